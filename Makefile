@@ -1,0 +1,54 @@
+# Set-up and every check. `make` alone lists the targets. All of them work in .venv, which is made on first use.
+#
+# Another interpreter:   make PYTHON=python3.12 test
+# Another build of torch (GPU): see CONTRIBUTING.md.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CODE := src tests docs benchmarks examples
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow check lint format docs clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## Make .venv with the pinned dependencies and tomoseg itself, editable
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "expected Python 3.11 or newer, found no '$(PYTHON)'; install it or run make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "expected Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); run make PYTHON=/path/to/a/newer/python"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "expected Python's venv module, found none for '$(PYTHON)'; install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Train on a phantom and segment a scan that it has not seen
+	$(BIN)/tomoseg demo
+
+test: $(READY) ## Run the tests and the examples in docstrings
+	$(BIN)/pytest
+
+test-slow: $(READY) ## Run the tests that take minutes
+	$(BIN)/pytest -m slow
+
+check: lint test ## Run everything that CI runs
+
+lint: $(READY) ## Check format, style and types
+	$(BIN)/ruff format --check $(wildcard $(CODE))
+	$(BIN)/ruff check $(wildcard $(CODE))
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code and sort its imports
+	$(BIN)/ruff check --select I --fix $(wildcard $(CODE))
+	$(BIN)/ruff format $(wildcard $(CODE))
+
+docs: $(READY) ## Write the reference pages that are made from the code
+	$(BIN)/python docs/build_reference.py
+
+clean: ## Remove .venv, caches and builds
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests docs benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,301 @@
+"""Every setting, as frozen models that refuse unknown keys.
+
+A value comes from the preset, then the YAML file, then the command line, and is saved beside every result.
+The docstring under a field is its help text and its line in the reference; `docs/concepts/defaults.md` gives
+the reasons.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tomoseg.errors import ConfigError
+from tomoseg.labels import unknown_name_message
+
+ConfigModel = TypeVar("ConfigModel", bound="Config")
+PresetName = Literal["default", "guide"]
+
+
+class Config(BaseModel):
+    """Base of all settings: frozen, unknown keys and NaN refused, help text from docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class GridConfig(Config):
+    """The grid that the network sees, made from the scan's own grid."""
+
+    mode: Literal["size", "native", "spacing"] = "spacing"
+    """`size`: every axial slice becomes `size` pixels; `native`: the scan's own voxels; `spacing`: voxels of
+    `spacing_mm`."""
+    size: tuple[int, int] = (256, 256)
+    """Pixels of a slice along x and y in mode `size`. It distorts when the scans' fields of view differ in shape."""
+    spacing_mm: float = Field(1.5, gt=0)
+    """In-plane pixel edge in mm in mode `spacing`."""
+    slice_spacing_mm: float | None = Field(None, gt=0)
+    """Distance of slices in mm in mode `spacing`; nothing keeps the scan's own slices."""
+    crop: Literal["none", "body"] = "body"
+    """`body` cuts the surrounding air and table away first, with a margin."""
+    body_margin_mm: float = Field(10.0, ge=0)
+    """What `crop: body` keeps around the body."""
+
+    @model_validator(mode="after")
+    def _positive_size(self) -> GridConfig:
+        if min(self.size) < 1:
+            raise ValueError(f"size must be at least 1 pixel along both axes, got {self.size}")
+        return self
+
+
+class PreprocessConfig(Config):
+    """How `tomoseg preprocess` turns a dataset into a fast one."""
+
+    grid: GridConfig = GridConfig()
+    """The network's grid."""
+    structures: tuple[str, ...] = ()
+    """Structures to keep, by name; none named keeps all that the dataset has."""
+    validation_share: float = Field(0.15, ge=0, lt=1)
+    """Share of patients held out for validation where the dataset has no splits of its own."""
+    test_share: float = Field(0.0, ge=0, lt=1)
+    """Share of patients held out for testing where the dataset has no splits of its own."""
+    seed: int = 0
+    """Seeds the split."""
+    workers: int = Field(0, ge=0)
+    """Cases worked on at once; 0 takes the processor's cores, at most 8."""
+
+
+class NetworkConfig(Config):
+    """The U-Net."""
+
+    dims: Literal[2, 3] = 2
+    """2 for slices, 3 for blocks."""
+    channels: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Channels of each level, from the input's resolution down to the bottleneck."""
+    normalisation: Literal["batch", "group"] = "batch"
+    """`batch` as in the guide, or `group` (groups of 8 channels), which does not depend on the batch."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of channels dropped in each block while training."""
+    prior_bias: bool = True
+    """Start the last layer at each structure's frequency, so that rare structures do not first have to be unlearned."""
+
+    @model_validator(mode="after")
+    def _channels_make_sense(self) -> NetworkConfig:
+        if len(self.channels) < 2 or min(self.channels) < 1:
+            raise ValueError(f"channels needs two levels or more, each of 1 channel or more, got {self.channels}")
+        if self.normalisation == "group" and any(c % 8 for c in self.channels):
+            raise ValueError(f"group normalisation needs channels in multiples of 8, got {self.channels}")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """The input's edges must be multiples of this."""
+        return int(2 ** (len(self.channels) - 1))
+
+
+class LossConfig(Config):
+    """What is minimised."""
+
+    kind: Literal["bce", "bce_dice"] = "bce_dice"
+    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the batch's soft Dice."""
+    dice_weight: float = Field(1.0, ge=0)
+    """Weight of the Dice part in `bce_dice`."""
+
+
+class OptimizerConfig(Config):
+    """How the weights move."""
+
+    kind: Literal["adam", "adamw", "sgd"] = "adamw"
+    """`adam` adds weight decay to the gradient, `adamw` applies it to the weights; `sgd` uses `momentum`."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Largest step size."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the running mean and of the running square of the gradient (adam, adamw)."""
+    eps: float = Field(1e-8, gt=0)
+    """Keeps the division by the running square finite."""
+    weight_decay: float = Field(1e-2, ge=0)
+    """Pull of the weights towards zero."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Nesterov momentum (sgd)."""
+    clip_norm: float | None = Field(1.0, gt=0)
+    """Largest norm of the gradient; nothing leaves it alone."""
+
+
+class ScheduleConfig(Config):
+    """How the learning rate changes."""
+
+    kind: Literal["plateau", "cosine", "constant"] = "cosine"
+    """`plateau`: halved when validation Dice stalls; `cosine`: to zero over the whole budget; `constant`."""
+    factor: float = Field(0.5, gt=0, lt=1)
+    """What a plateau multiplies the learning rate by."""
+    patience: int = Field(3, ge=0)
+    """Validations without improvement before that."""
+    warmup_share: float = Field(0.02, ge=0, lt=1)
+    """Share of the budget in which the learning rate rises from zero (cosine)."""
+
+
+class SamplingConfig(Config):
+    """Which slices an epoch is made of."""
+
+    slices_per_case: int = Field(10, ge=1)
+    """Draws from each case in an epoch."""
+    structure_share: float = Field(0.5, ge=0, le=1)
+    """Share of draws from slices that hold a randomly chosen structure of the case; the rest are uniform over its
+    slices."""
+    patch_size: tuple[int, int] | None = None
+    """Pixels of a training slice along x and y; larger slices are cropped at random, smaller ones padded with air.
+    Nothing takes the size that most cases fit into."""
+
+
+class AugmentationConfig(Config):
+    """Random changes of training slices; never mirrored, since left and right are different structures."""
+
+    enabled: bool = True
+    """Off trains on the slices as they are."""
+    rotation_degrees: float = Field(10.0, ge=0)
+    """Largest rotation either way."""
+    scale: float = Field(0.15, ge=0, lt=1)
+    """Largest relative change of size."""
+    shift: float = Field(0.05, ge=0, lt=1)
+    """Largest shift as a share of the slice's edge."""
+    contrast: float = Field(0.1, ge=0, lt=1)
+    """Largest relative change of the windowed values around their middle."""
+    brightness: float = Field(0.05, ge=0)
+    """Largest change added to the windowed values, which run from 0 to 1."""
+    noise: float = Field(0.03, ge=0)
+    """Largest standard deviation of Gaussian noise on the windowed values."""
+
+
+class TrainConfig(Config):
+    """How `tomoseg train` trains."""
+
+    network: NetworkConfig = NetworkConfig()
+    """The network."""
+    windows_hu: tuple[tuple[float, float], ...] = ((-200.0, 300.0),)
+    """HU windows, each mapped to 0..1 and given to the network as one channel."""
+    loss: LossConfig = LossConfig()
+    """The loss."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """The optimiser."""
+    schedule: ScheduleConfig = ScheduleConfig()
+    """The learning rate over time."""
+    sampling: SamplingConfig = SamplingConfig()
+    """The draw of slices."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Random changes of training slices."""
+    batch_size: int = Field(8, ge=1)
+    """Slices in one forward pass."""
+    accumulation: int = Field(1, ge=1)
+    """Batches whose gradients are summed before each step."""
+    epochs: int = Field(100, ge=1)
+    """Passes over the draws of all cases, at most."""
+    minutes: float | None = Field(None, gt=0)
+    """Training stops after so many minutes, validations included, if `epochs` have not ended it before."""
+    validate_every: int = Field(1, ge=1)
+    """Epochs between validations."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Autocast precision; `auto` is bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU."""
+    compile: bool = False
+    """Run the network through `torch.compile`."""
+    workers: int = Field(1, ge=0)
+    """Processes that read slices; 0 reads in the training process."""
+    prefetch_factor: int = Field(2, ge=1)
+    """Batches that each of them reads ahead."""
+    pin_memory: bool = True
+    """Page-locked batches for faster copies to a GPU; without effect on a CPU."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    seed: int = 0
+    """Seeds weights, draws and augmentation."""
+
+    @model_validator(mode="after")
+    def _windows_rise(self) -> TrainConfig:
+        if not self.windows_hu or any(low >= high for low, high in self.windows_hu):
+            raise ValueError(f"windows_hu needs one window or more, each from low to high HU, got {self.windows_hu}")
+        return self
+
+
+PREPROCESS_PRESETS: dict[str, PreprocessConfig] = {
+    "default": PreprocessConfig(),
+    "guide": PreprocessConfig(grid=GridConfig(mode="size", size=(256, 256), crop="none")),
+}
+
+TRAIN_PRESETS: dict[str, TrainConfig] = {
+    "default": TrainConfig(),
+    "guide": TrainConfig(
+        network=NetworkConfig(prior_bias=False),
+        loss=LossConfig(kind="bce"),
+        optimizer=OptimizerConfig(kind="adam", learning_rate=1e-3, weight_decay=1e-5),
+        schedule=ScheduleConfig(kind="plateau"),
+        sampling=SamplingConfig(structure_share=0.0),
+        augmentation=AugmentationConfig(enabled=False),
+        workers=4,
+    ),
+}
+
+
+def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None) -> ConfigModel:
+    """The preset with the values of a YAML file put over it.
+
+    Args:
+        kind: The settings' class.
+        preset: Where values come from that the file does not name.
+        path: A YAML file, or None for the preset as it is.
+
+    Raises:
+        ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
+    """
+    if path is None:
+        return preset
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: expected a YAML file of settings, got: {error}; correct the file") from None
+    if values is None:
+        return preset
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected `key: value` lines, got a {type(values).__name__}; correct the file")
+    return validate_config(kind, _merged(preset.model_dump(), values), str(path))
+
+
+def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) -> ConfigModel:
+    """Settings from plain data.
+
+    Raises:
+        ConfigError: On the first unknown key or wrong value, with its place.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_first_problem(kind, error)}") from None
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write settings as YAML that `load_config` reads back."""
+    path.write_text(config_yaml(config), encoding="utf-8")
+
+
+def config_yaml(config: Config) -> str:
+    """Settings as YAML text."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if nested else value
+    return merged
+
+
+def _first_problem(kind: type[Config], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = [str(part) for part in problem["loc"]]
+    if problem["type"] != "extra_forbidden":
+        return f"{'.'.join(place) or 'settings'}: {problem['msg']}, got {problem['input']!r}; correct the value"
+    known: type[Any] = kind
+    for part in place[:-1]:
+        known = known.model_fields[part].annotation
+    return f"{'.'.join(place)}: {unknown_name_message(place[-1], tuple(known.model_fields))}"

@@ -1,0 +1,1 @@
+"""Labelled scans on disk: their layouts, splits and masks, and the phantom."""

@@ -1,0 +1,225 @@
+"""Cases as people lay them out by hand: one folder a case, or scans and label maps side by side in one folder.
+
+`layouts.py` describes the layouts; this module reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tomoseg.datasets.cases import Case, Split
+from tomoseg.errors import DatasetError
+from tomoseg.files.label_names import check_file_name, parse_label_names, read_json, read_label_names
+from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
+from tomoseg.labels import LabelSet, unknown_name_message
+
+SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+
+LABELS_FILE = "labels.json"
+MASKS_FOLDER = "segmentations"
+
+_LABEL_STEMS = ("labels", "seg")
+
+
+@dataclass(frozen=True)
+class CaseFolders:
+    """What was found: the cases, and a sentence for each that was left out."""
+
+    cases: list[Case]
+    warnings: list[str]
+
+
+def find_case_folders(root: Path) -> CaseFolders:
+    """Read one folder a case, directly in `root` or under folders named after splits.
+
+    Raises:
+        DatasetError: If a case is in two splits, or its files cannot be told apart.
+        InputError: If a `labels.json` cannot be read.
+        LabelError: If a `labels.json` says a name or a value twice.
+    """
+    shared = _shared_labels(root)
+    cases, warnings = [], []
+    for folder, split in _folders(root):
+        case, warning = _read_case(folder, split, shared)
+        cases += case
+        warnings += warning
+    _check_names_unique(cases)
+    return CaseFolders(cases, warnings)
+
+
+def find_flat_cases(folder: Path) -> CaseFolders:
+    """Read `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, from one folder.
+
+    A folder with a plain `ct.nii.gz` is one patient's; otherwise every stem is a patient.
+
+    Raises:
+        DatasetError: If a scan has two label maps.
+        InputError: If a `labels.json` cannot be read.
+        LabelError: If a `labels.json` says a name or a value twice.
+    """
+    shared = _shared_labels(folder)
+    files = {nifti_stem(path): path for path in nifti_files(folder)}
+    scans = [stem for stem in files if not _is_flat_label(stem, files)]
+    maps: dict[str, list[Path]] = {stem: [] for stem in scans}
+    for stem in files.keys() - maps.keys():
+        maps[_scan_of(stem, files)].append(files[stem])
+    cases, warnings = [], []
+    for stem in scans:
+        if not maps[stem]:
+            warnings.append(f"{files[stem]}: a scan without a label map was left out; add {stem}_labels.nii.gz.")
+            continue
+        label_map = _the_only(maps[stem], f"label map for {stem}", folder)
+        patient = folder.resolve().name if "ct" in files else stem
+        cases.append(_label_map_case(stem, files[stem], label_map, shared, patient))
+    return CaseFolders(cases, warnings)
+
+
+def nifti_files(folder: Path) -> list[Path]:
+    """The NIfTI files of a folder by name, hidden ones (`._*` of macOS among them) left out.
+
+    Raises:
+        DatasetError: If one is there as `.nii` and as `.nii.gz`.
+    """
+    found = sorted(p for p in folder.iterdir() if p.name.endswith(NIFTI_SUFFIXES) and not p.name.startswith("."))
+    stems = [nifti_stem(path) for path in found]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise DatasetError(f"{folder}: expected each file once, got .nii and .nii.gz of {', '.join(twice)}; remove one")
+    return found
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def _folders(root: Path) -> list[tuple[Path, Split | None]]:
+    if _looks_like_case(root):
+        return [(root.resolve(), None)]
+    folders: list[tuple[Path, Split | None]] = []
+    for folder in _visible_folders(root):
+        split = SPLIT_FOLDERS.get(folder.name.lower())
+        if split is None or _looks_like_case(folder):
+            folders.append((folder, None))
+        else:
+            folders += [(inner, split) for inner in _visible_folders(folder)]
+    return folders
+
+
+def _looks_like_case(folder: Path) -> bool:
+    return (folder / MASKS_FOLDER).is_dir() or bool(nifti_files(folder))
+
+
+def _read_case(folder: Path, split: Split | None, shared: dict[int, str] | None) -> tuple[list[Case], list[str]]:
+    """The case in a folder, if there is one, and what is odd about it; a folder without any NIfTI is no case."""
+    files = nifti_files(folder)
+    mask_files = _mask_files(folder)
+    if not files and not mask_files:
+        return [], []
+    ct, label_maps = _scan_and_label_maps(files, folder)
+    if ct is None:
+        return [], [f"{folder}: a folder without a scan was left out; add ct.nii.gz."]
+    if mask_files:
+        odd = [f"{folder}: the label map is not used, since there are masks in {MASKS_FOLDER}."] if label_maps else []
+        return [Case(folder.name, ct, mask_files, None, tuple(mask_files), {}, split, folder.name)], odd
+    if not label_maps:
+        return [], [
+            f"{folder}: a scan without masks was left out; add {MASKS_FOLDER}/<structure>.nii.gz or a label map."
+        ]
+    label_map = _the_only(label_maps, "label map", folder)
+    return [replace(_label_map_case(folder.name, ct, label_map, shared, folder.name), split=split)], []
+
+
+def _mask_files(folder: Path) -> dict[str, Path]:
+    inner = folder / MASKS_FOLDER
+    masks = {nifti_stem(path): path for path in nifti_files(inner)} if inner.is_dir() else {}
+    for structure in masks:
+        check_file_name(structure, str(inner))
+    return masks
+
+
+def _scan_and_label_maps(files: Sequence[Path], folder: Path) -> tuple[Path | None, list[Path]]:
+    scans = [path for path in files if nifti_stem(path) == "ct"]
+    label_maps = [path for path in files if _is_label_stem(nifti_stem(path)) and path not in scans]
+    scans = scans or [path for path in files if path not in label_maps]
+    return (_the_only(scans, "scan (or one named ct.nii.gz)", folder) if scans else None), label_maps
+
+
+def _the_only(paths: Sequence[Path], what: str, folder: Path) -> Path:
+    if len(paths) > 1:
+        names = ", ".join(sorted(path.name for path in paths))
+        raise DatasetError(f"{folder}: expected one {what}, got {names}; move the others out of the folder")
+    return paths[0]
+
+
+def _is_label_stem(stem: str) -> bool:
+    return "labels" in stem.lower() or stem.lower().startswith("seg")
+
+
+def _scan_of(stem: str, files: dict[str, Path]) -> str:
+    """The longest scan's stem that a label map's stem goes with; empty if it goes with none."""
+    fitting = [s for s in files if any(stem.startswith(f"{s}_{word}") for word in _LABEL_STEMS)]
+    if "ct" in files and stem.startswith(_LABEL_STEMS):
+        fitting.append("ct")
+    return max(fitting, key=len, default="")
+
+
+def _is_flat_label(stem: str, files: dict[str, Path]) -> bool:
+    return _scan_of(stem, files) != ""
+
+
+def _shared_labels(root: Path) -> dict[int, str] | None:
+    path = root / LABELS_FILE
+    return read_label_names(path) if path.is_file() else None
+
+
+def _label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] | None, patient: str) -> Case:
+    values, annotated = shared, None
+    own = label_map.parent / LABELS_FILE
+    if sidecar_path(label_map).is_file():
+        values = read_label_names(sidecar_path(label_map))
+    elif own.is_file():
+        data = read_json(own)
+        if isinstance(data, list):
+            annotated = data
+        else:
+            values = parse_label_names(data, str(own))
+    if values is None:
+        values = _values_by_file_name(label_map)
+    names = tuple(values.values())
+    if annotated is not None:
+        names = _annotated_subset(annotated, names, own)
+    by_name: dict[str, tuple[int, ...]] = {structure: (value,) for value, structure in values.items()}
+    return Case(name, ct, None, label_map, names, by_name, None, patient)
+
+
+def _values_by_file_name(label_map: Path) -> dict[int, str]:
+    if "total" not in nifti_stem(label_map).lower():
+        raise DatasetError(
+            f"{label_map}: expected names for its values, got no {LABELS_FILE}; "
+            f'write {{"1": "spleen", ...}} to {LABELS_FILE} beside it or in the dataset\'s folder'
+        )
+    total = LabelSet.total()
+    return dict(zip(total.ids, total.names, strict=True))
+
+
+def _annotated_subset(data: list[Any], names: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    for entry in data:
+        if entry not in names:
+            raise DatasetError(f"{path}: {unknown_name_message(str(entry), names)}")
+        if data.count(entry) > 1:
+            raise DatasetError(f"{path}: expected each name once, got {entry!r} twice; remove one")
+    return tuple(name for name in names if name in data)
+
+
+def _check_names_unique(cases: Sequence[Case]) -> None:
+    seen: dict[str, Case] = {}
+    for case in cases:
+        first = seen.setdefault(case.name, case)
+        if first is not case:
+            raise DatasetError(
+                f"expected each case in one split, got {case.name} in {first.ct.parent} and {case.ct.parent}; "
+                "remove one"
+            )

@@ -1,0 +1,116 @@
+"""One labelled scan of a dataset: where its files are and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from tomoseg.errors import LabelError
+from tomoseg.files.label_names import values_in
+from tomoseg.files.nifti import read_label_map, read_mask
+from tomoseg.labels import LabelSet
+from tomoseg.volume import SourceGrid
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled scan, with either a mask file a structure or one label map.
+
+    Attributes:
+        name: Unique in the dataset.
+        ct: The scan.
+        masks: Structure to mask file; None where there is a label map.
+        label_map: The label map; None where there are mask files.
+        annotated: The structures that someone looked for here. One of them without a voxel is absent; any other
+            is unknown: it gives no loss and no score.
+        label_values: Structure to the values that stand for it in the label map, more than one for a region. It may
+            name structures that are not annotated in this case.
+        split: Where the dataset itself puts the case, if it does.
+        patient: Cases of one patient never come into two splits.
+    """
+
+    name: str
+    ct: Path
+    masks: dict[str, Path] | None
+    label_map: Path | None
+    annotated: tuple[str, ...]
+    label_values: dict[str, tuple[int, ...]]
+    split: Split | None
+    patient: str
+
+
+def read_case_masks(case: Case, labels: LabelSet, grid: SourceGrid) -> Iterator[tuple[int, Bool[np.ndarray, "x y z"]]]:
+    """Read the masks of a case one at a time.
+
+    Args:
+        case: The case.
+        labels: The structures wanted; those that are not annotated in this case are passed over.
+        grid: The grid of the case's scan, which all masks must lie on.
+
+    Yields:
+        The structure's channel in `labels`, and its mask in RAS+ order. An absent structure's mask is empty.
+
+    Raises:
+        InputError: If a file cannot be read, or holds other values than such a file may.
+        GridError: If a file lies on another grid than the scan.
+        LabelError: If the label map holds a value that stands for no structure.
+    """
+    wanted = [(channel, name) for channel, name in enumerate(labels.names) if name in case.annotated]
+    if case.masks is not None:
+        for channel, name in wanted:
+            yield channel, read_mask(case.masks[name], grid, str(case.ct))
+    elif case.label_map is not None:
+        values = read_label_map(case.label_map, grid, str(case.ct))
+        _check_values_known(case, values_in(values))
+        for channel, name in wanted:
+            yield channel, _union(values, case.label_values[name])
+
+
+def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:
+    """Give the masks of a case by channel, in any order and from any thread.
+
+    Args:
+        case: The case.
+        labels: The structures, in channel order.
+        grid: The grid of the case's scan, which all masks must lie on.
+
+    Returns:
+        A function from the channel of an annotated structure to its mask in RAS+ order. It raises `InputError` for a
+        file that cannot be read and `GridError` for one on another grid.
+
+    Raises:
+        InputError: If the label map cannot be read.
+        GridError: If the label map lies on another grid than the scan.
+        LabelError: If the label map holds a value that stands for no structure.
+    """
+    names = labels.names
+    if case.label_map is None:
+        files = case.masks or {}
+        return lambda channel: read_mask(files[names[channel]], grid, str(case.ct))
+    values = read_label_map(case.label_map, grid, str(case.ct))
+    _check_values_known(case, values_in(values))
+    return lambda channel: _union(values, case.label_values[names[channel]])
+
+
+def _union(values: np.ndarray, of: tuple[int, ...]) -> Bool[np.ndarray, "x y z"]:
+    mask: np.ndarray = values == of[0]
+    for value in of[1:]:
+        mask |= values == value
+    return mask
+
+
+def _check_values_known(case: Case, found: tuple[int, ...]) -> None:
+    known = {0, *(value for values in case.label_values.values() for value in values)}
+    unknown = sorted(set(found) - known)
+    if unknown:
+        listed = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
+        raise LabelError(
+            f"{case.label_map}: expected only values that have a name, got {listed}; name them in labels.json"
+        )

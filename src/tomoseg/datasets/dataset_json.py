@@ -1,0 +1,135 @@
+"""Datasets described by a `dataset.json`: nnU-Net raw and Medical Decathlon."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tomoseg.datasets.case_folders import CaseFolders
+from tomoseg.datasets.cases import Case
+from tomoseg.errors import DatasetError
+from tomoseg.files.label_names import check_file_name, parse_label_names, read_json
+from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem
+
+DATASET_FILE = "dataset.json"
+
+_CHANNEL = "_0000"
+
+
+def find_listed_cases(root: Path) -> CaseFolders:
+    """Read the cases that a Medical Decathlon `dataset.json` lists under `training`.
+
+    A file that is there only with nnU-Net's channel number (`liver_0_0000.nii.gz`) is found too.
+
+    Raises:
+        InputError: If the file cannot be read.
+        DatasetError: If it lists paths outside of its folder, missing files, several channels or a label to ignore.
+        LabelError: If a name or a value comes twice.
+    """
+    path = root / DATASET_FILE
+    data = _description(path)
+    label_values = _label_values(data, path)
+    cases, warnings = [], []
+    entries = data["training"]
+    if not isinstance(entries, list):
+        raise DatasetError(f"{path}: expected a list under 'training', got {str(entries)[:80]}; correct the file")
+    for entry in entries:
+        if not isinstance(entry, dict) or "image" not in entry:
+            raise DatasetError(f"{path}: expected an image and a label each, got {str(entry)[:80]}; correct the file")
+        if "label" not in entry:
+            warnings.append(f"{path}: {entry['image']} has no label and was left out.")
+            continue
+        label_map = _inside(root, entry["label"], path)
+        cases.append(_case(_inside(root, entry["image"], path), label_map, label_values))
+    return CaseFolders(cases, warnings)
+
+
+def find_numbered_cases(root: Path) -> CaseFolders:
+    """Read the cases of an nnU-Net raw dataset: `labelsTr/<case>.nii.gz` with `imagesTr/<case>_0000.nii.gz`.
+
+    Raises:
+        InputError: If `dataset.json` cannot be read.
+        DatasetError: If a folder or the channel's file is missing, there are several channels or a label to ignore, or
+            the files are no NIfTI.
+        LabelError: If a name or a value comes twice.
+    """
+    path = root / DATASET_FILE
+    data = _description(path)
+    label_values = _label_values(data, path)
+    ending = data.get("file_ending", ".nii.gz")
+    if ending not in NIFTI_SUFFIXES:
+        raise DatasetError(f"{path}: expected files ending in .nii.gz or .nii, got {ending!r}; convert them to NIfTI")
+    images, labels = root / "imagesTr", root / "labelsTr"
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise DatasetError(f"{root}: expected a folder {folder.name} beside {DATASET_FILE}, got none; add it")
+    files = _files_ending(labels, ending)
+    labelled = {file.name.removesuffix(ending) for file in files}
+    cases = [
+        _case(images / f"{file.name.removesuffix(ending)}{_CHANNEL}{ending}", file, label_values) for file in files
+    ]
+    scans = [file.name.removesuffix(ending).removesuffix(_CHANNEL) for file in _files_ending(images, ending)]
+    unlabelled = sorted(set(scans) - labelled)
+    return CaseFolders(
+        cases, [f"{images}: {name} has no label map in labelsTr and was left out." for name in unlabelled]
+    )
+
+
+def is_listed(root: Path) -> bool:
+    """Whether `dataset.json` lists its cases, as Medical Decathlon's does.
+
+    Raises:
+        InputError: If the file cannot be read.
+        DatasetError: If it describes no labels.
+        LabelError: If a key comes twice.
+    """
+    return "training" in _description(root / DATASET_FILE)
+
+
+def _files_ending(folder: Path, ending: str) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
+
+
+def _description(path: Path) -> dict[str, Any]:
+    data = read_json(path)
+    if not isinstance(data, dict) or not isinstance(data.get("labels"), dict):
+        raise DatasetError(f"{path}: expected 'labels' that name the structures, got none; correct the file")
+    channels = data.get("channel_names", data.get("modality", {}))
+    if isinstance(channels, dict) and len(channels) > 1:
+        raise DatasetError(f"{path}: expected one channel, CT, got {len(channels)}; pass a dataset of CT")
+    return data
+
+
+def _label_values(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
+    labels = data["labels"]
+    if "ignore" in labels or "ignore" in labels.values():
+        raise DatasetError(
+            f"{path}: expected every voxel to be labelled, got a label 'ignore'; leave the cases that use it out and "
+            "remove it from the labels, since single voxels cannot be unknown here, only whole structures of a case"
+        )
+    regions = {name: tuple(value) for name, value in labels.items() if isinstance(value, list)}
+    for name, values in regions.items():
+        check_file_name(name, str(path))
+        if not values or not all(type(v) is int and 0 < v <= 65535 for v in values):
+            raise DatasetError(f"{path}: expected a region's values from 1 to 65535, got {name!r}: {values}; renumber")
+    plain = {key: value for key, value in labels.items() if not isinstance(value, list)}
+    names = parse_label_names(plain, str(path)) if plain else {}
+    return {name: (value,) for value, name in names.items()} | regions
+
+
+def _inside(root: Path, text: Any, path: Path) -> Path:
+    relative = PurePosixPath(text) if isinstance(text, str) else PurePosixPath("..")
+    if relative.is_absolute() or ".." in relative.parts or "\\" in str(text):
+        raise DatasetError(f"{path}: expected paths inside of the dataset's folder, got {text!r}; correct the file")
+    file = root / relative
+    suffix = next((s for s in NIFTI_SUFFIXES if file.name.endswith(s)), "")
+    numbered = file.with_name(file.name.removesuffix(suffix) + _CHANNEL + suffix)
+    return numbered if not file.is_file() and numbered.is_file() else file
+
+
+def _case(ct: Path, label_map: Path, label_values: dict[str, tuple[int, ...]]) -> Case:
+    for file in (ct, label_map):
+        if not file.is_file():
+            raise DatasetError(f"{file.parent}: expected {file.name}, got no such file; add it or take the case out")
+    name = nifti_stem(label_map)
+    return Case(name, ct, None, label_map, tuple(label_values), label_values, None, name)

@@ -1,0 +1,103 @@
+"""Find out how a folder of labelled scans is laid out, by looking.
+
+Layouts:
+
+- *case folders*: `<case>/ct.nii.gz` with `<case>/segmentations/<structure>.nii.gz`, or with one label map
+  (a NIfTI whose name contains `labels` or starts with `seg`) beside the scan. Cases lie in the dataset's folder or
+  under `train/`, `validation/` or `val/`, `test/`. A table `meta.csv` may give splits and patients.
+- *flat*: `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, all in one folder.
+- *listed*: a `dataset.json` with `training`, as Medical Decathlon has it.
+- *numbered*: a `dataset.json` with `imagesTr/<case>_0000.nii.gz` and `labelsTr/<case>.nii.gz`, as nnU-Net raw has it.
+
+What the values of a label map stand for is read, in this order, from `<label map>.labels.json` beside it, from a
+`labels.json` in the case's folder, from one in the dataset's folder; or the label map has `total` in its name
+and holds the 117 structures under their ids. A `labels.json` in a case's folder that is a list of names says which
+structures are annotated in that case. Everything hidden (`.DS_Store`, `._ct.nii.gz`) is passed over.
+
+A structure that has no mask file in a case, or is not among its labels, is unknown there, not absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tomoseg.datasets.case_folders import MASKS_FOLDER, CaseFolders, find_case_folders, find_flat_cases, nifti_files
+from tomoseg.datasets.cases import Case
+from tomoseg.datasets.dataset_json import DATASET_FILE, find_listed_cases, find_numbered_cases, is_listed
+from tomoseg.datasets.meta_table import META_FILE, apply_meta
+from tomoseg.errors import DatasetError
+from tomoseg.files.label_names import label_set_named
+from tomoseg.labels import LabelSet
+
+Layout = Literal["case folders", "flat", "listed", "numbered"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder of labelled scans.
+
+    Attributes:
+        cases: By name, each once.
+        labels: All structures that are annotated anywhere: with the ids of the 117 where all are among them, else
+            by name with ids from 1.
+        layout: What the folder was recognised as.
+        warnings: What was left out and why; each a full sentence.
+    """
+
+    cases: tuple[Case, ...]
+    labels: LabelSet
+    layout: Layout
+    warnings: tuple[str, ...]
+
+
+def find_dataset(folder: Path) -> Dataset:
+    """Find the cases of a dataset without opening a scan.
+
+    Args:
+        folder: The dataset's folder, of any of the layouts above.
+
+    Returns:
+        The cases and the structures annotated in them.
+
+    Raises:
+        DatasetError: If there is no such folder, no layout fits, no case has masks, or its files contradict each other.
+        InputError: If a JSON file in it cannot be read.
+        LabelError: If a file of labels says a name or a value twice.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: expected a dataset's folder, got no such folder; check the path")
+    try:
+        layout, found = _find(folder)
+    except OSError as error:
+        raise DatasetError(f"{folder}: expected readable folders, got: {error}; check their permissions") from None
+    cases, warnings = found.cases, found.warnings
+    if not cases:
+        raise DatasetError(_nothing_found(folder, warnings))
+    if (folder / META_FILE).is_file():
+        present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+        cases, more = apply_meta(cases, folder / META_FILE, present)
+        warnings = [*warnings, *more]
+    cases = sorted(cases, key=lambda case: case.name)
+    labels = label_set_named(sorted({name for case in cases for name in case.annotated}))
+    return Dataset(tuple(cases), labels, layout, tuple(warnings))
+
+
+def _find(folder: Path) -> tuple[Layout, CaseFolders]:
+    if (folder / DATASET_FILE).is_file():
+        return ("listed", find_listed_cases(folder)) if is_listed(folder) else ("numbered", find_numbered_cases(folder))
+    if nifti_files(folder) and not (folder / MASKS_FOLDER).is_dir():
+        return "flat", find_flat_cases(folder)
+    return "case folders", find_case_folders(folder)
+
+
+def _nothing_found(folder: Path, warnings: list[str]) -> str:
+    if warnings:
+        return f"{folder}: expected cases with masks, got none; the first of {len(warnings)} left out: {warnings[0]}"
+    return (
+        f"{folder}: expected a dataset, got none; looked for <case>/ct.nii.gz with "
+        "<case>/segmentations/<structure>.nii.gz or <case>/labels.nii.gz (under train/, validation/, test/ or not), "
+        "<stem>.nii.gz with <stem>_labels.nii.gz, and dataset.json with imagesTr/ and labelsTr/; "
+        "lay it out as one of these"
+    )

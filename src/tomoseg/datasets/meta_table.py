@@ -1,0 +1,81 @@
+"""The table `meta.csv` of a dataset: which case is in which split, and whose it is.
+
+Semicolons or commas, a byte order mark or none. The column `image_id` names the case; `split` and `patient_id` are
+read where they are there; other columns are left alone.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tomoseg.datasets.cases import Case, Split
+from tomoseg.errors import DatasetError
+
+META_FILE = "meta.csv"
+
+_SPLITS: dict[str, Split] = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def apply_meta(cases: Sequence[Case], path: Path, left_out: Sequence[str] = ()) -> tuple[list[Case], list[str]]:
+    """Give cases the splits and patients that a table says.
+
+    Args:
+        cases: What was found in the dataset's folder.
+        path: The table.
+        left_out: Names of folders that are there but hold no usable case.
+
+    Returns:
+        The cases anew, and warnings: rows whose case is not there, as when only part of a dataset was downloaded.
+
+    Raises:
+        DatasetError: If the table cannot be read, has no `image_id`, names a case twice, names an unknown split
+            or none of the cases, or contradicts a split's folder.
+    """
+    rows = _rows(path)
+    known = rows.keys() & {case.name for case in cases}
+    if not known:
+        raise DatasetError(f"{path}: expected the names of case folders under image_id, got none of them; correct it")
+    absent = sorted(rows.keys() - known - set(left_out))
+    listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    warnings = [f"{path}: {len(absent)} cases are listed that are not there: {listed}."] if absent else []
+    return [_with_row(case, rows.get(case.name, {}), path) for case in cases], warnings
+
+
+def _with_row(case: Case, row: dict[str, str], path: Path) -> Case:
+    text = row.get("split", "")
+    split = _SPLITS.get(text.lower())
+    if text and split is None:
+        raise DatasetError(f"{path}: expected a split train, val or test, got {text!r} for {case.name}; correct it")
+    if split and case.split and split != case.split:
+        raise DatasetError(
+            f"{path}: expected the split of the folder, got {split} for {case.name} in {case.ct.parent}; correct one"
+        )
+    return replace(case, split=split or case.split, patient=row.get("patient_id") or case.patient)
+
+
+def _rows(path: Path) -> dict[str, dict[str, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: expected a table in UTF-8, got: {error}; save it as such") from None
+    lines = text.splitlines()
+    delimiter = ";" if lines and ";" in lines[0] else ","
+    rows: dict[str, dict[str, str]] = {}
+    try:
+        for raw in csv.DictReader(lines, delimiter=delimiter):
+            row = {key.strip(): (value or "").strip() for key, value in raw.items() if isinstance(key, str)}
+            name = row.get("image_id")
+            if name is None:
+                raise DatasetError(f"{path}: expected a column image_id, got {', '.join(row)}; name it so")
+            if name in rows:
+                raise DatasetError(f"{path}: expected each case once, got {name} twice; remove one row")
+            rows[name] = row
+    except csv.Error as error:
+        raise DatasetError(f"{path}: expected a table with semicolons, got: {error}; correct it") from None
+    return rows

@@ -1,0 +1,41 @@
+"""The exceptions of tomoseg.
+
+Every message says what was expected, what came instead, and what to do about it. Nothing below the
+command line prints or exits; it raises one of these.
+"""
+
+
+class TomosegError(Exception):
+    """Anything tomoseg refuses or cannot do; catch this one to catch them all."""
+
+
+class InputError(TomosegError):
+    """A scan, a mask or an argument that cannot be used as it is."""
+
+
+class GridError(TomosegError):
+    """Two images that should lie on one grid and do not, or geometry that cannot be used."""
+
+
+class LabelError(TomosegError):
+    """A structure that is unknown, duplicated or missing from a label set."""
+
+
+class ConfigError(TomosegError):
+    """A configuration with an unknown key, a wrong value, or two values that contradict each other."""
+
+
+class DatasetError(TomosegError):
+    """A dataset folder, or a preprocessed dataset, that cannot be used."""
+
+
+class ModelError(TomosegError):
+    """A model folder that is incomplete, altered, or does not fit the request."""
+
+
+class OutputError(TomosegError):
+    """A result that could not be written; nothing half-written is left behind."""
+
+
+class TrainingError(TomosegError):
+    """A training run that cannot start or go on."""

@@ -1,0 +1,49 @@
+"""Scoring a model on cases of a preprocessed dataset; the one function behind validation and `tomoseg evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tomoseg.evaluation.overlap import CaseScore, OverlapCounter
+from tomoseg.inference.predictor import Predictor
+from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.volume import spacing_of
+
+
+def score_case(predictor: Predictor, case: PreprocessedCase) -> CaseScore:
+    """Predict one case and compare it with its reference on the scan's own grid.
+
+    Args:
+        predictor: Its structures must be the dataset's.
+        case: Of the validation or test split.
+
+    Raises:
+        DatasetError: If the case keeps no masks on the scan's grid.
+    """
+    record = case.record
+    counter = OverlapCounter(len(predictor.labels))
+    slices = predictor.packed_slices(case.ct(), record.placement, record.source.canonical_shape)
+    for k, predicted in enumerate(slices):
+        counter.add(predicted, case.native_masks_slice(k))
+    voxel_ml = float(np.prod(spacing_of(record.source.affine))) / 1000
+    return CaseScore(case.name, counter.scores(predictor.labels, record.annotated, voxel_ml))
+
+
+def score_cases(
+    predictor: Predictor, cases: Sequence[PreprocessedCase], on_case: Callable[[CaseScore], None] | None = None
+) -> list[CaseScore]:
+    """Score many cases.
+
+    Args:
+        predictor: Its structures must be the dataset's.
+        cases: Of the validation or test split.
+        on_case: Told after each.
+    """
+    scores = []
+    for case in cases:
+        scores.append(score_case(predictor, case))
+        if on_case is not None:
+            on_case(scores[-1])
+    return scores

@@ -1,0 +1,153 @@
+"""Which value of a label map is which structure, as JSON files say it.
+
+Read are `{"1": "spleen", "2": "liver"}` and `{"spleen": 1, "liver": 2}`, both in use in the field; 0 is background and
+left out, whatever it is called. Written is the first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8, UInt16
+
+from tomoseg.errors import InputError, LabelError
+from tomoseg.labels import LabelSet
+
+_CHUNK = 1 << 20
+_LARGEST_JSON_BYTES = 64_000_000
+
+
+def read_json(path: Path) -> Any:
+    """Any JSON file, where an object that says a key twice is refused.
+
+    Raises:
+        InputError: If it cannot be read or is no JSON.
+        LabelError: If an object in it has a key twice.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_JSON_BYTES:
+            raise InputError(
+                f"{path}: expected at most {_LARGEST_JSON_BYTES} bytes, got more; this is no list of labels"
+            )
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, object_pairs_hook=lambda pairs: _unique_keys(pairs, path))
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}; check it") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: expected JSON, got: {error}; correct the file") from None
+
+
+def parse_label_names(data: Any, name: str) -> dict[int, str]:
+    """Label map value to structure name, in order of the values, without background.
+
+    Args:
+        data: A JSON object of one of the two kinds.
+        name: What to call it in messages.
+
+    Raises:
+        LabelError: If it is neither, a name or value comes twice, or a name could not be a file's.
+
+    Example:
+        >>> parse_label_names({"background": 0, "spleen": 2, "liver": 1}, "labels.json")
+        {1: 'liver', 2: 'spleen'}
+    """
+    if not isinstance(data, dict) or not data:
+        raise LabelError(f'{name}: expected {{"1": "spleen", ...}}, got {str(data)[:80]}; correct the file')
+    pairs = [_value_and_name(key, value, name) for key, value in data.items()]
+    names = {value: structure for value, structure in pairs if value != 0}
+    for what, seen in (("value", [str(v) for v, _ in pairs]), ("name", [n for _, n in pairs])):
+        twice = sorted({s for s in seen if seen.count(s) > 1})
+        if twice:
+            raise LabelError(f"{name}: expected each {what} once, got twice: {', '.join(twice)}; correct the file")
+    for structure in names.values():
+        check_file_name(structure, name)
+    return dict(sorted(names.items()))
+
+
+def read_label_names(path: Path) -> dict[int, str]:
+    """Label map value to structure name from a JSON file.
+
+    Raises:
+        InputError: If it cannot be read or is no JSON.
+        LabelError: If it does not map values to names, or one comes twice.
+    """
+    return parse_label_names(read_json(path), str(path))
+
+
+def format_label_names(names: Mapping[int, str]) -> str:
+    """JSON text that `read_label_names` reads back."""
+    return json.dumps({str(value): name for value, name in names.items()}, indent=1, ensure_ascii=False) + "\n"
+
+
+def label_set_of(names: Mapping[int, str]) -> LabelSet:
+    """A label set with these values as ids: part of the 117 where all agree with them, else a set of its own.
+
+    Raises:
+        LabelError: If there are none, or a value is below 1.
+    """
+    total = LabelSet.total()
+    if names and all(name in total and total[name].id == value for value, name in names.items()):
+        return total.subset(list(names.values()))
+    known = LabelSet.from_names(list(names.values()))
+    return LabelSet(tuple(replace(s, id=value) for s, value in zip(known, names, strict=True)))
+
+
+def label_set_named(names: Sequence[str]) -> LabelSet:
+    """A label set of these names: part of the 117 where all are among them, else sorted with ids from 1.
+
+    Raises:
+        LabelError: If there are none, or one comes twice.
+    """
+    total = LabelSet.total()
+    if names and set(names) <= set(total.names):
+        return total.subset(names)
+    return LabelSet.from_names(sorted(names))
+
+
+def values_in(labels: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]) -> tuple[int, ...]:
+    """The values that a label map holds, 0 included, in order.
+
+    Example:
+        >>> values_in(np.array([[[7, 0, 7]]], np.uint8))
+        (0, 7)
+    """
+    seen = np.zeros(np.iinfo(labels.dtype).max + 1, bool)
+    flat = labels.ravel(order="K")
+    for start in range(0, flat.size, _CHUNK):  # an index is eight bytes a voxel: not for all of them at once
+        seen[flat[start : start + _CHUNK]] = True
+    return tuple(np.flatnonzero(seen).tolist())
+
+
+def check_file_name(structure: str, name: str) -> None:
+    """Refuse a structure's name that would not name a file in the folder it is written to.
+
+    Raises:
+        LabelError: If it is empty, hidden, or has a separator or a control character in it.
+    """
+    if not structure or structure.startswith(".") or not structure.isprintable() or set(structure) & set('/\\:*?"<>|'):
+        raise LabelError(f"{name}: expected names that can be file names, got {structure!r}; rename the structure")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise LabelError(f"{path}: expected each key once, got twice: {', '.join(twice)}; correct the file")
+    return dict(pairs)
+
+
+def _value_and_name(key: str, value: Any, name: str) -> tuple[int, str]:
+    if isinstance(value, str) and key.strip().isdecimal():
+        number, structure = int(key), value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number, structure = value, key
+    else:
+        raise LabelError(f'{name}: expected pairs like "1": "spleen", got {key!r}: {value!r}; correct the file')
+    if not 0 <= number <= 65535:
+        raise LabelError(f"{name}: expected values from 0 to 65535, got {number} for {structure!r}; renumber")
+    return number, structure

@@ -1,0 +1,356 @@
+"""NIfTI files in and out: scans, masks and label maps.
+
+Everything comes out in RAS+ order, as a view of the voxels in the file's order; nothing is resampled. The header is
+read and checked first (`nifti_header` says what is taken and what is refused), then exactly the voxels that it
+claims. A file that cannot hold them is refused before memory is taken. gzip goes through isal, several times as fast
+as zlib. Whether a file is compressed is found by looking at its first bytes.
+
+Rules for voxels:
+
+- A scan becomes int16 HU. Stored int16 without scaling is used as it is; all else is scaled in float32 slab by
+  slab, rounded (halves to even) and clipped to int16 with a warning. NaN and infinity are refused.
+- A mask holds 0 and 1, a label map whole numbers from 0 to 65535, both after scaling.
+- A mask or label map may be stored in another axis order than its scan, on the same voxels in space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from isal import igzip, isal_zlib
+from jaxtyping import Bool, Float32, Int16, Shaped, UInt8, UInt16
+
+from tomoseg.errors import InputError
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.nifti_header import Header, build_header, parse_header, read_header
+from tomoseg.volume import SourceGrid, Volume, check_same_grid
+
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP_LEVEL = 1
+"""isal's levels are 0 to 3; 1 makes files a fifth smaller than 0 in the same time, 2 and 3 gain little more."""
+
+_gzip: Any = igzip.IGzipFile
+_GZIP_ERRORS: Any = (EOFError, igzip.BadGzipFile, isal_zlib.error)
+_LARGEST_GZIP_RATIO = 1032
+"""Deflate codes at most 258 bytes in 2 bits."""
+
+_READ_BYTES = 1 << 20
+_SLAB_BYTES = 4_000_000
+_INT16 = np.iinfo(np.int16)
+_LARGEST_LABEL = np.iinfo(np.uint16).max
+_NEARLY = 1e-4
+"""How far a scaled mask value may be from a whole number: 255 x float32(1 / 255) is not exactly 1."""
+
+_WRITABLE = tuple(np.dtype(kind) for kind in ("bool", "uint8", "uint16", "int16", "float32"))
+
+
+def read_ct(path: Path) -> Volume:
+    """Read a CT scan.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file in HU, any orientation.
+
+    Returns:
+        The scan in RAS+ order, with what was noticed as its warnings.
+
+    Raises:
+        InputError: If the file is missing, damaged, no NIfTI, not one volume, or holds NaN or infinity.
+        GridError: If its orientation is unknown, or its geometry cannot be used.
+    """
+    with _opened(path) as (stream, header):
+        as_it_is = not header.is_scaled and header.dtype.newbyteorder("=") == np.int16
+        if as_it_is:
+            hu, warnings = _all_voxels(stream, header, path), list[str]()
+        else:
+            hu, warnings = _scaled_hu(stream, header, path)
+        if stream.read(1):
+            warnings.append(f"{path}: bytes follow the last voxel and were ignored. Check the size in the header.")
+    return Volume(header.grid.to_canonical(hu), header.grid, (*header.warnings, *warnings))
+
+
+def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan") -> Bool[np.ndarray, "x y z"]:
+    """Read the mask of one structure.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file of zeros and ones; all zeros is a mask of an absent structure.
+        expect: The grid that it must lie on, in whatever axis order.
+        expect_name: What to call the owner of that grid in messages.
+
+    Returns:
+        The mask in RAS+ order, a view of the file's voxels.
+
+    Raises:
+        InputError: If the file cannot be read, or holds anything but 0 and 1.
+        GridError: If it lies on another grid.
+    """
+    with _opened(path) as (stream, header):
+        _check_expected(header, path, expect, expect_name)
+        if header.dtype.itemsize == 1 and not header.is_scaled:
+            mask = _read_mask_bytes(stream, header, path)
+        else:
+            mask = _read_scaled_mask(stream, header, path)
+        _check_ends(stream)
+    return header.grid.to_canonical(mask)
+
+
+def read_label_map(
+    path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan"
+) -> UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]:
+    """Read a label map: one whole number a voxel, 0 for background.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file.
+        expect: The grid that it must lie on, in whatever axis order.
+        expect_name: What to call the owner of that grid in messages.
+
+    Returns:
+        The labels in RAS+ order, uint8 where they fit, else uint16.
+
+    Raises:
+        InputError: If the file cannot be read, or holds negative, fractional or too large values.
+        GridError: If it lies on another grid.
+    """
+    with _opened(path) as (stream, header):
+        _check_expected(header, path, expect, expect_name)
+        if header.dtype == np.uint8 and not header.is_scaled:
+            labels = _all_voxels(stream, header, path)
+        else:
+            labels = _read_scaled_labels(stream, header, path)
+        _check_ends(stream)
+    return header.grid.to_canonical(labels)
+
+
+def read_geometry(path: Path) -> SourceGrid:
+    """The grid of a file, from its header alone.
+
+    Raises:
+        InputError: If the file is missing or no NIfTI volume.
+        GridError: If its orientation is unknown, or its geometry cannot be used.
+    """
+    with _opened(path) as (_, header):
+        return header.grid
+
+
+def write_nifti(path: Path, array: Shaped[np.ndarray, "x y z"], grid: SourceGrid) -> None:
+    """Write an array on a file's own grid and orientation, whole or not at all.
+
+    The same array and grid give the same bytes. The header is that of `nifti_header.build_header`.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file to write; a former one is replaced, a missing folder made.
+        array: In RAS+ order; bool (written as uint8), uint8, uint16, int16 or float32.
+        grid: Where it lies.
+
+    Raises:
+        InputError: If the name ends otherwise, or the array is of another type.
+        GridError: If the array does not fit the grid.
+        OutputError: If it cannot be written.
+    """
+    if array.dtype.newbyteorder("=") not in _WRITABLE:
+        raise InputError(f"{path}: expected {', '.join(map(str, _WRITABLE))}, got {array.dtype}; convert the array")
+    if array.dtype == bool:
+        array = array.view(np.uint8)
+    _write(path, array, grid, None)
+
+
+def write_bit(path: Path, packed: UInt8[np.ndarray, "x y z"], bit: int, grid: SourceGrid) -> None:
+    """Write the mask held in one bit of every voxel, as `write_nifti` would; the mask never exists as a whole.
+
+    Args:
+        path: A `.nii` or `.nii.gz` file to write; a former one is replaced, a missing folder made.
+        packed: In RAS+ order; quickest if its memory is laid out in the file's order.
+        bit: 0 to 7.
+        grid: Where it lies.
+
+    Raises:
+        InputError: If the name ends otherwise.
+        GridError: If the array does not fit the grid.
+        OutputError: If it cannot be written.
+    """
+    _write(path, packed, grid, bit)
+
+
+def _write(path: Path, array: np.ndarray, grid: SourceGrid, bit: int | None) -> None:
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{path}: expected a name that ends in .nii or .nii.gz, got {path.name}; rename it")
+    voxels = grid.from_canonical(array)
+    header = build_header(grid, voxels.dtype.newbyteorder("="))
+    with whole_file(path) as aside, aside.open("wb") as file:
+        if path.name.endswith(".gz"):
+            with _gzip("", "wb", GZIP_LEVEL, file, mtime=0) as stream:
+                _write_voxels(stream, header, voxels, bit)
+        else:
+            _write_voxels(file, header, voxels, bit)
+
+
+def _write_voxels(stream: Any, header: bytes, voxels: np.ndarray, bit: int | None) -> None:
+    stream.write(header)
+    little = voxels.dtype.newbyteorder("<")
+    for where in _slabs_of(voxels.shape, voxels.itemsize):
+        # transposed, the file's order (first axis fastest) is C order: no copy where memory has it already
+        slab = np.ascontiguousarray(voxels[..., where].T, little)
+        if bit is not None:
+            slab = slab >> np.uint8(bit)
+            slab &= np.uint8(1)
+        stream.write(slab.reshape(-1).view(np.uint8).data)
+
+
+def _slabs_of(shape: tuple[int, ...], itemsize: int) -> Iterator[slice]:
+    depth = max(1, _SLAB_BYTES // (shape[0] * shape[1] * itemsize))
+    for start in range(0, shape[2], depth):
+        yield slice(start, min(start + depth, shape[2]))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
+    # yields the stream, at the first voxel, and the checked header; every fault of the file becomes an InputError
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: expected a NIfTI file, got nothing of that name; check the path")
+        if path.is_dir():
+            raise InputError(f"{path}: expected a NIfTI file, got a folder; name the file in it")
+        size = path.stat().st_size
+        if size == 0:
+            raise InputError(f"{path}: expected a NIfTI file, got an empty one; copy it again")
+        with path.open("rb") as file:
+            if file.peek(2)[:2] == GZIP_MAGIC:
+                with _gzip(None, "rb", fileobj=file) as stream:
+                    yield stream, _header(stream, path, size * _LARGEST_GZIP_RATIO)
+            else:
+                yield file, _header(file, path, size)
+    except _GZIP_ERRORS as error:
+        raise InputError(f"{path}: expected a whole gzip file, got: {error}; copy or download it again") from None
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}; check it") from None
+
+
+def _header(stream: Any, path: Path, largest_size: int) -> Header:
+    raw = read_header(stream)
+    header = parse_header(raw, str(path))
+    if header.offset + header.voxel_bytes > largest_size:
+        raise InputError(
+            f"{path}: expected {header.voxel_bytes} bytes of voxels for {header.grid.shape}, "
+            "got a file that cannot hold them; it is cut short or its header is damaged, copy it again"
+        )
+    skip = header.offset - len(raw)
+    while skip > 0 and (passed := len(stream.read(min(skip, _READ_BYTES)))):
+        skip -= passed
+    return header
+
+
+def _read_into(stream: Any, voxels: np.ndarray, path: Path) -> None:
+    view = voxels.reshape(-1).view(np.uint8).data
+    filled = 0
+    while filled < len(view):  # in pieces that stay in the processor's cache
+        got = stream.readinto(view[filled : filled + _READ_BYTES])
+        if not got:
+            raise InputError(
+                f"{path}: expected {len(view)} bytes of voxels, got {filled} before the file's end; "
+                "it is cut short, copy or download it again"
+            )
+        filled += got
+
+
+def _all_voxels(stream: Any, header: Header, path: Path) -> Shaped[np.ndarray, "i j k"]:
+    """All voxels as they are stored, in the machine's byte order."""
+    voxels = _empty(header.grid.shape[::-1], header.dtype, path)
+    _read_into(stream, voxels, path)
+    if not voxels.dtype.isnative:
+        voxels = voxels.byteswap(inplace=True).view(voxels.dtype.newbyteorder("="))
+    return voxels.T
+
+
+def _empty(shape: tuple[int, ...], dtype: Any, path: Path) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError:
+        raise InputError(f"{path}: expected a volume that fits in memory, got {shape[::-1]} voxels; crop it") from None
+
+
+def _scaled_slabs(stream: Any, header: Header, path: Path) -> Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]:
+    """Slabs of voxels along the file's last axis, scaled, in float32, each good until the next is asked for."""
+    x, y, _ = header.grid.shape
+    for slab in _slabs_of(header.grid.shape, header.dtype.itemsize):
+        stored = np.empty((slab.stop - slab.start, y, x), header.dtype)
+        _read_into(stream, stored, path)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a sentence
+            values = stored.astype(np.float32)
+            if header.is_scaled:
+                values *= np.float32(header.slope)
+                values += np.float32(header.intercept)
+        yield slab, values.T
+
+
+def _scaled_hu(stream: Any, header: Header, path: Path) -> tuple[Int16[np.ndarray, "i j k"], list[str]]:
+    hu = _empty(header.grid.shape[::-1], np.int16, path).T
+    lowest, highest, clipped = np.inf, -np.inf, 0
+    for slab, values in _scaled_slabs(stream, header, path):
+        low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise InputError(f"{path}: expected finite HU, got NaN or infinity among the voxels; replace them")
+        np.rint(values, out=values)
+        if low < _INT16.min or high > _INT16.max:
+            clipped += int(np.count_nonzero((values < _INT16.min) | (values > _INT16.max)))
+            np.clip(values, _INT16.min, _INT16.max, out=values)
+        hu[..., slab] = values
+        lowest, highest = min(lowest, low), max(highest, high)
+    if not clipped:
+        return hu, []
+    return hu, [
+        f"{path}: {clipped} voxels lie outside of {_INT16.min}..{_INT16.max} HU (the scan runs from {lowest:.6g} to "
+        f"{highest:.6g}) and were clipped. Check that the scan is in HU and its scl_slope is right."
+    ]
+
+
+def _check_expected(header: Header, path: Path, expect: SourceGrid | None, expect_name: str) -> None:
+    if expect is not None:
+        check_same_grid(expect, header.grid, expect_name, str(path))
+
+
+def _check_ends(stream: Any) -> None:
+    """Read past the last voxel, which makes gzip compare its checksum."""
+    stream.read(1)
+
+
+def _read_mask_bytes(stream: Any, header: Header, path: Path) -> Bool[np.ndarray, "i j k"]:
+    """The quick way for stored bytes: nothing is copied."""
+    voxels = _all_voxels(stream, header, path).view(np.uint8)  # -1 in int8 is 255, and refused as any other
+    if voxels.max() > 1:
+        found = np.unique(voxels.view(header.dtype))
+        _refuse_values(found[(found != 0) & (found != 1)], "only 0 and 1", path)
+    return voxels.view(bool)
+
+
+def _read_scaled_mask(stream: Any, header: Header, path: Path) -> Bool[np.ndarray, "i j k"]:
+    mask = _empty(header.grid.shape[::-1], bool, path).T
+    for slab, values in _scaled_slabs(stream, header, path):
+        inside = np.abs(values - 1) <= _NEARLY
+        strange = ~(inside | (np.abs(values) <= _NEARLY))
+        if strange.any():
+            _refuse_values(np.unique(values[strange]), "only 0 and 1", path)
+        mask[..., slab] = inside
+    return mask
+
+
+def _read_scaled_labels(
+    stream: Any, header: Header, path: Path
+) -> UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"]:
+    labels = _empty(header.grid.shape[::-1], np.uint16, path).T
+    highest = 0.0
+    for slab, values in _scaled_slabs(stream, header, path):
+        whole = np.rint(values)
+        strange = ~((np.abs(values - whole) <= _NEARLY) & (whole >= 0) & (whole <= _LARGEST_LABEL))
+        if strange.any():
+            _refuse_values(np.unique(values[strange]), f"whole numbers from 0 to {_LARGEST_LABEL}", path)
+        labels[..., slab] = whole
+        highest = max(highest, float(whole.max()))
+    return labels if highest > 255 else labels.astype(np.uint8)
+
+
+def _refuse_values(found: np.ndarray, expected: str, path: Path) -> NoReturn:
+    named = ", ".join(f"{value:.6g}" for value in found[:6]) + (", ..." if len(found) > 6 else "")
+    raise InputError(f"{path}: expected {expected}, got {named}; export it again as such")

@@ -1,0 +1,312 @@
+"""The header of a NIfTI file: bytes to a checked record and back.
+
+What is taken and what is refused:
+
+- NIfTI-1 and NIfTI-2 in one file (magic `n+1`, `n+2`), either byte order.
+- Three axes; further axes of length 1 are dropped. More than one volume, two axes, empty axes: refused.
+- Whole numbers and reals of 8 to 64 bits; complex numbers and colours are refused.
+- Geometry: the sform if `sform_code > 0`, else the qform if `qform_code > 0`, else it is refused, because
+  without either nobody can tell left from right. Where both are set and differ by more than
+  `DISAGREEMENT_VOXELS`, the sform is used and a warning says so.
+- Units: the affine is turned into mm where the header says metres or micrometres; unknown means mm.
+- Scaling: `scl_slope` of zero or not finite means none.
+
+A header is written from the source's header where there is one: `pixdim`, units, sform, qform and their codes are
+taken over to the last bit, in the same NIfTI version; everything else (descriptions, names, intensity range,
+extensions), which may name a patient, is left out. Otherwise it is made from the affine, with sform and qform of
+code 1 (scanner coordinates). The byte order written is always little-endian.
+
+Source: NIfTI-1 and NIfTI-2 data format, https://nifti.nimh.nih.gov.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from nibabel import nifti1, nifti2
+from nibabel.quaternions import mat2quat, quat2mat
+
+from tomoseg.errors import GridError, InputError
+from tomoseg.volume import SourceGrid, check_affine, spacing_of
+
+DISAGREEMENT_VOXELS = 0.5
+"""How far sform and qform may be apart at any corner. A quaternion in float32 loses up to 0.1 mm there."""
+
+LARGEST_MM = 1e7
+"""No voxel of a scan is ten kilometres away; larger numbers are damage, and their squares may overflow."""
+
+_NIFTI1 = nifti1.header_dtype
+_NIFTI2 = nifti2.header_dtype
+_BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
+_LARGEST_NIFTI1_AXIS = 32767
+_DTYPES = {
+    2: "u1", 256: "i1", 4: "i2", 512: "u2", 8: "i4", 768: "u4", 1024: "i8", 1280: "u8", 16: "f4", 64: "f8",
+}  # fmt: skip
+_CODES = {np.dtype(text): code for code, text in _DTYPES.items()}
+_REFUSED_DTYPES = {
+    1: "bits", 32: "complex", 128: "RGB", 1536: "float128", 1792: "complex", 2048: "complex", 2304: "RGBA",
+}  # fmt: skip
+_MM_PER_UNIT = {1: 1000.0, 3: 0.001}
+_UNIT_NAMES = {1: "metres", 3: "micrometres"}
+_GEOMETRY_FIELDS = (
+    "pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
+    "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a NIfTI header says, checked.
+
+    Attributes:
+        grid: The file's grid; its `header` holds the raw bytes.
+        dtype: How voxels are stored, byte order included.
+        offset: Where voxels begin, in bytes.
+        slope: Multiplies the stored values; 1 where the file has no scaling.
+        intercept: Is added after that; 0 where the file has no scaling.
+        warnings: What was noticed; each a full sentence.
+    """
+
+    grid: SourceGrid
+    dtype: np.dtype
+    offset: int
+    slope: float
+    intercept: float
+    warnings: tuple[str, ...]
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether stored values are not yet the real ones."""
+        return (self.slope, self.intercept) != (1.0, 0.0)
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of all voxels, as the header claims."""
+        x, y, z = self.grid.shape
+        return x * y * z * self.dtype.itemsize
+
+
+def read_header(stream: Any) -> bytes:
+    """The header's bytes from the start of a stream, fewer if the stream ends before."""
+    raw: bytes = stream.read(_NIFTI1.itemsize)
+    is_second = any(raw[:4] == _NIFTI2.itemsize.to_bytes(4, order) for order in _BYTE_ORDERS)
+    return raw + bytes(stream.read(_NIFTI2.itemsize - _NIFTI1.itemsize)) if is_second else raw
+
+
+def parse_header(raw: bytes, name: str) -> Header:
+    """Read a header and refuse what cannot be used.
+
+    Args:
+        raw: The first bytes of the file: 348, or 540 for NIfTI-2.
+        name: What to call the file in messages.
+
+    Returns:
+        The header's record.
+
+    Raises:
+        InputError: If it is no NIfTI header, or has unsuitable axes, voxel type or scaling.
+        GridError: If the file has no orientation, or one that cannot be used.
+    """
+    fields = _fields(raw, name)
+    shape = _shape(fields, name)
+    slope, intercept = _scaling(fields, name)
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers are refused with a sentence
+        affine, warnings = _affine(fields, shape, name)
+    used = raw[: fields.dtype.itemsize]
+    return Header(
+        SourceGrid(shape, affine, used), _voxel_dtype(fields, name), _offset(fields, name), slope, intercept, warnings
+    )
+
+
+def build_header(grid: SourceGrid, dtype: np.dtype) -> bytes:
+    """The header of a file on this grid, up to where its voxels begin.
+
+    Args:
+        grid: Where the voxels lie; its own header is used if it is one of a NIfTI file with this affine.
+        dtype: How voxels are stored.
+
+    Returns:
+        352 bytes (NIfTI-1) or 544 (NIfTI-2), little-endian, slope 1, intercept 0.
+
+    Raises:
+        InputError: If voxels of that type are not written.
+    """
+    dtype = np.dtype(dtype)
+    if dtype not in _CODES:
+        raise InputError(f"expected voxels of {', '.join(map(str, _CODES))}, got {dtype}; convert the array")
+    source = _source_fields(grid)
+    if source is not None:
+        layout = _NIFTI2 if source.dtype.itemsize == _NIFTI2.itemsize else _NIFTI1
+    else:
+        layout = _NIFTI2 if max(grid.shape) > _LARGEST_NIFTI1_AXIS else _NIFTI1
+    fields = np.zeros((), layout.newbyteorder("<"))
+    fields["sizeof_hdr"] = layout.itemsize
+    fields["magic"] = b"n+1" if layout is _NIFTI1 else b"n+2"
+    if layout is _NIFTI2:
+        fields["eol_check"] = (13, 10, 26, 10)
+    fields["dim"] = (3, *grid.shape, 1, 1, 1, 1)
+    fields["datatype"] = _CODES[dtype]
+    fields["bitpix"] = 8 * dtype.itemsize
+    fields["vox_offset"] = layout.itemsize + 4
+    fields["scl_slope"] = 1
+    fields["descrip"] = b"tomoseg"
+    if source is None:
+        _set_geometry(fields, grid.affine)
+    else:
+        for field in _GEOMETRY_FIELDS:
+            fields[field] = source[field]
+    return fields.tobytes() + bytes(4)
+
+
+def _fields(raw: bytes, name: str) -> np.ndarray:
+    for layout in (_NIFTI1, _NIFTI2):
+        for order in _BYTE_ORDERS:
+            if raw[:4] != layout.itemsize.to_bytes(4, order):
+                continue
+            if len(raw) < layout.itemsize:
+                raise InputError(
+                    f"{name}: expected a header of {layout.itemsize} bytes, got {len(raw)}; copy the file again"
+                )
+            fields = np.frombuffer(raw, layout.newbyteorder(order), 1).reshape(())
+            _check_magic(bytes(fields["magic"].item()), name)
+            return fields
+    raise InputError(f"{name}: expected a NIfTI file (.nii, .nii.gz), got something else; convert it to NIfTI")
+
+
+def _check_magic(magic: bytes, name: str) -> None:
+    if magic.rstrip(b"\0") in {b"ni1", b"ni2"}:
+        raise InputError(f"{name}: expected one .nii file, got the header of a .hdr/.img pair; convert it to .nii")
+    if magic.rstrip(b"\0") not in {b"n+1", b"n+2"}:
+        raise InputError(f"{name}: expected the NIfTI magic n+1 or n+2, got {magic!r}; convert it to NIfTI")
+
+
+def _shape(fields: np.ndarray, name: str) -> tuple[int, int, int]:
+    axes = int(fields["dim"][0])
+    if not 1 <= axes <= 7:
+        raise InputError(f"{name}: expected 3 axes, got {axes}; the header is damaged")
+    shape = tuple(int(n) for n in fields["dim"][1 : axes + 1])
+    if min(shape) < 1:
+        raise InputError(f"{name}: expected axes of 1 voxel or more, got {shape}; the header is damaged")
+    if axes < 3 or max(shape[3:], default=1) > 1:
+        raise InputError(f"{name}: expected 3 axes, got {shape}; pass one volume")
+    return (shape[0], shape[1], shape[2])
+
+
+def _voxel_dtype(fields: np.ndarray, name: str) -> np.dtype:
+    code = int(fields["datatype"])
+    if code not in _DTYPES:
+        got = _REFUSED_DTYPES.get(code, "an unknown type")
+        raise InputError(f"{name}: expected one number a voxel, got {got} (datatype {code}); convert it to int16")
+    return np.dtype(_DTYPES[code]).newbyteorder(fields.dtype["datatype"].byteorder)
+
+
+def _offset(fields: np.ndarray, name: str) -> int:
+    offset = float(fields["vox_offset"])
+    if not np.isfinite(offset) or offset < fields.dtype.itemsize or offset != int(offset):
+        raise InputError(f"{name}: expected voxels after the header, got vox_offset {offset:g}; the header is damaged")
+    return int(offset)
+
+
+def _scaling(fields: np.ndarray, name: str) -> tuple[float, float]:
+    slope, intercept = float(fields["scl_slope"]), float(fields["scl_inter"])
+    if slope == 0 or not np.isfinite(slope):
+        return 1.0, 0.0
+    if not np.isfinite(intercept):
+        raise InputError(f"{name}: expected a finite scl_inter, got {intercept}; repair the header")
+    return slope, intercept
+
+
+def _affine(fields: np.ndarray, shape: tuple[int, int, int], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    warnings = []
+    has_sform, has_qform = int(fields["sform_code"]) > 0, int(fields["qform_code"]) > 0
+    if not has_sform and not has_qform:
+        raise GridError(
+            f"{name}: expected an orientation, got sform_code and qform_code 0; "
+            "convert the scan from its DICOM again, or set the sform if you know which way it lies"
+        )
+    affine = _sform(fields) if has_sform else _qform(fields)
+    if np.abs(affine).max() > LARGEST_MM:
+        raise GridError(
+            f"{name}: expected lengths below {LARGEST_MM:g} mm, got {affine[:3].tolist()}; repair the header"
+        )
+    check_affine(affine, name)
+    if has_sform and has_qform and not _distance_voxels(affine, _qform(fields), shape) <= DISAGREEMENT_VOXELS:
+        warnings.append(
+            f"{name}: the sform and the qform of the header place the voxels differently; the sform is used. "
+            "Other programs may take the other: make both the same if results look shifted or mirrored."
+        )
+    unit = int(fields["xyzt_units"]) & 7
+    if unit in _MM_PER_UNIT:
+        affine[:3] *= _MM_PER_UNIT[unit]
+        warnings.append(
+            f"{name}: the header gives lengths in {_UNIT_NAMES[unit]}; they were turned into mm, which makes voxels of "
+            f"{' x '.join(f'{edge:.4g}' for edge in spacing_of(affine))} mm. Correct xyzt_units if that is wrong."
+        )
+    return affine, tuple(warnings)
+
+
+def _sform(fields: np.ndarray) -> Float[np.ndarray, "4 4"]:
+    affine = np.eye(4)
+    for row, axis in enumerate("xyz"):
+        affine[row] = fields[f"srow_{axis}"]
+    return affine
+
+
+def _qform(fields: np.ndarray) -> Float[np.ndarray, "4 4"]:
+    """As nifti1_io.c does it: a quaternion longer than 1 is normalised, a half turn is exact."""
+    vector = np.array([fields[f"quatern_{c}"] for c in "bcd"], np.float64)
+    rest = 1.0 - vector @ vector
+    quaternion = np.array([np.sqrt(rest) if rest >= 1e-7 else 0.0, *vector])
+    pixdim = fields["pixdim"].astype(np.float64)
+    spacing = np.where(pixdim[1:4] > 0, pixdim[1:4], 0.0)  # a header without spacing is refused as such
+    spacing[2] *= -1 if pixdim[0] < 0 else 1
+    affine = np.eye(4)
+    affine[:3, :3] = _turn(quaternion) * spacing if np.isfinite(quaternion).all() else np.nan
+    affine[:3, 3] = [fields[f"qoffset_{axis}"] for axis in "xyz"]
+    return affine
+
+
+def _turn(quaternion: Float[np.ndarray, "4"]) -> Float[np.ndarray, "3 3"]:
+    return np.asarray(quat2mat(quaternion))
+
+
+def _distance_voxels(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:
+    """How far two affines put any corner apart, in the shortest voxel edge; NaN if one is not finite."""
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], np.float64)
+    corners[:, :3] *= np.array(shape) - 1
+    return float(np.abs(corners @ (one - other).T).max() / min(spacing_of(one)))
+
+
+def _set_geometry(fields: np.ndarray, affine: Float[np.ndarray, "4 4"]) -> None:
+    spacing = np.array(spacing_of(affine))
+    rotation = affine[:3, :3] / spacing
+    handedness = -1.0 if np.linalg.det(rotation) < 0 else 1.0
+    rotation = rotation * (1.0, 1.0, handedness)
+    fields["pixdim"] = (handedness, *spacing, 0, 0, 0, 0)
+    fields["xyzt_units"] = 2
+    fields["qform_code"] = fields["sform_code"] = 1
+    for letter, part in zip("bcd", _positive_quaternion(rotation)[1:], strict=True):
+        fields[f"quatern_{letter}"] = part
+    for row, axis in enumerate("xyz"):
+        fields[f"qoffset_{axis}"] = affine[row, 3]
+        fields[f"srow_{axis}"] = affine[row]
+
+
+def _positive_quaternion(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
+    quaternion = mat2quat(rotation)
+    return np.asarray(-quaternion if quaternion[0] < 0 else quaternion)
+
+
+def _source_fields(grid: SourceGrid) -> np.ndarray | None:
+    """The fields of the grid's own header, if it is one of a NIfTI file that describes this very grid."""
+    if grid.header is None:
+        return None
+    try:
+        header = parse_header(grid.header, "header")
+    except (InputError, GridError):
+        return None
+    same = header.grid.shape == grid.shape and np.array_equal(header.grid.affine, grid.affine)
+    return _fields(grid.header, "header") if same else None

@@ -1,0 +1,118 @@
+"""What a segmentation is written as: one label map, or one mask a structure. Everything appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tomoseg.errors import InputError, LabelError
+from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.files.label_names import check_file_name, format_label_names, label_set_of, read_label_names, values_in
+from tomoseg.files.nifti import read_geometry, read_label_map, write_bit, write_nifti
+from tomoseg.segmentation import LabelMap, Segmentation
+from tomoseg.volume import SourceGrid
+
+NIFTI_SUFFIXES = (".nii.gz", ".nii")
+
+_WRITERS = min(4, os.cpu_count() or 1)
+
+
+def nifti_stem(path: Path) -> str:
+    """The file's name without `.nii` or `.nii.gz`."""
+    for suffix in NIFTI_SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the names of a label map lie: `liver.nii.gz` has them in `liver.labels.json`."""
+    return path.with_name(f"{nifti_stem(path)}.labels.json")
+
+
+def write_label_map(label_map: LabelMap, path: Path) -> None:
+    """Write a label map on its scan's grid, and a JSON file beside it that says which value is which structure.
+
+    Args:
+        label_map: The result.
+        path: A `.nii.gz` or `.nii` file; a former one is replaced, a missing folder made.
+
+    Raises:
+        InputError: If the name ends otherwise.
+        GridError: If the values do not fit the grid.
+        OutputError: If it cannot be written.
+    """
+    names = dict(zip(label_map.labels.ids, label_map.labels.names, strict=True))
+    write_nifti(path, label_map.values, label_map.grid)
+    with whole_file(sidecar_path(path)) as aside:
+        aside.write_text(format_label_names(names), encoding="utf-8")
+
+
+def read_labelled(path: Path) -> LabelMap:
+    """Read a label map and the names beside it, as `write_label_map` writes them.
+
+    Raises:
+        InputError: If either file is missing or cannot be read.
+        GridError: If the label map's geometry cannot be used.
+        LabelError: If the names do not make a label set, or the map holds a value without a name.
+    """
+    sidecar = sidecar_path(path)
+    if not sidecar.is_file():
+        raise InputError(
+            f'{path}: expected names in {sidecar.name}, got no such file; write {{"1": "spleen", ...}} there'
+        )
+    labels = label_set_of(read_label_names(sidecar))
+    values = read_label_map(path)
+    unnamed = sorted(set(values_in(values)) - {0, *labels.ids})
+    if unnamed:
+        listed = ", ".join(map(str, unnamed[:8]))
+        raise LabelError(f"{path}: expected values named in {sidecar.name}, got {listed}; name them")
+    return LabelMap(values, labels, read_geometry(path))
+
+
+def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] | None = None) -> None:
+    """Write one `<structure>.nii.gz` a structure, on the scan's grid; an absent structure's file is all zeros.
+
+    Only eight structures are decompressed at once. A new folder appears whole or not at all. In a folder that is there
+    already each file is replaced by its new version, masks of the label set's structures that are not
+    among `names` are removed, since they belong to a former result, and other files stay.
+
+    Args:
+        segmentation: The result.
+        folder: Where to write.
+        names: The structures to write; all if None.
+
+    Raises:
+        LabelError: If a name is unknown or could not be a file's name.
+        OutputError: If they cannot be written.
+    """
+    labels = segmentation.labels
+    wanted = labels if names is None else labels.subset(names)
+    for structure in wanted:
+        check_file_name(structure.name, str(folder))
+    by_plane: dict[int, list[tuple[int, str]]] = {}
+    for structure in wanted:
+        plane, bit = divmod(labels.channel(structure.name), 8)
+        by_plane.setdefault(plane, []).append((bit, structure.name))
+    with whole_folder(folder) as aside, ThreadPoolExecutor(_WRITERS) as writers:
+        for plane, structures in by_plane.items():
+            packed = _in_file_order(segmentation.byte_plane(plane), segmentation.grid)
+            list(writers.map(partial(_write_bit, packed, segmentation.grid, aside), structures))
+    for name in set(labels.names) - set(wanted.names):
+        (folder / f"{name}.nii.gz").unlink(missing_ok=True)
+
+
+def _in_file_order(plane: UInt8[np.ndarray, "x y z"], grid: SourceGrid) -> UInt8[np.ndarray, "x y z"]:
+    """The same array laid out in memory as the file will be: reordered once for eight masks."""
+    return grid.to_canonical(np.asfortranarray(grid.from_canonical(plane)))
+
+
+def _write_bit(packed: UInt8[np.ndarray, "x y z"], grid: SourceGrid, folder: Path, structure: tuple[int, str]) -> None:
+    bit, name = structure
+    write_bit(folder / f"{name}.nii.gz", packed, bit, grid)

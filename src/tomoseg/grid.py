@@ -1,0 +1,249 @@
+"""From a scan's own voxels to the network's grid and back; shared by training and prediction.
+
+The network's grid is a box of the scan's voxels (all of it, or the body) divided into another number of
+voxels along each axis, so that both cover exactly the same millimetres. Downwards every grid voxel is the
+mean of what it covers (no aliasing); upwards it is linear interpolation between voxel centres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int16
+from scipy import ndimage
+
+from tomoseg.config import GridConfig
+
+AIR_HU = -1024
+"""What padding is filled with; every window maps it to its lower end."""
+
+BODY_HU = -300
+"""Above this is body or table; air and most of the lungs' border are below."""
+
+BODY_SAMPLE_MM = 6.0
+"""The body is found on a grid about this coarse."""
+
+SLAB_SLICES = 16
+"""Slices resampled at a time, to bound memory."""
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the network's grid lies in a scan.
+
+    Attributes:
+        start: First voxel of the box, in the scan's RAS+ order.
+        extent: Voxels of the scan that the box covers along each axis.
+        shape: Voxels of the grid along each axis.
+    """
+
+    start: Triple
+    extent: Triple
+    shape: Triple
+
+    @property
+    def resamples(self) -> bool:
+        """Whether the grid's voxels differ from the scan's."""
+        return self.extent != self.shape
+
+    def box(self) -> tuple[slice, slice, slice]:
+        """The box as an index into an array `(x, y, z)` of the scan."""
+        x, y, z = (slice(s, s + e) for s, e in zip(self.start, self.extent, strict=True))
+        return (x, y, z)
+
+    def is_whole(self, shape: Triple) -> bool:
+        """Whether the grid is the scan's own, nothing cut and nothing resampled."""
+        return self.extent == shape and not self.resamples
+
+
+def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], config: GridConfig) -> Placement:
+    """Lay the network's grid over a scan.
+
+    Args:
+        hu: The scan in RAS+ order.
+        spacing_mm: Its voxel edges.
+        config: The grid's settings.
+    """
+    box = body_box(hu, spacing_mm, config.body_margin_mm) if config.crop == "body" else tuple((0, n) for n in hu.shape)
+    start, extent = tuple(low for low, _ in box), tuple(high - low for low, high in box)
+    shape = list(extent)
+    if config.mode == "size":
+        shape[:2] = config.size
+    elif config.mode == "spacing":
+        targets = (config.spacing_mm, config.spacing_mm, config.slice_spacing_mm)
+        for axis, target in enumerate(targets):
+            if target is not None:
+                shape[axis] = max(1, round(extent[axis] * spacing_mm[axis] / target))
+    return Placement(start, extent, tuple(shape))  # type: ignore[arg-type]
+
+
+def body_box(
+    hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], margin_mm: float
+) -> tuple[tuple[int, int], ...]:
+    """The box of the body: first voxel and one past the last, along each axis.
+
+    The body is everything above `BODY_HU` in pieces of at least a twentieth of the largest (both legs count,
+    cables do not), after an opening that lets go of thin table tops. A scan of air alone is kept whole.
+
+    Args:
+        hu: The scan in RAS+ order.
+        spacing_mm: Its voxel edges.
+        margin_mm: What is kept around the body.
+    """
+    steps = tuple(max(1, int(BODY_SAMPLE_MM / s)) for s in spacing_mm)
+    coarse = hu[:: steps[0], :: steps[1], :: steps[2]] > BODY_HU
+    opened = ndimage.binary_opening(coarse, ndimage.generate_binary_structure(3, 1)) if min(coarse.shape) > 2 else coarse
+    pieces, _ = ndimage.label(opened if opened.any() else coarse)
+    sizes = np.bincount(pieces.ravel())[1:]
+    if sizes.size == 0:
+        return tuple((0, n) for n in hu.shape)
+    body = np.isin(pieces, np.flatnonzero(sizes * 20 >= sizes.max()) + 1)
+    box = []
+    for axis, (step, spacing, length) in enumerate(zip(steps, spacing_mm, hu.shape, strict=True)):
+        inside = np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis})))
+        margin = round(margin_mm / spacing)
+        box.append((max(0, int(inside[0]) * step - margin), min(length, (int(inside[-1]) + 1) * step + margin)))
+    return tuple(box)
+
+
+def axis_weights(length: int, target: int) -> Float32[np.ndarray, "target length"]:
+    """How each voxel along one axis of the grid is made of the scan's voxels.
+
+    Means of what is covered where the grid is coarser, linear between centres where it is finer.
+
+    Example:
+        >>> axis_weights(4, 2).tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    """
+    if target >= length:
+        return linear_weights(length, target)
+    edges = np.arange(target + 1) * (length / target)
+    voxels = np.arange(length)
+    overlap = np.minimum(edges[1:, None], voxels + 1) - np.maximum(edges[:-1, None], voxels)
+    return (np.clip(overlap, 0, None) * (target / length)).astype(np.float32)
+
+
+def linear_weights(length: int, target: int) -> Float32[np.ndarray, "target length"]:
+    """Linear interpolation between voxel centres along one axis, clamped at the ends.
+
+    Example:
+        >>> linear_weights(2, 4).tolist()
+        [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
+    """
+    lower, upper, share = linear_positions(length, target)
+    weights = np.zeros((target, length), np.float32)
+    rows = np.arange(target)
+    weights[rows, lower] += 1 - share
+    weights[rows, upper] += share
+    return weights
+
+
+def linear_positions(length: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each target voxel its lower and upper neighbour and the upper one's weight.
+
+    Returns:
+        `lower`, `upper` int64 and `share` float32, each `(target,)`.
+    """
+    position = np.clip((np.arange(target) + 0.5) * (length / target) - 0.5, 0, length - 1)
+    lower = np.minimum(position.astype(np.int64), length - 1)
+    upper = np.minimum(lower + 1, length - 1)
+    return lower, upper, (position - lower).astype(np.float32)
+
+
+def to_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Int16[np.ndarray, "gx gy gz"]:
+    """A scan on the network's grid, HU rounded to whole numbers.
+
+    Args:
+        hu: The scan in RAS+ order.
+        placement: Where the grid lies in it.
+    """
+    cut = hu[placement.box()]
+    if not placement.resamples:
+        return np.asfortranarray(cut)
+    x, y, z = (axis_weights(e, s) for e, s in zip(placement.extent, placement.shape, strict=True))
+    out = np.empty(placement.shape, np.int16, order="F")
+    for first in range(0, placement.shape[2], SLAB_SLICES):
+        rows = z[first : first + SLAB_SLICES]
+        used = np.flatnonzero(rows.any(axis=0))
+        low, high = used[0], used[-1] + 1
+        slab = _resample(cut[:, :, low:high].astype(np.float32), x, y, rows[:, low:high])
+        out[:, :, first : first + SLAB_SLICES] = np.rint(slab)
+    return out
+
+
+def mask_to_grid(mask: Bool[np.ndarray, "x y z"], placement: Placement) -> Bool[np.ndarray, "gx gy gz"]:
+    """A mask on the network's grid: voxels more than half of which are inside.
+
+    Args:
+        mask: On the scan's grid, RAS+ order.
+        placement: Where the network's grid lies in it.
+    """
+    cut = mask[placement.box()]
+    if not placement.resamples:
+        return cut
+    return _resample_mask(cut, [axis_weights(e, s) for e, s in zip(placement.extent, placement.shape, strict=True)])
+
+
+def mask_from_grid(
+    mask: Bool[np.ndarray, "gx gy gz"], placement: Placement, shape: Triple
+) -> Bool[np.ndarray, "x y z"]:
+    """A mask of the network's grid back on the scan's, as a perfect network's logits would come back.
+
+    Args:
+        mask: On the network's grid.
+        placement: Where that lies in the scan.
+        shape: The scan's shape in RAS+ order.
+    """
+    whole = np.zeros(shape, bool)
+    if placement.resamples:
+        weights = [linear_weights(s, e) for e, s in zip(placement.extent, placement.shape, strict=True)]
+        mask = _resample_mask(mask, weights)
+    whole[placement.box()] = mask
+    return whole
+
+
+def apply_windows(hu: Int16[np.ndarray, "*shape"], windows_hu: tuple[tuple[float, float], ...]) -> Float32[np.ndarray, "w *shape"]:
+    """Map each HU window to 0..1, clipped, one channel a window.
+
+    Example:
+        >>> apply_windows(np.array([-1000, 50, 3000], np.int16), ((-200, 300),)).tolist()
+        [[0.0, 0.5, 1.0]]
+    """
+    channels = [np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1) for low, high in windows_hu]
+    return np.stack(channels).astype(np.float32, copy=False)
+
+
+def padded_shape(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
+    """The shape with every edge raised to a multiple.
+
+    Example:
+        >>> padded_shape((100, 64), 16)
+        (112, 64)
+    """
+    return tuple(-(-n // multiple) * multiple for n in shape)
+
+
+def _resample(values: Float32[np.ndarray, "x y z"], *weights: Float32[np.ndarray, "t n"]) -> Float32[np.ndarray, "gx gy gz"]:
+    x, y, z = weights
+    values = (x @ values.reshape(values.shape[0], -1)).reshape(len(x), *values.shape[1:])
+    values = y @ values
+    return values if z.shape[0] == z.shape[1] == 1 else values @ z.T
+
+
+def _resample_mask(mask: Bool[np.ndarray, "x y z"], weights: list[np.ndarray]) -> Bool[np.ndarray, "gx gy gz"]:
+    """Only the box around the mask is worked on: most structures fill a small part of a scan."""
+    out = np.zeros([len(w) for w in weights], bool)
+    source, target = [], []
+    for axis, weight in enumerate(weights):
+        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        if used.size == 0:
+            return out
+        source.append(slice(int(used[0]), int(used[-1]) + 1))
+        reached = np.flatnonzero(weight[:, source[-1]].any(axis=1))
+        target.append(slice(int(reached[0]), int(reached[-1]) + 1))
+    cut = [w[t, s] for w, t, s in zip(weights, target, source, strict=True)]
+    out[tuple(target)] = _resample(mask[tuple(source)].astype(np.float32), *cut) > 0.5
+    return out

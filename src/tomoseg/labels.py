@@ -1,0 +1,188 @@
+"""Which structures a dataset, a model or a segmentation is about.
+
+A `LabelSet` is an ordered set of structures. The position of a structure is its channel; its `id` is the
+value that stands for it in a label map. Structures are independent of one another: masks may overlap.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from tomoseg.errors import LabelError
+
+OTHER_GROUP = "other"
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One anatomical structure.
+
+    Attributes:
+        id: Its value in a label map, 1 or more.
+        name: Its name, as in file names.
+        group: What it is counted with in summaries.
+        snomed: SNOMED CT code of the structure, where known.
+        snomed_meaning: The code's own wording.
+        laterality: `Right` or `Left`, where the code needs one.
+        colour: RGB, 0 to 255.
+    """
+
+    id: int
+    name: str
+    group: str = OTHER_GROUP
+    snomed: str | None = None
+    snomed_meaning: str | None = None
+    laterality: str | None = None
+    colour: tuple[int, int, int] = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """An ordered set of structures with unique names and ids.
+
+    Raises:
+        LabelError: If it is empty, a name or an id comes twice, or an id is not positive.
+    """
+
+    structures: tuple[Structure, ...]
+
+    def __post_init__(self) -> None:
+        if not self.structures:
+            raise LabelError("expected at least one structure, got none; name the structures to learn")
+        for what, values in (("name", self.names), ("id", self.ids)):
+            twice = sorted({str(v) for v in values if values.count(v) > 1})
+            if twice:
+                raise LabelError(f"expected each structure {what} once, got twice: {', '.join(twice)}; rename one")
+        if min(self.ids) < 1:
+            raise LabelError(f"expected ids from 1 up (0 is background), got {min(self.ids)}; renumber")
+
+    def __len__(self) -> int:
+        return len(self.structures)
+
+    def __iter__(self) -> Iterator[Structure]:
+        return iter(self.structures)
+
+    def __getitem__(self, name: str) -> Structure:
+        return self.structures[self.channel(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in channel order."""
+        return tuple(s.name for s in self.structures)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Label map values in channel order."""
+        return tuple(s.id for s in self.structures)
+
+    @property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Group name to the names of its structures, in order of first appearance."""
+        groups: dict[str, tuple[str, ...]] = {}
+        for structure in self.structures:
+            groups[structure.group] = (*groups.get(structure.group, ()), structure.name)
+        return groups
+
+    def channel(self, name: str) -> int:
+        """The channel of a structure.
+
+        Raises:
+            LabelError: If there is none of that name; the message names the nearest.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise LabelError(unknown_name_message(name, self.names)) from None
+
+    def subset(self, names: Sequence[str]) -> LabelSet:
+        """The named structures, in this set's order, ids kept.
+
+        Raises:
+            LabelError: If a name is unknown.
+        """
+        wanted = {self.channel(name) for name in names}
+        return LabelSet(tuple(s for c, s in enumerate(self.structures) if c in wanted))
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Plain data for JSON."""
+        return [asdict(s) for s in self.structures]
+
+    @classmethod
+    def from_dicts(cls, dicts: Iterable[dict[str, Any]]) -> LabelSet:
+        """The inverse of `to_dicts`.
+
+        Raises:
+            LabelError: If a key is missing or unknown.
+        """
+        try:
+            return cls(tuple(Structure(**{**d, "colour": tuple(d.get("colour", (255, 255, 255)))}) for d in dicts))
+        except TypeError as error:
+            raise LabelError(
+                f"expected structures with id, name, group, ..., got: {error}; write the file anew"
+            ) from None
+
+    @classmethod
+    def from_names(cls, names: Sequence[str]) -> LabelSet:
+        """A set from names alone: ids count from 1; codes, groups and colours come from the 117 where known."""
+        known = {s.name: s for s in LabelSet.total()}
+        structures = []
+        for number, name in enumerate(names, start=1):
+            found = known.get(name)
+            structures.append(
+                Structure(number, name, colour=_spread_colour(number))
+                if found is None
+                else Structure(**{**asdict(found), "id": number})
+            )
+        return cls(tuple(structures))
+
+    @classmethod
+    @cache
+    def total(cls) -> LabelSet:
+        """The 117 structures of the public whole-body CT dataset, ids 1 to 117."""
+        text = resources.files("tomoseg.data").joinpath("total_117.csv").read_text(encoding="utf-8")
+        rows = csv.DictReader(text.splitlines())
+        return cls(
+            tuple(
+                Structure(
+                    int(row["id"]),
+                    row["name"],
+                    row["group"],
+                    row["snomed"],
+                    row["snomed_meaning"],
+                    row["laterality"] or None,
+                    _rgb(row["colour"]),
+                )
+                for row in rows
+            )
+        )
+
+
+def unknown_name_message(name: str, known: Sequence[str]) -> str:
+    """One sentence for a name that is not among the known ones, with the nearest."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
+    )
+    return f"expected one of {len(known)} known names, got {name!r}; {hint}"
+
+
+def _rgb(text: str) -> tuple[int, int, int]:
+    red, green, blue = (int(part) for part in text.split())
+    return (red, green, blue)
+
+
+def _spread_colour(number: int) -> tuple[int, int, int]:
+    """A colour unlike its neighbours': hues a golden ratio apart."""
+    import colorsys
+
+    red, green, blue = colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)
+    return (round(red * 255), round(green * 255), round(blue * 255))

@@ -1,0 +1,177 @@
+"""A model folder: all that prediction needs, and nothing in it can execute code.
+
+    MODEL/
+      model.json            architecture, labels, grid, windows, provenance, scores, SHA-256 of the weights
+      weights.safetensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from tomoseg.config import GridConfig, NetworkConfig, validate_config
+from tomoseg.errors import LabelError, ModelError
+from tomoseg.files.atomic import whole_folder
+from tomoseg.labels import LabelSet
+from tomoseg.networks.build import build_network
+from tomoseg.networks.unet import UNet
+
+FORMAT_VERSION = 1
+RECORD, WEIGHTS = "model.json", "weights.safetensors"
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a model is.
+
+    Attributes:
+        labels: The structures that it predicts, in channel order.
+        network: Its architecture.
+        grid: The grid that it was trained on.
+        windows_hu: Its input channels.
+        provenance: Where it comes from: version of tomoseg, seed, training cases, minutes.
+        scores: What validation said of it.
+    """
+
+    labels: LabelSet
+    network: NetworkConfig
+    grid: GridConfig
+    windows_hu: tuple[tuple[float, float], ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> UNet:
+        """The network with fresh weights."""
+        return build_network(self.network, len(self.windows_hu), len(self.labels))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and what it is."""
+
+    record: ModelRecord
+    network: UNet
+
+
+def save_model(model: Model, folder: Path) -> None:
+    """Write a model folder, whole or not at all; an older one of that name is replaced.
+
+    Args:
+        model: What to save.
+        folder: Where to.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    record = model.record
+    with whole_folder(folder, replace=True) as aside:
+        weights = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
+        save_file(weights, aside / WEIGHTS)
+        content = {
+            "format": FORMAT_VERSION,
+            "architecture": "unet",
+            "network": record.network.model_dump(mode="json"),
+            "grid": record.grid.model_dump(mode="json"),
+            "windows_hu": record.windows_hu,
+            "sha256": {WEIGHTS: sha256(aside / WEIGHTS)},
+            "provenance": record.provenance,
+            "scores": record.scores,
+            "labels": record.labels.to_dicts(),
+        }
+        (aside / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder and check its weights against their SHA-256.
+
+    Args:
+        folder: A model folder, or a run folder, whose `best` is taken.
+
+    Raises:
+        ModelError: If a file is missing, altered, of another version, or does not fit the architecture.
+    """
+    if not (folder / RECORD).exists() and (folder / "best" / RECORD).exists():
+        folder = folder / "best"
+    record, digests = _load_record(folder)
+    weights = folder / WEIGHTS
+    if not weights.exists():
+        raise ModelError(f"{folder}: expected {WEIGHTS} beside {RECORD}, found none; copy the whole model folder")
+    found = sha256(weights)
+    if found != digests.get(WEIGHTS):
+        raise ModelError(
+            f"{weights}: expected SHA-256 {digests.get(WEIGHTS)} as {RECORD} says, got {found}; "
+            "the file was altered or cut short: copy the model folder again"
+        )
+    network = record.build()
+    try:
+        network.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{weights}: expected weights of the network in {RECORD}, got: {reason}; train again") from None
+    return Model(record, network.eval())
+
+
+def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
+    """A model that predicts some of its structures only; the last layer shrinks with them.
+
+    Args:
+        model: The whole model.
+        names: Structures to keep; none named keeps all.
+
+    Raises:
+        LabelError: If the model does not know one of them.
+    """
+    if not names:
+        return model
+    labels = model.record.labels.subset(names)
+    channels = [model.record.labels.channel(s.name) for s in labels]
+    record = ModelRecord(**{**model.record.__dict__, "labels": labels})
+    network = record.build().eval()
+    state = dict(model.network.state_dict())
+    for name in ("head.weight", "head.bias"):
+        state[name] = state[name][channels]
+    network.load_state_dict(state)
+    return Model(record, network)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
+    path = folder / RECORD
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelError(f"{folder}: expected a model folder with {RECORD}, found none; give the folder of a model") from None
+    except ValueError as error:
+        raise ModelError(f"{path}: expected JSON, got: {error}; copy the model folder again") from None
+    if data.get("format") != FORMAT_VERSION:
+        raise ModelError(f"{path}: expected format {FORMAT_VERSION}, got {data.get('format')!r}; use a matching version")
+    try:
+        record = ModelRecord(
+            LabelSet.from_dicts(data["labels"]),
+            validate_config(NetworkConfig, data["network"], str(path)),
+            validate_config(GridConfig, data["grid"], str(path)),
+            tuple((float(low), float(high)) for low, high in data["windows_hu"]),
+            data["provenance"],
+            data["scores"],
+        )
+        return record, dict(data["sha256"])
+    except (KeyError, TypeError, ValueError, LabelError) as error:
+        raise ModelError(f"{path}: expected a model record, got: {error!r}; copy the model folder again") from None
+
+
+def count_parameters(network: torch.nn.Module) -> int:
+    """Learned numbers in a network."""
+    return sum(p.numel() for p in network.parameters())

@@ -1,0 +1,35 @@
+"""A network from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from tomoseg.config import NetworkConfig
+from tomoseg.networks.unet import UNet
+
+
+def build_network(config: NetworkConfig, in_channels: int, out_channels: int) -> UNet:
+    """The network that the settings describe, with fresh weights from torch's random state.
+
+    Args:
+        config: The network's settings.
+        in_channels: HU windows.
+        out_channels: Structures.
+    """
+    return UNet(in_channels, out_channels, config.channels, config.dims, config.normalisation, config.dropout)
+
+
+def set_prior_bias(network: UNet, frequencies: Sequence[float]) -> None:
+    """Let an untrained network predict each structure with its frequency.
+
+    Args:
+        network: With a fresh head.
+        frequencies: Share of voxels that each structure fills where it is annotated, in channel order.
+
+    Source: Lin, T.-Y. et al. (2017). Focal loss for dense object detection. ICCV, section 4.1.
+    """
+    prior = torch.as_tensor(frequencies, dtype=torch.float32).clamp(1e-5, 0.5)
+    with torch.no_grad():
+        network.head.bias.copy_(torch.logit(prior))  # type: ignore[union-attr,operator]

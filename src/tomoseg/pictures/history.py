@@ -1,0 +1,185 @@
+"""The course of a training run: reading `metrics.jsonl` and drawing it as `history.png`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from tomoseg.errors import InputError
+from tomoseg.pictures.canvas import FONT, Sheet
+
+NUMBERS = ("train_loss", "validation_loss", "validation_dice", "learning_rate", "minutes")
+"""The measured values of an epoch; null or absent where they were not measured."""
+
+_INK, _GRID = "#222222", "#dddddd"
+_TRAINING, _VALIDATION, _DICE, _RATE = "#1f6fb4", "#d9541e", "#2a8a4a", "#6b4ea0"
+_LOG_SPAN = 1e4
+"""The highest by the lowest learning rate shown; a cosine ends at zero, which a logarithmic axis cannot show."""
+
+_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 1600, 480, 80, 56, 64, 84
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the epochs of a run, one JSON object a line.
+
+    A last line without its line break that is no whole object is what a killed run leaves behind, and is left out.
+
+    Returns:
+        The records in file order; an empty list for an empty file.
+
+    Raises:
+        InputError: If the file cannot be read or a line is no record of an epoch.
+    """
+    try:
+        *lines, rest = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(f"{path}: expected the metrics of a run, got: {error}; pass a run folder's file") from None
+    records = []
+    for number, line in enumerate([*lines, rest], start=1):
+        if not line.strip():
+            continue
+        problem, record = _parse(line)
+        if problem is None:
+            records.append(record)
+        elif number <= len(lines):
+            raise InputError(f"{path}: expected a record of an epoch in line {number}, got {problem}; delete the line")
+    return records
+
+
+def draw_history(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw loss, validation Dice and learning rate over the epochs, beside each other.
+
+    An epoch that comes twice (a run resumed from before its end) counts as it was last. Validations may be
+    missing; what is there is joined by lines. The learning rate is logarithmic where it spans more than tenfold.
+
+    Args:
+        records: One an epoch: `epoch`, and any of `NUMBERS`.
+        path: The PNG file to write.
+
+    Raises:
+        InputError: If there is no record.
+        OutputError: If the file cannot be written.
+    """
+    if not records:
+        raise InputError("expected at least one epoch to draw, got none; train for an epoch first")
+    by_epoch = {int(record["epoch"]): record for record in records}
+    epochs = np.array(sorted(by_epoch))
+    series = {
+        name: np.array([_number(by_epoch[int(epoch)].get(name)) for epoch in epochs], np.float64) for name in NUMBERS
+    }
+    sheet = Sheet(_WIDTH, _HEIGHT, "white")
+    _draw_loss(_plot(sheet, 0, "Loss"), epochs, series)
+    _draw_dice(_plot(sheet, 1, "Validation Dice"), epochs, series["validation_dice"])
+    _draw_rate(_plot(sheet, 2, "Learning rate"), epochs, series["learning_rate"])
+    sheet.save(path)
+
+
+def best_epoch(epochs: np.ndarray, dice: Float[np.ndarray, "n"]) -> tuple[int, float] | None:
+    """The first epoch of the highest Dice, and that Dice; None where nothing was validated."""
+    if not np.isfinite(dice).any():
+        return None
+    best = int(np.nanargmax(dice))
+    return int(epochs[best]), float(dice[best])
+
+
+def _parse(line: bytes) -> tuple[str | None, dict[str, Any]]:
+    """What is wrong with a line, if anything is, and the record."""
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return f"no JSON ({error})", {}
+    if not isinstance(record, dict):
+        return f"a {type(record).__name__}", {}
+    if type(record.get("epoch")) is not int:
+        return f"epoch {record.get('epoch')!r}", {}
+    for name in NUMBERS:
+        if type(record.get(name)) not in {int, float, type(None)}:
+            return f"{name} {record[name]!r}", {}
+    return None, record
+
+
+def _number(value: float | None) -> float:
+    """NaN, which leaves a gap, for what was not measured or is infinite."""
+    return float(value) if value is not None and np.isfinite(value) else float("nan")
+
+
+def _plot(sheet: Sheet, position: int, title: str) -> Axes:
+    """The axes of one of the three panels."""
+    width = (_WIDTH - 2 * _LEFT - _GAP * 2 + _LEFT / 2) / 3
+    axes = sheet.axes(_LEFT + position * (width + _GAP), _TOP, width, _HEIGHT - _TOP - _BOTTOM)
+    axes.set_title(title, fontsize=13, color=_INK, family=FONT, weight="bold", loc="left")
+    axes.set_xlabel("Epoch", fontsize=11, color=_INK, family=FONT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
+    axes.grid(True, which="major", color=_GRID, linewidth=0.8, linestyle="-")
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, labelsize=10, labelfontfamily=FONT)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _curve(axes: Axes, epochs: np.ndarray, values: Float[np.ndarray, "n"], colour: str, label: str) -> None:
+    """The measured values joined by a line, each with a dot while they are few."""
+    measured = np.isfinite(values)
+    marker = "o" if measured.sum() <= 40 else None
+    axes.plot(
+        epochs[measured],
+        values[measured],
+        color=colour,
+        label=label,
+        linewidth=2,
+        linestyle="-",
+        marker=marker,
+        markersize=4.5,
+        solid_joinstyle="round",
+    )
+
+
+def _show_all(axes: Axes, epochs: np.ndarray) -> None:
+    """The same span of epochs in each panel, also where validations are missing."""
+    margin = max(0.5, 0.03 * (epochs[-1] - epochs[0]))
+    axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
+
+
+def _draw_loss(axes: Axes, epochs: np.ndarray, series: Mapping[str, Float[np.ndarray, "n"]]) -> None:
+    _curve(axes, epochs, series["train_loss"], _TRAINING, "training")
+    if np.isfinite(series["validation_loss"]).any():
+        _curve(axes, epochs, series["validation_loss"], _VALIDATION, "validation")
+    axes.legend(prop={"family": FONT, "size": 10}, labelcolor=_INK, frameon=False, loc="upper right")
+    _show_all(axes, epochs)
+
+
+def _draw_dice(axes: Axes, epochs: np.ndarray, dice: Float[np.ndarray, "n"]) -> None:
+    _curve(axes, epochs, dice, _DICE, "mean")
+    best = best_epoch(epochs, dice)
+    if best is None:
+        axes.text(0.5, 0.5, "not validated yet", transform=axes.transAxes, ha="center", color=_INK, family=FONT)
+        axes.set_ylim(0, 1)
+    else:
+        axes.plot(*best, marker="*", markersize=16, color="#e8b000", markeredgecolor=_INK, linestyle="none", zorder=5)
+        axes.set_title(f"best {best[1]:.3f} in epoch {best[0]}", fontsize=11, color=_INK, family=FONT, loc="right")
+        axes.set_ylim(0, min(1.02, 1.15 * max(best[1], 0.01)))
+    _show_all(axes, epochs)
+
+
+def _draw_rate(axes: Axes, epochs: np.ndarray, rate: Float[np.ndarray, "n"]) -> None:
+    positive = rate[np.isfinite(rate) & (rate > 0)]
+    highest = float(positive.max(initial=0))
+    if positive.size and highest > 10 * positive.min():
+        lowest = max(float(positive.min()), highest / _LOG_SPAN)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if highest < 100 * lowest else (1,)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(lowest / 1.3, highest * 1.5)
+        rate = np.where(rate > 0, rate, np.nan)
+    elif positive.size:
+        axes.set_ylim(0, 1.15 * highest)
+    _curve(axes, epochs, rate, _RATE, "learning rate")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _show_all(axes, epochs)

@@ -1,0 +1,165 @@
+"""What a preprocessed dataset is on disk.
+
+    PREPROCESSED/
+      preprocessed.json         format version, label set, grid, cases with their splits
+      cases/NAME/
+        case.json               original grid, placement, annotated structures, where each occurs
+        ct.b2nd                 int16 HU on the network's grid
+        masks.b2nd              packed masks there
+        native.b2nd             packed masks on the scan's own grid (validation and test, where that differs)
+
+Arrays are stored `(z, y, x)` and `(byte, z, y, x)`, the order of a NIfTI file, one compressed chunk a slice (and
+byte), so that a slice is read by touching nothing else; readers hand out `(x, y)` views. `preprocessed.json` is
+written last and a case folder is renamed into place when it is whole: what can be opened is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+
+from tomoseg.config import GridConfig, validate_config
+from tomoseg.errors import DatasetError
+from tomoseg.grid import Placement
+from tomoseg.labels import LabelSet
+from tomoseg.volume import SourceGrid
+
+FORMAT_VERSION = 1
+INDEX = "preprocessed.json"
+CASES = "cases"
+CASE_RECORD = "case.json"
+CT, MASKS, NATIVE = "ct.b2nd", "masks.b2nd", "native.b2nd"
+
+SPLITS = ("train", "validation", "test")
+
+COMPRESSION = {
+    CT: {"codec": blosc2.Codec.ZSTD, "clevel": 3, "filters": [blosc2.Filter.BITSHUFFLE]},
+    MASKS: {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.NOFILTER]},
+    NATIVE: {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.NOFILTER]},
+}
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What is known of a case besides its voxels.
+
+    Attributes:
+        name: Unique in the dataset.
+        patient: Who it is of; a patient is in one split only.
+        shape: The scan's shape in its file's order.
+        affine: The scan's affine, file index to RAS+ mm.
+        placement: Where the network's grid lies in the scan (RAS+ order).
+        annotated: Channels that are annotated; the others are unknown, not absent.
+        occurrence: For each channel the runs `[first, past last]` of grid slices that hold it.
+        voxels: For each channel its voxels on the grid.
+        ceiling: For each channel the Dice that survives going to the grid and back; no entry where it is empty.
+        fingerprint: What it was made from; it is made anew when that changes.
+        warnings: What was noticed on the way.
+    """
+
+    name: str
+    patient: str
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+    placement: Placement
+    annotated: tuple[int, ...]
+    occurrence: dict[int, tuple[tuple[int, int], ...]]
+    voxels: dict[int, int]
+    ceiling: dict[int, float]
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> SourceGrid:
+        """The scan's own grid."""
+        return SourceGrid(self.shape, np.array(self.affine, np.float64))
+
+    def slices_of(self, channel: int) -> np.ndarray:
+        """Grid slices that hold a structure, `(n,)` int64."""
+        runs = [np.arange(first, last) for first, last in self.occurrence.get(channel, ())]
+        return np.concatenate(runs) if runs else np.empty(0, np.int64)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> CaseRecord:
+        """Read what `save` wrote.
+
+        Raises:
+            DatasetError: If the file is missing or is no case record.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            by_channel = {key: {int(c): v for c, v in data[key].items()} for key in ("occurrence", "voxels", "ceiling")}
+            by_channel["occurrence"] = {c: tuple((a, b) for a, b in r) for c, r in by_channel["occurrence"].items()}
+            placement = Placement(**{key: tuple(value) for key, value in data["placement"].items()})
+            fixed = {
+                "shape": tuple(data["shape"]),
+                "affine": tuple(tuple(row) for row in data["affine"]),
+                "annotated": tuple(data["annotated"]),
+                "warnings": tuple(data["warnings"]),
+                "placement": placement,
+            }
+            return cls(**{**data, **by_channel, **fixed})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(f"{path}: expected a case record, got: {error!r}; preprocess this dataset again") from None
+
+
+@dataclass(frozen=True)
+class DatasetIndex:
+    """The content of `preprocessed.json`.
+
+    Attributes:
+        labels: The structures, in channel order.
+        grid: How the network's grid was made.
+        splits: Case name to `train`, `validation` or `test`.
+    """
+
+    labels: LabelSet
+    grid: GridConfig
+    splits: dict[str, str]
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        content = {
+            "format": FORMAT_VERSION,
+            "grid": self.grid.model_dump(mode="json"),
+            "splits": self.splits,
+            "labels": self.labels.to_dicts(),
+        }
+        return json.dumps(content, indent=1)
+
+    @classmethod
+    def load(cls, folder: Path) -> DatasetIndex:
+        """Read the index of a preprocessed dataset.
+
+        Raises:
+            DatasetError: If it is missing, is of another version, or cannot be understood.
+        """
+        path = folder / INDEX
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            version = data["format"]
+        except OSError:
+            raise DatasetError(
+                f"{folder}: expected a preprocessed dataset ({INDEX}), found none; run `tomoseg preprocess` to its end"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f"{path}: expected an index of cases, got: {error!r}; preprocess again") from None
+        if version != FORMAT_VERSION:
+            raise DatasetError(
+                f"{path}: expected format version {FORMAT_VERSION}, got {version!r}; preprocess again with this version"
+            )
+        try:
+            splits = {str(name): str(split) for name, split in data["splits"].items()}
+            labels, grid = data["labels"], data["grid"]
+        except (KeyError, AttributeError) as error:
+            raise DatasetError(f"{path}: expected splits, labels and grid, got: {error!r}; preprocess again") from None
+        return cls(LabelSet.from_dicts(labels), validate_config(GridConfig, grid, str(path)), splits)

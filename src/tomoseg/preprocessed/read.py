@@ -1,0 +1,136 @@
+"""Reading a preprocessed dataset: any slice in about a millisecond."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+from jaxtyping import Int16, UInt8
+
+from tomoseg.config import GridConfig
+from tomoseg.errors import DatasetError
+from tomoseg.labels import LabelSet
+from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
+
+OPEN_FILES = 512
+"""Arrays kept open; opening one costs more than reading a slice from it."""
+
+
+class PreprocessedCase:
+    """One case: its record, and its arrays opened when first read.
+
+    Args:
+        folder: The case's folder.
+        split: `train`, `validation` or `test`.
+        files: The open arrays of the dataset.
+    """
+
+    def __init__(self, folder: Path, split: str, files: OpenArrays) -> None:
+        self.folder = folder
+        self.split = split
+        self.record = CaseRecord.load(folder / CASE_RECORD)
+        self._files = files
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return self.record.name
+
+    @property
+    def slices(self) -> int:
+        """Axial slices on the grid."""
+        return self.record.placement.shape[2]
+
+    def ct_slice(self, k: int) -> Int16[np.ndarray, "x y"]:
+        """HU of one axial slice on the grid."""
+        return self._files.get(self.folder / CT)[k].T
+
+    def masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
+        """Packed masks of one axial slice on the grid."""
+        return self._files.get(self.folder / MASKS)[:, k].transpose(0, 2, 1)
+
+    def ct(self) -> Int16[np.ndarray, "x y z"]:
+        """HU of the whole case on the grid."""
+        return self._files.get(self.folder / CT)[:].T
+
+    def masks(self) -> UInt8[np.ndarray, "b x y z"]:
+        """Packed masks of the whole case on the grid."""
+        return self._files.get(self.folder / MASKS)[:].transpose(0, 3, 2, 1)
+
+    def native_masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
+        """Packed masks of one axial slice of the scan itself.
+
+        Raises:
+            DatasetError: If the case has none, as training cases have.
+        """
+        if self.record.placement.is_whole(self.record.source.canonical_shape):
+            return self.masks_slice(k)
+        path = self.folder / NATIVE
+        if not path.exists():
+            raise DatasetError(
+                f"{self.name}: expected masks on the scan's own grid, which only validation and test cases have; "
+                "score one of those"
+            )
+        return self._files.get(path)[:, k].transpose(0, 2, 1)
+
+
+class OpenArrays:
+    """The most recently used arrays, kept open; each process opens its own."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+
+    def get(self, path: Path) -> Any:
+        """The array at a path.
+
+        Raises:
+            DatasetError: If it cannot be opened.
+        """
+        found = self._open.get(path)
+        if found is None:
+            try:
+                found = blosc2.open(str(path), mode="r", mmap_mode="r")
+            except (OSError, RuntimeError, ValueError) as error:
+                raise DatasetError(f"{path}: expected a compressed array, got: {error}; preprocess again") from None
+            self._open[path] = found
+            if len(self._open) > OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(path)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_open": OrderedDict()}
+
+
+class Preprocessed:
+    """A preprocessed dataset.
+
+    Args:
+        folder: What `tomoseg preprocess` wrote.
+
+    Raises:
+        DatasetError: If it is missing, incomplete or of another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        index = DatasetIndex.load(folder)
+        files = OpenArrays()
+        self.folder = folder
+        self.labels: LabelSet = index.labels
+        self.grid: GridConfig = index.grid
+        self.cases = [PreprocessedCase(folder / CASES / n, s, files) for n, s in sorted(index.splits.items())]
+
+    def split(self, name: str) -> list[PreprocessedCase]:
+        """The cases of one split, by name.
+
+        Raises:
+            DatasetError: If it has none.
+        """
+        cases = [case for case in self.cases if case.split == name]
+        if not cases:
+            counts = {s: sum(c.split == s for c in self.cases) for s in ("train", "validation", "test")}
+            raise DatasetError(f"{self.folder}: expected cases in split {name!r}, got {counts}; choose another split")
+        return cases

@@ -1,0 +1,176 @@
+"""Writing one case of a preprocessed dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import blosc2
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from tomoseg.config import GridConfig
+from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
+from tomoseg.masks import packed_bytes
+from tomoseg.preprocessed.format import CASE_RECORD, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
+from tomoseg.volume import Volume
+
+MaskLoader = Callable[[int], Bool[np.ndarray, "x y z"]]
+"""Gives the mask of a channel on the scan's grid, RAS+ order; called from several threads."""
+
+
+@dataclass(frozen=True)
+class CaseInput:
+    """A labelled scan on its way into a preprocessed dataset.
+
+    Attributes:
+        name: Unique in the dataset.
+        patient: Who it is of.
+        volume: The scan.
+        load_mask: Gives the mask of an annotated channel.
+        annotated: Channels that are annotated.
+        structures: Structures in the label set.
+        fingerprint: What the case is made from.
+        warnings: What was noticed before.
+    """
+
+    name: str
+    patient: str
+    volume: Volume
+    load_mask: MaskLoader
+    annotated: tuple[int, ...]
+    structures: int
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Measured:
+    """What the record says of one structure."""
+
+    occurrence: tuple[tuple[int, int], ...]
+    voxels: int
+    ceiling: float | None
+
+
+def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native: bool, threads: int) -> CaseRecord:
+    """Write a case's arrays and record into an empty folder.
+
+    Masks are read, measured and compressed eight at a time (one byte of the packed masks), so that memory
+    stays at a few volumes whatever the number of structures.
+
+    Args:
+        case: The labelled scan.
+        folder: Empty; it becomes the case's folder.
+        config: The network's grid.
+        keep_native: Also keep the masks on the scan's own grid, for scoring.
+        threads: Groups of eight masks worked on at once.
+
+    Returns:
+        The record, as written.
+    """
+    volume = case.volume
+    placement = place_grid(volume.hu, volume.spacing_mm, config)
+    _create(folder / CT, to_grid(volume.hu, placement).T)
+    planes = packed_bytes(case.structures)
+    native = keep_native and not placement.is_whole(volume.shape)
+    masks_file = _create_empty(folder / MASKS, (planes, *placement.shape[::-1]))
+    native_file = _create_empty(folder / NATIVE, (planes, *volume.shape[::-1])) if native else None
+    lock = Lock()
+
+    def write_plane(plane: int) -> dict[int, _Measured]:
+        channels = [c for c in case.annotated if c // 8 == plane]
+        if not channels:
+            return {}
+        on_grid, on_scan, measured = _pack_plane(case.load_mask, channels, placement, volume.shape)
+        with lock:
+            masks_file[plane] = on_grid.T
+            if native_file is not None:
+                native_file[plane] = on_scan.T
+        return measured
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        measured = {c: m for found in pool.map(write_plane, range(planes)) for c, m in found.items()}
+    record = CaseRecord(
+        name=case.name,
+        patient=case.patient,
+        shape=volume.source.shape,
+        affine=tuple(tuple(float(v) for v in row) for row in volume.source.affine),
+        placement=placement,
+        annotated=tuple(sorted(measured)),
+        occurrence={c: m.occurrence for c, m in measured.items()},
+        voxels={c: m.voxels for c, m in measured.items()},
+        ceiling={c: m.ceiling for c, m in measured.items() if m.ceiling is not None},
+        fingerprint=case.fingerprint,
+        warnings=(*volume.warnings, *case.warnings),
+    )
+    record.save(folder / CASE_RECORD)
+    return record
+
+
+def _pack_plane(
+    load_mask: MaskLoader, channels: Sequence[int], placement: Placement, shape: tuple[int, int, int]
+) -> tuple[UInt8[np.ndarray, "gx gy gz"], UInt8[np.ndarray, "x y z"], dict[int, _Measured]]:
+    """Eight structures on the grid and on the scan, one bit each, with what is said of them."""
+    on_grid = np.zeros(placement.shape, np.uint8, order="F")
+    on_scan = np.zeros(shape, np.uint8, order="F")
+    measured = {}
+    for channel in channels:
+        mask = load_mask(channel)
+        box = _bounding_box(mask)
+        if box is None:
+            measured[channel] = _Measured((), 0, None)
+            continue
+        small = mask_to_grid(mask, placement)
+        bit = np.uint8(1 << channel % 8)
+        on_scan[box] |= mask[box].view(np.uint8) * bit
+        grid_box = _bounding_box(small)
+        if grid_box is not None:
+            on_grid[grid_box] |= small[grid_box].view(np.uint8) * bit
+        measured[channel] = _Measured(_runs(small), int(small.sum()), _surviving_dice(mask, small, placement))
+    return on_grid, on_scan, measured
+
+
+def _surviving_dice(mask: Bool[np.ndarray, "x y z"], small: Bool[np.ndarray, "gx gy gz"], placement: Placement) -> float:
+    """Dice of a mask with itself after going to the grid and back."""
+    voxels = int(np.count_nonzero(mask))
+    if not placement.resamples:
+        kept = int(np.count_nonzero(small))
+        return 2 * kept / (voxels + kept)
+    back = mask_from_grid(small, placement, (mask.shape[0], mask.shape[1], mask.shape[2]))
+    return 2 * int(np.count_nonzero(mask & back)) / (voxels + int(np.count_nonzero(back)))
+
+
+def _bounding_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice] | None:
+    """The box around a mask; z first, since slices are contiguous."""
+    along_z = np.flatnonzero(mask.any(axis=(0, 1)))
+    if along_z.size == 0:
+        return None
+    z = slice(int(along_z[0]), int(along_z[-1]) + 1)
+    flat = mask[:, :, z].any(axis=2)
+    along_x, along_y = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+    return slice(int(along_x[0]), int(along_x[-1]) + 1), slice(int(along_y[0]), int(along_y[-1]) + 1), z
+
+
+def _runs(mask: Bool[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
+    """Runs `[first, past last]` of slices that hold any of the mask."""
+    inside = np.concatenate([[False], mask.any(axis=(0, 1)), [False]]).astype(np.int8)
+    edges = np.flatnonzero(np.diff(inside))
+    return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
+
+
+def _create(path: Path, array: np.ndarray) -> None:
+    target = _create_empty(path, array.shape, array.dtype)
+    target[:] = array
+
+
+def _create_empty(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> Any:
+    """An array of zeros whose chunks are axial slices."""
+    chunk = (*[1] * (len(shape) - 2), *shape[-2:])
+    return blosc2.zeros(
+        shape, dtype, chunks=chunk, urlpath=str(path), mode="w", cparams={**COMPRESSION[path.name], "nthreads": 1}
+    )

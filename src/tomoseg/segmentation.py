@@ -1,0 +1,141 @@
+"""The result of a prediction: which voxels belong to which structure, on the scan's own grid.
+
+Two kinds. Independent masks (`Segmentation`) may overlap; 117 of them on 512 x 512 x 300 are 1.18 GB
+even packed, so they are kept blosc2-compressed by slab. A label map (`LabelMap`) has one structure a voxel.
+Both are in RAS+ order like everything in memory; `files` turns them back into the scan's orientation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import blosc2
+import numpy as np
+from jaxtyping import Bool, UInt8, UInt16
+
+from tomoseg.errors import GridError
+from tomoseg.labels import LabelSet
+from tomoseg.masks import check_packed, packed_bytes, unpack
+from tomoseg.volume import SourceGrid
+
+SLAB_SLICES = 8
+"""Axial slices compressed together: 2 MB a byte plane at 512 x 512, which fits a processor's cache."""
+
+_CPARAMS = {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.NOFILTER], "nthreads": 1}
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """One structure a voxel.
+
+    Attributes:
+        values: `(x, y, z)`, 0 for background, else the `id` of a structure.
+        labels: The structures that it can hold.
+        grid: The scan's grid.
+    """
+
+    values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]
+    labels: LabelSet
+    grid: SourceGrid
+
+    def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
+        """The mask of one structure.
+
+        Raises:
+            LabelError: If there is no such structure.
+        """
+        return self.values == self.labels[name].id
+
+
+class Segmentation:
+    """Independent masks of many structures, compressed in memory, filled slice by slice.
+
+    Args:
+        labels: The structures, in channel order.
+        grid: The scan's grid.
+    """
+
+    def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
+        self.labels = labels
+        self.grid = grid
+        self._planes = packed_bytes(len(labels))
+        x, y, _ = grid.canonical_shape
+        self._slabs: list[list[bytes]] = []
+        self._open = np.zeros((self._planes, x, y, SLAB_SLICES), np.uint8)
+        self._filled = 0
+
+    @classmethod
+    def from_packed(cls, packed: UInt8[np.ndarray, "b x y z"], labels: LabelSet, grid: SourceGrid) -> Segmentation:
+        """Compress masks that are in memory already."""
+        segmentation = cls(labels, grid)
+        for k in range(packed.shape[3]):
+            segmentation.append(packed[..., k])
+        return segmentation
+
+    def append(self, packed: UInt8[np.ndarray, "b x y"]) -> None:
+        """Add the next axial slice, from inferior to superior.
+
+        Raises:
+            GridError: If the slice is not of the scan's size, or there are more slices than the scan has.
+            InputError: If the bytes do not fit the label set.
+        """
+        check_packed(packed, len(self.labels))
+        x, y, z = self.grid.canonical_shape
+        if packed.shape[1:] != (x, y) or self._filled >= z:
+            raise GridError(f"expected {z} slices of {(x, y)}, got slice {self._filled} of {packed.shape[1:]}")
+        self._open[..., self._filled % SLAB_SLICES] = packed
+        self._filled += 1
+        if self._filled % SLAB_SLICES == 0 or self._filled == z:
+            depth = (self._filled - 1) % SLAB_SLICES + 1
+            self._slabs.append([_compress(self._open[plane, :, :, :depth]) for plane in range(self._planes)])
+
+    def byte_plane(self, plane: int) -> UInt8[np.ndarray, "x y z"]:
+        """Structures `8 * plane` to `8 * plane + 7` of the whole volume, one bit each.
+
+        Raises:
+            GridError: If slices are still missing.
+        """
+        x, y, z = self.grid.canonical_shape
+        if self._filled != z:
+            raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
+        out = np.empty((x, y, z), np.uint8)
+        for number, slab in enumerate(self._slabs):
+            k = number * SLAB_SLICES
+            depth = min(SLAB_SLICES, z - k)
+            out[:, :, k : k + depth] = np.frombuffer(blosc2.decompress(slab[plane]), np.uint8).reshape(x, y, depth)
+        return out
+
+    def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
+        """The mask of one structure.
+
+        Raises:
+            LabelError: If there is no such structure.
+        """
+        channel = self.labels.channel(name)
+        return (self.byte_plane(channel // 8) >> np.uint8(channel % 8) & 1).view(bool)
+
+    def slice(self, k: int) -> Bool[np.ndarray, "c x y"]:
+        """All masks of one axial slice.
+
+        Raises:
+            GridError: If the scan has no such slice, or its slab is not complete yet.
+        """
+        x, y, z = self.grid.canonical_shape
+        readable = self._filled if self._filled == z else self._filled // SLAB_SLICES * SLAB_SLICES
+        if not 0 <= k < readable:
+            raise GridError(f"expected a slice below {readable}, got {k}; append more or ask for another")
+        slab = self._slabs[k // SLAB_SLICES]
+        depth = min(SLAB_SLICES, z - k // SLAB_SLICES * SLAB_SLICES)
+        planes = [
+            np.frombuffer(blosc2.decompress(p), np.uint8).reshape(x, y, depth)[..., k % SLAB_SLICES] for p in slab
+        ]
+        return unpack(np.stack(planes), len(self.labels))
+
+    @property
+    def compressed_bytes(self) -> int:
+        """What the masks take in memory."""
+        return sum(len(plane) for slab in self._slabs for plane in slab)
+
+
+def _compress(plane: UInt8[np.ndarray, "x y s"]) -> bytes:
+    return blosc2.compress2(np.ascontiguousarray(plane), typesize=1, **_CPARAMS)

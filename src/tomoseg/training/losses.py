@@ -1,0 +1,206 @@
+"""The multi-label losses, computed together with the network's last 1x1 convolution.
+
+The straightforward way keeps `(n, C, x, y)` float logits, targets and both gradients alive: gigabytes at 117 structures.
+Here the last convolution and the loss go through the pixels in chunks, targets are unpacked a chunk at a time,
+and the gradients of features and head are made on the way, so nothing of size structures x pixels exists. The idea is
+that of fused linear cross-entropy in language models.
+
+Unknown structures (not annotated in a case) give neither loss nor gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor, nn
+
+from tomoseg.config import LossConfig
+
+CHUNK_ELEMENTS = 1 << 20
+"""Logits alive at once: 4 MB a temporary in float32, which stays in cache."""
+
+DICE_SMOOTHING = 1.0
+"""Voxels added above and below the soft Dice fraction, so that a structure absent from the batch has a finite gradient."""
+
+_BITS = torch.arange(8, dtype=torch.uint8)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a batch should be predicted as.
+
+    Attributes:
+        packed: `(n, ceil(C / 8), x, y[, z])` packed masks.
+        known: `(n, C)`, whether each structure is annotated in each sample's case.
+    """
+
+    packed: UInt8[Tensor, "n b *xyz"]
+    known: Bool[Tensor, "n c"]
+
+    def known_voxels(self) -> int:
+        """Voxels times annotated structures: what a mean loss divides by."""
+        return int(self.known.sum()) * self.packed[0, 0].numel()
+
+
+def fused_loss(
+    head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, config: LossConfig, known_voxels: int
+) -> Float[Tensor, ""]:
+    """Loss of a batch from the features before the last 1x1 convolution.
+
+    Args:
+        head: The 1x1 convolution, with `weight` `(C, f, 1, ...)` and `bias` `(C,)`.
+        features: Its input; channels-last memory is read without a copy.
+        targets: Packed masks and which structures are known.
+        config: Which loss.
+        known_voxels: What the cross-entropy's sum is divided by: `targets.known_voxels()`, or the sum of it over the
+            parts of an accumulated batch. The Dice part is of this part alone and weighs by its share of the sum.
+
+    Returns:
+        Scalar float32. Binary cross-entropy is the mean over known voxels; the Dice part is one minus the mean over
+        known structures of the soft Dice over the batch.
+
+    Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
+    """
+    dice_weight = config.dice_weight if config.kind == "bce_dice" else 0.0
+    share = targets.known_voxels() / max(known_voxels, 1)
+    args = (features, head.weight, head.bias, targets.packed, targets.known, known_voxels, dice_weight * share)
+    return cast(Tensor, _FusedLoss.apply(*args))
+
+
+def plain_loss(
+    logits: Float[Tensor, "n c *xyz"],
+    masks: Bool[Tensor, "n c *xyz"],
+    known: Bool[Tensor, "n c"],
+    config: LossConfig,
+) -> Float[Tensor, ""]:
+    """The same loss from logits, written plainly; what `fused_loss` is tested against.
+
+    Args:
+        logits: Of each structure.
+        masks: The reference.
+        known: Which structures are annotated in which sample.
+        config: Which loss.
+    """
+    weight = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
+    reference = masks.to(logits.dtype)
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, reference, weight, reduction="sum")
+    loss = cross_entropy / weight.sum().clamp(min=1)
+    if config.kind == "bce_dice":
+        axes = (0, *range(2, logits.ndim))
+        probability = torch.sigmoid(logits) * weight
+        overlap = 2 * (probability * reference).sum(axes) + DICE_SMOOTHING
+        dice = overlap / (probability.sum(axes) + (reference * weight).sum(axes) + DICE_SMOOTHING)
+        some = known.any(dim=0)
+        loss = loss + config.dice_weight * (1 - dice[some].sum() / some.sum().clamp(min=1)) * some.any()
+    return loss
+
+
+class _FusedLoss(torch.autograd.Function):
+    """Two passes over the pixels where Dice needs the whole batch's sums first, one otherwise."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        packed: Tensor,
+        known: Tensor,
+        known_voxels: int,
+        dice_weight: float,
+    ) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            work = _Work(features, weight, bias, packed, known)
+            scale = known.to(work.dtype) / max(known_voxels, 1)
+            slope, offset = torch.zeros((2, known.shape[1]), dtype=work.dtype, device=features.device)
+            loss = torch.zeros((), dtype=work.dtype, device=features.device)
+            if dice_weight > 0:
+                dice_loss, slope, offset = work.dice(dice_weight)
+                loss += dice_loss
+            loss += work.gradients(scale, slope, offset)
+        ctx.save_for_backward(work.grad_features, work.grad_weight.view_as(weight), work.grad_bias)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_features, grad_weight, grad_bias = ctx.saved_tensors
+        (grad,) = grads
+        by = grad.to(grad_features.dtype)
+        return grad_features * by, (grad_weight * grad).to(grad_weight.dtype), grad_bias * grad, None, None, None, None
+
+
+class _Work:
+    """The tensors of one fused loss, as matrices of pixels by channels."""
+
+    def __init__(self, features: Tensor, weight: Tensor, bias: Tensor, packed: Tensor, known: Tensor) -> None:
+        self.dtype = torch.promote_types(features.dtype, torch.float32)
+        self.known = known
+        self.structures = weight.shape[0]
+        self.grad_features = torch.empty_like(features)
+        self._features = features.movedim(1, -1).reshape(features.shape[0], -1, features.shape[1])
+        grad = self.grad_features.movedim(1, -1)
+        self._grad_view = grad.view(features.shape[0], -1, features.shape[1]) if grad.is_contiguous() else None
+        self._grad = torch.empty_like(self._features) if self._grad_view is None else self._grad_view
+        self._packed = packed.flatten(2).movedim(1, -1)
+        self._weight = weight.detach().flatten(1).to(features.dtype)
+        self._bias = bias.detach().to(self.dtype)
+        self._bits = _BITS.to(features.device)
+        self.grad_weight = torch.zeros(weight.shape[0], weight[0].numel(), dtype=self.dtype, device=features.device)
+        self.grad_bias = torch.zeros_like(self._bias)
+
+    def chunks(self) -> list[tuple[int, slice]]:
+        """Sample and pixels of each chunk."""
+        n, pixels, _ = self._features.shape
+        length = max(1, CHUNK_ELEMENTS // self.structures)
+        return [(i, slice(first, first + length)) for i in range(n) for first in range(0, pixels, length)]
+
+    def logits(self, sample: int, pixels: slice) -> Tensor:
+        """`(pixels, C)` in float32 or wider."""
+        return (self._features[sample, pixels] @ self._weight.T).to(self.dtype).add_(self._bias)
+
+    def reference(self, sample: int, pixels: slice) -> Tensor:
+        """`(pixels, C)` of 0 and 1."""
+        bits = self._packed[sample, pixels].unsqueeze(-1).bitwise_right_shift(self._bits).bitwise_and_(1)
+        return bits.flatten(1)[:, : self.structures].to(self.dtype)
+
+    def dice(self, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The Dice part, and its gradient by a probability: `reference * slope + offset`."""
+        sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.known.device)
+        for sample, pixels in self.chunks():
+            probability = self.logits(sample, pixels).sigmoid_()
+            reference = self.reference(sample, pixels)
+            part = torch.stack([(probability * reference).sum(0), probability.sum(0), reference.sum(0)])
+            sums += part * self.known[sample]
+        overlap, predicted, true = sums
+        total = predicted + true + DICE_SMOOTHING
+        some = self.known.any(dim=0).to(self.dtype)
+        each = dice_weight * some / some.sum().clamp(min=1)
+        dice = (2 * overlap + DICE_SMOOTHING) / total
+        return (each * (1 - dice)).sum(), -2 * each / total, each * dice / total
+
+    def gradients(self, scale: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
+        """Fill the gradients; returns the cross-entropy, scaled."""
+        loss = torch.zeros((), dtype=self.dtype, device=scale.device)
+        with_dice = bool(offset.any())
+        for sample, pixels in self.chunks():
+            logits = self.logits(sample, pixels)
+            reference = self.reference(sample, pixels)
+            entropy = nn.functional.softplus(logits).sum(0) - (logits * reference).sum(0)
+            loss += (entropy * scale[sample]).sum()
+            probability = logits.sigmoid_()
+            gradient = (probability - reference).mul_(scale[sample])
+            if with_dice:
+                curve = torch.addcmul(probability, probability, probability, value=-1)
+                pull = reference.mul_(slope).add_(offset).mul_(self.known[sample])
+                gradient.addcmul_(curve, pull)
+            self.grad_bias += gradient.sum(0)
+            narrow = gradient.to(self._weight.dtype)
+            self.grad_weight += narrow.T @ self._features[sample, pixels]
+            torch.mm(narrow, self._weight, out=self._grad[sample, pixels])
+        if self._grad_view is None:
+            n, *shape = self.grad_features.shape[0], *self.grad_features.shape[2:]
+            self.grad_features.copy_(self._grad.view(n, *shape, -1).movedim(-1, 1))
+        return loss

@@ -1,0 +1,130 @@
+"""The run folder: what a training run leaves behind, and what it resumes from.
+
+    RUN/
+      config.yaml        the settings as run
+      environment.json   versions, device, threads
+      metrics.jsonl      one line an epoch
+      history.png        the same as curves
+      last.pt            full state to resume from
+      best/              the model of the best validation
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tomoseg import __version__
+from tomoseg.config import TrainConfig, load_config, save_config
+from tomoseg.errors import TrainingError
+from tomoseg.files.atomic import whole_file
+from tomoseg.models.folder import Model, save_model
+from tomoseg.pictures.history import draw_history
+
+CONFIG, ENVIRONMENT, METRICS, HISTORY, LAST, BEST = (
+    "config.yaml",
+    "environment.json",
+    "metrics.jsonl",
+    "history.png",
+    "last.pt",
+    "best",
+)
+
+FREE_TO_CHANGE = frozenset(
+    {"epochs", "minutes", "validate_every", "workers", "prefetch_factor", "pin_memory", "device", "compile"}
+)
+"""Settings that a resumed run may have otherwise: they say how long and on what, not what is learned."""
+
+
+class RunFolder:
+    """A run folder, made if it is missing.
+
+    Args:
+        folder: Where it is.
+        config: The settings of the run.
+
+    Raises:
+        TrainingError: If it holds a run with other settings.
+    """
+
+    def __init__(self, folder: Path, config: TrainConfig) -> None:
+        self.folder = folder
+        if (folder / CONFIG).exists():
+            self._check_same(load_config(TrainConfig, TrainConfig(), folder / CONFIG), config)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_config(config, folder / CONFIG)
+
+    def save_environment(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Write what the run ran on."""
+        content = {
+            "tomoseg": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "processor": torch.backends.cpu.get_cpu_capability(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "precision": str(dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+        }
+        (self.folder / ENVIRONMENT).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The state to resume from, or None for a fresh run.
+
+        Raises:
+            TrainingError: If it cannot be read.
+        """
+        path = self.folder / LAST
+        if not path.exists():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(f"{path}: expected a training state, got: {reason}; delete the run and train again") from None
+
+    def save_state(self, state: dict[str, Any]) -> None:
+        """Replace the state to resume from; the former one stays until the new one is whole."""
+        with whole_file(self.folder / LAST) as aside:
+            torch.save(state, aside)
+
+    def save_history(self, history: Sequence[dict[str, Any]]) -> None:
+        """Write the epochs as lines and as curves."""
+        with whole_file(self.folder / METRICS) as aside:
+            aside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
+        if history:
+            draw_history(history, self.folder / HISTORY)
+
+    def save_best(self, model: Model) -> None:
+        """Replace the best model."""
+        save_model(model, self.folder / BEST)
+
+    def _check_same(self, before: TrainConfig, now: TrainConfig) -> None:
+        old, new = before.model_dump(), now.model_dump()
+        changed = [
+            f"{place} was {was!r} and is {becomes!r}"
+            for place, was, becomes in _differences(old, new)
+            if place not in FREE_TO_CHANGE
+        ]
+        if changed:
+            raise TrainingError(
+                f"{self.folder}: expected the settings of the run that is there, got others: {'; '.join(changed)}; "
+                "use its settings or another folder"
+            )
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
+    found = []
+    for key in new:
+        was, becomes = old.get(key), new[key]
+        if isinstance(was, dict) and isinstance(becomes, dict):
+            found += _differences(was, becomes, f"{prefix}{key}.")
+        elif was != becomes:
+            found.append((prefix + key, was, becomes))
+    return found

@@ -1,0 +1,130 @@
+"""Training slices on their way from the preprocessed dataset to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int16, UInt8
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tomoseg.config import TrainConfig
+from tomoseg.grid import AIR_HU
+from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.training.sampling import Draw
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slices as they travel: HU and packed masks, 17 bytes a pixel at 117 structures.
+
+    Attributes:
+        hu: `(n, x, y)` int16.
+        packed: `(n, ceil(C / 8), x, y)` uint8.
+        known: `(n, C)`, whether each structure is annotated in each slice's case.
+        keys: `(n, 3)`, unique to each draw; seeds its augmentation.
+    """
+
+    hu: Int16[Tensor, "n x y"]
+    packed: UInt8[Tensor, "n b x y"]
+    known: Bool[Tensor, "n c"]
+    keys: tuple[tuple[int, int, int], ...]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on another device; copies from pinned memory do not wait."""
+        moved = (t.to(device, non_blocking=True) for t in (self.hu, self.packed, self.known))
+        return Batch(*moved, self.keys)
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory."""
+        return Batch(self.hu.pin_memory(), self.packed.pin_memory(), self.known.pin_memory(), self.keys)
+
+
+class DrawnSlices(Dataset[Batch]):
+    """The slices of a list of draws, each cropped or padded to one size.
+
+    Args:
+        cases: The cases that the draws are from.
+        draws: What is drawn, in order.
+        structures: Structures in the label set.
+        size: Pixels along x and y.
+        centred: Crop and pad around the middle instead of at random.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[PreprocessedCase],
+        draws: Sequence[Draw],
+        structures: int,
+        size: tuple[int, int],
+        centred: bool = False,
+    ) -> None:
+        self.cases = cases
+        self.draws = draws
+        self.structures = structures
+        self.size = size
+        self.centred = centred
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+    def __getitem__(self, number: int) -> Batch:
+        draw = self.draws[number]
+        case = self.cases[draw.case]
+        known = np.zeros(self.structures, bool)
+        known[list(case.record.annotated)] = True
+        hu, packed = case.ct_slice(draw.slice), case.masks_slice(draw.slice)
+        into, out_of = self._place(hu.shape, draw.key)
+        framed_hu = np.full(self.size, AIR_HU, np.int16)
+        framed_hu[into] = hu[out_of]
+        framed = np.zeros((packed.shape[0], *self.size), np.uint8)
+        framed[:, *into] = packed[:, *out_of]
+        tensors = (torch.from_numpy(a)[None] for a in (framed_hu, framed, known))
+        return Batch(*tensors, (draw.key,))
+
+    def _place(self, shape: tuple[int, ...], key: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Where in the frame the slice goes, and which part of it."""
+        rng = np.random.default_rng((*key, 1))
+        into, out_of = [], []
+        for length, frame in zip(shape, self.size, strict=True):
+            room = abs(length - frame)
+            offset = room // 2 if self.centred else int(rng.integers(room + 1))
+            used = min(length, frame)
+            padded = length < frame
+            into.append(slice(offset, offset + used) if padded else slice(0, used))
+            out_of.append(slice(0, used) if padded else slice(offset, offset + used))
+        return tuple(into), tuple(out_of)
+
+
+def collate(slices: Sequence[Batch]) -> Batch:
+    """One batch of many slices."""
+    parts = ([getattr(s, name) for s in slices] for name in ("hu", "packed", "known"))
+    return Batch(*(torch.cat(part) for part in parts), tuple(s.keys[0] for s in slices))
+
+
+def make_loader(slices: DrawnSlices, config: TrainConfig, device: torch.device) -> DataLoader[Batch]:
+    """Batches in the order of the draws, read ahead by worker processes; a last smaller batch is kept.
+
+    Args:
+        slices: What to read.
+        config: Batch size, workers, prefetch and pinning.
+        device: Where the batches will go.
+    """
+    return DataLoader(
+        slices,
+        batch_size=config.batch_size,
+        num_workers=config.workers,
+        collate_fn=collate,
+        pin_memory=config.pin_memory and device.type == "cuda",
+        prefetch_factor=config.prefetch_factor if config.workers else None,
+        multiprocessing_context="spawn" if config.workers else None,
+    )
+
+
+def windowed(hu: Int16[Tensor, "n x y"], windows_hu: tuple[tuple[float, float], ...]) -> Float[Tensor, "n w x y"]:
+    """HU windows mapped to 0..1, one channel each, on the device of the slices."""
+    values = hu.float()
+    return torch.stack([((values - low) / (high - low)).clamp(0, 1) for low, high in windows_hu], dim=1)

@@ -1,0 +1,177 @@
+"""A CT volume in memory, and the grid of the file that it came from.
+
+Axes: arrays are `(x, y, z)` in canonical RAS+ order: index up means right, anterior, superior, and an
+axial slice is `[:, :, k]`. Affines map voxel indices to RAS+ millimetres. HU are int16.
+
+A file may store its axes in any of 48 orientations. `SourceGrid` remembers which, so that a result goes
+back out on the file's own grid with the affine unchanged to the last bit: reorientation only permutes and
+flips, nothing is resampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Int16, Shaped
+from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
+
+from tomoseg.errors import GridError
+
+AFFINE_TOLERANCE_MM = 1e-2
+"""How far two grids may be apart at any corner and still be the same grid. Tools write affines in
+float32 or round them in text, which moves a far corner by micrometres; a real shift is a voxel."""
+
+SHEAR_TOLERANCE = 1e-3
+"""Largest cosine between two voxel axes that still counts as perpendicular (0.06 degrees)."""
+
+
+@dataclass(frozen=True)
+class SourceGrid:
+    """The grid of a file, in the file's own axis order.
+
+    Attributes:
+        shape: Voxels along the file's three axes.
+        affine: `(4, 4)` float64, file index to RAS+ mm, exactly as the file gives it.
+        header: The file's geometry header, opaque to everyone but the module that read it.
+    """
+
+    shape: tuple[int, int, int]
+    affine: Float[np.ndarray, "4 4"]
+    header: bytes | None = None
+
+    @property
+    def orientation(self) -> Float[np.ndarray, "3 2"]:
+        """For each file axis the canonical axis it lies along, and its direction (+1 or -1)."""
+        return io_orientation(self.affine)
+
+    @property
+    def canonical_affine(self) -> Float[np.ndarray, "4 4"]:
+        """The affine of the same voxels in RAS+ order."""
+        return self.affine @ inv_ornt_aff(self.orientation, self.shape)
+
+    @property
+    def canonical_shape(self) -> tuple[int, int, int]:
+        """The shape of the same voxels in RAS+ order."""
+        shape = [0, 0, 0]
+        for axis, (target, _) in enumerate(self.orientation):
+            shape[int(target)] = self.shape[axis]
+        return (shape[0], shape[1], shape[2])
+
+    def to_canonical(self, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "x y z"]:
+        """Reorder an array of the file's axes into RAS+ order (a view, nothing is copied)."""
+        return apply_orientation(array, self.orientation)
+
+    def from_canonical(self, array: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "i j k"]:
+        """Reorder a RAS+ array into the file's axes (a view, nothing is copied).
+
+        Raises:
+            GridError: If the array has not the canonical shape of this grid.
+        """
+        if array.shape != self.canonical_shape:
+            raise GridError(
+                f"expected an array on the scan's grid {self.canonical_shape} in RAS+ order, "
+                f"got {array.shape}; pass a result of this very scan"
+            )
+        for target, direction in self.orientation:
+            if direction < 0:
+                array = np.flip(array, int(target))
+        return array.transpose([int(target) for target, _ in self.orientation])
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One CT scan in RAS+ order.
+
+    Attributes:
+        hu: `(x, y, z)` int16 Hounsfield units.
+        source: The grid of the file.
+        warnings: What was noticed while reading; each a full sentence for the user.
+    """
+
+    hu: Int16[np.ndarray, "x y z"]
+    source: SourceGrid
+    warnings: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_array(cls, hu: Int16[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Volume:
+        """A volume from an array in the axis order that `affine` says; it need not be RAS+ yet.
+
+        Raises:
+            GridError: If the affine is not finite, is singular, or is sheared.
+        """
+        check_affine(affine, "the affine")
+        source = SourceGrid((hu.shape[0], hu.shape[1], hu.shape[2]), np.asarray(affine, np.float64))
+        return cls(source.to_canonical(hu), source)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along x, y and z."""
+        return self.source.canonical_shape
+
+    @property
+    def affine(self) -> Float[np.ndarray, "4 4"]:
+        """`(4, 4)` float64, RAS+ index to RAS+ mm."""
+        return self.source.canonical_affine
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel edges along x, y and z in mm."""
+        return spacing_of(self.affine)
+
+
+def spacing_of(affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
+    """Voxel edges in mm: the lengths of the affine's first three columns."""
+    x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
+    return (float(x), float(y), float(z))
+
+
+def check_affine(affine: Float[np.ndarray, "4 4"], name: str) -> None:
+    """Refuse an affine that cannot place voxels in space.
+
+    Args:
+        affine: `(4, 4)`, index to mm.
+        name: What to call it in the message, usually the file's name.
+
+    Raises:
+        GridError: If it is not finite, has zero spacing or dependent axes, or is sheared.
+    """
+    if not np.isfinite(affine).all():
+        raise GridError(f"{name}: expected a finite affine, got {affine[:3].tolist()}; repair the header")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if (spacing <= 0).any():
+        raise GridError(f"{name}: expected a positive spacing, got {spacing.tolist()} mm; repair the header")
+    directions = affine[:3, :3] / spacing
+    cosines = np.abs(directions.T @ directions - np.eye(3)).max()
+    if cosines > SHEAR_TOLERANCE:
+        raise GridError(
+            f"{name}: expected perpendicular axes, got a sheared affine (cosine {cosines:.3f} between two axes); "
+            "resample the scan onto a regular grid first"
+        )
+
+
+def same_grid(one: SourceGrid, other: SourceGrid) -> bool:
+    """Whether two files cover the same voxels in space, whatever their axis order."""
+    if one.canonical_shape != other.canonical_shape:
+        return False
+    far = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
+    far[:, :3] *= np.array(one.canonical_shape) - 1
+    apart = np.abs(far @ (one.canonical_affine - other.canonical_affine).T).max()
+    return bool(apart <= AFFINE_TOLERANCE_MM)
+
+
+def check_same_grid(one: SourceGrid, other: SourceGrid, one_name: str, other_name: str) -> None:
+    """Refuse two files that should lie on one grid and do not.
+
+    Raises:
+        GridError: With both grids in the message.
+    """
+    if same_grid(one, other):
+        return
+    described = " and ".join(
+        f"{name} has {grid.canonical_shape} voxels of "
+        f"{tuple(round(s, 3) for s in spacing_of(grid.canonical_affine))} mm "
+        f"from {tuple(round(float(o), 2) for o in grid.canonical_affine[:3, 3])}"
+        for name, grid in ((one_name, one), (other_name, other))
+    )
+    raise GridError(f"expected both on one grid, got: {described} (in RAS+ order); resample one onto the other")

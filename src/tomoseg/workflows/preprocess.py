@@ -1,0 +1,210 @@
+"""`tomoseg preprocess`: a dataset made fast, written once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from tomoseg.checks.scan import check_scan
+from tomoseg.config import GridConfig, PreprocessConfig
+from tomoseg.datasets.cases import Case, mask_loader
+from tomoseg.datasets.layouts import find_dataset
+from tomoseg.datasets.splits import assign_splits
+from tomoseg.errors import DatasetError, TomosegError
+from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.files.nifti import read_ct
+from tomoseg.labels import LabelSet
+from tomoseg.preprocessed.format import CASE_RECORD, CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
+from tomoseg.preprocessed.write import CaseInput, write_case
+
+MOST_WORKERS = 8
+"""More cases at once than this take memory and wait for the disk."""
+
+LOW_CEILING = 0.9
+"""Below this Dice after going to the grid and back, the grid is too coarse for a structure."""
+
+
+@dataclass(frozen=True)
+class CaseDone:
+    """Told after each case: its record, or why it failed."""
+
+    name: str
+    record: CaseRecord | None
+    error: str | None
+    reused: bool = False
+
+
+@dataclass(frozen=True)
+class PreprocessReport:
+    """What became of a dataset.
+
+    Attributes:
+        labels: Its structures.
+        layout: How its files lie.
+        records: The cases that are in.
+        splits: Case name to split.
+        failed: The cases that are left out, and why.
+        ceilings: Mean Dice of each structure after going to the grid and back; None where it never occurs.
+        warnings: What was noticed, of the dataset and of each case.
+    """
+
+    labels: LabelSet
+    layout: str
+    records: list[CaseRecord]
+    splits: dict[str, str]
+    failed: dict[str, str]
+    ceilings: dict[str, float | None]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class _Task:
+    case: Case
+    labels: LabelSet
+    grid: GridConfig
+    folder: Path
+    keep_native: bool
+    threads: int
+
+
+def preprocess(
+    dataset: Path,
+    output: Path,
+    config: PreprocessConfig,
+    on_found: Callable[[int], None] = lambda cases: None,
+    on_case: Callable[[CaseDone], None] = lambda done: None,
+) -> PreprocessReport:
+    """Read every case of a dataset, put it on the network's grid and write it compressed.
+
+    Cases that are there already and unchanged are kept, so that an interrupted run goes on where it was.
+
+    Args:
+        dataset: A folder in one of the known layouts.
+        output: Where the preprocessed dataset goes.
+        config: Grid, structures, splits, workers.
+        on_found: Told how many cases there are.
+        on_case: Told after each.
+
+    Raises:
+        DatasetError: If nothing usable is found, every case fails, or the folder holds another grid's cases.
+        LabelError: If a structure that is asked for is unknown.
+    """
+    found = find_dataset(dataset)
+    labels = found.labels.subset(config.structures) if config.structures else found.labels
+    splits = assign_splits(found.cases, config.validation_share, config.test_share, config.seed)
+    _check_output(output, labels, config.grid)
+    workers = config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
+    workers = min(workers, len(found.cases))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    tasks = [
+        _Task(case, labels, config.grid, output / CASES / case.name, splits[case.name] != "train", threads)
+        for case in found.cases
+    ]
+    on_found(len(tasks))
+    for left_over in (output / CASES).glob(".*.part"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    done = []
+    for result in _run(tasks, workers):
+        on_case(result)
+        done.append(result)
+    records = sorted((d.record for d in done if d.record is not None), key=lambda record: record.name)
+    failed = {d.name: d.error for d in sorted(done, key=lambda d: d.name) if d.error is not None}
+    if not records:
+        raise DatasetError(f"{dataset}: expected at least one usable case, got none; first: {next(iter(failed.values()))}")
+    kept: dict[str, str] = {record.name: splits[record.name] for record in records}
+    with whole_file(output / INDEX) as aside:
+        aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
+    warnings = [*found.warnings, *(f"{record.name}: {text}" for record in records for text in record.warnings)]
+    return PreprocessReport(labels, found.layout, records, kept, failed, ceilings(records, labels), warnings)
+
+
+def ceilings(records: Iterable[CaseRecord], labels: LabelSet) -> dict[str, float | None]:
+    """Mean Dice of each structure after going to the grid and back; None where it never occurs."""
+    found: dict[str, list[float]] = {name: [] for name in labels.names}
+    for record in records:
+        for channel, dice in record.ceiling.items():
+            found[labels.names[channel]].append(dice)
+    return {name: float(np.mean(dice)) if dice else None for name, dice in found.items()}
+
+
+def _run(tasks: list[_Task], workers: int) -> Iterator[CaseDone]:
+    if workers <= 1:
+        yield from map(_attempt, tasks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures: dict[Future[CaseDone], str] = {pool.submit(_attempt, task): task.case.name for task in tasks}
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _attempt(task: _Task) -> CaseDone:
+    """One case; what is wrong with it is reported and stops no other."""
+    try:
+        fingerprint = _fingerprint(task)
+        existing = _existing(task.folder, fingerprint)
+        if existing is not None:
+            return CaseDone(task.case.name, existing, None, reused=True)
+        return CaseDone(task.case.name, _write(task, fingerprint), None)
+    except (TomosegError, MemoryError) as error:
+        return CaseDone(task.case.name, None, str(error) or "out of memory; use fewer workers")
+
+
+def _write(task: _Task, fingerprint: str) -> CaseRecord:
+    case, labels = task.case, task.labels
+    volume = read_ct(case.ct)
+    annotated = tuple(labels.channel(name) for name in case.annotated if name in labels)
+    load = mask_loader(case, labels, volume.source)
+    given = CaseInput(
+        case.name, case.patient, volume, load, annotated, len(labels), fingerprint, tuple(check_scan(volume))
+    )
+    with whole_folder(task.folder, replace=True) as aside:
+        return write_case(given, aside, task.grid, keep_native=task.keep_native, threads=task.threads)
+
+
+def _existing(folder: Path, fingerprint: str) -> CaseRecord | None:
+    try:
+        record = CaseRecord.load(folder / CASE_RECORD)
+    except DatasetError:
+        return None
+    return record if record.fingerprint == fingerprint else None
+
+
+def _fingerprint(task: _Task) -> str:
+    """Changes when a file, the grid or the label set does."""
+    case = task.case
+    files = [case.ct, *sorted((case.masks or {}).values()), *([case.label_map] if case.label_map else [])]
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
+    content = [
+        FORMAT_VERSION,
+        stats,
+        task.grid.model_dump(mode="json"),
+        task.labels.names,
+        sorted(case.annotated),
+        task.keep_native,
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> None:
+    if not (output / INDEX).exists():
+        return
+    there = DatasetIndex.load(output)
+    if there.grid != grid or there.labels != labels:
+        what = "grid" if there.grid != grid else "structures"
+        raise DatasetError(
+            f"{output}: expected to go on with the preprocessed dataset that is there, got another {what}; "
+            "choose another output folder or delete this one"
+        )

@@ -1,0 +1,37 @@
+"""What all tests share: run-time checks of annotations, the place of real data, seeds and threads."""
+
+import os
+from pathlib import Path
+
+# Before NumPy, numba and torch are imported, which read these once. More threads than this slow small arrays down.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from tests import typecheck
+
+typecheck.install()
+
+settings.register_profile("tomoseg", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile("tomoseg")
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real scans; tests that need it are skipped where it is missing."""
+    folder = Path(os.environ.get("TOMOSEG_TEST_DATA") or PROJECT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"needs real data, found none at {folder}; set TOMOSEG_TEST_DATA to its folder")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A random generator that gives every test the same numbers in every run."""
+    return np.random.default_rng(20240613)

@@ -1,0 +1,108 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tomoseg.errors import OutputError
+from tomoseg.files.atomic import whole_file, whole_folder
+
+
+def test_a_file_appears_at_the_end_only(tmp_path):
+    target = tmp_path / "new" / "result.txt"
+    with whole_file(target) as aside:
+        aside.write_text("all")
+        assert not target.exists()
+        assert aside.parent == target.parent
+        assert aside.name.startswith(".")
+    assert target.read_text() == "all"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_former_file_and_nothing_else(tmp_path, error):
+    target = tmp_path / "result.txt"
+    target.write_text("former")
+
+    def interrupted():
+        with whole_file(target) as aside:
+            aside.write_text("half")
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        interrupted()
+    assert target.read_text() == "former"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "No space left on device; free some space on that disk"),
+        (errno.EACCES, "Permission denied; choose a folder that you may write to"),
+        (errno.EIO, "check the disk and the folder"),
+    ],
+)
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_faults_of_the_disk_say_what_to_do(tmp_path, whole, code, advice):
+    def full():
+        with whole(tmp_path / "result") as aside:
+            (aside / "part" if aside.is_dir() else aside).write_text("half")
+            raise OSError(code, os.strerror(code))
+
+    with pytest.raises(OutputError, match=rf"result: expected to write it, got: .*{advice}"):
+        full()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_where_the_file_should_be(tmp_path):
+    (tmp_path / "result").mkdir()
+
+    def write():
+        with whole_file(tmp_path / "result") as aside:
+            aside.write_text("all")
+
+    with pytest.raises(OutputError, match="choose a name that is not a folder's"):
+        write()
+    assert list(tmp_path.iterdir()) == [tmp_path / "result"]
+
+
+def test_a_folder_appears_at_the_end_only(tmp_path):
+    target = tmp_path / "new" / "case"
+    with whole_folder(target) as aside:
+        (aside / "inner").mkdir()
+        (aside / "inner" / "a.txt").write_text("a")
+        assert not target.exists()
+    assert (target / "inner" / "a.txt").read_text() == "a"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_folder_that_is_there_keeps_its_other_files(tmp_path):
+    target = tmp_path / "case"
+    target.mkdir()
+    (target / "a.txt").write_text("former")
+    (target / "notes.txt").write_text("mine")
+    with whole_folder(target) as aside:
+        (aside / "a.txt").write_text("new")
+        (aside / "inner").mkdir()
+        (aside / "inner" / "b.txt").write_text("new")
+        assert (target / "a.txt").read_text() == "former"
+    assert {p.relative_to(target).as_posix(): p.read_text() for p in target.rglob("*.txt")} == {
+        "a.txt": "new",
+        "inner/b.txt": "new",
+        "notes.txt": "mine",
+    }
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_no_folder(tmp_path):
+    def interrupted(target: Path):
+        with whole_folder(target) as aside:
+            (aside / "half.txt").write_text("half")
+            raise ValueError("stop")
+
+    (tmp_path / "former").mkdir()
+    for name in ("new", "former"):
+        with pytest.raises(ValueError, match="stop"):
+            interrupted(tmp_path / name)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "former"]

@@ -1,0 +1,140 @@
+"""Modules import from their own room or from rooms above it, never from below and never in a circle.
+
+The rooms and their order are those of CONTRIBUTING.md. Imports inside functions and under `TYPE_CHECKING` count.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parent.parent / "src"
+
+ROOMS: tuple[tuple[str, ...], ...] = (
+    # The words that everyone uses. `__init__` is the package itself (its version), `data` holds no code.
+    ("__init__", "data", "errors", "volume", "labels", "masks", "segmentation", "grid", "config"),
+    ("files",),
+    ("datasets",),
+    ("checks",),
+    ("preprocessed",),
+    ("networks",),
+    ("models",),
+    ("postprocess",),
+    ("inference",),
+    ("evaluation",),
+    ("pictures",),
+    ("training",),
+    ("workflows",),
+    ("server",),
+    ("cli", "__main__"),
+)
+LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
+WITHOUT_TORCH = {name for name, level in LEVEL.items() if level <= LEVEL["preprocessed"]}
+
+
+def violations(src: Path) -> list[str]:
+    """Every breach of the rules in `src/tomoseg`, one sentence each."""
+    modules = dict(_modules(src))
+    imports = {name: set(_imported(name, path, set(modules))) for name, path in modules.items()}
+    found = [f"{name}: not in the list of rooms" for name in sorted(modules) if _room(name) not in LEVEL]
+    for name, targets in sorted(imports.items()):
+        if _room(name) not in LEVEL:
+            continue
+        level = LEVEL[_room(name)]
+        found += [f"{name}: imports {t} from below" for t in sorted(targets) if LEVEL.get(_room(t), -1) > level]
+        if _room(name) in WITHOUT_TORCH and any(t.split(".")[0] == "torch" for t in targets):
+            found.append(f"{name}: imports torch")
+    try:
+        TopologicalSorter({name: targets & set(modules) for name, targets in imports.items()}).prepare()
+    except CycleError as error:
+        found.append(f"circle: {' -> '.join(reversed(error.args[1]))}")
+    return found
+
+
+def _modules(src: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted((src / "tomoseg").rglob("*.py")):
+        parts = path.relative_to(src).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def _room(module: str) -> str | None:
+    """The part after `tomoseg.`; nothing for modules of other packages."""
+    package, _, rest = module.partition(".")
+    return (rest.split(".")[0] or "__init__") if package == "tomoseg" else None
+
+
+def _imported(module: str, path: Path, modules: set[str]) -> Iterator[str]:
+    """What a module imports anywhere in its text, as the modules that it really means."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *filter(None, [base])])
+            for alias in node.names:
+                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
+
+
+def test_every_import_points_up():
+    assert len(dict(_modules(SRC))) > 6
+    assert violations(SRC) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"masks.py": "import tomoseg.files.nifti"}, "tomoseg.masks: imports tomoseg.files.nifti from below"),
+        ({"masks.py": "from tomoseg.files import nifti"}, "tomoseg.masks: imports tomoseg.files.nifti from below"),
+        ({"masks.py": "from tomoseg import files"}, "tomoseg.masks: imports tomoseg.files from below"),
+        ({"masks.py": "from .files import nifti"}, "tomoseg.masks: imports tomoseg.files.nifti from below"),
+        ({"files/dicom.py": "from ..training import x"}, "tomoseg.files.dicom: imports tomoseg.training from below"),
+        ({"masks.py": "def f():\n    from tomoseg.files import x"}, "tomoseg.masks: imports tomoseg.files from below"),
+        (
+            {"masks.py": "if TYPE_CHECKING:\n    from tomoseg.files import x"},
+            "tomoseg.masks: imports tomoseg.files from below",
+        ),
+        ({"masks.py": "import_module('tomoseg.files')"}, "tomoseg.masks: imports tomoseg.files from below"),
+        ({"helpers.py": ""}, "tomoseg.helpers: not in the list of rooms"),
+        ({"masks.py": "import torch.nn"}, "tomoseg.masks: imports torch"),
+        ({"preprocessed/a.py": "def f():\n    from torch import nn"}, "tomoseg.preprocessed.a: imports torch"),
+        ({"masks.py": "def f():\n    import tomoseg.masks"}, "circle: tomoseg.masks -> tomoseg.masks"),
+    ],
+)
+def test_a_breach_is_found(tmp_path, files, expected):
+    _write(tmp_path, {"__init__.py": "", "errors.py": "", "masks.py": "from tomoseg.errors import InputError"})
+    _write(tmp_path, {"files/__init__.py": "", "files/nifti.py": "from tomoseg import __version__, errors"})
+    _write(tmp_path, {"training/__init__.py": "import torch\nfrom tomoseg.files.nifti import read"})
+    assert violations(tmp_path) == []
+    _write(tmp_path, files)
+    assert violations(tmp_path) == [expected]
+
+
+def test_a_circle_of_two_is_found(tmp_path):
+    _write(tmp_path, {"labels.py": "import tomoseg.masks", "masks.py": "def f():\n    import tomoseg.labels"})
+    (found,) = violations(tmp_path)
+    assert found in {
+        "circle: tomoseg.labels -> tomoseg.masks -> tomoseg.labels",
+        "circle: tomoseg.masks -> tomoseg.labels -> tomoseg.masks",
+    }
+
+
+def _write(src: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = src / "tomoseg" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def test_the_command_line_starts_without_torch():
+    code = "import sys, tomoseg.cli; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr or "tomoseg.cli imports torch; import it inside the workflow"
