@@ -29,6 +29,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("pictures",),
     ("training",),
     ("workflows",),
+    ("terminal",),
     ("server",),
     ("cli", "__main__"),
 )

@@ -99,9 +99,12 @@ class LossConfig(Config):
     """What is minimised."""
 
     kind: Literal["bce", "bce_dice"] = "bce_dice"
-    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the batch's soft Dice."""
+    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the soft Dice of the structures in the batch."""
     dice_weight: float = Field(1.0, ge=0)
     """Weight of the Dice part in `bce_dice`."""
+    emphasis_power: float = Field(0.5, ge=0, le=1)
+    """A structure's own voxels weigh as this power of one over its frequency in the cross-entropy, so that rare structures
+    are learned too; 0 lets all voxels weigh alike."""
 
 
 class OptimizerConfig(Config):
@@ -146,7 +149,7 @@ class SamplingConfig(Config):
     slices."""
     patch_size: tuple[int, int] | None = None
     """Pixels of a training slice along x and y; larger slices are cropped at random, smaller ones padded with air.
-    Nothing takes the size that most cases fit into."""
+    Nothing takes the size of the median case."""
 
 
 class AugmentationConfig(Config):
@@ -171,7 +174,7 @@ class AugmentationConfig(Config):
 class TrainConfig(Config):
     """How `tomoseg train` trains."""
 
-    network: NetworkConfig = NetworkConfig()
+    network: NetworkConfig = NetworkConfig(channels=(16, 32, 64, 128, 256))
     """The network."""
     windows_hu: tuple[tuple[float, float], ...] = ((-200.0, 300.0),)
     """HU windows, each mapped to 0..1 and given to the network as one channel."""
@@ -193,8 +196,8 @@ class TrainConfig(Config):
     """Passes over the draws of all cases, at most."""
     minutes: float | None = Field(None, gt=0)
     """Training stops after so many minutes, validations included, if `epochs` have not ended it before."""
-    validate_every: int = Field(1, ge=1)
-    """Epochs between validations."""
+    validate_every: int = Field(5, ge=1)
+    """Epochs between validations of the whole volumes."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Autocast precision; `auto` is bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU."""
     compile: bool = False
@@ -226,11 +229,12 @@ TRAIN_PRESETS: dict[str, TrainConfig] = {
     "default": TrainConfig(),
     "guide": TrainConfig(
         network=NetworkConfig(prior_bias=False),
-        loss=LossConfig(kind="bce"),
+        loss=LossConfig(kind="bce", emphasis_power=0.0),
         optimizer=OptimizerConfig(kind="adam", learning_rate=1e-3, weight_decay=1e-5),
         schedule=ScheduleConfig(kind="plateau"),
         sampling=SamplingConfig(structure_share=0.0),
         augmentation=AugmentationConfig(enabled=False),
+        validate_every=1,
         workers=4,
     ),
 }

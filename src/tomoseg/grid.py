@@ -7,6 +7,7 @@ mean of what it covers (no aliasing); upwards it is linear interpolation between
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float32, Int16
 from scipy import ndimage
 
 from tomoseg.config import GridConfig
+from tomoseg.errors import GridError
 
 AIR_HU = -1024
 """What padding is filled with; every window maps it to its lower end."""
@@ -23,6 +25,9 @@ BODY_HU = -300
 
 BODY_SAMPLE_MM = 6.0
 """The body is found on a grid about this coarse."""
+
+MOST_VOXELS = 2**31
+"""No scan needs a larger grid; a wrong unit in a header would ask for one."""
 
 SLAB_SLICES = 16
 """Slices resampled at a time, to bound memory."""
@@ -66,6 +71,9 @@ def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, f
         hu: The scan in RAS+ order.
         spacing_mm: Its voxel edges.
         config: The grid's settings.
+
+    Raises:
+        GridError: If the grid would have more than `MOST_VOXELS`.
     """
     box = body_box(hu, spacing_mm, config.body_margin_mm) if config.crop == "body" else tuple((0, n) for n in hu.shape)
     start, extent = tuple(low for low, _ in box), tuple(high - low for low, high in box)
@@ -77,6 +85,11 @@ def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, f
         for axis, target in enumerate(targets):
             if target is not None:
                 shape[axis] = max(1, round(extent[axis] * spacing_mm[axis] / target))
+    if math.prod(shape) > MOST_VOXELS:
+        raise GridError(
+            f"expected a grid of at most {MOST_VOXELS} voxels, got {tuple(shape)} for a scan of {hu.shape} voxels of "
+            f"{tuple(round(s, 3) for s in spacing_mm)} mm; check the scan's unit, or choose a coarser grid"
+        )
     return Placement(start, extent, tuple(shape))  # type: ignore[arg-type]
 
 
@@ -95,7 +108,9 @@ def body_box(
     """
     steps = tuple(max(1, int(BODY_SAMPLE_MM / s)) for s in spacing_mm)
     coarse = hu[:: steps[0], :: steps[1], :: steps[2]] > BODY_HU
-    opened = ndimage.binary_opening(coarse, ndimage.generate_binary_structure(3, 1)) if min(coarse.shape) > 2 else coarse
+    opened = (
+        ndimage.binary_opening(coarse, ndimage.generate_binary_structure(3, 1)) if min(coarse.shape) > 2 else coarse
+    )
     pieces, _ = ndimage.label(opened if opened.any() else coarse)
     sizes = np.bincount(pieces.ravel())[1:]
     if sizes.size == 0:
@@ -205,7 +220,9 @@ def mask_from_grid(
     return whole
 
 
-def apply_windows(hu: Int16[np.ndarray, "*shape"], windows_hu: tuple[tuple[float, float], ...]) -> Float32[np.ndarray, "w *shape"]:
+def apply_windows(
+    hu: Int16[np.ndarray, "*shape"], windows_hu: tuple[tuple[float, float], ...]
+) -> Float32[np.ndarray, "w *shape"]:
     """Map each HU window to 0..1, clipped, one channel a window.
 
     Example:
@@ -226,11 +243,15 @@ def padded_shape(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
     return tuple(-(-n // multiple) * multiple for n in shape)
 
 
-def _resample(values: Float32[np.ndarray, "x y z"], *weights: Float32[np.ndarray, "t n"]) -> Float32[np.ndarray, "gx gy gz"]:
-    x, y, z = weights
+def _resample(
+    values: Float32[np.ndarray, "x y z"],
+    x: Float32[np.ndarray, "gx x"],
+    y: Float32[np.ndarray, "gy y"],
+    z: Float32[np.ndarray, "gz z"],
+) -> Float32[np.ndarray, "gx gy gz"]:
     values = (x @ values.reshape(values.shape[0], -1)).reshape(len(x), *values.shape[1:])
     values = y @ values
-    return values if z.shape[0] == z.shape[1] == 1 else values @ z.T
+    return values * z[0, 0] if z.shape == (1, 1) else values @ z.T
 
 
 def _resample_mask(mask: Bool[np.ndarray, "x y z"], weights: list[np.ndarray]) -> Bool[np.ndarray, "gx gy gz"]:
@@ -243,6 +264,8 @@ def _resample_mask(mask: Bool[np.ndarray, "x y z"], weights: list[np.ndarray]) -
             return out
         source.append(slice(int(used[0]), int(used[-1]) + 1))
         reached = np.flatnonzero(weight[:, source[-1]].any(axis=1))
+        if reached.size == 0:  # between the points of a coarser grid
+            return out
         target.append(slice(int(reached[0]), int(reached[-1]) + 1))
     cut = [w[t, s] for w, t, s in zip(weights, target, source, strict=True)]
     out[tuple(target)] = _resample(mask[tuple(source)].astype(np.float32), *cut) > 0.5

@@ -61,7 +61,7 @@ class Segmentation:
         self._planes = packed_bytes(len(labels))
         x, y, _ = grid.canonical_shape
         self._slabs: list[list[bytes]] = []
-        self._open = np.zeros((self._planes, x, y, SLAB_SLICES), np.uint8)
+        self._open = np.zeros((self._planes, SLAB_SLICES, y, x), np.uint8)
         self._filled = 0
 
     @classmethod
@@ -83,11 +83,11 @@ class Segmentation:
         x, y, z = self.grid.canonical_shape
         if packed.shape[1:] != (x, y) or self._filled >= z:
             raise GridError(f"expected {z} slices of {(x, y)}, got slice {self._filled} of {packed.shape[1:]}")
-        self._open[..., self._filled % SLAB_SLICES] = packed
+        self._open[:, self._filled % SLAB_SLICES] = packed.transpose(0, 2, 1)
         self._filled += 1
         if self._filled % SLAB_SLICES == 0 or self._filled == z:
             depth = (self._filled - 1) % SLAB_SLICES + 1
-            self._slabs.append([_compress(self._open[plane, :, :, :depth]) for plane in range(self._planes)])
+            self._slabs.append([_compress(self._open[plane, :depth]) for plane in range(self._planes)])
 
     def byte_plane(self, plane: int) -> UInt8[np.ndarray, "x y z"]:
         """Structures `8 * plane` to `8 * plane + 7` of the whole volume, one bit each.
@@ -98,12 +98,10 @@ class Segmentation:
         x, y, z = self.grid.canonical_shape
         if self._filled != z:
             raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
-        out = np.empty((x, y, z), np.uint8)
+        out = np.empty((z, y, x), np.uint8)
         for number, slab in enumerate(self._slabs):
-            k = number * SLAB_SLICES
-            depth = min(SLAB_SLICES, z - k)
-            out[:, :, k : k + depth] = np.frombuffer(blosc2.decompress(slab[plane]), np.uint8).reshape(x, y, depth)
-        return out
+            out[number * SLAB_SLICES : (number + 1) * SLAB_SLICES] = _decompress(slab[plane], x, y)
+        return out.T
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
         """The mask of one structure.
@@ -124,11 +122,7 @@ class Segmentation:
         readable = self._filled if self._filled == z else self._filled // SLAB_SLICES * SLAB_SLICES
         if not 0 <= k < readable:
             raise GridError(f"expected a slice below {readable}, got {k}; append more or ask for another")
-        slab = self._slabs[k // SLAB_SLICES]
-        depth = min(SLAB_SLICES, z - k // SLAB_SLICES * SLAB_SLICES)
-        planes = [
-            np.frombuffer(blosc2.decompress(p), np.uint8).reshape(x, y, depth)[..., k % SLAB_SLICES] for p in slab
-        ]
+        planes = [_decompress(plane, x, y)[k % SLAB_SLICES].T for plane in self._slabs[k // SLAB_SLICES]]
         return unpack(np.stack(planes), len(self.labels))
 
     @property
@@ -137,5 +131,10 @@ class Segmentation:
         return sum(len(plane) for slab in self._slabs for plane in slab)
 
 
-def _compress(plane: UInt8[np.ndarray, "x y s"]) -> bytes:
+def _compress(plane: UInt8[np.ndarray, "s y x"]) -> bytes:
+    """Slabs are kept in the order of a NIfTI file, so that writing one copies whole lines."""
     return blosc2.compress2(np.ascontiguousarray(plane), typesize=1, **_CPARAMS)
+
+
+def _decompress(slab: bytes, x: int, y: int) -> UInt8[np.ndarray, "s y x"]:
+    return np.frombuffer(blosc2.decompress(slab), np.uint8).reshape(-1, y, x)

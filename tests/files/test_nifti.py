@@ -372,9 +372,9 @@ class TestLabelMaps:
         labels = read_label_map(scan(nifti1(np.array([0, 256, 65535], np.int32).reshape(3, 1, 1))))
         assert (labels.dtype, labels.ravel().tolist()) == (np.uint16, [0, 256, 65535])
 
-    @pytest.mark.parametrize("stored", [[0, -3], [1.5, 2], [np.nan, 0], [65536, 0]])
+    @pytest.mark.parametrize("stored", [[0, -3], [1.5, 2], [np.nan, 0], [np.inf, 0], [65536, 0]])
     def test_other_values_are_refused(self, scan, stored):
-        with pytest.raises(InputError, match=r"expected whole numbers from 0 to 65535, got (-3|1\.5|nan|65536)"):
+        with pytest.raises(InputError, match=r"expected whole numbers from 0 to 65535, got (-3|1\.5|nan|inf|65536)"):
             read_label_map(scan(nifti1(np.array(stored, np.float64).reshape(2, 1, 1))))
 
 

@@ -72,7 +72,7 @@ def test_colours_of_reference_prediction_and_both(tmp_path):
 
 
 def test_pixels_have_their_size_in_mm(tmp_path):
-    for spacing, ratio in (((1.0, 1.0), 1.0), ((2.0, 1.0), 0.5), ((1.0, 2.0), 2.0)):
+    for spacing, ratio in (((2.0, 1.0), 0.5), ((1.0, 1.5), 1.5)):
         draw_panel(*scene(), "liver", spacing, tmp_path / "a.png")
         ct = cells(tmp_path / "a.png")[0]
         assert ct.shape[0] / ct.shape[1] == pytest.approx(ratio, abs=0.01)

@@ -116,7 +116,7 @@ def test_fill_and_legend_have_the_colours_of_the_label_set(tmp_path):
     assert [0, 255, 0] in swatches
 
 
-@pytest.mark.parametrize(("structures", "lines"), [(5, 1), (6, 2), (40, 8), (117, 9)])
+@pytest.mark.parametrize(("structures", "lines"), [(5, 1), (6, 2), (117, 9)])
 def test_the_legend_grows_to_forty_names_and_a_note(tmp_path, structures, lines):
     labels = LabelSet.from_names([f"structure_{n}" for n in range(structures)])
     values = np.tile(np.arange(1, 118, dtype=np.uint8)[:, None, None], (1, 100, 2))
@@ -135,11 +135,12 @@ def test_nothing_labelled_shows_the_ct_alone(tmp_path):
     assert (picture[-39:, 16:300] > 200).any()  # the note
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (64, 64, 1), (4, 4, 200), (1, 50, 50)])
-def test_odd_shapes_are_drawn(tmp_path, shape):
-    for values in (np.zeros(shape, np.uint8), np.ones(shape, np.uint16)):
-        draw_preview(volume(shape, (0.7, 0.7, 5.0)), PURE, values, tmp_path / "a.png", "a\nb 左 $x" * 40)
-        assert read(tmp_path / "a.png").shape[1] == 1600
+@pytest.mark.parametrize(
+    "values", [np.zeros((1, 1, 1), np.uint8), np.ones((64, 64, 1), np.uint16), np.ones((4, 4, 200), np.uint8)]
+)
+def test_odd_shapes_and_titles_are_drawn(tmp_path, values):
+    draw_preview(volume(values.shape, (0.7, 0.7, 5.0)), PURE, values, tmp_path / "a.png", "a\nb 左 $x" * 40)
+    assert read(tmp_path / "a.png").shape[1] == 1600
 
 
 def test_air_is_cut_away(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,33 +44,6 @@ class Case:
     label_values: dict[str, tuple[int, ...]]
     split: Split | None
     patient: str
-
-
-def read_case_masks(case: Case, labels: LabelSet, grid: SourceGrid) -> Iterator[tuple[int, Bool[np.ndarray, "x y z"]]]:
-    """Read the masks of a case one at a time.
-
-    Args:
-        case: The case.
-        labels: The structures wanted; those that are not annotated in this case are passed over.
-        grid: The grid of the case's scan, which all masks must lie on.
-
-    Yields:
-        The structure's channel in `labels`, and its mask in RAS+ order. An absent structure's mask is empty.
-
-    Raises:
-        InputError: If a file cannot be read, or holds other values than such a file may.
-        GridError: If a file lies on another grid than the scan.
-        LabelError: If the label map holds a value that stands for no structure.
-    """
-    wanted = [(channel, name) for channel, name in enumerate(labels.names) if name in case.annotated]
-    if case.masks is not None:
-        for channel, name in wanted:
-            yield channel, read_mask(case.masks[name], grid, str(case.ct))
-    elif case.label_map is not None:
-        values = read_label_map(case.label_map, grid, str(case.ct))
-        _check_values_known(case, values_in(values))
-        for channel, name in wanted:
-            yield channel, _union(values, case.label_values[name])
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:

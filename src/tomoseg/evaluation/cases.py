@@ -9,7 +9,6 @@ import numpy as np
 from tomoseg.evaluation.overlap import CaseScore, OverlapCounter
 from tomoseg.inference.predictor import Predictor
 from tomoseg.preprocessed.read import PreprocessedCase
-from tomoseg.volume import spacing_of
 
 
 def score_case(predictor: Predictor, case: PreprocessedCase) -> CaseScore:
@@ -27,7 +26,7 @@ def score_case(predictor: Predictor, case: PreprocessedCase) -> CaseScore:
     slices = predictor.packed_slices(case.ct(), record.placement, record.source.canonical_shape)
     for k, predicted in enumerate(slices):
         counter.add(predicted, case.native_masks_slice(k))
-    voxel_ml = float(np.prod(spacing_of(record.source.affine))) / 1000
+    voxel_ml = float(np.prod(case.spacing_mm)) / 1000
     return CaseScore(case.name, counter.scores(predictor.labels, record.annotated, voxel_ml))
 
 

@@ -1,7 +1,7 @@
 """Overlap of predicted and reference masks, one volume at a time, on the scan's own grid.
 
-A structure that is not annotated has no score. One that is annotated and absent has no Dice either (0 would punish a right
-answer, 1 would reward silence); what was predicted for it is reported as a false-positive volume.
+A structure that is not annotated has no score. One that is annotated and absent has no Dice either (0 would punish a
+right answer, 1 would reward silence); what was predicted for it is reported as a false-positive volume.
 """
 
 from __future__ import annotations

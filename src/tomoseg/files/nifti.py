@@ -343,7 +343,8 @@ def _read_scaled_labels(
     highest = 0.0
     for slab, values in _scaled_slabs(stream, header, path):
         whole = np.rint(values)
-        strange = ~((np.abs(values - whole) <= _NEARLY) & (whole >= 0) & (whole <= _LARGEST_LABEL))
+        with np.errstate(invalid="ignore"):  # infinity less infinity is not near anything, as it should be
+            strange = ~((np.abs(values - whole) <= _NEARLY) & (whole >= 0) & (whole <= _LARGEST_LABEL))
         if strange.any():
             _refuse_values(np.unique(values[strange]), f"whole numbers from 0 to {_LARGEST_LABEL}", path)
         labels[..., slab] = whole

@@ -1,0 +1,1 @@
+"""Prediction: a model and a scan in, masks on the scan's own grid out."""

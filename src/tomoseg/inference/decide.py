@@ -44,7 +44,8 @@ def scan_slices(logits: Iterable[Float[Tensor, "c gx gy"]], placement: Placement
         while int(high) not in held:
             number, slice_logits = next(source)
             held = {k: v for k, v in held.items() if k >= low} | {number: slice_logits}
-        yield held[int(low)] if share == 0 else torch.lerp(held[int(low)].float(), held[int(high)].float(), float(share))
+        lower, upper = held[int(low)].float(), held[int(high)].float()
+        yield lower if share == 0 else torch.lerp(lower, upper, float(share))
 
 
 def decide_masks(logits: Float[Tensor, "c gx gy"], size: tuple[int, int]) -> UInt8[np.ndarray, "b x y"]:
@@ -80,7 +81,7 @@ def decide_labels(
         best = torch.where(better, highest, best)
         winner = torch.where(better, channel + (plane * GROUP + 1), winner)
     values = np.array([0, *ids], label_dtype(ids))
-    return values[winner.cpu().numpy()]  # type: ignore[no-any-return]
+    return values[winner.cpu().numpy()]
 
 
 def label_dtype(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:

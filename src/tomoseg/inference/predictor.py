@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int16, UInt8
 from torch import Tensor
 
@@ -89,10 +88,12 @@ class Predictor:
         placement, on_grid = self._to_grid(volume)
         values = np.zeros(volume.shape, label_dtype(self.labels.ids), order="F")
         box = placement.box()
-        for k, logits in enumerate(scan_slices(self._grid_logits(on_grid), placement)):
-            values[box[0], box[1], box[2].start + k] = decide_labels(logits, _size(placement), self.labels.ids)
+        logits = scan_slices(self._grid_logits(on_grid), placement)
+        for k in range(volume.shape[2]):
+            if box[2].start <= k < box[2].stop:
+                values[box[0], box[1], k] = decide_labels(next(logits), _size(placement), self.labels.ids)
             if progress is not None:
-                progress(box[2].start + k + 1, volume.shape[2])
+                progress(k + 1, volume.shape[2])
         return LabelMap(values, self.labels, volume.source)
 
     def predict_batch(
@@ -104,7 +105,8 @@ class Predictor:
             slices: HU, RAS+ order.
             spacing_mm: Pixel edges along x and y.
         """
-        volume = Volume.from_array(np.moveaxis(slices, 0, 2), np.diag([*spacing_mm, 1.0, 1.0]))
+        distance_mm = self.grid.slice_spacing_mm or 1.0  # so that the slices are not mixed
+        volume = Volume.from_array(np.moveaxis(slices, 0, 2), np.diag([*spacing_mm, distance_mm, 1.0]))
         placement, on_grid = self._to_grid(volume)
         packed = np.stack(list(self.packed_slices(on_grid, placement, volume.shape)), axis=1)
         return np.moveaxis(unpack(packed, len(self.labels)), 0, 1)
@@ -117,6 +119,14 @@ class Predictor:
             spacing_mm: Pixel edges along x and y.
         """
         return self.predict_batch(hu[None], spacing_mm)[0]
+
+    def grid_masks(self, on_grid: Int16[np.ndarray, "gx gy gz"]) -> Bool[np.ndarray, "c gx gy gz"]:
+        """Masks of slices that are on the network's grid already, decided there.
+
+        Args:
+            on_grid: HU; a few slices, since every structure's mask is returned whole.
+        """
+        return np.stack([(logits > 0).cpu().numpy() for logits in self._grid_logits(on_grid)], axis=3)
 
     def packed_slices(
         self, on_grid: Int16[np.ndarray, "gx gy gz"], placement: Placement, shape: tuple[int, int, int]
@@ -143,8 +153,7 @@ class Predictor:
 
     def _grid_logits(self, on_grid: Int16[np.ndarray, "gx gy gz"]) -> Iterator[Float[Tensor, "c gx gy"]]:
         for first in range(0, on_grid.shape[2], self.batch_size):
-            with torch.inference_mode():
-                yield from self._engine.logits(on_grid[:, :, first : first + self.batch_size])
+            yield from self._engine.logits(on_grid[:, :, first : first + self.batch_size])
 
 
 def _size(placement: Placement) -> tuple[int, int]:

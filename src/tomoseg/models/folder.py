@@ -1,8 +1,8 @@
 """A model folder: all that prediction needs, and nothing in it can execute code.
 
-    MODEL/
-      model.json            architecture, labels, grid, windows, provenance, scores, SHA-256 of the weights
-      weights.safetensors
+MODEL/
+  model.json            architecture, labels, grid, windows, provenance, scores, SHA-256 of the weights
+  weights.safetensors
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tomoseg.config import GridConfig, NetworkConfig, validate_config
-from tomoseg.errors import LabelError, ModelError
+from tomoseg.errors import ConfigError, LabelError, ModelError, OutputError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
 from tomoseg.networks.build import build_network
@@ -74,7 +74,10 @@ def save_model(model: Model, folder: Path) -> None:
     record = model.record
     with whole_folder(folder, replace=True) as aside:
         weights = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
-        save_file(weights, aside / WEIGHTS)
+        try:
+            save_file(weights, aside / WEIGHTS)
+        except SafetensorError as error:
+            raise OutputError(f"{folder}: expected to write weights, got: {error}; check the disk's space") from None
         content = {
             "format": FORMAT_VERSION,
             "architecture": "unet",
@@ -114,8 +117,10 @@ def load_model(folder: Path) -> Model:
     try:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{weights}: expected weights of the network in {RECORD}, got: {reason}; train again") from None
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{weights}: expected weights of the network in {RECORD}, got: {reason}; train again"
+        ) from None
     return Model(record, network.eval())
 
 
@@ -153,11 +158,17 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise ModelError(f"{folder}: expected a model folder with {RECORD}, found none; give the folder of a model") from None
+        raise ModelError(
+            f"{folder}: expected a model folder with {RECORD}, found none; give the folder of a model"
+        ) from None
     except ValueError as error:
         raise ModelError(f"{path}: expected JSON, got: {error}; copy the model folder again") from None
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a model record, got a {type(data).__name__}; copy the model folder again")
     if data.get("format") != FORMAT_VERSION:
-        raise ModelError(f"{path}: expected format {FORMAT_VERSION}, got {data.get('format')!r}; use a matching version")
+        raise ModelError(
+            f"{path}: expected format {FORMAT_VERSION}, got {data.get('format')!r}; use a matching version"
+        )
     try:
         record = ModelRecord(
             LabelSet.from_dicts(data["labels"]),
@@ -168,7 +179,7 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
             data["scores"],
         )
         return record, dict(data["sha256"])
-    except (KeyError, TypeError, ValueError, LabelError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, LabelError, ConfigError) as error:
         raise ModelError(f"{path}: expected a model record, got: {error!r}; copy the model folder again") from None
 
 

@@ -1,0 +1,1 @@
+"""The networks, and packed masks as tensors."""

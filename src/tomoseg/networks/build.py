@@ -32,4 +32,4 @@ def set_prior_bias(network: UNet, frequencies: Sequence[float]) -> None:
     """
     prior = torch.as_tensor(frequencies, dtype=torch.float32).clamp(1e-5, 0.5)
     with torch.no_grad():
-        network.head.bias.copy_(torch.logit(prior))  # type: ignore[union-attr,operator]
+        network.head.bias.copy_(torch.logit(prior))  # type: ignore[union-attr]

@@ -96,7 +96,7 @@ def draw_panel(
     rows, columns = grey.shape
     height = float(np.clip(cell * (rows * spacing_mm[1]) / (columns * spacing_mm[0]), 120, 1000))
     sheet = Sheet(_WIDTH, round(_HEADER + _CAPTION + height + _MARGIN))
-    sheet.text(_MARGIN, _HEADER / 2, readable(structure), 22, weight="bold")
+    sheet.text(_MARGIN, _HEADER / 2, readable(structure), 22, longest=50, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, _summary(reference, predicted, spacing_mm), 16, DIM, ha="right")
 
     zoom = _zoom_box(to_display((given | predicted)[body]), spacing_mm)

@@ -35,7 +35,7 @@ _OPACITY, _LINE_PX = 0.4, 1.2
 _BODY_MARGIN_MM = 10.0
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 26
 _LEGEND_COLUMNS, _LEGEND_LINE = 5, 23
-_LONGEST_NAME = 34
+_LONGEST_NAME, _LONGEST_TITLE = 32, 60
 _TALLEST_ROW = 900
 _LEAST_ASPECT, _MOST_ASPECT = 0.3, 1.8
 """Width by height of a picture's place; a thinner or flatter picture leaves some of its place empty."""
@@ -182,7 +182,7 @@ def _compose(planes: list[_Picture], axials: list[_Picture], labels: LabelSet, t
     heights = [_row_height(planes), _row_height(axials)]
     legend_top = _HEADER + sum(heights) + 2 * _CAPTION + 2 * _GAP
     sheet = Sheet(_WIDTH, round(legend_top + max(rows, 1) * _LEGEND_LINE + _MARGIN))
-    sheet.text(_MARGIN, _HEADER / 2, title, 22, weight="bold")
+    sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=_LONGEST_TITLE, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, details, 15, DIM, ha="right")
     colours = palette(labels)
     _draw_row(sheet, planes, _HEADER, heights[0], colours)

@@ -24,7 +24,7 @@ import blosc2
 import numpy as np
 
 from tomoseg.config import GridConfig, validate_config
-from tomoseg.errors import DatasetError
+from tomoseg.errors import ConfigError, DatasetError, LabelError
 from tomoseg.grid import Placement
 from tomoseg.labels import LabelSet
 from tomoseg.volume import SourceGrid
@@ -109,7 +109,9 @@ class CaseRecord:
             }
             return cls(**{**data, **by_channel, **fixed})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DatasetError(f"{path}: expected a case record, got: {error!r}; preprocess this dataset again") from None
+            raise DatasetError(
+                f"{path}: expected a case record, got: {error!r}; preprocess this dataset again"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class DatasetIndex:
             )
         try:
             splits = {str(name): str(split) for name, split in data["splits"].items()}
-            labels, grid = data["labels"], data["grid"]
-        except (KeyError, AttributeError) as error:
+            labels, grid = LabelSet.from_dicts(data["labels"]), validate_config(GridConfig, data["grid"], "grid")
+        except (KeyError, TypeError, AttributeError, LabelError, ConfigError) as error:
             raise DatasetError(f"{path}: expected splits, labels and grid, got: {error!r}; preprocess again") from None
-        return cls(LabelSet.from_dicts(labels), validate_config(GridConfig, grid, str(path)), splits)
+        return cls(labels, grid, splits)

@@ -14,6 +14,7 @@ from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
+from tomoseg.volume import spacing_of
 
 OPEN_FILES = 512
 """Arrays kept open; opening one costs more than reading a slice from it."""
@@ -43,6 +44,11 @@ class PreprocessedCase:
     def slices(self) -> int:
         """Axial slices on the grid."""
         return self.record.placement.shape[2]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel edges of the scan itself along x, y and z."""
+        return spacing_of(self.record.source.canonical_affine)
 
     def ct_slice(self, k: int) -> Int16[np.ndarray, "x y"]:
         """HU of one axial slice on the grid."""

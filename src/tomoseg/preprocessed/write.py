@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from tomoseg.config import GridConfig
+from tomoseg.errors import OutputError
 from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
 from tomoseg.masks import packed_bytes
 from tomoseg.preprocessed.format import CASE_RECORD, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
@@ -72,6 +73,11 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
 
     Returns:
         The record, as written.
+
+    Raises:
+        GridError: If the grid would be too large.
+        OutputError: If the disk is full.
+        TomosegError: Whatever `load_mask` raises.
     """
     volume = case.volume
     placement = place_grid(volume.hu, volume.spacing_mm, config)
@@ -88,9 +94,9 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
             return {}
         on_grid, on_scan, measured = _pack_plane(case.load_mask, channels, placement, volume.shape)
         with lock:
-            masks_file[plane] = on_grid.T
+            _store(masks_file, plane, on_grid.T)
             if native_file is not None:
-                native_file[plane] = on_scan.T
+                _store(native_file, plane, on_scan.T)
         return measured
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
@@ -135,7 +141,9 @@ def _pack_plane(
     return on_grid, on_scan, measured
 
 
-def _surviving_dice(mask: Bool[np.ndarray, "x y z"], small: Bool[np.ndarray, "gx gy gz"], placement: Placement) -> float:
+def _surviving_dice(
+    mask: Bool[np.ndarray, "x y z"], small: Bool[np.ndarray, "gx gy gz"], placement: Placement
+) -> float:
     """Dice of a mask with itself after going to the grid and back."""
     voxels = int(np.count_nonzero(mask))
     if not placement.resamples:
@@ -151,21 +159,30 @@ def _bounding_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice]
     if along_z.size == 0:
         return None
     z = slice(int(along_z[0]), int(along_z[-1]) + 1)
-    flat = mask[:, :, z].any(axis=2)
+    flat = np.asarray(mask[:, :, z].any(axis=2))
     along_x, along_y = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
     return slice(int(along_x[0]), int(along_x[-1]) + 1), slice(int(along_y[0]), int(along_y[-1]) + 1), z
 
 
 def _runs(mask: Bool[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
     """Runs `[first, past last]` of slices that hold any of the mask."""
-    inside = np.concatenate([[False], mask.any(axis=(0, 1)), [False]]).astype(np.int8)
+    inside = np.pad(mask.any(axis=(0, 1)).astype(np.int8), 1)
     edges = np.flatnonzero(np.diff(inside))
     return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
 def _create(path: Path, array: np.ndarray) -> None:
     target = _create_empty(path, array.shape, array.dtype)
-    target[:] = array
+    _store(target, slice(None), array)
+
+
+def _store(target: Any, where: int | slice, values: np.ndarray) -> None:
+    try:
+        target[where] = values
+    except RuntimeError as error:
+        raise OutputError(
+            f"{target.urlpath}: expected to write it, got: {error}; free some space on that disk or choose another one"
+        ) from None
 
 
 def _create_empty(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> Any:

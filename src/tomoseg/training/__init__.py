@@ -1,0 +1,1 @@
+"""Training: a preprocessed dataset in, a run folder with the best model out."""

@@ -1,9 +1,9 @@
 """The multi-label losses, computed together with the network's last 1x1 convolution.
 
-The straightforward way keeps `(n, C, x, y)` float logits, targets and both gradients alive: gigabytes at 117 structures.
-Here the last convolution and the loss go through the pixels in chunks, targets are unpacked a chunk at a time,
-and the gradients of features and head are made on the way, so nothing of size structures x pixels exists. The idea is
-that of fused linear cross-entropy in language models.
+The straightforward way keeps `(n, C, x, y)` float logits, targets and both gradients alive: gigabytes at 117
+structures. Here the last convolution and the loss go through the pixels in chunks, targets are unpacked a chunk at a
+time, and the gradients of features and head are made on the way, so nothing of size structures x pixels exists. The
+idea is that of fused linear cross-entropy in language models.
 
 Unknown structures (not annotated in a case) give neither loss nor gradient.
 """
@@ -23,7 +23,7 @@ CHUNK_ELEMENTS = 1 << 20
 """Logits alive at once: 4 MB a temporary in float32, which stays in cache."""
 
 DICE_SMOOTHING = 1.0
-"""Voxels added above and below the soft Dice fraction, so that a structure absent from the batch has a finite gradient."""
+"""Voxels added above and below the soft Dice fraction: a structure absent from the batch has a finite gradient."""
 
 _BITS = torch.arange(8, dtype=torch.uint8)
 
@@ -35,10 +35,12 @@ class Targets:
     Attributes:
         packed: `(n, ceil(C / 8), x, y[, z])` packed masks.
         known: `(n, C)`, whether each structure is annotated in each sample's case.
+        emphasis: `(C,)`, how much a structure's own voxels weigh in the cross-entropy; nothing is 1 for all.
     """
 
     packed: UInt8[Tensor, "n b *xyz"]
     known: Bool[Tensor, "n c"]
+    emphasis: Float[Tensor, "c"] | None = None
 
     def known_voxels(self) -> int:
         """Voxels times annotated structures: what a mean loss divides by."""
@@ -60,14 +62,17 @@ def fused_loss(
 
     Returns:
         Scalar float32. Binary cross-entropy is the mean over known voxels; the Dice part is one minus the mean over
-        known structures of the soft Dice over the batch.
+        the structures that occur in the batch of their soft Dice. Of an absent one it would only push every probability down, and
+        rare structures, absent from most batches, would never be learned; the cross-entropy has their false positives.
 
     Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
     """
     dice_weight = config.dice_weight if config.kind == "bce_dice" else 0.0
     share = targets.known_voxels() / max(known_voxels, 1)
-    args = (features, head.weight, head.bias, targets.packed, targets.known, known_voxels, dice_weight * share)
-    return cast(Tensor, _FusedLoss.apply(*args))
+    weights = (known_voxels, dice_weight * share, targets.emphasis)
+    return cast(
+        Tensor, _FusedLoss.apply(features, head.weight, head.bias, targets.packed, targets.known, *weights)
+    )
 
 
 def plain_loss(
@@ -75,6 +80,7 @@ def plain_loss(
     masks: Bool[Tensor, "n c *xyz"],
     known: Bool[Tensor, "n c"],
     config: LossConfig,
+    emphasis: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
     """The same loss from logits, written plainly; what `fused_loss` is tested against.
 
@@ -83,17 +89,21 @@ def plain_loss(
         masks: The reference.
         known: Which structures are annotated in which sample.
         config: Which loss.
+        emphasis: How much each structure's own voxels weigh in the cross-entropy.
     """
     weight = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
     reference = masks.to(logits.dtype)
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits(logits, reference, weight, reduction="sum")
+    own = None if emphasis is None else emphasis.reshape(-1, *[1] * (logits.ndim - 2))
+    cross_entropy = nn.functional.binary_cross_entropy_with_logits(
+        logits, reference, weight, reduction="sum", pos_weight=own
+    )
     loss = cross_entropy / weight.sum().clamp(min=1)
     if config.kind == "bce_dice":
         axes = (0, *range(2, logits.ndim))
         probability = torch.sigmoid(logits) * weight
         overlap = 2 * (probability * reference).sum(axes) + DICE_SMOOTHING
         dice = overlap / (probability.sum(axes) + (reference * weight).sum(axes) + DICE_SMOOTHING)
-        some = known.any(dim=0)
+        some = (reference * weight).sum(axes) > 0
         loss = loss + config.dice_weight * (1 - dice[some].sum() / some.sum().clamp(min=1)) * some.any()
     return loss
 
@@ -111,25 +121,33 @@ class _FusedLoss(torch.autograd.Function):
         known: Tensor,
         known_voxels: int,
         dice_weight: float,
+        emphasis: Tensor | None,
     ) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             work = _Work(features, weight, bias, packed, known)
+            extra = None if emphasis is None else emphasis.to(work.dtype) - 1
             scale = known.to(work.dtype) / max(known_voxels, 1)
+            unit = _gradient_unit(features.dtype, known_voxels)
             slope, offset = torch.zeros((2, known.shape[1]), dtype=work.dtype, device=features.device)
             loss = torch.zeros((), dtype=work.dtype, device=features.device)
             if dice_weight > 0:
                 dice_loss, slope, offset = work.dice(dice_weight)
                 loss += dice_loss
-            loss += work.gradients(scale, slope, offset)
+            loss += work.gradients(scale, slope, offset, unit, extra)
+        ctx.unit = unit
         ctx.save_for_backward(work.grad_features, work.grad_weight.view_as(weight), work.grad_bias)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_features, grad_weight, grad_bias = ctx.saved_tensors
-        (grad,) = grads
-        by = grad.to(grad_features.dtype)
-        return grad_features * by, (grad_weight * grad).to(grad_weight.dtype), grad_bias * grad, None, None, None, None
+        by = grads[0] / ctx.unit
+        return grad_features * by.to(grad_features.dtype), grad_weight * by, grad_bias * by, *[None] * 5
+
+
+def _gradient_unit(dtype: torch.dtype, known_voxels: int) -> float:
+    """What gradients are kept times until `backward`: a share of a mean over millions of voxels is 0 in fp16."""
+    return max(known_voxels, 256) / 256 if dtype == torch.float16 else 1.0
 
 
 class _Work:
@@ -176,26 +194,33 @@ class _Work:
             sums += part * self.known[sample]
         overlap, predicted, true = sums
         total = predicted + true + DICE_SMOOTHING
-        some = self.known.any(dim=0).to(self.dtype)
+        some = (true > 0).to(self.dtype)
         each = dice_weight * some / some.sum().clamp(min=1)
         dice = (2 * overlap + DICE_SMOOTHING) / total
         return (each * (1 - dice)).sum(), -2 * each / total, each * dice / total
 
-    def gradients(self, scale: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-        """Fill the gradients; returns the cross-entropy, scaled."""
+    def gradients(self, scale: Tensor, slope: Tensor, offset: Tensor, unit: float, extra: Tensor | None) -> Tensor:
+        """Fill the gradients, times `unit`; returns the cross-entropy, scaled."""
         loss = torch.zeros((), dtype=self.dtype, device=scale.device)
         with_dice = bool(offset.any())
         for sample, pixels in self.chunks():
             logits = self.logits(sample, pixels)
             reference = self.reference(sample, pixels)
-            entropy = nn.functional.softplus(logits).sum(0) - (logits * reference).sum(0)
+            softplus = nn.functional.softplus(logits)
+            entropy = softplus.sum(0) - (logits * reference).sum(0)
+            if extra is not None:
+                entropy += extra * (softplus.sub_(logits).mul_(reference)).sum(0)
             loss += (entropy * scale[sample]).sum()
             probability = logits.sigmoid_()
             gradient = (probability - reference).mul_(scale[sample])
+            if extra is not None:
+                gradient.addcmul_(gradient, reference * extra)
             if with_dice:
                 curve = torch.addcmul(probability, probability, probability, value=-1)
                 pull = reference.mul_(slope).add_(offset).mul_(self.known[sample])
                 gradient.addcmul_(curve, pull)
+            if unit != 1:
+                gradient *= unit
             self.grad_bias += gradient.sum(0)
             narrow = gradient.to(self._weight.dtype)
             self.grad_weight += narrow.T @ self._features[sample, pixels]

@@ -7,6 +7,8 @@
       history.png        the same as curves
       last.pt            full state to resume from
       best/              the model of the best validation
+
+Each is written aside and renamed: what is there is whole.
 """
 
 from __future__ import annotations
@@ -55,10 +57,10 @@ class RunFolder:
 
     def __init__(self, folder: Path, config: TrainConfig) -> None:
         self.folder = folder
-        if (folder / CONFIG).exists():
+        if (folder / LAST).exists() and (folder / CONFIG).exists():  # else nothing has been learned with them yet
             self._check_same(load_config(TrainConfig, TrainConfig(), folder / CONFIG), config)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_config(config, folder / CONFIG)
+        with whole_file(folder / CONFIG) as aside:
+            save_config(config, aside)
 
     def save_environment(self, device: torch.device, dtype: torch.dtype) -> None:
         """Write what the run ran on."""
@@ -72,7 +74,8 @@ class RunFolder:
             "precision": str(dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
         }
-        (self.folder / ENVIRONMENT).write_text(json.dumps(content, indent=1), encoding="utf-8")
+        with whole_file(self.folder / ENVIRONMENT) as aside:
+            aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def load_state(self) -> dict[str, Any] | None:
         """The state to resume from, or None for a fresh run.
@@ -84,10 +87,10 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+            return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             reason = str(error).splitlines()[0]
-            raise TrainingError(f"{path}: expected a training state, got: {reason}; delete the run and train again") from None
+            raise TrainingError(f"{path}: expected a training state, got: {reason}; delete it to train again") from None
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the state to resume from; the former one stays until the new one is whole."""

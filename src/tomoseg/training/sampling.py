@@ -11,9 +11,6 @@ from tomoseg.config import SamplingConfig
 from tomoseg.grid import padded_shape
 from tomoseg.preprocessed.format import CaseRecord
 
-PATCH_SHARE = 0.75
-"""The patch holds this share of the cases' slices whole; the widest few are cropped rather than everyone padded."""
-
 
 @dataclass(frozen=True)
 class Draw:
@@ -53,22 +50,24 @@ def draw_epoch(records: Sequence[CaseRecord], config: SamplingConfig, seed: int,
             else:
                 chosen.append((case, int(rng.integers(record.placement.shape[2]))))
     order = rng.permutation(len(chosen))
-    return [Draw(*chosen[place], (seed, epoch, number)) for number, place in enumerate(order)]
+    return [Draw(case, k, (seed, epoch, number)) for number, (case, k) in enumerate(chosen[place] for place in order)]
 
 
 def patch_size(records: Sequence[CaseRecord], config: SamplingConfig, stride: int) -> tuple[int, int]:
-    """Pixels of a training slice: as configured, or what most cases fit into, in multiples of the stride.
+    """Pixels of a training slice: as configured, or the median case's, to the nearest multiple of the stride.
+
+    Larger slices are cropped at random, which augments; to pad everyone to the largest would spend time on air.
 
     Args:
         records: The training cases.
-        config: `patch_size`, or nothing.
+        config: `patch_size`, which is rounded up to a multiple, or nothing.
         stride: What the network's input must be a multiple of.
     """
-    wanted = config.patch_size
-    if wanted is None:
-        shapes = np.array([record.placement.shape[:2] for record in records])
-        wanted = tuple(np.quantile(shapes, PATCH_SHARE, axis=0, method="higher").astype(int).tolist())
-    x, y = padded_shape(wanted, stride)
+    if config.patch_size is not None:
+        x, y = padded_shape(config.patch_size, stride)
+    else:
+        median = np.median([record.placement.shape[:2] for record in records], axis=0)
+        x, y = (max(1, round(float(length) / stride)) * stride for length in median)
     return (x, y)
 
 
@@ -79,4 +78,23 @@ def structure_frequencies(records: Sequence[CaseRecord], structures: int) -> lis
         annotated = list(record.annotated)
         seen[annotated] += float(np.prod(record.placement.shape))
         filled[annotated] += [record.voxels[c] for c in annotated]
-    return (filled / np.maximum(seen, 1)).tolist()  # type: ignore[no-any-return]
+    return (filled / np.maximum(seen, 1)).tolist()
+
+
+def emphasis_of(frequencies: Sequence[float], power: float) -> list[float]:
+    """How much a structure's own voxels weigh in the cross-entropy: one over its frequency, to a power.
+
+    Args:
+        frequencies: Share of voxels that each structure fills; 0 where it never occurs, which weighs 1.
+        power: 0 lets all voxels weigh alike, 1 lets a structure weigh as much as its surroundings.
+
+    Example:
+        >>> emphasis_of([0.01, 0.0], 0.5)
+        [10.0, 1.0]
+    """
+    return [f**-power if f > 0 else 1.0 for f in frequencies]
+
+
+def emphasised(frequencies: Sequence[float], emphasis: Sequence[float]) -> list[float]:
+    """The probability that a network would give every voxel if it knew frequencies only: the start of its last layer."""
+    return [e * f / (e * f + 1 - f) for f, e in zip(frequencies, emphasis, strict=True)]

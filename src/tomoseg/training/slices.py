@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; copies from pinned memory do not wait."""
-        moved = (t.to(device, non_blocking=True) for t in (self.hu, self.packed, self.known))
-        return Batch(*moved, self.keys)
+        hu, packed, known = (t.to(device, non_blocking=True) for t in (self.hu, self.packed, self.known))
+        return Batch(hu, packed, known, self.keys)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory."""
@@ -44,35 +44,24 @@ class Batch:
 
 
 class DrawnSlices(Dataset[Batch]):
-    """The slices of a list of draws, each cropped or padded to one size.
+    """Slices by draw, each cropped or padded to one size.
 
     Args:
         cases: The cases that the draws are from.
-        draws: What is drawn, in order.
         structures: Structures in the label set.
         size: Pixels along x and y.
         centred: Crop and pad around the middle instead of at random.
     """
 
     def __init__(
-        self,
-        cases: Sequence[PreprocessedCase],
-        draws: Sequence[Draw],
-        structures: int,
-        size: tuple[int, int],
-        centred: bool = False,
+        self, cases: Sequence[PreprocessedCase], structures: int, size: tuple[int, int], centred: bool = False
     ) -> None:
         self.cases = cases
-        self.draws = draws
         self.structures = structures
         self.size = size
         self.centred = centred
 
-    def __len__(self) -> int:
-        return len(self.draws)
-
-    def __getitem__(self, number: int) -> Batch:
-        draw = self.draws[number]
+    def __getitem__(self, draw: Draw) -> Batch:
         case = self.cases[draw.case]
         known = np.zeros(self.structures, bool)
         known[list(case.record.annotated)] = True
@@ -82,8 +71,8 @@ class DrawnSlices(Dataset[Batch]):
         framed_hu[into] = hu[out_of]
         framed = np.zeros((packed.shape[0], *self.size), np.uint8)
         framed[:, *into] = packed[:, *out_of]
-        tensors = (torch.from_numpy(a)[None] for a in (framed_hu, framed, known))
-        return Batch(*tensors, (draw.key,))
+        tensor_hu, tensor_packed, tensor_known = (torch.from_numpy(a)[None] for a in (framed_hu, framed, known))
+        return Batch(tensor_hu, tensor_packed, tensor_known, (draw.key,))
 
     def _place(self, shape: tuple[int, ...], key: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Where in the frame the slice goes, and which part of it."""
@@ -101,27 +90,39 @@ class DrawnSlices(Dataset[Batch]):
 
 def collate(slices: Sequence[Batch]) -> Batch:
     """One batch of many slices."""
-    parts = ([getattr(s, name) for s in slices] for name in ("hu", "packed", "known"))
-    return Batch(*(torch.cat(part) for part in parts), tuple(s.keys[0] for s in slices))
+    hu, packed, known = (torch.cat([getattr(s, name) for s in slices]) for name in ("hu", "packed", "known"))
+    return Batch(hu, packed, known, tuple(key for s in slices for key in s.keys))
 
 
-def make_loader(slices: DrawnSlices, config: TrainConfig, device: torch.device) -> DataLoader[Batch]:
-    """Batches in the order of the draws, read ahead by worker processes; a last smaller batch is kept.
+class EpochLoader:
+    """Batches of one epoch after another; worker processes stay, since starting one costs seconds.
 
     Args:
         slices: What to read.
         config: Batch size, workers, prefetch and pinning.
         device: Where the batches will go.
     """
-    return DataLoader(
-        slices,
-        batch_size=config.batch_size,
-        num_workers=config.workers,
-        collate_fn=collate,
-        pin_memory=config.pin_memory and device.type == "cuda",
-        prefetch_factor=config.prefetch_factor if config.workers else None,
-        multiprocessing_context="spawn" if config.workers else None,
-    )
+
+    def __init__(self, slices: DrawnSlices, config: TrainConfig, device: torch.device) -> None:
+        self._batch_size = config.batch_size
+        self._batches: list[Sequence[Draw]] = []
+        self._loader = DataLoader(
+            slices,
+            batch_sampler=self._batches,  # type: ignore[arg-type]  # draws take the place of indices
+            num_workers=config.workers,
+            collate_fn=collate,
+            pin_memory=config.pin_memory and device.type == "cuda",
+            prefetch_factor=config.prefetch_factor if config.workers else None,
+            multiprocessing_context="spawn" if config.workers else None,
+            persistent_workers=config.workers > 0,
+            generator=torch.Generator(),  # else each pass draws from the global one, and a resumed epoch once more
+        )
+
+    def batches(self, draws: Sequence[Draw]) -> Iterator[Batch]:
+        """The draws' slices in order; a last smaller batch is kept."""
+        size = self._batch_size
+        self._batches[:] = [draws[first : first + size] for first in range(0, len(draws), size)]
+        return iter(self._loader)
 
 
 def windowed(hu: Int16[Tensor, "n x y"], windows_hu: tuple[tuple[float, float], ...]) -> Float[Tensor, "n w x y"]:

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -119,7 +120,9 @@ def preprocess(
     records = sorted((d.record for d in done if d.record is not None), key=lambda record: record.name)
     failed = {d.name: d.error for d in sorted(done, key=lambda d: d.name) if d.error is not None}
     if not records:
-        raise DatasetError(f"{dataset}: expected at least one usable case, got none; first: {next(iter(failed.values()))}")
+        raise DatasetError(
+            f"{dataset}: expected at least one usable case, got none; first: {next(iter(failed.values()))}"
+        )
     kept: dict[str, str] = {record.name: splits[record.name] for record in records}
     with whole_file(output / INDEX) as aside:
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
@@ -141,10 +144,14 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[CaseDone]:
         yield from map(_attempt, tasks)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures: dict[Future[CaseDone], str] = {pool.submit(_attempt, task): task.case.name for task in tasks}
         try:
-            for future in as_completed(futures):
+            for future in as_completed([pool.submit(_attempt, task) for task in tasks]):
                 yield future.result()
+        except BrokenProcessPool:
+            raise DatasetError(
+                "expected the worker processes to live, got one killed, most likely for want of memory; "
+                "run the same command with fewer workers, it goes on where it was"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -193,6 +200,8 @@ def _fingerprint(task: _Task) -> str:
         task.grid.model_dump(mode="json"),
         task.labels.names,
         sorted(case.annotated),
+        sorted(case.label_values.items()),
+        case.patient,
         task.keep_native,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -203,8 +212,8 @@ def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> None:
         return
     there = DatasetIndex.load(output)
     if there.grid != grid or there.labels != labels:
-        what = "grid" if there.grid != grid else "structures"
+        what = "another grid" if there.grid != grid else "other structures"
         raise DatasetError(
-            f"{output}: expected to go on with the preprocessed dataset that is there, got another {what}; "
+            f"{output}: expected to go on with the preprocessed dataset that is there, got {what}; "
             "choose another output folder or delete this one"
         )

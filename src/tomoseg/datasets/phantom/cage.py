@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tomoseg.datasets.phantom.body import CAVITY, SIDES, VERTEBRAE, Body, spine_y
 from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Shape, ellipsoid, mirrored, sheet, spline, tube, union
+from tomoseg.datasets.phantom.shapes import Shape, ellipsoid, union
 from tomoseg.datasets.phantom.spine import vertebra_size
 from tomoseg.datasets.phantom.trunk import HUMERUS_DOWN, HUMERUS_UP
+from tomoseg.datasets.phantom.tubes import Path, mirrored, sheet, spline, tube
 
-# by rib 1 to 12: how far it descends in mm, and the angle at which its bone ends (-90 behind, 0 at the side, 90 in front)
+# By rib 1 to 12: how far it descends in mm, and the angle where its bone ends (-90 behind, 0 at the side, 90 in front).
 _DROP = (34, 52, 68, 82, 92, 98, 100, 98, 94, 86, 64, 34)
 _END = (50, 56, 60, 61, 60, 56, 49, 39, 27, 12, -16, -42)
 _STERNAL_Z = (503, 471, 449, 428, 409, 392, 377)
@@ -45,7 +48,7 @@ def paint_shoulders(canvas: Canvas, body: Body) -> None:
         canvas.paint(_scapula(side, body.arms_up), "bone", f"scapula_{side_name}", halo=1.5)
         canvas.paint(_clavicle(side, body.arms_up), "bone", f"clavicula_{side_name}", halo=1.5)
         canvas.paint(_humerus(side, body.arms_up), "bone", f"humerus_{side_name}", halo=1.5)
-        forearm = [[178, 30, 840, 8], [160, 42, 960, 8]] if body.arms_up else [[214, 0, 190, 8], [208, 28, 20, 8]]
+        forearm: Path = [[163, 30, 840, 8], [150, 42, 960, 8]] if body.arms_up else [[214, 0, 190, 8], [208, 28, 20, 8]]
         for shift in (-9, 9):
             path = [[side * (p[0] + shift), *p[1:]] for p in forearm]
             canvas.paint(tube(path, step=40), "bone", None)
@@ -91,26 +94,48 @@ def _sternum() -> Shape:
 
 def _scapula(side: int, arms_up: bool) -> Shape:
     swing = 14 if arms_up else 0
-    blade = [
+    blade: list[Path] = [
         [[64, -105, 515, 3.5], [88, -98, 521, 4], [112, -80, 524, 4.5], [134, -55, 520, 7]],
         [[68, -114, 480, 3.5], [90, -110, 480, 3.5], [114, -92, 486, 5], [139, -58, 504, 9]],
-        [[74 + swing / 2, -119, 440, 3.5], [90 + swing / 2, -118, 442, 4], [110 + swing / 2, -105, 450, 5], [130, -80, 476, 6]],
-        [[86 + swing, -119, 402, 4.5], [93 + swing, -117, 404, 4.5], [102 + swing, -110, 410, 5], [112 + swing, -102, 424, 5.5]],
+        [
+            [74 + swing / 2, -119, 440, 3.5],
+            [90 + swing / 2, -118, 442, 4],
+            [110 + swing / 2, -105, 450, 5],
+            [130, -80, 476, 6],
+        ],
+        [
+            [86 + swing, -119, 402, 4.5],
+            [93 + swing, -117, 404, 4.5],
+            [102 + swing, -110, 410, 5],
+            [112 + swing, -102, 424, 5.5],
+        ],
     ]
-    ridge = [[70, -112, 490, 5], [105, -106, 503, 6], [134, -84, 520, 6.5], [154, -56, 537, 7.5], [158, -36, 543, 7]]
-    beak = [[134, -42, 515, 6], [132, -18, 524, 6], [140, -4, 514, 5.5]]
+    ridge: Path = [
+        [70, -112, 490, 5],
+        [105, -106, 503, 6],
+        [134, -84, 520, 6.5],
+        [154, -56, 537, 7.5],
+        [158, -36, 543, 7],
+    ]
+    beak: Path = [[134, -42, 515, 6], [132, -18, 524, 6], [140, -4, 514, 5.5]]
     parts = [sheet([mirrored(row, side) for row in blade]), tube(mirrored(ridge, side)), tube(mirrored(beak, side))]
     return union(*parts, smooth=4)
 
 
 def _clavicle(side: int, arms_up: bool) -> Shape:
     up = 14 if arms_up else 0
-    path = [[16, 30, 514, 8.5], [45, 36, 523 + up / 4, 7], [85, 18, 534 + up / 3, 6.5], [118, -8, 541 + up / 2, 6.5], [146, -30, 546 + up / 2, 7]]
+    path: Path = [
+        [16, 30, 514, 8.5],
+        [45, 36, 523 + up / 4, 7],
+        [85, 18, 534 + up / 3, 6.5],
+        [118, -8, 541 + up / 2, 6.5],
+        [146, -30, 546 + up / 2, 7],
+    ]
     return tube(mirrored(path, side))
 
 
 def _humerus(side: int, arms_up: bool) -> Shape:
-    head = [166, -32, 516, 23]
-    neck = [176, -24, 556, 14] if arms_up else [182, -27, 484, 14]
+    head: Sequence[float] = [166, -32, 516, 23]
+    neck: Sequence[float] = [173, -24, 556, 14] if arms_up else [182, -27, 484, 14]
     shaft = HUMERUS_UP if arms_up else HUMERUS_DOWN
     return tube(mirrored([head, [*head[:2], head[2] + (8 if arms_up else -8), 22], neck, *shaft], side), step=12)

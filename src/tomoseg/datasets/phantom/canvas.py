@@ -111,8 +111,8 @@ class Canvas:
         if mask.any():
             self.overlays.append((box, mask, NUMBERS[label]))
 
-    def blocks(self, shape: Shape, margin: float = 0.0) -> Iterator[tuple[Box, Block]]:
-        """The boxes of the grid that hold a shape, at most `BLOCK_VOXELS` each."""
+    def blocks(self, shape: Shape, margin: float = 0.0, depth: int = 0) -> Iterator[tuple[Box, Block]]:
+        """The boxes of the grid that hold a shape, of `depth` slices or else at most `BLOCK_VOXELS` each."""
         around = margin + max(float(axis[1] - axis[0]) for axis in self.axes)
         low, high = self.frame.scanner_box(shape.low, shape.high)
         starts = [int(np.searchsorted(a, v - around)) for a, v in zip(self.axes, low, strict=True)]
@@ -120,7 +120,7 @@ class Canvas:
         if any(start >= stop for start, stop in zip(starts, stops, strict=True)):
             return
         plane = (stops[0] - starts[0]) * (stops[1] - starts[1])
-        depth = max(1, BLOCK_VOXELS // plane)
+        depth = depth or max(1, BLOCK_VOXELS // plane)
         for k in range(starts[2], stops[2], depth):
             box = (slice(starts[0], stops[0]), slice(starts[1], stops[1]), slice(k, min(k + depth, stops[2])))
             yield box, Block(self.frame, (self.axes[0][box[0]], self.axes[1][box[1]], self.axes[2][box[2]]))

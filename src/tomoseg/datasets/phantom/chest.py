@@ -7,12 +7,13 @@ from jaxtyping import Float, Float32
 
 from tomoseg.datasets.phantom.body import SIDES, Body
 from tomoseg.datasets.phantom.canvas import KEEP, Canvas
-from tomoseg.datasets.phantom.shapes import Block, Distance, Lumps, Shape, Tubes, ellipsoid, rotation, spline, tube, union, within
+from tomoseg.datasets.phantom.shapes import Block, Distance, Lumps, Shape, ellipsoid, rotation, union, within
 from tomoseg.datasets.phantom.trunk import cavity
+from tomoseg.datasets.phantom.tubes import Path, Tubes, spline, tube
 
 _DOME = {1: 390.0, -1: 377.0}
 _PLEURA_MM = 0.9
-"""A fissure is thinner than a voxel: this far from its middle it greys the voxels that it crosses, and encloses none."""
+"""A fissure is thinner than a voxel: it greys the voxels that it crosses, and encloses none."""
 
 _AXIS = rotation(y=-25, z=-34)
 
@@ -26,7 +27,9 @@ def diaphragm(body: Body, side: int) -> Distance:
         x, y, z = block.body
         across = (x - np.float32(side * 60)) / np.float32(72)
         back = (y + np.float32(12)) / np.where(y < -12, np.float32(76), np.float32(98))
-        result: Float32[np.ndarray, "x y z"] = (z - np.float32(top) + np.float32(74) * (across**2 + back**2)) * np.float32(0.8)
+        result: Float32[np.ndarray, "x y z"] = (
+            z - np.float32(top) + np.float32(74) * (across**2 + back**2)
+        ) * np.float32(0.8)
         return result
 
     return distance
@@ -68,16 +71,17 @@ def paint_airways(canvas: Canvas, body: Body) -> None:
     """Trachea with the main bronchi, and the oesophagus behind it."""
     place = body.placed("trachea", (2, 2, 3), 0.08)
     grow = place.scale
-    gullet = [
-        [-3, -9, 594, 7], [-5, -25, 545, 7.5], [-5, -37, 495, 8], [0, -41, 450, 8], [-2, -38, 412, 8], [-11, -30, 374, 8.5],
+    gullet: Path = [
+        [-3, -9, 594, 7], [-5, -25, 545, 7.5], [-5, -37, 495, 8], [0, -41, 450, 8],
+        [-2, -38, 412, 8], [-11, -30, 374, 8.5],
         [-22, -20, 350, 9], [-36, -14, 340, 9],
     ]  # fmt: skip
     rows = [[p[0], p[1], p[2] + (body.lift if p[2] < 400 else 0), p[3] * grow] for p in gullet]
     canvas.paint(tube(rows, flatten=(1.25, 1, 1)), "gut_wall", "esophagus", halo=1.2)
     if place.rng.random() < 0.5:
         canvas.paint(tube([[*p[:3], 2.5] for p in rows[1:4]]), "air", KEEP)
-    windpipe = [[0, 10, 606, 8.5], [0, -5, 545, 9], [1, -20, 495, 9], [2, -25, 456, 9.5]]
-    bronchi = [
+    windpipe: Path = [[0, 10, 606, 8.5], [0, -5, 545, 9], [1, -20, 495, 9], [2, -25, 456, 9.5]]
+    bronchi: list[Path] = [
         [[2, -25, 458, 8.5], [16, -27, 444, 7.5], [40, -30, 430, 6.5]],
         [[2, -25, 458, 8], [-18, -28, 440, 6.5], [-44, -34, 428, 6]],
     ]
@@ -85,7 +89,11 @@ def paint_airways(canvas: Canvas, body: Body) -> None:
     walls = [tube([[*p[:3], p[3] * grow + 2] for p in path]) for path in (windpipe, *bronchi)]
     canvas.paint(union(*walls), "bronchus_wall", None, halo=1)
     canvas.paint(union(*shapes), "air", "trachea")
-    for path in ([[40, -30, 430, 4], [60, -28, 405, 3], [70, -45, 375, 2]], [[-44, -34, 428, 4], [-62, -40, 400, 3], [-72, -52, 370, 2]]):
+    lobar: list[Path] = [
+        [[40, -30, 430, 4], [60, -28, 405, 3], [70, -45, 375, 2]],
+        [[-44, -34, 428, 4], [-62, -40, 400, 3], [-72, -52, 370, 2]],
+    ]
+    for path in lobar:
         canvas.paint(tube([[*p[:3], p[3] + 1.2] for p in path]), "bronchus_wall", KEEP)
         canvas.paint(tube(path), "air", KEEP)
 
@@ -143,7 +151,9 @@ def _plane(z_behind: float, slope: float, lumps: Lumps) -> Distance:
 
     def distance(block: Block) -> Float32[np.ndarray, "x y z"]:
         _, y, z = block.body
-        result: Float32[np.ndarray, "x y z"] = (z - np.float32(z_behind) - np.float32(slope) * (y + 100)) / np.float32(norm) + lumps(block)
+        result: Float32[np.ndarray, "x y z"] = (z - np.float32(z_behind) - np.float32(slope) * (y + 100)) / np.float32(
+            norm
+        ) + lumps(block)
         return result
 
     return distance

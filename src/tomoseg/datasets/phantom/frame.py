@@ -1,8 +1,8 @@
 """From the standard body to the scanner and back.
 
 All anatomy is written down once, for a standard adult in millimetres: x to the right, y to the front, z up,
-with z = 0 at the centres of the femoral heads and x = 0 in the midline. A `Frame` scales that body, bends, tilts and shifts it.
-Both directions are closed formulas, so that a shape may be placed by its points or evaluated at voxels.
+with z = 0 at the centres of the femoral heads and x = 0 in the midline. A `Frame` scales that body, bends and
+tilts it. Both directions are closed formulas, so that a shape may be placed by its points or evaluated at voxels.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Frame:
 
     def scanner_box(self, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"]) -> Float[np.ndarray, "2 3"]:
         """A box in the scanner that holds a box of the body."""
-        corners = np.array([[(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]] for i, j, k in np.ndindex(2, 2, 2)])
+        corners = np.array(
+            [[(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]] for i, j, k in np.ndindex(2, 2, 2)]
+        )
         placed = (corners * np.asarray(self.scale)) @ self.rotation.T
         box = np.stack([placed.min(0), placed.max(0)])
         heights = np.linspace(box[0, 2], box[1, 2], 9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import Float, Float32, Int16, UInt8
@@ -89,12 +89,13 @@ def make_phantom(
     seed: int,
     *,
     spacing_mm: tuple[float, float, float] = (3.0, 3.0, 5.0),
-    field_of_view: ViewName | Literal["random"] = "random",
+    field_of_view: str = "random",
 ) -> Phantom:
     """Draw the CT scan of a body.
 
-    Size, posture, fat, sex, contrast phase, organs, place in the scanner and field of view follow from the seed; the same
-    seed gives the same bytes. A structure outside the field of view has an empty mask, as has one that the body lacks (prostate, kidney cysts).
+    Size, posture, fat, sex, contrast phase, organs, place in the scanner and field of view follow from the seed; the
+    same seed gives the same bytes. A structure outside the field of view has an empty mask, as has one that the body
+    lacks (prostate, kidney cysts).
 
     Args:
         seed: Any number from 0 up.
@@ -116,10 +117,12 @@ def make_phantom(
     if min(spacing_mm) < 0.5:
         raise InputError(f"expected voxels of 0.5 mm or more, got {spacing_mm}; choose larger ones")
     if field_of_view != "random" and field_of_view not in VIEWS:
-        raise InputError(f"expected a field of view among random, {', '.join(VIEWS)}, got {field_of_view!r}; choose one")
+        raise InputError(
+            f"expected a field of view among random, {', '.join(VIEWS)}, got {field_of_view!r}; choose one"
+        )
     body = Body.draw(seed)
     rng = generator(seed, "scan")
-    view = _draw_view(rng) if field_of_view == "random" else field_of_view
+    view = draw_view(rng) if field_of_view == "random" else cast(ViewName, field_of_view)
     axes = _grid(body, view, spacing_mm, rng)
     canvas = Canvas(body.frame, axes, TissueTable.draw(generator(seed, "tissues")))
     for paint in _PAINTERS:
@@ -130,7 +133,8 @@ def make_phantom(
     return Phantom(_acquire(canvas, rng), canvas.packed(len(LabelSet.total())), affine, view)
 
 
-def _draw_view(rng: np.random.Generator) -> ViewName:
+def draw_view(rng: np.random.Generator) -> ViewName:
+    """A field of view, the large ones more often."""
     names: list[ViewName] = list(VIEWS)
     return names[int(rng.choice(len(names), p=[VIEWS[name][2] for name in names]))]
 
@@ -142,7 +146,8 @@ def _grid(
     low, high, _ = VIEWS[view]
     low, high = np.array([low, high]) + rng.normal(0, 0.5, 2).clip(-1, 1) * _VIEW_JITTER_MM
     ends = body.frame.to_scanner(np.array([[0.0, -10, low], [0, -10, high]]))
-    width = (2 * (163 + 1.25 * body.fat_mm)) * max(body.frame.scale[:2])
+    half = 163 + 1.25 * body.fat_mm if body.arms_up or low > 400 else 225
+    width = 2 * half * max(body.frame.scale[:2])
     edge = min(float(width + rng.uniform(16, 90)), 500.0)
     centre = ends.mean(0)[:2] + rng.normal(0, [14, 10]).clip(-30, 30)
     starts = [*(centre - edge / 2), ends[0, 2]]
@@ -165,7 +170,7 @@ def _paint_table(canvas: Canvas) -> None:
     free = np.float32(1e3)
 
     def distance(block: Block) -> Float32[np.ndarray, "x y z"]:
-        x, y, z = (axis.astype(np.float32) for axis in block.axes)
+        x, y = (axis.astype(np.float32) for axis in block.axes[:2])
         sag = top + 0.00035 * x**2
         plate = np.maximum(np.abs(y[None, :] - (sag[:, None] - 16)) - 15, np.abs(x[:, None]) - 215).astype(np.float32)
         return np.broadcast_to(plate[:, :, None], block.shape).copy()
@@ -175,7 +180,7 @@ def _paint_table(canvas: Canvas) -> None:
     for box, block in canvas.blocks(Shape(low, np.array([260.0, 60, 1100]), distance)):
         plate = np.where(outside[box], distance(block), free)
         canvas.fill(box, plate, "table", None)
-        canvas.fill(box, plate + np.float32(4), "foam", None)
+        canvas.fill(box, plate + np.float32(5), "foam", None)
 
 
 def _acquire(canvas: Canvas, rng: np.random.Generator) -> Int16[np.ndarray, "x y z"]:

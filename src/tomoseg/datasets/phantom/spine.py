@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Float, Float32
 
 from tomoseg.datasets.phantom.body import SIDES, VERTEBRAE, Body, spine_y
 from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Block, Shape, Tubes, ellipsoid, sheet, tube, union
+from tomoseg.datasets.phantom.shapes import Block, Shape, ellipsoid, union
+from tomoseg.datasets.phantom.tubes import Tubes, sheet, tube
 
 _ORDER = tuple(VERTEBRAE)
 # height of the middle: half width, half depth of the body; half distance of the pedicles
@@ -50,19 +53,25 @@ def paint_spine(canvas: Canvas, body: Body) -> None:
     """Sacrum, discs, vertebrae from L5 to C1, then canal and cord."""
     sacrum = _sacrum()
     canvas.paint(sacrum, "bone", "sacrum", halo=1.5)
-    canvas.mark(_first_sacral(), "vertebrae_S1", of="sacrum")
-    for lower, upper in zip(_ORDER[:-2], _ORDER[1:-1], strict=True):
+    for lower, upper in pairwise(_ORDER[:-1]):
         canvas.paint(_disc(VERTEBRAE[lower], VERTEBRAE[upper]), "disc", None)
     for name in _ORDER[1:]:
         canvas.paint(_vertebra(name), "bone", f"vertebrae_{name}", halo=1.2)
     _paint_canal(canvas)
+    canvas.mark(_first_sacral(), "vertebrae_S1", of="sacrum")
 
 
 def _paint_canal(canvas: Canvas) -> None:
-    heights = np.array([40, 75, 115, 190, 260, 330, 400, 470, 540, 600, 650, 690])
+    heights = np.array([40.0, 75, 115, 190, 260, 330, 400, 470, 540, 600, 650, 690])
     rows = [[0.0, canal_y(z), z] for z in heights]
-    canal = [[*row, radius] for row, radius in zip(rows, np.interp(heights, [40, 115, 260, 400, 690], [4, 9.5, 9, 8, 10]), strict=True)]
-    cord = [[*row, radius] for row, radius in zip(rows, np.interp(heights, [40, 115, 260, 400, 690], [3, 7, 6.5, 5.8, 7]), strict=True)]
+    canal = [
+        [*row, radius]
+        for row, radius in zip(rows, np.interp(heights, [40, 115, 260, 400, 690], [4, 9.5, 9, 8, 10]), strict=True)
+    ]
+    cord = [
+        [*row, radius]
+        for row, radius in zip(rows, np.interp(heights, [40, 115, 260, 400, 690], [3, 7, 6.5, 5.8, 7]), strict=True)
+    ]
     canvas.paint(tube(canal, flatten=(1.15, 1, 1)), "fat", None)
     canvas.paint(tube(cord, flatten=(1.12, 1, 1)), "cord", "spinal_cord")
 

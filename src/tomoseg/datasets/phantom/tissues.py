@@ -17,9 +17,8 @@ Typical values as published, which the table below stays within (tests check it)
 | cartilage | 80..130 | | thyroid, unenhanced | 80..120 |
 | trabecular bone | 100..300 | | cortical bone | 500..1500 |
 
-Sources: Prokop and Galanski, Spiral and Multislice Computed Tomography of the Body, Thieme 2003; Kalender, Computed Tomography,
-Publicis 2011, chapter 1; Pickhardt et al., Ann Intern Med 158 (2013) 588 (trabecular bone); Lamba et al., AJR 203 (2014) W570
-(unenhanced abdominal organs).
+Sources: Prokop and Galanski, Spiral and Multislice Computed Tomography of the Body, Thieme 2003; Kalender, Computed
+Tomography, Publicis 2011, chapter 1; Pickhardt et al., Ann Intern Med 158 (2013) 588 (trabecular bone).
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ _TABLE: dict[str, tuple[float, float, float, float]] = {
     "bone": (205, 210, 215, 22),
     "cord": (36, 38, 38, 2),
     "bronchus_wall": (20, 30, 30, 2),
-    "table": (-90, -90, -90, 0),
+    "table": (-40, -40, -40, 0),
     "foam": (-930, -930, -930, 3),
 }
 

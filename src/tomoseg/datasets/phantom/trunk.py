@@ -7,20 +7,22 @@ from jaxtyping import Float32
 
 from tomoseg.datasets.phantom.body import CAVITY, FAT_SHARE, SIDES, WALL, Body
 from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Block, Shape, ellipsoid, mirrored, tube, union
+from tomoseg.datasets.phantom.shapes import Block, Shape, ellipsoid, nearer, union
+from tomoseg.datasets.phantom.tubes import FAR_MM, Path, mirrored, tube
 
 SKIN_MM = 2.5
 _LIMB_REACH = 70.0
-_ARM_UP = [
-    [140, -32, 505, 40], [164, -30, 518, 44], [184, -20, 570, 42], [198, -2, 650, 38], [198, 12, 760, 36], [186, 22, 840, 37],
-    [165, 40, 960, 33],
+_ARM_UP: Path = [
+    [140, -32, 505, 40], [164, -30, 518, 44], [176, -20, 570, 42], [181, -2, 650, 38],
+    [178, 12, 760, 36], [166, 22, 840, 36],
+    [150, 40, 960, 32],
 ]  # fmt: skip
-_ARM_DOWN = [
+_ARM_DOWN: Path = [
     [140, -32, 520, 38], [166, -28, 512, 44], [192, -26, 450, 40], [206, -24, 350, 38], [213, -18, 220, 38],
     [216, 5, 120, 34], [208, 30, 0, 30],
 ]  # fmt: skip
-HUMERUS_UP = [[186, -10, 610, 11.5], [197, 0, 680, 11], [197, 12, 760, 11.5], [187, 20, 815, 14]]
-HUMERUS_DOWN = [[194, -26, 440, 11.5], [205, -24, 350, 11], [211, -19, 260, 11.5], [213, -15, 212, 15]]
+HUMERUS_UP: Path = [[178, -10, 610, 11.5], [180, 0, 680, 11], [177, 12, 760, 11.5], [169, 20, 815, 14]]
+HUMERUS_DOWN: Path = [[194, -26, 440, 11.5], [205, -24, 350, 11], [211, -19, 260, 11.5], [213, -15, 212, 15]]
 
 
 def paint_trunk(canvas: Canvas, body: Body) -> None:
@@ -29,20 +31,29 @@ def paint_trunk(canvas: Canvas, body: Body) -> None:
     low, high = np.array([-330.0, -190, -320]), np.array([330.0, 190, 1010])
     lumps = body.placed("skin").lumps(3.0, 170)
     limb_fat = np.float32(4 + 0.25 * body.fat_mm)
-    for box, block in canvas.blocks(Shape(low, high, lumps)):
+    for box, block in canvas.blocks(Shape(low, high, lumps), depth=24):
         z = block.body[2]
         trunk = np.maximum(WALL.distance(block), np.maximum(-(z + 75), z - 690))
-        trunk = np.minimum(trunk, head.distance(block))
-        limb = limbs[0].distance(block)
-        for shape in limbs[1:]:
-            np.minimum(limb, shape.distance(block), out=limb)
-        skin = np.minimum(trunk - _fat(z, body), limb - limb_fat) - np.float32(SKIN_MM) + lumps(block)
-        for breast in breasts:
-            np.minimum(skin, breast.distance(block), out=skin)
+        trunk = _joined(trunk, [head], block, smooth=12.0)
+        limb = _joined(np.full(block.shape, FAR_MM, np.float32), limbs, block)
+        skin = np.minimum(trunk - _fat(z, body), limb - limb_fat) + (lumps(block) - np.float32(SKIN_MM))
+        skin = _joined(skin, breasts, block, smooth=30.0)
         canvas.fill(box, skin, "skin", None)
         canvas.fill(box, skin + np.float32(SKIN_MM), "fat", None)
         canvas.fill(box, np.minimum(trunk, limb), "muscle", None)
         canvas.fill(box, cavity(block), "fat", None)
+
+
+def _joined(
+    distance: Float32[np.ndarray, "x y z"], shapes: list[Shape], block: Block, smooth: float = 0.0
+) -> Float32[np.ndarray, "x y z"]:
+    """The nearest of a distance and of those shapes that the block comes near."""
+    z = block.body[2]
+    bottom, top = float(z.min()), float(z.max())
+    for shape in shapes:
+        if bottom < shape.high[2] + _LIMB_REACH and top > shape.low[2] - _LIMB_REACH:
+            distance = nearer(distance, shape.distance(block), smooth)
+    return distance
 
 
 def cavity(block: Block) -> Float32[np.ndarray, "x y z"]:
@@ -65,7 +76,7 @@ def _thighs() -> list[Shape]:
 
 def _arms(body: Body) -> list[Shape]:
     path = _ARM_UP if body.arms_up else _ARM_DOWN
-    girdle = [[30, -48, 545, 38], [85, -42, 535, 42], [164, -30, 516, 43]]
+    girdle: Path = [[30, -48, 545, 38], [85, -42, 535, 42], [164, -30, 516, 43]]
     return [tube(mirrored(rows, side), step=30, reach=_LIMB_REACH) for _, side in SIDES for rows in (path, girdle)]
 
 

@@ -1,0 +1,59 @@
+"""What the benchmarks share: a case of real size with 117 structures, the machine's name, medians."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from tomoseg.datasets.phantom import Phantom, make_phantom, write_phantom
+
+SHAPE = (222, 166, 429)
+"""Voxels of a large case of the public 117-structure dataset, at 1.5 mm."""
+
+
+def machine() -> str:
+    """The processor and memory that figures belong to."""
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text().splitlines() if names.exists() else []
+    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    extras = [flag for flag in ("avx512_bf16", "amx_bf16", "amx_int8") if flag in flags]
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, {' '.join(extras) or 'no AVX-512 bf16'}, {sys.platform}"
+
+
+def real_size_phantom(seed: int) -> Phantom:
+    """A whole-body phantom on exactly `SHAPE` voxels: the nearest voxels of a coarser one."""
+    phantom = make_phantom(seed, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole")
+    index = np.ix_(*(np.arange(n) * old // n for n, old in zip(SHAPE, phantom.hu.shape, strict=True)))
+    hu = np.asfortranarray(phantom.hu[index])
+    packed = np.stack([plane[index] for plane in phantom.packed])
+    return Phantom(hu=hu, packed=packed, affine=np.diag([1.5, 1.5, 1.5, 1.0]), view=phantom.view)
+
+
+def write_real_size_cases(folder: Path, count: int) -> None:
+    """Cases in layout (a), kept from one run of a benchmark to the next."""
+    for number in range(count):
+        case = folder / f"case_{number:02d}"
+        if not case.exists():
+            write_phantom(real_size_phantom(number), case)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """How long a call takes."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def median_ms(times: list[float]) -> float:
+    """Median in milliseconds."""
+    return statistics.median(times) * 1000

@@ -1,0 +1,309 @@
+"""The command line: one command, one workflow function.
+
+Exit status: 0 all done; 1 some cases failed and the rest are done; 2 nothing could start; 130 stopped, to be resumed.
+Heavy modules are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, PresetName, TrainConfig, load_config
+from tomoseg.errors import TomosegError
+from tomoseg.terminal import console
+
+Output = Annotated[Path, arg(aliases=("-o",), metavar="PATH")]
+ModelPath = Annotated[Path, arg(aliases=("-m",), metavar="MODEL")]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where a network runs, and in what."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto, fp32, bf16 or fp16."""
+
+
+AUTO = Compute()
+
+DONE, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 130
+
+
+def labels(dataset: Positional[Path | None] = None) -> int:
+    """Print the 117 structures, or those of a dataset.
+
+    Args:
+        dataset: A dataset or a preprocessed dataset; nothing prints the 117.
+    """
+    from tomoseg.workflows.labels import labels_of
+
+    found = labels_of(dataset)
+    rows = [(s.name, s.id, s.group, s.snomed, "#" + bytes(s.colour).hex()) for s in found]
+    console.table(f"{len(found)} structures", ("structure", "id", "group", "SNOMED CT", "colour"), rows)
+    return DONE
+
+
+def phantom(
+    output: Output, train: int = 8, validation: int = 2, test: int = 2, seed: int = 0, spacing_mm: float = 3.0
+) -> int:
+    """Make a dataset of procedural CTs with all 117 structures.
+
+    Args:
+        output: Folder of the dataset.
+        train: Training cases.
+        validation: Validation cases.
+        test: Test cases.
+        seed: Another seed makes other bodies.
+        spacing_mm: In-plane voxel edge; slices are 5 mm apart.
+    """
+    from tomoseg.workflows.phantom import make_dataset
+
+    counts = {"train": train, "validation": validation, "test": test}
+    with console.progress_bar() as bar:
+        task = bar.add_task("phantoms", total=sum(counts.values()), info="")
+        made = make_dataset(output, counts, seed, spacing_mm, lambda name: bar.advance(task))
+    console.out.print(f"{made} phantoms in {output}")
+    return DONE
+
+
+def preprocess(
+    dataset: Positional[Path],
+    output: Output,
+    preset: PresetName = "default",
+    config: Path | None = None,
+    settings: Annotated[PreprocessConfig, arg(name="")] = PREPROCESS_PRESETS["default"],
+) -> int:
+    """Put a dataset on the network's grid, written once for fast training.
+
+    Args:
+        dataset: A folder of labelled scans; its layout is found by looking.
+        output: Folder of the preprocessed dataset.
+        preset: Settings to start from.
+        config: YAML file of settings put over the preset.
+        settings: Settings put over both.
+    """
+    from tomoseg.workflows.preprocess import LOW_CEILING
+    from tomoseg.workflows.preprocess import preprocess as run
+
+    with console.progress_bar() as bar:
+        task = bar.add_task("preprocess", total=None, info="")
+        report = run(
+            dataset,
+            output,
+            settings,
+            lambda total: bar.update(task, total=total),
+            lambda done: bar.update(task, advance=1, info=done.name),
+        )
+    console.table(
+        "Dice that survives going to the grid and back", ("structure", "ceiling"), list(report.ceilings.items())
+    )
+    low = [f"{name}: {dice:.3f}" for name, dice in report.ceilings.items() if dice is not None and dice < LOW_CEILING]
+    if low:
+        console.warn_all([f"the grid is too coarse for {', '.join(low)}; choose a finer one"])
+    console.warn_all(report.warnings)
+    counts = {split: list(report.splits.values()).count(split) for split in ("train", "validation", "test")}
+    console.out.print(f"{len(report.records)} cases ({report.layout}) in {output}: {counts}")
+    console.fail(report.failed)
+    return SOME_FAILED if report.failed else DONE
+
+
+def train(
+    preprocessed: Positional[Path],
+    output: Output,
+    preset: PresetName = "default",
+    config: Path | None = None,
+    settings: Annotated[TrainConfig, arg(name="")] = TRAIN_PRESETS["default"],
+) -> int:
+    """Train a network, or go on with the run that is in the output folder.
+
+    Args:
+        preprocessed: A preprocessed dataset.
+        output: The run folder.
+        preset: Settings to start from.
+        config: YAML file of settings put over the preset.
+        settings: Settings put over both.
+    """
+    from tomoseg.terminal.stopping import stop_on_signal
+    from tomoseg.terminal.training import watch
+    from tomoseg.workflows.train import train_run
+
+    with stop_on_signal() as stop, watch(stop) as listener:
+        outcome = train_run(preprocessed, output, settings, listener)
+    if not outcome.finished:
+        console.out.print(f"Stopped; the same command goes on where it was. The state is in {output}")
+        return STOPPED
+    best = "no validation cases" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
+    console.out.print(f"Trained: {best}; model in {output / 'best'}, curves in {output / 'history.png'}")
+    return DONE
+
+
+def evaluate(
+    model: Positional[Path],
+    preprocessed: Positional[Path],
+    split: str = "validation",
+    output: Annotated[Path | None, arg(aliases=("-o",))] = None,
+    panels: int = 0,
+    compute: Annotated[Compute, arg(name="")] = AUTO,
+) -> int:
+    """Score a model on whole volumes: Dice and IoU for each structure on the scans' own grids.
+
+    Args:
+        model: A model folder or a run folder.
+        preprocessed: A preprocessed dataset with the model's structures and grid.
+        split: validation or test.
+        output: Folder for scores.csv and summary.json.
+        panels: Cases whose four-panel figures are drawn into the output folder.
+        compute: Where the network runs, and in what.
+    """
+    from tomoseg.terminal.tables import show_scores
+    from tomoseg.workflows.evaluate import evaluate as run
+    from tomoseg.workflows.evaluate import write_outputs
+
+    with console.progress_bar() as bar:
+        task = bar.add_task("evaluate", total=None, info="")
+        result = run(
+            model,
+            preprocessed,
+            split,
+            device=compute.device,
+            precision=compute.precision,
+            on_case=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    show_scores(result.summary, f"{result.summary.cases} {split} cases")
+    if output is not None:
+        write_outputs(result, model, preprocessed, split, output, panels)
+        console.out.print(f"Scores in {output}")
+    return DONE
+
+
+def predict(
+    input: Annotated[Path, arg(aliases=("-i",), metavar="CT")],
+    output: Output,
+    model: ModelPath,
+    ml: bool = False,
+    roi_subset: tuple[str, ...] = (),
+    preview: bool = False,
+    batch_size: int = 4,
+    compute: Annotated[Compute, arg(name="")] = AUTO,
+) -> int:
+    """Segment a scan or a folder of scans.
+
+    Args:
+        input: A NIfTI file, or a folder of scans.
+        output: Folder of the masks; with --ml the label map's file, or a folder.
+        model: A model folder or a run folder.
+        ml: Write one multi-label map instead of a mask file a structure.
+        roi_subset: Only these structures.
+        preview: Also draw a preview sheet.
+        batch_size: Slices in one forward pass.
+        compute: Where the network runs, and in what.
+    """
+    from tomoseg.workflows.predict import PredictOptions
+    from tomoseg.workflows.predict import predict as run
+
+    options = PredictOptions(ml, roi_subset, preview, compute.device, compute.precision, batch_size)
+    with console.progress_bar() as bar:
+        task = bar.add_task("predict", total=None, info="")
+        results = run(
+            input,
+            output,
+            model,
+            options,
+            lambda scan, done, total: bar.update(task, completed=done, total=total, info=scan.name),
+        )
+    for result in results:
+        console.warn_all([f"{result.scan.name}: {text}" for text in result.warnings])
+        if result.error is None:
+            console.out.print(f"{result.scan.name}: {result.scan.output}")
+    failed = {result.scan.name: result.error for result in results if result.error is not None}
+    console.fail(failed)
+    return SOME_FAILED if failed else DONE
+
+
+def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
+    """Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.
+
+    Args:
+        output: Folder for everything that it makes.
+        seed: Another seed makes other bodies.
+    """
+    from tomoseg.terminal.stopping import stop_on_signal
+    from tomoseg.terminal.tables import show_demo
+    from tomoseg.terminal.training import watch
+    from tomoseg.workflows.demo import demo as run
+
+    with stop_on_signal() as stop, watch(stop) as listener:
+        report = run(output, seed, console.out.print, listener)
+    if report is None:
+        console.out.print("Stopped; the same command goes on where it was.")
+        return STOPPED
+    show_demo(report)
+    return DONE
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "labels": labels,
+    "phantom": phantom,
+    "preprocess": preprocess,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "demo": demo,
+}
+
+PRESETS: dict[str, tuple[type[Any], dict[str, Any]]] = {
+    "preprocess": (PreprocessConfig, PREPROCESS_PRESETS),
+    "train": (TrainConfig, TRAIN_PRESETS),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status.
+
+    Args:
+        argv: Arguments after the program's name; nothing takes the process's own.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return int(
+            tyro.extras.subcommand_cli_from_dict(
+                _with_settings(given),
+                prog="tomoseg",
+                description="Multi-label segmentation of CT: train from labelled scans, predict on a laptop.",
+                args=given,
+            )
+        )
+    except TomosegError as error:
+        console.error(str(error))
+        return NOT_STARTED
+    except KeyboardInterrupt:
+        console.error("stopped")
+        return STOPPED
+
+
+def _with_settings(argv: Sequence[str]) -> dict[str, Callable[..., int]]:
+    """The commands, the one that is called with its preset and file as the flags' defaults."""
+    commands = dict(COMMANDS)
+    name = argv[0] if argv else ""
+    if name in PRESETS:
+        kind, presets = PRESETS[name]
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        early.add_argument("--preset", choices=sorted(presets), default="default")
+        early.add_argument("--config", type=Path)
+        try:
+            chosen, _ = early.parse_known_args(argv[1:])
+        except argparse.ArgumentError:
+            return commands  # tyro says what is wrong with it
+        commands[name] = partial(commands[name], settings=load_config(kind, presets[chosen.preset], chosen.config))
+    return commands

@@ -1,0 +1,101 @@
+"""Phantoms as a dataset on disk: one folder a case, the CT and one mask file a structure."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from tomoseg.datasets.phantom.scan import Phantom, make_phantom
+from tomoseg.errors import InputError
+from tomoseg.files.nifti import write_bit, write_nifti
+from tomoseg.labels import LabelSet
+from tomoseg.volume import SourceGrid
+
+SEEDS_A_SPLIT = 1_000_000
+"""Seeds of a split's cases; the next split's begin after them."""
+
+_ASIDE = ".part"
+
+
+def write_phantom(phantom: Phantom, case_folder: Path) -> None:
+    """Write `ct.nii.gz` and all 117 `segmentations/<structure>.nii.gz`; an empty mask says that a structure is absent.
+
+    Args:
+        phantom: What to write.
+        case_folder: Made if missing; files of the same names in it are replaced.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    segmentations = case_folder / "segmentations"
+    segmentations.mkdir(parents=True, exist_ok=True)
+    x, y, z = phantom.hu.shape
+    grid = SourceGrid((x, y, z), phantom.affine)
+    for channel, name in enumerate(LabelSet.total().names):
+        write_bit(segmentations / f"{name}.nii.gz", phantom.packed[channel // 8], channel % 8, grid)
+    write_nifti(case_folder / "ct.nii.gz", phantom.hu, grid)
+
+
+def make_phantom_dataset(
+    folder: Path,
+    counts: Mapping[str, int],
+    seed: int,
+    spacing_mm: tuple[float, float, float] = (3.0, 3.0, 5.0),
+    *,
+    workers: int = 2,
+    on_done: Callable[[Path], None] | None = None,
+) -> list[Path]:
+    """Write a dataset of phantoms: `folder/<split>/<split>_000`, ...
+
+    Cases that are there already are kept, so that an interrupted call is finished by the same call. A case is written
+    aside and renamed when it is whole. No seed comes in two splits.
+
+    Args:
+        folder: Made if missing.
+        counts: Number of cases of each split.
+        seed: 0 or more; another seed gives other bodies throughout.
+        spacing_mm: Voxel edges along x, y and z.
+        workers: Processes, 1 or more.
+        on_done: Called with the folder of each case as it becomes whole, and at once for those there already.
+
+    Returns:
+        The folders of all cases, in the order of `counts`.
+
+    Raises:
+        InputError: If a count is negative or too large, or `workers` is below 1.
+        OutputError: If a file cannot be written.
+    """
+    if workers < 1:
+        raise InputError(f"expected 1 worker or more, got {workers}; raise it")
+    for split, count in counts.items():
+        if not 0 <= count <= SEEDS_A_SPLIT:
+            raise InputError(f"expected 0 to {SEEDS_A_SPLIT} cases in {split!r}, got {count}; change the count")
+    first = seed * SEEDS_A_SPLIT * 100
+    cases = [
+        (folder / split / f"{split}_{number:03d}", first + place * SEEDS_A_SPLIT + number)
+        for place, (split, count) in enumerate(counts.items())
+        for number in range(count)
+    ]
+    done = on_done or (lambda _: None)
+    for case, _ in cases:
+        if case.exists():
+            done(case)
+    todo = [(case, case_seed) for case, case_seed in cases if not case.exists()]
+    if todo:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+            futures = {pool.submit(_make_case, case, case_seed, spacing_mm): case for case, case_seed in todo}
+            for future in as_completed(futures):
+                future.result()
+                done(futures[future])
+    return [case for case, _ in cases]
+
+
+def _make_case(case: Path, seed: int, spacing_mm: tuple[float, float, float]) -> None:
+    aside = case.with_name(case.name + _ASIDE)
+    shutil.rmtree(aside, ignore_errors=True)
+    write_phantom(make_phantom(seed, spacing_mm=spacing_mm), aside)
+    aside.rename(case)

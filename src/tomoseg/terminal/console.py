@@ -1,0 +1,66 @@
+"""Progress, tables and messages in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+FILE_WIDTH = 200
+"""Columns where the output is no terminal; a table that is narrower takes what it needs."""
+
+# names of files and cases are data: neither markup nor emoji codes
+_WIDTH = None if sys.stdout.isatty() else FILE_WIDTH
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, width=_WIDTH)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress display that leaves nothing behind; without a terminal nothing is drawn."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[info]}", markup=False),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        yield progress
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table: the first column to the left, the others to the right; None is shown as a dash."""
+    grid = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        grid.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        grid.add_row(
+            *("-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value) for value in row)
+        )
+    out.print(grid)
+
+
+def warn_all(messages: Sequence[str], at_most: int = 20) -> None:
+    """Print warnings, the first few of many."""
+    for message in messages[:at_most]:
+        err.print(f"[yellow]warning:[/] {escape(message)}")
+    if len(messages) > at_most:
+        err.print(f"[yellow]warning:[/] and {len(messages) - at_most} more")
+
+
+def fail(failures: Mapping[str, str]) -> None:
+    """Print what failed and why."""
+    for name, reason in failures.items():
+        err.print(f"[red]failed:[/] {escape(name)}: {escape(reason)}")
+
+
+def error(message: str) -> None:
+    """Print why nothing could start."""
+    err.print(f"[red]error:[/] {escape(message)}")

@@ -1,0 +1,29 @@
+"""Results as tables."""
+
+from __future__ import annotations
+
+from tomoseg.evaluation.summary import Summary
+from tomoseg.terminal.console import out, table
+from tomoseg.workflows.demo import DemoReport
+
+
+def show_scores(summary: Summary, title: str) -> None:
+    """Dice and IoU for each structure with n, the groups, and the overall mean."""
+    rows = [(s.structure, s.n, s.dice, s.iou, s.absent, s.false_positive_ml) for s in summary.structures]
+    table(title, ("structure", "n", "Dice", "IoU", "absent in", "false positive ml"), rows)
+    if len(summary.groups) > 1:
+        table("Groups", ("group", "Dice"), list(summary.groups.items()))
+    if summary.dice is not None:
+        scored = sum(s.dice is not None for s in summary.structures)
+        out.print(f"Mean over {scored} structures: Dice {summary.dice:.4f}, IoU {summary.iou:.4f}")
+
+
+def show_demo(report: DemoReport) -> None:
+    """The network's scores, what stands beside them, and where the pictures are."""
+    show_scores(report.summary, f"Dice on {report.summary.cases} phantoms that were not trained on")
+    rows: list[tuple[object, ...]] = [("network", report.summary.dice)]
+    rows += [(name, summary.dice) for name, summary in report.baselines.items()]
+    table("Beside what knows no shapes", ("method", "mean Dice"), rows)
+    out.print(f"{report.minutes:.1f} minutes. Pictures:")
+    for path in report.pictures:
+        out.print(f"  {path}")

@@ -1,0 +1,154 @@
+"""`tomoseg evaluate`: a model scored on a split of a preprocessed dataset."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tomoseg.errors import DatasetError
+from tomoseg.evaluation.cases import score_cases
+from tomoseg.evaluation.overlap import CaseScore
+from tomoseg.evaluation.summary import Summary, summarise
+from tomoseg.files.atomic import whole_file
+from tomoseg.inference.predictor import Predictor
+from tomoseg.masks import structure_mask
+from tomoseg.models.folder import load_model
+from tomoseg.pictures.panel import best_slice, draw_panel
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model reached.
+
+    Attributes:
+        summary: Structures, groups and the overall mean.
+        scores: One entry a case.
+    """
+
+    summary: Summary
+    scores: list[CaseScore]
+
+
+def evaluate(
+    model: Path,
+    preprocessed: Path,
+    split: str = "validation",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    on_case: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Score a model on whole volumes, each on its own grid.
+
+    Args:
+        model: A model folder or a run folder.
+        preprocessed: A preprocessed dataset with the model's structures and grid.
+        split: `validation` or `test`.
+        device: Where the network runs.
+        precision: What it computes in.
+        on_case: Told cases done and in all.
+
+    Raises:
+        DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
+        ModelError: If the model cannot be loaded.
+    """
+    loaded = load_model(model)
+    data = Preprocessed(preprocessed)
+    check_fits(loaded.record.labels.names, loaded.record.grid, data)
+    cases = data.split(split)
+    predictor = Predictor(loaded, device=device, precision=precision)
+    done = iter(range(1, len(cases) + 1))
+    scores = score_cases(predictor, cases, lambda score: on_case(next(done), len(cases)))
+    return Evaluation(summarise(scores, data.labels), scores)
+
+
+def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None:
+    """Refuse a dataset that a model was not made for.
+
+    Raises:
+        DatasetError: If its structures or its grid differ.
+    """
+    if names != data.labels.names:
+        raise DatasetError(
+            f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)} "
+            f"({', '.join(data.labels.names[:4])}, ...); preprocess with the same structures"
+        )
+    if grid != data.grid:
+        raise DatasetError(
+            f"{data.folder}: expected the model's grid ({grid}), got {data.grid}; preprocess with the same grid"
+        )
+
+
+def write_scores(evaluation: Evaluation, folder: Path) -> None:
+    """Write `scores.csv`, a line a case and structure, and `summary.json`.
+
+    Args:
+        evaluation: What to write.
+        folder: Where to; made if it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "scores.csv") as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["case", "structure", "dice", "iou", "reference_ml", "predicted_ml", "false_positive_ml"])
+        for case in evaluation.scores:
+            for s in case.structures:
+                row = (s.dice, s.iou, s.reference_ml, s.predicted_ml, s.false_positive_ml)
+                writer.writerow([case.case, s.structure, *("" if v is None else f"{v:.6g}" for v in row)])
+    with whole_file(folder / "summary.json") as aside:
+        aside.write_text(json.dumps(asdict(evaluation.summary), indent=1), encoding="utf-8")
+
+
+def write_outputs(
+    evaluation: Evaluation, model: Path, preprocessed: Path, split: str, folder: Path, panels: int
+) -> None:
+    """Write the scores, and draw the worst structure of each of the first cases and its best one.
+
+    Args:
+        evaluation: What to write.
+        model: The model that was scored.
+        preprocessed: What it was scored on.
+        split: Which split.
+        folder: Where to.
+        panels: How many cases to draw.
+    """
+    write_scores(evaluation, folder)
+    if panels:
+        predictor = Predictor(load_model(model))
+        cases = {case.name: case for case in Preprocessed(preprocessed).split(split)}
+        for score in evaluation.scores[:panels]:
+            scored = sorted((s.dice, s.structure) for s in score.structures if s.dice is not None)
+            ends = dict.fromkeys(name for _, name in (scored[0], scored[-1])) if scored else {}
+            draw_panels(predictor, cases[score.case], tuple(ends), folder)
+
+
+def draw_panels(predictor: Predictor, case: PreprocessedCase, structures: Sequence[str], folder: Path) -> list[Path]:
+    """The guide's four-panel figure of some structures of a case, each at its largest slice, on the network's grid.
+
+    Args:
+        predictor: Of the dataset's structures.
+        case: What to predict.
+        structures: Which structures; those that the case lacks are passed over.
+        folder: Where the pictures go.
+
+    Returns:
+        The pictures.
+    """
+    placement = case.record.placement
+    ct, reference = case.ct(), case.masks()
+    spacing = [n * e / g for n, e, g in zip(case.spacing_mm, placement.extent, placement.shape, strict=True)]
+    drawn = []
+    for name in structures:
+        channel = predictor.labels.channel(name)
+        mask = structure_mask(reference, channel)
+        if not mask.any():
+            continue
+        k = best_slice(mask)
+        predicted = predictor.grid_masks(ct[:, :, k : k + 1])[channel, :, :, 0]
+        path = folder / f"{case.name}_{name}.png"
+        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, (spacing[0], spacing[1]), path)
+        drawn.append(path)
+    return drawn

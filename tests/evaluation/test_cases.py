@@ -1,0 +1,71 @@
+"""Scores of whole cases against NumPy on the made scans themselves."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.tiny import LABELS, NATIVE, SHAPE, add_case, finish, make_dataset, make_scan
+from tomoseg.config import GridConfig, NetworkConfig
+from tomoseg.errors import DatasetError
+from tomoseg.evaluation.cases import score_case, score_cases
+from tomoseg.inference.predictor import Predictor
+from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.volume import Volume
+
+SPACING = GridConfig(mode="spacing", spacing_mm=1.3, slice_spacing_mm=1.7, crop="body", body_margin_mm=0)
+
+
+def make_predictor(grid):
+    torch.manual_seed(3)
+    record = ModelRecord(LABELS, NetworkConfig(channels=(8, 16)), grid, ((-200.0, 300.0),))
+    return Predictor(Model(record, record.build().eval()), device="cpu", precision="fp32")
+
+
+@pytest.mark.parametrize("grid", [NATIVE, SPACING], ids=["native", "spacing"])
+def test_a_score_is_that_of_the_prediction_on_the_scan_s_own_grid(tmp_path, grid):
+    hu, masks = make_scan(7)
+    masks[1] = False
+    add_case(tmp_path, "v", hu, masks, grid, annotated=(0, 1), spacing_mm=(1.0, 1.0, 2.0))
+    case = finish(tmp_path, {"v": "validation"}, grid=grid).cases[0]
+    predictor = make_predictor(grid)
+    segmentation = predictor.predict_volume(Volume.from_array(np.asfortranarray(hu), np.diag([1.0, 1.0, 2.0, 1.0])))
+    ball, cube = segmentation.mask("ball"), segmentation.mask("cube")
+    score = score_case(predictor, case)
+    assert score.case == "v"
+    first, second = score.structures
+    assert (first.structure, second.structure) == ("ball", "cube")
+    assert ball.any()
+    assert first.dice == pytest.approx(2 * (ball & masks[0]).sum() / (ball.sum() + masks[0].sum()))
+    assert first.iou == pytest.approx((ball & masks[0]).sum() / (ball | masks[0]).sum())
+    assert first.reference_ml == pytest.approx(masks[0].sum() * 0.002)
+    assert first.predicted_ml == pytest.approx(ball.sum() * 0.002)
+    assert (second.dice, second.reference_ml) == (None, 0)
+    assert second.false_positive_ml == pytest.approx(cube.sum() * 0.002)
+
+
+def test_cases_are_told_in_order(tmp_path):
+    data = make_dataset(tmp_path)
+    told = []
+    scores = score_cases(make_predictor(NATIVE), data.split("validation"), told.append)
+    assert [score.case for score in scores] == ["v", "w"]
+    assert told == scores
+
+
+def test_a_training_case_has_no_masks_of_its_own_grid(tmp_path):
+    data = make_dataset(tmp_path, SPACING)
+    with pytest.raises(DatasetError, match="a: expected masks on the scan's own grid"):
+        score_case(make_predictor(SPACING), data.split("train")[0])
+
+
+def test_a_perfect_prediction_scores_one(tmp_path):
+    data = make_dataset(tmp_path)
+    case = data.split("validation")[0]
+
+    class Oracle(Predictor):
+        def packed_slices(self, on_grid, placement, shape):
+            assert shape == SHAPE
+            yield from (case.native_masks_slice(k) for k in range(shape[2]))
+
+    predictor = make_predictor(NATIVE)
+    predictor.__class__ = Oracle
+    assert [(s.dice, s.iou) for s in score_case(predictor, case).structures] == [(1, 1)] * 3

@@ -1,0 +1,199 @@
+"""The predictor with random weights, against the network and interpolation run plainly on whole volumes."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from tests.training.tiny import make_scan
+from tomoseg.config import GridConfig, NetworkConfig
+from tomoseg.errors import ConfigError, LabelError
+from tomoseg.grid import AIR_HU, place_grid, to_grid
+from tomoseg.inference.engine import TorchEngine
+from tomoseg.inference.predictor import Predictor
+from tomoseg.labels import LabelSet, Structure
+from tomoseg.masks import pack
+from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.volume import Volume
+
+LABELS = LabelSet(tuple(Structure(2 * c + 1, f"s{c}") for c in range(11)))
+WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
+GRIDS = {
+    "native": GridConfig(mode="native", crop="none"),
+    "native_body": GridConfig(mode="native", crop="body", body_margin_mm=1.0),
+    "size": GridConfig(mode="size", size=(16, 13), crop="none"),
+    "spacing": GridConfig(mode="spacing", spacing_mm=2.1, slice_spacing_mm=3.0, body_margin_mm=2.0),
+    "finer": GridConfig(mode="spacing", spacing_mm=0.9, slice_spacing_mm=1.0, body_margin_mm=2.0),
+}
+
+
+def make_model(grid, labels=LABELS, seed=0):
+    """A network of random weights whose logits are on both sides of 0."""
+    torch.manual_seed(seed)
+    record = ModelRecord(labels, NetworkConfig(channels=(8, 16, 16)), grid, WINDOWS)
+    network = record.build()
+    with torch.no_grad():
+        network.head.weight *= 4
+    return Model(record, network.eval())
+
+
+def make_predictor(grid="native", **settings):
+    return Predictor(make_model(GRIDS[grid]), device="cpu", precision="fp32", **settings)
+
+
+@pytest.fixture(scope="module")
+def volume():
+    """A body with margins of air on all sides, above and below too; odd sizes, a file order of its own."""
+    hu = np.full((31, 27, 14), -1000, np.int16)
+    hu[4:28, 3:25, 3:11] = make_scan(0)[0]
+    affine = np.diag([1.5, 1.5, 2.0, 1.0])[[1, 0, 2, 3]] * [1, -1, 1, 1]
+    return Volume.from_array(np.asfortranarray(hu.transpose(1, 0, 2)), affine)
+
+
+def plain_logits(model, volume):
+    """Logits in the grid's box: every grid slice through the network, then one trilinear interpolation."""
+    placement = place_grid(volume.hu, volume.spacing_mm, model.record.grid)
+    on_grid = to_grid(volume.hu, placement)
+    gx, gy, _ = on_grid.shape
+    padded = np.full((-(-gx // 4) * 4, -(-gy // 4) * 4, on_grid.shape[2]), AIR_HU, np.float32)
+    padded[:gx, :gy] = on_grid
+    windows = [np.clip((padded - low) / (high - low), 0, 1) for low, high in WINDOWS]
+    images = torch.from_numpy(np.stack(windows).transpose(3, 0, 1, 2).astype(np.float32))
+    with torch.no_grad():
+        logits = model.network(images)[:, :, :gx, :gy].permute(1, 2, 3, 0)[None]
+    return interpolate(logits, size=placement.extent, mode="trilinear", align_corners=False)[0].numpy(), placement
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_volume_is_the_network_interpolated_and_pasted_into_the_scan(volume, grid):
+    expected, placement = plain_logits(make_model(GRIDS[grid]), volume)
+    if "none" not in GRIDS[grid].crop:
+        assert min(placement.start) > 0
+    segmentation = make_predictor(grid).predict_volume(volume)
+    assert segmentation.grid is volume.source
+    box, clear = placement.box(), np.abs(expected) > 1e-4
+    assert clear.mean() > 0.99
+    outside = np.ones(volume.shape, bool)
+    outside[box] = False
+    for channel, structure in enumerate(LABELS):
+        mask = segmentation.mask(structure.name)
+        assert mask.shape == volume.shape
+        assert not mask[outside].any()
+        assert np.array_equal(mask[box][clear[channel]], expected[channel][clear[channel]] > 0)
+    assert 0.05 < (expected > 0).mean() < 0.95
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_label_map_is_the_highest_positive_logit_inside_its_mask(volume, grid):
+    expected, placement = plain_logits(make_model(GRIDS[grid]), volume)
+    predictor = make_predictor(grid)
+    label_map, segmentation = predictor.predict_label_map(volume), predictor.predict_volume(volume)
+    highest = np.sort(expected, axis=0)
+    clear = (highest[-1] - highest[-2] > 1e-4) & (np.abs(highest[-1]) > 1e-4)
+    wanted = np.where(highest[-1] > 0, np.array(LABELS.ids)[expected.argmax(axis=0)], 0)
+    assert np.array_equal(label_map.values[placement.box()][clear], wanted[clear])
+    covered = np.zeros(volume.shape, bool)
+    for structure in LABELS:
+        mask = segmentation.mask(structure.name)
+        assert mask[label_map.mask(structure.name)].all()
+        covered |= mask
+    assert np.array_equal(label_map.values > 0, covered)
+
+
+@pytest.mark.parametrize("grid", ["native", "spacing"])
+def test_batch_size_does_not_matter(volume, grid):
+    maps = [make_predictor(grid, batch_size=size).predict_label_map(volume).values for size in (1, 3, 20)]
+    assert maps[0].any()
+    assert np.array_equal(maps[0], maps[1])
+    assert np.array_equal(maps[0], maps[2])
+
+
+def test_fewer_structures_are_the_same_channels(volume):
+    whole, some = make_predictor("spacing"), make_predictor("spacing", structures=("s9", "s2"))
+    assert some.labels.names == ("s2", "s9")
+    assert some.labels.ids == (5, 19)
+    both = whole.predict_volume(volume), some.predict_volume(volume)
+    for name in ("s2", "s9"):
+        assert both[0].mask(name).any()
+        assert np.array_equal(both[0].mask(name), both[1].mask(name))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_slice_is_a_batch_and_a_volume_of_one(grid):
+    hu = np.asfortranarray(make_scan(0)[0][:, :, 4])
+    predictor = make_predictor(grid)
+    found = predictor.predict_slice(hu, (1.5, 1.5))
+    assert found.shape == (11, *hu.shape)
+    assert found.any()
+    assert np.array_equal(found, predictor.predict_batch(hu[None], (1.5, 1.5))[0])
+    thickness = GRIDS[grid].slice_spacing_mm or 1.0
+    whole = predictor.predict_volume(Volume.from_array(hu[:, :, None], np.diag([1.5, 1.5, thickness, 1.0])))
+    assert np.array_equal(found, whole.slice(0))
+
+
+def test_slices_of_a_batch_are_not_mixed():
+    hu = np.moveaxis(make_scan(0)[0], 2, 0)
+    grid = GridConfig(mode="spacing", spacing_mm=2.0, slice_spacing_mm=3.0, crop="none")
+    predictor = Predictor(make_model(grid), device="cpu", precision="fp32")
+    alone = np.stack([predictor.predict_slice(one, (1.5, 1.5)) for one in hu])
+    assert np.array_equal(predictor.predict_batch(hu, (1.5, 1.5)), alone)
+
+
+def test_grid_masks_are_those_of_a_native_scan(volume):
+    predictor = make_predictor("native")
+    masks = predictor.grid_masks(volume.hu[:, :, 4:7])
+    segmentation = predictor.predict_volume(volume)
+    assert masks.shape == (11, *volume.shape[:2], 3)
+    for k in range(3):
+        assert np.array_equal(masks[..., k], segmentation.slice(4 + k))
+
+
+@pytest.mark.parametrize("call", ["predict_volume", "predict_label_map"])
+def test_progress_is_told_after_each_slice_of_the_scan(volume, call):
+    told = []
+    getattr(make_predictor("spacing"), call)(volume, lambda done, total: told.append((done, total)))
+    assert told == [(k + 1, volume.shape[2]) for k in range(volume.shape[2])]
+
+
+def test_inference_mode_ends_before_a_slice_is_handed_out(volume):
+    predictor = make_predictor("native")
+    placement = place_grid(volume.hu, volume.spacing_mm, GRIDS["native"])
+    slices = 0
+    for packed in predictor.packed_slices(volume.hu, placement, volume.shape):
+        assert not torch.is_inference_mode_enabled()
+        assert torch.ones(2, requires_grad=True).sum().requires_grad
+        slices += packed.shape == (2, *volume.shape[:2])
+    assert slices == volume.shape[2]
+
+
+def test_an_engine_pads_with_air_and_cuts_it_off_again():
+    model = make_model(GRIDS["native"])
+    engine = TorchEngine(model.network, WINDOWS, torch.device("cpu"), torch.float32)
+    hu = make_scan(1)[0][:13, :10, :2]
+    padded = np.full((16, 12, 2), AIR_HU, np.int16)
+    padded[:13, :10] = hu
+    found = engine.logits(hu)
+    assert found.shape == (2, 11, 13, 10)
+    assert torch.allclose(found, engine.logits(padded)[:, :, :13, :10], atol=1e-5)
+
+
+def test_bf16_is_near_fp32(volume):
+    model = make_model(GRIDS["native"])
+    exact, rough = (Predictor(model, device="cpu", precision=p).predict_volume(volume) for p in ("fp32", "bf16"))
+    differing = np.mean([(exact.mask(n) != rough.mask(n)).mean() for n in LABELS.names])
+    assert differing < 0.02
+
+
+def test_air_alone_is_predicted_too():
+    hu = np.full((9, 9, 3), -1024, np.int16)
+    predictor = make_predictor("spacing")
+    found = predictor.predict_batch(np.moveaxis(hu, 2, 0), (1.5, 1.5))
+    assert found.shape == (3, 11, 9, 9)
+    assert pack(found[0]).shape == (2, 9, 9)
+
+
+def test_unknown_device_and_structure_are_refused():
+    with pytest.raises(ConfigError, match=r"expected a device of this machine, got 'abacus'"):
+        Predictor(make_model(GRIDS["native"]), device="abacus")
+    with pytest.raises(LabelError, match=r"expected one of 11 known names, got 's99'"):
+        make_predictor(structures=("s99",))

@@ -1,0 +1,274 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.workflows.datasets import GRID, SHAPE, scan, write_masks_case
+from tests.workflows.test_predict import make_model
+from tomoseg.cli import COMMANDS, main
+from tomoseg.files.nifti import read_label_map, write_nifti
+from tomoseg.labels import LabelSet
+from tomoseg.preprocessed.format import INDEX, DatasetIndex
+from tomoseg.terminal import console
+
+CPU = ("--device", "cpu", "--precision", "fp32")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    for seed in range(2):
+        write_masks_case(tmp_path / "data" / f"s{seed}", ("liver", "spleen"), seed)
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture
+def ct(tmp_path):
+    write_nifti(tmp_path / "s0.nii.gz", scan(), GRID)
+    return tmp_path / "s0.nii.gz"
+
+
+def run(*argv):
+    return main([str(argument) for argument in argv])
+
+
+def preprocess(dataset, output, *flags):
+    return run("preprocess", dataset, "-o", output, "--workers", 1, *flags)
+
+
+def grid_of(output):
+    return DatasetIndex.load(output).grid
+
+
+class TestHelp:
+    def test_it_names_each_command_and_imports_no_torch(self):
+        code = (
+            "import sys\nfrom tomoseg.cli import main\n"
+            "try:\n    main(['--help'])\nexcept SystemExit as end:\n"
+            "    sys.exit(end.code or 3 * ('torch' in sys.modules))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert [name for name in COMMANDS if name not in done.stdout] == []
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_flag_has_its_help(self, command, capsys):
+        with pytest.raises(SystemExit, match="0"):
+            run(command, "--help")
+        text = capsys.readouterr().out
+        assert COMMANDS[command].__doc__.splitlines()[0].split()[0] in text
+        assert "(required)" in text or command in {"labels", "demo"}
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ["nonsense"],
+            ["preprocess"],
+            ["preprocess", "data"],
+            ["preprocess", "data", "-o", "out", "--preset", "nope"],
+            ["preprocess", "data", "-o", "out", "--preset"],
+            ["preprocess", "data", "-o", "out", "--grid.modus", "native"],
+            ["preprocess", "data", "-o", "out", "--grid.spacing-mm", "-1"],
+            ["predict", "-i", "ct.nii", "-o", "out", "-m", "model", "--precision", "fp8"],
+        ],
+        ids=" ".join,
+    )
+    def test_wrong_arguments_are_status_2(self, argv, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            run(*argv)
+        told = capsys.readouterr().err
+        assert told
+        assert "Traceback" not in told
+
+    def test_python_m(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "tomoseg", "labels", "none"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr == "error: none: expected a dataset's folder, got no such folder; check the path\n"
+
+
+class TestLabels:
+    def test_the_117(self, capsys):
+        assert run("labels") == 0
+        text = capsys.readouterr().out
+        assert "117 structures" in text
+        assert [name for name in LabelSet.total().names if name not in text] == []
+        spleen = next(line for line in text.splitlines() if "spleen" in line)
+        colour = "#{:02x}{:02x}{:02x}".format(*LabelSet.total()["spleen"].colour)
+        assert [cell.strip() for cell in spleen.strip("│").split("│")] == ["spleen", "1", "organs", "78961009", colour]
+
+    def test_of_a_dataset_and_of_a_preprocessed_one(self, dataset, tmp_path, capsys):
+        assert preprocess(dataset, tmp_path / "out") == 0
+        for folder in (dataset, tmp_path / "out"):
+            capsys.readouterr()
+            assert run("labels", folder) == 0
+            text = capsys.readouterr().out
+            assert "2 structures" in text
+            assert "liver" in text
+
+    def test_of_nothing(self, tmp_path, capsys):
+        assert run("labels", tmp_path) == 2
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path}: expected a dataset, got none; looked for")
+
+
+class TestPreprocess:
+    def test_all_done(self, dataset, tmp_path, capsys):
+        assert preprocess(dataset, tmp_path / "out", "--validation-share", 0.5) == 0
+        shown = capsys.readouterr()
+        assert "2 cases (case folders)" in shown.out
+        assert "{'train': 1, 'validation': 1, 'test': 0}" in shown.out
+        assert (tmp_path / "out" / INDEX).exists()
+
+    def test_some_failed(self, dataset, tmp_path, capsys):
+        (dataset / "s1" / "ct.nii.gz").write_bytes(b"broken")
+        assert preprocess(dataset, tmp_path / "out") == 1
+        assert "failed: s1: " in capsys.readouterr().err
+        assert list(DatasetIndex.load(tmp_path / "out").splits) == ["s0"]
+
+    def test_nothing_to_do(self, tmp_path, capsys):
+        (tmp_path / "data").mkdir()
+        assert preprocess(tmp_path / "data", tmp_path / "out") == 2
+        assert "expected a dataset, got none" in capsys.readouterr().err
+
+    def test_a_coarse_grid_is_warned_of(self, dataset, tmp_path, capsys):
+        assert preprocess(dataset, tmp_path / "out", "--grid.spacing-mm", 9) == 0
+        assert "warning: the grid is too coarse for" in capsys.readouterr().err
+
+    def test_flags_override_the_file_which_overrides_the_preset(self, dataset, tmp_path):
+        file = tmp_path / "settings.yaml"
+        file.write_text("grid:\n  size: [4, 3]\n  body_margin_mm: 5\n")
+        out = tmp_path / "out"
+        assert preprocess(dataset, out, "--preset", "guide", "--config", file, "--grid.body-margin-mm", 7) == 0
+        grid = grid_of(out)
+        assert (grid.mode, grid.crop) == ("size", "none")  # the preset's
+        assert grid.size == (4, 3)  # the file's, not the preset's 256
+        assert grid.body_margin_mm == 7  # the flag's, not the file's 5
+
+    @pytest.mark.parametrize(
+        "form", [("--preset=guide", "--grid.size", 4, 4), ("--grid.size", 4, 4, "--preset", "guide")]
+    )
+    def test_the_preset_in_any_place(self, dataset, tmp_path, form):
+        assert preprocess(dataset, tmp_path / "out", *form) == 0
+        assert (grid_of(tmp_path / "out").mode, grid_of(tmp_path / "out").crop) == ("size", "none")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("grid:\n  moed: size\n", "grid.moed: expected one of 6 known names, got 'moed'; did you mean 'mode'?"),
+            ("structure: [liver]\n", "got 'structure'; did you mean 'structures'?"),
+            ("grid:\n  spacing_mm: -1\n", "grid.spacing_mm: Input should be greater than 0, got -1; correct the value"),
+            ("- 1\n", "expected `key: value` lines, got a list"),
+            (": [", "expected a YAML file of settings"),
+        ],
+    )
+    def test_a_wrong_file(self, dataset, tmp_path, capsys, text, message):
+        (tmp_path / "settings.yaml").write_text(text)
+        assert preprocess(dataset, tmp_path / "out", "--config", tmp_path / "settings.yaml") == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    def test_an_unknown_structure(self, dataset, tmp_path, capsys):
+        assert preprocess(dataset, tmp_path / "out", "--structures", "livr") == 2
+        assert "got 'livr'; did you mean 'liver'?" in capsys.readouterr().err
+
+
+class TestPredict:
+    def test_masks(self, ct, model, tmp_path, capsys):
+        assert run("predict", "-i", ct, "-o", tmp_path / "out", "-m", model, *CPU) == 0
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["aorta.nii.gz", "liver.nii.gz", "spleen.nii.gz"]
+        assert capsys.readouterr().out == f"s0: {tmp_path / 'out'}\n"
+
+    def test_everything_asked_for(self, ct, model, tmp_path):
+        flags = ("--ml", "--roi-subset", "liver", "aorta", "--preview", "--batch-size", 2)
+        assert run("predict", "-i", ct, "-o", tmp_path / "out" / "map.nii.gz", "-m", model, *CPU, *flags) == 0
+        names = ["map.labels.json", "map.nii.gz", "map_preview.png"]
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+        assert json.loads((tmp_path / "out" / "map.labels.json").read_text()) == {"5": "liver", "52": "aorta"}
+        assert set(np.unique(read_label_map(tmp_path / "out" / "map.nii.gz", GRID))) <= {0, 5, 52}
+
+    def test_a_broken_scan_among_good_ones(self, model, tmp_path, capsys):
+        for name in ("a", "c"):
+            write_nifti(tmp_path / "scans" / f"{name}.nii.gz", scan(), GRID)
+        (tmp_path / "scans" / "b.nii.gz").write_bytes(b"broken")
+        assert run("predict", "-i", tmp_path / "scans", "-o", tmp_path / "out", "-m", model, "--ml", *CPU) == 1
+        shown = capsys.readouterr()
+        assert sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
+        assert [line.split(":")[0] for line in shown.out.splitlines()] == ["a", "c"]
+        assert shown.err.startswith("failed: b: ")
+        assert shown.err.count("\n") == 1
+
+    def test_a_scan_of_nan_has_one_line(self, model, tmp_path, capsys):
+        write_nifti(tmp_path / "nan.nii.gz", np.full(SHAPE, np.nan, np.float32), GRID)
+        assert run("predict", "-i", tmp_path / "nan.nii.gz", "-o", tmp_path / "out", "-m", model, *CPU) == 1
+        told = capsys.readouterr().err
+        assert told.startswith("failed: nan: ")
+        assert "expected finite HU, got NaN or infinity" in told
+        assert told.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("flags", "message"),
+        [
+            (("-m", "none"), "expected a model folder with model.json"),
+            (("--roi-subset", "livr"), "got 'livr'; did you mean 'liver'?"),
+            (("--device", "abacus"), "expected a device of this machine, got 'abacus'"),
+            (("--batch-size", 0), "expected batches of 1 slice or more, got 0"),
+            (("-i", "none.nii"), "none.nii: expected a scan or a folder of scans, found nothing there"),
+        ],
+    )
+    def test_what_cannot_start(self, ct, model, tmp_path, capsys, flags, message):
+        given = {"-i": ct, "-o": tmp_path / "out", "-m": model} | {flags[0]: flags[1]}
+        assert run("predict", *(part for pair in given.items() for part in pair)) == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.startswith("error: ")
+        assert not (tmp_path / "out").exists()
+
+
+class TestPhantom:
+    def test_none(self, tmp_path, capsys):
+        counts = ("--train", 0, "--validation", 0, "--test", -1)
+        assert run("phantom", "-o", tmp_path / "out", *counts) == 2
+        assert "cases in 'test', got -1" in capsys.readouterr().err
+
+
+class TestConsole:
+    def test_names_are_no_markup(self, capsys):
+        console.fail({"[red]a[/x]:smile:": r"C:\[b] was [i]not[/i] read"})
+        console.error("[/]")
+        console.warn_all([str(number) for number in range(5)], at_most=3)
+        console.out.print("[bold]x[/y] :cat:")
+        shown = capsys.readouterr()
+        assert shown.out == "[bold]x[/y] :cat:\n"
+        assert shown.err.splitlines() == [
+            r"failed: [red]a[/x]:smile:: C:\[b] was [i]not[/i] read",
+            "error: [/]",
+            *(f"warning: {number}" for number in range(3)),
+            "warning: and 2 more",
+        ]
+
+    def test_a_table(self, capsys):
+        console.table("Title", ("a", "b", "c"), [("[x]", None, 0.12345), ("y" * 90, 7, "z")])
+        text = capsys.readouterr().out
+        rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+        assert rows == [["[x]", "-", "0.123"], ["y" * 90, "7", "z"]]
+
+    def test_progress_draws_nothing_without_a_terminal(self, capsys):
+        with console.progress_bar() as bar:
+            bar.advance(bar.add_task("a", total=2, info="[/x]"))
+        assert capsys.readouterr() == ("", "")
+
+
+def test_an_interruption_is_status_130(monkeypatch, capsys):
+    def stop(dataset):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tomoseg.workflows.labels.labels_of", stop)
+    assert run("labels") == 130
+    assert capsys.readouterr().err == "error: stopped\n"

@@ -1,0 +1,201 @@
+"""The fused loss against the plain one, and the plain one against numbers by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tomoseg.config import LossConfig
+from tomoseg.networks.packed import pack_bits, unpack_bits
+from tomoseg.training import losses
+from tomoseg.training.losses import Targets, fused_loss, plain_loss
+
+BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=0.7)
+CHUNKS = (1, 7, 100, 1 << 20)
+
+
+def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64):
+    """Features, head and targets; structure 3 is known nowhere, sample 1 has nothing known."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(n, f, *size, generator=generator, dtype=torch.float64).to(dtype)
+    head = (nn.Conv2d if len(size) == 2 else nn.Conv3d)(f, c, 1, dtype=torch.float64 if dtype.itemsize == 8 else None)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    masks = torch.rand(n, c, *size, generator=generator) < 0.3
+    known = torch.rand(n, c, generator=generator) < 0.7
+    known[:, 3], known[1] = False, False
+    return features, head, Targets(pack_bits(masks), known)
+
+
+def results(loss_of, features, head, times=1.0):
+    """Value and gradients by features, weight and bias."""
+    features = features.detach().clone().requires_grad_()
+    head.zero_grad()
+    value = loss_of(features)
+    (value * times).backward()
+    return value.detach(), features.grad, head.weight.grad, head.bias.grad
+
+
+def plain(head, targets, config):
+    masks = unpack_bits(targets.packed, head.weight.shape[0])
+    return lambda features: plain_loss(head(features), masks, targets.known, config)
+
+
+def fused(head, targets, config, known_voxels=None):
+    count = targets.known_voxels() if known_voxels is None else known_voxels
+    return lambda features: fused_loss(head, features, targets, config, count)
+
+
+def largest_difference(one, other):
+    return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
+
+
+def relative(one, other):
+    return float((one.double() - other.double()).norm() / other.double().norm())
+
+
+@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+@pytest.mark.parametrize("size", [(6, 7), (3, 4, 5)], ids=["2d", "3d"])
+@pytest.mark.parametrize("memory", ["contiguous", "channels_last"])
+def test_fused_is_plain_in_float64(config, size, memory, monkeypatch):
+    features, head, targets = case(size=size)
+    if memory == "channels_last":
+        kind = torch.channels_last if len(size) == 2 else torch.channels_last_3d
+        features = features.contiguous(memory_format=kind)
+    expected = results(plain(head, targets, config), features, head, 3.0)
+    for chunk in CHUNKS:
+        monkeypatch.setattr(losses, "CHUNK_ELEMENTS", chunk)
+        assert largest_difference(results(fused(head, targets, config), features, head, 3.0), expected) < 1e-12
+
+
+@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+def test_fused_is_near_plain_in_float32(config):
+    features, head, targets = case(dtype=torch.float32)
+    found = results(fused(head, targets, config), features, head)
+    assert found[0].dtype == torch.float32
+    assert largest_difference(found, results(plain(head, targets, config), features, head)) < 1e-6
+
+
+@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_fused_in_half_precision_is_near_float32(config, dtype):
+    features, head, targets = case(dtype=dtype, size=(32, 32))
+    found = results(fused(head, targets, config), features, head, 1024.0)
+    expected = results(plain(head, targets, config), features.float(), head, 1024.0)
+    assert found[0].dtype == torch.float32
+    assert found[1].dtype == dtype
+    assert found[0].item() == pytest.approx(expected[0].item(), rel=0.01)
+    assert all(relative(a, b) < 0.02 for a, b in zip(found[1:], expected[1:], strict=True))
+
+
+def test_half_precision_does_not_lose_the_gradient_of_many_voxels():
+    # A share of 1 / 50 million is below the smallest fp16 number; the scaler's 65536 brings it back if it survives.
+    features, head, targets = case(dtype=torch.float16, size=(32, 32))
+    voxels = 50_000_000
+    found = results(fused(head, targets, BCE, voxels), features, head, 65536.0)
+    expected = results(plain(head, targets, BCE), features.float(), head, 65536.0 * targets.known_voxels() / voxels)
+    assert all(relative(a, b) < 0.02 for a, b in zip(found[1:], expected[1:], strict=True))
+
+
+def test_gradcheck():
+    features, head, targets = case(n=2, f=3, c=9, size=(2, 3))
+
+    class Head(nn.Module):
+        def __init__(self, weight, bias):
+            super().__init__()
+            self.weight, self.bias = weight, bias
+
+    def loss(features, weight, bias):
+        return fused_loss(Head(weight, bias), features, targets, BOTH, targets.known_voxels())
+
+    inputs = [t.detach().clone().requires_grad_() for t in (features, head.weight, head.bias)]
+    assert torch.autograd.gradcheck(loss, inputs)
+
+
+@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+def test_unknown_structures_and_samples_give_exactly_no_gradient(config):
+    features, head, targets = case()
+    _, by_features, by_weight, by_bias = results(fused(head, targets, config), features, head)
+    assert not by_weight[3].any()
+    assert by_bias[3] == 0
+    assert not by_features[1].any()
+    known = targets.known.any(dim=0)
+    assert (by_bias[known] != 0).all()
+
+
+@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+def test_nothing_known_is_no_loss(config):
+    features, head, targets = case()
+    nothing = Targets(targets.packed, torch.zeros_like(targets.known))
+    assert nothing.known_voxels() == 0
+    for loss in (fused(head, nothing, config), plain(head, nothing, config)):
+        value, *gradients = results(loss, features, head)
+        assert value == 0
+        assert not any(g.any() for g in gradients)
+
+
+def one_voxel(logit, inside):
+    logits = torch.full((1, 1, 1, 1), logit, dtype=torch.float64)
+    return logits, torch.full((1, 1, 1, 1), inside), torch.tensor([[True]])
+
+
+def test_one_voxel_by_hand():
+    # Cross-entropy of logit 0 is ln 2. Soft Dice of p = 0.5 with 1: (2 * 0.5 + 1) / (0.5 + 1 + 1) = 0.8.
+    assert plain_loss(*one_voxel(0.0, True), BCE).item() == pytest.approx(math.log(2))
+    assert plain_loss(*one_voxel(0.0, True), LossConfig()).item() == pytest.approx(math.log(2) + 0.2)
+    # Absent: (0 + 1) / (0.5 + 0 + 1) = 2 / 3.
+    assert plain_loss(*one_voxel(0.0, False), LossConfig()).item() == pytest.approx(math.log(2) + 1 / 3)
+
+
+def test_means_by_hand():
+    # Sample 1 knows structure 0 only. Known logits 0 (ln 2) and ln 3 (p = 3/4): -ln 3/4 inside, -ln 1/4 outside.
+    logits = torch.tensor([[0.0, math.log(3)], [math.log(3), 50.0]], dtype=torch.float64)[:, :, None, None]
+    masks = torch.tensor([[True, True], [False, False]])[:, :, None, None]
+    known = torch.tensor([[True, True], [True, False]])
+    entropy = (math.log(2) + math.log(4 / 3) + math.log(4)) / 3
+    assert plain_loss(logits, masks, known, BCE).item() == pytest.approx(entropy)
+    # Dice over the batch: (2 * 0.5 + 1) / (0.5 + 0.75 + 1 + 1) of structure 0, (2 * 0.75 + 1) / (0.75 + 1 + 1) of 1.
+    dice = (2 / 3.25 + 2.5 / 2.75) / 2
+    assert plain_loss(logits, masks, known, LossConfig()).item() == pytest.approx(entropy + 1 - dice)
+
+
+def test_accumulated_cross_entropy_is_that_of_the_whole_batch():
+    features, head, targets = case(n=4)
+    whole = results(fused(head, targets, BCE), features, head)
+    parts = [Targets(targets.packed[i : i + 2], targets.known[i : i + 2]) for i in (0, 2)]
+    assert parts[0].known_voxels() != parts[1].known_voxels()
+    found = [
+        results(fused(head, part, BCE, targets.known_voxels()), features[i : i + 2], head)
+        for part, i in zip(parts, (0, 2), strict=True)
+    ]
+    summed = (
+        found[0][0] + found[1][0],
+        torch.cat([found[0][1], found[1][1]]),
+        *(a + b for a, b in zip(*(f[2:] for f in found), strict=True)),
+    )
+    assert largest_difference(summed, whole) < 1e-12
+
+
+def test_accumulated_dice_weighs_by_its_share_of_known_voxels():
+    features, head, targets = case()
+    alone = results(fused(head, targets, BOTH), features, head)
+    half = results(fused(head, targets, BOTH, 2 * targets.known_voxels()), features, head)
+    assert largest_difference([2 * h for h in half], alone) < 1e-12
+
+
+def test_under_autocast():
+    features, head, targets = case(dtype=torch.float32, size=(16, 16))
+    before = nn.Conv2d(5, 5, 1)
+    found = {}
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value = fused_loss(head, before(features), targets, BOTH, targets.known_voxels())
+        before.zero_grad()
+        head.zero_grad()
+        value.backward()
+        assert value.dtype == torch.float32
+        found[enabled] = [p.grad.clone() for p in (*before.parameters(), *head.parameters())]
+    assert all(g.dtype == torch.float32 for g in found[True])
+    assert all(relative(a, b) < 0.05 for a, b in zip(found[True], found[False], strict=True))

@@ -1,0 +1,435 @@
+"""Training on scans of a few voxels: it learns, resumes bit for bit, and says what is wrong."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.training.tiny import LABELS, make_config, make_dataset
+from tomoseg.config import (
+    AugmentationConfig,
+    GridConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    SamplingConfig,
+    ScheduleConfig,
+)
+from tomoseg.errors import DatasetError, TrainingError
+from tomoseg.models.folder import load_model
+from tomoseg.pictures.history import draw_history
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training import recipe, run_folder
+from tomoseg.training import run as run_module
+from tomoseg.training.losses import plain_loss
+from tomoseg.training.recipe import grouped, take_step, train
+from tomoseg.training.run import Listener, Run
+from tomoseg.training.run_folder import RunFolder
+from tomoseg.training.sampling import draw_epoch
+from tomoseg.training.slices import DrawnSlices, collate
+from tomoseg.workflows.evaluate import evaluate
+from tomoseg.workflows.train import train_run
+
+OFF = AugmentationConfig(enabled=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """One thread, since the arrays are small, and no curves, which take longer than an epoch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_folder, "draw_history", lambda history, path: None)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("preprocessed")
+    make_dataset(folder)
+    return folder
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in line.items() if key != "minutes"} for line in lines]
+
+
+def last(folder):
+    return torch.load(folder / "last.pt", weights_only=True)
+
+
+def same_state(one, other):
+    """Whether two nested states are equal bit for bit, times aside."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same_state(one[k], other[k]) for k in one if k != "minutes")
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(same_state(a, b) for a, b in zip(one, other, strict=True))
+    return one == other
+
+
+def assert_same_run(one, other):
+    assert metrics(one) == metrics(other)
+    first, second = last(one), last(other)
+    assert first["counters"][:2] == second["counters"][:2]
+    for state in (first, second):
+        del state["counters"]
+    assert same_state(first, second)
+    models = [load_model(folder).network.state_dict() for folder in (one, other)]
+    assert same_state(dict(models[0]), dict(models[1]))
+
+
+def stop_after(steps):
+    """A listener that asks to stop after so many steps."""
+    left = iter([False] * (steps - 1) + [True] * 1000)
+    return Listener(should_stop=lambda: next(left))
+
+
+@pytest.fixture(scope="module")
+def learned(dataset, tmp_path_factory):
+    """A run folder and its outcome, after 72 steps."""
+    folder = tmp_path_factory.mktemp("learned")
+    config = make_config(epochs=12, validate_every=4, sampling=SamplingConfig(slices_per_case=8), augmentation=OFF)
+    return folder, train_run(dataset, folder, config)
+
+
+def test_learns_balls_and_cubes(learned):
+    _, outcome = learned
+    assert outcome.finished
+    assert outcome.best_dice > 0.9
+    assert {name for name, dice in outcome.history[-1]["dice"].items() if dice > 0.85} == set(LABELS.names)
+    assert outcome.history[-1]["train_loss"] < 0.3 * outcome.history[0]["train_loss"]
+
+
+# The training cases give 12 slices an epoch: 3 steps of 4.
+@pytest.mark.parametrize("steps", [1, 3, 4, 6], ids=["first", "end of epoch", "mid-epoch", "very last"])
+def test_interrupted_and_resumed_is_uninterrupted(dataset, tmp_path, steps):
+    config = make_config(network=NetworkConfig(channels=(8, 16), dropout=0.2))
+    train_run(dataset, tmp_path / "whole", config)
+    stopped = train_run(dataset, tmp_path / "parts", config, stop_after(steps))
+    assert not stopped.finished
+    assert last(tmp_path / "parts")["counters"][:2] == ((steps - 1) // 3, (steps - 1) % 3 + 1)
+    resumed = train_run(dataset, tmp_path / "parts", config)
+    assert resumed.finished
+    assert [record["epoch"] for record in resumed.history] == [1, 2]
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_stopped_at_every_step_is_uninterrupted(dataset, tmp_path):
+    config = make_config(schedule=ScheduleConfig(kind="plateau", patience=0), accumulation=2, epochs=3)
+    train_run(dataset, tmp_path / "whole", config)
+    calls = 0
+    while not train_run(dataset, tmp_path / "parts", config, stop_after(1)).finished:
+        calls += 1
+    assert calls == 6  # 12 slices are two steps, of 8 and of 4
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_finished_run_is_left_alone(dataset, tmp_path):
+    config = make_config(epochs=1)
+    first = train_run(dataset, tmp_path / "run", config)
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    again = train_run(dataset, tmp_path / "run", config, Listener(on_step=lambda step: pytest.fail("a step")))
+    assert again == first
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+def test_epochs_may_be_extended(dataset, tmp_path):
+    constant = ScheduleConfig(kind="constant")
+    train_run(dataset, tmp_path / "whole", make_config(schedule=constant, epochs=3))
+    train_run(dataset, tmp_path / "parts", make_config(schedule=constant, epochs=1))
+    train_run(dataset, tmp_path / "parts", make_config(schedule=constant, epochs=3, minutes=600))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_other_settings_are_refused_by_name(dataset, tmp_path):
+    train_run(dataset, tmp_path, make_config(epochs=1))
+    changed = make_config(batch_size=5, optimizer=OptimizerConfig(learning_rate=0.5))
+    with pytest.raises(
+        TrainingError, match=r"optimizer\.learning_rate was 0\.01 and is 0\.5.*batch_size was 4 and is 5"
+    ):
+        train_run(dataset, tmp_path, changed)
+    assert "batch_size: 4" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_settings_that_never_trained_bind_nobody(dataset, tmp_path):
+    with pytest.raises(TrainingError, match=r"expected network\.dims 2"):
+        train_run(dataset, tmp_path, make_config(network=NetworkConfig(channels=(8, 16), dims=3)))
+    assert train_run(dataset, tmp_path, make_config(epochs=1)).finished
+
+
+def test_a_state_of_another_network_or_no_state_is_refused(dataset, tmp_path):
+    config = make_config(epochs=1)
+    train_run(dataset, tmp_path / "run", config)
+    make_dataset(tmp_path / "other", annotated={})
+    index = tmp_path / "other" / "preprocessed.json"
+    content = json.loads(index.read_text(encoding="utf-8"))
+    content["labels"] += [{"id": 20 + c, "name": f"more{c}"} for c in range(2)]
+    index.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(TrainingError, match="expected the state of this network"):
+        train_run(tmp_path / "other", tmp_path / "run", config)
+    (tmp_path / "run" / "last.pt").write_bytes(b"no state")
+    with pytest.raises(TrainingError, match="expected a training state"):
+        train_run(dataset, tmp_path / "run", config)
+
+
+def steps_of(dataset, config, count):
+    """A run, and its first slices as so many batches."""
+    run = Run(Preprocessed(dataset), config)
+    draws = draw_epoch([case.record for case in run.cases], config.sampling, config.seed, 0)
+    slices = DrawnSlices(run.cases, len(LABELS), run.size)
+    size = config.batch_size
+    return run, [collate([slices[d] for d in draws[k * size : (k + 1) * size]]) for k in range(count)]
+
+
+@pytest.mark.parametrize("augmentation", [OFF, AugmentationConfig()], ids=["plain", "augmented"])
+def test_four_accumulated_batches_are_one_batch(dataset, augmentation):
+    settings = {
+        "network": NetworkConfig(channels=(8, 16), normalisation="group"),
+        "loss": LossConfig(kind="bce"),
+        "optimizer": OptimizerConfig(kind="sgd", learning_rate=0.1),
+        "augmentation": augmentation,
+    }
+    one, (whole,) = steps_of(dataset, make_config(batch_size=8, **settings), 1)
+    four, parts = steps_of(dataset, make_config(batch_size=2, accumulation=4, **settings), 4)
+    assert len({int(part.known.sum()) for part in parts}) > 1
+    before = [p.detach().clone() for p in one.network.parameters()]
+    losses = take_step(one, [whole]), take_step(four, parts)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    pairs = list(zip(one.network.parameters(), four.network.parameters(), strict=True))
+    assert max((a - b).detach().abs().max().item() for a, b in pairs) < 1e-6
+    assert (
+        max((a - b).detach().abs().max().item() for a, b in zip(one.network.parameters(), before, strict=True)) > 1e-3
+    )
+
+
+def test_batches_are_grouped_and_the_rest_is_kept():
+    assert list(grouped("abcdefg", 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    assert list(grouped("", 3)) == []
+
+
+def assert_evaluates_to_its_validation(run, data):
+    best = max((m for m in metrics(run) if "dice" in m), key=lambda record: record["validation_dice"])
+    summary = evaluate(run, data, device="cpu", precision="fp32").summary
+    assert summary.dice == best["validation_dice"]
+    assert summary.iou == best["validation_iou"]
+    assert {row.structure: row.dice for row in summary.structures} == best["dice"]
+    record = load_model(run).record
+    assert record.scores["validation_dice"] == summary.dice
+    assert record.provenance["epoch"] == best["epoch"]
+    return summary.dice
+
+
+def test_validation_is_what_evaluate_says(learned, dataset):
+    folder, outcome = learned
+    assert assert_evaluates_to_its_validation(folder, dataset) == outcome.best_dice
+
+
+def test_validation_is_what_evaluate_says_on_a_grid_of_its_own(tmp_path):
+    make_dataset(tmp_path / "data", GridConfig(mode="spacing", spacing_mm=1.25, slice_spacing_mm=1.6))
+    optimizer = OptimizerConfig(learning_rate=4e-2)
+    config = make_config(epochs=4, optimizer=optimizer, sampling=SamplingConfig(slices_per_case=8), augmentation=OFF)
+    train_run(tmp_path / "data", tmp_path / "run", config)
+    assert assert_evaluates_to_its_validation(tmp_path / "run", tmp_path / "data") > 0.1
+
+
+def test_each_epoch_is_written(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "draw_history", draw_history)
+    steps, epochs, validated = [], [], []
+    listener = Listener(steps.append, epochs.append, lambda done, total: validated.append((done, total)))
+    train_run(dataset, tmp_path, make_config(), listener)
+    written = metrics(tmp_path)
+    assert [record["epoch"] for record in written] == [1, 2]
+    for record in written:
+        wanted = ("train_loss", "validation_loss", "validation_dice", "validation_iou", "learning_rate")
+        assert all(math.isfinite(record[key]) for key in wanted)
+        assert list(record["dice"]) == list(LABELS.names)
+    assert [(s.epoch, s.step, s.steps) for s in steps] == [(e, s, 3) for e in (1, 2) for s in (1, 2, 3)]
+    assert [s.loss for s in steps[3:]] == pytest.approx([steps[3].loss, steps[4].loss, steps[5].loss])
+    assert written[1]["train_loss"] == pytest.approx(sum(s.loss for s in steps[3:]) / 3)
+    assert [s.dice for s in steps[:3]] == [None] * 3
+    assert validated == [(1, 2), (2, 2)] * 2
+    assert [record["epoch"] for record in epochs] == [1, 2]
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "history.png",
+        "last.pt",
+        "best",
+    }
+
+
+def test_the_validation_loss_is_that_of_the_plain_loss(dataset):
+    run = Run(Preprocessed(dataset), make_config(batch_size=4))
+
+    def own(logits, masks, known):
+        return plain_loss(logits, masks, known, run.config.loss)
+
+    expected = recipe.validation_loss(run, run.validation, own)
+    assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
+    run.network.train()
+    assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
+
+
+def test_validates_only_every_so_many_epochs_and_at_the_end(dataset, tmp_path):
+    train_run(dataset, tmp_path, make_config(epochs=5, validate_every=2))
+    assert [record["epoch"] for record in metrics(tmp_path) if "validation_dice" in record] == [2, 4, 5]
+    assert all("train_loss" in record for record in metrics(tmp_path))
+
+
+def test_without_validation_cases_the_last_model_is_the_best(tmp_path):
+    make_dataset(tmp_path / "data", splits={"a": "train"})
+    outcome = train_run(tmp_path / "data", tmp_path / "run", make_config())
+    assert outcome.finished
+    assert outcome.best_dice is None
+    weights = load_model(tmp_path / "run").network.state_dict()
+    assert same_state(dict(weights), dict(last(tmp_path / "run")["network"]))
+
+
+def test_no_training_cases_is_an_error(tmp_path):
+    make_dataset(tmp_path / "data", splits={"v": "validation"})
+    with pytest.raises(DatasetError, match="expected cases in split 'train'"):
+        train_run(tmp_path / "data", tmp_path / "run", make_config())
+
+
+def test_validation_cases_without_references_still_give_a_model(tmp_path):
+    make_dataset(tmp_path / "data", annotated={"v": (), "w": ()})
+    outcome = train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1))
+    assert outcome.history[0]["validation_dice"] is None
+    assert outcome.history[0]["validation_loss"] == 0
+    load_model(tmp_path / "run")
+
+
+def test_a_batch_in_which_nothing_is_known_changes_no_weight(tmp_path):
+    make_dataset(tmp_path, annotated={"a": (), "b": (), "c": ()})
+    run, batches = steps_of(tmp_path, make_config(optimizer=OptimizerConfig(kind="sgd", weight_decay=0)), 1)
+    before = [p.detach().clone() for p in run.network.parameters()]
+    assert take_step(run, batches) == 0
+    assert all(torch.equal(a, b) for a, b in zip(run.network.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_names_the_cases_and_keeps_the_state(dataset, tmp_path, what):
+    def broken(logits, masks, known):
+        return logits.mean() * math.nan if what == "loss" else (0 * logits).abs().sqrt().mean()
+
+    train_run(dataset, tmp_path, make_config(epochs=1))
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(
+        TrainingError, match=rf"a finite {what}, got (norm )?nan at epoch 2, step 1, cases (a|b|c).*fp32"
+    ):
+        train_run(dataset, tmp_path, make_config(epochs=2), loss=broken)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    run, batches = steps_of(dataset, make_config(), 1)
+    weights = [p.detach().clone() for p in run.network.parameters()]
+    names = {run.cases[d.case].name for d in draw_epoch([c.record for c in run.cases], run.config.sampling, 0, 0)[:4]}
+    with pytest.raises(TrainingError, match=rf"cases {', '.join(sorted(names))};"):
+        take_step(run, batches, broken)
+    assert all(torch.equal(a, b) for a, b in zip(run.network.parameters(), weights, strict=True))
+
+
+def test_a_loss_of_ones_own(dataset, tmp_path):
+    seen = []
+
+    def own(logits, masks, known):
+        assert logits.dtype == torch.float32
+        assert logits.shape == masks.shape
+        seen.append(known.shape)
+        return plain_loss(logits, masks, known, LossConfig())
+
+    ours = train_run(dataset, tmp_path / "own", make_config(epochs=1), loss=own)
+    built_in = train_run(dataset, tmp_path / "built_in", make_config(epochs=1))
+    assert seen[0] == (4, 3)
+    assert ours.history[0]["train_loss"] == pytest.approx(built_in.history[0]["train_loss"], rel=1e-4)
+    assert ours.history[0]["validation_loss"] == pytest.approx(built_in.history[0]["validation_loss"], rel=1e-2)
+    doubled = train_run(dataset, tmp_path / "other", make_config(epochs=1), loss=lambda a, b, c: 2 * own(a, b, c))
+    assert doubled.history[0]["validation_loss"] > 1.5 * ours.history[0]["validation_loss"]
+
+
+def test_runs_in_bf16(dataset, tmp_path):
+    outcome = train_run(dataset, tmp_path, make_config(precision="bf16", epochs=4))
+    assert outcome.history[-1]["train_loss"] < outcome.history[0]["train_loss"]
+    assert all(p.dtype == torch.float32 for p in load_model(tmp_path).network.parameters())
+    assert json.loads((tmp_path / "environment.json").read_text(encoding="utf-8"))["precision"] == "bfloat16"
+
+
+def test_minutes_hold_steps_and_validations(dataset, tmp_path, monkeypatch):
+    # A step takes 6 s and scoring a case 9 s: 0.3 minutes for 3 steps, then 0.3 for a validation. Of 2 minutes, three
+    # epochs use 1.8, and the 0.2 that are left are too few for another validation.
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def passes(seconds):
+        clock.now += seconds
+
+    listener = Listener(on_step=lambda step: passes(6), on_validated=lambda done, total: passes(9))
+    config = make_config(epochs=100, minutes=2.0)
+    outcome = train_run(dataset, tmp_path, config, listener)
+    assert outcome.finished
+    assert [record["minutes"] for record in outcome.history] == pytest.approx([0.6, 1.2, 1.8])
+    assert "validation_dice" in outcome.history[-1]
+    assert outcome.history[-1]["learning_rate"] < outcome.history[0]["learning_rate"]
+    more = train_run(dataset, tmp_path, make_config(epochs=100, minutes=2.5), listener)
+    assert [record["minutes"] for record in more.history] == pytest.approx([0.6, 1.2, 1.8, 2.4])
+
+
+def test_progress_counts_epochs_steps_and_minutes(dataset):
+    run = Run(Preprocessed(dataset), make_config(epochs=4, minutes=10.0))
+    assert (run.steps_per_epoch, run.progress) == (3, pytest.approx(0, abs=0.05))
+    run.epoch, run.step = 1, 1
+    assert run.progress == pytest.approx((1 + 1 / 3) / 4)
+    run.minutes, run.validation_minutes = 6.0, 2.0
+    assert run.progress == pytest.approx(6 / 8)
+    run.validation_minutes = 20.0
+    assert run.progress == 1
+
+
+def test_a_case_of_one_slice_and_one_smaller_than_the_patch(tmp_path):
+    data = make_dataset(tmp_path / "data", splits={"a": "train"})
+    config = make_config(epochs=1, sampling=SamplingConfig(slices_per_case=3, patch_size=(31, 17)))
+    run = Run(data, config)
+    assert run.size == (32, 18)
+    assert train(data, config, RunFolder(tmp_path / "run", config)).finished
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    import torch
+    from tests.training.tiny import make_config
+    from tomoseg.training.run import Listener
+    from tomoseg.workflows.train import train_run
+
+    torch.set_num_threads(1)
+    say = lambda step: print(step.epoch, step.step, flush=True)
+    train_run(Path(sys.argv[1]), Path(sys.argv[2]), make_config(epochs=1000), Listener(on_step=say))
+"""
+
+
+def test_a_killed_run_resumes(dataset, tmp_path):
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(dataset), str(tmp_path / "run")]
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ}) as process:
+        for line in process.stdout:
+            if line.split() == ["2", "2"]:
+                break
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    finished = metrics(tmp_path / "run")
+    assert 1 <= len(finished) < 1000
+    constant = make_config(epochs=len(finished) + 1)
+    outcome = train_run(dataset, tmp_path / "run", constant)
+    assert outcome.finished
+    assert metrics(tmp_path / "run")[:-1] == finished

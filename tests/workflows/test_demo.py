@@ -1,0 +1,41 @@
+"""The parts of the demonstration that are quick; the whole of it takes minutes."""
+
+import numpy as np
+import pytest
+
+from tests.training.tiny import LABELS, make_dataset
+from tomoseg.datasets.phantom import make_phantom
+from tomoseg.training.run import Listener, Outcome
+from tomoseg.workflows import demo as demo_module
+from tomoseg.workflows.demo import COUNTS, GRID, SHOWN, TRAINING, demo, score_baselines
+
+
+def test_baselines_are_scored_on_the_test_cases(tmp_path):
+    splits = {"a": "train", "b": "train", "c": "train", "t": "test", "u": "test"}
+    found = score_baselines(make_dataset(tmp_path, splits=splits, annotated={}))
+    assert set(found) == {"HU threshold", "mean-position atlas"}
+    threshold = found["HU threshold"]
+    assert threshold.cases == 2
+    assert [row.n for row in threshold.structures] == [2, 2, 2]
+    # Ball and cube have a grey of their own, which an atlas cannot see.
+    assert {row.structure for row in threshold.structures if row.dice > 0.95} >= {"ball", "cube"}
+    assert found["mean-position atlas"].dice < threshold.dice
+    assert [row.structure for row in threshold.structures] == list(LABELS.names)
+
+
+def test_what_is_shown_is_in_the_phantom():
+    names = make_phantom(0, 6.0).labels.names if hasattr(make_phantom(0, 6.0), "labels") else SHOWN
+    assert set(SHOWN) <= set(names)
+    assert set(COUNTS) == {"train", "validation", "test"}
+    assert TRAINING.minutes is not None
+    assert np.isfinite(GRID.spacing_mm)
+
+
+def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
+    said = []
+    for name in ("make_dataset", "preprocess"):
+        monkeypatch.setattr(demo_module, name, lambda *args: None)
+    monkeypatch.setattr(demo_module, "train_run", lambda *args: Outcome(False, [], None))
+    monkeypatch.setattr(demo_module, "evaluate", lambda *args: pytest.fail("went on"))
+    assert demo(tmp_path, 0, said.append, Listener()) is None
+    assert [line.split()[0] for line in said] == ["Making", "Preprocessing", "Training"]

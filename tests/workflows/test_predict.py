@@ -1,0 +1,320 @@
+from itertools import permutations, product
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from tests.files.handmade import nifti1
+from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
+from tomoseg.config import GridConfig, NetworkConfig
+from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
+from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
+from tomoseg.inference.predictor import Predictor
+from tomoseg.labels import LabelSet
+from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows import predict as workflow
+from tomoseg.workflows.predict import PredictOptions, Scan, find_scans, predict
+
+LABELS = LabelSet.total().subset(["spleen", "liver", "aorta"])
+ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
+CPU = {"device": "cpu", "precision": "fp32"}
+
+
+def make_model(folder, **grid):
+    """A network of random weights whose masks are neither empty nor full."""
+    torch.manual_seed(5)
+    grid = GridConfig(**{"mode": "spacing", "spacing_mm": 4.0, "slice_spacing_mm": 7.0, "crop": "none"} | grid)
+    record = ModelRecord(LABELS, NetworkConfig(channels=(8, 8)), grid, ((-1000.0, 1000.0),))
+    network = record.build().eval()
+    with torch.no_grad():
+        network.head.weight *= 30
+        network.head.bias -= network(torch.rand(4, 1, 12, 12)).mean(dim=(0, 2, 3))
+    save_model(Model(record, network), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture
+def ct(tmp_path):
+    """A scan of 18 x 15 x 20 mm."""
+    write_nifti(tmp_path / "s0.nii.gz", scan(), GRID)
+    return tmp_path / "s0.nii.gz"
+
+
+def expected_masks(ct, model):
+    segmentation = Predictor(load_model(model), **CPU).predict_volume(read_ct(ct))
+    return {name: segmentation.mask(name) for name in LABELS.names}
+
+
+def run(scans, output, model, **options):
+    return predict(scans, output, model, PredictOptions(**CPU | options))
+
+
+def names_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+class TestOneScan:
+    def test_masks(self, ct, model, tmp_path):
+        (done,) = run(ct, tmp_path / "out", model)
+        assert (done.error, done.warnings) == (None, ())
+        assert done.scan == Scan("s0", ct, tmp_path / "out")
+        assert names_in(tmp_path / "out") == ["aorta.nii.gz", "liver.nii.gz", "spleen.nii.gz"]
+        expected = expected_masks(ct, model)
+        assert any(mask.any() and not mask.all() for mask in expected.values())
+        for name, mask in expected.items():
+            np.testing.assert_array_equal(read_mask(tmp_path / "out" / f"{name}.nii.gz", GRID), mask)
+
+    @pytest.mark.parametrize("output", ["out/map.nii.gz", "out/map.nii", "out"])
+    def test_a_label_map(self, ct, model, tmp_path, output):
+        (done,) = run(ct, tmp_path / output, model, label_map=True)
+        written = tmp_path / ("out/s0.nii.gz" if output == "out" else output)
+        assert (done.error, done.scan.output) == (None, written)
+        stem = written.name.split(".")[0]
+        assert names_in(tmp_path / "out") == sorted([written.name, f"{stem}.labels.json"])
+        values = read_label_map(written, GRID)
+        expected = Predictor(load_model(model), **CPU).predict_label_map(read_ct(ct)).values
+        np.testing.assert_array_equal(values, expected)
+        assert set(np.unique(values)) <= {0, *LABELS.ids}
+        assert len(np.unique(values)) > 1
+
+    def test_some_structures(self, ct, model, tmp_path):
+        run(ct, tmp_path / "out", model, structures=("aorta",))
+        assert names_in(tmp_path / "out") == ["aorta.nii.gz"]
+        found = read_mask(tmp_path / "out" / "aorta.nii.gz")
+        np.testing.assert_array_equal(found, expected_masks(ct, model)["aorta"])
+
+    @pytest.mark.parametrize(
+        ("label_map", "names"),
+        [(False, ["aorta.nii.gz", "preview.png"]), (True, ["s0.labels.json", "s0.nii.gz", "s0_preview.png"])],
+    )
+    def test_a_preview(self, ct, model, tmp_path, label_map, names):
+        run(ct, tmp_path / "out", model, label_map=label_map, preview=True, structures=("aorta",))
+        assert names_in(tmp_path / "out") == names
+        picture = next((tmp_path / "out").glob("*preview.png"))
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+    def test_the_batch_does_not_matter(self, ct, model, tmp_path):
+        for size in (1, 3):
+            run(ct, tmp_path / str(size), model, batch_size=size, label_map=True)
+        one, three = (read_label_map(tmp_path / size / "s0.nii.gz") for size in ("1", "3"))
+        assert (one != three).mean() < 0.02  # sums in another order may turn a voxel at an edge
+
+    def test_progress(self, ct, model, tmp_path):
+        told = []
+        predict(ct, tmp_path / "out", model, PredictOptions(**CPU), lambda *slices: told.append(slices))
+        assert [(done, total) for _, done, total in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+        assert {scan_.name for scan_, _, _ in told} == {"s0"}
+
+
+class TestManyScans:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """A scan as a file, one as a folder, a broken one, and what is no scan."""
+        folder = tmp_path / "scans"
+        write_nifti(folder / "b.nii", scan(1), GRID)
+        write_nifti(folder / "c" / "ct.nii.gz", scan(2), GRID)
+        write_nifti(folder / ".d.nii.gz", scan(3), GRID)
+        (folder / "a.nii.gz").write_bytes(b"broken")
+        (folder / "notes.txt").write_text("")
+        (folder / "empty").mkdir()
+        return folder
+
+    def test_one_that_fails_stops_no_other(self, folder, model, tmp_path):
+        told = []
+        done = predict(folder, tmp_path / "out", model, PredictOptions(**CPU), on_scan=told.append)
+        assert told == done
+        assert [(result.scan.name, result.error is None) for result in done] == [("a", False), ("b", True), ("c", True)]
+        assert "a.nii.gz: expected a NIfTI file" in done[0].error
+        masks = [f"{name}.nii.gz" for name in ("aorta", "liver", "spleen")]
+        assert names_in(tmp_path / "out") == [f"{case}/{mask}" for case in "bc" for mask in masks]
+        for case, path in (("b", folder / "b.nii"), ("c", folder / "c" / "ct.nii.gz")):
+            found = read_mask(tmp_path / "out" / case / "liver.nii.gz")
+            np.testing.assert_array_equal(found, expected_masks(path, model)["liver"])
+
+    def test_label_maps(self, folder, model, tmp_path):
+        run(folder, tmp_path / "out", model, label_map=True)
+        assert names_in(tmp_path / "out") == ["b.labels.json", "b.nii.gz", "c.labels.json", "c.nii.gz"]
+
+    def test_a_lack_of_memory_stops_no_other(self, folder, model, tmp_path, monkeypatch):
+        original, errors = Predictor.predict_volume, iter([MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+
+        def fail(*args):
+            raise next(errors)
+
+        monkeypatch.setattr(Predictor, "predict_volume", fail)
+        done = run(folder, tmp_path / "out", model)
+        assert done[1].error == "out of memory; use a smaller batch or fewer structures"
+        assert done[2].error == "CUDA out of memory"
+        monkeypatch.setattr(Predictor, "predict_volume", original)
+        assert [result.error is None for result in run(folder, tmp_path / "out", model)] == [False, True, True]
+
+    def test_warnings_come_with_their_scan(self, tmp_path, model):
+        write_nifti(tmp_path / "scans" / "flat.nii.gz", np.zeros(SHAPE, np.int16), GRID)
+        write_nifti(tmp_path / "scans" / "good.nii.gz", scan(), GRID)
+        flat, good = run(tmp_path / "scans", tmp_path / "out", model)
+        assert flat.warnings[0].startswith("Every voxel is 0 HU")
+        assert (flat.error, good.error, good.warnings) == (None, None, ())
+
+    def test_two_of_one_name(self, tmp_path, model):
+        write_nifti(tmp_path / "a.nii.gz", scan(), GRID)
+        write_nifti(tmp_path / "a" / "ct.nii.gz", scan(), GRID)
+        with pytest.raises(
+            InputError, match=r"expected scans of different names, got .*a.ct\.nii\.gz and .*a\.nii\.gz"
+        ):
+            find_scans(tmp_path, tmp_path / "out", label_map=False)
+
+
+class TestRefused:
+    def test_no_scan(self, tmp_path, model):
+        with pytest.raises(InputError, match="none: expected a scan or a folder of scans, found nothing there"):
+            run(tmp_path / "none", tmp_path / "out", model)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(InputError, match=r"expected NIfTI files, or folders with a ct\.nii\.gz each, found none"):
+            run(tmp_path / "empty", tmp_path / "out", model)
+
+    def test_no_model(self, ct, tmp_path):
+        with pytest.raises(ModelError, match=r"expected a model folder with model\.json"):
+            run(ct, tmp_path / "out", tmp_path)
+
+    def test_an_unknown_structure(self, ct, model, tmp_path):
+        with pytest.raises(LabelError, match="got 'aort'; did you mean 'aorta'"):
+            run(ct, tmp_path / "out", model, structures=("aort",))
+
+    def test_an_unknown_device(self, ct, model, tmp_path):
+        with pytest.raises(ConfigError, match="expected a device of this machine, got 'abacus'"):
+            run(ct, tmp_path / "out", model, device="abacus")
+
+    def test_a_batch_of_nothing(self):
+        with pytest.raises(InputError, match="expected batches of 1 slice or more, got 0"):
+            PredictOptions(batch_size=0)
+
+    @pytest.mark.parametrize("output", ["masks.nii.gz", "there.txt"])
+    def test_a_file_for_masks(self, ct, model, tmp_path, output):
+        (tmp_path / "there.txt").write_text("")
+        with pytest.raises(OutputError, match="expected a folder for one mask a structure, got a file; add --ml"):
+            run(ct, tmp_path / output, model)
+
+    @pytest.mark.parametrize("label_map", [False, True])
+    def test_a_file_for_many(self, ct, model, tmp_path, label_map):
+        with pytest.raises(OutputError, match="expected a folder for the results of 1 scans, got a file"):
+            run(ct.parent, tmp_path / "out.nii.gz", model, label_map=label_map)
+
+    @pytest.mark.parametrize("output", ["s0.nii.gz", ".", "../{}/s0.nii.gz"])
+    @pytest.mark.parametrize("many", [False, True])
+    def test_a_scan_is_never_overwritten(self, ct, model, output, many):
+        folder, before = ct.parent, ct.read_bytes()
+        output = folder / ("." if many else output.format(folder.name))
+        with pytest.raises(
+            OutputError, match=r"s0\.nii\.gz: expected another place than the scan's own; choose another"
+        ):
+            run(folder if many else ct, output, model, label_map=True)
+        assert ct.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("voxels", "header", "message"),
+        [
+            (np.full(SHAPE, np.nan, np.float32), {}, "expected finite HU, got NaN or infinity"),
+            (np.zeros((*SHAPE, 2), np.int16), {}, "expected 3 axes, got (6, 5, 4, 2)"),
+            (np.zeros(SHAPE, np.int16), {"sform_code": 0}, "expected an orientation, got sform_code and qform_code 0"),
+        ],
+    )
+    def test_bad_scans_have_one_line(self, tmp_path, model, voxels, header, message):
+        (tmp_path / "bad.nii").write_bytes(nifti1(voxels, **header))
+        (done,) = run(tmp_path / "bad.nii", tmp_path / "out", model)
+        assert message in done.error
+        assert "\n" not in done.error
+        assert not (tmp_path / "out").exists()
+
+    def test_nothing_half_written(self, ct, model, tmp_path, monkeypatch):
+        def fail(segmentation, folder):
+            original(segmentation, folder)
+            raise OutputError("the disk is full")
+
+        original = workflow.write_masks
+        run(ct, tmp_path / "out", model)
+        before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+        monkeypatch.setattr(workflow, "write_masks", fail)
+        (done,) = run(ct, tmp_path / "out", model)
+        assert done.error == "the disk is full"
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def reoriented(array, affine, order, signs):
+    """The same scan with file axis `i` along patient axis `order[i]`, in the direction `signs[i]`."""
+    ornt = np.array([[axis, sign] for axis, sign in zip(order, signs, strict=True)])
+    return nib.orientations.apply_orientation(array, _inverse(ornt)), affine @ nib.orientations.inv_ornt_aff(
+        _inverse(ornt), array.shape
+    )
+
+
+def _inverse(ornt):
+    return nib.orientations.ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), ornt)
+
+
+def geometry(path):
+    """The bytes of a header that say where voxels lie: shape, pixdim, units, qform and sform."""
+    header = nib.load(path).header
+    fields = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d")
+    fields += ("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")
+    return header["dim"][1:4].tobytes(), *(header[field].tobytes() for field in fields)
+
+
+@pytest.fixture(scope="module")
+def predictor(model):
+    return Predictor(load_model(model), **CPU)
+
+
+class TestOrientations:
+    def check(self, predictor, hu, affine, folder, label_map):
+        """Predict one scan in 48 axis orders; compare voxels in RAS+ order, and headers to the last bit."""
+        results = set()
+        for number, (order, signs) in enumerate(ORIENTATIONS):
+            array, turned = reoriented(hu, affine, order, signs)
+            codes = (
+                "LR"[signs[i] > 0] if order[i] == 0 else ("PA", "IS")[order[i] - 1][signs[i] > 0] for i in range(3)
+            )
+            assert nib.aff2axcodes(turned) == tuple(codes)
+            path = folder / f"{number}.nii"
+            nib.save(nib.Nifti1Image(array, turned), path)
+            output = folder / (f"{number}_map.nii.gz" if label_map else str(number))
+            options = PredictOptions(label_map=label_map)
+            assert workflow._attempt(predictor, Scan("s", path, output), options, lambda *_: None).error is None
+            written = [output] if label_map else [output / f"{name}.nii.gz" for name in predictor.labels.names]
+            assert [geometry(file) for file in written] == [geometry(path)] * len(written)
+            canonical = [nib.as_closest_canonical(nib.load(file)) for file in written]
+            values = np.stack([np.asarray(image.dataobj) for image in canonical])
+            results.add(values.tobytes())
+        assert len(results) == 1
+        return values
+
+    def test_all_48(self, model, tmp_path):
+        hu = scan()
+        hu[1:4, 2:4, :2] = 300
+        affine = AFFINE.copy()
+        affine[:3, 3] = (-10.5, 20.25, 7)
+        aorta = Predictor(load_model(model), structures=("aorta",), **CPU)
+        masks = self.check(aorta, hu, affine, tmp_path, label_map=False)
+        assert masks.shape == (1, *SHAPE)
+        assert 0 < masks.mean() < 1
+        assert not np.array_equal(masks, masks[:, ::-1])
+
+    def test_all_48_of_a_real_scan(self, predictor, tmp_path, test_data):
+        volume = read_ct(test_data / "torso" / "ct.nii.gz")
+        crop = np.ascontiguousarray(volume.hu[40:60, 30:48, 50:57])
+        values = self.check(predictor, crop, volume.affine, tmp_path, label_map=True)
+        assert len(np.unique(values)) > 1
+
+    def test_a_tilted_scan_keeps_its_affine(self, predictor, tmp_path):
+        turn = np.array([[0.96, -0.28, 0], [0.28, 0.96, 0], [0, 0, 1.0]])
+        affine = np.eye(4)
+        affine[:3, :3] = turn * (2.9, 3.1, 5)
+        write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
+        workflow._attempt(predictor, Scan("t", tmp_path / "t.nii", tmp_path / "t"), PredictOptions(), lambda *_: None)
+        assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
