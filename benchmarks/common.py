@@ -23,7 +23,9 @@ def machine() -> str:
     """The processor and memory that figures belong to."""
     names = Path("/proc/cpuinfo")
     lines = names.read_text().splitlines() if names.exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    name = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
     flags = next((line for line in lines if line.startswith("flags")), "")
     extras = [flag for flag in ("avx512_bf16", "amx_bf16", "amx_int8") if flag in flags]
     memory = psutil.virtual_memory().total / 2**30

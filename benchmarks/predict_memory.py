@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/predict_memory.py [--model MODEL] [--slices 300] [--folder build/benchmark]
 
-Without a model the guide's network with random weights is taken: its masks are noise, the worst case for what compresses
-them in memory. The scan is a phantom enlarged to 512x512.
+Without a model the guide's network with random weights is taken: its masks are noise, the worst case for what
+compresses them in memory. The scan is a phantom enlarged to 512x512.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
     if not model.exists():
         write_random_model(model)
     print(machine())
-    print(f"predict of {given.slices} slices of 512x512, {'model ' + str(given.model) if given.model else 'random weights'}")
+    print(f"predict of {given.slices} slices of 512x512 with {given.model or 'random weights'}")
     for name, flags in (("label map", ["--ml"]), ("a mask a structure", [])):
         out = given.folder / f"predicted_{name.replace(' ', '_')}"
         command = [sys.executable, "-c", CHILD, "predict", "-i", str(scan), "-o", str(out), "-m", str(model), *flags]

@@ -1,6 +1,6 @@
 """`tomoseg preprocess` on one case of 222x166x429 voxels with 117 mask files, in a process of its own.
 
-    .venv/bin/python benchmarks/preprocess.py [--runs 5] [--folder build/benchmark]
+.venv/bin/python benchmarks/preprocess.py [--runs 5] [--folder build/benchmark]
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def main() -> None:
     print(machine())
     print(f"preprocess of one case of {SHAPE} voxels with 117 mask files, median of {given.runs} runs")
     for name, flags in GRIDS.items():
-        results = [run_once(dataset, given.folder / "out", [*flags, "--validation-share", "0"]) for _ in range(given.runs)]
+        results = [
+            run_once(dataset, given.folder / "out", [*flags, "--validation-share", "0"]) for _ in range(given.runs)
+        ]
         took = statistics.median(r["seconds"] for r in results)
         peak = max(r["peak"] for r in results) / 2**30
         print(f"  {name}: {took:.1f} s, peak {peak:.2f} GiB resident (imports included)")

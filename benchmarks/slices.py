@@ -61,7 +61,8 @@ def main() -> None:
 
     def read(source: Preprocessed, case: int, k: int) -> None:
         hu, packed = source.cases[case].ct_slice(k), source.cases[case].masks_slice(k)
-        assert hu.shape == SHAPE[:2] and packed.shape == (15, *SHAPE[:2])
+        assert hu.shape == SHAPE[:2]
+        assert packed.shape == (15, *SHAPE[:2])
 
     for case in range(len(data.cases)):
         read(data, case, 0)

@@ -19,6 +19,7 @@ from tomoseg.grid import (
     place_grid,
     to_grid,
 )
+from tomoseg.masks import BoxedMask
 
 LENGTHS = st.integers(1, 40)
 EDGES = st.tuples(*[st.integers(1, 7)] * 3)
@@ -126,10 +127,18 @@ class TestToGrid:
         assert to_grid(hu, Placement((1, 0, 0), (4, 2, 1), (2, 1, 1))).ravel().tolist() == [100, 100]
 
 
+def onto_grid(mask, placement):
+    return mask_to_grid(BoxedMask.of(mask), placement).whole()
+
+
+def off_grid(mask, placement, shape):
+    return mask_from_grid(BoxedMask.of(mask), placement, tuple(shape)).whole()
+
+
 class TestMasks:
     def test_more_than_half_is_inside(self):
         mask = np.array([1, 0, 1, 1], bool).reshape(4, 1, 1)
-        assert mask_to_grid(mask, whole((4, 1, 1), (2, 1, 1))).ravel().tolist() == [False, True]
+        assert onto_grid(mask, whole((4, 1, 1), (2, 1, 1))).ravel().tolist() == [False, True]
 
     @pytest.mark.parametrize("axis", [0, 1, 2])
     def test_half_a_voxel_in_one_slice_is_outside(self, axis):
@@ -137,12 +146,12 @@ class TestMasks:
         shape[axis], target[axis] = 4, 2
         mask = np.zeros(shape, bool)
         mask[tuple(1 if a == axis else slice(None) for a in range(3))] = True
-        assert not mask_to_grid(mask, whole(shape, target)).any()
+        assert not onto_grid(mask, whole(shape, target)).any()
 
     @given(EDGES, EDGES, st.floats(0.02, 0.9), st.integers(0, 2**16))
     def test_the_box_around_a_mask_is_only_a_shortcut(self, shape, target, share, seed):
         mask = np.random.default_rng(seed).random(shape) < share
-        for make, weights in ((mask_to_grid, axis_weights), (_from_grid, linear_weights)):
+        for make, weights in ((onto_grid, axis_weights), (_from_grid, linear_weights)):
             per_axis = [weights(n, t) for n, t in zip(shape, target, strict=True)]
             inside = np.einsum("xyz,ax,by,cz->abc", mask.astype(np.float64), *per_axis)
             certain = np.abs(inside - 0.5) > 1e-5  # halves may round either way
@@ -153,19 +162,19 @@ class TestMasks:
         mask = np.zeros((6, 4, 4), bool)
         mask[0] = True
         placement = Placement((2, 0, 0), (4, 4, 4), (2, 2, 2))
-        assert not mask_to_grid(mask, placement).any()
-        assert not mask_from_grid(mask_to_grid(mask, placement), placement, mask.shape).any()
+        assert not onto_grid(mask, placement).any()
+        assert not off_grid(onto_grid(mask, placement), placement, mask.shape).any()
 
     def test_back_into_its_place(self):
         mask = np.zeros((6, 5, 4), bool)
         mask[2:4, 1:3, 2] = True
         placement = Placement((1, 1, 0), (4, 3, 4), (4, 3, 4))
-        np.testing.assert_array_equal(mask_from_grid(mask_to_grid(mask, placement), placement, mask.shape), mask)
+        np.testing.assert_array_equal(off_grid(onto_grid(mask, placement), placement, mask.shape), mask)
 
     def test_a_large_ball_survives_the_way(self):
         mask = ball((48, 40, 30), 13)
         placement = Placement((4, 2, 1), (40, 36, 28), (22, 21, 19))
-        back = mask_from_grid(mask_to_grid(mask, placement), placement, mask.shape)
+        back = off_grid(onto_grid(mask, placement), placement, mask.shape)
         dice = 2 * (mask & back).sum() / (mask.sum() + back.sum())
         assert 0.95 < dice < 1
 
@@ -173,13 +182,13 @@ class TestMasks:
         mask = rng.random((5, 4, 3)) < 0.5
         fine = whole(mask.shape, (10, 8, 6))
         repeated = mask.repeat(2, 0).repeat(2, 1).repeat(2, 2)
-        np.testing.assert_array_equal(mask_to_grid(repeated, whole((10, 8, 6), mask.shape)), mask)
-        assert mask_to_grid(np.ones((5, 4, 3), bool), fine).all()
+        np.testing.assert_array_equal(onto_grid(repeated, whole((10, 8, 6), mask.shape)), mask)
+        assert onto_grid(np.ones((5, 4, 3), bool), fine).all()
 
 
 def _from_grid(mask, placement):
     """The way back, where the mask is the grid's and the grid of `placement` the scan's."""
-    return mask_from_grid(mask, Placement((0, 0, 0), placement.shape, placement.extent), placement.shape)
+    return off_grid(mask, Placement((0, 0, 0), placement.shape, placement.extent), placement.shape)
 
 
 class TestPlaceGrid:

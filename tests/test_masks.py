@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tomoseg.errors import InputError
-from tomoseg.masks import check_packed, pack, packed_bytes, set_structure, structure_mask, unpack
+from tomoseg.masks import BoxedMask, check_packed, pack, packed_bytes, set_structure, structure_mask, unpack
 
 
 def _packed_bit_by_bit(masks):
@@ -77,3 +77,32 @@ def test_bytes_of_another_label_set(structures):
     check_packed(packed, 9)
     with pytest.raises(InputError, match=rf"for {structures} structures, got 2; pack with the same label set"):
         unpack(packed, structures)
+
+
+class TestBoxedMask:
+    def test_the_tightest_box(self):
+        mask = np.zeros((5, 4, 6), bool)
+        mask[1, 2, 3] = mask[3, 2, 4] = True
+        boxed = BoxedMask.of(mask)
+        assert boxed.start == (1, 2, 3)
+        assert boxed.inside.shape == (3, 1, 2)
+        assert boxed.voxels == 2
+
+    def test_empty(self):
+        boxed = BoxedMask.of(np.zeros((3, 4, 5), bool))
+        assert boxed.voxels == 0
+        assert boxed.whole().shape == (3, 4, 5)
+        assert not boxed.whole().any()
+        assert boxed.overlap(BoxedMask.of(np.ones((3, 4, 5), bool))) == 0
+
+    @given(st.integers(0, 2**16), st.sampled_from(["C", "F"]), st.floats(0.01, 0.6))
+    def test_like_plain_arrays(self, seed, order, share):
+        rng = np.random.default_rng(seed)
+        one, other = (np.array(rng.random((4, 5, 6)) < share, order=order) for _ in range(2))
+        np.testing.assert_array_equal(BoxedMask.of(one).whole(), one)
+        np.testing.assert_array_equal(BoxedMask.of(one[::-1]).whole(), one[::-1])
+        assert BoxedMask.of(one).overlap(BoxedMask.of(other)) == np.count_nonzero(one & other)
+        start = tuple(int(s) for s in rng.integers(0, 3, 3))
+        extent = tuple(int(e) for e in rng.integers(1, 3, 3))
+        cut = one[tuple(slice(s, s + e) for s, e in zip(start, extent, strict=True))]
+        np.testing.assert_array_equal(BoxedMask.of(one).within(start, extent).whole(), cut)

@@ -168,7 +168,6 @@ def evaluate(
     """
     from tomoseg.terminal.tables import show_scores
     from tomoseg.workflows.evaluate import evaluate as run
-    from tomoseg.workflows.evaluate import write_outputs
 
     with console.progress_bar() as bar:
         task = bar.add_task("evaluate", total=None, info="")
@@ -176,13 +175,14 @@ def evaluate(
             model,
             preprocessed,
             split,
+            output=output,
+            panels=panels,
             device=compute.device,
             precision=compute.precision,
             on_case=lambda done, total: bar.update(task, completed=done, total=total),
         )
     show_scores(result.summary, f"{result.summary.cases} {split} cases")
     if output is not None:
-        write_outputs(result, model, preprocessed, split, output, panels)
         console.out.print(f"Scores in {output}")
     return DONE
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from tomoseg.errors import ConfigError
 from tomoseg.labels import unknown_name_message
@@ -32,7 +32,7 @@ class GridConfig(Config):
     mode: Literal["size", "native", "spacing"] = "spacing"
     """`size`: every axial slice becomes `size` pixels; `native`: the scan's own voxels; `spacing`: voxels of
     `spacing_mm`."""
-    size: tuple[int, int] = (256, 256)
+    size: tuple[PositiveInt, PositiveInt] = (256, 256)
     """Pixels of a slice along x and y in mode `size`. It distorts when the scans' fields of view differ in shape."""
     spacing_mm: float = Field(1.5, gt=0)
     """In-plane pixel edge in mm in mode `spacing`."""
@@ -42,12 +42,6 @@ class GridConfig(Config):
     """`body` cuts the surrounding air and table away first, with a margin."""
     body_margin_mm: float = Field(10.0, ge=0)
     """What `crop: body` keeps around the body."""
-
-    @model_validator(mode="after")
-    def _positive_size(self) -> GridConfig:
-        if min(self.size) < 1:
-            raise ValueError(f"size must be at least 1 pixel along both axes, got {self.size}")
-        return self
 
 
 class PreprocessConfig(Config):
@@ -61,7 +55,7 @@ class PreprocessConfig(Config):
     """Share of patients held out for validation where the dataset has no splits of its own."""
     test_share: float = Field(0.0, ge=0, lt=1)
     """Share of patients held out for testing where the dataset has no splits of its own."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seeds the split."""
     workers: int = Field(0, ge=0)
     """Cases worked on at once; 0 takes the processor's cores, at most 8."""
@@ -99,12 +93,13 @@ class LossConfig(Config):
     """What is minimised."""
 
     kind: Literal["bce", "bce_dice"] = "bce_dice"
-    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the soft Dice of the structures in the batch."""
+    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the soft Dice of the structures that
+    occur in the batch."""
     dice_weight: float = Field(1.0, ge=0)
     """Weight of the Dice part in `bce_dice`."""
     emphasis_power: float = Field(0.5, ge=0, le=1)
-    """A structure's own voxels weigh as this power of one over its frequency in the cross-entropy, so that rare structures
-    are learned too; 0 lets all voxels weigh alike."""
+    """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
+    learned too; 0 lets all voxels weigh alike."""
 
 
 class OptimizerConfig(Config):
@@ -147,7 +142,7 @@ class SamplingConfig(Config):
     structure_share: float = Field(0.5, ge=0, le=1)
     """Share of draws from slices that hold a randomly chosen structure of the case; the rest are uniform over its
     slices."""
-    patch_size: tuple[int, int] | None = None
+    patch_size: tuple[PositiveInt, PositiveInt] | None = None
     """Pixels of a training slice along x and y; larger slices are cropped at random, smaller ones padded with air.
     Nothing takes the size of the median case."""
 
@@ -210,7 +205,7 @@ class TrainConfig(Config):
     """Page-locked batches for faster copies to a GPU; without effect on a CPU."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Seeds weights, draws and augmentation."""
 
     @model_validator(mode="after")

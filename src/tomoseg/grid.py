@@ -11,11 +11,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int16
+from jaxtyping import Float32, Int16
 from scipy import ndimage
 
 from tomoseg.config import GridConfig
 from tomoseg.errors import GridError
+from tomoseg.masks import BoxedMask
 
 AIR_HU = -1024
 """What padding is filled with; every window maps it to its lower end."""
@@ -189,22 +190,21 @@ def to_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Int16[np.nd
     return out
 
 
-def mask_to_grid(mask: Bool[np.ndarray, "x y z"], placement: Placement) -> Bool[np.ndarray, "gx gy gz"]:
+def mask_to_grid(mask: BoxedMask, placement: Placement) -> BoxedMask:
     """A mask on the network's grid: voxels more than half of which are inside.
 
     Args:
         mask: On the scan's grid, RAS+ order.
         placement: Where the network's grid lies in it.
     """
-    cut = mask[placement.box()]
+    cut = mask.within(placement.start, placement.extent)
     if not placement.resamples:
         return cut
-    return _resample_mask(cut, [axis_weights(e, s) for e, s in zip(placement.extent, placement.shape, strict=True)])
+    weights = [axis_weights(e, s) for e, s in zip(placement.extent, placement.shape, strict=True)]
+    return _resample_mask(cut, weights, placement.shape)
 
 
-def mask_from_grid(
-    mask: Bool[np.ndarray, "gx gy gz"], placement: Placement, shape: Triple
-) -> Bool[np.ndarray, "x y z"]:
+def mask_from_grid(mask: BoxedMask, placement: Placement, shape: Triple) -> BoxedMask:
     """A mask of the network's grid back on the scan's, as a perfect network's logits would come back.
 
     Args:
@@ -212,12 +212,11 @@ def mask_from_grid(
         placement: Where that lies in the scan.
         shape: The scan's shape in RAS+ order.
     """
-    whole = np.zeros(shape, bool)
     if placement.resamples:
         weights = [linear_weights(s, e) for e, s in zip(placement.extent, placement.shape, strict=True)]
-        mask = _resample_mask(mask, weights)
-    whole[placement.box()] = mask
-    return whole
+        mask = _resample_mask(mask, weights, placement.extent)
+    x, y, z = (a + b for a, b in zip(mask.start, placement.start, strict=True))
+    return BoxedMask(mask.inside, (x, y, z), shape)
 
 
 def apply_windows(
@@ -254,19 +253,15 @@ def _resample(
     return values * z[0, 0] if z.shape == (1, 1) else values @ z.T
 
 
-def _resample_mask(mask: Bool[np.ndarray, "x y z"], weights: list[np.ndarray]) -> Bool[np.ndarray, "gx gy gz"]:
-    """Only the box around the mask is worked on: most structures fill a small part of a scan."""
-    out = np.zeros([len(w) for w in weights], bool)
-    source, target = [], []
-    for axis, weight in enumerate(weights):
-        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        if used.size == 0:
-            return out
-        source.append(slice(int(used[0]), int(used[-1]) + 1))
-        reached = np.flatnonzero(weight[:, source[-1]].any(axis=1))
-        if reached.size == 0:  # between the points of a coarser grid
-            return out
-        target.append(slice(int(reached[0]), int(reached[-1]) + 1))
-    cut = [w[t, s] for w, t, s in zip(weights, target, source, strict=True)]
-    out[tuple(target)] = _resample(mask[tuple(source)].astype(np.float32), *cut) > 0.5
-    return out
+def _resample_mask(mask: BoxedMask, weights: list[np.ndarray], shape: Triple) -> BoxedMask:
+    """Only what the box reaches is worked out."""
+    start, cut = [], []
+    for weight, first, length in zip(weights, mask.start, mask.inside.shape, strict=True):
+        used = weight[:, first : first + length]
+        reached = np.flatnonzero(used.any(axis=1))
+        if reached.size == 0:  # empty, or between the points of a coarser grid
+            return BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), shape)
+        start.append(int(reached[0]))
+        cut.append(used[reached[0] : reached[-1] + 1])
+    inside = _resample(mask.inside.astype(np.float32), *cut) > 0.5
+    return BoxedMask(inside, (start[0], start[1], start[2]), shape)

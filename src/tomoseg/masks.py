@@ -6,6 +6,8 @@ Structure `c` is bit `c % 8` of byte `c // 8`, so that `(C, ...)` booleans becom
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
@@ -77,3 +79,75 @@ def check_packed(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> None
             f"expected {packed_bytes(structures)} bytes a voxel for {structures} structures, "
             f"got {packed.shape[0]}; pack with the same label set"
         )
+
+
+@dataclass(frozen=True)
+class BoxedMask:
+    """A mask as the box around it: most structures fill a small part of a scan.
+
+    Attributes:
+        inside: The mask within the box; nothing of it where the mask is empty.
+        start: The box's first voxel.
+        shape: The shape of the whole.
+    """
+
+    inside: Bool[np.ndarray, "bx by bz"]
+    start: tuple[int, int, int]
+    shape: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, mask: Bool[np.ndarray, "x y z"]) -> BoxedMask:
+        """The tightest box around a mask; of a view, nothing is copied.
+
+        Example:
+            >>> BoxedMask.of(np.arange(8).reshape(2, 2, 2) == 5).start
+            (1, 0, 1)
+        """
+        along_z = np.flatnonzero(_any_per_slice(mask))
+        shape = (mask.shape[0], mask.shape[1], mask.shape[2])
+        if along_z.size == 0:
+            return cls(mask[:0, :0, :0], (0, 0, 0), shape)
+        cut = mask[:, :, along_z[0] : along_z[-1] + 1]
+        flat = np.asarray(cut.any(axis=2))
+        along_x, along_y = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+        inside = cut[along_x[0] : along_x[-1] + 1, along_y[0] : along_y[-1] + 1]
+        return cls(inside, (int(along_x[0]), int(along_y[0]), int(along_z[0])), shape)
+
+    @property
+    def box(self) -> tuple[slice, slice, slice]:
+        """The box as an index into an array of the whole shape."""
+        x, y, z = (slice(s, s + n) for s, n in zip(self.start, self.inside.shape, strict=True))
+        return (x, y, z)
+
+    @property
+    def voxels(self) -> int:
+        """Voxels inside."""
+        return int(np.count_nonzero(self.inside))
+
+    def whole(self) -> Bool[np.ndarray, "x y z"]:
+        """The mask in its whole shape."""
+        mask = np.zeros(self.shape, bool, order="F")
+        mask[self.box] = self.inside
+        return mask
+
+    def within(self, start: tuple[int, ...], extent: tuple[int, int, int]) -> BoxedMask:
+        """The part of the mask in a box of the whole, counted from that box's first voxel."""
+        low = [max(s, b) for s, b in zip(self.start, start, strict=True)]
+        high = [min(s + n, b + e) for s, n, b, e in zip(self.start, self.inside.shape, start, extent, strict=True)]
+        cut = tuple(slice(a - s, max(a, b) - s) for a, b, s in zip(low, high, self.start, strict=True))
+        x, y, z = (max(0, a - b) for a, b in zip(low, start, strict=True))
+        return BoxedMask(self.inside[cut], (x, y, z), extent)
+
+    def overlap(self, other: BoxedMask) -> int:
+        """Voxels in both masks of one shape."""
+        extent = (other.inside.shape[0], other.inside.shape[1], other.inside.shape[2])
+        mine = self.within(other.start, extent)
+        return int(np.count_nonzero(mine.inside & other.inside[mine.box]))
+
+
+def _any_per_slice(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "z"]:
+    """Which axial slices hold any of a mask; slices that are whole lines of memory are searched as such."""
+    lines = mask.T
+    if lines.flags.c_contiguous:
+        return np.asarray(lines.reshape(len(lines), -1).any(axis=1))
+    return np.asarray(mask.any(axis=(0, 1)))

@@ -1,6 +1,8 @@
+import errno
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from tests.preprocessed.scans import box, make_case
 from tomoseg import masks as packed_masks
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError, InputError, OutputError
+from tomoseg.files.atomic import whole_folder
 from tomoseg.grid import mask_to_grid, place_grid, to_grid
+from tomoseg.masks import BoxedMask
 from tomoseg.preprocessed import read
-from tomoseg.preprocessed import write as write_module
 from tomoseg.preprocessed.format import CASE_RECORD, CT, MASKS, NATIVE, CaseRecord
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
 from tomoseg.preprocessed.write import write_case
@@ -84,7 +87,7 @@ def test_what_the_record_says_by_hand(tmp_path, hu, masks):
 def test_a_coarser_grid_is_that_of_the_grid_functions(tmp_path, hu, masks):
     case = write(tmp_path / "c", make_case(hu, masks, 19), HALF)
     placement = place_grid(hu, (1.0, 1.0, 1.0), HALF)
-    small = {channel: mask_to_grid(mask, placement) for channel, mask in masks.items()}
+    small = {channel: mask_to_grid(BoxedMask.of(mask), placement).whole() for channel, mask in masks.items()}
     assert case.record.placement == placement
     np.testing.assert_array_equal(case.ct(), to_grid(hu, placement))
     np.testing.assert_array_equal(case.masks(), as_packed(small, 19, (4, 3, 5)))
@@ -165,15 +168,16 @@ def test_an_error_of_a_mask_comes_through(tmp_path, hu):
 
 
 def test_a_full_disk_is_told(tmp_path, hu, masks, monkeypatch):
-    class Full:
-        urlpath = "ct.b2nd"
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        def __setitem__(self, where, values):
-            raise RuntimeError("Error while setting the slice")
-
-    monkeypatch.setattr(write_module, "_create_empty", lambda path, shape, dtype=None: Full())
-    with pytest.raises(OutputError, match=r"ct\.b2nd: expected to write it, got: Error while .*; free some space"):
-        write_case(make_case(hu, masks, 19), tmp_path, HALF, keep_native=True, threads=1)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with (
+        pytest.raises(OutputError, match=r"No space left on device; free some space"),
+        whole_folder(tmp_path / "c") as f,
+    ):
+        write_case(make_case(hu, masks, 19), f, HALF, keep_native=True, threads=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_case_goes_to_another_process(tmp_path, hu, masks):

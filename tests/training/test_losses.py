@@ -15,7 +15,7 @@ BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=0.7)
 CHUNKS = (1, 7, 100, 1 << 20)
 
 
-def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64):
+def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64, emphasised=True):
     """Features, head and targets; structure 3 is known nowhere, sample 1 has nothing known."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(n, f, *size, generator=generator, dtype=torch.float64).to(dtype)
@@ -26,7 +26,9 @@ def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64):
     masks = torch.rand(n, c, *size, generator=generator) < 0.3
     known = torch.rand(n, c, generator=generator) < 0.7
     known[:, 3], known[1] = False, False
-    return features, head, Targets(pack_bits(masks), known)
+    masks[:, 6] = False  # known and absent
+    emphasis = torch.linspace(1, 20, c, dtype=torch.promote_types(dtype, torch.float32))
+    return features, head, Targets(pack_bits(masks), known, emphasis if emphasised else None)
 
 
 def results(loss_of, features, head, times=1.0):
@@ -40,7 +42,7 @@ def results(loss_of, features, head, times=1.0):
 
 def plain(head, targets, config):
     masks = unpack_bits(targets.packed, head.weight.shape[0])
-    return lambda features: plain_loss(head(features), masks, targets.known, config)
+    return lambda features: plain_loss(head(features), masks, targets.known, config, targets.emphasis)
 
 
 def fused(head, targets, config, known_voxels=None):
@@ -59,8 +61,9 @@ def relative(one, other):
 @pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
 @pytest.mark.parametrize("size", [(6, 7), (3, 4, 5)], ids=["2d", "3d"])
 @pytest.mark.parametrize("memory", ["contiguous", "channels_last"])
-def test_fused_is_plain_in_float64(config, size, memory, monkeypatch):
-    features, head, targets = case(size=size)
+@pytest.mark.parametrize("emphasised", [True, False])
+def test_fused_is_plain_in_float64(config, size, memory, emphasised, monkeypatch):
+    features, head, targets = case(size=size, emphasised=emphasised)
     if memory == "channels_last":
         kind = torch.channels_last if len(size) == 2 else torch.channels_last_3d
         features = features.contiguous(memory_format=kind)
@@ -128,7 +131,7 @@ def test_unknown_structures_and_samples_give_exactly_no_gradient(config):
 @pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
 def test_nothing_known_is_no_loss(config):
     features, head, targets = case()
-    nothing = Targets(targets.packed, torch.zeros_like(targets.known))
+    nothing = Targets(targets.packed, torch.zeros_like(targets.known), targets.emphasis)
     assert nothing.known_voxels() == 0
     for loss in (fused(head, nothing, config), plain(head, nothing, config)):
         value, *gradients = results(loss, features, head)
@@ -144,9 +147,16 @@ def one_voxel(logit, inside):
 def test_one_voxel_by_hand():
     # Cross-entropy of logit 0 is ln 2. Soft Dice of p = 0.5 with 1: (2 * 0.5 + 1) / (0.5 + 1 + 1) = 0.8.
     assert plain_loss(*one_voxel(0.0, True), BCE).item() == pytest.approx(math.log(2))
+    assert plain_loss(*one_voxel(math.log(3), False), BCE).item() == pytest.approx(-math.log(1 / 4))
     assert plain_loss(*one_voxel(0.0, True), LossConfig()).item() == pytest.approx(math.log(2) + 0.2)
-    # Absent: (0 + 1) / (0.5 + 0 + 1) = 2 / 3.
-    assert plain_loss(*one_voxel(0.0, False), LossConfig()).item() == pytest.approx(math.log(2) + 1 / 3)
+    # A structure that is not in the batch has no Dice.
+    assert plain_loss(*one_voxel(0.0, False), LossConfig()).item() == pytest.approx(math.log(2))
+
+
+def test_emphasis_by_hand():
+    ten = torch.tensor([10.0], dtype=torch.float64)
+    assert plain_loss(*one_voxel(0.0, True), BCE, ten).item() == pytest.approx(10 * math.log(2))
+    assert plain_loss(*one_voxel(0.0, False), BCE, ten).item() == pytest.approx(math.log(2))
 
 
 def test_means_by_hand():
@@ -164,7 +174,7 @@ def test_means_by_hand():
 def test_accumulated_cross_entropy_is_that_of_the_whole_batch():
     features, head, targets = case(n=4)
     whole = results(fused(head, targets, BCE), features, head)
-    parts = [Targets(targets.packed[i : i + 2], targets.known[i : i + 2]) for i in (0, 2)]
+    parts = [Targets(targets.packed[i : i + 2], targets.known[i : i + 2], targets.emphasis) for i in (0, 2)]
     assert parts[0].known_voxels() != parts[1].known_voxels()
     found = [
         results(fused(head, part, BCE, targets.known_voxels()), features[i : i + 2], head)

@@ -98,9 +98,16 @@ def stop_after(steps):
 
 @pytest.fixture(scope="module")
 def learned(dataset, tmp_path_factory):
-    """A run folder and its outcome, after 72 steps."""
+    """A run folder and its outcome, after 90 steps."""
     folder = tmp_path_factory.mktemp("learned")
-    config = make_config(epochs=12, validate_every=4, sampling=SamplingConfig(slices_per_case=8), augmentation=OFF)
+    optimizer = OptimizerConfig(learning_rate=3e-2)
+    config = make_config(
+        epochs=15,
+        validate_every=5,
+        optimizer=optimizer,
+        sampling=SamplingConfig(slices_per_case=8),
+        augmentation=OFF,
+    )
     return folder, train_run(dataset, folder, config)
 
 
@@ -169,19 +176,31 @@ def test_settings_that_never_trained_bind_nobody(dataset, tmp_path):
     assert train_run(dataset, tmp_path, make_config(epochs=1)).finished
 
 
-def test_a_state_of_another_network_or_no_state_is_refused(dataset, tmp_path):
+def test_another_dataset_is_refused(dataset, tmp_path):
     config = make_config(epochs=1)
     train_run(dataset, tmp_path / "run", config)
-    make_dataset(tmp_path / "other", annotated={})
+    make_dataset(tmp_path / "fewer", splits={"a": "train", "v": "validation"})
+    make_dataset(tmp_path / "other")
     index = tmp_path / "other" / "preprocessed.json"
     content = json.loads(index.read_text(encoding="utf-8"))
-    content["labels"] += [{"id": 20 + c, "name": f"more{c}"} for c in range(2)]
+    content["labels"][2]["name"] = "another"
     index.write_text(json.dumps(content), encoding="utf-8")
+    for name in ("fewer", "other"):
+        with pytest.raises(TrainingError, match=f"expected the dataset that this run began with, .* in .*{name}"):
+            train_run(tmp_path / name, tmp_path / "run", config)
+
+
+def test_a_state_of_another_network_or_no_state_is_refused(dataset, tmp_path):
+    config = make_config(epochs=1)
+    train_run(dataset, tmp_path, config)
+    state = last(tmp_path)
+    del state["network"]["head.bias"]
+    torch.save(state, tmp_path / "last.pt")
     with pytest.raises(TrainingError, match="expected the state of this network"):
-        train_run(tmp_path / "other", tmp_path / "run", config)
-    (tmp_path / "run" / "last.pt").write_bytes(b"no state")
+        train_run(dataset, tmp_path, config)
+    (tmp_path / "last.pt").write_bytes(b"no state")
     with pytest.raises(TrainingError, match="expected a training state"):
-        train_run(dataset, tmp_path / "run", config)
+        train_run(dataset, tmp_path, config)
 
 
 def steps_of(dataset, config, count):
@@ -275,7 +294,7 @@ def test_the_validation_loss_is_that_of_the_plain_loss(dataset):
     run = Run(Preprocessed(dataset), make_config(batch_size=4))
 
     def own(logits, masks, known):
-        return plain_loss(logits, masks, known, run.config.loss)
+        return plain_loss(logits, masks, known, run.config.loss, run.emphasis)
 
     expected = recipe.validation_loss(run, run.validation, own)
     assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
@@ -341,20 +360,22 @@ def test_what_is_not_finite_names_the_cases_and_keeps_the_state(dataset, tmp_pat
 
 
 def test_a_loss_of_ones_own(dataset, tmp_path):
-    seen = []
+    seen, plainly = [], LossConfig(emphasis_power=0)
 
     def own(logits, masks, known):
         assert logits.dtype == torch.float32
         assert logits.shape == masks.shape
         seen.append(known.shape)
-        return plain_loss(logits, masks, known, LossConfig())
+        return plain_loss(logits, masks, known, plainly)
 
-    ours = train_run(dataset, tmp_path / "own", make_config(epochs=1), loss=own)
-    built_in = train_run(dataset, tmp_path / "built_in", make_config(epochs=1))
+    config = make_config(epochs=1, loss=plainly)
+    ours = train_run(dataset, tmp_path / "own", config, loss=own)
+    built_in = train_run(dataset, tmp_path / "built_in", config)
     assert seen[0] == (4, 3)
     assert ours.history[0]["train_loss"] == pytest.approx(built_in.history[0]["train_loss"], rel=1e-4)
     assert ours.history[0]["validation_loss"] == pytest.approx(built_in.history[0]["validation_loss"], rel=1e-2)
-    doubled = train_run(dataset, tmp_path / "other", make_config(epochs=1), loss=lambda a, b, c: 2 * own(a, b, c))
+    doubled = train_run(dataset, tmp_path / "doubled", config, loss=lambda a, b, c: 2 * own(a, b, c))
+    assert doubled.history[0]["train_loss"] > 1.5 * ours.history[0]["train_loss"]
     assert doubled.history[0]["validation_loss"] > 1.5 * ours.history[0]["validation_loss"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from tomoseg.config import SamplingConfig
 from tomoseg.grid import Placement
 from tomoseg.preprocessed.format import CaseRecord
-from tomoseg.training.sampling import draw_epoch, patch_size, structure_frequencies
+from tomoseg.training.sampling import draw_epoch, emphasis_of, emphasised, patch_size, structure_frequencies
 
 
 def record(name="a", shape=(20, 10, 8), occurrence=None, voxels=None):
@@ -86,3 +86,11 @@ def test_structure_frequencies_by_hand():
     one = record(occurrence={0: ((0, 1),)}, voxels={0: 80})
     two = record("b", (10, 10, 4), {0: (), 1: ((0, 4),)}, {0: 0, 1: 100})
     assert structure_frequencies([one, two], 3) == pytest.approx([0.04, 0.25, 0.0])
+
+
+def test_emphasis_by_hand():
+    assert emphasis_of([0.25, 0.01, 0.0], 0.5) == pytest.approx([2, 10, 1])
+    assert emphasis_of([0.25, 0.01, 0.0], 0.0) == [1, 1, 1]
+    assert emphasis_of([0.25, 1.0], 1.0) == [4, 1]
+    # 2 * 0.25 of 2 * 0.25 + 0.75; at power 1 nearly a half: 1 of 1 + 0.75.
+    assert emphasised([0.25, 0.25, 0.0, 1.0], [2, 4, 1, 1]) == pytest.approx([0.4, 1 / 1.75, 0, 1])

@@ -8,12 +8,12 @@ import torch
 
 from tests.training.tiny import LABELS, NATIVE, make_dataset
 from tomoseg.config import GridConfig, NetworkConfig
-from tomoseg.errors import DatasetError, ModelError
+from tomoseg.errors import ConfigError, DatasetError, ModelError
 from tomoseg.evaluation.overlap import CaseScore, StructureScore
 from tomoseg.evaluation.summary import summarise
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model
-from tomoseg.workflows.evaluate import Evaluation, check_fits, evaluate, write_outputs, write_scores
+from tomoseg.workflows.evaluate import Evaluation, check_fits, evaluate, write_scores
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,12 @@ def test_tables_by_hand(tmp_path):
 
 def test_panels_of_the_worst_and_the_best(dataset, tmp_path):
     model = save(tmp_path / "model")
-    found = evaluate(model, dataset, "test", device="cpu")
-    write_outputs(found, model, dataset, "test", tmp_path / "out", panels=1)
+    found = evaluate(model, dataset, "test", output=tmp_path / "out", panels=1, device="cpu")
     scored = sorted((s.dice, s.structure) for s in found.scores[0].structures)
     wanted = {f"t_{scored[0][1]}.png", f"t_{scored[-1][1]}.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == wanted | {"scores.csv", "summary.json"}
+
+
+def test_panels_need_a_folder(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="expected a folder for the pictures of 2 cases, got none; name one"):
+        evaluate(save(tmp_path / "model"), dataset, panels=2)

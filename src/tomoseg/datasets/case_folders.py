@@ -178,14 +178,14 @@ def _shared_labels(root: Path) -> dict[int, str] | None:
 def _label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] | None, patient: str) -> Case:
     values, annotated = shared, None
     own = label_map.parent / LABELS_FILE
-    if sidecar_path(label_map).is_file():
-        values = read_label_names(sidecar_path(label_map))
-    elif own.is_file():
+    if own.is_file():
         data = read_json(own)
         if isinstance(data, list):
             annotated = data
         else:
             values = parse_label_names(data, str(own))
+    if sidecar_path(label_map).is_file():
+        values = read_label_names(sidecar_path(label_map))
     if values is None:
         values = _values_by_file_name(label_map)
     names = tuple(values.values())

@@ -1,0 +1,1 @@
+"""Training curves, four-panel figures, preview sheets."""

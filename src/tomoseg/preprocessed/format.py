@@ -8,8 +8,8 @@
         masks.b2nd              packed masks there
         native.b2nd             packed masks on the scan's own grid (validation and test, where that differs)
 
-Arrays are stored `(z, y, x)` and `(byte, z, y, x)`, the order of a NIfTI file, one compressed chunk a slice (and
-byte), so that a slice is read by touching nothing else; readers hand out `(x, y)` views. `preprocessed.json` is
+Arrays are stored `(z, y, x)` and `(byte, z, y, x)`, the order of a NIfTI file, one compressed block a slice (and
+byte), so that a slice is read by decompressing nothing else; readers hand out `(x, y)` views. `preprocessed.json` is
 written last and a case folder is renamed into place when it is whole: what can be opened is complete.
 """
 
@@ -36,6 +36,9 @@ CASE_RECORD = "case.json"
 CT, MASKS, NATIVE = "ct.b2nd", "masks.b2nd", "native.b2nd"
 
 SPLITS = ("train", "validation", "test")
+
+CHUNK_SLICES = 16
+"""Slices (blocks) in a chunk: a chunk a slice takes ten times as long to write and to open, and reads no faster."""
 
 COMPRESSION = {
     CT: {"codec": blosc2.Codec.ZSTD, "clevel": 3, "filters": [blosc2.Filter.BITSHUFFLE]},

@@ -14,10 +14,9 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from tomoseg.config import GridConfig
-from tomoseg.errors import OutputError
 from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
-from tomoseg.masks import packed_bytes
-from tomoseg.preprocessed.format import CASE_RECORD, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
+from tomoseg.masks import BoxedMask, packed_bytes
+from tomoseg.preprocessed.format import CASE_RECORD, CHUNK_SLICES, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
 from tomoseg.volume import Volume
 
 MaskLoader = Callable[[int], Bool[np.ndarray, "x y z"]]
@@ -76,16 +75,19 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
 
     Raises:
         GridError: If the grid would be too large.
-        OutputError: If the disk is full.
+        OSError: If the disk is full.
         TomosegError: Whatever `load_mask` raises.
     """
     volume = case.volume
     placement = place_grid(volume.hu, volume.spacing_mm, config)
-    _create(folder / CT, to_grid(volume.hu, placement).T)
+    on_grid = to_grid(volume.hu, placement).T
+    ct = _empty_array(CT, on_grid.shape, np.int16)
+    ct[:] = on_grid
     planes = packed_bytes(case.structures)
     native = keep_native and not placement.is_whole(volume.shape)
-    masks_file = _create_empty(folder / MASKS, (planes, *placement.shape[::-1]))
-    native_file = _create_empty(folder / NATIVE, (planes, *volume.shape[::-1])) if native else None
+    arrays = {CT: ct, MASKS: _empty_array(MASKS, (planes, *placement.shape[::-1]))}
+    if native:
+        arrays[NATIVE] = _empty_array(NATIVE, (planes, *volume.shape[::-1]))
     lock = Lock()
 
     def write_plane(plane: int) -> dict[int, _Measured]:
@@ -94,13 +96,15 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
             return {}
         on_grid, on_scan, measured = _pack_plane(case.load_mask, channels, placement, volume.shape)
         with lock:
-            _store(masks_file, plane, on_grid.T)
-            if native_file is not None:
-                _store(native_file, plane, on_scan.T)
+            arrays[MASKS][plane] = on_grid.T
+            if native:
+                arrays[NATIVE][plane] = on_scan.T
         return measured
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         measured = {c: m for found in pool.map(write_plane, range(planes)) for c, m in found.items()}
+    for name, array in arrays.items():
+        (folder / name).write_bytes(array.to_cframe())
     record = CaseRecord(
         name=case.name,
         patient=case.patient,
@@ -126,68 +130,38 @@ def _pack_plane(
     on_scan = np.zeros(shape, np.uint8, order="F")
     measured = {}
     for channel in channels:
-        mask = load_mask(channel)
-        box = _bounding_box(mask)
-        if box is None:
-            measured[channel] = _Measured((), 0, None)
-            continue
+        mask = BoxedMask.of(load_mask(channel))
         small = mask_to_grid(mask, placement)
         bit = np.uint8(1 << channel % 8)
-        on_scan[box] |= mask[box].view(np.uint8) * bit
-        grid_box = _bounding_box(small)
-        if grid_box is not None:
-            on_grid[grid_box] |= small[grid_box].view(np.uint8) * bit
-        measured[channel] = _Measured(_runs(small), int(small.sum()), _surviving_dice(mask, small, placement))
+        on_scan[mask.box] |= mask.inside.view(np.uint8) * bit
+        on_grid[small.box] |= small.inside.view(np.uint8) * bit
+        measured[channel] = _Measured(_runs(small), small.voxels, _surviving_dice(mask, small, placement))
     return on_grid, on_scan, measured
 
 
-def _surviving_dice(
-    mask: Bool[np.ndarray, "x y z"], small: Bool[np.ndarray, "gx gy gz"], placement: Placement
-) -> float:
-    """Dice of a mask with itself after going to the grid and back."""
-    voxels = int(np.count_nonzero(mask))
-    if not placement.resamples:
-        kept = int(np.count_nonzero(small))
-        return 2 * kept / (voxels + kept)
-    back = mask_from_grid(small, placement, (mask.shape[0], mask.shape[1], mask.shape[2]))
-    return 2 * int(np.count_nonzero(mask & back)) / (voxels + int(np.count_nonzero(back)))
-
-
-def _bounding_box(mask: Bool[np.ndarray, "x y z"]) -> tuple[slice, slice, slice] | None:
-    """The box around a mask; z first, since slices are contiguous."""
-    along_z = np.flatnonzero(mask.any(axis=(0, 1)))
-    if along_z.size == 0:
+def _surviving_dice(mask: BoxedMask, small: BoxedMask, placement: Placement) -> float | None:
+    """Dice of a mask with itself after going to the grid and back; None where it is empty."""
+    voxels = mask.voxels
+    if voxels == 0:
         return None
-    z = slice(int(along_z[0]), int(along_z[-1]) + 1)
-    flat = np.asarray(mask[:, :, z].any(axis=2))
-    along_x, along_y = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
-    return slice(int(along_x[0]), int(along_x[-1]) + 1), slice(int(along_y[0]), int(along_y[-1]) + 1), z
+    back = mask_from_grid(small, placement, mask.shape)
+    return 2 * mask.overlap(back) / (voxels + back.voxels)
 
 
-def _runs(mask: Bool[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
+def _runs(mask: BoxedMask) -> tuple[tuple[int, int], ...]:
     """Runs `[first, past last]` of slices that hold any of the mask."""
-    inside = np.pad(mask.any(axis=(0, 1)).astype(np.int8), 1)
-    edges = np.flatnonzero(np.diff(inside))
+    inside = np.pad(mask.inside.any(axis=(0, 1)).astype(np.int8), 1)
+    edges = np.flatnonzero(np.diff(inside)) + mask.start[2]
     return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
-def _create(path: Path, array: np.ndarray) -> None:
-    target = _create_empty(path, array.shape, array.dtype)
-    _store(target, slice(None), array)
-
-
-def _store(target: Any, where: int | slice, values: np.ndarray) -> None:
-    try:
-        target[where] = values
-    except RuntimeError as error:
-        raise OutputError(
-            f"{target.urlpath}: expected to write it, got: {error}; free some space on that disk or choose another one"
-        ) from None
-
-
-def _create_empty(path: Path, shape: tuple[int, ...], dtype: Any = np.uint8) -> Any:
-    """An array of zeros whose chunks are axial slices."""
-    chunk = (*[1] * (len(shape) - 2), *shape[-2:])
+def _empty_array(name: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> Any:
+    """A compressed array of zeros in memory; compressed, a case's masks are a few MB."""
+    ahead = [1] * (len(shape) - 3)
     return blosc2.zeros(
-        shape, dtype, chunks=chunk, urlpath=str(path), mode="w", cparams={**COMPRESSION[path.name], "nthreads": 1}
+        shape,
+        dtype,
+        chunks=(*ahead, min(CHUNK_SLICES, shape[-3]), *shape[-2:]),
+        blocks=(*ahead, 1, *shape[-2:]),
+        cparams={**COMPRESSION[name], "nthreads": 1},
     )

@@ -62,17 +62,16 @@ def fused_loss(
 
     Returns:
         Scalar float32. Binary cross-entropy is the mean over known voxels; the Dice part is one minus the mean over
-        the structures that occur in the batch of their soft Dice. Of an absent one it would only push every probability down, and
-        rare structures, absent from most batches, would never be learned; the cross-entropy has their false positives.
+        the structures that occur in the batch of their soft Dice. Of an absent one it would only push every
+        probability down, and rare structures, absent from most batches, would never be learned; the cross-entropy has
+        their false positives.
 
     Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
     """
     dice_weight = config.dice_weight if config.kind == "bce_dice" else 0.0
     share = targets.known_voxels() / max(known_voxels, 1)
-    weights = (known_voxels, dice_weight * share, targets.emphasis)
-    return cast(
-        Tensor, _FusedLoss.apply(features, head.weight, head.bias, targets.packed, targets.known, *weights)
-    )
+    weights = (known_voxels, dice_weight * share)
+    return cast(Tensor, _FusedLoss.apply(features, head.weight, head.bias, targets, *weights))
 
 
 def plain_loss(
@@ -117,14 +116,13 @@ class _FusedLoss(torch.autograd.Function):
         features: Tensor,
         weight: Tensor,
         bias: Tensor,
-        packed: Tensor,
-        known: Tensor,
+        targets: Targets,
         known_voxels: int,
         dice_weight: float,
-        emphasis: Tensor | None,
     ) -> Tensor:
+        known, emphasis = targets.known, targets.emphasis
         with torch.autocast(features.device.type, enabled=False):
-            work = _Work(features, weight, bias, packed, known)
+            work = _Work(features, weight, bias, targets)
             extra = None if emphasis is None else emphasis.to(work.dtype) - 1
             scale = known.to(work.dtype) / max(known_voxels, 1)
             unit = _gradient_unit(features.dtype, known_voxels)
@@ -142,7 +140,7 @@ class _FusedLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_features, grad_weight, grad_bias = ctx.saved_tensors
         by = grads[0] / ctx.unit
-        return grad_features * by.to(grad_features.dtype), grad_weight * by, grad_bias * by, *[None] * 5
+        return grad_features * by.to(grad_features.dtype), grad_weight * by, grad_bias * by, None, None, None
 
 
 def _gradient_unit(dtype: torch.dtype, known_voxels: int) -> float:
@@ -153,16 +151,16 @@ def _gradient_unit(dtype: torch.dtype, known_voxels: int) -> float:
 class _Work:
     """The tensors of one fused loss, as matrices of pixels by channels."""
 
-    def __init__(self, features: Tensor, weight: Tensor, bias: Tensor, packed: Tensor, known: Tensor) -> None:
+    def __init__(self, features: Tensor, weight: Tensor, bias: Tensor, targets: Targets) -> None:
         self.dtype = torch.promote_types(features.dtype, torch.float32)
-        self.known = known
+        self.known = targets.known
         self.structures = weight.shape[0]
         self.grad_features = torch.empty_like(features)
         self._features = features.movedim(1, -1).reshape(features.shape[0], -1, features.shape[1])
         grad = self.grad_features.movedim(1, -1)
         self._grad_view = grad.view(features.shape[0], -1, features.shape[1]) if grad.is_contiguous() else None
         self._grad = torch.empty_like(self._features) if self._grad_view is None else self._grad_view
-        self._packed = packed.flatten(2).movedim(1, -1)
+        self._packed = targets.packed.flatten(2).movedim(1, -1)
         self._weight = weight.detach().flatten(1).to(features.dtype)
         self._bias = bias.detach().to(self.dtype)
         self._bits = _BITS.to(features.device)

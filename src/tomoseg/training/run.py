@@ -139,6 +139,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Everything as tensors and plain values."""
         return {
+            "learned_from": self._learned_from(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state(),
@@ -154,8 +155,13 @@ class Run:
         """The inverse of `state`.
 
         Raises:
-            TrainingError: If the state is of another network.
+            TrainingError: If the state is of another dataset or network.
         """
+        if state["learned_from"] != self._learned_from():
+            raise TrainingError(
+                f"expected the dataset that this run began with, got other structures or training cases in "
+                f"{self.data.folder}; use that dataset or another run folder"
+            )
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -168,3 +174,7 @@ class Run:
         torch.set_rng_state(state["random"])
         self.epoch, self.step, self.minutes, self.validation_minutes = state["counters"]
         self.losses, self.history, self.best_dice = state["losses"], state["history"], state["best_dice"]
+
+    def _learned_from(self) -> list[list[str]]:
+        """Structures and training cases: the draws depend on both."""
+        return [list(self.data.labels.names), [case.name for case in self.cases]]

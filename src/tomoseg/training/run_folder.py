@@ -98,10 +98,11 @@ class RunFolder:
             torch.save(state, aside)
 
     def save_history(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write the epochs as lines and as curves."""
+        """Write the epochs as lines, and as curves after each validation."""
         with whole_file(self.folder / METRICS) as aside:
             aside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
-        if history:
+        validated = ["validation_loss" in record for record in history]
+        if history and (validated[-1] or not any(validated)):
             draw_history(history, self.folder / HISTORY)
 
     def save_best(self, model: Model) -> None:

@@ -96,5 +96,5 @@ def emphasis_of(frequencies: Sequence[float], power: float) -> list[float]:
 
 
 def emphasised(frequencies: Sequence[float], emphasis: Sequence[float]) -> list[float]:
-    """The probability that a network would give every voxel if it knew frequencies only: the start of its last layer."""
+    """The probability that a network which knows frequencies only would give every voxel: its last layer's start."""
     return [e * f / (e * f + 1 - f) for f, e in zip(frequencies, emphasis, strict=True)]

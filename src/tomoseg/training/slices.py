@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -99,22 +100,23 @@ class EpochLoader:
 
     Args:
         slices: What to read.
-        config: Batch size, workers, prefetch and pinning.
+        config: Batch size, workers (no more than the machine has cores), prefetch and pinning.
         device: Where the batches will go.
     """
 
     def __init__(self, slices: DrawnSlices, config: TrainConfig, device: torch.device) -> None:
         self._batch_size = config.batch_size
         self._batches: list[Sequence[Draw]] = []
+        workers = min(config.workers, os.cpu_count() or 1)
         self._loader = DataLoader(
             slices,
             batch_sampler=self._batches,  # type: ignore[arg-type]  # draws take the place of indices
-            num_workers=config.workers,
+            num_workers=workers,
             collate_fn=collate,
             pin_memory=config.pin_memory and device.type == "cuda",
-            prefetch_factor=config.prefetch_factor if config.workers else None,
-            multiprocessing_context="spawn" if config.workers else None,
-            persistent_workers=config.workers > 0,
+            prefetch_factor=config.prefetch_factor if workers else None,
+            multiprocessing_context="spawn" if workers else None,
+            persistent_workers=workers > 0,
             generator=torch.Generator(),  # else each pass draws from the global one, and a resumed epoch once more
         )
 

@@ -28,7 +28,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.run import Listener
-from tomoseg.workflows.evaluate import Evaluation, draw_panels, evaluate, write_scores
+from tomoseg.workflows.evaluate import draw_panels, evaluate
 from tomoseg.workflows.phantom import make_dataset
 from tomoseg.workflows.predict import PredictOptions, predict
 from tomoseg.workflows.preprocess import preprocess
@@ -37,9 +37,7 @@ from tomoseg.workflows.train import train_run
 COUNTS = {"train": 24, "validation": 2, "test": 6}
 SPACING_MM = 3.0
 GRID = GridConfig(mode="spacing", spacing_mm=4.0, crop="body")
-TRAINING: TrainConfig = TRAIN_PRESETS["default"].model_copy(
-    update={"minutes": 3.5, "validate_every": 10}
-)
+TRAINING: TrainConfig = TRAIN_PRESETS["default"].model_copy(update={"minutes": 3.5, "validate_every": 10})
 """The default recipe, for the minutes of a demonstration."""
 
 SHOWN = ("liver", "kidney_left", "vertebrae_L1", "aorta")
@@ -85,12 +83,11 @@ def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener
     if not outcome.finished:
         return None
     say(f"Scoring {COUNTS['test']} phantoms that were not trained on")
-    evaluation = evaluate(folder / "run", folder / "preprocessed", "test")
-    write_scores(evaluation, folder / "scores")
+    evaluation = evaluate(folder / "run", folder / "preprocessed", "test", output=folder / "scores")
     data = Preprocessed(folder / "preprocessed")
     baselines = score_baselines(data)
     say("Predicting and drawing one of them")
-    pictures = _draw(folder, data, evaluation)
+    pictures = _draw(folder, data)
     return DemoReport(evaluation.summary, baselines, pictures, (time.monotonic() - began) / 60)
 
 
@@ -122,7 +119,7 @@ def _score(predicted: np.ndarray, case: PreprocessedCase, labels: LabelSet) -> C
     return CaseScore(case.name, counter.scores(labels, case.record.annotated, 1.0))
 
 
-def _draw(folder: Path, data: Preprocessed, evaluation: Evaluation) -> list[Path]:
+def _draw(folder: Path, data: Preprocessed) -> list[Path]:
     """The test case with the most structures: its preview, and the four panels of some structures."""
     case = max(data.split("test"), key=lambda c: sum(n > 0 for n in c.record.voxels.values()))
     ct = folder / "dataset" / "test" / case.name / "ct.nii.gz"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tomoseg.errors import DatasetError
+from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.overlap import CaseScore
 from tomoseg.evaluation.summary import Summary, summarise
@@ -38,6 +38,8 @@ def evaluate(
     preprocessed: Path,
     split: str = "validation",
     *,
+    output: Path | None = None,
+    panels: int = 0,
     device: str = "auto",
     precision: str = "auto",
     on_case: Callable[[int, int], None] = lambda done, total: None,
@@ -48,14 +50,19 @@ def evaluate(
         model: A model folder or a run folder.
         preprocessed: A preprocessed dataset with the model's structures and grid.
         split: `validation` or `test`.
+        output: Folder for the scores and panels.
+        panels: Cases of which the worst and the best structure are drawn.
         device: Where the network runs.
         precision: What it computes in.
         on_case: Told cases done and in all.
 
     Raises:
+        ConfigError: If panels are asked for and no folder is given.
         DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
         ModelError: If the model cannot be loaded.
     """
+    if panels and output is None:
+        raise ConfigError(f"expected a folder for the pictures of {panels} cases, got none; name one with --output")
     loaded = load_model(model)
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
@@ -63,7 +70,12 @@ def evaluate(
     predictor = Predictor(loaded, device=device, precision=precision)
     done = iter(range(1, len(cases) + 1))
     scores = score_cases(predictor, cases, lambda score: on_case(next(done), len(cases)))
-    return Evaluation(summarise(scores, data.labels), scores)
+    evaluation = Evaluation(summarise(scores, data.labels), scores)
+    if output is not None:
+        write_scores(evaluation, output)
+        for case, score in list(zip(cases, scores, strict=True))[:panels]:
+            draw_panels(predictor, case, worst_and_best(score), output)
+    return evaluation
 
 
 def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None:
@@ -102,27 +114,10 @@ def write_scores(evaluation: Evaluation, folder: Path) -> None:
         aside.write_text(json.dumps(asdict(evaluation.summary), indent=1), encoding="utf-8")
 
 
-def write_outputs(
-    evaluation: Evaluation, model: Path, preprocessed: Path, split: str, folder: Path, panels: int
-) -> None:
-    """Write the scores, and draw the worst structure of each of the first cases and its best one.
-
-    Args:
-        evaluation: What to write.
-        model: The model that was scored.
-        preprocessed: What it was scored on.
-        split: Which split.
-        folder: Where to.
-        panels: How many cases to draw.
-    """
-    write_scores(evaluation, folder)
-    if panels:
-        predictor = Predictor(load_model(model))
-        cases = {case.name: case for case in Preprocessed(preprocessed).split(split)}
-        for score in evaluation.scores[:panels]:
-            scored = sorted((s.dice, s.structure) for s in score.structures if s.dice is not None)
-            ends = dict.fromkeys(name for _, name in (scored[0], scored[-1])) if scored else {}
-            draw_panels(predictor, cases[score.case], tuple(ends), folder)
+def worst_and_best(score: CaseScore) -> tuple[str, ...]:
+    """The structures of lowest and highest Dice of a case; fewer where fewer have one."""
+    scored = sorted((s.dice, s.structure) for s in score.structures if s.dice is not None)
+    return tuple(dict.fromkeys(name for _, name in (scored[0], scored[-1]))) if scored else ()
 
 
 def draw_panels(predictor: Predictor, case: PreprocessedCase, structures: Sequence[str], folder: Path) -> list[Path]:
