@@ -93,8 +93,8 @@ class LossConfig(Config):
     """What is minimised."""
 
     kind: Literal["bce", "bce_dice"] = "bce_dice"
-    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the soft Dice of the structures that
-    occur in the batch."""
+    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the soft Dice of the
+    structures that occur in the batch."""
     dice_weight: float = Field(1.0, ge=0)
     """Weight of the Dice part in `bce_dice`."""
     emphasis_power: float = Field(0.5, ge=0, le=1)

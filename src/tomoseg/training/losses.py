@@ -167,29 +167,35 @@ class _Work:
         self.grad_weight = torch.zeros(weight.shape[0], weight[0].numel(), dtype=self.dtype, device=features.device)
         self.grad_bias = torch.zeros_like(self._bias)
 
-    def chunks(self) -> list[tuple[int, slice]]:
-        """Sample and pixels of each chunk."""
+    def chunks(self) -> list[tuple[slice, slice]]:
+        """Samples and pixels of each chunk: several whole samples, or a part of one."""
         n, pixels, _ = self._features.shape
         length = max(1, CHUNK_ELEMENTS // self.structures)
-        return [(i, slice(first, first + length)) for i in range(n) for first in range(0, pixels, length)]
+        together = max(1, length // pixels)
+        length = min(length, pixels)
+        return [
+            (slice(i, i + together), slice(first, first + length))
+            for i in range(0, n, together)
+            for first in range(0, pixels, length)
+        ]
 
-    def logits(self, sample: int, pixels: slice) -> Tensor:
-        """`(pixels, C)` in float32 or wider."""
-        return (self._features[sample, pixels] @ self._weight.T).to(self.dtype).add_(self._bias)
+    def logits(self, samples: slice, pixels: slice) -> Tensor:
+        """`(samples, pixels, C)` in float32 or wider."""
+        return (self._features[samples, pixels] @ self._weight.T).to(self.dtype).add_(self._bias)
 
-    def reference(self, sample: int, pixels: slice) -> Tensor:
-        """`(pixels, C)` of 0 and 1."""
-        bits = self._packed[sample, pixels].unsqueeze(-1).bitwise_right_shift(self._bits).bitwise_and_(1)
-        return bits.flatten(1)[:, : self.structures].to(self.dtype)
+    def reference(self, samples: slice, pixels: slice) -> Tensor:
+        """`(samples, pixels, C)` of 0 and 1."""
+        bits = self._packed[samples, pixels].unsqueeze(-1).bitwise_right_shift(self._bits).bitwise_and_(1)
+        return bits.flatten(2)[..., : self.structures].to(self.dtype)
 
     def dice(self, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
         """The Dice part, and its gradient by a probability: `reference * slope + offset`."""
         sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.known.device)
-        for sample, pixels in self.chunks():
-            probability = self.logits(sample, pixels).sigmoid_()
-            reference = self.reference(sample, pixels)
-            part = torch.stack([(probability * reference).sum(0), probability.sum(0), reference.sum(0)])
-            sums += part * self.known[sample]
+        for samples, pixels in self.chunks():
+            probability = self.logits(samples, pixels).sigmoid_()
+            reference = self.reference(samples, pixels)
+            part = torch.stack([(probability * reference).sum(1), probability.sum(1), reference.sum(1)])
+            sums += (part * self.known[samples]).sum(1)
         overlap, predicted, true = sums
         total = predicted + true + DICE_SMOOTHING
         some = (true > 0).to(self.dtype)
@@ -201,28 +207,28 @@ class _Work:
         """Fill the gradients, times `unit`; returns the cross-entropy, scaled."""
         loss = torch.zeros((), dtype=self.dtype, device=scale.device)
         with_dice = bool(offset.any())
-        for sample, pixels in self.chunks():
-            logits = self.logits(sample, pixels)
-            reference = self.reference(sample, pixels)
+        for samples, pixels in self.chunks():
+            logits = self.logits(samples, pixels)
+            reference = self.reference(samples, pixels)
             softplus = nn.functional.softplus(logits)
-            entropy = softplus.sum(0) - (logits * reference).sum(0)
+            entropy = softplus.sum(1) - (logits * reference).sum(1)
             if extra is not None:
-                entropy += extra * (softplus.sub_(logits).mul_(reference)).sum(0)
-            loss += (entropy * scale[sample]).sum()
+                entropy += extra * (softplus.sub_(logits).mul_(reference)).sum(1)
+            loss += (entropy * scale[samples]).sum()
             probability = logits.sigmoid_()
-            gradient = (probability - reference).mul_(scale[sample])
+            gradient = (probability - reference).mul_(scale[samples].unsqueeze(1))
             if extra is not None:
                 gradient.addcmul_(gradient, reference * extra)
             if with_dice:
                 curve = torch.addcmul(probability, probability, probability, value=-1)
-                pull = reference.mul_(slope).add_(offset).mul_(self.known[sample])
+                pull = reference.mul_(slope).add_(offset).mul_(self.known[samples].unsqueeze(1))
                 gradient.addcmul_(curve, pull)
             if unit != 1:
                 gradient *= unit
-            self.grad_bias += gradient.sum(0)
+            self.grad_bias += gradient.sum((0, 1))
             narrow = gradient.to(self._weight.dtype)
-            self.grad_weight += narrow.T @ self._features[sample, pixels]
-            torch.mm(narrow, self._weight, out=self._grad[sample, pixels])
+            self.grad_weight += narrow.flatten(0, 1).T @ self._features[samples, pixels].flatten(0, 1)
+            self._grad[samples, pixels] = narrow @ self._weight
         if self._grad_view is None:
             n, *shape = self.grad_features.shape[0], *self.grad_features.shape[2:]
             self.grad_features.copy_(self._grad.view(n, *shape, -1).movedim(-1, 1))

@@ -20,10 +20,16 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
             momentum=config.momentum,
             weight_decay=config.weight_decay,
             nesterov=config.momentum > 0,
+            fused=True,
         )
     kind = Adam if config.kind == "adam" else AdamW
     return kind(
-        parameters, lr=config.learning_rate, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay
+        parameters,
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
 
 
