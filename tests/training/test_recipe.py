@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,7 +34,7 @@ from tomoseg.training.losses import plain_loss
 from tomoseg.training.recipe import grouped, take_step, train
 from tomoseg.training.run import Listener, Run
 from tomoseg.training.run_folder import RunFolder
-from tomoseg.training.sampling import draw_epoch
+from tomoseg.training.sampling import draw_epoch, structure_frequencies
 from tomoseg.training.slices import DrawnSlices, collate
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.train import train_run
@@ -152,11 +153,21 @@ def test_a_finished_run_is_left_alone(dataset, tmp_path):
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
 
 
+def test_emphasis_fades_over_the_budget(dataset):
+    run = Run(Preprocessed(dataset), make_config(loss=LossConfig(emphasis_power=0.5), epochs=2))
+    frequencies = np.array(structure_frequencies([case.record for case in run.cases], 3))
+    np.testing.assert_allclose(run.emphasis, frequencies**-0.5, rtol=1e-5)
+    run.epoch = 1
+    np.testing.assert_allclose(run.emphasis, frequencies**-0.25, rtol=1e-5)
+    run.epoch = 2
+    assert run.emphasis is None
+
+
 def test_epochs_may_be_extended(dataset, tmp_path):
-    constant = ScheduleConfig(kind="constant")
-    train_run(dataset, tmp_path / "whole", make_config(schedule=constant, epochs=3))
-    train_run(dataset, tmp_path / "parts", make_config(schedule=constant, epochs=1))
-    train_run(dataset, tmp_path / "parts", make_config(schedule=constant, epochs=3, minutes=600))
+    steady = {"schedule": ScheduleConfig(kind="constant"), "loss": LossConfig(emphasis_power=0)}
+    train_run(dataset, tmp_path / "whole", make_config(**steady, epochs=3))
+    train_run(dataset, tmp_path / "parts", make_config(**steady, epochs=1))
+    train_run(dataset, tmp_path / "parts", make_config(**steady, epochs=3, minutes=600))
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -294,7 +305,7 @@ def test_the_validation_loss_is_that_of_the_plain_loss(dataset):
     run = Run(Preprocessed(dataset), make_config(batch_size=4))
 
     def own(logits, masks, known):
-        return plain_loss(logits, masks, known, run.config.loss, run.emphasis)
+        return plain_loss(logits, masks, known, run.config.loss)
 
     expected = recipe.validation_loss(run, run.validation, own)
     assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)

@@ -318,3 +318,12 @@ class TestOrientations:
         write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
         workflow._attempt(predictor, Scan("t", tmp_path / "t.nii", tmp_path / "t"), PredictOptions(), lambda *_: None)
         assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
+
+
+def test_a_scan_called_ct_is_named_by_its_folder(tmp_path):
+    for name in ("patient_7/ct.nii.gz", "other.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for name, expected in (("patient_7/ct.nii.gz", "patient_7"), ("other.nii.gz", "other")):
+        (scan_,) = find_scans(tmp_path / name, tmp_path / "out", label_map=False)
+        assert scan_.name == expected

@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
+from torch.nn.functional import embedding, pad
 
 from tomoseg.config import LossConfig
 
@@ -25,7 +26,7 @@ CHUNK_ELEMENTS = 1 << 20
 DICE_SMOOTHING = 1.0
 """Voxels added above and below the soft Dice fraction: a structure absent from the batch has a finite gradient."""
 
-_BITS = torch.arange(8, dtype=torch.uint8)
+_BITS_OF_BYTE = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,11 @@ def fused_loss(
     """
     dice_weight = config.dice_weight if config.kind == "bce_dice" else 0.0
     share = targets.known_voxels() / max(known_voxels, 1)
-    weights = (known_voxels, dice_weight * share)
-    return cast(Tensor, _FusedLoss.apply(features, head.weight, head.bias, targets, *weights))
+    spare = -head.weight.shape[0] % 8  # unknown structures that fill the last byte, so that nothing is cut to size
+    weight, bias = pad(head.weight.flatten(1), (0, 0, 0, spare)), pad(head.bias, (0, spare))
+    emphasis = None if targets.emphasis is None else pad(targets.emphasis, (0, spare))
+    whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), emphasis)
+    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, known_voxels, dice_weight * share))
 
 
 def plain_loss(
@@ -133,7 +137,7 @@ class _FusedLoss(torch.autograd.Function):
                 loss += dice_loss
             loss += work.gradients(scale, slope, offset, unit, extra)
         ctx.unit = unit
-        ctx.save_for_backward(work.grad_features, work.grad_weight.view_as(weight), work.grad_bias)
+        ctx.save_for_backward(work.grad_features, work.grad_weight, work.grad_bias)
         return loss
 
     @staticmethod
@@ -161,10 +165,10 @@ class _Work:
         self._grad_view = grad.view(features.shape[0], -1, features.shape[1]) if grad.is_contiguous() else None
         self._grad = torch.empty_like(self._features) if self._grad_view is None else self._grad_view
         self._packed = targets.packed.flatten(2).movedim(1, -1)
-        self._weight = weight.detach().flatten(1).to(features.dtype)
+        self._weight = weight.detach().to(features.dtype)
         self._bias = bias.detach().to(self.dtype)
-        self._bits = _BITS.to(features.device)
-        self.grad_weight = torch.zeros(weight.shape[0], weight[0].numel(), dtype=self.dtype, device=features.device)
+        self._bits = _BITS_OF_BYTE.to(features.device, self.dtype)
+        self.grad_weight = torch.zeros_like(weight, dtype=self.dtype)
         self.grad_bias = torch.zeros_like(self._bias)
 
     def chunks(self) -> list[tuple[slice, slice]]:
@@ -185,8 +189,7 @@ class _Work:
 
     def reference(self, samples: slice, pixels: slice) -> Tensor:
         """`(samples, pixels, C)` of 0 and 1."""
-        bits = self._packed[samples, pixels].unsqueeze(-1).bitwise_right_shift(self._bits).bitwise_and_(1)
-        return bits.flatten(2)[..., : self.structures].to(self.dtype)
+        return embedding(self._packed[samples, pixels].int(), self._bits).flatten(2)
 
     def dice(self, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
         """The Dice part, and its gradient by a probability: `reference * slope + offset`."""

@@ -139,7 +139,7 @@ def batch_loss(
     if augment:
         changes = [draw_change(key, run.config.augmentation, run.size) for key in batch.keys]
         images, packed = apply_changes(images, packed, changes)
-    targets = Targets(packed, batch.known, run.emphasis)
+    targets = Targets(packed, batch.known, run.emphasis if run.network.training else None)
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(run.device.type, run.dtype, enabled=run.dtype != torch.float32):
         features = run.features(images)

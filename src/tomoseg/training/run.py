@@ -94,11 +94,11 @@ class Run:
         self.network = self.record.build()
         records = [case.record for case in self.cases]
         frequencies = structure_frequencies(records, len(data.labels))
-        emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
         if config.network.prior_bias:
+            emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
             set_prior_bias(self.network, emphasised(frequencies, emphasis))
         self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.emphasis = torch.tensor(emphasis, dtype=torch.float32, device=self.device)
+        self._frequencies = frequencies
         self.features = torch.compile(self.network.features) if config.compile else self.network.features
         self.optimizer = build_optimizer(self.network.parameters(), config.optimizer)
         self.rate = LearningRate(config.schedule)
@@ -125,6 +125,17 @@ class Run:
         if self.config.minutes is not None:
             share = max(share, self.minutes / max(self.config.minutes - self.validation_minutes, 1e-9))
         return min(share, 1.0)
+
+    @property
+    def emphasis(self) -> torch.Tensor | None:
+        """How much each structure's own voxels weigh now, `(C,)`; None once all weigh alike.
+
+        It fades over the budget: rare structures are found first, and their size is right in the end.
+        """
+        power = self.config.loss.emphasis_power * (1 - self.progress)
+        if power == 0:
+            return None
+        return torch.tensor(emphasis_of(self._frequencies, power), dtype=torch.float32, device=self.device)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -135,6 +135,7 @@ def find_scans(scans: Path, output: Path, label_map: bool) -> list[Scan]:
 
 
 def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
+    name = path.resolve().parent.name if path.name in SCAN_NAMES else nifti_stem(path)
     names_file = output.name.endswith(NIFTI_SUFFIXES)
     if label_map and not names_file:
         output = output / f"{nifti_stem(path)}.nii.gz"
@@ -142,7 +143,7 @@ def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
         raise OutputError(
             f"{output}: expected a folder for one mask a structure, got a file; add --ml or name a folder"
         )
-    return Scan(nifti_stem(path), path, output)
+    return Scan(name, path, output)
 
 
 def _scans_in(folder: Path, output: Path, label_map: bool) -> list[Scan]:
