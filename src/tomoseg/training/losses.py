@@ -71,8 +71,9 @@ def fused_loss(
     """
     dice_weight = config.dice_weight if config.kind == "bce_dice" else 0.0
     share = targets.known_voxels() / max(known_voxels, 1)
-    spare = -head.weight.shape[0] % 8  # unknown structures that fill the last byte, so that nothing is cut to size
-    weight, bias = pad(head.weight.flatten(1), (0, 0, 0, spare)), pad(head.bias, (0, spare))
+    weight, bias = cast(Tensor, head.weight), cast(Tensor, head.bias)
+    spare = -len(weight) % 8  # unknown structures that fill the last byte, so that nothing is cut to size
+    weight, bias = pad(weight.flatten(1), (0, 0, 0, spare)), pad(bias, (0, spare))
     emphasis = None if targets.emphasis is None else pad(targets.emphasis, (0, spare))
     whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), emphasis)
     return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, known_voxels, dice_weight * share))
