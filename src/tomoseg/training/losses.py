@@ -64,7 +64,7 @@ def fused_loss(
     Returns:
         Scalar float32. Binary cross-entropy is the mean over known voxels; the Dice part is one minus the mean over
         the structures that occur in the batch of their soft Dice. Of an absent one it would only push every
-        probability down, and rare structures, absent from most batches, would never be learned; the cross-entropy has
+        probability down, and rare structures, absent from most batches, would be held back; the cross-entropy has
         their false positives.
 
     Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
