@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
+import torch
 
+from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.datasets.phantom import Phantom, make_phantom, write_phantom
+from tomoseg.files.nifti import write_nifti
+from tomoseg.labels import LabelSet
+from tomoseg.models.folder import Model, ModelRecord, save_model
+from tomoseg.volume import SourceGrid
 
 SHAPE = (222, 166, 429)
 """Voxels of a large case of the public 117-structure dataset, at 1.5 mm."""
@@ -59,3 +68,36 @@ def seconds(run: Callable[[], object]) -> float:
 def median_ms(times: list[float]) -> float:
     """Median in milliseconds."""
     return statistics.median(times) * 1000
+
+
+_CHILD = """
+import json, resource, sys, time
+began = time.perf_counter()
+from tomoseg.cli import main
+status = main(sys.argv[1:])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"status": status, "seconds": time.perf_counter() - began, "peak": peak}), file=sys.stderr)
+"""
+
+
+def run_tomoseg(*arguments: object) -> dict[str, Any]:
+    """A command in a process of its own: its exit status, seconds with imports, peak resident bytes."""
+    command = [sys.executable, "-c", _CHILD, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stderr.strip().splitlines()[-1]))
+
+
+def write_scan(path: Path, slices: int) -> None:
+    """A whole-body phantom on 512 x 512 pixels."""
+    phantom = make_phantom(0, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole")
+    shape = (512, 512, slices)
+    index = np.ix_(*(np.arange(n) * old // n for n, old in zip(shape, phantom.hu.shape, strict=True)))
+    write_nifti(path, np.asfortranarray(phantom.hu[index]), SourceGrid(shape, np.diag([0.9, 0.9, 2.5, 1.0])))
+
+
+def write_random_model(folder: Path) -> None:
+    """The guide's network with 117 structures and random weights."""
+    torch.manual_seed(0)
+    grid = GridConfig(mode="size", size=(256, 256), crop="none")
+    record = ModelRecord(LabelSet.total(), NetworkConfig(), grid, ((-200.0, 300.0),))
+    save_model(Model(record, record.build()), folder)

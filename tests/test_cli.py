@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -182,13 +183,19 @@ class TestPreprocess:
 class TestPredict:
     def test_masks(self, ct, model, tmp_path, capsys):
         assert run("predict", "-i", ct, "-o", tmp_path / "out", "-m", model, *CPU) == 0
-        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["aorta.nii.gz", "liver.nii.gz", "spleen.nii.gz"]
-        assert capsys.readouterr().out == f"s0: {tmp_path / 'out'}\n"
+        names = ["aorta.nii.gz", "liver.nii.gz", "prediction.json", "spleen.nii.gz"]
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+        first, second = capsys.readouterr().out.splitlines()
+        assert re.fullmatch(rf"s0: {re.escape(str(tmp_path / 'out'))} \(\d+\.\d s\)", first)
+        assert re.fullmatch(r"openvino fp32 on cpu, peak memory \d\.\d\d GiB", second)
+        assert run("predict", "-i", ct, "-o", tmp_path / "out", "-m", model, *CPU) == 0
+        assert capsys.readouterr().out == f"s0: {tmp_path / 'out'} (done before)\n"
 
     def test_everything_asked_for(self, ct, model, tmp_path):
-        flags = ("--ml", "--roi-subset", "liver", "aorta", "--preview", "--batch-size", 2)
+        flags = ("--ml", "--roi-subset", "liver", "aorta", "--preview", "--statistics", "--batch-size", 2)
         assert run("predict", "-i", ct, "-o", tmp_path / "out" / "map.nii.gz", "-m", model, *CPU, *flags) == 0
-        names = ["map.labels.json", "map.nii.gz", "map_preview.png"]
+        kinds = ["labels.json", "nii.gz", "prediction.json", "statistics.json"]
+        names = [*(f"map.{kind}" for kind in kinds), "map_preview.png"]
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
         assert json.loads((tmp_path / "out" / "map.labels.json").read_text()) == {"5": "liver", "52": "aorta"}
         assert set(np.unique(read_label_map(tmp_path / "out" / "map.nii.gz", GRID))) <= {0, 5, 52}
@@ -200,7 +207,7 @@ class TestPredict:
         assert run("predict", "-i", tmp_path / "scans", "-o", tmp_path / "out", "-m", model, "--ml", *CPU) == 1
         shown = capsys.readouterr()
         assert sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
-        assert [line.split(":")[0] for line in shown.out.splitlines()] == ["a", "c"]
+        assert [line.split(":")[0] for line in shown.out.splitlines()[:-1]] == ["a", "c"]
         assert shown.err.startswith("failed: b: ")
         assert shown.err.count("\n") == 1
 

@@ -9,33 +9,32 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from tyro.conf import Positional, arg
 
-from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, PresetName, TrainConfig, load_config
+from tomoseg.config import (
+    ALL_MASKS,
+    AS_IN_TRAINING,
+    AUTO,
+    PREPROCESS_PRESETS,
+    TRAIN_PRESETS,
+    Compute,
+    PredictOptions,
+    PreprocessConfig,
+    PresetName,
+    TrainConfig,
+    load_config,
+)
 from tomoseg.errors import TomosegError
 from tomoseg.terminal import console
 
 Output = Annotated[Path, arg(aliases=("-o",), metavar="PATH")]
 ModelPath = Annotated[Path, arg(aliases=("-m",), metavar="MODEL")]
 
-
-@dataclass(frozen=True)
-class Compute:
-    """Where a network runs, and in what."""
-
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto, fp32, bf16 or fp16."""
-
-
-AUTO = Compute()
 
 DONE, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 130
 
@@ -154,7 +153,7 @@ def evaluate(
     split: str = "validation",
     output: Annotated[Path | None, arg(aliases=("-o",))] = None,
     panels: int = 0,
-    compute: Annotated[Compute, arg(name="")] = AUTO,
+    compute: Annotated[Compute, arg(name="")] = AS_IN_TRAINING,
 ) -> int:
     """Score a model on whole volumes: Dice and IoU for each structure on the scans' own grids.
 
@@ -164,7 +163,7 @@ def evaluate(
         split: validation or test.
         output: Folder for scores.csv and summary.json.
         panels: Cases whose four-panel figures are drawn into the output folder.
-        compute: Where the network runs, and in what.
+        compute: What computes the network, where, and in what.
     """
     from tomoseg.terminal.tables import show_scores
     from tomoseg.workflows.evaluate import evaluate as run
@@ -177,8 +176,7 @@ def evaluate(
             split,
             output=output,
             panels=panels,
-            device=compute.device,
-            precision=compute.precision,
+            compute=compute,
             on_case=lambda done, total: bar.update(task, completed=done, total=total),
         )
     show_scores(result.summary, f"{result.summary.cases} {split} cases")
@@ -191,28 +189,21 @@ def predict(
     input: Annotated[Path, arg(aliases=("-i",), metavar="CT")],
     output: Output,
     model: ModelPath,
-    ml: bool = False,
-    roi_subset: tuple[str, ...] = (),
-    preview: bool = False,
-    batch_size: int = 4,
+    options: Annotated[PredictOptions, arg(name="")] = ALL_MASKS,
     compute: Annotated[Compute, arg(name="")] = AUTO,
 ) -> int:
-    """Segment a scan or a folder of scans.
+    """Segment a scan or many; what is done already is skipped.
 
     Args:
-        input: A NIfTI file, or a folder of scans.
+        input: A NIfTI file, a folder of scans, a pattern in quotes, or a .txt file with one path a line.
         output: Folder of the masks; with --ml the label map's file, or a folder.
         model: A model folder or a run folder.
-        ml: Write one multi-label map instead of a mask file a structure.
-        roi_subset: Only these structures.
-        preview: Also draw a preview sheet.
-        batch_size: Slices in one forward pass.
-        compute: Where the network runs, and in what.
+        options: Which of the scans are segmented, and what is written.
+        compute: What computes the network, where, and in what.
     """
-    from tomoseg.workflows.predict import PredictOptions
+    from tomoseg.terminal.tables import show_predictions
     from tomoseg.workflows.predict import predict as run
 
-    options = PredictOptions(ml, roi_subset, preview, compute.device, compute.precision, batch_size)
     with console.progress_bar() as bar:
         task = bar.add_task("predict", total=None, info="")
         results = run(
@@ -220,12 +211,10 @@ def predict(
             output,
             model,
             options,
+            compute,
             lambda scan, done, total: bar.update(task, completed=done, total=total, info=scan.name),
         )
-    for result in results:
-        console.warn_all([f"{result.scan.name}: {text}" for text in result.warnings])
-        if result.error is None:
-            console.out.print(f"{result.scan.name}: {result.scan.output}")
+    show_predictions(results)
     failed = {result.scan.name: result.error for result in results if result.error is not None}
     console.fail(failed)
     return SOME_FAILED if failed else DONE

@@ -7,6 +7,7 @@ the reasons.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -95,8 +96,8 @@ class LossConfig(Config):
     kind: Literal["bce", "bce_dice"] = "bce_dice"
     """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the soft Dice of the
     structures that occur in the batch."""
-    dice_weight: float = Field(1.0, ge=0)
-    """Weight of the Dice part in `bce_dice`."""
+    dice_weight: float = Field(7.0, ge=0)
+    """Weight of the Dice part in `bce_dice`, against the cross-entropies of all structures together."""
     emphasis_power: float = Field(0.5, ge=0, le=1)
     """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
     learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""
@@ -214,6 +215,56 @@ class TrainConfig(Config):
             raise ValueError(f"windows_hu needs one window or more, each from low to high HU, got {self.windows_hu}")
         return self
 
+
+EngineName = Literal["auto", "torch", "openvino"]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What computes a trained network, where, and in what.
+
+    Raises:
+        ConfigError: If the batch size is below 1.
+    """
+
+    engine: EngineName = "auto"
+    """auto (OpenVINO on a CPU where it is installed, else torch), torch or openvino."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto, fp32, bf16 or fp16."""
+    batch_size: int = 4
+    """Slices in one forward pass; more is hardly faster on a CPU and takes memory."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"expected batches of 1 slice or more, got {self.batch_size}; raise the batch size")
+
+
+AUTO = Compute()
+"""The fastest that there is."""
+
+AS_IN_TRAINING = Compute(engine="torch")
+"""Gives the numbers that training shows."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Which of the scans are segmented, and what is written."""
+
+    ml: bool = False
+    """Write one multi-label map instead of a mask file a structure."""
+    roi_subset: tuple[str, ...] = ()
+    """Only these structures."""
+    preview: bool = False
+    """Also draw a preview sheet."""
+    statistics: bool = False
+    """Also write volume, HU and place of each structure."""
+    part: str | None = None
+    """2/8 does every eighth scan, from the second."""
+
+
+ALL_MASKS = PredictOptions()
 
 PREPROCESS_PRESETS: dict[str, PreprocessConfig] = {
     "default": PreprocessConfig(),

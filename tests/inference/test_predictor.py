@@ -9,7 +9,6 @@ from tests.training.tiny import make_scan
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, LabelError
 from tomoseg.grid import AIR_HU, apply_windows, place_grid, to_grid
-from tomoseg.inference.engine import TorchEngine
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.masks import pack
@@ -169,17 +168,6 @@ def test_inference_mode_ends_before_a_slice_is_handed_out(volume):
         assert torch.ones(2, requires_grad=True).sum().requires_grad
         slices += packed.shape == (2, *volume.shape[:2])
     assert slices == volume.shape[2]
-
-
-def test_an_engine_pads_with_air_and_cuts_it_off_again():
-    model = make_model(GRIDS["native"])
-    engine = TorchEngine(model.network, WINDOWS, torch.device("cpu"), torch.float32)
-    hu = make_scan(1)[0][:13, :10, :2]
-    padded = np.full((16, 12, 2), AIR_HU, np.int16)
-    padded[:13, :10] = hu
-    found = engine.logits(hu)
-    assert found.shape == (2, 11, 13, 10)
-    assert torch.allclose(found, engine.logits(padded)[:, :, :13, :10], atol=1e-5)
 
 
 def test_bf16_is_near_fp32(volume):

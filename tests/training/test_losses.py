@@ -11,7 +11,7 @@ from tomoseg.networks.packed import pack_bits, unpack_bits
 from tomoseg.training import losses
 from tomoseg.training.losses import Targets, fused_loss, plain_loss
 
-BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=0.7)
+BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=7.0)
 CHUNKS = (1, 7, 100, 1 << 20)
 
 
@@ -148,9 +148,9 @@ def test_one_voxel_by_hand():
     # Cross-entropy of logit 0 is ln 2. Soft Dice of p = 0.5 with 1: (2 * 0.5 + 1) / (0.5 + 1 + 1) = 0.8.
     assert plain_loss(*one_voxel(0.0, True), BCE).item() == pytest.approx(math.log(2))
     assert plain_loss(*one_voxel(math.log(3), False), BCE).item() == pytest.approx(-math.log(1 / 4))
-    assert plain_loss(*one_voxel(0.0, True), LossConfig()).item() == pytest.approx(math.log(2) + 0.2)
+    assert plain_loss(*one_voxel(0.0, True), LossConfig(dice_weight=3)).item() == pytest.approx(math.log(2) + 3 * 0.2)
     # A structure that is not in the batch has no Dice.
-    assert plain_loss(*one_voxel(0.0, False), LossConfig()).item() == pytest.approx(math.log(2))
+    assert plain_loss(*one_voxel(0.0, False), LossConfig(dice_weight=3)).item() == pytest.approx(math.log(2))
 
 
 def test_emphasis_by_hand():
@@ -168,7 +168,10 @@ def test_means_by_hand():
     assert plain_loss(logits, masks, known, BCE).item() == pytest.approx(entropy)
     # Dice over the batch: (2 * 0.5 + 1) / (0.5 + 0.75 + 1 + 1) of structure 0, (2 * 0.75 + 1) / (0.75 + 1 + 1) of 1.
     dice = (2 / 3.25 + 2.5 / 2.75) / 2
-    assert plain_loss(logits, masks, known, LossConfig()).item() == pytest.approx(entropy + 1 - dice)
+    # The Dice part is divided by the two structures, as the cross-entropies are.
+    assert plain_loss(logits, masks, known, LossConfig(dice_weight=5)).item() == pytest.approx(
+        entropy + 2.5 * (1 - dice)
+    )
 
 
 def test_accumulated_cross_entropy_is_that_of_the_whole_batch():

@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, NATIVE, make_dataset
-from tomoseg.config import GridConfig, NetworkConfig
+from tomoseg.config import Compute, GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
 from tomoseg.evaluation.overlap import CaseScore, StructureScore
 from tomoseg.evaluation.summary import summarise
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.workflows.evaluate import Evaluation, check_fits, evaluate, write_scores
+
+CPU = Compute("torch", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +34,12 @@ def save(folder, labels=LABELS, grid=NATIVE):
 
 def test_scores_the_split_that_is_asked_for(dataset, tmp_path):
     model, told = save(tmp_path / "model"), []
-    found = evaluate(model, dataset, "test", device="cpu", on_case=lambda done, total: told.append((done, total)))
+    found = evaluate(model, dataset, "test", compute=CPU, on_case=lambda done, total: told.append((done, total)))
     assert [score.case for score in found.scores] == ["t", "u"]
     assert found.summary == summarise(found.scores, LABELS)
     assert found.summary.cases == 2
     assert told == [(1, 2), (2, 2)]
-    assert [score.case for score in evaluate(model, dataset, device="cpu").scores] == ["v"]
+    assert [score.case for score in evaluate(model, dataset, compute=CPU).scores] == ["v"]
 
 
 def test_what_does_not_fit_is_refused(dataset, tmp_path):
@@ -87,7 +89,7 @@ def test_tables_by_hand(tmp_path):
 
 def test_panels_of_the_worst_and_the_best(dataset, tmp_path):
     model = save(tmp_path / "model")
-    found = evaluate(model, dataset, "test", output=tmp_path / "out", panels=1, device="cpu")
+    found = evaluate(model, dataset, "test", output=tmp_path / "out", panels=1, compute=CPU)
     scored = sorted((s.dice, s.structure) for s in found.scores[0].structures)
     wanted = {f"t_{scored[0][1]}.png", f"t_{scored[-1][1]}.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == wanted | {"scores.csv", "summary.json"}

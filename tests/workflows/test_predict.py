@@ -1,4 +1,6 @@
+import json
 from itertools import permutations, product
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -7,19 +9,21 @@ import torch
 
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
-from tomoseg.config import GridConfig, NetworkConfig
+from tomoseg.config import ALL_MASKS, Compute, GridConfig, NetworkConfig, PredictOptions
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
-from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
+from tomoseg.models.folder import Model, ModelRecord, load_model, save_model, sha256
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
-from tomoseg.workflows.predict import PredictOptions, Scan, find_scans, predict
+from tomoseg.workflows.predict import predict
+from tomoseg.workflows.scans import Scan, find_scans
 
 LABELS = LabelSet.total().subset(["spleen", "liver", "aorta"])
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
 CPU = {"device": "cpu", "precision": "fp32"}
+ON_CPU = Compute(**CPU)
 
 
 def make_model(folder, **grid):
@@ -53,11 +57,13 @@ def expected_masks(ct, model):
 
 
 def run(scans, output, model, **options):
-    return predict(scans, output, model, PredictOptions(**CPU | options))
+    return predict(scans, output, model, PredictOptions(**options), ON_CPU)
 
 
 def names_in(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Results, without their records."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("prediction.json"))
+    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 class TestOneScan:
@@ -73,7 +79,7 @@ class TestOneScan:
 
     @pytest.mark.parametrize("output", ["out/map.nii.gz", "out/map.nii", "out"])
     def test_a_label_map(self, ct, model, tmp_path, output):
-        (done,) = run(ct, tmp_path / output, model, label_map=True)
+        (done,) = run(ct, tmp_path / output, model, ml=True)
         written = tmp_path / ("out/s0.nii.gz" if output == "out" else output)
         assert (done.error, done.scan.output) == (None, written)
         stem = written.name.split(".")[0]
@@ -85,7 +91,7 @@ class TestOneScan:
         assert len(np.unique(values)) > 1
 
     def test_some_structures(self, ct, model, tmp_path):
-        run(ct, tmp_path / "out", model, structures=("aorta",))
+        run(ct, tmp_path / "out", model, roi_subset=("aorta",))
         assert names_in(tmp_path / "out") == ["aorta.nii.gz"]
         found = read_mask(tmp_path / "out" / "aorta.nii.gz")
         np.testing.assert_array_equal(found, expected_masks(ct, model)["aorta"])
@@ -95,20 +101,21 @@ class TestOneScan:
         [(False, ["aorta.nii.gz", "preview.png"]), (True, ["s0.labels.json", "s0.nii.gz", "s0_preview.png"])],
     )
     def test_a_preview(self, ct, model, tmp_path, label_map, names):
-        run(ct, tmp_path / "out", model, label_map=label_map, preview=True, structures=("aorta",))
+        run(ct, tmp_path / "out", model, ml=label_map, preview=True, roi_subset=("aorta",))
         assert names_in(tmp_path / "out") == names
         picture = next((tmp_path / "out").glob("*preview.png"))
         assert picture.read_bytes().startswith(b"\x89PNG")
 
     def test_the_batch_does_not_matter(self, ct, model, tmp_path):
         for size in (1, 3):
-            run(ct, tmp_path / str(size), model, batch_size=size, label_map=True)
+            compute = Compute("torch", **CPU, batch_size=size)
+            predict(ct, tmp_path / str(size), model, PredictOptions(ml=True), compute)
         one, three = (read_label_map(tmp_path / size / "s0.nii.gz") for size in ("1", "3"))
         assert (one != three).mean() < 0.02  # sums in another order may turn a voxel at an edge
 
     def test_progress(self, ct, model, tmp_path):
         told = []
-        predict(ct, tmp_path / "out", model, PredictOptions(**CPU), lambda *slices: told.append(slices))
+        predict(ct, tmp_path / "out", model, ALL_MASKS, ON_CPU, lambda *slices: told.append(slices))
         assert [(done, total) for _, done, total in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
         assert {scan_.name for scan_, _, _ in told} == {"s0"}
 
@@ -128,7 +135,7 @@ class TestManyScans:
 
     def test_one_that_fails_stops_no_other(self, folder, model, tmp_path):
         told = []
-        done = predict(folder, tmp_path / "out", model, PredictOptions(**CPU), on_scan=told.append)
+        done = predict(folder, tmp_path / "out", model, compute=ON_CPU, on_scan=told.append)
         assert told == done
         assert [(result.scan.name, result.error is None) for result in done] == [("a", False), ("b", True), ("c", True)]
         assert "a.nii.gz: expected a NIfTI file" in done[0].error
@@ -139,7 +146,7 @@ class TestManyScans:
             np.testing.assert_array_equal(found, expected_masks(path, model)["liver"])
 
     def test_label_maps(self, folder, model, tmp_path):
-        run(folder, tmp_path / "out", model, label_map=True)
+        run(folder, tmp_path / "out", model, ml=True)
         assert names_in(tmp_path / "out") == ["b.labels.json", "b.nii.gz", "c.labels.json", "c.nii.gz"]
 
     def test_a_lack_of_memory_stops_no_other(self, folder, model, tmp_path, monkeypatch):
@@ -171,6 +178,128 @@ class TestManyScans:
             find_scans(tmp_path, tmp_path / "out", label_map=False)
 
 
+class TestWhichScans:
+    @pytest.fixture
+    def scans(self, tmp_path):
+        folder = tmp_path / "scans"
+        folder.mkdir()
+        for name in ("a.nii.gz", "b.nii", "d/ct.nii.gz", "d/e.nii.gz", "notes.txt"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).touch()
+        return folder
+
+    def found(self, scans, **options):
+        return [(s.name, s.output.name) for s in find_scans(scans, Path("out"), **{"label_map": False} | options)]
+
+    def test_a_folder(self, scans):
+        assert self.found(scans) == [("a", "a"), ("b", "b"), ("d", "d")]
+        assert self.found(scans, label_map=True) == [("a", "a.nii.gz"), ("b", "b.nii.gz"), ("d", "d.nii.gz")]
+
+    def test_a_pattern(self, scans):
+        assert self.found(scans / "*.nii*") == [("a", "a"), ("b", "b")]
+        assert self.found(scans / "**" / "*.nii.gz") == [("a", "a"), ("d", "d"), ("e", "e")]
+
+    def test_a_list(self, scans):
+        (scans / "list.txt").write_text(f"d/ct.nii.gz\n\n  b.nii \n{scans / 'a.nii.gz'}\n")
+        assert self.found(scans / "list.txt") == [("a", "a"), ("b", "b"), ("d", "d")]
+
+    def test_what_a_list_names_and_is_not_there_fails_alone(self, ct, model, tmp_path):
+        (tmp_path / "list.txt").write_text("gone.nii\ns0.nii.gz\n")
+        gone, there = run(tmp_path / "list.txt", tmp_path / "out", model)
+        assert "gone.nii: expected a NIfTI file, got nothing of that name" in gone.error
+        assert (there.error, names_in(tmp_path / "out")[0]) == (None, "s0/aorta.nii.gz")
+
+    def test_parts_are_every_scan_once(self, scans):
+        parts = [self.found(scans, part=f"{number}/2") for number in (1, 2)]
+        assert parts == [[("a", "a"), ("d", "d")], [("b", "b")]]
+        assert self.found(scans, part="4/4") == []
+
+    @pytest.mark.parametrize("part", ["0/2", "3/2", "2", "1/0", "a/b", "1/2/3"])
+    def test_no_part(self, scans, part):
+        with pytest.raises(InputError, match=f"expected a part such as 2/8, from 1/8 to 8/8, got {part}"):
+            self.found(scans, part=part)
+
+    def test_nothing_fits(self, scans):
+        (scans / "empty.txt").write_text("\n")
+        with pytest.raises(InputError, match=r"expected scans that fit this pattern, found none"):
+            self.found(scans / "*.mha")
+        with pytest.raises(InputError, match=r"empty\.txt: expected one path a line, found none"):
+            self.found(scans / "empty.txt")
+
+
+class TestRecord:
+    def test_it_says_what_was_done(self, ct, model, tmp_path):
+        (done,) = run(ct, tmp_path / "out", model, roi_subset=("aorta",), preview=True)
+        record = json.loads((tmp_path / "out" / "prediction.json").read_text())
+        assert record == json.loads(json.dumps(done.record))
+        assert record["input"]["path"] == str(ct)
+        assert record["input"]["bytes"] == ct.stat().st_size
+        assert record["files"] == ["aorta.nii.gz", "preview.png"]
+        assert record["structures"] == ["aorta"]
+        assert record["model_sha256"] == sha256(model / "weights.safetensors")
+        assert record["engine"] == {"name": "openvino", "device": "cpu", "precision": "fp32"}
+        assert list(record["seconds"]) == ["read", "grid", "network", "decisions", "write", "preview"]
+        assert all(seconds >= 0 for seconds in record["seconds"].values())
+        assert 2**26 < record["peak_memory_bytes"] < 2**36
+        assert record["warnings"] == []
+
+    def test_a_label_map_has_one_beside_it(self, ct, model, tmp_path):
+        run(ct, tmp_path / "map.nii.gz", model, ml=True)
+        assert json.loads((tmp_path / "map.prediction.json").read_text())["files"] == ["map.nii.gz"]
+
+    def test_what_is_done_is_not_done_again(self, ct, model, tmp_path):
+        def again(**options):
+            (done,) = run(ct, tmp_path / "out", model, **options)
+            assert done.error is None
+            return not done.skipped
+
+        assert again()
+        assert not again()
+        assert again(roi_subset=("aorta", "liver"))
+        assert not again(roi_subset=("aorta", "liver"))
+        assert again(roi_subset=("aorta", "liver"), preview=True)
+        (tmp_path / "out" / "liver.nii.gz").unlink()
+        assert again(roi_subset=("aorta", "liver"), preview=True)
+        write_nifti(ct, scan(7), GRID)
+        assert again(roi_subset=("aorta", "liver"), preview=True)
+        (tmp_path / "out" / "prediction.json").write_text("{broken")
+        assert again(roi_subset=("aorta", "liver"), preview=True)
+        assert not again(roi_subset=("aorta", "liver"), preview=True)
+
+    def test_another_model_does_it_again(self, ct, model, tmp_path):
+        run(ct, tmp_path / "out", model)
+        other = make_model(tmp_path / "other", spacing_mm=5.0)
+        weights = load_model(other)
+        with torch.no_grad():
+            weights.network.head.bias += 1
+        save_model(weights, other)
+        (done,) = run(ct, tmp_path / "out", other)
+        assert not done.skipped
+
+    @pytest.mark.parametrize("ml", [False, True])
+    def test_statistics(self, ct, model, tmp_path, ml):
+        run(ct, tmp_path / ("map.nii.gz" if ml else "out"), model, ml=ml, statistics=True)
+        path = tmp_path / ("map.statistics.json" if ml else "out/statistics.json")
+        found = json.loads(path.read_text())
+        assert list(found) == list(LABELS.names)
+        mask = Predictor(load_model(model), **CPU).predict_label_map(read_ct(ct)).mask("liver")
+        if not ml:
+            mask = expected_masks(ct, model)["liver"]
+        assert mask.any()
+        assert found["liver"]["volume_ml"] == pytest.approx(mask.sum() * 3 * 3 * 5 / 1000)
+        assert found["liver"]["mean_hu"] == pytest.approx(read_ct(ct).hu[mask].mean())
+
+    def test_a_scan_that_fails_has_none(self, ct, model, tmp_path, monkeypatch):
+        def fail(*args):
+            raise OutputError("the disk is full")
+
+        run(ct, tmp_path / "out", model)
+        monkeypatch.setattr(workflow, "write_masks", fail)
+        (done,) = run(ct, tmp_path / "out", model, roi_subset=("aorta",))
+        assert (done.error, done.record) == ("the disk is full", None)
+        assert not (tmp_path / "out" / "prediction.json").exists()
+
+
 class TestRefused:
     def test_no_scan(self, tmp_path, model):
         with pytest.raises(InputError, match="none: expected a scan or a folder of scans, found nothing there"):
@@ -185,15 +314,15 @@ class TestRefused:
 
     def test_an_unknown_structure(self, ct, model, tmp_path):
         with pytest.raises(LabelError, match="got 'aort'; did you mean 'aorta'"):
-            run(ct, tmp_path / "out", model, structures=("aort",))
+            run(ct, tmp_path / "out", model, roi_subset=("aort",))
 
     def test_an_unknown_device(self, ct, model, tmp_path):
         with pytest.raises(ConfigError, match="expected a device of this machine, got 'abacus'"):
-            run(ct, tmp_path / "out", model, device="abacus")
+            predict(ct, tmp_path / "out", model, compute=Compute(device="abacus"))
 
     def test_a_batch_of_nothing(self):
-        with pytest.raises(InputError, match="expected batches of 1 slice or more, got 0"):
-            PredictOptions(batch_size=0)
+        with pytest.raises(ConfigError, match="expected batches of 1 slice or more, got 0"):
+            Compute(batch_size=0)
 
     @pytest.mark.parametrize("output", ["masks.nii.gz", "there.txt"])
     def test_a_file_for_masks(self, ct, model, tmp_path, output):
@@ -204,7 +333,7 @@ class TestRefused:
     @pytest.mark.parametrize("label_map", [False, True])
     def test_a_file_for_many(self, ct, model, tmp_path, label_map):
         with pytest.raises(OutputError, match="expected a folder for the results of 1 scans, got a file"):
-            run(ct.parent, tmp_path / "out.nii.gz", model, label_map=label_map)
+            run(ct.parent, tmp_path / "out.nii.gz", model, ml=label_map)
 
     @pytest.mark.parametrize("output", ["s0.nii.gz", ".", "../{}/s0.nii.gz"])
     @pytest.mark.parametrize("many", [False, True])
@@ -214,7 +343,7 @@ class TestRefused:
         with pytest.raises(
             OutputError, match=r"s0\.nii\.gz: expected another place than the scan's own; choose another"
         ):
-            run(folder if many else ct, output, model, label_map=True)
+            run(folder if many else ct, output, model, ml=True)
         assert ct.read_bytes() == before
 
     @pytest.mark.parametrize(
@@ -239,6 +368,7 @@ class TestRefused:
 
         original = workflow.write_masks
         run(ct, tmp_path / "out", model)
+        (tmp_path / "out" / "prediction.json").unlink()
         before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
         monkeypatch.setattr(workflow, "write_masks", fail)
         (done,) = run(ct, tmp_path / "out", model)
@@ -284,8 +414,8 @@ class TestOrientations:
             path = folder / f"{number}.nii"
             nib.save(nib.Nifti1Image(array, turned), path)
             output = folder / (f"{number}_map.nii.gz" if label_map else str(number))
-            options = PredictOptions(label_map=label_map)
-            assert workflow._attempt(predictor, Scan("s", path, output), options, lambda *_: None).error is None
+            options = PredictOptions(ml=label_map)
+            assert workflow._attempt(predictor, Scan("s", path, output), options, {}, lambda *_: None).error is None
             written = [output] if label_map else [output / f"{name}.nii.gz" for name in predictor.labels.names]
             assert [geometry(file) for file in written] == [geometry(path)] * len(written)
             canonical = [nib.as_closest_canonical(nib.load(file)) for file in written]
@@ -316,7 +446,7 @@ class TestOrientations:
         affine = np.eye(4)
         affine[:3, :3] = turn * (2.9, 3.1, 5)
         write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
-        workflow._attempt(predictor, Scan("t", tmp_path / "t.nii", tmp_path / "t"), PredictOptions(), lambda *_: None)
+        workflow._attempt(predictor, Scan("t", tmp_path / "t.nii", tmp_path / "t"), ALL_MASKS, {}, lambda *_: None)
         assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
 
 

@@ -1,17 +1,71 @@
-"""The network as a function from slices to logits."""
+"""The network as a function from slices to logits, whatever computes it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import torch
-from jaxtyping import Float, Int16
+from jaxtyping import Float, Float32, Int16
 from torch import Tensor
 
 from tomoseg.grid import AIR_HU, apply_windows, padded_shape
 from tomoseg.networks.unet import UNet
 
 
-class TorchEngine:
+class Engine(ABC):
+    """Something that computes a network.
+
+    Attributes:
+        name: `torch` or `openvino`.
+        device: Where it runs.
+        precision: What its convolutions compute in.
+
+    Args:
+        windows_hu: The network's input channels.
+        stride: What the edges of its input must be a multiple of.
+    """
+
+    name: str
+    device: str
+    precision: str
+
+    def __init__(self, windows_hu: tuple[tuple[float, float], ...], stride: int) -> None:
+        self.windows_hu = windows_hu
+        self.stride = stride
+        self._constant: dict[tuple[tuple[int, ...], bytes], Tensor] = {}
+
+    @abstractmethod
+    def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
+        """Logits of windowed slices whose edges are multiples of `stride`."""
+
+    def logits(self, hu: Int16[np.ndarray, "x y n"]) -> list[Float[Tensor, "c x y"]]:
+        """Logits of a stack of axial slices, each on the engine's device.
+
+        Slices are padded with air at their upper ends to what the network needs, and the padding is cut off again.
+        A slice that is constant once windowed (air, mostly) is computed once.
+
+        Args:
+            hu: Slices on the network's grid.
+        """
+        x, y, n = hu.shape
+        padded = np.full((n, *padded_shape((x, y), self.stride)), AIR_HU, np.int16)
+        padded[:, :x, :y] = np.moveaxis(hu, 2, 0)
+        images = np.ascontiguousarray(np.moveaxis(apply_windows(padded, self.windows_hu), 0, 1))
+        constant = (images == images[:, :, :1, :1]).all(axis=(1, 2, 3))
+        varied = self.run(images[~constant]) if not constant.all() else ()
+        computed = iter(varied)
+        every = [self._of_constant(images[k]) if constant[k] else next(computed) for k in range(n)]
+        return [logits[:, :x, :y] for logits in every]
+
+    def _of_constant(self, image: Float32[np.ndarray, "w x y"]) -> Float[Tensor, "c x y"]:
+        key = (image.shape, image[:, 0, 0].tobytes())
+        if key not in self._constant:
+            self._constant = {key: self.run(image[None])[0]}
+        return self._constant[key]
+
+
+class TorchEngine(Engine):
     """A network run by PyTorch, channels-last and in the precision asked for.
 
     Args:
@@ -21,27 +75,20 @@ class TorchEngine:
         dtype: What its convolutions run in.
     """
 
+    name = "torch"
+
     def __init__(
         self, network: UNet, windows_hu: tuple[tuple[float, float], ...], device: torch.device, dtype: torch.dtype
     ) -> None:
+        super().__init__(windows_hu, network.stride)
         self.network = network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.windows_hu = windows_hu
-        self.device = device
-        self.dtype = dtype
+        self.device = str(device)
+        self.precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+        self._place, self._dtype = device, dtype
 
     @torch.inference_mode()
-    def logits(self, hu: Int16[np.ndarray, "x y n"]) -> Float[Tensor, "n c x y"]:
-        """Logits of a stack of axial slices, on the engine's device.
-
-        Slices are padded with air at their upper ends to what the network needs, and the padding is cut off again.
-
-        Args:
-            hu: Slices on the network's grid.
-        """
-        x, y, n = hu.shape
-        padded = np.full((n, *padded_shape((x, y), self.network.stride)), AIR_HU, np.int16)
-        padded[:, :x, :y] = np.moveaxis(hu, 2, 0)
-        images = torch.from_numpy(apply_windows(padded, self.windows_hu)).movedim(0, 1).to(self.device)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return self.network(images)[:, :, :x, :y]
+    def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
+        """Logits of windowed slices, on the engine's device."""
+        batch = torch.from_numpy(images).to(self._place).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self._place.type, self._dtype, enabled=self._dtype != torch.float32):
+            return self.network(batch)

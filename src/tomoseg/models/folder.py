@@ -55,10 +55,17 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class Model:
-    """A network and what it is."""
+    """A network and what it is.
+
+    Attributes:
+        record: What it is.
+        network: Its weights.
+        sha256: Of the weights' file; None if it was not read from one.
+    """
 
     record: ModelRecord
     network: UNet
+    sha256: str | None = None
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -121,7 +128,7 @@ def load_model(folder: Path) -> Model:
         raise ModelError(
             f"{weights}: expected weights of the network in {RECORD}, got: {reason}; train again"
         ) from None
-    return Model(record, network.eval())
+    return Model(record, network.eval(), found)
 
 
 def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
@@ -144,7 +151,7 @@ def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
     for name in ("head.weight", "head.bias"):
         state[name] = state[name][channels]
     network.load_state_dict(state)
-    return Model(record, network)
+    return Model(record, network, model.sha256)
 
 
 def sha256(path: Path) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tomoseg.evaluation.summary import Summary
-from tomoseg.terminal.console import out, table
+from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.workflows.demo import DemoReport
+from tomoseg.workflows.predict import ScanDone
 
 
 def show_scores(summary: Summary, title: str) -> None:
@@ -27,3 +30,19 @@ def show_demo(report: DemoReport) -> None:
     out.print(f"{report.minutes:.1f} minutes. Pictures:")
     for path in report.pictures:
         out.print(f"  {path}")
+
+
+def show_predictions(results: Sequence[ScanDone]) -> None:
+    """Where each result is and how long it took, and what computed them in how much memory."""
+    last = None
+    for result in results:
+        warn_all([f"{result.scan.name}: {text}" for text in result.warnings])
+        if result.record is None:
+            continue
+        took = "done before" if result.skipped else f"{sum(result.record['seconds'].values()):.1f} s"
+        out.print(f"{result.scan.name}: {result.scan.output} ({took})")
+        last = last if result.skipped else result.record
+    if last is not None:
+        engine = last["engine"]
+        peak = last["peak_memory_bytes"] / 2**30
+        out.print(f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB")

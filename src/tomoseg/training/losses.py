@@ -16,17 +16,16 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import pad
 
 from tomoseg.config import LossConfig
+from tomoseg.training.pixel_loss import Weights, gradients_, probability_sums
 
 CHUNK_ELEMENTS = 1 << 20
 """Logits alive at once: 4 MB a temporary in float32, which stays in cache."""
 
 DICE_SMOOTHING = 1.0
 """Voxels added above and below the soft Dice fraction: a structure absent from the batch has a finite gradient."""
-
-_BITS_OF_BYTE = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,15 @@ def fused_loss(
             parts of an accumulated batch. The Dice part is of this part alone and weighs by its share of the sum.
 
     Returns:
-        Scalar float32. Binary cross-entropy is the mean over known voxels; the Dice part is one minus the mean over
-        the structures that occur in the batch of their soft Dice. Of an absent one it would only push every
-        probability down, and rare structures, absent from most batches, would be held back; the cross-entropy has
-        their false positives.
+        Scalar float32. Binary cross-entropy is the mean over known voxels of all structures; the Dice part is one
+        minus the mean over the structures that occur in the batch of their soft Dice. Of an absent one it would only
+        push every probability down, and rare structures, absent from most batches, would be held back; the
+        cross-entropy has their false positives. The Dice part is divided by the number of structures, as the
+        cross-entropy is: more structures do not shift the balance of the two.
 
     Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
     """
-    dice_weight = config.dice_weight if config.kind == "bce_dice" else 0.0
+    dice_weight = _dice_weight(config, len(cast(Tensor, head.bias)))
     share = targets.known_voxels() / max(known_voxels, 1)
     weight, bias = cast(Tensor, head.weight), cast(Tensor, head.bias)
     spare = -len(weight) % 8  # unknown structures that fill the last byte, so that nothing is cut to size
@@ -103,13 +103,18 @@ def plain_loss(
     )
     loss = cross_entropy / weight.sum().clamp(min=1)
     if config.kind == "bce_dice":
+        dice_weight = _dice_weight(config, logits.shape[1])
         axes = (0, *range(2, logits.ndim))
         probability = torch.sigmoid(logits) * weight
         overlap = 2 * (probability * reference).sum(axes) + DICE_SMOOTHING
         dice = overlap / (probability.sum(axes) + (reference * weight).sum(axes) + DICE_SMOOTHING)
         some = (reference * weight).sum(axes) > 0
-        loss = loss + config.dice_weight * (1 - dice[some].sum() / some.sum().clamp(min=1)) * some.any()
+        loss = loss + dice_weight * (1 - dice[some].sum() / some.sum().clamp(min=1)) * some.any()
     return loss
+
+
+def _dice_weight(config: LossConfig, structures: int) -> float:
+    return config.dice_weight / structures if config.kind == "bce_dice" else 0.0
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -125,18 +130,19 @@ class _FusedLoss(torch.autograd.Function):
         known_voxels: int,
         dice_weight: float,
     ) -> Tensor:
-        known, emphasis = targets.known, targets.emphasis
         with torch.autocast(features.device.type, enabled=False):
             work = _Work(features, weight, bias, targets)
-            extra = None if emphasis is None else emphasis.to(work.dtype) - 1
-            scale = known.to(work.dtype) / max(known_voxels, 1)
+            known = targets.known.to(work.dtype)
             unit = _gradient_unit(features.dtype, known_voxels)
-            slope, offset = torch.zeros((2, known.shape[1]), dtype=work.dtype, device=features.device)
+            slope, offset, extra = torch.zeros((3, known.shape[1]), dtype=work.dtype, device=features.device)
             loss = torch.zeros((), dtype=work.dtype, device=features.device)
             if dice_weight > 0:
                 dice_loss, slope, offset = work.dice(dice_weight)
                 loss += dice_loss
-            loss += work.gradients(scale, slope, offset, unit, extra)
+            if targets.emphasis is not None:
+                extra = targets.emphasis.to(work.dtype) - 1
+            scale = known / max(known_voxels, 1)
+            loss += work.gradients(Weights(scale, extra, known * slope, known * offset), unit)
         ctx.unit = unit
         ctx.save_for_backward(work.grad_features, work.grad_weight, work.grad_bias)
         return loss
@@ -165,10 +171,12 @@ class _Work:
         grad = self.grad_features.movedim(1, -1)
         self._grad_view = grad.view(features.shape[0], -1, features.shape[1]) if grad.is_contiguous() else None
         self._grad = torch.empty_like(self._features) if self._grad_view is None else self._grad_view
-        self._packed = targets.packed.flatten(2).movedim(1, -1)
-        self._weight = weight.detach().to(features.dtype)
+        self._packed = targets.packed.flatten(2)
+        # a CPU multiplies such narrow matrices as fast in float32, and to convert logits costs more than the product
+        self._narrow = features.dtype if features.device.type != "cpu" else self.dtype
+        self._weight = weight.detach().to(self._narrow)
         self._bias = bias.detach().to(self.dtype)
-        self._bits = _BITS_OF_BYTE.to(features.device, self.dtype)
+        self._logits = features.new_empty(0, dtype=self.dtype)
         self.grad_weight = torch.zeros_like(weight, dtype=self.dtype)
         self.grad_bias = torch.zeros_like(self._bias)
 
@@ -185,21 +193,26 @@ class _Work:
         ]
 
     def logits(self, samples: slice, pixels: slice) -> Tensor:
-        """`(samples, pixels, C)` in float32 or wider."""
-        return (self._features[samples, pixels] @ self._weight.T).to(self.dtype).add_(self._bias)
+        """`(samples, pixels, C)` in float32 or wider, in memory that the next chunk takes over."""
+        features = self._pixels(samples, pixels)
+        shape = (*features.shape[:2], self.structures)
+        if self._logits.shape != shape:
+            self._logits = features.new_empty(shape, dtype=self.dtype)
+        if self._narrow == self.dtype:
+            torch.addmm(self._bias, features.flatten(0, 1), self._weight.T, out=self._logits.view(-1, shape[2]))
+        else:
+            torch.add(features @ self._weight.T, self._bias, out=self._logits)
+        return self._logits
 
-    def reference(self, samples: slice, pixels: slice) -> Tensor:
-        """`(samples, pixels, C)` of 0 and 1."""
-        return embedding(self._packed[samples, pixels].int(), self._bits).flatten(2)
+    def _pixels(self, samples: slice, pixels: slice) -> Tensor:
+        return self._features[samples, pixels].to(self._narrow)
 
     def dice(self, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
         """The Dice part, and its gradient by a probability: `reference * slope + offset`."""
         sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.known.device)
         for samples, pixels in self.chunks():
-            probability = self.logits(samples, pixels).sigmoid_()
-            reference = self.reference(samples, pixels)
-            part = torch.stack([(probability * reference).sum(1), probability.sum(1), reference.sum(1)])
-            sums += (part * self.known[samples]).sum(1)
+            masks, known = self._packed[samples, :, pixels], self.known[samples].to(self.dtype)
+            sums += probability_sums(self.logits(samples, pixels), masks, known)
         overlap, predicted, true = sums
         total = predicted + true + DICE_SMOOTHING
         some = (true > 0).to(self.dtype)
@@ -207,32 +220,18 @@ class _Work:
         dice = (2 * overlap + DICE_SMOOTHING) / total
         return (each * (1 - dice)).sum(), -2 * each / total, each * dice / total
 
-    def gradients(self, scale: Tensor, slope: Tensor, offset: Tensor, unit: float, extra: Tensor | None) -> Tensor:
+    def gradients(self, weights: Weights, unit: float) -> Tensor:
         """Fill the gradients, times `unit`; returns the cross-entropy, scaled."""
-        loss = torch.zeros((), dtype=self.dtype, device=scale.device)
-        with_dice = bool(offset.any())
+        loss = torch.zeros((), dtype=self.dtype, device=self.known.device)
         for samples, pixels in self.chunks():
-            logits = self.logits(samples, pixels)
-            reference = self.reference(samples, pixels)
-            softplus = nn.functional.softplus(logits)
-            entropy = softplus.sum(1) - (logits * reference).sum(1)
-            if extra is not None:
-                entropy += extra * (softplus.sub_(logits).mul_(reference)).sum(1)
-            loss += (entropy * scale[samples]).sum()
-            probability = logits.sigmoid_()
-            gradient = (probability - reference).mul_(scale[samples].unsqueeze(1))
-            if extra is not None:
-                gradient.addcmul_(gradient, reference * extra)
-            if with_dice:
-                curve = torch.addcmul(probability, probability, probability, value=-1)
-                pull = reference.mul_(slope).add_(offset).mul_(self.known[samples].unsqueeze(1))
-                gradient.addcmul_(curve, pull)
+            gradient = self.logits(samples, pixels)
+            loss += gradients_(gradient, self._packed[samples, :, pixels], weights.of(samples))
             if unit != 1:
                 gradient *= unit
             self.grad_bias += gradient.sum((0, 1))
-            narrow = gradient.to(self._weight.dtype)
-            self.grad_weight += narrow.flatten(0, 1).T @ self._features[samples, pixels].flatten(0, 1)
-            self._grad[samples, pixels] = narrow @ self._weight
+            narrow = gradient.to(self._narrow)
+            self.grad_weight += narrow.flatten(0, 1).T @ self._pixels(samples, pixels).flatten(0, 1)
+            self._grad[samples, pixels] = (narrow @ self._weight).to(self._grad.dtype)
         if self._grad_view is None:
             n, *shape = self.grad_features.shape[0], *self.grad_features.shape[2:]
             self.grad_features.copy_(self._grad.view(n, *shape, -1).movedim(-1, 1))

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tomoseg import __version__
-from tomoseg.config import SamplingConfig, TrainConfig
+from tomoseg.config import Compute, SamplingConfig, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import Summary, summarise
@@ -185,7 +185,7 @@ def validate(run: Run, listener: Listener, loss: CustomLoss | None = None) -> tu
     mean_loss = validation_loss(run, run.validation, loss)
     model = Model(run.record, run.network)
     config = run.config
-    predictor = Predictor(model, device=str(run.device), precision=config.precision, batch_size=config.batch_size)
+    predictor = Predictor(model, **vars(Compute("torch", str(run.device), config.precision, config.batch_size)))
     done = iter(range(1, len(run.validation) + 1))
     scores = score_cases(
         predictor, run.validation, lambda score: listener.on_validated(next(done), len(run.validation))

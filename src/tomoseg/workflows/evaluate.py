@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tomoseg.config import AS_IN_TRAINING, Compute
 from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.overlap import CaseScore
@@ -40,8 +41,7 @@ def evaluate(
     *,
     output: Path | None = None,
     panels: int = 0,
-    device: str = "auto",
-    precision: str = "auto",
+    compute: Compute = AS_IN_TRAINING,
     on_case: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Score a model on whole volumes, each on its own grid.
@@ -52,8 +52,7 @@ def evaluate(
         split: `validation` or `test`.
         output: Folder for the scores and panels.
         panels: Cases of which the worst and the best structure are drawn.
-        device: Where the network runs.
-        precision: What it computes in.
+        compute: What computes the network, where, and in what.
         on_case: Told cases done and in all.
 
     Raises:
@@ -67,7 +66,7 @@ def evaluate(
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)
-    predictor = Predictor(loaded, device=device, precision=precision)
+    predictor = Predictor(loaded, **vars(compute))
     done = iter(range(1, len(cases) + 1))
     scores = score_cases(predictor, cases, lambda score: on_case(next(done), len(cases)))
     evaluation = Evaluation(summarise(scores, data.labels), scores)

@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import psutil
 import torch
 
+from tomoseg import __version__
 from tomoseg.checks.scan import check_scan
-from tomoseg.errors import InputError, OutputError, TomosegError
+from tomoseg.config import ALL_MASKS, AUTO, Compute, PredictOptions
+from tomoseg.errors import TomosegError
+from tomoseg.evaluation.measure import Measurement, measure
+from tomoseg.files.atomic import whole_file
 from tomoseg.files.nifti import read_ct
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_label_map, write_masks
-from tomoseg.inference.predictor import BATCH_SIZE, Predictor
+from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import load_model
 from tomoseg.pictures.preview import draw_preview, flatten
-from tomoseg.segmentation import LabelMap
-
-SCAN_NAMES = ("ct.nii.gz", "ct.nii")
-"""What a scan is called in a folder a case."""
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """What is predicted, and how.
-
-    Attributes:
-        label_map: One label map instead of a mask file a structure.
-        structures: Only these; none named predicts all.
-        preview: Also draw a preview sheet.
-        device: Where the network runs.
-        precision: What it computes in.
-        batch_size: Slices in one forward pass.
-
-    Raises:
-        InputError: If the batch size is below 1.
-    """
-
-    label_map: bool = False
-    structures: tuple[str, ...] = ()
-    preview: bool = False
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int = BATCH_SIZE
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"expected batches of 1 slice or more, got {self.batch_size}; raise the batch size")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A scan to be segmented and where its result goes: a file for a label map, else a folder."""
-
-    name: str
-    path: Path
-    output: Path
+from tomoseg.segmentation import LabelMap, Segmentation
+from tomoseg.volume import Volume
+from tomoseg.workflows.scans import Scan, find_scans
 
 
 @dataclass(frozen=True)
@@ -66,29 +37,36 @@ class ScanDone:
         scan: Which.
         error: Why it failed, or None.
         warnings: What was noticed.
+        skipped: It was done before, from the same scan with the same model and options.
+        record: What is written beside the result; None if it failed.
     """
 
     scan: Scan
     error: str | None
     warnings: tuple[str, ...]
+    skipped: bool = False
+    record: dict[str, Any] | None = None
 
 
 def predict(
     scans: Path,
     output: Path,
     model: Path,
-    options: PredictOptions | None = None,
+    options: PredictOptions = ALL_MASKS,
+    compute: Compute = AUTO,
     on_slice: Callable[[Scan, int, int], None] = lambda scan, done, total: None,
     on_scan: Callable[[ScanDone], None] = lambda done: None,
 ) -> list[ScanDone]:
-    """Segment a scan, or every scan of a folder; one that fails stops no other.
+    """Segment a scan or many; one that fails stops no other, and one that is done already is not done again.
 
     Args:
-        scans: A NIfTI file, a folder of them, or a folder with one folder a case that holds `ct.nii.gz`.
-        output: For one scan the folder of its masks, or with `label_map` its file (a folder is taken for
+        scans: A NIfTI file, a folder of them, a folder with one folder a case that holds `ct.nii.gz`, a pattern, or a
+            `.txt` file with one path a line.
+        output: For one scan the folder of its masks, or with `ml` its file (a folder is taken for
             `FOLDER/<scan>.nii.gz`); for many a folder with one such result each.
         model: A model folder or a run folder.
-        options: What is predicted, and how.
+        options: Which scans of these, and what is written.
+        compute: What computes the network, where, and in what.
         on_slice: Told the scan, its slices done and in all.
         on_scan: Told after each scan.
 
@@ -101,101 +79,135 @@ def predict(
         ModelError: If the model cannot be loaded.
         LabelError: If the model does not know a structure.
     """
-    options = options or PredictOptions()
-    found = find_scans(scans, output, options.label_map)
-    predictor = Predictor(
-        load_model(model),
-        structures=options.structures,
-        device=options.device,
-        precision=options.precision,
-        batch_size=options.batch_size,
-    )
+    found = find_scans(scans, output, options.ml, options.part)
+    loaded = load_model(model)
+    predictor = Predictor(loaded, structures=options.roi_subset, **vars(compute))
     results = []
     for scan in found:
-        results.append(_attempt(predictor, scan, options, on_slice))
+        asked = _asked(scan, predictor, str(loaded.sha256), options)
+        done = _done_before(scan, asked)
+        results.append(done or _attempt(predictor, scan, options, asked, on_slice))
         on_scan(results[-1])
     return results
 
 
-def find_scans(scans: Path, output: Path, label_map: bool) -> list[Scan]:
-    """The scans under a path and where their results go.
-
-    Raises:
-        InputError: If there is none, or two would write to one place.
-        OutputError: If the output is a file where a folder is needed, or a result would take the place of a scan.
-    """
-    if not scans.exists():
-        raise InputError(f"{scans}: expected a scan or a folder of scans, found nothing there; check the path")
-    found = [_only_scan(scans, output, label_map)] if scans.is_file() else _scans_in(scans, output, label_map)
-    inputs = {scan.path.resolve() for scan in found}
-    for scan in found:
-        if scan.output.resolve() in inputs:
-            raise OutputError(f"{scan.output}: expected another place than the scan's own; choose another output")
-    return found
+def record_path(scan: Scan) -> Path:
+    """Where what is known of a result is written."""
+    return _beside(scan, "prediction.json")
 
 
-def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
-    name = path.resolve().parent.name if path.name in SCAN_NAMES else nifti_stem(path)
-    names_file = output.name.endswith(NIFTI_SUFFIXES)
-    if label_map and not names_file:
-        output = output / f"{nifti_stem(path)}.nii.gz"
-    elif not label_map and (names_file or output.is_file()):
-        raise OutputError(
-            f"{output}: expected a folder for one mask a structure, got a file; add --ml or name a folder"
-        )
-    return Scan(name, path, output)
+def _beside(scan: Scan, name: str) -> Path:
+    """A file among the masks, or beside the label map and named after it."""
+    if scan.output.name.endswith(NIFTI_SUFFIXES):
+        stem = nifti_stem(scan.output)
+        return scan.output.with_name(f"{stem}_{name}" if name.endswith(".png") else f"{stem}.{name}")
+    return scan.output / name
 
 
-def _scans_in(folder: Path, output: Path, label_map: bool) -> list[Scan]:
-    named: dict[str, Path] = {}
-    for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
-        inner = next((path / name for name in SCAN_NAMES if (path / name).is_file()), None)
-        if path.is_file() and path.name.endswith(NIFTI_SUFFIXES):
-            _add(named, nifti_stem(path), path)
-        elif inner is not None:
-            _add(named, path.name, inner)
-    if not named:
-        raise InputError(
-            f"{folder}: expected NIfTI files, or folders with a {SCAN_NAMES[0]} each, found none; check the path"
-        )
-    if output.is_file() or output.name.endswith(NIFTI_SUFFIXES):
-        raise OutputError(
-            f"{output}: expected a folder for the results of {len(named)} scans, got a file; name a folder"
-        )
-    return [
-        Scan(name, path, output / (f"{name}.nii.gz" if label_map else name)) for name, path in sorted(named.items())
-    ]
+def write_statistics(measurements: Sequence[Measurement], path: Path) -> None:
+    """Write what was measured, one entry a structure; null where something cannot be said, with the reason."""
+    entries = {
+        m.structure: {key: value for key, value in asdict(m).items() if key != "structure"} for m in measurements
+    }
+    with whole_file(path) as aside:
+        aside.write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
 
-def _add(named: dict[str, Path], name: str, path: Path) -> None:
-    if name in named:
-        raise InputError(f"expected scans of different names, got {named[name]} and {path}; rename one")
-    named[name] = path
+def _asked(scan: Scan, predictor: Predictor, model: str, options: PredictOptions) -> dict[str, Any]:
+    """What a result depends on."""
+    state = scan.path.stat() if scan.path.exists() else None
+    engine = predictor.engine
+    return {
+        "input": {
+            "path": str(scan.path.absolute()),
+            "bytes": state.st_size if state else None,
+            "modified_ns": state.st_mtime_ns if state else None,
+        },
+        "model_sha256": model,
+        "structures": list(predictor.labels.names),
+        "ml": options.ml,
+        "preview": options.preview,
+        "statistics": options.statistics,
+        "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},
+        "tomoseg": __version__,
+    }
+
+
+def _done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
+    path = record_path(scan)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        same = all(record[key] == value for key, value in asked.items())
+        whole = all((path.parent / name).is_file() for name in record["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return ScanDone(scan, None, tuple(record["warnings"]), True, record) if same and whole else None
 
 
 def _attempt(
-    predictor: Predictor, scan: Scan, options: PredictOptions, on_slice: Callable[[Scan, int, int], None]
+    predictor: Predictor,
+    scan: Scan,
+    options: PredictOptions,
+    asked: dict[str, Any],
+    on_slice: Callable[[Scan, int, int], None],
 ) -> ScanDone:
     warnings: tuple[str, ...] = ()
+    stages = Stages()
     try:
-        volume = read_ct(scan.path)
-        warnings = (*volume.warnings, *check_scan(volume))
-        shown: LabelMap | None
-        if options.label_map:
-            shown = predictor.predict_label_map(volume, lambda done, total: on_slice(scan, done, total))
-            write_label_map(shown, scan.output)
-        else:
-            segmentation = predictor.predict_volume(volume, lambda done, total: on_slice(scan, done, total))
-            write_masks(segmentation, scan.output)
-            shown = flatten(segmentation) if options.preview else None
-        if options.preview and shown is not None:
-            draw_preview(volume, shown.labels, shown.values, _preview_path(scan, options), scan.name)
+        with stages("read"):
+            volume = read_ct(scan.path)
+            warnings = (*volume.warnings, *check_scan(volume))
+        record_path(scan).unlink(missing_ok=True)
+        result, files = _segment(predictor, volume, scan, options, stages, on_slice)
+        if options.statistics:
+            with stages("statistics"):
+                write_statistics(measure(result, volume), _beside(scan, "statistics.json"))
+            files.append(_beside(scan, "statistics.json").name)
+        if options.preview:
+            with stages("preview"):
+                shown = result if isinstance(result, LabelMap) else flatten(result)
+                draw_preview(volume, shown.labels, shown.values, _beside(scan, "preview.png"), scan.name)
+            files.append(_beside(scan, "preview.png").name)
+        seconds = {stage: round(taken, 3) for stage, taken in stages.seconds.items()}
+        found = {"files": files, "warnings": warnings, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
+        with whole_file(record_path(scan)) as aside:
+            aside.write_text(json.dumps(asked | found, indent=1), encoding="utf-8")
     except (TomosegError, MemoryError, torch.OutOfMemoryError) as error:
         return ScanDone(scan, str(error) or "out of memory; use a smaller batch or fewer structures", warnings)
-    return ScanDone(scan, None, warnings)
+    return ScanDone(scan, None, warnings, False, asked | found)
 
 
-def _preview_path(scan: Scan, options: PredictOptions) -> Path:
-    if options.label_map:
-        return scan.output.with_name(f"{nifti_stem(scan.output)}_preview.png")
-    return scan.output / "preview.png"
+def _segment(
+    predictor: Predictor,
+    volume: Volume,
+    scan: Scan,
+    options: PredictOptions,
+    stages: Stages,
+    on_slice: Callable[[Scan, int, int], None],
+) -> tuple[LabelMap | Segmentation, list[str]]:
+    """Predict and write; the result and the names of its files."""
+
+    def progress(done: int, total: int) -> None:
+        on_slice(scan, done, total)
+
+    if options.ml:
+        label_map = predictor.predict_label_map(volume, progress, stages)
+        with stages("write"):
+            write_label_map(label_map, scan.output)
+        return label_map, [scan.output.name]
+    segmentation = predictor.predict_volume(volume, progress, stages)
+    with stages("write"):
+        write_masks(segmentation, scan.output)
+    files = [f"{name}.nii.gz" for name in segmentation.labels.names]
+    return segmentation, files
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had so far, resident."""
+    on_windows = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    if on_windows is not None:
+        return int(on_windows)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

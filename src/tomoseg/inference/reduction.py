@@ -1,0 +1,229 @@
+"""Decisions on the scan's own grid, from logits on the network's: interpolate, then decide, without interpolating much.
+
+Linear interpolation is convex. Where all corners of a cell of the network's grid have the same winning structure, so
+has every point inside; where a logit is above 0 at all corners, or at none, so it is inside. So decide at the grid's
+points, copy what agrees, and interpolate logits only in cells whose corners differ, and there only those of structures
+that can win. Values inside are weighted sums of the corners, since rounding keeps the order of sums and products
+(`a + t * (b - a)` may step outside).
+
+Kernels are compiled and free of Python's lock; `decide.py` runs them on threads of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int16, Int64, UInt8
+from numba import njit
+
+from tomoseg.grid import linear_positions
+
+_COMPILED: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+class Corners(NamedTuple):
+    """What one slice of the scan lies between.
+
+    Attributes:
+        low: `(gx, gy, c)` logits of the grid's slice below.
+        high: Those of the slice above; the same array where `share` is 0.
+        share: Weight of the slice above.
+        low_found: What is decided at the points of the slice below: `winners`, or packed bits `(gx, gy, b)`.
+        high_found: The same of the slice above.
+    """
+
+    low: Float32[np.ndarray, "gx gy c"]
+    high: Float32[np.ndarray, "gx gy c"]
+    share: np.float32
+    low_found: Int16[np.ndarray, "gx gy"] | UInt8[np.ndarray, "gx gy b"]
+    high_found: Int16[np.ndarray, "gx gy"] | UInt8[np.ndarray, "gx gy b"]
+
+
+class Cells(NamedTuple):
+    """The scan's slice, cut into the cells between the points of the network's grid; see `cells_along`.
+
+    Attributes:
+        x_first: First pixel of each cell along x.
+        x_share: Weights of the upper points along x.
+        y_first: First pixel of each cell along y.
+        y_share: Weights of the upper points along y.
+    """
+
+    x_first: Int64[np.ndarray, "_"]
+    x_share: Float32[np.ndarray, "x"]
+    y_first: Int64[np.ndarray, "_"]
+    y_share: Float32[np.ndarray, "y"]
+
+
+def cells_along(points: int, length: int) -> tuple[Int64[np.ndarray, "_"], Float32[np.ndarray, "length"]]:
+    """An axis of the scan's slice, cut into the cells between the points of the network's grid.
+
+    Args:
+        points: Of the grid.
+        length: Pixels of the slice.
+
+    Returns:
+        `first` `(points + 1,)`, cell `i` holds the pixels from `first[i]` to before `first[i + 1]`; and each pixel's
+        weight of its cell's upper point.
+
+    Example:
+        >>> cells_along(2, 4)[0].tolist()
+        [0, 3, 4]
+    """
+    lower, _, share = linear_positions(points, length)
+    return np.searchsorted(lower, np.arange(points + 1)), share
+
+
+@njit(fastmath={"nnan", "nsz"}, **_COMPILED)
+def winners(logits, out):  # type: ignore[no-untyped-def]
+    """At each point the channel of the highest logit plus one, or 0 where none is above 0; ties go to the lower.
+
+    Args:
+        logits: `(gx, gy, c)` float32, contiguous.
+        out: `(gx, gy)` int16.
+    """
+    for i in range(logits.shape[0]):
+        for j in range(logits.shape[1]):
+            row = logits[i, j]
+            best = np.float32(0)
+            for c in range(len(row)):
+                best = max(best, row[c])
+            out[i, j] = 0
+            if best > 0:
+                c = 0
+                while row[c] != best:
+                    c += 1
+                out[i, j] = c + 1
+
+
+@njit(**_COMPILED)
+def fill_labels(corners, cells, rows, ids, out):  # type: ignore[no-untyped-def]
+    """Label map values of one slice, in the cells of some rows of the grid.
+
+    Args:
+        corners: `Corners` with `winners`.
+        cells: `Cells` of the slice.
+        rows: First row of cells, and one past the last.
+        ids: Label map value of each winner, 0 first.
+        out: `(x, y)`, filled where these cells lie.
+    """
+    gx, gy, channels = corners.low.shape
+    least, most = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    candidates = np.empty(channels, np.int64)
+    for i in range(rows[0], rows[1]):
+        for j in range(gy):
+            cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
+            xs, ys = cells.x_first[i : i + 2], cells.y_first[j : j + 2]
+            if xs[0] == xs[1] or ys[0] == ys[1]:
+                continue
+            if _agree(corners, cell):
+                out[xs[0] : xs[1], ys[0] : ys[1]] = ids[corners.low_found[i, j]]
+                continue
+            _range_of_corners(corners, cell, least, most)
+            possible = candidates[: _possible(least, most, candidates)]
+            for x in range(xs[0], xs[1]):
+                for y in range(ys[0], ys[1]):
+                    best, label = np.float32(0), 0
+                    for c in possible:
+                        value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
+                        if value > best:
+                            best, label = value, c + 1
+                    out[x, y] = ids[label]
+
+
+@njit(**_COMPILED)
+def fill_masks(corners, cells, rows, out):  # type: ignore[no-untyped-def]
+    """Packed masks of one slice, in the cells of some rows of the grid.
+
+    Args:
+        corners: `Corners` with packed bits.
+        cells: `Cells` of the slice.
+        rows: First row of cells, and one past the last.
+        out: `(b, x, y)`, filled where these cells lie.
+    """
+    gx, gy, planes = corners.low_found.shape
+    for i in range(rows[0], rows[1]):
+        for j in range(gy):
+            cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
+            for plane in range(planes):
+                everywhere, somewhere = _bits_of_corners(corners, cell, plane)
+                undecided = somewhere & ~everywhere
+                for x in range(cells.x_first[i], cells.x_first[i + 1]):
+                    for y in range(cells.y_first[j], cells.y_first[j + 1]):
+                        byte = everywhere
+                        for bit in range(8):
+                            if undecided >> bit & 1:
+                                value = _inside(corners, cell, 8 * plane + bit, cells.x_share[x], cells.y_share[y])
+                                byte |= np.int64(value > 0) << bit
+                        out[plane, x, y] = byte
+
+
+@njit(**_COMPILED)
+def _agree(corners, cell):  # type: ignore[no-untyped-def]
+    """Whether all corners of a cell have the same winner."""
+    i, above, j, right = cell
+    low, high = corners.low_found, corners.high_found
+    win = low[i, j]
+    agree = low[above, j] == win and low[i, right] == win and low[above, right] == win
+    if agree and corners.share > 0:
+        agree = high[i, j] == win and high[above, j] == win and high[i, right] == win and high[above, right] == win
+    return agree
+
+
+@njit(**_COMPILED)
+def _bits_of_corners(corners, cell, plane):  # type: ignore[no-untyped-def]
+    """The bits of a byte plane that all corners of a cell have, and those that any has."""
+    i, above, j, right = cell
+    everywhere, somewhere = np.int64(255), np.int64(0)
+    for x in (i, above):
+        for y in (j, right):
+            here = np.int64(corners.low_found[x, y, plane])
+            everywhere, somewhere = everywhere & here, somewhere | here
+            if corners.share > 0:
+                here = np.int64(corners.high_found[x, y, plane])
+                everywhere, somewhere = everywhere & here, somewhere | here
+    return everywhere, somewhere
+
+
+@njit(**_COMPILED)
+def _range_of_corners(corners, cell, least, most):  # type: ignore[no-untyped-def]
+    """Each logit's least and highest value over the corners of a cell."""
+    i, above, j, right = cell
+    a, b, c, d = corners.low[i, j], corners.low[above, j], corners.low[i, right], corners.low[above, right]
+    for n in range(len(least)):
+        least[n] = min(min(a[n], b[n]), min(c[n], d[n]))
+        most[n] = max(max(a[n], b[n]), max(c[n], d[n]))
+    if corners.share > 0:
+        a, b, c, d = corners.high[i, j], corners.high[above, j], corners.high[i, right], corners.high[above, right]
+        for n in range(len(least)):
+            least[n] = min(least[n], min(min(a[n], b[n]), min(c[n], d[n])))
+            most[n] = max(most[n], max(max(a[n], b[n]), max(c[n], d[n])))
+
+
+@njit(**_COMPILED)
+def _possible(least, most, candidates):  # type: ignore[no-untyped-def]
+    """How many channels can win somewhere: not those that are below what another is at least, or below 0."""
+    floor = np.float32(0)
+    for c in range(len(least)):
+        floor = max(floor, least[c])
+    count = 0
+    for c in range(len(most)):
+        if most[c] > 0 and most[c] >= floor:
+            candidates[count] = c
+            count += 1
+    return count
+
+
+@njit(**_COMPILED)
+def _inside(corners, cell, c, x_share, y_share):  # type: ignore[no-untyped-def]
+    """A logit between the corners of a cell."""
+    i, above, j, right = cell
+    one, low, high = np.float32(1), corners.low, corners.high
+    w00, w10 = (one - x_share) * (one - y_share), x_share * (one - y_share)
+    w01, w11 = (one - x_share) * y_share, x_share * y_share
+    value = w00 * low[i, j, c] + w10 * low[above, j, c] + w01 * low[i, right, c] + w11 * low[above, right, c]
+    if corners.share > 0:
+        upper = w00 * high[i, j, c] + w10 * high[above, j, c] + w01 * high[i, right, c] + w11 * high[above, right, c]
+        value = (one - corners.share) * value + corners.share * upper
+    return value

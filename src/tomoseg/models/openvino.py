@@ -1,0 +1,65 @@
+"""A network as an OpenVINO model.
+
+OpenVINO is optional: `pip install "tomoseg[openvino]"`. Nothing here imports it before it is needed.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import sys
+import warnings
+from typing import Any, cast
+
+import torch
+
+from tomoseg.errors import ConfigError
+from tomoseg.networks.unet import UNet
+
+
+def has_openvino() -> bool:
+    """Whether OpenVINO is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def import_openvino() -> Any:
+    """The module, which reports its use to its makers unless its telemetry package is missing: here it is.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    if not has_openvino():
+        raise ConfigError('expected OpenVINO, found none; run: pip install "tomoseg[openvino]", or use engine torch')
+    sys.modules.setdefault("openvino_telemetry", cast(Any, None))  # an import of it fails, as if it were not there
+    import openvino
+
+    return openvino
+
+
+def computes_bf16() -> bool:
+    """Whether OpenVINO computes in bf16 on this processor."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def convert_network(network: UNet, in_channels: int) -> Any:
+    """The network as an OpenVINO model of slices of any size.
+
+    Its output is `(1, x, y, C)`: structures last, as decisions read them.
+
+    Args:
+        network: Its weights are copied.
+        in_channels: Windows of the CT.
+    """
+    openvino = import_openvino()
+    from openvino.preprocess import PrePostProcessor
+
+    example = torch.zeros(1, in_channels, 2 * network.stride, 2 * network.stride)
+    exported = torch.export.export(copy.deepcopy(network).eval().cpu(), (example,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # OpenVINO asks PyTorch in a way that is going out of use
+        model = openvino.convert_model(exported)
+    model.reshape([1, in_channels, -1, -1])  # convolutions and pooling take any size
+    steps = PrePostProcessor(model)
+    steps.output().model().set_layout(openvino.Layout("NCHW"))
+    steps.output().tensor().set_layout(openvino.Layout("NHWC"))
+    return steps.build()
