@@ -213,6 +213,17 @@ def test_a_damaged_array_is_told(tmp_path, hu, masks, damage):
         case.ct_slice(0)
 
 
+def test_a_damaged_block_is_told(tmp_path, hu, masks):
+    case = write(tmp_path / "c", make_case(hu, masks, 19), NATIVE_GRID)
+    path = tmp_path / "c" / CT
+    content = bytearray(path.read_bytes())
+    for offset in range(300, len(content) - 300):  # past the header, before the trailer
+        content[offset] ^= 0xA5
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"ct\.b2nd: expected a compressed array, got: .*; preprocess again"):
+        case.ct()
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

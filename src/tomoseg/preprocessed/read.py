@@ -16,6 +16,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
 from tomoseg.volume import spacing_of
 
+ALL = slice(None)
 OPEN_FILES = 512
 """Arrays kept open; opening one costs more than reading a slice from it."""
 
@@ -52,19 +53,19 @@ class PreprocessedCase:
 
     def ct_slice(self, k: int) -> Int16[np.ndarray, "x y"]:
         """HU of one axial slice on the grid."""
-        return self._files.get(self.folder / CT)[k].T
+        return self._files.read(self.folder / CT, k).T
 
     def masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
         """Packed masks of one axial slice on the grid."""
-        return self._files.get(self.folder / MASKS)[:, k].transpose(0, 2, 1)
+        return self._files.read(self.folder / MASKS, (ALL, k)).transpose(0, 2, 1)
 
     def ct(self) -> Int16[np.ndarray, "x y z"]:
         """HU of the whole case on the grid."""
-        return self._files.get(self.folder / CT)[:].T
+        return self._files.read(self.folder / CT, ALL).T
 
     def masks(self) -> UInt8[np.ndarray, "b x y z"]:
         """Packed masks of the whole case on the grid."""
-        return self._files.get(self.folder / MASKS)[:].transpose(0, 3, 2, 1)
+        return self._files.read(self.folder / MASKS, ALL).transpose(0, 3, 2, 1)
 
     def native_masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
         """Packed masks of one axial slice of the scan itself.
@@ -80,7 +81,7 @@ class PreprocessedCase:
                 f"{self.name}: expected masks on the scan's own grid, which only validation and test cases have; "
                 "score one of those"
             )
-        return self._files.get(path)[:, k].transpose(0, 2, 1)
+        return self._files.read(path, (ALL, k)).transpose(0, 2, 1)
 
 
 class OpenArrays:
@@ -100,15 +101,31 @@ class OpenArrays:
             try:
                 found = blosc2.open(str(path), mode="r", mmap_mode="r")
             except (OSError, RuntimeError, ValueError) as error:
-                raise DatasetError(f"{path}: expected a compressed array, got: {error}; preprocess again") from None
+                raise _damaged(path, error) from None
             self._open[path] = found
             if len(self._open) > OPEN_FILES:
                 self._open.popitem(last=False)
         self._open.move_to_end(path)
         return found
 
+    def read(self, path: Path, index: Any) -> np.ndarray:
+        """A part of the array at a path.
+
+        Raises:
+            DatasetError: If it cannot be opened or unpacked.
+        """
+        array = self.get(path)
+        try:
+            return np.asarray(array[index])
+        except (RuntimeError, ValueError) as error:
+            raise _damaged(path, error) from None
+
     def __getstate__(self) -> dict[str, Any]:
         return {"_open": OrderedDict()}
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{path}: expected a compressed array, got: {error}; preprocess again")
 
 
 class Preprocessed:
