@@ -101,7 +101,7 @@ class OpenArrays:
             try:
                 found = blosc2.open(str(path), mode="r", mmap_mode="r")
             except (OSError, RuntimeError, ValueError) as error:
-                raise _damaged(path, error) from None
+                raise DatasetError(_damaged(path, error)) from None
             self._open[path] = found
             if len(self._open) > OPEN_FILES:
                 self._open.popitem(last=False)
@@ -118,14 +118,14 @@ class OpenArrays:
         try:
             return np.asarray(array[index])
         except (RuntimeError, ValueError) as error:
-            raise _damaged(path, error) from None
+            raise DatasetError(_damaged(path, error)) from None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_open": OrderedDict()}
 
 
-def _damaged(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(f"{path}: expected a compressed array, got: {error}; preprocess again")
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{path}: expected a compressed array, got: {error}; preprocess again"
 
 
 class Preprocessed:
