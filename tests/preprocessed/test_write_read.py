@@ -223,11 +223,11 @@ class Damaged:
 def test_a_block_that_does_not_unpack_is_told(tmp_path, hu, masks, monkeypatch):
     case = write(tmp_path / "c", make_case(hu, masks, 19), NATIVE_GRID)
     monkeypatch.setattr(OpenArrays, "get", lambda self, path: Damaged())
-    for read in (case.ct, case.masks, lambda: case.ct_slice(0), lambda: case.masks_slice(0)):
+    for call in (case.ct, case.masks, lambda: case.ct_slice(0), lambda: case.masks_slice(0)):
         with pytest.raises(
             DatasetError, match=r"expected a compressed array, got: Error while getting the slice; prep"
         ):
-            read()
+            call()
 
 
 @pytest.mark.parametrize(
