@@ -20,6 +20,7 @@ from tomoseg.models import openvino as conversion
 from tomoseg.volume import Volume
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.skipif(not conversion.has_openvino(), reason="needs tomoseg[openvino]")
 
 
 @pytest.fixture(scope="module")
