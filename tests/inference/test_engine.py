@@ -20,7 +20,6 @@ from tomoseg.models import openvino as conversion
 from tomoseg.volume import Volume
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.skipif(not conversion.has_openvino(), reason="needs tomoseg[openvino]")
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +124,25 @@ def test_openvino_is_not_allowed_to_report_its_use():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
+
+
+def test_a_signal_after_an_engine_went_in_another_thread_is_handled():
+    code = """if True:
+        import gc, signal, threading
+        import numpy as np
+        from tomoseg.config import NetworkConfig
+        from tomoseg.inference.openvino_engine import OpenVinoEngine
+        from tomoseg.networks.build import build_network
+
+        engines = [OpenVinoEngine(build_network(NetworkConfig(channels=(8, 16)), 1, 3), ((-200.0, 300.0),), "fp32")]
+        engines[0].run(np.zeros((1, 1, 4, 4), np.float32))
+        thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
+        thread.start()
+        thread.join()
+        signal.signal(signal.SIGINT, lambda *_: print("handled"))
+        signal.raise_signal(signal.SIGINT)
+    """
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "handled\n"
 
 
 def test_engines_name_what_they_compute_in(model):

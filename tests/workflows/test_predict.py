@@ -15,7 +15,6 @@ from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model, sha256
-from tomoseg.models.openvino import has_openvino
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
 from tomoseg.workflows.predict import predict
@@ -238,11 +237,7 @@ class TestRecord:
         assert record["files"] == ["aorta.nii.gz", "preview.png"]
         assert record["structures"] == ["aorta"]
         assert record["model_sha256"] == sha256(model / "weights.safetensors")
-        assert record["engine"] == {
-            "name": "openvino" if has_openvino() else "torch",
-            "device": "cpu",
-            "precision": "fp32",
-        }
+        assert record["engine"] == {"name": "openvino", "device": "cpu", "precision": "fp32"}
         assert list(record["seconds"]) == ["read", "grid", "network", "decisions", "write", "preview"]
         assert all(seconds >= 0 for seconds in record["seconds"].values())
         assert 2**26 < record["peak_memory_bytes"] < 2**36

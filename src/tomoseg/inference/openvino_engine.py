@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tomoseg.errors import ConfigError
 from tomoseg.inference.engine import Engine
-from tomoseg.models.openvino import computes_bf16, convert_network, import_openvino
+from tomoseg.models.openvino import computes_bf16, convert_network, openvino_core
 from tomoseg.networks.unet import UNet
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -39,7 +39,6 @@ class OpenVinoEngine(Engine):
         if precision == "bf16" and not computes_bf16():
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")
         self.precision = precision
-        self._core = import_openvino().Core()
         self._model = convert_network(network, len(windows_hu))
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
@@ -65,7 +64,7 @@ class OpenVinoEngine(Engine):
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                     "PERFORMANCE_HINT": "LATENCY",
                 }
-                self._compiled[shape] = self._core.compile_model(model, "CPU", settings)
+                self._compiled[shape] = openvino_core().compile_model(model, "CPU", settings)
         requests: dict[tuple[int, ...], Any] = self._requests.__dict__.setdefault("of_shape", {})
         if shape not in requests:
             requests[shape] = self._compiled[shape].create_infer_request()

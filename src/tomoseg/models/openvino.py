@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import importlib.util
 import sys
+import threading
 import warnings
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -36,9 +38,30 @@ def import_openvino() -> Any:
     return openvino
 
 
+_making_the_core = threading.Lock()
+
+
+def openvino_core() -> Any:
+    """The one core of this process, kept until its end.
+
+    A core gives the thread that makes it a stack for signals and takes the memory back when it goes, in whichever
+    thread that is. The next signal in the first thread then crashes, so a core must not go before the process.
+
+    Raises:
+        ConfigError: If OpenVINO is not installed.
+    """
+    with _making_the_core:
+        return _core()
+
+
+@cache
+def _core() -> Any:
+    return import_openvino().Core()
+
+
 def computes_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this processor."""
-    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def convert_network(network: UNet, in_channels: int) -> Any:
