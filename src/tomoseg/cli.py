@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from tyro.conf import Positional, arg
@@ -29,7 +29,7 @@ from tomoseg.config import (
     TrainConfig,
     load_config,
 )
-from tomoseg.errors import TomosegError
+from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.terminal import console
 
 Output = Annotated[Path, arg(aliases=("-o",), metavar="PATH")]
@@ -220,6 +220,53 @@ def predict(
     return SOME_FAILED if failed else DONE
 
 
+def export(
+    model: Positional[Path],
+    to: Literal["openvino", "onnx"] | None = None,
+    precision: Literal["fp32", "bf16", "int8"] = "fp32",
+    calibrate: Path | None = None,
+    measure: Path | None = None,
+) -> int:
+    """Write a model in the format of another runtime, and measure what each engine and precision costs and gives.
+
+    Args:
+        model: A model folder or a run folder; exports go into it.
+        to: openvino or onnx.
+        precision: fp32, bf16 (the fp32 file, computed in bf16) or int8.
+        calibrate: A preprocessed dataset whose training slices give int8 its scales.
+        measure: A preprocessed dataset; size, time and Dice of every engine and precision are measured on its
+            validation split.
+
+    Raises:
+        ConfigError: If neither a format nor a dataset to measure on is given.
+    """
+    from tomoseg.terminal.tables import show_ways
+    from tomoseg.workflows.export import export as run
+    from tomoseg.workflows.measure_engines import MEAN_LOSS, STRUCTURE_LOSS, measure_engines
+
+    if to is None and measure is None:
+        raise ConfigError("expected a format or a dataset to measure on, got neither; add --to or --measure")
+    if to is not None:
+        made = run(model, to, precision, calibrate)
+        console.out.print(f"{made.name} in {model}: {', '.join(made.files)}")
+    if measure is None:
+        return DONE
+    with console.progress_bar() as bar:
+        task = bar.add_task("measure", total=None, info="")
+        ways = measure_engines(
+            model, measure, on_case=lambda way, done, total: bar.update(task, completed=done, total=total, info=way)
+        )
+    show_ways(ways)
+    for way in ways:
+        if way.precision == "int8":
+            verdict = "is" if way.is_close_to(ways[0]) else "is not"
+            console.out.print(
+                f"{way.engine} int8 {verdict} within the limits: "
+                f"{MEAN_LOSS} lost in the mean, {STRUCTURE_LOSS} in any structure"
+            )
+    return DONE
+
+
 def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
     """Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.
 
@@ -248,6 +295,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "export": export,
     "demo": demo,
 }
 

@@ -218,7 +218,8 @@ class TrainConfig(Config):
         return self
 
 
-EngineName = Literal["auto", "torch", "openvino"]
+EngineName = Literal["auto", "torch", "openvino", "onnx"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -230,11 +231,11 @@ class Compute:
     """
 
     engine: EngineName = "auto"
-    """auto (OpenVINO on a CPU where it is installed, else torch), torch or openvino."""
+    """auto (OpenVINO on a CPU where it is installed, else torch), torch, openvino or onnx."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto, fp32, bf16 or fp16."""
+    precision: Precision = "auto"
+    """auto, fp32, bf16, fp16 or int8."""
     batch_size: int = 4
     """Slices in one forward pass; more is hardly faster on a CPU and takes memory."""
 

@@ -12,7 +12,7 @@ from tests.inference.test_predictor import GRIDS, WINDOWS, make_model
 from tests.training.tiny import make_scan
 from tomoseg.errors import ConfigError
 from tomoseg.grid import AIR_HU, apply_windows, padded_shape
-from tomoseg.inference import choose
+from tomoseg.inference import choose, openvino_engine
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.engine import TorchEngine
 from tomoseg.inference.predictor import Predictor
@@ -99,7 +99,7 @@ def test_auto_is_torch_where_there_is_another_device():
 
 def test_precision_auto_is_bf16_where_the_processor_has_it(model, monkeypatch):
     for has, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(choose, "computes_bf16", lambda has=has: has)
+        monkeypatch.setattr(openvino_engine, "computes_bf16", lambda has=has: has)
         if not has or conversion.computes_bf16():
             assert choose_engine(model, "openvino", "cpu", "auto").precision == precision
 
@@ -107,7 +107,7 @@ def test_precision_auto_is_bf16_where_the_processor_has_it(model, monkeypatch):
 def test_what_cannot_be_had_is_refused(model, monkeypatch):
     with pytest.raises(ConfigError, match=r"expected device cpu for engine openvino, got meta; use engine torch"):
         choose_engine(model, "openvino", "meta")
-    with pytest.raises(ConfigError, match=r"expected precision fp32 or bf16 for engine openvino, got fp16"):
+    with pytest.raises(ConfigError, match=r"expected precision fp32, bf16, int8 for engine openvino, got fp16"):
         choose_engine(model, "openvino", "cpu", "fp16")
     monkeypatch.setattr("tomoseg.inference.openvino_engine.computes_bf16", lambda: False)
     with pytest.raises(ConfigError, match=r"expected a processor that computes in bf16, .* use precision fp32"):
@@ -132,9 +132,11 @@ def test_a_signal_after_an_engine_went_in_another_thread_is_handled():
         import numpy as np
         from tomoseg.config import NetworkConfig
         from tomoseg.inference.openvino_engine import OpenVinoEngine
+        from tomoseg.models.openvino import convert_network
         from tomoseg.networks.build import build_network
 
-        engines = [OpenVinoEngine(build_network(NetworkConfig(channels=(8, 16)), 1, 3), ((-200.0, 300.0),), "fp32")]
+        network = convert_network(build_network(NetworkConfig(channels=(8, 16)), 1, 3), 1)
+        engines = [OpenVinoEngine(network, ((-200.0, 300.0),), 2, "fp32")]
         engines[0].run(np.zeros((1, 1, 4, 4), np.float32))
         thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
         thread.start()

@@ -17,7 +17,7 @@ class Engine(ABC):
     """Something that computes a network.
 
     Attributes:
-        name: `torch` or `openvino`.
+        name: `torch`, `openvino` or `onnx`.
         device: Where it runs.
         precision: What its convolutions compute in.
 
@@ -49,9 +49,7 @@ class Engine(ABC):
             hu: Slices on the network's grid.
         """
         x, y, n = hu.shape
-        padded = np.full((n, *padded_shape((x, y), self.stride)), AIR_HU, np.int16)
-        padded[:, :x, :y] = np.moveaxis(hu, 2, 0)
-        images = np.ascontiguousarray(np.moveaxis(apply_windows(padded, self.windows_hu), 0, 1))
+        images = network_images(hu, self.windows_hu, self.stride)
         constant = (images == images[:, :, :1, :1]).all(axis=(1, 2, 3))
         varied = self.run(images[~constant]) if not constant.all() else ()
         computed = iter(varied)
@@ -63,6 +61,22 @@ class Engine(ABC):
         if key not in self._constant:
             self._constant = {key: self.run(image[None])[0]}
         return self._constant[key]
+
+
+def network_images(
+    hu: Int16[np.ndarray, "x y n"], windows_hu: tuple[tuple[float, float], ...], stride: int
+) -> Float32[np.ndarray, "n w px py"]:
+    """Slices as the network takes them: padded with air at their upper ends, windowed.
+
+    Args:
+        hu: Slices on the network's grid.
+        windows_hu: The input channels.
+        stride: What the padded edges are multiples of.
+    """
+    x, y, n = hu.shape
+    padded = np.full((n, *padded_shape((x, y), stride)), AIR_HU, np.int16)
+    padded[:, :x, :y] = np.moveaxis(hu, 2, 0)
+    return np.ascontiguousarray(np.moveaxis(apply_windows(padded, windows_hu), 0, 1))
 
 
 class TorchEngine(Engine):

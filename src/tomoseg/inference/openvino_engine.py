@@ -12,8 +12,7 @@ from torch import Tensor
 
 from tomoseg.errors import ConfigError
 from tomoseg.inference.engine import Engine
-from tomoseg.models.openvino import computes_bf16, convert_network, openvino_core
-from tomoseg.networks.unet import UNet
+from tomoseg.models.openvino import computes_bf16, import_openvino, openvino_core
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
@@ -23,9 +22,11 @@ class OpenVinoEngine(Engine):
     """A network compiled by OpenVINO for this processor, once for each size of slice; threads may share it.
 
     Args:
-        network: What is computed; its weights are copied.
+        model: An OpenVINO model, as `models/openvino.py` makes it.
         windows_hu: Its input channels.
-        precision: `fp32` or `bf16`.
+        stride: What the edges of its input must be a multiple of.
+        precision: `fp32`, `bf16`, or `int8` for a model that is quantised; what such a model keeps in floating point
+            is then in bf16 where the processor computes in it.
 
     Raises:
         ConfigError: If OpenVINO is not installed, or the processor does not compute in that precision.
@@ -34,12 +35,13 @@ class OpenVinoEngine(Engine):
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, network: UNet, windows_hu: tuple[tuple[float, float], ...], precision: str) -> None:
-        super().__init__(windows_hu, network.stride)
+    def __init__(self, model: Any, windows_hu: tuple[tuple[float, float], ...], stride: int, precision: str) -> None:
+        super().__init__(windows_hu, stride)
         if precision == "bf16" and not computes_bf16():
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")
         self.precision = precision
-        self._model = convert_network(network, len(windows_hu))
+        self._hint = HINTS[fastest_float() if precision == "int8" else precision]
+        self._model = model
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
         self._requests = threading.local()
@@ -47,11 +49,12 @@ class OpenVinoEngine(Engine):
     def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
         """Logits of windowed slices; structures are last in memory."""
         request = self._request(images.shape[1:])
-        logits = []
-        for image in images:
+        channels = request.model_outputs[0].get_partial_shape()[3].get_length()
+        logits = np.empty((len(images), *images.shape[2:], channels), np.float32)
+        for image, out in zip(images, logits, strict=True):
+            request.set_output_tensor(import_openvino().Tensor(out[None], shared_memory=True))  # no copy
             request.infer([image[None]], share_inputs=True)
-            logits.append(torch.from_numpy(request.get_output_tensor().data.copy()))
-        return torch.cat(logits).movedim(3, 1)
+        return torch.from_numpy(logits).movedim(3, 1)
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         """A request of this thread's own, since two threads may not share one."""
@@ -60,7 +63,7 @@ class OpenVinoEngine(Engine):
                 model = self._model.clone()
                 model.reshape([1, *shape])
                 settings = {
-                    "INFERENCE_PRECISION_HINT": HINTS[self.precision],
+                    "INFERENCE_PRECISION_HINT": self._hint,
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                     "PERFORMANCE_HINT": "LATENCY",
                 }
@@ -69,3 +72,8 @@ class OpenVinoEngine(Engine):
         if shape not in requests:
             requests[shape] = self._compiled[shape].create_infer_request()
         return requests[shape]
+
+
+def fastest_float() -> str:
+    """The floating-point precision in which OpenVINO is fastest on this processor."""
+    return "bf16" if computes_bf16() else "fp32"

@@ -3,6 +3,7 @@
 MODEL/
   model.json            architecture, labels, grid, windows, provenance, scores, SHA-256 of the weights
   weights.safetensors
+  exports.json, ...     what `tomoseg export` made of it: `exports.py`
 """
 
 from __future__ import annotations
@@ -61,11 +62,15 @@ class Model:
         record: What it is.
         network: Its weights.
         sha256: Of the weights' file; None if it was not read from one.
+        folder: Where it was read from; None if it was not.
+        channels: Which of the folder's channels these are, where they are not all.
     """
 
     record: ModelRecord
     network: UNet
     sha256: str | None = None
+    folder: Path | None = None
+    channels: tuple[int, ...] | None = None
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -128,7 +133,7 @@ def load_model(folder: Path) -> Model:
         raise ModelError(
             f"{weights}: expected weights of the network in {RECORD}, got: {reason}; train again"
         ) from None
-    return Model(record, network.eval(), found)
+    return Model(record, network.eval(), found, folder)
 
 
 def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
@@ -144,14 +149,14 @@ def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
     if not names:
         return model
     labels = model.record.labels.subset(names)
-    channels = [model.record.labels.channel(s.name) for s in labels]
+    channels = tuple(model.record.labels.channel(s.name) for s in labels)
     record = ModelRecord(**{**model.record.__dict__, "labels": labels})
     network = record.build().eval()
     state = dict(model.network.state_dict())
     for name in ("head.weight", "head.bias"):
-        state[name] = state[name][channels]
+        state[name] = state[name][list(channels)]
     network.load_state_dict(state)
-    return Model(record, network, model.sha256)
+    return Model(record, network, model.sha256, model.folder, channels)
 
 
 def sha256(path: Path) -> str:

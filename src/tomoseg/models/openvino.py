@@ -1,4 +1,4 @@
-"""A network as an OpenVINO model.
+"""A network as an OpenVINO model: its input `(1, w, x, y)`, its output `(1, x, y, C)`, structures last.
 
 OpenVINO is optional: `pip install "tomoseg[openvino]"`. Nothing here imports it before it is needed.
 """
@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -86,3 +87,31 @@ def convert_network(network: UNet, in_channels: int) -> Any:
     steps.output().model().set_layout(openvino.Layout("NCHW"))
     steps.output().tensor().set_layout(openvino.Layout("NHWC"))
     return steps.build()
+
+
+def write_openvino(model: Any, path: Path) -> None:
+    """Write `path` (.xml) and the weights beside it (.bin), in the precision that they have."""
+    import_openvino().save_model(model, path, compress_to_fp16=False)
+
+
+def read_openvino(path: Path) -> Any:
+    """What `write_openvino` wrote."""
+    return openvino_core().read_model(path)
+
+
+def keep_channels(model: Any, channels: tuple[int, ...]) -> Any:
+    """The model with some of its output channels only, in that order.
+
+    Args:
+        model: Changed in place.
+        channels: Which.
+    """
+    openvino = import_openvino()
+    from openvino import opset13
+
+    result = model.get_results()[0]
+    kept = opset13.gather(result.input_value(0), opset13.constant(list(channels)), opset13.constant(3))
+    model.remove_result(result)
+    model.add_results([opset13.result(kept)])
+    model.validate_nodes_and_infer_types()
+    return openvino.Model(model.get_results(), model.get_parameters())

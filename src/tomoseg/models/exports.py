@@ -1,0 +1,129 @@
+"""A model in the formats of other runtimes, in its folder beside the weights.
+
+MODEL/
+  exports.json          one entry a format and precision: files with their SHA-256, how it was made, what was measured
+  openvino/<precision>/model.xml, model.bin
+  onnx/<precision>/model.onnx
+
+Exports are of certain weights: those of other weights are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tomoseg.errors import ModelError
+from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.models.folder import Model, sha256
+
+EXPORTS = "exports.json"
+Format = Literal["openvino", "onnx"]
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model in another format.
+
+    Attributes:
+        format: `openvino` or `onnx`.
+        precision: What it is stored in: `fp32` or `int8`.
+        weights_sha256: Of the weights that it was made from.
+        files: Paths relative to the model folder, the main one first, each with its SHA-256.
+        made: How it was made, and how it was checked.
+        trusted: Whether its Dice was measured and found to be close enough to that of fp32; None if not measured.
+    """
+
+    format: Format
+    precision: str
+    weights_sha256: str
+    files: dict[str, str]
+    made: dict[str, Any] = field(default_factory=dict)
+    trusted: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique in the folder."""
+        return f"{self.format}/{self.precision}"
+
+
+def load_exports(folder: Path) -> dict[str, Export]:
+    """What a model folder holds besides its weights, by name.
+
+    Raises:
+        ModelError: If the record of exports cannot be read.
+    """
+    path = folder / EXPORTS
+    if not path.exists():
+        return {}
+    try:
+        entries = [Export(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        return {entry.name: entry for entry in entries}
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: expected a record of exports, got: {error}; delete it and export again") from None
+
+
+def find_export(model: Model, kind: Format, precision: str) -> Export | None:
+    """The model's export in a format and precision, if it has one of its present weights."""
+    if model.folder is None:
+        return None
+    found = load_exports(model.folder).get(f"{kind}/{precision}")
+    return found if found is not None and found.weights_sha256 == model.sha256 else None
+
+
+def export_file(folder: Path, export: Export) -> Path:
+    """The main file of an export, once all its files are checked against their SHA-256.
+
+    Raises:
+        ModelError: If one is missing or altered.
+    """
+    for name, digest in export.files.items():
+        path = folder / name
+        found = sha256(path) if path.is_file() else "none"
+        if found != digest:
+            raise ModelError(
+                f"{path}: expected SHA-256 {digest} as {EXPORTS} says, got {found}; export the model again"
+            )
+    return folder / next(iter(export.files))
+
+
+def add_export(
+    model: Model, kind: Format, precision: str, made: dict[str, Any], write: Callable[[Path], None]
+) -> Export:
+    """Put an export into the model's folder; an older one of that format and precision is replaced.
+
+    Args:
+        model: Read from a folder.
+        kind: The format.
+        precision: What it is stored in.
+        made: How it was made.
+        write: Writes the main file at the path that it is given, and others beside it.
+
+    Raises:
+        OutputError: If it cannot be written.
+        ModelError: If the model is not of a folder.
+    """
+    if model.folder is None or model.sha256 is None:
+        raise ModelError("expected a model that was read from a folder, got one without; save and load it first")
+    place = f"{kind}/{precision}"
+    suffix = ".xml" if kind == "openvino" else ".onnx"
+    with whole_folder(model.folder / place, replace=True) as aside:
+        write(aside / f"model{suffix}")
+        files = {f"{place}/{path.name}": sha256(path) for path in sorted(aside.iterdir(), reverse=True)}
+    export = Export(kind, precision, model.sha256, files, made)
+    _save(model.folder, load_exports(model.folder) | {export.name: export})
+    return export
+
+
+def set_trusted(folder: Path, name: str, trusted: bool) -> None:
+    """Note whether an export's Dice is close enough to that of fp32."""
+    exports = load_exports(folder)
+    _save(folder, exports | {name: replace(exports[name], trusted=trusted)})
+
+
+def _save(folder: Path, exports: dict[str, Export]) -> None:
+    with whole_file(folder / EXPORTS) as aside:
+        aside.write_text(json.dumps([asdict(e) for e in exports.values()], indent=1), encoding="utf-8")

@@ -1,0 +1,165 @@
+"""What each engine and precision of a model costs and gives: size, time, and Dice on real scans."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from jaxtyping import Float32
+
+from tomoseg.config import Compute, EngineName, Precision
+from tomoseg.evaluation.cases import score_cases
+from tomoseg.evaluation.summary import Summary, summarise
+from tomoseg.files.atomic import whole_file
+from tomoseg.inference.engine import Engine, network_images
+from tomoseg.inference.openvino_engine import fastest_float
+from tomoseg.inference.predictor import Predictor
+from tomoseg.models.exports import Format, find_export, set_trusted
+from tomoseg.models.folder import WEIGHTS, Model, load_model
+from tomoseg.models.openvino import has_openvino
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.workflows.evaluate import check_fits
+from tomoseg.workflows.export import calibration_slices
+
+MEASURED = "measured.json"
+MEAN_LOSS, STRUCTURE_LOSS = 0.01, 0.03
+"""The Dice that a faster way may lose against fp32 to be trusted: in the mean, and in any structure."""
+TIMED_SLICES, ROUNDS = 8, 5
+
+
+@dataclass(frozen=True)
+class Way:
+    """One engine in one precision.
+
+    Attributes:
+        engine: Its name.
+        precision: What it computes in.
+        megabytes: Of the files that it reads its weights from.
+        ms_per_slice: Median time of the network for one slice.
+        dice: Of each structure, over the cases where it is annotated and present; None if there is none.
+        mean_dice: Over the structures.
+    """
+
+    engine: EngineName
+    precision: Precision
+    megabytes: float
+    ms_per_slice: float
+    dice: dict[str, float | None]
+    mean_dice: float | None
+
+    def losses(self, reference: Way) -> dict[str, float]:
+        """Dice lost against another way, structure by structure."""
+        pairs = ((name, reference.dice[name], mine) for name, mine in self.dice.items())
+        return {name: before - mine for name, before, mine in pairs if before is not None and mine is not None}
+
+    def is_close_to(self, reference: Way) -> bool:
+        """Whether what is lost against another way is within the limits."""
+        losses = list(self.losses(reference).values())
+        return bool(losses) and float(np.mean(losses)) <= MEAN_LOSS and max(losses) <= STRUCTURE_LOSS
+
+
+def measure_engines(
+    model: Path,
+    preprocessed: Path,
+    split: str = "validation",
+    on_case: Callable[[str, int, int], None] = lambda way, done, total: None,
+) -> list[Way]:
+    """Measure every engine and precision that this machine and the model have; write `measured.json` into its folder.
+
+    An int8 export that loses little enough is from then on what `--engine auto` takes.
+
+    Args:
+        model: A model folder or a run folder.
+        preprocessed: A preprocessed dataset with the model's structures and grid.
+        split: The cases that are scored.
+        on_case: Told the way, its cases done and in all.
+
+    Returns:
+        PyTorch in fp32, which the others are compared with, and then the others.
+
+    Raises:
+        DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
+        ModelError: If the model cannot be loaded.
+    """
+    loaded = load_model(model)
+    data = Preprocessed(preprocessed)
+    check_fits(loaded.record.labels.names, loaded.record.grid, data)
+    cases = data.split(split)
+    known = ways_of(loaded)
+    predictors = [
+        Predictor(load_model(model), **vars(Compute(engine, "cpu", precision))) for engine, precision in known
+    ]
+    chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
+    images = [
+        network_images(case.ct_slice(k)[:, :, None], loaded.record.windows_hu, loaded.network.stride)
+        for case, k in chosen
+    ]
+    times = time_engines([predictor.engine for predictor in predictors], images)
+    ways = []
+    for (engine, precision), predictor, ms in zip(known, predictors, times, strict=True):
+        done = iter(range(1, len(cases) + 1))
+        name = f"{engine} {precision}"
+        scores = score_cases(predictor, cases, lambda _, d=done, n=name: on_case(n, next(d), len(cases)))  # type: ignore[misc]
+        ways.append(_way(loaded, engine, precision, ms, summarise(scores, data.labels)))
+    _write(loaded, ways, data.folder.name, split, len(cases))
+    return ways
+
+
+def ways_of(model: Model) -> list[tuple[EngineName, Precision]]:
+    """Engines and precisions that this machine and the model's folder have on a CPU, PyTorch in fp32 first."""
+    found: list[tuple[EngineName, Precision]] = [("torch", "fp32")]
+    if has_openvino():
+        found.append(("openvino", "fp32"))
+        if fastest_float() == "bf16":
+            found.append(("openvino", "bf16"))
+        if find_export(model, "openvino", "int8") is not None:
+            found.append(("openvino", "int8"))
+    precisions: tuple[Precision, ...] = ("fp32", "int8")
+    return found + [("onnx", precision) for precision in precisions if find_export(model, "onnx", precision)]
+
+
+def time_engines(engines: Sequence[Engine], images: Sequence[Float32[np.ndarray, "1 w x y"]]) -> list[float]:
+    """Median milliseconds a slice of each engine; the engines take turns, so that what slows the machine slows all.
+
+    Args:
+        engines: What is timed.
+        images: Slices as networks take them.
+    """
+    taken: list[list[float]] = [[] for _ in engines]
+    for number in range(ROUNDS + 1):
+        for engine, mine in zip(engines, taken, strict=True):
+            for image in images:
+                began = time.perf_counter()
+                engine.run(image)
+                if number > 0:  # the first round compiles
+                    mine.append(1000 * (time.perf_counter() - began))
+    return [median(mine) for mine in taken]
+
+
+def _way(model: Model, engine: EngineName, precision: Precision, ms: float, summary: Summary) -> Way:
+    dice = {row.structure: row.dice for row in summary.structures}
+    return Way(engine, precision, _megabytes(model, engine, precision), ms, dice, summary.dice)
+
+
+def _megabytes(model: Model, engine: EngineName, precision: Precision) -> float:
+    assert model.folder is not None  # it was read from one
+    kind: Format = "onnx" if engine == "onnx" else "openvino"
+    export = find_export(model, kind, precision) if engine != "torch" else None
+    files = [WEIGHTS] if export is None else list(export.files)
+    return sum((model.folder / name).stat().st_size for name in files) / 1e6
+
+
+def _write(model: Model, ways: Sequence[Way], dataset: str, split: str, cases: int) -> None:
+    assert model.folder is not None  # it was read from one
+    for way in ways:
+        if way.precision == "int8":
+            set_trusted(model.folder, f"{way.engine}/int8", way.is_close_to(ways[0]))
+    entries = [asdict(way) | {"dice_lost": way.losses(ways[0])} for way in ways]
+    content = {"weights_sha256": model.sha256, "dataset": dataset, "split": split, "cases": cases, "ways": entries}
+    with whole_file(model.folder / MEASURED) as aside:
+        aside.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,0 +1,179 @@
+"""Exports: what they compute against PyTorch, what they are calibrated with, what is measured, what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.tiny import LABELS, NATIVE, make_dataset
+from tomoseg.config import Compute, NetworkConfig
+from tomoseg.errors import ConfigError, DatasetError, ModelError
+from tomoseg.inference.choose import choose_engine
+from tomoseg.inference.engine import network_images
+from tomoseg.models import onnx as onnx_models
+from tomoseg.models.exports import EXPORTS, find_export, load_exports
+from tomoseg.models.folder import Model, ModelRecord, load_model, restrict_structures, save_model
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.workflows import measure_engines as measuring
+from tomoseg.workflows.evaluate import evaluate
+from tomoseg.workflows.export import calibration_slices, export
+from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines
+
+WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
+EXPORTED = [("openvino", "fp32"), ("openvino", "int8"), ("onnx", "fp32"), ("onnx", "int8")]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preprocessed")
+    make_dataset(folder, splits={"a": "train", "b": "train", "v": "validation"})
+    return folder
+
+
+def save(folder, seed=0):
+    torch.manual_seed(seed)
+    record = ModelRecord(LABELS, NetworkConfig(channels=(16, 32, 64)), NATIVE, WINDOWS)
+    network = record.build()
+    with torch.no_grad():
+        network.head.weight *= 10
+    save_model(Model(record, network), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(dataset, tmp_path_factory):
+    folder = save(tmp_path_factory.mktemp("models") / "model")
+    for to, precision in EXPORTED:
+        export(folder, to, precision, dataset if precision == "int8" else None)
+    return folder
+
+
+def logits_of(model, dataset, engine, precision):
+    case = Preprocessed(dataset).split("validation")[0]
+    images = network_images(case.ct()[:, :, ::5], WINDOWS, model.network.stride)
+    return choose_engine(model, engine, "cpu", precision).run(images)
+
+
+@pytest.mark.parametrize(("to", "precision"), EXPORTED)
+def test_an_export_computes_what_the_model_does(exported, dataset, to, precision):
+    model = load_model(exported)
+    expected, found = (logits_of(model, dataset, *way) for way in (("torch", "fp32"), (to, precision)))
+    error = (found - expected).abs().max() / expected.abs().max()
+    assert error < 1e-5 if precision == "fp32" else 1e-4 < error < 0.1
+
+
+@pytest.mark.parametrize(("to", "precision"), EXPORTED)
+def test_fewer_structures_of_an_export_are_the_same_channels(exported, dataset, to, precision):
+    model = load_model(exported)
+    whole = logits_of(model, dataset, to, precision)
+    some = logits_of(restrict_structures(model, ("both", "ball")), dataset, to, precision)
+    channels = [LABELS.channel(name) for name in LABELS.subset(("both", "ball")).names]
+    assert torch.equal(some, whole[:, channels])
+
+
+def test_int8_files_are_smaller_and_the_last_layer_stays(exported):
+    exports = load_exports(exported)
+    sizes = {
+        name: sum((exported / f).stat().st_size for f in e.files if f.endswith(("bin", "onnx")))
+        for name, e in exports.items()
+    }
+    for to in ("openvino", "onnx"):
+        assert sizes[f"{to}/int8"] < 0.5 * sizes[f"{to}/fp32"]
+        assert len(exports[f"{to}/int8"].made["kept_in_floating_point"]) == 1
+    assert exports["onnx/fp32"].made["difference_from_torch"] < 1e-5
+
+
+def test_slices_to_calibrate_with_are_spread_over_structures_and_cases(dataset):
+    cases = Preprocessed(dataset).split("train")
+    chosen = calibration_slices(cases, 3, 12)
+    assert 5 <= [case.name for case, _ in chosen].count("a") <= 7  # of 12; a structure may be in one case only
+    for number, (case, k) in enumerate(chosen):
+        assert k in case.record.slices_of(number % 3)
+    assert chosen == calibration_slices(cases, 3, 12)
+    with pytest.raises(DatasetError, match="expected cases that hold structures"):
+        calibration_slices(cases, 0, 12)
+
+
+def test_exports_of_other_weights_are_not_used(dataset, tmp_path):
+    model = save(tmp_path / "model")
+    export(model, "onnx", "fp32")
+    assert find_export(load_model(model), "onnx", "fp32") is not None
+    other = save(tmp_path / "other", seed=1)
+    (model / "weights.safetensors").write_bytes((other / "weights.safetensors").read_bytes())
+    (model / "model.json").write_bytes((other / "model.json").read_bytes())
+    assert find_export(load_model(model), "onnx", "fp32") is None
+
+
+def test_an_altered_export_is_refused(exported, tmp_path):
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(exported, model)
+    with (model / "onnx/fp32/model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    (model / "openvino/int8/model.bin").unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx: expected SHA-256 \w+ as exports.json says, got \w+; export"):
+        choose_engine(load_model(model), "onnx", "cpu", "fp32")
+    with pytest.raises(ModelError, match=r"model\.bin: expected SHA-256 \w+ as exports.json says, got none; export"):
+        choose_engine(load_model(model), "openvino", "cpu", "int8")
+    (model / EXPORTS).write_text("{}x", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"expected a record of exports, got: .*; delete it and export again"):
+        load_exports(model)
+
+
+def test_what_cannot_be_exported_is_refused(dataset, tmp_path, monkeypatch):
+    model = save(tmp_path / "model")
+    with pytest.raises(ConfigError, match="expected precision fp32 or int8 for onnx, got bf16"):
+        export(model, "onnx", "bf16")
+    with pytest.raises(ConfigError, match="expected a preprocessed dataset to calibrate int8 with, got none"):
+        export(model, "openvino", "int8")
+    with pytest.raises(
+        ConfigError,
+        match=r"expected a model with an openvino export in int8.*run: tomoseg export .*"
+        r" --to openvino --precision int8 --calibrate PREPROCESSED",
+    ):
+        choose_engine(load_model(model), "auto", "cpu", "int8")
+    with pytest.raises(ConfigError, match="expected precision fp32, bf16, fp16 for engine torch, got int8"):
+        choose_engine(load_model(model), "torch", "cpu", "int8")
+    monkeypatch.setattr(onnx_models.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r'expected onnx, found none; run: pip install "tomoseg\[export\]"'):
+        export(model, "onnx", "fp32")
+    assert sorted(path.name for path in model.iterdir()) == ["model.json", "weights.safetensors"]
+
+
+def test_what_is_measured_is_what_evaluation_says_and_decides_what_auto_takes(exported, dataset, monkeypatch):
+    told = []
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
+    ways = {
+        f"{w.engine} {w.precision}": w for w in measure_engines(exported, dataset, on_case=lambda *t: told.append(t))
+    }
+    assert next(iter(ways)) == "torch fp32"
+    assert {"openvino fp32", "openvino int8", "onnx fp32", "onnx int8"} <= set(ways)
+    assert told == [(name, 1, 1) for name in ways]
+    for name in ("torch fp32", "openvino int8", "onnx fp32"):
+        engine, precision = name.split()
+        summary = evaluate(exported, dataset, compute=Compute(engine, "cpu", precision)).summary
+        assert ways[name].dice == {row.structure: row.dice for row in summary.structures}
+        assert ways[name].ms_per_slice > 0
+    written = json.loads((exported / MEASURED).read_text(encoding="utf-8"))
+    assert [f"{w['engine']} {w['precision']}" for w in written["ways"]] == list(ways)
+    exports = load_exports(exported)
+    assert exports["openvino/int8"].trusted == ways["openvino int8"].is_close_to(ways["torch fp32"])
+    for limit, precisions in ((-1.0, ("fp32", "bf16")), (1.0, ("int8",))):
+        monkeypatch.setattr(measuring, "MEAN_LOSS", limit)
+        monkeypatch.setattr(measuring, "STRUCTURE_LOSS", limit)
+        measure_engines(exported, dataset)
+        assert choose_engine(load_model(exported), "auto", "cpu").precision in precisions
+
+
+def test_a_loss_counts_in_the_mean_and_in_every_structure():
+    def way(*dice):
+        return Way("openvino", "int8", 1.0, 1.0, dict(zip("abcd", dice, strict=True)), float(np.mean(dice[:3])))
+
+    reference = way(0.5, 0.6, 0.7, None)
+    assert way(0.5, 0.6, 0.671, None).is_close_to(reference)
+    assert not way(0.5, 0.6, 0.669, None).is_close_to(reference)  # 0.031 in one
+    assert not way(0.489, 0.589, 0.689, None).is_close_to(reference)  # 0.011 in the mean
+    assert way(0.9, 0.9, 0.9, None).is_close_to(reference)
+    assert reference.losses(reference) == {"a": 0, "b": 0, "c": 0}
