@@ -7,14 +7,18 @@ from pydantic import ValidationError
 from tomoseg.config import (
     PREPROCESS_PRESETS,
     TRAIN_PRESETS,
+    Compute,
+    Decisions,
     GridConfig,
     NetworkConfig,
     OptimizerConfig,
     PreprocessConfig,
     TrainConfig,
+    bytes_of,
     config_yaml,
     load_config,
     save_config,
+    thresholds_of,
     validate_config,
 )
 from tomoseg.errors import ConfigError
@@ -141,3 +145,24 @@ def test_settings_are_frozen():
 @pytest.mark.parametrize(("channels", "stride"), [((8, 16), 2), ((8, 16, 32), 4), ((1,) * 6, 32)])
 def test_stride_is_one_pooling_between_levels(channels, stride):
     assert NetworkConfig(channels=channels).stride == stride
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0GB", "2TB", "two GB", "1e9", "2GBB", "I"])
+def test_an_amount_of_memory_that_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match="expected an amount of memory such as 2GB or 1500MB, got"):
+        Compute(max_memory=text)
+
+
+def test_amounts_of_memory():
+    assert [bytes_of(t) for t in ("7", "2kb", "1.5 GB", "3MiB", "4G", "1 b")] == [7, 2000, 1.5e9, 3 * 2**20, 4e9, 1]
+
+
+def test_thresholds_that_are_none_are_refused():
+    for text in ("high", "liver=", "liver=high", "="):
+        with pytest.raises(ConfigError, match=r"expected a threshold such as 0.4 or liver=0.3, got"):
+            thresholds_of([text], ["liver"])
+    with pytest.raises(ConfigError, match=r"threshold livr=0\.3: expected one of 1 known names, got 'livr'; did"):
+        thresholds_of(["livr=0.3"], ["liver"])
+    for value in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="expected a threshold between 0 and 1, got liver="):
+            Decisions({"liver": value})

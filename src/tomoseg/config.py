@@ -7,7 +7,9 @@ the reasons.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -237,11 +239,15 @@ class Compute:
     precision: Precision = "auto"
     """auto, fp32, bf16, fp16 or int8."""
     batch_size: int = 4
-    """Slices in one forward pass; more is hardly faster on a CPU and takes memory."""
+    """Slices in one forward pass, at most; more is hardly faster on a CPU and takes memory."""
+    max_memory: str | None = None
+    """What the process may take, such as 2GB or 1500MB; batches shrink to fit, a scan that cannot is refused."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"expected batches of 1 slice or more, got {self.batch_size}; raise the batch size")
+        if self.max_memory is not None:
+            bytes_of(self.max_memory)
 
 
 AUTO = Compute()
@@ -249,6 +255,74 @@ AUTO = Compute()
 
 AS_IN_TRAINING = Compute(engine="torch")
 """Gives the numbers that training shows."""
+
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+
+
+def bytes_of(text: str) -> int:
+    """Bytes of an amount of memory as people write it.
+
+    Raises:
+        ConfigError: If it is not a positive amount.
+
+    Example:
+        >>> bytes_of("1.5GB"), bytes_of("512MiB")
+        (1500000000, 536870912)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?I?)B?", text.strip().upper())
+    if match is None or match[2] not in UNITS or float(match[1]) == 0:
+        raise ConfigError(f"expected an amount of memory such as 2GB or 1500MB, got {text!r}; correct it")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What decides whether a voxel belongs to a structure.
+
+    Raises:
+        ConfigError: If a threshold does not lie between 0 and 1.
+    """
+
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """The probability from which a structure is taken for present; 0.5 where a structure is not named."""
+    flips: bool = False
+    """Average with the left-right mirror image; refused for structures with a left and a right."""
+
+    def __post_init__(self) -> None:
+        for name, value in self.thresholds.items():
+            if not 0 < value < 1:
+                raise ConfigError(f"expected a threshold between 0 and 1, got {name}={value}; correct it")
+
+
+AT_ONE_HALF = Decisions()
+
+
+def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """Thresholds as they are written on a command line: `0.4` for all structures, `liver=0.3` for one.
+
+    Args:
+        texts: What was written; later ones win.
+        names: The structures that there are.
+
+    Raises:
+        ConfigError: If one is no number or names an unknown structure.
+
+    Example:
+        >>> thresholds_of(["0.4", "liver=0.3"], ["liver", "spleen"])
+        {'liver': 0.3, 'spleen': 0.4}
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise ConfigError(f"expected a threshold such as 0.4 or liver=0.3, got {text!r}; correct it") from None
+        if name and name not in names:
+            raise ConfigError(f"threshold {text}: {unknown_name_message(name, names)}")
+        found |= {name: value} if name else dict.fromkeys(names, value)
+    return found
 
 
 @dataclass(frozen=True)
@@ -263,6 +337,12 @@ class PredictOptions:
     """Also draw a preview sheet."""
     statistics: bool = False
     """Also write volume, HU and place of each structure."""
+    confidence: bool = False
+    """Also write probabilities, 0 to 255: a map a structure, or with ml one of the most probable."""
+    threshold: tuple[str, ...] = ()
+    """Probability from which a structure is taken for present: 0.4 for all, liver=0.3 for one."""
+    flips: bool = False
+    """Average with the mirror image; only for structures without a left and a right."""
     part: str | None = None
     """2/8 does every eighth scan, from the second."""
 

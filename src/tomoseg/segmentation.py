@@ -13,8 +13,8 @@ import blosc2
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 
-from tomoseg.errors import GridError
-from tomoseg.labels import LabelSet
+from tomoseg.errors import GridError, LabelError
+from tomoseg.labels import LabelSet, unknown_name_message
 from tomoseg.masks import check_packed, packed_bytes, unpack
 from tomoseg.volume import SourceGrid
 
@@ -47,6 +47,72 @@ class LabelMap:
         return self.values == self.labels[name].id
 
 
+class Slabs:
+    """Many uint8 volumes of one scan, compressed in memory, filled slice by slice.
+
+    Args:
+        volumes: How many.
+        grid: The scan's grid.
+        depth: Axial slices compressed together.
+    """
+
+    def __init__(self, volumes: int, grid: SourceGrid, depth: int) -> None:
+        self.grid = grid
+        x, y, _ = grid.canonical_shape
+        self._slabs: list[list[bytes]] = []
+        self._open = np.zeros((volumes, depth, y, x), np.uint8)
+        self._filled = 0
+
+    def append(self, values: UInt8[np.ndarray, "v x y"]) -> None:
+        """Add the next axial slice of every volume, from inferior to superior.
+
+        Raises:
+            GridError: If the slice is not of the scan's size, or there are more slices than the scan has.
+        """
+        x, y, z = self.grid.canonical_shape
+        if values.shape[1:] != (x, y) or self._filled >= z:
+            raise GridError(f"expected {z} slices of {(x, y)}, got slice {self._filled} of {values.shape[1:]}")
+        depth = self._open.shape[1]
+        self._open[:, self._filled % depth] = values.transpose(0, 2, 1)
+        self._filled += 1
+        if self._filled % depth == 0 or self._filled == z:
+            held = (self._filled - 1) % depth + 1
+            self._slabs.append([_compress(volume[:held]) for volume in self._open])
+
+    def volume(self, number: int) -> UInt8[np.ndarray, "x y z"]:
+        """One whole volume.
+
+        Raises:
+            GridError: If slices are still missing.
+        """
+        x, y, z = self.grid.canonical_shape
+        if self._filled != z:
+            raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
+        out = np.empty((z, y, x), np.uint8)
+        depth = self._open.shape[1]
+        for k, slab in enumerate(self._slabs):
+            out[k * depth : (k + 1) * depth] = _decompress(slab[number], x, y)
+        return out.T
+
+    def slice(self, k: int) -> UInt8[np.ndarray, "v x y"]:
+        """One axial slice of every volume.
+
+        Raises:
+            GridError: If the scan has no such slice, or its slab is not complete yet.
+        """
+        x, y, z = self.grid.canonical_shape
+        depth = self._open.shape[1]
+        readable = self._filled if self._filled == z else self._filled // depth * depth
+        if not 0 <= k < readable:
+            raise GridError(f"expected a slice below {readable}, got {k}; append more or ask for another")
+        return np.stack([_decompress(slab, x, y)[k % depth].T for slab in self._slabs[k // depth]])
+
+    @property
+    def compressed_bytes(self) -> int:
+        """What they take in memory."""
+        return sum(len(volume) for slab in self._slabs for volume in slab)
+
+
 class Segmentation:
     """Independent masks of many structures, compressed in memory, filled slice by slice.
 
@@ -58,11 +124,7 @@ class Segmentation:
     def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
         self.labels = labels
         self.grid = grid
-        self._planes = packed_bytes(len(labels))
-        x, y, _ = grid.canonical_shape
-        self._slabs: list[list[bytes]] = []
-        self._open = np.zeros((self._planes, SLAB_SLICES, y, x), np.uint8)
-        self._filled = 0
+        self._slabs = Slabs(packed_bytes(len(labels)), grid, SLAB_SLICES)
 
     @classmethod
     def from_packed(cls, packed: UInt8[np.ndarray, "b x y z"], labels: LabelSet, grid: SourceGrid) -> Segmentation:
@@ -80,14 +142,7 @@ class Segmentation:
             InputError: If the bytes do not fit the label set.
         """
         check_packed(packed, len(self.labels))
-        x, y, z = self.grid.canonical_shape
-        if packed.shape[1:] != (x, y) or self._filled >= z:
-            raise GridError(f"expected {z} slices of {(x, y)}, got slice {self._filled} of {packed.shape[1:]}")
-        self._open[:, self._filled % SLAB_SLICES] = packed.transpose(0, 2, 1)
-        self._filled += 1
-        if self._filled % SLAB_SLICES == 0 or self._filled == z:
-            depth = (self._filled - 1) % SLAB_SLICES + 1
-            self._slabs.append([_compress(self._open[plane, :depth]) for plane in range(self._planes)])
+        self._slabs.append(packed)
 
     def byte_plane(self, plane: int) -> UInt8[np.ndarray, "x y z"]:
         """Structures `8 * plane` to `8 * plane + 7` of the whole volume, one bit each.
@@ -95,13 +150,7 @@ class Segmentation:
         Raises:
             GridError: If slices are still missing.
         """
-        x, y, z = self.grid.canonical_shape
-        if self._filled != z:
-            raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
-        out = np.empty((z, y, x), np.uint8)
-        for number, slab in enumerate(self._slabs):
-            out[number * SLAB_SLICES : (number + 1) * SLAB_SLICES] = _decompress(slab[plane], x, y)
-        return out.T
+        return self._slabs.volume(plane)
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
         """The mask of one structure.
@@ -118,17 +167,45 @@ class Segmentation:
         Raises:
             GridError: If the scan has no such slice, or its slab is not complete yet.
         """
-        x, y, z = self.grid.canonical_shape
-        readable = self._filled if self._filled == z else self._filled // SLAB_SLICES * SLAB_SLICES
-        if not 0 <= k < readable:
-            raise GridError(f"expected a slice below {readable}, got {k}; append more or ask for another")
-        planes = [_decompress(plane, x, y)[k % SLAB_SLICES].T for plane in self._slabs[k // SLAB_SLICES]]
-        return unpack(np.stack(planes), len(self.labels))
+        return unpack(self._slabs.slice(k), len(self.labels))
 
     @property
     def compressed_bytes(self) -> int:
         """What the masks take in memory."""
-        return sum(len(plane) for slab in self._slabs for plane in slab)
+        return self._slabs.compressed_bytes
+
+
+class Confidence:
+    """Probabilities of structures, 0 to 1 as 0 to 255, compressed in memory, filled slice by slice.
+
+    Args:
+        names: What there is a map of: structures, or the one most probable at each voxel.
+        grid: The scan's grid.
+    """
+
+    def __init__(self, names: tuple[str, ...], grid: SourceGrid) -> None:
+        self.names = names
+        self.grid = grid
+        self._slabs = Slabs(len(names), grid, 1)
+
+    def append(self, values: UInt8[np.ndarray, "n x y"]) -> None:
+        """Add the next axial slice, from inferior to superior.
+
+        Raises:
+            GridError: If the slice is not of the scan's size, or there are more slices than the scan has.
+        """
+        self._slabs.append(values)
+
+    def map(self, name: str) -> UInt8[np.ndarray, "x y z"]:
+        """The map of one of the names.
+
+        Raises:
+            GridError: If slices are still missing.
+            LabelError: If there is no map of that name.
+        """
+        if name not in self.names:
+            raise LabelError(unknown_name_message(name, self.names))
+        return self._slabs.volume(self.names.index(name))
 
 
 def _compress(plane: UInt8[np.ndarray, "s y x"]) -> bytes:

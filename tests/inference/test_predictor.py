@@ -1,14 +1,17 @@
 """The predictor with random weights, against the network and interpolation run plainly on whole volumes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
 
 from tests.training.tiny import make_scan
-from tomoseg.config import GridConfig, NetworkConfig
-from tomoseg.errors import ConfigError, LabelError
+from tomoseg.config import Decisions, GridConfig, NetworkConfig
+from tomoseg.errors import ConfigError, InputError, LabelError
 from tomoseg.grid import AIR_HU, apply_windows, place_grid, to_grid
+from tomoseg.inference import memory
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.masks import pack
@@ -190,3 +193,71 @@ def test_unknown_device_and_structure_are_refused():
         Predictor(make_model(GRIDS["native"]), device="abacus")
     with pytest.raises(LabelError, match=r"expected one of 11 known names, got 's99'"):
         make_predictor(structures=("s99",))
+
+
+def test_a_threshold_is_where_a_structure_begins(volume):
+    logits, placement = plain_logits(make_model(GRIDS["spacing"]), volume)
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    thresholds = {name: float(np.quantile(probabilities[LABELS.channel(name)], 0.3)) for name in ("s0", "s3")}
+    predictor = make_predictor("spacing", decisions=Decisions(thresholds))
+    segmentation = predictor.predict_volume(volume)
+    for channel, name in enumerate(LABELS.names):
+        found = segmentation.mask(name)[placement.box()]
+        limit = thresholds.get(name, 0.5)
+        clear = np.abs(probabilities[channel] - limit) > 1e-4
+        assert name not in thresholds or 0.6 < found.mean() < 0.8
+        assert np.array_equal(found[clear], probabilities[channel][clear] > limit)
+
+
+@pytest.mark.parametrize("thresholds", [{}, {"s0": 0.1, "s3": 0.9}])
+def test_confidence_is_the_probability_that_was_decided_by(volume, thresholds):
+    logits, placement = plain_logits(make_model(GRIDS["spacing"]), volume)
+    expected = np.zeros((len(LABELS), *volume.shape))
+    expected[(slice(None), *placement.box())] = 255 / (1 + np.exp(-logits.astype(np.float64)))
+    predictor = make_predictor("spacing", decisions=Decisions(thresholds))
+    maps = predictor.confidence_of(volume, ml=False)
+    segmentation = predictor.predict_volume(volume, confidence=maps)
+    for channel, name in enumerate(LABELS.names):
+        assert np.abs(maps.map(name) - expected[channel]).max() <= 0.51
+    assert np.array_equal(segmentation.mask("s1"), make_predictor("spacing").predict_volume(volume).mask("s1"))
+    highest = predictor.confidence_of(volume, ml=True)
+    predictor.predict_label_map(volume, confidence=highest)
+    assert np.abs(highest.map("confidence") - expected.max(axis=0)).max() <= 0.51
+    with pytest.raises(LabelError, match="expected one of 11 known names, got 's12'"):
+        maps.map("s12")
+
+
+def test_flips_average_a_slice_with_its_mirror_image(volume):
+    predictor = make_predictor(decisions=Decisions(flips=True))
+    plain = make_predictor()
+    hu = make_scan(2)[0][:24, :20, :3]
+    found = torch.stack(predictor.engine.logits(hu))
+    mirrored = torch.stack(plain.engine.logits(np.ascontiguousarray(hu[::-1]))).flip(2)
+    expected = (torch.stack(plain.engine.logits(hu)) + mirrored) / 2
+    assert not torch.allclose(expected, mirrored, atol=0.1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    sided = LabelSet.from_names(["kidney_left", "liver"])
+    with pytest.raises(ConfigError, match="expected structures without a left and a right for flips, got kidney_left"):
+        Predictor(make_model(GRIDS["native"], sided), device="cpu", decisions=Decisions(flips=True))
+
+
+def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeypatch):
+    expected = make_predictor().predict_label_map(volume).values
+    for room, batch in ((1.5, 1), (3.5, 3), (100, 4)):
+        predictor = make_predictor(max_memory="8GB")
+        pixels = 32 * 28  # 31 x 27 padded to multiples of 4
+        each = (2 * 4 * 11 + 4 * 6 * 8) * pixels
+        taken = 8 * 10**9 - 2 * volume.hu.size - int(room * each)
+        monkeypatch.setattr(memory, "psutil", SimpleNamespace(Process=lambda t=taken: _process(t)))
+        sizes = []
+        run = predictor.engine.run
+        monkeypatch.setattr(predictor.engine, "run", lambda images, r=run, s=sizes: s.append(len(images)) or r(images))
+        assert np.array_equal(predictor.predict_label_map(volume).values, expected)
+        assert max(sizes) == batch
+    monkeypatch.setattr(memory, "psutil", SimpleNamespace(Process=lambda: _process(8 * 10**9)))
+    with pytest.raises(InputError, match=r"expected a scan that fits into 8\.00 GB, got one .* raise --max-memory"):
+        make_predictor(max_memory="8GB").predict_label_map(volume)
+
+
+def _process(rss):
+    return SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=rss))

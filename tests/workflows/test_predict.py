@@ -289,6 +289,37 @@ class TestRecord:
         assert found["liver"]["volume_ml"] == pytest.approx(mask.sum() * 3 * 3 * 5 / 1000)
         assert found["liver"]["mean_hu"] == pytest.approx(read_ct(ct).hu[mask].mean())
 
+    def test_confidence(self, ct, model, tmp_path):
+        (masks,) = run(ct, tmp_path / "out", model, confidence=True)
+        (one,) = run(ct, tmp_path / "map.nii.gz", model, confidence=True, ml=True)
+        names = load_model(model).record.labels.names
+        assert masks.record["files"] == [*(f"{n}.nii.gz" for n in names), *(f"confidence/{n}.nii.gz" for n in names)]
+        assert one.record["files"] == ["map.nii.gz", "map.confidence.nii.gz"]
+        highest = read_label_map(tmp_path / "map.confidence.nii.gz")
+        each = [read_label_map(tmp_path / "out" / "confidence" / f"{name}.nii.gz") for name in names]
+        assert np.array_equal(highest, np.max(each, axis=0))
+        for name, found in zip(names, each, strict=True):
+            mask = read_mask(tmp_path / "out" / f"{name}.nii.gz")
+            assert 0 < mask.mean() < 1
+            assert found[mask].min() >= 127
+            assert found[~mask].max() <= 128
+        assert run(ct, tmp_path / "out", model, confidence=True)[0].skipped
+
+    def test_a_threshold_makes_masks_smaller(self, ct, model, tmp_path):
+        volumes = []
+        for texts in ((), ("0.9",), ("0.9", "liver=0.5")):
+            assert not run(ct, tmp_path / "out", model, threshold=texts)[0].skipped
+            volumes.append([read_mask(tmp_path / "out" / f"{name}.nii.gz").sum() for name in ("aorta", "liver")])
+        (aorta, liver), (smaller_aorta, smaller_liver), last = volumes
+        assert smaller_aorta < aorta
+        assert smaller_liver < liver
+        assert last == [smaller_aorta, liver]
+
+    def test_too_little_memory_fails_alone(self, ct, model, tmp_path):
+        (done,) = predict(ct, tmp_path / "out", model, PredictOptions(), Compute(device="cpu", max_memory="1MB"))
+        assert "expected a scan that fits into 0.00 GB" in done.error
+        assert not (tmp_path / "out").exists()
+
     def test_a_scan_that_fails_has_none(self, ct, model, tmp_path, monkeypatch):
         def fail(*args):
             raise OutputError("the disk is full")

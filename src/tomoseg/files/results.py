@@ -15,7 +15,7 @@ from tomoseg.errors import InputError, LabelError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name, format_label_names, label_set_of, read_label_names, values_in
 from tomoseg.files.nifti import read_geometry, read_label_map, write_bit, write_nifti
-from tomoseg.segmentation import LabelMap, Segmentation
+from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
@@ -106,6 +106,28 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
             list(writers.map(partial(_write_bit, packed, segmentation.grid, aside), structures))
     for name in set(labels.names) - set(wanted.names):
         (folder / f"{name}.nii.gz").unlink(missing_ok=True)
+
+
+def write_confidence(confidence: Confidence, folder: Path) -> list[str]:
+    """Write one uint8 file a map, 0 to 255 for probabilities 0 to 1, on the scan's grid; one map is in memory at once.
+
+    Args:
+        confidence: The maps.
+        folder: Where to write; a former one's files are replaced.
+
+    Returns:
+        The files' names.
+
+    Raises:
+        LabelError: If a name could not be a file's name.
+        OutputError: If they cannot be written.
+    """
+    for name in confidence.names:
+        check_file_name(name, str(folder))
+    with whole_folder(folder, replace=True) as aside:
+        for name in confidence.names:
+            write_nifti(aside / f"{name}.nii.gz", confidence.map(name), confidence.grid)
+    return [f"{name}.nii.gz" for name in confidence.names]
 
 
 def _in_file_order(plane: UInt8[np.ndarray, "x y z"], grid: SourceGrid) -> UInt8[np.ndarray, "x y z"]:

@@ -123,6 +123,38 @@ def decide_labels(
     return out
 
 
+def confidences(
+    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"]
+) -> UInt8[np.ndarray, "c x y"]:
+    """Probability of each structure in one slice of the scan, 0 to 1 as 0 to 255.
+
+    Args:
+        between: Where the slice lies.
+        size: Pixels of the scan's slice in the box, along x and y.
+        offsets: What was subtracted from the logits for thresholds other than 0.5.
+    """
+    added = torch.from_numpy(offsets).to(between[0].logits.device)[:, None, None]
+    groups = enumerate(_interpolated(between, size))
+    return np.concatenate([_as_uint8(group + added[n * GROUP :][:GROUP]) for n, group in groups])
+
+
+def highest_confidence(
+    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"]
+) -> UInt8[np.ndarray, "1 x y"]:
+    """Probability of the most probable structure at each pixel of one slice; arguments as for `confidences`."""
+    added = torch.from_numpy(offsets).to(between[0].logits.device)[:, None, None]
+    best: Tensor | None = None
+    for n, group in enumerate(_interpolated(between, size)):
+        highest = (group + added[n * GROUP :][:GROUP]).amax(dim=0, keepdim=True)
+        best = highest if best is None else torch.maximum(best, highest)
+    assert best is not None  # there is a structure
+    return _as_uint8(best)
+
+
+def _as_uint8(logits: Tensor) -> UInt8[np.ndarray, "n x y"]:
+    return (255 * logits.sigmoid()).round().to(torch.uint8).cpu().numpy()
+
+
 def label_dtype(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
     """The smallest unsigned type that holds the ids."""
     return np.uint8 if max(ids) < 256 else np.uint16

@@ -20,6 +20,8 @@ class Engine(ABC):
         name: `torch`, `openvino` or `onnx`.
         device: Where it runs.
         precision: What its convolutions compute in.
+        mirrored: Average the logits of each slice with those of its left-right mirror image.
+        offsets: What is subtracted from each structure's logits, so that it is decided at 0; None for nothing.
 
     Args:
         windows_hu: The network's input channels.
@@ -33,6 +35,8 @@ class Engine(ABC):
     def __init__(self, windows_hu: tuple[tuple[float, float], ...], stride: int) -> None:
         self.windows_hu = windows_hu
         self.stride = stride
+        self.mirrored = False
+        self.offsets: Float32[np.ndarray, "c"] | None = None
         self._constant: dict[tuple[tuple[int, ...], bytes], Tensor] = {}
 
     @abstractmethod
@@ -51,15 +55,23 @@ class Engine(ABC):
         x, y, n = hu.shape
         images = network_images(hu, self.windows_hu, self.stride)
         constant = (images == images[:, :, :1, :1]).all(axis=(1, 2, 3))
-        varied = self.run(images[~constant]) if not constant.all() else ()
+        varied = self._compute(images[~constant]) if not constant.all() else ()
         computed = iter(varied)
         every = [self._of_constant(images[k]) if constant[k] else next(computed) for k in range(n)]
         return [logits[:, :x, :y] for logits in every]
 
+    def _compute(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
+        logits = self.run(images)
+        if self.mirrored:
+            logits = (logits + self.run(np.ascontiguousarray(images[:, :, ::-1])).flip(2)) / 2
+        if self.offsets is not None:
+            logits = logits - torch.from_numpy(self.offsets).to(logits)[:, None, None]
+        return logits
+
     def _of_constant(self, image: Float32[np.ndarray, "w x y"]) -> Float[Tensor, "c x y"]:
         key = (image.shape, image[:, 0, 0].tobytes())
         if key not in self._constant:
-            self._constant = {key: self.run(image[None])[0]}
+            self._constant = {key: self._compute(image[None])[0]}
         return self._constant[key]
 
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int16, UInt8
+from jaxtyping import Bool, Float, Float32, Int16, UInt8
 from torch import Tensor
 
-from tomoseg.config import AUTO, EngineName, GridConfig
-from tomoseg.grid import Placement, place_grid, to_grid
+from tomoseg.config import AT_ONE_HALF, AUTO, Decisions, EngineName, GridConfig, bytes_of
+from tomoseg.errors import ConfigError
+from tomoseg.grid import Placement, padded_shape, place_grid, to_grid
 from tomoseg.inference.choose import choose_engine
-from tomoseg.inference.decide import decide_labels, decide_masks, label_dtype, scan_slices
+from tomoseg.inference.decide import (
+    Between,
+    confidences,
+    decide_labels,
+    decide_masks,
+    highest_confidence,
+    label_dtype,
+    scan_slices,
+)
+from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
 from tomoseg.masks import packed_bytes, unpack
 from tomoseg.models.folder import Model, restrict_structures
-from tomoseg.segmentation import LabelMap, Segmentation
+from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
 
 Progress = Callable[[int, int], None]
@@ -33,11 +44,13 @@ class Predictor:
         engine: `auto`, `torch` or `openvino`.
         device: `auto`, `cpu`, `cuda`, ...
         precision: `auto`, `fp32`, `bf16` or `fp16`.
-        batch_size: Slices in one forward pass.
+        batch_size: Slices in one forward pass, at most.
+        max_memory: What the process may take, such as `2GB`; batches shrink to fit.
+        decisions: What decides whether a voxel belongs to a structure.
 
     Raises:
         LabelError: If the model does not know a structure.
-        ConfigError: If this machine has no such device, engine or precision.
+        ConfigError: If this machine has no such device, engine or precision, or the structures no mirror image.
 
     Example:
         >>> predictor = Predictor(load_model(Path("model")))  # doctest: +SKIP
@@ -54,15 +67,26 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         batch_size: int = AUTO.batch_size,
+        max_memory: str | None = None,
+        decisions: Decisions = AT_ONE_HALF,
     ) -> None:
         model = restrict_structures(model, structures)
         self.labels: LabelSet = model.record.labels
         self.grid: GridConfig = model.record.grid
         self.batch_size = batch_size
+        self.max_memory = None if max_memory is None else bytes_of(max_memory)
         self.engine = choose_engine(model, engine, device, precision)
+        self._offsets = _offsets(self.labels, decisions)
+        self.engine.offsets = self._offsets if self._offsets.any() else None
+        self.engine.mirrored = decisions.flips
+        self._activation_bytes = activation_bytes(model.record.network.channels)
 
     def predict_volume(
-        self, volume: Volume, progress: Progress | None = None, stages: Stages | None = None
+        self,
+        volume: Volume,
+        progress: Progress | None = None,
+        stages: Stages | None = None,
+        confidence: Confidence | None = None,
     ) -> Segmentation:
         """Independent masks of a scan, on its own grid.
 
@@ -70,18 +94,31 @@ class Predictor:
             volume: The scan.
             progress: Told after each slice.
             stages: Takes the seconds of `grid`, `network` and `decisions`.
+            confidence: Takes each structure's probabilities; made with `confidence_of`.
+
+        Raises:
+            InputError: If the scan does not fit into the memory allowed.
         """
         stages = stages or Stages()
         segmentation = Segmentation(self.labels, volume.source)
         placement, on_grid = self._to_grid(volume, stages)
-        for k, packed in enumerate(self.packed_slices(on_grid, placement, volume.shape, stages)):
-            segmentation.append(packed)
+        planes = packed_bytes(len(self.labels))
+        for k, between in enumerate(self._between(on_grid, placement, volume.shape, stages)):
+            with stages("decisions"):
+                segmentation.append(_placed(between, placement, volume.shape, decide_masks, planes))
+                if confidence is not None:
+                    decide = partial(confidences, offsets=self._offsets)
+                    confidence.append(_placed(between, placement, volume.shape, decide, len(self.labels)))
             if progress is not None:
                 progress(k + 1, volume.shape[2])
         return segmentation
 
     def predict_label_map(
-        self, volume: Volume, progress: Progress | None = None, stages: Stages | None = None
+        self,
+        volume: Volume,
+        progress: Progress | None = None,
+        stages: Stages | None = None,
+        confidence: Confidence | None = None,
     ) -> LabelMap:
         """One structure a voxel: the highest positive logit; ties go to the structure that comes first.
 
@@ -89,20 +126,34 @@ class Predictor:
             volume: The scan.
             progress: Told after each slice.
             stages: Takes the seconds of `grid`, `network` and `decisions`.
+            confidence: Takes the probability of the most probable structure; made with `confidence_of`.
+
+        Raises:
+            InputError: If the scan does not fit into the memory allowed.
         """
         stages = stages or Stages()
         placement, on_grid = self._to_grid(volume, stages)
         values = np.zeros(volume.shape, label_dtype(self.labels.ids), order="F")
         box = placement.box()
-        slices = scan_slices(self._grid_logits(on_grid, stages), placement)
-        for k in range(volume.shape[2]):
-            if box[2].start <= k < box[2].stop:
-                between = next(slices)
-                with stages("decisions"):
+        for k, between in enumerate(self._between(on_grid, placement, volume.shape, stages)):
+            with stages("decisions"):
+                if between is not None:
                     values[box[0], box[1], k] = decide_labels(between, _size(placement), self.labels.ids)
+                if confidence is not None:
+                    decide = partial(highest_confidence, offsets=self._offsets)
+                    confidence.append(_placed(between, placement, volume.shape, decide, 1))
             if progress is not None:
                 progress(k + 1, volume.shape[2])
         return LabelMap(values, self.labels, volume.source)
+
+    def confidence_of(self, volume: Volume, *, ml: bool) -> Confidence:
+        """Room for the probabilities of a scan, to be given to `predict_volume` or `predict_label_map`.
+
+        Args:
+            volume: The scan.
+            ml: One map of the most probable structure instead of a map a structure.
+        """
+        return Confidence(("confidence",) if ml else self.labels.names, volume.source)
 
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float]
@@ -134,7 +185,9 @@ class Predictor:
         Args:
             on_grid: HU; a few slices, since every structure's mask is returned whole.
         """
-        return np.stack([(logits > 0).cpu().numpy() for logits in self._grid_logits(on_grid, Stages())], axis=3)
+        return np.stack(
+            [(logits > 0).cpu().numpy() for logits in self._grid_logits(on_grid, self.batch_size, Stages())], axis=3
+        )
 
     def packed_slices(
         self,
@@ -152,15 +205,33 @@ class Predictor:
             stages: Takes the seconds of `network` and `decisions`.
         """
         stages = stages or Stages()
-        box = placement.box()
-        empty = np.zeros((packed_bytes(len(self.labels)), *shape[:2]), np.uint8)
-        yield from (empty for _ in range(box[2].start))
-        for between in scan_slices(self._grid_logits(on_grid, stages), placement):
+        planes = packed_bytes(len(self.labels))
+        for between in self._between(on_grid, placement, shape, stages):
             with stages("decisions"):
-                packed = empty.copy()
-                packed[:, box[0], box[1]] = decide_masks(between, _size(placement))
+                packed = _placed(between, placement, shape, decide_masks, planes)
             yield packed
-        yield from (empty for _ in range(box[2].stop, shape[2]))
+
+    def _between(
+        self,
+        on_grid: Int16[np.ndarray, "gx gy gz"],
+        placement: Placement,
+        shape: tuple[int, int, int],
+        stages: Stages,
+    ) -> Iterator[Between | None]:
+        """What each of the scan's slices lies between; None outside of the grid's box."""
+        depth = placement.box()[2]
+        slices = scan_slices(self._grid_logits(on_grid, self._batch(on_grid, shape), stages), placement)
+        for k in range(shape[2]):
+            yield next(slices) if depth.start <= k < depth.stop else None
+
+    def _batch(self, on_grid: Int16[np.ndarray, "gx gy gz"], shape: tuple[int, int, int]) -> int:
+        """Slices in one forward pass: as many as asked for and as the memory allows."""
+        if self.max_memory is None:
+            return self.batch_size
+        pixels = int(np.prod(padded_shape(on_grid.shape[:2], self.engine.stride)))
+        each = 2 * 4 * len(self.labels) * pixels + self._activation_bytes * pixels
+        result = int(np.prod(shape)) * 2  # the label map and its copy in the file's order, or compressed masks
+        return batch_that_fits(self.max_memory, result, each, self.batch_size)
 
     def _to_grid(self, volume: Volume, stages: Stages) -> tuple[Placement, Any]:
         with stages("grid"):
@@ -168,13 +239,43 @@ class Predictor:
             return placement, to_grid(volume.hu, placement)
 
     def _grid_logits(
-        self, on_grid: Int16[np.ndarray, "gx gy gz"], stages: Stages
+        self, on_grid: Int16[np.ndarray, "gx gy gz"], batch: int, stages: Stages
     ) -> Iterator[Float[Tensor, "c gx gy"]]:
-        for first in range(0, on_grid.shape[2], self.batch_size):
+        for first in range(0, on_grid.shape[2], batch):
             with stages("network"):
-                logits = self.engine.logits(on_grid[:, :, first : first + self.batch_size])
+                logits = self.engine.logits(on_grid[:, :, first : first + batch])
             yield from logits
 
 
 def _size(placement: Placement) -> tuple[int, int]:
     return placement.extent[:2]
+
+
+def _placed(
+    between: Between | None,
+    placement: Placement,
+    shape: tuple[int, int, int],
+    decide: Callable[[Between, tuple[int, int]], UInt8[np.ndarray, "n _ _"]],
+    planes: int,
+) -> UInt8[np.ndarray, "n x y"]:
+    """What is decided in the grid's box, in a slice of the scan that is 0 elsewhere."""
+    out = np.zeros((planes, *shape[:2]), np.uint8)
+    if between is not None:
+        box = placement.box()
+        out[:, box[0], box[1]] = decide(between, _size(placement))
+    return out
+
+
+def _offsets(labels: LabelSet, decisions: Decisions) -> Float32[np.ndarray, "c"]:
+    """The logit of each structure's threshold.
+
+    Raises:
+        ConfigError: If mirror images are asked for where there is a left and a right.
+    """
+    sided = [name for name in labels.names if {"left", "right"} & set(name.split("_"))]
+    if decisions.flips and sided:
+        raise ConfigError(
+            f"expected structures without a left and a right for flips, got {', '.join(sided[:3])}; leave flips off"
+        )
+    thresholds = np.array([decisions.thresholds.get(name, 0.5) for name in labels.names])
+    return np.log(thresholds / (1 - thresholds)).astype(np.float32)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from tomoseg import __version__
 from tomoseg.checks.scan import check_scan
-from tomoseg.config import ALL_MASKS, AUTO, Compute, PredictOptions
+from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import TomosegError
 from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.atomic import whole_file
-from tomoseg.files.nifti import read_ct
-from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_label_map, write_masks
+from tomoseg.files.nifti import read_ct, write_nifti
+from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
+from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import load_model
@@ -81,7 +80,9 @@ def predict(
     """
     found = find_scans(scans, output, options.ml, options.part)
     loaded = load_model(model)
-    predictor = Predictor(loaded, structures=options.roi_subset, **vars(compute))
+    names = options.roi_subset or loaded.record.labels.names
+    decisions = Decisions(thresholds_of(options.threshold, names), options.flips)
+    predictor = Predictor(loaded, structures=options.roi_subset, decisions=decisions, **vars(compute))
     results = []
     for scan in found:
         asked = _asked(scan, predictor, str(loaded.sha256), options)
@@ -128,6 +129,9 @@ def _asked(scan: Scan, predictor: Predictor, model: str, options: PredictOptions
         "ml": options.ml,
         "preview": options.preview,
         "statistics": options.statistics,
+        "confidence": options.confidence,
+        "threshold": list(options.threshold),
+        "flips": options.flips,
         "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},
         "tomoseg": __version__,
     }
@@ -190,24 +194,21 @@ def _segment(
     def progress(done: int, total: int) -> None:
         on_slice(scan, done, total)
 
+    confidence = predictor.confidence_of(volume, ml=options.ml) if options.confidence else None
     if options.ml:
-        label_map = predictor.predict_label_map(volume, progress, stages)
+        label_map = predictor.predict_label_map(volume, progress, stages, confidence)
         with stages("write"):
             write_label_map(label_map, scan.output)
-        return label_map, [scan.output.name]
-    segmentation = predictor.predict_volume(volume, progress, stages)
+            files = [scan.output.name]
+            if confidence is not None:
+                path = _beside(scan, "confidence.nii.gz")
+                write_nifti(path, confidence.map("confidence"), confidence.grid)
+                files.append(path.name)
+        return label_map, files
+    segmentation = predictor.predict_volume(volume, progress, stages, confidence)
     with stages("write"):
         write_masks(segmentation, scan.output)
-    files = [f"{name}.nii.gz" for name in segmentation.labels.names]
+        files = [f"{name}.nii.gz" for name in segmentation.labels.names]
+        if confidence is not None:
+            files += [f"confidence/{name}" for name in write_confidence(confidence, scan.output / "confidence")]
     return segmentation, files
-
-
-def peak_memory_bytes() -> int:
-    """The most memory that this process has had so far, resident."""
-    on_windows = getattr(psutil.Process().memory_info(), "peak_wset", None)
-    if on_windows is not None:
-        return int(on_windows)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,54 @@
+"""How much memory a prediction may take, and has taken."""
+
+from __future__ import annotations
+
+import sys
+
+import psutil
+
+from tomoseg.errors import InputError
+
+
+def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
+    """How many slices may be in one forward pass.
+
+    Args:
+        limit: Bytes that the process may take.
+        result: Bytes that the result will take.
+        each: Bytes of a slice in a batch.
+        most: The largest batch asked for.
+
+    Raises:
+        InputError: If not even one slice fits.
+    """
+    taken = psutil.Process().memory_info().rss
+    batch = (limit - taken - result) // each
+    if batch < 1:
+        raise InputError(
+            f"expected a scan that fits into {limit / 1e9:.2f} GB, got one that needs "
+            f"{(taken + result + each) / 1e9:.2f} GB; raise --max-memory"
+        )
+    return int(min(batch, most))
+
+
+def activation_bytes(channels: tuple[int, ...]) -> int:
+    """What a network's feature maps take at most for a pixel of a slice, in fp32.
+
+    At the input's resolution the decoder holds the skip, the upsampled map, both beside each other, and two
+    convolutions' results.
+
+    Args:
+        channels: Width of each level.
+    """
+    return 4 * 6 * channels[0]
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has had so far, resident."""
+    on_windows = getattr(psutil.Process().memory_info(), "peak_wset", None)
+    if on_windows is not None:
+        return int(on_windows)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
