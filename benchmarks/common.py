@@ -19,7 +19,8 @@ import torch
 
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.datasets.phantom import Phantom, make_phantom, write_phantom
-from tomoseg.files.nifti import write_nifti
+from tomoseg.files.nifti import read_ct, write_nifti
+from tomoseg.grid import Placement, to_grid
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.volume import SourceGrid
@@ -87,12 +88,30 @@ def run_tomoseg(*arguments: object) -> dict[str, Any]:
     return dict(json.loads(done.stderr.strip().splitlines()[-1]))
 
 
-def write_scan(path: Path, slices: int) -> None:
-    """A whole-body phantom on 512 x 512 pixels."""
-    phantom = make_phantom(0, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole")
+NOISE_HU = 12.0
+"""Standard deviation of the noise added to an enlarged scan, without which it would be smoother than any CT."""
+
+
+def write_scan(path: Path, slices: int, ct: Path | None = None) -> None:
+    """A scan on 512 x 512 pixels: a real CT enlarged, with noise, or a whole-body phantom.
+
+    Args:
+        path: Where to.
+        slices: How many.
+        ct: The real one.
+    """
     shape = (512, 512, slices)
-    index = np.ix_(*(np.arange(n) * old // n for n, old in zip(shape, phantom.hu.shape, strict=True)))
-    write_nifti(path, np.asfortranarray(phantom.hu[index]), SourceGrid(shape, np.diag([0.9, 0.9, 2.5, 1.0])))
+    if ct is None:
+        hu = make_phantom(0, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole").hu
+        index = np.ix_(*(np.arange(n) * old // n for n, old in zip(shape, hu.shape, strict=True)))
+        write_nifti(path, np.asfortranarray(hu[index]), SourceGrid(shape, np.diag([0.9, 0.9, 2.5, 1.0])))
+        return
+    volume = read_ct(ct)
+    extent_mm = np.array(volume.shape) * volume.spacing_mm
+    large = to_grid(volume.hu, Placement((0, 0, 0), volume.shape, shape)).astype(np.float32)
+    large += np.random.default_rng(0).normal(0, NOISE_HU, shape).astype(np.float32)
+    affine = np.diag([*(extent_mm / shape), 1.0])
+    write_nifti(path, np.asfortranarray(large.round().astype(np.int16)), SourceGrid(shape, affine))
 
 
 def write_random_model(folder: Path) -> None:

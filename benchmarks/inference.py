@@ -1,21 +1,31 @@
 """File to file, label map out: engines of `tomoseg predict` beside the guide's loop, on a 512 x 512 scan.
 
-    .venv/bin/python benchmarks/inference.py [--model MODEL] [--slices 60] [--folder build/benchmark]
+    .venv/bin/python benchmarks/inference.py --ct CT --model MODEL [--slices 300] [--folder build/benchmark]
+    .venv/bin/python benchmarks/inference.py --ct CT --model MODEL --curve 100 200 400 800
+    .venv/bin/python benchmarks/inference.py --ct CT --model MODEL --structures 10
 
-The model should have been trained with the guide's network on 117 structures for some minutes, so that its masks look
-like anatomy; without one, random weights are taken, the worst case for the decisions. Each way runs in a process of
-its own; seconds include imports and start-up, and ms a slice are those of the stages in the record.
+CT is a real scan that is enlarged and gets noise; without it a phantom is. MODEL is the guide's network with 117
+structures, trained for some minutes so that its masks look like anatomy (docs/results.md says how); without one, random
+weights are taken, the worst case for the decisions. Each way runs in a process of its own; seconds include imports and
+start-up, ms a slice are those of the stages in the record, and `network` is their share of the wall time. The ways
+take turns `--runs` times, and medians are printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from common import machine, run_tomoseg, seconds, write_random_model, write_scan
+
+from tomoseg.files.nifti import read_ct, read_label_map
+from tomoseg.models.exports import find_export
+from tomoseg.models.folder import load_model
 
 GUIDE = """
 import sys
@@ -37,39 +47,110 @@ labels = np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0).astype(np.uint
 nib.save(nib.Nifti1Image(labels, nib.load(sys.argv[1]).affine), sys.argv[3])
 """
 
-WAYS = (("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16"))
+WAYS = (("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ct", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--slices", type=int, default=60)
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--curve", type=int, nargs="+", default=())
+    parser.add_argument("--structures", type=int)
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"))
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    scan = given.folder / f"scan_{given.slices}.nii.gz"
-    if not scan.exists():
-        write_scan(scan, given.slices)
     model = given.model or given.folder / "random_model"
     if not model.exists():
         write_random_model(model)
     print(machine())
-    print(f"{given.slices} slices of 512 x 512, {given.model or 'random weights'}")
+    print(f"{given.model or 'random weights'}, {given.ct or 'phantom'} on 512 x 512")
+    if given.curve:
+        show_curve(given, model)
+    elif given.structures:
+        show_structures(given, model)
+    else:
+        show_ways(given, model)
+
+
+def show_ways(given: argparse.Namespace, model: Path) -> None:
+    """The guide's loop and every engine and precision that there is."""
+    scan = scan_of(given, given.slices)
+    ways = [way for way in WAYS if way[1] != "int8" or find_export(load_model(model), "openvino", "int8")]
     guide = [sys.executable, "-c", GUIDE, str(scan), str(model), str(given.folder / "guide.nii.gz")]
-    slowest = seconds(lambda: subprocess.run(guide, check=True))
-    print(f"the guide's loop      {slowest:7.1f} s in all")
-    for engine, precision in WAYS:
-        out = given.folder / f"{engine}_{precision}.nii.gz"
-        record = out.with_name(f"{engine}_{precision}.prediction.json")
-        record.unlink(missing_ok=True)
-        flags = ("--ml", "--engine", engine, "--device", "cpu", "--precision", precision)
-        result = run_tomoseg("predict", "-i", scan, "-o", out, "-m", model, *flags)
-        stages = json.loads(record.read_text())["seconds"]
-        by_stage = ", ".join(f"{stage} {1000 * taken / given.slices:.1f}" for stage, taken in stages.items())
-        print(
-            f"{engine:8s} {precision}         {result['seconds']:7.1f} s in all, {slowest / result['seconds']:5.1f} x, "
-            f"peak {result['peak'] / 2**30:.2f} GiB; ms a slice: {by_stage}"
-        )
+    slowest, found = [], {way: [] for way in ways}
+    for _ in range(given.runs):
+        slowest.append(seconds(lambda: subprocess.run(guide, check=True)))
+        for way in ways:
+            found[way].append(predict(given.folder, scan, model, *way))
+    base = statistics.median(slowest)
+    print(f"{given.slices} slices; the guide's loop: {base:.1f} s in all, {1000 * base / given.slices:.0f} ms a slice")
+    for way, runs in found.items():
+        show(" ".join(way), runs, given.slices, base)
+    labelled, body = shares(scan, given.folder / "openvino_fp32.nii.gz")
+    print(f"labelled: {labelled:.0%} of the body's voxels; slices that hold body: {body:.0%}")
+
+
+def show_curve(given: argparse.Namespace, model: Path) -> None:
+    """Time and memory over the number of slices, by the fastest engine."""
+    for slices in given.curve:
+        runs = [predict(given.folder, scan_of(given, slices), model, "auto", "auto") for _ in range(given.runs)]
+        volumes = 512 * 512 * slices * 3 / 2**30  # int16 in, uint8 out
+        show(f"{slices} slices ({volumes:.2f} GiB of voxels)", runs, slices, None)
+
+
+def show_structures(given: argparse.Namespace, model: Path) -> None:
+    """All structures beside a few of them, by the fastest engine."""
+    scan = scan_of(given, given.slices)
+    names = load_model(model).record.labels.names
+    few = names[:: len(names) // given.structures][: given.structures]
+    ways = {"all": (), f"{len(few)} structures": ("--roi-subset", *few)}
+    found = {name: [] for name in ways}
+    for _ in range(given.runs):
+        for name, flags in ways.items():
+            found[name].append(predict(given.folder, scan, model, "auto", "auto", *flags))
+    for name, runs in found.items():
+        show(name, runs, given.slices, None)
+
+
+def scan_of(given: argparse.Namespace, slices: int) -> Path:
+    """The scan, made if it is not there yet."""
+    path = given.folder / f"{'ct' if given.ct else 'phantom'}_{slices}.nii.gz"
+    if not path.exists():
+        write_scan(path, slices, given.ct)
+    return path
+
+
+def predict(folder: Path, scan: Path, model: Path, engine: str, precision: str, *flags: str) -> dict[str, Any]:
+    """One run of `tomoseg predict`: wall seconds, peak, seconds by stage."""
+    out = folder / f"{engine}_{precision}.nii.gz"
+    record = out.with_name(f"{engine}_{precision}.prediction.json")
+    record.unlink(missing_ok=True)
+    asked = ("--ml", "--engine", engine, "--device", "cpu", "--precision", precision, *flags)
+    result = run_tomoseg("predict", "-i", scan, "-o", out, "-m", model, *asked)
+    return json.loads(record.read_text()) | {"wall": result["seconds"], "peak": result["peak"]}
+
+
+def show(name: str, runs: list[dict[str, Any]], slices: int, base: float | None) -> None:
+    """One line: medians over the runs."""
+    total = statistics.median(run["wall"] for run in runs)
+    stages = {s: statistics.median(run["seconds"][s] for run in runs) for s in runs[0]["seconds"]}
+    by_stage = ", ".join(f"{stage} {1000 * taken / slices:.1f}" for stage, taken in stages.items())
+    engine = " ".join((runs[0]["engine"]["name"], runs[0]["engine"]["precision"]))
+    print(
+        f"{name:16s} {engine:14s} {total:6.1f} s in all, {1000 * total / slices:5.1f} ms a slice, "
+        + (f"{base / total:5.1f} x, " if base else "")
+        + f"peak {max(run['peak'] for run in runs) / 2**30:.2f} GiB, network {stages['network'] / total:.0%}; "
+        f"ms a slice: {by_stage}",
+        flush=True,
+    )
+
+
+def shares(scan: Path, labels: Path) -> tuple[float, float]:
+    """How much of the body is labelled, and of the slices hold body."""
+    body = read_ct(scan).hu > -300
+    return float((read_label_map(labels) > 0)[body].mean()), float((body.mean(axis=(0, 1)) > 0.02).mean())
 
 
 if __name__ == "__main__":

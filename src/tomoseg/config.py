@@ -102,9 +102,7 @@ class LossConfig(Config):
     """Weight of the Dice part in `bce_dice`, against the cross-entropies of all structures together."""
     emphasis_power: float = Field(0.5, ge=0, le=1)
     """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
-    learned too; 0 weighs all voxels alike."""
-    emphasis_share: float = Field(0.6, gt=0, le=1)
-    """Share of the budget over which that power falls to 0, so that rare structures do not end too large."""
+    learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""
 
 
 class OptimizerConfig(Config):

@@ -154,9 +154,8 @@ def test_a_finished_run_is_left_alone(dataset, tmp_path):
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
 
 
-def test_emphasis_fades_over_its_share_of_the_budget(dataset):
-    loss = LossConfig(emphasis_power=0.5, emphasis_share=0.5)
-    run = Run(Preprocessed(dataset), make_config(loss=loss, epochs=4))
+def test_emphasis_fades_over_the_budget(dataset):
+    run = Run(Preprocessed(dataset), make_config(loss=LossConfig(emphasis_power=0.5), epochs=2))
     frequencies = np.array(structure_frequencies([case.record for case in run.cases], 3))
     np.testing.assert_allclose(run.emphasis, frequencies**-0.5, rtol=1e-5)
     run.epoch = 1

@@ -130,10 +130,9 @@ class Run:
     def emphasis(self) -> torch.Tensor | None:
         """How much each structure's own voxels weigh now, `(C,)`; None once all weigh alike.
 
-        It fades over a share of the budget: rare structures are found first, and their size is right in the end.
+        It fades over the budget: rare structures are found first, and their size is right in the end.
         """
-        loss = self.config.loss
-        power = loss.emphasis_power * (1 - self.progress / loss.emphasis_share)
+        power = self.config.loss.emphasis_power * (1 - self.progress)
         if power <= 0:
             return None
         return torch.tensor(emphasis_of(self._frequencies, power), dtype=torch.float32, device=self.device)
