@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import machine, run_tomoseg, seconds, write_random_model, write_scan
 
 from tomoseg.files.nifti import read_ct, read_label_map
@@ -88,6 +89,7 @@ def show_ways(given: argparse.Namespace, model: Path) -> None:
     print(f"{given.slices} slices; the guide's loop: {base:.1f} s in all, {1000 * base / given.slices:.0f} ms a slice")
     for way, runs in found.items():
         show(" ".join(way), runs, given.slices, base)
+    show_agreement(given.folder, ways)
     labelled, body = shares(scan, given.folder / "openvino_fp32.nii.gz")
     print(f"labelled: {labelled:.0%} of the body's voxels; slices that hold body: {body:.0%}")
 
@@ -145,6 +147,22 @@ def show(name: str, runs: list[dict[str, Any]], slices: int, base: float | None)
         f"ms a slice: {by_stage}",
         flush=True,
     )
+
+
+def show_agreement(folder: Path, ways: list[tuple[str, str]]) -> None:
+    """How far the label maps of every way are from those of PyTorch in fp32."""
+    reference = read_label_map(folder / "torch_fp32.nii.gz")
+    for engine, precision in ways[1:]:
+        found = read_label_map(folder / f"{engine}_{precision}.nii.gz")
+        either = int(((reference > 0) | (found > 0)).sum())
+        differing = int((reference != found).sum())
+        same = np.bincount(reference[reference == found], minlength=256)[1:]
+        both = (np.bincount(reference.ravel(), minlength=256) + np.bincount(found.ravel(), minlength=256))[1:]
+        dice = float((2 * same[both > 0] / both[both > 0]).mean())
+        print(
+            f"{engine} {precision} beside torch fp32: {differing} of {either} labelled voxels differ "
+            f"({10_000 * differing / either:.2f} in 10 000), Dice {dice:.4f} in the mean over {int((both > 0).sum())} structures"
+        )
 
 
 def shares(scan: Path, labels: Path) -> tuple[float, float]:

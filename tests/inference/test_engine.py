@@ -1,5 +1,7 @@
 """Engines: padding, constant slices, agreement, thread safety, what cannot be had."""
 
+import multiprocessing
+import queue
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +85,23 @@ def test_threads_may_share_a_predictor(model):
             together = list(threads.map(lambda v, p=predictor: p.predict_label_map(v).values, volumes * 3))
         for k, values in enumerate(together):
             assert np.array_equal(values, alone[k % 4])
+
+
+def predict_in_a_process(answers):
+    volume = Volume.from_array(make_scan(1)[0], np.diag([1.5, 1.5, 2.0, 1.0]))
+    predictor = Predictor(make_model(GRIDS["native"]), device="cpu", precision="fp32")
+    answers.put(predictor.predict_label_map(volume).values)
+
+
+def test_it_works_in_a_daemonic_process_and_says_the_same_there():
+    processes = multiprocessing.get_context("spawn")
+    answers, here = processes.Queue(), queue.Queue()
+    process = processes.Process(target=predict_in_a_process, args=(answers,), daemon=True)
+    process.start()
+    predict_in_a_process(here)
+    assert np.array_equal(answers.get(timeout=120), here.get())
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_auto_is_openvino_on_a_cpu_where_it_is_installed(model, monkeypatch):

@@ -246,7 +246,7 @@ def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeyp
     for room, batch in ((1.5, 1), (3.5, 3), (100, 4)):
         predictor = make_predictor(max_memory="8GB")
         pixels = 32 * 28  # 31 x 27 padded to multiples of 4
-        each = (2 * 4 * 11 + 4 * 6 * 8) * pixels
+        each = (3 * 4 * 11 + 4 * 6 * 8) * pixels
         taken = 8 * 10**9 - 2 * volume.hu.size - int(room * each)
         monkeypatch.setattr(memory, "psutil", SimpleNamespace(Process=lambda t=taken: _process(t)))
         sizes = []

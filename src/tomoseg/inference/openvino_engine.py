@@ -17,6 +17,9 @@ from tomoseg.models.openvino import computes_bf16, import_openvino, openvino_cor
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
 
+STREAMS = 4
+"""Slices computed at once, at most, each by its share of the threads: a thread alone waits for no other."""
+
 
 class OpenVinoEngine(Engine):
     """A network compiled by OpenVINO for this processor, once for each size of slice; threads may share it.
@@ -44,20 +47,29 @@ class OpenVinoEngine(Engine):
         self._model = model
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
-        self._requests = threading.local()
+        self._free: dict[tuple[int, ...], list[list[Any]]] = {}
 
     def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
         """Logits of windowed slices; structures are last in memory."""
-        request = self._request(images.shape[1:])
-        channels = request.model_outputs[0].get_partial_shape()[3].get_length()
+        requests = self._take_requests(images.shape[1:])
+        channels = requests[0].model_outputs[0].get_partial_shape()[3].get_length()
         logits = np.empty((len(images), *images.shape[2:], channels), np.float32)
-        for image, out in zip(images, logits, strict=True):
-            request.set_output_tensor(import_openvino().Tensor(out[None], shared_memory=True))  # no copy
-            request.infer([image[None]], share_inputs=True)
+        tensor = import_openvino().Tensor
+        try:
+            for k, (image, out) in enumerate(zip(images, logits, strict=True)):
+                request = requests[k % len(requests)]
+                request.wait()
+                request.set_output_tensor(tensor(out[None], shared_memory=True))  # no copy
+                request.start_async([image[None]], share_inputs=True)
+        finally:  # they write into our memory
+            for request in requests:
+                request.wait()
+            self._free[images.shape[1:]].append(requests)
         return torch.from_numpy(logits).movedim(3, 1)
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        """A request of this thread's own, since two threads may not share one."""
+    def _take_requests(self, shape: tuple[int, ...]) -> list[Any]:
+        """Requests that no other thread uses now, one a stream; they are to be put back."""
+        streams = min(torch.get_num_threads(), STREAMS)
         with self._lock:
             if shape not in self._compiled:
                 model = self._model.clone()
@@ -65,13 +77,13 @@ class OpenVinoEngine(Engine):
                 settings = {
                     "INFERENCE_PRECISION_HINT": self._hint,
                     "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                    "PERFORMANCE_HINT": "LATENCY",
+                    "NUM_STREAMS": streams,
                 }
                 self._compiled[shape] = openvino_core().compile_model(model, "CPU", settings)
-        requests: dict[tuple[int, ...], Any] = self._requests.__dict__.setdefault("of_shape", {})
-        if shape not in requests:
-            requests[shape] = self._compiled[shape].create_infer_request()
-        return requests[shape]
+                self._free[shape] = []
+            if self._free[shape]:
+                return self._free[shape].pop()
+        return [self._compiled[shape].create_infer_request() for _ in range(streams)]
 
 
 def fastest_float() -> str:

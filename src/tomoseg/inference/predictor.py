@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from tomoseg.config import AT_ONE_HALF, AUTO, Decisions, EngineName, GridConfig, bytes_of
 from tomoseg.errors import ConfigError
 from tomoseg.grid import Placement, padded_shape, place_grid, to_grid
+from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.decide import (
     Between,
@@ -220,7 +221,8 @@ class Predictor:
     ) -> Iterator[Between | None]:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         depth = placement.box()[2]
-        slices = scan_slices(self._grid_logits(on_grid, self._batch(on_grid, shape), stages), placement)
+        logits = ahead(self._grid_logits(on_grid, self._batch(on_grid, shape), stages))
+        slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
 
@@ -229,7 +231,8 @@ class Predictor:
         if self.max_memory is None:
             return self.batch_size
         pixels = int(np.prod(padded_shape(on_grid.shape[:2], self.engine.stride)))
-        each = 2 * 4 * len(self.labels) * pixels + self._activation_bytes * pixels
+        batches = 3  # one is made, one waits, one is used
+        each = (batches * 4 * len(self.labels) + self._activation_bytes) * pixels
         result = int(np.prod(shape)) * 2  # the label map and its copy in the file's order, or compressed masks
         return batch_that_fits(self.max_memory, result, each, self.batch_size)
 
@@ -240,7 +243,7 @@ class Predictor:
 
     def _grid_logits(
         self, on_grid: Int16[np.ndarray, "gx gy gz"], batch: int, stages: Stages
-    ) -> Iterator[Float[Tensor, "c gx gy"]]:
+    ) -> Generator[Float[Tensor, "c gx gy"], None, None]:
         for first in range(0, on_grid.shape[2], batch):
             with stages("network"):
                 logits = self.engine.logits(on_grid[:, :, first : first + batch])

@@ -1,0 +1,74 @@
+"""Items made in another thread: their order, errors, how far ahead, and the end."""
+
+import threading
+import time
+
+import pytest
+
+from tomoseg.inference.ahead import ahead
+
+
+def wait_for(condition):
+    for _ in range(500):
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_items_come_in_order_from_another_thread():
+    made_by = []
+
+    def source():
+        for k in range(50):
+            made_by.append(threading.current_thread())
+            yield k
+
+    assert list(ahead(source())) == list(range(50))
+    assert threading.current_thread() not in made_by
+    assert len(set(made_by)) == 1
+    assert not made_by[0].is_alive()
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def source():
+        yield 1
+        raise ValueError("the second")
+
+    items = ahead(source())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="the second"):
+        next(items)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_it_is_ahead_by_no_more_than_it_may(most):
+    made = []
+
+    def source():
+        for k in range(20):
+            made.append(k)
+            yield k
+
+    items = ahead(source(), most)
+    assert next(items) == 0
+    assert wait_for(lambda: len(made) == most + 2)  # one used, those waiting, one in hand
+    time.sleep(0.05)
+    assert len(made) == most + 2
+    assert list(items) == list(range(1, 20))
+
+
+def test_leaving_early_ends_the_thread():
+    ended = []
+
+    def source():
+        try:
+            yield from range(1000)
+        finally:
+            ended.append(threading.current_thread())
+
+    items = ahead(source())
+    assert next(items) == 0
+    items.close()
+    assert wait_for(lambda: ended)
+    assert wait_for(lambda: not ended[0].is_alive())
