@@ -72,11 +72,12 @@ def median_ms(times: list[float]) -> float:
 
 
 _CHILD = """
-import json, resource, sys, time
+import json, sys, time
 began = time.perf_counter()
 from tomoseg.cli import main
 status = main(sys.argv[1:])
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+from tomoseg.inference.memory import peak_memory_bytes
+peak = peak_memory_bytes()
 print(json.dumps({"status": status, "seconds": time.perf_counter() - began, "peak": peak}), file=sys.stderr)
 """
 
