@@ -1,4 +1,6 @@
 import json
+import shutil
+import time
 from itertools import permutations, product
 from pathlib import Path
 
@@ -64,6 +66,14 @@ def names_in(folder):
     """Results, without their records."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("prediction.json"))
     return sorted(str(path.relative_to(folder)) for path in files)
+
+
+def wait_until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail("waited in vain")
 
 
 class TestOneScan:
@@ -144,6 +154,34 @@ class TestManyScans:
         for case, path in (("b", folder / "b.nii"), ("c", folder / "c" / "ct.nii.gz")):
             found = read_mask(tmp_path / "out" / case / "liver.nii.gz")
             np.testing.assert_array_equal(found, expected_masks(path, model)["liver"])
+
+    @pytest.mark.parametrize("max_memory", [None, "64GB"])
+    def test_the_next_scan_is_read_meanwhile_unless_memory_is_limited(
+        self, ct, model, tmp_path, monkeypatch, max_memory
+    ):
+        names = ["a", "b", "c"]
+        for name in names:
+            shutil.copy(ct, tmp_path / f"{name}.nii.gz")
+        read, at_first_slice = [], {}
+
+        def read_ct_and_say_so(path):
+            read.append(path.name[0])
+            return read_ct(path)
+
+        def on_slice(scan, done, total):
+            if done == 1:
+                if max_memory is None:
+                    wait_until(lambda: scan.name == "c" or read[-1] > scan.name)
+                time.sleep(0.05)
+                at_first_slice[scan.name] = "".join(read)
+
+        monkeypatch.setattr(workflow, "read_ct", read_ct_and_say_so)
+        compute = Compute(device="cpu", max_memory=max_memory)
+        found = predict(tmp_path / "[abc].nii.gz", tmp_path / "out", model, PredictOptions(), compute, on_slice)
+        assert [done.error for done in found] == [None] * 3
+        assert at_first_slice == (
+            {"a": "a", "b": "ab", "c": "abc"} if max_memory else {"a": "ab", "b": "abc", "c": "abc"}
+        )
 
     def test_label_maps(self, folder, model, tmp_path):
         run(folder, tmp_path / "out", model, ml=True)
@@ -446,7 +484,8 @@ class TestOrientations:
             nib.save(nib.Nifti1Image(array, turned), path)
             output = folder / (f"{number}_map.nii.gz" if label_map else str(number))
             options = PredictOptions(ml=label_map)
-            assert workflow._attempt(predictor, Scan("s", path, output), options, {}, lambda *_: None).error is None
+            (done,) = workflow._segment_all(predictor, [Scan("s", path, output)], options, "", lambda *_: None)
+            assert done.error is None
             written = [output] if label_map else [output / f"{name}.nii.gz" for name in predictor.labels.names]
             assert [geometry(file) for file in written] == [geometry(path)] * len(written)
             canonical = [nib.as_closest_canonical(nib.load(file)) for file in written]
@@ -477,7 +516,9 @@ class TestOrientations:
         affine = np.eye(4)
         affine[:3, :3] = turn * (2.9, 3.1, 5)
         write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
-        workflow._attempt(predictor, Scan("t", tmp_path / "t.nii", tmp_path / "t"), ALL_MASKS, {}, lambda *_: None)
+        tilted = Scan("t", tmp_path / "t.nii", tmp_path / "t")
+        (done,) = workflow._segment_all(predictor, [tilted], ALL_MASKS, "", lambda *_: None)
+        assert done.error is None
         assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
-from queue import Queue
+from queue import SimpleQueue
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -17,42 +17,37 @@ def ahead(source: Generator[Item, None, None], most: int = 1) -> Iterator[Item]:
 
     Args:
         source: Makes the items; it is run in the other thread only.
-        most: How many may be waiting.
+        most: How many may be made, or in the making, and not taken yet.
 
     Example:
         >>> list(ahead(letter.upper() for letter in "abc"))
         ['A', 'B', 'C']
     """
-    waiting: Queue[tuple[Item | None, BaseException | None]] = Queue(most)
+    made: SimpleQueue[tuple[Item, None] | tuple[None, BaseException]] = SimpleQueue()
+    room = threading.Semaphore(most)
     closed = threading.Event()
-    end = StopIteration()
 
     def make() -> None:
-        problem: BaseException = end
         try:
-            for item in source:
-                waiting.put((item, None))
-                if closed.is_set():
-                    return
-        except BaseException as error:  # whatever it is, it is the caller's
-            problem = error
+            while room.acquire() and not closed.is_set():
+                made.put((next(source), None))
+        except BaseException as error:  # whatever it is, the end included, it is the caller's
+            made.put((None, error))
         finally:
             source.close()
-        waiting.put((None, problem))
 
     thread = threading.Thread(target=make, name="tomoseg-ahead", daemon=True)
     thread.start()
     try:
         while True:
-            item, problem = waiting.get()
-            if problem is end:
+            item, problem = made.get()
+            if isinstance(problem, StopIteration):
                 return
             if problem is not None:
                 raise problem
+            room.release()
             yield item  # type: ignore[misc]
     finally:
         closed.set()
-        while thread.is_alive():
-            if not waiting.empty():
-                waiting.get()
-            thread.join(0.01)
+        room.release()
+        thread.join()

@@ -221,7 +221,8 @@ class Predictor:
     ) -> Iterator[Between | None]:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         depth = placement.box()[2]
-        logits = ahead(self._grid_logits(on_grid, self._batch(on_grid, shape), stages))
+        batch = self._batch(on_grid, shape)
+        logits = ahead(self._grid_logits(on_grid, batch, stages), batch)
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
+from tomoseg.inference.ahead import ahead
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
@@ -84,12 +85,23 @@ def predict(
     decisions = Decisions(thresholds_of(options.threshold, names), options.flips)
     predictor = Predictor(loaded, structures=options.roi_subset, decisions=decisions, **vars(compute))
     results = []
-    for scan in found:
-        asked = _asked(scan, predictor, str(loaded.sha256), options)
-        done = _done_before(scan, asked)
-        results.append(done or _attempt(predictor, scan, options, asked, on_slice))
-        on_scan(results[-1])
+    for done in _segment_all(predictor, found, options, str(loaded.sha256), on_slice):
+        results.append(done)
+        on_scan(done)
     return results
+
+
+def _segment_all(
+    predictor: Predictor,
+    scans: Sequence[Scan],
+    options: PredictOptions,
+    model: str,
+    on_slice: Callable[[Scan, int, int], None],
+) -> Iterator[ScanDone]:
+    """One scan after the other; the next is read meanwhile, unless memory is limited."""
+    reads = _read_all(scans, lambda scan: _asked(scan, predictor, model, options))
+    for read in reads if predictor.max_memory is not None else ahead(reads):
+        yield read.done or _attempt(predictor, read, options, on_slice)
 
 
 def record_path(scan: Scan) -> Path:
@@ -148,19 +160,44 @@ def _done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
     return ScanDone(scan, None, tuple(record["warnings"]), True, record) if same and whole else None
 
 
-def _attempt(
-    predictor: Predictor,
-    scan: Scan,
-    options: PredictOptions,
-    asked: dict[str, Any],
-    on_slice: Callable[[Scan, int, int], None],
-) -> ScanDone:
+@dataclass
+class _Read:
+    """A scan, read, with what its result depends on; or why it is not, or that nothing is to be done."""
+
+    scan: Scan
+    asked: dict[str, Any]
+    stages: Stages
+    volume: Volume | None = None
     warnings: tuple[str, ...] = ()
-    stages = Stages()
+    error: str | None = None
+    done: ScanDone | None = None
+
+
+def _read_all(scans: Sequence[Scan], asked_of: Callable[[Scan], dict[str, Any]]) -> Generator[_Read, None, None]:
+    for scan in scans:
+        read = _Read(scan, asked_of(scan), Stages())
+        read.done = _done_before(scan, read.asked)
+        if read.done is None:
+            try:
+                with read.stages("read"):
+                    read.volume = read_ct(scan.path)
+                    read.warnings = (*read.volume.warnings, *check_scan(read.volume))
+            except (TomosegError, MemoryError) as error:
+                read.error = _reason(error)
+        yield read
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or "out of memory; use a smaller batch or fewer structures"
+
+
+def _attempt(
+    predictor: Predictor, read: _Read, options: PredictOptions, on_slice: Callable[[Scan, int, int], None]
+) -> ScanDone:
+    scan, volume, stages, warnings = read.scan, read.volume, read.stages, read.warnings
+    if volume is None:
+        return ScanDone(scan, read.error, warnings)
     try:
-        with stages("read"):
-            volume = read_ct(scan.path)
-            warnings = (*volume.warnings, *check_scan(volume))
         record_path(scan).unlink(missing_ok=True)
         result, files = _segment(predictor, volume, scan, options, stages, on_slice)
         if options.statistics:
@@ -175,10 +212,10 @@ def _attempt(
         seconds = {stage: round(taken, 3) for stage, taken in stages.seconds.items()}
         found = {"files": files, "warnings": warnings, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
         with whole_file(record_path(scan)) as aside:
-            aside.write_text(json.dumps(asked | found, indent=1), encoding="utf-8")
+            aside.write_text(json.dumps(read.asked | found, indent=1), encoding="utf-8")
     except (TomosegError, MemoryError, torch.OutOfMemoryError) as error:
-        return ScanDone(scan, str(error) or "out of memory; use a smaller batch or fewer structures", warnings)
-    return ScanDone(scan, None, warnings, False, asked | found)
+        return ScanDone(scan, _reason(error), warnings)
+    return ScanDone(scan, None, warnings, False, read.asked | found)
 
 
 def _segment(
