@@ -8,6 +8,7 @@ mean of what it covers (no aliasing); upwards it is linear interpolation between
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,18 +177,32 @@ def to_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Int16[np.nd
         hu: The scan in RAS+ order.
         placement: Where the grid lies in it.
     """
-    cut = hu[placement.box()]
     if not placement.resamples:
-        return np.asfortranarray(cut)
-    x, y, z = (axis_weights(e, s) for e, s in zip(placement.extent, placement.shape, strict=True))
+        return np.asfortranarray(hu[placement.box()])
     out = np.empty(placement.shape, np.int16, order="F")
+    for k, slab in enumerate(slabs_on_grid(hu, placement)):
+        out[:, :, k * SLAB_SLICES : (k + 1) * SLAB_SLICES] = slab
+    return out
+
+
+def slabs_on_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Iterator[Int16[np.ndarray, "gx gy n"]]:
+    """A scan on the network's grid as `to_grid` gives it, `SLAB_SLICES` slices at a time.
+
+    Args:
+        hu: The scan in RAS+ order.
+        placement: Where the grid lies in it.
+    """
+    cut = hu[placement.box()]
+    x, y, z = (axis_weights(e, s) for e, s in zip(placement.extent, placement.shape, strict=True))
     for first in range(0, placement.shape[2], SLAB_SLICES):
+        if not placement.resamples:
+            yield cut[:, :, first : first + SLAB_SLICES]
+            continue
         rows = z[first : first + SLAB_SLICES]
         used = np.flatnonzero(rows.any(axis=0))
         low, high = used[0], used[-1] + 1
         slab = _resample(cut[:, :, low:high].astype(np.float32), x, y, rows[:, low:high])
-        out[:, :, first : first + SLAB_SLICES] = np.rint(slab)
-    return out
+        yield np.rint(slab).astype(np.int16)
 
 
 def mask_to_grid(mask: BoxedMask, placement: Placement) -> BoxedMask:

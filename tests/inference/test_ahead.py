@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tomoseg.inference.ahead import ahead
+from tomoseg.inference.ahead import ahead, behind
 
 
 def wait_for(condition):
@@ -72,3 +72,41 @@ def test_leaving_early_ends_the_thread():
     items.close()
     assert wait_for(lambda: ended)
     assert wait_for(lambda: not ended[0].is_alive())
+
+
+class TestBehind:
+    def test_results_come_in_order_from_another_thread(self):
+        workers = []
+
+        def work(item):
+            workers.append(threading.current_thread())
+            return 2 * item
+
+        assert list(behind(range(50), work)) == [2 * k for k in range(50)]
+        assert set(workers) != {threading.current_thread()}
+        assert len(set(workers)) == 1
+
+    def test_the_next_item_is_made_while_one_is_worked_on(self):
+        next_is_made = threading.Event()
+
+        def items():
+            yield "first"
+            next_is_made.set()
+            yield "second"
+
+        assert list(behind(items(), lambda item: (item, next_is_made.wait(5)))) == [("first", True), ("second", True)]
+
+    def test_an_error_of_the_work_is_raised(self):
+        with pytest.raises(ZeroDivisionError):
+            list(behind([1, 0, 2], lambda item: 1 // item))
+
+    def test_an_error_of_the_items_waits_for_the_work(self):
+        worked_on = []
+
+        def items():
+            yield 1
+            raise ValueError("the second")
+
+        with pytest.raises(ValueError, match="the second"):
+            list(behind(items(), worked_on.append))
+        assert worked_on == [1]

@@ -166,7 +166,7 @@ def test_inference_mode_ends_before_a_slice_is_handed_out(volume):
     predictor = make_predictor("native")
     placement = place_grid(volume.hu, volume.spacing_mm, GRIDS["native"])
     slices = 0
-    for packed in predictor.packed_slices(volume.hu, placement, volume.shape):
+    for packed in predictor.packed_slices([volume.hu], placement, volume.shape):
         assert not torch.is_inference_mode_enabled()
         assert torch.ones(2, requires_grad=True).sum().requires_grad
         slices += packed.shape == (2, *volume.shape[:2])

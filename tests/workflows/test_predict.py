@@ -19,7 +19,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model, sha256
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
-from tomoseg.workflows.predict import predict
+from tomoseg.workflows.predict import manifest_path, predict
 from tomoseg.workflows.scans import Scan, find_scans
 
 LABELS = LabelSet.total().subset(["spleen", "liver", "aorta"])
@@ -63,8 +63,12 @@ def run(scans, output, model, **options):
 
 
 def names_in(folder):
-    """Results, without their records."""
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("prediction.json"))
+    """Results, without what is told of them."""
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(("prediction.json", "predictions.json"))
+    )
     return sorted(str(path.relative_to(folder)) for path in files)
 
 
@@ -276,7 +280,7 @@ class TestRecord:
         assert record["structures"] == ["aorta"]
         assert record["model_sha256"] == sha256(model / "weights.safetensors")
         assert record["engine"] == {"name": "openvino", "device": "cpu", "precision": "fp32"}
-        assert list(record["seconds"]) == ["read", "grid", "network", "decisions", "write", "preview"]
+        assert list(record["seconds"]) == ["read", "grid", "prepare", "network", "decisions", "write", "preview"]
         assert all(seconds >= 0 for seconds in record["seconds"].values())
         assert 2**26 < record["peak_memory_bytes"] < 2**36
         assert record["warnings"] == []
@@ -357,6 +361,56 @@ class TestRecord:
         (done,) = predict(ct, tmp_path / "out", model, PredictOptions(), Compute(device="cpu", max_memory="1MB"))
         assert "expected a scan that fits into 0.00 GB" in done.error
         assert not (tmp_path / "out").exists()
+
+    def test_many_have_a_manifest_too(self, ct, model, tmp_path):
+        scans, out = tmp_path / "scans", tmp_path / "out"
+        scans.mkdir()
+        shutil.copy(ct, scans / "b.nii.gz")
+        (scans / "a.nii.gz").write_bytes(b"broken")
+        run(scans, out, model, ml=True)
+        manifest = json.loads((out / "predictions.json").read_text())
+        assert manifest["engine"]["device"] == "cpu"
+        assert manifest["model_sha256"] == load_model(model).sha256
+        failed, done = manifest["scans"]
+        assert (failed["name"], failed["state"], failed["files"]) == ("a", "failed", None)
+        assert "expected a NIfTI file" in failed["error"]
+        assert (done["name"], done["state"], done["error"]) == ("b", "done", None)
+        assert done["input"] == str(scans / "b.nii.gz")
+        assert done["output"] == str(out / "b.nii.gz")
+        assert done["files"] == ["b.nii.gz"]
+        assert {"read", "grid", "prepare", "network", "decisions", "write"} <= set(done["seconds"])
+        assert done["peak_memory_bytes"] > 0
+        run(scans, out, model, ml=True)
+        again = json.loads((out / "predictions.json").read_text())["scans"]
+        assert [scan["state"] for scan in again] == ["failed", "done before"]
+
+    def test_parts_have_a_manifest_each(self, ct, model, tmp_path):
+        for name in "abc":
+            shutil.copy(ct, tmp_path / f"{name}.nii.gz")
+        for part in ("1/2", "2/2"):
+            run(tmp_path / "[abc].nii.gz", tmp_path / "out", model, ml=True, part=part)
+        found = {
+            name: [s["name"] for s in json.loads((tmp_path / "out" / name).read_text())["scans"]]
+            for name in ("predictions_1_of_2.json", "predictions_2_of_2.json")
+        }
+        assert found == {"predictions_1_of_2.json": ["a", "c"], "predictions_2_of_2.json": ["b"]}
+
+    def test_an_interrupted_command_tells_what_is_done(self, ct, model, tmp_path):
+        for name in "ab":
+            shutil.copy(ct, tmp_path / f"{name}.nii.gz")
+
+        def stop(done):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            predict(tmp_path / "[ab].nii.gz", tmp_path / "out", model, compute=ON_CPU, on_scan=stop)
+        assert [s["name"] for s in json.loads(manifest_path(tmp_path / "out").read_text())["scans"]] == ["a"]
+
+    def test_a_place_that_cannot_be_written_is_told_before_the_scan_is_read(self, ct, model, tmp_path, monkeypatch):
+        monkeypatch.setattr(workflow, "read_ct", None)
+        (tmp_path / "file").write_text("")
+        (done,) = run(ct, tmp_path / "file" / "out", model)
+        assert "expected a folder to write into, got the file" in done.error
 
     def test_a_scan_that_fails_has_none(self, ct, model, tmp_path, monkeypatch):
         def fail(*args):
@@ -484,7 +538,7 @@ class TestOrientations:
             nib.save(nib.Nifti1Image(array, turned), path)
             output = folder / (f"{number}_map.nii.gz" if label_map else str(number))
             options = PredictOptions(ml=label_map)
-            (done,) = workflow._segment_all(predictor, [Scan("s", path, output)], options, "", lambda *_: None)
+            (done,) = workflow._do_all(predictor, [Scan("s", path, output)], options, "", lambda *_: None)
             assert done.error is None
             written = [output] if label_map else [output / f"{name}.nii.gz" for name in predictor.labels.names]
             assert [geometry(file) for file in written] == [geometry(path)] * len(written)
@@ -517,7 +571,7 @@ class TestOrientations:
         affine[:3, :3] = turn * (2.9, 3.1, 5)
         write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
         tilted = Scan("t", tmp_path / "t.nii", tmp_path / "t")
-        (done,) = workflow._segment_all(predictor, [tilted], ALL_MASKS, "", lambda *_: None)
+        (done,) = workflow._do_all(predictor, [tilted], ALL_MASKS, "", lambda *_: None)
         assert done.error is None
         assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
 

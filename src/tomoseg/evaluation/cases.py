@@ -23,7 +23,7 @@ def score_case(predictor: Predictor, case: PreprocessedCase) -> CaseScore:
     """
     record = case.record
     counter = OverlapCounter(len(predictor.labels))
-    slices = predictor.packed_slices(case.ct(), record.placement, record.source.canonical_shape)
+    slices = predictor.packed_slices([case.ct()], record.placement, record.source.canonical_shape)
     for k, predicted in enumerate(slices):
         counter.add(predicted, case.native_masks_slice(k))
     voxel_ml = float(np.prod(case.spacing_mm)) / 1000

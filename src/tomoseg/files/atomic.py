@@ -101,6 +101,29 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written to, before hours are spent on what is to lie there.
+
+    Raises:
+        OutputError: If the folder may not be written to, or is a file.
+    """
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise OutputError(f"{path}: expected a folder to write into, got the file {folder}; choose another output")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{path}: expected a folder to write into, got no permission for {folder}; choose another")
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        OutputError: If the folder may not be written to, or the like.
+    """
+    with _errors_told(path):
+        path.unlink(missing_ok=True)
+
+
 def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:12]}.part")
 

@@ -1,13 +1,15 @@
-"""Doing the next thing while the last one is used."""
+"""Doing two things at once: making the next item while the last is used, finishing the last while the next is made."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 def ahead(source: Generator[Item, None, None], most: int = 1) -> Iterator[Item]:
@@ -51,3 +53,26 @@ def ahead(source: Generator[Item, None, None], most: int = 1) -> Iterator[Item]:
         closed.set()
         room.release()
         thread.join()
+
+
+def behind(items: Iterable[Item], work: Callable[[Item], Done]) -> Iterator[Done]:
+    """What work makes of each item, in a thread of its own while the caller's makes the next item.
+
+    Results come in order, each once the item after it is made; one item at a time is worked on.
+
+    Args:
+        items: Made in the caller's thread.
+        work: Its first error is raised here.
+
+    Example:
+        >>> list(behind("abc", str.upper))
+        ['A', 'B', 'C']
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="tomoseg-behind") as thread:
+        working: Future[Done] | None = None
+        for item in items:
+            if working is not None:
+                yield working.result()
+            working = thread.submit(work, item)
+        if working is not None:
+            yield working.result()

@@ -39,6 +39,13 @@ class Engine(ABC):
         self.offsets: Float32[np.ndarray, "c"] | None = None
         self._constant: dict[tuple[tuple[int, ...], bytes], Tensor] = {}
 
+    def prepare(self, shape: tuple[int, int]) -> None:  # noqa: B027  # most have nothing to do
+        """Do now what is done once for slices of a size, such as compiling.
+
+        Args:
+            shape: Of slices on the network's grid.
+        """
+
     @abstractmethod
     def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
         """Logits of windowed slices whose edges are multiples of `stride`."""

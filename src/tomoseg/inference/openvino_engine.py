@@ -11,14 +11,12 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from tomoseg.errors import ConfigError
+from tomoseg.grid import padded_shape
 from tomoseg.inference.engine import Engine
 from tomoseg.models.openvino import computes_bf16, import_openvino, openvino_core
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
-
-STREAMS = 4
-"""Slices computed at once, at most, each by its share of the threads: a thread alone waits for no other."""
 
 
 class OpenVinoEngine(Engine):
@@ -47,43 +45,38 @@ class OpenVinoEngine(Engine):
         self._model = model
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
-        self._free: dict[tuple[int, ...], list[list[Any]]] = {}
+        self._free: dict[tuple[int, ...], list[Any]] = {}
+
+    def prepare(self, shape: tuple[int, int]) -> None:
+        """Compile the network for slices of a size."""
+        self._compiled_for((len(self.windows_hu), *padded_shape(shape, self.stride)))
 
     def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
         """Logits of windowed slices; structures are last in memory."""
-        requests = self._take_requests(images.shape[1:])
-        channels = requests[0].model_outputs[0].get_partial_shape()[3].get_length()
-        logits = np.empty((len(images), *images.shape[2:], channels), np.float32)
+        shape = images.shape[1:]
+        compiled = self._compiled_for(shape)
+        with self._lock:  # a request serves one thread at a time
+            request = self._free[shape].pop() if self._free[shape] else None
+        request = request or compiled.create_infer_request()
+        channels = compiled.outputs[0].get_partial_shape()[3].get_length()
+        logits = np.empty((len(images), *shape[1:], channels), np.float32)
         tensor = import_openvino().Tensor
-        try:
-            for k, (image, out) in enumerate(zip(images, logits, strict=True)):
-                request = requests[k % len(requests)]
-                request.wait()
-                request.set_output_tensor(tensor(out[None], shared_memory=True))  # no copy
-                request.start_async([image[None]], share_inputs=True)
-        finally:  # they write into our memory
-            for request in requests:
-                request.wait()
-            self._free[images.shape[1:]].append(requests)
+        for image, out in zip(images, logits, strict=True):  # one by one: more at once is no faster, and takes memory
+            request.set_output_tensor(tensor(out[None], shared_memory=True))  # no copy
+            request.infer([image[None]], share_inputs=True)
+        with self._lock:
+            self._free[shape].append(request)
         return torch.from_numpy(logits).movedim(3, 1)
 
-    def _take_requests(self, shape: tuple[int, ...]) -> list[Any]:
-        """Requests that no other thread uses now, one a stream; they are to be put back."""
-        streams = min(torch.get_num_threads(), STREAMS)
+    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
         with self._lock:
             if shape not in self._compiled:
                 model = self._model.clone()
                 model.reshape([1, *shape])
-                settings = {
-                    "INFERENCE_PRECISION_HINT": self._hint,
-                    "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                    "NUM_STREAMS": streams,
-                }
+                settings = {"INFERENCE_PRECISION_HINT": self._hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
                 self._compiled[shape] = openvino_core().compile_model(model, "CPU", settings)
                 self._free[shape] = []
-            if self._free[shape]:
-                return self._free[shape].pop()
-        return [self._compiled[shape].create_infer_request() for _ in range(streams)]
+            return self._compiled[shape]
 
 
 def fastest_float() -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from tomoseg.config import AT_ONE_HALF, AUTO, Decisions, EngineName, GridConfig, bytes_of
 from tomoseg.errors import ConfigError
-from tomoseg.grid import Placement, padded_shape, place_grid, to_grid
+from tomoseg.grid import Placement, padded_shape, place_grid, slabs_on_grid
 from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.decide import (
@@ -94,7 +93,7 @@ class Predictor:
         Args:
             volume: The scan.
             progress: Told after each slice.
-            stages: Takes the seconds of `grid`, `network` and `decisions`.
+            stages: Takes the seconds of `grid`, `prepare`, `network` and `decisions`.
             confidence: Takes each structure's probabilities; made with `confidence_of`.
 
         Raises:
@@ -102,9 +101,9 @@ class Predictor:
         """
         stages = stages or Stages()
         segmentation = Segmentation(self.labels, volume.source)
-        placement, on_grid = self._to_grid(volume, stages)
+        placement, slabs = self._to_grid(volume, stages)
         planes = packed_bytes(len(self.labels))
-        for k, between in enumerate(self._between(on_grid, placement, volume.shape, stages)):
+        for k, between in enumerate(self._between(slabs, placement, volume.shape, stages)):
             with stages("decisions"):
                 segmentation.append(_placed(between, placement, volume.shape, decide_masks, planes))
                 if confidence is not None:
@@ -126,17 +125,17 @@ class Predictor:
         Args:
             volume: The scan.
             progress: Told after each slice.
-            stages: Takes the seconds of `grid`, `network` and `decisions`.
+            stages: Takes the seconds of `grid`, `prepare`, `network` and `decisions`.
             confidence: Takes the probability of the most probable structure; made with `confidence_of`.
 
         Raises:
             InputError: If the scan does not fit into the memory allowed.
         """
         stages = stages or Stages()
-        placement, on_grid = self._to_grid(volume, stages)
+        placement, slabs = self._to_grid(volume, stages)
         values = np.zeros(volume.shape, label_dtype(self.labels.ids), order="F")
         box = placement.box()
-        for k, between in enumerate(self._between(on_grid, placement, volume.shape, stages)):
+        for k, between in enumerate(self._between(slabs, placement, volume.shape, stages)):
             with stages("decisions"):
                 if between is not None:
                     values[box[0], box[1], k] = decide_labels(between, _size(placement), self.labels.ids)
@@ -167,8 +166,8 @@ class Predictor:
         """
         distance_mm = self.grid.slice_spacing_mm or 1.0  # so that the slices are not mixed
         volume = Volume.from_array(np.moveaxis(slices, 0, 2), np.diag([*spacing_mm, distance_mm, 1.0]))
-        placement, on_grid = self._to_grid(volume, Stages())
-        packed = np.stack(list(self.packed_slices(on_grid, placement, volume.shape)), axis=1)
+        placement, slabs = self._to_grid(volume, Stages())
+        packed = np.stack(list(self.packed_slices(slabs, placement, volume.shape)), axis=1)
         return np.moveaxis(unpack(packed, len(self.labels)), 0, 1)
 
     def predict_slice(self, hu: Int16[np.ndarray, "x y"], spacing_mm: tuple[float, float]) -> Bool[np.ndarray, "c x y"]:
@@ -187,12 +186,12 @@ class Predictor:
             on_grid: HU; a few slices, since every structure's mask is returned whole.
         """
         return np.stack(
-            [(logits > 0).cpu().numpy() for logits in self._grid_logits(on_grid, self.batch_size, Stages())], axis=3
+            [(logits > 0).cpu().numpy() for logits in self._grid_logits([on_grid], self.batch_size, Stages())], axis=3
         )
 
     def packed_slices(
         self,
-        on_grid: Int16[np.ndarray, "gx gy gz"],
+        slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
         placement: Placement,
         shape: tuple[int, int, int],
         stages: Stages | None = None,
@@ -200,55 +199,58 @@ class Predictor:
         """Packed masks of each of the scan's slices, from the scan on the network's grid.
 
         Args:
-            on_grid: HU on the network's grid.
+            slabs: HU on the network's grid, from inferior to superior.
             placement: Where the grid lies in the scan.
             shape: The scan's shape in RAS+ order.
-            stages: Takes the seconds of `network` and `decisions`.
+            stages: Takes the seconds of `prepare`, `network` and `decisions`.
         """
         stages = stages or Stages()
         planes = packed_bytes(len(self.labels))
-        for between in self._between(on_grid, placement, shape, stages):
+        for between in self._between(slabs, placement, shape, stages):
             with stages("decisions"):
                 packed = _placed(between, placement, shape, decide_masks, planes)
             yield packed
 
     def _between(
         self,
-        on_grid: Int16[np.ndarray, "gx gy gz"],
+        slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
         placement: Placement,
         shape: tuple[int, int, int],
         stages: Stages,
     ) -> Iterator[Between | None]:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         depth = placement.box()[2]
-        batch = self._batch(on_grid, shape)
-        logits = ahead(self._grid_logits(on_grid, batch, stages), batch)
+        with stages("prepare"):
+            self.engine.prepare(placement.shape[:2])
+        batch = self._batch(placement, shape)
+        logits = ahead(self._grid_logits(slabs, batch, stages), batch)
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
 
-    def _batch(self, on_grid: Int16[np.ndarray, "gx gy gz"], shape: tuple[int, int, int]) -> int:
+    def _batch(self, placement: Placement, shape: tuple[int, int, int]) -> int:
         """Slices in one forward pass: as many as asked for and as the memory allows."""
         if self.max_memory is None:
             return self.batch_size
-        pixels = int(np.prod(padded_shape(on_grid.shape[:2], self.engine.stride)))
+        pixels = int(np.prod(padded_shape(placement.shape[:2], self.engine.stride)))
         batches = 3  # one is made, one waits, one is used
         each = (batches * 4 * len(self.labels) + self._activation_bytes) * pixels
         result = int(np.prod(shape)) * 2  # the label map and its copy in the file's order, or compressed masks
         return batch_that_fits(self.max_memory, result, each, self.batch_size)
 
-    def _to_grid(self, volume: Volume, stages: Stages) -> tuple[Placement, Any]:
+    def _to_grid(self, volume: Volume, stages: Stages) -> tuple[Placement, Iterator[Int16[np.ndarray, "gx gy _"]]]:
         with stages("grid"):
             placement = place_grid(volume.hu, volume.spacing_mm, self.grid)
-            return placement, to_grid(volume.hu, placement)
+        return placement, stages.of("grid", slabs_on_grid(volume.hu, placement))
 
     def _grid_logits(
-        self, on_grid: Int16[np.ndarray, "gx gy gz"], batch: int, stages: Stages
+        self, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], batch: int, stages: Stages
     ) -> Generator[Float[Tensor, "c gx gy"], None, None]:
-        for first in range(0, on_grid.shape[2], batch):
-            with stages("network"):
-                logits = self.engine.logits(on_grid[:, :, first : first + batch])
-            yield from logits
+        for slab in slabs:
+            for first in range(0, slab.shape[2], batch):
+                with stages("network"):
+                    logits = self.engine.logits(slab[:, :, first : first + batch])
+                yield from logits
 
 
 def _size(placement: Placement) -> tuple[int, int]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 class Stages:
@@ -29,3 +32,13 @@ class Stages:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+    def of(self, name: str, source: Iterable[Item]) -> Iterator[Item]:
+        """The same items; the time that making them takes counts to a stage."""
+        items = iter(source)
+        while True:
+            with self(name):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from tomoseg.config import GridConfig, NetworkConfig, validate_config
-from tomoseg.errors import ConfigError, LabelError, ModelError, OutputError
+from tomoseg.errors import ConfigError, LabelError, ModelError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
 from tomoseg.networks.build import build_network
@@ -86,10 +86,7 @@ def save_model(model: Model, folder: Path) -> None:
     record = model.record
     with whole_folder(folder, replace=True) as aside:
         weights = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
-        try:
-            save_file(weights, aside / WEIGHTS)
-        except SafetensorError as error:
-            raise OutputError(f"{folder}: expected to write weights, got: {error}; check the disk's space") from None
+        (aside / WEIGHTS).write_bytes(save(weights))  # the package's own way makes files that only their owner may read
         content = {
             "format": FORMAT_VERSION,
             "architecture": "unet",

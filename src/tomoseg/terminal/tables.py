@@ -8,7 +8,7 @@ from tomoseg.evaluation.summary import Summary
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.workflows.demo import DemoReport
 from tomoseg.workflows.measure_engines import Way
-from tomoseg.workflows.predict import ScanDone
+from tomoseg.workflows.predict import OVERLAPPING, ScanDone
 
 
 def show_scores(summary: Summary, title: str) -> None:
@@ -62,13 +62,14 @@ def show_ways(ways: Sequence[Way]) -> None:
 
 
 def show_predictions(results: Sequence[ScanDone]) -> None:
-    """Where each result is and how long it took, and what computed them in how much memory."""
+    """Where each result is and what computed them in how much memory."""
     last = None
     for result in results:
         warn_all([f"{result.scan.name}: {text}" for text in result.warnings])
         if result.record is None:
             continue
-        took = "done before" if result.skipped else f"{sum(result.record['seconds'].values()):.1f} s"
+        seconds = sum(taken for stage, taken in result.record["seconds"].items() if stage not in OVERLAPPING)
+        took = "done before" if result.skipped else f"{seconds:.1f} s"
         out.print(f"{result.scan.name}: {result.scan.output} ({took})")
         last = last if result.skipped else result.record
     if last is not None:

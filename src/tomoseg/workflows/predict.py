@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +17,21 @@ from tomoseg.checks.scan import check_scan
 from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import TomosegError
 from tomoseg.evaluation.measure import Measurement, measure
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import check_writable, remove_file, whole_file
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
-from tomoseg.inference.ahead import ahead
+from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import load_model
 from tomoseg.pictures.preview import draw_preview, flatten
-from tomoseg.segmentation import LabelMap, Segmentation
+from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
-from tomoseg.workflows.scans import Scan, find_scans
+from tomoseg.workflows.scans import Scan, find_scans, is_scan
+
+OVERLAPPING = ("grid", "prepare", "network", "decisions")
+"""Stages within `segment`; the others follow one another."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def predict(
         on_scan: Told after each scan.
 
     Returns:
-        One entry a scan.
+        One entry a scan; for many scans `manifest_path` says the same.
 
     Raises:
         InputError: If there is no scan.
@@ -84,29 +89,64 @@ def predict(
     names = options.roi_subset or loaded.record.labels.names
     decisions = Decisions(thresholds_of(options.threshold, names), options.flips)
     predictor = Predictor(loaded, structures=options.roi_subset, decisions=decisions, **vars(compute))
-    results = []
-    for done in _segment_all(predictor, found, options, str(loaded.sha256), on_slice):
-        results.append(done)
-        on_scan(done)
+    results: list[ScanDone] = []
+    try:
+        for done in _do_all(predictor, found, options, str(loaded.sha256), on_slice):
+            results.append(done)
+            on_scan(done)
+    finally:  # what is done is told of an interrupted command too
+        if not is_scan(scans):
+            _write_manifest(results, _asked_of_all(predictor, str(loaded.sha256)), manifest_path(output, options.part))
     return results
 
 
-def _segment_all(
+def _do_all(
     predictor: Predictor,
     scans: Sequence[Scan],
     options: PredictOptions,
     model: str,
     on_slice: Callable[[Scan, int, int], None],
 ) -> Iterator[ScanDone]:
-    """One scan after the other; the next is read meanwhile, unless memory is limited."""
+    """One scan after the other; meanwhile the next is read and the last is written, unless memory is limited."""
+    one_at_a_time = predictor.max_memory is not None
     reads = _read_all(scans, lambda scan: _asked(scan, predictor, model, options))
-    for read in reads if predictor.max_memory is not None else ahead(reads):
-        yield read.done or _attempt(predictor, read, options, on_slice)
+    jobs = (_segment(job, predictor, options, on_slice) for job in (reads if one_at_a_time else ahead(reads)))
+    write = partial(_write, options=options)
+    yield from map(write, jobs) if one_at_a_time else behind(jobs, write)
 
 
 def record_path(scan: Scan) -> Path:
     """Where what is known of a result is written."""
     return _beside(scan, "prediction.json")
+
+
+def manifest_path(output: Path, part: str | None = None) -> Path:
+    """Where it is written what became of each of many scans; parts of a folder have one each.
+
+    Args:
+        output: The folder of all results.
+        part: Such as `2/8`.
+    """
+    return output / ("predictions.json" if part is None else f"predictions_{part.replace('/', '_of_')}.json")
+
+
+def _write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: Path) -> None:
+    """What became of each scan: its files, seconds by stage, peak memory and warnings, or why it failed."""
+    of_each = ("files", "seconds", "peak_memory_bytes")
+    scans = [
+        {
+            "name": done.scan.name,
+            "input": str(done.scan.path.absolute()),
+            "output": str(done.scan.output.absolute()),
+            "state": "failed" if done.record is None else "done before" if done.skipped else "done",
+            "error": done.error,
+            "warnings": done.warnings,
+            **{key: None if done.record is None else done.record[key] for key in of_each},
+        }
+        for done in results
+    ]
+    with whole_file(path) as aside:
+        aside.write_text(json.dumps(of_all | {"scans": scans}, indent=1), encoding="utf-8")
 
 
 def _beside(scan: Scan, name: str) -> Path:
@@ -126,27 +166,33 @@ def write_statistics(measurements: Sequence[Measurement], path: Path) -> None:
         aside.write_text(json.dumps(entries, indent=1), encoding="utf-8")
 
 
+def _asked_of_all(predictor: Predictor, model: str) -> dict[str, Any]:
+    """What every result depends on."""
+    engine = predictor.engine
+    return {
+        "model_sha256": model,
+        "structures": list(predictor.labels.names),
+        "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},
+        "tomoseg": __version__,
+    }
+
+
 def _asked(scan: Scan, predictor: Predictor, model: str, options: PredictOptions) -> dict[str, Any]:
     """What a result depends on."""
     state = scan.path.stat() if scan.path.exists() else None
-    engine = predictor.engine
     return {
         "input": {
             "path": str(scan.path.absolute()),
             "bytes": state.st_size if state else None,
             "modified_ns": state.st_mtime_ns if state else None,
         },
-        "model_sha256": model,
-        "structures": list(predictor.labels.names),
         "ml": options.ml,
         "preview": options.preview,
         "statistics": options.statistics,
         "confidence": options.confidence,
         "threshold": list(options.threshold),
         "flips": options.flips,
-        "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},
-        "tomoseg": __version__,
-    }
+    } | _asked_of_all(predictor, model)
 
 
 def _done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
@@ -161,91 +207,113 @@ def _done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
 
 
 @dataclass
-class _Read:
-    """A scan, read, with what its result depends on; or why it is not, or that nothing is to be done."""
+class _Job:
+    """A scan on its way.
+
+    Attributes:
+        scan: Which.
+        asked: What its result depends on.
+        stages: Seconds by stage.
+        volume: Once read.
+        warnings: What was noticed.
+        result: Once segmented.
+        confidence: Its probabilities, if they are asked for.
+        done: The end of it: it was done before, has failed, or is written.
+    """
 
     scan: Scan
     asked: dict[str, Any]
     stages: Stages
     volume: Volume | None = None
     warnings: tuple[str, ...] = ()
-    error: str | None = None
+    result: LabelMap | Segmentation | None = None
+    confidence: Confidence | None = None
     done: ScanDone | None = None
 
+    @contextmanager
+    def failing_alone(self) -> Iterator[None]:
+        """An error in the block is the end of this scan and of no other."""
+        try:
+            yield
+        except (TomosegError, MemoryError, torch.OutOfMemoryError) as error:
+            reason = str(error) or "out of memory; use a smaller batch or fewer structures"
+            self.done = ScanDone(self.scan, reason, self.warnings)
 
-def _read_all(scans: Sequence[Scan], asked_of: Callable[[Scan], dict[str, Any]]) -> Generator[_Read, None, None]:
+
+def _read_all(scans: Sequence[Scan], asked_of: Callable[[Scan], dict[str, Any]]) -> Generator[_Job, None, None]:
     for scan in scans:
-        read = _Read(scan, asked_of(scan), Stages())
-        read.done = _done_before(scan, read.asked)
-        if read.done is None:
-            try:
-                with read.stages("read"):
-                    read.volume = read_ct(scan.path)
-                    read.warnings = (*read.volume.warnings, *check_scan(read.volume))
-            except (TomosegError, MemoryError) as error:
-                read.error = _reason(error)
-        yield read
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or "out of memory; use a smaller batch or fewer structures"
-
-
-def _attempt(
-    predictor: Predictor, read: _Read, options: PredictOptions, on_slice: Callable[[Scan, int, int], None]
-) -> ScanDone:
-    scan, volume, stages, warnings = read.scan, read.volume, read.stages, read.warnings
-    if volume is None:
-        return ScanDone(scan, read.error, warnings)
-    try:
-        record_path(scan).unlink(missing_ok=True)
-        result, files = _segment(predictor, volume, scan, options, stages, on_slice)
-        if options.statistics:
-            with stages("statistics"):
-                write_statistics(measure(result, volume), _beside(scan, "statistics.json"))
-            files.append(_beside(scan, "statistics.json").name)
-        if options.preview:
-            with stages("preview"):
-                shown = result if isinstance(result, LabelMap) else flatten(result)
-                draw_preview(volume, shown.labels, shown.values, _beside(scan, "preview.png"), scan.name)
-            files.append(_beside(scan, "preview.png").name)
-        seconds = {stage: round(taken, 3) for stage, taken in stages.seconds.items()}
-        found = {"files": files, "warnings": warnings, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
-        with whole_file(record_path(scan)) as aside:
-            aside.write_text(json.dumps(read.asked | found, indent=1), encoding="utf-8")
-    except (TomosegError, MemoryError, torch.OutOfMemoryError) as error:
-        return ScanDone(scan, _reason(error), warnings)
-    return ScanDone(scan, None, warnings, False, read.asked | found)
+        job = _Job(scan, asked_of(scan), Stages())
+        job.done = _done_before(scan, job.asked)
+        if job.done is None:
+            with job.failing_alone(), job.stages("read"):
+                check_writable(scan.output)
+                job.volume = read_ct(scan.path)
+                job.warnings = (*job.volume.warnings, *check_scan(job.volume))
+        yield job
 
 
 def _segment(
-    predictor: Predictor,
-    volume: Volume,
-    scan: Scan,
-    options: PredictOptions,
-    stages: Stages,
-    on_slice: Callable[[Scan, int, int], None],
-) -> tuple[LabelMap | Segmentation, list[str]]:
-    """Predict and write; the result and the names of its files."""
+    job: _Job, predictor: Predictor, options: PredictOptions, on_slice: Callable[[Scan, int, int], None]
+) -> _Job:
+    if job.volume is None:
+        return job
 
     def progress(done: int, total: int) -> None:
-        on_slice(scan, done, total)
+        on_slice(job.scan, done, total)
 
-    confidence = predictor.confidence_of(volume, ml=options.ml) if options.confidence else None
-    if options.ml:
-        label_map = predictor.predict_label_map(volume, progress, stages, confidence)
-        with stages("write"):
-            write_label_map(label_map, scan.output)
-            files = [scan.output.name]
-            if confidence is not None:
-                path = _beside(scan, "confidence.nii.gz")
-                write_nifti(path, confidence.map("confidence"), confidence.grid)
-                files.append(path.name)
-        return label_map, files
-    segmentation = predictor.predict_volume(volume, progress, stages, confidence)
-    with stages("write"):
-        write_masks(segmentation, scan.output)
-        files = [f"{name}.nii.gz" for name in segmentation.labels.names]
+    segment = predictor.predict_label_map if options.ml else predictor.predict_volume
+    with job.failing_alone():
+        remove_file(record_path(job.scan))
+        job.confidence = predictor.confidence_of(job.volume, ml=options.ml) if options.confidence else None
+        with job.stages("segment"):
+            job.result = segment(job.volume, progress, job.stages, job.confidence)
+    return job
+
+
+def _write(job: _Job, options: PredictOptions) -> ScanDone:
+    if job.done is None:
+        with job.failing_alone():
+            job.done = ScanDone(job.scan, None, job.warnings, False, _write_files(job, options))
+    assert job.done is not None  # written or failed
+    return job.done
+
+
+def _write_files(job: _Job, options: PredictOptions) -> dict[str, Any]:
+    """Everything that belongs to a result, its record last."""
+    assert job.volume is not None  # segmented
+    assert job.result is not None
+    with job.stages("write"):
+        files = _write_result(job.result, job.confidence, job.scan)
+    if options.statistics:
+        path = _beside(job.scan, "statistics.json")
+        with job.stages("statistics"):
+            write_statistics(measure(job.result, job.volume), path)
+        files.append(path.name)
+    if options.preview:
+        path = _beside(job.scan, "preview.png")
+        with job.stages("preview"):
+            shown = job.result if isinstance(job.result, LabelMap) else flatten(job.result)
+            draw_preview(job.volume, shown.labels, shown.values, path, job.scan.name)
+        files.append(path.name)
+    seconds = {stage: round(taken, 3) for stage, taken in job.stages.seconds.items()}
+    found = {"files": files, "warnings": job.warnings, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
+    with whole_file(record_path(job.scan)) as aside:
+        aside.write_text(json.dumps(job.asked | found, indent=1), encoding="utf-8")
+    return job.asked | found
+
+
+def _write_result(result: LabelMap | Segmentation, confidence: Confidence | None, scan: Scan) -> list[str]:
+    """Write masks or a label map, and probabilities; the names of the files."""
+    if isinstance(result, LabelMap):
+        write_label_map(result, scan.output)
+        files = [scan.output.name]
         if confidence is not None:
-            files += [f"confidence/{name}" for name in write_confidence(confidence, scan.output / "confidence")]
-    return segmentation, files
+            path = _beside(scan, "confidence.nii.gz")
+            write_nifti(path, confidence.map("confidence"), confidence.grid)
+            files.append(path.name)
+        return files
+    write_masks(result, scan.output)
+    files = [f"{name}.nii.gz" for name in result.labels.names]
+    if confidence is not None:
+        files += [f"confidence/{name}" for name in write_confidence(confidence, scan.output / "confidence")]
+    return files

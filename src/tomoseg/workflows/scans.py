@@ -41,7 +41,7 @@ def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = No
         InputError: If there is none, two would write to one place, or the part is none.
         OutputError: If the output is a file where a folder is needed, or a result would take the place of a scan.
     """
-    if scans.is_file() and scans.suffix != LIST_SUFFIX:
+    if is_scan(scans):
         found = [_only_scan(scans, output, label_map)]
     else:
         found = _to_folder(_named(_listed(scans)), output, label_map)
@@ -50,6 +50,11 @@ def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = No
         if scan.output.resolve() in inputs:
             raise OutputError(f"{scan.output}: expected another place than the scan's own; choose another output")
     return found if part is None else _part_of(found, part)
+
+
+def is_scan(scans: Path) -> bool:
+    """Whether a path is a scan itself, not a list, folder or pattern of scans."""
+    return scans.is_file() and scans.suffix != LIST_SUFFIX
 
 
 def _listed(scans: Path) -> list[Path]:
