@@ -236,13 +236,14 @@ class Compute:
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"
     """auto, fp32, bf16, fp16 or int8."""
-    batch_size: int = 4
-    """Slices in one forward pass, at most; more is hardly faster on a CPU and takes memory."""
+    batch_size: int | None = None
+    """Slices in one forward pass, at most; nothing is 1 on a CPU, where more is no faster and takes memory, and 4
+    elsewhere."""
     max_memory: str | None = None
     """What the process may take, such as 2GB or 1500MB; batches shrink to fit, a scan that cannot is refused."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"expected batches of 1 slice or more, got {self.batch_size}; raise the batch size")
         if self.max_memory is not None:
             bytes_of(self.max_memory)

@@ -244,7 +244,7 @@ def test_flips_average_a_slice_with_its_mirror_image(volume):
 def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeypatch):
     expected = make_predictor().predict_label_map(volume).values
     for room, batch in ((1.5, 1), (3.5, 3), (100, 4)):
-        predictor = make_predictor(max_memory="8GB")
+        predictor = make_predictor(max_memory="8GB", batch_size=4)
         pixels = 32 * 28  # 31 x 27 padded to multiples of 4
         each = (3 * 4 * 11 + 4 * 6 * 8) * pixels
         taken = 8 * 10**9 - 2 * volume.hu.size - int(room * each)

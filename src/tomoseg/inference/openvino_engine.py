@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tomoseg.errors import ConfigError
 from tomoseg.grid import padded_shape
+from tomoseg.inference.buffers import Buffers
 from tomoseg.inference.engine import Engine
 from tomoseg.models.openvino import computes_bf16, import_openvino, openvino_core
 
@@ -46,6 +47,7 @@ class OpenVinoEngine(Engine):
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
         self._free: dict[tuple[int, ...], list[Any]] = {}
+        self._buffers = Buffers()
 
     def prepare(self, shape: tuple[int, int]) -> None:
         """Compile the network for slices of a size."""
@@ -59,7 +61,7 @@ class OpenVinoEngine(Engine):
             request = self._free[shape].pop() if self._free[shape] else None
         request = request or compiled.create_infer_request()
         channels = compiled.outputs[0].get_partial_shape()[3].get_length()
-        logits = np.empty((len(images), *shape[1:], channels), np.float32)
+        logits = self._buffers.take((len(images), *shape[1:], channels))
         tensor = import_openvino().Tensor
         for image, out in zip(images, logits, strict=True):  # one by one: more at once is no faster, and takes memory
             request.set_output_tensor(tensor(out[None], shared_memory=True))  # no copy

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
 from torch import Tensor
 
-from tomoseg.config import AT_ONE_HALF, AUTO, Decisions, EngineName, GridConfig, bytes_of
+from tomoseg.config import AT_ONE_HALF, Decisions, EngineName, GridConfig, bytes_of
 from tomoseg.errors import ConfigError
 from tomoseg.grid import Placement, padded_shape, place_grid, slabs_on_grid
 from tomoseg.inference.ahead import ahead
@@ -44,7 +44,7 @@ class Predictor:
         engine: `auto`, `torch` or `openvino`.
         device: `auto`, `cpu`, `cuda`, ...
         precision: `auto`, `fp32`, `bf16` or `fp16`.
-        batch_size: Slices in one forward pass, at most.
+        batch_size: Slices in one forward pass, at most; None is 1 on a CPU and 4 elsewhere.
         max_memory: What the process may take, such as `2GB`; batches shrink to fit.
         decisions: What decides whether a voxel belongs to a structure.
 
@@ -66,16 +66,16 @@ class Predictor:
         engine: EngineName = "auto",
         device: str = "auto",
         precision: str = "auto",
-        batch_size: int = AUTO.batch_size,
+        batch_size: int | None = None,
         max_memory: str | None = None,
         decisions: Decisions = AT_ONE_HALF,
     ) -> None:
         model = restrict_structures(model, structures)
         self.labels: LabelSet = model.record.labels
         self.grid: GridConfig = model.record.grid
-        self.batch_size = batch_size
         self.max_memory = None if max_memory is None else bytes_of(max_memory)
         self.engine = choose_engine(model, engine, device, precision)
+        self.batch_size = batch_size or (1 if self.engine.device == "cpu" else 4)
         self._offsets = _offsets(self.labels, decisions)
         self.engine.offsets = self._offsets if self._offsets.any() else None
         self.engine.mirrored = decisions.flips

@@ -185,7 +185,7 @@ def validate(run: Run, listener: Listener, loss: CustomLoss | None = None) -> tu
     mean_loss = validation_loss(run, run.validation, loss)
     model = Model(run.record, run.network)
     config = run.config
-    predictor = Predictor(model, **vars(Compute("torch", str(run.device), config.precision, config.batch_size)))
+    predictor = Predictor(model, **vars(Compute("torch", str(run.device), config.precision)))
     done = iter(range(1, len(run.validation) + 1))
     scores = score_cases(
         predictor, run.validation, lambda score: listener.on_validated(next(done), len(run.validation))

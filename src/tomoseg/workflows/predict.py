@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,7 +16,6 @@ from tomoseg import __version__
 from tomoseg.checks.scan import check_scan
 from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import TomosegError
-from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
@@ -25,10 +24,12 @@ from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import load_model
-from tomoseg.pictures.preview import draw_preview, flatten
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
 from tomoseg.workflows.scans import Scan, find_scans, is_scan
+
+if TYPE_CHECKING:
+    from tomoseg.evaluation.measure import Measurement
 
 OVERLAPPING = ("grid", "prepare", "network", "decisions")
 """Stages within `segment`; the others follow one another."""
@@ -284,12 +285,16 @@ def _write_files(job: _Job, options: PredictOptions) -> dict[str, Any]:
     assert job.result is not None
     with job.stages("write"):
         files = _write_result(job.result, job.confidence, job.scan)
-    if options.statistics:
+    if options.statistics:  # what this and the picture import takes half a second, which most do not need
+        from tomoseg.evaluation.measure import measure
+
         path = _beside(job.scan, "statistics.json")
         with job.stages("statistics"):
             write_statistics(measure(job.result, job.volume), path)
         files.append(path.name)
     if options.preview:
+        from tomoseg.pictures.preview import draw_preview, flatten
+
         path = _beside(job.scan, "preview.png")
         with job.stages("preview"):
             shown = job.result if isinstance(job.result, LabelMap) else flatten(job.result)
