@@ -7,9 +7,11 @@
 CT is a real scan that is enlarged and gets noise; without it a phantom is. MODEL is the guide's network with 117
 structures, trained for some minutes so that its masks look like anatomy (docs/results.md says how); without one, random
 weights are taken, the worst case for the decisions. Each way runs in a process of its own; seconds include imports and
-start-up (everything but the scan: imports, loading, compiling), ms a slice are those of the stages in the record, and
-`network` is their share of the wall time. The ways take turns `--runs` times, and medians are printed. The guide's loop
-needs more than 24 GiB for 300 slices; `--guide-slices` gives it a shorter scan, and its ms a slice are compared.
+start-up (everything but the scan: imports, loading, compiling), which only the first of many scans pays; so each way is
+compared with the guide's loop twice, both with their start-up and both without. ms a slice are those of the stages in
+the record, and `network` is their share of the wall time. The ways take turns `--runs` times, and medians are printed.
+The guide's loop needs more than 24 GiB for 300 slices; `--guide-slices` gives it a shorter scan, and its ms a slice are
+compared.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from common import machine, run_tomoseg, write_random_model, write_scan
@@ -32,11 +35,12 @@ from tomoseg.models.folder import load_model
 from tomoseg.workflows.predict import OVERLAPPING
 
 GUIDE = """
-import sys
+import sys, time
 import nibabel as nib, numpy as np, torch
 from pathlib import Path
 from tomoseg.models.folder import load_model
 network = load_model(Path(sys.argv[2])).network
+began = time.perf_counter()
 volume = nib.load(sys.argv[1]).get_fdata()
 masks = []
 with torch.no_grad():
@@ -49,9 +53,29 @@ with torch.no_grad():
 masks = np.stack(masks, axis=-1)
 labels = np.where(masks.any(axis=0), masks.argmax(axis=0) + 1, 0).astype(np.uint8)
 nib.save(nib.Nifti1Image(labels, nib.load(sys.argv[1]).affine), sys.argv[3])
+print(time.perf_counter() - began)
 """
 
 WAYS = (("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
+
+
+class Seconds(NamedTuple):
+    """What a scan takes, with start-up and without."""
+
+    total: float
+    scan: float
+
+    def over(self, slices: int) -> Seconds:
+        """Those of one slice."""
+        return Seconds(self.total / slices, self.scan / slices)
+
+    def __str__(self) -> str:
+        return f"{1000 * self.total:.1f} ms a slice ({1000 * self.scan:.1f} without start-up)"
+
+
+def medians(runs: Sequence[Seconds]) -> Seconds:
+    """Each over the runs."""
+    return Seconds(*(statistics.median(values) for values in zip(*runs, strict=True)))
 
 
 def main() -> None:
@@ -92,17 +116,19 @@ def show_ways(given: argparse.Namespace, model: Path) -> None:
         str(model),
         str(given.folder / "guide.nii.gz"),
     ]
-    slowest, found = [], {way: [] for way in ways}
+    slowest: list[Seconds] = []
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {way: [] for way in ways}
     status = 0
     for _ in range(given.runs):
         if status == 0:
             began = time.perf_counter()
-            status = subprocess.run(guide).returncode
-            slowest.append(time.perf_counter() - began)
+            done = subprocess.run(guide, stdout=subprocess.PIPE, text=True)
+            status = done.returncode
+            slowest += [Seconds(time.perf_counter() - began, float(done.stdout))] if status == 0 else []
         for way in ways:
             found[way].append(predict(given.folder, scan, model, *way))
-    base = statistics.median(slowest) / guide_slices if status == 0 else None
-    how = f"{1000 * base:.0f} ms a slice" if base else f"failed with status {status} (-9 is a lack of memory)"
+    base = None if status else medians(slowest).over(guide_slices)
+    how = str(base) if base else f"failed with status {status} (-9 is a lack of memory)"
     print(f"{given.slices} slices; the guide's loop on {guide_slices}: {how}")
     for way, runs in found.items():
         show(" ".join(way), runs, given.slices, base)
@@ -151,17 +177,16 @@ def predict(folder: Path, scan: Path, model: Path, engine: str, precision: str, 
     return json.loads(record.read_text()) | {"wall": result["seconds"], "peak": result["peak"]}
 
 
-def show(name: str, runs: list[dict[str, Any]], slices: int, base: float | None) -> None:
+def show(name: str, runs: list[dict[str, Any]], slices: int, base: Seconds | None) -> None:
     """One line: medians over the runs."""
-    total = statistics.median(run["wall"] for run in runs)
-    start = statistics.median(start_up(run) for run in runs)
+    seconds = medians([Seconds(run["wall"], run["wall"] - start_up(run)) for run in runs])
+    each, total = seconds.over(slices), seconds.total
     stages = {s: statistics.median(run["seconds"][s] for run in runs) for s in runs[0]["seconds"]}
     by_stage = ", ".join(f"{stage} {1000 * taken / slices:.1f}" for stage, taken in stages.items())
     engine = " ".join((runs[0]["engine"]["name"], runs[0]["engine"]["precision"]))
     print(
-        f"{name:16s} {engine:14s} {total:6.1f} s in all, start-up {start:.1f} s, "
-        f"{1000 * total / slices:5.1f} ms a slice, "
-        + (f"{base * slices / total:5.1f} x, " if base else "")
+        f"{name:16s} {engine:14s} {total:6.1f} s in all, start-up {total - seconds.scan:.1f} s, {each}, "
+        + (f"{base.total / each.total:.1f} x ({base.scan / each.scan:.1f} x), " if base else "")
         + f"peak {max(run['peak'] for run in runs) / 2**30:.2f} GiB, network {stages['network'] / total:.0%}; "
         f"ms a slice: {by_stage}",
         flush=True,

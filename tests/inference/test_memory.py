@@ -26,4 +26,4 @@ def test_the_peak_is_not_that_of_the_parent():
 
 
 def test_feature_maps_of_the_guides_network():
-    assert activation_bytes((32, 64, 128, 256, 512)) * 256 * 256 == 6 * 32 * 256 * 256 * 4
+    assert activation_bytes((32, 64, 128, 256, 512)) * 256 * 256 == 9 * 32 * 256 * 256 * 4

@@ -246,8 +246,8 @@ def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeyp
     for room, batch in ((1.5, 1), (3.5, 3), (100, 4)):
         predictor = make_predictor(max_memory="8GB", batch_size=4)
         pixels = 32 * 28  # 31 x 27 padded to multiples of 4
-        each = (3 * 4 * 11 + 4 * 6 * 8) * pixels
-        taken = 8 * 10**9 - 2 * volume.hu.size - int(room * each)
+        each = (3 * 4 * 11 + 4 * 9 * 8) * pixels
+        taken = 8 * 10**9 - 2 * volume.hu.size - 2 * 4 * 11 * pixels - int(room * each)
         monkeypatch.setattr(memory, "psutil", SimpleNamespace(Process=lambda t=taken: _process(t)))
         sizes = []
         run = predictor.engine.run

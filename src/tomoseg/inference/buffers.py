@@ -33,7 +33,7 @@ class Buffers:
         try:
             memory = free.pop()
         except IndexError:
-            memory = memoryview(np.empty(math.prod(shape), np.float32))
+            memory = np.empty(math.prod(shape), np.float32).data
         lent = np.frombuffer(memory, np.float32)  # all views have this array as their base
         weakref.finalize(lent, free.append, memory).atexit = False
         return lent.reshape(shape)

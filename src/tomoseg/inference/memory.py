@@ -15,7 +15,7 @@ def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
 
     Args:
         limit: Bytes that the process may take.
-        result: Bytes that the result will take.
+        result: Bytes that the result will take, and what else does not grow with the batch.
         each: Bytes of a slice in a batch.
         most: The largest batch asked for.
 
@@ -36,12 +36,12 @@ def activation_bytes(channels: tuple[int, ...]) -> int:
     """What a network's feature maps take at most for a pixel of a slice, in fp32.
 
     At the input's resolution the decoder holds the skip, the upsampled map, both beside each other, and two
-    convolutions' results.
+    convolutions' results: six times the width of the first level. Half as much again is for the libraries' own.
 
     Args:
         channels: Width of each level.
     """
-    return 4 * 6 * channels[0]
+    return 4 * 9 * channels[0]
 
 
 def peak_memory_bytes() -> int:

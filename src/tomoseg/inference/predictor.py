@@ -233,10 +233,12 @@ class Predictor:
         if self.max_memory is None:
             return self.batch_size
         pixels = int(np.prod(padded_shape(placement.shape[:2], self.engine.stride)))
+        logits = 4 * len(self.labels) * pixels
         batches = 3  # one is made, one waits, one is used
-        each = (batches * 4 * len(self.labels) + self._activation_bytes) * pixels
+        each = batches * logits + self._activation_bytes * pixels
         result = int(np.prod(shape)) * 2  # the label map and its copy in the file's order, or compressed masks
-        return batch_that_fits(self.max_memory, result, each, self.batch_size)
+        held = 2 * logits  # the slices of the grid that a slice of the scan lies between
+        return batch_that_fits(self.max_memory, result + held, each, self.batch_size)
 
     def _to_grid(self, volume: Volume, stages: Stages) -> tuple[Placement, Iterator[Int16[np.ndarray, "gx gy _"]]]:
         with stages("grid"):
