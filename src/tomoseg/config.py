@@ -95,11 +95,13 @@ class NetworkConfig(Config):
 class LossConfig(Config):
     """What is minimised."""
 
-    kind: Literal["bce", "bce_dice"] = "bce_dice"
-    """`bce`: binary cross-entropy of each structure; `bce_dice`: that plus one minus the soft Dice of the
-    structures that occur in the batch."""
+    kind: Literal["bce", "dice", "bce_dice", "focal"] = "bce_dice"
+    """`bce`: binary cross-entropy of each structure; `dice`: one minus the soft Dice of the structures that occur in
+    the batch; `bce_dice`: their sum; `focal`: cross-entropy in which voxels that are right already count little."""
     dice_weight: float = Field(7.0, ge=0)
     """Weight of the Dice part in `bce_dice`, against the cross-entropies of all structures together."""
+    focal_gamma: float = Field(2.0, ge=0)
+    """In `focal`, the power of what a voxel's probability lacks; 0 is the cross-entropy."""
     emphasis_power: float = Field(0.5, ge=0, le=1)
     """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
     learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""

@@ -12,6 +12,8 @@ from tomoseg.training import losses
 from tomoseg.training.losses import Targets, fused_loss, plain_loss
 
 BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=7.0)
+DICE, FOCAL = LossConfig(kind="dice"), LossConfig(kind="focal", focal_gamma=1.5)
+ALL = pytest.mark.parametrize("config", [BCE, BOTH, DICE, FOCAL], ids=["bce", "bce_dice", "dice", "focal"])
 CHUNKS = (1, 7, 100, 1 << 20)
 
 
@@ -58,7 +60,7 @@ def relative(one, other):
     return float((one.double() - other.double()).norm() / other.double().norm())
 
 
-@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+@ALL
 @pytest.mark.parametrize("size", [(6, 7), (3, 4, 5)], ids=["2d", "3d"])
 @pytest.mark.parametrize("memory", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("emphasised", [True, False])
@@ -73,7 +75,7 @@ def test_fused_is_plain_in_float64(config, size, memory, emphasised, monkeypatch
         assert largest_difference(results(fused(head, targets, config), features, head, 3.0), expected) < 1e-12
 
 
-@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+@ALL
 def test_fused_is_near_plain_in_float32(config):
     features, head, targets = case(dtype=torch.float32)
     found = results(fused(head, targets, config), features, head)
@@ -81,7 +83,7 @@ def test_fused_is_near_plain_in_float32(config):
     assert largest_difference(found, results(plain(head, targets, config), features, head)) < 1e-6
 
 
-@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+@ALL
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 def test_fused_in_half_precision_is_near_float32(config, dtype):
     features, head, targets = case(dtype=dtype, size=(32, 32))
@@ -102,7 +104,8 @@ def test_half_precision_does_not_lose_the_gradient_of_many_voxels():
     assert all(relative(a, b) < 0.02 for a, b in zip(found[1:], expected[1:], strict=True))
 
 
-def test_gradcheck():
+@pytest.mark.parametrize("config", [BOTH, FOCAL], ids=["bce_dice", "focal"])
+def test_gradcheck(config):
     features, head, targets = case(n=2, f=3, c=9, size=(2, 3))
 
     class Head(nn.Module):
@@ -111,24 +114,27 @@ def test_gradcheck():
             self.weight, self.bias = weight, bias
 
     def loss(features, weight, bias):
-        return fused_loss(Head(weight, bias), features, targets, BOTH, targets.known_voxels())
+        return fused_loss(Head(weight, bias), features, targets, config, targets.known_voxels())
 
     inputs = [t.detach().clone().requires_grad_() for t in (features, head.weight, head.bias)]
     assert torch.autograd.gradcheck(loss, inputs)
 
 
-@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+@ALL
 def test_unknown_structures_and_samples_give_exactly_no_gradient(config):
     features, head, targets = case()
     _, by_features, by_weight, by_bias = results(fused(head, targets, config), features, head)
     assert not by_weight[3].any()
     assert by_bias[3] == 0
     assert not by_features[1].any()
-    known = targets.known.any(dim=0)
-    assert (by_bias[known] != 0).all()
+    taught = targets.known.any(dim=0)
+    if config is DICE:  # of structure 6, which is known and absent, there is no Dice
+        taught[6] = False
+        assert by_bias[6] == 0
+    assert (by_bias[taught] != 0).all()
 
 
-@pytest.mark.parametrize("config", [BCE, BOTH], ids=["bce", "bce_dice"])
+@ALL
 def test_nothing_known_is_no_loss(config):
     features, head, targets = case()
     nothing = Targets(targets.packed, torch.zeros_like(targets.known), targets.emphasis)
@@ -151,6 +157,20 @@ def test_one_voxel_by_hand():
     assert plain_loss(*one_voxel(0.0, True), LossConfig(dice_weight=3)).item() == pytest.approx(math.log(2) + 3 * 0.2)
     # A structure that is not in the batch has no Dice.
     assert plain_loss(*one_voxel(0.0, False), LossConfig(dice_weight=3)).item() == pytest.approx(math.log(2))
+
+
+def test_dice_and_focal_loss_by_hand():
+    assert plain_loss(*one_voxel(0.0, True), DICE).item() == pytest.approx(0.2)
+    focal = LossConfig(kind="focal")  # what the probability lacks, squared, times the cross-entropy
+    assert plain_loss(*one_voxel(0.0, True), focal).item() == pytest.approx(0.5**2 * math.log(2))
+    assert plain_loss(*one_voxel(math.log(3), False), focal).item() == pytest.approx(0.75**2 * math.log(4))
+    assert plain_loss(*one_voxel(math.log(3), True), focal).item() == pytest.approx(0.25**2 * math.log(4 / 3))
+
+
+def test_focal_loss_without_its_power_is_cross_entropy():
+    features, head, targets = case()
+    found = results(fused(head, targets, LossConfig(kind="focal", focal_gamma=0)), features, head)
+    assert largest_difference(found, results(fused(head, targets, BCE), features, head)) < 1e-12
 
 
 def test_emphasis_by_hand():

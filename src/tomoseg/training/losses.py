@@ -10,7 +10,7 @@ Unknown structures (not annotated in a case) give neither loss nor gradient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from tomoseg.config import LossConfig
-from tomoseg.training.pixel_loss import Weights, gradients_, probability_sums
+from tomoseg.training.pixel_loss import Weights, focal_gradients_, gradients_, probability_sums
 
 CHUNK_ELEMENTS = 1 << 20
 """Logits alive at once: 4 MB a temporary in float32, which stays in cache."""
@@ -64,19 +64,20 @@ def fused_loss(
         Scalar float32. Binary cross-entropy is the mean over known voxels of all structures; the Dice part is one
         minus the mean over the structures that occur in the batch of their soft Dice. Of an absent one it would only
         push every probability down, and rare structures, absent from most batches, would be held back; the
-        cross-entropy has their false positives. The Dice part is divided by the number of structures, as the
-        cross-entropy is: more structures do not shift the balance of the two.
+        cross-entropy has their false positives. Beside the cross-entropy the Dice part is divided by the number of
+        structures, as the cross-entropy is: more structures do not shift the balance of the two.
 
     Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
     """
-    dice_weight = _dice_weight(config, len(cast(Tensor, head.bias)))
     share = targets.known_voxels() / max(known_voxels, 1)
     weight, bias = cast(Tensor, head.weight), cast(Tensor, head.bias)
     spare = -len(weight) % 8  # unknown structures that fill the last byte, so that nothing is cut to size
     weight, bias = pad(weight.flatten(1), (0, 0, 0, spare)), pad(bias, (0, spare))
     emphasis = None if targets.emphasis is None else pad(targets.emphasis, (0, spare))
     whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), emphasis)
-    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, known_voxels, dice_weight * share))
+    parts = _parts(config, len(cast(Tensor, head.bias)))
+    parts = replace(parts, dice=parts.dice * share)
+    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, known_voxels, parts))
 
 
 def plain_loss(
@@ -98,23 +99,37 @@ def plain_loss(
     weight = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
     reference = masks.to(logits.dtype)
     own = None if emphasis is None else emphasis.reshape(-1, *[1] * (logits.ndim - 2))
+    parts = _parts(config, logits.shape[1])
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(
-        logits, reference, weight, reduction="sum", pos_weight=own
+        logits, reference, weight, reduction="none", pos_weight=own
     )
-    loss = cross_entropy / weight.sum().clamp(min=1)
-    if config.kind == "bce_dice":
-        dice_weight = _dice_weight(config, logits.shape[1])
+    right = torch.where(masks, logits, -logits).sigmoid()
+    loss = parts.entropy * (cross_entropy * (1 - right) ** parts.gamma).sum() / weight.sum().clamp(min=1)
+    if parts.dice > 0:
         axes = (0, *range(2, logits.ndim))
         probability = torch.sigmoid(logits) * weight
         overlap = 2 * (probability * reference).sum(axes) + DICE_SMOOTHING
         dice = overlap / (probability.sum(axes) + (reference * weight).sum(axes) + DICE_SMOOTHING)
         some = (reference * weight).sum(axes) > 0
-        loss = loss + dice_weight * (1 - dice[some].sum() / some.sum().clamp(min=1)) * some.any()
+        loss = loss + parts.dice * (1 - dice[some].sum() / some.sum().clamp(min=1)) * some.any()
     return loss
 
 
-def _dice_weight(config: LossConfig, structures: int) -> float:
-    return config.dice_weight / structures if config.kind == "bce_dice" else 0.0
+@dataclass(frozen=True)
+class _Parts:
+    """Weights of the cross-entropy and of the Dice part, and the focal power of the first."""
+
+    entropy: float
+    dice: float
+    gamma: float = 0.0
+
+
+def _parts(config: LossConfig, structures: int) -> _Parts:
+    if config.kind == "dice":
+        return _Parts(0, 1)
+    if config.kind == "bce_dice":
+        return _Parts(1, config.dice_weight / structures)
+    return _Parts(1, 0, config.focal_gamma if config.kind == "focal" else 0)
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -128,7 +143,7 @@ class _FusedLoss(torch.autograd.Function):
         bias: Tensor,
         targets: Targets,
         known_voxels: int,
-        dice_weight: float,
+        parts: _Parts,
     ) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             work = _Work(features, weight, bias, targets)
@@ -136,13 +151,13 @@ class _FusedLoss(torch.autograd.Function):
             unit = _gradient_unit(features.dtype, known_voxels)
             slope, offset, extra = torch.zeros((3, known.shape[1]), dtype=work.dtype, device=features.device)
             loss = torch.zeros((), dtype=work.dtype, device=features.device)
-            if dice_weight > 0:
-                dice_loss, slope, offset = work.dice(dice_weight)
+            if parts.dice > 0:
+                dice_loss, slope, offset = work.dice(parts.dice)
                 loss += dice_loss
             if targets.emphasis is not None:
                 extra = targets.emphasis.to(work.dtype) - 1
-            scale = known / max(known_voxels, 1)
-            loss += work.gradients(Weights(scale, extra, known * slope, known * offset), unit)
+            scale = parts.entropy * known / max(known_voxels, 1)
+            loss += work.gradients(Weights(scale, extra, known * slope, known * offset), parts.gamma, unit)
         ctx.unit = unit
         ctx.save_for_backward(work.grad_features, work.grad_weight, work.grad_bias)
         return loss
@@ -220,12 +235,16 @@ class _Work:
         dice = (2 * overlap + DICE_SMOOTHING) / total
         return (each * (1 - dice)).sum(), -2 * each / total, each * dice / total
 
-    def gradients(self, weights: Weights, unit: float) -> Tensor:
-        """Fill the gradients, times `unit`; returns the cross-entropy, scaled."""
+    def gradients(self, weights: Weights, gamma: float, unit: float) -> Tensor:
+        """Fill the gradients, times `unit`; returns the cross-entropy, scaled, and focal if gamma is above 0."""
         loss = torch.zeros((), dtype=self.dtype, device=self.known.device)
         for samples, pixels in self.chunks():
             gradient = self.logits(samples, pixels)
-            loss += gradients_(gradient, self._packed[samples, :, pixels], weights.of(samples))
+            masks, of_samples = self._packed[samples, :, pixels], weights.of(samples)
+            if gamma > 0:
+                loss += focal_gradients_(gradient, masks, of_samples, gamma)
+            else:
+                loss += gradients_(gradient, masks, of_samples)
             if unit != 1:
                 gradient *= unit
             self.grad_bias += gradient.sum((0, 1))

@@ -77,6 +77,29 @@ def gradients_(logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], w
     return (entropy * weights.scale).sum()
 
 
+def focal_gradients_(
+    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: Weights, gamma: float
+) -> Float[Tensor, ""]:
+    """The focal loss; the logits become its gradients by them, in place. There is no Dice part.
+
+    Args:
+        logits: Of a chunk of pixels.
+        packed: Their masks.
+        weights: `slope` and `offset` are not looked at.
+        gamma: Power of what the probability of the right answer lacks.
+
+    Source: Lin, T.-Y. et al. (2017). Focal loss for dense object detection. ICCV, 2980-2988.
+    """
+    reference = _unpacked(packed, logits.dtype)
+    sign = 2 * reference - 1
+    right = logits * sign
+    entropy, lacking = softplus(-right), (-right).sigmoid()
+    weight = (1 + weights.extra * reference).mul_(weights.scale.unsqueeze(1)).mul_(lacking**gamma)
+    slope = (gamma * (1 - lacking) * entropy).add_(lacking)
+    torch.mul(sign.neg_(), slope.mul_(weight), out=logits)
+    return (entropy * weight).sum()
+
+
 def is_compiled(logits: Tensor) -> bool:
     """Whether the compiled kernels take these logits."""
     return logits.device.type == "cpu" and logits.dtype == torch.float32
