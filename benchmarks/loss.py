@@ -19,7 +19,7 @@ from torch import nn
 from tomoseg.config import LossConfig
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.training import pixel_loss
-from tomoseg.training.losses import Targets, fused_loss, plain_loss
+from tomoseg.training.losses import Scope, Targets, fused_loss, plain_loss
 
 STRUCTURES = 117
 
@@ -46,7 +46,7 @@ def main() -> None:
         plain_loss(head(features), masks, targets.known, config, targets.emphasis).backward()
 
     def fused() -> None:
-        fused_loss(head, features, targets, config, targets.known_voxels()).backward()
+        fused_loss(head, features, targets, config, Scope.of(targets)).backward()
 
     def fused_in_torch() -> None:
         with mock.patch.object(pixel_loss, "is_compiled", return_value=False):

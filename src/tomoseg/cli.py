@@ -122,6 +122,7 @@ def train(
     output: Output,
     preset: PresetName = "default",
     config: Path | None = None,
+    force: bool = False,
     settings: Annotated[TrainConfig, arg(name="")] = TRAIN_PRESETS["default"],
 ) -> int:
     """Train a network, or go on with the run that is in the output folder.
@@ -131,14 +132,18 @@ def train(
         output: The run folder.
         preset: Settings to start from.
         config: YAML file of settings put over the preset.
+        force: Go on with a run that began with other settings.
         settings: Settings put over both.
     """
     from tomoseg.terminal.stopping import stop_on_signal
     from tomoseg.terminal.training import watch
+    from tomoseg.training.ranks import is_first_process
     from tomoseg.workflows.train import train_run
 
     with stop_on_signal() as stop, watch(stop) as listener:
-        outcome = train_run(preprocessed, output, settings, listener)
+        outcome = train_run(preprocessed, output, settings, listener, force=force)
+    if not is_first_process():
+        return DONE if outcome.finished else STOPPED
     if not outcome.finished:
         console.out.print(f"Stopped; the same command goes on where it was. The state is in {output}")
         return STOPPED

@@ -129,14 +129,17 @@ class OptimizerConfig(Config):
 class ScheduleConfig(Config):
     """How the learning rate changes."""
 
-    kind: Literal["plateau", "cosine", "constant"] = "cosine"
-    """`plateau`: halved when validation Dice stalls; `cosine`: to zero over the whole budget; `constant`."""
+    kind: Literal["plateau", "cosine", "polynomial", "constant"] = "cosine"
+    """`plateau`: halved when validation Dice stalls; `cosine` and `polynomial`: to zero over the whole budget;
+    `constant`."""
     factor: float = Field(0.5, gt=0, lt=1)
     """What a plateau multiplies the learning rate by."""
     patience: int = Field(3, ge=0)
     """Validations without improvement before that."""
     warmup_share: float = Field(0.02, ge=0, lt=1)
-    """Share of the budget in which the learning rate rises from zero (cosine)."""
+    """Share of the budget in which the learning rate rises from zero (cosine, polynomial)."""
+    power: float = Field(0.9, gt=0)
+    """Of what is left of the budget, as a share of the learning rate (polynomial)."""
 
 
 class SamplingConfig(Config):
@@ -189,17 +192,28 @@ class TrainConfig(Config):
     augmentation: AugmentationConfig = AugmentationConfig()
     """Random changes of training slices."""
     batch_size: int = Field(8, ge=1)
-    """Slices in one forward pass."""
+    """Slices in one forward pass, of all processes together."""
     accumulation: int = Field(1, ge=1)
     """Batches whose gradients are summed before each step."""
-    epochs: int = Field(100, ge=1)
-    """Passes over the draws of all cases, at most."""
+    epochs: int | None = Field(None, ge=1)
+    """Passes over the draws of all cases, at most; nothing is 100 where neither `steps` nor `minutes` is given."""
+    steps: int | None = Field(None, ge=1)
+    """Steps of the optimiser, at most."""
     minutes: float | None = Field(None, gt=0)
-    """Training stops after so many minutes, validations included, if `epochs` have not ended it before."""
+    """Training stops after so many minutes, validations included. What is used up first ends it."""
+    early_stopping: int | None = Field(None, ge=1)
+    """Validations in a row without a better Dice after which training ends; nothing goes on to the end."""
     validate_every: int = Field(5, ge=1)
     """Epochs between validations of the whole volumes."""
+    warm_start: Path | None = None
+    """A model whose weights training starts from; structures that both have keep their last layer."""
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    """Validate and keep a running mean of the weights that forgets so little in a step (0.999, say); 0 keeps the
+    weights themselves."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Autocast precision; `auto` is bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU."""
+    sync_batch_norm: bool = False
+    """Batch statistics over all processes, on GPUs; otherwise each process has its own share's."""
     compile: bool = False
     """Run the network through `torch.compile`."""
     workers: int = Field(1, ge=0)

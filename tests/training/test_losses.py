@@ -9,7 +9,7 @@ from torch import nn
 from tomoseg.config import LossConfig
 from tomoseg.networks.packed import pack_bits, unpack_bits
 from tomoseg.training import losses
-from tomoseg.training.losses import Targets, fused_loss, plain_loss
+from tomoseg.training.losses import Scope, Targets, fused_loss, plain_loss
 
 BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=7.0)
 DICE, FOCAL = LossConfig(kind="dice"), LossConfig(kind="focal", focal_gamma=1.5)
@@ -48,8 +48,9 @@ def plain(head, targets, config):
 
 
 def fused(head, targets, config, known_voxels=None):
-    count = targets.known_voxels() if known_voxels is None else known_voxels
-    return lambda features: fused_loss(head, features, targets, config, count)
+    part = targets.known_voxels()
+    scope = Scope(part, part if known_voxels is None else known_voxels)
+    return lambda features: fused_loss(head, features, targets, config, scope)
 
 
 def largest_difference(one, other):
@@ -114,7 +115,7 @@ def test_gradcheck(config):
             self.weight, self.bias = weight, bias
 
     def loss(features, weight, bias):
-        return fused_loss(Head(weight, bias), features, targets, config, targets.known_voxels())
+        return fused_loss(Head(weight, bias), features, targets, config, Scope.of(targets))
 
     inputs = [t.detach().clone().requires_grad_() for t in (features, head.weight, head.bias)]
     assert torch.autograd.gradcheck(loss, inputs)
@@ -224,7 +225,7 @@ def test_under_autocast():
     found = {}
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            value = fused_loss(head, before(features), targets, BOTH, targets.known_voxels())
+            value = fused_loss(head, before(features), targets, BOTH, Scope.of(targets))
         before.zero_grad()
         head.zero_grad()
         value.backward()

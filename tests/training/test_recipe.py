@@ -215,9 +215,9 @@ def test_a_state_of_another_network_or_no_state_is_refused(dataset, tmp_path):
         train_run(dataset, tmp_path, config)
 
 
-def steps_of(dataset, config, count):
+def steps_of(dataset, config, count, loss=None):
     """A run, and its first slices as so many batches."""
-    run = Run(Preprocessed(dataset), config)
+    run = Run(Preprocessed(dataset), config, loss)
     draws = draw_epoch([case.record for case in run.cases], config.sampling, config.seed, 0)
     slices = DrawnSlices(run.cases, len(LABELS), run.size)
     size = config.batch_size
@@ -308,7 +308,7 @@ def test_the_validation_loss_is_that_of_the_plain_loss(dataset):
     def own(logits, masks, known):
         return plain_loss(logits, masks, known, run.config.loss)
 
-    expected = recipe.validation_loss(run, run.validation, own)
+    expected = recipe.validation_loss(Run(run.data, run.config, own), run.validation)
     assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
     run.network.train()
     assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
@@ -363,11 +363,11 @@ def test_what_is_not_finite_names_the_cases_and_keeps_the_state(dataset, tmp_pat
     ):
         train_run(dataset, tmp_path, make_config(epochs=2), loss=broken)
     assert (tmp_path / "last.pt").read_bytes() == before
-    run, batches = steps_of(dataset, make_config(), 1)
+    run, batches = steps_of(dataset, make_config(), 1, broken)
     weights = [p.detach().clone() for p in run.network.parameters()]
     names = {run.cases[d.case].name for d in draw_epoch([c.record for c in run.cases], run.config.sampling, 0, 0)[:4]}
     with pytest.raises(TrainingError, match=rf"cases {', '.join(sorted(names))};"):
-        take_step(run, batches, broken)
+        take_step(run, batches)
     assert all(torch.equal(a, b) for a, b in zip(run.network.parameters(), weights, strict=True))
 
 

@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 
 from tomoseg.config import LossConfig
 from tomoseg.training.pixel_loss import Weights, focal_gradients_, gradients_, probability_sums
+from tomoseg.training.ranks import ALONE, Ranks
 
 CHUNK_ELEMENTS = 1 << 20
 """Logits alive at once: 4 MB a temporary in float32, which stays in cache."""
@@ -47,8 +48,28 @@ class Targets:
         return int(self.known.sum()) * self.packed[0, 0].numel()
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a loss is a mean over.
+
+    Attributes:
+        part: Known voxels of this part of an accumulated batch, over all processes.
+        step: Those of all its parts.
+        ranks: The processes that have a share of this part each.
+    """
+
+    part: int
+    step: int
+    ranks: Ranks = ALONE
+
+    @classmethod
+    def of(cls, targets: Targets) -> Scope:
+        """One batch in one process."""
+        return cls(targets.known_voxels(), targets.known_voxels())
+
+
 def fused_loss(
-    head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, config: LossConfig, known_voxels: int
+    head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, config: LossConfig, scope: Scope
 ) -> Float[Tensor, ""]:
     """Loss of a batch from the features before the last 1x1 convolution.
 
@@ -57,27 +78,27 @@ def fused_loss(
         features: Its input; channels-last memory is read without a copy.
         targets: Packed masks and which structures are known.
         config: Which loss.
-        known_voxels: What the cross-entropy's sum is divided by: `targets.known_voxels()`, or the sum of it over the
-            parts of an accumulated batch. The Dice part is of this part alone and weighs by its share of the sum.
+        scope: The cross-entropy's sum is divided by the known voxels of the whole step. The Dice part is of this part
+            of an accumulated batch, over all processes, and weighs by its share of the known voxels.
 
     Returns:
-        Scalar float32. Binary cross-entropy is the mean over known voxels of all structures; the Dice part is one
-        minus the mean over the structures that occur in the batch of their soft Dice. Of an absent one it would only
-        push every probability down, and rare structures, absent from most batches, would be held back; the
-        cross-entropy has their false positives. Beside the cross-entropy the Dice part is divided by the number of
-        structures, as the cross-entropy is: more structures do not shift the balance of the two.
+        Scalar float32; over all parts and processes it adds up to the loss of the step. Binary cross-entropy is the
+        mean over known voxels of all structures; the Dice part is one minus the mean over the structures that occur in
+        the batch of their soft Dice. Of an absent one it would only push every probability down, and rare structures,
+        absent from most batches, would be held back; the cross-entropy has their false positives. Beside the
+        cross-entropy the Dice part is divided by the number of structures, as the cross-entropy is: more structures do
+        not shift the balance of the two.
 
     Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
     """
-    share = targets.known_voxels() / max(known_voxels, 1)
     weight, bias = cast(Tensor, head.weight), cast(Tensor, head.bias)
     spare = -len(weight) % 8  # unknown structures that fill the last byte, so that nothing is cut to size
     weight, bias = pad(weight.flatten(1), (0, 0, 0, spare)), pad(bias, (0, spare))
     emphasis = None if targets.emphasis is None else pad(targets.emphasis, (0, spare))
     whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), emphasis)
     parts = _parts(config, len(cast(Tensor, head.bias)))
-    parts = replace(parts, dice=parts.dice * share)
-    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, known_voxels, parts))
+    parts = replace(parts, dice=parts.dice * scope.part / max(scope.step, 1))
+    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, scope, parts))
 
 
 def plain_loss(
@@ -142,21 +163,21 @@ class _FusedLoss(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         targets: Targets,
-        known_voxels: int,
+        scope: Scope,
         parts: _Parts,
     ) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             work = _Work(features, weight, bias, targets)
             known = targets.known.to(work.dtype)
-            unit = _gradient_unit(features.dtype, known_voxels)
+            unit = _gradient_unit(features.dtype, scope.step)
             slope, offset, extra = torch.zeros((3, known.shape[1]), dtype=work.dtype, device=features.device)
             loss = torch.zeros((), dtype=work.dtype, device=features.device)
             if parts.dice > 0:
-                dice_loss, slope, offset = work.dice(parts.dice)
+                dice_loss, slope, offset = work.dice(parts.dice, scope.ranks)
                 loss += dice_loss
             if targets.emphasis is not None:
                 extra = targets.emphasis.to(work.dtype) - 1
-            scale = parts.entropy * known / max(known_voxels, 1)
+            scale = parts.entropy * known / max(scope.step, 1)
             loss += work.gradients(Weights(scale, extra, known * slope, known * offset), parts.gamma, unit)
         ctx.unit = unit
         ctx.save_for_backward(work.grad_features, work.grad_weight, work.grad_bias)
@@ -222,18 +243,18 @@ class _Work:
     def _pixels(self, samples: slice, pixels: slice) -> Tensor:
         return self._features[samples, pixels].to(self._narrow)
 
-    def dice(self, dice_weight: float) -> tuple[Tensor, Tensor, Tensor]:
-        """The Dice part, and its gradient by a probability: `reference * slope + offset`."""
+    def dice(self, dice_weight: float, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
+        """This process's share of the Dice part, and its gradient by a probability: `reference * slope + offset`."""
         sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.known.device)
         for samples, pixels in self.chunks():
             masks, known = self._packed[samples, :, pixels], self.known[samples].to(self.dtype)
             sums += probability_sums(self.logits(samples, pixels), masks, known)
-        overlap, predicted, true = sums
+        overlap, predicted, true = ranks.sum(sums)
         total = predicted + true + DICE_SMOOTHING
         some = (true > 0).to(self.dtype)
         each = dice_weight * some / some.sum().clamp(min=1)
         dice = (2 * overlap + DICE_SMOOTHING) / total
-        return (each * (1 - dice)).sum(), -2 * each / total, each * dice / total
+        return (each * (1 - dice)).sum() / ranks.count, -2 * each / total, each * dice / total
 
     def gradients(self, weights: Weights, gamma: float, unit: float) -> Tensor:
         """Fill the gradients, times `unit`; returns the cross-entropy, scaled, and focal if gamma is above 0."""

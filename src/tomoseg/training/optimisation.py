@@ -59,7 +59,10 @@ class LearningRate:
         warmup = self.config.warmup_share
         if progress < warmup:
             return max(progress / warmup, 1e-3)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+        done = min(1.0, (progress - warmup) / (1 - warmup))
+        if self.config.kind == "polynomial":
+            return (1 - done) ** self.config.power
+        return 0.5 * (1 + math.cos(math.pi * done))
 
     def validated(self, dice: float) -> None:
         """Tell of a validation: a plateau lowers the rate after more than `patience` without improvement."""

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.inference.device import autocast_dtype, choose_device
-from tomoseg.models.folder import ModelRecord
+from tomoseg.models.folder import ModelRecord, load_model
 from tomoseg.networks.build import set_prior_bias
+from tomoseg.networks.unet import UNet
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.learner import CustomLoss, Learner
 from tomoseg.training.optimisation import LearningRate, build_optimizer
+from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.sampling import emphasis_of, emphasised, patch_size, structure_frequencies
 from tomoseg.training.slices import DrawnSlices, EpochLoader
+from tomoseg.training.weights import average_of, warm_start
+
+DEFAULT_EPOCHS = 100
+"""Where no budget is given."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +83,24 @@ class Run:
     Args:
         data: The preprocessed dataset.
         config: The settings.
+        loss: A loss of one's own instead of the configured one.
+        ranks: The processes that train together.
 
     Raises:
         DatasetError: If there are no training cases.
-        TrainingError: If the network does not take slices.
+        TrainingError: If the network does not take slices, or a batch has no slice for each process.
     """
 
-    def __init__(self, data: Preprocessed, config: TrainConfig) -> None:
+    def __init__(
+        self, data: Preprocessed, config: TrainConfig, loss: CustomLoss | None = None, ranks: Ranks = ALONE
+    ) -> None:
         self.data = data
+        self.ranks = ranks
+        if config.batch_size < ranks.count:
+            raise TrainingError(
+                f"expected batches of a slice a process or more, got {config.batch_size} for {ranks.count} processes; "
+                "raise batch_size, which counts the slices of all processes together"
+            )
         if config.network.dims != 2:
             raise TrainingError(
                 f"expected network.dims 2, since training reads slices, got {config.network.dims}; use 2"
@@ -88,6 +109,10 @@ class Run:
         self.cases = data.split("train")
         self.validation = [case for case in data.cases if case.split == "validation"]
         self.device = choose_device(config.device)
+        if config.sync_batch_norm and self.device.type != "cuda":
+            raise TrainingError(
+                f"expected GPUs for sync_batch_norm, got {self.device.type}; use network.normalisation group"
+            )
         self.dtype = autocast_dtype(config.precision, self.device)
         self.record = ModelRecord(data.labels, config.network, data.grid, config.windows_hu)
         torch.manual_seed(config.seed)
@@ -97,15 +122,23 @@ class Run:
         if config.network.prior_bias:
             emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
             set_prior_bias(self.network, emphasised(frequencies, emphasis))
+        if config.warm_start is not None:
+            warm_start(self.network, self.record, load_model(config.warm_start))
         self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.head.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as its gradients are
         self._frequencies = frequencies
-        self.features = torch.compile(self.network.features) if config.compile else self.network.features
+        self.average = average_of(self.network, config.ema_decay) if config.ema_decay > 0 else None
+        if config.sync_batch_norm:
+            self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self._loss = loss
+        self.learner = Learner(self.network, config, self.dtype, loss)
+        self.shared: nn.Module = self.learner if ranks.count == 1 else DistributedDataParallel(self.learner)
         self.optimizer = build_optimizer(self.network.parameters(), config.optimizer)
         self.rate = LearningRate(config.schedule)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.size = patch_size(records, config.sampling, self.network.stride)
         slices = DrawnSlices(self.cases, len(data.labels), self.size)
-        self.loader = EpochLoader(slices, config, self.device)
+        self.loader = EpochLoader(slices, config, self.device, ranks)
         self.epoch, self.step, self.minutes, self.validation_minutes = 0, 0, 0.0, 0.0
         self.losses: list[float] = []
         self.history: list[dict[str, Any]] = []
@@ -113,18 +146,48 @@ class Run:
         self._began = time.monotonic()
 
     def tick(self) -> None:
-        """Add the time since the last tick."""
+        """Add the time since the last tick, by the first process's clock."""
         now = time.monotonic()
-        self.minutes += (now - self._began) / 60
+        self.minutes = self.ranks.table([self.minutes + (now - self._began) / 60], self.device)[0].item()
         self._began = now
 
     @property
     def progress(self) -> float:
         """How much of the budget is used, 0 to 1; the last validation is part of the minutes."""
-        share = (self.epoch + self.step / self.steps_per_epoch) / self.config.epochs
+        epochs = self.epoch + self.step / self.steps_per_epoch
+        shares = []
         if self.config.minutes is not None:
-            share = max(share, self.minutes / max(self.config.minutes - self.validation_minutes, 1e-9))
-        return min(share, 1.0)
+            shares.append(self.minutes / max(self.config.minutes - self.validation_minutes, 1e-9))
+        if self.config.steps is not None:
+            shares.append((self.epoch * self.steps_per_epoch + self.step) / self.config.steps)
+        if self.config.epochs is not None or not shares:
+            shares.append(epochs / (self.config.epochs or DEFAULT_EPOCHS))
+        return min(max(shares), 1.0)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether so many validations in a row gave no better Dice that training ends early."""
+        if self.config.early_stopping is None:
+            return False
+        dice = [record["validation_dice"] or 0.0 for record in self.history if "validation_dice" in record]
+        return len(dice) - 1 - dice.index(max(dice)) >= self.config.early_stopping if dice else False
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.step == 0 and (self.progress >= 1 or self.stalled)
+
+    @property
+    def kept_learner(self) -> Learner:
+        """The loss of the network that is kept."""
+        if self.average is None:
+            return self.learner
+        return Learner(self.kept, self.config, self.dtype, self._loss)
+
+    @property
+    def kept(self) -> UNet:
+        """The network that is validated and kept: the running mean of the weights, where there is one."""
+        return self.network if self.average is None else cast(UNet, self.average.module)
 
     @property
     def emphasis(self) -> torch.Tensor | None:
@@ -147,15 +210,24 @@ class Run:
         """Slices in one step of the optimiser."""
         return self.config.batch_size * self.config.accumulation
 
+    def without_exchange(self) -> AbstractContextManager[None]:
+        """Gradients in the block stay in this process: there are more to come in the step."""
+        return self.shared.no_sync() if isinstance(self.shared, DistributedDataParallel) else nullcontext()
+
+    def seed_step(self) -> None:
+        """Seed what is random in the network by the step, so that it is the same in a run that was interrupted."""
+        words = np.random.SeedSequence((self.config.seed, self.epoch, self.step, self.ranks.rank)).generate_state(2)
+        torch.manual_seed(int(words.view(np.uint64)[0] >> np.uint64(1)))
+
     def state(self) -> dict[str, Any]:
         """Everything as tensors and plain values."""
         return {
             "learned_from": self._learned_from(),
             "network": self.network.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state(),
             "scaler": self.scaler.state_dict(),
-            "random": torch.get_rng_state(),
             "counters": (self.epoch, self.step, self.minutes, self.validation_minutes),
             "losses": self.losses,
             "history": self.history,
@@ -176,13 +248,14 @@ class Run:
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"] or average_of(self.network, 0).state_dict())
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise TrainingError(f"expected the state of this network, got: {reason}; use another run folder") from None
         self.rate.restore(state["rate"])
         if state["scaler"]:  # empty where the run was in another precision than fp16 before
             self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["random"])
         self.epoch, self.step, self.minutes, self.validation_minutes = state["counters"]
         self.losses, self.history, self.best_dice = state["losses"], state["history"], state["best_dice"]
 

@@ -39,7 +39,18 @@ CONFIG, ENVIRONMENT, METRICS, HISTORY, LAST, BEST = (
 )
 
 FREE_TO_CHANGE = frozenset(
-    {"epochs", "minutes", "validate_every", "workers", "prefetch_factor", "pin_memory", "device", "compile"}
+    {
+        "epochs",
+        "steps",
+        "minutes",
+        "early_stopping",
+        "validate_every",
+        "workers",
+        "prefetch_factor",
+        "pin_memory",
+        "device",
+        "compile",
+    }
 )
 """Settings that a resumed run may have otherwise: they say how long and on what, not what is learned."""
 
@@ -50,20 +61,26 @@ class RunFolder:
     Args:
         folder: Where it is.
         config: The settings of the run.
+        force: Go on with a run that began with other settings.
+        writes: Only one of the processes that train together does.
 
     Raises:
         TrainingError: If it holds a run with other settings.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig) -> None:
-        self.folder = folder
-        if (folder / LAST).exists() and (folder / CONFIG).exists():  # else nothing has been learned with them yet
+    def __init__(self, folder: Path, config: TrainConfig, *, force: bool = False, writes: bool = True) -> None:
+        self.folder, self._writes = folder, writes
+        begun = (folder / LAST).exists() and (folder / CONFIG).exists()  # else nothing has been learned with them yet
+        if begun and not force:
             self._check_same(load_config(TrainConfig, TrainConfig(), folder / CONFIG), config)
-        with whole_file(folder / CONFIG) as aside:
-            save_config(config, aside)
+        if writes:
+            with whole_file(folder / CONFIG) as aside:
+                save_config(config, aside)
 
-    def save_environment(self, device: torch.device, dtype: torch.dtype) -> None:
+    def save_environment(self, device: torch.device, dtype: torch.dtype, processes: int) -> None:
         """Write what the run ran on."""
+        if not self._writes:
+            return
         content = {
             "tomoseg": __version__,
             "python": platform.python_version(),
@@ -73,6 +90,7 @@ class RunFolder:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "precision": str(dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
+            "processes": processes,
         }
         with whole_file(self.folder / ENVIRONMENT) as aside:
             aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -94,11 +112,15 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Replace the state to resume from; the former one stays until the new one is whole."""
+        if not self._writes:
+            return
         with whole_file(self.folder / LAST) as aside:
             torch.save(state, aside)
 
     def save_history(self, history: Sequence[dict[str, Any]]) -> None:
         """Write the epochs as lines, and as curves after each validation."""
+        if not self._writes:
+            return
         with whole_file(self.folder / METRICS) as aside:
             aside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
         validated = ["validation_loss" in record for record in history]
@@ -107,7 +129,8 @@ class RunFolder:
 
     def save_best(self, model: Model) -> None:
         """Replace the best model."""
-        save_model(model, self.folder / BEST)
+        if self._writes:
+            save_model(model, self.folder / BEST)
 
     def _check_same(self, before: TrainConfig, now: TrainConfig) -> None:
         old, new = before.model_dump(), now.model_dump()
@@ -119,7 +142,7 @@ class RunFolder:
         if changed:
             raise TrainingError(
                 f"{self.folder}: expected the settings of the run that is there, got others: {'; '.join(changed)}; "
-                "use its settings or another folder"
+                "use its settings or another folder, or go on with --force"
             )
 
 

@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from tomoseg.config import TrainConfig
 from tomoseg.grid import AIR_HU
+from tomoseg.masks import packed_bytes
 from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.sampling import Draw
 
 
@@ -33,6 +35,10 @@ class Batch:
     packed: UInt8[Tensor, "n b x y"]
     known: Bool[Tensor, "n c"]
     keys: tuple[tuple[int, int, int], ...]
+
+    def known_voxels(self) -> int:
+        """Pixels times annotated structures."""
+        return int(self.known.sum()) * self.hu[0].numel()
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; copies from pinned memory do not wait."""
@@ -88,6 +94,16 @@ class DrawnSlices(Dataset[Batch]):
             out_of.append(slice(0, used) if padded else slice(offset, offset + used))
         return tuple(into), tuple(out_of)
 
+    def collate(self, slices: Sequence[Batch]) -> Batch:
+        """One batch of many slices; of none, one of air in which nothing is known, and which teaches nothing."""
+        return collate(slices or [self._nothing()])
+
+    def _nothing(self) -> Batch:
+        planes = packed_bytes(self.structures)
+        hu = torch.full((1, *self.size), AIR_HU, dtype=torch.int16)
+        packed = torch.zeros((1, planes, *self.size), dtype=torch.uint8)
+        return Batch(hu, packed, torch.zeros((1, self.structures), dtype=torch.bool), ((0, 0, 0),))
+
 
 def collate(slices: Sequence[Batch]) -> Batch:
     """One batch of many slices."""
@@ -102,17 +118,18 @@ class EpochLoader:
         slices: What to read.
         config: Batch size, workers (no more than the machine has cores), prefetch and pinning.
         device: Where the batches will go.
+        ranks: The processes that have a share of each batch.
     """
 
-    def __init__(self, slices: DrawnSlices, config: TrainConfig, device: torch.device) -> None:
-        self._batch_size = config.batch_size
+    def __init__(self, slices: DrawnSlices, config: TrainConfig, device: torch.device, ranks: Ranks = ALONE) -> None:
+        self._batch_size, self._ranks = config.batch_size, ranks
         self._batches: list[Sequence[Draw]] = []
         workers = min(config.workers, os.cpu_count() or 1)
         self._loader = DataLoader(
             slices,
             batch_sampler=self._batches,  # type: ignore[arg-type]  # draws take the place of indices
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=slices.collate,
             pin_memory=config.pin_memory and device.type == "cuda",
             prefetch_factor=config.prefetch_factor if workers else None,
             multiprocessing_context="spawn" if workers else None,
@@ -121,9 +138,10 @@ class EpochLoader:
         )
 
     def batches(self, draws: Sequence[Draw]) -> Iterator[Batch]:
-        """The draws' slices in order; a last smaller batch is kept."""
+        """This process's share of the draws' slices in order; a last smaller batch is kept."""
         size = self._batch_size
-        self._batches[:] = [draws[first : first + size] for first in range(0, len(draws), size)]
+        batches = [draws[first : first + size] for first in range(0, len(draws), size)]
+        self._batches[:] = [self._ranks.share(batch) for batch in batches]
         return iter(self._loader)
 
 

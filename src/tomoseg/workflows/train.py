@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tomoseg.config import TrainConfig
+from tomoseg.inference.device import choose_device
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training.recipe import CustomLoss, train
+from tomoseg.training.learner import CustomLoss
+from tomoseg.training.ranks import launched_ranks, local_rank
+from tomoseg.training.recipe import train
 from tomoseg.training.run import Listener, Outcome
 from tomoseg.training.run_folder import RunFolder
 
@@ -17,8 +20,10 @@ def train_run(
     config: TrainConfig,
     listener: Listener | None = None,
     loss: CustomLoss | None = None,
+    *,
+    force: bool = False,
 ) -> Outcome:
-    """Train, or go on with the run that is in the output folder.
+    """Train, or go on with the run that is in the output folder; with the other processes if `torchrun` started it.
 
     Args:
         preprocessed: A preprocessed dataset.
@@ -26,10 +31,18 @@ def train_run(
         config: The settings.
         listener: Who is told how it goes.
         loss: A loss of one's own: logits, masks and known structures to a scalar.
+        force: Go on with a run that began with other settings.
 
     Raises:
         DatasetError: If the dataset cannot be used.
-        TrainingError: If the run in the folder has other settings, or the loss is not finite.
+        TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
     """
     data = Preprocessed(preprocessed)
-    return train(data, config, RunFolder(output, config), listener, loss)
+    on_gpu = choose_device(config.device).type == "cuda"
+    with launched_ranks(on_gpu=on_gpu) as ranks:
+        if on_gpu and ranks.count > 1:
+            config = config.model_copy(update={"device": f"cuda:{local_rank()}"})
+        folder = RunFolder(output, config, force=force, writes=ranks.is_first)
+        if listener is not None and not ranks.is_first:
+            listener = Listener(should_stop=listener.should_stop)
+        return train(data, config, folder, listener, loss, ranks)

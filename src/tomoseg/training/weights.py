@@ -1,0 +1,69 @@
+"""Where weights come from and what is kept of them: warm starts and running means."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from tomoseg.errors import TrainingError
+from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.networks.unet import UNet
+
+HEAD = ("head.weight", "head.bias")
+"""The last layer's parameters, one row a structure."""
+
+
+@torch.no_grad()
+def warm_start(network: UNet, record: ModelRecord, model: Model) -> tuple[str, ...]:
+    """Give a network the weights of a trained one; in the last layer only those of the structures that both have.
+
+    Args:
+        network: Changed in place; other structures keep the last layer that they have.
+        record: What it is.
+        model: Another's weights.
+
+    Returns:
+        The structures that both have.
+
+    Raises:
+        TrainingError: If the architectures differ, or what the networks see of a scan.
+    """
+    old, new = model.record, record
+    for name, was, now in (
+        ("network.dims", old.network.dims, new.network.dims),
+        ("network.channels", old.network.channels, new.network.channels),
+        ("network.normalisation", old.network.normalisation, new.network.normalisation),
+        ("windows_hu", old.windows_hu, new.windows_hu),
+    ):
+        if was != now:
+            raise TrainingError(
+                f"expected {name} of the model to start from, {was!r}, got {now!r}; set {name} so, or start afresh"
+            )
+    shared = tuple(name for name in new.labels.names if name in old.labels.names)
+    state, source = network.state_dict(), model.network.state_dict()
+    into = [new.labels.channel(name) for name in shared]
+    out_of = [old.labels.channel(name) for name in shared]
+    for key, value in state.items():
+        if key in HEAD:
+            value[into] = source[key][out_of].to(value)
+        else:
+            value.copy_(source[key])
+    return shared
+
+
+def average_of(network: UNet, decay: float) -> AveragedModel:
+    """A running mean of a network's weights and of its batch statistics.
+
+    Args:
+        network: `update_parameters` takes it in after each step.
+        decay: Share of the mean that stays in a step; less at first, so that the start is soon forgotten.
+    """
+
+    def mean(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:
+        if not average.is_floating_point():
+            return now
+        stays = min(decay, (1 + int(steps)) / (10 + int(steps)))
+        return average.lerp(now, 1 - stays)
+
+    return AveragedModel(network, avg_fn=mean, use_buffers=True)
