@@ -1,0 +1,74 @@
+"""Feeding: slices a second of the reader alone, and how long training waits for them.
+
+    .venv/bin/python benchmarks/loader.py [--batch 8] [--steps 12] [--workers 0 1] [--device cpu]
+
+Phantoms of real size with 117 structures on the guide's grid, the default recipe with augmentation. The first batch is
+left out: it starts the workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from common import machine
+from training import prepare
+
+from tomoseg.config import TRAIN_PRESETS, NetworkConfig, SamplingConfig
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.recipe import epoch_draws, take_step
+from tomoseg.training.run import Run
+from tomoseg.training.slices import Batch
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"))
+    given = parser.parse_args()
+    prepare(given.folder)
+    print(machine() if given.device == "cpu" else torch.cuda.get_device_name(given.device))
+    data = Preprocessed(given.folder / "guide_grid")
+    for workers in given.workers:
+        sampling = SamplingConfig(slices_per_case=-(-given.batch * (given.steps + 1) // len(data.cases)))
+        update = {"network": NetworkConfig(), "batch_size": given.batch, "sampling": sampling}
+        config = TRAIN_PRESETS["default"].model_copy(update=update | {"workers": workers, "device": given.device})
+        run = Run(data, config)
+        run.shared.train()
+        alone, _ = timed(run, batches_of(run), given.steps, train=False)
+        total, waited = timed(run, batches_of(run), given.steps, train=True)
+        slices = given.batch * given.steps
+        print(
+            f"{workers} workers: reader alone {slices / alone:.0f} slices/s; training {slices / total:.2f} slices/s, "
+            f"of which {waited / total:.1%} is waiting for slices",
+            flush=True,
+        )
+
+
+def batches_of(run: Run) -> Iterator[Batch]:
+    """Those of an epoch, the first one taken."""
+    batches = run.loader.batches(epoch_draws(run))
+    take_step(run, [next(batches)])
+    return batches
+
+
+def timed(run: Run, batches: Iterator[Batch], steps: int, *, train: bool) -> tuple[float, float]:
+    """Seconds of so many batches in all, and waiting for them."""
+    began, waited = time.perf_counter(), 0.0
+    for _ in range(steps):
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - asked
+        if train:
+            take_step(run, [batch])
+    return time.perf_counter() - began, waited
+
+
+if __name__ == "__main__":
+    main()
