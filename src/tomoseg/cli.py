@@ -123,6 +123,8 @@ def train(
     preset: PresetName = "default",
     config: Path | None = None,
     force: bool = False,
+    plan: bool = False,
+    max_memory: str | None = None,
     settings: Annotated[TrainConfig, arg(name="")] = TRAIN_PRESETS["default"],
 ) -> int:
     """Train a network, or go on with the run that is in the output folder.
@@ -133,13 +135,23 @@ def train(
         preset: Settings to start from.
         config: YAML file of settings put over the preset.
         force: Go on with a run that began with other settings.
+        plan: Only measure what training takes in memory, and say which batches fit.
+        max_memory: With plan, what there is, such as 8GB; nothing takes what is free.
         settings: Settings put over both.
+
+    Raises:
+        ConfigError: If max_memory is given without plan.
     """
     from tomoseg.terminal.stopping import stop_on_signal
-    from tomoseg.terminal.training import watch
+    from tomoseg.terminal.training import show_plan, watch
     from tomoseg.training.ranks import is_first_process
-    from tomoseg.workflows.train import train_run
+    from tomoseg.workflows.train import plan_run, train_run
 
+    if plan:
+        show_plan(plan_run(preprocessed, settings, max_memory), settings.batch_size * settings.accumulation)
+        return DONE
+    if max_memory is not None:
+        raise ConfigError("expected --plan beside --max-memory, got it alone; run with --plan, then use what it says")
     with stop_on_signal() as stop, watch(stop) as listener:
         outcome = train_run(preprocessed, output, settings, listener, force=force)
     if not is_first_process():

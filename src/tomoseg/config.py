@@ -226,6 +226,10 @@ class TrainConfig(Config):
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     seed: int = Field(0, ge=0)
     """Seeds weights, draws and augmentation."""
+    deterministic: bool = False
+    """Only algorithms that give the same bits every time; slower on a GPU, a CPU does so anyway."""
+    tensorboard: bool = False
+    """Also write the course of the run for TensorBoard."""
 
     @model_validator(mode="after")
     def _windows_rise(self) -> TrainConfig:

@@ -92,6 +92,12 @@ def test_cosine_by_hand():
     assert LearningRate(ScheduleConfig(kind="cosine", warmup_share=0)).share(0.0) == 1.0
 
 
+def test_polynomial_by_hand():
+    rate = LearningRate(ScheduleConfig(kind="polynomial", warmup_share=0.1, power=2))
+    shares = [rate.share(progress) for progress in (0.05, 0.1, 0.55, 1.0)]
+    assert shares == pytest.approx([0.5, 1, 0.25, 0])
+
+
 def test_cosine_and_constant_do_not_look_at_validation():
     for kind, share in (("cosine", 0.5), ("constant", 1.0)):
         rate = LearningRate(ScheduleConfig(kind=kind, warmup_share=0))

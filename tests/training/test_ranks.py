@@ -87,7 +87,7 @@ def test_a_killed_process_ends_the_others_and_the_state_stays(dataset, tmp_path)
         children[1].kill()
         text, _ = process.communicate(timeout=240)
     assert process.returncode != 0
-    assert "Traceback (most recent call last):\n  File \"" + str(ROOT / "src") not in text
+    assert 'Traceback (most recent call last):\n  File "' + str(ROOT / "src") not in text
     done = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["counters"][0]
     resumed = train_run(dataset, tmp_path / "run", config.model_copy(update={"epochs": done + 1}))
     assert resumed.finished
@@ -100,5 +100,5 @@ def test_a_batch_has_a_slice_for_each_process(dataset):
 
 
 def test_batch_statistics_are_not_shared_between_cpus(dataset):
-    with pytest.raises(TrainingError, match="expected GPUs for sync_batch_norm, got cpu; use network.normalisation"):
+    with pytest.raises(TrainingError, match=r"expected GPUs for sync_batch_norm, got cpu; use network\.normalisation"):
         Run(Preprocessed(dataset), make_config(sync_batch_norm=True))

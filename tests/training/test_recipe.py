@@ -1,5 +1,6 @@
 """Training on scans of a few voxels: it learns, resumes bit for bit, and says what is wrong."""
 
+import errno
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +27,7 @@ from tomoseg.config import (
     SamplingConfig,
     ScheduleConfig,
 )
-from tomoseg.errors import DatasetError, TrainingError
+from tomoseg.errors import ConfigError, DatasetError, OutputError, TrainingError
 from tomoseg.models.folder import load_model
 from tomoseg.pictures.history import draw_history
 from tomoseg.preprocessed.read import Preprocessed
@@ -172,6 +174,125 @@ def test_epochs_may_be_extended(dataset, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_budget_of_steps(dataset, tmp_path):
+    # 3 steps an epoch; the cosine ends with the budget.
+    steps = []
+    outcome = train_run(dataset, tmp_path, make_config(epochs=None, steps=5), Listener(on_step=steps.append))
+    assert outcome.finished
+    assert [(s.epoch, s.step) for s in steps] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)]
+    assert steps[-1].learning_rate == pytest.approx(0.01 * 0.5 * (1 + math.cos(math.pi * (0.8 - 0.02) / 0.98)))
+
+
+def test_without_any_budget_there_are_a_hundred_epochs(dataset):
+    run = Run(Preprocessed(dataset), make_config(epochs=None))
+    run.epoch = 25
+    assert run.progress == 0.25
+
+
+def test_early_stopping_waits_for_so_many_validations(dataset, tmp_path, monkeypatch):
+    scores = iter([0.5, 0.7, 0.6, 0.7, 0.8])
+    validated = recipe.validate
+    monkeypatch.setattr(
+        recipe, "validate", lambda run, listener: (0.0, replace(validated(run, listener)[1], dice=next(scores)))
+    )
+    outcome = train_run(dataset, tmp_path, make_config(epochs=50, early_stopping=2))
+    assert outcome.finished
+    assert [record["validation_dice"] for record in outcome.history] == [0.5, 0.7, 0.6, 0.7]
+    assert outcome.best_dice == 0.7
+    more = train_run(dataset, tmp_path, make_config(epochs=5, early_stopping=3))
+    assert [record["validation_dice"] for record in more.history] == [0.5, 0.7, 0.6, 0.7, 0.8]
+
+
+def test_force_goes_on_with_other_settings(dataset, tmp_path):
+    train_run(dataset, tmp_path, make_config(epochs=1))
+    changed = make_config(epochs=2, batch_size=6, optimizer=OptimizerConfig(learning_rate=0.5))
+    with pytest.raises(TrainingError, match="go on with --force"):
+        train_run(dataset, tmp_path, changed)
+    outcome = train_run(dataset, tmp_path, changed, force=True)
+    assert [record["epoch"] for record in outcome.history] == [1, 2]
+    assert "batch_size: 6" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_a_mean_of_the_weights_is_validated_and_kept(dataset, tmp_path):
+    plain = train_run(dataset, tmp_path / "plain", make_config(epochs=1))
+    mean = train_run(dataset, tmp_path / "mean", make_config(epochs=1, ema_decay=0.9))
+    assert mean.history[0]["train_loss"] == plain.history[0]["train_loss"]
+    assert mean.history[0]["validation_loss"] != plain.history[0]["validation_loss"]
+    state = last(tmp_path / "mean")
+    kept = load_model(tmp_path / "mean").network.state_dict()
+    assert all(torch.equal(kept[name], state["average"][f"module.{name}"]) for name in kept)
+    assert same_state(state["network"], last(tmp_path / "plain")["network"])
+    assert not same_state(dict(kept), dict(state["network"]))
+
+
+def test_a_mean_of_the_weights_survives_an_interruption(dataset, tmp_path):
+    config = make_config(ema_decay=0.9)
+    train_run(dataset, tmp_path / "whole", config)
+    assert not train_run(dataset, tmp_path / "parts", config, stop_after(4)).finished
+    assert train_run(dataset, tmp_path / "parts", config).finished
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_deterministic_is_for_the_run_only(dataset, tmp_path):
+    seen = []
+    listener = Listener(on_step=lambda step: seen.append(torch.are_deterministic_algorithms_enabled()))
+    train_run(dataset, tmp_path / "one", make_config(epochs=1, deterministic=True), listener)
+    assert seen == [True] * 3
+    assert not torch.are_deterministic_algorithms_enabled()
+    train_run(dataset, tmp_path / "two", make_config(epochs=1, deterministic=True))
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_disk_that_fills_leaves_the_last_checkpoint(dataset, tmp_path, monkeypatch):
+    train_run(dataset, tmp_path, make_config(epochs=1))
+    before = (tmp_path / "last.pt").read_bytes()
+    write = Path.write_bytes
+
+    def full(path, content):
+        if path.name.startswith(".last.pt"):
+            write(path, bytes(content)[:1000])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"last\.pt.*No space left on device; free some space"):
+        train_run(dataset, tmp_path, make_config(epochs=2))
+    monkeypatch.undo()
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
+    assert len(train_run(dataset, tmp_path, make_config(epochs=2)).history) == 2
+
+
+def test_structures_that_never_occur_are_named(tmp_path):
+    make_dataset(tmp_path / "data", annotated={name: (0, 1) for name in "abc"})
+    warned = []
+    train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1), Listener(on_warning=warned.append))
+    assert warned == ["no training case has both; the model will not find them"]
+
+
+def test_no_annotated_structure_at_all_is_an_error(tmp_path):
+    make_dataset(tmp_path / "data", annotated={name: () for name in "abc"})
+    with pytest.raises(DatasetError, match="expected a training case with an annotated structure, got none in 3"):
+        train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1))
+
+
+def test_tensorboard_has_the_course_of_the_run(dataset, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    outcome = train_run(dataset, tmp_path, make_config(tensorboard=True))
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    dice = [event.value for event in events.Scalars("validation/dice")]
+    assert dice == pytest.approx([record["validation_dice"] for record in outcome.history])
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+    assert {f"dice/{name}" for name in LABELS.names} <= set(events.Tags()["scalars"])
+
+
+def test_tensorboard_that_is_missing_is_told(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r'pip install "tomoseg\[tensorboard\]"'):
+        train_run(dataset, tmp_path, make_config(tensorboard=True))
+
+
 def test_other_settings_are_refused_by_name(dataset, tmp_path):
     train_run(dataset, tmp_path, make_config(epochs=1))
     changed = make_config(batch_size=5, optimizer=OptimizerConfig(learning_rate=0.5))
@@ -297,6 +418,7 @@ def test_each_epoch_is_written(dataset, tmp_path, monkeypatch):
         "environment.json",
         "metrics.jsonl",
         "history.png",
+        "summary.html",
         "last.pt",
         "best",
     }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from tomoseg.errors import ConfigError
@@ -44,3 +48,22 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported():
         return torch.bfloat16
     return torch.float32
+
+
+@contextmanager
+def fixed_algorithms(*, deterministic: bool) -> Iterator[None]:
+    """Whether the block computes the same bits every time, or on a GPU with whatever algorithm is fastest there.
+
+    Args:
+        deterministic: The same bits; an operation that cannot is an error.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]

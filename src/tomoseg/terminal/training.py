@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.progress import Progress, TaskID
 
-from tomoseg.terminal.console import out, progress_bar
+from tomoseg.terminal.console import out, progress_bar, table, warn_all
+from tomoseg.training.plan import Plan
 from tomoseg.training.run import Listener, Step
 
 SMOOTHING = 0.95
@@ -20,7 +21,9 @@ def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
     """A listener that shows the run, with loss, Dice, speed and the time left."""
     with progress_bar() as bar:
         display = _Display(bar)
-        yield Listener(display.on_step, display.on_epoch, display.on_validated, should_stop)
+        yield Listener(
+            display.on_step, display.on_epoch, display.on_validated, should_stop, lambda message: warn_all([message])
+        )
 
 
 class _Display:
@@ -54,6 +57,25 @@ class _Display:
             if record.get(name) is not None:
                 text += f"  {shown} {record[name]:.4f}"
         out.print(text)
+
+
+def show_plan(plan: Plan, asked: int) -> None:
+    """What batches take, and the flags for those that fit.
+
+    Args:
+        plan: What was measured.
+        asked: Slices a step that were asked for.
+    """
+    sizes = sorted({1, 2, 4, 8, 16, 32, plan.batch_size})
+    rows = [
+        (size, f"{plan.bytes_of(size) / 1e9:.2f}", "yes" if plan.bytes_of(size) <= plan.limit_bytes else "no")
+        for size in sizes
+    ]
+    table("Memory of training", ("batch size", "GB", f"fits into {plan.limit_bytes / 1e9:.2f} GB"), rows)
+    out.print(
+        f"For steps of {asked} slices: --batch-size {plan.batch_size} --accumulation {plan.accumulation} "
+        f"({plan.bytes_of(plan.batch_size) / 1e9:.2f} GB)"
+    )
 
 
 def _smoothed(before: float | None, now: float) -> float:

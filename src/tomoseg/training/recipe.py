@@ -17,6 +17,7 @@ from tomoseg.config import Compute, SamplingConfig, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import Summary, summarise
+from tomoseg.inference.device import fixed_algorithms
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
@@ -53,11 +54,18 @@ def train(
         ranks: The processes that train together, each of which calls this.
 
     Raises:
-        DatasetError: If there are no training cases.
+        DatasetError: If there are no training cases, or no structure is annotated in them.
         TrainingError: If the loss is not finite, or the state to resume from does not fit.
     """
     listener = listener or Listener()
-    run = Run(data, config, loss, ranks)
+    with fixed_algorithms(deterministic=config.deterministic):
+        return _train(Run(data, config, loss, ranks), folder, listener)
+
+
+def _train(run: Run, folder: RunFolder, listener: Listener) -> Outcome:
+    ranks = run.ranks
+    for message in run.check_structures():
+        listener.on_warning(message)
     folder.save_environment(run.device, run.dtype, ranks.count)
     state = ranks.first(folder.load_state() if ranks.is_first else None)
     if state is not None:
@@ -174,7 +182,7 @@ def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
     elif not run.validation:
         folder.save_best(_model(run, record))
     run.history.append(record | {"minutes": round(run.minutes, 3)})
-    folder.save_history(run.history)
+    folder.save_history(run.history, run.data.labels, run.facts())
     folder.save_state(run.state())
     listener.on_epoch(run.history[-1])
 

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tomoseg.config import TrainConfig
-from tomoseg.errors import TrainingError
+from tomoseg.errors import DatasetError, TrainingError
 from tomoseg.inference.device import autocast_dtype, choose_device
-from tomoseg.models.folder import ModelRecord, load_model
+from tomoseg.models.folder import ModelRecord, count_parameters, load_model
 from tomoseg.networks.build import set_prior_bias
 from tomoseg.networks.unet import UNet
 from tomoseg.preprocessed.read import Preprocessed
@@ -54,12 +54,14 @@ class Listener:
         on_epoch: Called with each epoch's line of metrics.
         on_validated: Called with cases scored so far and in all.
         should_stop: Asked after each step; a run that is stopped resumes where it was.
+        on_warning: Called before the first step with what is odd about the dataset.
     """
 
     on_step: Callable[[Step], None] = lambda step: None
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None
     on_validated: Callable[[int, int], None] = lambda done, total: None
     should_stop: Callable[[], bool] = lambda: False
+    on_warning: Callable[[str], None] = lambda message: None
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,32 @@ class Run:
     def slices_per_step(self) -> int:
         """Slices in one step of the optimiser."""
         return self.config.batch_size * self.config.accumulation
+
+    def check_structures(self) -> list[str]:
+        """Warnings of structures that cannot be learned, by name.
+
+        Raises:
+            DatasetError: If there is nothing to learn at all.
+        """
+        if not any(case.record.annotated for case in self.cases):
+            raise DatasetError(
+                f"{self.data.folder}: expected a training case with an annotated structure, got none in "
+                f"{len(self.cases)}; preprocess a dataset with masks"
+            )
+        pairs = zip(self.data.labels.names, self._frequencies, strict=True)
+        never = [name for name, frequency in pairs if frequency == 0]
+        return [f"no training case has {', '.join(never)}; the model will not find them"] if never else []
+
+    def facts(self) -> dict[str, object]:
+        """What a page about the run says of it."""
+        return {
+            "dataset": self.data.folder,
+            "structures": len(self.data.labels),
+            "training cases": len(self.cases),
+            "validation cases": len(self.validation),
+            "pixels of a slice": " x ".join(map(str, self.size)),
+            "parameters": f"{count_parameters(self.network):,}",
+        }
 
     def without_exchange(self) -> AbstractContextManager[None]:
         """Gradients in the block stay in this process: there are more to come in the step."""

@@ -5,6 +5,8 @@
       environment.json   versions, device, threads
       metrics.jsonl      one line an epoch
       history.png        the same as curves
+      summary.html       the run on one page
+      tensorboard/       if asked for
       last.pt            full state to resume from
       best/              the model of the best validation
 
@@ -13,9 +15,10 @@ Each is written aside and renamed: what is there is whole.
 
 from __future__ import annotations
 
+import io
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +29,17 @@ from tomoseg import __version__
 from tomoseg.config import TrainConfig, load_config, save_config
 from tomoseg.errors import TrainingError
 from tomoseg.files.atomic import whole_file
+from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, save_model
 from tomoseg.pictures.history import draw_history
+from tomoseg.pictures.run_page import write_run_page
 
-CONFIG, ENVIRONMENT, METRICS, HISTORY, LAST, BEST = (
+CONFIG, ENVIRONMENT, METRICS, HISTORY, SUMMARY, LAST, BEST = (
     "config.yaml",
     "environment.json",
     "metrics.jsonl",
     "history.png",
+    "summary.html",
     "last.pt",
     "best",
 )
@@ -50,6 +56,7 @@ FREE_TO_CHANGE = frozenset(
         "pin_memory",
         "device",
         "compile",
+        "tensorboard",
     }
 )
 """Settings that a resumed run may have otherwise: they say how long and on what, not what is learned."""
@@ -69,7 +76,8 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, config: TrainConfig, *, force: bool = False, writes: bool = True) -> None:
-        self.folder, self._writes = folder, writes
+        self.folder, self._config, self._writes = folder, config, writes
+        self._environment: dict[str, object] = {}
         begun = (folder / LAST).exists() and (folder / CONFIG).exists()  # else nothing has been learned with them yet
         if begun and not force:
             self._check_same(load_config(TrainConfig, TrainConfig(), folder / CONFIG), config)
@@ -81,7 +89,7 @@ class RunFolder:
         """Write what the run ran on."""
         if not self._writes:
             return
-        content = {
+        self._environment = {
             "tomoseg": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -93,7 +101,7 @@ class RunFolder:
             "processes": processes,
         }
         with whole_file(self.folder / ENVIRONMENT) as aside:
-            aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            aside.write_text(json.dumps(self._environment, indent=1), encoding="utf-8")
 
     def load_state(self) -> dict[str, Any] | None:
         """The state to resume from, or None for a fresh run.
@@ -114,18 +122,29 @@ class RunFolder:
         """Replace the state to resume from; the former one stays until the new one is whole."""
         if not self._writes:
             return
+        content = io.BytesIO()  # of a full disk torch's own writer says nothing that a user could act on
+        torch.save(state, content)
         with whole_file(self.folder / LAST) as aside:
-            torch.save(state, aside)
+            aside.write_bytes(content.getbuffer())
 
-    def save_history(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write the epochs as lines, and as curves after each validation."""
+    def save_history(self, history: Sequence[dict[str, Any]], labels: LabelSet, facts: Mapping[str, object]) -> None:
+        """Write the epochs as lines, and after each validation as curves and on a page.
+
+        Args:
+            history: One record an epoch.
+            labels: The structures that are learned.
+            facts: What the page says of the run, by name.
+        """
         if not self._writes:
             return
         with whole_file(self.folder / METRICS) as aside:
             aside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
         validated = ["validation_loss" in record for record in history]
         if history and (validated[-1] or not any(validated)):
-            draw_history(history, self.folder / HISTORY)
+            curves = self.folder / HISTORY
+            draw_history(history, curves)
+            of_all = {**facts, **self._environment}
+            write_run_page(history, labels, self._config, of_all, curves, self.folder / SUMMARY)
 
     def save_best(self, model: Model) -> None:
         """Replace the best model."""

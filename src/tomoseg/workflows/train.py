@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomoseg.config import TrainConfig
+from tomoseg.config import TrainConfig, bytes_of
 from tomoseg.inference.device import choose_device
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
+from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.training.recipe import train
 from tomoseg.training.run import Listener, Outcome
 from tomoseg.training.run_folder import RunFolder
+from tomoseg.training.tensorboard import tensorboard_beside
 
 
 def train_run(
@@ -45,4 +47,22 @@ def train_run(
         folder = RunFolder(output, config, force=force, writes=ranks.is_first)
         if listener is not None and not ranks.is_first:
             listener = Listener(should_stop=listener.should_stop)
-        return train(data, config, folder, listener, loss, ranks)
+        with tensorboard_beside(listener or Listener(), output, wanted=config.tensorboard and ranks.is_first) as told:
+            return train(data, config, folder, told, loss, ranks)
+
+
+def plan_run(preprocessed: Path, config: TrainConfig, max_memory: str | None = None) -> Plan:
+    """What training would take in memory, and which batches fit; nothing is written.
+
+    Args:
+        preprocessed: A preprocessed dataset.
+        config: The settings.
+        max_memory: Such as `8GB`; None takes what is free.
+
+    Raises:
+        ConfigError: If that is no amount of memory.
+        DatasetError: If the dataset cannot be used.
+        TrainingError: If no batch of one slice fits.
+    """
+    limit = None if max_memory is None else bytes_of(max_memory)
+    return plan_training(Preprocessed(preprocessed), config, limit)

@@ -1,0 +1,72 @@
+"""Warm starts and running means of weights."""
+
+import pytest
+import torch
+
+from tests.training.tiny import LABELS, NATIVE, make_config, make_dataset
+from tomoseg.config import NetworkConfig
+from tomoseg.errors import TrainingError
+from tomoseg.labels import LabelSet, Structure
+from tomoseg.models.folder import Model, ModelRecord, save_model
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.run import Run
+from tomoseg.training.weights import average_of, warm_start
+
+WINDOWS = ((-200.0, 300.0),)
+OTHERS = LabelSet((Structure(2, "cone"), Structure(5, "cube", "solid"), Structure(6, "ball", "solid")))
+
+
+def make_model(labels, seed, **changes):
+    torch.manual_seed(seed)
+    network = NetworkConfig(**{"channels": (8, 16), **changes})
+    record = ModelRecord(labels, network, NATIVE, WINDOWS)
+    return Model(record, record.build())
+
+
+def test_shared_structures_keep_their_last_layer_and_others_do_not():
+    source, target = make_model(OTHERS, 1), make_model(LABELS, 2)
+    before = {name: value.clone() for name, value in target.network.state_dict().items()}
+    assert warm_start(target.network, target.record, source) == ("ball", "cube")
+    theirs, mine = source.network.state_dict(), target.network.state_dict()
+    for name in ("head.weight", "head.bias"):
+        assert torch.equal(mine[name][:2], theirs[name][[2, 1]])  # ball, cube
+        assert torch.equal(mine[name][2], before[name][2])
+        assert not torch.equal(mine[name][0], before[name][0])
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine if not name.startswith("head"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": (8, 24)}, r"expected network\.channels of the model to start from, \(8, 24\), got \(8, 16\)"),
+        ({"normalisation": "group"}, r"expected network\.normalisation of the model to start from, 'group'"),
+    ],
+)
+def test_another_architecture_is_refused(changes, message):
+    target = make_model(LABELS, 2)
+    with pytest.raises(TrainingError, match=message):
+        warm_start(target.network, target.record, make_model(LABELS, 1, **changes))
+
+
+def test_a_run_starts_warm(tmp_path):
+    make_dataset(tmp_path / "data")
+    source = make_model(OTHERS, 1)
+    save_model(source, tmp_path / "model")
+    run = Run(Preprocessed(tmp_path / "data"), make_config(warm_start=tmp_path / "model"))
+    head = run.network.state_dict()["head.weight"]
+    assert torch.equal(head[:2], source.network.state_dict()["head.weight"][[2, 1]])
+
+
+def test_a_mean_by_hand():
+    network = make_model(LABELS, 0).network
+    average = average_of(network, 0.5)
+    for steps, value in enumerate((1.0, 2.0, 6.0)):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.fill_(value)
+        average.update_parameters(network)
+        # The first is taken whole, after that 2/11 and 3/12 stay, not yet a half.
+        expected = (1.0, 1 * 2 / 11 + 2 * 9 / 11, (1 * 2 / 11 + 2 * 9 / 11) * 3 / 12 + 6 * 9 / 12)[steps]
+        assert next(average.module.parameters()).flatten()[0].item() == pytest.approx(expected)
+    buffers = dict(average.module.named_buffers())
+    assert all(buffers[name].dtype == value.dtype for name, value in network.named_buffers())
