@@ -42,7 +42,8 @@ def write_run_page(
         default=None,
     )
     groups: dict[str, list[tuple[str, float | None]]] = {}
-    headline = f"{len(history)} epochs in {history[-1]['minutes']:.1f} minutes" if history else "no epoch yet"
+    count = len(history)
+    headline = f"{count} epoch{'s' * (count > 1)} in {history[-1]['minutes']:.1f} minutes" if history else "no epoch"
     if best is not None:
         for structure in labels:
             groups.setdefault(structure.group, []).append((structure.name, best["dice"][structure.name]))
