@@ -219,21 +219,26 @@ def predict(
         compute: What computes the network, where, and in what.
     """
     from tomoseg.terminal.tables import show_predictions
+    from tomoseg.workflows.predict import ScanDone
     from tomoseg.workflows.predict import predict as run
 
-    with console.progress_bar() as bar:
-        task = bar.add_task("predict", total=None, info="")
-        results = run(
-            input,
-            output,
-            model,
-            options,
-            compute,
-            lambda scan, done, total: bar.update(task, completed=done, total=total, info=scan.name),
-        )
-    show_predictions(results)
-    failed = {result.scan.name: result.error for result in results if result.error is not None}
-    console.fail(failed)
+    results: list[ScanDone] = []
+    try:
+        with console.progress_bar() as bar:
+            task = bar.add_task("predict", total=None, info="")
+            run(
+                input,
+                output,
+                model,
+                options,
+                compute,
+                lambda scan, done, total: bar.update(task, completed=done, total=total, info=scan.name),
+                results.append,
+            )
+    finally:  # what became of each scan is told of an interrupted command too
+        show_predictions(results)
+        failed = {result.scan.name: result.error for result in results if result.error is not None}
+        console.fail(failed)
     return SOME_FAILED if failed else DONE
 
 
