@@ -64,17 +64,34 @@ class PreprocessConfig(Config):
     """Cases worked on at once; 0 takes the processor's cores, at most 8."""
 
 
-class NetworkConfig(Config):
-    """The U-Net."""
+SWIN_STRIDE, UNETR_STRIDE = 32, 16
+"""What MONAI's transformers divide their inputs by."""
 
+
+class NetworkConfig(Config):
+    """The network."""
+
+    kind: Literal["unet", "swin_unetr", "unetr"] = "unet"
+    """`unet`, or a transformer of MONAI: `swin_unetr` (edges in multiples of 32) or `unetr` (inputs of one `tile`)."""
     dims: Literal[2, 3] = 2
     """2 for slices, 3 for blocks."""
+    slices: Literal[1, 3, 5, 7] = 1
+    """Neighbouring slices that a network of slices sees as channels; the middle one is segmented."""
     channels: tuple[int, ...] = (32, 64, 128, 256, 512)
-    """Channels of each level, from the input's resolution down to the bottleneck."""
+    """Channels of each level, from the input's resolution down to the bottleneck. `swin_unetr` takes the first (in
+    multiples of 12), `unetr` the first for its decoder and the last (in multiples of 32) for its transformer."""
+    residual: bool = False
+    """Add each block's input to its result (`unet`)."""
+    attention: bool = False
+    """Weigh what skip connections carry, voxel by voxel (`unet`)."""
     normalisation: Literal["batch", "group"] = "batch"
-    """`batch` as in the guide, or `group` (groups of 8 channels), which does not depend on the batch."""
+    """`batch` as in the guide, or `group` (groups of 8 channels), which does not depend on the batch (`unet`)."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of channels dropped in each block while training."""
+    tile: tuple[PositiveInt, ...] = ()
+    """Voxels of a block along x, y and z, in training and in use; nothing takes the median case's, at most 128 x 128
+    x 32. Only for `dims` 3, and for transformers (two edges with `dims` 2): `unetr` has no other input, and
+    `swin_unetr` can only then be exported."""
     prior_bias: bool = True
     """Start the last layer at each structure's frequency, so that rare structures do not first have to be unlearned."""
 
@@ -82,14 +99,38 @@ class NetworkConfig(Config):
     def _channels_make_sense(self) -> NetworkConfig:
         if len(self.channels) < 2 or min(self.channels) < 1:
             raise ValueError(f"channels needs two levels or more, each of 1 channel or more, got {self.channels}")
-        if self.normalisation == "group" and any(c % 8 for c in self.channels):
+        if self.kind == "unet" and self.normalisation == "group" and any(c % 8 for c in self.channels):
             raise ValueError(f"group normalisation needs channels in multiples of 8, got {self.channels}")
+        if self.kind == "swin_unetr" and self.channels[0] % 12:
+            raise ValueError(f"swin_unetr needs its first channels in multiples of 12, got {self.channels}")
+        if self.kind == "unetr" and self.channels[-1] % 32:
+            raise ValueError(f"unetr needs its last channels in multiples of 32, got {self.channels}")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_fit(self) -> NetworkConfig:
+        if self.kind != "unet" and (self.residual or self.attention):
+            raise ValueError(f"residual and attention are for kind unet, got {self.kind}")
+        if self.dims == 3 and self.slices > 1:
+            raise ValueError(f"neighbouring slices are for dims 2, a block has them already, got slices {self.slices}")
+        return self
+
+    @model_validator(mode="after")
+    def _tile_fits(self) -> NetworkConfig:
+        if not self.tile:
+            if self.kind == "unetr":
+                raise ValueError("unetr takes inputs of one size, so it needs tile, such as 96 96 or 96 96 96")
+            return self
+        if self.dims == 2 and self.kind == "unet":
+            raise ValueError("tile is for dims 3 and for transformers; the size of slices is sampling.patch_size")
+        if len(self.tile) != self.dims or any(edge % self.stride for edge in self.tile):
+            raise ValueError(f"tile needs {self.dims} edges in multiples of {self.stride}, got {self.tile}")
         return self
 
     @property
     def stride(self) -> int:
         """The input's edges must be multiples of this."""
-        return int(2 ** (len(self.channels) - 1))
+        return {"swin_unetr": SWIN_STRIDE, "unetr": UNETR_STRIDE}.get(self.kind, 2 ** (len(self.channels) - 1))
 
 
 class LossConfig(Config):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.inference.test_predictor import GRIDS, WINDOWS, make_model
+from tests.inference.test_predictor import GRIDS, make_model
 from tests.training.tiny import make_scan
 from tomoseg.errors import ConfigError
-from tomoseg.grid import AIR_HU, apply_windows, padded_shape
+from tomoseg.grid import AIR_HU, apply_windows
 from tomoseg.inference import choose, openvino_engine
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.engine import TorchEngine
@@ -71,9 +71,9 @@ def test_a_constant_slice_is_computed_once_and_is_the_same_to_the_bit(model, mon
 def images(engine, hu):
     """Each slice's network input, made slice by slice."""
     for k in range(hu.shape[2]):
-        padded = np.full(padded_shape(hu.shape[:2], engine.stride), AIR_HU, np.int16)
+        padded = np.full(engine.reads.padded(hu.shape[:2]), AIR_HU, np.int16)
         padded[: hu.shape[0], : hu.shape[1]] = hu[:, :, k]
-        yield apply_windows(padded, engine.windows_hu)[None]
+        yield apply_windows(padded, engine.reads.windows_hu)[None]
 
 
 def test_threads_may_share_a_predictor(model):
@@ -153,9 +153,11 @@ def test_a_signal_after_an_engine_went_in_another_thread_is_handled():
         from tomoseg.inference.openvino_engine import OpenVinoEngine
         from tomoseg.models.openvino import convert_network
         from tomoseg.networks.build import build_network
+        from tomoseg.networks.images import NetworkInput
 
-        network = convert_network(build_network(NetworkConfig(channels=(8, 16)), 1, 3), 1)
-        engines = [OpenVinoEngine(network, ((-200.0, 300.0),), 2, "fp32")]
+        config = NetworkConfig(channels=(8, 16))
+        reads = NetworkInput(((-200.0, 300.0),), config)
+        engines = [OpenVinoEngine(convert_network(build_network(config, 1, 3), reads), reads, "fp32")]
         engines[0].run(np.zeros((1, 1, 4, 4), np.float32))
         thread = threading.Thread(target=lambda: (engines.clear(), gc.collect()))
         thread.start()
@@ -171,4 +173,4 @@ def test_engines_name_what_they_compute_in(model):
         ("torch", "cpu", "fp32"),
         ("openvino", "cpu", "fp32"),
     ]
-    assert TorchEngine(model.network, WINDOWS, CPU, torch.bfloat16).precision == "bf16"
+    assert TorchEngine(model.network, model.record.reads, CPU, torch.bfloat16).precision == "bf16"

@@ -44,7 +44,7 @@ def test_the_guides_network_has_as_many_parameters_as_the_guide_says():
 
 @pytest.mark.parametrize(("inputs", "structures", "channels", "dims"), [(1, 1, (4, 8), 2), (3, 9, SMALL, 3)])
 def test_parameters_of_other_networks(inputs, structures, channels, dims):
-    network = UNet(inputs, structures, channels, dims)
+    network = UNet(inputs, structures, NetworkConfig(channels=channels, dims=dims))
     assert count_parameters(network) == parameters_by_hand(inputs, structures, channels, dims)
 
 

@@ -304,8 +304,8 @@ def test_other_settings_are_refused_by_name(dataset, tmp_path):
 
 
 def test_settings_that_never_trained_bind_nobody(dataset, tmp_path):
-    with pytest.raises(TrainingError, match=r"expected network\.dims 2"):
-        train_run(dataset, tmp_path, make_config(network=NetworkConfig(channels=(8, 16), dims=3)))
+    with pytest.raises(TrainingError, match=r"expected GPUs for sync_batch_norm"):
+        train_run(dataset, tmp_path, make_config(sync_batch_norm=True))
     assert train_run(dataset, tmp_path, make_config(epochs=1)).finished
 
 

@@ -4,10 +4,10 @@ from collections import Counter
 
 import pytest
 
-from tomoseg.config import SamplingConfig
+from tomoseg.config import NetworkConfig, SamplingConfig, TrainConfig
 from tomoseg.grid import Placement
 from tomoseg.preprocessed.format import CaseRecord
-from tomoseg.training.sampling import draw_epoch, emphasis_of, emphasised, patch_size, structure_frequencies
+from tomoseg.training.sampling import draw_epoch, emphasis_of, emphasised, sample_size, structure_frequencies
 
 
 def record(name="a", shape=(20, 10, 8), occurrence=None, voxels=None):
@@ -73,12 +73,20 @@ def test_a_case_without_structures_is_drawn_uniformly(occurrence):
 
 def test_patch_size_is_the_median_case_to_the_nearest_multiple():
     records = [record(shape=shape) for shape in ((30, 100, 5), (41, 102, 5), (300, 90, 5))]
-    assert patch_size(records, SamplingConfig(), 16) == (48, 96)  # 41 / 16 = 2.6, 100 / 16 = 6.25
-    assert patch_size([record(shape=(3, 4, 5))], SamplingConfig(), 16) == (16, 16)
+    assert sample_size(records, TrainConfig()) == (48, 96)  # 41 / 16 = 2.6, 100 / 16 = 6.25
+    assert sample_size([record(shape=(3, 4, 5))], TrainConfig()) == (16, 16)
 
 
 def test_patch_size_as_configured_is_rounded_up():
-    assert patch_size([record()], SamplingConfig(patch_size=(33, 64)), 16) == (48, 64)
+    assert sample_size([record()], TrainConfig(sampling=SamplingConfig(patch_size=(33, 64)))) == (48, 64)
+
+
+def test_a_block_is_the_median_case_cut_to_the_most_or_the_tile():
+    network = NetworkConfig(dims=3, channels=(8, 8, 8))
+    records = [record(shape=(100, 300, n)) for n in (9, 10, 90)]
+    assert sample_size(records, TrainConfig(network=network)) == (100, 128, 8)  # 10 / 4 = 2.5, rounded to even
+    tile = TrainConfig(network=NetworkConfig(dims=3, channels=(8, 8, 8), tile=(64, 32, 4)))
+    assert sample_size(records, tile) == (64, 32, 4)
 
 
 def test_structure_frequencies_by_hand():

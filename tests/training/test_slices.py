@@ -33,11 +33,11 @@ def coded(tmp_path_factory):
 @pytest.mark.parametrize("centred", [True, False])
 def test_values_and_masks_move_together(coded, size, centred):
     data, hu, packed = coded
-    slices = DrawnSlices(data.cases, STRUCTURES, size, centred)
+    slices = DrawnSlices(data.cases, STRUCTURES, size, centred=centred)
     offsets = set()
     for number in range(20):
         batch = slices[Draw(0, 1, (0, 0, number))]
-        values, bits = batch.hu[0].numpy(), batch.packed[0].numpy()
+        values, bits = batch.hu[0, 0].numpy(), batch.packed[0].numpy()
         assert values.shape == size
         inside = np.argwhere(values != AIR_HU)
         assert len(inside) == min(size[0], 11) * min(size[1], 8)
@@ -73,14 +73,43 @@ def test_collate_keeps_the_order(coded):
     slices = DrawnSlices(coded[0].cases, STRUCTURES, (11, 8))
     draws = [Draw(0, k, (0, 0, number)) for number, k in enumerate((2, 0, 1))]
     batch = collate([slices[draw] for draw in draws])
-    assert batch.hu.shape == (3, 11, 8)
-    assert batch.hu[:, 0, 0].tolist() == [2, 0, 1]
+    assert batch.hu.shape == (3, 1, 11, 8)
+    assert batch.hu[:, 0, 0, 0].tolist() == [2, 0, 1]
     assert batch.packed.shape == (3, 2, 11, 8)
     assert batch.known.shape == (3, STRUCTURES)
     assert batch.keys == tuple(draw.key for draw in draws)
     moved = batch.to(torch.device("cpu"))
     assert torch.equal(moved.hu, batch.hu)
     assert moved.keys == batch.keys
+
+
+@pytest.mark.parametrize(("k", "near"), [(0, [0, 0, 0, 1, 2]), (1, [0, 0, 1, 2, 2]), (2, [0, 1, 2, 2, 2])])
+def test_neighbours_are_channels_and_the_ends_are_repeated(coded, k, near):
+    batch = DrawnSlices(coded[0].cases, STRUCTURES, (11, 8), reach=2)[Draw(0, k, (0, 0, 0))]
+    assert (batch.hu[0, :, 4, 3] - 430).tolist() == near
+    assert np.array_equal(batch.packed[0].numpy(), coded[2][..., k])
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 5])
+@pytest.mark.parametrize("centred", [True, False])
+def test_a_block_holds_the_slice_that_was_drawn(coded, depth, centred):
+    data, hu, packed = coded
+    slices = DrawnSlices(data.cases, STRUCTURES, (4, 8, depth), centred=centred)
+    firsts = set()
+    for number in range(12):
+        batch = slices[Draw(0, 1, (0, 0, number))]
+        values, bits = batch.hu[0, 0].numpy(), batch.packed[0].numpy()
+        assert values.shape == (4, 8, depth)
+        inside = np.argwhere(values != AIR_HU)
+        found = values[tuple(inside.T)]
+        source = np.stack([found // 100, found // 10 % 10, found % 10], axis=1)
+        assert len(np.unique(source - inside, axis=0)) == 1
+        assert np.array_equal(found, hu[tuple(source.T)])
+        assert np.array_equal(bits[:, *inside.T], packed[:, *source.T])
+        assert set(source[:, 2]) == set(range(min(source[:, 2]), min(source[:, 2]) + min(depth, 3)))
+        assert 1 in source[:, 2]
+        firsts.add((source - inside)[0, 2])
+    assert len(firsts) == (1 if centred or depth in (1, 3) else 2 if depth == 2 else 3)
 
 
 def loaded(data, workers, epochs=(0, 1)):
@@ -119,7 +148,7 @@ def test_loading_leaves_the_random_state_alone(tmp_path):
 
 
 def test_windows_by_hand():
-    hu = torch.tensor([[[-1024, -200, 50, 300, 3000]]], dtype=torch.int16)
+    hu = torch.tensor([[[[-1024, -200, 50, 300, 3000]]]], dtype=torch.int16)
     images = windowed(hu, ((-200.0, 300.0), (0.0, 100.0)))
     assert images.shape == (1, 2, 1, 5)
     assert images[0, 0, 0].tolist() == [0, 0, 0.5, 1, 1]

@@ -10,7 +10,6 @@ from tests.training.tiny import LABELS, NATIVE, make_dataset
 from tomoseg.config import Compute, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
 from tomoseg.inference.choose import choose_engine
-from tomoseg.inference.engine import network_images
 from tomoseg.models import onnx as onnx_models
 from tomoseg.models.exports import EXPORTS, find_export, load_exports
 from tomoseg.models.folder import Model, ModelRecord, load_model, restrict_structures, save_model
@@ -51,7 +50,7 @@ def exported(dataset, tmp_path_factory):
 
 def logits_of(model, dataset, engine, precision):
     case = Preprocessed(dataset).split("validation")[0]
-    images = network_images(case.ct()[:, :, ::5], WINDOWS, model.network.stride)
+    images = model.record.reads.of_slices(case.ct()[:, :, ::5])
     return choose_engine(model, engine, "cpu", precision).run(images)
 
 

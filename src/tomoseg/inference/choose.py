@@ -43,14 +43,13 @@ def choose_engine(model: Model, engine: EngineName = "auto", device: str = "auto
         known = ", ".join(PRECISIONS[engine])
         raise ConfigError(f"expected precision {known} for engine {engine}, got {precision}; use one of these")
     if engine == "torch":
-        return TorchEngine(model.network, model.record.windows_hu, place, autocast_dtype(precision, place))
+        return TorchEngine(model.network, model.record.reads, place, autocast_dtype(precision, place))
     if place.type != "cpu":
         raise ConfigError(f"expected device cpu for engine {engine}, got {device}; use engine torch there")
     return _openvino(model, precision) if engine == "openvino" else _onnx(model, precision)
 
 
 def _openvino(model: Model, precision: str) -> OpenVinoEngine:
-    windows_hu, stride = model.record.windows_hu, model.network.stride
     if precision == "auto":
         quantised = find_export(model, "openvino", "int8")
         precision = "int8" if quantised is not None and quantised.trusted else fastest_float()
@@ -58,14 +57,14 @@ def _openvino(model: Model, precision: str) -> OpenVinoEngine:
         stored: Any = read_openvino(_exported(model, "openvino", "int8" if precision == "int8" else "fp32"))
         network = stored if model.channels is None else keep_channels(stored, model.channels)
     else:
-        network = convert_network(model.network, len(windows_hu))
-    return OpenVinoEngine(network, windows_hu, stride, precision)
+        network = convert_network(model.network, model.record.reads)
+    return OpenVinoEngine(network, model.record.reads, precision)
 
 
 def _onnx(model: Model, precision: str) -> OnnxEngine:
     precision = "fp32" if precision == "auto" else precision
     path = _exported(model, "onnx", precision)
-    return OnnxEngine(path, model.record.windows_hu, model.network.stride, precision, model.channels)
+    return OnnxEngine(path, model.record.reads, precision, model.channels)
 
 
 def _exported(model: Model, kind: Format, precision: str) -> Any:

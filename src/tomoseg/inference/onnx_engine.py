@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tomoseg.inference.engine import Engine
 from tomoseg.models.onnx import onnx_session, run_onnx
+from tomoseg.networks.images import NetworkInput
 
 
 class OnnxEngine(Engine):
@@ -18,8 +19,7 @@ class OnnxEngine(Engine):
 
     Args:
         path: An `.onnx` file of `tomoseg export`.
-        windows_hu: Its input channels.
-        stride: What the edges of its input must be a multiple of.
+        reads: What it reads of a scan.
         precision: What the file is stored in.
         channels: The output channels to keep; None keeps all.
     """
@@ -28,19 +28,14 @@ class OnnxEngine(Engine):
     device = "cpu"
 
     def __init__(
-        self,
-        path: Path,
-        windows_hu: tuple[tuple[float, float], ...],
-        stride: int,
-        precision: str,
-        channels: tuple[int, ...] | None = None,
+        self, path: Path, reads: NetworkInput, precision: str, channels: tuple[int, ...] | None = None
     ) -> None:
-        super().__init__(windows_hu, stride)
+        super().__init__(reads)
         self.precision = precision
         self._session = onnx_session(path, torch.get_num_threads())
         self._channels = slice(None) if channels is None else list(channels)
 
-    def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
-        """Logits of windowed slices."""
+    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float[Tensor, "n c *xyz"]:
+        """Logits of windowed slices or blocks."""
         logits = [run_onnx(self._session, image[None]) for image in images]
         return torch.from_numpy(np.concatenate(logits)[:, self._channels])

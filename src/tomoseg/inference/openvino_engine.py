@@ -11,10 +11,10 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from tomoseg.errors import ConfigError
-from tomoseg.grid import padded_shape
 from tomoseg.inference.buffers import Buffers
 from tomoseg.inference.engine import Engine
 from tomoseg.models.openvino import computes_bf16, import_openvino, openvino_core
+from tomoseg.networks.images import NetworkInput
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
@@ -25,8 +25,7 @@ class OpenVinoEngine(Engine):
 
     Args:
         model: An OpenVINO model, as `models/openvino.py` makes it.
-        windows_hu: Its input channels.
-        stride: What the edges of its input must be a multiple of.
+        reads: What it reads of a scan.
         precision: `fp32`, `bf16`, or `int8` for a model that is quantised; what such a model keeps in floating point
             is then in bf16 where the processor computes in it.
 
@@ -37,8 +36,8 @@ class OpenVinoEngine(Engine):
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, model: Any, windows_hu: tuple[tuple[float, float], ...], stride: int, precision: str) -> None:
-        super().__init__(windows_hu, stride)
+    def __init__(self, model: Any, reads: NetworkInput, precision: str) -> None:
+        super().__init__(reads)
         if precision == "bf16" and not computes_bf16():
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")
         self.precision = precision
@@ -49,18 +48,18 @@ class OpenVinoEngine(Engine):
         self._free: dict[tuple[int, ...], list[Any]] = {}
         self._buffers = Buffers()
 
-    def prepare(self, shape: tuple[int, int]) -> None:
-        """Compile the network for slices of a size."""
-        self._compiled_for((len(self.windows_hu), *padded_shape(shape, self.stride)))
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        """Compile the network for slices or blocks of a size."""
+        self._compiled_for((self.reads.channels, *self.reads.padded(shape)))
 
-    def run(self, images: Float32[np.ndarray, "n w x y"]) -> Float[Tensor, "n c x y"]:
-        """Logits of windowed slices; structures are last in memory."""
+    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float[Tensor, "n c *xyz"]:
+        """Logits of windowed slices or blocks; structures are last in memory."""
         shape = images.shape[1:]
         compiled = self._compiled_for(shape)
         with self._lock:  # a request serves one thread at a time
             request = self._free[shape].pop() if self._free[shape] else None
         request = request or compiled.create_infer_request()
-        channels = compiled.outputs[0].get_partial_shape()[3].get_length()
+        channels = compiled.outputs[0].get_partial_shape()[len(shape)].get_length()
         logits = self._buffers.take((len(images), *shape[1:], channels))
         tensor = import_openvino().Tensor
         for image, out in zip(images, logits, strict=True):  # one by one: more at once is no faster, and takes memory
@@ -68,7 +67,7 @@ class OpenVinoEngine(Engine):
             request.infer([image[None]], share_inputs=True)
         with self._lock:
             self._free[shape].append(request)
-        return torch.from_numpy(logits).movedim(3, 1)
+        return torch.from_numpy(logits).movedim(-1, 1)
 
     def _compiled_for(self, shape: tuple[int, ...]) -> Any:
         with self._lock:

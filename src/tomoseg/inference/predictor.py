@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from tomoseg.config import AT_ONE_HALF, Decisions, EngineName, GridConfig, bytes_of
 from tomoseg.errors import ConfigError
-from tomoseg.grid import Placement, padded_shape, place_grid, slabs_on_grid
+from tomoseg.grid import Placement, place_grid, slabs_on_grid
 from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.decide import (
@@ -25,6 +26,7 @@ from tomoseg.inference.decide import (
 )
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.stages import Stages
+from tomoseg.inference.tiles import slice_logits
 from tomoseg.labels import LabelSet
 from tomoseg.masks import packed_bytes, unpack
 from tomoseg.models.folder import Model, restrict_structures
@@ -186,7 +188,11 @@ class Predictor:
             on_grid: HU; a few slices, since every structure's mask is returned whole.
         """
         return np.stack(
-            [(logits > 0).cpu().numpy() for logits in self._grid_logits([on_grid], self.batch_size, Stages())], axis=3
+            [
+                (logits > 0).cpu().numpy()
+                for logits in slice_logits(self.engine, [on_grid], on_grid.shape, self.batch_size)
+            ],
+            axis=3,
         )
 
     def packed_slices(
@@ -221,9 +227,9 @@ class Predictor:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         depth = placement.box()[2]
         with stages("prepare"):
-            self.engine.prepare(placement.shape[:2])
+            self.engine.prepare(self.engine.reads.tile(placement.shape))
         batch = self._batch(placement, shape)
-        logits = ahead(self._grid_logits(slabs, batch, stages), batch)
+        logits = ahead(self._grid_logits(slabs, placement.shape, batch, stages), batch)
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
@@ -232,12 +238,15 @@ class Predictor:
         """Slices in one forward pass: as many as asked for and as the memory allows."""
         if self.max_memory is None:
             return self.batch_size
-        pixels = int(np.prod(padded_shape(placement.shape[:2], self.engine.stride)))
+        reads = self.engine.reads
+        pixels = math.prod(reads.padded(reads.tile(placement.shape)))
         logits = 4 * len(self.labels) * pixels
         batches = 3  # one is made, one waits, one is used
         each = batches * logits + self._activation_bytes * pixels
         result = int(np.prod(shape)) * 2  # the label map and its copy in the file's order, or compressed masks
         held = 2 * logits  # the slices of the grid that a slice of the scan lies between
+        if reads.network.dims == 3:  # three layers of tiles in place of them: summed, given out, begun
+            held = 3 * 4 * len(self.labels) * math.prod(placement.shape[:2]) * reads.tile(placement.shape)[2]
         return batch_that_fits(self.max_memory, result + held, each, self.batch_size)
 
     def _to_grid(self, volume: Volume, stages: Stages) -> tuple[Placement, Iterator[Int16[np.ndarray, "gx gy _"]]]:
@@ -246,13 +255,13 @@ class Predictor:
         return placement, stages.of("grid", slabs_on_grid(volume.hu, placement))
 
     def _grid_logits(
-        self, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], batch: int, stages: Stages
+        self,
+        slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
+        shape: tuple[int, int, int],
+        batch: int,
+        stages: Stages,
     ) -> Generator[Float[Tensor, "c gx gy"], None, None]:
-        for slab in slabs:
-            for first in range(0, slab.shape[2], batch):
-                with stages("network"):
-                    logits = self.engine.logits(slab[:, :, first : first + batch])
-                yield from logits
+        yield from stages.of("network", slice_logits(self.engine, slabs, shape, batch))
 
 
 def _size(placement: Placement) -> tuple[int, int]:

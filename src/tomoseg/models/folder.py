@@ -23,7 +23,8 @@ from tomoseg.errors import ConfigError, LabelError, ModelError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
 from tomoseg.networks.build import build_network
-from tomoseg.networks.unet import UNet
+from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.network import Network
 
 FORMAT_VERSION = 1
 RECORD, WEIGHTS = "model.json", "weights.safetensors"
@@ -49,9 +50,14 @@ class ModelRecord:
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
 
-    def build(self) -> UNet:
+    def build(self) -> Network:
         """The network with fresh weights."""
-        return build_network(self.network, len(self.windows_hu), len(self.labels))
+        return build_network(self.network, self.reads.channels, len(self.labels))
+
+    @property
+    def reads(self) -> NetworkInput:
+        """What the network reads of a scan."""
+        return NetworkInput(self.windows_hu, self.network)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Model:
     """
 
     record: ModelRecord
-    network: UNet
+    network: Network
     sha256: str | None = None
     folder: Path | None = None
     channels: tuple[int, ...] | None = None
@@ -89,7 +95,6 @@ def save_model(model: Model, folder: Path) -> None:
         (aside / WEIGHTS).write_bytes(save(weights))  # the package's own way makes files that only their owner may read
         content = {
             "format": FORMAT_VERSION,
-            "architecture": "unet",
             "network": record.network.model_dump(mode="json"),
             "grid": record.grid.model_dump(mode="json"),
             "windows_hu": record.windows_hu,

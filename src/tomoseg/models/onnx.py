@@ -1,4 +1,4 @@
-"""A network as an ONNX model: input `image` `(1, w, x, y)`, output `logits` `(1, C, x, y)`, of any size.
+"""A network as an ONNX model: input `image` `(1, w, x, y[, z])`, output `logits` `(1, C, x, y[, z])`, of any size.
 
 ONNX is optional: `pip install "tomoseg[export]"`. Nothing here imports it before it is needed.
 """
@@ -17,25 +17,27 @@ import torch
 from jaxtyping import Float32
 
 from tomoseg.errors import ConfigError
-from tomoseg.networks.unet import UNet
+from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.network import Network
 
 INPUT, OUTPUT = "image", "logits"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
-def convert_to_onnx(network: UNet, in_channels: int) -> Any:
+def convert_to_onnx(network: Network, reads: NetworkInput) -> Any:
     """The network as an ONNX model.
 
     Args:
         network: Its weights are copied.
-        in_channels: Windows of the CT.
+        reads: What it reads of a scan.
 
     Raises:
-        ConfigError: If what makes ONNX models is not installed.
+        ConfigError: If what makes ONNX models is not installed, or the network's layers depend on the input's size.
     """
     require_installed(*NEEDED)
-    example = torch.zeros(1, in_channels, 4 * network.stride, 6 * network.stride)
-    edges = {2 + axis: network.stride * torch.export.Dim(f"n{axis}", min=1, max=2**12) for axis in range(2)}
+    example = torch.zeros(reads.example_shape())
+    axes = range(0 if reads.fixed else network.dims)
+    edges = {2 + axis: network.stride * torch.export.Dim(f"n{axis}", min=1, max=2**12) for axis in axes}
     with warnings.catch_warnings(), _Quiet():
         warnings.simplefilter("ignore")  # of torch and onnxscript to each other
         program = torch.onnx.export(
@@ -74,8 +76,8 @@ def onnx_session(model: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(session: Any, image: Float32[np.ndarray, "1 w x y"]) -> Float32[np.ndarray, "1 c x y"]:
-    """Logits of one slice."""
+def run_onnx(session: Any, image: Float32[np.ndarray, "1 w *xyz"]) -> Float32[np.ndarray, "1 c *xyz"]:
+    """Logits of one slice or block."""
     return np.asarray(session.run([OUTPUT], {INPUT: image})[0])
 
 

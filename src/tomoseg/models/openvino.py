@@ -1,4 +1,4 @@
-"""A network as an OpenVINO model: its input `(1, w, x, y)`, its output `(1, x, y, C)`, structures last.
+"""A network as an OpenVINO model: its input `(1, w, x, y[, z])`, its output `(1, x, y[, z], C)`, structures last.
 
 OpenVINO is optional: `pip install "tomoseg[openvino]"`. Nothing here imports it before it is needed.
 """
@@ -17,7 +17,8 @@ from typing import Any, cast
 import torch
 
 from tomoseg.errors import ConfigError
-from tomoseg.networks.unet import UNet
+from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.network import Network
 
 
 def has_openvino() -> bool:
@@ -65,27 +66,31 @@ def computes_bf16() -> bool:
     return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def convert_network(network: UNet, in_channels: int) -> Any:
-    """The network as an OpenVINO model of slices of any size.
+def convert_network(network: Network, reads: NetworkInput) -> Any:
+    """The network as an OpenVINO model of slices or blocks of any size, or of the one size that it takes.
 
-    Its output is `(1, x, y, C)`: structures last, as decisions read them.
+    Structures are last in its output, as decisions read them.
 
     Args:
         network: Its weights are copied.
-        in_channels: Windows of the CT.
+        reads: What it reads of a scan.
+
+    Raises:
+        ConfigError: If OpenVINO is not installed, or the network's layers depend on the input's size.
     """
     openvino = import_openvino()
     from openvino.preprocess import PrePostProcessor
 
-    example = torch.zeros(1, in_channels, 2 * network.stride, 2 * network.stride)
+    example = torch.zeros(reads.example_shape())
     exported = torch.export.export(copy.deepcopy(network).eval().cpu(), (example,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # OpenVINO asks PyTorch in a way that is going out of use
         model = openvino.convert_model(exported)
-    model.reshape([1, in_channels, -1, -1])  # convolutions and pooling take any size
-    steps = PrePostProcessor(model)
-    steps.output().model().set_layout(openvino.Layout("NCHW"))
-    steps.output().tensor().set_layout(openvino.Layout("NHWC"))
+    if not reads.fixed:  # convolutions and pooling take any size
+        model.reshape([1, reads.channels, *[-1] * network.dims])
+    steps, axes = PrePostProcessor(model), "DHW"[-network.dims :]
+    steps.output().model().set_layout(openvino.Layout(f"NC{axes}"))
+    steps.output().tensor().set_layout(openvino.Layout(f"N{axes}C"))
     return steps.build()
 
 
@@ -110,7 +115,7 @@ def keep_channels(model: Any, channels: tuple[int, ...]) -> Any:
     from openvino import opset13
 
     result = model.get_results()[0]
-    kept = opset13.gather(result.input_value(0), opset13.constant(list(channels)), opset13.constant(3))
+    kept = opset13.gather(result.input_value(0), opset13.constant(list(channels)), opset13.constant(-1))
     model.remove_result(result)
     model.add_results([opset13.result(kept)])
     model.validate_nodes_and_infer_types()

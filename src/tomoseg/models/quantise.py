@@ -31,7 +31,9 @@ def convolutions(model: Any) -> list[str]:
     return [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
 
 
-def quantise(model: Any, inputs: Sequence[Float32[np.ndarray, "1 w x y"] | dict[str, Any]], kept: Sequence[str]) -> Any:
+def quantise(
+    model: Any, inputs: Sequence[Float32[np.ndarray, "1 w *xyz"] | dict[str, Any]], kept: Sequence[str]
+) -> Any:
     """A model whose convolutions compute in int8.
 
     Args:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from tomoseg.config import NetworkConfig
+from tomoseg.networks.network import Network
+from tomoseg.networks.transformers import UNETR, SwinUNETR
 from tomoseg.networks.unet import UNet
 
+KINDS: dict[str, Callable[[int, int, NetworkConfig], Network]] = {
+    "unet": UNet,
+    "swin_unetr": SwinUNETR,
+    "unetr": UNETR,
+}
 
-def build_network(config: NetworkConfig, in_channels: int, out_channels: int) -> UNet:
+
+def build_network(config: NetworkConfig, in_channels: int, out_channels: int) -> Network:
     """The network that the settings describe, with fresh weights from torch's random state.
 
     Args:
         config: The network's settings.
-        in_channels: HU windows.
+        in_channels: HU windows times neighbouring slices.
         out_channels: Structures.
+
+    Raises:
+        ConfigError: If it needs a package that is not installed.
     """
-    return UNet(in_channels, out_channels, config.channels, config.dims, config.normalisation, config.dropout)
+    return KINDS[config.kind](in_channels, out_channels, config)
 
 
-def set_prior_bias(network: UNet, frequencies: Sequence[float]) -> None:
+def set_prior_bias(network: Network, frequencies: Sequence[float]) -> None:
     """Let an untrained network predict each structure with its frequency.
 
     Args:
@@ -32,4 +43,4 @@ def set_prior_bias(network: UNet, frequencies: Sequence[float]) -> None:
     """
     prior = torch.as_tensor(frequencies, dtype=torch.float32).clamp(1e-5, 0.5)
     with torch.no_grad():
-        network.head.bias.copy_(torch.logit(prior))  # type: ignore[union-attr]
+        network.head.bias.copy_(torch.logit(prior))  # type: ignore[operator]

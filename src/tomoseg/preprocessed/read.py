@@ -44,12 +44,17 @@ class PreprocessedCase:
     @property
     def slices(self) -> int:
         """Axial slices on the grid."""
-        return self.record.placement.shape[2]
+        return self.shape[2]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel edges of the scan itself along x, y and z."""
         return spacing_of(self.record.source.canonical_affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of the grid along x, y and z."""
+        return self.record.placement.shape
 
     def ct_slice(self, k: int) -> Int16[np.ndarray, "x y"]:
         """HU of one axial slice on the grid."""
@@ -58,6 +63,14 @@ class PreprocessedCase:
     def masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
         """Packed masks of one axial slice on the grid."""
         return self._files.read(self.folder / MASKS, (ALL, k)).transpose(0, 2, 1)
+
+    def ct_block(self, first: int, past: int) -> Int16[np.ndarray, "x y z"]:
+        """HU of the axial slices from `first` until before `past` on the grid."""
+        return self._files.read(self.folder / CT, slice(first, past)).T
+
+    def masks_block(self, first: int, past: int) -> UInt8[np.ndarray, "b x y z"]:
+        """Packed masks of the axial slices from `first` until before `past` on the grid."""
+        return self._files.read(self.folder / MASKS, (ALL, slice(first, past))).transpose(0, 3, 2, 1)
 
     def ct(self) -> Int16[np.ndarray, "x y z"]:
         """HU of the whole case on the grid."""

@@ -9,11 +9,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from tomoseg.config import TrainConfig
+from tomoseg.inference.engine import MEMORY_FORMAT
+from tomoseg.networks.network import Network
 from tomoseg.networks.packed import unpack_bits
-from tomoseg.networks.unet import UNet
 from tomoseg.training.losses import Scope, Targets, fused_loss
 
-CustomLoss = Callable[[Float[Tensor, "n c x y"], Bool[Tensor, "n c x y"], Bool[Tensor, "n c"]], Float[Tensor, ""]]
+CustomLoss = Callable[[Float[Tensor, "n c *xyz"], Bool[Tensor, "n c *xyz"], Bool[Tensor, "n c"]], Float[Tensor, ""]]
 """A loss of one's own: logits, masks and known structures to a scalar."""
 
 
@@ -27,13 +28,15 @@ class Learner(nn.Module):
         loss: A loss of one's own instead of the configured one.
     """
 
-    def __init__(self, network: UNet, config: TrainConfig, dtype: torch.dtype, loss: CustomLoss | None = None) -> None:
+    def __init__(
+        self, network: Network, config: TrainConfig, dtype: torch.dtype, loss: CustomLoss | None = None
+    ) -> None:
         super().__init__()
         self.network = network
         self._features = torch.compile(network.features) if config.compile else network.features
         self._config, self._dtype, self._loss = config, dtype, loss
 
-    def forward(self, images: Float[Tensor, "n w x y"], targets: Targets, scope: Scope) -> Float[Tensor, ""]:
+    def forward(self, images: Float[Tensor, "n w *xyz"], targets: Targets, scope: Scope) -> Float[Tensor, ""]:
         """Their share of the loss.
 
         Args:
@@ -41,7 +44,7 @@ class Learner(nn.Module):
             targets: What they should be predicted as.
             scope: What the loss is a mean over.
         """
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=MEMORY_FORMAT[images.ndim - 2])
         head = self.network.head
         with torch.autocast(images.device.type, self._dtype, enabled=self._dtype != torch.float32):
             features = self._features(images)

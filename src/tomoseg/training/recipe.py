@@ -151,10 +151,22 @@ def batch_loss(run: Run, learner: nn.Module, batch: Batch, scope: Scope, *, augm
     """
     images, packed = windowed(batch.hu, run.config.windows_hu), batch.packed
     if augment:
-        changes = [draw_change(key, run.config.augmentation, run.size) for key in batch.keys]
-        images, packed = apply_changes(images, packed, changes)
+        x, y = run.size[:2]
+        changes = [draw_change(key, run.config.augmentation, (x, y)) for key in batch.keys]
+        moved = apply_changes(_as_slices(images), _as_slices(packed), changes)
+        images, packed = _as_before(moved[0], images), _as_before(moved[1], packed)
     targets = Targets(packed, batch.known, run.emphasis if learner.training else None)
     return cast(Tensor, learner(images, targets, scope))
+
+
+def _as_slices(blocks: Tensor) -> Tensor:
+    """Blocks `(n, c, x, y, z)` as slices with channels `(n, c * z, x, y)`: a block's slices move alike."""
+    return blocks if blocks.ndim == 4 else blocks.movedim(-1, 2).flatten(1, 2)
+
+
+def _as_before(slices: Tensor, blocks: Tensor) -> Tensor:
+    """The inverse of `_as_slices`."""
+    return slices if blocks.ndim == 4 else slices.unflatten(1, (blocks.shape[1], -1)).movedim(2, -1)
 
 
 def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
@@ -209,7 +221,7 @@ def validation_loss(run: Run, cases: Sequence[PreprocessedCase]) -> float:
     uniform = SamplingConfig(slices_per_case=run.config.sampling.slices_per_case, structure_share=0.0)
     draws = draw_epoch([case.record for case in cases], uniform, run.config.seed, 0)
     mine = run.ranks.share([draws[first : first + size] for first in range(0, len(draws), size)])
-    slices = DrawnSlices(cases, len(run.data.labels), run.size, centred=True)
+    slices = DrawnSlices(cases, len(run.data.labels), run.size, run.reach, centred=True)
     weighted = []
     for batch_draws in mine:
         batch = slices.collate([slices[draw] for draw in batch_draws]).to(run.device)

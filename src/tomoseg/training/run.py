@@ -16,14 +16,15 @@ from torch.nn.parallel import DistributedDataParallel
 from tomoseg.config import TrainConfig
 from tomoseg.errors import DatasetError, TrainingError
 from tomoseg.inference.device import autocast_dtype, choose_device
+from tomoseg.inference.engine import MEMORY_FORMAT
 from tomoseg.models.folder import ModelRecord, count_parameters, load_model
 from tomoseg.networks.build import set_prior_bias
-from tomoseg.networks.unet import UNet
+from tomoseg.networks.network import Network
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss, Learner
 from tomoseg.training.optimisation import LearningRate, build_optimizer
 from tomoseg.training.ranks import ALONE, Ranks
-from tomoseg.training.sampling import emphasis_of, emphasised, patch_size, structure_frequencies
+from tomoseg.training.sampling import emphasis_of, emphasised, sample_size, structure_frequencies
 from tomoseg.training.slices import DrawnSlices, EpochLoader
 from tomoseg.training.weights import average_of, warm_start
 
@@ -90,7 +91,7 @@ class Run:
 
     Raises:
         DatasetError: If there are no training cases.
-        TrainingError: If the network does not take slices, or a batch has no slice for each process.
+        TrainingError: If a batch has no slice for each process.
     """
 
     def __init__(
@@ -103,10 +104,6 @@ class Run:
                 f"expected batches of a slice a process or more, got {config.batch_size} for {ranks.count} processes; "
                 "raise batch_size, which counts the slices of all processes together"
             )
-        if config.network.dims != 2:
-            raise TrainingError(
-                f"expected network.dims 2, since training reads slices, got {config.network.dims}; use 2"
-            )
         self.config = config
         self.cases = data.split("train")
         self.validation = [case for case in data.cases if case.split == "validation"]
@@ -116,17 +113,20 @@ class Run:
                 f"expected GPUs for sync_batch_norm, got {self.device.type}; use network.normalisation group"
             )
         self.dtype = autocast_dtype(config.precision, self.device)
-        self.record = ModelRecord(data.labels, config.network, data.grid, config.windows_hu)
+        records = [case.record for case in self.cases]
+        self.size = sample_size(records, config)
+        tiled = config.network.model_copy(update={"tile": self.size}) if len(self.size) == 3 else config.network
+        self.record = ModelRecord(data.labels, tiled, data.grid, config.windows_hu)
+        self.reach = self.record.reads.reach
         torch.manual_seed(config.seed)
         self.network = self.record.build()
-        records = [case.record for case in self.cases]
         frequencies = structure_frequencies(records, len(data.labels))
         if config.network.prior_bias:
             emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
             set_prior_bias(self.network, emphasised(frequencies, emphasis))
         if config.warm_start is not None:
             warm_start(self.network, self.record, load_model(config.warm_start))
-        self.network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(self.device).to(memory_format=MEMORY_FORMAT[self.network.dims])  # type: ignore[call-overload]
         self.network.head.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as its gradients are
         self._frequencies = frequencies
         self.average = average_of(self.network, config.ema_decay) if config.ema_decay > 0 else None
@@ -135,11 +135,10 @@ class Run:
         self._loss = loss
         self.learner = Learner(self.network, config, self.dtype, loss)
         self.shared: nn.Module = self.learner if ranks.count == 1 else DistributedDataParallel(self.learner)
-        self.optimizer = build_optimizer(self.network.parameters(), config.optimizer)
+        self.optimizer = build_optimizer(self.learner.parameters(), config.optimizer)
         self.rate = LearningRate(config.schedule)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.size = patch_size(records, config.sampling, self.network.stride)
-        slices = DrawnSlices(self.cases, len(data.labels), self.size)
+        slices = DrawnSlices(self.cases, len(data.labels), self.size, self.reach)
         self.loader = EpochLoader(slices, config, self.device, ranks)
         self.epoch, self.step, self.minutes, self.validation_minutes = 0, 0, 0.0, 0.0
         self.losses: list[float] = []
@@ -187,9 +186,9 @@ class Run:
         return Learner(self.kept, self.config, self.dtype, self._loss)
 
     @property
-    def kept(self) -> UNet:
+    def kept(self) -> Network:
         """The network that is validated and kept: the running mean of the weights, where there is one."""
-        return self.network if self.average is None else cast(UNet, self.average.module)
+        return self.network if self.average is None else cast(Network, self.average.module)
 
     @property
     def emphasis(self) -> torch.Tensor | None:
@@ -234,7 +233,7 @@ class Run:
             "structures": len(self.data.labels),
             "training cases": len(self.cases),
             "validation cases": len(self.validation),
-            "pixels of a slice": " x ".join(map(str, self.size)),
+            "voxels of a sample": " x ".join(map(str, self.size)),
             "parameters": f"{count_parameters(self.network):,}",
         }
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tomoseg.config import SamplingConfig
-from tomoseg.grid import padded_shape
+from tomoseg.config import SamplingConfig, TrainConfig
+from tomoseg.networks.images import NetworkInput
 from tomoseg.preprocessed.format import CaseRecord
 
 
@@ -53,22 +53,30 @@ def draw_epoch(records: Sequence[CaseRecord], config: SamplingConfig, seed: int,
     return [Draw(case, k, (seed, epoch, number)) for number, (case, k) in enumerate(chosen[place] for place in order)]
 
 
-def patch_size(records: Sequence[CaseRecord], config: SamplingConfig, stride: int) -> tuple[int, int]:
-    """Pixels of a training slice: as configured, or the median case's, to the nearest multiple of the stride.
+MOST_OF_A_BLOCK = (128, 128, 32)
+"""Voxels of a training block where none are configured."""
 
-    Larger slices are cropped at random, which augments; to pad everyone to the largest would spend time on air.
+
+def sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[int, ...]:
+    """Pixels of a training slice, or voxels of a block: as configured, or the median case's.
+
+    They are multiples of the network's stride. Larger slices are cropped at random, which augments; to pad everyone
+    to the largest would spend time on air. Blocks of the median case are cut to `MOST_OF_A_BLOCK`.
 
     Args:
         records: The training cases.
-        config: `patch_size`, which is rounded up to a multiple, or nothing.
-        stride: What the network's input must be a multiple of.
+        config: `network.tile`, or `sampling.patch_size` for slices, which is rounded up to a multiple.
     """
-    if config.patch_size is not None:
-        x, y = padded_shape(config.patch_size, stride)
-    else:
-        median = np.median([record.placement.shape[:2] for record in records], axis=0)
-        x, y = (max(1, round(float(length) / stride)) * stride for length in median)
-    return (x, y)
+    network = config.network
+    if network.tile:
+        return network.tile
+    padded = NetworkInput(config.windows_hu, network).padded
+    if network.dims == 2 and config.sampling.patch_size is not None:
+        return padded(config.sampling.patch_size)
+    median = np.median([record.placement.shape[: network.dims] for record in records], axis=0)
+    if network.dims == 3:
+        median = np.minimum(median, MOST_OF_A_BLOCK)
+    return padded(tuple(max(1, round(float(length) / network.stride)) * network.stride for length in median))
 
 
 def structure_frequencies(records: Sequence[CaseRecord], structures: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Training slices on their way from the preprocessed dataset to the device."""
+"""Training slices and blocks on their way from the preprocessed dataset to the device."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ from torch.utils.data import DataLoader, Dataset
 from tomoseg.config import TrainConfig
 from tomoseg.grid import AIR_HU
 from tomoseg.masks import packed_bytes
+from tomoseg.networks.images import neighbours
 from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.sampling import Draw
 
+Sample = tuple[Int16[np.ndarray, "s *xyz"], UInt8[np.ndarray, "b *xyz"]]
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices as they travel: HU and packed masks, 17 bytes a pixel at 117 structures.
+    """Slices or blocks as they travel: HU and packed masks, 17 bytes a voxel at 117 structures.
 
     Attributes:
-        hu: `(n, x, y)` int16.
-        packed: `(n, ceil(C / 8), x, y)` uint8.
-        known: `(n, C)`, whether each structure is annotated in each slice's case.
+        hu: `(n, s, x, y)` int16, each slice among its neighbours, or blocks `(n, 1, x, y, z)`.
+        packed: `(n, ceil(C / 8), x, y[, z])` uint8.
+        known: `(n, C)`, whether each structure is annotated in each sample's case.
         keys: `(n, 3)`, unique to each draw; seeds its augmentation.
     """
 
-    hu: Int16[Tensor, "n x y"]
-    packed: UInt8[Tensor, "n b x y"]
+    hu: Int16[Tensor, "n s *xyz"]
+    packed: UInt8[Tensor, "n b *xyz"]
     known: Bool[Tensor, "n c"]
     keys: tuple[tuple[int, int, int], ...]
 
     def known_voxels(self) -> int:
-        """Pixels times annotated structures."""
-        return int(self.known.sum()) * self.hu[0].numel()
+        """Voxels times annotated structures."""
+        return int(self.known.sum()) * self.packed[0, 0].numel()
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; copies from pinned memory do not wait."""
@@ -51,35 +54,54 @@ class Batch:
 
 
 class DrawnSlices(Dataset[Batch]):
-    """Slices by draw, each cropped or padded to one size.
+    """Slices by draw, or the blocks around them, each cropped or padded to one size.
 
     Args:
         cases: The cases that the draws are from.
         structures: Structures in the label set.
-        size: Pixels along x and y.
+        size: Pixels along x and y of a slice, or voxels along x, y and z of a block.
+        reach: Neighbours of each slice on either side.
         centred: Crop and pad around the middle instead of at random.
     """
 
     def __init__(
-        self, cases: Sequence[PreprocessedCase], structures: int, size: tuple[int, int], centred: bool = False
+        self,
+        cases: Sequence[PreprocessedCase],
+        structures: int,
+        size: tuple[int, ...],
+        reach: int = 0,
+        centred: bool = False,
     ) -> None:
         self.cases = cases
         self.structures = structures
         self.size = size
+        self.reach = reach
         self.centred = centred
 
     def __getitem__(self, draw: Draw) -> Batch:
         case = self.cases[draw.case]
         known = np.zeros(self.structures, bool)
         known[list(case.record.annotated)] = True
-        hu, packed = case.ct_slice(draw.slice), case.masks_slice(draw.slice)
-        into, out_of = self._place(hu.shape, draw.key)
-        framed_hu = np.full(self.size, AIR_HU, np.int16)
-        framed_hu[into] = hu[out_of]
-        framed = np.zeros((packed.shape[0], *self.size), np.uint8)
+        hu, packed = self._block(case, draw) if len(self.size) == 3 else self._slice(case, draw.slice)
+        into, out_of = self._place(hu.shape[1:], draw.key)
+        framed_hu = np.full((len(hu), *self.size), AIR_HU, np.int16)
+        framed_hu[:, *into] = hu[:, *out_of]
+        framed = np.zeros((len(packed), *self.size), np.uint8)
         framed[:, *into] = packed[:, *out_of]
         tensor_hu, tensor_packed, tensor_known = (torch.from_numpy(a)[None] for a in (framed_hu, framed, known))
         return Batch(tensor_hu, tensor_packed, tensor_known, (draw.key,))
+
+    def _slice(self, case: PreprocessedCase, k: int) -> Sample:
+        near = [case.ct_slice(j) for j in neighbours(k, self.reach, case.slices)]
+        return np.stack(near), case.masks_slice(k)
+
+    def _block(self, case: PreprocessedCase, draw: Draw) -> Sample:
+        """As many slices as the frame is deep, or all, with the one that was drawn anywhere among them."""
+        depth = min(self.size[2], case.slices)
+        lowest, highest = max(0, draw.slice - depth + 1), min(draw.slice, case.slices - depth)
+        random = int(np.random.default_rng((*draw.key, 3)).integers(lowest, highest + 1))
+        first = min(max(draw.slice - depth // 2, lowest), highest) if self.centred else random
+        return case.ct_block(first, first + depth)[None], case.masks_block(first, first + depth)
 
     def _place(self, shape: tuple[int, ...], key: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Where in the frame the slice goes, and which part of it."""
@@ -100,7 +122,7 @@ class DrawnSlices(Dataset[Batch]):
 
     def _nothing(self) -> Batch:
         planes = packed_bytes(self.structures)
-        hu = torch.full((1, *self.size), AIR_HU, dtype=torch.int16)
+        hu = torch.full((1, 2 * self.reach + 1, *self.size), AIR_HU, dtype=torch.int16)
         packed = torch.zeros((1, planes, *self.size), dtype=torch.uint8)
         return Batch(hu, packed, torch.zeros((1, self.structures), dtype=torch.bool), ((0, 0, 0),))
 
@@ -145,7 +167,7 @@ class EpochLoader:
         return iter(self._loader)
 
 
-def windowed(hu: Int16[Tensor, "n x y"], windows_hu: tuple[tuple[float, float], ...]) -> Float[Tensor, "n w x y"]:
-    """HU windows mapped to 0..1, one channel each, on the device of the slices."""
+def windowed(hu: Int16[Tensor, "n s *xyz"], windows_hu: tuple[tuple[float, float], ...]) -> Float[Tensor, "n w *xyz"]:
+    """HU windows mapped to 0..1, on the device of the slices; each window of each neighbour is a channel."""
     values = hu.float()
-    return torch.stack([((values - low) / (high - low)).clamp(0, 1) for low, high in windows_hu], dim=1)
+    return torch.cat([((values - low) / (high - low)).clamp(0, 1) for low, high in windows_hu], dim=1)

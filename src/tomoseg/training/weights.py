@@ -8,14 +8,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from tomoseg.errors import TrainingError
 from tomoseg.models.folder import Model, ModelRecord
-from tomoseg.networks.unet import UNet
+from tomoseg.networks.network import Network
 
 HEAD = ("head.weight", "head.bias")
 """The last layer's parameters, one row a structure."""
 
 
 @torch.no_grad()
-def warm_start(network: UNet, record: ModelRecord, model: Model) -> tuple[str, ...]:
+def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str, ...]:
     """Give a network the weights of a trained one; in the last layer only those of the structures that both have.
 
     Args:
@@ -30,12 +30,10 @@ def warm_start(network: UNet, record: ModelRecord, model: Model) -> tuple[str, .
         TrainingError: If the architectures differ, or what the networks see of a scan.
     """
     old, new = model.record, record
-    for name, was, now in (
-        ("network.dims", old.network.dims, new.network.dims),
-        ("network.channels", old.network.channels, new.network.channels),
-        ("network.normalisation", old.network.normalisation, new.network.normalisation),
-        ("windows_hu", old.windows_hu, new.windows_hu),
-    ):
+    free = {"dropout", "prior_bias"} | ({"tile"} if new.network.kind != "unetr" else set())
+    fields = [name for name in type(new.network).model_fields if name not in free]
+    compared = [(f"network.{name}", getattr(old.network, name), getattr(new.network, name)) for name in fields]
+    for name, was, now in (*compared, ("windows_hu", old.windows_hu, new.windows_hu)):
         if was != now:
             raise TrainingError(
                 f"expected {name} of the model to start from, {was!r}, got {now!r}; set {name} so, or start afresh"
@@ -52,7 +50,7 @@ def warm_start(network: UNet, record: ModelRecord, model: Model) -> tuple[str, .
     return shared
 
 
-def average_of(network: UNet, decay: float) -> AveragedModel:
+def average_of(network: Network, decay: float) -> AveragedModel:
     """A running mean of a network's weights and of its batch statistics.
 
     Args:

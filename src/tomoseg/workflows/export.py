@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Float32
 
 from tomoseg.errors import ConfigError, DatasetError, ModelError
-from tomoseg.inference.engine import network_images
 from tomoseg.models.exports import Export, Format, add_export
 from tomoseg.models.folder import Model, load_model
 from tomoseg.models.onnx import INPUT, convert_to_onnx, onnx_session, run_onnx, write_onnx
 from tomoseg.models.openvino import convert_network, write_openvino
 from tomoseg.models.quantise import convolutions, quantise
-from tomoseg.networks.unet import UNet
+from tomoseg.networks.images import NetworkInput, neighbours
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.workflows.evaluate import check_fits
 
@@ -47,13 +46,13 @@ def export(model: Path, to: Format, precision: str = "fp32", calibrate: Path | N
             "expected a preprocessed dataset to calibrate int8 with, got none; add --calibrate PREPROCESSED"
         )
     loaded = load_model(model)
-    images: list[Float32[np.ndarray, "1 w x y"]] = []
+    images: list[Float32[np.ndarray, "1 w *xyz"]] = []
     made: dict[str, Any] = {}
     if precision == "int8" and calibrate is not None:
         data = Preprocessed(calibrate)
         check_fits(loaded.record.labels.names, loaded.record.grid, data)
         chosen = calibration_slices(data.split("train"), len(data.labels))
-        images = [_image(loaded, case, k) for case, k in chosen]
+        images = [network_image(loaded.record.reads, case, k) for case, k in chosen]
         made["calibrated_with"] = [f"{case.name}:{k}" for case, k in chosen]
     return (_to_openvino if to == "openvino" else _to_onnx)(loaded, images, made)
 
@@ -88,12 +87,25 @@ def calibration_slices(
     return chosen
 
 
-def _image(model: Model, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w x y"]:
-    return network_images(case.ct_slice(k)[:, :, None], model.record.windows_hu, model.network.stride)
+def network_image(reads: NetworkInput, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w *xyz"]:
+    """What the network is given to segment a slice: with its neighbours, or the block around it.
+
+    Args:
+        reads: What the network reads of a scan.
+        case: Of a preprocessed dataset.
+        k: The slice; a tile that is smaller than it is taken from its middle.
+    """
+    tile = reads.tile(case.record.placement.shape)
+    x, y = (slice((edge - part) // 2, (edge - part) // 2 + part) for edge, part in zip(case.shape, tile, strict=False))
+    if len(tile) == 3:
+        first = min(max(k - tile[2] // 2, 0), case.slices - tile[2])
+        return reads.of_block(case.ct_block(first, first + tile[2])[x, y])
+    near = [case.ct_slice(j) for j in neighbours(k, reads.reach, case.slices)]
+    return reads.of_slices(np.stack(near, axis=2)[x, y])
 
 
-def _to_openvino(model: Model, images: Sequence[Float32[np.ndarray, "1 w x y"]], made: dict[str, Any]) -> Export:
-    network = convert_network(model.network, len(model.record.windows_hu))
+def _to_openvino(model: Model, images: Sequence[Float32[np.ndarray, "1 w *xyz"]], made: dict[str, Any]) -> Export:
+    network = convert_network(model.network, model.record.reads)
     if images:
         kept = [convolutions(network)[-1]]
         network = quantise(network, images, kept)
@@ -101,8 +113,8 @@ def _to_openvino(model: Model, images: Sequence[Float32[np.ndarray, "1 w x y"]],
     return add_export(model, "openvino", "int8" if images else "fp32", made, lambda path: write_openvino(network, path))
 
 
-def _to_onnx(model: Model, images: Sequence[Float32[np.ndarray, "1 w x y"]], made: dict[str, Any]) -> Export:
-    network = convert_to_onnx(model.network, len(model.record.windows_hu))
+def _to_onnx(model: Model, images: Sequence[Float32[np.ndarray, "1 w *xyz"]], made: dict[str, Any]) -> Export:
+    network = convert_to_onnx(model.network, model.record.reads)
     if images:
         kept = [convolutions(network)[-1]]
         network = quantise(network, [{INPUT: image} for image in images], kept)
@@ -110,7 +122,7 @@ def _to_onnx(model: Model, images: Sequence[Float32[np.ndarray, "1 w x y"]], mad
 
     def write(path: Path) -> None:
         write_onnx(network, path)
-        made["difference_from_torch"] = difference = onnx_difference(model.network, path, len(model.record.windows_hu))
+        made["difference_from_torch"] = difference = onnx_difference(model, path)
         if not images and difference > LARGEST_DIFFERENCE:
             raise ModelError(
                 f"expected ONNX Runtime to compute what PyTorch does, got logits that differ by {difference:.2g} of "
@@ -120,10 +132,12 @@ def _to_onnx(model: Model, images: Sequence[Float32[np.ndarray, "1 w x y"]], mad
     return add_export(model, "onnx", "int8" if images else "fp32", made, write)
 
 
-def onnx_difference(network: UNet, path: Path, in_channels: int) -> float:
+def onnx_difference(model: Model, path: Path) -> float:
     """How far ONNX Runtime's logits are from PyTorch's on a slice of noise, at most, over the largest logit."""
-    image = np.random.default_rng(0).random((1, in_channels, 5 * network.stride, 3 * network.stride), np.float32)
+    reads = model.record.reads
+    shape = (1, reads.channels, *(reads.fixed or [model.network.stride * (5 - n) for n in range(model.network.dims)]))
+    image = np.random.default_rng(0).random(shape, np.float32)
     with torch.inference_mode():
-        expected = network.cpu().eval()(torch.from_numpy(image)).numpy()
+        expected = model.network.cpu().eval()(torch.from_numpy(image)).numpy()
     found = run_onnx(onnx_session(path, torch.get_num_threads()), image)
     return float(np.abs(found - expected).max() / np.abs(expected).max())

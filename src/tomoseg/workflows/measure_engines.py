@@ -16,7 +16,7 @@ from tomoseg.config import Compute, EngineName, Precision
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.files.atomic import whole_file
-from tomoseg.inference.engine import Engine, network_images
+from tomoseg.inference.engine import Engine
 from tomoseg.inference.openvino_engine import fastest_float
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models.exports import Format, find_export, set_trusted
@@ -24,7 +24,7 @@ from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.openvino import has_openvino
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.evaluate import check_fits
-from tomoseg.workflows.export import calibration_slices
+from tomoseg.workflows.export import calibration_slices, network_image
 
 MEASURED = "measured.json"
 MEAN_LOSS, STRUCTURE_LOSS = 0.01, 0.03
@@ -95,10 +95,7 @@ def measure_engines(
         Predictor(load_model(model), **vars(Compute(engine, "cpu", precision))) for engine, precision in known
     ]
     chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
-    images = [
-        network_images(case.ct_slice(k)[:, :, None], loaded.record.windows_hu, loaded.network.stride)
-        for case, k in chosen
-    ]
+    images = [network_image(loaded.record.reads, case, k) for case, k in chosen]
     times = time_engines([predictor.engine for predictor in predictors], images)
     ways = []
     for (engine, precision), predictor, ms in zip(known, predictors, times, strict=True):
@@ -123,7 +120,7 @@ def ways_of(model: Model) -> list[tuple[EngineName, Precision]]:
     return found + [("onnx", precision) for precision in precisions if find_export(model, "onnx", precision)]
 
 
-def time_engines(engines: Sequence[Engine], images: Sequence[Float32[np.ndarray, "1 w x y"]]) -> list[float]:
+def time_engines(engines: Sequence[Engine], images: Sequence[Float32[np.ndarray, "1 w *xyz"]]) -> list[float]:
     """Median milliseconds a slice of each engine; the engines take turns, so that what slows the machine slows all.
 
     Args:

@@ -1,0 +1,159 @@
+"""From slabs of a scan to the logits of its slices: neighbours for slices, overlapping tiles for blocks.
+
+Where a network takes less than the scan at once, tiles overlap by half and each counts most in its middle. The tiles
+lie on a lattice, so that their shares are products of shares along each axis, which are known before: nothing has to
+be divided at the end, and what one tile covers alone is what the network says, to the bit.
+
+Source: Isensee, F. et al. (2021). nnU-Net. Nature Methods 18, 203-211 (Gaussian weights, sigma an eighth of the tile).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int16
+from torch import Tensor
+
+from tomoseg.inference.engine import Engine
+
+OVERLAP = 0.5
+"""Of a tile's edge."""
+
+SIGMA = 0.125
+"""Of the Gaussian, of a tile's edge."""
+
+Shares = Float32[np.ndarray, "n"]
+
+
+def axis_tiles(length: int, tile: int) -> list[tuple[int, Shares]]:
+    """First voxel of each tile along an axis, and how much it counts for each of its voxels; shares add up to 1.
+
+    Args:
+        length: Voxels along the axis.
+        tile: Voxels of a tile, at most `length`.
+
+    Example:
+        >>> [first for first, _ in axis_tiles(10, 4)]
+        [0, 2, 4, 6]
+        >>> axis_tiles(3, 3)[0][1].tolist()
+        [1.0, 1.0, 1.0]
+    """
+    steps = int(np.ceil((length - tile) / max(1, int(tile * (1 - OVERLAP))))) if length > tile else 0
+    firsts = np.rint(np.linspace(0, length - tile, steps + 1)).astype(int).tolist()
+    place = (np.arange(tile) + 0.5) / tile - 0.5
+    weight = np.exp(-0.5 * (place / SIGMA) ** 2)
+    total = np.zeros(length)
+    for first in firsts:
+        total[first : first + tile] += weight
+    return [(first, (weight / total[first : first + tile]).astype(np.float32)) for first in firsts]
+
+
+def with_neighbours(
+    slabs: Iterable[Int16[np.ndarray, "x y _"]], batch: int, reach: int
+) -> Iterator[Int16[np.ndarray, "x y m"]]:
+    """Stacks of up to `batch` slices with `reach` more at either end; the scan's first and last are repeated.
+
+    Args:
+        slabs: The scan from inferior to superior.
+        batch: Slices to be segmented in a stack.
+        reach: Neighbours of each on either side.
+
+    Example:
+        >>> scan = np.arange(3, dtype=np.int16).reshape(1, 1, 3)
+        >>> [stack[0, 0].tolist() for stack in with_neighbours([scan], 2, 1)]
+        [[0, 0, 1, 2], [1, 2, 2]]
+    """
+    held: list[Int16[np.ndarray, "x y"]] = []
+    for slab in slabs:
+        for k in range(slab.shape[2]):
+            held += [slab[:, :, k]] * (1 if held else 1 + reach)
+            if len(held) == batch + 2 * reach:
+                yield np.stack(held, axis=2)
+                held = held[batch:]
+                if reach == 0:
+                    held = []
+    if held:
+        held += [held[-1]] * reach
+    while len(held) > 2 * reach:
+        yield np.stack(held[: batch + 2 * reach], axis=2)
+        held = held[batch:]
+
+
+def slice_logits(
+    engine: Engine, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], shape: tuple[int, int, int], batch: int
+) -> Iterator[Float[Tensor, "c gx gy"]]:
+    """Logits of each slice of a scan on the network's grid, from inferior to superior.
+
+    Args:
+        engine: What computes them.
+        slabs: HU, from inferior to superior.
+        shape: Of the scan on the network's grid.
+        batch: Slices in one forward pass of a network of slices.
+    """
+    tile = engine.reads.tile(shape)
+    if len(tile) == 3:
+        yield from _of_blocks(engine, slabs, shape, tile)
+        return
+    for stack in with_neighbours(slabs, batch, engine.reads.reach):
+        if tile == shape[:2]:
+            yield from engine.logits(stack)
+        else:
+            yield from _of_tiled_slices(engine, stack, tile)
+
+
+def _of_tiled_slices(
+    engine: Engine, stack: Int16[np.ndarray, "gx gy m"], tile: tuple[int, ...]
+) -> Iterator[Float[Tensor, "c gx gy"]]:
+    slices = stack.shape[2] - 2 * engine.reads.reach
+    total = _add_tiles(
+        None, stack, tile, lambda part: torch.stack(engine.logits(part), dim=-1), np.ones(slices, np.float32)
+    )
+    yield from total.permute(0, 3, 1, 2)
+
+
+def _of_blocks(
+    engine: Engine, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], shape: tuple[int, int, int], tile: tuple[int, ...]
+) -> Iterator[Float[Tensor, "c gx gy"]]:
+    """A layer of tiles at a time; of their sums only as many slices are held as a tile is deep."""
+    depth = tile[2]
+    stacks = with_neighbours(slabs, 1, 0)
+    block = np.empty((*shape[:2], 0), np.int16)
+    total: Tensor | None = None
+    layers = axis_tiles(shape[2], depth)
+    for number, (first, shares) in enumerate(layers):
+        missing = depth - block.shape[2]
+        block = np.concatenate([block, *(next(stacks) for _ in range(missing))], axis=2)
+        total = _add_tiles(total, block, tile, engine.block, shares)
+        done = (layers[number + 1][0] if number + 1 < len(layers) else shape[2]) - first
+        yield from total[:done].permute(0, 3, 1, 2)
+        block, total = block[:, :, done:], _moved_on(total, done)
+
+
+def _moved_on(total: Tensor, done: int) -> Tensor:
+    """The sums without the slices that are done, and zeros for as many that come next; those given out stay theirs."""
+    fresh = torch.zeros_like(total)
+    fresh[: len(total) - done] = total[done:]
+    return fresh
+
+
+def _add_tiles(
+    total: Tensor | None,
+    hu: Int16[np.ndarray, "gx gy m"],
+    tile: tuple[int, ...],
+    compute: Callable[[Int16[np.ndarray, "x y m"]], Float[Tensor, "c x y n"]],
+    along_z: Shares,
+) -> Float[Tensor, "n gx gy c"]:
+    """Add the logits of all tiles of a layer, each with its share, to sums that begin at 0."""
+    lattice = product(*(axis_tiles(edge, size) for edge, size in zip(hu.shape[:2], tile[:2], strict=True)))
+    for (x, along_x), (y, along_y) in lattice:
+        logits = compute(hu[x : x + len(along_x), y : y + len(along_y)]).float().permute(3, 1, 2, 0)
+        if total is None:
+            shape = (len(logits), *hu.shape[:2], logits.shape[3])
+            total = torch.zeros(shape, dtype=torch.float32, device=logits.device)
+        shares = np.einsum("z,x,y->zxy", along_z, along_x, along_y)[..., None]
+        total[:, x : x + len(along_x), y : y + len(along_y)] += logits * torch.from_numpy(shares).to(logits)
+    assert total is not None  # every lattice has a tile
+    return total

@@ -1,0 +1,113 @@
+"""What a network reads of a scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int16
+
+from tomoseg.config import SWIN_STRIDE, NetworkConfig
+from tomoseg.errors import ConfigError
+from tomoseg.grid import AIR_HU, apply_windows, padded_shape
+
+
+def neighbours(k: int, reach: int, slices: int) -> list[int]:
+    """A slice with its neighbours, from inferior to superior; beyond the ends the first and last are repeated.
+
+    Args:
+        k: The slice.
+        reach: Neighbours on either side.
+        slices: Slices that there are.
+
+    Example:
+        >>> neighbours(0, 1, 9), neighbours(8, 2, 9)
+        ([0, 0, 1], [6, 7, 8, 8, 8])
+    """
+    return [min(max(j, 0), slices - 1) for j in range(k - reach, k + reach + 1)]
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """Windowed slices, with their neighbours as channels, or windowed blocks.
+
+    Attributes:
+        windows_hu: HU windows, each mapped to 0..1.
+        network: The network's settings.
+    """
+
+    windows_hu: tuple[tuple[float, float], ...]
+    network: NetworkConfig
+
+    @property
+    def channels(self) -> int:
+        """Each window of each neighbouring slice, from inferior to superior, is a channel."""
+        return len(self.windows_hu) * self.network.slices
+
+    @property
+    def reach(self) -> int:
+        """Slices seen on either side of the one that is segmented."""
+        return self.network.slices // 2
+
+    @property
+    def fixed(self) -> tuple[int, ...]:
+        """The only size that the network takes; empty where every multiple of its stride will do."""
+        return () if self.network.kind == "unet" else self.network.tile
+
+    def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Size of the network's input for a slice or block that it takes whole.
+
+        Args:
+            shape: Voxels along each of the network's axes.
+        """
+        edges = self.fixed or padded_shape(shape, self.network.stride)
+        if self.network.kind == "swin_unetr" and max(edges) <= SWIN_STRIDE:  # it normalises over its coarsest voxels
+            return (2 * SWIN_STRIDE, *edges[1:])
+        return edges
+
+    def tile(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Voxels that the network is given at once, padding not counted, along each of its axes.
+
+        Args:
+            shape: Of the scan on the network's grid.
+        """
+        whole = shape[: self.network.dims]
+        return tuple(min(pair) for pair in zip(whole, self.network.tile or whole, strict=True))
+
+    def example_shape(self) -> tuple[int, ...]:
+        """`(1, channels, x, y[, z])` of an input that the network can be traced with; its edges differ.
+
+        Raises:
+            ConfigError: If its layers depend on the input's size, which is not given.
+        """
+        if self.network.kind != "unet" and not self.fixed:
+            raise ConfigError(
+                f"expected network.tile for an export of {self.network.kind}, whose layers depend on the input's size, "
+                "got none; train it with a tile, or use engine torch"
+            )
+        edges = self.fixed or [self.network.stride * (2 + axis) for axis in range(self.network.dims)]
+        return (1, self.channels, *edges)
+
+    def of_slices(self, hu: Int16[np.ndarray, "x y m"]) -> Float32[np.ndarray, "n w px py"]:
+        """Slices as the network takes them: padded with air at their upper ends, windowed.
+
+        Args:
+            hu: Slices on the network's grid, with `reach` more at either end.
+        """
+        x, y, m = hu.shape
+        padded = np.full((m, *self.padded((x, y))), AIR_HU, np.int16)
+        padded[:, :x, :y] = np.moveaxis(hu, 2, 0)
+        windows = apply_windows(padded, self.windows_hu)
+        seen = np.lib.stride_tricks.sliding_window_view(windows, self.network.slices, axis=1)
+        images = np.moveaxis(seen, (1, 4), (0, 2))  # (n, windows, neighbours, px, py)
+        return images.reshape(len(images), self.channels, *padded.shape[1:]).copy()
+
+    def of_block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "1 w px py pz"]:
+        """A block as the network takes it: padded with air at its upper ends, windowed.
+
+        Args:
+            hu: On the network's grid.
+        """
+        padded = np.full(self.padded(hu.shape), AIR_HU, np.int16)
+        padded[tuple(slice(edge) for edge in hu.shape)] = hu
+        return np.ascontiguousarray(apply_windows(padded, self.windows_hu)[None])

@@ -1,0 +1,54 @@
+"""Every kind of network learns balls and cubes, and is then the same in use."""
+
+import pytest
+
+from tests.training.tiny import make_config, make_dataset
+from tomoseg.config import AugmentationConfig, NetworkConfig, OptimizerConfig, SamplingConfig
+from tomoseg.evaluation.cases import score_cases
+from tomoseg.evaluation.summary import summarise
+from tomoseg.inference.predictor import Predictor
+from tomoseg.models.folder import load_model
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.workflows.train import train_run
+
+NETWORKS = {
+    "neighbours": {"slices": 3},
+    "blocks": {"dims": 3, "tile": (16, 16, 4)},
+    "whole blocks": {"dims": 3},
+    "attention": {"attention": True},
+    "residual": {"residual": True, "normalisation": "group"},
+    "swin": {"kind": "swin_unetr", "channels": (12, 12), "tile": (64, 32)},
+    "unetr": {"kind": "unetr", "channels": (8, 32), "tile": (16, 16)},
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("preprocessed")
+    make_dataset(folder)
+    return folder
+
+
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if "swin" in name or "unetr" in name]
+FAST = [name for name in NETWORKS if "swin" not in name and "unetr" not in name]
+
+
+@pytest.mark.parametrize("name", FAST + SLOW)
+def test_it_learns(name, dataset, tmp_path):
+    network = NetworkConfig(**{"channels": (8, 16), **NETWORKS[name]})
+    config = make_config(
+        network=network,
+        steps=120,
+        epochs=None,
+        validate_every=100,
+        optimizer=OptimizerConfig(learning_rate=3e-3 if network.kind != "unet" else 2e-2),
+        sampling=SamplingConfig(slices_per_case=8),
+        augmentation=AugmentationConfig(enabled=False),
+    )
+    data = Preprocessed(dataset)
+    outcome = train_run(dataset, tmp_path / "run", config)
+    assert outcome.finished
+    assert outcome.best_dice > 0.8
+    predictor = Predictor(load_model(tmp_path / "run"), engine="torch", device="cpu", precision="fp32")
+    scores = score_cases(predictor, data.split("validation"))
+    assert summarise(scores, data.labels).dice == pytest.approx(outcome.best_dice, abs=1e-6)
