@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Stages:
-    """Seconds by stage; a stage within another, in the same thread, counts for itself alone.
+    """Seconds by stage.
 
     Example:
         >>> stages = Stages()
@@ -24,31 +24,36 @@ class Stages:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._open = threading.local()
+        self._making = threading.local()
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Count the block's time to a stage."""
-        outer: str | None = getattr(self._open, "stage", None)
-        self._open.stage = name
         began = time.perf_counter()
         try:
             yield
         finally:
-            self._open.stage = outer
             self._add(name, time.perf_counter() - began)
-            if outer is not None:
-                self._add(outer, began - time.perf_counter())
-
-    def _add(self, name: str, seconds: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def of(self, name: str, source: Iterable[Item]) -> Iterator[Item]:
-        """The same items; the time that making them takes counts to a stage."""
+        """The same items; the time that making them takes counts to a stage.
+
+        If that is the time of another such stage in part, in the same thread, that part counts there alone.
+        """
         items = iter(source)
         while True:
-            with self(name):
-                item = next(items, None)
+            outer: str | None = getattr(self._making, "stage", None)
+            self._making.stage = name
+            began = time.perf_counter()
+            item = next(items, None)
+            seconds = time.perf_counter() - began
+            self._making.stage = outer
+            self._add(name, seconds)
+            if outer is not None:
+                self._add(outer, -seconds)
             if item is None:
                 return
             yield item
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
