@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
@@ -136,13 +136,24 @@ class NetworkConfig(Config):
 class LossConfig(Config):
     """What is minimised."""
 
-    kind: Literal["bce", "dice", "bce_dice", "focal"] = "bce_dice"
+    kind: Literal["bce", "dice", "bce_dice", "focal", "tversky"] = "bce_dice"
     """`bce`: binary cross-entropy of each structure; `dice`: one minus the soft Dice of the structures that occur in
-    the batch; `bce_dice`: their sum; `focal`: cross-entropy in which voxels that are right already count little."""
+    the batch; `bce_dice`: their sum; `focal`: cross-entropy in which voxels that are right already count little;
+    `tversky`: `dice` in which voxels too many and voxels missed weigh differently."""
     dice_weight: float = Field(7.0, ge=0)
     """Weight of the Dice part in `bce_dice`, against the cross-entropies of all structures together."""
     focal_gamma: float = Field(2.0, ge=0)
     """In `focal`, the power of what a voxel's probability lacks; 0 is the cross-entropy."""
+    tversky_alpha: float = Field(0.3, ge=0)
+    """In `tversky`, the weight of voxels too many."""
+    tversky_beta: float = Field(0.7, ge=0)
+    """In `tversky`, the weight of voxels missed; both 0.5 are `dice`."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """How much structures count, by name, in every kind: `{liver: 2}` counts it twice as much as those not named. Only
+    their ratios matter; what is 0 is not learned."""
+    deep_supervision: int = Field(0, ge=0)
+    """Coarser levels of a `unet`'s decoder that are supervised too, each half as much as the one before; in training
+    only, the model stays the same."""
     emphasis_power: float = Field(0.5, ge=0, le=1)
     """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
     learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""

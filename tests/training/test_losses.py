@@ -13,11 +13,13 @@ from tomoseg.training.losses import Scope, Targets, fused_loss, plain_loss
 
 BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=7.0)
 DICE, FOCAL = LossConfig(kind="dice"), LossConfig(kind="focal", focal_gamma=1.5)
-ALL = pytest.mark.parametrize("config", [BCE, BOTH, DICE, FOCAL], ids=["bce", "bce_dice", "dice", "focal"])
+TVERSKY = LossConfig(kind="tversky", tversky_alpha=0.2, tversky_beta=0.9)
+KINDS = {"bce": BCE, "bce_dice": BOTH, "dice": DICE, "focal": FOCAL, "tversky": TVERSKY}
+ALL = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 CHUNKS = (1, 7, 100, 1 << 20)
 
 
-def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64, emphasised=True):
+def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64, emphasised=True, weights=None):
     """Features, head and targets; structure 3 is known nowhere, sample 1 has nothing known."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(n, f, *size, generator=generator, dtype=torch.float64).to(dtype)
@@ -30,7 +32,7 @@ def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64, emphasised=Tr
     known[:, 3], known[1] = False, False
     masks[:, 6] = False  # known and absent
     emphasis = torch.linspace(1, 20, c, dtype=torch.promote_types(dtype, torch.float32))
-    return features, head, Targets(pack_bits(masks), known, emphasis if emphasised else None)
+    return features, head, Targets(pack_bits(masks), known, emphasis if emphasised else None, weights)
 
 
 def results(loss_of, features, head, times=1.0):
@@ -44,7 +46,7 @@ def results(loss_of, features, head, times=1.0):
 
 def plain(head, targets, config):
     masks = unpack_bits(targets.packed, head.weight.shape[0])
-    return lambda features: plain_loss(head(features), masks, targets.known, config, targets.emphasis)
+    return lambda features: plain_loss(head(features), masks, targets.known, config, targets.emphasis, targets.weights)
 
 
 def fused(head, targets, config, known_voxels=None):
@@ -105,7 +107,7 @@ def test_half_precision_does_not_lose_the_gradient_of_many_voxels():
     assert all(relative(a, b) < 0.02 for a, b in zip(found[1:], expected[1:], strict=True))
 
 
-@pytest.mark.parametrize("config", [BOTH, FOCAL], ids=["bce_dice", "focal"])
+@pytest.mark.parametrize("config", [BOTH, FOCAL, TVERSKY], ids=["bce_dice", "focal", "tversky"])
 def test_gradcheck(config):
     features, head, targets = case(n=2, f=3, c=9, size=(2, 3))
 
@@ -129,7 +131,7 @@ def test_unknown_structures_and_samples_give_exactly_no_gradient(config):
     assert by_bias[3] == 0
     assert not by_features[1].any()
     taught = targets.known.any(dim=0)
-    if config is DICE:  # of structure 6, which is known and absent, there is no Dice
+    if config in (DICE, TVERSKY):  # of structure 6, which is known and absent, there is no Dice
         taught[6] = False
         assert by_bias[6] == 0
     assert (by_bias[taught] != 0).all()
@@ -166,6 +168,57 @@ def test_dice_and_focal_loss_by_hand():
     assert plain_loss(*one_voxel(0.0, True), focal).item() == pytest.approx(0.5**2 * math.log(2))
     assert plain_loss(*one_voxel(math.log(3), False), focal).item() == pytest.approx(0.75**2 * math.log(4))
     assert plain_loss(*one_voxel(math.log(3), True), focal).item() == pytest.approx(0.25**2 * math.log(4 / 3))
+
+
+def test_tversky_by_hand():
+    # 0.5 of the mask's voxel is found, 0.75 of another taken for it: (0.5 + 0.5) / (0.5 + 0.2 * 0.75 + 0.9 * 0.5 + 0.5)
+    logits = torch.tensor([[[[0.0, math.log(3)]]]], dtype=torch.float64)
+    masks, known = torch.tensor([[[[True, False]]]]), torch.tensor([[True]])
+    assert plain_loss(logits, masks, known, TVERSKY).item() == pytest.approx(1 - 1 / 1.6)
+
+
+def test_tversky_with_halves_is_dice():
+    features, head, targets = case()
+    halves = LossConfig(kind="tversky", tversky_alpha=0.5, tversky_beta=0.5)
+    found = results(fused(head, targets, halves), features, head)
+    assert largest_difference(found, results(fused(head, targets, DICE), features, head)) < 1e-12
+
+
+@ALL
+def test_weighted_structures(config):
+    weights = torch.linspace(0, 2, 11)
+    features, head, targets = case(weights=weights)
+    expected = results(plain(head, targets, config), features, head)
+    found = results(fused(head, targets, config), features, head)
+    assert largest_difference(found, expected) < 1e-12
+    assert not found[2][0].any()  # what weighs nothing is not learned
+    ones = case(weights=torch.ones(11))[2]
+    alike = [results(fused(head, t, config), features, head) for t in (ones, case()[2])]
+    assert largest_difference(*alike) < 1e-12
+
+
+def test_weights_by_hand():
+    # cross-entropies ln 2 and ln 4 of two structures that weigh 0.5 and 1.5; Dice 0.8 and (0.75 + 1) / (0.75 + 2) ...
+    logits = torch.tensor([[[[0.0]], [[math.log(3)]]]], dtype=torch.float64)
+    masks, known = torch.tensor([[[[True]], [[False]]]]), torch.tensor([[True, True]])
+    weights = torch.tensor([0.5, 1.5], dtype=torch.float64)
+    entropy = (0.5 * math.log(2) + 1.5 * math.log(4)) / 2
+    assert plain_loss(logits, masks, known, BCE, None, weights).item() == pytest.approx(entropy)
+    # the second structure is absent: the mean of Dice over those that occur is the first's
+    assert plain_loss(logits, masks, known, DICE, None, weights).item() == pytest.approx(0.2)
+    present = torch.tensor([[[[True]], [[True]]]])
+    dice = (0.5 * 0.8 + 1.5 * 2.5 / 2.75) / 2
+    assert plain_loss(logits, present, known, DICE, None, weights).item() == pytest.approx(1 - dice)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_coarser_targets_are_the_masks_at_the_middles(factor):
+    masks = torch.rand(2, 11, 8, 4, 8, generator=torch.Generator().manual_seed(0)) < 0.4
+    targets = Targets(pack_bits(masks), torch.ones(2, 11, dtype=torch.bool)).coarser(factor)
+    at = torch.arange(factor // 2, 8, factor)
+    expected = masks[:, :, at][:, :, :, at[at < 4]][..., at]
+    assert torch.equal(unpack_bits(targets.packed, 11), expected)
+    assert Scope.of(targets).part == 2 * 11 * 256 // factor**3
 
 
 def test_focal_loss_without_its_power_is_cross_entropy():

@@ -28,6 +28,9 @@ CHUNK_ELEMENTS = 1 << 20
 DICE_SMOOTHING = 1.0
 """Voxels added above and below the soft Dice fraction: a structure absent from the batch has a finite gradient."""
 
+SMALL = 1e-6
+"""Less than any sum of weights that are above 0."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -37,11 +40,22 @@ class Targets:
         packed: `(n, ceil(C / 8), x, y[, z])` packed masks.
         known: `(n, C)`, whether each structure is annotated in each sample's case.
         emphasis: `(C,)`, how much a structure's own voxels weigh in the cross-entropy; nothing is 1 for all.
+        weights: `(C,)`, how much each structure counts, with a mean of 1; nothing is 1 for all.
     """
 
     packed: UInt8[Tensor, "n b *xyz"]
     known: Bool[Tensor, "n c"]
     emphasis: Float[Tensor, "c"] | None = None
+    weights: Float[Tensor, "c"] | None = None
+
+    def coarser(self, factor: int) -> Targets:
+        """Of features that are coarser by a factor: each voxel takes the masks of the one at its middle.
+
+        Args:
+            factor: A divisor of every edge.
+        """
+        middle = slice(factor // 2, None, factor)
+        return replace(self, packed=self.packed[(slice(None), slice(None), *[middle] * (self.packed.ndim - 2))])
 
     def known_voxels(self) -> int:
         """Voxels times annotated structures: what a mean loss divides by."""
@@ -61,6 +75,10 @@ class Scope:
     part: int
     step: int
     ranks: Ranks = ALONE
+
+    def coarser(self, voxels: int) -> Scope:
+        """Of features whose voxels are so many of these."""
+        return Scope(self.part // voxels, self.step // voxels, self.ranks)
 
     @classmethod
     def of(cls, targets: Targets) -> Scope:
@@ -87,15 +105,17 @@ def fused_loss(
         the batch of their soft Dice. Of an absent one it would only push every probability down, and rare structures,
         absent from most batches, would be held back; the cross-entropy has their false positives. Beside the
         cross-entropy the Dice part is divided by the number of structures, as the cross-entropy is: more structures do
-        not shift the balance of the two.
+        not shift the balance of the two. The Tversky index takes the place of Dice where it is asked for; Dice is the
+        one whose weights are both a half.
 
-    Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice).
+    Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice). Salehi, S. et al. (2017). Tversky loss
+    function. MLMI, LNCS 10541, 379-387.
     """
     weight, bias = cast(Tensor, head.weight), cast(Tensor, head.bias)
     spare = -len(weight) % 8  # unknown structures that fill the last byte, so that nothing is cut to size
     weight, bias = pad(weight.flatten(1), (0, 0, 0, spare)), pad(bias, (0, spare))
-    emphasis = None if targets.emphasis is None else pad(targets.emphasis, (0, spare))
-    whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), emphasis)
+    of_each = (None if of is None else pad(of, (0, spare)) for of in (targets.emphasis, targets.weights))
+    whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), *of_each)
     parts = _parts(config, len(cast(Tensor, head.bias)))
     parts = replace(parts, dice=parts.dice * scope.part / max(scope.step, 1))
     return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, scope, parts))
@@ -107,6 +127,7 @@ def plain_loss(
     known: Bool[Tensor, "n c"],
     config: LossConfig,
     emphasis: Float[Tensor, "c"] | None = None,
+    weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
     """The same loss from logits, written plainly; what `fused_loss` is tested against.
 
@@ -116,6 +137,7 @@ def plain_loss(
         known: Which structures are annotated in which sample.
         config: Which loss.
         emphasis: How much each structure's own voxels weigh in the cross-entropy.
+        weights: How much each structure counts, with a mean of 1.
     """
     weight = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
     reference = masks.to(logits.dtype)
@@ -125,29 +147,37 @@ def plain_loss(
         logits, reference, weight, reduction="none", pos_weight=own
     )
     right = torch.where(masks, logits, -logits).sigmoid()
-    loss = parts.entropy * (cross_entropy * (1 - right) ** parts.gamma).sum() / weight.sum().clamp(min=1)
+    counts = torch.ones(logits.shape[1], dtype=logits.dtype) if weights is None else weights.to(logits.dtype)
+    entropies = cross_entropy * (1 - right) ** parts.gamma * counts.reshape(-1, *[1] * (logits.ndim - 2))
+    loss = parts.entropy * entropies.sum() / weight.sum().clamp(min=1)
     if parts.dice > 0:
         axes = (0, *range(2, logits.ndim))
         probability = torch.sigmoid(logits) * weight
-        overlap = 2 * (probability * reference).sum(axes) + DICE_SMOOTHING
-        dice = overlap / (probability.sum(axes) + (reference * weight).sum(axes) + DICE_SMOOTHING)
-        some = (reference * weight).sum(axes) > 0
-        loss = loss + parts.dice * (1 - dice[some].sum() / some.sum().clamp(min=1)) * some.any()
+        overlap = (probability * reference).sum(axes)
+        too_many, missed = probability.sum(axes) - overlap, (reference * weight).sum(axes) - overlap
+        smoothing = DICE_SMOOTHING / 2
+        index = (overlap + smoothing) / (overlap + parts.alpha * too_many + parts.beta * missed + smoothing)
+        some = ((reference * weight).sum(axes) > 0) * counts
+        loss = loss + parts.dice * (some * (1 - index)).sum() / some.sum().clamp(min=SMALL)
     return loss
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """Weights of the cross-entropy and of the Dice part, and the focal power of the first."""
+    """What the cross-entropy and the Dice part weigh, the first's focal power, the second's Tversky weights."""
 
     entropy: float
     dice: float
     gamma: float = 0.0
+    alpha: float = 0.5
+    beta: float = 0.5
 
 
 def _parts(config: LossConfig, structures: int) -> _Parts:
     if config.kind == "dice":
         return _Parts(0, 1)
+    if config.kind == "tversky":
+        return _Parts(0, 1, alpha=config.tversky_alpha, beta=config.tversky_beta)
     if config.kind == "bce_dice":
         return _Parts(1, config.dice_weight / structures)
     return _Parts(1, 0, config.focal_gamma if config.kind == "focal" else 0)
@@ -173,11 +203,13 @@ class _FusedLoss(torch.autograd.Function):
             slope, offset, extra = torch.zeros((3, known.shape[1]), dtype=work.dtype, device=features.device)
             loss = torch.zeros((), dtype=work.dtype, device=features.device)
             if parts.dice > 0:
-                dice_loss, slope, offset = work.dice(parts.dice, scope.ranks)
+                dice_loss, slope, offset = work.dice(parts, targets.weights, scope.ranks)
                 loss += dice_loss
             if targets.emphasis is not None:
                 extra = targets.emphasis.to(work.dtype) - 1
             scale = parts.entropy * known / max(scope.step, 1)
+            if targets.weights is not None:
+                scale = scale * targets.weights.to(work.dtype)
             loss += work.gradients(Weights(scale, extra, known * slope, known * offset), parts.gamma, unit)
         ctx.unit = unit
         ctx.save_for_backward(work.grad_features, work.grad_weight, work.grad_bias)
@@ -243,18 +275,23 @@ class _Work:
     def _pixels(self, samples: slice, pixels: slice) -> Tensor:
         return self._features[samples, pixels].to(self._narrow)
 
-    def dice(self, dice_weight: float, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
+    def dice(self, parts: _Parts, weights: Tensor | None, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
         """This process's share of the Dice part, and its gradient by a probability: `reference * slope + offset`."""
         sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.known.device)
         for samples, pixels in self.chunks():
             masks, known = self._packed[samples, :, pixels], self.known[samples].to(self.dtype)
             sums += probability_sums(self.logits(samples, pixels), masks, known)
         overlap, predicted, true = ranks.sum(sums)
-        total = predicted + true + DICE_SMOOTHING
+        both = 1 - parts.alpha - parts.beta
+        smoothing = DICE_SMOOTHING / 2
+        total = parts.alpha * predicted + parts.beta * true + both * overlap + smoothing
+        index = (overlap + smoothing) / total
         some = (true > 0).to(self.dtype)
-        each = dice_weight * some / some.sum().clamp(min=1)
-        dice = (2 * overlap + DICE_SMOOTHING) / total
-        return (each * (1 - dice)).sum() / ranks.count, -2 * each / total, each * dice / total
+        if weights is not None:
+            some = some * weights.to(self.dtype)
+        each = parts.dice * some / some.sum().clamp(min=SMALL)
+        slope, offset = -each * (1 - both * index) / total, each * parts.alpha * index / total
+        return (each * (1 - index)).sum() / ranks.count, slope, offset
 
     def gradients(self, weights: Weights, gamma: float, unit: float) -> Tensor:
         """Fill the gradients, times `unit`; returns the cross-entropy, scaled, and focal if gamma is above 0."""

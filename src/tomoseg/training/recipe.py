@@ -129,7 +129,7 @@ def take_step(run: Run, parts: Sequence[Batch]) -> float:
     if not math.isfinite(total):
         raise TrainingError(f"expected a finite loss, got {total} at {_where(run)}; {_NAN_ADVICE}")
     run.scaler.unscale_(run.optimizer)
-    norm = nn.utils.clip_grad_norm_(run.network.parameters(), run.config.optimizer.clip_norm or math.inf)
+    norm = nn.utils.clip_grad_norm_(run.learner.parameters(), run.config.optimizer.clip_norm or math.inf)
     if not run.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler skips such a step and scales less
         raise TrainingError(f"expected a finite gradient, got norm {norm.item()} at {_where(run)}; {_NAN_ADVICE}")
     run.scaler.step(run.optimizer)
@@ -155,7 +155,7 @@ def batch_loss(run: Run, learner: nn.Module, batch: Batch, scope: Scope, *, augm
         changes = [draw_change(key, run.config.augmentation, (x, y)) for key in batch.keys]
         moved = apply_changes(_as_slices(images), _as_slices(packed), changes)
         images, packed = _as_before(moved[0], images), _as_before(moved[1], packed)
-    targets = Targets(packed, batch.known, run.emphasis if learner.training else None)
+    targets = Targets(packed, batch.known, run.emphasis if learner.training else None, run.weights)
     return cast(Tensor, learner(images, targets, scope))
 
 

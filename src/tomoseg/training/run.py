@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tomoseg.config import TrainConfig
-from tomoseg.errors import DatasetError, TrainingError
+from tomoseg.errors import ConfigError, DatasetError, TrainingError
 from tomoseg.inference.device import autocast_dtype, choose_device
 from tomoseg.inference.engine import MEMORY_FORMAT
+from tomoseg.labels import unknown_name_message
 from tomoseg.models.folder import ModelRecord, count_parameters, load_model
 from tomoseg.networks.build import set_prior_bias
 from tomoseg.networks.network import Network
@@ -80,6 +82,26 @@ class Outcome:
     best_dice: float | None
 
 
+def weights_of(weights: dict[str, float], names: Sequence[str], device: torch.device) -> Float[Tensor, "c"] | None:
+    """How much each structure counts in the loss, with a mean of 1; None if all count alike.
+
+    Args:
+        weights: Of some structures; the others weigh 1.
+        names: The structures in channel order.
+        device: Where the losses are.
+
+    Raises:
+        ConfigError: If a structure is unknown, or none counts at all.
+    """
+    for name in weights:
+        if name not in names:
+            raise ConfigError(f"loss.weights: {unknown_name_message(name, names)}")
+    each = torch.tensor([weights.get(name, 1.0) for name in names], device=device)
+    if not each.any():
+        raise ConfigError("loss.weights: expected a structure that weighs more than 0, got none; give one a weight")
+    return None if (each == each[0]).all() else each / each.mean()
+
+
 class Run:
     """The state of a run: everything that must survive an interruption.
 
@@ -91,6 +113,7 @@ class Run:
 
     Raises:
         DatasetError: If there are no training cases.
+        ConfigError: If a structure is given a weight that the dataset does not have.
         TrainingError: If a batch has no slice for each process.
     """
 
@@ -129,6 +152,7 @@ class Run:
         self.network.to(self.device).to(memory_format=MEMORY_FORMAT[self.network.dims])  # type: ignore[call-overload]
         self.network.head.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as its gradients are
         self._frequencies = frequencies
+        self.weights = weights_of(config.loss.weights, data.labels.names, self.device)
         self.average = average_of(self.network, config.ema_decay) if config.ema_decay > 0 else None
         if config.sync_batch_norm:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
@@ -251,6 +275,7 @@ class Run:
         return {
             "learned_from": self._learned_from(),
             "network": self.network.state_dict(),
+            "deep": self.learner.deep.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state(),
@@ -274,6 +299,7 @@ class Run:
             )
         try:
             self.network.load_state_dict(state["network"])
+            self.learner.deep.load_state_dict(state.get("deep", {}))
             self.optimizer.load_state_dict(state["optimizer"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"] or average_of(self.network, 0).state_dict())
