@@ -202,9 +202,25 @@ class SamplingConfig(Config):
     structure_share: float = Field(0.5, ge=0, le=1)
     """Share of draws from slices that hold a randomly chosen structure of the case; the rest are uniform over its
     slices."""
+    rare_power: float = Field(0.0, ge=0, le=1)
+    """Choose that structure with a probability in proportion to its frequency to minus this power, where frequency is
+    the share of training slices that hold it; 0 chooses all alike."""
     patch_size: tuple[PositiveInt, PositiveInt] | None = None
     """Pixels of a training slice along x and y; larger slices are cropped at random, smaller ones padded with air.
     Nothing takes the size of the median case."""
+
+
+class CurriculumConfig(Config):
+    """Easy slices first, the hard ones later."""
+
+    enabled: bool = False
+    """Begin with slices full of large structures; small, thin and scattered structures, and slices without any, come
+    in over time."""
+    start_share: float = Field(0.3, gt=0, le=1)
+    """Share of the training slices, the easiest, that the first epoch draws from."""
+    until: float = Field(0.5, gt=0, le=1)
+    """Share of the budget after which all slices are drawn as without a curriculum; up to there the share rises in a
+    line, from epoch to epoch."""
 
 
 class AugmentationConfig(Config):
@@ -241,6 +257,8 @@ class TrainConfig(Config):
     """The learning rate over time."""
     sampling: SamplingConfig = SamplingConfig()
     """The draw of slices."""
+    curriculum: CurriculumConfig = CurriculumConfig()
+    """The order of slices."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Random changes of training slices."""
     batch_size: int = Field(8, ge=1)

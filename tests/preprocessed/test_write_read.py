@@ -1,7 +1,9 @@
 import errno
+import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +84,15 @@ def test_what_the_record_says_by_hand(tmp_path, hu, masks):
     assert record.voxels == {0: int(masks[0].sum()), 3: 12, 7: 0, 8: 240, 18: 144}
     assert record.ceiling == {0: 1.0, 3: 1.0, 8: 1.0, 18: 1.0}
     assert record.warnings == ("odd",)
+
+
+def test_a_record_from_before_slices_had_a_difficulty_still_loads(tmp_path, hu, masks):
+    case = write(tmp_path / "c", make_case(hu, masks, 19), NATIVE_GRID)
+    path = tmp_path / "c" / CASE_RECORD
+    content = json.loads(path.read_text())
+    assert len(content.pop("difficulty")) == 5
+    path.write_text(json.dumps(content))
+    assert CaseRecord.load(path) == replace(case.record, difficulty=None)
 
 
 def test_a_coarser_grid_is_that_of_the_grid_functions(tmp_path, hu, masks):
@@ -237,6 +248,10 @@ def test_a_block_that_does_not_unpack_is_told(tmp_path, hu, masks, monkeypatch):
         ('"shape"', '"shapes"'),
         ('"occurrence"', '"occurences"'),
         ('"warnings": []', '"warnings": [], "more": 1'),
+        ('"difficulty": [', '"difficulty": [0.5,'),
+        ('"difficulty": [', '"difficulty": ["easy",'),
+        ('"difficulty": [\n  0.', '"difficulty": [\n  7.'),
+        ('"difficulty": [', '"difficulty": 1, "warnings": ['),
         ("{", "["),
         ("}", ""),
     ],

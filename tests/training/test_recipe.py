@@ -15,11 +15,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from tests.training.tiny import LABELS, make_config, make_dataset
 from tomoseg.config import (
     AugmentationConfig,
     Compute,
+    CurriculumConfig,
     GridConfig,
     LossConfig,
     NetworkConfig,
@@ -33,8 +35,9 @@ from tomoseg.pictures.history import draw_history
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training import recipe, run_folder
 from tomoseg.training import run as run_module
+from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.losses import plain_loss
-from tomoseg.training.recipe import grouped, take_step, train
+from tomoseg.training.recipe import epoch_draws, grouped, take_step, train
 from tomoseg.training.run import Listener, Run
 from tomoseg.training.run_folder import RunFolder
 from tomoseg.training.sampling import draw_epoch, structure_frequencies
@@ -166,6 +169,116 @@ def test_emphasis_fades_over_the_budget(dataset):
     assert run.emphasis is None
 
 
+def curriculum_config(**changes):
+    """Four epochs of three steps; from the third on, after half of the budget, all slices are drawn."""
+    curriculum = CurriculumConfig(enabled=True, start_share=0.25)
+    return make_config(**{"epochs": 4, "validate_every": 4, "curriculum": curriculum, **changes})
+
+
+def read_slices(monkeypatch):
+    """Will hold the draws in the order in which their slices are read for training."""
+    found = []
+    original = DrawnSlices.__getitem__
+
+    def read(slices, draw):
+        if not slices.centred:
+            found.append(draw)
+        return original(slices, draw)
+
+    monkeypatch.setattr(DrawnSlices, "__getitem__", read)
+    return found
+
+
+def test_easy_slices_come_first(dataset, tmp_path, monkeypatch):
+    found = read_slices(monkeypatch)
+    outcome = train_run(dataset, tmp_path, curriculum_config())
+    records = [case.record for case in Preprocessed(dataset).split("train")]
+    sampling = curriculum_config().sampling
+    # 0.25, then half of the way to 1, then all.
+    assert [record["curriculum_share"] for record in outcome.history] == [0.25, 0.625, 1, 1]
+    assert [record["curriculum_share"] for record in metrics(tmp_path)] == [0.25, 0.625, 1, 1]
+    epochs = [found[first : first + 12] for first in range(0, 48, 12)]
+    assert epochs == [
+        draw_epoch(records, sampling, 0, 0, easiest_slices(records, 0.25)),
+        draw_epoch(records, sampling, 0, 1, easiest_slices(records, 0.625)),
+        draw_epoch(records, sampling, 0, 2),
+        draw_epoch(records, sampling, 0, 3),
+    ]
+    assert epochs[0] != draw_epoch(records, sampling, 0, 0)
+    assert "<dt>curriculum</dt><dd>100% of the slices</dd>" in (tmp_path / "summary.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "budget", [{}, {"epochs": None, "steps": 12}, {"epochs": None, "minutes": 1.5}], ids=["epochs", "steps", "minutes"]
+)
+@pytest.mark.parametrize("steps", [1, 3, 5], ids=["first", "end of epoch", "mid-epoch"])
+def test_a_curriculum_survives_an_interruption(dataset, tmp_path, monkeypatch, budget, steps):
+    # By the clock of the test a step takes an eighth of a minute: all budgets are of 12 steps.
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def take_its_time(run, parts):
+        clock.now += 7.5
+        return take_step(run, parts)
+
+    monkeypatch.setattr(recipe, "take_step", take_its_time)
+    config, found = curriculum_config(**budget), read_slices(monkeypatch)
+    train_run(dataset, tmp_path / "whole", config)
+    whole = found.copy()
+    found.clear()
+    assert not train_run(dataset, tmp_path / "parts", config, stop_after(steps)).finished
+    assert found == whole[: 4 * steps]
+    found.clear()
+    assert train_run(dataset, tmp_path / "parts", config).finished
+    assert found == whole[4 * steps :]
+    assert len(set(whole)) == 48
+    assert [record["curriculum_share"] for record in metrics(tmp_path / "parts")] == [0.25, 0.625, 1, 1]
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_longer_budget_leaves_the_epoch_that_is_under_way(dataset, tmp_path, monkeypatch):
+    found = read_slices(monkeypatch)
+    train_run(dataset, tmp_path, curriculum_config(), stop_after(4))
+    begun = Run(Preprocessed(dataset), curriculum_config())
+    begun.restore(last(tmp_path))
+    longer = Run(Preprocessed(dataset), curriculum_config(epochs=400))
+    longer.restore(last(tmp_path))
+    assert (longer.epoch, longer.step) == (1, 1)
+    assert longer.curriculum_share == begun.curriculum_share == 0.625
+    assert epoch_draws(longer) == epoch_draws(begun)
+    assert epoch_draws(begun)[:4] == found[12:16]
+    longer.epoch, longer.step = 2, 0
+    longer.begin_epoch()
+    assert longer.curriculum_share == pytest.approx(0.25 + 0.75 * (2 / 400) / 0.5)
+
+
+def test_a_state_from_before_curricula_still_resumes(dataset, tmp_path):
+    config = make_config()
+    train_run(dataset, tmp_path / "whole", config)
+    train_run(dataset, tmp_path / "parts", config, stop_after(4))
+    state = last(tmp_path / "parts")
+    assert state.pop("epoch_began_at") == 0.5
+    torch.save(state, tmp_path / "parts" / "last.pt")
+    saved = tmp_path / "parts" / "config.yaml"
+    settings = yaml.safe_load(saved.read_text(encoding="utf-8"))
+    del settings["curriculum"], settings["sampling"]["rare_power"]
+    saved.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    assert train_run(dataset, tmp_path / "parts", config).finished
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+    assert not any("curriculum_share" in record for record in metrics(tmp_path / "parts"))
+
+
+def test_a_dataset_from_before_difficulties_trains_without_a_curriculum_only(tmp_path):
+    make_dataset(tmp_path / "data")
+    for path in (tmp_path / "data").glob("cases/[ab]/case.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        del content["difficulty"]
+        path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"got none in 2 of 3 training cases, the first a; preprocess again"):
+        train_run(tmp_path / "data", tmp_path / "run", curriculum_config())
+    assert train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1)).finished
+
+
 def test_epochs_may_be_extended(dataset, tmp_path):
     steady = {"schedule": ScheduleConfig(kind="constant"), "loss": LossConfig(emphasis_power=0)}
     train_run(dataset, tmp_path / "whole", make_config(**steady, epochs=3))
@@ -278,12 +391,14 @@ def test_no_annotated_structure_at_all_is_an_error(tmp_path):
 
 def test_tensorboard_has_the_course_of_the_run(dataset, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    outcome = train_run(dataset, tmp_path, make_config(tensorboard=True))
+    curriculum = CurriculumConfig(enabled=True, start_share=0.5)
+    outcome = train_run(dataset, tmp_path, make_config(tensorboard=True, curriculum=curriculum))
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     dice = [event.value for event in events.Scalars("validation/dice")]
     assert dice == pytest.approx([record["validation_dice"] for record in outcome.history])
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+    assert [event.value for event in events.Scalars("train/curriculum_share")] == [0.5, 1]
     assert {f"dice/{name}" for name in LABELS.names} <= set(events.Tags()["scalars"])
 
 

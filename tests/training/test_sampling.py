@@ -2,21 +2,34 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.training.records import CASES, made, record
 from tomoseg.config import NetworkConfig, SamplingConfig, TrainConfig
-from tomoseg.grid import Placement
-from tomoseg.preprocessed.format import CaseRecord
-from tomoseg.training.sampling import draw_epoch, emphasis_of, emphasised, sample_size, structure_frequencies
+from tomoseg.training.curriculum import easiest_slices
+from tomoseg.training.sampling import (
+    chances_of,
+    draw_epoch,
+    emphasis_of,
+    emphasised,
+    sample_size,
+    slice_counts,
+    structure_frequencies,
+)
+
+CONFIGS = st.builds(
+    SamplingConfig,
+    slices_per_case=st.integers(1, 9),
+    structure_share=st.sampled_from([0.0, 0.5, 1.0]),
+    rare_power=st.sampled_from([0.0, 0.5, 1.0]),
+)
 
 
-def record(name="a", shape=(20, 10, 8), occurrence=None, voxels=None):
-    """A case with structure 0 in slices 2, 3 and 6, structure 1 absent and structure 2 unknown."""
-    occurrence = {0: ((2, 4), (6, 7)), 1: ()} if occurrence is None else occurrence
-    voxels = {c: 0 for c in occurrence} if voxels is None else voxels
-    affine = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
-    placement = Placement((0, 0, 0), shape, shape)
-    return CaseRecord(name, name, shape, affine, placement, tuple(occurrence), occurrence, voxels, {}, "")
+def drawn(draws):
+    return [(draw.case, draw.slice) for draw in draws]
 
 
 def test_every_case_gives_its_draws():
@@ -63,6 +76,84 @@ def test_structure_share_mixes_both():
     # Slice 0 has no structure: 0.6 of the draws are uniform over eight slices.
     draws = draw_epoch([record()], SamplingConfig(slices_per_case=8000, structure_share=0.4), 0, 0)
     assert Counter(d.slice for d in draws)[0] / 8000 == pytest.approx(0.6 / 8, abs=0.01)
+
+
+def plain_draws(cases, config, seed, epoch):
+    """Draws without rare structures preferred and without a curriculum, written down once more."""
+    rng = np.random.default_rng((seed, epoch))
+    found = []
+    for number, case in enumerate(cases):
+        present = [c for c in case.annotated if case.occurrence[c]]
+        for _ in range(config.slices_per_case):
+            if present and rng.random() < config.structure_share:
+                runs = case.occurrence[present[rng.integers(len(present))]]
+                slices = [k for first, last in runs for k in range(first, last)]
+                found.append((number, slices[rng.integers(len(slices))]))
+            else:
+                found.append((number, int(rng.integers(case.placement.shape[2]))))
+    return [found[place] for place in rng.permutation(len(found))]
+
+
+@given(CASES, CONFIGS, st.integers(0, 99), st.integers(0, 9))
+def test_without_rare_power_the_draws_are_the_plain_ones(cases, config, seed, epoch):
+    cases, config = made(cases), config.model_copy(update={"rare_power": 0.0})
+    assert drawn(draw_epoch(cases, config, seed, epoch)) == plain_draws(cases, config, seed, epoch)
+
+
+def test_the_plain_draws_stay_what_they_are():
+    # Runs of earlier versions resume with the same draws.
+    draws = draw_epoch([record(), record("b", (20, 10, 5), {0: ((1, 3),)})], SamplingConfig(slices_per_case=4), 3, 5)
+    assert drawn(draws) == [(1, 2), (0, 7), (0, 6), (0, 2), (1, 2), (1, 2), (0, 2), (1, 2)]
+
+
+@given(CASES, CONFIGS, st.integers(0, 99))
+def test_all_slices_allowed_is_plain_sampling(cases, config, seed):
+    cases = made(cases)
+    assert draw_epoch(cases, config, seed, 1, easiest_slices(cases, 1.0)) == draw_epoch(cases, config, seed, 1)
+
+
+@given(CASES, CONFIGS, st.floats(0, 1, exclude_min=True), st.integers(0, 99))
+def test_only_allowed_slices_are_drawn(cases, config, share, seed):
+    cases = made(cases)
+    allowed = easiest_slices(cases, share)
+    draws = draw_epoch(cases, config, seed, 0, allowed)
+    assert all(allowed[draw.case][draw.slice] for draw in draws)
+    assert Counter(draw.case for draw in draws) == dict.fromkeys(range(len(cases)), config.slices_per_case)
+    assert draw_epoch(cases, config, seed, 0, allowed) == draws
+
+
+def test_a_structure_without_an_allowed_slice_leaves_its_chance_to_the_others():
+    # 0 is in slices 2, 3 and 6, structure 1 in slice 7 alone, 2 in slices 0 and 1.
+    one = record(occurrence={0: ((2, 4), (6, 7)), 1: ((7, 8),), 2: ((0, 2),)})
+    config = SamplingConfig(slices_per_case=4000, structure_share=1)
+    allowed = np.isin(np.arange(8), [1, 3, 4, 6])
+    counts = Counter(d.slice for d in draw_epoch([one], config, 0, 0, [allowed]))
+    assert {k: count / 4000 for k, count in counts.items()} == pytest.approx({1: 1 / 2, 3: 1 / 4, 6: 1 / 4}, abs=0.03)
+    nothing_there = np.isin(np.arange(8), [4, 5])
+    counts = Counter(d.slice for d in draw_epoch([one], config, 0, 0, [nothing_there]))
+    assert {k: count / 4000 for k, count in counts.items()} == pytest.approx({4: 1 / 2, 5: 1 / 2}, abs=0.03)
+
+
+def test_rare_structures_are_drawn_more_often():
+    # Over both cases structure 0 is on 1 slice and structure 1 on 9: in the first case, where each is on one slice,
+    # their chances are 9 to 1 at power 1 and 3 to 1 at power 0.5. Structure 2 is annotated and absent.
+    cases = [
+        record(occurrence={0: ((0, 1),), 1: ((7, 8),), 2: ()}),
+        record("b", occurrence={1: ((0, 8),)}),
+    ]
+    assert slice_counts(cases) == {0: 1, 1: 9, 2: 0}
+    for power, expected in ((1.0, 0.9), (0.5, 0.75), (0.0, 0.5)):
+        config = SamplingConfig(slices_per_case=4000, structure_share=1, rare_power=power)
+        draws = draw_epoch(cases, config, 0, 0)
+        counts = Counter(draw.slice for draw in draws if draw.case == 0)
+        assert set(counts) == {0, 7}
+        assert counts[0] / 4000 == pytest.approx(expected, abs=0.02)
+
+
+def test_chances_by_hand():
+    assert chances_of([1, 9], 1) == pytest.approx([0.9, 0.1])
+    assert chances_of([1, 9, 9], 0.5) == pytest.approx([3 / 5, 1 / 5, 1 / 5])
+    assert chances_of([3, 700], 0) == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("occurrence", [{}, {0: (), 1: ()}], ids=["none annotated", "all absent"])

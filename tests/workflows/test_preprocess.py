@@ -174,6 +174,16 @@ class TestAgain:
         assert [(done.name, done.reused) for done in told] == [("s1", True), ("s2", True), ("s3", False)]
         assert [case.name for case in Preprocessed(out).cases] == ["s1", "s2", "s3"]
 
+    def test_a_case_from_before_slices_had_a_difficulty_is_written_anew(self, dataset, out):
+        first = preprocess(dataset, out, CONFIG)
+        path = out / CASES / "s1" / CASE_RECORD
+        content = json.loads(path.read_text())
+        del content["difficulty"]
+        path.write_text(json.dumps(content))
+        told = []
+        assert preprocess(dataset, out, CONFIG, on_case=told.append).records == first.records
+        assert [(done.name, done.reused) for done in told] == [("s0", True), ("s1", False), ("s2", True)]
+
     def test_left_overs_of_a_killed_run_go(self, dataset, out):
         (out / CASES / ".s0.0123456789ab.part").mkdir(parents=True)
         (out / CASES / ".s0.0123456789ab.part" / "ct.b2nd").write_bytes(b"half")

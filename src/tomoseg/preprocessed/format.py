@@ -3,7 +3,7 @@
     PREPROCESSED/
       preprocessed.json         format version, label set, grid, cases with their splits
       cases/NAME/
-        case.json               original grid, placement, annotated structures, where each occurs
+        case.json               original grid, placement, annotated structures, where each occurs, slices' difficulty
         ct.b2nd                 int16 HU on the network's grid
         masks.b2nd              packed masks there
         native.b2nd             packed masks on the scan's own grid (validation and test, where that differs)
@@ -63,6 +63,8 @@ class CaseRecord:
         ceiling: For each channel the Dice that survives going to the grid and back; no entry where it is empty.
         fingerprint: What it was made from; it is made anew when that changes.
         warnings: What was noticed on the way.
+        difficulty: For each grid slice how hard it is to learn from, 0 to 1 (`difficulty.py`); None in records from
+            before there was one.
     """
 
     name: str
@@ -76,6 +78,7 @@ class CaseRecord:
     ceiling: dict[int, float]
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    difficulty: tuple[float, ...] | None = None
 
     @property
     def source(self) -> SourceGrid:
@@ -109,12 +112,26 @@ class CaseRecord:
                 "annotated": tuple(data["annotated"]),
                 "warnings": tuple(data["warnings"]),
                 "placement": placement,
+                "difficulty": _difficulty(data.get("difficulty"), placement.shape[2]),
             }
             return cls(**{**data, **by_channel, **fixed})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
                 f"{path}: expected a case record, got: {error!r}; preprocess this dataset again"
             ) from None
+
+
+def _difficulty(values: Any, slices: int) -> tuple[float, ...] | None:
+    """What a record says of its slices.
+
+    Raises:
+        ValueError: If that is no number from 0 to 1 for each.
+    """
+    if values is None:
+        return None
+    if len(values) != slices or not all(0 <= value <= 1 for value in values):
+        raise ValueError(f"difficulty: expected {slices} values from 0 to 1")
+    return tuple(values)
 
 
 @dataclass(frozen=True)

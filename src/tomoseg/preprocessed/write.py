@@ -11,11 +11,12 @@ from typing import Any
 
 import blosc2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float64, UInt8
 
 from tomoseg.config import GridConfig
 from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
 from tomoseg.masks import BoxedMask, packed_bytes
+from tomoseg.preprocessed.difficulty import rim_shares, slice_difficulties
 from tomoseg.preprocessed.format import CASE_RECORD, CHUNK_SLICES, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
 from tomoseg.volume import Volume
 
@@ -55,6 +56,7 @@ class _Measured:
     occurrence: tuple[tuple[int, int], ...]
     voxels: int
     ceiling: float | None
+    rim_shares: Float64[np.ndarray, "z"]
 
 
 def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native: bool, threads: int) -> CaseRecord:
@@ -117,6 +119,7 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
         ceiling={c: m.ceiling for c, m in measured.items() if m.ceiling is not None},
         fingerprint=case.fingerprint,
         warnings=(*volume.warnings, *case.warnings),
+        difficulty=slice_difficulties((m.rim_shares for m in measured.values()), placement.shape[2]),
     )
     record.save(folder / CASE_RECORD)
     return record
@@ -135,7 +138,8 @@ def _pack_plane(
         bit = np.uint8(1 << channel % 8)
         on_scan[mask.box] |= mask.inside.view(np.uint8) * bit
         on_grid[small.box] |= small.inside.view(np.uint8) * bit
-        measured[channel] = _Measured(_runs(small), small.voxels, _surviving_dice(mask, small, placement))
+        surviving = _surviving_dice(mask, small, placement)
+        measured[channel] = _Measured(_runs(small), small.voxels, surviving, rim_shares(small))
     return on_grid, on_scan, measured
 
 

@@ -56,6 +56,8 @@ class _Display:
         for shown, name in names.items():
             if record.get(name) is not None:
                 text += f"  {shown} {record[name]:.4f}"
+        if record.get("curriculum_share", 1) < 1:
+            text += f"  drawn from the easiest {record['curriculum_share']:.0%} of slices"
         out.print(text)
 
 

@@ -22,6 +22,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.augmentation import apply_changes, draw_change
+from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.losses import Scope, Targets
 from tomoseg.training.optimisation import set_learning_rate
@@ -81,6 +82,7 @@ def _train(run: Run, folder: RunFolder, listener: Listener) -> Outcome:
 def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
     """Step through what is left of the epoch; False if someone asked to stop."""
     config = run.config
+    run.begin_epoch()
     left = epoch_draws(run)[run.step * run.slices_per_step :]
     saved = run.minutes
     run.shared.train()
@@ -179,6 +181,8 @@ def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
         "learning_rate": run.optimizer.param_groups[0]["lr"],
     }
     run.losses = []
+    if run.curriculum_share is not None:
+        record["curriculum_share"] = run.curriculum_share
     if run.validation and (run.epoch % run.config.validate_every == 0 or run.progress >= 1):
         began = run.minutes
         validation, summary = validate(run, listener)
@@ -231,8 +235,10 @@ def validation_loss(run: Run, cases: Sequence[PreprocessedCase]) -> float:
 
 
 def epoch_draws(run: Run) -> list[Draw]:
-    """All slices of the epoch, in order."""
-    return draw_epoch([case.record for case in run.cases], run.config.sampling, run.config.seed, run.epoch)
+    """All slices of the epoch, in order; they depend on nothing that changes within the epoch."""
+    records, share = [case.record for case in run.cases], run.curriculum_share
+    allowed = None if share is None else easiest_slices(records, share)
+    return draw_epoch(records, run.config.sampling, run.config.seed, run.epoch, allowed)
 
 
 def grouped(batches: Any, size: int) -> Iterator[list[Batch]]:

@@ -23,6 +23,7 @@ from tomoseg.models.folder import ModelRecord, count_parameters, load_model
 from tomoseg.networks.build import set_prior_bias
 from tomoseg.networks.network import Network
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.curriculum import check_difficulties, curriculum_share
 from tomoseg.training.learner import CustomLoss, Learner
 from tomoseg.training.optimisation import LearningRate, build_optimizer
 from tomoseg.training.ranks import ALONE, Ranks
@@ -112,7 +113,7 @@ class Run:
         ranks: The processes that train together.
 
     Raises:
-        DatasetError: If there are no training cases.
+        DatasetError: If there are no training cases, or they lack what the curriculum goes by.
         ConfigError: If a structure is given a weight that the dataset does not have.
         TrainingError: If a batch has no slice for each process.
     """
@@ -143,6 +144,8 @@ class Run:
         self.reach = self.record.reads.reach
         torch.manual_seed(config.seed)
         self.network = self.record.build()
+        if config.curriculum.enabled:
+            check_difficulties(records)
         frequencies = structure_frequencies(records, len(data.labels))
         if config.network.prior_bias:
             emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
@@ -165,6 +168,7 @@ class Run:
         slices = DrawnSlices(self.cases, len(data.labels), self.size, self.reach)
         self.loader = EpochLoader(slices, config, self.device, ranks)
         self.epoch, self.step, self.minutes, self.validation_minutes = 0, 0, 0.0, 0.0
+        self.epoch_began_at = 0.0
         self.losses: list[float] = []
         self.history: list[dict[str, Any]] = []
         self.best_dice: float | None = None
@@ -188,6 +192,17 @@ class Run:
         if self.config.epochs is not None or not shares:
             shares.append(epochs / (self.config.epochs or DEFAULT_EPOCHS))
         return min(max(shares), 1.0)
+
+    def begin_epoch(self) -> None:
+        """Note the progress at which the epoch begins, unless it is under way: its draws depend on it."""
+        if self.step == 0:
+            self.epoch_began_at = self.progress
+
+    @property
+    def curriculum_share(self) -> float | None:
+        """Share of the slices that the epoch draws from, the easiest; None without a curriculum."""
+        curriculum = self.config.curriculum
+        return curriculum_share(curriculum, self.epoch_began_at) if curriculum.enabled else None
 
     @property
     def stalled(self) -> bool:
@@ -252,6 +267,7 @@ class Run:
 
     def facts(self) -> dict[str, object]:
         """What a page about the run says of it."""
+        share = self.curriculum_share
         return {
             "dataset": self.data.folder,
             "structures": len(self.data.labels),
@@ -259,6 +275,7 @@ class Run:
             "validation cases": len(self.validation),
             "voxels of a sample": " x ".join(map(str, self.size)),
             "parameters": f"{count_parameters(self.network):,}",
+            **({} if share is None else {"curriculum": f"{share:.0%} of the slices"}),
         }
 
     def without_exchange(self) -> AbstractContextManager[None]:
@@ -281,6 +298,7 @@ class Run:
             "rate": self.rate.state(),
             "scaler": self.scaler.state_dict(),
             "counters": (self.epoch, self.step, self.minutes, self.validation_minutes),
+            "epoch_began_at": self.epoch_began_at,
             "losses": self.losses,
             "history": self.history,
             "best_dice": self.best_dice,
@@ -310,6 +328,7 @@ class Run:
         if state["scaler"]:  # empty where the run was in another precision than fp16 before
             self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.step, self.minutes, self.validation_minutes = state["counters"]
+        self.epoch_began_at = state.get("epoch_began_at", self.progress)  # older states have none
         self.losses, self.history, self.best_dice = state["losses"], state["history"], state["best_dice"]
 
     def _learned_from(self) -> list[list[str]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool
 
 from tomoseg.config import SamplingConfig, TrainConfig
 from tomoseg.networks.images import NetworkInput
@@ -27,30 +29,78 @@ class Draw:
     key: tuple[int, int, int]
 
 
-def draw_epoch(records: Sequence[CaseRecord], config: SamplingConfig, seed: int, epoch: int) -> list[Draw]:
-    """All draws of an epoch in random order; the same for the same seed and epoch.
+def draw_epoch(
+    records: Sequence[CaseRecord],
+    config: SamplingConfig,
+    seed: int,
+    epoch: int,
+    allowed: Sequence[Bool[np.ndarray, "_"]] | None = None,
+) -> list[Draw]:
+    """All draws of an epoch in random order; the same for the same arguments.
 
-    Every case gives `slices_per_case` draws. A draw is either of a slice that holds a structure chosen at random
-    among those that occur in the case, or uniform over the case's slices.
+    Every case gives `slices_per_case` draws. A draw is either of a slice that holds a structure chosen among those that
+    occur in the case (each as likely, or rare ones more often: `chances_of`), or uniform over the case's slices.
+    Where only some slices are allowed, both are among these alone: a structure that none of them holds is passed over
+    and leaves its chance to the others.
 
     Args:
         records: The training cases.
-        config: Draws a case, and the share that goes to structures.
+        config: Draws a case, the share that goes to structures, and how much rare ones are preferred.
         seed: The run's seed.
         epoch: Which epoch.
+        allowed: Of each case the slices that may be drawn, `(slices,)`, one at least; None allows all.
     """
     rng = np.random.default_rng((seed, epoch))
+    counts = slice_counts(records) if config.rare_power > 0 else None
     chosen = []
     for case, record in enumerate(records):
+        free = np.ones(record.placement.shape[2], bool) if allowed is None else allowed[case]
         present = [c for c in record.annotated if record.occurrence[c]]
+        if allowed is not None:
+            present = [c for c in present if free[record.slices_of(c)].any()]
+        chances = chances_of([counts[c] for c in present], config.rare_power) if counts and present else None
         for _ in range(config.slices_per_case):
+            slices = np.arange(len(free))
             if present and rng.random() < config.structure_share:
-                slices = record.slices_of(present[rng.integers(len(present))])
-                chosen.append((case, int(slices[rng.integers(len(slices))])))
-            else:
-                chosen.append((case, int(rng.integers(record.placement.shape[2]))))
+                slices = record.slices_of(present[_choose(rng, len(present), chances)])
+            slices = slices[free[slices]]
+            chosen.append((case, int(slices[rng.integers(len(slices))])))
     order = rng.permutation(len(chosen))
     return [Draw(case, k, (seed, epoch, number)) for number, (case, k) in enumerate(chosen[place] for place in order)]
+
+
+def slice_counts(records: Sequence[CaseRecord]) -> Counter[int]:
+    """For each channel how many slices of all cases hold it."""
+    counts: Counter[int] = Counter()
+    for record in records:
+        for channel in record.annotated:
+            counts[channel] += sum(last - first for first, last in record.occurrence[channel])
+    return counts
+
+
+def chances_of(counts: Sequence[int], power: float) -> list[float]:
+    """How likely each structure is to be chosen: in proportion to its frequency to minus a power.
+
+    Frequency is the share of all training slices that hold the structure, not of cases: what is drawn is a slice, and
+    an adrenal gland is in nearly every case but on a few slices of each. A structure that few cases have, or have
+    annotated, is on few slices too. Slices where it is unknown count as slices without it, since nothing is learned of
+    it there.
+
+    Args:
+        counts: Training slices that hold each structure, 1 at least; their number in all cancels out.
+        power: 0 makes all as likely, 1 makes one on half as many slices twice as likely.
+
+    Example:
+        >>> chances_of([100, 25], 0.5)  # 1 / 10 to 1 / 5
+        [0.3333333333333333, 0.6666666666666666]
+    """
+    weights = np.array(counts, np.float64) ** -power
+    return (weights / weights.sum()).tolist()
+
+
+def _choose(rng: np.random.Generator, count: int, chances: Sequence[float] | None) -> int:
+    """One of so many, all as likely where there are no chances."""
+    return int(rng.integers(count)) if chances is None else int(rng.choice(count, p=chances))
 
 
 MOST_OF_A_BLOCK = (128, 128, 32)

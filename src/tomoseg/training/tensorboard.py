@@ -50,6 +50,7 @@ def tensorboard_beside(listener: Listener, run: Path, *, wanted: bool) -> Iterat
         def on_epoch(record: dict[str, Any]) -> None:
             named = {f"dice/{name}": dice for name, dice in record.get("dice", {}).items()}
             named |= {f"validation/{name}": record.get(f"validation_{name}") for name in ("loss", "dice", "iou")}
+            named["train/curriculum_share"] = record.get("curriculum_share")
             for name, value in named.items():
                 if value is not None:
                     writer.add_scalar(name, value, record["epoch"])

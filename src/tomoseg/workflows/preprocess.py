@@ -182,11 +182,12 @@ def _write(task: _Task, fingerprint: str) -> CaseRecord:
 
 
 def _existing(folder: Path, fingerprint: str) -> CaseRecord | None:
+    """The case as it is there, unless it is damaged, out of date, or from before slices had a difficulty."""
     try:
         record = CaseRecord.load(folder / CASE_RECORD)
     except DatasetError:
         return None
-    return record if record.fingerprint == fingerprint else None
+    return record if record.fingerprint == fingerprint and record.difficulty is not None else None
 
 
 def _fingerprint(task: _Task) -> str:

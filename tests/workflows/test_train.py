@@ -1,0 +1,77 @@
+"""Datasets with different structures annotated, from their files to one network that knows all of them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.tiny import NATIVE, make_config, make_scan
+from tomoseg.config import AugmentationConfig, LossConfig, OptimizerConfig, PreprocessConfig, SamplingConfig
+from tomoseg.files.nifti import write_nifti
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training import run_folder
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows.preprocess import preprocess
+from tomoseg.workflows.train import train_run
+
+BALL, CUBE = 0, 1
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """One thread, since the arrays are small, and no curves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(run_folder, "draw_history", lambda history, path: None)
+    yield
+    torch.set_num_threads(threads)
+
+
+def write_scan(folder, seed):
+    """A scan with a ball and a cube in it; returns their masks and the grid."""
+    hu, masks = make_scan(seed)
+    grid = SourceGrid(hu.shape, np.eye(4))
+    write_nifti(folder / "ct.nii.gz", hu, grid)
+    return masks, grid
+
+
+def dataset_of_balls(folder):
+    """A mask file of the ball in each of two cases; the cubes are there, but nobody outlined them."""
+    for seed, split in enumerate(("train", "val")):
+        masks, grid = write_scan(folder / split / f"ball{seed}", seed)
+        write_nifti(folder / split / f"ball{seed}" / "segmentations" / "ball.nii.gz", masks[BALL], grid)
+
+
+def dataset_of_cubes(folder):
+    """A label map of the cube in each of five cases, with its name beside it; nobody outlined the balls."""
+    for seed, split in enumerate(("train", "train", "train", "train", "val"), start=2):
+        case = folder / split / f"cube{seed}"
+        masks, grid = write_scan(case, seed)
+        write_nifti(case / "labels.nii.gz", masks[CUBE].astype(np.uint8), grid)
+        (case / "labels.json").write_text(json.dumps({"1": "cube"}))
+
+
+def test_datasets_of_different_structures_train_together(tmp_path, quick):
+    dataset_of_balls(tmp_path / "balls")
+    dataset_of_cubes(tmp_path / "cubes")
+    for split in ("train", "val"):
+        (tmp_path / "both" / split).mkdir(parents=True)
+        for case in tmp_path.glob(f"*s/{split}/*"):
+            (tmp_path / "both" / split / case.name).symlink_to(case)
+    report = preprocess(tmp_path / "both", tmp_path / "preprocessed", PreprocessConfig(grid=NATIVE, workers=1))
+    assert report.labels.names == ("ball", "cube")
+    data = Preprocessed(tmp_path / "preprocessed")
+    assert {case.name[:4]: case.record.annotated for case in data.cases} == {"ball": (BALL,), "cube": (CUBE,)}
+    config = make_config(
+        epochs=8,
+        validate_every=8,
+        optimizer=OptimizerConfig(learning_rate=3e-2),
+        sampling=SamplingConfig(slices_per_case=8),
+        augmentation=AugmentationConfig(enabled=False),
+        loss=LossConfig(kind="bce", emphasis_power=0),
+    )
+    outcome = train_run(data.folder, tmp_path / "run", config)
+    # Taken for absent in four of five training cases, the ball would not be found.
+    assert outcome.history[-1]["dice"]["ball"] > 0.85
+    assert outcome.history[-1]["dice"]["cube"] > 0.85
