@@ -479,7 +479,7 @@ def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None)
         return preset
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected `key: value` lines, got a {type(values).__name__}; correct the file")
-    return validate_config(kind, _merged(preset.model_dump(), values), str(path))
+    return validate_config(kind, merged(preset.model_dump(), values), str(path))
 
 
 def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) -> ConfigModel:
@@ -504,12 +504,13 @@ def config_yaml(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Settings as plain data with others put over them, group by group."""
+    result = dict(base)
     for key, value in over.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if nested else value
-    return merged
+        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if nested else value
+    return result
 
 
 def _first_problem(kind: type[Config], error: ValidationError) -> str:
