@@ -7,6 +7,7 @@ Both are in RAS+ order like everything in memory; `files` turns them back into t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import blosc2
@@ -94,6 +95,20 @@ class Slabs:
             out[k * depth : (k + 1) * depth] = _decompress(slab[number], x, y)
         return out.T
 
+    def with_volumes(self, changed: Mapping[int, UInt8[np.ndarray, "x y z"]]) -> Slabs:
+        """The same volumes, some of them replaced.
+
+        Args:
+            changed: By number.
+        """
+        depth = self._open.shape[1]
+        copy = Slabs(0, self.grid, depth)
+        copy._open, copy._filled = self._open, self._filled
+        for k, slab in enumerate(self._slabs):
+            fresh = {number: values.T[k * depth : (k + 1) * depth] for number, values in changed.items()}
+            copy._slabs.append([_compress(fresh[n]) if n in fresh else volume for n, volume in enumerate(slab)])
+        return copy
+
     def slice(self, k: int) -> UInt8[np.ndarray, "v x y"]:
         """One axial slice of every volume.
 
@@ -151,6 +166,16 @@ class Segmentation:
             GridError: If slices are still missing.
         """
         return self._slabs.volume(plane)
+
+    def with_planes(self, changed: Mapping[int, UInt8[np.ndarray, "x y z"]]) -> Segmentation:
+        """The same masks, some byte planes replaced.
+
+        Args:
+            changed: By number.
+        """
+        copy = Segmentation(self.labels, self.grid)
+        copy._slabs = self._slabs.with_volumes(changed)
+        return copy
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
         """The mask of one structure.

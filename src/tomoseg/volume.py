@@ -58,6 +58,11 @@ class SourceGrid:
             shape[int(target)] = self.shape[axis]
         return (shape[0], shape[1], shape[2])
 
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel edges along x, y and z."""
+        return spacing_of(self.canonical_affine)
+
     def to_canonical(self, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "x y z"]:
         """Reorder an array of the file's axes into RAS+ order (a view, nothing is copied)."""
         return apply_orientation(array, self.orientation)
