@@ -289,6 +289,32 @@ def export(
     return DONE
 
 
+def tune(
+    model: Positional[Path],
+    preprocessed: Positional[Path],
+    split: str = "validation",
+    compute: Annotated[Compute, arg(name="")] = AUTO,
+) -> int:
+    """Find out which thresholds, smoothing and post-processing help a model; predict then uses them.
+
+    Args:
+        model: A model folder or a run folder; what is found goes into it.
+        preprocessed: A preprocessed dataset with the model's structures and grid.
+        split: The cases that choose.
+        compute: What computes the network, where, and in what.
+    """
+    from tomoseg.terminal.tables import show_choices
+    from tomoseg.workflows.tune import tune as run
+
+    with console.progress_bar() as bar:
+        task = bar.add_task("tune", total=None, info="")
+        tuned, choices = run(
+            model, preprocessed, split, compute, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    show_choices(tuned, choices)
+    return DONE
+
+
 def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
     """Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.
 
@@ -317,6 +343,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "tune": tune,
     "export": export,
     "demo": demo,
 }

@@ -7,6 +7,7 @@ the reasons.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -370,15 +371,19 @@ class Decisions:
     """What decides whether a voxel belongs to a structure.
 
     Raises:
-        ConfigError: If a threshold does not lie between 0 and 1.
+        ConfigError: If a threshold does not lie between 0 and 1, or the smoothing is below 0.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """The probability from which a structure is taken for present; 0.5 where a structure is not named."""
     flips: bool = False
     """Average with the left-right mirror image; refused for structures with a left and a right."""
+    smoothing: float = 0.0
+    """Standard deviation of a mean over neighbouring slices of the network's grid, in slices."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.smoothing < math.inf:
+            raise ConfigError(f"expected a smoothing of 0 slices or more, got {self.smoothing}; correct it")
         for name, value in self.thresholds.items():
             if not 0 < value < 1:
                 raise ConfigError(f"expected a threshold between 0 and 1, got {name}={value}; correct it")
@@ -432,6 +437,13 @@ class PredictOptions:
     """Probability from which a structure is taken for present: 0.4 for all, liver=0.3 for one."""
     flips: bool = False
     """Average with the mirror image; only for structures without a left and a right."""
+    smoothing: float | None = None
+    """Mean of logits over neighbouring slices, as a standard deviation in slices; nothing is what tune chose, or 0."""
+    postprocess: tuple[str, ...] | None = None
+    """Steps for masks, in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf, for all structures
+    or as liver=largest for one; nothing is what tune chose."""
+    tuned: bool = True
+    """Use what tomoseg tune chose for this model."""
     part: str | None = None
     """2/8 does every eighth scan, from the second."""
 

@@ -148,6 +148,6 @@ class BoxedMask:
 def _any_per_slice(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "z"]:
     """Which axial slices hold any of a mask; slices that are whole lines of memory are searched as such."""
     lines = mask.T
-    if lines.flags.c_contiguous:
+    if lines.flags.c_contiguous and lines.size:
         return np.asarray(lines.reshape(len(lines), -1).any(axis=1))
     return np.asarray(mask.any(axis=(0, 1)))

@@ -11,7 +11,7 @@ import torch
 
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
-from tomoseg.config import ALL_MASKS, Compute, GridConfig, NetworkConfig, PredictOptions
+from tomoseg.config import ALL_MASKS, AT_ONE_HALF, Compute, GridConfig, NetworkConfig, PredictOptions
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
 from tomoseg.inference.predictor import Predictor
@@ -540,7 +540,9 @@ class TestOrientations:
             nib.save(nib.Nifti1Image(array, turned), path)
             output = folder / (f"{number}_map.nii.gz" if label_map else str(number))
             options = PredictOptions(ml=label_map)
-            (done,) = workflow._do_all(predictor, [Scan("s", path, output)], options, "", lambda *_: None)
+            (done,) = workflow._do_all(
+                predictor, [Scan("s", path, output)], workflow._Order(options, AT_ONE_HALF, {}, ""), lambda *_: None
+            )
             assert done.error is None
             written = [output] if label_map else [output / f"{name}.nii.gz" for name in predictor.labels.names]
             assert [geometry(file) for file in written] == [geometry(path)] * len(written)
@@ -573,7 +575,9 @@ class TestOrientations:
         affine[:3, :3] = turn * (2.9, 3.1, 5)
         write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
         tilted = Scan("t", tmp_path / "t.nii", tmp_path / "t")
-        (done,) = workflow._do_all(predictor, [tilted], ALL_MASKS, "", lambda *_: None)
+        (done,) = workflow._do_all(
+            predictor, [tilted], workflow._Order(ALL_MASKS, AT_ONE_HALF, {}, ""), lambda *_: None
+        )
         assert done.error is None
         assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
 

@@ -25,6 +25,7 @@ from tomoseg.inference.decide import (
     scan_slices,
 )
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
+from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
 from tomoseg.inference.tiles import slice_logits
 from tomoseg.labels import LabelSet
@@ -81,6 +82,7 @@ class Predictor:
         self._offsets = _offsets(self.labels, decisions)
         self.engine.offsets = self._offsets if self._offsets.any() else None
         self.engine.mirrored = decisions.flips
+        self._smoothing = decisions.smoothing
         self._activation_bytes = activation_bytes(model.record.network.channels)
 
     def predict_volume(
@@ -217,6 +219,23 @@ class Predictor:
                 packed = _placed(between, placement, shape, decide_masks, planes)
             yield packed
 
+    def confidence_slices(
+        self,
+        slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
+        placement: Placement,
+        shape: tuple[int, int, int],
+    ) -> Iterator[UInt8[np.ndarray, "c x y"]]:
+        """Probabilities of every structure in each of the scan's slices, 0 to 255.
+
+        Args:
+            slabs: HU on the network's grid, from inferior to superior.
+            placement: Where the grid lies in the scan.
+            shape: The scan's shape in RAS+ order.
+        """
+        decide = partial(confidences, offsets=self._offsets)
+        for between in self._between(slabs, placement, shape, Stages()):
+            yield _placed(between, placement, shape, decide, len(self.labels))
+
     def _between(
         self,
         slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
@@ -229,7 +248,7 @@ class Predictor:
         with stages("prepare"):
             self.engine.prepare(self.engine.reads.tile(placement.shape))
         batch = self._batch(placement, shape)
-        logits = ahead(self._grid_logits(slabs, placement.shape, batch, stages), batch)
+        logits = ahead(smoothed(self._grid_logits(slabs, placement.shape, batch, stages), self._smoothing), batch)
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
@@ -245,6 +264,8 @@ class Predictor:
         each = batches * logits + self._activation_bytes * pixels
         result = int(np.prod(shape)) * 2  # the label map and its copy in the file's order, or compressed masks
         held = 2 * logits  # the slices of the grid that a slice of the scan lies between
+        if self._smoothing > 0:
+            held += (2 * MOST_REACH + 1) * logits
         if reads.network.dims == 3:  # three layers of tiles in place of them: summed, given out, begun
             held = 3 * 4 * len(self.labels) * math.prod(placement.shape[:2]) * reads.tile(placement.shape)[2]
         return batch_that_fits(self.max_memory, result + held, each, self.batch_size)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tomoseg.evaluation.summary import Summary
+from tomoseg.models.tuned import Tuned
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.workflows.demo import DemoReport
 from tomoseg.workflows.measure_engines import Way
 from tomoseg.workflows.predict import OVERLAPPING, ScanDone
+from tomoseg.workflows.tune import Choice
 
 
 def show_scores(summary: Summary, title: str) -> None:
@@ -58,6 +60,20 @@ def show_ways(ways: Sequence[Way]) -> None:
         "Dice",
         ("structure", *names),
         [(name, *(way.dice[name] for way in ways)) for name in reference.dice],
+    )
+
+
+def show_choices(tuned: Tuned, choices: Sequence[Choice]) -> None:
+    """What is done from now on to each structure, and the Dice that it gained where it was chosen."""
+    rows: list[tuple[object, ...]] = [
+        (c.structure, c.cases, f"{c.threshold:g}", ", ".join(map(str, c.steps)) or "-", c.before, c.after)
+        for c in choices
+    ]
+    table("Chosen", ("structure", "cases", "threshold", "steps", "Dice before", "after"), rows)
+    before, after = tuned.chosen_on["dice_before"], tuned.chosen_on["dice_after"]
+    out.print(
+        f"Smoothing over slices: {tuned.smoothing:g}. Mean Dice on the cases that chose it: {before:.4f} before, "
+        f"{after:.4f} after. predict uses it unless told otherwise (--no-tuned)."
     )
 
 

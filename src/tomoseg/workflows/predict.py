@@ -15,7 +15,7 @@ import torch
 from tomoseg import __version__
 from tomoseg.checks.scan import check_scan
 from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
-from tomoseg.errors import TomosegError
+from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
@@ -23,7 +23,9 @@ from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
-from tomoseg.models.folder import load_model
+from tomoseg.models.folder import Model, load_model
+from tomoseg.models.tuned import Tuned, load_tuned
+from tomoseg.postprocess.steps import Steps, apply, apply_to_map, needs_confidence, steps_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
 from tomoseg.workflows.scans import Scan, find_scans, is_scan
@@ -84,15 +86,16 @@ def predict(
         OutputError: If the output cannot be a folder, or a result would take the place of a scan.
         ModelError: If the model cannot be loaded.
         LabelError: If the model does not know a structure.
+        ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map.
     """
     found = find_scans(scans, output, options.ml, options.part)
     loaded = load_model(model)
-    names = options.roi_subset or loaded.record.labels.names
-    decisions = Decisions(thresholds_of(options.threshold, names), options.flips)
+    decisions, steps = _choices(loaded, options)
     predictor = Predictor(loaded, structures=options.roi_subset, decisions=decisions, **vars(compute))
+    order = _Order(options, decisions, steps, str(loaded.sha256))
     results: list[ScanDone] = []
     try:
-        for done in _do_all(predictor, found, options, str(loaded.sha256), on_slice):
+        for done in _do_all(predictor, found, order, on_slice):
             results.append(done)
             on_scan(done)
     finally:  # what is done is told of an interrupted command too
@@ -101,18 +104,55 @@ def predict(
     return results
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What is done to every scan.
+
+    Attributes:
+        options: As given.
+        decisions: What decides, the model's own choices included.
+        steps: What is done to masks, likewise.
+        model: SHA-256 of the weights.
+    """
+
+    options: PredictOptions
+    decisions: Decisions
+    steps: Steps
+    model: str
+
+
+def _choices(model: Model, options: PredictOptions) -> tuple[Decisions, Steps]:
+    """What the model was tuned to, and what was asked for over it.
+
+    Raises:
+        ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map.
+    """
+    names = options.roi_subset or model.record.labels.names
+    tuned = (load_tuned(model) if options.tuned else None) or Tuned("")
+    thresholds = {name: value for name, value in tuned.thresholds.items() if name in names}
+    smoothing = tuned.smoothing if options.smoothing is None else options.smoothing
+    decisions = Decisions(thresholds | thresholds_of(options.threshold, names), options.flips, smoothing)
+    if options.postprocess is None:
+        own = [f"{name}={step}" for name, steps in tuned.steps.items() if name in names for step in steps]
+        kept = [text for text in own if not (options.ml and "crf" in text.rpartition("=")[2])]
+        return decisions, steps_of(kept, names)
+    steps = steps_of(options.postprocess, names)
+    if options.ml and needs_confidence(steps):
+        raise ConfigError("expected masks for crf, got --ml; leave --ml off, or crf out")
+    return decisions, steps
+
+
 def _do_all(
     predictor: Predictor,
     scans: Sequence[Scan],
-    options: PredictOptions,
-    model: str,
+    order: _Order,
     on_slice: Callable[[Scan, int, int], None],
 ) -> Iterator[ScanDone]:
     """One scan after the other; meanwhile the next is read and the last is written, unless memory is limited."""
     one_at_a_time = predictor.max_memory is not None
-    reads = _read_all(scans, lambda scan: _asked(scan, predictor, model, options))
-    jobs = (_segment(job, predictor, options, on_slice) for job in (reads if one_at_a_time else ahead(reads)))
-    write = partial(_write, options=options)
+    reads = _read_all(scans, lambda scan: _asked(scan, predictor, order))
+    jobs = (_segment(job, predictor, order, on_slice) for job in (reads if one_at_a_time else ahead(reads)))
+    write = partial(_write, options=order.options)
     yield from map(write, jobs) if one_at_a_time else behind(jobs, write)
 
 
@@ -178,8 +218,9 @@ def _asked_of_all(predictor: Predictor, model: str) -> dict[str, Any]:
     }
 
 
-def _asked(scan: Scan, predictor: Predictor, model: str, options: PredictOptions) -> dict[str, Any]:
+def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
     """What a result depends on."""
+    options = order.options
     state = scan.path.stat() if scan.path.exists() else None
     return {
         "input": {
@@ -191,9 +232,11 @@ def _asked(scan: Scan, predictor: Predictor, model: str, options: PredictOptions
         "preview": options.preview,
         "statistics": options.statistics,
         "confidence": options.confidence,
-        "threshold": list(options.threshold),
+        "threshold": order.decisions.thresholds,
+        "smoothing": order.decisions.smoothing,
         "flips": options.flips,
-    } | _asked_of_all(predictor, model)
+        "postprocess": {name: [str(step) for step in steps] for name, steps in order.steps.items()},
+    } | _asked_of_all(predictor, order.model)
 
 
 def _done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
@@ -253,22 +296,34 @@ def _read_all(scans: Sequence[Scan], asked_of: Callable[[Scan], dict[str, Any]])
         yield job
 
 
-def _segment(
-    job: _Job, predictor: Predictor, options: PredictOptions, on_slice: Callable[[Scan, int, int], None]
-) -> _Job:
+def _segment(job: _Job, predictor: Predictor, order: _Order, on_slice: Callable[[Scan, int, int], None]) -> _Job:
     if job.volume is None:
         return job
 
     def progress(done: int, total: int) -> None:
         on_slice(job.scan, done, total)
 
+    options = order.options
     segment = predictor.predict_label_map if options.ml else predictor.predict_volume
+    wanted = options.confidence or needs_confidence(order.steps)
     with job.failing_alone():
         remove_file(record_path(job.scan))
-        job.confidence = predictor.confidence_of(job.volume, ml=options.ml) if options.confidence else None
+        job.confidence = predictor.confidence_of(job.volume, ml=options.ml) if wanted else None
         with job.stages("segment"):
             job.result = segment(job.volume, progress, job.stages, job.confidence)
+        if order.steps:
+            with job.stages("postprocess"):
+                job.result = _postprocessed(job, order.steps)
+        if not options.confidence:
+            job.confidence = None
     return job
+
+
+def _postprocessed(job: _Job, steps: Steps) -> LabelMap | Segmentation:
+    assert job.result is not None  # segmented
+    if isinstance(job.result, LabelMap):
+        return apply_to_map(job.result, steps)
+    return apply(job.result, steps, job.volume, job.confidence)
 
 
 def _write(job: _Job, options: PredictOptions) -> ScanDone:

@@ -1,0 +1,59 @@
+"""What `tomoseg tune` found to help a model: kept beside its weights, and used by `tomoseg predict`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import ModelError
+from tomoseg.files.atomic import whole_file
+from tomoseg.models.folder import Model
+
+TUNED = "tuned.json"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Decisions that validation chose.
+
+    Attributes:
+        weights_sha256: Of the weights that they were chosen for.
+        smoothing: Of logits over neighbouring slices, in slices.
+        thresholds: Of structures that are not decided at 0.5.
+        steps: What is done to structures' masks, as text.
+        chosen_on: The dataset, split and cases, and the Dice before and after.
+    """
+
+    weights_sha256: str
+    smoothing: float = 0.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, list[str]] = field(default_factory=dict)
+    chosen_on: dict[str, Any] = field(default_factory=dict)
+
+
+def save_tuned(tuned: Tuned, folder: Path) -> None:
+    """Write it into a model folder.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with whole_file(folder / TUNED) as aside:
+        aside.write_text(json.dumps(asdict(tuned), indent=1), encoding="utf-8")
+
+
+def load_tuned(model: Model) -> Tuned | None:
+    """What was found for the model's present weights, if anything was.
+
+    Raises:
+        ModelError: If the file is no such record.
+    """
+    if model.folder is None or not (model.folder / TUNED).exists():
+        return None
+    path = model.folder / TUNED
+    try:
+        found = Tuned(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: expected a record of tuning, got: {error}; delete it and tune again") from None
+    return found if found.weights_sha256 == model.sha256 else None

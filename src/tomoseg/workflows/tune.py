@@ -1,0 +1,226 @@
+"""`tomoseg tune`: which thresholds, smoothing and post-processing help a model, structure by structure.
+
+Each choice is made on cases that were not trained on, and kept only if it gains more than chance would; what it gains
+on other cases is for a test split to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int16, UInt8
+
+from tomoseg.config import AUTO, Compute, Decisions
+from tomoseg.errors import DatasetError
+from tomoseg.inference.predictor import Predictor
+from tomoseg.masks import BoxedMask, structure_mask
+from tomoseg.models.folder import Model, load_model
+from tomoseg.models.tuned import Tuned, save_tuned
+from tomoseg.postprocess.crf import UNCERTAIN
+from tomoseg.postprocess.steps import Evidence, Step, process
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.segmentation import Confidence
+from tomoseg.workflows.evaluate import check_fits
+
+SMOOTHINGS = (0.0, 0.5, 1.0)
+THRESHOLDS = (0.5, 0.3, 0.4, 0.6, 0.7)
+STEPS: tuple[tuple[Step, ...], ...] = (
+    (Step("crf", 1.0), Step("crf", 3.0)),
+    (Step("fill_holes"),),
+    (Step("closing", 2.0), Step("closing", 4.0)),
+    (Step("opening", 2.0), Step("opening", 4.0)),
+    (Step("remove_small", 0.1), Step("remove_small", 0.5)),
+    (Step("largest"),),
+)
+"""What is tried, in the order in which it is done; of each line one at most."""
+
+LEAST_GAIN = 0.002
+"""Mean Dice that a choice has to gain."""
+
+MARGIN_MM = 12.0
+"""Around a structure and its reference, so that steps see what they need."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One structure of one case, cut out of it.
+
+    Attributes:
+        probability: 0 to 255.
+        reference: Its mask.
+        hu: The scan; None where the dataset keeps it on another grid.
+        spacing_mm: Voxel edges.
+    """
+
+    probability: UInt8[np.ndarray, "x y z"]
+    reference: np.ndarray
+    hu: Int16[np.ndarray, "x y z"] | None
+    spacing_mm: tuple[float, float, float]
+
+    def mask(self, threshold: float) -> BoxedMask:
+        """Where the probability reaches a threshold."""
+        return BoxedMask.of(self.probability >= round(255 * threshold))
+
+    def evidence(self) -> Evidence | None:
+        """What a random field looks at."""
+        return None if self.hu is None else Evidence(self.hu, self.probability)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found for one structure.
+
+    Attributes:
+        structure: Its name.
+        before: Mean Dice at a threshold of 0.5 without any step.
+        after: With what was chosen.
+        threshold: Chosen.
+        steps: Chosen, in order.
+        cases: In which it occurs.
+    """
+
+    structure: str
+    before: float
+    after: float
+    threshold: float
+    steps: tuple[Step, ...]
+    cases: int
+
+
+def tune(
+    model: Path,
+    preprocessed: Path,
+    split: str = "validation",
+    compute: Compute = AUTO,
+    on_case: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Tuned, list[Choice]]:
+    """Try smoothing, thresholds and steps on a split, and write what helps into the model folder.
+
+    Args:
+        model: A model folder or a run folder.
+        preprocessed: A preprocessed dataset with the model's structures and grid.
+        split: The cases that choose.
+        compute: What computes the network, where, and in what.
+        on_case: Told cases done and in all, over all smoothings.
+
+    Returns:
+        What is used from now on, and for each structure that occurs what it gains.
+
+    Raises:
+        DatasetError: If the split holds no structure, or the dataset does not fit the model.
+        ModelError: If the model cannot be loaded.
+    """
+    loaded = load_model(model)
+    data = Preprocessed(preprocessed)
+    check_fits(loaded.record.labels.names, loaded.record.grid, data)
+    cases = data.split(split)
+    done, total = iter(range(1, 10**9)), len(cases) * len(SMOOTHINGS)
+    best: tuple[float, list[Choice]] = (0.0, [])
+    plain: list[Choice] = []
+    for smoothing in SMOOTHINGS:
+        samples = _samples(loaded, cases, smoothing, compute, lambda: on_case(next(done), total))
+        if not samples:
+            raise DatasetError(
+                f"{preprocessed}: expected structures in split {split!r}, got none; choose another split"
+            )
+        choices = [_choose(name, samples[name]) for name in loaded.record.labels.names if name in samples]
+        plain = plain or choices
+        needed = LEAST_GAIN if smoothing > best[0] else 0.0
+        if not best[1] or _mean(choices) > _mean(best[1]) + needed:
+            best = (smoothing, choices)
+    before = {choice.structure: choice.before for choice in plain}
+    choices = [replace(choice, before=before[choice.structure]) for choice in best[1]]
+    tuned = Tuned(
+        str(loaded.sha256),
+        best[0],
+        {c.structure: c.threshold for c in choices if c.threshold != THRESHOLDS[0]},
+        {c.structure: [str(step) for step in c.steps] for c in choices if c.steps},
+        {
+            "dataset": data.folder.name,
+            "split": split,
+            "cases": len(cases),
+            "dice_before": float(np.mean([c.before for c in choices])),
+            "dice_after": _mean(choices),
+        },
+    )
+    assert loaded.folder is not None  # it was read from one
+    save_tuned(tuned, loaded.folder)
+    return tuned, choices
+
+
+def _mean(choices: Sequence[Choice]) -> float:
+    return float(np.mean([choice.after for choice in choices]))
+
+
+def _choose(name: str, samples: Sequence[Sample]) -> Choice:
+    """The threshold first, then step by step."""
+    before = after = _dice(samples, THRESHOLDS[0], ())
+    threshold, steps = THRESHOLDS[0], ()
+    for candidate in THRESHOLDS[1:]:
+        dice = _dice(samples, candidate, ())
+        if dice > max(after, before + LEAST_GAIN):
+            threshold, after = candidate, dice
+    chosen: tuple[Step, ...] = steps
+    for line in STEPS:
+        if line[0].name == "crf" and any(sample.hu is None for sample in samples):
+            continue
+        tried = [(_dice(samples, threshold, (*chosen, step)), step) for step in line]
+        dice, step = max(tried, key=lambda pair: pair[0])
+        if dice > after + LEAST_GAIN:
+            chosen, after = (*chosen, step), dice
+    return Choice(name, before, after, threshold, chosen, len(samples))
+
+
+def _dice(samples: Sequence[Sample], threshold: float, steps: Sequence[Step]) -> float:
+    """Mean over the cases in which the structure occurs."""
+    each = []
+    for sample in samples:
+        mask = process(sample.mask(threshold), steps, sample.spacing_mm, sample.evidence())
+        both = int(np.count_nonzero(mask.inside & sample.reference[mask.box]))
+        each.append(2 * both / (mask.voxels + int(np.count_nonzero(sample.reference))))
+    return float(np.mean(each))
+
+
+def _samples(
+    model: Model, cases: Sequence[PreprocessedCase], smoothing: float, compute: Compute, on_case: Callable[[], None]
+) -> dict[str, list[Sample]]:
+    """Each structure of each case in which it occurs; only the boxes around them are kept."""
+    predictor = Predictor(model, decisions=Decisions(smoothing=smoothing), **vars(compute))
+    found: dict[str, list[Sample]] = {}
+    for case in cases:
+        record = case.record
+        on_grid = case.ct()
+        confidence = Confidence(predictor.labels.names, record.source)
+        for part in predictor.confidence_slices([on_grid], record.placement, record.source.canonical_shape):
+            confidence.append(part)
+        packed = np.stack([case.native_masks_slice(k) for k in range(record.source.canonical_shape[2])], axis=-1)
+        for channel in record.annotated:
+            reference = structure_mask(packed, channel)
+            if reference.any():
+                name = predictor.labels.names[channel]
+                sample = _sample(confidence.map(name), reference, case, on_grid)
+                found.setdefault(name, []).append(sample)
+        on_case()
+    return found
+
+
+def _sample(
+    probability: UInt8[np.ndarray, "x y z"],
+    reference: np.ndarray,
+    case: PreprocessedCase,
+    on_grid: Int16[np.ndarray, "gx gy gz"],
+) -> Sample:
+    placement, spacing_mm = case.record.placement, case.spacing_mm
+    around = BoxedMask.of(reference | (probability >= UNCERTAIN[0]))
+    margins = [int(MARGIN_MM / s) + 1 for s in spacing_mm]
+    ends = zip(around.start, around.inside.shape, margins, reference.shape, strict=True)
+    box = tuple(slice(max(0, s - m), min(n, s + w + m)) for s, w, m, n in ends)
+    hu = None
+    if not placement.resamples:
+        whole = np.full(reference.shape, -1024, np.int16)
+        whole[placement.box()] = on_grid
+        hu = whole[box]
+    return Sample(probability[box].copy(), reference[box].copy(), hu, spacing_mm)

@@ -1,0 +1,174 @@
+"""Tuning: what helps is kept, what does not is not, and predict then does the same."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.tiny import LABELS, add_case, finish, make_dataset, make_scan
+from tomoseg.config import Compute, NetworkConfig, PredictOptions
+from tomoseg.errors import ConfigError, DatasetError, ModelError
+from tomoseg.files.nifti import read_ct, write_nifti
+from tomoseg.grid import place_grid
+from tomoseg.inference.predictor import Predictor
+from tomoseg.masks import BoxedMask
+from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
+from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
+from tomoseg.postprocess.components import keep_largest
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows import tune as workflow
+from tomoseg.workflows.predict import predict
+from tomoseg.workflows.tune import tune
+
+CPU = Compute(engine="torch", device="cpu", precision="fp32")
+
+
+def make_model(folder, labels=LABELS):
+    """A network that hands on the HU: `ball` is above 190 HU, `cube` above 70, `both` never."""
+    torch.manual_seed(0)
+    from tests.training.tiny import NATIVE
+
+    record = ModelRecord(labels, NetworkConfig(channels=(8, 8), prior_bias=False), NATIVE, ((-100.0, 300.0),))
+    network = record.build().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for block, source in ((network.encoder[0], 0), (network.decoder[0], 8)):
+            for number, place in ((0, source), (3, 0)):
+                block[number].weight[0, place, 1, 1] = 1
+                block[number + 1].weight[0] = 1
+        network.head.weight[:2, 0] = 40.0
+        network.head.bias[:] = torch.tensor([-40 * 0.725, -40 * 0.425, -9.0])
+    save_model(Model(record, network), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Scans with a bright speck far from the ball, which a threshold of HU takes for it."""
+    folder = tmp_path_factory.mktemp("data")
+    for seed, (name, split) in enumerate({"t": "train", "v": "validation", "w": "validation"}.items()):
+        hu, masks = make_scan(seed)
+        hu[2:5, 2:4, 6] = 250
+        add_case(folder, name, hu, masks, native=split != "train")
+    return finish(folder, {"t": "train", "v": "validation", "w": "validation"}).folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    return make_model(tmp_path / "model")
+
+
+def test_what_helps_is_kept_and_written(model, dataset):
+    told = []
+    tuned, choices = tune(model, dataset, compute=CPU, on_case=lambda *done: told.append(done))
+    by_name = {choice.structure: choice for choice in choices}
+    assert {str(step).split(":")[0] for step in by_name["ball"].steps} & {"largest", "remove_small", "opening"}
+    assert by_name["ball"].after > by_name["ball"].before + 0.01
+    assert by_name["both"].before == 0  # never found, so nothing helps it
+    assert by_name["both"].steps == ()
+    assert tuned == load_tuned(load_model(model))
+    assert tuned.steps["ball"] == [str(step) for step in by_name["ball"].steps]
+    assert tuned.chosen_on["dice_after"] == pytest.approx(np.mean([c.after for c in choices]))
+    assert told[-1] == (6, 6)
+
+
+def test_dice_before_is_that_of_the_predictor(model, dataset):
+    _, choices = tune(model, dataset, compute=CPU)
+    from tomoseg.evaluation.cases import score_cases
+    from tomoseg.evaluation.summary import summarise
+    from tomoseg.preprocessed.read import Preprocessed
+
+    data = Preprocessed(dataset)
+    scores = score_cases(Predictor(load_model(model), engine="torch", device="cpu"), data.split("validation"))
+    expected = {row.structure: row.dice for row in summarise(scores, data.labels).structures}
+    assert {c.structure: c.before for c in choices} == pytest.approx(expected, abs=0.01)
+
+
+def write_scan(folder):
+    hu, _ = make_scan(5)
+    hu[2:5, 2:4, 6] = 250
+    path = folder / "scan.nii.gz"
+    write_nifti(path, hu, SourceGrid(hu.shape, np.eye(4)))
+    return path
+
+
+def masks_of(folder):
+    return {path.name.removesuffix(".nii.gz"): read_ct(path).hu > 0 for path in folder.glob("*.nii.gz")}
+
+
+def test_predict_does_what_was_chosen_unless_told_otherwise(model, tmp_path):
+    scan, loaded = write_scan(tmp_path), load_model(model)
+    save_tuned(Tuned(str(loaded.sha256), 0.0, {"cube": 0.995}, {"ball": ["largest"]}), model)
+    run = partial(predict, scan, model=model, compute=CPU)
+    run(tmp_path / "tuned")
+    run(tmp_path / "plain", options=PredictOptions(tuned=False))
+    run(tmp_path / "given", options=PredictOptions(postprocess=("cube=opening:1",), threshold=("cube=0.5",)))
+    tuned, plain, given = (masks_of(tmp_path / name) for name in ("tuned", "plain", "given"))
+    assert np.array_equal(tuned["ball"], keep_largest(BoxedMask.of(plain["ball"])).whole())
+    assert 0 < tuned["ball"].sum() < plain["ball"].sum()
+    assert tuned["cube"].sum() < plain["cube"].sum()
+    assert np.array_equal(given["ball"], plain["ball"])
+    assert given["cube"].sum() < plain["cube"].sum()
+    record = json.loads((tmp_path / "tuned" / "prediction.json").read_text())
+    assert record["postprocess"] == {"ball": ["largest"]}
+    assert record["threshold"] == {"cube": 0.995}
+    assert "postprocess" in record["seconds"]
+
+
+def test_label_maps_are_processed_too(model, tmp_path):
+    scan = write_scan(tmp_path)
+    run = partial(predict, scan, model=model, compute=CPU)
+    run(tmp_path / "plain.nii.gz", options=PredictOptions(ml=True))
+    run(tmp_path / "one.nii.gz", options=PredictOptions(ml=True, postprocess=("largest",)))
+    plain, one = (read_ct(tmp_path / f"{name}.nii.gz").hu for name in ("plain", "one"))
+    assert (plain == 5)[2:5, 2:4, 6].all()
+    assert not one[2:5, 2:4, 6].any()
+    with pytest.raises(ConfigError, match=r"expected masks for crf, got --ml; leave --ml off, or crf out"):
+        run(tmp_path / "crf.nii.gz", options=PredictOptions(ml=True, postprocess=("crf",)))
+
+
+def test_a_random_field_gets_its_probabilities_without_them_being_written(model, tmp_path):
+    predict(write_scan(tmp_path), tmp_path / "out", model, PredictOptions(postprocess=("crf",)), CPU)
+    assert not (tmp_path / "out" / "confidence").exists()
+    record = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert record["postprocess"]["ball"] == ["crf:3"]
+
+
+def test_smoothing_changes_the_result_and_zero_does_not(model, tmp_path):
+    scan = write_scan(tmp_path)
+    for name, smoothing in (("none", None), ("zero", 0.0), ("one", 1.0)):
+        predict(scan, tmp_path / name, model, PredictOptions(smoothing=smoothing), CPU)
+    none, zero, one = (masks_of(tmp_path / name)["ball"] for name in ("none", "zero", "one"))
+    assert np.array_equal(none, zero)
+    assert not np.array_equal(none, one)
+    assert not one[2:5, 2:4, 6].any()  # a speck in one slice is outvoted by its neighbours
+
+
+def test_what_was_tuned_for_other_weights_is_not_used(model, tmp_path):
+    save_tuned(Tuned("another", 1.0), model)
+    assert load_tuned(load_model(model)) is None
+    (model / TUNED).write_text('{"what": 1}', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"tuned.json: expected a record of tuning, got: .*; delete it and tune again"):
+        load_tuned(load_model(model))
+
+
+def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(workflow, "process", lambda mask, steps, *rest: tried.extend(steps) or mask)
+    tune(model, dataset, compute=CPU)
+    assert "crf" in {step.name for step in tried}
+    data = make_dataset(tmp_path / "other")
+    case = data.split("validation")[0]
+    assert not case.record.placement.resamples
+    assert place_grid(case.ct(), (1.0, 1.0, 1.0), data.grid).shape == case.shape
+
+
+def test_a_split_without_structures_is_refused(model, tmp_path):
+    data = make_dataset(tmp_path / "data", splits={"a": "train", "v": "validation"}, annotated={"v": ()})
+    with pytest.raises(
+        DatasetError, match=r"expected structures in split 'validation', got none; choose another split"
+    ):
+        tune(model, data.folder, compute=CPU)
