@@ -21,7 +21,7 @@ from tomoseg.inference.device import fixed_algorithms
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.training.augmentation import apply_changes, draw_change
+from tomoseg.training.augmentation import network_input
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.losses import Scope, Targets
 from tomoseg.training.optimisation import set_learning_rate
@@ -29,7 +29,7 @@ from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run import Listener, Outcome, Run, Step
 from tomoseg.training.run_folder import RunFolder
 from tomoseg.training.sampling import Draw, draw_epoch
-from tomoseg.training.slices import Batch, DrawnSlices, windowed
+from tomoseg.training.slices import Batch, DrawnSlices
 
 SAVE_MINUTES = 3.0
 """How often the state is saved within an epoch: what a power cut may cost."""
@@ -149,10 +149,7 @@ def batch_loss(run: Run, learner: nn.Module, batch: Batch, scope: Scope, *, augm
         scope: What the loss is a mean over.
         augment: Change the slices at random first.
     """
-    images, packed = windowed(batch.hu, run.config.windows_hu), batch.packed
-    if augment:
-        changes = [draw_change(key, run.config.augmentation, run.size) for key in batch.keys]
-        images, packed = apply_changes(images, packed, changes)
+    images, packed = network_input(batch, run.config, augment=augment)
     targets = Targets(packed, batch.known, run.emphasis if learner.training else None)
     return cast(Tensor, learner(images, targets, scope))
 

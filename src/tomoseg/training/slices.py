@@ -145,7 +145,6 @@ class EpochLoader:
         return iter(self._loader)
 
 
-def windowed(hu: Int16[Tensor, "n x y"], windows_hu: tuple[tuple[float, float], ...]) -> Float[Tensor, "n w x y"]:
-    """HU windows mapped to 0..1, one channel each, on the device of the slices."""
-    values = hu.float()
-    return torch.stack([((values - low) / (high - low)).clamp(0, 1) for low, high in windows_hu], dim=1)
+def windowed(images: Float[Tensor, "n k x y"], windows_hu: tuple[tuple[float, float], ...]) -> Float[Tensor, "n c x y"]:
+    """HU windows mapped to 0..1, on the device of the slices: all channels in the first window, then in the next."""
+    return torch.cat([((images - low) / (high - low)).clamp_(0, 1) for low, high in windows_hu], dim=1)
