@@ -139,7 +139,7 @@ def guides_step(run: Run, batch: Batch, way: str) -> Callable[[], object]:
     network = run.record.build().to(run.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-5)
     criterion = nn.BCEWithLogitsLoss()
-    images = windowed(batch.hu, run.config.windows_hu)
+    images = windowed(batch.hu.float(), run.config.windows_hu)
     masks = unpack_bits(batch.packed, len(run.data.labels)).float()
     scaler = torch.amp.GradScaler(run.device.type, enabled=way == "guide autocast" and run.device.type == "cuda")
     half = torch.float16 if run.device.type == "cuda" else torch.bfloat16

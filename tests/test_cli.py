@@ -180,6 +180,25 @@ class TestPreprocess:
         assert "got 'livr'; did you mean 'liver'?" in capsys.readouterr().err
 
 
+class TestPreview:
+    def test_a_picture_of_training_slices(self, dataset, tmp_path, capsys):
+        assert preprocess(dataset, tmp_path / "out") == 0
+        capsys.readouterr()
+        pictures = []
+        for flags in ((), ("--preset", "guide"), ("--augmentation.noise-hu", 200)):
+            assert run("preview", tmp_path / "out", "-o", tmp_path / "a.png", *flags) == 0
+            assert capsys.readouterr().out == f"16 training slices in {tmp_path / 'a.png'}\n"
+            pictures.append((tmp_path / "a.png").read_bytes())
+        assert len(set(pictures)) == 3
+
+    @pytest.mark.parametrize("command", ["preview", "train"])
+    def test_settings_of_former_versions(self, tmp_path, capsys, command):
+        (tmp_path / "settings.yaml").write_text("augmentation:\n  brightness: 0.05\n")
+        assert run(command, tmp_path, "-o", tmp_path / "out", "--config", tmp_path / "settings.yaml") == 2
+        assert "augmentation.brightness: expected one of 18 known names, got" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
 class TestPredict:
     def test_masks(self, ct, model, tmp_path, capsys):
         assert run("predict", "-i", ct, "-o", tmp_path / "out", "-m", model, *CPU) == 0

@@ -117,6 +117,29 @@ def preprocess(
     return SOME_FAILED if report.failed else DONE
 
 
+def preview(
+    preprocessed: Positional[Path],
+    output: Output = Path("preview.png"),
+    preset: PresetName = "default",
+    config: Path | None = None,
+    settings: Annotated[TrainConfig, arg(name="")] = TRAIN_PRESETS["default"],
+) -> int:
+    """Draw 16 training slices as the network will be shown them, with their structures and what was done to each.
+
+    Args:
+        preprocessed: A preprocessed dataset.
+        output: The PNG file.
+        preset: Settings of the training to start from.
+        config: YAML file of settings put over the preset.
+        settings: Settings put over both.
+    """
+    from tomoseg.workflows.preview import preview as run
+
+    drawn = run(preprocessed, output, settings)
+    console.out.print(f"{drawn} training slices in {output}")
+    return DONE
+
+
 def train(
     preprocessed: Positional[Path],
     output: Output,
@@ -340,6 +363,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "labels": labels,
     "phantom": phantom,
     "preprocess": preprocess,
+    "preview": preview,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
@@ -350,6 +374,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 PRESETS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "preprocess": (PreprocessConfig, PREPROCESS_PRESETS),
+    "preview": (TrainConfig, TRAIN_PRESETS),
     "train": (TrainConfig, TRAIN_PRESETS),
 }
 

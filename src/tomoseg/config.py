@@ -235,12 +235,37 @@ class AugmentationConfig(Config):
     """Largest relative change of size."""
     shift: float = Field(0.05, ge=0, lt=1)
     """Largest shift as a share of the slice's edge."""
-    contrast: float = Field(0.1, ge=0, lt=1)
-    """Largest relative change of the windowed values around their middle."""
-    brightness: float = Field(0.05, ge=0)
-    """Largest change added to the windowed values, which run from 0 to 1."""
-    noise: float = Field(0.03, ge=0)
-    """Largest standard deviation of Gaussian noise on the windowed values."""
+    elastic_pixels: float = Field(0.0, ge=0)
+    """Largest standard deviation of a smooth random displacement, in pixels; 0 leaves it out. Above a quarter of the
+    control points' distance, tissue may fold."""
+    elastic_points: int = Field(8, ge=4, le=64)
+    """Control points of the displacement along each edge of the slice; fewer bend it more smoothly."""
+    elastic_probability: float = Field(0.3, ge=0, le=1)
+    """Share of slices that are displaced."""
+    hu_scale: float = Field(0.1, ge=0, lt=1)
+    """Largest relative change of HU around the middle of the windows."""
+    hu_shift: float = Field(25.0, ge=0)
+    """Largest change added to HU."""
+    noise_hu: float = Field(15.0, ge=0)
+    """Largest standard deviation of Gaussian noise in HU."""
+    blur_pixels: float = Field(0.0, ge=0, le=16)
+    """Largest standard deviation of a Gaussian blur in pixels; 0 leaves it out."""
+    blur_probability: float = Field(0.2, ge=0, le=1)
+    """Share of slices that are blurred."""
+    low_resolution: float = Field(0.0, ge=0, lt=1)
+    """Largest share of the pixels along each edge that are lost by averaging and interpolating back: 0.5 makes pixels
+    up to twice as large, 0 leaves it out."""
+    low_resolution_probability: float = Field(0.2, ge=0, le=1)
+    """Share of slices that lose resolution."""
+    cut: float = Field(0.0, ge=0, lt=1)
+    """Largest share of the slice's edges that lies outside of a disc or a rectangle, as outside of a scanner's field of
+    view: air without structures; 0 leaves it out."""
+    cut_probability: float = Field(0.2, ge=0, le=1)
+    """Share of slices that are cut."""
+    gamma: float = Field(0.0, ge=0)
+    """Largest relative change, up or down, of the power that windowed values are raised to; 0 leaves it at 1."""
+    gamma_probability: float = Field(0.3, ge=0, le=1)
+    """Share of slices whose gamma changes."""
 
 
 class TrainConfig(Config):

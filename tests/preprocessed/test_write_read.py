@@ -95,6 +95,14 @@ def test_a_record_from_before_slices_had_a_difficulty_still_loads(tmp_path, hu, 
     assert CaseRecord.load(path) == replace(case.record, difficulty=None)
 
 
+def test_the_spacing_of_the_grid_by_hand(tmp_path, hu, masks):
+    # 8 x 6 voxels of 1.5 and 2 mm on 4 x 3 pixels: twice as large. Slices stay 5 mm apart.
+    given = make_case(hu, masks, 19, np.diag([1.5, 2.0, 5.0, 1.0]))
+    case = write(tmp_path / "c", given, HALF)
+    assert case.spacing_mm == pytest.approx((1.5, 2.0, 5.0))
+    assert case.grid_spacing_mm == pytest.approx((3.0, 4.0, 5.0))
+
+
 def test_a_coarser_grid_is_that_of_the_grid_functions(tmp_path, hu, masks):
     case = write(tmp_path / "c", make_case(hu, masks, 19), HALF)
     placement = place_grid(hu, (1.0, 1.0, 1.0), HALF)

@@ -1,136 +1,137 @@
-"""Random changes of slices: by hand, and against grid_sample on unpacked masks."""
+"""A slice changed from HU to what the network takes: order, batches, and what the settings promise."""
 
-import numpy as np
 import pytest
 import torch
-from torch.nn.functional import affine_grid, grid_sample
 
-from tomoseg.config import AugmentationConfig
+from tomoseg.config import AugmentationConfig, TrainConfig
+from tomoseg.grid import AIR_HU
 from tomoseg.networks.packed import pack_bits, unpack_bits
-from tomoseg.training.augmentation import Change, apply_changes, draw_change
+from tomoseg.training.augmentation import apply_changes, network_input
+from tomoseg.training.changes import Change, View, draw_change
+from tomoseg.training.slices import Batch, windowed
 
-IDENTITY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-STRONG = AugmentationConfig(rotation_degrees=60, scale=0.4, shift=0.2, contrast=0.5, brightness=0.3, noise=0.2)
+OFF = {name: 0 for name in ("rotation_degrees", "scale", "shift", "hu_scale", "hu_shift", "noise_hu")}
+EVERYTHING = AugmentationConfig(
+    rotation_degrees=60, scale=0.4, shift=0.2, hu_scale=0.5, hu_shift=150, noise_hu=100,
+    elastic_pixels=2, elastic_points=5, elastic_probability=0.7, blur_pixels=2, blur_probability=0.7,
+    low_resolution=0.8, low_resolution_probability=0.7, cut=0.6, cut_probability=0.7, gamma=0.8, gamma_probability=0.7,
+)  # fmt: skip
+WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
 
 
-def change(affine=IDENTITY, contrast=1.0, brightness=0.0, noise=0.0, noise_seed=0):
-    return Change(affine, contrast, brightness, noise, noise_seed)
-
-
-def slices(n=1, size=(12, 8), structures=11, windows=2, seed=0):
+def make_batch(n=1, size=(24, 20), structures=11, seed=0):
     generator = torch.Generator().manual_seed(seed)
+    hu = torch.randint(-1000, 1000, (n, 1, *size), generator=generator, dtype=torch.int16)
     masks = torch.rand(n, structures, *size, generator=generator) < 0.4
-    return torch.rand(n, windows, *size, generator=generator), pack_bits(masks)
+    known = torch.ones(n, structures, dtype=torch.bool)
+    return Batch(hu, pack_bits(masks), known, tuple((0, 1, k) for k in range(n)))
 
 
-def test_identity_changes_nothing():
-    images, packed = slices(3)
-    moved, bits = apply_changes(images, packed, [change()] * 3)
-    assert torch.allclose(moved, images, atol=1e-5)
-    assert torch.equal(bits, packed)
+def part(batch, numbers):
+    keys = tuple(batch.keys[k] for k in numbers)
+    return Batch(batch.hu[numbers], batch.packed[numbers], batch.known[numbers], keys)
 
 
-def test_shift_by_whole_pixels_moves_both():
-    # Output (x, y) is from input (x + 3, y - 2): three of 12 pixels are half an edge, two of 8 too.
-    images, packed = slices()
-    moved, bits = apply_changes(images, packed, [change(((1.0, 0.0, 0.5), (0.0, 1.0, -0.5)))])
-    assert torch.allclose(moved[:, :, :9, 2:], images[:, :, 3:, :6], atol=1e-5)
-    assert torch.equal(bits[:, :, :9, 2:], packed[:, :, 3:, :6])
-    for outside in (moved[:, :, 9:], moved[:, :, :, :2], bits[:, :, 9:], bits[:, :, :, :2]):
-        assert not outside.any()
+def make_config(augmentation, windows=WINDOWS):
+    return TrainConfig(augmentation=augmentation, windows_hu=windows)
 
 
-def test_quarter_turn_by_hand():
-    # Output (x, y), seen from the centre, is from input (-y, x): column x of the input, read backwards.
-    images, packed = slices(size=(6, 6))
-    moved, bits = apply_changes(images, packed, [change(((0.0, -1.0, 0.0), (1.0, 0.0, 0.0)))])
-    for x in range(6):
-        assert torch.allclose(moved[..., x, :], images[..., x].flip(-1), atol=1e-5)
-        assert torch.equal(bits[..., x, :], packed[..., x].flip(-1))
+@pytest.mark.parametrize("augment", [False, True])
+def test_what_is_off_leaves_windows_of_the_slices_as_they_are(augment):
+    batch = make_batch(3)
+    images, packed = network_input(batch, make_config(AugmentationConfig(**OFF)), augment=augment)
+    assert torch.allclose(images, windowed(batch.hu.float(), WINDOWS), atol=1e-5)
+    assert torch.equal(packed, batch.packed)
 
 
-def test_intensities_by_hand():
-    images = torch.tensor([0.0, 0.5, 0.7, 1.0])[None, None, None].expand(2, 1, 1, 4)
-    _, packed = slices(2, (1, 4))
-    moved, bits = apply_changes(images, packed, [change(contrast=0.5, brightness=0.1), change(brightness=-0.6)])
-    assert moved[0, 0, 0].tolist() == pytest.approx([0.35, 0.6, 0.7, 0.85], abs=1e-5)
-    assert moved[1, 0, 0].tolist() == pytest.approx([0, 0, 0.1, 0.4], abs=1e-5)
-    assert torch.equal(bits, packed)
+def test_not_asked_for_nothing_is_changed():
+    batch = make_batch(2)
+    images, packed = network_input(batch, make_config(EVERYTHING), augment=False)
+    assert torch.equal(images, windowed(batch.hu.float(), WINDOWS))
+    assert packed is batch.packed
 
 
-def test_noise_has_its_deviation():
-    images, packed = torch.full((1, 1, 100, 100), 0.5), torch.zeros(1, 1, 100, 100, dtype=torch.uint8)
-    moved, _ = apply_changes(images, packed, [change(noise=0.05)])
-    assert (moved - 0.5).std().item() == pytest.approx(0.05, rel=0.05)
-    assert (moved - 0.5).mean().item() == pytest.approx(0, abs=0.003)
+def test_what_comes_in_is_not_changed():
+    batch = make_batch(8)
+    hu, packed = batch.hu.clone(), batch.packed.clone()
+    network_input(batch, make_config(EVERYTHING), augment=True)
+    assert torch.equal(batch.hu, hu)
+    assert torch.equal(batch.packed, packed)
 
 
-def test_masks_are_moved_as_grid_sample_moves_them():
-    images, packed = slices(6, (31, 20), 19)
-    changes = [draw_change((0, 0, k), STRONG, (31, 20)) for k in range(6)]
-    _, bits = apply_changes(images, packed, changes)
-    masks = unpack_bits(packed, 19).float()
-    rows = [c.affine for c in changes]
-    theta = torch.tensor([[[b[1], b[0], b[2]], [a[1], a[0], a[2]]] for a, b in rows], dtype=torch.float32)
-    where = affine_grid(theta, [6, 19, 31, 20], align_corners=False)  # its coordinates are (y, x)
-    expected = grid_sample(masks, where, mode="nearest", align_corners=False).bool()
-    found = unpack_bits(bits, 19)
-    assert (found != expected).float().mean() < 1e-3  # ties, where rounding may fall either way
-    assert found.any()
-    assert not torch.equal(found, masks.bool())
+@pytest.mark.parametrize("size", [(24, 20), (64, 48)])
+def test_same_key_same_result_in_another_batch(size):
+    batch = make_batch(9, size)
+    images, packed = network_input(batch, make_config(EVERYTHING), augment=True)
+    for numbers in ([3], [8, 0], [1, 2, 4, 5, 6, 7], list(reversed(range(9)))):
+        alone = network_input(part(batch, numbers), make_config(EVERYTHING), augment=True)
+        assert torch.equal(alone[0], images[numbers])
+        assert torch.equal(alone[1], packed[numbers])
 
 
-def test_image_and_masks_go_to_the_same_place():
-    # A blurred disc and its mask: where the moved image is above a half is where the moved mask is.
-    place = torch.stack(torch.meshgrid(torch.arange(40.0), torch.arange(30.0), indexing="ij"))
-    distance = (place - torch.tensor([25.0, 10.0])[:, None, None]).norm(dim=0)
-    image = torch.sigmoid(8 - distance)[None, None]
-    for k in range(10):
-        one = draw_change((k,), AugmentationConfig(rotation_degrees=45, contrast=0, brightness=0, noise=0), (40, 30))
-        moved, bits = apply_changes(image, pack_bits(image > 0.5), [one])
-        assert ((moved[:, 0] > 0.5) != unpack_bits(bits, 1)[:, 0]).sum() < 25
+def test_values_stay_between_zero_and_one_and_bits_within_the_structures():
+    images, packed = network_input(make_batch(20), make_config(EVERYTHING), augment=True)
+    assert images.min() == 0
+    assert images.max() == 1
+    assert images.isfinite().all()
+    assert unpack_bits(packed, 11).any()
+    assert not unpack_bits(packed, 16)[:, 11:].any()
 
 
-def test_same_key_same_result_in_another_batch():
-    images, packed = slices(3)
-    keys = [(0, 1, k) for k in range(3)]
-    together = apply_changes(images, packed, [draw_change(key, STRONG, (12, 8)) for key in keys])
-    for order in ((2, 0), (1,)):
-        part = apply_changes(
-            images[list(order)], packed[list(order)], [draw_change(keys[k], STRONG, (12, 8)) for k in order]
+def test_contrast_is_around_the_middle_of_the_windows():
+    # Middles are 50 and -500 HU, their mean -225: what is there stays.
+    batch = make_batch(4)
+    batch.hu[:] = -225
+    scaled = AugmentationConfig(**{**OFF, "hu_scale": 0.9})
+    images, _ = network_input(batch, make_config(scaled), augment=True)
+    assert torch.allclose(images[:, 1], torch.tensor(0.775), atol=1e-5)
+    batch.hu[:] = 50
+    images, _ = network_input(batch, make_config(scaled, windows=WINDOWS[:1]), augment=True)
+    assert torch.allclose(images, torch.tensor(0.5), atol=1e-5)
+
+
+def test_gamma_is_of_windowed_values():
+    # 50 HU are 0.5 in the window: 0.5 to the drawn power.
+    batch = make_batch(6)
+    batch.hu[:] = 50
+    bent = AugmentationConfig(**OFF, gamma=0.9, gamma_probability=1)
+    images, _ = network_input(batch, make_config(bent, WINDOWS[:1]), augment=True)
+    for image, key in zip(images, batch.keys, strict=True):
+        assert torch.allclose(image, torch.tensor(0.5 ** draw_change(key, bent).gamma), atol=1e-5)
+
+
+def test_all_channels_of_a_sample_move_alike():
+    batch = make_batch(2, (24, 20))
+    stack = batch.hu.float().expand(-1, 3, -1, -1)
+    moved = Change(turn_degrees=20, shift=(0.1, 0.2), bend_pixels=2, hu_factor=1.1, blur_pixels=1, resolution=0.7)
+    images, _ = apply_changes(stack, batch.packed, [moved, Change()], 0.0)
+    assert torch.equal(images[:, 0], images[:, 1])
+    assert torch.equal(images[:, 0], images[:, 2])
+    assert not torch.equal(images[0, 0], stack[0, 0])
+
+
+def test_outside_of_the_view_is_air_whatever_else_happens():
+    batch = make_batch(1, (10, 10))
+    hu = torch.full((1, 1, 10, 10), 40.0)
+    change = Change(hu_shift=30, noise_hu=20, blur_pixels=2, resolution=0.5, view=View(False, (0.5, 1.0), (-1.0, 0.0)))
+    images, packed = apply_changes(hu, torch.full_like(batch.packed, 255), [change], 50.0)
+    assert (images[:, :, 5:] == AIR_HU).all()
+    assert not packed[:, :, 5:].any()
+    assert (images[:, :, :5] > -100).all()
+    assert (packed[:, :, :5] == 255).all()
+
+
+def test_the_slices_of_a_block_move_alike():
+    slices = make_batch(2, size=(24, 20, 6))
+    moved, masks = network_input(
+        slices, make_config(AugmentationConfig(**{**OFF, "rotation_degrees": 30})), augment=True
+    )
+    assert moved.shape == (2, 2, 24, 20, 6)
+    assert masks.shape == slices.packed.shape
+    for k in range(6):
+        one = Batch(slices.hu[..., k], slices.packed[..., k], slices.known, slices.keys)
+        images, packed = network_input(
+            one, make_config(AugmentationConfig(**{**OFF, "rotation_degrees": 30})), augment=True
         )
-        assert torch.equal(part[0], together[0][list(order)])
-        assert torch.equal(part[1], together[1][list(order)])
-    assert draw_change((0, 1, 0), STRONG, (12, 8)) != draw_change((0, 1, 1), STRONG, (12, 8))
-
-
-@pytest.mark.parametrize("config", [AugmentationConfig(), STRONG], ids=["default", "strong"])
-def test_never_mirrored_and_a_similarity_in_pixels(config):
-    half = np.array([20.0, 10.0])  # of a slice that is not square
-    sizes, turns = [], []
-    for k in range(300):
-        matrix = np.array(draw_change((0, 0, k), config, (40, 20)).affine)
-        pixels = matrix[:, :2] * half[:, None] / half[None]
-        gram = pixels.T @ pixels
-        assert np.linalg.det(pixels) > 0
-        assert np.allclose(gram, gram[0, 0] * np.eye(2))
-        assert (np.abs(matrix[:, 2]) <= 2 * config.shift).all()
-        sizes.append(1 / np.sqrt(gram[0, 0]))
-        turns.append(np.degrees(np.arctan2(pixels[1, 0], pixels[0, 0])))
-    assert 1 / (1 + config.scale) <= min(sizes) < 1 < max(sizes) <= 1 + config.scale
-    assert -config.rotation_degrees <= min(turns) < -0.8 * config.rotation_degrees
-    assert 0.8 * config.rotation_degrees < max(turns) <= config.rotation_degrees
-
-
-def test_values_stay_between_zero_and_one():
-    images, packed = slices(20)
-    moved, bits = apply_changes(images, packed, [draw_change((k,), STRONG, (12, 8)) for k in range(20)])
-    assert moved.min() == 0
-    assert moved.max() == 1
-    assert not unpack_bits(bits, 16)[:, 11:].any()
-
-
-def test_no_changes_asked_for_are_none():
-    off = {name: 0 for name in ("rotation_degrees", "scale", "shift", "contrast", "brightness", "noise")}
-    one = draw_change((1, 2, 3), AugmentationConfig(**off), (12, 8))
-    assert (one.affine, one.contrast, one.brightness, one.noise) == (IDENTITY, 1, 0, 0)
+        assert torch.allclose(moved[..., k], images, atol=1e-5)
+        assert torch.equal(masks[..., k], packed)

@@ -148,8 +148,10 @@ def test_loading_leaves_the_random_state_alone(tmp_path):
 
 
 def test_windows_by_hand():
-    hu = torch.tensor([[[[-1024, -200, 50, 300, 3000]]]], dtype=torch.int16)
+    hu = torch.tensor([[-1024.0, -200, 50, 300, 3000], [0, 0.5, 100, 100, 100]])[None, :, None]
     images = windowed(hu, ((-200.0, 300.0), (0.0, 100.0)))
-    assert images.shape == (1, 2, 1, 5)
+    assert images.shape == (1, 4, 1, 5)  # both slices in the first window, then in the second
     assert images[0, 0, 0].tolist() == [0, 0, 0.5, 1, 1]
-    assert images[0, 1, 0].tolist() == [0, 0, 0.5, 1, 1]
+    assert images[0, 1, 0].tolist() == pytest.approx([0.4, 0.401, 0.6, 0.6, 0.6])
+    assert images[0, 2, 0].tolist() == [0, 0, 0.5, 1, 1]
+    assert images[0, 3, 0].tolist() == pytest.approx([0, 0.005, 1, 1, 1])

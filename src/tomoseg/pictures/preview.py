@@ -20,22 +20,20 @@ from tomoseg.pictures.canvas import (
     content_box,
     palette,
     plane_spacing,
-    readable,
     take_plane,
     window_to_grey,
 )
+from tomoseg.pictures.legend import draw_legend, legend_height
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import Volume
 
-MOST_IN_LEGEND = 40
 AXIAL_ROW = 6
 """Axial slices along the body."""
 
 _OPACITY, _LINE_PX = 0.4, 1.2
 _BODY_MARGIN_MM = 10.0
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 26
-_LEGEND_COLUMNS, _LEGEND_LINE = 5, 23
-_LONGEST_NAME, _LONGEST_TITLE = 32, 60
+_LONGEST_TITLE = 60
 _TALLEST_ROW = 900
 _LEAST_ASPECT, _MOST_ASPECT = 0.3, 1.8
 """Width by height of a picture's place; a thinner or flatter picture leaves some of its place empty."""
@@ -178,16 +176,15 @@ def _describe(volume: Volume) -> str:
 def _compose(planes: list[_Picture], axials: list[_Picture], labels: LabelSet, title: str, details: str) -> Sheet:
     shown = _areas([*planes, *axials])
     ids = sorted(shown, key=lambda value: (-shown[value], value))
-    rows = -(-min(len(ids), MOST_IN_LEGEND) // _LEGEND_COLUMNS) + (len(ids) > MOST_IN_LEGEND)
     heights = [_row_height(planes), _row_height(axials)]
     legend_top = _HEADER + sum(heights) + 2 * _CAPTION + 2 * _GAP
-    sheet = Sheet(_WIDTH, round(legend_top + max(rows, 1) * _LEGEND_LINE + _MARGIN))
+    sheet = Sheet(_WIDTH, round(legend_top + legend_height(ids) + _MARGIN))
     sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=_LONGEST_TITLE, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, details, 15, DIM, ha="right")
     colours = palette(labels)
     _draw_row(sheet, planes, _HEADER, heights[0], colours)
     _draw_row(sheet, axials, _HEADER + _CAPTION + heights[0] + _GAP, heights[1], colours)
-    _draw_legend(sheet, ids, labels, legend_top)
+    draw_legend(sheet, ids, labels, legend_top, _MARGIN, "Nothing is labelled in this scan.")
     return sheet
 
 
@@ -223,19 +220,3 @@ def _draw_row(
         view.marks(picture.plane)
         view.scale_bar()
         left += width + _GAP
-
-
-def _draw_legend(sheet: Sheet, ids: list[int], labels: LabelSet, top: float) -> None:
-    by_id = {structure.id: structure for structure in labels}
-    if not ids:
-        sheet.text(_MARGIN, top + _LEGEND_LINE / 2, "Nothing is labelled in this scan.", 16)
-        return
-    named = ids[:MOST_IN_LEGEND]
-    rows = -(-len(named) // _LEGEND_COLUMNS)
-    column = (_WIDTH - 2 * _MARGIN) / _LEGEND_COLUMNS
-    for place, value in enumerate(named):
-        x, y = _MARGIN + place // rows * column, top + place % rows * _LEGEND_LINE
-        sheet.swatch(x, y + 5, 13, by_id[value].colour)
-        sheet.text(x + 21, y + _LEGEND_LINE / 2, readable(by_id[value].name), 15, longest=_LONGEST_NAME)
-    if len(ids) > len(named):
-        sheet.text(_MARGIN, top + (rows + 0.5) * _LEGEND_LINE, f"+{len(ids) - len(named)} more", 15, DIM)

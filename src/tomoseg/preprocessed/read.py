@@ -56,6 +56,13 @@ class PreprocessedCase:
         """Voxels of the grid along x, y and z."""
         return self.record.placement.shape
 
+    @property
+    def grid_spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel edges of the grid along x, y and z."""
+        placement = self.record.placement
+        x, y, z = (n * e / g for n, e, g in zip(self.spacing_mm, placement.extent, placement.shape, strict=True))
+        return (x, y, z)
+
     def ct_slice(self, k: int) -> Int16[np.ndarray, "x y"]:
         """HU of one axial slice on the grid."""
         return self._files.read(self.folder / CT, k).T

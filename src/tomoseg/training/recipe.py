@@ -21,7 +21,7 @@ from tomoseg.inference.device import fixed_algorithms
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.training.augmentation import apply_changes, draw_change
+from tomoseg.training.augmentation import network_input
 from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.losses import Scope, Targets
@@ -30,7 +30,7 @@ from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run import Listener, Outcome, Run, Step
 from tomoseg.training.run_folder import RunFolder
 from tomoseg.training.sampling import Draw, draw_epoch
-from tomoseg.training.slices import Batch, DrawnSlices, windowed
+from tomoseg.training.slices import Batch, DrawnSlices
 
 SAVE_MINUTES = 3.0
 """How often the state is saved within an epoch: what a power cut may cost."""
@@ -151,24 +151,9 @@ def batch_loss(run: Run, learner: nn.Module, batch: Batch, scope: Scope, *, augm
         scope: What the loss is a mean over.
         augment: Change the slices at random first.
     """
-    images, packed = windowed(batch.hu, run.config.windows_hu), batch.packed
-    if augment:
-        x, y = run.size[:2]
-        changes = [draw_change(key, run.config.augmentation, (x, y)) for key in batch.keys]
-        moved = apply_changes(_as_slices(images), _as_slices(packed), changes)
-        images, packed = _as_before(moved[0], images), _as_before(moved[1], packed)
+    images, packed = network_input(batch, run.config, augment=augment)
     targets = Targets(packed, batch.known, run.emphasis if learner.training else None, run.weights)
     return cast(Tensor, learner(images, targets, scope))
-
-
-def _as_slices(blocks: Tensor) -> Tensor:
-    """Blocks `(n, c, x, y, z)` as slices with channels `(n, c * z, x, y)`: a block's slices move alike."""
-    return blocks if blocks.ndim == 4 else blocks.movedim(-1, 2).flatten(1, 2)
-
-
-def _as_before(slices: Tensor, blocks: Tensor) -> Tensor:
-    """The inverse of `_as_slices`."""
-    return slices if blocks.ndim == 4 else slices.unflatten(1, (blocks.shape[1], -1)).movedim(2, -1)
 
 
 def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:

@@ -167,7 +167,8 @@ class EpochLoader:
         return iter(self._loader)
 
 
-def windowed(hu: Int16[Tensor, "n s *xyz"], windows_hu: tuple[tuple[float, float], ...]) -> Float[Tensor, "n w *xyz"]:
-    """HU windows mapped to 0..1, on the device of the slices; each window of each neighbour is a channel."""
-    values = hu.float()
-    return torch.cat([((values - low) / (high - low)).clamp(0, 1) for low, high in windows_hu], dim=1)
+def windowed(
+    images: Float[Tensor, "n k *xyz"], windows_hu: tuple[tuple[float, float], ...]
+) -> Float[Tensor, "n c *xyz"]:
+    """HU windows mapped to 0..1, on the device of the slices: all channels in the first window, then in the next."""
+    return torch.cat([((images - low) / (high - low)).clamp_(0, 1) for low, high in windows_hu], dim=1)

@@ -131,9 +131,7 @@ def draw_panels(predictor: Predictor, case: PreprocessedCase, structures: Sequen
     Returns:
         The pictures.
     """
-    placement = case.record.placement
     ct, reference = case.ct(), case.masks()
-    spacing = [n * e / g for n, e, g in zip(case.spacing_mm, placement.extent, placement.shape, strict=True)]
     drawn = []
     for name in structures:
         channel = predictor.labels.channel(name)
@@ -143,6 +141,6 @@ def draw_panels(predictor: Predictor, case: PreprocessedCase, structures: Sequen
         k = best_slice(mask)
         predicted = predictor.grid_masks(ct[:, :, k : k + 1])[channel, :, :, 0]
         path = folder / f"{case.name}_{name}.png"
-        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, (spacing[0], spacing[1]), path)
+        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path)
         drawn.append(path)
     return drawn

@@ -1,0 +1,99 @@
+"""Training samples side by side, with outlines of their structures and what was done to each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from tomoseg.labels import LabelSet
+from tomoseg.masks import unpack
+from tomoseg.pictures.canvas import DIM, Sheet, View, to_display
+from tomoseg.pictures.legend import draw_legend, legend_height
+
+COLUMNS = 4
+
+_LINE_PX = 1.2
+_WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 26
+_WORDS_LINE, _WORDS_PX, _LONGEST_LINE = 17, 13, 54
+_CELL = (_WIDTH - 2 * _MARGIN - (COLUMNS - 1) * _GAP) / COLUMNS
+_LEAST_HEIGHT, _MOST_HEIGHT = 0.5, 1.5
+"""Of a picture's place, by its width."""
+_HARD_SPACE = "\N{NO-BREAK SPACE}"
+"""Keeps the words of one change on one line."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One slice as the network is shown it.
+
+    Attributes:
+        name: Where it is from.
+        grey: The windowed CT.
+        packed: Its masks.
+        spacing_mm: Pixel edges along x and y.
+        changes: What was done to it, a few words each.
+    """
+
+    name: str
+    grey: UInt8[np.ndarray, "x y"]
+    packed: UInt8[np.ndarray, "b x y"]
+    spacing_mm: tuple[float, float]
+    changes: tuple[str, ...]
+
+
+def draw_samples(samples: Sequence[Sample], labels: LabelSet, path: Path, title: str, details: str = "") -> None:
+    """Draw samples in rows of four, and a legend of their structures, largest first.
+
+    Every structure has its outline, also where structures overlap. The surrounding air is shown: it is part of what the
+    network sees.
+
+    Args:
+        samples: One or more.
+        labels: The structures, which give names and colours.
+        path: The PNG file to write.
+        title: The heading.
+        details: Written smaller, at the right of it.
+
+    Raises:
+        InputError: If the masks are not of these labels.
+        OutputError: If the file cannot be written.
+    """
+    masks = [unpack(sample.packed, len(labels)) for sample in samples]
+    areas = sum(m.sum(axis=(1, 2)) * float(np.prod(s.spacing_mm)) for m, s in zip(masks, samples, strict=True))
+    shown = [labels.ids[c] for c in np.argsort(-areas, kind="stable") if areas[c] > 0]
+    words = [wrap(", ".join(c.replace(" ", _HARD_SPACE) for c in s.changes), _LONGEST_LINE) for s in samples]
+    height = _CELL * float(np.clip(max(_height_by_width(s) for s in samples), _LEAST_HEIGHT, _MOST_HEIGHT))
+    rows = [words[first : first + COLUMNS] for first in range(0, len(words), COLUMNS)]
+    heights = [_CAPTION + height + max(map(len, row)) * _WORDS_LINE + 2 * _GAP for row in rows]
+    tops = np.cumsum([_HEADER, *heights]).tolist()
+    sheet = Sheet(_WIDTH, round(tops[-1] + legend_height(shown) + _MARGIN))
+    sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=60, weight="bold")
+    sheet.text(_WIDTH - _MARGIN, _HEADER / 2, details, 15, DIM, ha="right")
+    for number, (sample, drawn, lines) in enumerate(zip(samples, masks, words, strict=True)):
+        left, top = _MARGIN + number % COLUMNS * (_CELL + _GAP), tops[number // COLUMNS]
+        sheet.text(left + _CELL / 2, top + _CAPTION / 2, sample.name, 14, DIM, longest=44, ha="center")
+        _draw_sample(sheet.view(left, top + _CAPTION, _CELL, height, sample.spacing_mm), sample, drawn, labels)
+        for place, line in enumerate(lines):
+            y = top + _CAPTION + height + _GAP + (place + 0.5) * _WORDS_LINE
+            sheet.text(left + _CELL / 2, y, line, _WORDS_PX, ha="center")
+    draw_legend(sheet, shown, labels, tops[-1], _MARGIN, "Nothing is labelled in these slices.")
+    sheet.save(path)
+
+
+def _height_by_width(sample: Sample) -> float:
+    (x, y), (width, height) = sample.grey.shape, sample.spacing_mm
+    return y * height / (x * width)
+
+
+def _draw_sample(view: View, sample: Sample, masks: Bool[np.ndarray, "c x y"], labels: LabelSet) -> None:
+    view.image(to_display(sample.grey))
+    for structure, mask in zip(labels, masks, strict=True):
+        if mask.any():
+            colours = np.array([(0, 0, 0), structure.colour], np.uint8)
+            view.structures(to_display(mask.view(np.uint8)), colours, 0.0, _LINE_PX)
+    view.marks("axial", 12)

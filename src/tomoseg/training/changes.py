@@ -1,0 +1,183 @@
+"""What augmentation does to one slice: drawn from the slice's key alone, and in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tomoseg.config import AugmentationConfig
+
+
+@dataclass(frozen=True)
+class View:
+    """The field of view of a scanner or of a cropped scan, outside of which is air.
+
+    Attributes:
+        disc: A disc, otherwise a rectangle.
+        kept: Share of the slice's edges along x and y that it spans; of a disc, the first is its diameter's share of
+            the longer edge.
+        place: Where it is along x and y: 0 in the middle, -1 and 1 at either end.
+    """
+
+    disc: bool
+    kept: tuple[float, float]
+    place: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one slice, in this order; as it stands, nothing.
+
+    Attributes:
+        turn_degrees: Rotation in the plane.
+        zoom: Factor of size.
+        shift: Along x and y, how far away each pixel's source is, as a share of the slice's edge.
+        bend_pixels: Standard deviation of the elastic displacement, along x and y each.
+        bend_points: Control points of it along each edge.
+        bend_seed: Seeds them.
+        hu_factor: Contrast: factor around the windows' middle.
+        hu_shift: Added to HU after that.
+        noise_hu: Standard deviation of Gaussian noise.
+        noise_seed: Seeds it.
+        blur_pixels: Standard deviation of a Gaussian blur.
+        resolution: Share of the pixels along each edge that are left.
+        view: What is left of the slice; None leaves all.
+        gamma: Power of the windowed values.
+    """
+
+    turn_degrees: float = 0.0
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    bend_pixels: float = 0.0
+    bend_points: int = 4
+    bend_seed: int = 0
+    hu_factor: float = 1.0
+    hu_shift: float = 0.0
+    noise_hu: float = 0.0
+    noise_seed: int = 0
+    blur_pixels: float = 0.0
+    resolution: float = 1.0
+    view: View | None = None
+    gamma: float = 1.0
+
+    def words(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """The change in a few words each, leaving out what would be read as none.
+
+        Args:
+            size: Pixels of the slice along x and y.
+
+        Example:
+            >>> Change(turn_degrees=-4.2, hu_shift=-12, gamma=1.25).words((256, 256))
+            ('turned 4°', 'HU − 12', 'gamma 1.25')
+        """
+        distance = math.hypot(*(share * edge for share, edge in zip(self.shift, size, strict=True)))
+        sign = "−" if self.hu_shift < 0 else "+"
+        shape = "" if self.view is None else _view_in_words(self.view)
+        said = (
+            (f"turned {abs(self.turn_degrees):.0f}°", round(self.turn_degrees) != 0),
+            (f"size × {self.zoom:.2f}", f"{self.zoom:.2f}" != "1.00"),
+            (f"shifted {distance:.0f} px", round(distance) != 0),
+            (f"bent {self.bend_pixels:.1f} px", round(self.bend_pixels, 1) > 0),
+            (f"contrast × {self.hu_factor:.2f}", f"{self.hu_factor:.2f}" != "1.00"),
+            (f"HU {sign} {abs(self.hu_shift):.0f}", round(self.hu_shift) != 0),
+            (f"noise {self.noise_hu:.0f} HU", round(self.noise_hu) > 0),
+            (f"blurred {self.blur_pixels:.1f} px", round(self.blur_pixels, 1) > 0),
+            (f"resolution {self.resolution:.0%}", self.resolution < 0.995),
+            (shape, self.view is not None),
+            (f"gamma {self.gamma:.2f}", f"{self.gamma:.2f}" != "1.00"),
+        )
+        return tuple(words for words, is_seen in said if is_seen)
+
+
+def draw_change(key: tuple[int, ...], config: AugmentationConfig) -> Change:
+    """The change of one slice, from its key alone.
+
+    Every group of changes draws from a generator of its own, so that to switch one on or off leaves the others as they
+    were.
+
+    Args:
+        key: Seeds it.
+        config: The largest changes, and how often they happen.
+    """
+    change = Change()
+    for number, draw in enumerate(_GROUPS, start=1):
+        change = draw(change, np.random.default_rng((*key, 2, number)), config)
+    return change
+
+
+def _move(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    turn, zoom, x, y = rng.uniform(-1, 1, 4).tolist()
+    return replace(
+        change,
+        turn_degrees=config.rotation_degrees * turn,
+        zoom=math.exp(math.log1p(config.scale) * zoom),
+        shift=(config.shift * x, config.shift * y),
+    )
+
+
+def _bend(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    largest = _if_it_happens(rng, config.elastic_probability, config.elastic_pixels)
+    seed = int(rng.integers(2**62))
+    return replace(change, bend_pixels=largest * rng.random(), bend_points=config.elastic_points, bend_seed=seed)
+
+
+def _scale_hu(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    return replace(change, hu_factor=1 + config.hu_scale * rng.uniform(-1, 1))
+
+
+def _shift_hu(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    return replace(change, hu_shift=config.hu_shift * rng.uniform(-1, 1))
+
+
+def _add_noise(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    return replace(change, noise_hu=config.noise_hu * rng.random(), noise_seed=int(rng.integers(2**62)))
+
+
+def _blur(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    largest = _if_it_happens(rng, config.blur_probability, config.blur_pixels)
+    return replace(change, blur_pixels=largest * rng.random())
+
+
+def _coarsen(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    largest = _if_it_happens(rng, config.low_resolution_probability, config.low_resolution)
+    return replace(change, resolution=1 - largest * rng.random())
+
+
+def _cut(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    largest = _if_it_happens(rng, config.cut_probability, config.cut)
+    if largest == 0:
+        return change
+    kept, place = 1 - largest * rng.random(2), rng.uniform(-1, 1, 2)
+    view = View(bool(rng.random() < 0.5), (float(kept[0]), float(kept[1])), (float(place[0]), float(place[1])))
+    return replace(change, view=view)
+
+
+def _change_gamma(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    largest = _if_it_happens(rng, config.gamma_probability, config.gamma)
+    return replace(change, gamma=math.exp(math.log1p(largest) * rng.uniform(-1, 1)))
+
+
+_GROUPS: tuple[Callable[[Change, np.random.Generator, AugmentationConfig], Change], ...] = (
+    _move,
+    _bend,
+    _scale_hu,
+    _shift_hu,
+    _add_noise,
+    _blur,
+    _coarsen,
+    _cut,
+    _change_gamma,
+)
+"""A group's place seeds its generator: a new one goes to the end."""
+
+
+def _if_it_happens(rng: np.random.Generator, probability: float, largest: float) -> float:
+    return largest if rng.random() < probability else 0.0
+
+
+def _view_in_words(view: View) -> str:
+    across, along = view.kept
+    return f"disc of {across:.0%}" if view.disc else f"rectangle of {across:.0%} × {along:.0%}"

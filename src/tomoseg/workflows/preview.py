@@ -1,0 +1,72 @@
+"""`tomoseg preview`: training slices as the network will be shown them."""
+
+from __future__ import annotations
+
+from itertools import chain, count, islice
+from pathlib import Path
+
+import numpy as np
+
+from tomoseg.config import TrainConfig
+from tomoseg.networks.images import NetworkInput
+from tomoseg.pictures.samples import Sample, draw_samples
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.augmentation import network_input
+from tomoseg.training.changes import draw_change
+from tomoseg.training.sampling import Draw, draw_epoch, sample_size
+from tomoseg.training.slices import DrawnSlices
+
+SAMPLES = 16
+
+
+def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
+    """Draw the first slices that training would take, each with its structures and what was done to it.
+
+    Of several windows the first is shown.
+
+    Args:
+        preprocessed: A preprocessed dataset.
+        output: The PNG file.
+        config: The settings of the training.
+
+    Returns:
+        How many were drawn.
+
+    Raises:
+        DatasetError: If the dataset cannot be used, or has no training cases.
+        OutputError: If the file cannot be written.
+    """
+    data = Preprocessed(preprocessed)
+    cases = data.split("train")
+    records = [case.record for case in cases]
+    size, reach = sample_size(records, config), NetworkInput(config.windows_hu, config.network).reach
+    slices = DrawnSlices(cases, len(data.labels), size, reach)
+    epochs = (draw_epoch(records, config.sampling, config.seed, epoch) for epoch in count())
+    draws = list(islice(chain.from_iterable(epochs), SAMPLES))
+    samples = [sample_of(slices, draw, config) for draw in draws]
+    state = "" if config.augmentation.enabled else "augmentation is off, "
+    low, high = config.windows_hu[0]
+    edges = " × ".join(map(str, size))
+    details = f"{state}{edges} {'pixels' if len(size) == 2 else 'voxels'}, window {low:.0f} to {high:.0f} HU"
+    draw_samples(samples, data.labels, output, f"Training slices of {preprocessed.absolute().name}", details)
+    return len(samples)
+
+
+def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
+    """One slice as training takes it, or the middle one of a block.
+
+    Args:
+        slices: What it is drawn from.
+        draw: Which it is.
+        config: The settings of the training.
+    """
+    augmentation = config.augmentation
+    case, (x, y) = slices.cases[draw.case], slices.size[:2]
+    images, packed = network_input(slices[draw], config, augment=augmentation.enabled)
+    if images.ndim == 5:
+        images, packed = (part[..., images.shape[-1] // 2] for part in (images, packed))
+    middle = images.shape[1] // len(config.windows_hu) // 2  # of the neighbouring slices in the first window
+    grey = np.rint(images[0, middle].numpy() * 255).astype(np.uint8)
+    changes = draw_change(draw.key, augmentation).words((x, y)) if augmentation.enabled else ()
+    spacing_mm = case.grid_spacing_mm[:2]
+    return Sample(f"{case.name}, z = {draw.slice}", grey, packed[0].numpy(), spacing_mm, changes or ("as it is",))

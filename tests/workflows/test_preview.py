@@ -1,0 +1,84 @@
+"""What the sheet shows is what training takes."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.tiny import LABELS, make_config, make_dataset
+from tomoseg.config import AugmentationConfig
+from tomoseg.errors import DatasetError
+from tomoseg.training.augmentation import network_input
+from tomoseg.training.changes import draw_change
+from tomoseg.training.recipe import epoch_draws
+from tomoseg.training.run import Run
+from tomoseg.workflows import preview as module
+from tomoseg.workflows.preview import preview
+
+STRONG = AugmentationConfig(rotation_degrees=40, cut=0.5, gamma=0.5)
+WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("preprocessed"))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is drawn, as the keyword arguments and positions of the call."""
+    calls = []
+    monkeypatch.setattr(module, "draw_samples", lambda *given: calls.append(given))
+    return calls
+
+
+def test_the_first_slices_of_training_as_training_takes_them(dataset, tmp_path, drawn):
+    config = make_config(augmentation=STRONG, windows_hu=WINDOWS, batch_size=12, seed=3)
+    assert preview(dataset.folder, tmp_path / "a.png", config) == 16
+    ((samples, labels, path, title, details),) = drawn
+    assert (labels, path) == (LABELS, tmp_path / "a.png")
+    assert title == f"Training slices of {dataset.folder.name}"
+    assert details == "24 × 22 pixels, window -200 to 300 HU"
+    run = Run(dataset, config)
+    assert run.size == (24, 22)
+    draws = epoch_draws(run)  # 12 of 3 cases; the others are of the next epoch
+    run.epoch = 1
+    draws += epoch_draws(run)[:4]
+    assert [s.name for s in samples] == [f"{run.cases[d.case].name}, z = {d.slice}" for d in draws]
+    assert [s.changes for s in samples] == [draw_change(d.key, STRONG).words((24, 22)) for d in draws]
+    batch = next(run.loader.batches(draws))
+    images, packed = network_input(batch, config, augment=True)
+    for n in range(12):
+        assert np.array_equal(samples[n].grey, np.rint(images[n, 0].numpy() * 255).astype(np.uint8))
+        assert np.array_equal(samples[n].packed, packed[n].numpy())
+    assert {s.spacing_mm for s in samples} == {(1.0, 1.0)}
+
+
+def test_without_augmentation_the_slices_as_they_are(dataset, tmp_path, drawn):
+    config = make_config(augmentation=AugmentationConfig(enabled=False))
+    preview(dataset.folder, tmp_path / "a.png", config)
+    ((samples, *_, details),) = drawn
+    assert details.startswith("augmentation is off, ")
+    assert {s.changes for s in samples} == {("as it is",)}
+    case, z = samples[0].name.split(", z = ")
+    hu = next(c for c in dataset.cases if c.name == case).ct_slice(int(z)).astype(float)
+    expected = np.rint(np.clip((hu + 200) / 500, 0, 1) * 255)
+    assert np.abs(samples[0].grey - expected).max() <= 1  # a half may round either way
+
+
+def test_the_sheet_is_the_same_for_the_same_settings(dataset, tmp_path):
+    pictures = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(pictures))
+        preview(dataset.folder, tmp_path / "a.png", make_config(seed=seed))
+        pictures.append((tmp_path / "a.png").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0] != pictures[2]
+
+
+def test_no_training_cases_are_refused(tmp_path):
+    make_dataset(tmp_path / "data", splits={"v": "validation"})
+    with pytest.raises(DatasetError, match="expected cases in split 'train', got"):
+        preview(tmp_path / "data", tmp_path / "a.png", make_config())
+    with pytest.raises(DatasetError, match="expected a preprocessed dataset"):
+        preview(tmp_path / "none", tmp_path / "a.png", make_config())
+    assert not (tmp_path / "a.png").exists()
