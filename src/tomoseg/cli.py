@@ -33,7 +33,7 @@ from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.terminal import console
 
 Output = Annotated[Path, arg(aliases=("-o",), metavar="PATH")]
-ModelPath = Annotated[Path, arg(aliases=("-m",), metavar="MODEL")]
+Models = Annotated[tuple[Path, ...], arg(aliases=("-m",), metavar="MODEL [MODEL ...]")]
 
 
 DONE, SOME_FAILED, NOT_STARTED, STOPPED = 0, 1, 2, 130
@@ -228,7 +228,7 @@ def evaluate(
 def predict(
     input: Annotated[Path, arg(aliases=("-i",), metavar="CT")],
     output: Output,
-    model: ModelPath,
+    model: Models,
     options: Annotated[PredictOptions, arg(name="")] = ALL_MASKS,
     compute: Annotated[Compute, arg(name="")] = AUTO,
 ) -> int:
@@ -237,11 +237,11 @@ def predict(
     Args:
         input: A NIfTI file, a folder of scans, a pattern in quotes, or a .txt file with one path a line.
         output: Folder of the masks; with --ml the label map's file, or a folder.
-        model: A model folder or a run folder.
+        model: A model folder or a run folder; of several the mean is taken.
         options: Which of the scans are segmented, and what is written.
         compute: What computes the network, where, and in what.
     """
-    from tomoseg.terminal.tables import show_predictions
+    from tomoseg.terminal.tables import show_predictions, show_triage
     from tomoseg.workflows.predict import ScanDone
     from tomoseg.workflows.predict import predict as run
 
@@ -260,6 +260,7 @@ def predict(
             )
     finally:  # what became of each scan is told of an interrupted command too
         show_predictions(results)
+        show_triage(results)
         failed = {result.scan.name: result.error for result in results if result.error is not None}
         console.fail(failed)
     return SOME_FAILED if failed else DONE

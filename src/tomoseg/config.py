@@ -467,6 +467,8 @@ class PredictOptions:
     postprocess: tuple[str, ...] | None = None
     """Steps for masks, in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf, for all structures
     or as liver=largest for one; nothing is what tune chose."""
+    triage: bool = False
+    """Also say which Dice may be expected, and rank many scans by it, the worst first."""
     tuned: bool = True
     """Use what tomoseg tune chose for this model."""
     part: str | None = None

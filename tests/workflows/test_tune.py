@@ -19,7 +19,7 @@ from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
 from tomoseg.postprocess.components import keep_largest
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import tune as workflow
-from tomoseg.workflows.predict import predict
+from tomoseg.workflows.predict import predict, ranked
 from tomoseg.workflows.tune import tune
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
@@ -172,3 +172,24 @@ def test_a_split_without_structures_is_refused(model, tmp_path):
         DatasetError, match=r"expected structures in split 'validation', got none; choose another split"
     ):
         tune(model, data.folder, compute=CPU)
+
+
+def test_triage_ranks_the_scans(model, tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for seed, noise in ((0, 0), (1, 60), (2, 20)):
+        hu, _ = make_scan(seed)
+        noisy = hu + np.random.default_rng(seed).normal(0, noise, hu.shape).astype(np.int16)
+        write_nifti(folder / f"noise_{noise}.nii.gz", noisy, SourceGrid(hu.shape, np.eye(4)))
+    results = predict(folder, tmp_path / "out", [model, model], PredictOptions(triage=True, ml=True), CPU)
+    rows = ranked(results)
+    assert [row[0] for row in rows] == ["noise_60", "noise_20", "noise_0"]
+    lines = (tmp_path / "out" / "triage.csv").read_text().splitlines()
+    assert lines[0] == "scan,expected_dice,worst_structure,expected_dice_of_it"
+    assert [line.split(",")[0] for line in lines[1:]] == [row[0] for row in rows]
+    record = results[0].record
+    assert record["expected_dice"]["mean"] == pytest.approx(
+        np.mean([v for v in record["expected_dice"]["structures"].values() if v is not None])
+    )
+    assert record["expected_dice"]["structures"]["both"] is None
+    assert "+" in record["model_sha256"]

@@ -7,23 +7,26 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tomoseg.evaluation.overlap import CaseScore, OverlapCounter
+from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.predictor import Predictor
 from tomoseg.preprocessed.read import PreprocessedCase
 
 
-def score_case(predictor: Predictor, case: PreprocessedCase) -> CaseScore:
+def score_case(predictor: Predictor, case: PreprocessedCase, expected: ExpectedDice | None = None) -> CaseScore:
     """Predict one case and compare it with its reference on the scan's own grid.
 
     Args:
         predictor: Its structures must be the dataset's.
         case: Of the validation or test split.
+        expected: Takes what each structure's Dice may be expected to be.
 
     Raises:
         DatasetError: If the case keeps no masks on the scan's grid.
     """
     record = case.record
     counter = OverlapCounter(len(predictor.labels))
-    slices = predictor.packed_slices([case.ct()], record.placement, record.source.canonical_shape)
+    shape = record.source.canonical_shape
+    slices = predictor.packed_slices([case.ct()], record.placement, shape, expected=expected)
     for k, predicted in enumerate(slices):
         counter.add(predicted, case.native_masks_slice(k))
     voxel_ml = float(np.prod(case.spacing_mm)) / 1000

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import tee
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
@@ -24,13 +25,14 @@ from tomoseg.inference.decide import (
     label_dtype,
     scan_slices,
 )
+from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
 from tomoseg.inference.tiles import slice_logits
 from tomoseg.labels import LabelSet
 from tomoseg.masks import packed_bytes, unpack
-from tomoseg.models.folder import Model, restrict_structures
+from tomoseg.models.folder import Model, ModelRecord, restrict_structures
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
 
@@ -42,7 +44,7 @@ class Predictor:
     """Segments scans with one model.
 
     Args:
-        model: A loaded model.
+        model: A loaded model, or several with the same structures and grid, whose logits are averaged.
         structures: The structures to predict; none named predicts all.
         engine: `auto`, `torch` or `openvino`.
         device: `auto`, `cpu`, `cuda`, ...
@@ -53,7 +55,8 @@ class Predictor:
 
     Raises:
         LabelError: If the model does not know a structure.
-        ConfigError: If this machine has no such device, engine or precision, or the structures no mirror image.
+        ConfigError: If this machine has no such device, engine or precision, the structures no mirror image, or
+            several models differ in structures or grid.
 
     Example:
         >>> predictor = Predictor(load_model(Path("model")))  # doctest: +SKIP
@@ -63,7 +66,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: Model,
+        model: Model | Sequence[Model],
         *,
         structures: tuple[str, ...] = (),
         engine: EngineName = "auto",
@@ -73,17 +76,21 @@ class Predictor:
         max_memory: str | None = None,
         decisions: Decisions = AT_ONE_HALF,
     ) -> None:
-        model = restrict_structures(model, structures)
-        self.labels: LabelSet = model.record.labels
-        self.grid: GridConfig = model.record.grid
+        models = [restrict_structures(one, structures) for one in ([model] if isinstance(model, Model) else model)]
+        record = models[0].record
+        _check_alike([one.record for one in models])
+        self.labels: LabelSet = record.labels
+        self.grid: GridConfig = record.grid
         self.max_memory = None if max_memory is None else bytes_of(max_memory)
-        self.engine = choose_engine(model, engine, device, precision)
+        self.engines = [choose_engine(one, engine, device, precision) for one in models]
+        self.engine = self.engines[0]
         self.batch_size = batch_size or (1 if self.engine.device == "cpu" else 4)
         self._offsets = _offsets(self.labels, decisions)
-        self.engine.offsets = self._offsets if self._offsets.any() else None
-        self.engine.mirrored = decisions.flips
+        for each in self.engines:
+            each.offsets = self._offsets if self._offsets.any() else None
+            each.mirrored = decisions.flips
         self._smoothing = decisions.smoothing
-        self._activation_bytes = activation_bytes(model.record.network.channels)
+        self._activation_bytes = max(activation_bytes(one.record.network.channels) for one in models)
 
     def predict_volume(
         self,
@@ -91,6 +98,7 @@ class Predictor:
         progress: Progress | None = None,
         stages: Stages | None = None,
         confidence: Confidence | None = None,
+        expected: ExpectedDice | None = None,
     ) -> Segmentation:
         """Independent masks of a scan, on its own grid.
 
@@ -99,6 +107,7 @@ class Predictor:
             progress: Told after each slice.
             stages: Takes the seconds of `grid`, `prepare`, `network` and `decisions`.
             confidence: Takes each structure's probabilities; made with `confidence_of`.
+            expected: Takes what its Dice may be expected to be; made with `expected_dice`.
 
         Raises:
             InputError: If the scan does not fit into the memory allowed.
@@ -107,7 +116,7 @@ class Predictor:
         segmentation = Segmentation(self.labels, volume.source)
         placement, slabs = self._to_grid(volume, stages)
         planes = packed_bytes(len(self.labels))
-        for k, between in enumerate(self._between(slabs, placement, volume.shape, stages)):
+        for k, between in enumerate(self._between(slabs, placement, volume.shape, stages, expected)):
             with stages("decisions"):
                 segmentation.append(_placed(between, placement, volume.shape, decide_masks, planes))
                 if confidence is not None:
@@ -123,6 +132,7 @@ class Predictor:
         progress: Progress | None = None,
         stages: Stages | None = None,
         confidence: Confidence | None = None,
+        expected: ExpectedDice | None = None,
     ) -> LabelMap:
         """One structure a voxel: the highest positive logit; ties go to the structure that comes first.
 
@@ -131,6 +141,7 @@ class Predictor:
             progress: Told after each slice.
             stages: Takes the seconds of `grid`, `prepare`, `network` and `decisions`.
             confidence: Takes the probability of the most probable structure; made with `confidence_of`.
+            expected: Takes what each structure's Dice may be expected to be; made with `expected_dice`.
 
         Raises:
             InputError: If the scan does not fit into the memory allowed.
@@ -139,7 +150,7 @@ class Predictor:
         placement, slabs = self._to_grid(volume, stages)
         values = np.zeros(volume.shape, label_dtype(self.labels.ids), order="F")
         box = placement.box()
-        for k, between in enumerate(self._between(slabs, placement, volume.shape, stages)):
+        for k, between in enumerate(self._between(slabs, placement, volume.shape, stages, expected)):
             with stages("decisions"):
                 if between is not None:
                     values[box[0], box[1], k] = decide_labels(between, _size(placement), self.labels.ids)
@@ -158,6 +169,10 @@ class Predictor:
             ml: One map of the most probable structure instead of a map a structure.
         """
         return Confidence(("confidence",) if ml else self.labels.names, volume.source)
+
+    def expected_dice(self) -> ExpectedDice:
+        """Room for what the Dice of a scan may be expected to be, for `predict_volume` or `predict_label_map`."""
+        return ExpectedDice(self.labels.names, self._offsets)
 
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float]
@@ -203,6 +218,7 @@ class Predictor:
         placement: Placement,
         shape: tuple[int, int, int],
         stages: Stages | None = None,
+        expected: ExpectedDice | None = None,
     ) -> Iterator[UInt8[np.ndarray, "b x y"]]:
         """Packed masks of each of the scan's slices, from the scan on the network's grid.
 
@@ -211,10 +227,11 @@ class Predictor:
             placement: Where the grid lies in the scan.
             shape: The scan's shape in RAS+ order.
             stages: Takes the seconds of `prepare`, `network` and `decisions`.
+            expected: Takes what each structure's Dice may be expected to be; made with `expected_dice`.
         """
         stages = stages or Stages()
         planes = packed_bytes(len(self.labels))
-        for between in self._between(slabs, placement, shape, stages):
+        for between in self._between(slabs, placement, shape, stages, expected):
             with stages("decisions"):
                 packed = _placed(between, placement, shape, decide_masks, planes)
             yield packed
@@ -242,13 +259,16 @@ class Predictor:
         placement: Placement,
         shape: tuple[int, int, int],
         stages: Stages,
+        expected: ExpectedDice | None = None,
     ) -> Iterator[Between | None]:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         depth = placement.box()[2]
         with stages("prepare"):
-            self.engine.prepare(self.engine.reads.tile(placement.shape))
+            for engine in self.engines:
+                engine.prepare(engine.reads.tile(placement.shape))
         batch = self._batch(placement, shape)
-        logits = ahead(smoothed(self._grid_logits(slabs, placement.shape, batch, stages), self._smoothing), batch)
+        made = smoothed(self._grid_logits(slabs, placement.shape, batch, stages), self._smoothing)
+        logits = ahead(made if expected is None else _told(made, expected), batch)
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
@@ -260,7 +280,7 @@ class Predictor:
         reads = self.engine.reads
         pixels = math.prod(reads.padded(reads.tile(placement.shape)))
         logits = 4 * len(self.labels) * pixels
-        batches = 3  # one is made, one waits, one is used
+        batches = 2 + len(self.engines)  # one of each model is made, one waits, one is used
         each = batches * logits + self._activation_bytes * pixels
         result = int(np.prod(shape)) * 2  # the label map and its copy in the file's order, or compressed masks
         held = 2 * logits  # the slices of the grid that a slice of the scan lies between
@@ -282,7 +302,44 @@ class Predictor:
         batch: int,
         stages: Stages,
     ) -> Generator[Float[Tensor, "c gx gy"], None, None]:
-        yield from stages.of("network", slice_logits(self.engine, slabs, shape, batch))
+        copies = tee(slabs, len(self.engines))  # a slab is held until the last of the engines has had it
+        streams = [slice_logits(e, own, shape, batch) for e, own in zip(self.engines, copies, strict=True)]
+        means = streams[0] if len(streams) == 1 else map(mean_logits, zip(*streams, strict=True))
+        yield from stages.of("network", means)
+
+
+def mean_logits(of_models: Sequence[Float[Tensor, "c x y"]]) -> Float[Tensor, "c x y"]:
+    """The mean over several models of a slice's logits."""
+    total = of_models[0].float()
+    for logits in of_models[1:]:
+        total = total + logits.to(total)
+    return total / len(of_models)
+
+
+def _told(
+    logits: Iterable[Float[Tensor, "c gx gy"]], expected: ExpectedDice
+) -> Generator[Float[Tensor, "c gx gy"], None, None]:
+    for of_slice in logits:
+        expected.add(of_slice)
+        yield of_slice
+
+
+def _check_alike(records: Sequence[ModelRecord]) -> None:
+    """Refuse models whose logits do not lie on each other.
+
+    Raises:
+        ConfigError: If they differ in structures or grid.
+    """
+    for number, record in enumerate(records[1:], start=2):
+        for what, first, other in (
+            ("structures", records[0].labels.names, record.labels.names),
+            ("grid", records[0].grid, record.grid),
+        ):
+            if first != other:
+                raise ConfigError(
+                    f"expected models with the same {what}, got another {what} in model {number}; "
+                    "average models of one preprocessed dataset"
+                )
 
 
 def _size(placement: Placement) -> tuple[int, int]:

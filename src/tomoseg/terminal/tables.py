@@ -9,7 +9,7 @@ from tomoseg.models.tuned import Tuned
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.workflows.demo import DemoReport
 from tomoseg.workflows.measure_engines import Way
-from tomoseg.workflows.predict import OVERLAPPING, ScanDone
+from tomoseg.workflows.predict import OVERLAPPING, ScanDone, ranked
 from tomoseg.workflows.tune import Choice
 
 
@@ -75,6 +75,13 @@ def show_choices(tuned: Tuned, choices: Sequence[Choice]) -> None:
         f"Smoothing over slices: {tuned.smoothing:g}. Mean Dice on the cases that chose it: {before:.4f} before, "
         f"{after:.4f} after. predict uses it unless told otherwise (--no-tuned)."
     )
+
+
+def show_triage(results: Sequence[ScanDone]) -> None:
+    """The scans by the Dice that may be expected of them, the worst first; nothing if that was not asked for."""
+    rows = [(scan, dice, worst, least) for scan, dice, worst, least in ranked(results)]
+    if rows:
+        table("To be looked at first", ("scan", "expected Dice", "its worst structure", "of that"), rows)
 
 
 def show_predictions(results: Sequence[ScanDone]) -> None:

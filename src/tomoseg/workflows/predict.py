@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tomoseg.files.atomic import check_writable, remove_file, whole_file
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
 from tomoseg.inference.ahead import ahead, behind
+from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
@@ -59,7 +61,7 @@ class ScanDone:
 def predict(
     scans: Path,
     output: Path,
-    model: Path,
+    model: Path | Sequence[Path],
     options: PredictOptions = ALL_MASKS,
     compute: Compute = AUTO,
     on_slice: Callable[[Scan, int, int], None] = lambda scan, done, total: None,
@@ -72,7 +74,7 @@ def predict(
             `.txt` file with one path a line.
         output: For one scan the folder of its masks, or with `ml` its file (a folder is taken for
             `FOLDER/<scan>.nii.gz`); for many a folder with one such result each.
-        model: A model folder or a run folder.
+        model: A model folder or a run folder, or several whose logits are averaged.
         options: Which scans of these, and what is written.
         compute: What computes the network, where, and in what.
         on_slice: Told the scan, its slices done and in all.
@@ -89,10 +91,10 @@ def predict(
         ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map.
     """
     found = find_scans(scans, output, options.ml, options.part)
-    loaded = load_model(model)
-    decisions, steps = _choices(loaded, options)
-    predictor = Predictor(loaded, structures=options.roi_subset, decisions=decisions, **vars(compute))
-    order = _Order(options, decisions, steps, str(loaded.sha256))
+    models = [load_model(one) for one in ([model] if isinstance(model, Path) else model)]
+    decisions, steps = _choices(models, options)
+    predictor = Predictor(models, structures=options.roi_subset, decisions=decisions, **vars(compute))
+    order = _Order(options, decisions, steps, "+".join(str(one.sha256) for one in models))
     results: list[ScanDone] = []
     try:
         for done in _do_all(predictor, found, order, on_slice):
@@ -100,7 +102,9 @@ def predict(
             on_scan(done)
     finally:  # what is done is told of an interrupted command too
         if not is_scan(scans):
-            _write_manifest(results, _asked_of_all(predictor, str(loaded.sha256)), manifest_path(output, options.part))
+            _write_manifest(results, _asked_of_all(predictor, order.model), manifest_path(output, options.part))
+            if options.triage:
+                _write_triage(results, triage_path(output, options.part))
     return results
 
 
@@ -121,14 +125,14 @@ class _Order:
     model: str
 
 
-def _choices(model: Model, options: PredictOptions) -> tuple[Decisions, Steps]:
-    """What the model was tuned to, and what was asked for over it.
+def _choices(models: Sequence[Model], options: PredictOptions) -> tuple[Decisions, Steps]:
+    """What a single model was tuned to, and what was asked for over it.
 
     Raises:
         ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map.
     """
-    names = options.roi_subset or model.record.labels.names
-    tuned = (load_tuned(model) if options.tuned else None) or Tuned("")
+    names = options.roi_subset or models[0].record.labels.names
+    tuned = (load_tuned(models[0]) if options.tuned and len(models) == 1 else None) or Tuned("")
     thresholds = {name: value for name, value in tuned.thresholds.items() if name in names}
     smoothing = tuned.smoothing if options.smoothing is None else options.smoothing
     decisions = Decisions(thresholds | thresholds_of(options.threshold, names), options.flips, smoothing)
@@ -169,6 +173,38 @@ def manifest_path(output: Path, part: str | None = None) -> Path:
         part: Such as `2/8`.
     """
     return output / ("predictions.json" if part is None else f"predictions_{part.replace('/', '_of_')}.json")
+
+
+def triage_path(output: Path, part: str | None = None) -> Path:
+    """Where many scans are ranked by the Dice that may be expected of them."""
+    return output / ("triage.csv" if part is None else f"triage_{part.replace('/', '_of_')}.csv")
+
+
+def ranked(results: Sequence[ScanDone]) -> list[tuple[str, float | None, str, float | None]]:
+    """Scan, expected Dice, its worst structure and that one's, the scan to be looked at first first.
+
+    Args:
+        results: Made with `triage`; scans in which nothing was found come first, failed ones not at all.
+    """
+    rows = []
+    for result in results:
+        if result.record is not None and "expected_dice" in result.record:
+            found = result.record["expected_dice"]
+            known = {name: value for name, value in found["structures"].items() if value is not None}
+            worst = min(known, key=lambda name: known[name], default="")
+            rows.append((result.scan.name, found["mean"], worst, known.get(worst)))
+    return sorted(rows, key=lambda row: -1.0 if row[1] is None else row[1])
+
+
+def _write_triage(results: Sequence[ScanDone], path: Path) -> None:
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("scan", "expected_dice", "worst_structure", "expected_dice_of_it"))
+        writer.writerows((scan, _four(dice), worst, _four(least)) for scan, dice, worst, least in ranked(results))
+
+
+def _four(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: Path) -> None:
@@ -235,6 +271,7 @@ def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
         "threshold": order.decisions.thresholds,
         "smoothing": order.decisions.smoothing,
         "flips": options.flips,
+        "triage": options.triage,
         "postprocess": {name: [str(step) for step in steps] for name, steps in order.steps.items()},
     } | _asked_of_all(predictor, order.model)
 
@@ -262,6 +299,7 @@ class _Job:
         warnings: What was noticed.
         result: Once segmented.
         confidence: Its probabilities, if they are asked for.
+        expected: What its Dice may be expected to be, if that is asked for.
         done: The end of it: it was done before, has failed, or is written.
     """
 
@@ -272,6 +310,7 @@ class _Job:
     warnings: tuple[str, ...] = ()
     result: LabelMap | Segmentation | None = None
     confidence: Confidence | None = None
+    expected: ExpectedDice | None = None
     done: ScanDone | None = None
 
     @contextmanager
@@ -309,8 +348,9 @@ def _segment(job: _Job, predictor: Predictor, order: _Order, on_slice: Callable[
     with job.failing_alone():
         remove_file(record_path(job.scan))
         job.confidence = predictor.confidence_of(job.volume, ml=options.ml) if wanted else None
+        job.expected = predictor.expected_dice() if options.triage else None
         with job.stages("segment"):
-            job.result = segment(job.volume, progress, job.stages, job.confidence)
+            job.result = segment(job.volume, progress, job.stages, job.confidence, job.expected)
         if order.steps:
             with job.stages("postprocess"):
                 job.result = _postprocessed(job, order.steps)
@@ -356,7 +396,14 @@ def _write_files(job: _Job, options: PredictOptions) -> dict[str, Any]:
             draw_preview(job.volume, shown.labels, shown.values, path, job.scan.name)
         files.append(path.name)
     seconds = {stage: round(taken, 3) for stage, taken in job.stages.seconds.items()}
-    found = {"files": files, "warnings": job.warnings, "seconds": seconds, "peak_memory_bytes": peak_memory_bytes()}
+    found: dict[str, Any] = {
+        "files": files,
+        "warnings": job.warnings,
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    if job.expected is not None:
+        found["expected_dice"] = {"mean": job.expected.mean(), "structures": job.expected.structures()}
     with whole_file(record_path(job.scan)) as aside:
         aside.write_text(json.dumps(job.asked | found, indent=1), encoding="utf-8")
     return job.asked | found
