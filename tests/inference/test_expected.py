@@ -36,6 +36,16 @@ def test_probabilities_do_not_depend_on_the_threshold():
     assert expected.structures()["a"] == pytest.approx(2 * 0.9 / (1.6 + 1))
 
 
+def test_of_several_models_it_is_how_they_agree():
+    expected = ExpectedDice(("a",), np.zeros(1, np.float32))
+    one, two = torch.tensor([[[1.0, 2.0, -1.0, -1.0]]]), torch.tensor([[[1.0, -1.0, -2.0, 3.0]]])
+    for members in ((one, two), (two, two)):
+        expected.add((members[0] + members[1]) / 2, members)
+    # the mean is above 0 in voxels 0, 1, 3 of the first slice; of its two members each has two of these three. In the
+    # second all have 0 and 3. Each member shares 2 + 2 voxels of its 4 with the mean's 5.
+    assert expected.structures()["a"] == pytest.approx(2 * 4 / (4 + 5))
+
+
 def test_what_probabilities_promise_is_what_scores_say():
     generator = torch.Generator().manual_seed(0)
     probability = torch.rand(1, 200, 200, generator=generator) ** 3

@@ -181,7 +181,7 @@ def test_triage_ranks_the_scans(model, tmp_path):
         hu, _ = make_scan(seed)
         noisy = hu + np.random.default_rng(seed).normal(0, noise, hu.shape).astype(np.int16)
         write_nifti(folder / f"noise_{noise}.nii.gz", noisy, SourceGrid(hu.shape, np.eye(4)))
-    results = predict(folder, tmp_path / "out", [model, model], PredictOptions(triage=True, ml=True), CPU)
+    results = predict(folder, tmp_path / "out", model, PredictOptions(triage=True, ml=True), CPU)
     rows = ranked(results)
     assert [row[0] for row in rows] == ["noise_60", "noise_20", "noise_0"]
     lines = (tmp_path / "out" / "triage.csv").read_text().splitlines()
@@ -192,4 +192,6 @@ def test_triage_ranks_the_scans(model, tmp_path):
         np.mean([v for v in record["expected_dice"]["structures"].values() if v is not None])
     )
     assert record["expected_dice"]["structures"]["both"] is None
-    assert "+" in record["model_sha256"]
+    (both,) = predict(folder / "noise_0.nii.gz", tmp_path / "both", [model, model], PredictOptions(triage=True), CPU)
+    assert both.record["expected_dice"]["mean"] == 1.0  # they agree
+    assert both.record["model_sha256"] == "+".join([record["model_sha256"]] * 2)

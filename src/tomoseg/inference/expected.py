@@ -1,10 +1,15 @@
 """The Dice that a prediction may be expected to have, from its own probabilities: which scans to look at first.
 
-If probabilities are right, the share of a mask's voxels that belong to the structure is their mean, and the voxels
-missed are the probabilities outside. Several models, or views of the scan, make them more honest than one.
+Of one model: if its probabilities are right, the share of a mask's voxels that belong to the structure is their mean,
+and the voxels missed are the probabilities outside. Of several: the Dice of each one's mask with that of their mean,
+since models that disagree cannot all be right. Both promise too much; what they are for is the order of scans.
+
+Source: Roy, A. et al. (2019). Bayesian QuickNAT. NeuroImage 195, 11-22 (agreement of samples as a measure of quality).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -29,22 +34,30 @@ class ExpectedDice:
     def __init__(self, names: tuple[str, ...], offsets: Float32[np.ndarray, "c"]) -> None:
         self.names = names
         self._offsets = torch.from_numpy(offsets)[:, None, None]
-        self._sums = torch.zeros((3, len(names)), dtype=torch.float64)
+        self._sums = torch.zeros((0, 3, len(names)), dtype=torch.float64)
 
-    def add(self, logits: Float[Tensor, "c x y"]) -> None:
-        """Take in the next slice."""
-        probability = torch.sigmoid(logits.float() + self._offsets.to(logits.device))
-        mask = (logits > 0).to(probability.dtype)
-        sums = torch.stack([(probability * mask).sum((1, 2)), probability.sum((1, 2)), mask.sum((1, 2))])
-        self._sums += sums.double().cpu()
+    def add(self, logits: Float[Tensor, "c x y"], members: Sequence[Float[Tensor, "c x y"]] = ()) -> None:
+        """Take in the next slice.
+
+        Args:
+            logits: That decide.
+            members: Of each model, where they are a mean over several.
+        """
+        mask = (logits > 0).float()
+        if len(members) > 1:
+            others = [(member > 0).float() for member in members]
+        else:
+            others = [torch.sigmoid(logits.float() + self._offsets.to(logits.device))]
+        sums = [torch.stack([(o * mask).sum((1, 2)), o.sum((1, 2)), mask.sum((1, 2))]) for o in others]
+        added = torch.stack(sums).double().cpu()
+        self._sums = added if len(self._sums) == 0 else self._sums + added
 
     def structures(self) -> dict[str, float | None]:
         """Of each structure; None where none of it was found."""
-        both, probable, found = self._sums.tolist()
-        return {
-            name: 2 * b / (p + f) if f > 0 else None
-            for name, b, p, f in zip(self.names, both, probable, found, strict=True)
-        }
+        found = self._sums[:1, 2].any(dim=0).tolist() if len(self._sums) else [False] * len(self.names)
+        both, other, mask = self._sums.unbind(1)
+        dice = (2 * both / (other + mask)).mean(0).tolist()
+        return {name: value if there else None for name, value, there in zip(self.names, dice, found, strict=True)}
 
     def mean(self) -> float | None:
         """Over the structures that were found; None where there is none."""

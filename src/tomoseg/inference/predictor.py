@@ -267,8 +267,8 @@ class Predictor:
             for engine in self.engines:
                 engine.prepare(engine.reads.tile(placement.shape))
         batch = self._batch(placement, shape)
-        made = smoothed(self._grid_logits(slabs, placement.shape, batch, stages), self._smoothing)
-        logits = ahead(made if expected is None else _told(made, expected), batch)
+        made = stages.of("network", self._grid_logits(slabs, placement.shape, batch, expected))
+        logits = ahead(smoothed(made, self._smoothing), batch)
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
@@ -300,12 +300,15 @@ class Predictor:
         slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
         shape: tuple[int, int, int],
         batch: int,
-        stages: Stages,
+        expected: ExpectedDice | None,
     ) -> Generator[Float[Tensor, "c gx gy"], None, None]:
         copies = tee(slabs, len(self.engines))  # a slab is held until the last of the engines has had it
         streams = [slice_logits(e, own, shape, batch) for e, own in zip(self.engines, copies, strict=True)]
-        means = streams[0] if len(streams) == 1 else map(mean_logits, zip(*streams, strict=True))
-        yield from stages.of("network", means)
+        for members in zip(*streams, strict=True):
+            logits = members[0] if len(members) == 1 else mean_logits(members)
+            if expected is not None:
+                expected.add(logits, members)
+            yield logits
 
 
 def mean_logits(of_models: Sequence[Float[Tensor, "c x y"]]) -> Float[Tensor, "c x y"]:
@@ -314,14 +317,6 @@ def mean_logits(of_models: Sequence[Float[Tensor, "c x y"]]) -> Float[Tensor, "c
     for logits in of_models[1:]:
         total = total + logits.to(total)
     return total / len(of_models)
-
-
-def _told(
-    logits: Iterable[Float[Tensor, "c gx gy"]], expected: ExpectedDice
-) -> Generator[Float[Tensor, "c gx gy"], None, None]:
-    for of_slice in logits:
-        expected.add(of_slice)
-        yield of_slice
 
 
 def _check_alike(records: Sequence[ModelRecord]) -> None:
