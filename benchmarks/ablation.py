@@ -95,6 +95,16 @@ ROWS: dict[str, dict[str, Any]] = {
     "uniform sampling": {"sampling": {"structure_share": 0.0}},
     "rare sampling": {"sampling": {"rare_power": 0.5}},
     "curriculum": {"curriculum": {"enabled": True}},
+    "adversarial fgsm": {"adversarial": {"kind": "fgsm"}},
+    "adversarial vat": {"adversarial": {"kind": "vat"}},
+    "discriminator": {"adversarial": {"kind": "discriminator"}},
+    "elastic": {"augmentation": {"elastic_pixels": 1.0}},
+    "gamma": {"augmentation": {"gamma": 0.3}},
+    "blur": {"augmentation": {"blur_pixels": 1.0}},
+    "low resolution": {"augmentation": {"low_resolution": 0.5}},
+    "cut field of view": {"augmentation": {"cut": 0.3}},
+    "no spatial augmentation": {"augmentation": {"rotation_degrees": 0, "scale": 0, "shift": 0}},
+    "no HU augmentation": {"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}},
     "no augmentation": {"augmentation": {"enabled": False}},
 }
 """Settings of each row over `BASE`."""

@@ -268,6 +268,19 @@ class AugmentationConfig(Config):
     """Share of slices whose gamma changes."""
 
 
+class AdversarialConfig(Config):
+    """Training against an adversary."""
+
+    kind: Literal["none", "fgsm", "vat", "discriminator"] = "none"
+    """`fgsm`: also learn each batch with its input changed to where the loss rises; `vat`: also keep predictions from
+    changing where the input does; `discriminator`: also keep a second network from telling predicted masks from
+    references."""
+    epsilon: float = Field(0.02, gt=0)
+    """How far windowed values, 0 to 1, are changed (`fgsm`, `vat`): 0.02 is 10 HU of a window of 500."""
+    weight: float = Field(0.1, ge=0)
+    """What is added of `vat`'s divergence or of the discriminator's loss; `fgsm` learns both inputs alike."""
+
+
 class TrainConfig(Config):
     """How `tomoseg train` trains."""
 
@@ -287,6 +300,8 @@ class TrainConfig(Config):
     """The order of slices."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Random changes of training slices."""
+    adversarial: AdversarialConfig = AdversarialConfig()
+    """The adversary."""
     batch_size: int = Field(8, ge=1)
     """Slices in one forward pass, of all processes together."""
     accumulation: int = Field(1, ge=1)

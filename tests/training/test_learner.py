@@ -101,7 +101,7 @@ def test_deep_supervision_survives_an_interruption(tmp_path):
     config = make_config(loss=LossConfig(deep_supervision=1), network=NetworkConfig(channels=(8, 8, 8)), epochs=1)
     train_run(tmp_path / "data", tmp_path / "run", config)
     state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
-    assert state["deep"].keys() == {"0.weight", "0.bias"}
+    assert state["beside"].keys() == {"deep.0.weight", "deep.0.bias"}
     assert train_run(tmp_path / "data", tmp_path / "run", make_config(**dict(config, epochs=2))).finished
 
 

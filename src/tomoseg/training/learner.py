@@ -7,13 +7,17 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.inference.engine import MEMORY_FORMAT
 from tomoseg.networks.network import CONV, Network
 from tomoseg.networks.packed import unpack_bits
+from tomoseg.training.adversary import Discriminator, attack, frozen_statistics, virtual_attack
 from tomoseg.training.losses import Scope, Targets, fused_loss
+
+POOLED = {2: avg_pool2d, 3: avg_pool3d}
 
 CustomLoss = Callable[[Float[Tensor, "n c *xyz"], Bool[Tensor, "n c *xyz"], Bool[Tensor, "n c"]], Float[Tensor, ""]]
 """A loss of one's own: logits, masks and known structures to a scalar."""
@@ -52,7 +56,11 @@ class Learner(nn.Module):
         with torch.no_grad():
             for head in self.deep:
                 head.bias.copy_(network.head.bias)  # type: ignore[operator,arg-type]
-        self.deep.to(next(network.parameters()).device)
+        self._adversary = config.adversarial
+        self.discriminator: Discriminator | None = None
+        if self._adversary.kind == "discriminator":
+            self.discriminator = Discriminator(network.in_channels + structures, network.dims)
+        self.to(next(network.parameters()).device)
         self._scales = torch.compile(network.scales) if config.compile else network.scales
         self._config, self._dtype, self._loss = config, dtype, loss
 
@@ -66,17 +74,59 @@ class Learner(nn.Module):
         """
         images = images.contiguous(memory_format=MEMORY_FORMAT[images.ndim - 2])
         with torch.autocast(images.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            features = self._scales(images)
-            loss = self._loss_at(self.network.head, features[0], targets, scope)
-            if not self.training or not len(self.deep):
-                return loss
-            whole = 1.0
-            for level, (head, coarse) in enumerate(zip(self.deep, features[1:], strict=False), start=1):
-                factor, weight = 2**level, 0.5**level
-                fewer = scope.coarser(factor**self.network.dims)
-                loss = loss + weight * self._loss_at(head, coarse, targets.coarser(factor), fewer)
-                whole += weight
-            return loss / whole
+            if not self.training or self._adversary.kind == "none":
+                return self._supervised(images, targets, scope)[0]
+            return self._contested(images, targets, scope)
+
+    def _supervised(
+        self, images: Float[Tensor, "n w *xyz"], targets: Targets, scope: Scope
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n f *xyz"]]:
+        """The loss of all levels, and the features at the input's resolution."""
+        features = self._scales(images)
+        loss = self._loss_at(self.network.head, features[0], targets, scope)
+        if not self.training or not len(self.deep):
+            return loss, features[0]
+        whole = 1.0
+        for level, (head, coarse) in enumerate(zip(self.deep, features[1:], strict=False), start=1):
+            factor, weight = 2**level, 0.5**level
+            fewer = scope.coarser(factor**self.network.dims)
+            loss = loss + weight * self._loss_at(head, coarse, targets.coarser(factor), fewer)
+            whole += weight
+        return loss / whole, features[0]
+
+    def _contested(self, images: Float[Tensor, "n w *xyz"], targets: Targets, scope: Scope) -> Float[Tensor, ""]:
+        """The loss with the adversary's part, which weighs by this batch's share of the step."""
+        adversary, share = self._adversary, targets.known_voxels() / max(scope.step, 1)
+        if adversary.kind == "fgsm":
+            asked = images.detach().requires_grad_()
+            loss, _ = self._supervised(asked, targets, scope)
+            (gradient,) = torch.autograd.grad(loss, asked, retain_graph=True)
+            with frozen_statistics(self.network):
+                attacked, _ = self._supervised(attack(images, gradient, adversary.epsilon), targets, scope)
+            return (loss + attacked) / 2
+        loss, features = self._supervised(images, targets, scope)
+        if adversary.kind == "vat":
+            with frozen_statistics(self.network):
+                changed = virtual_attack(self.network, images, adversary.epsilon)
+            return loss + adversary.weight * share * changed
+        assert self.discriminator is not None  # made for this kind
+        pool = POOLED[self.network.dims]
+        predicted = torch.sigmoid(self.network.head(pool(features, 2)))
+        reference = unpack_bits(targets.coarser(2).packed, predicted.shape[1]).to(predicted)
+        fooled = self.discriminator.loss(pool(images, 2), predicted, reference, targets.known)
+        return loss + adversary.weight * share * fooled
+
+    def beside(self) -> dict[str, Tensor]:
+        """The parameters that only training knows."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
+
+    def restore_beside(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `beside`.
+
+        Raises:
+            RuntimeError: If it is of other parts.
+        """
+        self.load_state_dict(state | {f"network.{name}": v for name, v in self.network.state_dict().items()})
 
     def _loss_at(
         self, head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, scope: Scope

@@ -292,7 +292,7 @@ class Run:
         return {
             "learned_from": self._learned_from(),
             "network": self.network.state_dict(),
-            "deep": self.learner.deep.state_dict(),
+            "beside": self.learner.beside(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state(),
@@ -317,7 +317,7 @@ class Run:
             )
         try:
             self.network.load_state_dict(state["network"])
-            self.learner.deep.load_state_dict(state.get("deep", {}))
+            self.learner.restore_beside(state.get("beside", {}))
             self.optimizer.load_state_dict(state["optimizer"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"] or average_of(self.network, 0).state_dict())
