@@ -69,8 +69,8 @@ def test_a_perfect_prediction_scores_one(tmp_path):
     case = data.split("validation")[0]
 
     class Oracle(Predictor):
-        def packed_slices(self, on_grid, placement, shape):
-            assert shape == SHAPE
+        def packed_slices(self, on_grid, placement, shape, expected=None):
+            assert (shape, expected) == (SHAPE, None)
             yield from (case.native_masks_slice(k) for k in range(shape[2]))
 
     predictor = make_predictor(NATIVE)
