@@ -29,6 +29,10 @@ class DatasetError(TomosegError):
     """A dataset folder, or a preprocessed dataset, that cannot be used."""
 
 
+class DownloadError(TomosegError):
+    """A file that could not be fetched from a server, or is not the one that was expected."""
+
+
 class ModelError(TomosegError):
     """A model folder that is incomplete, altered, or does not fit the request."""
 

@@ -7,16 +7,17 @@ Both are in RAS+ order like everything in memory; `files` turns them back into t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import blosc2
 import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
+from scipy import ndimage
 
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet, unknown_name_message
-from tomoseg.masks import check_packed, packed_bytes, unpack
+from tomoseg.masks import BoxedMask, check_packed, packed_bytes, unpack
 from tomoseg.volume import SourceGrid
 
 SLAB_SLICES = 8
@@ -231,6 +232,39 @@ class Confidence:
         if name not in self.names:
             raise LabelError(unknown_name_message(name, self.names))
         return self._slabs.volume(self.names.index(name))
+
+
+def boxed_masks(result: Segmentation | LabelMap) -> Iterator[BoxedMask]:
+    """The mask of each structure in channel order, cut to its box; one byte plane is decompressed at a time.
+
+    Args:
+        result: Of any structures.
+    """
+    if isinstance(result, LabelMap):
+        yield from _boxed_values(result)
+        return
+    plane: UInt8[np.ndarray, "x y z"] = np.zeros((0, 0, 0), np.uint8)
+    for channel in range(len(result.labels)):
+        if channel % 8 == 0:
+            plane = result.byte_plane(channel // 8)
+            in_slice = np.bitwise_or.reduce(plane, axis=(0, 1))
+        bit = np.uint8(1 << channel % 8)
+        slices = np.flatnonzero(in_slice & bit)
+        low, high = (int(slices[0]), int(slices[-1]) + 1) if slices.size else (0, 0)
+        part = BoxedMask.of((plane[:, :, low:high] & bit) != 0)
+        yield BoxedMask(part.inside, (*part.start[:2], part.start[2] + low), result.grid.canonical_shape)
+
+
+def _boxed_values(label_map: LabelMap) -> Iterator[BoxedMask]:
+    boxes = ndimage.find_objects(label_map.values)
+    shape = label_map.grid.canonical_shape
+    for structure in label_map.labels:
+        box = boxes[structure.id - 1] if structure.id <= len(boxes) else None
+        if box is None:
+            yield BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), shape)
+        else:
+            x, y, z = (side.start for side in box)
+            yield BoxedMask(label_map.values[box] == structure.id, (x, y, z), shape)
 
 
 def _compress(plane: UInt8[np.ndarray, "s y x"]) -> bytes:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int16, Shaped
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from tomoseg.errors import GridError
+from tomoseg.slices import SourceSlices
 
 AFFINE_TOLERANCE_MM = 1e-2
 """How far two grids may be apart at any corner and still be the same grid. Tools write affines in
@@ -34,11 +35,13 @@ class SourceGrid:
         shape: Voxels along the file's three axes.
         affine: `(4, 4)` float64, file index to RAS+ mm, exactly as the file gives it.
         header: The file's geometry header, opaque to everyone but the module that read it.
+        slices: The slices that it was made of, where the scan was a stack of them.
     """
 
     shape: tuple[int, int, int]
     affine: Float[np.ndarray, "4 4"]
     header: bytes | None = None
+    slices: SourceSlices | None = None
 
     @property
     def orientation(self) -> Float[np.ndarray, "3 2"]:
@@ -82,6 +85,22 @@ class SourceGrid:
             if direction < 0:
                 array = np.flip(array, int(target))
         return array.transpose([int(target) for target, _ in self.orientation])
+
+    def to_slices(self, array: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "c r n"]:
+        """Bring a mask or a label map back onto the slices that the scan was made of.
+
+        Args:
+            array: In RAS+ order, on the scan's grid.
+
+        Returns:
+            Column, row and slice, in the order of `slices.images`; values of the nearest voxels.
+
+        Raises:
+            GridError: If the array has not the shape of this grid, or the scan was no stack of slices.
+        """
+        if self.slices is None:
+            raise GridError("expected a scan that was read from slices, got one that was not; write it on its own grid")
+        return self.slices.to_slices(self.from_canonical(array))
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         >>> target.read_text()
         'all of it'
     """
-    with _errors_told(path):
+    with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _aside(path)
         try:
@@ -83,7 +83,7 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: If the disk is full, the folder may not be written to, or the like.
     """
-    with _errors_told(path):
+    with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _aside(path)
         aside.mkdir()
@@ -114,13 +114,32 @@ def check_writable(path: Path) -> None:
         raise OutputError(f"{path}: expected a folder to write into, got no permission for {folder}; choose another")
 
 
+def check_space(folder: Path, needed_bytes: int) -> None:
+    """Refuse to begin with what will not fit onto the disk.
+
+    Args:
+        folder: Where it is to lie; it need not be there yet.
+        needed_bytes: How much is to be written.
+
+    Raises:
+        OutputError: If less is free.
+    """
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed_bytes:
+        raise OutputError(
+            f"{folder}: expected {needed_bytes / 1e9:.2f} GB of free space, got {free / 1e9:.2f} GB; "
+            "free some space on that disk or choose another one"
+        )
+
+
 def remove_file(path: Path) -> None:
     """Remove a file if it is there.
 
     Raises:
         OutputError: If the folder may not be written to, or the like.
     """
-    with _errors_told(path):
+    with errors_told(path):
         path.unlink(missing_ok=True)
 
 
@@ -167,7 +186,12 @@ def _flush_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _errors_told(path: Path) -> Iterator[None]:
+def errors_told(path: Path) -> Iterator[None]:
+    """Turn the system's errors of writing into ours.
+
+    Raises:
+        OutputError: If the disk is full, the folder may not be written to, or the like.
+    """
     try:
         yield
     except OSError as error:

@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float32, Int16, Shaped, UInt8, UInt16
 
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file
+from tomoseg.files.hu import fill_hu
 from tomoseg.files.nifti_header import Header, build_header, parse_header, read_header
 from tomoseg.volume import SourceGrid, Volume, check_same_grid
 
@@ -40,7 +41,6 @@ _LARGEST_GZIP_RATIO = 1032
 
 _READ_BYTES = 1 << 20
 _SLAB_BYTES = 4_000_000
-_INT16 = np.iinfo(np.int16)
 _LARGEST_LABEL = np.iinfo(np.uint16).max
 _NEARLY = 1e-4
 """How far a scaled mask value may be from a whole number: 255 x float32(1 / 255) is not exactly 1."""
@@ -48,11 +48,12 @@ _NEARLY = 1e-4
 _WRITABLE = tuple(np.dtype(kind) for kind in ("bool", "uint8", "uint16", "int16", "float32"))
 
 
-def read_ct(path: Path) -> Volume:
+def read_ct(path: Path, assume_spacing: tuple[float, float, float] | None = None) -> Volume:
     """Read a CT scan.
 
     Args:
         path: A `.nii` or `.nii.gz` file in HU, any orientation.
+        assume_spacing: Voxel edges in mm, taken where the file has no orientation; its axes are then taken for RAS+.
 
     Returns:
         The scan in RAS+ order, with what was noticed as its warnings.
@@ -61,7 +62,7 @@ def read_ct(path: Path) -> Volume:
         InputError: If the file is missing, damaged, no NIfTI, not one volume, or holds NaN or infinity.
         GridError: If its orientation is unknown, or its geometry cannot be used.
     """
-    with _opened(path) as (stream, header):
+    with _opened(path, assume_spacing) as (stream, header):
         as_it_is = not header.is_scaled and header.dtype.newbyteorder("=") == np.int16
         if as_it_is:
             hu, warnings = _all_voxels(stream, header, path), list[str]()
@@ -206,7 +207,7 @@ def _slabs_of(shape: tuple[int, ...], itemsize: int) -> Iterator[slice]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
+def _opened(path: Path, assume_spacing: tuple[float, float, float] | None = None) -> Iterator[tuple[Any, Header]]:
     # yields the stream, at the first voxel, and the checked header; every fault of the file becomes an InputError
     try:
         if not path.exists():
@@ -219,18 +220,18 @@ def _opened(path: Path) -> Iterator[tuple[Any, Header]]:
         with path.open("rb") as file:
             if file.peek(2)[:2] == GZIP_MAGIC:
                 with _gzip(None, "rb", fileobj=file) as stream:
-                    yield stream, _header(stream, path, size * _LARGEST_GZIP_RATIO)
+                    yield stream, _header(stream, path, size * _LARGEST_GZIP_RATIO, assume_spacing)
             else:
-                yield file, _header(file, path, size)
+                yield file, _header(file, path, size, assume_spacing)
     except _GZIP_ERRORS as error:
         raise InputError(f"{path}: expected a whole gzip file, got: {error}; copy or download it again") from None
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}; check it") from None
 
 
-def _header(stream: Any, path: Path, largest_size: int) -> Header:
+def _header(stream: Any, path: Path, largest_size: int, assume_spacing: tuple[float, float, float] | None) -> Header:
     raw = read_header(stream)
-    header = parse_header(raw, str(path))
+    header = parse_header(raw, str(path), assume_spacing)
     if header.offset + header.voxel_bytes > largest_size:
         raise InputError(
             f"{path}: expected {header.voxel_bytes} bytes of voxels for {header.grid.shape}, "
@@ -287,23 +288,7 @@ def _scaled_slabs(stream: Any, header: Header, path: Path) -> Iterator[tuple[sli
 
 def _scaled_hu(stream: Any, header: Header, path: Path) -> tuple[Int16[np.ndarray, "i j k"], list[str]]:
     hu = _empty(header.grid.shape[::-1], np.int16, path).T
-    lowest, highest, clipped = np.inf, -np.inf, 0
-    for slab, values in _scaled_slabs(stream, header, path):
-        low, high = float(values.min()), float(values.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise InputError(f"{path}: expected finite HU, got NaN or infinity among the voxels; replace them")
-        np.rint(values, out=values)
-        if low < _INT16.min or high > _INT16.max:
-            clipped += int(np.count_nonzero((values < _INT16.min) | (values > _INT16.max)))
-            np.clip(values, _INT16.min, _INT16.max, out=values)
-        hu[..., slab] = values
-        lowest, highest = min(lowest, low), max(highest, high)
-    if not clipped:
-        return hu, []
-    return hu, [
-        f"{path}: {clipped} voxels lie outside of {_INT16.min}..{_INT16.max} HU (the scan runs from {lowest:.6g} to "
-        f"{highest:.6g}) and were clipped. Check that the scan is in HU and its scl_slope is right."
-    ]
+    return hu, fill_hu(hu, _scaled_slabs(stream, header, path), str(path))
 
 
 def _check_expected(header: Header, path: Path, expect: SourceGrid | None, expect_name: str) -> None:

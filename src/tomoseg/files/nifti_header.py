@@ -96,12 +96,13 @@ def read_header(stream: Any) -> bytes:
     return raw + bytes(stream.read(_NIFTI2.itemsize - _NIFTI1.itemsize)) if is_second else raw
 
 
-def parse_header(raw: bytes, name: str) -> Header:
+def parse_header(raw: bytes, name: str, assume_spacing: tuple[float, float, float] | None = None) -> Header:
     """Read a header and refuse what cannot be used.
 
     Args:
         raw: The first bytes of the file: 348, or 540 for NIfTI-2.
         name: What to call the file in messages.
+        assume_spacing: Voxel edges in mm of a file without an orientation, whose axes are then taken for RAS+.
 
     Returns:
         The header's record.
@@ -114,7 +115,7 @@ def parse_header(raw: bytes, name: str) -> Header:
     shape = _shape(fields, name)
     slope, intercept = _scaling(fields, name)
     with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers are refused with a sentence
-        affine, warnings = _affine(fields, shape, name)
+        affine, warnings = _affine(fields, shape, name, assume_spacing)
     used = raw[: fields.dtype.itemsize]
     return Header(
         SourceGrid(shape, affine, used), _voxel_dtype(fields, name), _offset(fields, name), slope, intercept, warnings
@@ -219,13 +220,26 @@ def _scaling(fields: np.ndarray, name: str) -> tuple[float, float]:
     return slope, intercept
 
 
-def _affine(fields: np.ndarray, shape: tuple[int, int, int], name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def _affine(
+    fields: np.ndarray,
+    shape: tuple[int, int, int],
+    name: str,
+    assume_spacing: tuple[float, float, float] | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
     warnings = []
     has_sform, has_qform = int(fields["sform_code"]) > 0, int(fields["qform_code"]) > 0
     if not has_sform and not has_qform:
-        raise GridError(
-            f"{name}: expected an orientation, got sform_code and qform_code 0; "
-            "convert the scan from its DICOM again, or set the sform if you know which way it lies"
+        if assume_spacing is None:
+            raise GridError(
+                f"{name}: expected an orientation, got sform_code and qform_code 0; "
+                "convert the scan from its DICOM again, or set the sform if you know which way it lies"
+            )
+        assumed = np.diag([*assume_spacing, 1.0])
+        check_affine(assumed, name)
+        return assumed, (
+            f"{name}: no orientation; axes to the right, front and head and voxels of "
+            f"{' x '.join(f'{edge:g}' for edge in assume_spacing)} mm were assumed. Left and right may be swapped: "
+            "check them.",
         )
     affine = _sform(fields) if has_sform else _qform(fields)
     if np.abs(affine).max() > LARGEST_MM:

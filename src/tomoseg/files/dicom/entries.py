@@ -1,0 +1,151 @@
+"""The files of a folder or of a zip archive, as streams; nothing is unpacked to disk.
+
+Archives are hostile until checked: names that climb out of them, passwords, and more bytes than a CT would unpack to
+are refused before anything is read.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import InputError
+from tomoseg.files.paths import climbs
+
+LARGEST_RATIO = 200
+"""Bytes out of a byte in: CT pixels shrink to a half or a third, an empty slice to a five-hundredth."""
+
+ALWAYS_ALLOWED_BYTES = 256 << 20
+"""As much may come out of any archive, whatever the ratio."""
+
+MOST_FILES = 200_000
+
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file, or a member of an archive.
+
+    Attributes:
+        path: The file, or the archive.
+        member: The name in the archive.
+        size: Bytes, as the archive claims them.
+        open: Gives a stream that can be read and moved in.
+    """
+
+    path: Path
+    member: str | None
+    size: int
+    open: Callable[[], Any]
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip archive does."""
+    with path.open("rb") as file:
+        return file.read(4) in _ZIP_MAGICS
+
+
+@contextmanager
+def entries(path: Path) -> Iterator[list[Entry]]:
+    """What lies in a place, sorted by name; streams can be opened until the end of the block.
+
+    Args:
+        path: A folder with folders in it, a zip archive, or a file.
+
+    Raises:
+        InputError: If it cannot be read, or is an archive that cannot be trusted.
+    """
+    try:
+        if path.is_dir():
+            yield list(_in_folder(path))
+        elif is_zip(path):
+            with zipfile.ZipFile(path) as archive:
+                yield _in_archive(archive, path)
+        else:
+            yield [_entry(path)]
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        raise InputError(f"{path}: expected a whole zip archive, got: {error}; copy it again") from None
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}; check it") from None
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder, sorted, without hidden ones; links to folders are not followed."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if not path.is_symlink():
+                yield from walk(path)
+        elif path.is_file():
+            yield path
+
+
+def _in_folder(folder: Path) -> Iterator[Entry]:
+    for number, path in enumerate(walk(folder)):
+        if number == MOST_FILES:
+            raise InputError(
+                f"{folder}: expected one scan, got more than {MOST_FILES} files; name the folder of a scan"
+            )
+        yield _entry(path)
+
+
+def _entry(path: Path) -> Entry:
+    return Entry(path, None, path.stat().st_size, lambda: path.open("rb"))
+
+
+def _in_archive(archive: zipfile.ZipFile, path: Path) -> list[Entry]:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    _check_archive(members, path)
+
+    def opener(member: zipfile.ZipInfo) -> Callable[[], Any]:
+        return lambda: archive.open(member)
+
+    members.sort(key=lambda member: member.filename)
+    return [Entry(path, member.filename, member.file_size, opener(member)) for member in members]
+
+
+def _check_archive(members: list[zipfile.ZipInfo], path: Path) -> None:
+    size = path.stat().st_size
+    if len(members) > MOST_FILES:
+        raise InputError(f"{path}: expected one scan, got an archive of {len(members)} files; pack one scan")
+    if any(climbs(member.filename) for member in members):
+        raise InputError(f"{path}: expected names within the archive, got one that leads out of it; do not trust it")
+    if any(member.flag_bits & 1 for member in members):
+        raise InputError(f"{path}: expected an archive without a password, got one with; unpack it first")
+    unpacked = sum(member.file_size for member in members)
+    packed = sum(member.compress_size for member in members)
+    if packed > size or unpacked > max(ALWAYS_ALLOWED_BYTES, LARGEST_RATIO * size):
+        raise InputError(
+            f"{path}: expected an archive of CT slices, got {size} bytes that claim to unpack to {unpacked}; "
+            "do not trust it"
+        )
+
+
+def inflated(data: bytes, limit: int) -> Any:
+    """What a raw deflate stream holds, as a stream.
+
+    Args:
+        data: The stream.
+        limit: Bytes that may come out.
+
+    Raises:
+        InputError: If more would come out, or the stream is damaged.
+    """
+    decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        out = decompressor.decompress(data, limit)
+    except zlib.error as error:
+        raise InputError(f"expected deflated data, got: {error}; copy the file again") from None
+    if decompressor.unconsumed_tail:
+        raise InputError(
+            f"expected up to {limit} bytes from {len(data)} deflated ones, got more; do not trust the file"
+        )
+    return io.BytesIO(out)

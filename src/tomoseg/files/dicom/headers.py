@@ -1,0 +1,295 @@
+"""What a DICOM file says about its images: one record an image, or a frame.
+
+Only what places and scales pixels is read, and what tells series apart; names and dates are not. Patients and
+series are told apart by their identifiers, which are hashed at once and never shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pydicom
+from jaxtyping import Float
+from pydicom.dataset import Dataset, FileDataset
+
+from tomoseg.errors import InputError, TomosegError
+from tomoseg.files.dicom.entries import Entry, inflated
+from tomoseg.volume import SHEAR_TOLERANCE
+
+LARGEST_SIDE = 8192
+"""Rows or columns of an image; CT has 512, at times 1024 or 2048."""
+
+MOST_FRAMES = 100_000
+
+LARGEST_MM = 1e7
+"""No slice lies ten kilometres away; larger numbers are damage."""
+
+INFLATED_RATIO, INFLATED_BYTES = 200, 64 << 20
+"""A deflated file may unpack to so many times its size, and to so many bytes in any case."""
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1\0"
+_PLAIN_START = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", len(_EXPLICIT_LITTLE)) + _EXPLICIT_LITTLE
+_HEADER_TAGS = (
+    "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "PatientID", "PatientName", "SeriesInstanceUID",
+    "SeriesNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel", "InstanceNumber",
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelSpacing",
+    "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept",
+    "RescaleType", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """One image, or one frame of several.
+
+    Attributes:
+        entry: Its file.
+        frame: Its number from 0, in a file with several; None in a file of one image.
+        sop_class_uid: As in the file.
+        sop_instance_uid: As in the file.
+        modality: CT, or what else.
+        image_type: Such as ORIGINAL, PRIMARY, AXIAL.
+        patient: A hash that differs from patient to patient.
+        series: A hash that differs from series to series.
+        series_number: As in the file, or None.
+        acquisition: What may tell repeated slices apart: numbers of acquisition and time, the kernel, the image type.
+        number: The image's number in its series, or None.
+        shape: Columns and rows.
+        colours: Samples a pixel.
+        pixel_mm: Distance of columns, and of rows; None where it is not given.
+        orientation: `(2, 3)`: across and down, RAS+ unit vectors; None where it is not given.
+        position_mm: `(3,)` RAS+; None where it is not given.
+        thickness_mm: None where it is not given.
+        slope: Multiplies stored values; None where it is not given.
+        intercept: Is added after that; None where it is not given.
+        unit: The rescale type: HU, or empty.
+    """
+
+    entry: Entry
+    frame: int | None
+    sop_class_uid: str
+    sop_instance_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    patient: str
+    series: str
+    series_number: int | None
+    acquisition: tuple[Any, ...]
+    number: int | None
+    shape: tuple[int, int]
+    colours: int
+    pixel_mm: tuple[float, float] | None
+    orientation: Float[np.ndarray, "2 3"] | None
+    position_mm: Float[np.ndarray, "3"] | None
+    thickness_mm: float | None
+    slope: float | None
+    intercept: float | None
+    unit: str
+
+
+@contextmanager
+def quietly(name: str) -> Iterator[None]:
+    """Turn whatever pydicom or a decoder raises into an `InputError` without what the file says; hush its warnings.
+
+    Args:
+        name: What to call the file in the message.
+
+    Raises:
+        InputError: If the file is damaged.
+        TomosegError: If one of ours was raised, as it is.
+    """
+    try:
+        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    except TomosegError:
+        raise
+    except Exception as error:  # a damaged file makes pydicom raise nearly anything
+        raise InputError(
+            f"{name}: expected a whole DICOM file, got one that cannot be read ({type(error).__name__}); copy it again"
+        ) from None
+
+
+def looks_like_dicom(stream: Any) -> bool:
+    """Whether a stream begins as DICOM does: with the preamble, or (as old files do) with a first element at once."""
+    start = stream.read(132)
+    if start[128:] == b"DICM":
+        return True
+    if len(start) < 16 or start[:2] not in {b"\x02\0", b"\x08\0"} or start[2:4] > b"\x20\0":
+        return False
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return explicit or int.from_bytes(start[4:8], "little") < 1024
+
+
+def read_dataset(stream: Any, size: int, pixels: bool) -> FileDataset:
+    """Read a file; of the header only what `headers_of` needs unless pixels are asked for.
+
+    Args:
+        stream: At its start.
+        size: Its length in bytes.
+        pixels: Whether to read all of it.
+
+    Raises:
+        InputError: If it is deflated and would unpack to more than a scan.
+    """
+    start = stream.read(4096)
+    stream.seek(0)
+    if _DEFLATED in start:
+        stream = _plain(stream.read(), size)
+    if pixels:
+        return pydicom.dcmread(stream, force=True)
+    return pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS))
+
+
+def _plain(data: bytes, size: int) -> Any:
+    """A deflated file as an explicit little-endian one; pydicom would inflate whatever comes.
+
+    Raises:
+        InputError: If it is damaged, or would unpack to more than a scan.
+    """
+    if data[128:138] != b"DICM\x02\0\0\0UL":
+        raise InputError("expected the length of the file's header, got none; copy the file again")
+    end = 144 + int.from_bytes(data[140:144], "little")
+    rest = inflated(data[end:], max(INFLATED_BYTES, INFLATED_RATIO * size))
+    return type(rest)(_PLAIN_START + rest.getbuffer())
+
+
+def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:
+    """The images of a file; none if it holds no pixels.
+
+    Raises:
+        InputError: If it claims a size that no CT has.
+    """
+    rows, columns = _whole(dataset, "Rows"), _whole(dataset, "Columns")
+    if not rows or not columns:
+        return []
+    frames = _whole(dataset, "NumberOfFrames") or 1
+    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE and 0 < frames <= MOST_FRAMES):
+        raise InputError(
+            f"expected images of up to {LARGEST_SIDE} x {LARGEST_SIDE}, got {frames} of {columns} x {rows}; "
+            "the header is damaged"
+        )
+    shared = _item(dataset, "SharedFunctionalGroupsSequence", 0)
+    if shared is None and "NumberOfFrames" not in dataset:
+        return [_header(dataset, (dataset,), entry, (columns, rows), None)]
+    return [
+        _header(
+            dataset,
+            (_item(dataset, "PerFrameFunctionalGroupsSequence", frame), shared, dataset if frames == 1 else None),
+            entry,
+            (columns, rows),
+            frame,
+        )
+        for frame in range(frames)
+    ]
+
+
+def _header(
+    dataset: Dataset, groups: Sequence[Dataset | None], entry: Entry, shape: tuple[int, int], frame: int | None
+) -> ImageHeader:
+    def found(keyword: str, sequence: str) -> Any:
+        for group in groups:
+            inner = group if group is None or group is dataset else _item(group, sequence, 0)
+            if inner is not None and inner.get(keyword) is not None:
+                return inner.get(keyword)
+        return None
+
+    image_type = found("FrameType", "CTImageFrameTypeSequence") or dataset.get("ImageType")
+    pixel = _numbers(found("PixelSpacing", "PixelMeasuresSequence"), 2)
+    thickness = _numbers(found("SliceThickness", "PixelMeasuresSequence"), 1)
+    slope = _numbers(found("RescaleSlope", "PixelValueTransformationSequence"), 1)
+    intercept = _numbers(found("RescaleIntercept", "PixelValueTransformationSequence"), 1)
+    content = groups[0] if frame is not None else None
+    content = None if content is None else _item(content, "FrameContentSequence", 0)
+    times = dataset if content is None else content
+    return ImageHeader(
+        entry=entry,
+        frame=frame,
+        sop_class_uid=_text(dataset, "SOPClassUID"),
+        sop_instance_uid=_text(dataset, "SOPInstanceUID"),
+        modality=_text(dataset, "Modality").upper(),
+        image_type=_texts(image_type),
+        patient=_hash(dataset, ("PatientID", "PatientName")),
+        series=_hash(dataset, ("SeriesInstanceUID", "SeriesNumber")),
+        series_number=_whole(dataset, "SeriesNumber"),
+        acquisition=(
+            _whole(times, "TemporalPositionIdentifier" if content is None else "TemporalPositionIndex") or 0,
+            _whole(times, "AcquisitionNumber" if content is None else "FrameAcquisitionNumber") or 0,
+            _text(dataset, "ConvolutionKernel"),
+            _texts(image_type),
+        ),
+        number=_whole(dataset, "InstanceNumber") if frame is None else frame,
+        shape=shape,
+        colours=_whole(dataset, "SamplesPerPixel") or 1,
+        pixel_mm=(pixel[1], pixel[0]) if pixel and min(pixel) > 0 else None,
+        orientation=_orientation(_numbers(found("ImageOrientationPatient", "PlaneOrientationSequence"), 6)),
+        position_mm=_position(_numbers(found("ImagePositionPatient", "PlanePositionSequence"), 3)),
+        thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
+        slope=slope[0] if slope else None,
+        intercept=intercept[0] if intercept else None,
+        unit=str(found("RescaleType", "PixelValueTransformationSequence") or "").strip().upper(),
+    )
+
+
+def _item(dataset: Dataset, sequence: str, number: int) -> Dataset | None:
+    items = dataset.get(sequence)
+    return items[number] if isinstance(items, pydicom.Sequence) and number < len(items) else None
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """Finite numbers of a value that should have so many, else None."""
+    values = value if isinstance(value, pydicom.multival.MultiValue | list | tuple) else [value]
+    try:
+        numbers = tuple(float(one) for one in values)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    sound = len(numbers) == count and all(math.isfinite(one) and abs(one) < LARGEST_MM for one in numbers)
+    return numbers if sound else None
+
+
+def _orientation(numbers: tuple[float, ...] | None) -> Float[np.ndarray, "2 3"] | None:
+    if numbers is None:
+        return None
+    vectors = np.array(numbers).reshape(2, 3) * (-1, -1, 1)
+    lengths = np.linalg.norm(vectors, axis=1)
+    if np.abs(lengths - 1).max() > 0.01:
+        return None
+    vectors /= lengths[:, None]
+    if abs(vectors[0] @ vectors[1]) > SHEAR_TOLERANCE:
+        return None
+    vectors[1] -= (vectors[0] @ vectors[1]) * vectors[0]  # rounding in the file
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1)[:, None] + 0.0)
+
+
+def _position(numbers: tuple[float, ...] | None) -> Float[np.ndarray, "3"] | None:
+    return None if numbers is None else np.array(numbers) * (-1.0, -1.0, 1.0) + 0.0
+
+
+def _whole(dataset: Dataset, keyword: str) -> int | None:
+    try:
+        return int(dataset.get(keyword))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    return "" if value is None else str(value).strip()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, pydicom.multival.MultiValue | list | tuple) else [value]
+    return tuple(str(one).strip().upper() for one in values if one is not None)
+
+
+def _hash(dataset: Dataset, keywords: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(_text(dataset, keyword) for keyword in keywords).encode()).hexdigest()

@@ -1,0 +1,164 @@
+"""Stored pixels of DICOM files, decoded and turned into HU.
+
+pydicom reads what is not compressed, deflated or run-length coded; GDCM decodes JPEG, JPEG-LS and JPEG 2000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int16, Shaped
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from tomoseg.errors import InputError
+from tomoseg.files.dicom.headers import ImageHeader, quietly, read_dataset
+from tomoseg.files.stack import AIR_HU
+
+UNCOMPRESSED = frozenset(
+    {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+)
+BY_PYDICOM = UNCOMPRESSED | {RLELossless}
+BY_GDCM = frozenset(
+    {JPEGBaseline8Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, JPEG2000, JPEG2000Lossless}
+)
+
+SMALLEST_FRAME_BYTES = 32
+"""No coded image is smaller."""
+
+_INT16 = np.iinfo(np.int16)
+
+
+def decode(
+    images: Sequence[ImageHeader], name: str
+) -> Iterator[tuple[ImageHeader, Int16[np.ndarray, "r c"], tuple[str, ...]]]:
+    """HU of images of one file.
+
+    Args:
+        images: Of one file, in the order of their frames.
+        name: What to call the file in messages.
+
+    Yields:
+        Each image, its HU and what was noticed.
+
+    Raises:
+        InputError: If it cannot be decoded.
+    """
+    with quietly(name), images[0].entry.open() as stream:
+        dataset = read_dataset(stream, images[0].entry.size, pixels=True)
+        syntax = _check(dataset, name)
+        plugin = "gdcm" if syntax in BY_GDCM else "pydicom" if syntax == RLELossless else ""
+        for image in images:
+            columns, rows = image.shape
+            stored = pixel_array(dataset, index=image.frame or 0, raw=True, decoding_plugin=plugin)
+            if stored.shape != (rows, columns):
+                raise InputError(f"{name}: expected {rows} rows of {columns} pixels, got {stored.shape}; copy it again")
+            if syntax in BY_PYDICOM:
+                stored = _used_bits(stored, dataset)
+            yield image, *_hu(stored, image, _padding(dataset), name)
+
+
+def _check(dataset: Dataset, name: str) -> str:
+    """The transfer syntax, if the pixels can be decoded.
+
+    Raises:
+        InputError: If not, or if there are fewer bytes than the header claims.
+    """
+    meta = getattr(dataset, "file_meta", FileMetaDataset())
+    syntax = meta.get("TransferSyntaxUID")
+    if syntax is None:  # files without a header of their own are implicit little-endian
+        implicit, little = dataset.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        meta.TransferSyntaxUID = syntax
+        dataset.file_meta = meta
+    if syntax not in BY_PYDICOM | BY_GDCM:
+        raise InputError(
+            f"{name}: expected uncompressed, RLE, lossless JPEG, JPEG-LS or JPEG 2000 pixels, got "
+            f"{syntax.name if syntax.is_transfer_syntax else 'an unknown transfer syntax'}; "
+            "export the series uncompressed"
+        )
+    if "PixelData" not in dataset:
+        raise InputError(f"{name}: expected pixels, got a file without; export it again")
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * frames
+    needed = pixels * int(dataset.BitsAllocated) // 8 if syntax in UNCOMPRESSED else SMALLEST_FRAME_BYTES * frames
+    if len(dataset.PixelData) < needed:
+        raise InputError(
+            f"{name}: expected {needed} bytes of pixels or more, got {len(dataset.PixelData)}; "
+            "it is cut short, copy it again"
+        )
+    return str(syntax)
+
+
+def _used_bits(stored: Shaped[np.ndarray, "r c"], dataset: Dataset) -> Shaped[np.ndarray, "r c"]:
+    """Pixels without what else is kept in their unused high bits."""
+    stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    allocated, used = 8 * stored.itemsize, int(dataset.BitsStored)
+    high = int(dataset.get("HighBit", used - 1))
+    if used == allocated or not 0 < used <= high + 1 <= allocated:
+        return stored
+    return (stored << (allocated - high - 1)) >> (allocated - used)  # the sign is kept where there is one
+
+
+def _padding(dataset: Dataset) -> tuple[int, int] | None:
+    """The range of stored values that say that there is no pixel."""
+    first = dataset.get("PixelPaddingValue")
+    last = dataset.get("PixelPaddingRangeLimit", first)
+    if not isinstance(first, int) or not isinstance(last, int):
+        return None
+    half = 1 << (int(dataset.BitsAllocated) - 1)
+    lowest = -half if int(dataset.get("PixelRepresentation") or 0) == 1 else 0
+    first, last = ((value - lowest) % (2 * half) + lowest for value in (first, last))  # some write the other sign
+    return min(first, last), max(first, last)
+
+
+def _hu(
+    stored: Shaped[np.ndarray, "r c"], image: ImageHeader, padding: tuple[int, int] | None, name: str
+) -> tuple[Int16[np.ndarray, "r c"], tuple[str, ...]]:
+    slope = 1.0 if image.slope is None else image.slope
+    intercept = 0.0 if image.intercept is None else image.intercept
+    if slope == 0:
+        raise InputError(f"{name}: expected a rescale slope other than 0; export the series again")
+    noticed = []
+    with np.errstate(over="ignore"):
+        values: Float32[np.ndarray, "r c"] = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    np.rint(values, out=values)
+    if padding is not None:
+        empty = (stored >= padding[0]) & (stored <= padding[1])
+        values[empty] = AIR_HU
+        if empty.all():
+            noticed.append("Slices hold padding alone. Check that the export is whole.")
+    if values.min() < _INT16.min or values.max() > _INT16.max:
+        noticed.append(
+            f"Values outside of {_INT16.min}..{_INT16.max} HU were clipped. Check that the scan is in HU and its "
+            "rescale slope is right."
+        )
+        np.clip(values, _INT16.min, _INT16.max, out=values)
+    return values.astype(np.int16), tuple(noticed)
+
+
+def unit_words(images: Sequence[ImageHeader]) -> list[str]:
+    """What is missing or odd about the scale of images."""
+    words: list[Any] = []
+    if any(image.slope is None or image.intercept is None for image in images):
+        words.append("Slices give no rescale slope or intercept; 1 and 0 were taken. Check that air is near -1000 HU.")
+    units = {image.unit for image in images} - {"HU", "", "US"}
+    if units:
+        words.append("The rescale type is not HU. Check that it is a CT, and that air is near -1000 HU.")
+    return words

@@ -1,0 +1,207 @@
+"""A DICOM series as a volume: found, chosen, stacked and decoded.
+
+Nothing of the patient's is in any message: files are counted, not named, except the path that the user gave.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int16
+
+from tomoseg.errors import GridError, InputError, TomosegError
+from tomoseg.files.dicom.entries import Entry, entries
+from tomoseg.files.dicom.headers import ImageHeader, headers_of, looks_like_dicom, quietly, read_dataset
+from tomoseg.files.dicom.pixels import decode, unit_words
+from tomoseg.files.dicom.series import Stack, choose, slices_among, stacks_of
+from tomoseg.files.stack import SAME_PLACE_MM, Slices, arrange, resample
+from tomoseg.slices import SourceImage, SourceSlices
+from tomoseg.volume import SourceGrid, Volume, check_affine
+
+Edges = tuple[float, float, float]
+
+
+def read_dicom(path: Path, series: int | None = None, assume_spacing: Edges | None = None) -> Volume:
+    """Read a CT series.
+
+    Args:
+        path: A folder with folders in it, a zip archive, or one file.
+        series: Which of several, from 1; the largest axial one if None.
+        assume_spacing: Voxel edges in mm along columns, rows and slices, taken where the files do not say where their
+            pixels lie. Slices are then taken for axial, the first for the uppermost.
+
+    Returns:
+        The scan in RAS+ order, on a regular grid; `source.slices` has the way back to the slices.
+
+    Raises:
+        InputError: If there is no CT series, no such one, or it cannot be decoded.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    with entries(path) as found:
+        images, left_out = _headers(found, str(path))
+        slices, others = slices_among(images)
+        left_out += others
+        if not slices:
+            raise InputError(f"{path}: expected CT slices, got {_counted(left_out) or 'none'}; check the path")
+        stacks = stacks_of(slices)
+        stack, words = choose(stacks, series, str(path))
+        if left_out:
+            words.append(f"Left out: {_counted(left_out)}.")
+        if len({image.patient for image in slices}) > 1:
+            words.append("There are scans of several patients; one of them was taken. Name the folder of one patient.")
+        try:
+            volume = _volume(stack, assume_spacing, str(path))
+        except TomosegError as error:
+            raise type(error)(" ".join([f"{error}.", *words]) if len(stacks) > 1 else str(error)) from None
+    told = [*words, *unit_words(stack.images), *volume.warnings]
+    return replace(volume, warnings=tuple(f"{path}: {word}" for word in told))
+
+
+def _headers(found: Sequence[Entry], name: str) -> tuple[list[ImageHeader], Counter[str]]:
+    images: list[ImageHeader] = []
+    left_out = Counter[str]()
+    problem = None
+    for entry in found:
+        try:
+            with quietly(name), entry.open() as stream:
+                if not looks_like_dicom(stream):
+                    left_out["files that are no DICOM"] += 1
+                    continue
+                stream.seek(0)
+                of_file = headers_of(read_dataset(stream, entry.size, pixels=False), entry)
+        except InputError as error:
+            problem = error
+            left_out["files that cannot be read"] += 1
+            continue
+        images += of_file
+        if not of_file:
+            left_out["files without images"] += 1
+    if problem is not None and not images:
+        raise problem
+    return images, left_out
+
+
+def _counted(kinds: Counter[str]) -> str:
+    return ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
+
+
+def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
+    slices, words = _geometry(stack, assume_spacing, name)
+    try:
+        arrangement = arrange(slices)
+    except GridError as error:
+        raise GridError(f"{name}: {error}") from None
+    check_affine(arrangement.affine, name)
+    hu, noticed = _decoded([stack.images[number] for number in arrangement.order], name)
+    words += noticed
+    if arrangement.repeated:
+        words += _compared(stack, arrangement.order, arrangement.repeated, hu, name)
+    source = SourceSlices(
+        slices.shape,
+        arrangement.offsets_voxels,
+        tuple(_source(stack.images[number]) for number in arrangement.order),
+    )
+    if not source.are_planes:
+        hu = resample(hu, arrangement)
+    grid = SourceGrid(arrangement.shape, arrangement.affine, slices=source)
+    return Volume(grid.to_canonical(hu.T), grid, (*arrangement.findings, *words))
+
+
+def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Slices, list[str]]:
+    """Where the slices lie, and what had to be assumed.
+
+    Raises:
+        GridError: If it is not known and nothing is to be assumed.
+    """
+    first = stack.images[0]
+    places = stack.places_mm()
+    lacking = []
+    if first.pixel_mm is None:
+        lacking.append("pixel spacing")
+    if first.orientation is None:
+        lacking.append("orientation")
+    elif places is None or (len(places) > 1 and np.ptp(places) < SAME_PLACE_MM):
+        lacking.append("position of each slice")
+    elif len(places) == 1 and first.thickness_mm is None:
+        lacking.append("slice thickness")
+    if lacking and assume_spacing is None:
+        raise GridError(
+            f"{name}: expected slices that say where they lie, got no usable {' or '.join(lacking)}; "
+            "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
+        )
+    across_mm, down_mm, along_mm = assume_spacing or (0.0, 0.0, 0.0)
+    pixel_mm = first.pixel_mm or (across_mm, down_mm)
+    thickness_mm = first.thickness_mm or along_mm
+    if first.orientation is not None and "position of each slice" not in lacking:
+        assert places is not None  # else it would be lacking
+        positions = np.stack([image.position_mm for image in stack.images if image.position_mm is not None])
+        slices = Slices(positions, first.orientation[0], first.orientation[1], pixel_mm, first.shape, thickness_mm)
+    else:
+        positions = np.zeros((len(stack.images), 3))
+        positions[:, 2] = -along_mm * np.arange(len(positions))
+        across, down = np.array([-1.0, 0.0, 0.0]), np.array([0.0, -1.0, 0.0])
+        slices = Slices(positions, across, down, pixel_mm, first.shape, along_mm)
+    if not lacking:
+        return slices, []
+    return slices, [
+        f"No usable {' or '.join(lacking)}; voxels of {across_mm:g} x {down_mm:g} x {along_mm:g} mm were assumed, and "
+        "axial slices from the head down where the orientation or the positions are not known. Left and right may be "
+        "swapped: check them."
+    ]
+
+
+def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray, "n r c"], list[str]]:
+    """HU of images in their order, each file read once.
+
+    Raises:
+        InputError: If one cannot be decoded, or there is no memory for all.
+    """
+    columns, rows = images[0].shape
+    try:
+        hu = np.empty((len(images), rows, columns), np.int16)
+    except MemoryError:
+        raise InputError(
+            f"{name}: expected a volume that fits in memory, got {len(images)} slices of {columns} x {rows}; crop it"
+        ) from None
+    noticed = Counter[str]()
+    by_file: dict[Entry, list[int]] = {}
+    for place, image in enumerate(images):
+        by_file.setdefault(image.entry, []).append(place)
+    for places in by_file.values():
+        places.sort(key=lambda place: images[place].frame or 0)
+        called = name if len(by_file) == 1 else f"{name}: slice {places[0] + 1} of {len(images)}"
+        for place, (_, pixels, words) in zip(places, decode([images[p] for p in places], called), strict=True):
+            hu[place] = pixels
+            noticed.update(words)
+    return hu, [word if count == len(images) else f"{count} slices: {word}" for word, count in noticed.items()]
+
+
+def _compared(
+    stack: Stack,
+    order: Sequence[int],
+    repeated: Sequence[tuple[int, int]],
+    hu: Int16[np.ndarray, "n r c"],
+    name: str,
+) -> list[str]:
+    """Whether slices that were left out show the same as those at their places."""
+    left_out, _ = _decoded([stack.images[other] for other, _ in repeated], name)
+    place_of = {number: place for place, number in enumerate(order)}
+    different = sum(
+        not np.array_equal(pixels, hu[place_of[taken]])
+        for pixels, (_, taken) in zip(left_out, repeated, strict=True)
+        if taken in place_of
+    )
+    if not different:
+        return []
+    return [
+        f"{different} of the slices that were left out differ from the one at their place; the one with the lowest "
+        "number was taken. Two scans may be mixed in one series: export them apart."
+    ]
+
+
+def _source(image: ImageHeader) -> SourceImage:
+    return SourceImage(image.entry.path, image.entry.member, image.frame, image.sop_class_uid, image.sop_instance_uid)

@@ -1,0 +1,125 @@
+"""MetaImage files: a text header with the voxels behind it (`.mha`) or in a file beside it (`.mhd`).
+
+Millimetres are to the left, back and head, as ITK has them, whatever AnatomicalOrientation says of the axes.
+
+Source: the MetaIO documentation, https://itk.org/Wiki/ITK/MetaIO/Documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from tomoseg.errors import GridError, InputError
+from tomoseg.files.itk.voxels import (
+    Edges,
+    Stored,
+    assumed,
+    beside,
+    box_affine,
+    header_lines,
+    numbers,
+    read_stored,
+    whole_shape,
+)
+from tomoseg.volume import Volume
+
+SUFFIXES = (".mha", ".mhd")
+
+_DTYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+
+
+def read_metaimage(path: Path, assume_spacing: Edges | None = None) -> Volume:
+    """Read a CT scan.
+
+    Args:
+        path: A `.mha` file, or a `.mhd` file with its data beside it.
+        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
+
+    Raises:
+        InputError: If it is missing, damaged, no scalar volume, or its data lie elsewhere.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    name = str(path)
+    fields, end = _fields(path, name)
+    kind = fields.get("elementtype", "")
+    if kind not in _DTYPES or fields.get("elementnumberofchannels", "1") != "1":
+        raise InputError(f"{name}: expected one number a voxel, got ElementType {kind[:40]!r}; convert the file")
+    if fields.get("ndims", "3") != "3":
+        raise InputError(f"{name}: expected 3 axes, got NDims {fields['ndims'][:40]!r}; pass one volume")
+    shape = whole_shape(fields.get("dimsize", ""), name)
+    affine, words = _affine(fields, assume_spacing, name)
+    big = _true(fields, "binarydatabyteordermsb") or _true(fields, "elementbyteordermsb")
+    data = fields["elementdatafile"]
+    local = data.upper() == "LOCAL"
+    if not local and (data.upper().startswith("LIST") or "%" in data):
+        raise InputError(f"{name}: expected one data file, got a list of them; convert the volume to one file")
+    stored = Stored(
+        shape,
+        np.dtype(_DTYPES[kind]).newbyteorder(">" if big else "<"),
+        affine,
+        path if local else beside(path, data, name),
+        _offset(fields, end if local else 0, name),
+        "text" if not _true(fields, "binarydata", "True") else "deflate" if _true(fields, "compresseddata") else "raw",
+    )
+    return read_stored(stored, name, words)
+
+
+def _fields(path: Path, name: str) -> tuple[dict[str, str], int]:
+    """The header's fields up to ElementDataFile, and where it ends.
+
+    Raises:
+        InputError: If it cannot be read, or is something else.
+    """
+    fields: dict[str, str] = {}
+    try:
+        with path.open("rb") as stream:
+            for line in header_lines(stream, name):
+                key, equals, value = line.partition("=")
+                if not equals:
+                    break
+                fields[key.strip().lower()] = value.strip()
+                if key.strip().lower() == "elementdatafile":
+                    return fields, stream.tell()
+    except OSError as error:
+        raise InputError(f"{name}: expected a readable file, got: {error.strerror or error}; check it") from None
+    raise InputError(f"{name}: expected a MetaImage header up to ElementDataFile, got something else; check the path")
+
+
+def _true(fields: dict[str, str], key: str, default: str = "False") -> bool:
+    return fields.get(key, default).lower() in {"true", "1", "t"}
+
+
+def _offset(fields: dict[str, str], end: int, name: str) -> int | None:
+    text = fields.get("headersize", "0")
+    if not re.fullmatch(r"-1|\d{1,12}", text, re.ASCII):
+        raise InputError(f"{name}: expected a whole number as HeaderSize, got {text[:40]!r}; the header is damaged")
+    return None if text == "-1" else max(int(text), end)
+
+
+def _affine(
+    fields: dict[str, str], assume_spacing: Edges | None, name: str
+) -> tuple[Float[np.ndarray, "4 4"], tuple[str, ...]]:
+    """Index to RAS+ mm, and what was assumed.
+
+    Raises:
+        GridError: If spacing or directions are not known.
+    """
+    matrix = next((fields[key] for key in ("transformmatrix", "rotation", "orientation") if key in fields), None)
+    spacing = fields.get("elementspacing")
+    if matrix is None or spacing is None:
+        affine, word = assumed(assume_spacing, "ElementSpacing and TransformMatrix", name)
+        return affine, (word,)
+    origin = next((fields[key] for key in ("offset", "position", "origin") if key in fields), "0 0 0")
+    turns, edges, place = numbers(matrix, 9), numbers(spacing, 3), numbers(origin, 3)
+    if turns is None or edges is None or place is None:
+        raise GridError(f"{name}: expected finite numbers for spacing, directions and origin, got others; repair them")
+    steps = np.array(turns).reshape(3, 3) * np.array(edges)[:, None]
+    return box_affine(steps, np.array(place), (-1, -1, 1)), ()

@@ -1,0 +1,155 @@
+"""NRRD files: a text header with the voxels behind it (`.nrrd`) or in a file beside it (`.nhdr`).
+
+Three axes in a space that says where left, front and head are; raw, gzip and ascii encoding. What cannot be a CT volume
+(colours, vectors, blocks, lists of files) is refused.
+
+Source: the definition of the NRRD file format, https://teem.sourceforge.net/nrrd/format.html.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from tomoseg.errors import GridError, InputError
+from tomoseg.files.itk.voxels import (
+    Edges,
+    Stored,
+    assumed,
+    beside,
+    box_affine,
+    header_lines,
+    numbers,
+    read_stored,
+    whole_shape,
+)
+from tomoseg.volume import Volume
+
+MAGIC = b"NRRD"
+
+_TO_RAS = {
+    "right-anterior-superior": (1, 1, 1), "ras": (1, 1, 1),
+    "left-anterior-superior": (-1, 1, 1), "las": (-1, 1, 1),
+    "left-posterior-superior": (-1, -1, 1), "lps": (-1, -1, 1),
+}  # fmt: skip
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"), "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"), "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",), "f8": ("double",),
+}  # fmt: skip
+_DTYPES = {name: np.dtype(code) for code, names in _TYPES.items() for name in names}
+_ENCODINGS: dict[str, Literal["raw", "deflate", "text"]] = {
+    "raw": "raw", "gzip": "deflate", "gz": "deflate", "ascii": "text", "txt": "text", "text": "text",
+}  # fmt: skip
+_VECTOR = re.compile(r"\(([^()]*)\)|none")
+
+
+def read_nrrd(path: Path, assume_spacing: Edges | None = None) -> Volume:
+    """Read a CT scan.
+
+    Args:
+        path: A `.nrrd` file, or a `.nhdr` file with its data beside it.
+        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
+
+    Raises:
+        InputError: If it is missing, damaged, no scalar volume, or its data lie elsewhere.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    name = str(path)
+    fields, end = _fields(path, name)
+    shape = whole_shape(_needed(fields, "sizes", name), name)
+    affine, words = _affine(fields, assume_spacing, name)
+    data = fields.get("data file", fields.get("datafile"))
+    skip = _skip(fields, "byte skip", name)
+    encoding = _choice(fields, "encoding", _ENCODINGS, name)
+    if skip == -1 and encoding != "raw":
+        raise InputError(f"{name}: expected raw voxels for byte skip -1, got other ones; the header is damaged")
+    stored = Stored(
+        shape,
+        _choice(fields, "type", _DTYPES, name).newbyteorder(">" if fields.get("endian", "").lower() == "big" else "<"),
+        affine,
+        path if data is None else beside(path, _one_file(data, name), name),
+        None if skip == -1 else skip + (end if data is None else 0),
+        encoding,
+        max(_skip(fields, "line skip", name), 0),
+    )
+    return read_stored(stored, name, words)
+
+
+def _fields(path: Path, name: str) -> tuple[dict[str, str], int]:
+    """The header's fields, and where it ends.
+
+    Raises:
+        InputError: If it cannot be read, or is something else.
+    """
+    fields: dict[str, str] = {}
+    try:
+        with path.open("rb") as stream:
+            lines = header_lines(stream, name)
+            if not next(lines, "").startswith(MAGIC.decode()):
+                raise InputError(f"{name}: expected an NRRD file, got something else; check the path")
+            for line in lines:
+                if not line:
+                    break
+                key, colon, value = line.partition(":")
+                if colon and not line.startswith("#") and not value.startswith("="):
+                    fields[key.strip().lower()] = value.strip()
+            return fields, stream.tell()
+    except OSError as error:
+        raise InputError(f"{name}: expected a readable file, got: {error.strerror or error}; check it") from None
+
+
+def _needed(fields: dict[str, str], key: str, name: str) -> str:
+    if key not in fields:
+        raise InputError(f"{name}: expected a header with {key}, got one without; the file is damaged")
+    return fields[key]
+
+
+def _choice(fields: dict[str, str], key: str, choices: dict[str, Any], name: str) -> Any:
+    value = _needed(fields, key, name).lower()
+    if value not in choices:
+        raise InputError(f"{name}: expected {key} {', '.join(choices)}, got {value[:40]!r}; convert the file")
+    return choices[value]
+
+
+def _skip(fields: dict[str, str], key: str, name: str) -> int:
+    text = fields.get(key, fields.get(key.replace(" ", ""), "0"))
+    if not re.fullmatch(r"-1|\d{1,12}", text, re.ASCII):
+        raise InputError(f"{name}: expected a whole number as {key}, got {text[:40]!r}; the header is damaged")
+    return int(text)
+
+
+def _one_file(data: str, name: str) -> str:
+    if data.split()[:1] == ["LIST"] or "%" in data:
+        raise InputError(f"{name}: expected one data file, got a list of them; convert the volume to one file")
+    return data
+
+
+def _affine(
+    fields: dict[str, str], assume_spacing: Edges | None, name: str
+) -> tuple[Float[np.ndarray, "4 4"], tuple[str, ...]]:
+    """Index to RAS+ mm, and what was assumed.
+
+    Raises:
+        GridError: If the space or the directions are not known.
+    """
+    to_ras = _TO_RAS.get(fields.get("space", "").lower())
+    directions = [numbers(found[1] or "", 3) for found in _VECTOR.finditer(fields.get("space directions", ""))]
+    if to_ras is None or "space directions" not in fields:
+        affine, word = assumed(assume_spacing, "a space of left, right, front, back and its directions", name)
+        return affine, (word,)
+    steps = [step for step in directions if step is not None]
+    if len(directions) != 3 or len(steps) != 3:
+        raise GridError(f"{name}: expected three space directions of three numbers, got others; repair the header")
+    origin = numbers(fields.get("space origin", "(0,0,0)").strip("() "), 3)
+    if origin is None:
+        raise GridError(f"{name}: expected a space origin of three numbers, got another; repair the header")
+    return box_affine(np.array(steps), np.array(origin), to_ras), ()

@@ -1,0 +1,246 @@
+"""Voxels as NRRD and MetaImage files store them: raw, compressed or as text; at most what the header claims is read."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64
+
+from tomoseg.errors import GridError, InputError
+from tomoseg.files.hu import fill_hu
+from tomoseg.files.paths import climbs
+from tomoseg.volume import SourceGrid, Volume, check_affine
+
+LARGEST_HEADER_BYTES = 1 << 20
+LARGEST_RATIO = 1032
+"""Deflate codes at most 258 bytes in 2 bits."""
+
+_READ_BYTES = 1 << 20
+_SLAB_BYTES = 4_000_000
+_EITHER_HEADER = 32 + zlib.MAX_WBITS  # of zlib or gzip, found by looking
+
+Edges = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where and how the voxels of a volume are stored.
+
+    Attributes:
+        shape: Voxels along the three axes, the fastest first.
+        dtype: With its byte order.
+        affine: `(4, 4)` index to RAS+ mm.
+        path: The file that holds them.
+        offset: Where they begin in it, in bytes; None for what is left after skipping from the end.
+        encoding: How they are written.
+        lines_skipped: Lines before them.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    affine: Float[np.ndarray, "4 4"]
+    path: Path
+    offset: int | None
+    encoding: Literal["raw", "deflate", "text"]
+    lines_skipped: int = 0
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of all voxels in memory, as the header claims."""
+        return self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
+
+
+def read_stored(stored: Stored, name: str, noticed: tuple[str, ...]) -> Volume:
+    """Read the voxels that a header describes.
+
+    Args:
+        stored: What the header says.
+        name: What to call the file in messages.
+        noticed: Warnings of the header.
+
+    Raises:
+        InputError: If the file cannot hold what the header claims, is damaged, or has NaN or infinity.
+        GridError: If the geometry cannot be used.
+    """
+    check_affine(stored.affine, name)
+    try:
+        size = stored.path.stat().st_size
+        _check_size(stored, size, name)
+        with stored.path.open("rb") as file:
+            _skip(file, stored, size)
+            hu = np.empty(stored.shape[::-1], np.int16).T
+            words = fill_hu(hu, _slabs(file, stored, name), name)
+    except OSError as error:
+        raise InputError(f"{name}: expected a readable data file, got: {error.strerror or error}; check it") from None
+    except zlib.error as error:
+        raise InputError(f"{name}: expected whole compressed voxels, got: {error}; copy the file again") from None
+    except MemoryError:
+        raise InputError(f"{name}: expected a volume that fits in memory, got {stored.shape} voxels; crop it") from None
+    grid = SourceGrid(stored.shape, stored.affine)
+    return Volume(grid.to_canonical(hu), grid, (*noticed, *words))
+
+
+def beside(header: Path, data: str, name: str) -> Path:
+    """The data file that a header names, which must lie beside or below it.
+
+    Raises:
+        InputError: If it leads elsewhere.
+    """
+    if climbs(data) or not data:
+        raise InputError(f"{name}: expected a data file beside the header, got one elsewhere; put them together")
+    return header.parent / data
+
+
+def box_affine(
+    directions: Float[np.ndarray, "3 3"], origin: Float[np.ndarray, "3"], to_ras: tuple[int, int, int]
+) -> Float[np.ndarray, "4 4"]:
+    """Index to RAS+ mm.
+
+    Args:
+        directions: A row an axis: the step to its next voxel, in the file's space.
+        origin: The first voxel's centre in it.
+        to_ras: Signs that turn the file's space into RAS+.
+    """
+    affine = np.eye(4)
+    affine[:3, :3] = (directions * to_ras).T
+    affine[:3, 3] = origin * to_ras
+    return affine + 0.0
+
+
+def assumed(assume_spacing: Edges | None, lacking: str, name: str) -> tuple[Float[np.ndarray, "4 4"], str]:
+    """Axes to the left, back and head, as ITK has them where nothing is said, and a sentence about it.
+
+    Raises:
+        GridError: If nothing is to be assumed.
+    """
+    if assume_spacing is None:
+        raise GridError(
+            f"{name}: expected {lacking}, got none; "
+            "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
+        )
+    affine = box_affine(np.diag(assume_spacing), np.zeros(3), (-1, -1, 1))
+    return affine, (
+        f"{name}: no {lacking}; axes to the left, back and head and voxels of "
+        f"{' x '.join(f'{edge:g}' for edge in assume_spacing)} mm were assumed. Left and right may be swapped: "
+        "check them."
+    )
+
+
+def header_lines(stream: Any, name: str) -> Iterator[str]:
+    """Lines of a text header, without their ends; the stream is left after the last one that was taken.
+
+    Raises:
+        InputError: If there is no end to them.
+    """
+    left = LARGEST_HEADER_BYTES
+    while line := stream.readline(left + 1):
+        left -= len(line)
+        if left < 0:
+            raise InputError(f"{name}: expected a text header, got one without an end; the file is damaged")
+        yield line.rstrip(b"\r\n").decode("utf-8", "replace")
+
+
+def numbers(text: str, count: int) -> tuple[float, ...] | None:
+    """So many finite numbers of a text, else None."""
+    try:
+        found = tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError:
+        return None
+    return found if len(found) == count and all(abs(one) < 1e7 for one in found) else None
+
+
+def whole_shape(text: str, name: str) -> tuple[int, int, int]:
+    """Three axes.
+
+    Raises:
+        InputError: If there are others, or one is empty.
+    """
+    words = text.split()
+    if len(words) != 3 or not all(word.isascii() and word.isdigit() and 0 < int(word[:12]) < 1 << 31 for word in words):
+        raise InputError(f"{name}: expected 3 axes of 1 voxel or more, got {text[:60]!r}; pass one volume")
+    return (int(words[0]), int(words[1]), int(words[2]))
+
+
+def _check_size(stored: Stored, size: int, name: str) -> None:
+    after = size - (stored.offset or 0)
+    voxels = stored.voxel_bytes // stored.dtype.itemsize
+    holds = {
+        "raw": after >= stored.voxel_bytes,
+        "deflate": after * LARGEST_RATIO >= stored.voxel_bytes,
+        "text": after + 1 >= 2 * voxels,
+    }
+    if not holds[stored.encoding]:
+        raise InputError(
+            f"{name}: expected {stored.voxel_bytes} bytes of voxels for {stored.shape}, got a file that cannot hold "
+            "them; it is cut short or its header is damaged, copy it again"
+        )
+
+
+def _skip(file: Any, stored: Stored, size: int) -> None:
+    file.seek(size - stored.voxel_bytes if stored.offset is None else stored.offset)
+    for _ in range(stored.lines_skipped):
+        file.readline()
+
+
+def _slabs(file: Any, stored: Stored, name: str) -> Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]:
+    x, y, z = stored.shape
+    depth = max(1, _SLAB_BYTES // (x * y * stored.dtype.itemsize))
+    source = _source(file, stored.encoding, name)
+    for start in range(0, z, depth):
+        stop = min(start + depth, z)
+        values = source((stop - start) * x * y, stored.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a sentence
+            yield slice(start, stop), values.astype(np.float32).reshape(stop - start, y, x).T
+
+
+def _source(file: Any, encoding: str, name: str) -> Callable[[int, np.dtype], np.ndarray]:
+    """What gives the next voxels: so many, of a type."""
+    if encoding == "raw":
+        return partial(_raw, file, name)
+    if encoding == "deflate":
+        return partial(_deflated, file, zlib.decompressobj(_EITHER_HEADER), name)
+    return partial(_parsed, io.BytesIO(_numbers_of(file.read(), name).tobytes()), name)
+
+
+def _raw(file: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
+    data = file.read(count * dtype.itemsize)
+    if len(data) < count * dtype.itemsize:
+        raise _short(name, count * dtype.itemsize, len(data))
+    return np.frombuffer(data, dtype)
+
+
+def _deflated(file: Any, decompressor: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
+    out = bytearray()
+    wanted = count * dtype.itemsize
+    while len(out) < wanted:
+        data = decompressor.unconsumed_tail or file.read(_READ_BYTES)
+        piece = decompressor.decompress(data, wanted - len(out))
+        if not piece and (not data or decompressor.eof):
+            raise _short(name, wanted, len(out))
+        out += piece
+    return np.frombuffer(out, dtype)
+
+
+def _parsed(values: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
+    return _raw(values, name, count, np.dtype(np.float64))
+
+
+def _numbers_of(text: bytes, name: str) -> Float64[np.ndarray, "n"]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that a word is no number
+            return np.fromstring(text.decode("ascii"), np.float64, sep=" ")
+    except (ValueError, DeprecationWarning):
+        raise InputError(f"{name}: expected voxels as numbers in text, got other words; the file is damaged") from None
+
+
+def _short(name: str, wanted: int, got: int) -> InputError:
+    return InputError(f"{name}: expected {wanted} more bytes of voxels, got {got}; it is cut short, copy it again")

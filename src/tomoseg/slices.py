@@ -1,0 +1,100 @@
+"""The slices that a volume was made of, and the way of a mask back onto them.
+
+A stack of slices with a tilted gantry, or with uneven gaps, is resampled onto a regular grid with the slices' own
+in-plane axes and pixels; only shifts within the plane and interpolation along the normal are needed. So the place of a
+slice on the grid is one offset in voxels, and a mask of the grid comes back onto the slices by looking up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from tomoseg.errors import GridError
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """Where one slice was read from. It may name a patient: never to be logged.
+
+    Attributes:
+        path: The file, or the archive that it lies in.
+        member: Its name in the archive, if it lies in one.
+        frame: Its frame, counted from 0, in a file of several; None in a file of one image.
+        sop_class_uid: As the file has it; may be empty.
+        sop_instance_uid: As the file has it; may be empty.
+    """
+
+    path: Path = field(repr=False)
+    member: str | None = field(default=None, repr=False)
+    frame: int | None = None
+    sop_class_uid: str = field(default="", repr=False)
+    sop_instance_uid: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class SourceSlices:
+    """The slices of a volume, in the order of their place along the normal.
+
+    Attributes:
+        shape: Columns and rows of every slice.
+        offsets_voxels: `(n, 3)`: where on the grid, in the file's axes, the first pixel of each slice lies.
+        images: Where each was read from; as many, in the same order.
+    """
+
+    shape: tuple[int, int]
+    offsets_voxels: Float[np.ndarray, "n 3"]
+    images: tuple[SourceImage, ...]
+
+    @property
+    def are_planes(self) -> bool:
+        """Whether slice k is plane k of the grid, so that nothing was resampled."""
+        planes = np.zeros_like(self.offsets_voxels)
+        planes[:, 2] = np.arange(len(planes))
+        return np.array_equal(planes, self.offsets_voxels)
+
+    def affine_of(self, number: int, grid_affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
+        """Column, row and 0 of one slice to RAS+ mm.
+
+        Args:
+            number: Which slice, from 0.
+            grid_affine: The grid's file index to RAS+ mm.
+        """
+        shift = np.eye(4)
+        shift[:3, 3] = self.offsets_voxels[number]
+        return grid_affine @ shift
+
+    def to_slices(self, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "c r n"]:
+        """Bring a mask or a label map of the grid onto the slices: each pixel takes the nearest voxel.
+
+        Args:
+            array: On the grid, in the file's axes (see `SourceGrid.from_canonical`).
+
+        Returns:
+            Column, row and slice; a view where nothing was resampled.
+
+        Raises:
+            GridError: If the array cannot be of this grid.
+        """
+        columns, rows = self.shape
+        if self.are_planes:
+            if array.shape != (columns, rows, len(self.images)):
+                raise GridError(
+                    f"expected an array of {(columns, rows, len(self.images))} in the file's axes, got {array.shape}; "
+                    "pass a result of this very scan"
+                )
+            return array
+        on_slices = np.zeros((len(self.images), rows, columns), array.dtype)
+        for number, offset in enumerate(self.offsets_voxels):
+            i, j, k = (int(place) for place in np.floor(offset + 0.5))
+            inside = array[i : i + columns, j : j + rows, k] if min(i, j, k) >= 0 and k < array.shape[2] else array[:0]
+            if inside.shape != (columns, rows):
+                raise GridError(
+                    f"expected a grid that holds slice {number + 1} of {columns} x {rows} pixels, got {array.shape}; "
+                    "pass a result of this very scan"
+                )
+            on_slices[number] = inside.T
+        return on_slices.T

@@ -1,0 +1,112 @@
+import zipfile
+
+import numpy as np
+import pytest
+
+from tests.files.dicom.series import image, save
+from tomoseg.errors import InputError
+from tomoseg.files.dicom.entries import entries, inflated
+from tomoseg.files.paths import climbs
+from tomoseg.files.scan import is_dicom, read_scan
+
+
+@pytest.fixture
+def series(rng, tmp_path):
+    stored = rng.integers(-1000, 1000, (3, 4, 5), np.int16)
+    return save([image(one, (0, 0, 2 * k), k) for k, one in enumerate(stored)], tmp_path / "series")
+
+
+def packed(path, files, **kept):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_an_archive_is_the_folder_in_it(series, tmp_path):
+    files = {f"deep/er/{path.name}": path.read_bytes() for path in series.iterdir()} | {"notes.txt": b"hello"}
+    path = packed(tmp_path / "a.zip", files)
+    before = sorted(tmp_path.rglob("*"))
+    volume, expected = read_scan(path), read_scan(series)
+    np.testing.assert_array_equal(volume.hu, expected.hu)
+    np.testing.assert_array_equal(volume.affine, expected.affine)
+    assert volume.source.slices.images[0].member == "deep/er/000.dcm"
+    assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked to disk
+
+
+@pytest.mark.parametrize("name", ["../a.dcm", "a/../../b", "/etc/passwd", r"..\a", r"C:\a.dcm", r"\a"])
+def test_names_that_climb_are_refused(series, tmp_path, name):
+    assert climbs(name)
+    path = packed(tmp_path / "a.zip", {"0.dcm": (series / "000.dcm").read_bytes(), name: b"x"})
+    with pytest.raises(InputError, match=r"got one that leads out of it; do not trust it"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.dcm", "a..b/c", "IM 0..1"])
+def test_names_that_do_not_climb(name):
+    assert not climbs(name)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("tomoseg.files.dicom.entries.ALWAYS_ALLOWED_BYTES", 1 << 20)
+    path = packed(tmp_path / "a.zip", {"a": bytes(2 << 20), "b": bytes(2 << 20)})
+    with pytest.raises(InputError, match=r"\d+ bytes that claim to unpack to 4194304; do not trust it"):
+        read_scan(path)
+
+
+def test_an_archive_whose_members_overlap_is_refused(tmp_path):
+    path = packed(tmp_path / "a.zip", {"a": np.random.default_rng(0).bytes(5000), "b": b"y"})
+    with zipfile.ZipFile(path) as archive:
+        start = archive.start_dir
+    data = bytearray(path.read_bytes())
+    second = data.index(b"PK\x01\x02", start + 4)
+    data[second + 20 : second + 28] = data[start + 20 : start + 28]  # the second claims the first one's bytes
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"do not trust it"), entries(path):
+        pass
+
+
+def test_a_damaged_archive_is_refused(series, tmp_path):
+    path = packed(tmp_path / "a.zip", {"0.dcm": (series / "000.dcm").read_bytes()})
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"expected a whole zip archive"):
+        read_scan(path)
+
+
+def test_an_archive_with_a_password_is_refused(series, tmp_path):
+    path = packed(tmp_path / "a.zip", {"0.dcm": (series / "000.dcm").read_bytes()})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"expected an archive without a password"):
+        read_scan(path)
+
+
+def test_no_more_than_a_limit_is_inflated():
+    import zlib
+
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = packer.compress(bytes(1000)) + packer.flush()
+    assert inflated(data, 1000).read() == bytes(1000)
+    with pytest.raises(InputError, match=r"expected up to 999 bytes from \d+ deflated ones, got more"):
+        inflated(data, 999)
+
+
+def test_dicom_is_known_by_looking(series, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.dcm").write_text("text" * 100)
+    (tmp_path / "notes" / ".hidden").write_bytes(bytes(128) + b"DICM")
+    assert is_dicom(series)
+    assert is_dicom(tmp_path)
+    assert is_dicom(series / "000.dcm")
+    assert not is_dicom(tmp_path / "notes")
+    assert not is_dicom(tmp_path / "notes" / "a.dcm")
+    assert not is_dicom(tmp_path / "gone")
+
+
+def test_a_series_is_for_dicom_alone(tmp_path):
+    (tmp_path / "a.nii").write_bytes(bytes(400))
+    with pytest.raises(InputError, match=r"expected DICOM for --series"):
+        read_scan(tmp_path / "a.nii", series=1)
+    with pytest.raises(InputError, match=r"expected voxel edges in mm above 0"):
+        read_scan(tmp_path / "a.nii", assume_spacing=(1.0, 0.0, 1.0))

@@ -1,0 +1,152 @@
+import gzip
+import re
+
+import numpy as np
+import pytest
+
+from tomoseg.errors import GridError, InputError
+from tomoseg.files.itk.nrrd import read_nrrd
+from tomoseg.files.scan import read_scan
+
+FIELDS = {
+    "type": "short",
+    "dimension": "3",
+    "space": "left-posterior-superior",
+    "sizes": "4 3 2",
+    "space directions": "(0.5,0,0) (0,0.75,0) (0,0,2)",
+    "space origin": "(10,20,30)",
+    "endian": "little",
+    "encoding": "raw",
+}
+
+
+def header(**fields):
+    """A header with other fields; one of None is left out. Underscores are spaces."""
+    given = FIELDS | {key.replace("_", " "): value for key, value in fields.items()}
+    lines = ["NRRD0004", "# a comment: none"] + [f"{key}: {value}" for key, value in given.items() if value is not None]
+    return ("\n".join([*lines, "a key:=a value", "", ""])).encode()
+
+
+@pytest.fixture
+def stored(rng):
+    """(z, y, x), as it lies in the file."""
+    return rng.integers(-1000, 2000, (2, 3, 4), np.int16)
+
+
+def written(path, stored, data=None, **fields):
+    path.write_bytes(header(**fields) + (stored.tobytes() if data is None else data))
+    return path
+
+
+class TestRead:
+    def check(self, volume, stored):
+        # LPS: columns to the left and rows to the back, so both are turned round
+        assert volume.warnings == ()
+        np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
+        assert volume.spacing_mm == (0.5, 0.75, 2.0)
+        np.testing.assert_array_equal(volume.source.affine[:3, 3], (-10, -20, 30))
+
+    def test_raw(self, tmp_path, stored):
+        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored)), stored)
+
+    def test_found_by_its_content(self, tmp_path, stored):
+        self.check(read_scan(written(tmp_path / "a.data", stored)), stored)
+
+    def test_gzip(self, tmp_path, stored):
+        data = gzip.compress(stored.tobytes())
+        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored, data, encoding="gzip")), stored)
+
+    def test_ascii(self, tmp_path, stored):
+        data = "\n".join(" ".join(map(str, row)) for row in stored.reshape(6, 4)).encode()
+        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored, data, encoding="ascii")), stored)
+
+    def test_big_endian_of_another_type(self, tmp_path, stored):
+        data = stored.astype(">i4").tobytes()
+        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored, data, type="int", endian="big")), stored)
+
+    def test_detached_with_skips(self, tmp_path, stored):
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "a.raw").write_bytes(b"line one\nline two\n" + stored.tobytes())
+        path = written(tmp_path / "a.nhdr", stored, b"", data_file="data/a.raw", line_skip="2")
+        self.check(read_nrrd(path), stored)
+        path = written(tmp_path / "b.nhdr", stored, b"", data_file="data/a.raw", byte_skip="-1")
+        self.check(read_nrrd(path), stored)
+
+    def test_ras(self, tmp_path, stored):
+        volume = read_nrrd(written(tmp_path / "a.nrrd", stored, space="right-anterior-superior"))
+        np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0))
+        np.testing.assert_array_equal(volume.affine[:3, 3], (10, 20, 30))
+
+    def test_axes_in_any_order(self, tmp_path, stored):
+        """The first axis runs to the head, the second to the left, the third to the back."""
+        directions = "(0,0,2) (0.5,0,0) (0,0.75,0)"
+        volume = read_nrrd(written(tmp_path / "a.nrrd", stored, space_directions=directions))
+        np.testing.assert_array_equal(volume.hu, stored.transpose(1, 0, 2)[::-1, ::-1])
+
+    def test_a_real_file_is_its_series(self, test_data):
+        examples = test_data / "hostile" / "seg_examples"
+        mask, series = read_scan(examples / "liver_seg.nrrd"), read_scan(examples / "ct-3slice")
+        assert mask.shape == series.shape
+        np.testing.assert_allclose(mask.affine, series.affine, rtol=0, atol=1e-4)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("lacking", ["space", "space_directions"])
+    def test_unknown_geometry_unless_it_is_assumed(self, tmp_path, stored, lacking):
+        path = written(tmp_path / "a.nrrd", stored, **{lacking: None})
+        with pytest.raises(GridError, match=r"got none; give the voxel edges in mm with --assume-spacing"):
+            read_nrrd(path)
+        volume = read_nrrd(path, (1.0, 2.0, 3.0))
+        assert volume.spacing_mm == (1, 2, 3)
+        assert "Left and right may be swapped" in volume.warnings[0]
+        np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
+
+    @pytest.mark.parametrize(
+        ("fields", "error", "words"),
+        [
+            ({"sizes": "4 3"}, InputError, "expected 3 axes of 1 voxel or more, got '4 3'"),
+            ({"sizes": "4 3 0"}, InputError, "expected 3 axes"),
+            ({"sizes": "3 4 3 2"}, InputError, "expected 3 axes"),
+            ({"sizes": None}, InputError, "expected a header with sizes"),
+            ({"sizes": "4000 3000 2000"}, InputError, "got a file that cannot hold them"),
+            ({"type": "block"}, InputError, "expected type signed char"),
+            ({"encoding": "bzip2"}, InputError, "expected encoding raw, gzip"),
+            ({"byte_skip": "x"}, InputError, "expected a whole number as byte skip"),
+            ({"byte_skip": "-1", "encoding": "gzip"}, InputError, "expected raw voxels for byte skip -1"),
+            ({"data_file": "../a.raw"}, InputError, "expected a data file beside the header, got one elsewhere"),
+            ({"data_file": "/etc/passwd"}, InputError, "expected a data file beside the header"),
+            ({"data_file": r"C:\\a.raw"}, InputError, "expected a data file beside the header"),
+            ({"data_file": "gone.raw"}, InputError, "expected a readable data file, got: No such file"),
+            ({"data_file": "a%03d.raw 1 3 1"}, InputError, "got a list of them"),
+            ({"data_file": "LIST"}, InputError, "got a list of them"),
+            ({"space_directions": "(0.5,0,0) (0.2,0.75,0) (0,0,2)"}, GridError, "got a sheared affine"),
+            ({"space_directions": "none (0.5,0,0) (0,0.75,0)"}, GridError, "expected three space directions"),
+            ({"space_directions": "(nan,0,0) (0,1,0) (0,0,2)"}, GridError, "expected three space directions"),
+            ({"space_origin": "(1,2)"}, GridError, "expected a space origin of three numbers"),
+        ],
+    )
+    def test_what_cannot_be_used(self, tmp_path, stored, fields, error, words):
+        with pytest.raises(error, match=re.escape(words)):
+            read_nrrd(written(tmp_path / "a.nrrd", stored, **fields))
+
+    def test_cut_files(self, tmp_path, stored):
+        path = written(tmp_path / "a.nrrd", stored, gzip.compress(stored.tobytes())[:-20], encoding="gzip")
+        with pytest.raises(InputError, match=r"it is cut short, copy it again"):
+            read_nrrd(path)
+        path = written(tmp_path / "a.nrrd", stored, b"1 2 x " * 24, encoding="ascii")
+        with pytest.raises(InputError, match=r"got other words; the file is damaged"):
+            read_nrrd(path)
+        path = written(tmp_path / "a.nrrd", stored, b"\x1f\x8b" + bytes(60), encoding="gzip")
+        with pytest.raises(InputError, match=r"expected whole compressed voxels"):
+            read_nrrd(path)
+
+    def test_no_finite_voxels(self, tmp_path, stored):
+        values = stored.astype("<f4")
+        values[0, 0, 0] = np.nan
+        with pytest.raises(InputError, match=r"got NaN or infinity"):
+            read_nrrd(written(tmp_path / "a.nrrd", values, type="float"))
+
+    def test_a_header_without_an_end(self, tmp_path):
+        (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n" + b"#" * (2 << 20))
+        with pytest.raises(InputError, match=r"got one without an end"):
+            read_nrrd(tmp_path / "a.nrrd")
