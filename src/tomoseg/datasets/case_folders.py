@@ -91,7 +91,8 @@ def nifti_files(folder: Path) -> list[Path]:
     return found
 
 
-def _visible_folders(folder: Path) -> list[Path]:
+def visible_folders(folder: Path) -> list[Path]:
+    """Folders in a folder that are neither hidden nor an archive's leavings, by name."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
 
 
@@ -99,12 +100,12 @@ def _folders(root: Path) -> list[tuple[Path, Split | None]]:
     if _looks_like_case(root):
         return [(root.resolve(), None)]
     folders: list[tuple[Path, Split | None]] = []
-    for folder in _visible_folders(root):
+    for folder in visible_folders(root):
         split = SPLIT_FOLDERS.get(folder.name.lower())
         if split is None or _looks_like_case(folder):
             folders.append((folder, None))
         else:
-            folders += [(inner, split) for inner in _visible_folders(folder)]
+            folders += [(inner, split) for inner in visible_folders(folder)]
     return folders
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,7 @@ class Case:
             name structures that are not annotated in this case.
         split: Where the dataset itself puts the case, if it does.
         patient: Cases of one patient never come into two splits.
+        unions: Structure without a mask file of its own to the mask files, by their names in `masks`, that make it up.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Case:
     label_values: dict[str, tuple[int, ...]]
     split: Split | None
     patient: str
+    unions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:
@@ -65,25 +67,39 @@ def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int
     """
     names = labels.names
     if case.label_map is None:
-        files = case.masks or {}
-        return lambda channel: read_mask(files[names[channel]], grid, str(case.ct))
+        return lambda channel: _mask_of_files(case, names[channel], grid)
     values = read_label_map(case.label_map, grid, str(case.ct))
-    _check_values_known(case, values_in(values))
-    return lambda channel: _union(values, case.label_values[names[channel]])
+    check_values_known(case.label_map, [v for known in case.label_values.values() for v in known], values_in(values))
+    return lambda channel: _mask_of_values(values, case.label_values[names[channel]])
 
 
-def _union(values: np.ndarray, of: tuple[int, ...]) -> Bool[np.ndarray, "x y z"]:
+def _mask_of_files(case: Case, structure: str, grid: SourceGrid) -> Bool[np.ndarray, "x y z"]:
+    first, *others = [(case.masks or {})[name] for name in case.unions.get(structure, (structure,))]
+    mask = read_mask(first, grid, str(case.ct))
+    for path in others:
+        mask = mask | read_mask(path, grid, str(case.ct))
+    return mask
+
+
+def _mask_of_values(values: np.ndarray, of: tuple[int, ...]) -> Bool[np.ndarray, "x y z"]:
     mask: np.ndarray = values == of[0]
     for value in of[1:]:
         mask |= values == value
     return mask
 
 
-def _check_values_known(case: Case, found: tuple[int, ...]) -> None:
-    known = {0, *(value for values in case.label_values.values() for value in values)}
-    unknown = sorted(set(found) - known)
+def check_values_known(label_map: Path, known: Sequence[int], found: Sequence[int]) -> None:
+    """Refuse a label map with a value that stands for nothing.
+
+    Args:
+        label_map: Its file.
+        known: Values that have a name.
+        found: Values that occur.
+
+    Raises:
+        LabelError: If one of them has no name.
+    """
+    unknown = sorted(set(found) - {0, *known})
     if unknown:
         listed = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-        raise LabelError(
-            f"{case.label_map}: expected only values that have a name, got {listed}; name them in labels.json"
-        )
+        raise LabelError(f"{label_map}: expected only values that have a name, got {listed}; name them in labels.json")

@@ -86,6 +86,20 @@ def is_listed(root: Path) -> bool:
     return "training" in _description(root / DATASET_FILE)
 
 
+def read_label_values(path: Path) -> dict[str, tuple[int, ...]]:
+    """Structure to the label map values that stand for it, as a `dataset.json` says.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DatasetError: If it names no structures, or says what cannot be used.
+        InputError: If it cannot be read.
+        LabelError: If it says a name or a value twice.
+    """
+    return _label_values(_description(path), path)
+
+
 def _files_ending(folder: Path, ending: str) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
 

@@ -14,7 +14,8 @@ What the values of a label map stand for is read, in this order, from `<label ma
 and holds the 117 structures under their ids. A `labels.json` in a case's folder that is a list of names says which
 structures are annotated in that case. Everything hidden (`.DS_Store`, `._ct.nii.gz`) is passed over.
 
-A structure that has no mask file in a case, or is not among its labels, is unknown there, not absent.
+A structure that has no mask file in a case, or is not among its labels, is unknown there, not absent. Cases of the
+public 117-structure dataset's first version, which had 104, get the names of the second (`first_version.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Literal
 from tomoseg.datasets.case_folders import MASKS_FOLDER, CaseFolders, find_case_folders, find_flat_cases, nifti_files
 from tomoseg.datasets.cases import Case
 from tomoseg.datasets.dataset_json import DATASET_FILE, find_listed_cases, find_numbered_cases, is_listed
+from tomoseg.datasets.first_version import as_second_version
 from tomoseg.datasets.meta_table import META_FILE, apply_meta
 from tomoseg.errors import DatasetError
 from tomoseg.files.label_names import label_set_named
@@ -79,7 +81,8 @@ def find_dataset(folder: Path) -> Dataset:
         present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
         cases, more = apply_meta(cases, folder / META_FILE, present)
         warnings = [*warnings, *more]
-    cases = sorted(cases, key=lambda case: case.name)
+    cases, more = as_second_version(sorted(cases, key=lambda case: case.name))
+    warnings = [*warnings, *more]
     labels = label_set_named(sorted({name for case in cases for name in case.annotated}))
     return Dataset(tuple(cases), labels, layout, tuple(warnings))
 

@@ -1,0 +1,1 @@
+"""Public datasets from their servers: archives fetched whole or in part, checked and unpacked."""

@@ -1,0 +1,218 @@
+"""What lies in a ZIP file of cases, looked at with suspicion before anything is unpacked.
+
+A case is a folder with a `ct.nii.gz`. Tables and texts beside the cases belong to the dataset; what lies anywhere else
+is passed over, as are hidden files and those of macOS. One name that climbs, one link or one size that cannot be
+refuses the whole archive: whoever wrote it meant no good, or it is damaged.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tomoseg.datasets.download.remote_file import LocalFile, RemoteFile
+from tomoseg.errors import DownloadError
+
+SCANS = ("ct.nii.gz", "ct.nii")
+
+MOST_TIMES = 100
+"""A file that grows more in unpacking is a bomb; scans and masks are compressed already and hardly grow at all."""
+
+SMALL_BYTES = 16 << 20
+"""Files of this size may grow as they like: an empty mask is next to nothing, compressed twice."""
+
+MOST_TIMES_IN_ALL = 10
+"""The same for the archive as a whole."""
+
+LONGEST_NAME = 200
+"""Bytes of a file's or folder's name; file systems take 255, and the name aside is longer."""
+
+_FORBIDDEN = frozenset('\\:*?"<>|')
+_RESERVED = frozenset(("con", "prn", "aux", "nul"))
+_ENCRYPTED = 0x1
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive.
+
+    Attributes:
+        info: What the archive says of it.
+        path: Where it goes, from the dataset's folder.
+    """
+
+    info: zipfile.ZipInfo
+    path: PurePosixPath
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an archive holds.
+
+    Attributes:
+        cases: Case's name to its files.
+        tables: Files beside the cases, such as `meta.csv`.
+    """
+
+    cases: dict[str, tuple[Member, ...]]
+    tables: tuple[Member, ...]
+
+
+@contextmanager
+def opened_archive(file: RemoteFile | LocalFile, name: str) -> Iterator[zipfile.ZipFile]:
+    """Read a ZIP file's list of files.
+
+    Args:
+        file: The archive, here or on a server; it is closed at the end.
+        name: What to call it in messages.
+
+    Raises:
+        DownloadError: If it is no ZIP file, or its list of files is damaged.
+    """
+    with file:
+        with damage_told(name):
+            archive = zipfile.ZipFile(file)
+        with archive:
+            yield archive
+
+
+@contextmanager
+def damage_told(name: str) -> Iterator[None]:
+    """Turn all the ways in which reading a ZIP file fails into one.
+
+    Raises:
+        DownloadError: If it is damaged, or something in it cannot be read.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise DownloadError(f"{name}: expected a whole ZIP file, got: {error}; fetch it again") from None
+
+
+def read_contents(archive: zipfile.ZipFile, archive_bytes: int, name: str) -> Contents:
+    """Find the cases of an archive.
+
+    Args:
+        archive: An open ZIP file.
+        archive_bytes: Its size.
+        name: What to call it in messages.
+
+    Raises:
+        DownloadError: If it holds no case, one twice, or anything that should not be unpacked.
+    """
+    files = [info for info in archive.infolist() if _checked(info, name)]
+    _check_sizes(files, archive_bytes, name)
+    _check_places(files, name)
+    paths = {PurePosixPath(info.filename): info for info in files if not _is_hidden(info.filename)}
+    scans = {path.parent for path in paths if path.name in SCANS and len(path.parts) > 1}
+    folders = sorted(folder for folder in scans if scans.isdisjoint(folder.parents))
+    if not folders:
+        raise DownloadError(f"{name}: expected folders with ct.nii.gz in the archive, got none; check the URL")
+    root = _common(folders)
+    cases: dict[str, list[Member]] = {folder.name: [] for folder in folders}
+    if len(cases) != len(folders):
+        raise DownloadError(f"{name}: expected each case once, got two folders of one name; unpack it by hand")
+    tables, inside = [], set(folders)
+    for path, info in paths.items():
+        folder = next((parent for parent in path.parents if parent in inside), None)
+        if folder is not None:
+            cases[folder.name].append(Member(info, path.relative_to(root)))
+        elif path.parent == root:
+            tables.append(Member(info, path.relative_to(root)))
+    return Contents({case: tuple(members) for case, members in cases.items()}, tuple(tables))
+
+
+def _common(folders: Sequence[PurePosixPath]) -> PurePosixPath:
+    """The deepest folder that all of them lie in."""
+    return next(root for root in folders[0].parents if all(folder.is_relative_to(root) for folder in folders))
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def _checked(info: zipfile.ZipInfo, name: str) -> bool:
+    """Whether an entry is a file, and not a folder.
+
+    Raises:
+        DownloadError: If it is anything else, or its name would lead out of the folder it is unpacked into.
+    """
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise DownloadError(
+            f"{name}: expected files and folders, got the link or device {info.filename!r}; {_STAY_OUT}"
+        )
+    if info.flag_bits & _ENCRYPTED or info.compress_type not in _COMPRESSIONS:
+        raise DownloadError(
+            f"{name}: expected files that are stored or deflated, got {info.filename!r}, which is encrypted or "
+            "compressed in another way; unpack it by hand"
+        )
+    parts = info.orig_filename.removesuffix("/").split("/")
+    if not all(map(_is_safe, parts)):
+        raise DownloadError(
+            f"{name}: expected names inside of the archive's folder, got {info.orig_filename!r}; {_STAY_OUT}"
+        )
+    return not info.is_dir()
+
+
+_STAY_OUT = "nothing was unpacked: take the archive from a source that you trust"
+
+
+def _is_safe(part: str) -> bool:
+    """Whether a part of a name means the same on every system: a file or folder right there."""
+    return (
+        part not in ("", ".", "..")
+        and part.isprintable()
+        and not set(part) & _FORBIDDEN
+        and not part.endswith((" ", "."))
+        and part.split(".")[0].lower() not in _RESERVED
+        and len(part.encode(errors="replace")) <= LONGEST_NAME
+    )
+
+
+def _check_sizes(files: Sequence[zipfile.ZipInfo], archive_bytes: int, name: str) -> None:
+    for info in files:
+        if not 0 <= info.header_offset <= archive_bytes - info.compress_size:
+            raise DownloadError(
+                f"{name}: expected {info.filename!r} inside of the archive, got another place; {_STAY_OUT}"
+            )
+        if info.file_size > SMALL_BYTES + MOST_TIMES * info.compress_size:
+            raise DownloadError(
+                f"{name}: expected files that grow at most {MOST_TIMES} times, got {info.filename!r} of "
+                f"{info.compress_size} bytes that says it has {info.file_size}; {_STAY_OUT}"
+            )
+    packed, unpacked = sum(info.compress_size for info in files), sum(info.file_size for info in files)
+    if packed > archive_bytes or unpacked > SMALL_BYTES + MOST_TIMES_IN_ALL * archive_bytes:
+        raise DownloadError(
+            f"{name}: expected an archive of {archive_bytes} bytes to hold as much, and at most {MOST_TIMES_IN_ALL} "
+            f"times as much unpacked, got {packed} and {unpacked}; {_STAY_OUT}"
+        )
+
+
+def _check_places(files: Sequence[zipfile.ZipInfo], name: str) -> None:
+    """Refuse what would lie on top of one another, also where upper and lower case are one.
+
+    Raises:
+        DownloadError: If something would.
+    """
+    seen: set[str] = set()
+    for info in files:
+        place = info.filename.casefold()
+        if place in seen:
+            raise DownloadError(f"{name}: expected each file once, got {info.filename!r} twice; {_STAY_OUT}")
+        seen.add(place)
+    for place in seen:
+        if any(str(parent) in seen for parent in PurePosixPath(place).parents):
+            raise DownloadError(f"{name}: expected files and folders, got {place!r} in a file; {_STAY_OUT}")

@@ -1,0 +1,215 @@
+"""A large file from a server, whole: resumed where it broke off, and verified.
+
+It grows under its name with `.part` at the end; beside it, `.part.json` says which state of the server's file it is
+part of, so that the rest is asked for with `If-Range`. A server that has another state by now, or that knows
+no ranges, sends everything, and the file begins anew. With an MD5 sum, no mixture of two states passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tomoseg.datasets.download.http import CHUNK, Reply, TryAgainError, Web, check_url, keep_trying, opened
+from tomoseg.datasets.download.sources import Archive
+from tomoseg.errors import DownloadError
+from tomoseg.files.atomic import check_space, check_writable, errors_told, remove_file, whole_file
+
+OnBytes = Callable[[str, int, int], None]
+"""Told what is going on (`check` or `download`), bytes done, bytes in all."""
+
+
+def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda stage, done, total: None) -> None:
+    """Fetch an archive, or the rest of it, and verify it.
+
+    A file that is there already under the target's name is only verified.
+
+    Args:
+        archive: What to fetch. Without a known MD5 sum only its size is checked.
+        target: The file to appear; until it is whole and verified it is `TARGET.part`.
+        web: How to ask the server.
+        on_bytes: Told how far it is.
+
+    Raises:
+        DownloadError: If the server cannot be reached or has another file, or the sum is another one. What was fetched
+            so far is kept, except where the sum is wrong.
+        OutputError: If the disk is full or may not be written to.
+    """
+    if target.exists():
+        _verify_there(archive, target, on_bytes)
+        return
+    check_url(archive.url, web)
+    check_writable(target)
+    aside = target.with_name(target.name + ".part")
+    with errors_told(aside), _part(aside, archive, on_bytes) as part:
+        keep_trying(lambda: _attempt(part, archive, web, on_bytes), lambda: part.furthest, web)
+        part.check_sum(archive)
+    with errors_told(target):
+        aside.replace(target)
+    remove_file(_note_of(aside))
+
+
+def part_bytes(target: Path) -> int:
+    """How much there is of a file that is not yet whole.
+
+    Raises:
+        OutputError: If the folder cannot be read.
+    """
+    aside = target.with_name(target.name + ".part")
+    with errors_told(target):
+        return aside.stat().st_size if aside.exists() else 0
+
+
+class _Part:
+    """The file as far as it is there, its running sum, and the state of the server's file that it belongs to."""
+
+    def __init__(self, path: Path, file: IO[bytes], url: str) -> None:
+        self.path, self._file, self._url = path, file, url
+        self.size, self.furthest, self.validator = 0, 0, _read_note(path, url)
+        self._sum = hashlib.md5(usedforsecurity=False)
+
+    def take_over(self, expected: int | None, on_bytes: OnBytes) -> None:
+        """Go on after what is there, which is read once for the sum."""
+        there = self.path.stat().st_size
+        if expected is not None and there > expected:
+            self.begin_anew(None)
+            return
+        while chunk := self._file.read(CHUNK):
+            self._count(chunk)
+            on_bytes("check", self.size, there)
+
+    def begin_anew(self, validator: str | None) -> None:
+        self._file.seek(0)
+        self._file.truncate()
+        self.size, self.validator = 0, validator
+        self._sum = hashlib.md5(usedforsecurity=False)
+        _write_note(self.path, self._url, validator)
+
+    def add(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self._count(chunk)
+
+    def _count(self, chunk: bytes) -> None:
+        self._sum.update(chunk)
+        self.size += len(chunk)
+        self.furthest = max(self.furthest, self.size)
+
+    def check_sum(self, archive: Archive) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        found = self._sum.hexdigest()
+        if archive.md5 is not None and found != archive.md5:
+            self.begin_anew(None)
+            raise DownloadError(
+                f"{archive.url}: expected the MD5 sum {archive.md5}, got {found}; what was fetched is damaged or "
+                "another file and was removed: run the same command again, or check the URL and the sum"
+            )
+
+
+@contextmanager
+def _part(path: Path, archive: Archive, on_bytes: OnBytes) -> Iterator[_Part]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    try:
+        with path.open("rb+") as file:
+            part = _Part(path, file, archive.url)
+            part.take_over(archive.bytes, on_bytes)
+            yield part
+    finally:
+        if path.stat().st_size == 0:
+            path.unlink()
+            _note_of(path).unlink(missing_ok=True)
+
+
+def _attempt(part: _Part, archive: Archive, web: Web, on_bytes: OnBytes) -> None:
+    if archive.bytes is not None and part.size == archive.bytes:
+        return
+    if part.size and part.validator is None and archive.md5 is None:
+        part.begin_anew(None)  # nothing could tell whether the rest fits to it
+    headers = {"Range": f"bytes={part.size}-"} if part.size else {}
+    if part.size and part.validator is not None:
+        headers["If-Range"] = part.validator
+    with opened(archive.url, web, headers) as reply:
+        total = _checked_total(archive, reply)
+        if reply.status == 416 and part.size == total:
+            return
+        _join(part, reply, archive.url)
+        check_space(part.path.parent, total - part.size)
+        _copy(part, reply, total, archive.url, on_bytes)
+
+
+def _checked_total(archive: Archive, reply: Reply) -> int:
+    total = reply.total if archive.bytes is None else archive.bytes
+    if not total:
+        raise DownloadError(f"{archive.url}: expected the server to say the file's size, got {total}; pass --size")
+    if reply.total not in (None, total):
+        raise DownloadError(
+            f"{archive.url}: expected {total} bytes, got {reply.total}; another file is there: check the URL and the "
+            "size, or take another mirror with --url"
+        )
+    return total
+
+
+def _join(part: _Part, reply: Reply, url: str) -> None:
+    """Make the part end where the reply's body begins.
+
+    Raises:
+        TryAgainError: If that cannot be, so that all has to be asked for.
+    """
+    another = None not in (part.validator, reply.validator) and part.validator != reply.validator
+    if reply.status != 200 and (another or reply.start != part.size):
+        part.begin_anew(None)
+        raise TryAgainError(f"{url}: expected the rest of the file, got part of another one, or another part")
+    if reply.start == 0:
+        part.begin_anew(reply.validator)
+
+
+def _copy(part: _Part, reply: Reply, total: int, url: str, on_bytes: OnBytes) -> None:
+    while chunk := reply.read(min(CHUNK, total - part.size + 1)):
+        part.add(chunk)
+        if part.size > total:
+            part.begin_anew(None)
+            raise DownloadError(f"{url}: expected {total} bytes, got more; check the URL and the size")
+        on_bytes("download", part.size, total)
+    if part.size < total:
+        raise TryAgainError(f"{url}: expected {total} bytes, got {part.size} before the connection ended")
+
+
+def _verify_there(archive: Archive, target: Path, on_bytes: OnBytes) -> None:
+    with errors_told(target), target.open("rb") as file:
+        there = target.stat().st_size
+        fits = archive.bytes in (None, there)
+        if fits and archive.md5 is not None:
+            digest = hashlib.md5(usedforsecurity=False)
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                on_bytes("check", file.tell(), there)
+            fits = digest.hexdigest() == archive.md5
+    if not fits:
+        raise DownloadError(
+            f"{target}: expected the archive {archive.name}, got a file of {there} bytes that is not; move it away"
+        )
+
+
+def _note_of(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _write_note(part: Path, url: str, validator: str | None) -> None:
+    with whole_file(_note_of(part)) as aside:
+        aside.write_text(json.dumps({"url": url, "validator": validator}) + "\n", encoding="utf-8")
+
+
+def _read_note(part: Path, url: str) -> str | None:
+    """The state that a part belongs to; None if it came from elsewhere, or nobody knows."""
+    try:
+        note = json.loads(_note_of(part).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    validator = note.get("validator") if isinstance(note, dict) and note.get("url") == url else None
+    return validator if isinstance(validator, str) else None

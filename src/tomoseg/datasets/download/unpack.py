@@ -1,0 +1,91 @@
+"""Cases out of a checked archive onto the disk, each whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from tomoseg.datasets.download.contents import Contents, Member, damage_told
+from tomoseg.datasets.download.http import CHUNK
+from tomoseg.errors import DownloadError
+from tomoseg.files.atomic import check_space, errors_told, whole_file, whole_folder
+
+
+def unpack(
+    archive: zipfile.ZipFile,
+    contents: Contents,
+    wanted: Sequence[str],
+    output: Path,
+    on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> int:
+    """Write cases and the dataset's tables; cases and tables that are there already are kept.
+
+    Args:
+        archive: An open ZIP file.
+        contents: What is in it.
+        wanted: Names of cases in it.
+        output: The dataset's folder.
+        on_case: Told after each case: its name, how many are done, how many are wanted.
+
+    Returns:
+        How many cases were written.
+
+    Raises:
+        DownloadError: If a file in the archive is damaged, or longer or shorter than the archive says; its case is not
+            written.
+        OutputError: If they do not fit onto the disk, or it may not be written to.
+    """
+    places = {name: output / _folder_of(contents.cases[name]) for name in wanted}
+    missing = [name for name in wanted if not places[name].is_dir()]
+    tables = [member for member in contents.tables if not (output / member.path).exists()]
+    files = [*tables, *(member for name in missing for member in contents.cases[name])]
+    check_space(output, sum(member.info.file_size for member in files))
+    _remove_left_overs({place.parent for place in places.values()})
+    for member in tables:
+        with whole_file(output / member.path) as aside:
+            _write(archive, member, aside)
+    for done, name in enumerate(missing, start=len(wanted) - len(missing) + 1):
+        with whole_folder(places[name]) as aside:
+            _write_case(archive, contents.cases[name], aside)
+        on_case(name, done, len(wanted))
+    return len(missing)
+
+
+def _folder_of(members: Sequence[Member]) -> PurePosixPath:
+    """The folder of a case: the one that its scan lies in."""
+    return min((member.path.parent for member in members), key=lambda folder: len(folder.parts))
+
+
+def _remove_left_overs(folders: set[Path]) -> None:
+    """Take away what a killed process left of cases that it was writing."""
+    for folder in folders:
+        for left_over in folder.glob(".*.part"):
+            shutil.rmtree(left_over, ignore_errors=True)
+
+
+def _write_case(archive: zipfile.ZipFile, members: Sequence[Member], aside: Path) -> None:
+    folder = _folder_of(members)
+    for member in sorted(members, key=lambda member: member.info.header_offset):
+        _write(archive, member, aside / member.path.relative_to(folder))
+
+
+def _write(archive: zipfile.ZipFile, member: Member, path: Path) -> None:
+    """Write one file; its check sum is looked at on the way.
+
+    Raises:
+        DownloadError: If it is damaged or has another length than the archive says.
+    """
+    name = member.info.filename
+    with errors_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with damage_told(name), archive.open(member.info) as source, path.open("wb") as target:
+            written = 0
+            while chunk := source.read(CHUNK):
+                target.write(chunk)
+                written += len(chunk)
+    if written != member.info.file_size:
+        raise DownloadError(
+            f"{name}: expected {member.info.file_size} bytes in the archive, got {written}; fetch it again"
+        )

@@ -1,0 +1,236 @@
+"""Masks without their scans: what was predicted, or a reference to compare it with.
+
+A dataset of any layout will do (`layouts.py`), and what is left of one without its scans:
+
+- *label maps*: `<case>.nii.gz`, whose values are named by `<case>.labels.json` beside it, by `labels.json` or
+  `dataset.json` in the folder or the one above, or that have `total` in their names; or a single such file;
+- *mask folders*: `<case>/<structure>.nii.gz` or `<case>/segmentations/<structure>.nii.gz`;
+- *one case*: `<structure>.nii.gz` in the folder itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from scipy import ndimage
+
+from tomoseg.datasets.case_folders import LABELS_FILE, MASKS_FOLDER, nifti_files, visible_folders
+from tomoseg.datasets.cases import check_values_known
+from tomoseg.datasets.dataset_json import DATASET_FILE, read_label_values
+from tomoseg.datasets.layouts import find_dataset
+from tomoseg.errors import DatasetError
+from tomoseg.files.label_names import check_file_name, read_label_names
+from tomoseg.files.nifti import read_geometry, read_label_map, read_mask
+from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
+from tomoseg.labels import LabelSet
+from tomoseg.masks import BoxedMask
+from tomoseg.volume import SourceGrid, same_grid
+
+Values = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class MaskCase:
+    """The masks of one case, as one file a structure or as one label map.
+
+    Attributes:
+        name: Unique on its side.
+        masks: Structure to mask file; None where there is a label map.
+        label_map: The label map; None where there are mask files.
+        structures: What was looked for: one of them without a voxel is absent, any other is unknown.
+        label_values: Structure to the values that stand for it in the label map.
+        patient: Whose it is.
+        ct: The scan, if it is there.
+        unions: Structure to the mask files that it is the union of, where it has none of its own.
+    """
+
+    name: str
+    masks: dict[str, Path] | None
+    label_map: Path | None
+    structures: tuple[str, ...]
+    label_values: Values
+    patient: str
+    ct: Path | None = None
+    unions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def first_file(self) -> Path:
+        """A file that has the case's grid."""
+        return self.label_map or next(iter((self.masks or {}).values()))
+
+
+def find_mask_cases(path: Path) -> list[MaskCase]:
+    """Find cases without opening an image.
+
+    Args:
+        path: A folder of one of the kinds above, or a label map.
+
+    Returns:
+        By name, each once.
+
+    Raises:
+        DatasetError: If there is nothing of that kind.
+        InputError: If a JSON file cannot be read.
+        LabelError: If a file of labels says a name or a value twice.
+    """
+    if path.is_file():
+        return [_label_map_case(path, _values_of(path))]
+    if not path.is_dir():
+        raise DatasetError(f"{path}: expected masks, got no such file or folder; check the path")
+    try:
+        found = find_dataset(path).cases
+    except DatasetError as error:
+        cases = _without_scans(path)
+        if not cases:
+            raise DatasetError(
+                f"{path}: expected masks as <case>.nii.gz with names in labels.json, as <case>/<structure>.nii.gz, or "
+                f"a dataset, got none of them; as a dataset: {error}"
+            ) from None
+        return cases
+    return [
+        MaskCase(
+            case.name, case.masks, case.label_map, case.annotated, case.label_values, case.patient, case.ct, case.unions
+        )
+        for case in found
+    ]
+
+
+class OpenMasks:
+    """The masks of a case, read one at a time, or once if they are a label map.
+
+    Args:
+        case: Which.
+        onto: The grid that they must lie on; None takes their own.
+        owner: What to call the owner of that grid in messages.
+        resample: Put masks on another grid onto this one, nearest voxel by nearest voxel, instead of refusing them.
+
+    Raises:
+        InputError: If the label map cannot be read.
+        GridError: If the label map lies on another grid.
+        LabelError: If the label map holds a value that stands for no structure.
+    """
+
+    def __init__(
+        self, case: MaskCase, onto: SourceGrid | None = None, owner: str = "the reference", *, resample: bool = False
+    ) -> None:
+        self.case = case
+        self.grid = onto or read_geometry(case.first_file)
+        self._owner = owner
+        self._resample = resample
+        self._values: np.ndarray | None = None
+        if case.label_map is not None:
+            self._values = self._read(case.label_map, read_label_map)
+            self._boxes = ndimage.find_objects(self._values)
+            known = [value for values in case.label_values.values() for value in values]
+            check_values_known(case.label_map, known, [v for v, box in enumerate(self._boxes, start=1) if box])
+
+    def mask(self, name: str) -> BoxedMask:
+        """The mask of a structure; empty where there is none.
+
+        Raises:
+            InputError: If its file cannot be read.
+            GridError: If it lies on another grid.
+        """
+        if self._values is not None:
+            return self._of_values(self._values, self.case.label_values.get(name, ()))
+        files = self.case.masks or {}
+        parts = [files[part] for part in self.case.unions.get(name, (name,)) if part in files]
+        if not parts:
+            return BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), self.grid.canonical_shape)
+        mask = self._read(parts[0], read_mask)
+        for path in parts[1:]:
+            mask = mask | self._read(path, read_mask)
+        return BoxedMask.of(mask)
+
+    def _read(self, path: Path, read: Callable[..., np.ndarray]) -> np.ndarray:
+        if not self._resample:
+            return read(path, self.grid, self._owner)
+        own = read_geometry(path)
+        return read(path) if same_grid(own, self.grid) else resampled(read(path), own, self.grid)
+
+    def _of_values(self, values: np.ndarray, wanted: Sequence[int]) -> BoxedMask:
+        boxes = [self._boxes[v - 1] for v in wanted if v <= len(self._boxes) and self._boxes[v - 1] is not None]
+        if not boxes:
+            return BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), self.grid.canonical_shape)
+        box = tuple(slice(min(b[a].start for b in boxes), max(b[a].stop for b in boxes)) for a in range(3))
+        inside: Bool[np.ndarray, "x y z"] = values[box] == wanted[0]
+        for value in wanted[1:]:
+            inside |= values[box] == value
+        return BoxedMask(inside, (box[0].start, box[1].start, box[2].start), self.grid.canonical_shape)
+
+
+def resampled(
+    values: Shaped[np.ndarray, "x y z"], from_: SourceGrid, onto: SourceGrid
+) -> Shaped[np.ndarray, "x2 y2 z2"]:
+    """Labels or a mask on another grid: the nearest voxel, 0 where there is none.
+
+    Args:
+        values: In RAS+ order.
+        from_: Their grid.
+        onto: The other grid.
+    """
+    step = np.linalg.inv(from_.canonical_affine) @ onto.canonical_affine
+    # With a rim of nothing, since SciPy counts what lies beyond the middle of the last voxel as outside.
+    numbers = np.pad(values.view(np.uint8) if values.dtype == bool else values, 1)
+    out = ndimage.affine_transform(
+        numbers, step[:3, :3], step[:3, 3] + 1, output_shape=onto.canonical_shape, order=0, mode="constant", cval=0
+    )
+    return out.astype(values.dtype, copy=False)
+
+
+def _without_scans(folder: Path) -> list[MaskCase]:
+    files = nifti_files(folder)
+    if not files:
+        return [case for inner in visible_folders(folder) if (case := _folder_case(inner)) is not None]
+    named = [_values_of(path, required=False) for path in files]
+    if any(named):
+        return [_label_map_case(path, values or _values_of(path)) for path, values in zip(files, named, strict=True)]
+    return [_mask_folder_case(folder.resolve().name, files, folder)]
+
+
+def _folder_case(folder: Path) -> MaskCase | None:
+    inner = folder / MASKS_FOLDER
+    files = nifti_files(inner) if inner.is_dir() else nifti_files(folder)
+    if len(files) == 1 and (values := _values_of(files[0], required=False)):
+        return _label_map_case(files[0], values, folder.name)
+    return _mask_folder_case(folder.name, files, folder) if files else None
+
+
+def _mask_folder_case(name: str, files: Sequence[Path], folder: Path) -> MaskCase:
+    masks = {nifti_stem(path): path for path in files}
+    for structure in masks:
+        check_file_name(structure, str(folder))
+    return MaskCase(name, masks, None, tuple(masks), {}, name)
+
+
+def _label_map_case(path: Path, values: Values, name: str | None = None) -> MaskCase:
+    name = nifti_stem(path) if name is None else name
+    return MaskCase(name, None, path, tuple(values), values, name)
+
+
+def _values_of(path: Path, *, required: bool = True) -> Values:
+    """What the values of a label map stand for.
+
+    Raises:
+        DatasetError: If nothing says so and it is required.
+    """
+    if not path.name.endswith(NIFTI_SUFFIXES):
+        raise DatasetError(f"{path}: expected a label map (.nii.gz or .nii), got another kind of file; pass one")
+    for file in (sidecar_path(path), path.parent / LABELS_FILE, path.parent.parent / LABELS_FILE):
+        if file.is_file():
+            return {name: (value,) for value, name in read_label_names(file).items()}
+    for folder in (path.parent, path.parent.parent):
+        if (folder / DATASET_FILE).is_file():
+            return read_label_values(folder / DATASET_FILE)
+    if "total" in nifti_stem(path).lower():
+        return {structure.name: (structure.id,) for structure in LabelSet.total()}
+    if required:
+        raise DatasetError(
+            f'{path}: expected names for its values, got no {LABELS_FILE}; write {{"1": "spleen", ...}} to '
+            f"{sidecar_path(path).name} or {LABELS_FILE} beside it"
+        )
+    return {}

@@ -1,0 +1,148 @@
+"""`tomoseg download`: a public dataset from its server, ready to be preprocessed.
+
+Either the whole archive is fetched, verified, unpacked and removed, or single cases are taken out of it where it is.
+Every step goes on where it was: the archive grows as `.zip.part`, cases appear whole, `download.json` is written last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from tomoseg.datasets.download.contents import opened_archive, read_contents
+from tomoseg.datasets.download.fetch import fetch, part_bytes
+from tomoseg.datasets.download.http import Web, check_url
+from tomoseg.datasets.download.remote_file import LocalFile, RemoteFile
+from tomoseg.datasets.download.sources import Archive
+from tomoseg.datasets.download.unpack import unpack
+from tomoseg.errors import InputError
+from tomoseg.files.atomic import check_space, check_writable, errors_told, remove_file, whole_file
+from tomoseg.labels import unknown_name_message
+
+RECORD = "download.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Who is told how far a download is.
+
+    Attributes:
+        on_bytes: What is going on (`check`, `download`), bytes done, bytes in all.
+        on_case: The case that was unpacked, how many are done, how many are wanted.
+    """
+
+    on_bytes: Callable[[str, int, int], None] = lambda stage, done, total: None
+    on_case: Callable[[str, int, int], None] = lambda name, done, total: None
+
+
+@dataclass(frozen=True)
+class DownloadReport:
+    """What became of a download.
+
+    Attributes:
+        cases: How many of the wanted cases are there now.
+        new: How many of them were not there before.
+        verified: Whether the whole archive had the MD5 sum that was expected; without one, and for single cases, only
+            the archive's own check sums were compared.
+        archive: The archive, if it was kept.
+    """
+
+    cases: int
+    new: int
+    verified: bool
+    archive: Path | None = None
+
+
+def download(
+    archive: Archive,
+    output: Path,
+    cases: Sequence[str] = (),
+    *,
+    keep_archive: bool = False,
+    web: Web | None = None,
+    progress: Progress | None = None,
+) -> DownloadReport:
+    """Fetch a dataset, or some of its cases, into a folder.
+
+    Args:
+        archive: Where it is and how it is verified.
+        output: The dataset's folder; cases that are there already are kept.
+        cases: Only these, without the rest of the archive; nothing takes all.
+        keep_archive: Leave the ZIP file in the folder when all is unpacked.
+        web: How servers are asked.
+        progress: Who is told.
+
+    Raises:
+        DownloadError: If the server cannot be reached, or the archive is damaged, or not what was expected.
+        InputError: If a case is not in the archive.
+        OutputError: If the disk is full or may not be written to.
+    """
+    web, progress = web or Web(), progress or Progress()
+    check_url(archive.url, web)
+    check_writable(output / RECORD)
+    wanted = tuple(dict.fromkeys(cases))
+    if not wanted:
+        recorded = _recorded(output, archive)
+        if recorded is None:
+            return _all(archive, output, keep_archive, web, progress)
+        wanted = recorded
+    return _some(archive, output, wanted, web, progress)
+
+
+def _all(archive: Archive, output: Path, keep_archive: bool, web: Web, progress: Progress) -> DownloadReport:
+    path = output / archive.file_name
+    if archive.bytes is not None and not path.exists():  # what is unpacked takes about as much as the archive
+        check_space(output, 2 * archive.bytes - part_bytes(path))
+    fetch(archive, path, web, progress.on_bytes)
+    with errors_told(path):
+        size = path.stat().st_size
+        file = LocalFile(path)
+    with opened_archive(file, str(path)) as opened:
+        contents = read_contents(opened, size, str(path))
+        new = unpack(opened, contents, tuple(contents.cases), output, progress.on_case)
+    _record(output, archive, size, tuple(contents.cases))
+    if not keep_archive:
+        remove_file(path)
+    return DownloadReport(len(contents.cases), new, archive.md5 is not None, path if keep_archive else None)
+
+
+def _some(archive: Archive, output: Path, wanted: Sequence[str], web: Web, progress: Progress) -> DownloadReport:
+    for name in wanted:
+        if not name or name != PurePath(name).name or name.startswith("."):
+            raise InputError(f"expected names of cases, got {name!r}; correct --cases")
+    if all((output / name).is_dir() for name in wanted):
+        return DownloadReport(len(wanted), 0, False)
+    remote = RemoteFile(archive, web)
+    with opened_archive(remote, archive.url) as opened:
+        contents = read_contents(opened, remote.size, archive.url)
+        for name in wanted:
+            if name not in contents.cases:
+                raise InputError(f"{archive.name}: {unknown_name_message(name, tuple(contents.cases))}")
+        return DownloadReport(len(wanted), unpack(opened, contents, wanted, output, progress.on_case), False)
+
+
+def _record(output: Path, archive: Archive, size: int, cases: Sequence[str]) -> None:
+    said = {
+        "dataset": archive.name,
+        "url": archive.url,
+        "bytes": size,
+        "md5": archive.md5,
+        "licence": archive.licence,
+        "citation": archive.citation,
+        "cases": cases,
+    }
+    with whole_file(output / RECORD) as aside:
+        aside.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
+def _recorded(output: Path, archive: Archive) -> tuple[str, ...] | None:
+    """The cases of a download that was finished before; None if there was none, or it was of something else."""
+    try:
+        said = json.loads((output / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    same = isinstance(said, dict) and (said.get("md5"), said.get("dataset")) == (archive.md5, archive.name)
+    cases = said.get("cases") if same else None
+    return tuple(map(str, cases)) if isinstance(cases, list) and cases else None

@@ -1,0 +1,153 @@
+"""Masks without scans, in every way that they are laid out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases, resampled
+from tomoseg.errors import DatasetError, GridError, LabelError
+from tomoseg.files.nifti import write_nifti
+from tomoseg.volume import SourceGrid
+
+GRID = SourceGrid((4, 5, 6), np.diag([2.0, 2.0, 3.0, 1.0]))
+VALUES = np.zeros(GRID.shape, np.uint8)
+VALUES[1, 2, 3], VALUES[3, 4, 4:] = 1, 2
+NAMES = {"1": "liver", "2": "spleen"}
+
+
+def write(path, values=VALUES, grid=GRID):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(path, values.astype(np.uint8), grid)
+
+
+def write_masks(folder):
+    write(folder / "liver.nii.gz", VALUES == 1)
+    write(folder / "spleen.nii.gz", VALUES == 2)
+
+
+def sidecar(root):
+    write(root / "a.nii.gz")
+    (root / "a.labels.json").write_text(json.dumps(NAMES))
+
+
+def shared(root):
+    write(root / "a.nii.gz")
+    (root / "labels.json").write_text(json.dumps(NAMES))
+
+
+def above(root):
+    write(root.parent / "in" / "a.nii.gz")
+    (root.parent / "labels.json").write_text(json.dumps(NAMES))
+
+
+def nnunet(root):
+    write(root / "a.nii.gz")
+    (root / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "liver": 1, "spleen": 2}}))
+
+
+def mask_folders(root):
+    write_masks(root / "a")
+
+
+def segmentations(root):
+    write_masks(root / "a" / "segmentations")
+    (root / "a" / "segmentations" / ".DS_Store").touch()
+
+
+def dataset(root):
+    write(root / "a" / "ct.nii.gz", VALUES * 0)
+    write_masks(root / "a" / "segmentations")
+
+
+def label_map_folders(root):
+    write(root / "a" / "result.nii.gz")
+    (root / "a" / "result.labels.json").write_text(json.dumps(NAMES))
+
+
+@pytest.mark.parametrize(
+    "make", [sidecar, shared, above, nnunet, mask_folders, segmentations, dataset, label_map_folders]
+)
+def test_every_layout_gives_the_same_masks(tmp_path, make):
+    root = tmp_path / "in"
+    root.mkdir()
+    make(root)
+    (case,) = find_mask_cases(root)
+    assert (case.name, set(case.structures), case.patient) == ("a", {"liver", "spleen"}, "a")
+    assert (case.ct is not None) == (make is dataset)
+    opened = OpenMasks(case)
+    assert opened.grid.canonical_shape == GRID.shape
+    for value, name in ((1, "liver"), (2, "spleen")):
+        assert np.array_equal(opened.mask(name).whole(), value == VALUES)
+    assert opened.mask("heart").voxels == 0
+
+
+def test_one_case_in_the_folder_itself_and_one_file(tmp_path):
+    write_masks(tmp_path / "a")
+    (case,) = find_mask_cases(tmp_path / "a")
+    assert (case.name, case.structures) == ("a", ("liver", "spleen"))
+    write(tmp_path / "total.nii.gz")
+    (alone,) = find_mask_cases(tmp_path / "total.nii.gz")
+    assert alone.structures[:2] == ("spleen", "kidney_right")
+
+
+def test_regions_are_unions(tmp_path):
+    write(tmp_path / "a.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"both": [1, 2], "spleen": 2, "gone": [7]}}))
+    opened = OpenMasks(find_mask_cases(tmp_path)[0])
+    assert np.array_equal(opened.mask("both").whole(), VALUES > 0)
+    assert opened.mask("gone").voxels == 0
+
+
+def test_what_cannot_be_used_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="expected masks, got no such file or folder"):
+        find_mask_cases(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match=r"expected masks as <case>.nii.gz .*, got none of them; as a dataset: "):
+        find_mask_cases(tmp_path / "empty")
+    write(tmp_path / "x.nii.gz")
+    with pytest.raises(DatasetError, match=r"expected names for its values, got no labels.json; write"):
+        find_mask_cases(tmp_path / "x.nii.gz")
+    (tmp_path / "notes.txt").write_text("a")
+    with pytest.raises(DatasetError, match=r"expected a label map \(.nii.gz or .nii\), got another kind"):
+        find_mask_cases(tmp_path / "notes.txt")
+    (tmp_path / "x.labels.json").write_text('{"1": "liver"}')
+    with pytest.raises(LabelError, match="expected only values that have a name, got 2"):
+        OpenMasks(find_mask_cases(tmp_path / "x.nii.gz")[0])
+
+
+def test_another_grid_is_refused_or_resampled(tmp_path):
+    # Half as many voxels of twice the width: each stands for the two that its middle lies between.
+    coarse = SourceGrid((2, 5, 6), np.array([[4.0, 0, 0, 1], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1]]))
+    values = np.zeros(coarse.shape, np.uint8)
+    values[1, 2, 3] = 1
+    write(tmp_path / "a.nii.gz", values, coarse)
+    (tmp_path / "a.labels.json").write_text('{"1": "liver"}')
+    write(tmp_path / "m" / "a" / "liver.nii.gz", values, coarse)
+    expected = np.zeros(GRID.shape, bool)
+    expected[2:4, 2, 3] = True
+    for place in (tmp_path / "a.nii.gz", tmp_path / "m"):
+        (case,) = find_mask_cases(place)
+        with pytest.raises(GridError, match=r"expected both on one grid, got: the scan .*\(2, 5, 6\)"):
+            OpenMasks(case, GRID, "the scan").mask("liver")
+        assert np.array_equal(OpenMasks(case, GRID, resample=True).mask("liver").whole(), expected)
+
+
+def test_resampling_there_and_back_over_other_axes_keeps_all():
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 9, (4, 5, 6)).astype(np.uint8)
+    turned = SourceGrid((5, 6, 4), np.array([[0, 0, 1.0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]))
+    plain = SourceGrid((4, 5, 6), np.eye(4))
+    assert np.array_equal(resampled(values, plain, turned), values)  # both in RAS+ order
+    fine = SourceGrid((8, 10, 12), np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 0.5, -0.25], [0, 0, 0, 1]]))
+    doubled = resampled(values, plain, fine)
+    assert np.array_equal(doubled, values.repeat(2, 0).repeat(2, 1).repeat(2, 2))
+
+
+def test_a_structure_may_be_the_union_of_files(tmp_path):
+    write_masks(tmp_path / "a")
+    (case,) = find_mask_cases(tmp_path / "a")
+    both = replace(case, unions={"all": ("liver", "spleen"), "half": ("liver", "gone")})
+    assert np.array_equal(OpenMasks(both).mask("all").whole(), VALUES > 0)
+    assert np.array_equal(OpenMasks(both).mask("half").whole(), VALUES == 1)
