@@ -1,0 +1,237 @@
+"""The dataset doctor: what looks wrong about labelled scans, alone and among each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tomoseg.checks.facts import SCAN_BIN, CaseFacts, StructureFacts
+from tomoseg.checks.findings import LEAST_CASES, Finding, Typical
+from tomoseg.checks.sides import direction_findings, image_findings, side_findings
+
+OVERLAP_SHARE = 0.10
+SHIFT_HU = 40
+LEAST_VOXELS = 50
+"""Smaller masks may be alike by chance."""
+VOLUME = (5.0, 0.92)
+POSITION = (6.0, 0.12)
+OFFSET = (6.0, 20.0)
+TISSUE = (6.0, 75.0)
+"""How many spreads from the middle, and how far at least, is an outlier: of the logarithm of volumes (a
+factor of 2.5), of places in the body, of distances to other structures in mm, of median HU."""
+
+
+def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
+    """Judge a dataset, errors first.
+
+    Args:
+        cases: All that is known of each.
+    """
+    found = [
+        *(finding for case in cases for finding in _alone(case)),
+        *_shifted(cases),
+        *_duplicates(cases),
+        *_leaks(cases),
+        *side_findings(cases),
+        *direction_findings(cases),
+        *image_findings(cases),
+        *_outliers(cases),
+    ]
+    return sorted(found, key=lambda f: (f.level != "error", f.kind, f.case, f.structure or ""))
+
+
+def _alone(case: CaseFacts) -> Iterator[Finding]:
+    """What needs no other case."""
+    for structure, reason in case.unreadable.items():
+        yield Finding("error", "unreadable", case.name, structure, f"{reason}.")
+    for text in case.warnings:
+        yield Finding("warning", "scan", case.name, None, text)
+    if case.levels > 1 and case.lowest >= 0 and case.highest <= 255:
+        yield Finding(
+            "error",
+            "not HU",
+            case.name,
+            None,
+            f"Its values run from {case.lowest} to {case.highest}, HU from -1000 for air were expected. It is a "
+            "picture and no CT: export it again.",
+        )
+    if case.blank_slices:
+        yield Finding(
+            "warning",
+            "blank slices",
+            case.name,
+            None,
+            f"{case.blank_slices} slices between others hold one value only. Some are missing: export the scan again.",
+        )
+    for name, facts in case.structures.items():
+        yield from _structure_alone(case, name, facts)
+    for (one, other), share in case.overlaps.items():
+        if share > OVERLAP_SHARE:
+            yield Finding(
+                "warning",
+                "overlap",
+                case.name,
+                one,
+                f"{share:.0%} of the smaller of {one} and {other} lies in both. Structures may overlap; look "
+                "whether these do.",
+            )
+
+
+def _structure_alone(case: CaseFacts, name: str, facts: StructureFacts) -> Iterator[Finding]:
+    if facts.voxels == 0:
+        text = (
+            "The mask is empty, which says that the structure is absent from the scan. If nobody looked for it, delete "
+            "the file: an unknown structure is not an absent one."
+        )
+        yield Finding("warning", "empty", case.name, name, text)
+    if facts.gaps:
+        text = (
+            f"{facts.gaps} slices between its first and its last have none of it. Look whether slices were forgotten."
+        )
+        yield Finding("warning", "gap", case.name, name, text)
+    if facts.blank_share > 0:
+        text = (
+            f"{facts.blank_share:.0%} of it lies in slices of the scan that hold one value only. The scan was cut: "
+            "take the case out, or the mask."
+        )
+        yield Finding("error", "outside of the scan", case.name, name, text)
+
+
+def _shifted(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
+    """Scans whose values are those of the others plus a number."""
+    cases = [case for case in cases if case.levels]
+    if len(cases) < LEAST_CASES:
+        return
+    shares = np.sqrt([case.histogram / max(1, case.histogram.sum()) for case in cases])
+    typical = np.fft.rfft(np.median(shares, axis=0), 2 * shares.shape[1])
+    for case, share in zip(cases, shares, strict=True):
+        alike = np.fft.irfft(np.fft.rfft(share, 2 * share.size) * typical.conj())
+        bins = int(alike.argmax())
+        shift = SCAN_BIN * (bins - alike.size if bins >= share.size else bins)
+        if abs(shift) >= SHIFT_HU:
+            text = (
+                f"Its values are about {shift:+d} HU off those of the other scans. Rescale slope and intercept were "
+                "not applied, or twice: export the scan again."
+            )
+            yield Finding("error", "not HU", case.name, None, text)
+
+
+def _duplicates(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
+    scans: defaultdict[str, list[CaseFacts]] = defaultdict(list)
+    masks: defaultdict[str, list[tuple[CaseFacts, str]]] = defaultdict(list)
+    for case in cases:
+        scans[case.digest].append(case)
+        for name, facts in case.structures.items():
+            if facts.voxels >= LEAST_VOXELS:
+                masks[facts.digest].append((case, name))
+    for alike in scans.values():
+        for case in alike[1:]:
+            text = f"The scan is that of {alike[0].name} to the last voxel. Keep one of the two."
+            yield Finding("error", "duplicate", case.name, None, text)
+    same_scan = {case.name: alike[0].name for alike in scans.values() for case in alike}
+    for same in masks.values():
+        first, first_name = same[0]
+        for case, name in same[1:]:
+            if same_scan[case.name] != same_scan[first.name] or name != first_name:
+                text = f"The mask is that of {first_name} in {first.name} to the last voxel. One of the two is a copy."
+                yield Finding("error", "duplicate", case.name, name, text)
+
+
+def _leaks(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
+    """Patients, or scans, that are in two splits."""
+    for what, key in (("patient", "patient"), ("scan", "digest")):
+        together: defaultdict[str, list[CaseFacts]] = defaultdict(list)
+        for case in cases:
+            if case.split is not None:
+                together[getattr(case, key)].append(case)
+        for group in together.values():
+            for case in group[1:]:
+                if case.split != group[0].split:
+                    text = (
+                        f"The same {what} is in {case.split} and, as {group[0].name}, in {group[0].split}: scores "
+                        "would flatter. Put both into one split."
+                    )
+                    yield Finding("error", "in two splits", case.name, None, text)
+
+
+def _outliers(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
+    names = sorted({name for case in cases for name in case.structures})
+    for name in names:
+        held = [(case, case.structures[name]) for case in cases if name in case.structures]
+        held = [(case, facts) for case, facts in held if facts.voxels]
+        if len(held) >= LEAST_CASES:
+            yield from _volumes(name, held)
+            yield from _places(name, held)
+            yield from _tissues(name, held)
+            yield from _offsets(name, held)
+
+
+Held = Sequence[tuple[CaseFacts, StructureFacts]]
+
+
+def _volumes(name: str, held: Held) -> Iterator[Finding]:
+    sizes = np.log([facts.volume_ml for _, facts in held])
+    typical = Typical.of(sizes)
+    for (case, facts), size in zip(held, sizes, strict=True):
+        if typical.is_far(float(size), *VOLUME):
+            times = float(np.exp(abs(size - typical.middle)))
+            which = "more" if size > typical.middle else "less"
+            text = (
+                f"It has {facts.volume_ml:.3g} ml, {times:.1f} times {which} than the median of "
+                f"{np.exp(typical.middle):.3g} ml; nine in ten lie between {np.exp(typical.low):.3g} and "
+                f"{np.exp(typical.high):.3g}. Look whether it is contoured whole, and nothing else with it."
+            )
+            yield Finding("warning", "volume", case.name, name, text)
+
+
+def _places(name: str, held: Held) -> Iterator[Finding]:
+    for axis, direction in ((0, "from the patient's left"), (1, "from the patient's back")):
+        values = np.array([facts.in_body[axis] for _, facts in held])
+        typical = Typical.of(values)
+        for (case, _), value in zip(held, values, strict=True):
+            if typical.is_far(float(value), *POSITION):
+                text = (
+                    f"Its middle lies {value:.0%} of the body's width {direction}, {typical.middle:.0%} is usual and "
+                    f"nine in ten lie between {typical.low:.0%} and {typical.high:.0%}. Look whether mask and "
+                    "scan belong together."
+                )
+                yield Finding("warning", "position", case.name, name, text)
+
+
+def _tissues(name: str, held: Held) -> Iterator[Finding]:
+    values = np.array([facts.hu_median for _, facts in held])
+    typical = Typical.of(values)
+    for (case, _), value in zip(held, values, strict=True):
+        if typical.is_far(float(value), *TISSUE):
+            text = (
+                f"Half of it lies below {value:.0f} HU, {typical.middle:.0f} is usual and nine in ten have "
+                f"{typical.low:.0f} to {typical.high:.0f}. Look whether the mask lies on it and the scan is in HU."
+            )
+            yield Finding("warning", "HU", case.name, name, text)
+
+
+def _offsets(name: str, held: Held) -> Iterator[Finding]:
+    """Where it lies beside the other structures of its case: far off from most of them is far off."""
+    far: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
+    asked: defaultdict[str, int] = defaultdict(int)
+    for other in sorted({o for case, _ in held for o in case.structures if o != name}):
+        both = [(case, facts) for case, facts in held if other in case.structures and case.structures[other].voxels]
+        if len(both) < LEAST_CASES:
+            continue
+        steps = np.array([np.subtract(facts.middle_mm, case.structures[other].middle_mm) for case, facts in both])
+        typical = [Typical.of(steps[:, axis]) for axis in range(3)]
+        for (case, _), step in zip(both, steps, strict=True):
+            asked[case.name] += 1
+            if any(each.is_far(float(value), *OFFSET) for each, value in zip(typical, step, strict=True)):
+                beside = float(np.linalg.norm([v - each.middle for each, v in zip(typical, step, strict=True)]))
+                far[case.name].append((other, beside))
+    for case_name, others in far.items():
+        if len(others) > max(1, asked[case_name] / 2):
+            nearest = min(others, key=lambda pair: pair[1])
+            text = (
+                f"It lies far from where it usually does beside {len(others)} of {asked[case_name]} other structures, "
+                f"{nearest[1]:.0f} mm off beside {nearest[0]}. Look whether it is contoured whole and named rightly."
+            )
+            yield Finding("warning", "position", case_name, name, text)

@@ -1,0 +1,149 @@
+"""Whether a scan is like those that a model was trained on: voxels, extent, and the HU of what is not air.
+
+A model is sure of itself on scans that it knows nothing of. This says so before it happens; nothing is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int16
+
+from tomoseg.volume import Volume
+
+Range = tuple[float, float]
+
+TISSUE_HU = -500
+"""Above this lies the patient, and the table."""
+
+PERCENTILES = (5, 50, 95)
+LOOKED_AT = 16
+"""Axial slices of a scan whose HU are looked at, evenly spread."""
+
+SPACING_FACTOR = 1.5
+EXTENT_FACTOR = 1.5
+TISSUE_MARGIN_HU = 60.0
+"""How far beyond the training scans is still taken for like them."""
+
+_AXES = ("left to right", "back to front", "feet to head")
+_PERCENTILES = ("soft (5 % of the tissue lie below)", "middling", "dense (5 % of the tissue lie above)")
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What is compared.
+
+    Attributes:
+        spacing_mm: Voxel edges along x, y and z.
+        extent_mm: Edges of the scan.
+        tissue_hu: `PERCENTILES` of what is not air; None where all is.
+    """
+
+    spacing_mm: tuple[float, ...]
+    extent_mm: tuple[float, ...]
+    tissue_hu: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class ScanRange:
+    """From the least to the largest of many scans, each as in `ScanFacts`."""
+
+    spacing_mm: tuple[Range, ...]
+    extent_mm: tuple[Range, ...]
+    tissue_hu: tuple[Range, ...]
+
+    @classmethod
+    def of(cls, scans: Sequence[ScanFacts]) -> ScanRange:
+        """The range of at least one scan with tissue."""
+        with_tissue = [scan.tissue_hu for scan in scans if scan.tissue_hu is not None]
+        return cls(
+            _ranges([scan.spacing_mm for scan in scans]),
+            _ranges([scan.extent_mm for scan in scans]),
+            _ranges(with_tissue),
+        )
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ScanRange:
+        """The inverse of `dataclasses.asdict`, of what JSON made of it.
+
+        Raises:
+            KeyError: If something is missing.
+            ValueError: If a range is no pair of numbers.
+        """
+        return cls(*(tuple(_pair(each) for each in data[key]) for key in ("spacing_mm", "extent_mm", "tissue_hu")))
+
+
+def facts_of(
+    slices: Iterable[Int16[np.ndarray, "x y"]], spacing_mm: Sequence[float], shape: Sequence[int]
+) -> ScanFacts:
+    """What is compared of one scan.
+
+    Args:
+        slices: Some of its axial slices, in HU.
+        spacing_mm: Its voxel edges.
+        shape: Its voxels.
+    """
+    parts = [part[part > TISSUE_HU] for part in slices]
+    tissue = np.concatenate(parts) if parts else np.zeros(0)
+    return ScanFacts(
+        tuple(round(float(edge), 4) for edge in spacing_mm),
+        tuple(round(float(n * edge), 1) for n, edge in zip(shape, spacing_mm, strict=True)),
+        tuple(round(float(hu), 1) for hu in np.percentile(tissue, PERCENTILES)) if tissue.size else None,
+    )
+
+
+def spread_over(slices: int, count: int = LOOKED_AT) -> list[int]:
+    """Up to so many slices, evenly spread.
+
+    Example:
+        >>> spread_over(10, 3), spread_over(2, 3)
+        ([1, 5, 8], [0, 1])
+    """
+    return sorted({int((k + 0.5) * slices / count) for k in range(count)})
+
+
+def unlike(volume: Volume, trained_on: ScanRange) -> tuple[str, ...]:
+    """In what a scan differs from all that a model was trained on.
+
+    Args:
+        volume: The scan.
+        trained_on: The model's training scans.
+
+    Returns:
+        A sentence or two for each: what was seen, what was expected, what to do.
+    """
+    found = facts_of((volume.hu[:, :, k] for k in spread_over(volume.shape[2])), volume.spacing_mm, volume.shape)
+    warnings = []
+    for what, unit, values, ranges, factor in (
+        ("Voxels measure", "mm", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR),
+        ("The scan measures", "mm", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
+    ):
+        for axis, value, (low, high) in zip(_AXES, values, ranges, strict=True):
+            if not low / factor <= value <= high * factor:
+                warnings.append(
+                    f"{what} {value:.4g} {unit} from {axis}; the model was trained on {_written(low, high)} {unit}. "
+                    "Expect worse masks, and look at them."
+                )
+    for name, hu, (low, high) in zip(_PERCENTILES, found.tissue_hu or (), trained_on.tissue_hu, strict=False):
+        if not low - TISSUE_MARGIN_HU <= hu <= high + TISSUE_MARGIN_HU:
+            warnings.append(
+                f"What is {name} has {hu:.0f} HU; in the model's training scans it has {_written(low, high)} HU. "
+                "Check that the scan is in HU and shows the same part of the body, and look at the masks."
+            )
+    return tuple(warnings)
+
+
+def _ranges(rows: Sequence[Sequence[float]]) -> tuple[Range, ...]:
+    return tuple((min(column), max(column)) for column in zip(*rows, strict=True))
+
+
+def _pair(values: Sequence[float]) -> Range:
+    low, high = (float(value) for value in values)
+    return low, high
+
+
+def _written(low: float, high: float) -> str:
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"

@@ -1,0 +1,96 @@
+"""What the dataset doctor says, and the robust statistics that it says it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+LEAST_CASES = 8
+"""With fewer cases nothing can be said to be unlike the others."""
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that looks wrong.
+
+    Attributes:
+        level: `error` for what would teach or score something false, `warning` for what a person should look at.
+        kind: Short, the same for all findings alike.
+        case: Where; empty for the dataset itself.
+        structure: Of which structure, if of one.
+        text: What was seen, what was expected, what to do.
+    """
+
+    level: Level
+    kind: str
+    case: str
+    structure: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Typical:
+    """The middle of many values and how far they usually lie from it.
+
+    Attributes:
+        middle: Median.
+        spread: 1.4826 times the median distance from it: the standard deviation, were they normal.
+        low: The value below which a twentieth lies.
+        high: The value above which a twentieth lies.
+    """
+
+    middle: float
+    spread: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Float64[np.ndarray, " n"]) -> Typical:
+        """Of at least one value.
+
+        Example:
+            >>> Typical.of(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).middle
+            3.0
+        """
+        middle = float(np.median(values))
+        low, high = (float(value) for value in np.percentile(values, (5, 95)))
+        return cls(middle, 1.4826 * float(np.median(np.abs(values - middle))), low, high)
+
+    def is_far(self, value: float, spreads: float, least: float) -> bool:
+        """Whether a value lies so many spreads from the middle, and at least so far."""
+        return abs(value - self.middle) > max(spreads * self.spread, least)
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found.
+
+    Attributes:
+        dataset: Its folder.
+        cases: How many cases.
+        masks: How many masks of structures.
+        findings: Errors first.
+        warnings: What was left out before any scan was opened.
+    """
+
+    dataset: Path
+    cases: int
+    masks: int
+    findings: list[Finding]
+    warnings: tuple[str, ...]
+
+    @property
+    def errors(self) -> int:
+        """Findings that are errors."""
+        return sum(finding.level == "error" for finding in self.findings)
+
+    @property
+    def flagged_masks(self) -> int:
+        """Masks that something is said of."""
+        return len({(f.case, f.structure) for f in self.findings if f.structure is not None})

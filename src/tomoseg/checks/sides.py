@@ -1,0 +1,172 @@
+"""Left taken for right, and scans that are mirrored: with their masks, or without them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float64
+
+from tomoseg.checks.facts import AXES, CaseFacts, StructureFacts
+from tomoseg.checks.findings import LEAST_CASES, Finding, Typical
+
+CLEAR_MM = 8.0
+"""Two structures less than this apart along an axis say nothing about its direction."""
+
+CLEAR_SPREADS = 2.0
+"""Nor do two whose distance varies so much."""
+
+LEAST_EVIDENCE = 0.01
+"""How much better, in nats a voxel, a mirrored scan has to fit the masks."""
+
+
+def side_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
+    """Cases whose left and right structures lie the wrong way round. Needs no other case.
+
+    Args:
+        cases: All of the dataset.
+    """
+    findings = []
+    for case in cases:
+        pairs = _pairs(case)
+        wrong = [pair for pair in pairs if _middle(case, pair[0], 0) > _middle(case, pair[1], 0)]
+        if len(wrong) > 1 and len(wrong) == len(pairs):
+            findings.append(
+                Finding(
+                    "error",
+                    "mirrored",
+                    case.name,
+                    None,
+                    f"All {len(wrong)} left structures lie to the right of their right ones. The scan is mirrored, or "
+                    "its orientation is wrong: correct the header, or export it again.",
+                )
+            )
+            continue
+        for left, right in wrong:
+            distance = _middle(case, left, 0) - _middle(case, right, 0)
+            findings.append(
+                Finding(
+                    "error",
+                    "left and right swapped",
+                    case.name,
+                    left,
+                    f"{left} lies {distance:.0f} mm to the right of {right}; it belongs to the patient's left. The two "
+                    "are swapped, or the scan is mirrored: exchange the masks, or correct the orientation.",
+                )
+            )
+    return findings
+
+
+def direction_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
+    """Cases whose structures follow each other the other way round than in all others, along y or z.
+
+    Args:
+        cases: All of the dataset.
+    """
+    known = _directions(cases)
+    findings = []
+    for case in cases:
+        votes = {axis: [0, 0] for axis in (1, 2)}
+        for (one, other, axis), sign in known.items():
+            if _has(case, one) and _has(case, other):
+                step = _middle(case, other, axis) - _middle(case, one, axis)
+                votes[axis][int(step * sign < 0)] += 1
+        for axis, (alike, against) in votes.items():
+            if against > alike:
+                findings.append(
+                    Finding(
+                        "error",
+                        "mirrored",
+                        case.name,
+                        None,
+                        f"{against} of {alike + against} pairs of structures lie the other way round from {AXES[axis]} "
+                        "than in the other cases. The scan and its masks are mirrored: correct its orientation.",
+                    )
+                )
+    return findings
+
+
+def image_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
+    """Cases whose masks would fit the scan much better were it mirrored, the masks staying where they are.
+
+    What fits is learnt from the HU inside of each structure in all the other cases.
+
+    Args:
+        cases: All of the dataset.
+    """
+    gains = _mirror_gains(cases)
+    if not gains:
+        return []
+    usual = [Typical.of(along) for along in np.array(list(gains.values())).T]
+    findings = []
+    for name, gain in gains.items():
+        axis = int(gain.argmax())
+        tells = usual[axis].middle + usual[axis].spread < 0  # where bodies are their own mirror image, nothing does
+        if tells and gain[axis] > LEAST_EVIDENCE:
+            text = (
+                "What lies inside of the masks would look more as in the other cases, were the scan mirrored from "
+                f"{AXES[axis]}. Scan and masks do not belong together: export both again from one place."
+            )
+            findings.append(Finding("error", "scan mirrored under its masks", name, None, text))
+    return findings
+
+
+def _mirror_gains(cases: Sequence[CaseFacts]) -> dict[str, Float64[np.ndarray, "3"]]:
+    """By case, how much likelier the HU inside of its masks would be, were the scan mirrored: nats a voxel, by axis."""
+    totals: dict[str, np.ndarray] = {}
+    counts: dict[str, int] = {}
+    for case in cases:
+        for name, facts in _held(case):
+            totals[name] = totals.get(name, 0) + facts.histograms[0] / facts.voxels
+            counts[name] = counts.get(name, 0) + 1
+    gains = {}
+    for case in cases:
+        fits = []  # each structure once: a single wrong mask may be larger than all others
+        for name, facts in _held(case):
+            if counts[name] >= LEAST_CASES:
+                others = totals[name] - facts.histograms[0] / facts.voxels + 1e-3
+                fits.append(facts.histograms @ np.log(others / others.sum()) / facts.voxels)
+        if fits:
+            mean = np.mean(fits, axis=0)
+            gains[case.name] = mean[1:] - mean[0]
+    return gains
+
+
+def _held(case: CaseFacts) -> list[tuple[str, StructureFacts]]:
+    return [(name, facts) for name, facts in case.structures.items() if facts.voxels]
+
+
+def _directions(cases: Sequence[CaseFacts]) -> dict[tuple[str, str, int], float]:
+    """Of pairs of structures, along which axes one clearly follows the other, and whether up (1) or down (-1)."""
+    names = sorted({name for case in cases for name in case.structures})
+    known = {}
+    for one, other in combinations(names, 2):
+        both = [case for case in cases if _has(case, one) and _has(case, other)]
+        if len(both) < LEAST_CASES:
+            continue
+        for axis in (1, 2):
+            steps = Typical.of(np.array([_middle(case, other, axis) - _middle(case, one, axis) for case in both]))
+            if abs(steps.middle) > max(CLEAR_MM, CLEAR_SPREADS * steps.spread):
+                known[one, other, axis] = float(np.sign(steps.middle))
+    return known
+
+
+def _pairs(case: CaseFacts) -> list[tuple[str, str]]:
+    """Left structures with their right ones, where both have voxels."""
+    found = []
+    for name in case.structures:
+        words = name.split("_")
+        if "left" in words:
+            right = "_".join("right" if word == "left" else word for word in words)
+            if _has(case, name) and _has(case, right):
+                found.append((name, right))
+    return found
+
+
+def _has(case: CaseFacts, name: str) -> bool:
+    return name in case.structures and case.structures[name].voxels > 0
+
+
+def _middle(case: CaseFacts, name: str, axis: int) -> float:
+    return case.structures[name].middle_mm[axis]

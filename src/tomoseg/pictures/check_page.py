@@ -1,0 +1,32 @@
+"""What the dataset doctor found, on one page that needs no other file and no network."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from tomoseg.checks.findings import CheckReport, Finding
+from tomoseg.files.atomic import whole_file
+from tomoseg.pictures.canvas import readable
+
+
+def write_check_page(report: CheckReport, name: str, path: Path) -> None:
+    """Write the page.
+
+    Args:
+        report: What was found.
+        name: Of the dataset.
+        path: The HTML file to write.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in report.findings:
+        groups.setdefault((finding.level, finding.kind), []).append(finding)
+    template = files("tomoseg.pictures").joinpath("check_page.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
+    with whole_file(path) as aside:
+        aside.write_text(page.render(report=report, name=name, groups=groups, readable=readable), encoding="utf-8")

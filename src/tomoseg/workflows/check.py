@@ -1,0 +1,87 @@
+"""`tomoseg check`: a dataset looked at before it is learned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from tomoseg.checks.dataset import check_cases
+from tomoseg.checks.facts import CaseFacts, case_facts, unreadable_case
+from tomoseg.checks.findings import CheckReport
+from tomoseg.datasets.cases import Case, mask_loader
+from tomoseg.datasets.layouts import find_dataset
+from tomoseg.errors import GridError, InputError, LabelError
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.nifti import read_ct
+from tomoseg.labels import LabelSet
+from tomoseg.masks import BoxedMask
+from tomoseg.pictures.check_page import write_check_page
+from tomoseg.volume import Volume
+
+
+def check(
+    dataset: Path,
+    output: Path | None = None,
+    on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> CheckReport:
+    """Look at a dataset: each case alone, and all among each other. One scan is in memory at a time.
+
+    Args:
+        dataset: A folder of labelled scans of any layout.
+        output: Folder for `check.json` and `check.html`.
+        on_case: Told the case, and how many are done of how many.
+
+    Raises:
+        DatasetError: If it is no dataset.
+        OutputError: If the output cannot be written.
+    """
+    found = find_dataset(dataset)
+    facts = []
+    for number, case in enumerate(found.cases, start=1):
+        facts.append(_facts(case, found.labels))
+        on_case(case.name, number, len(found.cases))
+    masks = sum(len(case.structures) for case in facts)
+    report = CheckReport(dataset, len(facts), masks, check_cases(facts), found.warnings)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_findings(report, output / "check.json")
+        write_check_page(report, dataset.absolute().name, output / "check.html")
+    return report
+
+
+def write_findings(report: CheckReport, path: Path) -> None:
+    """Write them as JSON.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    content = {
+        "dataset": str(report.dataset),
+        "cases": report.cases,
+        "masks": report.masks,
+        "errors": report.errors,
+        "flagged_masks": report.flagged_masks,
+        "findings": [asdict(finding) for finding in report.findings],
+        "warnings": report.warnings,
+    }
+    with whole_file(path) as aside:
+        aside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _facts(case: Case, labels: LabelSet) -> CaseFacts:
+    try:
+        volume = read_ct(case.ct)
+        return case_facts(case.name, case.patient, case.split, volume, _masks(case, labels, volume))
+    except (InputError, GridError, LabelError) as error:
+        return unreadable_case(case.name, case.patient, case.split, str(error))
+
+
+def _masks(case: Case, labels: LabelSet, volume: Volume) -> Iterator[tuple[str, BoxedMask | str]]:
+    load = mask_loader(case, labels, volume.source)
+    for name in case.annotated:
+        try:
+            yield name, BoxedMask.of(load(labels.channel(name)))
+        except (InputError, GridError) as error:
+            yield name, str(error)

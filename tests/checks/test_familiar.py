@@ -1,0 +1,76 @@
+"""Whether a scan is like those that a model knows, by hand."""
+
+import numpy as np
+import pytest
+
+from tomoseg.checks.familiar import ScanFacts, ScanRange, facts_of, spread_over, unlike
+from tomoseg.volume import Volume
+
+KNOWN = ScanRange(
+    ((1.0, 2.0), (1.0, 2.0), (3.0, 3.0)),
+    ((100.0, 300.0),) * 2 + ((150.0, 240.0),),
+    ((-120.0, -80.0), (0.0, 40.0), (200.0, 400.0)),
+)
+
+
+def scan(spacing=(1.5, 1.5, 3.0), shape=(100, 120, 60), shift=0):
+    """Half air; of the rest a tenth fat, a tenth bone, and soft tissue between."""
+    hu = np.full(shape, -1000, np.int16)
+    inside = hu[: shape[0] // 2].reshape(-1)
+    line = np.full(inside.size, 20, np.int16)
+    line[::10], line[5::10] = -100, 300
+    hu[: shape[0] // 2] = (line + shift).reshape(shape[0] // 2, *shape[1:])
+    return Volume.from_array(hu, np.diag([*spacing, 1.0]))
+
+
+def test_facts_by_hand():
+    volume = scan()
+    found = facts_of((volume.hu[:, :, k] for k in range(60)), volume.spacing_mm, volume.shape)
+    assert found == ScanFacts((1.5, 1.5, 3.0), (150.0, 180.0, 180.0), (-100.0, 20.0, 300.0))
+    air = facts_of([np.full((4, 4), -1000, np.int16)], (1, 1, 1), (4, 4, 4))
+    assert air.tissue_hu is None
+
+
+def test_a_range_goes_from_the_least_to_the_largest():
+    one, other = (
+        ScanFacts((1.0, 1.0, 5.0), (100.0,) * 3, (-90.0, 30.0, 250.0)),
+        ScanFacts((2.0, 1.0, 3.0), (90.0,) * 3, None),
+    )
+    assert ScanRange.of([one, other]) == ScanRange(
+        ((1.0, 2.0), (1.0, 1.0), (3.0, 5.0)), ((90.0, 100.0),) * 3, ((-90.0, -90.0), (30.0, 30.0), (250.0, 250.0))
+    )
+
+
+def test_a_scan_like_the_others_says_nothing():
+    assert unlike(scan(), KNOWN) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"spacing": (0.5, 1.5, 3.0), "shape": (300, 120, 60)},
+            "Voxels measure 0.5 mm from left to right; the model was trained on 1 to 2 mm",
+        ),
+        (
+            {"spacing": (1.5, 1.5, 5.0), "shape": (100, 120, 40)},
+            "Voxels measure 5 mm from feet to head; the model was trained on 3 mm",
+        ),
+        (
+            {"shape": (100, 120, 300)},
+            "The scan measures 900 mm from feet to head; the model was trained on 150 to 240 mm",
+        ),
+        ({"shift": 150}, "What is middling has 170 HU; in the model's training scans it has 0 to 40 HU"),
+    ],
+)
+def test_what_differs_is_said(change, said):
+    assert any(text.startswith(said) for text in unlike(scan(**change), KNOWN))
+
+
+def test_the_margins_are_still_like_the_others():
+    assert unlike(scan(spacing=(3.0, 0.67, 2.0), shape=(60, 200, 100), shift=59), KNOWN) == ()
+
+
+def test_slices_are_spread():
+    assert spread_over(100, 4) == [12, 37, 62, 87]
+    assert spread_over(3, 16) == [0, 1, 2]

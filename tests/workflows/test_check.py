@@ -1,0 +1,73 @@
+"""The dataset doctor as a command runs it, and on real patients."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tomoseg.cli import main
+from tomoseg.errors import DatasetError
+from tomoseg.files.nifti import write_nifti
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows.check import check
+
+GRID = SourceGrid((8, 8, 8), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+def write_case(folder, shift=0, grid=GRID):
+    hu = np.full(GRID.shape, -1000, np.int16)
+    hu[1:7, 1:7, :] = np.arange(8) * 20 + shift
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[2:4, 2:4, 2:4] = 1
+    (folder / "segmentations").mkdir(parents=True)
+    write_nifti(folder / "ct.nii.gz", hu, GRID)
+    write_nifti(folder / "segmentations" / "liver.nii.gz", mask, grid)
+
+
+def test_a_sound_dataset(tmp_path, capsys):
+    write_case(tmp_path / "data" / "a")
+    assert main(["check", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 0
+    assert "1 cases, 1 masks: 0 errors, 0 warnings" in capsys.readouterr().out
+    assert "Nothing looks wrong." in (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
+
+
+def test_errors_are_told_written_and_the_exit_status(tmp_path, capsys):
+    write_case(tmp_path / "data" / "a")
+    write_case(tmp_path / "data" / "b", 5, SourceGrid(GRID.shape, np.diag([2.0, 2.0, 3.0, 1.0])))
+    write_case(tmp_path / "data" / "c", 9)
+    ct = tmp_path / "data" / "c" / "ct.nii.gz"
+    ct.write_bytes(ct.read_bytes()[:200])
+    told = []
+    report = check(tmp_path / "data", on_case=lambda name, done, total: told.append((name, done, total)))
+    assert [(f.kind, f.case, f.structure) for f in report.findings] == [
+        ("unreadable", "b", "liver"),
+        ("unreadable", "c", None),
+    ]
+    assert told == [("a", 1, 3), ("b", 2, 3), ("c", 3, 3)]
+    assert main(["check", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 1
+    assert "error: unreadable: b liver: " in capsys.readouterr().out
+    written = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))
+    assert (written["errors"], written["flagged_masks"], written["cases"]) == (2, 1, 3)
+    page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
+    assert "error: unreadable" in page
+    assert "http" not in page
+
+
+def test_what_is_no_dataset(tmp_path):
+    with pytest.raises(DatasetError, match="expected a dataset, got none"):
+        check(tmp_path)
+
+
+def test_real_patients_with_two_mistakes(test_data, tmp_path):
+    names = [path.name for path in sorted((test_data / "openkbp" / "validation").iterdir())[:12] if path.is_dir()]
+    for name in names:
+        shutil.copytree(test_data / "openkbp" / "validation" / name, tmp_path / name)
+    folders = [tmp_path / name / "segmentations" for name in names]
+    swapped = next(folder for folder in folders if (folder / "parotid_gland_left.nii.gz").exists())
+    left, right = (swapped / f"parotid_gland_{side}.nii.gz" for side in ("left", "right"))
+    left.rename(swapped / "aside")
+    right.rename(left)
+    (swapped / "aside").rename(right)
+    errors = {(f.case, f.kind) for f in check(tmp_path).findings if f.level == "error"}
+    assert errors == {(swapped.parent.name, "left and right swapped")}
