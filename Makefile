@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CODE := src tests docs benchmarks examples
+CODE := src tests docs benchmarks recipes
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-slow check lint format docs clean
@@ -51,4 +51,4 @@ docs: $(READY) ## Write the reference pages that are made from the code
 
 clean: ## Remove .venv, caches and builds
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests docs benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests docs benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +

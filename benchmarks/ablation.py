@@ -103,6 +103,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "blur": {"augmentation": {"blur_pixels": 1.0}},
     "low resolution": {"augmentation": {"low_resolution": 0.5}},
     "cut field of view": {"augmentation": {"cut": 0.3}},
+    "a third of slices moved": {"augmentation": {"move_probability": 0.33}},
     "no spatial augmentation": {"augmentation": {"rotation_degrees": 0, "scale": 0, "shift": 0}},
     "no HU augmentation": {"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}},
     "no augmentation": {"augmentation": {"enabled": False}},

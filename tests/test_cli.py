@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.datasets.download.server import FileServer, dataset_files, serving, zip_of
 from tests.workflows.datasets import GRID, SHAPE, scan, write_masks_case
 from tests.workflows.test_predict import make_model
 from tomoseg.cli import COMMANDS, main
@@ -64,7 +66,7 @@ class TestHelp:
             run(command, "--help")
         text = capsys.readouterr().out
         assert COMMANDS[command].__doc__.splitlines()[0].split()[0] in text
-        assert "(required)" in text or command in {"labels", "demo"}
+        assert "(required)" in text or command in {"labels", "demo", "models"}
 
     @pytest.mark.parametrize(
         "argv",
@@ -93,6 +95,37 @@ class TestHelp:
         )
         assert done.returncode == 2
         assert done.stderr == "error: none: expected a dataset's folder, got no such folder; check the path\n"
+
+
+class TestDownload:
+    def test_all_then_some_of_it(self, tmp_path, capsys):
+        data = zip_of(dataset_files("s0", "s1"))
+        with serving(FileServer(data)) as server:
+            md5 = hashlib.md5(data).hexdigest()
+            assert run("download", "--url", server.url, "--md5", md5, "--size", len(data), "-o", tmp_path / "a") == 0
+            told = capsys.readouterr()
+            assert told.out == f"2 cases in {tmp_path / 'a'}, 2 new\n"
+            assert told.err == ""
+            assert run("download", "--url", server.url, "-o", tmp_path / "b", "--cases", "s1", "--keep-archive") == 0
+        told = capsys.readouterr()
+        assert told.out == f"1 case in {tmp_path / 'b'}, 1 new\n"
+        assert told.err.startswith(
+            f"warning: {server.url} was not verified, since its MD5 sum is not known; pass --md5"
+        )
+        assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["meta.csv", "s1"]
+
+    def test_a_named_dataset_from_a_mirror_that_has_another_one(self, tmp_path, capsys):
+        with serving(FileServer(zip_of(dataset_files("s0011")))) as server:
+            flags = ("--url", server.url, "--cases", "s0011")
+            assert run("download", "totalsegmentator-small", "-o", tmp_path / "a", *flags) == 2
+        assert "expected the same archive throughout, 3244617817 bytes, got another of" in capsys.readouterr().err
+        assert not (tmp_path / "a").exists()
+
+    def test_nothing_to_fetch(self, tmp_path, capsys):
+        assert run("download", "-o", tmp_path) == 2
+        assert capsys.readouterr().err.startswith("error: expected a dataset or --url, got neither; name totalsegm")
+        assert run("download", "--url", "http://example.org/x.zip", "-o", tmp_path) == 2
+        assert "expected https, got http; take https, or pass --allow-http" in capsys.readouterr().err
 
 
 class TestLabels:
@@ -195,7 +228,7 @@ class TestPreview:
     def test_settings_of_former_versions(self, tmp_path, capsys, command):
         (tmp_path / "settings.yaml").write_text("augmentation:\n  brightness: 0.05\n")
         assert run(command, tmp_path, "-o", tmp_path / "out", "--config", tmp_path / "settings.yaml") == 2
-        assert "augmentation.brightness: expected one of 18 known names, got" in capsys.readouterr().err
+        assert "augmentation.brightness: expected one of 19 known names, got" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
 

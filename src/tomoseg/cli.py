@@ -18,17 +18,20 @@ from tyro.conf import Positional, arg
 
 from tomoseg.config import (
     ALL_MASKS,
+    AS_DEFINED,
     AS_IN_TRAINING,
     AUTO,
     PREPROCESS_PRESETS,
     TRAIN_PRESETS,
     Compute,
+    EvaluateOptions,
     PredictOptions,
     PreprocessConfig,
     PresetName,
     TrainConfig,
     load_config,
 )
+from tomoseg.datasets.download.sources import DatasetName
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.terminal import console
 
@@ -53,6 +56,42 @@ def labels(dataset: Positional[Path | None] = None) -> int:
     return DONE
 
 
+def download(
+    dataset: Positional[DatasetName | None] = None,
+    *,
+    output: Output,
+    cases: tuple[str, ...] = (),
+    url: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+    keep_archive: bool = False,
+    allow_http: bool = False,
+) -> int:
+    """Fetch a public dataset from its server, or single cases of it; the same command goes on where it was.
+
+    Args:
+        dataset: The 117-structure dataset of 1228 cases, or 102 of them.
+        output: Folder of the dataset.
+        cases: Only these cases, such as s0011 s0058, without the rest of the archive.
+        url: Where to fetch it from instead; without a dataset, another archive of cases.
+        md5: MD5 sum of another archive, to verify it.
+        size: Bytes of another archive.
+        keep_archive: Leave the archive in the folder when all is unpacked.
+        allow_http: Also speak plain http, which anybody on the way can read and change.
+    """
+    from tomoseg.datasets.download.http import Web
+    from tomoseg.datasets.download.sources import archive_of
+    from tomoseg.terminal.download import show_download, watch_download
+    from tomoseg.workflows.download import download as run
+
+    archive = archive_of(dataset, url, md5, size)
+    web = Web(allow_http=allow_http, on_wait=lambda message: console.warn_all([message]))
+    with watch_download() as progress:
+        report = run(archive, output, cases, keep_archive=keep_archive, web=web, progress=progress)
+    show_download(report, archive, output)
+    return DONE
+
+
 def phantom(
     output: Output, train: int = 8, validation: int = 2, test: int = 2, seed: int = 0, spacing_mm: float = 3.0
 ) -> int:
@@ -74,6 +113,27 @@ def phantom(
         made = make_dataset(output, counts, seed, spacing_mm, lambda name: bar.advance(task))
     console.out.print(f"{made} phantoms in {output}")
     return DONE
+
+
+def check(dataset: Positional[Path], output: Annotated[Path | None, arg(aliases=("-o",))] = None) -> int:
+    """Look at a dataset before it is learned: what is broken, and what is unlike the rest.
+
+    Args:
+        dataset: A folder of labelled scans; its layout is found by looking.
+        output: Folder for check.json and check.html.
+    """
+    from tomoseg.terminal.tables import show_findings
+    from tomoseg.workflows.check import check as run
+
+    with console.progress_bar() as bar:
+        task = bar.add_task("check", total=None, info="")
+        report = run(
+            dataset, output, lambda name, done, total: bar.update(task, completed=done, total=total, info=name)
+        )
+    show_findings(report)
+    if output is not None:
+        console.out.print(f"All on a page in {output / 'check.html'}")
+    return SOME_FAILED if report.errors else DONE
 
 
 def preprocess(
@@ -188,41 +248,42 @@ def train(
 
 
 def evaluate(
-    model: Positional[Path],
-    preprocessed: Positional[Path],
-    split: str = "validation",
+    predicted: Positional[Path],
+    reference: Positional[Path],
     output: Annotated[Path | None, arg(aliases=("-o",))] = None,
-    panels: int = 0,
+    options: Annotated[EvaluateOptions, arg(name="")] = AS_DEFINED,
     compute: Annotated[Compute, arg(name="")] = AS_IN_TRAINING,
 ) -> int:
-    """Score a model on whole volumes: Dice and IoU for each structure on the scans' own grids.
+    """Score whole volumes, a model on a preprocessed dataset or masks against masks, each on the reference's own grid.
 
     Args:
-        model: A model folder or a run folder.
-        preprocessed: A preprocessed dataset with the model's structures and grid.
-        split: validation or test.
-        output: Folder for scores.csv and summary.json.
-        panels: Cases whose four-panel figures are drawn into the output folder.
-        compute: What computes the network, where, and in what.
+        predicted: A model folder or a run folder; or masks, as files or label maps, in a folder of any layout.
+        reference: For a model a preprocessed dataset with its structures and grid; for masks others to compare with.
+        output: Folder for scores.csv, summary.json, report.html and pictures.
+        options: What is scored, how, and what is drawn.
+        compute: What computes a model's network, where, and in what.
     """
-    from tomoseg.terminal.tables import show_scores
+    from tomoseg.terminal.tables import show_comparison, show_scores
     from tomoseg.workflows.evaluate import evaluate as run
 
     with console.progress_bar() as bar:
         task = bar.add_task("evaluate", total=None, info="")
         result = run(
-            model,
-            preprocessed,
-            split,
+            predicted,
+            reference,
+            options,
             output=output,
-            panels=panels,
             compute=compute,
             on_case=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    show_scores(result.summary, f"{result.summary.cases} {split} cases")
+    show_scores(result.summary, f"{result.summary.cases} cases")
+    if result.comparison is not None:
+        show_comparison(result.comparison, str(options.against))
+    console.warn_all(result.warnings)
     if output is not None:
-        console.out.print(f"Scores in {output}")
-    return DONE
+        console.out.print(f"Scores in {output}, all on a page in {output / 'report.html'}")
+    console.fail(result.failed)
+    return SOME_FAILED if result.failed else DONE
 
 
 def predict(
@@ -235,9 +296,10 @@ def predict(
     """Segment a scan or many; what is done already is skipped.
 
     Args:
-        input: A NIfTI file, a folder of scans, a pattern in quotes, or a .txt file with one path a line.
+        input: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, a folder of scans, a pattern in
+            quotes, or a .txt file with one path a line.
         output: Folder of the masks; with --ml the label map's file, or a folder.
-        model: A model folder or a run folder; of several the mean is taken.
+        model: A model folder, a run folder or a packaged model's name; of several the mean is taken.
         options: Which of the scans are segmented, and what is written.
         compute: What computes the network, where, and in what.
     """
@@ -339,6 +401,33 @@ def tune(
     return DONE
 
 
+def models(name: Positional[str | None] = None) -> int:
+    """List the models that come with the package, or print the card of one.
+
+    Args:
+        name: Whose card to print; nothing lists all.
+
+    Raises:
+        ConfigError: If there is no such model.
+    """
+    from tomoseg.labels import unknown_name_message
+    from tomoseg.workflows.models import models as packaged
+
+    found = {model.name: model for model in packaged()}
+    if name is not None:
+        if name not in found:
+            raise ConfigError(unknown_name_message(name, list(found)))
+        console.out.print(found[name].card)
+        return DONE
+    rows = [
+        (m.name, len(m.record.labels), f"{m.megabytes:.1f}", m.record.scores.get("validation_dice"))
+        for m in found.values()
+    ]
+    console.table("Models in the package", ("model", "structures", "MB", "validation Dice"), rows)
+    console.out.print("tomoseg models NAME prints what it was made from, how good it is and where it must not be used.")
+    return DONE
+
+
 def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
     """Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.
 
@@ -362,7 +451,9 @@ def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
 
 COMMANDS: dict[str, Callable[..., int]] = {
     "labels": labels,
+    "download": download,
     "phantom": phantom,
+    "check": check,
     "preprocess": preprocess,
     "preview": preview,
     "train": train,
@@ -370,6 +461,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "predict": predict,
     "tune": tune,
     "export": export,
+    "models": models,
     "demo": demo,
 }
 

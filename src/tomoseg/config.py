@@ -235,6 +235,9 @@ class AugmentationConfig(Config):
     """Largest relative change of size."""
     shift: float = Field(0.05, ge=0, lt=1)
     """Largest shift as a share of the slice's edge."""
+    move_probability: float = Field(1.0, ge=0, le=1)
+    """Share of slices that are turned, resized and shifted; the others keep the sharpness and the exact masks that
+    interpolation takes away."""
     elastic_pixels: float = Field(0.0, ge=0)
     """Largest standard deviation of a smooth random displacement, in pixels; 0 leaves it out. Above a quarter of the
     control points' distance, tissue may fold."""
@@ -488,9 +491,51 @@ class PredictOptions:
     """Use what tomoseg tune chose for this model."""
     part: str | None = None
     """2/8 does every eighth scan, from the second."""
+    series: int | None = None
+    """Which of several DICOM series, from 1 as they are listed; nothing is the largest axial one."""
+    assume_spacing: tuple[float, float, float] | None = None
+    """Voxel edges in mm along the file's axes, for scans that do not say where their voxels lie."""
 
 
 ALL_MASKS = PredictOptions()
+
+EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
+Language = Literal["en", "fr"]
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What is scored, how, and what is drawn."""
+
+    split: str = "validation"
+    """validation or test, of a preprocessed dataset."""
+    structures: tuple[str, ...] = ()
+    """Only these structures."""
+    tolerance_mm: float = 3.0
+    """Tolerance of surface Dice."""
+    tolerances: Path | None = None
+    """YAML file of one tolerance in mm a structure."""
+    surfaces: bool = True
+    """Measure distances between surfaces."""
+    empties: EmptiesName = "tomoseg"
+    """Which tool's scores are given where a mask is empty."""
+    resample: bool = False
+    """Put predictions on another grid onto the reference's, the nearest voxel."""
+    tuned: bool = False
+    """Use what tomoseg tune chose for the model."""
+    against: Path | None = None
+    """Scores of another model on the same cases, as written by --output."""
+    panels: int = 0
+    """Draw so many of the worst structures."""
+    lang: Language = "en"
+    """Language of the report and the pictures: en or fr."""
+
+    def __post_init__(self) -> None:
+        if not self.tolerance_mm >= 0:
+            raise ConfigError(f"expected a tolerance of 0 mm or more, got {self.tolerance_mm}; raise it")
+
+
+AS_DEFINED = EvaluateOptions()
 
 PREPROCESS_PRESETS: dict[str, PreprocessConfig] = {
     "default": PreprocessConfig(),

@@ -201,3 +201,16 @@ def test_only_what_has_a_view_is_cut():
     assert not torch.equal(images[1], before[0][1])
     cut_(images, packed, [Change()] * 3)
     assert torch.equal(images[0], before[0][0])
+
+
+def test_a_share_of_slices_is_moved_and_those_as_ever():
+    always, third = AugmentationConfig(), AugmentationConfig(move_probability=0.33)
+    moved = 0
+    for k in range(300):
+        change, plain = draw_change((0, 0, k), third), draw_change((0, 0, k), always)
+        if change.zoom != 1:
+            moved += 1
+            assert change == plain
+        else:
+            assert (change.turn_degrees, change.shift, change.hu_shift) == (0, (0, 0), plain.hu_shift)
+    assert 70 < moved < 130  # 99 expected, a standard deviation of 8

@@ -30,6 +30,7 @@ from tomoseg.config import (
     ScheduleConfig,
 )
 from tomoseg.errors import ConfigError, DatasetError, OutputError, TrainingError
+from tomoseg.evaluation.statistics import Estimate
 from tomoseg.models.folder import load_model
 from tomoseg.pictures.history import draw_history
 from tomoseg.preprocessed.read import Preprocessed
@@ -305,9 +306,12 @@ def test_without_any_budget_there_are_a_hundred_epochs(dataset):
 def test_early_stopping_waits_for_so_many_validations(dataset, tmp_path, monkeypatch):
     scores = iter([0.5, 0.7, 0.6, 0.7, 0.8])
     validated = recipe.validate
-    monkeypatch.setattr(
-        recipe, "validate", lambda run, listener: (0.0, replace(validated(run, listener)[1], dice=next(scores)))
-    )
+
+    def scored(run, listener):
+        _, summary = validated(run, listener)
+        return 0.0, replace(summary, overall=summary.overall | {"dice": Estimate(next(scores))})
+
+    monkeypatch.setattr(recipe, "validate", scored)
     outcome = train_run(dataset, tmp_path, make_config(epochs=50, early_stopping=2))
     assert outcome.finished
     assert [record["validation_dice"] for record in outcome.history] == [0.5, 0.7, 0.6, 0.7]

@@ -1,21 +1,26 @@
 """Evaluation as a command does it: what is scored, written, drawn and refused."""
 
-import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from tests.training.tiny import LABELS, NATIVE, make_dataset
-from tomoseg.config import Compute, GridConfig, NetworkConfig
-from tomoseg.errors import ConfigError, DatasetError, ModelError
-from tomoseg.evaluation.overlap import CaseScore, StructureScore
+from tomoseg.config import Compute, EvaluateOptions, GridConfig, NetworkConfig
+from tomoseg.errors import ConfigError, DatasetError, InputError, ModelError
+from tomoseg.evaluation.score_files import read_scores
+from tomoseg.evaluation.scores import CaseScore, StructureScore
+from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import summarise
-from tomoseg.labels import LabelSet
+from tomoseg.files.nifti import write_nifti
 from tomoseg.models.folder import Model, ModelRecord, save_model
-from tomoseg.workflows.evaluate import Evaluation, check_fits, evaluate, write_scores
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows.evaluate import evaluate, worst_of
+from tomoseg.workflows.score_sources import check_fits
 
 CPU = Compute("torch", "cpu")
+TEST = EvaluateOptions(split="test")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +39,9 @@ def save(folder, labels=LABELS, grid=NATIVE):
 
 def test_scores_the_split_that_is_asked_for(dataset, tmp_path):
     model, told = save(tmp_path / "model"), []
-    found = evaluate(model, dataset, "test", compute=CPU, on_case=lambda done, total: told.append((done, total)))
+    found = evaluate(model, dataset, TEST, compute=CPU, on_case=lambda done, total: told.append((done, total)))
     assert [score.case for score in found.scores] == ["t", "u"]
-    assert found.summary == summarise(found.scores, LABELS)
+    assert found.summary == summarise(found.scores, LABELS, DRAWS)
     assert found.summary.cases == 2
     assert told == [(1, 2), (2, 2)]
     assert [score.case for score in evaluate(model, dataset, compute=CPU).scores] == ["v"]
@@ -48,7 +53,7 @@ def test_what_does_not_fit_is_refused(dataset, tmp_path):
     with pytest.raises(DatasetError, match=r"expected the model's grid \(.*'spacing'.*\), got .*'native'"):
         evaluate(save(tmp_path / "grid", grid=GridConfig()), dataset)
     with pytest.raises(DatasetError, match="expected cases in split 'nothing'"):
-        evaluate(save(tmp_path / "model"), dataset, "nothing")
+        evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(split="nothing"))
     with pytest.raises(ModelError, match="expected a model folder"):
         evaluate(tmp_path / "none", dataset)
 
@@ -60,41 +65,136 @@ def test_the_order_of_structures_matters(dataset):
         check_fits(("cube", "ball", "both"), NATIVE, Preprocessed(dataset))
 
 
-def test_tables_by_hand(tmp_path):
-    labels = LabelSet.from_names(["one", "two"])
-    scores = [
-        CaseScore("a", (StructureScore("one", 0.5, 1 / 3, 8.0, 8.0), StructureScore("two", None, None, 0.0, 1.5))),
-        CaseScore("b", (StructureScore("one", 1.0, 1.0, 2.0, 2.0),)),
-    ]
-    write_scores(Evaluation(summarise(scores, labels), scores), tmp_path / "out")
-    with (tmp_path / "out" / "scores.csv").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream))
-    assert rows == [
-        ["case", "structure", "dice", "iou", "reference_ml", "predicted_ml", "false_positive_ml"],
-        ["a", "one", "0.5", "0.333333", "8", "8", ""],
-        ["a", "two", "", "", "0", "1.5", "1.5"],
-        ["b", "one", "1", "1", "2", "2", ""],
-    ]
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
-    assert (summary["dice"], summary["cases"]) == (0.75, 2)
-    assert summary["structures"][1] == {
-        "structure": "two",
-        "n": 0,
-        "dice": None,
-        "iou": None,
-        "absent": 1,
-        "false_positive_ml": 1.5,
-    }
-
-
-def test_panels_of_the_worst_and_the_best(dataset, tmp_path):
-    model = save(tmp_path / "model")
-    found = evaluate(model, dataset, "test", output=tmp_path / "out", panels=1, compute=CPU)
-    scored = sorted((s.dice, s.structure) for s in found.scores[0].structures)
-    wanted = {f"t_{scored[0][1]}.png", f"t_{scored[-1][1]}.png"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == wanted | {"scores.csv", "summary.json"}
-
-
 def test_panels_need_a_folder(dataset, tmp_path):
-    with pytest.raises(ConfigError, match="expected a folder for the pictures of 2 cases, got none; name one"):
-        evaluate(save(tmp_path / "model"), dataset, panels=2)
+    with pytest.raises(ConfigError, match="expected a folder for 2 pictures, got none; name one"):
+        evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(panels=2))
+
+
+def test_everything_is_written(dataset, tmp_path):
+    model = save(tmp_path / "model")
+    found = evaluate(model, dataset, EvaluateOptions(split="test", panels=2), output=tmp_path / "out", compute=CPU)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {path.name for _, _, path in found.pictures} | {"scores.csv", "summary.json", "report.html"}
+    lowest = worst_of(found.scores, 2, each_once=True)
+    assert [(case, score.structure) for case, score in lowest] == [pair[:2] for pair in found.pictures]
+    assert read_scores(tmp_path / "out") == found.scores
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["overall"]["dice"]["mean"] == found.summary.dice
+    again = evaluate(model, dataset, EvaluateOptions(split="test", against=tmp_path / "out"), compute=CPU)
+    assert again.comparison.overall["dice"].difference == 0
+    assert again.comparison.overall["hd95_mm"].p is None
+
+
+def test_the_worst_by_hand():
+    def case(name, **dice):
+        return CaseScore(name, tuple(StructureScore(s, d, d, 1.0, 1.0) for s, d in dice.items()))
+
+    scores = [case("a", liver=0.5, rib=0.1), case("b", liver=0.2, rib=None), case("c", liver=0.9)]
+    assert [(c, s.dice) for c, s in worst_of(scores, 3)] == [("a", 0.1), ("b", 0.2), ("a", 0.5)]
+    assert [(c, s.dice) for c, s in worst_of(scores, 3, each_once=True)] == [("a", 0.1), ("b", 0.2)]
+
+
+GRID = SourceGrid((6, 6, 6), np.diag([1.0, 1.0, 2.0, 1.0]))
+
+
+def cube(edge, start=1):
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[start : start + edge, start : start + edge, start : start + edge] = 1
+    return mask
+
+
+def write_masks(folder, **masks):
+    folder.mkdir(parents=True)
+    for name, mask in masks.items():
+        write_nifti(folder / f"{name}.nii.gz", mask, GRID)
+
+
+def test_masks_against_a_label_map(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2), spleen=cube(1, 4), heart=cube(1))
+    write_masks(tmp_path / "ours" / "b", liver=cube(2))
+    (tmp_path / "theirs").mkdir()
+    for name in "abc":
+        write_nifti(tmp_path / "theirs" / f"{name}.nii.gz", cube(2, 2), GRID)
+    (tmp_path / "theirs" / "labels.json").write_text('{"liver": 1, "spleen": 2, "aorta": 3}')
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", output=tmp_path / "out")
+    assert found.labels.names == ("spleen", "liver")
+    assert [(score.case, [s.structure for s in score.structures]) for score in found.scores] == [
+        ("a", ["spleen", "liver"]),
+        ("b", ["spleen", "liver"]),
+    ]
+    spleen, liver = found.scores[0].structures
+    assert (liver.dice, liver.reference_ml) == (1 / 8, 0.016)
+    assert (spleen.dice, spleen.outcome, spleen.false_positive_ml) == (None, "false alarm", 0.002)
+    assert found.failed == {"c": f"no prediction in {tmp_path / 'ours'}"}
+    assert found.warnings == (
+        "1 structures are predicted without a reference and were not scored: heart",
+        "1 structures are never predicted and were not scored: aorta",
+    )
+    assert (tmp_path / "out" / "report.html").is_file()
+    one = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(structures=("liver",)))
+    assert (one.labels.names, one.warnings) == (("liver",), ())
+
+
+def test_a_pair_of_any_names_belongs_together(tmp_path):
+    write_masks(tmp_path / "one", liver=cube(2))
+    write_masks(tmp_path / "other", liver=cube(2))
+    assert evaluate(tmp_path / "one", tmp_path / "other").summary.dice == 1
+
+
+def test_masks_that_do_not_go_together(tmp_path, dataset):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "b", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "c", liver=cube(2))
+    with pytest.raises(DatasetError, match=r"expected cases of the same names on both sides, got a in .* and b, c in"):
+        evaluate(tmp_path / "ours", tmp_path / "theirs")
+    write_masks(tmp_path / "other" / "a", rib=cube(2))
+    with pytest.raises(DatasetError, match="expected structures that both sides have, got liver predicted and rib"):
+        evaluate(tmp_path / "ours", tmp_path / "other")
+    with pytest.raises(ConfigError, match=r"expected one of 1 known names, got 'livre'; did you mean 'liver'"):
+        evaluate(tmp_path / "ours", tmp_path / "ours", EvaluateOptions(structures=("livre",)))
+    with pytest.raises(DatasetError, match="expected a preprocessed dataset beside a model, got another folder"):
+        evaluate(save(tmp_path / "model"), tmp_path / "ours")
+
+
+def test_another_grid_fails_alone_or_is_resampled(tmp_path):
+    for name in "ab":
+        write_masks(tmp_path / "theirs" / name, liver=cube(2))
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    (tmp_path / "ours" / "b").mkdir()
+    fine = SourceGrid((12, 6, 6), np.array([[0.5, 0, 0, -0.25], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]]))
+    write_nifti(tmp_path / "ours" / "b" / "liver.nii.gz", cube(2).repeat(2, 0), fine)
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs")
+    assert [score.case for score in found.scores] == ["a"]
+    assert "expected both on one grid" in found.failed["b"]
+    both = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(resample=True))
+    assert (both.failed, both.summary.dice, both.summary.cases) == ({}, 1, 2)
+
+
+def test_tolerances_from_a_file(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(2, 2))
+    table = tmp_path / "tolerances.yaml"
+    table.write_text("liver: 9\nspleen: 1\n")
+    options = EvaluateOptions(tolerances=table)
+    assert evaluate(tmp_path / "ours", tmp_path / "theirs", options).scores[0].structures[0].surface_dice == 1
+    for text, said in (
+        ("spleen: 1", "got none for liver"),
+        ("liver: x", "expected lines such as"),
+        ("- 3", "expected"),
+    ):
+        table.write_text(text)
+        with pytest.raises(ConfigError, match=said):
+            evaluate(tmp_path / "ours", tmp_path / "theirs", options)
+    with pytest.raises(InputError, match="expected a YAML file"):
+        evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(tolerances=tmp_path / "none"))
+
+
+def test_pictures_are_drawn_where_there_is_a_scan(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a" / "segmentations", liver=cube(3))
+    write_nifti(tmp_path / "theirs" / "a" / "ct.nii.gz", 40 * cube(6, 0).astype(np.int16), GRID)
+    found = evaluate(
+        tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(panels=3, lang="fr"), output=tmp_path / "o"
+    )
+    assert [path.name for _, _, path in found.pictures] == ["a_liver.png"]
+    assert "Évaluation" in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")

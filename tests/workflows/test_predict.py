@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.files.dicom.series import NAME, PATIENT_ID, image, save
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
 from tomoseg.config import ALL_MASKS, AT_ONE_HALF, Compute, GridConfig, NetworkConfig, PredictOptions
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
+from tomoseg.files.scan import read_scan
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model, sha256
@@ -134,6 +136,30 @@ class TestOneScan:
         assert {scan_.name for scan_, _, _ in told} == {"s0"}
 
 
+class TestDicom:
+    def test_a_series_is_segmented_as_the_same_scan_in_nifti(self, ct, model, tmp_path):
+        volume = read_ct(ct)
+        x, y, z = volume.affine[:3, 3]
+        slices = volume.hu[::-1, ::-1].transpose(2, 1, 0)  # rows to the back, columns to the left
+        edges = volume.spacing_mm
+        start = (-(x + edges[0] * (volume.shape[0] - 1)), -(y + edges[1] * (volume.shape[1] - 1)))
+        images = [image(stored, (*start, z + edges[2] * k), k, (edges[1], edges[0])) for k, stored in enumerate(slices)]
+        save(images, tmp_path / "series")
+        (done,) = run(tmp_path / "series", tmp_path / "out", model)
+        assert (done.error, done.scan.name) == (None, "series")
+        for name, mask in expected_masks(ct, model).items():
+            np.testing.assert_array_equal(read_mask(tmp_path / "out" / f"{name}.nii.gz"), mask)
+        (again,) = run(tmp_path / "series", tmp_path / "out", model)
+        assert again.skipped
+        (tmp_path / "series" / "003.dcm").touch()
+        (changed,) = run(tmp_path / "series", tmp_path / "out", model)
+        assert not changed.skipped
+        (other,) = run(tmp_path / "series", tmp_path / "out", model, series=2)
+        assert "expected a series from 1 to 1, got 2" in other.error
+        told = (tmp_path / "out" / "prediction.json").read_text()
+        assert not any(secret in told for secret in (NAME, PATIENT_ID, images[0].SOPInstanceUID))
+
+
 class TestManyScans:
     @pytest.fixture
     def folder(self, tmp_path):
@@ -168,9 +194,9 @@ class TestManyScans:
             shutil.copy(ct, tmp_path / f"{name}.nii.gz")
         read, at_first_slice = [], {}
 
-        def read_ct_and_say_so(path):
+        def read_and_say_so(path, *options):
             read.append(path.name[0])
-            return read_ct(path)
+            return read_scan(path, *options)
 
         def on_slice(scan, done, total):
             if done == 1:
@@ -179,7 +205,7 @@ class TestManyScans:
                 time.sleep(0.05)
                 at_first_slice[scan.name] = "".join(read)
 
-        monkeypatch.setattr(workflow, "read_ct", read_ct_and_say_so)
+        monkeypatch.setattr(workflow, "read_scan", read_and_say_so)
         compute = Compute(device="cpu", max_memory=max_memory)
         found = predict(tmp_path / "[abc].nii.gz", tmp_path / "out", model, PredictOptions(), compute, on_slice)
         assert [done.error for done in found] == [None] * 3
@@ -244,6 +270,20 @@ class TestWhichScans:
     def test_a_list(self, scans):
         (scans / "list.txt").write_text(f"d/ct.nii.gz\n\n  b.nii \n{scans / 'a.nii.gz'}\n")
         assert self.found(scans / "list.txt") == [("a", "a"), ("b", "b"), ("d", "d")]
+
+    def test_a_folder_of_dicom_is_one_scan_and_a_pattern_of_them_many(self, scans):
+        for name in ("x/1/a.dcm", "x/2/b.dcm", "y/c"):
+            (scans / name).parent.mkdir(parents=True, exist_ok=True)
+            (scans / name).write_bytes(bytes(128) + b"DICM")
+        assert self.found(scans / "x") == [("x", "out")]
+        assert self.found(scans / "y" / "c", label_map=True) == [("c", "c.nii.gz")]
+        assert self.found(scans / "[xy]") == [("x", "x"), ("y", "y")]
+        assert self.found(scans) == [("a", "a"), ("b", "b"), ("d", "d")]  # files of volumes go first
+
+    @pytest.mark.parametrize("name", ["e.nrrd", "e.nhdr", "e.mha", "e.MHD", "e.zip"])
+    def test_volumes_of_other_kinds_are_scans(self, scans, name):
+        (scans / name).touch()
+        assert ("e", "e") in self.found(scans)
 
     def test_what_a_list_names_and_is_not_there_fails_alone(self, ct, model, tmp_path):
         (tmp_path / "list.txt").write_text("gone.nii\ns0.nii.gz\n")
@@ -409,7 +449,7 @@ class TestRecord:
         assert [s["name"] for s in json.loads(manifest_path(tmp_path / "out").read_text())["scans"]] == ["a"]
 
     def test_a_place_that_cannot_be_written_is_told_before_the_scan_is_read(self, ct, model, tmp_path, monkeypatch):
-        monkeypatch.setattr(workflow, "read_ct", None)
+        monkeypatch.setattr(workflow, "read_scan", None)
         (tmp_path / "file").write_text("")
         (done,) = run(ct, tmp_path / "file" / "out", model)
         assert "expected a folder to write into, got the file" in done.error
@@ -430,7 +470,10 @@ class TestRefused:
         with pytest.raises(InputError, match="none: expected a scan or a folder of scans, found nothing there"):
             run(tmp_path / "none", tmp_path / "out", model)
         (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match=r"expected NIfTI files, or folders with a ct\.nii\.gz each, found none"):
+        with pytest.raises(
+            InputError,
+            match=r"expected DICOM, NIfTI, NRRD or MetaImage files, or folders with a ct\.nii\.gz each, found none",
+        ):
             run(tmp_path / "empty", tmp_path / "out", model)
 
     def test_no_model(self, ct, tmp_path):

@@ -6,14 +6,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tomoseg.evaluation.overlap import CaseScore, OverlapCounter
+from tomoseg.evaluation.masks import Scoring, score_pairs
+from tomoseg.evaluation.overlap import OverlapCounter
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.predictor import Predictor
+from tomoseg.postprocess.steps import Steps, apply
 from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.segmentation import Segmentation, boxed_masks
 
 
 def score_case(predictor: Predictor, case: PreprocessedCase, expected: ExpectedDice | None = None) -> CaseScore:
-    """Predict one case and compare it with its reference on the scan's own grid.
+    """Predict one case and compare it with its reference on the scan's own grid, by overlap alone.
 
     Args:
         predictor: Its structures must be the dataset's.
@@ -30,13 +34,46 @@ def score_case(predictor: Predictor, case: PreprocessedCase, expected: ExpectedD
     for k, predicted in enumerate(slices):
         counter.add(predicted, case.native_masks_slice(k))
     voxel_ml = float(np.prod(case.spacing_mm)) / 1000
-    return CaseScore(case.name, counter.scores(predictor.labels, record.annotated, voxel_ml))
+    return CaseScore(case.name, counter.scores(predictor.labels, record.annotated, voxel_ml), record.patient)
+
+
+def score_case_fully(
+    predictor: Predictor, case: PreprocessedCase, scoring: Scoring, steps: Steps, structures: Sequence[str] = ()
+) -> CaseScore:
+    """The same with distances between surfaces, after what is done to masks.
+
+    Args:
+        predictor: Its structures must be the dataset's.
+        case: Of the validation or test split.
+        scoring: How.
+        steps: What is done to structures' masks.
+        structures: Only these; none named is all.
+
+    Raises:
+        ConfigError: If a step needs the scan itself.
+        DatasetError: If the case keeps no masks on the scan's grid.
+    """
+    record = case.record
+    predicted, reference = (Segmentation(predictor.labels, record.source) for _ in range(2))
+    slices = predictor.packed_slices([case.ct()], record.placement, record.source.canonical_shape)
+    for k, packed in enumerate(slices):
+        predicted.append(packed)
+        reference.append(case.native_masks_slice(k))
+    both = zip(boxed_masks(apply(predicted, steps)), boxed_masks(reference), strict=True)
+    names = predictor.labels.names
+    wanted = set(structures or names)
+    pairs = (
+        (names[channel], *pair)
+        for channel, pair in enumerate(both)
+        if channel in record.annotated and names[channel] in wanted
+    )
+    return CaseScore(case.name, tuple(score_pairs(pairs, record.source, scoring)), record.patient)
 
 
 def score_cases(
     predictor: Predictor, cases: Sequence[PreprocessedCase], on_case: Callable[[CaseScore], None] | None = None
 ) -> list[CaseScore]:
-    """Score many cases.
+    """Score many cases by overlap alone.
 
     Args:
         predictor: Its structures must be the dataset's.

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, UInt8
-from scipy import ndimage
 
-from tomoseg.segmentation import LabelMap, Segmentation
+from tomoseg.masks import BoxedMask
+from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 from tomoseg.volume import Volume
 
 NOT_FOUND = "no voxel found: absent, outside the field of view, or missed"
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -52,17 +48,15 @@ def measure(result: Segmentation | LabelMap, volume: Volume) -> list[Measurement
     Returns:
         One entry a structure, in channel order.
     """
-    boxes = _boxes_of_values(result) if isinstance(result, LabelMap) else _boxes_of_bits(result)
-    return [_measured(name, mask, box, volume) for name, mask, box in boxes]
+    return [_measured(name, mask, volume) for name, mask in zip(result.labels.names, boxed_masks(result), strict=True)]
 
 
-def _measured(name: str, mask: Bool[np.ndarray, "x y z"] | None, box: Box, volume: Volume) -> Measurement:
-    if mask is None:
+def _measured(name: str, mask: BoxedMask, volume: Volume) -> Measurement:
+    if not mask.voxels:
         return Measurement(name, None, None, None, None, None, None, NOT_FOUND)
-    hu = volume.hu[box][mask].astype(np.float64)
-    axes = (np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) + box[axis].start for axis in range(3))
-    border = any(line[0] == 0 or line[-1] == n - 1 for line, n in zip(axes, volume.shape, strict=True))
-    middle = [float(np.mean(place)) + side.start for place, side in zip(np.nonzero(mask), box, strict=True)]
+    hu = volume.hu[mask.box][mask.inside].astype(np.float64)
+    border = any(side.start == 0 or side.stop == n for side, n in zip(mask.box, volume.shape, strict=True))
+    middle = [float(np.mean(place)) + s for place, s in zip(np.nonzero(mask.inside), mask.start, strict=True)]
     x, y, z = (volume.affine @ [*middle, 1.0])[:3].tolist()
     return Measurement(
         name,
@@ -74,31 +68,3 @@ def _measured(name: str, mask: Bool[np.ndarray, "x y z"] | None, box: Box, volum
         border,
         None if hu.size > 1 else "one voxel has no standard deviation",
     )
-
-
-def _boxes_of_values(result: LabelMap) -> Iterator[tuple[str, Bool[np.ndarray, "x y z"] | None, Box]]:
-    """Each structure's mask in its box; None where it has no voxel."""
-    found = ndimage.find_objects(result.values)
-    for structure in result.labels:
-        box = found[structure.id - 1] if structure.id <= len(found) else None
-        if box is None:
-            yield structure.name, None, ()
-        else:
-            yield structure.name, result.values[box] == structure.id, box
-
-
-def _boxes_of_bits(result: Segmentation) -> Iterator[tuple[str, Bool[np.ndarray, "x y z"] | None, Box]]:
-    """Each structure's mask in its box, a byte plane at a time."""
-    plane: UInt8[np.ndarray, "x y z"] = np.zeros((0, 0, 0), np.uint8)
-    for channel, structure in enumerate(result.labels):
-        if channel % 8 == 0:
-            plane = result.byte_plane(channel // 8)
-            along_z = np.bitwise_or.reduce(plane, axis=(0, 1))
-        bit = np.uint8(1 << channel % 8)
-        slices = np.flatnonzero(along_z & bit)
-        if slices.size == 0:
-            yield structure.name, None, ()
-            continue
-        low, high = int(slices[0]), int(slices[-1]) + 1
-        box = (slice(0, plane.shape[0]), slice(0, plane.shape[1]), slice(low, high))
-        yield structure.name, (plane[:, :, low:high] & bit) != 0, box

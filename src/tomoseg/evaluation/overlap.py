@@ -1,53 +1,17 @@
-"""Overlap of predicted and reference masks, one volume at a time, on the scan's own grid.
-
-A structure that is not annotated has no score. One that is annotated and absent has no Dice either (0 would punish a
-right answer, 1 would reward silence); what was predicted for it is reported as a false-positive volume.
-"""
+"""Overlap of predicted and reference masks, counted slice by slice while a scan is being predicted."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from tomoseg.evaluation.scores import StructureScore, overlap_scores
 from tomoseg.labels import LabelSet
 from tomoseg.masks import check_packed
 
 _BIT_OF_BYTE = (np.arange(256)[:, None] >> np.arange(8)) & 1
-
-
-@dataclass(frozen=True)
-class StructureScore:
-    """How one structure of one case was predicted.
-
-    Attributes:
-        structure: Its name.
-        dice: 2 |A and B| / (|A| + |B|) in [0, 1]; None where the reference is empty.
-        iou: |A and B| / |A or B|; None where the reference is empty.
-        reference_ml: Volume of the reference.
-        predicted_ml: Volume of the prediction.
-    """
-
-    structure: str
-    dice: float | None
-    iou: float | None
-    reference_ml: float
-    predicted_ml: float
-
-    @property
-    def false_positive_ml(self) -> float | None:
-        """Volume predicted of an absent structure; None where it is present."""
-        return self.predicted_ml if self.reference_ml == 0 else None
-
-
-@dataclass(frozen=True)
-class CaseScore:
-    """The scores of one case: one for each annotated structure."""
-
-    case: str
-    structures: tuple[StructureScore, ...]
 
 
 class OverlapCounter:
@@ -89,16 +53,8 @@ class OverlapCounter:
         found = []
         for channel in sorted(annotated):
             predicted, reference, both = (int(n[channel]) for n in (self.predicted, self.reference, self.both))
-            present = reference > 0
-            found.append(
-                StructureScore(
-                    labels.names[channel],
-                    2 * both / (predicted + reference) if present else None,
-                    both / (predicted + reference - both) if present else None,
-                    reference * voxel_ml,
-                    predicted * voxel_ml,
-                )
-            )
+            dice, iou = overlap_scores(predicted, reference, both)
+            found.append(StructureScore(labels.names[channel], dice, iou, reference * voxel_ml, predicted * voxel_ml))
         return tuple(found)
 
 

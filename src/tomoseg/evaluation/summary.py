@@ -1,14 +1,23 @@
-"""Scores of many cases in one table: mean over cases, then over structures, with n for each."""
+"""Scores of many cases in one table: mean over cases, then over structures, with n and an interval for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
+from jaxtyping import Float64
 
-from tomoseg.evaluation.overlap import CaseScore, StructureScore
+from tomoseg.evaluation.scores import CaseScore, Outcome, StructureScore
+from tomoseg.evaluation.statistics import DRAWS, Bootstrap, Difference, Estimate
 from tomoseg.labels import LabelSet
+
+Metric = Literal[
+    "dice", "iou", "surface_dice", "hd95_mm", "surface_distance_mm", "volume_error_ml", "volume_error_percent"
+]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 @dataclass(frozen=True)
@@ -17,78 +26,163 @@ class StructureSummary:
 
     Attributes:
         structure: Its name.
-        n: Cases in which it is annotated and present.
-        dice: Mean Dice over those; None if there is none.
-        iou: Mean IoU over those; None if there is none.
-        absent: Cases in which it is annotated and absent.
-        false_positive_ml: Mean volume predicted in those; None if there is none.
+        metrics: Mean over the cases that have a value, by metric.
+        outcomes: Cases by what became of it: found or missed where it is present, else false alarm or absent.
+        false_positive_ml: Mean volume predicted where it is absent; None if it never is.
     """
 
     structure: str
-    n: int
-    dice: float | None
-    iou: float | None
-    absent: int
+    metrics: dict[Metric, Estimate]
+    outcomes: dict[Outcome, int]
     false_positive_ml: float | None
+
+    @property
+    def n(self) -> int:
+        """Cases that have a Dice."""
+        return self.metrics["dice"].n
+
+    @property
+    def dice(self) -> float | None:
+        """Mean Dice; None if no case has one."""
+        return self.metrics["dice"].mean
+
+    @property
+    def iou(self) -> float | None:
+        """Mean IoU; None if no case has one."""
+        return self.metrics["iou"].mean
+
+    @property
+    def absent(self) -> int:
+        """Cases in which it is annotated and absent."""
+        return self.outcomes["absent"] + self.outcomes["false alarm"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All structures, the groups and the overall mean.
+    """All structures, the groups and the overall means.
 
     Attributes:
         structures: In channel order.
-        groups: Mean Dice over the scored structures of each group; None if there is none.
-        dice: Mean Dice over scored structures; None if there is none.
-        iou: Mean IoU over scored structures; None if there is none.
+        groups: Means over the structures of each group.
+        overall: Means over all structures.
         cases: Cases looked at.
+        patients: Whose they are.
     """
 
     structures: tuple[StructureSummary, ...]
-    groups: dict[str, float | None]
-    dice: float | None
-    iou: float | None
+    groups: dict[str, dict[Metric, Estimate]]
+    overall: dict[Metric, Estimate]
     cases: int
+    patients: int
+
+    @property
+    def dice(self) -> float | None:
+        """Mean Dice over the structures that have one; None if none has."""
+        return self.overall["dice"].mean
+
+    @property
+    def iou(self) -> float | None:
+        """Mean IoU over the structures that have one; None if none has."""
+        return self.overall["iou"].mean
 
 
-def summarise(scores: Sequence[CaseScore], labels: LabelSet) -> Summary:
+def summarise(scores: Sequence[CaseScore], labels: LabelSet, draws: int = 0) -> Summary:
     """Mean over cases, then over structures.
 
     Args:
         scores: One entry a case.
         labels: The structures to report.
+        draws: Of the bootstrap over patients; none gives no intervals.
     """
-    by_structure: dict[str, list[StructureScore]] = {name: [] for name in labels.names}
+    boot = Bootstrap(patients_of(scores), draws)
+    tables = {metric: table_of(scores, labels.names, metric) for metric in METRICS}
+    place = {name: column for column, name in enumerate(labels.names)}
+
+    def over(names: Sequence[str]) -> dict[Metric, Estimate]:
+        columns = [place[name] for name in names]
+        return {metric: boot.table(table[:, columns]) for metric, table in tables.items()}
+
+    found: dict[str, list[StructureScore]] = {name: [] for name in labels.names}
     for case in scores:
         for score in case.structures:
-            by_structure[score.structure].append(score)
-    rows = tuple(_structure(name, found) for name, found in by_structure.items())
-    dice = {row.structure: row.dice for row in rows}
-    return Summary(
-        rows,
-        {group: mean_of(dice, names) for group, names in labels.groups.items()},
-        mean_of(dice, labels.names),
-        mean_of({row.structure: row.iou for row in rows}, labels.names),
-        len(scores),
+            found[score.structure].append(score)
+    rows = tuple(
+        StructureSummary(
+            name,
+            {metric: boot.column(table[:, place[name]]) for metric, table in tables.items()},
+            {outcome: sum(s.outcome == outcome for s in found[name]) for outcome in OUTCOMES},
+            _mean([s.predicted_ml for s in found[name] if s.reference_ml == 0]),
+        )
+        for name in labels.names
+    )
+    groups = {group: over(names) for group, names in labels.groups.items()}
+    return Summary(rows, groups, over(labels.names), len(scores), len(boot.names))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One set of scores beside another on the cases and structures that both have.
+
+    Attributes:
+        overall: Difference of the means over cases, then structures, by metric.
+        structures: The same of each structure.
+        cases: Cases that both have.
+        only_ours: Cases that the others lack.
+        only_theirs: Cases that we lack.
+    """
+
+    overall: dict[Metric, Difference]
+    structures: dict[str, dict[Metric, Difference]]
+    cases: int
+    only_ours: tuple[str, ...]
+    only_theirs: tuple[str, ...]
+
+
+def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: LabelSet) -> Comparison:
+    """The paired comparison of two models: a difference above 0 is ours above theirs.
+
+    Args:
+        ours: One entry a case.
+        theirs: The same of another model.
+        labels: The structures to report.
+    """
+    others = {case.case: case for case in theirs}
+    common = [case for case in ours if case.case in others]
+    boot = Bootstrap(patients_of(common), DRAWS)
+    pairs = {
+        metric: (
+            table_of(common, labels.names, metric),
+            table_of([others[case.case] for case in common], labels.names, metric),
+        )
+        for metric in METRICS
+    }
+    return Comparison(
+        {metric: boot.paired(*tables) for metric, tables in pairs.items()},
+        {
+            name: {metric: boot.paired(a[:, [c]], b[:, [c]]) for metric, (a, b) in pairs.items()}
+            for c, name in enumerate(labels.names)
+        },
+        len(common),
+        tuple(case.case for case in ours if case.case not in others),
+        tuple(sorted(set(others) - {case.case for case in ours})),
     )
 
 
-def mean_of(values: Mapping[str, float | None], names: Sequence[str]) -> float | None:
-    """Mean over the named entries that have a value; None if none has."""
-    return _mean([value for name in names if (value := values[name]) is not None])
+def table_of(scores: Sequence[CaseScore], names: Sequence[str], metric: Metric) -> Float64[np.ndarray, "n c"]:
+    """One metric of all cases and structures, NaN where there is none."""
+    place = {name: column for column, name in enumerate(names)}
+    table = np.full((len(scores), len(names)), np.nan)
+    for row, case in enumerate(scores):
+        for score in case.structures:
+            value = getattr(score, metric)
+            if value is not None and score.structure in place:
+                table[row, place[score.structure]] = value
+    return table
 
 
-def _structure(name: str, scores: Sequence[StructureScore]) -> StructureSummary:
-    present = [s for s in scores if s.reference_ml > 0]
-    absent = [s for s in scores if s.reference_ml == 0]
-    return StructureSummary(
-        name,
-        len(present),
-        _mean([s.dice for s in present if s.dice is not None]),
-        _mean([s.iou for s in present if s.iou is not None]),
-        len(absent),
-        _mean([s.predicted_ml for s in absent]),
-    )
+def patients_of(scores: Sequence[CaseScore]) -> list[str]:
+    """Whose the cases are."""
+    return [case.patient or case.case for case in scores]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import tee
+from itertools import islice, tee
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
@@ -79,6 +79,7 @@ class Predictor:
         models = [restrict_structures(one, structures) for one in ([model] if isinstance(model, Model) else model)]
         record = models[0].record
         _check_alike([one.record for one in models])
+        self.record = record
         self.labels: LabelSet = record.labels
         self.grid: GridConfig = record.grid
         self.max_memory = None if max_memory is None else bytes_of(max_memory)
@@ -198,19 +199,20 @@ class Predictor:
         """
         return self.predict_batch(hu[None], spacing_mm)[0]
 
-    def grid_masks(self, on_grid: Int16[np.ndarray, "gx gy gz"]) -> Bool[np.ndarray, "c gx gy gz"]:
-        """Masks of slices that are on the network's grid already, decided there.
+    def grid_slice(self, on_grid: Int16[np.ndarray, "gx gy gz"], k: int) -> Bool[np.ndarray, "c gx gy"]:
+        """Masks of one slice of a scan that is on the network's grid already, decided there.
 
         Args:
-            on_grid: HU; a few slices, since every structure's mask is returned whole.
+            on_grid: HU of the whole scan.
+            k: Which slice.
         """
-        return np.stack(
-            [
-                (logits > 0).cpu().numpy()
-                for logits in slice_logits(self.engine, [on_grid], on_grid.shape, self.batch_size)
-            ],
-            axis=3,
-        )
+        reads = self.record.reads
+        if reads.network.dims == 2 and self._smoothing == 0:  # what else it depends on
+            low, high = max(0, k - reads.reach), k + reads.reach + 1
+            on_grid, k = on_grid[:, :, low:high], k - low
+        shape = (on_grid.shape[0], on_grid.shape[1], on_grid.shape[2])
+        slices = self.packed_slices([on_grid], Placement((0, 0, 0), shape, shape), shape)
+        return unpack(next(islice(slices, k, None)), len(self.labels))
 
     def packed_slices(
         self,

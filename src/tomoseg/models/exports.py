@@ -19,6 +19,7 @@ from typing import Any, Literal
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.models.folder import Model, sha256
+from tomoseg.models.packaged import check_is_own
 
 EXPORTS = "exports.json"
 Format = Literal["openvino", "onnx"]
@@ -104,10 +105,11 @@ def add_export(
 
     Raises:
         OutputError: If it cannot be written.
-        ModelError: If the model is not of a folder.
+        ModelError: If the model is not of a folder, or is a packaged one.
     """
     if model.folder is None or model.sha256 is None:
         raise ModelError("expected a model that was read from a folder, got one without; save and load it first")
+    check_is_own(model.folder)
     place = f"{kind}/{precision}"
     suffix = ".xml" if kind == "openvino" else ".onnx"
     with whole_folder(model.folder / place, replace=True) as aside:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from tomoseg.checks.familiar import ScanRange
 from tomoseg.config import GridConfig, NetworkConfig, validate_config
 from tomoseg.errors import ConfigError, LabelError, ModelError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
+from tomoseg.models.packaged import model_folder
 from tomoseg.networks.build import build_network
 from tomoseg.networks.images import NetworkInput
 from tomoseg.networks.network import Network
@@ -41,6 +43,7 @@ class ModelRecord:
         windows_hu: Its input channels.
         provenance: Where it comes from: version of tomoseg, seed, training cases, minutes.
         scores: What validation said of it.
+        trained_on: From the least to the largest of its training scans; None in records from before there was one.
     """
 
     labels: LabelSet
@@ -49,6 +52,7 @@ class ModelRecord:
     windows_hu: tuple[tuple[float, float], ...]
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
+    trained_on: ScanRange | None = None
 
     def build(self) -> Network:
         """The network with fresh weights."""
@@ -79,12 +83,13 @@ class Model:
     channels: tuple[int, ...] | None = None
 
 
-def save_model(model: Model, folder: Path) -> None:
+def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
     """Write a model folder, whole or not at all; an older one of that name is replaced.
 
     Args:
         model: What to save.
         folder: Where to.
+        half: Store weights in 16 bits, which loses a thousandth of each at most.
 
     Raises:
         OutputError: If it cannot be written.
@@ -92,6 +97,8 @@ def save_model(model: Model, folder: Path) -> None:
     record = model.record
     with whole_folder(folder, replace=True) as aside:
         weights = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
+        if half:
+            weights = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
         (aside / WEIGHTS).write_bytes(save(weights))  # the package's own way makes files that only their owner may read
         content = {
             "format": FORMAT_VERSION,
@@ -101,6 +108,7 @@ def save_model(model: Model, folder: Path) -> None:
             "sha256": {WEIGHTS: sha256(aside / WEIGHTS)},
             "provenance": record.provenance,
             "scores": record.scores,
+            "trained_on": None if record.trained_on is None else asdict(record.trained_on),
             "labels": record.labels.to_dicts(),
         }
         (aside / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -110,11 +118,12 @@ def load_model(folder: Path) -> Model:
     """Read a model folder and check its weights against their SHA-256.
 
     Args:
-        folder: A model folder, or a run folder, whose `best` is taken.
+        folder: A model folder, a run folder, whose `best` is taken, or the name of a packaged model.
 
     Raises:
         ModelError: If a file is missing, altered, of another version, or does not fit the architecture.
     """
+    folder = model_folder(folder)
     if not (folder / RECORD).exists() and (folder / "best" / RECORD).exists():
         folder = folder / "best"
     record, digests = _load_record(folder)
@@ -167,6 +176,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def load_record(folder: Path) -> ModelRecord:
+    """What a model is, without its weights.
+
+    Args:
+        folder: A model folder.
+
+    Raises:
+        ModelError: If it holds no record, or one that cannot be read.
+    """
+    return _load_record(folder)[0]
+
+
 def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
     path = folder / RECORD
     try:
@@ -191,6 +212,7 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
             tuple((float(low), float(high)) for low, high in data["windows_hu"]),
             data["provenance"],
             data["scores"],
+            None if data.get("trained_on") is None else ScanRange.from_dict(data["trained_on"]),
         )
         return record, dict(data["sha256"])
     except (KeyError, TypeError, ValueError, AttributeError, LabelError, ConfigError) as error:

@@ -10,6 +10,7 @@ from typing import Any
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.folder import Model
+from tomoseg.models.packaged import check_is_own
 
 TUNED = "tuned.json"
 
@@ -37,8 +38,10 @@ def save_tuned(tuned: Tuned, folder: Path) -> None:
     """Write it into a model folder.
 
     Raises:
+        ModelError: If it is a packaged model.
         OutputError: If it cannot be written.
     """
+    check_is_own(folder)
     with whole_file(folder / TUNED) as aside:
         aside.write_text(json.dumps(asdict(tuned), indent=1), encoding="utf-8")
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int16
 from matplotlib.patches import Rectangle
 
+from tomoseg.config import Language
 from tomoseg.errors import GridError
 from tomoseg.pictures.canvas import (
     BODY_HU,
@@ -21,6 +22,7 @@ from tomoseg.pictures.canvas import (
     to_display,
     window_to_grey,
 )
+from tomoseg.pictures.words import number, say
 
 REFERENCE, PREDICTION = (244, 40, 60), (50, 95, 255)
 """Red and blue, which mix to purple where they agree."""
@@ -63,6 +65,8 @@ def draw_panel(
     spacing_mm: tuple[float, float],
     path: Path,
     window_hu: tuple[float, float] = (-200, 300),
+    *,
+    lang: Language = "en",
 ) -> None:
     """Draw CT, reference (red), prediction (blue) and both (purple where they agree) of one axial slice.
 
@@ -76,6 +80,7 @@ def draw_panel(
         spacing_mm: Pixel edges along x and y.
         path: The PNG file to write.
         window_hu: What is shown black and white.
+        lang: Of the captions.
 
     Raises:
         GridError: If the three are not of one shape.
@@ -97,15 +102,17 @@ def draw_panel(
     height = float(np.clip(cell * (rows * spacing_mm[1]) / (columns * spacing_mm[0]), 120, 1000))
     sheet = Sheet(_WIDTH, round(_HEADER + _CAPTION + height + _MARGIN))
     sheet.text(_MARGIN, _HEADER / 2, readable(structure), 22, longest=50, weight="bold")
-    sheet.text(_WIDTH - _MARGIN, _HEADER / 2, _summary(reference, predicted, spacing_mm), 16, DIM, ha="right")
+    sheet.text(_WIDTH - _MARGIN, _HEADER / 2, _summary(reference, predicted, spacing_mm, lang), 16, DIM, ha="right")
 
     zoom = _zoom_box(to_display((given | predicted)[body]), spacing_mm)
     pictures = (
-        ("CT", BRIGHT, masks[:0]),
-        ("Reference" if reference is not None else "Reference: not annotated", "#ff7a7a", masks[:1]),
-        ("Prediction", "#7fb0ff", masks[1:]),
+        (say("CT", lang), BRIGHT, masks[:0]),
+        (say("Reference" if reference is not None else "Reference: not annotated", lang), "#ff7a7a", masks[:1]),
+        (say("Prediction", lang), "#7fb0ff", masks[1:]),
         (
-            "Overlay" if zoom is None else f"Overlay, enlarged {columns * spacing_mm[0] / zoom[2]:.1f}×",
+            say("Overlay", lang)
+            if zoom is None
+            else say("Overlay, enlarged {times}×", lang, times=number(columns * spacing_mm[0] / zoom[2], 1, lang)),
             "#d08cff",
             masks,
         ),
@@ -127,15 +134,23 @@ def draw_panel(
 
 
 def _summary(
-    reference: Bool[np.ndarray, "x y"] | None, predicted: Bool[np.ndarray, "x y"], spacing_mm: tuple[float, float]
+    reference: Bool[np.ndarray, "x y"] | None,
+    predicted: Bool[np.ndarray, "x y"],
+    spacing_mm: tuple[float, float],
+    lang: Language,
 ) -> str:
     """Areas and, where there is a reference, the Dice of the slice."""
     pixel_cm2 = spacing_mm[0] * spacing_mm[1] / 100
-    parts = [f"prediction {np.count_nonzero(predicted) * pixel_cm2:.1f} cm²"]
+
+    def area(mask: Bool[np.ndarray, "x y"]) -> str:
+        return number(np.count_nonzero(mask) * pixel_cm2, 1, lang)
+
+    parts = [say("prediction {area} cm²", lang, area=area(predicted))]
     if reference is not None:
-        parts.insert(0, f"reference {np.count_nonzero(reference) * pixel_cm2:.1f} cm²")
+        parts.insert(0, say("reference {area} cm²", lang, area=area(reference)))
         dice = slice_dice(predicted, reference)
-        parts.insert(0, "no Dice (empty reference)" if np.isnan(dice) else f"Dice of this slice {dice:.3f}")
+        told = say("Dice of this slice {dice}", lang, dice=number(dice, 3, lang))
+        parts.insert(0, say("no Dice (empty reference)", lang) if np.isnan(dice) else told)
     return "   ·   ".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import blosc2
 import numpy as np
 from jaxtyping import Int16, UInt8
 
+from tomoseg.checks.familiar import ScanRange, facts_of, spread_over
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
 from tomoseg.labels import LabelSet
@@ -17,6 +19,8 @@ from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, C
 from tomoseg.volume import spacing_of
 
 ALL = slice(None)
+MOST_LOOKED_AT, SLICES_LOOKED_AT = 200, 4
+"""Cases and slices of each whose HU are taken for those of the dataset."""
 OPEN_FILES = 512
 """Arrays kept open; opening one costs more than reading a slice from it."""
 
@@ -177,3 +181,18 @@ class Preprocessed:
             counts = {s: sum(c.split == s for c in self.cases) for s in ("train", "validation", "test")}
             raise DatasetError(f"{self.folder}: expected cases in split {name!r}, got {counts}; choose another split")
         return cases
+
+
+def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
+    """From the least to the largest scan, of HU in a few slices of up to `MOST_LOOKED_AT` of them.
+
+    Args:
+        cases: At least one.
+    """
+    looked_at = set(spread_over(len(cases), MOST_LOOKED_AT))
+    facts = []
+    for number, case in enumerate(cases):
+        slices = spread_over(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
+        shape = case.record.source.canonical_shape
+        facts.append(facts_of((case.ct_slice(k) for k in slices), case.spacing_mm, shape))
+    return ScanRange.of(facts)

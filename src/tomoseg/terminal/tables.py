@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from tomoseg.evaluation.summary import Summary
+from tomoseg.checks.findings import CheckReport
+from tomoseg.evaluation.statistics import Estimate, holm
+from tomoseg.evaluation.summary import Comparison, Metric, Summary
 from tomoseg.models.tuned import Tuned
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.workflows.demo import DemoReport
@@ -12,16 +15,72 @@ from tomoseg.workflows.measure_engines import Way
 from tomoseg.workflows.predict import OVERLAPPING, ScanDone, ranked
 from tomoseg.workflows.tune import Choice
 
+COLUMNS: dict[Metric, str] = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "surface_dice": "surface Dice",
+    "hd95_mm": "HD95 mm",
+    "surface_distance_mm": "distance mm",
+    "volume_error_percent": "volume error %",
+}
+
 
 def show_scores(summary: Summary, title: str) -> None:
-    """Dice and IoU for each structure with n, the groups, and the overall mean."""
-    rows = [(s.structure, s.n, s.dice, s.iou, s.absent, s.false_positive_ml) for s in summary.structures]
-    table(title, ("structure", "n", "Dice", "IoU", "absent in", "false positive ml"), rows)
+    """The figures of each structure with n, the groups, and the overall means with their intervals."""
+    shown = [metric for metric in COLUMNS if summary.overall[metric].mean is not None]
+    table(
+        title,
+        ("structure", "n", *(COLUMNS[metric] for metric in shown), "missed", "absent in", "false positive ml"),
+        [
+            (s.structure, s.n, *(s.metrics[m].mean for m in shown), s.outcomes["missed"], s.absent, s.false_positive_ml)
+            for s in summary.structures
+        ],
+    )
     if len(summary.groups) > 1:
-        table("Groups", ("group", "Dice"), list(summary.groups.items()))
+        table("Groups", ("group", "Dice"), [(name, means["dice"].mean) for name, means in summary.groups.items()])
     if summary.dice is not None:
-        scored = sum(s.dice is not None for s in summary.structures)
-        out.print(f"Mean over {scored} structures: Dice {summary.dice:.4f}, IoU {summary.iou:.4f}")
+        means = [f"{COLUMNS[metric]} {_with_interval(summary.overall[metric])}" for metric in shown]
+        out.print(f"Mean over {summary.overall['dice'].n} structures: {', '.join(means)}")
+
+
+def _with_interval(estimate: Estimate) -> str:
+    interval = "" if estimate.low is None else f" ({estimate.low:.3f} to {estimate.high:.3f})"
+    return f"{estimate.mean:.4f}{interval}"
+
+
+def show_comparison(comparison: Comparison, other: str) -> None:
+    """How much higher or lower than another's the scores are, and how surely."""
+    corrected = holm([found["dice"].p for found in comparison.structures.values()])
+    rows: list[tuple[object, ...]] = []
+    for (name, found), p in zip(comparison.structures.items(), corrected, strict=True):
+        dice = found["dice"]
+        rows.append((name, dice.n, dice.difference, dice.low, dice.high, p))
+    dice = comparison.overall["dice"]
+    rows.append(("all", dice.n, dice.difference, dice.low, dice.high, dice.p))
+    table(
+        f"Dice less that of {other}, {comparison.cases} common cases",
+        ("structure", "pairs", "difference", "from", "to", "p (Wilcoxon, Holm)"),
+        rows,
+    )
+    for names, side in ((comparison.only_ours, "here"), (comparison.only_theirs, f"in {other}")):
+        if names:
+            warn_all([f"{len(names)} cases are only {side}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"])
+
+
+def show_findings(report: CheckReport) -> None:
+    """What looks wrong about a dataset, errors first, and how much of it there is."""
+    for finding in report.findings:
+        where = " ".join(part for part in (finding.case, finding.structure) if part)
+        out.print(f"{finding.level}: {finding.kind}: {where}: {finding.text}")
+    warn_all(report.warnings)
+    counts = Counter(f"{finding.level}: {finding.kind}" for finding in report.findings)
+    if counts:
+        table("Found", ("what", "times"), list(counts.items()))
+    share = f" ({100 * report.flagged_masks / report.masks:.1f} %)" if report.masks else ""
+    out.print(
+        f"{report.cases} cases, {report.masks} masks: {report.errors} errors, "
+        f"{len(report.findings) - report.errors} warnings; something is said of {report.flagged_masks} masks{share}"
+    )
 
 
 def show_demo(report: DemoReport) -> None:

@@ -110,6 +110,8 @@ def draw_change(key: tuple[int, ...], config: AugmentationConfig) -> Change:
 
 def _move(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
     turn, zoom, x, y = rng.uniform(-1, 1, 4).tolist()
+    if rng.random() >= config.move_probability:
+        return change
     return replace(
         change,
         turn_degrees=config.rotation_degrees * turn,

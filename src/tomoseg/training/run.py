@@ -22,7 +22,7 @@ from tomoseg.labels import unknown_name_message
 from tomoseg.models.folder import ModelRecord, count_parameters, load_model
 from tomoseg.networks.build import set_prior_bias
 from tomoseg.networks.network import Network
-from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.training.curriculum import check_difficulties, curriculum_share
 from tomoseg.training.learner import CustomLoss, Learner
 from tomoseg.training.optimisation import LearningRate, build_optimizer
@@ -140,7 +140,7 @@ class Run:
         records = [case.record for case in self.cases]
         self.size = sample_size(records, config)
         tiled = config.network.model_copy(update={"tile": self.size}) if len(self.size) == 3 else config.network
-        self.record = ModelRecord(data.labels, tiled, data.grid, config.windows_hu)
+        self.record = ModelRecord(data.labels, tiled, data.grid, config.windows_hu, trained_on=range_of(self.cases))
         self.reach = self.record.reads.reach
         torch.manual_seed(config.seed)
         self.network = self.record.build()

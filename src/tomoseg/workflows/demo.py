@@ -11,6 +11,7 @@ import numpy as np
 
 from tomoseg.config import (
     TRAIN_PRESETS,
+    EvaluateOptions,
     GridConfig,
     LossConfig,
     NetworkConfig,
@@ -25,17 +26,19 @@ from tomoseg.evaluation.baselines import (
     fit_atlas_baseline,
     fit_threshold_baseline,
 )
-from tomoseg.evaluation.overlap import CaseScore, OverlapCounter
+from tomoseg.evaluation.overlap import OverlapCounter
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.run import Listener
-from tomoseg.workflows.evaluate import draw_panels, evaluate
+from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.phantom import make_dataset
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.preprocess import preprocess
+from tomoseg.workflows.score_sources import draw_panels
 from tomoseg.workflows.train import train_run
 
 COUNTS = {"train": 24, "validation": 2, "test": 6}
@@ -98,7 +101,9 @@ def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener
     if not outcome.finished:
         return None
     say(f"Scoring {COUNTS['test']} phantoms that were not trained on")
-    evaluation = evaluate(folder / "run", folder / "preprocessed", "test", output=folder / "scores")
+    evaluation = evaluate(
+        folder / "run", folder / "preprocessed", EvaluateOptions(split="test", surfaces=False), output=folder / "scores"
+    )
     data = Preprocessed(folder / "preprocessed")
     baselines = score_baselines(data)
     say("Predicting and drawing one of them")

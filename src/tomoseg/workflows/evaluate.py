@@ -1,100 +1,189 @@
-"""`tomoseg evaluate`: a model scored on a split of a preprocessed dataset."""
+"""`tomoseg evaluate`: a model on a split of a preprocessed dataset, or a folder of masks against one of references."""
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from tomoseg.config import AS_IN_TRAINING, Compute
-from tomoseg.errors import ConfigError, DatasetError
-from tomoseg.evaluation.cases import score_cases
-from tomoseg.evaluation.overlap import CaseScore
-from tomoseg.evaluation.summary import Summary, summarise
+import yaml
+
+from tomoseg.config import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
+from tomoseg.errors import ConfigError, GridError, InputError, LabelError
+from tomoseg.evaluation.masks import Scoring
+from tomoseg.evaluation.score_files import SCORES, read_scores, write_scores
+from tomoseg.evaluation.scores import EMPTIES, CaseScore, StructureScore
+from tomoseg.evaluation.statistics import DRAWS
+from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
 from tomoseg.files.atomic import whole_file
-from tomoseg.inference.predictor import Predictor
-from tomoseg.masks import structure_mask
-from tomoseg.models.folder import load_model
-from tomoseg.pictures.panel import best_slice, draw_panel
-from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.labels import LabelSet
+from tomoseg.pictures.score_page import ScorePage, write_score_page
+from tomoseg.preprocessed.format import INDEX
+from tomoseg.workflows.score_sources import MaskSource, ModelSource
+
+SUMMARY, REPORT = "summary.json", "report.html"
+LISTED = 15
+"""Of the worst, in the report."""
+
+OnCase = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model reached.
+    """What was reached.
 
     Attributes:
-        summary: Structures, groups and the overall mean.
+        summary: Structures, groups and overall means.
         scores: One entry a case.
+        labels: What was scored.
+        failed: Why a case could not be scored, by name.
+        warnings: What else is to be known.
+        comparison: Beside other scores, if that was asked for.
+        pictures: Of the worst structures: case, structure and file.
     """
 
     summary: Summary
     scores: list[CaseScore]
+    labels: LabelSet
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    comparison: Comparison | None = None
+    pictures: tuple[tuple[str, str, Path], ...] = ()
 
 
 def evaluate(
-    model: Path,
-    preprocessed: Path,
-    split: str = "validation",
+    predicted: Path,
+    reference: Path,
+    options: EvaluateOptions = AS_DEFINED,
     *,
     output: Path | None = None,
-    panels: int = 0,
     compute: Compute = AS_IN_TRAINING,
-    on_case: Callable[[int, int], None] = lambda done, total: None,
+    on_case: OnCase = lambda done, total: None,
 ) -> Evaluation:
-    """Score a model on whole volumes, each on its own grid.
+    """Score whole volumes, each on its reference's own grid.
 
     Args:
-        model: A model folder or a run folder.
-        preprocessed: A preprocessed dataset with the model's structures and grid.
-        split: `validation` or `test`.
-        output: Folder for the scores and panels.
-        panels: Cases of which the worst and the best structure are drawn.
-        compute: What computes the network, where, and in what.
+        predicted: A model folder or a run folder; or masks (`datasets/mask_cases.py`).
+        reference: For a model a preprocessed dataset with its structures and grid; for masks others to compare with.
+        options: What is scored, how, and what is drawn.
+        output: Folder for the scores and pictures.
+        compute: What computes a model's network, where, and in what.
         on_case: Told cases done and in all.
 
     Raises:
-        ConfigError: If panels are asked for and no folder is given.
-        DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
+        ConfigError: If pictures are asked for and no folder is given, or the tolerances lack a structure.
+        DatasetError: If there is no case, no structure that both have, or the dataset does not fit the model.
+        InputError: If a file that was named cannot be read.
+        LabelError: If a structure is unknown.
         ModelError: If the model cannot be loaded.
     """
-    if panels and output is None:
-        raise ConfigError(f"expected a folder for the pictures of {panels} cases, got none; name one with --output")
-    loaded = load_model(model)
-    data = Preprocessed(preprocessed)
-    check_fits(loaded.record.labels.names, loaded.record.grid, data)
-    cases = data.split(split)
-    predictor = Predictor(loaded, **vars(compute))
-    done = iter(range(1, len(cases) + 1))
-    scores = score_cases(predictor, cases, lambda score: on_case(next(done), len(cases)))
-    evaluation = Evaluation(summarise(scores, data.labels), scores)
+    if options.panels and output is None:
+        raise ConfigError(f"expected a folder for {options.panels} pictures, got none; name one with --output")
+    before = None if options.against is None else read_scores(options.against)
+    source = ModelSource if (reference / INDEX).is_file() else MaskSource
+    opened = source(predicted, reference, options, compute)
+    scoring = scoring_of(options, opened.labels.names)
+    scores, failed = [], dict(opened.missing)
+    for number, name in enumerate(opened.cases, start=1):
+        try:
+            scores.append(opened.score(name, scoring))
+        except (InputError, GridError, LabelError) as error:
+            failed[name] = str(error)
+        on_case(number, len(opened.cases))
+    evaluation = Evaluation(
+        summarise(scores, opened.labels, DRAWS),
+        scores,
+        opened.labels,
+        failed,
+        opened.warnings,
+        None if before is None else compare(scores, before, opened.labels),
+        () if output is None else tuple(_draw_worst(opened, scores, options, output)),
+    )
     if output is not None:
-        write_scores(evaluation, output)
-        for case, score in list(zip(cases, scores, strict=True))[:panels]:
-            draw_panels(predictor, case, worst_and_best(score), output)
+        write_evaluation(evaluation, output)
+        write_score_page(_page(evaluation, opened, scoring, options), output / REPORT, options.lang)
     return evaluation
 
 
-def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None:
-    """Refuse a dataset that a model was not made for.
+def scoring_of(options: EvaluateOptions, names: Sequence[str]) -> Scoring:
+    """How structures are scored.
+
+    Args:
+        options: As given.
+        names: What is scored.
 
     Raises:
-        DatasetError: If its structures or its grid differ.
+        ConfigError: If the file of tolerances lacks one of them, or says no tolerance.
+        InputError: If it cannot be read.
     """
-    if names != data.labels.names:
-        raise DatasetError(
-            f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)} "
-            f"({', '.join(data.labels.names[:4])}, ...); preprocess with the same structures"
-        )
-    if grid != data.grid:
-        raise DatasetError(
-            f"{data.folder}: expected the model's grid ({grid}), got {data.grid}; preprocess with the same grid"
-        )
+    tolerances = None if options.tolerances is None else _read_tolerances(options.tolerances, names)
+    return Scoring(options.tolerance_mm, tolerances, options.surfaces, EMPTIES[options.empties])
 
 
-def write_scores(evaluation: Evaluation, folder: Path) -> None:
+def _read_tolerances(path: Path, names: Sequence[str]) -> Mapping[str, float]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: expected a YAML file, got: {error}; check it") from None
+    if not isinstance(found, dict) or not all(isinstance(v, int | float) and v >= 0 for v in found.values()):
+        raise ConfigError(f"{path}: expected lines such as 'liver: 3', in mm, got {str(found)[:80]!r}; correct it")
+    if lacking := [name for name in names if name not in found]:
+        raise ConfigError(
+            f"{path}: expected a tolerance for each of {len(names)} structures, got none for "
+            f"{', '.join(lacking[:8])}{', ...' if len(lacking) > 8 else ''}; add them, or score fewer with --structures"
+        )
+    return {str(name): float(value) for name, value in found.items()}
+
+
+def _page(
+    evaluation: Evaluation, source: ModelSource | MaskSource, scoring: Scoring, options: EvaluateOptions
+) -> ScorePage:
+    other = None if options.against is None else options.against.absolute().name
+    return ScorePage(
+        source.title,
+        {},
+        evaluation.labels,
+        evaluation.summary,
+        evaluation.scores,
+        scoring.tolerance_mm if scoring.tolerances_mm is None else None,
+        options.empties,
+        worst_of(evaluation.scores, LISTED),
+        evaluation.pictures,
+        None if other is None or evaluation.comparison is None else (other, evaluation.comparison),
+        evaluation.failed,
+        evaluation.warnings,
+        next((path for path in source.curves if path.is_file()), None),
+    )
+
+
+def worst_of(scores: Sequence[CaseScore], count: int, *, each_once: bool = False) -> list[tuple[str, StructureScore]]:
+    """Cases and scores of the lowest Dice, the lowest first.
+
+    Args:
+        scores: One entry a case.
+        count: How many.
+        each_once: No structure twice.
+    """
+    rows = [(case.case, s) for case in scores for s in case.structures if s.dice is not None and s.reference_ml]
+    rows.sort(key=lambda row: (row[1].dice, *row[:1]))
+    if each_once:
+        first = {score.structure: (case, score) for case, score in reversed(rows)}
+        rows = [row for row in rows if first[row[1].structure] == row]
+    return rows[:count]
+
+
+def _draw_worst(
+    source: ModelSource | MaskSource, scores: Sequence[CaseScore], options: EvaluateOptions, output: Path
+) -> Iterator[tuple[str, str, Path]]:
+    output.mkdir(parents=True, exist_ok=True)
+    for case, score in worst_of(scores, options.panels, each_once=True):
+        path = output / f"{case}_{score.structure}.png"
+        if source.draw(case, score.structure, path, options):
+            yield case, score.structure, path
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     """Write `scores.csv`, a line a case and structure, and `summary.json`.
 
     Args:
@@ -102,45 +191,11 @@ def write_scores(evaluation: Evaluation, folder: Path) -> None:
         folder: Where to; made if it is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / "scores.csv") as aside, aside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["case", "structure", "dice", "iou", "reference_ml", "predicted_ml", "false_positive_ml"])
-        for case in evaluation.scores:
-            for s in case.structures:
-                row = (s.dice, s.iou, s.reference_ml, s.predicted_ml, s.false_positive_ml)
-                writer.writerow([case.case, s.structure, *("" if v is None else f"{v:.6g}" for v in row)])
-    with whole_file(folder / "summary.json") as aside:
-        aside.write_text(json.dumps(asdict(evaluation.summary), indent=1), encoding="utf-8")
-
-
-def worst_and_best(score: CaseScore) -> tuple[str, ...]:
-    """The structures of lowest and highest Dice of a case; fewer where fewer have one."""
-    scored = sorted((s.dice, s.structure) for s in score.structures if s.dice is not None)
-    return tuple(dict.fromkeys(name for _, name in (scored[0], scored[-1]))) if scored else ()
-
-
-def draw_panels(predictor: Predictor, case: PreprocessedCase, structures: Sequence[str], folder: Path) -> list[Path]:
-    """The guide's four-panel figure of some structures of a case, each at its largest slice, on the network's grid.
-
-    Args:
-        predictor: Of the dataset's structures.
-        case: What to predict.
-        structures: Which structures; those that the case lacks are passed over.
-        folder: Where the pictures go.
-
-    Returns:
-        The pictures.
-    """
-    ct, reference = case.ct(), case.masks()
-    drawn = []
-    for name in structures:
-        channel = predictor.labels.channel(name)
-        mask = structure_mask(reference, channel)
-        if not mask.any():
-            continue
-        k = best_slice(mask)
-        predicted = predictor.grid_masks(ct[:, :, k : k + 1])[channel, :, :, 0]
-        path = folder / f"{case.name}_{name}.png"
-        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path)
-        drawn.append(path)
-    return drawn
+    write_scores(evaluation.scores, folder / SCORES)
+    record = asdict(evaluation.summary) | {
+        "failed": evaluation.failed,
+        "warnings": evaluation.warnings,
+        "comparison": None if evaluation.comparison is None else asdict(evaluation.comparison),
+    }
+    with whole_file(folder / SUMMARY) as aside:
+        aside.write_text(json.dumps(record, indent=1), encoding="utf-8")

@@ -23,8 +23,8 @@ from tomoseg.models.exports import Format, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.openvino import has_openvino
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.workflows.evaluate import check_fits
 from tomoseg.workflows.export import calibration_slices, network_image
+from tomoseg.workflows.score_sources import check_fits
 
 MEASURED = "measured.json"
 MEAN_LOSS, STRUCTURE_LOSS = 0.01, 0.03

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tomoseg import __version__
+from tomoseg.checks.familiar import unlike
 from tomoseg.checks.scan import check_scan
 from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
-from tomoseg.files.nifti import read_ct, write_nifti
+from tomoseg.files.nifti import write_nifti
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
+from tomoseg.files.scan import files_of, read_scan
 from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.memory import peak_memory_bytes
@@ -70,8 +72,8 @@ def predict(
     """Segment a scan or many; one that fails stops no other, and one that is done already is not done again.
 
     Args:
-        scans: A NIfTI file, a folder of them, a folder with one folder a case that holds `ct.nii.gz`, a pattern, or a
-            `.txt` file with one path a line.
+        scans: A NIfTI, NRRD or MetaImage file, or DICOM as a file, a folder or a zip archive; a folder of such files,
+            a folder with one folder a case that holds `ct.nii.gz`, a pattern, or a `.txt` file with one path a line.
         output: For one scan the folder of its masks, or with `ml` its file (a folder is taken for
             `FOLDER/<scan>.nii.gz`); for many a folder with one such result each.
         model: A model folder or a run folder, or several whose logits are averaged.
@@ -92,7 +94,7 @@ def predict(
     """
     found = find_scans(scans, output, options.ml, options.part)
     models = [load_model(one) for one in ([model] if isinstance(model, Path) else model)]
-    decisions, steps = _choices(models, options)
+    decisions, steps = choices_of(models, options)
     predictor = Predictor(models, structures=options.roi_subset, decisions=decisions, **vars(compute))
     order = _Order(options, decisions, steps, "+".join(str(one.sha256) for one in models))
     results: list[ScanDone] = []
@@ -125,8 +127,12 @@ class _Order:
     model: str
 
 
-def _choices(models: Sequence[Model], options: PredictOptions) -> tuple[Decisions, Steps]:
+def choices_of(models: Sequence[Model], options: PredictOptions) -> tuple[Decisions, Steps]:
     """What a single model was tuned to, and what was asked for over it.
+
+    Args:
+        models: One or several.
+        options: What was asked for.
 
     Raises:
         ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map.
@@ -154,7 +160,7 @@ def _do_all(
 ) -> Iterator[ScanDone]:
     """One scan after the other; meanwhile the next is read and the last is written, unless memory is limited."""
     one_at_a_time = predictor.max_memory is not None
-    reads = _read_all(scans, lambda scan: _asked(scan, predictor, order))
+    reads = _read_all(scans, predictor, order)
     jobs = (_segment(job, predictor, order, on_slice) for job in (reads if one_at_a_time else ahead(reads)))
     write = partial(_write, options=order.options)
     yield from map(write, jobs) if one_at_a_time else behind(jobs, write)
@@ -257,13 +263,15 @@ def _asked_of_all(predictor: Predictor, model: str) -> dict[str, Any]:
 def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
     """What a result depends on."""
     options = order.options
-    state = scan.path.stat() if scan.path.exists() else None
+    states = [path.stat() for path in files_of(scan.path)] if scan.path.exists() else []
     return {
         "input": {
             "path": str(scan.path.absolute()),
-            "bytes": state.st_size if state else None,
-            "modified_ns": state.st_mtime_ns if state else None,
+            "bytes": sum(state.st_size for state in states) if states else None,
+            "modified_ns": max((state.st_mtime_ns for state in states), default=None),
         },
+        "series": options.series,
+        "assume_spacing": options.assume_spacing and list(options.assume_spacing),
         "ml": options.ml,
         "preview": options.preview,
         "statistics": options.statistics,
@@ -323,16 +331,23 @@ class _Job:
             self.done = ScanDone(self.scan, reason, self.warnings)
 
 
-def _read_all(scans: Sequence[Scan], asked_of: Callable[[Scan], dict[str, Any]]) -> Generator[_Job, None, None]:
+def _read_all(scans: Sequence[Scan], predictor: Predictor, order: _Order) -> Generator[_Job, None, None]:
     for scan in scans:
-        job = _Job(scan, asked_of(scan), Stages())
+        job = _Job(scan, _asked(scan, predictor, order), Stages())
         job.done = _done_before(scan, job.asked)
         if job.done is None:
             with job.failing_alone(), job.stages("read"):
                 check_writable(scan.output)
-                job.volume = read_ct(scan.path)
-                job.warnings = (*job.volume.warnings, *check_scan(job.volume))
+                job.volume = read_scan(scan.path, order.options.series, order.options.assume_spacing)
+                warnings = (*check_scan(job.volume), *_unfamiliar(job.volume, predictor))
+                job.warnings = (*job.volume.warnings, *warnings)
         yield job
+
+
+def _unfamiliar(volume: Volume, predictor: Predictor) -> tuple[str, ...]:
+    """In what a scan differs from the model's training scans, where the model knows them."""
+    trained_on = predictor.record.trained_on
+    return () if trained_on is None else unlike(volume, trained_on)
 
 
 def _segment(job: _Job, predictor: Predictor, order: _Order, on_slice: Callable[[Scan, int, int], None]) -> _Job:

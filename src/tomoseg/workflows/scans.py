@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
-from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem
+from tomoseg.files.results import NIFTI_SUFFIXES
+from tomoseg.files.scan import SCAN_SUFFIXES, is_dicom, scan_stem
 
 SCAN_NAMES = ("ct.nii.gz", "ct.nii")
 """What a scan is called in a folder a case."""
@@ -31,8 +32,8 @@ def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = No
     """The scans of a path and where their results go.
 
     Args:
-        scans: A scan, a folder of scans or of folders with `ct.nii.gz` each, a pattern such as `scans/*.nii.gz`, or a
-            `.txt` file with one path a line (from where the list lies).
+        scans: A scan (a file, or a folder of DICOM), a folder of scans or of folders with `ct.nii.gz` each, a pattern
+            such as `scans/*.nii.gz`, or a `.txt` file with one path a line (from where the list lies).
         output: For one scan its result, for many the folder of all results.
         label_map: Whether a result is a file.
         part: `2/8` keeps every eighth scan, from the second.
@@ -53,7 +54,12 @@ def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = No
 
 
 def is_scan(scans: Path) -> bool:
-    """Whether a path is a scan itself, not a list, folder or pattern of scans."""
+    """Whether a path is a scan itself, not a list, folder or pattern of scans.
+
+    A folder is one if it holds DICOM, in whatever folders of it, and no scans of other kinds.
+    """
+    if scans.is_dir():
+        return not _in_folder(scans) and is_dicom(scans)
     return scans.is_file() and scans.suffix != LIST_SUFFIX
 
 
@@ -69,7 +75,7 @@ def _listed(scans: Path) -> list[Path]:
         wanted = "one path a line"
     elif scans.is_dir():
         paths = _in_folder(scans)
-        wanted = f"NIfTI files, or folders with a {SCAN_NAMES[0]} each"
+        wanted = f"DICOM, NIfTI, NRRD or MetaImage files, or folders with a {SCAN_NAMES[0]} each"
     elif glob.has_magic(str(scans)):
         paths = [Path(match) for match in sorted(glob.glob(str(scans), recursive=True))]  # noqa: PTH207  # absolute too
         wanted = "scans that fit this pattern"
@@ -84,7 +90,7 @@ def _in_folder(folder: Path) -> list[Path]:
     paths = []
     for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
         inner = next((path / name for name in SCAN_NAMES if (path / name).is_file()), None)
-        if path.is_file() and path.name.endswith(NIFTI_SUFFIXES):
+        if path.is_file() and path.name.lower().endswith(SCAN_SUFFIXES):
             paths.append(path)
         elif inner is not None:
             paths.append(inner)
@@ -102,13 +108,13 @@ def _named(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def _name(path: Path) -> str:
-    return path.resolve().parent.name if path.name in SCAN_NAMES else nifti_stem(path)
+    return path.resolve().parent.name if path.name in SCAN_NAMES else scan_stem(path)
 
 
 def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
     names_file = output.name.endswith(NIFTI_SUFFIXES)
     if label_map and not names_file:
-        output = output / f"{nifti_stem(path)}.nii.gz"
+        output = output / f"{scan_stem(path)}.nii.gz"
     elif not label_map and (names_file or output.is_file()):
         raise OutputError(
             f"{output}: expected a folder for one mask a structure, got a file; add --ml or name a folder"

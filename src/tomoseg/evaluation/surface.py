@@ -1,0 +1,227 @@
+"""Distances between the surfaces of two masks, by area.
+
+The surface of a mask is the one that marching cubes draws halfway between voxels inside and outside. It is taken apart
+into one piece around each corner where eight voxels meet; a piece has the area of the triangles drawn there and lies,
+for its distance to the other surface, at the corner. These are the definitions of Nikolov et al. 2021
+(J Med Internet Res 23:e26151, "surface Dice"), and the figures are the same; what differs is how they are found. The
+areas of the 256 kinds of corner are derived here, not tabled, and distances come from a k-d tree, asked for the corners
+that the two surfaces do not share, so that the work grows with the surfaces and not with the boxes around them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from scipy.spatial import KDTree
+
+from tomoseg.errors import InputError
+from tomoseg.masks import BoxedMask
+
+Point = tuple[float, float, float]
+Triangle = tuple[Point, Point, Point]
+
+CORNERS = tuple(itertools.product((0, 1), repeat=3))
+"""The eight voxels around a corner; the bit of `(i, j, k)` in its code is `4 i + 2 j + k`."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The surface of one mask.
+
+    Attributes:
+        corners: `(n, 3)` where eight voxels meet: the corner before voxel `(i, j, k)` of the scan is `(i, j, k)`.
+        areas_mm2: `(n,)` area of the surface around each.
+    """
+
+    corners: Int64[np.ndarray, "n 3"]
+    areas_mm2: Float64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class SurfaceDistances:
+    """How far each piece of two surfaces lies from the other surface.
+
+    Attributes:
+        predicted_mm: `(n,)` from the predicted surface to the reference, ascending.
+        predicted_mm2: `(n,)` areas.
+        reference_mm: `(m,)` from the reference surface to the predicted one, ascending.
+        reference_mm2: `(m,)` areas.
+    """
+
+    predicted_mm: Float64[np.ndarray, " n"]
+    predicted_mm2: Float64[np.ndarray, " n"]
+    reference_mm: Float64[np.ndarray, " m"]
+    reference_mm2: Float64[np.ndarray, " m"]
+
+    def dice(self, tolerance_mm: float) -> float:
+        """Share of both surfaces that lies within the tolerance of the other, 0 to 1."""
+        near = sum(
+            areas[distances <= tolerance_mm].sum()
+            for distances, areas in (
+                (self.predicted_mm, self.predicted_mm2),
+                (self.reference_mm, self.reference_mm2),
+            )
+        )
+        return float(near / (self.predicted_mm2.sum() + self.reference_mm2.sum()))
+
+    def hausdorff(self, percent: float = 95.0) -> float:
+        """The distance in mm within which so many percent of each surface lie: the larger of the two."""
+        return max(
+            _percentile(self.predicted_mm, self.predicted_mm2, percent),
+            _percentile(self.reference_mm, self.reference_mm2, percent),
+        )
+
+    def mean(self) -> float:
+        """Mean distance in mm over the area of both surfaces."""
+        total = self.predicted_mm @ self.predicted_mm2 + self.reference_mm @ self.reference_mm2
+        return float(total / (self.predicted_mm2.sum() + self.reference_mm2.sum()))
+
+
+def surface_distances(predicted: BoxedMask, reference: BoxedMask, spacing_mm: Sequence[float]) -> SurfaceDistances:
+    """Compare two masks of one scan.
+
+    Args:
+        predicted: The prediction.
+        reference: What it should be.
+        spacing_mm: Edges of a voxel.
+
+    Raises:
+        InputError: If a mask is empty, or an edge is not positive.
+    """
+    if not (predicted.voxels and reference.voxels):
+        raise InputError("expected two masks with voxels, got an empty one, which has no surface; leave it out")
+    ours, theirs = surface_of(predicted, spacing_mm), surface_of(reference, spacing_mm)
+    out, back = _distances(ours, theirs, spacing_mm), _distances(theirs, ours, spacing_mm)
+    by_out, by_back = np.argsort(out), np.argsort(back)
+    return SurfaceDistances(out[by_out], ours.areas_mm2[by_out], back[by_back], theirs.areas_mm2[by_back])
+
+
+def surface_of(structure: BoxedMask, spacing_mm: Sequence[float]) -> Surface:
+    """The surface of a mask; what lies outside the scan counts as outside the mask.
+
+    Args:
+        structure: The mask.
+        spacing_mm: Edges of a voxel.
+
+    Raises:
+        InputError: If an edge is not positive.
+    """
+    spacing = tuple(float(edge) for edge in spacing_mm)
+    if not all(edge > 0 and np.isfinite(edge) for edge in spacing):
+        raise InputError(f"expected a spacing above 0 mm, got {spacing}; mend the geometry of the scan")
+    padded = np.pad(structure.inside.view(np.uint8), 1)
+    codes = padded[:, :, :-1] | padded[:, :, 1:] << 1
+    codes = codes[:, :-1] | codes[:, 1:] << 2
+    codes = codes[:-1] | codes[1:] << 4
+    corners = np.argwhere((codes + np.uint8(1)) > 1)
+    kinds = codes[tuple(corners.T)]
+    return Surface(corners + np.array(structure.start), corner_areas(spacing)[kinds])
+
+
+@cache
+def corner_areas(spacing_mm: tuple[float, float, float]) -> Float64[np.ndarray, "256"]:
+    """Area in mm2 of the surface around a corner, for each code of the eight voxels around it."""
+    scale = np.array(spacing_mm)
+    areas = np.zeros(256)
+    for code, triangles in enumerate(corner_triangles()):
+        if triangles:
+            a, b, c = (np.array(triangles) * scale).transpose(1, 0, 2)
+            areas[code] = np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2
+    return areas
+
+
+@cache
+def corner_triangles() -> tuple[tuple[Triangle, ...], ...]:
+    """The triangles of marching cubes for each code, in a cube of edge 1 whose corners are voxel middles.
+
+    The surface crosses the cube's edges in their middles. On a face where all four edges are crossed, and two ways to
+    join them are open, the kind of voxel of which the cube has fewer is cut off; each loop of crossings is then filled
+    by the triangles that have the largest area.
+    """
+    return tuple(tuple(triangle for loop in _loops(code) for triangle in _largest_filling(loop)) for code in range(256))
+
+
+def _loops(code: int) -> list[list[Point]]:
+    """Middles of the cube's edges in the order in which the surface passes them."""
+    inside = {corner: bool(code >> bit & 1) for bit, corner in enumerate(CORNERS)}
+    fewer = sum(inside.values()) <= 4
+    joined: dict[Point, list[Point]] = {}
+    for face in _faces():
+        crossed = [None if inside[a] == inside[b] else _middle(a, b) for a, b in itertools.pairwise([*face, face[0]])]
+        found = [point for point in crossed if point is not None]
+        if len(found) == 2:
+            pairs = [(found[0], found[1])]
+        else:  # none, or all four: edge i ends in corner i + 1, so edges i - 1 and i meet in corner i
+            pairs = [(found[i - 1], found[i]) for i in range(len(found)) if inside[face[i]] == fewer]
+        for a, b in pairs:
+            joined.setdefault(a, []).append(b)
+            joined.setdefault(b, []).append(a)
+    loops = []
+    while joined:
+        loop = [next(iter(joined))]
+        while ahead := [point for point in joined.pop(loop[-1]) if point in joined]:
+            loop.append(ahead[0])
+        loops.append(loop)
+    return loops
+
+
+def _faces() -> list[list[tuple[int, ...]]]:
+    """The corners of each face, in turn around it."""
+    around = ((0, 0), (1, 0), (1, 1), (0, 1))
+    return [[(*uv[:axis], side, *uv[axis:]) for uv in around] for axis in range(3) for side in (0, 1)]
+
+
+def _middle(a: Sequence[int], b: Sequence[int]) -> Point:
+    x, y, z = ((i + j) / 2 for i, j in zip(a, b, strict=True))
+    return x, y, z
+
+
+def _largest_filling(loop: list[Point]) -> list[Triangle]:
+    """Of all ways to fill a loop with triangles between its points, the one with the largest area."""
+    return max(_fillings(loop), key=lambda triangles: sum(map(_area, triangles)))
+
+
+def _fillings(loop: list[Point]) -> list[list[Triangle]]:
+    if len(loop) < 3:
+        return [[]]
+    return [
+        [(loop[0], loop[k], loop[-1]), *before, *behind]
+        for k in range(1, len(loop) - 1)
+        for before in _fillings(loop[: k + 1])
+        for behind in _fillings(loop[k:])
+    ]
+
+
+def _area(triangle: Triangle) -> float:
+    a, b, c = np.array(triangle)
+    return float(np.linalg.norm(np.cross(b - a, c - a))) / 2
+
+
+def _distances(from_: Surface, to: Surface, spacing_mm: Sequence[float]) -> Float64[np.ndarray, " n"]:
+    """From each corner of a surface to the nearest of the other; 0 at those that they share."""
+    distances = np.zeros(len(from_.corners))
+    apart = ~_shared(from_.corners, to.corners)
+    if apart.any():
+        scale = np.asarray(spacing_mm, float)
+        tree = KDTree(to.corners * scale, balanced_tree=False, compact_nodes=False)
+        distances[apart] = tree.query(from_.corners[apart] * scale)[0]
+    return distances
+
+
+def _shared(corners: Int64[np.ndarray, "n 3"], others: Int64[np.ndarray, "m 3"]) -> Bool[np.ndarray, " n"]:
+    """Which corners are among the others."""
+    low = np.minimum(corners.min(axis=0), others.min(axis=0))
+    shape = np.maximum(corners.max(axis=0), others.max(axis=0)) - low + 1
+    numbers, theirs = (np.ravel_multi_index(tuple((c - low).T), tuple(shape)) for c in (corners, others))
+    return np.isin(numbers, theirs, assume_unique=True)
+
+
+def _percentile(distances: Float64[np.ndarray, " n"], areas: Float64[np.ndarray, " n"], percent: float) -> float:
+    """The distance up to which so many percent of the area lie."""
+    share = np.cumsum(areas) / areas.sum()
+    return float(distances[min(int(np.searchsorted(share, percent / 100)), len(distances) - 1)])

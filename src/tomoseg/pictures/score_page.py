@@ -1,0 +1,202 @@
+"""An evaluation on one page: means with intervals, each structure with its spread, the worst cases.
+
+It needs no other file and no network, and can be printed.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64
+from jinja2 import Environment, StrictUndefined
+
+from tomoseg.config import Language
+from tomoseg.evaluation.scores import CaseScore, StructureScore
+from tomoseg.evaluation.statistics import Difference, Estimate, holm
+from tomoseg.evaluation.summary import Comparison, Metric, StructureSummary, Summary, table_of
+from tomoseg.files.atomic import whole_file
+from tomoseg.labels import LabelSet
+from tomoseg.pictures.canvas import readable
+from tomoseg.pictures.words import number, say
+
+DIGITS: dict[Metric, int] = {
+    "dice": 3,
+    "iou": 3,
+    "surface_dice": 3,
+    "hd95_mm": 1,
+    "surface_distance_mm": 2,
+    "volume_error_ml": 1,
+    "volume_error_percent": 1,
+}
+NAMES: dict[Metric, str] = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "surface_dice": "surface Dice",
+    "hd95_mm": "HD95, mm",
+    "surface_distance_mm": "mean distance, mm",
+    "volume_error_ml": "volume error, ml",
+    "volume_error_percent": "volume error, %",
+}
+SIGNED: tuple[Metric, ...] = ("volume_error_ml", "volume_error_percent")
+
+
+@dataclass(frozen=True)
+class ScorePage:
+    """What the page is about.
+
+    Attributes:
+        title: What was evaluated.
+        facts: What else is to be said of it, by name.
+        labels: The structures.
+        summary: Their means.
+        scores: One entry a case.
+        tolerance: What surface Dice was measured at, in words.
+        empties: Whose convention holds where a mask is empty.
+        worst: Case and score, the worst first.
+        pictures: Of some of them: case, structure and PNG file.
+        comparison: Beside other scores, with their name.
+        failed: Why a case could not be scored, by name.
+        warnings: What else is to be known.
+        curves: A picture of the training's course, if there is one.
+    """
+
+    title: str
+    facts: dict[str, str]
+    labels: LabelSet
+    summary: Summary
+    scores: Sequence[CaseScore]
+    tolerance: float | None
+    empties: str
+    worst: Sequence[tuple[str, StructureScore]] = ()
+    pictures: Sequence[tuple[str, str, Path]] = ()
+    comparison: tuple[str, Comparison] | None = None
+    failed: dict[str, str] | None = None
+    warnings: Sequence[str] = ()
+    curves: Path | None = None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A box plot on 0 to 100.
+
+    Attributes:
+        low: End of the lower whisker.
+        first: First quartile.
+        median: Median.
+        third: Third quartile.
+        high: End of the upper whisker.
+        beyond: Values that lie further out.
+    """
+
+    low: float
+    first: float
+    median: float
+    third: float
+    high: float
+    beyond: tuple[float, ...]
+
+
+def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None:
+    """Write the page.
+
+    Args:
+        page: What it is about.
+        path: The HTML file to write.
+        lang: Its language.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    columns = [m for m in DIGITS if m != "iou" and m != "volume_error_ml" and page.summary.overall[m].mean is not None]
+    dice = table_of(page.scores, page.labels.names, "dice")
+    spreads = {name: spread(dice[:, channel]) for channel, name in enumerate(page.labels.names)}
+    rows: dict[str, list[tuple[StructureSummary, Spread | None]]] = {}
+    for structure, row in zip(page.labels, page.summary.structures, strict=True):
+        rows.setdefault(structure.group, []).append((row, spreads[structure.name]))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = files("tomoseg.pictures").joinpath("score_page.html").read_text(encoding="utf-8")
+    rendered = environment.from_string(template).render(
+        page=page,
+        lang=lang,
+        say=lambda text, **values: say(text, lang, **values),
+        estimate=partial(_estimate, lang=lang),
+        value=partial(_value, lang=lang),
+        number=lambda value, digits: number(value, digits, lang),
+        readable=readable,
+        columns=columns,
+        names=NAMES | {"surface_dice": _surface_name(page.tolerance, lang)},
+        rows=rows,
+        absent=any(row.absent for row in page.summary.structures),
+        compared=None if page.comparison is None else _compared(page.comparison[1], lang),
+        pictures=[(case, name, _embedded(file)) for case, name, file in page.pictures],
+        curves=None if page.curves is None or not page.curves.is_file() else _embedded(page.curves),
+    )
+    with whole_file(path) as aside:
+        aside.write_text(rendered, encoding="utf-8")
+
+
+def spread(values: Float64[np.ndarray, " n"]) -> Spread | None:
+    """The box plot of values from 0 to 1; None where there is none.
+
+    Args:
+        values: `(n,)`, NaN where there is none.
+
+    Example:
+        >>> spread(np.array([0.5, 0.75, 1.0, np.nan]))
+        Spread(low=50.0, first=62.5, median=75.0, third=87.5, high=100.0, beyond=())
+    """
+    known = 100 * values[np.isfinite(values)]
+    if not known.size:
+        return None
+    first, median, third = (float(q) for q in np.percentile(known, (25, 50, 75)))
+    reach = 1.5 * (third - first)
+    near = known[(known >= first - reach) & (known <= third + reach)]
+    beyond = tuple(sorted({round(float(v), 2) for v in known if v < near.min() or v > near.max()}))
+    return Spread(float(near.min()), first, median, third, float(near.max()), beyond)
+
+
+def _surface_name(tolerance_mm: float | None, lang: Language) -> str:
+    if tolerance_mm is None:
+        return say("surface Dice, a tolerance for each structure", lang)
+    return say("surface Dice at {mm} mm", lang, mm=f"{tolerance_mm:g}".replace(".", "," if lang == "fr" else "."))
+
+
+def _value(value: float | None, metric: Metric, lang: Language) -> str:
+    return number(value, DIGITS[metric], lang, signed=metric in SIGNED)
+
+
+def _estimate(estimate: Estimate | Difference, metric: Metric, lang: Language) -> tuple[str, str]:
+    """A mean and its interval, written out."""
+    signed = metric in SIGNED or isinstance(estimate, Difference)
+    mean = estimate.difference if isinstance(estimate, Difference) else estimate.mean
+    middle, low, high = (number(v, DIGITS[metric], lang, signed=signed) for v in (mean, estimate.low, estimate.high))
+    separator = " ; " if lang == "fr" else ", "
+    return middle, "" if estimate.low is None else f"({low}{separator}{high})"
+
+
+def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, list[tuple[str, str]], str, bool]]:
+    """A line for all structures and one for each: differences, corrected p, and whether that is below 0.05."""
+    metrics: tuple[Metric, ...] = ("dice", "surface_dice", "hd95_mm")
+    corrected = holm([found["dice"].p for found in comparison.structures.values()])
+    names = [say("all", lang), *(readable(name) for name in comparison.structures)]
+    lines = []
+    for name, found, p in zip(
+        names,
+        [comparison.overall, *comparison.structures.values()],
+        [comparison.overall["dice"].p, *corrected],
+        strict=True,
+    ):
+        if found["dice"].n:
+            cells = [_estimate(found[metric], metric, lang) for metric in metrics]
+            lines.append((name, cells, number(p, 3, lang), p is not None and p < 0.05))
+    return lines
+
+
+def _embedded(picture: Path) -> str:
+    return base64.b64encode(picture.read_bytes()).decode()

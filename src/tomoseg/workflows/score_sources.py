@@ -1,0 +1,195 @@
+"""The two things that are evaluated: what a model predicts on a split, and masks that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tomoseg.config import Compute, EvaluateOptions, Language, PredictOptions
+from tomoseg.datasets.mask_cases import MaskCase, OpenMasks, find_mask_cases
+from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.evaluation.cases import score_case_fully
+from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
+from tomoseg.evaluation.scores import CaseScore
+from tomoseg.files.label_names import label_set_named
+from tomoseg.files.nifti import read_ct
+from tomoseg.inference.predictor import Predictor
+from tomoseg.labels import LabelSet, unknown_name_message
+from tomoseg.masks import structure_mask
+from tomoseg.models.folder import load_model
+from tomoseg.pictures.panel import best_slice, draw_panel
+from tomoseg.postprocess.steps import needs_confidence
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.training.run_folder import HISTORY
+from tomoseg.volume import check_same_grid
+from tomoseg.workflows.predict import choices_of
+
+
+def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None:
+    """Refuse a dataset that a model was not made for.
+
+    Raises:
+        DatasetError: If its structures or its grid differ.
+    """
+    if names != data.labels.names:
+        raise DatasetError(
+            f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)} "
+            f"({', '.join(data.labels.names[:4])}, ...); preprocess with the same structures"
+        )
+    if grid != data.grid:
+        raise DatasetError(
+            f"{data.folder}: expected the model's grid ({grid}), got {data.grid}; preprocess with the same grid"
+        )
+
+
+class ModelSource:
+    """What a model predicts on a split, beside what is known of it."""
+
+    def __init__(self, model: Path, dataset: Path, options: EvaluateOptions, compute: Compute) -> None:
+        loaded = load_model(model)
+        data = Preprocessed(dataset)
+        check_fits(loaded.record.labels.names, loaded.record.grid, data)
+        decisions, self._steps = choices_of([loaded], PredictOptions(tuned=options.tuned))
+        if needs_confidence(self._steps):
+            raise ConfigError(
+                "expected steps that look at masks alone, got crf, which needs the scan; predict, then score the masks"
+            )
+        self.labels = data.labels.subset(options.structures) if options.structures else data.labels
+        self.cases: dict[str, PreprocessedCase] = {case.name: case for case in data.split(options.split)}
+        self.missing: dict[str, str] = {}
+        self.warnings: tuple[str, ...] = ()
+        self.title = f"{model.absolute().name}, {data.folder.absolute().name} {options.split}"
+        self.curves = [model / HISTORY, model.parent / HISTORY]
+        self._predictor = Predictor(loaded, decisions=decisions, **vars(compute))
+
+    def score(self, name: str, scoring: Scoring) -> CaseScore:
+        """One case."""
+        return score_case_fully(self._predictor, self.cases[name], scoring, self._steps, self.labels.names)
+
+    def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
+        """A structure of a case; False where there is nothing to draw."""
+        return bool(draw_panels(self._predictor, self.cases[name], (structure,), path.parent, options.lang))
+
+
+class MaskSource:
+    """Masks of both sides, matched by the names of their cases."""
+
+    def __init__(self, predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> None:
+        if (predicted / "model.json").is_file() or (predicted / "best" / "model.json").is_file():
+            raise DatasetError(
+                f"{reference}: expected a preprocessed dataset beside a model, got another folder; run tomoseg "
+                "preprocess on it, or tomoseg predict, and compare masks with masks"
+            )
+        ours, theirs = ({case.name: case for case in find_mask_cases(path)} for path in (predicted, reference))
+        if len(ours) == len(theirs) == 1:  # one of each belong together, whatever they are called
+            ours = dict(zip(theirs, ours.values(), strict=True))
+        self.missing = {name: f"no prediction in {predicted}" for name in theirs if name not in ours}
+        self.missing |= {name: f"no reference in {reference}" for name in ours if name not in theirs}
+        self.cases: dict[str, tuple[MaskCase, MaskCase]] = {
+            name: (ours[name], theirs[name]) for name in theirs if name in ours
+        }
+        if not self.cases:
+            raise DatasetError(
+                f"expected cases of the same names on both sides, got {_some(ours)} in {predicted} and {_some(theirs)} "
+                f"in {reference}; rename one side"
+            )
+        self.labels, self.warnings = _common_labels(list(self.cases.values()), options.structures)
+        self.title = f"{predicted.absolute().name}, {reference.absolute().name}"
+        self.curves: list[Path] = []
+        self._resample = options.resample
+
+    def score(self, name: str, scoring: Scoring) -> CaseScore:
+        """One case."""
+        ours, theirs = self.cases[name]
+        reference, predicted = self._open(ours, theirs)
+
+        def pairs() -> Iterator[Pair]:
+            for structure in self.labels.names:
+                if structure in theirs.structures:
+                    yield structure, predicted.mask(structure), reference.mask(structure)
+
+        return CaseScore(name, tuple(score_pairs(pairs(), reference.grid, scoring)), theirs.patient)
+
+    def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
+        """A structure of a case, if its scan is there."""
+        ours, theirs = self.cases[name]
+        ct = theirs.ct or ours.ct
+        if ct is None:
+            return False
+        volume = read_ct(ct)
+        reference, predicted = self._open(ours, theirs)
+        check_same_grid(volume.source, reference.grid, str(ct), "the reference")
+        given, found = reference.mask(structure), predicted.mask(structure)
+        shown = given if given.voxels else found
+        k = best_slice(shown.inside) + shown.start[2]
+        at, one = (0, 0, k), (volume.shape[0], volume.shape[1], 1)
+        red, blue = (mask.within(at, one).whole()[:, :, 0] for mask in (given, found))
+        draw_panel(volume.hu[:, :, k], red, blue, structure, volume.spacing_mm[:2], path, lang=options.lang)
+        return True
+
+    def _open(self, ours: MaskCase, theirs: MaskCase) -> tuple[OpenMasks, OpenMasks]:
+        """The reference, and the prediction on its grid."""
+        reference = OpenMasks(theirs)
+        return reference, OpenMasks(ours, reference.grid, str(theirs.first_file), resample=self._resample)
+
+
+def _common_labels(
+    pairs: Sequence[tuple[MaskCase, MaskCase]], wanted: Sequence[str]
+) -> tuple[LabelSet, tuple[str, ...]]:
+    """What both sides have, and a sentence on what only one of them has.
+
+    Raises:
+        ConfigError: If a wanted structure is on neither side.
+        DatasetError: If there is nothing in common.
+    """
+    ours, theirs = ({name for pair in pairs for name in pair[side].structures} for side in (0, 1))
+    for name in wanted:
+        if name not in ours | theirs:
+            raise ConfigError(f"structures: {unknown_name_message(name, sorted(ours | theirs))}")
+    common = (ours & theirs) & (set(wanted) or ours)
+    if not common:
+        raise DatasetError(
+            f"expected structures that both sides have, got {_some(sorted(ours))} predicted and "
+            f"{_some(sorted(theirs))} as reference; give them the same names"
+        )
+    warnings = [
+        f"{len(only)} structures are {what} and were not scored: {_some(sorted(only))}"
+        for only, what in ((ours - theirs, "predicted without a reference"), (theirs - ours, "never predicted"))
+        if only and not wanted
+    ]
+    return label_set_named(sorted(common)), tuple(warnings)
+
+
+def _some(names: Sequence[str] | Mapping[str, object]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:6]) + (", ..." if len(listed) > 6 else "") if listed else "none"
+
+
+def draw_panels(
+    predictor: Predictor, case: PreprocessedCase, structures: Sequence[str], folder: Path, lang: Language = "en"
+) -> list[Path]:
+    """The guide's four-panel figure of some structures of a case, each at its largest slice, on the network's grid.
+
+    Args:
+        predictor: Of the dataset's structures.
+        case: What to predict.
+        structures: Which structures; those that the case lacks are passed over.
+        folder: Where the pictures go.
+        lang: Of their captions.
+
+    Returns:
+        The pictures.
+    """
+    ct, reference = case.ct(), case.masks()
+    drawn = []
+    for name in structures:
+        channel = predictor.labels.channel(name)
+        mask = structure_mask(reference, channel)
+        if not mask.any():
+            continue
+        k = best_slice(mask)
+        predicted = predictor.grid_slice(ct, k)[channel]
+        path = folder / f"{case.name}_{name}.png"
+        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path, lang=lang)
+        drawn.append(path)
+    return drawn
