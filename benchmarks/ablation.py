@@ -13,6 +13,7 @@ minutes that the plain row takes instead, by the speeds that `--speed` measured.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import statistics
 import time
@@ -69,6 +70,15 @@ ROWS: dict[str, dict[str, Any]] = {
     "2.5D, 5 slices": {"network": {"slices": 5}},
     "2.5D, 7 slices": {"network": {"slices": 7}},
     "3D": {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}},
+    "2.5D, residual, deep supervision": {
+        "network": {"slices": 5, "residual": True},
+        "loss": {"deep_supervision": 2},
+    },
+    "the same, slices not moved": {
+        "network": {"slices": 5, "residual": True},
+        "loss": {"deep_supervision": 2},
+        "augmentation": {"move_probability": 0.0},
+    },
     "attention": {"network": {"attention": True}},
     "residual": {"network": {"residual": True}},
     "deep supervision": {"loss": {"deep_supervision": 2}},
@@ -222,10 +232,12 @@ def found() -> dict[str, dict[str, Any]]:
 
 
 def keep(row: str, values: dict[str, Any]) -> None:
-    """Add to what is known of a row."""
-    known = found()
-    known[row] = {"row": row, **known.get(row, {}), **values}
-    RESULTS.write_text("".join(json.dumps(entry) + "\n" for entry in known.values()), encoding="utf-8")
+    """Add to what is known of a row; two processes may share the rows among them."""
+    with RESULTS.open("a+", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = found()
+        known[row] = {"row": row, **known.get(row, {}), **values}
+        RESULTS.write_text("".join(json.dumps(entry) + "\n" for entry in known.values()), encoding="utf-8")
 
 
 def table() -> str:

@@ -25,9 +25,11 @@ def test_a_folder_goes_before_a_name(tmp_path, monkeypatch):
 def test_an_unknown_name_is_told_the_nearest(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        ModelError, match=r"head-nek: expected a model folder or the name of a packaged model: .*'head-neck'"
+        ModelError, match=r"head-nek: expected a model folder with .* found neither; did you mean 'head-neck'"
     ):
         load_model(type(tmp_path)("head-nek"))
+    with pytest.raises(ModelError, match=r"abacus: .*\(head-neck\), found neither; give the folder of a model"):
+        load_model(type(tmp_path)("abacus"))
     with pytest.raises(ModelError, match=r"expected a model folder with model.json, found none"):
         load_model(tmp_path / "none")
 

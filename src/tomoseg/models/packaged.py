@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib import resources
 from pathlib import Path
 
 from tomoseg.errors import ModelError
-from tomoseg.labels import unknown_name_message
 
 CARD = "CARD.md"
 """A model's card: what it was made from, how good it is, where it must not be used."""
@@ -28,12 +28,15 @@ def model_folder(given: Path) -> Path:
         ModelError: If it is neither; the message names the nearest packaged model.
     """
     known = packaged_models()
-    if given.exists() or str(given) not in known:
-        if not given.exists() and known and len(given.parts) == 1:
-            raise ModelError(
-                f"{given}: expected a model folder or the name of a packaged model: {_nearest(given, known)}"
-            )
+    if given.exists() or len(given.parts) > 1:
         return given
+    if str(given) not in known:
+        near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "give the folder of a model"
+        raise ModelError(
+            f"{given}: expected a model folder with model.json or the name of a packaged model "
+            f"({', '.join(known) or 'there are none'}), found neither; {hint}"
+        )
     return known[str(given)]
 
 
@@ -45,7 +48,3 @@ def check_is_own(folder: Path) -> None:
     """
     if folder.resolve() in {path.resolve() for path in packaged_models().values()}:
         raise ModelError(f"{folder}: expected a model folder of your own, got a packaged model; copy the folder first")
-
-
-def _nearest(given: Path, known: dict[str, Path]) -> str:
-    return unknown_name_message(str(given), list(known))
