@@ -1,13 +1,15 @@
-"""What pays: one row for each network, loss and strategy, trained alike on the same patients.
+"""What pays: one row for each network, loss and strategy, trained alike on the same patients (`ablation_rows.py`).
 
     .venv/bin/python benchmarks/ablation.py OPENKBP [--rows "2D U-Net" 3D ...]   train what is not done
     .venv/bin/python benchmarks/ablation.py OPENKBP --speed [--rows ...]         then time them, undisturbed
-    .venv/bin/python benchmarks/ablation.py OPENKBP --table                      print the table of docs/results.md
+    .venv/bin/python benchmarks/ablation.py OPENKBP --after                      post-processing of one row's model
+    .venv/bin/python benchmarks/ablation.py OPENKBP --table                      print the tables of docs/results.md
 
 OPENKBP is the folder with `train` and `validation`. Screening uses `train` alone: 30 of its 170 patients are held out,
 the 33 of `validation` never seen. Every row gets the same number of slices; `@time` behind a row's name gives it the
 minutes that the plain row takes instead, by the speeds that `--speed` measured. What was found is kept in
-`docs/ablation.jsonl`, one line a row, and a run that was stopped goes on where it was.
+`docs/ablation.jsonl`, one line a row, and a run that was stopped goes on where it was. Several processes may have some
+rows each; with OMP_NUM_THREADS=1 two of them get more done on two cores than one.
 """
 
 from __future__ import annotations
@@ -16,157 +18,127 @@ import argparse
 import fcntl
 import json
 import statistics
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from ablation_rows import DATA, FEW, PHANTOMS, PLAIN, SEEDS, TABLES, Table, settings_of
 from common import machine
 from torch.utils.flop_counter import FlopCounterMode
 
-from tomoseg.config import (
-    PREPROCESS_PRESETS,
-    TRAIN_PRESETS,
-    PreprocessConfig,
-    TrainConfig,
-    merged,
-    validate_config,
-)
+from tomoseg.config import AUTO, EvaluateOptions, PredictOptions
+from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
+from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, count_parameters
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Listener, Run
 from tomoseg.training.slices import DrawnSlices
+from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.export import network_image
+from tomoseg.workflows.phantom import make_dataset
+from tomoseg.workflows.predict import predict
 from tomoseg.workflows.preprocess import preprocess
 from tomoseg.workflows.train import train_run
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "ablation.jsonl"
+AT_TIME = "@time"
+NAMES = list(dict.fromkeys(row for table in TABLES for row in table.rows))
 
-HELD_OUT = 30 / 170
-SLICES = 24_000
-"""What every row sees; the plain row's curve is flat by then."""
+PROCESSED = "the same, slices not moved"
+"""The row whose model is post-processed."""
 
-PLAIN = "2D U-Net"
-BASE: dict[str, Any] = {
-    "network": {"channels": [12, 24, 48, 96]},
-    "batch_size": 16,
-    "sampling": {"slices_per_case": 20},
-    "validate_every": 1000,
-    "workers": 0,
+AFTER: dict[str, PredictOptions] = {
+    "no post-processing": PredictOptions(tuned=False),
+    "smoothing over 0.5 slices": PredictOptions(tuned=False, smoothing=0.5),
+    "smoothing over 1 slice": PredictOptions(tuned=False, smoothing=1.0),
+    "largest piece": PredictOptions(tuned=False, postprocess=("largest",)),
+    "pieces below 0.5 ml removed": PredictOptions(tuned=False, postprocess=("remove_small:0.5",)),
+    "holes filled": PredictOptions(tuned=False, postprocess=("fill_holes",)),
+    "opening by 4 mm": PredictOptions(tuned=False, postprocess=("opening:4",)),
+    "closing by 4 mm": PredictOptions(tuned=False, postprocess=("closing:4",)),
+    "random field": PredictOptions(tuned=False, postprocess=("crf",)),
 }
-"""Over the `default` preset."""
-
-GRID = {"grid": {"mode": "native"}}
-"""The patients' own voxels, 4 mm in plane, the body only."""
-
-ROWS: dict[str, dict[str, Any]] = {
-    PLAIN: {},
-    "2D U-Net, seed 1": {"seed": 1},
-    "2D U-Net, seed 2": {"seed": 2},
-    "2.5D, 3 slices": {"network": {"slices": 3}},
-    "2.5D, 5 slices": {"network": {"slices": 5}},
-    "2.5D, 7 slices": {"network": {"slices": 7}},
-    "3D": {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}},
-    "2.5D, residual, deep supervision": {
-        "network": {"slices": 5, "residual": True},
-        "loss": {"deep_supervision": 2},
-    },
-    "the same, slices not moved": {
-        "network": {"slices": 5, "residual": True},
-        "loss": {"deep_supervision": 2},
-        "augmentation": {"move_probability": 0.0},
-    },
-    "attention": {"network": {"attention": True}},
-    "residual": {"network": {"residual": True}},
-    "deep supervision": {"loss": {"deep_supervision": 2}},
-    "Swin UNETR": {"network": {"kind": "swin_unetr", "channels": [12, 12]}},
-    "loss bce": {"loss": {"kind": "bce"}},
-    "loss dice": {"loss": {"kind": "dice"}},
-    "loss focal": {"loss": {"kind": "focal"}},
-    "loss tversky": {"loss": {"kind": "tversky"}},
-    "no emphasis": {"loss": {"emphasis_power": 0.0}},
-    "stacked windows": {"windows_hu": [[-1000, 0], [-200, 300], [200, 1500]]},
-    "wide window": {"windows_hu": [[-1000, 1500]]},
-    "three levels": {"network": {"channels": [12, 24, 48]}},
-    "five levels": {"network": {"channels": [12, 24, 48, 96, 192]}},
-    "half as wide": {"network": {"channels": [6, 12, 24, 48]}},
-    "twice as wide": {"network": {"channels": [24, 48, 96, 192]}},
-    "batch 2": {"batch_size": 2},
-    "batch 8": {"batch_size": 8},
-    "batch 32": {"batch_size": 32},
-    "group normalisation": {"network": {"channels": [16, 24, 48, 96], "normalisation": "group"}},
-    "adam": {"optimizer": {"kind": "adam", "weight_decay": 1e-5}},
-    "sgd": {"optimizer": {"kind": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4}},
-    "plateau": {"schedule": {"kind": "plateau"}, "validate_every": 1},
-    "running mean of weights": {"ema_decay": 0.995},
-    "uniform sampling": {"sampling": {"structure_share": 0.0}},
-    "rare sampling": {"sampling": {"rare_power": 0.5}},
-    "curriculum": {"curriculum": {"enabled": True}},
-    "adversarial fgsm": {"adversarial": {"kind": "fgsm"}},
-    "adversarial vat": {"adversarial": {"kind": "vat"}},
-    "discriminator": {"adversarial": {"kind": "discriminator"}},
-    "elastic": {"augmentation": {"elastic_pixels": 1.0}},
-    "gamma": {"augmentation": {"gamma": 0.3}},
-    "blur": {"augmentation": {"blur_pixels": 1.0}},
-    "low resolution": {"augmentation": {"low_resolution": 0.5}},
-    "cut field of view": {"augmentation": {"cut": 0.3}},
-    "a third of slices moved": {"augmentation": {"move_probability": 0.33}},
-    "no spatial augmentation": {"augmentation": {"rotation_degrees": 0, "scale": 0, "shift": 0}},
-    "no HU augmentation": {"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}},
-    "no augmentation": {"augmentation": {"enabled": False}},
-}
-"""Settings of each row over `BASE`."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("openkbp", type=Path)
-    parser.add_argument("--rows", nargs="+", default=list(ROWS))
+    parser.add_argument("--rows", nargs="+", default=NAMES)
     parser.add_argument("--work", type=Path, default=Path("build/ablation"))
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--after", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if unknown := [row for row in given.rows if row.removesuffix("@time") not in ROWS]:
-        parser.error(f"expected rows of {list(ROWS)}, got {unknown}")
+    if unknown := [row for row in given.rows if row.removesuffix(AT_TIME) not in NAMES]:
+        parser.error(f"expected rows of {NAMES}, got {unknown}")
     if given.table:
-        print(table())
-        return
-    data = given.work / "screening"
-    settings = validate_config(PreprocessConfig, merged(PREPROCESS_PRESETS["default"].model_dump(), GRID), "GRID")
-    preprocess(given.openkbp / "train", data, settings.model_copy(update={"validation_share": HELD_OUT}))
-    print(machine())
-    if given.speed:
-        measure_speed(data, given.rows, given.rounds)
-        return
-    for row in given.rows:
-        if "dice" not in found().get(row, {}):
-            train_row(data, given.work / "runs" / row.replace(" ", "_").replace(",", ""), row)
+        print("\n\n".join(text for text in map(table_text, TABLES) if text) + after_text())
+    elif given.peak_of:
+        print(peak_of(given.peak_of, given.openkbp, given.work))
+    elif given.speed:
+        print(machine())
+        measure_speed(given.rows, given.openkbp, given.work, given.rounds)
+    elif given.after:
+        measure_after(given.openkbp, given.work)
+    else:
+        print(machine())
+        for row in given.rows:
+            if "dice" not in found().get(row, {}):
+                train_row(row, given.openkbp, given.work)
 
 
-def settings_of(row: str) -> TrainConfig:
-    """The row's settings, with a budget of `SLICES`, or of the plain row's time."""
-    name = row.removesuffix("@time")
-    values = merged(merged(TRAIN_PRESETS["default"].model_dump(), BASE), ROWS[name])
-    config = validate_config(TrainConfig, values, row)
-    depth = config.network.tile[2] if config.network.dims == 3 else 1
-    slices = SLICES
-    if row != name:
-        speeds = found()
-        slices = round(SLICES * speeds[name]["train_slices_s"] / speeds[PLAIN]["train_slices_s"])
-    return config.model_copy(update={"steps": max(1, slices // (config.batch_size * depth))})
+def data_of(name: str, openkbp: Path, work: Path) -> Path:
+    """The preprocessed dataset of a row, made if it is not there yet."""
+    source, folder = openkbp / "train", work / name.replace(" ", "_")
+    if DATA[name].source == "phantoms":
+        source = work / "phantoms_raw"
+        make_dataset(source, PHANTOMS)
+    if DATA[name].source == "few":
+        source = work / "few_raw"
+        link_few(Preprocessed(data_of("native", openkbp, work)), openkbp / "train", source)
+    preprocess(source, folder, DATA[name].settings())
+    return folder
 
 
-def train_row(data: Path, folder: Path, row: str) -> None:
-    """Train one row, or go on with it, and write down its last validation.
+def link_few(whole: Preprocessed, openkbp: Path, folder: Path) -> None:
+    """A dataset of the first patients to train on and of all that are held out, as links."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train = [case for case in whole.cases if case.split == "train"][:FEW]
+    chosen = [*train, *(case for case in whole.cases if case.split == "validation")]
+    for case in chosen:
+        if not (folder / case.name).exists():
+            (folder / case.name).symlink_to((openkbp / case.name).resolve(), target_is_directory=True)
+    lines = ["image_id;split", *(f"{case.name};{case.split}" for case in chosen)]
+    (folder / "meta.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def budget_of(row: str) -> int | None:
+    """Slices that a row sees: its table's, or as many as take the plain row's time."""
+    name = row.removesuffix(AT_TIME)
+    if name == row:
+        return None
+    speeds, plain = found(), next(iter(next(t for t in TABLES if name in t.rows).rows))
+    slices = next(t for t in TABLES if name in t.rows).slices
+    return round(slices * speeds[name]["train_slices_s"] / speeds[plain]["train_slices_s"])
+
+
+def train_row(row: str, openkbp: Path, work: Path) -> None:
+    """Train one row, or go on with it, and write down its last and its best validation.
 
     Raises:
         SystemExit: If it was stopped.
     """
-    config = settings_of(row)
+    config, _, name = settings_of(row.removesuffix(AT_TIME), budget_of(row))
+    data, folder = data_of(name, openkbp, work), run_folder(work, row)
     print(f"{row}: {config.steps} steps of {config.batch_size}", flush=True)
     outcome = train_run(data, folder, config, Listener(on_epoch=lambda r: print(f"  epoch {r['epoch']}", flush=True)))
     if not outcome.finished:
@@ -181,6 +153,8 @@ def train_row(data: Path, folder: Path, row: str) -> None:
         row,
         {
             "dice": last["validation_dice"],
+            "best_dice": outcome.best_dice,
+            "groups": group_dice(last["dice"], run.data.labels),
             "structures": last["dice"],
             "train_loss": last["train_loss"],
             "validation_loss": last["validation_loss"],
@@ -191,30 +165,87 @@ def train_row(data: Path, folder: Path, row: str) -> None:
     )
 
 
-def measure_speed(data: Path, rows: list[str], rounds: int, steps: int = 6) -> None:
-    """Slices a second in training and milliseconds a slice in use, the rows in turns."""
-    opened = Preprocessed(data)
+def run_folder(work: Path, row: str) -> Path:
+    return work / "runs" / row.replace(" ", "_").replace(",", "")
+
+
+def group_dice(dice: dict[str, float | None], labels: LabelSet) -> dict[str, float]:
+    """Means of the groups."""
+    groups: dict[str, list[float]] = {}
+    for structure in labels:
+        value = dice.get(structure.name)
+        if value is not None:
+            groups.setdefault(structure.group, []).append(value)
+    return {name: statistics.mean(values) for name, values in groups.items()}
+
+
+def measure_speed(rows: Sequence[str], openkbp: Path, work: Path, rounds: int, steps: int = 6) -> None:
+    """Slices a second in training and milliseconds a slice in use, the rows in turns; and the peak of a step."""
     taken: dict[str, list[tuple[float, float]]] = {row: [] for row in rows}
     for _ in range(rounds):
         for row in rows:
-            run = Run(opened, settings_of(row))
-            read = DrawnSlices(run.cases, len(opened.labels), run.size, run.reach)
-            batch = read.collate([read[draw] for draw in epoch_draws(run)[: run.config.batch_size]])
-            depth = run.size[2] if len(run.size) == 3 else 1
-            run.shared.train()
-            step = timed(lambda r=run, b=batch: take_step(r, [b]), steps)  # type: ignore[misc]
-            case = run.validation[0]
-            image = network_image(run.record.reads, case, case.slices // 2)
-            engine = Predictor(Model(run.record, run.network.eval()), device="cpu").engine
-            use = timed(lambda e=engine, i=image: e.run(i), steps)  # type: ignore[misc]
-            taken[row].append((len(batch.hu) * depth / step, 1000 * use / depth))
+            step, use, slices = timed_steps(row, openkbp, work, steps)
+            taken[row].append((slices / step, use))
     for row, pairs in taken.items():
         training, use = (statistics.median(values) for values in zip(*pairs, strict=True))
-        keep(row, {"train_slices_s": training, "ms_slice": use, "machine": machine()})
-        print(f"{row:28} {training:8.1f} slices/s {use:8.2f} ms")
+        command = [sys.executable, __file__, str(openkbp), "--work", str(work), "--peak-of", row]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        peak = int(told.stdout.split()[-1])
+        keep(row, {"train_slices_s": training, "ms_slice": use, "peak_bytes": peak, "machine": machine()})
+        print(f"{row:40} {training:8.1f} slices/s {use:8.2f} ms {peak / 2**30:6.2f} GiB", flush=True)
 
 
-def timed(work: Any, times: int) -> float:
+def timed_steps(row: str, openkbp: Path, work: Path, steps: int) -> tuple[float, float, int]:
+    """Seconds of a step of training, milliseconds of a slice in use, slices in a step."""
+    run, batch = run_with_batch(row, openkbp, work)
+    depth = run.size[2] if len(run.size) == 3 else 1
+    step = timed(lambda: take_step(run, [batch]), steps)
+    case = run.validation[0]
+    image = network_image(run.record.reads, case, case.slices // 2)
+    engine = Predictor(Model(run.record, run.network.eval()), device="cpu").engine
+    return step, 1000 * timed(lambda: engine.run(image), steps) / depth, len(batch.hu) * depth
+
+
+def run_with_batch(row: str, openkbp: Path, work: Path) -> tuple[Run, Any]:
+    config, _, name = settings_of(row)
+    opened = Preprocessed(data_of(name, openkbp, work))
+    run = Run(opened, config)
+    read = DrawnSlices(run.cases, len(opened.labels), run.size, run.reach)
+    run.shared.train()
+    return run, read.collate([read[draw] for draw in epoch_draws(run)[: config.batch_size]])
+
+
+def peak_of(row: str, openkbp: Path, work: Path) -> int:
+    """Resident bytes of a process that takes three steps of training."""
+    run, batch = run_with_batch(row, openkbp, work)
+    for _ in range(3):
+        take_step(run, [batch])
+    return peak_memory_bytes()
+
+
+def measure_after(openkbp: Path, work: Path) -> None:
+    """Dice of the held-out patients after each step of post-processing, by `predict` and `evaluate`."""
+    held_out = Preprocessed(data_of("native", openkbp, work)).split("validation")
+    scans = work / "held_out.txt"
+    lines = [str((openkbp / "train" / case.name / "ct.nii.gz").resolve()) for case in held_out]
+    scans.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    references = work / "held_out"
+    references.mkdir(exist_ok=True)
+    for case in held_out:
+        if not (references / case.name).exists():
+            (references / case.name).symlink_to((openkbp / "train" / case.name).resolve(), target_is_directory=True)
+    for name, options in AFTER.items():
+        masks = work / "after" / name.replace(" ", "_")
+        began = time.perf_counter()
+        predict(scans, masks, run_folder(work, PROCESSED), options, AUTO)
+        seconds = time.perf_counter() - began
+        summary = evaluate(masks, references, EvaluateOptions(surfaces=False)).summary
+        structures = {row.structure: row.dice for row in summary.structures}
+        keep(name, {"after": PROCESSED, "dice": summary.dice, "structures": structures, "seconds": seconds})
+        print(f"{name:30} {summary.dice:.4f}", flush=True)
+
+
+def timed(work: Callable[[], object], times: int) -> float:
     """Median seconds, the first two calls left out."""
     seconds = []
     for number in range(times + 2):
@@ -240,33 +271,55 @@ def keep(row: str, values: dict[str, Any]) -> None:
         RESULTS.write_text("".join(json.dumps(entry) + "\n" for entry in known.values()), encoding="utf-8")
 
 
-def table() -> str:
-    """Markdown, in the order of `ROWS`; the spread is that of the plain row's seeds."""
+LARGEST_COLUMNS = 10
+"""Of more structures their groups are shown."""
+
+
+def table_text(table: Table) -> str:
+    """Markdown of a table; empty where no row of it is known. The spread is that of the plain row's seeds."""
     known = found()
-    seeds = [known[row]["dice"] for row in list(ROWS)[:3] if "dice" in known.get(row, {})]
-    names = list(next(entry["structures"] for entry in known.values() if "structures" in entry))
-    lines = [
-        f"Plain rows: mean {np.mean(seeds):.3f}, from {min(seeds):.3f} to {max(seeds):.3f} ({len(seeds)} seeds).",
-        "",
-        "| | Dice | " + " | ".join(name.replace("_", " ") for name in names) + " | M parameters | GFLOP a slice "
-        "| ms a slice | slices/s in training |",
-        "|---|---|" + "---|" * (len(names) + 4),
-    ]
-    for row in [r + end for r in ROWS for end in ("", "@time")]:
-        entry = known.get(row, {})
-        if "dice" not in entry:
-            continue
-        each = " | ".join("" if entry["structures"][n] is None else f"{entry['structures'][n]:.2f}" for n in names)
-        speed = [f"{entry[key]:.{digits}f}" if key in entry else "" for key, digits in SPEED_COLUMNS]
-        lines.append(
-            f"| {row} | {entry['dice']:.3f} | {each} | {entry['parameters'] / 1e6:.2f} | {entry['gflop']:.2f} | "
-            + " | ".join(speed)
-            + " |"
-        )
+    rows = [row + end for row in table.rows for end in ("", AT_TIME) if "dice" in known.get(row + end, {})]
+    if not rows:
+        return ""
+    of_each = [each_of(known[row]) for row in rows]
+    names = list(of_each[0])
+    head = ["", "Dice", *(["best"] if table.data == "few" else []), *(name.replace("_", " ") for name in names)]
+    head += ["M parameters", "GFLOP a slice", "ms a slice", "slices/s in training", "GiB in training"]
+    lines = [f"### {table.title}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row, each in zip(rows, of_each, strict=True):
+        entry = known[row]
+        cells = [row, f"{entry['dice']:.3f}"]
+        cells += [f"{entry['best_dice']:.3f}"] if table.data == "few" else []
+        cells += ["" if each.get(name) is None else f"{each[name]:.2f}" for name in names]
+        cells += [f"{entry['parameters'] / 1e6:.2f}", f"{entry['gflop']:.2f}"]
+        cells += [f"{entry[key] / unit:.{digits}f}" if key in entry else "" for key, unit, digits in SPEED_COLUMNS]
+        lines.append(f"| {' | '.join(cells)} |")
+    seeds = [known[row]["dice"] for row in SEEDS if "dice" in known.get(row, {})]
+    if PLAIN in table.rows:
+        lines += ["", f"Plain rows: from {min(seeds):.3f} to {max(seeds):.3f}, mean {np.mean(seeds):.3f}."]
     return "\n".join(lines)
 
 
-SPEED_COLUMNS = (("ms_slice", 2), ("train_slices_s", 0))
+def each_of(entry: dict[str, Any]) -> dict[str, float | None]:
+    few = len(entry["structures"]) <= LARGEST_COLUMNS
+    return dict(entry["structures"] if few else entry["groups"])
+
+
+def after_text() -> str:
+    """Markdown of what post-processing gains."""
+    known = {row: entry for row, entry in found().items() if "after" in entry}
+    if not known:
+        return ""
+    names = list(next(iter(known.values()))["structures"])
+    lines = [f"\n\n### Post-processing of '{PROCESSED}'", ""]
+    lines += [f"| | Dice | {' | '.join(n.replace('_', ' ') for n in names)} |", "|---" * (len(names) + 2) + "|"]
+    for row, entry in known.items():
+        each = " | ".join(f"{entry['structures'][name]:.3f}" for name in names)
+        lines.append(f"| {row} | {entry['dice']:.4f} | {each} |")
+    return "\n".join(lines)
+
+
+SPEED_COLUMNS = (("ms_slice", 1, 2), ("train_slices_s", 1, 0), ("peak_bytes", 2**30, 2))
 
 
 if __name__ == "__main__":

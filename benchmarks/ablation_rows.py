@@ -1,0 +1,254 @@
+"""The rows of `ablation.py`: what each changes, over which settings, on which data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig, merged, validate_config
+
+Values = dict[str, Any]
+
+HELD_OUT = 30 / 170
+"""Of the training patients; those of `validation` are not seen."""
+
+FEW = 20
+"""Patients to train on where overfitting shall show."""
+
+PHANTOMS = {"train": 24, "validation": 8}
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on and scored.
+
+    Attributes:
+        source: `openkbp`, `few` (20 of its patients) or `phantoms`.
+        grid: The network's grid.
+    """
+
+    source: str
+    grid: Values
+
+    def settings(self) -> PreprocessConfig:
+        """How it is preprocessed."""
+        base = PREPROCESS_PRESETS["default"].model_dump()
+        return validate_config(
+            PreprocessConfig, merged(base, {"grid": self.grid, "validation_share": HELD_OUT}), "benchmarks"
+        )
+
+
+DATA = {
+    "native": Data("openkbp", {"mode": "native"}),  # the patients' own voxels, 4 mm in plane, the body only
+    "few": Data("few", {"mode": "native"}),
+    "size 64": Data("openkbp", {"mode": "size", "size": [64, 64], "crop": "none"}),
+    "size 128": Data("openkbp", {"mode": "size", "size": [128, 128], "crop": "none"}),
+    "phantoms": Data("phantoms", {"mode": "spacing", "spacing_mm": 5.0}),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training.
+
+    Attributes:
+        changes: Settings over its table's.
+        data: Which; empty for its table's.
+    """
+
+    changes: Values = field(default_factory=dict)
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that are compared with one another.
+
+    Attributes:
+        title: What they are about.
+        rows: By name; the first is what the others are compared with.
+        base: Settings of all rows, over the preset `default`.
+        data: Which.
+        slices: What each row sees, all epochs together.
+    """
+
+    title: str
+    rows: dict[str, Row]
+    base: Values
+    data: str = "native"
+    slices: int = 24_000
+
+
+SMALL: Values = {
+    "network": {"channels": [12, 24, 48, 96]},
+    "batch_size": 16,
+    "sampling": {"slices_per_case": 20},
+    "validate_every": 1000,
+    "workers": 0,
+}
+"""A narrow network, whose plain curve is flat after 24 000 slices. Validated at the end only."""
+
+COMBINED: Values = {"network": {"slices": 5, "residual": True}, "loss": {"deep_supervision": 2}}
+"""The changes of the network that gained, together."""
+
+UNMOVED: Values = {"augmentation": {"move_probability": 0.0}}
+BLOCKS: Values = {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}}
+
+PLAIN = "2D U-Net"
+SEEDS = (PLAIN, "2D U-Net, seed 1", "2D U-Net, seed 2")
+
+NETWORKS = Table(
+    "Networks",
+    {
+        PLAIN: Row(),
+        "2D U-Net, seed 1": Row({"seed": 1}),
+        "2D U-Net, seed 2": Row({"seed": 2}),
+        "2.5D, 3 slices": Row({"network": {"slices": 3}}),
+        "2.5D, 5 slices": Row({"network": {"slices": 5}}),
+        "2.5D, 7 slices": Row({"network": {"slices": 7}}),
+        "3D": Row(BLOCKS),
+        "attention": Row({"network": {"attention": True}}),
+        "residual": Row({"network": {"residual": True}}),
+        "deep supervision": Row({"loss": {"deep_supervision": 2}}),
+        "2.5D, residual, deep supervision": Row(COMBINED),
+        "the same, slices not moved": Row(merged(COMBINED, UNMOVED)),
+        "Swin UNETR": Row({"network": {"kind": "swin_unetr", "channels": [12, 12]}}),
+    },
+    SMALL,
+)
+
+LOSSES = Table(
+    "Losses, on the best network",
+    {
+        "the same, slices not moved": Row(),
+        "loss bce": Row({"loss": {"kind": "bce"}}),
+        "loss dice": Row({"loss": {"kind": "dice"}}),
+        "loss focal": Row({"loss": {"kind": "focal"}}),
+        "loss tversky": Row({"loss": {"kind": "tversky"}}),
+        "no emphasis": Row({"loss": {"emphasis_power": 0.0}}),
+    },
+    merged(SMALL, merged(COMBINED, UNMOVED)),
+)
+
+GUIDE = Table(
+    "The guide's own decisions",
+    {
+        PLAIN: Row(),
+        "stacked windows": Row({"windows_hu": [[-1000, 0], [-200, 300], [200, 1500]]}),
+        "wide window": Row({"windows_hu": [[-1000, 1500]]}),
+        "slices of 64 x 64": Row(data="size 64"),
+        "slices of 128 x 128": Row(data="size 128"),
+        "three levels": Row({"network": {"channels": [12, 24, 48]}}),
+        "five levels": Row({"network": {"channels": [12, 24, 48, 96, 192]}}),
+        "half as wide": Row({"network": {"channels": [6, 12, 24, 48]}}),
+        "twice as wide": Row({"network": {"channels": [24, 48, 96, 192]}}),
+        "batch 2": Row({"batch_size": 2}),
+        "batch 8": Row({"batch_size": 8}),
+        "batch 32": Row({"batch_size": 32}),
+        "group normalisation": Row({"network": {"channels": [16, 24, 48, 96], "normalisation": "group"}}),
+        "adam": Row({"optimizer": {"kind": "adam", "weight_decay": 1e-5}}),
+        "sgd": Row({"optimizer": {"kind": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4}}),
+        "plateau": Row({"schedule": {"kind": "plateau"}, "validate_every": 1}),
+        "uniform sampling": Row({"sampling": {"structure_share": 0.0}}),
+    },
+    SMALL,
+)
+
+STRATEGIES = Table(
+    "Strategies",
+    {
+        PLAIN: Row(),
+        "running mean of weights": Row({"ema_decay": 0.995}),
+        "rare sampling": Row({"sampling": {"rare_power": 0.5}}),
+        "curriculum": Row({"curriculum": {"enabled": True}}),
+        "adversarial fgsm": Row({"adversarial": {"kind": "fgsm"}}),
+        "adversarial vat": Row({"adversarial": {"kind": "vat"}}),
+        "discriminator": Row({"adversarial": {"kind": "discriminator"}}),
+        "a third of slices moved": Row({"augmentation": {"move_probability": 0.33}}),
+        "no spatial augmentation": Row(UNMOVED),
+        "no HU augmentation": Row({"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}}),
+        "no augmentation": Row({"augmentation": {"enabled": False}}),
+    },
+    SMALL,
+)
+
+EVERY: Values = {
+    "elastic_pixels": 1.0,
+    "gamma": 0.3,
+    "blur_pixels": 1.0,
+    "low_resolution": 0.5,
+    "cut": 0.3,
+    "move_probability": 0.5,
+}
+
+
+def _without(**groups: float) -> Row:
+    return Row({"augmentation": groups})
+
+
+REGULARISERS = Table(
+    f"Against overfitting: {FEW} patients, every group of augmentation on",
+    {
+        "few": Row(),
+        "few, no augmentation": Row({"augmentation": {"enabled": False}}),
+        "few, no spatial": _without(move_probability=0),
+        "few, no elastic": _without(elastic_pixels=0),
+        "few, no HU scale and shift": _without(hu_scale=0, hu_shift=0),
+        "few, no noise": _without(noise_hu=0),
+        "few, no blur": _without(blur_pixels=0),
+        "few, no low resolution": _without(low_resolution=0),
+        "few, no cut": _without(cut=0),
+        "few, no gamma": _without(gamma=0),
+        "few, dropout 0.1": Row({"network": {"dropout": 0.1}}),
+        "few, weight decay 0.1": Row({"optimizer": {"weight_decay": 0.1}}),
+        "few, weight decay 0": Row({"optimizer": {"weight_decay": 0}}),
+    },
+    merged(SMALL, {"augmentation": EVERY, "schedule": {"kind": "constant"}, "validate_every": 10}),
+    data="few",
+    slices=24_000,
+)
+
+ON_PHANTOMS = Table(
+    "Phantoms, where a slice does not show which rib or vertebra it cuts",
+    {
+        "phantoms 2D": Row(),
+        "phantoms 2.5D, 5 slices": Row({"network": {"slices": 5}}),
+        "phantoms 3D": Row(
+            {"network": {"dims": 3, "tile": [64, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 4}}
+        ),
+    },
+    merged(
+        SMALL,
+        {
+            "network": {"channels": [16, 32, 64, 128]},
+            "loss": {"emphasis_power": 0.25},
+            "batch_size": 4,
+            "sampling": {"slices_per_case": 50},
+        },
+    ),
+    data="phantoms",
+    slices=12_000,
+)
+
+TABLES = (NETWORKS, LOSSES, GUIDE, STRATEGIES, REGULARISERS, ON_PHANTOMS)
+
+
+def table_of(row: str) -> Table:
+    """The table that a row is in, or the first of them."""
+    return next(table for table in TABLES if row in table.rows)
+
+
+def settings_of(row: str, slices: int | None = None) -> tuple[TrainConfig, Data, str]:
+    """A row's settings with its budget in steps, its data, and their name.
+
+    Args:
+        row: Its name.
+        slices: Another budget than its table's.
+    """
+    table = table_of(row)
+    values = merged(merged(TRAIN_PRESETS["default"].model_dump(), table.base), table.rows[row].changes)
+    config = validate_config(TrainConfig, values, row)
+    depth = config.network.tile[2] if config.network.dims == 3 else 1
+    steps = max(1, (slices or table.slices) // (config.batch_size * depth))
+    name = table.rows[row].data or table.data
+    return config.model_copy(update={"steps": steps}), DATA[name], name
