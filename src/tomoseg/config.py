@@ -55,6 +55,8 @@ class PreprocessConfig(Config):
     """The network's grid."""
     structures: tuple[str, ...] = ()
     """Structures to keep, by name; none named keeps all that the dataset has."""
+    leave_out: tuple[str, ...] = ()
+    """Masks not to be believed, as CASE/STRUCTURE (`tomoseg check` finds such): they count as not annotated."""
     validation_share: float = Field(0.15, ge=0, lt=1)
     """Share of patients held out for validation where the dataset has no splits of its own."""
     test_share: float = Field(0.0, ge=0, lt=1)

@@ -76,6 +76,26 @@ class TestWhole:
         assert report.labels.names == ("spleen",)
         assert [case.record.annotated for case in Preprocessed(out).cases] == [(0,), (0,), ()]
 
+    def test_a_mask_left_out_is_unknown_and_others_stay(self, dataset, out):
+        preprocess(dataset, out, CONFIG)
+        preprocess(dataset, out, CONFIG.model_copy(update={"leave_out": ("s0/spleen", "s1/liver")}))
+        cases = Preprocessed(out).cases
+        assert [case.record.annotated for case in cases] == [(1,), (0,), (1,)]
+        assert not unpack(cases[0].masks(), 2)[0].any()
+
+    @pytest.mark.parametrize(
+        ("mask", "message"),
+        [
+            ("s2/spleen", r"got 's2/spleen'; s2 has liver"),
+            ("s9/liver", r"got 's9/liver'; there is no such case"),
+            ("liver", r"expected CASE/STRUCTURE .* got 'liver'; there is no such case"),
+        ],
+    )
+    def test_only_masks_that_are_there_can_be_left_out(self, dataset, out, mask, message):
+        with pytest.raises(DatasetError, match=message):
+            preprocess(dataset, out, CONFIG.model_copy(update={"leave_out": (mask,)}))
+        assert not out.exists()
+
     def test_an_empty_mask_is_absent_and_has_no_ceiling(self, dataset, out):
         write_nifti(dataset / "s2" / "segmentations" / "spleen.nii.gz", np.zeros(SHAPE, bool), GRID)
         report = preprocess(dataset, out, CONFIG)

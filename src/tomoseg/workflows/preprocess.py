@@ -6,10 +6,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -96,19 +96,21 @@ def preprocess(
         on_case: Told after each.
 
     Raises:
-        DatasetError: If nothing usable is found, every case fails, or the folder holds another grid's cases.
+        DatasetError: If nothing usable is found, every case fails, the folder holds another grid's cases, or a mask to
+            be left out is none.
         LabelError: If a structure that is asked for is unknown.
     """
     found = find_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     splits = assign_splits(found.cases, config.validation_share, config.test_share, config.seed)
+    cases = without_masks(found.cases, config.leave_out)
     _check_output(output, labels, config.grid)
     workers = config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-    workers = min(workers, len(found.cases))
+    workers = min(workers, len(cases))
     threads = max(1, (os.cpu_count() or 1) // workers)
     tasks = [
         _Task(case, labels, config.grid, output / CASES / case.name, splits[case.name] != "train", threads)
-        for case in found.cases
+        for case in cases
     ]
     on_found(len(tasks))
     for left_over in (output / CASES).glob(".*.part"):
@@ -128,6 +130,28 @@ def preprocess(
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
     warnings = [*found.warnings, *(f"{record.name}: {text}" for record in records for text in record.warnings)]
     return PreprocessReport(labels, found.layout, records, kept, failed, ceilings(records, labels), warnings)
+
+
+def without_masks(cases: Sequence[Case], masks: Sequence[str]) -> list[Case]:
+    """Cases in which some masks count as not annotated.
+
+    Args:
+        cases: As found.
+        masks: Which, as CASE/STRUCTURE.
+
+    Raises:
+        DatasetError: If one names no annotated structure of a case.
+    """
+    left = {case.name: set(case.annotated) for case in cases}
+    for mask in masks:
+        name, _, structure = mask.rpartition("/")
+        if structure not in left.get(name, ()):
+            raise DatasetError(
+                f"leave_out: expected CASE/STRUCTURE of an annotated structure, got {mask!r}; "
+                + (f"{name} has {', '.join(sorted(left[name])) or 'none'}" if name in left else "there is no such case")
+            )
+        left[name].remove(structure)
+    return [replace(case, annotated=tuple(one for one in case.annotated if one in left[case.name])) for case in cases]
 
 
 def ceilings(records: Iterable[CaseRecord], labels: LabelSet) -> dict[str, float | None]:
