@@ -8,6 +8,7 @@ import io
 import sys
 import tempfile
 import tracemalloc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -156,7 +157,8 @@ def _claimed(reader: str, data: bytes) -> int:
         return 0
     claimed = 0
     for part in _parts(data):
-        with suppress(Exception):
+        with suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             header = pydicom.dcmread(io.BytesIO(part), force=True, stop_before_pixels=True)
             claimed += int(header.Rows) * int(header.Columns) * int(header.get("NumberOfFrames") or 1) * 2
     return MEMORY_A_CLAIMED_BYTE * claimed

@@ -68,8 +68,8 @@ def _in_process(reader: str, seconds: float) -> int:
         print("; every promise kept", flush=True)
         return 0
     kept = re.findall(r"written to (\S+)", log)
-    print(f"; BROKEN, exit status {ended.returncode}, see {' '.join(kept) or 'below'}", flush=True)
-    print("\n".join(line for line in log.splitlines() if not line.startswith(("#", "INFO")))[-6000:])
+    print(f"; BROKEN, exit status {ended.returncode}: {' '.join(kept)}", flush=True)
+    print(ended.stdout[-4000:] or log[-4000:])
     return 1
 
 

@@ -2,10 +2,12 @@
 
 import gzip
 import io
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
+import gdcm
 import numpy as np
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -136,7 +138,26 @@ def _dicom() -> dict[str, bytes]:
         coded = image(squares)
         coded.compress(syntax, generate_instance_uid=False)
         made[name] = [coded]
-    return {name: NEXT_FILE.join(_bytes_of(one) for one in images) for name, images in made.items()}
+    found = {name: NEXT_FILE.join(_bytes_of(one) for one in images) for name, images in made.items()}
+    return found | {"jpeg": _jpeg(_bytes_of(image(squares)))}
+
+
+def _jpeg(plain: bytes) -> bytes:
+    """A file in lossless JPEG, which pydicom cannot write and GDCM can."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = (str(Path(folder) / name) for name in ("plain.dcm", "jpeg.dcm"))
+        Path(source).write_bytes(plain)
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(source)
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(made)
+        assert writer.Write()
+        return Path(made).read_bytes()
 
 
 def _zip() -> dict[str, bytes]:

@@ -143,11 +143,27 @@ def read_dataset(stream: Any, size: int, pixels: bool) -> FileDataset:
     """
     start = stream.read(4096)
     stream.seek(0)
-    if _DEFLATED in start:
-        stream = _plain(stream.read(), size)
+    stream = _plain(stream.read(), size) if _DEFLATED in start else _Within(stream, size)
     if pixels:
         return pydicom.dcmread(stream, force=True)
     return pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS))
+
+
+class _Within:
+    """A stream that is never asked for more than it holds.
+
+    A damaged length of an element would be taken as memory, up to 4 GiB of it, before anything is read.
+    """
+
+    def __init__(self, stream: Any, size: int) -> None:
+        self._stream, self._size = stream, size
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """As of any stream."""
+        left = max(self._size - self.tell(), 0)
+        data: bytes = self._stream.read(min(count, left) if count >= 0 else left)
+        return data
 
 
 def _plain(data: bytes, size: int) -> Any:

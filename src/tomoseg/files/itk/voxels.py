@@ -94,7 +94,7 @@ def beside(header: Path, data: str, name: str) -> Path:
     Raises:
         InputError: If it leads elsewhere.
     """
-    if climbs(data) or not data:
+    if climbs(data):
         raise InputError(f"{name}: expected a data file beside the header, got one elsewhere; put them together")
     return header.parent / data
 
