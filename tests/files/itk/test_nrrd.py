@@ -1,5 +1,7 @@
 import gzip
 import re
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -139,6 +141,28 @@ class TestRefused:
         path = written(tmp_path / "a.nrrd", stored, b"\x1f\x8b" + bytes(60), encoding="gzip")
         with pytest.raises(InputError, match=r"expected whole compressed voxels"):
             read_nrrd(path)
+
+    def test_a_sum_that_is_wrong_or_lacks(self, tmp_path, stored):
+        data = bytearray(gzip.compress(stored.tobytes()))
+        data[-6] ^= 1
+        path = written(tmp_path / "a.nrrd", stored, bytes(data), encoding="gzip")
+        with pytest.raises(InputError, match=r"expected whole compressed voxels, got: .*incorrect data check"):
+            read_nrrd(path)
+        path = written(tmp_path / "a.nrrd", stored, gzip.compress(stored.tobytes())[:-3], encoding="gzip")
+        with pytest.raises(InputError, match=r"it is cut short, copy it again"):
+            read_nrrd(path)
+
+    def test_a_stream_that_goes_on_is_not_unpacked_further(self, tmp_path, stored):
+        """The header claims 48 bytes, the stream holds 64 MiB."""
+        bomb = zlib.compressobj(9, wbits=31)
+        data = bomb.compress(stored.tobytes()) + b"".join(bomb.compress(bytes(1 << 20)) for _ in range(64))
+        path = written(tmp_path / "a.nrrd", stored, data + bomb.flush(), encoding="gzip")
+        tracemalloc.start()
+        volume = read_nrrd(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
+        assert peak < 8 << 20
 
     def test_no_finite_voxels(self, tmp_path, stored):
         values = stored.astype("<f4")

@@ -193,20 +193,23 @@ def _skip(file: Any, stored: Stored, size: int) -> None:
 def _slabs(file: Any, stored: Stored, name: str) -> Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]:
     x, y, z = stored.shape
     depth = max(1, _SLAB_BYTES // (x * y * stored.dtype.itemsize))
-    source = _source(file, stored.encoding, name)
+    decompressor = zlib.decompressobj(_EITHER_HEADER)
+    source = _source(file, stored.encoding, decompressor, name)
     for start in range(0, z, depth):
         stop = min(start + depth, z)
         values = source((stop - start) * x * y, stored.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a sentence
             yield slice(start, stop), values.astype(np.float32).reshape(stop - start, y, x).T
+    if stored.encoding == "deflate":
+        _check_sum(file, decompressor, name)
 
 
-def _source(file: Any, encoding: str, name: str) -> Callable[[int, np.dtype], np.ndarray]:
+def _source(file: Any, encoding: str, decompressor: Any, name: str) -> Callable[[int, np.dtype], np.ndarray]:
     """What gives the next voxels: so many, of a type."""
     if encoding == "raw":
         return partial(_raw, file, name)
     if encoding == "deflate":
-        return partial(_deflated, file, zlib.decompressobj(_EITHER_HEADER), name)
+        return partial(_deflated, file, decompressor, name)
     return partial(_parsed, io.BytesIO(_numbers_of(file.read(), name).tobytes()), name)
 
 
@@ -227,6 +230,20 @@ def _deflated(file: Any, decompressor: Any, name: str, count: int, dtype: np.dty
             raise _short(name, wanted, len(out))
         out += piece
     return np.frombuffer(out, dtype)
+
+
+def _check_sum(file: Any, decompressor: Any, name: str) -> None:
+    """Go on to the stream's end, where zlib compares its sum; what follows the voxels is passed over.
+
+    Raises:
+        InputError: If the file ends before.
+    """
+    while not decompressor.eof:
+        data = decompressor.unconsumed_tail or file.read(_READ_BYTES)
+        if not data:
+            raise _short(name, 1, 0)
+        if decompressor.decompress(data, 1):
+            return
 
 
 def _parsed(values: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
