@@ -29,6 +29,9 @@ LARGEST_SIDE = 8192
 
 MOST_FRAMES = 100_000
 
+ALWAYS_ALLOWED_FRAMES, SMALLEST_FRAME_BYTES = 1000, 8
+"""More frames need a file of so many bytes each, deflated at that: they cost time before pixels are looked for."""
+
 LARGEST_MM = 1e7
 """No slice lies ten kilometres away; larger numbers are damage."""
 
@@ -189,7 +192,8 @@ def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:
     if not rows or not columns:
         return []
     frames = _whole(dataset, "NumberOfFrames") or 1
-    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE and 0 < frames <= MOST_FRAMES):
+    most_frames = min(MOST_FRAMES, max(ALWAYS_ALLOWED_FRAMES, entry.size // SMALLEST_FRAME_BYTES))
+    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE and 0 < frames <= most_frames):
         raise InputError(
             f"expected images of up to {LARGEST_SIDE} x {LARGEST_SIDE}, got {frames} of {columns} x {rows}; "
             "the header is damaged"
