@@ -5,6 +5,7 @@ import io
 import tempfile
 import zipfile
 import zlib
+from functools import cache
 from pathlib import Path
 
 import gdcm
@@ -55,8 +56,9 @@ ElementDataFile = {file}
 """
 
 
+@cache
 def seeds(reader: str) -> dict[str, bytes]:
-    """Inputs by name; each is one file, or several with `NEXT_FILE` between."""
+    """Inputs by name, the same in every run; each is one file, or several with `NEXT_FILE` between."""
     made: dict[str, bytes] = {"nifti": _nifti, "nrrd": _nrrd, "mha": _mha, "dicom": _dicom, "zip": _zip}[reader]()
     return made
 
@@ -138,6 +140,9 @@ def _dicom() -> dict[str, bytes]:
         coded = image(squares)
         coded.compress(syntax, generate_instance_uid=False)
         made[name] = [coded]
+    for images in made.values():
+        for number, one in enumerate(images):
+            one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
     found = {name: NEXT_FILE.join(_bytes_of(one) for one in images) for name, images in made.items()}
     return found | {"jpeg": _jpeg(_bytes_of(image(squares)))}
 

@@ -36,7 +36,8 @@ def test_an_archive_is_the_folder_in_it(series, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../a.dcm", "a/../../b", "/etc/passwd", r"..\a", r"C:\a.dcm", r"\a", "../", "a/../../b/", r"\\host\a", "C:a"]
+    "name",
+    ["../a.dcm", "a/../../b", "/etc/passwd", r"..\a", r"C:\a.dcm", r"\a", "../", "a/../b/", r"\\host\a", "C:a"],
 )
 def test_names_that_climb_are_refused(series, tmp_path, name):
     assert climbs(name)

@@ -109,6 +109,8 @@ class TestRefused:
             ({"sizes": "4 3"}, InputError, "expected 3 axes of 1 voxel or more, got '4 3'"),
             ({"sizes": "4 3 0"}, InputError, "expected 3 axes"),
             ({"sizes": "3 4 3 2"}, InputError, "expected 3 axes"),
+            ({"sizes": "4 3 " + "0" * 11 + "1" + "0" * 5000}, InputError, "expected 3 axes"),
+            ({"line_skip": "999999999999"}, InputError, "expected 48 more bytes of voxels, got 0"),
             ({"sizes": None}, InputError, "expected a header with sizes"),
             ({"sizes": "4000 3000 2000"}, InputError, "got a file that cannot hold them"),
             ({"type": "block"}, InputError, "expected type signed char"),

@@ -103,7 +103,8 @@ def _archive(path: Path) -> zipfile.ZipFile:
     """An archive whose list of members can be read.
 
     Raises:
-        InputError: If it cannot; what is wrong is not repeated, since it may name a member, which may name a patient.
+        OSError: If the file cannot be read.
+        InputError: If it is damaged. What is wrong is not repeated: it may name a member, which may name a patient.
     """
     try:
         return zipfile.ZipFile(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -164,7 +165,9 @@ def whole_shape(text: str, name: str) -> tuple[int, int, int]:
         InputError: If there are others, or one is empty.
     """
     words = text.split()
-    if len(words) != 3 or not all(word.isascii() and word.isdigit() and 0 < int(word[:12]) < 1 << 31 for word in words):
+    if len(words) != 3 or not all(
+        re.fullmatch(r"\d{1,10}", word, re.ASCII) and 0 < int(word) < 1 << 31 for word in words
+    ):
         raise InputError(f"{name}: expected 3 axes of 1 voxel or more, got {text[:60]!r}; pass one volume")
     return (int(words[0]), int(words[1]), int(words[2]))
 
@@ -187,7 +190,8 @@ def _check_size(stored: Stored, size: int, name: str) -> None:
 def _skip(file: Any, stored: Stored, size: int) -> None:
     file.seek(size - stored.voxel_bytes if stored.offset is None else stored.offset)
     for _ in range(stored.lines_skipped):
-        file.readline()
+        if not file.readline():
+            break  # at the end, where a damaged number of lines would take for ever
 
 
 def _slabs(file: Any, stored: Stored, name: str) -> Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]:
@@ -233,11 +237,7 @@ def _deflated(file: Any, decompressor: Any, name: str, count: int, dtype: np.dty
 
 
 def _check_sum(file: Any, decompressor: Any, name: str) -> None:
-    """Go on to the stream's end, where zlib compares its sum; what follows the voxels is passed over.
-
-    Raises:
-        InputError: If the file ends before.
-    """
+    # on to the stream's end, where zlib compares its sum; what follows the voxels is passed over
     while not decompressor.eof:
         data = decompressor.unconsumed_tail or file.read(_READ_BYTES)
         if not data:
