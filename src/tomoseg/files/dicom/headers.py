@@ -38,6 +38,8 @@ LARGEST_MM = 1e7
 INFLATED_RATIO, INFLATED_BYTES = 200, 64 << 20
 """A deflated file may unpack to so many times its size, and to so many bytes in any case."""
 
+_ALWAYS_READ_BYTES = 1 << 16
+
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1\0"
 _PLAIN_START = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", len(_EXPLICIT_LITTLE)) + _EXPLICIT_LITTLE
@@ -164,8 +166,10 @@ class _Within:
 
     def read(self, count: int = -1) -> bytes:
         """As of any stream."""
-        left = max(self._size - self.tell(), 0)
-        data: bytes = self._stream.read(min(count, left) if count >= 0 else left)
+        if not 0 <= count <= _ALWAYS_READ_BYTES:
+            left = max(self._size - self.tell(), 0)
+            count = min(count, left) if count >= 0 else left
+        data: bytes = self._stream.read(count)
         return data
 
 
