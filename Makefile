@@ -10,8 +10,12 @@ READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := src tests docs benchmarks recipes
 
+# Of `make fuzz`: seconds for all readers together, and which (nifti nrrd mha dicom zip; all if empty)
+SECONDS ?= 25
+READERS ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow check lint format docs clean
+.PHONY: help venv demo test test-slow fuzz check lint format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +39,10 @@ test: $(READY) ## Run the tests and the examples in docstrings
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
 
-check: lint test ## Run everything that CI runs
+fuzz: $(READY) ## Try hostile files on every reader; longer with SECONDS=600
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(READERS)
+
+check: lint test fuzz ## Run everything that CI runs
 
 lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff format --check $(wildcard $(CODE))
@@ -50,5 +57,5 @@ docs: $(READY) ## Write the reference pages that are made from the code
 	$(BIN)/python docs/build_reference.py
 
 clean: ## Remove .venv, caches and builds
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz
 	find src tests docs benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,6 +38,8 @@ def read_scan(
     """
     if assume_spacing is not None and not all(0 < edge < 1000 for edge in assume_spacing):
         raise InputError(f"expected voxel edges in mm above 0, got {assume_spacing}; correct --assume-spacing")
+    if path.exists() and not (path.is_dir() or path.is_file()):
+        raise InputError(f"{path}: expected a file or a folder, got neither, perhaps a pipe; name a file")
     if is_dicom(path):
         return read_dicom(path, series, assume_spacing)
     if series is not None:

@@ -1,3 +1,4 @@
+import os
 import zipfile
 
 import numpy as np
@@ -34,7 +35,10 @@ def test_an_archive_is_the_folder_in_it(series, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before  # nothing is unpacked to disk
 
 
-@pytest.mark.parametrize("name", ["../a.dcm", "a/../../b", "/etc/passwd", r"..\a", r"C:\a.dcm", r"\a"])
+@pytest.mark.parametrize(
+    "name",
+    ["../a.dcm", "a/../../b", "/etc/passwd", r"..\a", r"C:\a.dcm", r"\a", "../", "a/../b/", r"\\host\a", "C:a"],
+)
 def test_names_that_climb_are_refused(series, tmp_path, name):
     assert climbs(name)
     path = packed(tmp_path / "a.zip", {"0.dcm": (series / "000.dcm").read_bytes(), name: b"x"})
@@ -64,6 +68,78 @@ def test_an_archive_whose_members_overlap_is_refused(tmp_path):
     path.write_bytes(bytes(data))
     with pytest.raises(InputError, match=r"do not trust it"), entries(path):
         pass
+
+
+def test_a_member_without_a_name_is_refused(series, tmp_path):
+    path = packed(tmp_path / "a.zip", {"0": (series / "000.dcm").read_bytes()})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 28], data[entry + 30] = 0, 1  # its one letter becomes an extra field
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"got one that leads out of it; do not trust it"):
+        read_scan(path)
+
+
+def test_two_members_of_one_name_are_refused(series, tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("0.dcm", (series / "000.dcm").read_bytes())
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("0.dcm", b"other")
+    with pytest.raises(InputError, match=r"expected each name once in the archive, got one twice; do not trust it"):
+        read_scan(path)
+
+
+def test_more_members_than_a_scan_has(series, tmp_path, monkeypatch):
+    monkeypatch.setattr("tomoseg.files.dicom.entries.MOST_FILES", 2)
+    path = packed(tmp_path / "a.zip", {path.name: path.read_bytes() for path in series.iterdir()})
+    with pytest.raises(InputError, match=r"expected one scan, got an archive of 3 files; pack one scan"):
+        read_scan(path)
+    with pytest.raises(InputError, match=r"expected one scan, got more than 2 files; name the folder of a scan"):
+        read_scan(series)
+
+
+def test_links_and_archives_within_an_archive_are_not_followed(series, tmp_path):
+    """A link is a small text in an archive; an archive in it may be a bomb again."""
+    bomb = packed(tmp_path / "inner.zip", {"0": bytes(1 << 20)}).read_bytes()
+    path = packed(tmp_path / "a.zip", {path.name: path.read_bytes() for path in series.iterdir()} | {"b.zip": bomb})
+    link = zipfile.ZipInfo("link.dcm")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, str(series / "000.dcm"))
+    volume = read_scan(path)
+    assert volume.shape == (5, 4, 3)
+    assert volume.warnings == (f"{path}: Left out: files that are no DICOM (2).",)
+
+
+def test_a_member_that_is_larger_than_it_claims_is_cut(series, tmp_path):
+    path = packed(tmp_path / "a.zip", {"0.dcm": (series / "000.dcm").read_bytes()})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (200).to_bytes(4, "little")
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"^[^/]*/\S*a\.zip: expected (CT slices|a whole DICOM file)"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize(("place", "value"), [(8, 0x0800), (16, 0xFFFF), (10, 99)])
+def test_a_list_of_members_that_makes_no_sense_is_refused(series, tmp_path, place, value):
+    """Names that are no UTF-8, members that begin past the end, a method that nobody knows."""
+    path = packed(tmp_path / "a.zip", {"\u00ff.dcm".encode("cp437", "replace").decode("cp437"): b"x"})
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 46] = 0xFF
+    data[entry + place : entry + place + 2] = value.to_bytes(2, "little")
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"expected (a whole zip archive|CT slices|a whole DICOM file)"):
+        read_scan(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    for name in ("a.nii", "a.mha", "a.nrrd"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(InputError, match=r"expected a file or a folder, got neither, perhaps a pipe; name a file"):
+            read_scan(tmp_path / name)
 
 
 def test_a_damaged_archive_is_refused(series, tmp_path):

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pydicom
 import pytest
@@ -95,7 +97,8 @@ def test_padding_written_as_the_other_sign(tmp_path, signed):
         ({"PixelData": None}, r"expected pixels, got a file without"),
         ({"Rows": 60000, "Columns": 60000}, r"expected images of up to 8192 x 8192, got 1 of 60000 x 60000"),
         ({"NumberOfFrames": 2_000_000_000}, r"expected images of up to"),
-        ({"NumberOfFrames": 90_000}, r"got no usable pixel spacing or orientation"),
+        ({"NumberOfFrames": 90_000}, r"expected images of up to"),
+        ({"NumberOfFrames": 50}, r"got no usable pixel spacing or orientation"),
         ({"BitsAllocated": 24}, r"expected 15360 bytes of pixels or more, got 10240"),
         ({"BitsAllocated": 12}, r"expected a whole DICOM file, got one that cannot be read"),
     ],
@@ -103,6 +106,28 @@ def test_padding_written_as_the_other_sign(tmp_path, signed):
 def test_what_cannot_be_decoded(stored, tmp_path, tags, words):
     path = save([image(stored[0], **tags)], tmp_path) / "000.dcm"
     with pytest.raises(TomosegError, match=words):
+        read_dicom(path)
+
+
+def test_a_length_that_lies_takes_no_memory(stored, tmp_path):
+    """An element that claims 1 GiB in a file of 11 kB: what is there is read, and no more is asked for."""
+    path = save([image(stored[0], InstitutionName="Here")], tmp_path) / "000.dcm"
+    data = path.read_bytes()
+    start = data.index(b"\x08\0\x80\0LO")  # InstitutionName becomes one with a long length
+    path.write_bytes(data[:start] + b"\x08\0\x80\0UT\0\0" + (1 << 30).to_bytes(4, "little") + data[start + 8 :])
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"got none; check the path|got files without images"):
+        read_dicom(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_pixels_coded_in_next_to_nothing_are_refused(tmp_path):
+    """Five frames of 8192 x 8192, 671 MB, in a file of 2 kB."""
+    dataset = enhanced(np.zeros((5, 1, 1), np.int16), [(0, 0, k) for k in range(5)], Rows=8192, Columns=8192)
+    path = save([dataset], tmp_path) / "000.dcm"
+    with pytest.raises(InputError, match=r"got 5 of 8192 x 8192 pixels in \d+ bytes; do not trust the file"):
         read_dicom(path)
 
 

@@ -1,5 +1,7 @@
 import gzip
 import re
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -107,6 +109,8 @@ class TestRefused:
             ({"sizes": "4 3"}, InputError, "expected 3 axes of 1 voxel or more, got '4 3'"),
             ({"sizes": "4 3 0"}, InputError, "expected 3 axes"),
             ({"sizes": "3 4 3 2"}, InputError, "expected 3 axes"),
+            ({"sizes": "4 3 " + "0" * 11 + "1" + "0" * 5000}, InputError, "expected 3 axes"),
+            ({"line_skip": "999999999999"}, InputError, "expected 48 more bytes of voxels, got 0"),
             ({"sizes": None}, InputError, "expected a header with sizes"),
             ({"sizes": "4000 3000 2000"}, InputError, "got a file that cannot hold them"),
             ({"type": "block"}, InputError, "expected type signed char"),
@@ -139,6 +143,28 @@ class TestRefused:
         path = written(tmp_path / "a.nrrd", stored, b"\x1f\x8b" + bytes(60), encoding="gzip")
         with pytest.raises(InputError, match=r"expected whole compressed voxels"):
             read_nrrd(path)
+
+    def test_a_sum_that_is_wrong_or_lacks(self, tmp_path, stored):
+        data = bytearray(gzip.compress(stored.tobytes()))
+        data[-6] ^= 1
+        path = written(tmp_path / "a.nrrd", stored, bytes(data), encoding="gzip")
+        with pytest.raises(InputError, match=r"expected whole compressed voxels, got: .*incorrect data check"):
+            read_nrrd(path)
+        path = written(tmp_path / "a.nrrd", stored, gzip.compress(stored.tobytes())[:-3], encoding="gzip")
+        with pytest.raises(InputError, match=r"it is cut short, copy it again"):
+            read_nrrd(path)
+
+    def test_a_stream_that_goes_on_is_not_unpacked_further(self, tmp_path, stored):
+        """The header claims 48 bytes, the stream holds 64 MiB."""
+        bomb = zlib.compressobj(9, wbits=31)
+        data = bomb.compress(stored.tobytes()) + b"".join(bomb.compress(bytes(1 << 20)) for _ in range(64))
+        path = written(tmp_path / "a.nrrd", stored, data + bomb.flush(), encoding="gzip")
+        tracemalloc.start()
+        volume = read_nrrd(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
+        assert peak < 8 << 20
 
     def test_no_finite_voxels(self, tmp_path, stored):
         values = stored.astype("<f4")

@@ -66,12 +66,10 @@ def entries(path: Path) -> Iterator[list[Entry]]:
         if path.is_dir():
             yield list(_in_folder(path))
         elif is_zip(path):
-            with zipfile.ZipFile(path) as archive:
+            with _archive(path) as archive:
                 yield _in_archive(archive, path)
         else:
             yield [_entry(path)]
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
-        raise InputError(f"{path}: expected a whole zip archive, got: {error}; copy it again") from None
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}; check it") from None
 
@@ -101,7 +99,25 @@ def _entry(path: Path) -> Entry:
     return Entry(path, None, path.stat().st_size, lambda: path.open("rb"))
 
 
+def _archive(path: Path) -> zipfile.ZipFile:
+    """An archive whose list of members can be read.
+
+    Raises:
+        OSError: If the file cannot be read.
+        InputError: If it is damaged. What is wrong is not repeated: it may name a member, which may name a patient.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged list makes zipfile raise nearly anything
+        raise InputError(
+            f"{path}: expected a whole zip archive, got one that cannot be read ({type(error).__name__}); copy it again"
+        ) from None
+
+
 def _in_archive(archive: zipfile.ZipFile, path: Path) -> list[Entry]:
+    _check_names([member.filename for member in archive.infolist()], path)
     members = [member for member in archive.infolist() if not member.is_dir()]
     _check_archive(members, path)
 
@@ -112,12 +128,17 @@ def _in_archive(archive: zipfile.ZipFile, path: Path) -> list[Entry]:
     return [Entry(path, member.filename, member.file_size, opener(member)) for member in members]
 
 
+def _check_names(names: list[str], path: Path) -> None:
+    if len(names) > MOST_FILES:
+        raise InputError(f"{path}: expected one scan, got an archive of {len(names)} files; pack one scan")
+    if any(climbs(name) for name in names):
+        raise InputError(f"{path}: expected names within the archive, got one that leads out of it; do not trust it")
+    if len(set(names)) < len(names):
+        raise InputError(f"{path}: expected each name once in the archive, got one twice; do not trust it")
+
+
 def _check_archive(members: list[zipfile.ZipInfo], path: Path) -> None:
     size = path.stat().st_size
-    if len(members) > MOST_FILES:
-        raise InputError(f"{path}: expected one scan, got an archive of {len(members)} files; pack one scan")
-    if any(climbs(member.filename) for member in members):
-        raise InputError(f"{path}: expected names within the archive, got one that leads out of it; do not trust it")
     if any(member.flag_bits & 1 for member in members):
         raise InputError(f"{path}: expected an archive without a password, got one with; unpack it first")
     unpacked = sum(member.file_size for member in members)

@@ -29,11 +29,16 @@ LARGEST_SIDE = 8192
 
 MOST_FRAMES = 100_000
 
+ALWAYS_ALLOWED_FRAMES, SMALLEST_FRAME_BYTES = 1000, 8
+"""More frames need a file of so many bytes each, deflated at that: they cost time before pixels are looked for."""
+
 LARGEST_MM = 1e7
 """No slice lies ten kilometres away; larger numbers are damage."""
 
 INFLATED_RATIO, INFLATED_BYTES = 200, 64 << 20
 """A deflated file may unpack to so many times its size, and to so many bytes in any case."""
+
+_ALWAYS_READ_BYTES = 1 << 16
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1\0"
@@ -143,11 +148,29 @@ def read_dataset(stream: Any, size: int, pixels: bool) -> FileDataset:
     """
     start = stream.read(4096)
     stream.seek(0)
-    if _DEFLATED in start:
-        stream = _plain(stream.read(), size)
+    stream = _plain(stream.read(), size) if _DEFLATED in start else _Within(stream, size)
     if pixels:
         return pydicom.dcmread(stream, force=True)
     return pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS))
+
+
+class _Within:
+    """A stream that is never asked for more than it holds.
+
+    A damaged length of an element would be taken as memory, up to 4 GiB of it, before anything is read.
+    """
+
+    def __init__(self, stream: Any, size: int) -> None:
+        self._stream, self._size = stream, size
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """As of any stream."""
+        if not 0 <= count <= _ALWAYS_READ_BYTES:
+            left = max(self._size - self.tell(), 0)
+            count = min(count, left) if count >= 0 else left
+        data: bytes = self._stream.read(count)
+        return data
 
 
 def _plain(data: bytes, size: int) -> Any:
@@ -173,7 +196,8 @@ def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:
     if not rows or not columns:
         return []
     frames = _whole(dataset, "NumberOfFrames") or 1
-    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE and 0 < frames <= MOST_FRAMES):
+    most_frames = min(MOST_FRAMES, max(ALWAYS_ALLOWED_FRAMES, entry.size // SMALLEST_FRAME_BYTES))
+    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE and 0 < frames <= most_frames):
         raise InputError(
             f"expected images of up to {LARGEST_SIDE} x {LARGEST_SIDE}, got {frames} of {columns} x {rows}; "
             "the header is damaged"

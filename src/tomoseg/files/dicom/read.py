@@ -24,6 +24,10 @@ from tomoseg.volume import SourceGrid, Volume, check_affine
 
 Edges = tuple[float, float, float]
 
+LARGEST_PIXEL_RATIO, ALWAYS_ALLOWED_BYTES = 2000, 512 << 20
+"""Coded slices may come to so many times their files in memory, and to so many bytes in any case. A CT slice comes to
+three times its file; one of padding alone, in JPEG 2000, to a thousand times."""
+
 
 def read_dicom(path: Path, series: int | None = None, assume_spacing: Edges | None = None) -> Volume:
     """Read a CT series.
@@ -158,9 +162,18 @@ def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray
     """HU of images in their order, each file read once.
 
     Raises:
-        InputError: If one cannot be decoded, or there is no memory for all.
+        InputError: If one cannot be decoded, they claim far more than their files can hold, or memory does not suffice.
     """
     columns, rows = images[0].shape
+    by_file: dict[Entry, list[int]] = {}
+    for place, image in enumerate(images):
+        by_file.setdefault(image.entry, []).append(place)
+    needed, stored = 2 * len(images) * rows * columns, sum(entry.size for entry in by_file)
+    if needed > max(ALWAYS_ALLOWED_BYTES, LARGEST_PIXEL_RATIO * stored):
+        raise InputError(
+            f"{name}: expected CT slices, got {len(images)} of {columns} x {rows} pixels in {stored} bytes; "
+            "do not trust the file"
+        )
     try:
         hu = np.empty((len(images), rows, columns), np.int16)
     except MemoryError:
@@ -168,9 +181,6 @@ def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray
             f"{name}: expected a volume that fits in memory, got {len(images)} slices of {columns} x {rows}; crop it"
         ) from None
     noticed = Counter[str]()
-    by_file: dict[Entry, list[int]] = {}
-    for place, image in enumerate(images):
-        by_file.setdefault(image.entry, []).append(place)
     for places in by_file.values():
         places.sort(key=lambda place: images[place].frame or 0)
         called = name if len(by_file) == 1 else f"{name}: slice {places[0] + 1} of {len(images)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -94,7 +95,7 @@ def beside(header: Path, data: str, name: str) -> Path:
     Raises:
         InputError: If it leads elsewhere.
     """
-    if climbs(data) or not data:
+    if climbs(data):
         raise InputError(f"{name}: expected a data file beside the header, got one elsewhere; put them together")
     return header.parent / data
 
@@ -164,7 +165,9 @@ def whole_shape(text: str, name: str) -> tuple[int, int, int]:
         InputError: If there are others, or one is empty.
     """
     words = text.split()
-    if len(words) != 3 or not all(word.isascii() and word.isdigit() and 0 < int(word[:12]) < 1 << 31 for word in words):
+    if len(words) != 3 or not all(
+        re.fullmatch(r"\d{1,10}", word, re.ASCII) and 0 < int(word) < 1 << 31 for word in words
+    ):
         raise InputError(f"{name}: expected 3 axes of 1 voxel or more, got {text[:60]!r}; pass one volume")
     return (int(words[0]), int(words[1]), int(words[2]))
 
@@ -187,26 +190,30 @@ def _check_size(stored: Stored, size: int, name: str) -> None:
 def _skip(file: Any, stored: Stored, size: int) -> None:
     file.seek(size - stored.voxel_bytes if stored.offset is None else stored.offset)
     for _ in range(stored.lines_skipped):
-        file.readline()
+        if not file.readline():
+            break  # at the end, where a damaged number of lines would take for ever
 
 
 def _slabs(file: Any, stored: Stored, name: str) -> Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]:
     x, y, z = stored.shape
     depth = max(1, _SLAB_BYTES // (x * y * stored.dtype.itemsize))
-    source = _source(file, stored.encoding, name)
+    decompressor = zlib.decompressobj(_EITHER_HEADER)
+    source = _source(file, stored.encoding, decompressor, name)
     for start in range(0, z, depth):
         stop = min(start + depth, z)
         values = source((stop - start) * x * y, stored.dtype)
         with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a sentence
             yield slice(start, stop), values.astype(np.float32).reshape(stop - start, y, x).T
+    if stored.encoding == "deflate":
+        _check_sum(file, decompressor, name)
 
 
-def _source(file: Any, encoding: str, name: str) -> Callable[[int, np.dtype], np.ndarray]:
+def _source(file: Any, encoding: str, decompressor: Any, name: str) -> Callable[[int, np.dtype], np.ndarray]:
     """What gives the next voxels: so many, of a type."""
     if encoding == "raw":
         return partial(_raw, file, name)
     if encoding == "deflate":
-        return partial(_deflated, file, zlib.decompressobj(_EITHER_HEADER), name)
+        return partial(_deflated, file, decompressor, name)
     return partial(_parsed, io.BytesIO(_numbers_of(file.read(), name).tobytes()), name)
 
 
@@ -227,6 +234,16 @@ def _deflated(file: Any, decompressor: Any, name: str, count: int, dtype: np.dty
             raise _short(name, wanted, len(out))
         out += piece
     return np.frombuffer(out, dtype)
+
+
+def _check_sum(file: Any, decompressor: Any, name: str) -> None:
+    # on to the stream's end, where zlib compares its sum; what follows the voxels is passed over
+    while not decompressor.eof:
+        data = decompressor.unconsumed_tail or file.read(_READ_BYTES)
+        if not data:
+            raise _short(name, 1, 0)
+        if decompressor.decompress(data, 1):
+            return
 
 
 def _parsed(values: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
