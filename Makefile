@@ -42,7 +42,7 @@ test-slow: $(READY) ## Run the tests that take minutes
 fuzz: $(READY) ## Try hostile files on every reader; longer with SECONDS=600
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(READERS)
 
-check: lint test fuzz ## Run everything that CI runs
+check: lint fuzz test ## Run everything that CI runs
 
 lint: $(READY) ## Check format, style and types
 	$(BIN)/ruff format --check $(wildcard $(CODE))
