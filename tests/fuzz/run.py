@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}; all without one")
     parser.add_argument("--seconds", type=float, default=25, help="for all readers together")
+    parser.add_argument("--seed", type=int, default=1, help="of the first inputs that are tried; 0 draws one")
     parser.add_argument("--again", type=Path, help="an input to be tried once, with a single READER")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -39,13 +40,13 @@ def main() -> int:
     if unknown := set(readers) - set(READERS):
         parser.error(f"expected readers of {', '.join(READERS)}, got {', '.join(unknown)}")
     if chosen.inside:
-        _fuzz(readers[0], chosen.seconds)
+        _fuzz(readers[0], chosen.seconds, chosen.seed)
     if chosen.again:
         return _again(readers[0], chosen.again)
     if find_spec("atheris") is None:
         print("expected atheris, which has builds for Linux on x86-64 alone, found none; nothing was tried")
         return 0
-    return max(_in_process(reader, chosen.seconds / len(readers)) for reader in readers)
+    return max(_in_process(reader, chosen.seconds / len(readers), chosen.seed) for reader in readers)
 
 
 def _again(reader: str, path: Path) -> int:
@@ -56,9 +57,10 @@ def _again(reader: str, path: Path) -> int:
     return 0
 
 
-def _in_process(reader: str, seconds: float) -> int:
+def _in_process(reader: str, seconds: float, seed: int) -> int:
     """Fuzz one reader in a process of its own, which a crash ends, and print one line about it."""
-    command = [sys.executable, "-m", "tests.fuzz.run", reader, "--inside", "--seconds", f"{seconds:.0f}"]
+    budget = ["--seconds", f"{seconds:.0f}", "--seed", str(seed)]
+    command = [sys.executable, "-m", "tests.fuzz.run", reader, "--inside", *budget]
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # matrices of 3 x 3 gain nothing by more
     ended = subprocess.run(command, cwd=PROJECT, env=alone, capture_output=True, text=True, errors="replace")
@@ -79,7 +81,7 @@ def _in_process(reader: str, seconds: float) -> int:
     return 1
 
 
-def _fuzz(reader: str, seconds: float) -> None:
+def _fuzz(reader: str, seconds: float, seed: int) -> None:
     """Never returns."""
     import atheris
 
@@ -96,6 +98,7 @@ def _fuzz(reader: str, seconds: float) -> None:
     with sandbox() as folder:
         options = {
             "max_total_time": f"{seconds:.0f}",
+            "seed": seed,
             "timeout": SECONDS_AN_INPUT,
             "max_len": LARGEST_INPUT_BYTES,
             "rss_limit_mb": LARGEST_PROCESS_MIB,
