@@ -80,7 +80,9 @@ def body_profile(volume: Volume) -> BodyProfile:
     """Measure the body of a scan in HU at every level."""
     steps = [max(1, round(COARSE_MM / edge)) for edge in volume.spacing_mm]
     edges = [step * edge for step, edge in zip(steps, volume.spacing_mm, strict=True)]
-    coarse = volume.hu[tuple(slice(min(step // 2, n - 1), None, step) for step, n in zip(steps, volume.shape, strict=True))]
+    coarse = volume.hu[
+        tuple(slice(min(step // 2, n - 1), None, step) for step, n in zip(steps, volume.shape, strict=True))
+    ]
     levels = [_level(plane, (edges[0], edges[1])) for plane in _planes(coarse)]
     columns = np.array(levels, np.float64).T
     return BodyProfile(edges[2], *columns)

@@ -55,7 +55,9 @@ def find_contrast(volume: Volume) -> Contrast:
     large[0] = False
     places = np.nonzero(large[pieces])
     of_piece, smooth = pieces[places], _smoothed(sample, places)
-    spread = ndimage.standard_deviation(smooth, of_piece, np.arange(sizes.size))
+    counts = np.maximum(np.bincount(of_piece, minlength=sizes.size), 1)
+    away = smooth - (np.bincount(of_piece, smooth, sizes.size) / counts)[of_piece]
+    spread = np.sqrt(np.bincount(of_piece, away**2, sizes.size) / counts)
     even = (large & (spread <= EVEN_HU))[of_piece]
     volume_ml = float(even.sum()) * voxel_ml
     hu = int(np.median(smooth[even])) if even.any() else None

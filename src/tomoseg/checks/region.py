@@ -1,4 +1,4 @@
-"""Which parts of the body a scan shows, estimated from its profile; nothing is learned, and children are not thought of.
+"""Which parts of the body a scan shows, estimated from its profile; nothing is learned, and only adults are thought of.
 
 Each level is scored for each part by simple facts of grown-ups: a head is small and has bone around it, a neck is small
 and has bone in its middle, a chest has lungs or is wide and flat, a belly has a spine and little else of bone, a pelvis

@@ -5,6 +5,7 @@ Nothing here refuses a scan: the user may know better.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from tomoseg.checks.contrast import Contrast, find_contrast
 from tomoseg.checks.planes import PlaneFacts, plane_facts
 from tomoseg.checks.region import Part, find_parts
 from tomoseg.checks.values import ValueFacts, thin_slices, value_facts
+from tomoseg.errors import InputError
 from tomoseg.notices import Kind, Notice
 from tomoseg.volume import Volume
 
@@ -87,6 +89,24 @@ def check_scan(volume: Volume) -> tuple[Notice, ...]:
     return inspect_scan(volume, contrast=False).notices
 
 
+def refuse_warnings(notices: Iterable[Notice], name: str) -> None:
+    """Take warnings for errors; notes are none.
+
+    Args:
+        notices: What was noticed of a scan.
+        name: What to call it.
+
+    Raises:
+        InputError: If there are warnings.
+    """
+    kinds = [notice.kind for notice in notices if notice.level == "warning"]
+    if kinds:
+        raise InputError(
+            f"{name}: expected a scan without warnings, for --strict, got: {', '.join(dict.fromkeys(kinds))}; "
+            "see what tomoseg inspect says of it"
+        )
+
+
 def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
     """Look at all that can be known of a scan without a model.
 
@@ -131,8 +151,8 @@ def _oblique(degrees: float) -> tuple[Notice, ...]:
     if degrees <= MOST_OBLIQUE_DEGREES:
         return ()
     text = (
-        f"The scan's axes are turned by {degrees:.0f} degrees against the patient's, up to {MOST_OBLIQUE_DEGREES:g} were "
-        "expected. Masks fit the scan, but the model saw other views: look at them, or resample the scan to axial."
+        f"The scan's axes are turned by {degrees:.0f} degrees against the patient's, up to {MOST_OBLIQUE_DEGREES:g} "
+        "were expected. Masks fit the scan, but the model saw other views: look at them, or resample the scan to axial."
     )
     return (Notice(text, "oblique"),)
 
@@ -144,8 +164,8 @@ def _geometry(volume: Volume) -> tuple[Notice, ...]:
     notices = []
     if not (low <= min(spacing) and max(spacing) <= high):
         text = (
-            f"Voxels measure {' x '.join(f'{edge:.4g}' for edge in spacing)} mm, edges from {low:g} to {high:g} mm were "
-            "expected. Check the unit of the header and whether slices are missing."
+            f"Voxels measure {' x '.join(f'{edge:.4g}' for edge in spacing)} mm, edges from {low:g} to {high:g} mm "
+            "were expected. Check the unit of the header and whether slices are missing."
         )
         notices.append(Notice(text, "voxel size"))
     longest = int(np.argmax(spacing))
@@ -159,8 +179,8 @@ def _geometry(volume: Volume) -> tuple[Notice, ...]:
     height = volume.shape[2] * spacing[2]
     if height < LEAST_HEIGHT_MM:
         text = (
-            f"The scan reaches over {height:.3g} mm from feet to head ({volume.shape[2]} slices), {LEAST_HEIGHT_MM:g} mm "
-            "or more were expected. So little does not show which vertebra or rib is cut: use the whole series."
+            f"The scan reaches over {height:.3g} mm from feet to head ({volume.shape[2]} slices), {LEAST_HEIGHT_MM:g} "
+            "mm or more were expected. So little does not show which vertebra or rib is cut: use the whole series."
         )
         notices.append(Notice(text, "few slices"))
     return tuple(notices)
@@ -169,14 +189,14 @@ def _geometry(volume: Volume) -> tuple[Notice, ...]:
 def _body(profile: BodyProfile) -> tuple[Notice, ...]:
     if not profile.has_body.any():
         text = (
-            f"The largest piece of tissue measures {profile.area_cm2.max():.3g} cm2 in a slice, a body was expected. Look "
-            "at the scan: it may show air, a phantom or the table."
+            f"The largest piece of tissue measures {profile.area_cm2.max():.3g} cm2 in a slice, a body was expected. "
+            "Look at the scan: it may show air, a phantom or the table."
         )
         return (Notice(text, "no body"),)
     if profile.border_share > MOST_BORDER:
         text = (
-            f"{profile.border_share:.0%} of the picture's border is body, less than {MOST_BORDER:.0%} was expected. The "
-            "field of view cuts the patient off at the sides: models that saw whole patients do worse, use a "
+            f"{profile.border_share:.0%} of the picture's border is body, less than {MOST_BORDER:.0%} was expected. "
+            "The field of view cuts the patient off at the sides: models that saw whole patients do worse, use a "
             "reconstruction of the full field."
         )
         return (Notice(text, "body cut"),)

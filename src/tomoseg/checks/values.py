@@ -167,8 +167,8 @@ def _no_air(facts: ValueFacts) -> Notice | None:
         )
         return Notice(text, "not HU")
     text = (
-        f"The lowest value is {facts.lowest} HU, air near -1000 was expected. The scan may be windowed, scaled or not in "
-        "HU: export it again with its rescale slope and intercept."
+        f"The lowest value is {facts.lowest} HU, air near -1000 was expected. The scan may be windowed, scaled or not "
+        "in HU: export it again with its rescale slope and intercept."
     )
     return Notice(text, "no air")
 
@@ -233,7 +233,9 @@ def _windowed(facts: ValueFacts, counts: Int64[np.ndarray, " hu"]) -> Notice | N
     if not cut:
         return None
     kind: Kind = "windowed"
-    text = f"{' and '.join(cut)}; air near -1000 and bone above 600 were expected. Values beyond a window were cut off: "
+    text = (
+        f"{' and '.join(cut)}; air near -1000 and bone above 600 were expected. Values beyond a window were cut off: "
+    )
     return Notice(f"{text}export the scan itself.", kind)
 
 
