@@ -237,6 +237,18 @@ class TestManyScans:
         assert flat.warnings[0].startswith("Every voxel is 0 HU")
         assert (flat.error, good.error, good.warnings) == (None, None, ())
 
+    def test_strict_takes_warnings_for_errors(self, tmp_path, model):
+        write_nifti(tmp_path / "scans" / "flat.nii.gz", np.zeros(SHAPE, np.int16), GRID)
+        write_nifti(tmp_path / "scans" / "good.nii.gz", scan(), GRID)
+        flat, good = run(tmp_path / "scans", tmp_path / "out", model)
+        assert (flat.error, good.error) == (None, None)
+        flat, good = run(tmp_path / "scans", tmp_path / "out", model, strict=True)
+        assert "flat.nii.gz: expected a scan without warnings, for --strict, got: one value; see" in flat.error
+        assert flat.warnings[0].startswith("Every voxel is 0 HU")
+        assert (good.error, good.skipped) == (None, False)
+        assert run(tmp_path / "scans", tmp_path / "out", model, strict=True)[1].skipped
+        assert run(tmp_path / "scans", tmp_path / "out", model)[1].skipped
+
     def test_two_of_one_name(self, tmp_path, model):
         write_nifti(tmp_path / "a.nii.gz", scan(), GRID)
         write_nifti(tmp_path / "a" / "ct.nii.gz", scan(), GRID)

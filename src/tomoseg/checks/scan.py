@@ -15,7 +15,7 @@ from tomoseg.checks.body import BodyProfile, body_profile
 from tomoseg.checks.contrast import Contrast, find_contrast
 from tomoseg.checks.planes import PlaneFacts, plane_facts
 from tomoseg.checks.region import Part, find_parts
-from tomoseg.checks.values import ValueFacts, thin_slices, value_facts
+from tomoseg.checks.values import LEAST_VOXELS, ValueFacts, thin_slices, value_facts
 from tomoseg.errors import InputError
 from tomoseg.notices import Kind, Notice
 from tomoseg.volume import Volume
@@ -117,8 +117,10 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
     thin = thin_slices(volume)
     values, notices = value_facts(volume, thin)
     planes, of_planes = plane_facts(volume, thin)
-    is_ct = not any(notice.kind in UNREADABLE_VALUES for notice in notices)
-    if is_ct or not any(notice.kind in {"one value", "label map"} for notice in notices):
+    kinds = {notice.kind for notice in notices}
+    is_large = thin.size >= LEAST_VOXELS
+    is_ct = is_large and not kinds & UNREADABLE_VALUES
+    if is_large and not kinds & {"one value", "label map"}:
         notices += of_planes
     oblique = _oblique_degrees(volume)
     notices += (*_geometry(volume), *_oblique(oblique))

@@ -32,7 +32,7 @@ TOO_DENSE_HU, TOO_DENSE_SHARE = 3071, 0.03
 """Metal reaches further, but is never so much of a patient."""
 
 LEAST_VOXELS = 4096
-"""Fewer have no peaks that mean anything."""
+"""Fewer voxels have neither peaks nor shapes that mean anything."""
 
 LEAST_PEAK_SHARE = 0.02
 _SMOOTHING_HU = 12
@@ -185,17 +185,17 @@ def _is_flat(volume: Volume) -> bool:
 
 def _odd_peaks(facts: ValueFacts) -> Notice | None:
     """What is odd about where air and soft tissue lie, in a volume that reaches down to air."""
+    shares = dict(facts.peaks)
+    usual = 0.0 if facts.tissue_hu is None else shares[facts.tissue_hu]
+    pair = _pair(facts)
+    if pair is not None and not _is_usual(pair) and (facts.air_hu is None or usual < 0.3 * shares[pair[1]]):
+        return _shifted(*pair)
     if facts.highest < PLAUSIBLE_DENSE_HU:
         text = (
             f"The highest value is {facts.highest} HU, bone or contrast above {PLAUSIBLE_DENSE_HU} was expected. "
             "The scan may be windowed, scaled, or hold no patient: look at it before you use a result."
         )
         return Notice(text, "no bone")
-    shares = dict(facts.peaks)
-    usual = 0.0 if facts.tissue_hu is None else shares[facts.tissue_hu]
-    pair = _pair(facts)
-    if pair is not None and not _is_usual(pair) and (facts.air_hu is None or usual < 0.3 * shares[pair[1]]):
-        return _shifted(*pair)
     low = min((hu for hu, share in facts.peaks if share >= 0.1), default=None)
     if low is None or facts.air_hu is not None or low > NOT_AIR_HU or (facts.tissue_hu is None and low > -1000):
         return None
