@@ -29,7 +29,7 @@ def test_a_copy_keeps_its_kind():  # as one that comes from another process does
 def test_every_kind_has_its_line_in_the_docs():
     lines = re.findall(r"^\| `([^`]+)` \| (.+?) \| (.+?) \|$", PAGE.read_text(encoding="utf-8"), re.M)
     assert sorted(kind for kind, _, _ in lines) == sorted(get_args(Kind))
-    assert [kind for kind, what, then in lines if len(what) < 20 or len(then) < 10] == []
+    assert [kind for kind, what, then in lines if len(what) < 10 or len(then) < 6] == []
 
 
 def test_notes_are_kinds():

@@ -88,7 +88,9 @@ def test_no_body_and_a_body_that_is_cut():
     hu[40:44, 30:34] = 700  # 24 x 24 mm
     assert kinds(replace(volume, hu=hu)) == ["no body"]
     whole = body("abdomen")
-    assert kinds(Volume.from_array(whole.hu[20:60, 15:45].copy(), whole.affine)) == ["body cut"]
+    inside = whole.hu[20:60, 15:45].copy()
+    inside[10:13, 20:23] = -1000  # gas
+    assert kinds(Volume.from_array(inside, whole.affine)) == ["body cut"]
 
 
 def test_nothing_is_said_of_a_body_where_values_are_not_hu():
