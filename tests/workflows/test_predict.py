@@ -271,6 +271,16 @@ class TestWhichScans:
     def found(self, scans, **options):
         return [(s.name, s.output.name) for s in find_scans(scans, Path("out"), **{"label_map": False} | options)]
 
+    def test_folders_of_folders(self, tmp_path):
+        for name in ("one/two/a.nii.gz", "one/b.mha", "one/notes.txt"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert self.found(tmp_path) == [("a", "a"), ("b", "b")]
+        for name in ("train/p1/ct.nii.gz", "train/p1/segmentations/liver.nii.gz"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert self.found(tmp_path) == [("p1", "p1")]
+
     def test_a_folder(self, scans):
         assert self.found(scans) == [("a", "a"), ("b", "b"), ("d", "d")]
         assert self.found(scans, label_map=True) == [("a", "a.nii.gz"), ("b", "b.nii.gz"), ("d", "d.nii.gz")]

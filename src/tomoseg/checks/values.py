@@ -105,7 +105,8 @@ def _peaks(counts: Int64[np.ndarray, " hu"]) -> tuple[tuple[int, float], ...]:
     """Where values are frequent, the highest first, as value and share; no single value that stands for no voxel."""
     kept = _without_padding(counts)
     smooth = ndimage.gaussian_filter1d(kept, _SMOOTHING_HU, mode="constant")
-    around = np.convolve(kept, np.ones(2 * _PEAK_HALF_HU + 1), "same")
+    width = 2 * _PEAK_HALF_HU + 1
+    around = width * ndimage.uniform_filter1d(kept, width, mode="constant")
     least = max(LEAST_PEAK_SHARE * (counts.sum() - counts.max()), LEAST_VOXELS / 64)  # a scan may be cut to air
     tops, _ = find_peaks(smooth, distance=2 * _PEAK_HALF_HU)
     tops = tops[around[tops] >= least]
