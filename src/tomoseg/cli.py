@@ -115,6 +115,38 @@ def phantom(
     return DONE
 
 
+def inspect(
+    scan: Positional[Path],
+    *,
+    json: bool = False,
+    output: Annotated[Path | None, arg(aliases=("-o",))] = None,
+    strict: bool = False,
+    series: int | None = None,
+    assume_spacing: tuple[float, float, float] | None = None,
+) -> int:
+    """Look at a scan before anything is made of it: values, geometry, parts of the body, and what is odd.
+
+    Args:
+        scan: A NIfTI, NRRD or MetaImage file, or DICOM as a folder, zip archive or file.
+        json: Print what was found as JSON instead of a table.
+        output: JSON file for what was found.
+        strict: End with exit status 1 where there are warnings.
+        series: Which of several DICOM series, from 1 as they are listed; nothing is the largest axial one.
+        assume_spacing: Voxel edges in mm along the file's axes, for scans that do not say where their voxels lie.
+    """
+    from tomoseg.terminal.inspection import show_inspection, show_json
+    from tomoseg.workflows.inspect import inspect as run
+    from tomoseg.workflows.inspect import write_json
+
+    found = run(scan, series, assume_spacing)
+    if output is not None:
+        write_json(found, output)
+    (show_json if json else show_inspection)(found)
+    if found.error is not None:
+        return NOT_STARTED
+    return SOME_FAILED if strict and found.warnings else DONE
+
+
 def check(dataset: Positional[Path], output: Annotated[Path | None, arg(aliases=("-o",))] = None) -> int:
     """Look at a dataset before it is learned: what is broken, and what is unlike the rest.
 
@@ -453,6 +485,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "labels": labels,
     "download": download,
     "phantom": phantom,
+    "inspect": inspect,
     "check": check,
     "preprocess": preprocess,
     "preview": preview,

@@ -497,6 +497,8 @@ class PredictOptions:
     """Which of several DICOM series, from 1 as they are listed; nothing is the largest axial one."""
     assume_spacing: tuple[float, float, float] | None = None
     """Voxel edges in mm along the file's axes, for scans that do not say where their voxels lie."""
+    strict: bool = False
+    """Segment no scan that there is a warning about."""
 
 
 ALL_MASKS = PredictOptions()

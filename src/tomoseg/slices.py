@@ -43,11 +43,15 @@ class SourceSlices:
         shape: Columns and rows of every slice.
         offsets_voxels: `(n, 3)`: where on the grid, in the file's axes, the first pixel of each slice lies.
         images: Where each was read from; as many, in the same order.
+        series: All series of the place that they were found in, in words.
+        number: Which of these they are, from 1.
     """
 
     shape: tuple[int, int]
     offsets_voxels: Float[np.ndarray, "n 3"]
     images: tuple[SourceImage, ...]
+    series: tuple[str, ...] = ()
+    number: int = 1
 
     @property
     def are_planes(self) -> bool:

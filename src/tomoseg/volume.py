@@ -17,6 +17,7 @@ from jaxtyping import Float, Int16, Shaped
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 
 from tomoseg.errors import GridError
+from tomoseg.notices import Notice
 from tomoseg.slices import SourceSlices
 
 AFFINE_TOLERANCE_MM = 1e-2
@@ -110,12 +111,12 @@ class Volume:
     Attributes:
         hu: `(x, y, z)` int16 Hounsfield units.
         source: The grid of the file.
-        warnings: What was noticed while reading; each a full sentence for the user.
+        warnings: What was noticed while reading.
     """
 
     hu: Int16[np.ndarray, "x y z"]
     source: SourceGrid
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[Notice, ...] = field(default=())
 
     @classmethod
     def from_array(cls, hu: Int16[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Volume:

@@ -237,6 +237,18 @@ class TestManyScans:
         assert flat.warnings[0].startswith("Every voxel is 0 HU")
         assert (flat.error, good.error, good.warnings) == (None, None, ())
 
+    def test_strict_takes_warnings_for_errors(self, tmp_path, model):
+        write_nifti(tmp_path / "scans" / "flat.nii.gz", np.zeros(SHAPE, np.int16), GRID)
+        write_nifti(tmp_path / "scans" / "good.nii.gz", scan(), GRID)
+        flat, good = run(tmp_path / "scans", tmp_path / "out", model)
+        assert (flat.error, good.error) == (None, None)
+        flat, good = run(tmp_path / "scans", tmp_path / "out", model, strict=True)
+        assert "flat.nii.gz: expected a scan without warnings, for --strict, got: one value; see" in flat.error
+        assert flat.warnings[0].startswith("Every voxel is 0 HU")
+        assert (good.error, good.skipped) == (None, False)
+        assert run(tmp_path / "scans", tmp_path / "out", model, strict=True)[1].skipped
+        assert run(tmp_path / "scans", tmp_path / "out", model)[1].skipped
+
     def test_two_of_one_name(self, tmp_path, model):
         write_nifti(tmp_path / "a.nii.gz", scan(), GRID)
         write_nifti(tmp_path / "a" / "ct.nii.gz", scan(), GRID)
@@ -258,6 +270,16 @@ class TestWhichScans:
 
     def found(self, scans, **options):
         return [(s.name, s.output.name) for s in find_scans(scans, Path("out"), **{"label_map": False} | options)]
+
+    def test_folders_of_folders(self, tmp_path):
+        for name in ("one/two/a.nii.gz", "one/b.mha", "one/notes.txt"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert self.found(tmp_path) == [("a", "a"), ("b", "b")]
+        for name in ("train/p1/ct.nii.gz", "train/p1/segmentations/liver.nii.gz"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert self.found(tmp_path) == [("p1", "p1")]
 
     def test_a_folder(self, scans):
         assert self.found(scans) == [("a", "a"), ("b", "b"), ("d", "d")]

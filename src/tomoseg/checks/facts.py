@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from tomoseg.checks.scan import check_scan
 from tomoseg.grid import body_box
 from tomoseg.masks import BoxedMask
+from tomoseg.notices import Kind
 from tomoseg.volume import Volume
 
 Triple = tuple[float, float, float]
@@ -22,6 +23,9 @@ HU_BIN, HU_FROM, HU_TO = 25, -1050, 2000
 
 SCAN_BIN, SCAN_FROM, SCAN_TO = 10, -3000, 5000
 """Histograms of whole scans, with room for values that are not in HU."""
+
+TOLD_OTHERWISE: frozenset[Kind] = frozenset({"blank slices", "grey values"})
+"""What the dataset doctor has findings of its own for."""
 
 AXES = ("left to right", "back to front", "feet to head")
 
@@ -129,7 +133,7 @@ def case_facts(
         int(values[0]) - 32768,
         int(values[-1]) - 32768,
         inside,
-        (*volume.warnings, *check_scan(volume)),
+        (*volume.warnings, *(notice for notice in check_scan(volume) if notice.kind not in TOLD_OTHERWISE)),
         structures,
         _overlaps(held),
         unreadable,

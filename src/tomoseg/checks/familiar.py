@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int16
 
+from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 Range = tuple[float, float]
@@ -105,7 +106,7 @@ def spread_over(slices: int, count: int = LOOKED_AT) -> list[int]:
     return sorted({int((k + 0.5) * slices / count) for k in range(count)})
 
 
-def unlike(volume: Volume, trained_on: ScanRange) -> tuple[str, ...]:
+def unlike(volume: Volume, trained_on: ScanRange) -> tuple[Notice, ...]:
     """In what a scan differs from all that a model was trained on.
 
     Args:
@@ -133,7 +134,7 @@ def unlike(volume: Volume, trained_on: ScanRange) -> tuple[str, ...]:
                 f"What is {name} has {hu:.0f} HU; in the model's training scans it has {_written(low, high)} HU. "
                 "Check that the scan is in HU and shows the same part of the body, and look at the masks."
             )
-    return tuple(warnings)
+    return tuple(Notice(text, "unlike training") for text in warnings)
 
 
 def _ranges(rows: Sequence[Sequence[float]]) -> tuple[Range, ...]:

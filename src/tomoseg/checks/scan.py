@@ -1,27 +1,84 @@
-"""What looks wrong about a scan before it is used. Nothing here refuses a scan: the user may know better."""
+"""What looks wrong about a scan before it is used, and what it shows.
+
+Nothing here refuses a scan: the user may know better.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.orientations import aff2axcodes
+
+from tomoseg.checks.body import BodyProfile, body_profile
+from tomoseg.checks.contrast import Contrast, find_contrast
+from tomoseg.checks.planes import PlaneFacts, plane_facts
+from tomoseg.checks.region import Part, find_parts
+from tomoseg.checks.values import LEAST_VOXELS, ValueFacts, thin_slices, value_facts
+from tomoseg.errors import InputError
+from tomoseg.notices import Kind, Notice
 from tomoseg.volume import Volume
-
-PLAUSIBLE_AIR_HU = -200
-"""Every CT has air around or in the patient; a lowest value above this says that it is no CT in HU."""
-
-PLAUSIBLE_DENSE_HU = 100
-"""Bone, contrast and the table lie above this."""
 
 PLAUSIBLE_SPACING_MM = (0.2, 10.0)
 """Voxel edges of clinical CT, with room on both sides."""
 
+LEAST_HEIGHT_MM = 15.0
+"""A thinner scan is a few slices, which do not say which vertebra or rib they cut."""
 
-def check_scan(volume: Volume) -> tuple[str, ...]:
-    """Look for what makes a scan unlikely to be a CT in HU.
+MOST_OBLIQUE_DEGREES = 20.0
+"""Heads lie, and gantries are tilted, by up to about this."""
+
+LONG_VOXELS = 2.0
+"""Voxels that are so many times longer from left to right, or from back to front, than along the others are those of
+sagittal or coronal slices."""
+
+MOST_BORDER = 0.4
+"""Share of the picture's border that may be body; shoulders and large patients take a quarter."""
+
+UNREADABLE_VALUES: frozenset[Kind] = frozenset(
+    {"one value", "label map", "grey values", "not HU", "no air", "shifted HU", "scaled HU", "windowed"}
+)
+"""Where values are not those of a CT, nothing is said about the body."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a scan is.
+
+    Attributes:
+        axes: Where the file's axes lead: `LPS` to the patient's left, back and head.
+        oblique_degrees: The largest angle between an axis and the patient's nearest one.
+        extent_mm: Edges of the scan along x, y and z.
+        values: Its values.
+        planes: Its odd slices.
+        body_mm: Width, depth and height of the body, as far as it is seen; None without one.
+        border_share: Share of the picture's border, left, right, front and back, that is body.
+        parts: Parts of the body, from feet to head; none where they cannot be told.
+        contrast: Whether vessels are bright; None where it was not looked for.
+        notices: What is odd.
+    """
+
+    axes: str
+    oblique_degrees: float
+    extent_mm: tuple[float, float, float]
+    values: ValueFacts
+    planes: PlaneFacts
+    body_mm: tuple[float, float, float] | None
+    border_share: float | None
+    parts: tuple[Part, ...]
+    contrast: Contrast | None
+    notices: tuple[Notice, ...]
+
+
+def check_scan(volume: Volume) -> tuple[Notice, ...]:
+    """Look for what makes a scan unlikely to be a CT in HU, whole and the right way up.
 
     Args:
         volume: The scan.
 
     Returns:
-        One sentence or two for each finding: what was seen, what was expected, what to do. Empty for an ordinary scan.
+        A sentence or two for each finding: what was seen, what was expected, what to do. Empty for an ordinary scan.
 
     Example:
         >>> import numpy as np
@@ -29,33 +86,120 @@ def check_scan(volume: Volume) -> tuple[str, ...]:
         >>> check_scan(scan)[0]
         'Every voxel is 0 HU, a scan was expected. Check that the right file was exported.'
     """
-    return (*_value_warnings(volume), *_spacing_warnings(volume))
+    return inspect_scan(volume, contrast=False).notices
 
 
-def _value_warnings(volume: Volume) -> list[str]:
-    lowest, highest = int(volume.hu.min()), int(volume.hu.max())
-    if lowest == highest:
-        return [f"Every voxel is {lowest} HU, a scan was expected. Check that the right file was exported."]
-    warnings = []
-    if lowest > PLAUSIBLE_AIR_HU:
-        warnings.append(
-            f"The lowest value is {lowest} HU, air near -1000 was expected. "
-            "The scan may be windowed or not in HU: export it again with its rescale slope and intercept."
+def refuse_warnings(notices: Iterable[Notice], name: str) -> None:
+    """Take warnings for errors; notes are none.
+
+    Args:
+        notices: What was noticed of a scan.
+        name: What to call it.
+
+    Raises:
+        InputError: If there are warnings.
+    """
+    kinds = [notice.kind for notice in notices if notice.level == "warning"]
+    if kinds:
+        raise InputError(
+            f"{name}: expected a scan without warnings, for --strict, got: {', '.join(dict.fromkeys(kinds))}; "
+            "see what tomoseg inspect says of it"
         )
-    if highest < PLAUSIBLE_DENSE_HU:
-        warnings.append(
-            f"The highest value is {highest} HU, bone or contrast above {PLAUSIBLE_DENSE_HU} was expected. "
-            "The scan may be windowed, scaled, or hold no patient: look at it before you use a result."
-        )
-    return warnings
 
 
-def _spacing_warnings(volume: Volume) -> list[str]:
+def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
+    """Look at all that can be known of a scan without a model.
+
+    Args:
+        volume: The scan.
+        contrast: Whether to look for contrast medium, which takes the longest and says nothing about mistakes.
+    """
+    thin = thin_slices(volume)
+    values, notices = value_facts(volume, thin)
+    planes, of_planes = plane_facts(volume, thin)
+    kinds = {notice.kind for notice in notices}
+    is_large = thin.size >= LEAST_VOXELS
+    is_ct = is_large and not kinds & UNREADABLE_VALUES
+    if is_large and not kinds & {"one value", "label map"}:
+        notices += of_planes
+    oblique = _oblique_degrees(volume)
+    notices += (*_geometry(volume), *_oblique(oblique))
+    profile = body_profile(volume) if is_ct else None
+    parts: tuple[Part, ...] = ()
+    if profile is not None:
+        parts, turned = find_parts(profile)
+        notices += (*_body(profile), *turned)
+    x, y, z = (n * edge for n, edge in zip(volume.shape, volume.spacing_mm, strict=True))
+    return Inspection(
+        "".join(aff2axcodes(volume.source.affine)),
+        round(oblique, 2),
+        (x, y, z),
+        values,
+        planes,
+        None if profile is None else profile.extent_mm,
+        None if profile is None else round(profile.border_share, 3),
+        parts,
+        find_contrast(volume) if contrast and profile is not None and profile.has_body.any() else None,
+        notices,
+    )
+
+
+def _oblique_degrees(volume: Volume) -> float:
+    directions = volume.affine[:3, :3] / np.array(volume.spacing_mm)
+    return float(np.degrees(np.arccos(np.clip(np.abs(np.diag(directions)), 0, 1))).max())
+
+
+def _oblique(degrees: float) -> tuple[Notice, ...]:
+    if degrees <= MOST_OBLIQUE_DEGREES:
+        return ()
+    text = (
+        f"The scan's axes are turned by {degrees:.0f} degrees against the patient's, up to {MOST_OBLIQUE_DEGREES:g} "
+        "were expected. Masks fit the scan, but the model saw other views: look at them, or resample the scan to axial."
+    )
+    return (Notice(text, "oblique"),)
+
+
+def _geometry(volume: Volume) -> tuple[Notice, ...]:
+    """Voxels, and how far they reach from feet to head."""
     low, high = PLAUSIBLE_SPACING_MM
     spacing = volume.spacing_mm
-    if low <= min(spacing) and max(spacing) <= high:
-        return []
-    return [
-        f"Voxels measure {' x '.join(f'{edge:.4g}' for edge in spacing)} mm, edges from {low:g} to {high:g} mm were "
-        "expected. Check the unit of the header and whether slices are missing."
-    ]
+    notices = []
+    if not (low <= min(spacing) and max(spacing) <= high):
+        text = (
+            f"Voxels measure {' x '.join(f'{edge:.4g}' for edge in spacing)} mm, edges from {low:g} to {high:g} mm "
+            "were expected. Check the unit of the header and whether slices are missing."
+        )
+        notices.append(Notice(text, "voxel size"))
+    longest = int(np.argmax(spacing))
+    if longest < 2 and spacing[longest] >= LONG_VOXELS * max(spacing[axis] for axis in range(3) if axis != longest):
+        text = (
+            f"Voxels are longest from {('left to right', 'back to front')[longest]} ({spacing[longest]:.3g} mm), as in "
+            f"{('sagittal', 'coronal')[longest]} slices; axial ones were expected. Use the axial series of the scan if "
+            "it has one."
+        )
+        notices.append(Notice(text, "slice direction"))
+    height = volume.shape[2] * spacing[2]
+    if height < LEAST_HEIGHT_MM:
+        text = (
+            f"The scan reaches over {height:.3g} mm from feet to head ({volume.shape[2]} slices), {LEAST_HEIGHT_MM:g} "
+            "mm or more were expected. So little does not show which vertebra or rib is cut: use the whole series."
+        )
+        notices.append(Notice(text, "few slices"))
+    return tuple(notices)
+
+
+def _body(profile: BodyProfile) -> tuple[Notice, ...]:
+    if not profile.has_body.any():
+        text = (
+            f"The largest piece of tissue measures {profile.area_cm2.max():.3g} cm2 in a slice, a body was expected. "
+            "Look at the scan: it may show air, a phantom or the table."
+        )
+        return (Notice(text, "no body"),)
+    if profile.border_share > MOST_BORDER:
+        text = (
+            f"{profile.border_share:.0%} of the picture's border is body, less than {MOST_BORDER:.0%} was expected. "
+            "The field of view cuts the patient off at the sides: models that saw whole patients do worse, use a "
+            "reconstruction of the full field."
+        )
+        return (Notice(text, "body cut"),)
+    return ()

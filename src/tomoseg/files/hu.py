@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Float32, Int16
 
 from tomoseg.errors import InputError
+from tomoseg.notices import Notice
 
 _INT16 = np.iinfo(np.int16)
 
 
 def fill_hu(
     hu: Int16[np.ndarray, "i j k"], slabs: Iterable[tuple[slice, Float32[np.ndarray, "i j s"]]], name: str
-) -> list[str]:
+) -> list[Notice]:
     """Round values (halves to even), clip them to int16, and put them in their places.
 
     Args:
@@ -41,7 +42,8 @@ def fill_hu(
         lowest, highest = min(lowest, low), max(highest, high)
     if not clipped:
         return []
-    return [
+    text = (
         f"{name}: {clipped} voxels lie outside of {_INT16.min}..{_INT16.max} HU (the scan runs from {lowest:.6g} to "
         f"{highest:.6g}) and were clipped. Check that the scan is in HU and its scl_slope is right."
-    ]
+    )
+    return [Notice(text, "clipped")]

@@ -28,6 +28,7 @@ from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.hu import fill_hu
 from tomoseg.files.nifti_header import Header, build_header, parse_header, read_header
+from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, Volume, check_same_grid
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -65,11 +66,12 @@ def read_ct(path: Path, assume_spacing: tuple[float, float, float] | None = None
     with _opened(path, assume_spacing) as (stream, header):
         as_it_is = not header.is_scaled and header.dtype.newbyteorder("=") == np.int16
         if as_it_is:
-            hu, warnings = _all_voxels(stream, header, path), list[str]()
+            hu, warnings = _all_voxels(stream, header, path), list[Notice]()
         else:
             hu, warnings = _scaled_hu(stream, header, path)
         if stream.read(1):
-            warnings.append(f"{path}: bytes follow the last voxel and were ignored. Check the size in the header.")
+            text = f"{path}: bytes follow the last voxel and were ignored. Check the size in the header."
+            warnings.append(Notice(text, "trailing bytes"))
     return Volume(header.grid.to_canonical(hu), header.grid, (*header.warnings, *warnings))
 
 
@@ -286,7 +288,7 @@ def _scaled_slabs(stream: Any, header: Header, path: Path) -> Iterator[tuple[sli
         yield slab, values.T
 
 
-def _scaled_hu(stream: Any, header: Header, path: Path) -> tuple[Int16[np.ndarray, "i j k"], list[str]]:
+def _scaled_hu(stream: Any, header: Header, path: Path) -> tuple[Int16[np.ndarray, "i j k"], list[Notice]]:
     hu = _empty(header.grid.shape[::-1], np.int16, path).T
     return hu, fill_hu(hu, _scaled_slabs(stream, header, path), str(path))
 

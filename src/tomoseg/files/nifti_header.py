@@ -30,6 +30,7 @@ from nibabel import nifti1, nifti2
 from nibabel.quaternions import mat2quat, quat2mat
 
 from tomoseg.errors import GridError, InputError
+from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, check_affine, spacing_of
 
 DISAGREEMENT_VOXELS = 0.5
@@ -67,7 +68,7 @@ class Header:
         offset: Where voxels begin, in bytes.
         slope: Multiplies the stored values; 1 where the file has no scaling.
         intercept: Is added after that; 0 where the file has no scaling.
-        warnings: What was noticed; each a full sentence.
+        warnings: What was noticed.
     """
 
     grid: SourceGrid
@@ -75,7 +76,7 @@ class Header:
     offset: int
     slope: float
     intercept: float
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
 
     @property
     def is_scaled(self) -> bool:
@@ -225,7 +226,7 @@ def _affine(
     shape: tuple[int, int, int],
     name: str,
     assume_spacing: tuple[float, float, float] | None,
-) -> tuple[np.ndarray, tuple[str, ...]]:
+) -> tuple[np.ndarray, tuple[Notice, ...]]:
     warnings = []
     has_sform, has_qform = int(fields["sform_code"]) > 0, int(fields["qform_code"]) > 0
     if not has_sform and not has_qform:
@@ -236,11 +237,12 @@ def _affine(
             )
         assumed = np.diag([*assume_spacing, 1.0])
         check_affine(assumed, name)
-        return assumed, (
+        text = (
             f"{name}: no orientation; axes to the right, front and head and voxels of "
             f"{' x '.join(f'{edge:g}' for edge in assume_spacing)} mm were assumed. Left and right may be swapped: "
-            "check them.",
+            "check them."
         )
+        return assumed, (Notice(text, "assumed geometry"),)
     affine = _sform(fields) if has_sform else _qform(fields)
     if np.abs(affine).max() > LARGEST_MM:
         raise GridError(
@@ -248,17 +250,19 @@ def _affine(
         )
     check_affine(affine, name)
     if has_sform and has_qform and not _distance_voxels(affine, _qform(fields), shape) <= DISAGREEMENT_VOXELS:
-        warnings.append(
+        text = (
             f"{name}: the sform and the qform of the header place the voxels differently; the sform is used. "
             "Other programs may take the other: make both the same if results look shifted or mirrored."
         )
+        warnings.append(Notice(text, "two orientations"))
     unit = int(fields["xyzt_units"]) & 7
     if unit in _MM_PER_UNIT:
         affine[:3] *= _MM_PER_UNIT[unit]
-        warnings.append(
+        text = (
             f"{name}: the header gives lengths in {_UNIT_NAMES[unit]}; they were turned into mm, which makes voxels of "
             f"{' x '.join(f'{edge:.4g}' for edge in spacing_of(affine))} mm. Correct xyzt_units if that is wrong."
         )
+        warnings.append(Notice(text, "unit of length"))
     return affine, tuple(warnings)
 
 

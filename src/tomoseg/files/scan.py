@@ -25,7 +25,8 @@ def read_scan(
     """Read a CT scan.
 
     Args:
-        path: A NIfTI, NRRD or MetaImage file; or DICOM as a folder, a zip archive or a file.
+        path: A NIfTI, NRRD or MetaImage file; or DICOM as a folder, a zip archive or a file; or a folder with one
+            scan in it, in whatever folders.
         series: Which of several DICOM series, from 1; the largest axial one if None.
         assume_spacing: Voxel edges in mm, along the file's axes, taken where it does not say where its voxels lie.
 
@@ -44,11 +45,28 @@ def read_scan(
         return read_dicom(path, series, assume_spacing)
     if series is not None:
         raise InputError(f"{path}: expected DICOM for --series, got one volume; leave it off")
+    if path.is_dir():
+        return read_scan(_only_file(path), None, assume_spacing)
     if path.is_file() and _start(path) == NRRD_MAGIC:
         return read_nrrd(path, assume_spacing)
     if path.name.lower().endswith(META_SUFFIXES):
         return read_metaimage(path, assume_spacing)
     return read_ct(path, assume_spacing)
+
+
+def _only_file(folder: Path) -> Path:
+    """The one scan in a folder without DICOM.
+
+    Raises:
+        InputError: If there is none, or several.
+    """
+    found = [path for path in walk(folder) if path.name.lower().endswith(SCAN_SUFFIXES)]
+    if len(found) != 1:
+        raise InputError(
+            f"{folder}: expected a folder with one scan, got {len(found) or 'none'} in it; "
+            f"{'name one of them' if found else 'check the path'}"
+        )
+    return found[0]
 
 
 def is_dicom(path: Path) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int16
 
 from tomoseg.errors import GridError
+from tomoseg.notices import Notice
 
 EVEN_VOXELS = 0.05
 """How far a slice may be from its place on the grid, in voxels, and still count as there. Positions in files are
@@ -68,7 +69,7 @@ class Arrangement:
         offsets_voxels: `(len(order), 3)`: where on the grid each slice's first pixel lies.
         shape: Voxels of the grid: columns, rows, planes.
         affine: `(4, 4)` grid index to RAS+ mm.
-        findings: What is irregular, each a full sentence.
+        findings: What is irregular.
     """
 
     order: tuple[int, ...]
@@ -76,7 +77,7 @@ class Arrangement:
     offsets_voxels: Float[np.ndarray, "n 3"]
     shape: tuple[int, int, int]
     affine: Float[np.ndarray, "4 4"]
-    findings: tuple[str, ...]
+    findings: tuple[Notice, ...]
 
 
 def arrange(slices: Slices) -> Arrangement:
@@ -141,15 +142,16 @@ def _sorted(places: Float[np.ndarray, "n 3"]) -> tuple[tuple[int, ...], tuple[tu
     return tuple(order), tuple(repeated)
 
 
-def _repeats(repeated: int, slices: int) -> list[str]:
+def _repeats(repeated: int, slices: int) -> list[Notice]:
     if not repeated:
         return []
-    return [f"{repeated} of {slices} slices lie at the place of another and were left out. Check that it is one scan."]
+    text = f"{repeated} of {slices} slices lie at the place of another and were left out. Check that it is one scan."
+    return [Notice(text, "repeated slices")]
 
 
 def _planes(
     along_mm: Float[np.ndarray, "n"], thickness_mm: float | None
-) -> tuple[Float[np.ndarray, "n"], float, list[str]]:
+) -> tuple[Float[np.ndarray, "n"], float, list[Notice]]:
     """The plane of each slice, between two planes where gaps are uneven; the distance of planes; what is uneven.
 
     Raises:
@@ -169,29 +171,23 @@ def _planes(
     away = np.abs(along_mm - along_mm[0] - numbers * gap_mm).max() / gap_mm
     if away > EVEN_VOXELS:
         listed = _listed(sorted({float(f"{gap:.2f}") for gap in gaps}))
-        return (
-            (along_mm - along_mm[0]) / typical,
-            typical,
-            [
-                f"Gaps between slices are uneven ({listed} mm); the scan was resampled to planes {typical:.4g} mm "
-                "apart. Masks can be brought back onto the slices."
-            ],
+        text = (
+            f"Gaps between slices are uneven ({listed} mm); the scan was resampled to planes {typical:.4g} mm "
+            "apart. Masks can be brought back onto the slices."
         )
+        return (along_mm - along_mm[0]) / typical, typical, [Notice(text, "uneven gaps")]
     if (steps == 1).all():
         return numbers, gap_mm, []
     missing = int(steps.sum()) - len(steps)
     after = _listed((np.flatnonzero(steps > 1) + 1).tolist())
-    return (
-        numbers,
-        gap_mm,
-        [
-            f"{missing} slices are missing (after slice {after} of {len(along_mm)} in the order of position, "
-            f"{gap_mm:.4g} mm apart otherwise); they were interpolated. Export the series again if it should be whole."
-        ],
+    text = (
+        f"{missing} slices are missing (after slice {after} of {len(along_mm)} in the order of position, "
+        f"{gap_mm:.4g} mm apart otherwise); they were interpolated. Export the series again if it should be whole."
     )
+    return numbers, gap_mm, [Notice(text, "missing slices")]
 
 
-def _shifts(offsets: Float[np.ndarray, "n 3"], places: Float[np.ndarray, "n 3"], slices: Slices) -> list[str]:
+def _shifts(offsets: Float[np.ndarray, "n 3"], places: Float[np.ndarray, "n 3"], slices: Slices) -> list[Notice]:
     """What is not straight: a tilt if the shift grows evenly, else a sentence about the largest shift."""
     if np.abs(offsets[:, :2]).max() <= EVEN_VOXELS:
         return []
@@ -201,8 +197,9 @@ def _shifts(offsets: Float[np.ndarray, "n 3"], places: Float[np.ndarray, "n 3"],
     told = "each slice was moved within its plane onto a straight grid. Masks can be brought back onto the slices."
     if rest.max() <= 1:
         angle = np.degrees(np.arctan(np.linalg.norm(slope)))
-        return [f"The gantry was tilted by {angle:.1f} degrees against the table; {told}"]
-    return [f"Slices are shifted against each other by up to {np.abs(moved[:, :2]).max():.1f} mm; {told}"]
+        return [Notice(f"The gantry was tilted by {angle:.1f} degrees against the table; {told}", "tilt")]
+    text = f"Slices are shifted against each other by up to {np.abs(moved[:, :2]).max():.1f} mm; {told}"
+    return [Notice(text, "shifted slices")]
 
 
 def _listed(values: list[float] | list[int]) -> str:

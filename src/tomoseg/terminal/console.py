@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tomoseg.notices import Notice
+
 FILE_WIDTH = 200
 """Columns where the output is no terminal; a table that is narrower takes what it needs."""
 
@@ -48,9 +50,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 def warn_all(messages: Sequence[str], at_most: int = 20) -> None:
-    """Print warnings, the first few of many."""
+    """Print warnings, and notes as such, the first few of many."""
     for message in messages[:at_most]:
-        err.print(f"[yellow]warning:[/] {escape(message)}")
+        level = message.level if isinstance(message, Notice) else "warning"
+        err.print(f"[yellow]{level}:[/] {escape(message)}")
     if len(messages) > at_most:
         err.print(f"[yellow]warning:[/] and {len(messages) - at_most} more")
 

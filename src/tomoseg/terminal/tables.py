@@ -9,6 +9,7 @@ from tomoseg.checks.findings import CheckReport
 from tomoseg.evaluation.statistics import Estimate, holm
 from tomoseg.evaluation.summary import Comparison, Metric, Summary
 from tomoseg.models.tuned import Tuned
+from tomoseg.notices import Notice
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.workflows.demo import DemoReport
 from tomoseg.workflows.measure_engines import Way
@@ -143,11 +144,15 @@ def show_triage(results: Sequence[ScanDone]) -> None:
         table("To be looked at first", ("scan", "expected Dice", "its worst structure", "of that"), rows)
 
 
+def _of(scan: str, text: str) -> str:
+    return text.of(scan) if isinstance(text, Notice) else f"{scan}: {text}"  # of a former run: kinds are not kept
+
+
 def show_predictions(results: Sequence[ScanDone]) -> None:
     """Where each result is and what computed them in how much memory."""
     last = None
     for result in results:
-        warn_all([f"{result.scan.name}: {text}" for text in result.warnings])
+        warn_all([_of(result.scan.name, text) for text in result.warnings])
         if result.record is None:
             continue
         seconds = sum(taken for stage, taken in result.record["seconds"].items() if stage not in OVERLAPPING)

@@ -15,7 +15,7 @@ import torch
 
 from tomoseg import __version__
 from tomoseg.checks.familiar import unlike
-from tomoseg.checks.scan import check_scan
+from tomoseg.checks.scan import check_scan, refuse_warnings
 from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
@@ -29,6 +29,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import Model, load_model
 from tomoseg.models.tuned import Tuned, load_tuned
+from tomoseg.notices import Notice
 from tomoseg.postprocess.steps import Steps, apply, apply_to_map, needs_confidence, steps_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
@@ -271,6 +272,7 @@ def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
             "modified_ns": max((state.st_mtime_ns for state in states), default=None),
         },
         "series": options.series,
+        **({"strict": True} if options.strict else {}),
         "assume_spacing": options.assume_spacing and list(options.assume_spacing),
         "ml": options.ml,
         "preview": options.preview,
@@ -339,12 +341,14 @@ def _read_all(scans: Sequence[Scan], predictor: Predictor, order: _Order) -> Gen
             with job.failing_alone(), job.stages("read"):
                 check_writable(scan.output)
                 job.volume = read_scan(scan.path, order.options.series, order.options.assume_spacing)
-                warnings = (*check_scan(job.volume), *_unfamiliar(job.volume, predictor))
-                job.warnings = (*job.volume.warnings, *warnings)
+                noticed = (*job.volume.warnings, *check_scan(job.volume), *_unfamiliar(job.volume, predictor))
+                job.warnings = noticed
+                if order.options.strict:
+                    refuse_warnings(noticed, str(scan.path))
         yield job
 
 
-def _unfamiliar(volume: Volume, predictor: Predictor) -> tuple[str, ...]:
+def _unfamiliar(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
     """In what a scan differs from the model's training scans, where the model knows them."""
     trained_on = predictor.record.trained_on
     return () if trained_on is None else unlike(volume, trained_on)

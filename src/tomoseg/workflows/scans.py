@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
+from tomoseg.files.dicom.entries import walk
 from tomoseg.files.results import NIFTI_SUFFIXES
 from tomoseg.files.scan import SCAN_SUFFIXES, is_dicom, scan_stem
 
@@ -94,7 +95,13 @@ def _in_folder(folder: Path) -> list[Path]:
             paths.append(path)
         elif inner is not None:
             paths.append(inner)
-    return paths
+    return paths or _below(folder)
+
+
+def _below(folder: Path) -> list[Path]:
+    """Scans in folders of folders: those that are called as scans are, if there are such, among masks perhaps."""
+    paths = [path for path in walk(folder) if path.name.lower().endswith(SCAN_SUFFIXES)]
+    return [path for path in paths if path.name in SCAN_NAMES] or paths
 
 
 def _named(paths: Iterable[Path]) -> dict[str, Path]:

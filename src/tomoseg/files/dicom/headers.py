@@ -225,7 +225,8 @@ def _header(
             inner = group if group is None or group is dataset else _item(group, sequence, 0)
             if inner is not None and inner.get(keyword) is not None:
                 return inner.get(keyword)
-        return None
+        # some writers keep one scale for all frames where single images have it
+        return dataset.get(keyword) if sequence == "PixelValueTransformationSequence" else None
 
     image_type = found("FrameType", "CTImageFrameTypeSequence") or dataset.get("ImageType")
     pixel = _numbers(found("PixelSpacing", "PixelMeasuresSequence"), 2)

@@ -6,7 +6,6 @@ pydicom reads what is not compressed, deflated or run-length coded; GDCM decodes
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int16, Shaped
@@ -30,6 +29,7 @@ from pydicom.uid import (
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.headers import ImageHeader, quietly, read_dataset
 from tomoseg.files.stack import AIR_HU
+from tomoseg.notices import Notice
 
 UNCOMPRESSED = frozenset(
     {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
@@ -47,7 +47,7 @@ _INT16 = np.iinfo(np.int16)
 
 def decode(
     images: Sequence[ImageHeader], name: str
-) -> Iterator[tuple[ImageHeader, Int16[np.ndarray, "r c"], tuple[str, ...]]]:
+) -> Iterator[tuple[ImageHeader, Int16[np.ndarray, "r c"], tuple[Notice, ...]]]:
     """HU of images of one file.
 
     Args:
@@ -130,7 +130,7 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
 
 def _hu(
     stored: Shaped[np.ndarray, "r c"], image: ImageHeader, padding: tuple[int, int] | None, name: str
-) -> tuple[Int16[np.ndarray, "r c"], tuple[str, ...]]:
+) -> tuple[Int16[np.ndarray, "r c"], tuple[Notice, ...]]:
     slope = 1.0 if image.slope is None else image.slope
     intercept = 0.0 if image.intercept is None else image.intercept
     if slope == 0:
@@ -143,22 +143,25 @@ def _hu(
         empty = (stored >= padding[0]) & (stored <= padding[1])
         values[empty] = AIR_HU
         if empty.all():
-            noticed.append("Slices hold padding alone. Check that the export is whole.")
+            noticed.append(Notice("Slices hold padding alone. Check that the export is whole.", "blank slices"))
     if values.min() < _INT16.min or values.max() > _INT16.max:
-        noticed.append(
+        text = (
             f"Values outside of {_INT16.min}..{_INT16.max} HU were clipped. Check that the scan is in HU and its "
             "rescale slope is right."
         )
+        noticed.append(Notice(text, "clipped"))
         np.clip(values, _INT16.min, _INT16.max, out=values)
     return values.astype(np.int16), tuple(noticed)
 
 
-def unit_words(images: Sequence[ImageHeader]) -> list[str]:
+def unit_words(images: Sequence[ImageHeader]) -> list[Notice]:
     """What is missing or odd about the scale of images."""
-    words: list[Any] = []
+    words = []
     if any(image.slope is None or image.intercept is None for image in images):
-        words.append("Slices give no rescale slope or intercept; 1 and 0 were taken. Check that air is near -1000 HU.")
+        text = "Slices give no rescale slope or intercept; 1 and 0 were taken. Check that air is near -1000 HU."
+        words.append(Notice(text, "no rescale"))
     units = {image.unit for image in images} - {"HU", "", "US"}
     if units:
-        words.append("The rescale type is not HU. Check that it is a CT, and that air is near -1000 HU.")
+        text = "The rescale type is not HU. Check that it is a CT, and that air is near -1000 HU."
+        words.append(Notice(text, "not HU"))
     return words

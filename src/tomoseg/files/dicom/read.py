@@ -19,6 +19,7 @@ from tomoseg.files.dicom.headers import ImageHeader, headers_of, looks_like_dico
 from tomoseg.files.dicom.pixels import decode, unit_words
 from tomoseg.files.dicom.series import Stack, choose, slices_among, stacks_of
 from tomoseg.files.stack import SAME_PLACE_MM, Slices, arrange, resample
+from tomoseg.notices import Notice
 from tomoseg.slices import SourceImage, SourceSlices
 from tomoseg.volume import SourceGrid, Volume, check_affine
 
@@ -27,6 +28,7 @@ Edges = tuple[float, float, float]
 LARGEST_PIXEL_RATIO, ALWAYS_ALLOWED_BYTES = 2000, 512 << 20
 """Coded slices may come to so many times their files in memory, and to so many bytes in any case. A CT slice comes to
 three times its file; one of padding alone, in JPEG 2000, to a thousand times."""
+UNREADABLE = "files that cannot be read"
 
 
 def read_dicom(path: Path, series: int | None = None, assume_spacing: Edges | None = None) -> Volume:
@@ -53,16 +55,25 @@ def read_dicom(path: Path, series: int | None = None, assume_spacing: Edges | No
             raise InputError(f"{path}: expected CT slices, got {_counted(left_out) or 'none'}; check the path")
         stacks = stacks_of(slices)
         stack, words = choose(stacks, series, str(path))
-        if left_out:
-            words.append(f"Left out: {_counted(left_out)}.")
+        words += _left_out(left_out)
         if len({image.patient for image in slices}) > 1:
-            words.append("There are scans of several patients; one of them was taken. Name the folder of one patient.")
+            text = "There are scans of several patients; one of them was taken. Name the folder of one patient."
+            words.append(Notice(text, "several patients"))
         try:
             volume = _volume(stack, assume_spacing, str(path))
+            volume = _listing(volume, stacks, stack)
         except TomosegError as error:
             raise type(error)(" ".join([f"{error}.", *words]) if len(stacks) > 1 else str(error)) from None
     told = [*words, *unit_words(stack.images), *volume.warnings]
-    return replace(volume, warnings=tuple(f"{path}: {word}" for word in told))
+    return replace(volume, warnings=tuple(word.of(str(path)) for word in told))
+
+
+def _listing(volume: Volume, stacks: Sequence[Stack], chosen: Stack) -> Volume:
+    """The volume with what else it could have been."""
+    assert volume.source.slices is not None  # it was read from slices
+    number = next(number for number, stack in enumerate(stacks, 1) if stack is chosen)
+    slices = replace(volume.source.slices, series=tuple(map(str, stacks)), number=number)
+    return replace(volume, source=replace(volume.source, slices=slices))
 
 
 def _headers(found: Sequence[Entry], name: str) -> tuple[list[ImageHeader], Counter[str]]:
@@ -79,7 +90,7 @@ def _headers(found: Sequence[Entry], name: str) -> tuple[list[ImageHeader], Coun
                 of_file = headers_of(read_dataset(stream, entry.size, pixels=False), entry)
         except InputError as error:
             problem = error
-            left_out["files that cannot be read"] += 1
+            left_out[UNREADABLE] += 1
             continue
         images += of_file
         if not of_file:
@@ -87,6 +98,16 @@ def _headers(found: Sequence[Entry], name: str) -> tuple[list[ImageHeader], Coun
     if problem is not None and not images:
         raise problem
     return images, left_out
+
+
+def _left_out(kinds: Counter[str]) -> list[Notice]:
+    """What was left out, damaged files apart: slices of the scan may be among them."""
+    damaged = kinds.pop(UNREADABLE, 0)
+    words = [Notice(f"Left out: {_counted(kinds)}.", "left out")] if kinds else []
+    if damaged:
+        text = f"{damaged} {UNREADABLE} were left out; slices may be missing. Copy the folder again."
+        words.append(Notice(text, "unreadable files"))
+    return words
 
 
 def _counted(kinds: Counter[str]) -> str:
@@ -115,7 +136,7 @@ def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
     return Volume(grid.to_canonical(hu.T), grid, (*arrangement.findings, *words))
 
 
-def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Slices, list[str]]:
+def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Slices, list[Notice]]:
     """Where the slices lie, and what had to be assumed.
 
     Raises:
@@ -151,14 +172,15 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
         slices = Slices(positions, across, down, pixel_mm, first.shape, along_mm)
     if not lacking:
         return slices, []
-    return slices, [
+    text = (
         f"No usable {' or '.join(lacking)}; voxels of {across_mm:g} x {down_mm:g} x {along_mm:g} mm were assumed, and "
         "axial slices from the head down where the orientation or the positions are not known. Left and right may be "
         "swapped: check them."
-    ]
+    )
+    return slices, [Notice(text, "assumed geometry")]
 
 
-def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray, "n r c"], list[str]]:
+def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray, "n r c"], list[Notice]]:
     """HU of images in their order, each file read once.
 
     Raises:
@@ -180,14 +202,14 @@ def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray
         raise InputError(
             f"{name}: expected a volume that fits in memory, got {len(images)} slices of {columns} x {rows}; crop it"
         ) from None
-    noticed = Counter[str]()
+    noticed = Counter[Notice]()
     for places in by_file.values():
         places.sort(key=lambda place: images[place].frame or 0)
         called = name if len(by_file) == 1 else f"{name}: slice {places[0] + 1} of {len(images)}"
         for place, (_, pixels, words) in zip(places, decode([images[p] for p in places], called), strict=True):
             hu[place] = pixels
             noticed.update(words)
-    return hu, [word if count == len(images) else f"{count} slices: {word}" for word, count in noticed.items()]
+    return hu, [word if count == len(images) else word.of(f"{count} slices") for word, count in noticed.items()]
 
 
 def _compared(
@@ -196,7 +218,7 @@ def _compared(
     repeated: Sequence[tuple[int, int]],
     hu: Int16[np.ndarray, "n r c"],
     name: str,
-) -> list[str]:
+) -> list[Notice]:
     """Whether slices that were left out show the same as those at their places."""
     left_out, _ = _decoded([stack.images[other] for other, _ in repeated], name)
     place_of = {number: place for place, number in enumerate(order)}
@@ -207,10 +229,11 @@ def _compared(
     )
     if not different:
         return []
-    return [
+    text = (
         f"{different} of the slices that were left out differ from the one at their place; the one with the lowest "
         "number was taken. Two scans may be mixed in one series: export them apart."
-    ]
+    )
+    return [Notice(text, "repeated slices")]
 
 
 def _source(image: ImageHeader) -> SourceImage:

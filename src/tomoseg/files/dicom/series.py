@@ -17,6 +17,7 @@ from jaxtyping import Float
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.headers import ImageHeader
 from tomoseg.files.stack import SAME_PLACE_MM
+from tomoseg.notices import Notice
 
 SAME_DIRECTION = 1e-3
 """How far a component of two slices' directions may differ (0.06 degrees) and the slices still be parallel."""
@@ -163,7 +164,7 @@ def _count_places(places: Float[np.ndarray, "n"]) -> int:
     return 1 + int((np.diff(np.sort(places)) >= SAME_PLACE_MM).sum())
 
 
-def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stack, list[str]]:
+def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stack, list[Notice]]:
     """The stack that is asked for, or the largest axial one.
 
     Args:
@@ -172,7 +173,7 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stac
         name: What to call the place in messages.
 
     Returns:
-        The stack, and sentences about the choice.
+        The stack, and what there is to say about the choice.
 
     Raises:
         InputError: If there is no such number.
@@ -187,12 +188,14 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stac
     words = []
     if len(stacks) > 1:
         number = next(number for number, stack in enumerate(stacks, 1) if stack is chosen)
-        words.append(
+        text = (
             f"{len(stacks)} series were found ({listed}); the largest axial one, number {number}, was taken. "
             "Choose another with --series."
         )
+        words.append(Notice(text, "several series"))
     if not axial and chosen.images[0].orientation is not None:
-        words.append(
+        text = (
             f"The slices are {chosen.plane}, axial ones were expected. Use the axial series of the scan if it has one."
         )
+        words.append(Notice(text, "slice direction"))
     return chosen, words

@@ -25,6 +25,7 @@ from tomoseg.files.itk.voxels import (
     read_stored,
     whole_shape,
 )
+from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 SUFFIXES = (".mha", ".mhd")
@@ -106,7 +107,7 @@ def _offset(fields: dict[str, str], end: int, name: str) -> int | None:
 
 def _affine(
     fields: dict[str, str], assume_spacing: Edges | None, name: str
-) -> tuple[Float[np.ndarray, "4 4"], tuple[str, ...]]:
+) -> tuple[Float[np.ndarray, "4 4"], tuple[Notice, ...]]:
     """Index to RAS+ mm, and what was assumed.
 
     Raises:

@@ -27,6 +27,7 @@ from tomoseg.files.itk.voxels import (
     read_stored,
     whole_shape,
 )
+from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 MAGIC = b"NRRD"
@@ -135,7 +136,7 @@ def _one_file(data: str, name: str) -> str:
 
 def _affine(
     fields: dict[str, str], assume_spacing: Edges | None, name: str
-) -> tuple[Float[np.ndarray, "4 4"], tuple[str, ...]]:
+) -> tuple[Float[np.ndarray, "4 4"], tuple[Notice, ...]]:
     """Index to RAS+ mm, and what was assumed.
 
     Raises:

@@ -18,6 +18,7 @@ from jaxtyping import Float, Float32, Float64
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.hu import fill_hu
 from tomoseg.files.paths import climbs
+from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, Volume, check_affine
 
 LARGEST_HEADER_BYTES = 1 << 20
@@ -59,7 +60,7 @@ class Stored:
         return self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
 
 
-def read_stored(stored: Stored, name: str, noticed: tuple[str, ...]) -> Volume:
+def read_stored(stored: Stored, name: str, noticed: tuple[Notice, ...]) -> Volume:
     """Read the voxels that a header describes.
 
     Args:
@@ -116,8 +117,8 @@ def box_affine(
     return affine + 0.0
 
 
-def assumed(assume_spacing: Edges | None, lacking: str, name: str) -> tuple[Float[np.ndarray, "4 4"], str]:
-    """Axes to the left, back and head, as ITK has them where nothing is said, and a sentence about it.
+def assumed(assume_spacing: Edges | None, lacking: str, name: str) -> tuple[Float[np.ndarray, "4 4"], Notice]:
+    """Axes to the left, back and head, as ITK has them where nothing is said, and a notice of it.
 
     Raises:
         GridError: If nothing is to be assumed.
@@ -128,11 +129,12 @@ def assumed(assume_spacing: Edges | None, lacking: str, name: str) -> tuple[Floa
             "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
         )
     affine = box_affine(np.diag(assume_spacing), np.zeros(3), (-1, -1, 1))
-    return affine, (
+    text = (
         f"{name}: no {lacking}; axes to the left, back and head and voxels of "
         f"{' x '.join(f'{edge:g}' for edge in assume_spacing)} mm were assumed. Left and right may be swapped: "
         "check them."
     )
+    return affine, Notice(text, "assumed geometry")
 
 
 def header_lines(stream: Any, name: str) -> Iterator[str]:

@@ -1,0 +1,251 @@
+"""Whether the values of a scan are Hounsfield units: where air and soft tissue lie, and what it is if they do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int16, Int64
+from scipy import ndimage
+from scipy.signal import find_peaks
+
+from tomoseg.notices import Kind, Notice
+from tomoseg.volume import Volume
+
+PLAUSIBLE_AIR_HU = -200
+"""Every CT has air around or in the patient; a lowest value above this says that it is no CT in HU."""
+
+PLAUSIBLE_DENSE_HU = 100
+"""Bone, contrast and the table lie above this."""
+
+AIR_PEAK_HU = (-1150, -650)
+"""Where most voxels of air lie: around the patient at -1000, in cropped scans of the chest nearer to -700."""
+
+TISSUE_PEAK_HU = (-160, 160)
+"""Where most voxels of fat, or of muscle and organs, lie, with contrast medium or without."""
+
+TISSUE_ABOVE_AIR_HU = (850, 1150)
+
+BONE_HU = 300
+NOT_AIR_HU = -300
+TOO_DENSE_HU, TOO_DENSE_SHARE = 3071, 0.03
+"""Metal reaches further, but is never so much of a patient."""
+
+LEAST_VOXELS = 4096
+"""Fewer voxels have neither peaks nor shapes that mean anything."""
+
+LEAST_PEAK_SHARE = 0.02
+_SMOOTHING_HU = 12
+_PEAK_HALF_HU = 60
+_PIECES = 128
+"""Rows and columns of a slice that are looked at, evenly spread."""
+
+_OFFSET = 32768
+
+
+@dataclass(frozen=True)
+class ValueFacts:
+    """What the values of a scan are.
+
+    Attributes:
+        lowest: The lowest.
+        highest: The highest.
+        levels: How many different ones, in a sample.
+        air_hu: The most frequent value of air; None if there is no peak where air lies.
+        tissue_hu: The most frequent value of fat, or of muscle and organs; None if there is no peak there.
+        bone_share: The part of what is not air above `BONE_HU`; None where all is air.
+        peaks: All peaks, the highest first: the value, and the share of voxels near it.
+    """
+
+    lowest: int
+    highest: int
+    levels: int
+    air_hu: int | None
+    tissue_hu: int | None
+    bone_share: float | None
+    peaks: tuple[tuple[int, float], ...]
+
+
+def thin_slices(volume: Volume) -> Int16[np.ndarray, "z n"]:
+    """A sample of each axial slice, a row a slice: at most 255 x 255 of its voxels, evenly spread."""
+    x, y, z = volume.shape
+    thin = volume.hu[:: max(1, x // _PIECES), :: max(1, y // _PIECES)]
+    return np.ascontiguousarray(thin.transpose(2, 1, 0)).reshape(z, -1)
+
+
+def value_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[ValueFacts, tuple[Notice, ...]]:
+    """Look at the values of a scan.
+
+    Args:
+        volume: The scan.
+        thin: Its `thin_slices`.
+
+    Returns:
+        What they are, and what is odd about them: the most telling sentence, not all that are true.
+    """
+    lowest, highest = int(volume.hu.min()), int(volume.hu.max())
+    counts = np.bincount(thin.ravel().astype(np.int32) + _OFFSET, minlength=1 << 16)
+    peaks = _peaks(counts) if thin.size >= LEAST_VOXELS else ()
+    inside = int(counts[_OFFSET + NOT_AIR_HU :].sum())
+    facts = ValueFacts(
+        lowest,
+        highest,
+        int(np.count_nonzero(counts)),
+        _strongest(peaks, AIR_PEAK_HU),
+        _strongest(peaks, TISSUE_PEAK_HU),
+        round(float(counts[_OFFSET + BONE_HU :].sum()) / inside, 4) if inside else None,
+        peaks,
+    )
+    notice = _odd_range(facts, volume) if lowest > PLAUSIBLE_AIR_HU or lowest == highest else _odd_peaks(facts)
+    notice = notice or _windowed(facts, counts) or _no_air(facts) or _dense(facts, counts, inside)
+    return facts, () if notice is None else (notice,)
+
+
+def _peaks(counts: Int64[np.ndarray, " hu"]) -> tuple[tuple[int, float], ...]:
+    """Where values are frequent, the highest first, as value and share; no single value that stands for no voxel."""
+    kept = _without_padding(counts)
+    smooth = ndimage.gaussian_filter1d(kept, _SMOOTHING_HU, mode="constant")
+    width = 2 * _PEAK_HALF_HU + 1
+    around = width * ndimage.uniform_filter1d(kept, width, mode="constant")
+    least = max(LEAST_PEAK_SHARE * (counts.sum() - counts.max()), LEAST_VOXELS / 64)  # a scan may be cut to air
+    tops, _ = find_peaks(smooth, distance=2 * _PEAK_HALF_HU)
+    tops = tops[around[tops] >= least]
+    tops = tops[np.argsort(-smooth[tops], kind="stable")]
+    return tuple((int(top) - _OFFSET, round(float(around[top] / counts.sum()), 4)) for top in tops)
+
+
+def _without_padding(counts: Int64[np.ndarray, " hu"]) -> Float64[np.ndarray, " hu"]:
+    """Counts without a lowest value far below air: scanners fill the corners of the picture with one."""
+    rest = counts.astype(np.float64)
+    lowest = int(np.flatnonzero(counts)[0])
+    if lowest - _OFFSET < AIR_PEAK_HU[0] and counts[lowest] > counts[lowest + 1 : lowest + _PEAK_HALF_HU].sum():
+        rest[lowest] = 0
+    return rest
+
+
+def _strongest(peaks: tuple[tuple[int, float], ...], within: tuple[int, int]) -> int | None:
+    return next((hu for hu, _ in peaks if within[0] <= hu <= within[1]), None)
+
+
+def _pair(facts: ValueFacts) -> tuple[int, int] | None:
+    """Two peaks as far apart as air and soft tissue are."""
+    low, high = TISSUE_ABOVE_AIR_HU
+    for air, _ in facts.peaks:
+        for tissue, _ in facts.peaks:
+            if low <= tissue - air <= high:
+                return air, tissue
+    return None
+
+
+def _odd_range(facts: ValueFacts, volume: Volume) -> Notice | None:
+    """What a volume is that reaches nowhere near air."""
+    runs = f"Values run from {facts.lowest} to {facts.highest}"
+    if facts.lowest == facts.highest:
+        text = f"Every voxel is {facts.lowest} HU, a scan was expected. Check that the right file was exported."
+        return Notice(text, "one value")
+    if facts.lowest >= 0 and facts.levels <= 256 and _is_flat(volume):
+        text = f"{runs} in even patches, HU of a scan were expected. It is a mask or a label map: pass the scan itself."
+        return Notice(text, "label map")
+    pair = _pair(facts)
+    if pair is not None:
+        return _shifted(*pair)
+    if facts.lowest >= 0 and facts.highest <= 255:
+        text = (
+            f"{runs}, HU from -1000 for air were expected. It is a picture of 256 grey values, or no CT: export the "
+            "scan itself."
+        )
+        return Notice(text, "grey values")
+    return None
+
+
+def _no_air(facts: ValueFacts) -> Notice | None:
+    if facts.lowest <= PLAUSIBLE_AIR_HU:
+        return None
+    if facts.lowest >= -1 and facts.highest > PLAUSIBLE_DENSE_HU:
+        text = (
+            f"Values run from {facts.lowest} to {facts.highest} without the 1000 between air and soft tissue, HU from "
+            "-1000 for air were expected. It may be an MR or another kind of scan: pass a CT."
+        )
+        return Notice(text, "not HU")
+    text = (
+        f"The lowest value is {facts.lowest} HU, air near -1000 was expected. The scan may be windowed, scaled or not "
+        "in HU: export it again with its rescale slope and intercept."
+    )
+    return Notice(text, "no air")
+
+
+def _is_flat(volume: Volume) -> bool:
+    """Whether neighbours are equal nearly everywhere, as no measured values are."""
+    x, y, z = volume.shape
+    slices = volume.hu[:, :, :: max(1, z // 16)]
+    values, counts = np.unique(slices[:: max(1, x // _PIECES), :: max(1, y // _PIECES)], return_counts=True)
+    inside = slices[1:] != values[counts.argmax()]
+    equal = slices[1:] == slices[:-1]
+    return bool(inside.any()) and float(equal[inside].mean()) >= 0.7
+
+
+def _odd_peaks(facts: ValueFacts) -> Notice | None:
+    """What is odd about where air and soft tissue lie, in a volume that reaches down to air."""
+    shares = dict(facts.peaks)
+    usual = 0.0 if facts.tissue_hu is None else shares[facts.tissue_hu]
+    pair = _pair(facts)
+    if pair is not None and not _is_usual(pair) and (facts.air_hu is None or usual < 0.3 * shares[pair[1]]):
+        return _shifted(*pair)
+    if facts.highest < PLAUSIBLE_DENSE_HU:
+        text = (
+            f"The highest value is {facts.highest} HU, bone or contrast above {PLAUSIBLE_DENSE_HU} was expected. "
+            "The scan may be windowed, scaled, or hold no patient: look at it before you use a result."
+        )
+        return Notice(text, "no bone")
+    low = min((hu for hu, share in facts.peaks if share >= 0.1), default=None)
+    if low is None or facts.air_hu is not None or low > NOT_AIR_HU or (facts.tissue_hu is None and low > -1000):
+        return None
+    text = (
+        f"Most of what is dark has {low} HU, -1000 was expected of air. Values may have been multiplied by "
+        f"{((facts.tissue_hu or 0) - low) / 1040:.2g}: export the scan again with its rescale slope."
+    )
+    return Notice(text, "scaled HU")
+
+
+def _is_usual(pair: tuple[int, int]) -> bool:
+    places = (AIR_PEAK_HU, TISSUE_PEAK_HU)
+    return all(low <= hu <= high for hu, (low, high) in zip(pair, places, strict=True))
+
+
+def _shifted(air: int, tissue: int) -> Notice:
+    text = (
+        f"Air has about {air} HU and soft tissue {tissue}, -1000 and about 40 were expected: values are shifted by "
+        f"about {air + 1000:+d}. The rescale intercept was not applied, or twice: export the scan again."
+    )
+    return Notice(text, "shifted HU")
+
+
+def _windowed(facts: ValueFacts, counts: Int64[np.ndarray, " hu"]) -> Notice | None:
+    """Whether values were cut off at an end where a patient has others."""
+    if not facts.peaks:
+        return None
+    low, high = facts.lowest + _OFFSET, facts.highest + _OFFSET
+    above, below = counts[low + 1 : low + 51], counts[max(0, high - 50) : high]
+    cut = []
+    if facts.lowest > -600 and counts[low] > max(0.02 * counts.sum(), 10 * np.median(above)):
+        cut.append(f"{counts[low] / counts.sum():.0%} of the voxels have the lowest value, {facts.lowest} HU")
+    if facts.highest < 600 and counts[high] > max(0.002 * counts.sum(), 10 * np.median(below)):
+        cut.append(f"{counts[high] / counts.sum():.1%} have the highest, {facts.highest} HU")
+    if not cut:
+        return None
+    kind: Kind = "windowed"
+    text = (
+        f"{' and '.join(cut)}; air near -1000 and bone above 600 were expected. Values beyond a window were cut off: "
+    )
+    return Notice(f"{text}export the scan itself.", kind)
+
+
+def _dense(facts: ValueFacts, counts: Int64[np.ndarray, " hu"], inside: int) -> Notice | None:
+    dense = int(counts[_OFFSET + TOO_DENSE_HU + 1 :].sum())
+    if not facts.peaks or dense <= TOO_DENSE_SHARE * inside:
+        return None
+    text = (
+        f"{dense / inside:.0%} of what is not air lies above {TOO_DENSE_HU} HU, less than {TOO_DENSE_SHARE:.0%} was "
+        "expected, even with metal. The scan may be scaled: export it again with its rescale slope."
+    )
+    return Notice(text, "too dense")

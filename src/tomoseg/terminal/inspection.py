@@ -1,0 +1,66 @@
+"""A scan that was looked at, in the terminal."""
+
+from __future__ import annotations
+
+import json
+
+from tomoseg.checks.scan import Inspection
+from tomoseg.terminal.console import error, out, table, warn_all
+from tomoseg.workflows.inspect import Inspected, as_json
+
+CONTRAST = {"likely": "likely ({ml:g} ml as bright as vessels, {hu} HU)", "not seen": "not seen, which is no proof"}
+
+
+def show_inspection(found: Inspected) -> None:
+    """What a scan is, and what is odd about it."""
+    if len(found.series) > 1:
+        rows = [
+            (number, words, "looked at" if number == found.series_number else "")
+            for number, words in enumerate(found.series, start=1)
+        ]
+        table("Series", ("number", "what", ""), rows)
+    if found.inspection is not None:
+        table(str(found.path), ("", "seen"), _rows(found, found.inspection))
+    if found.error is not None:
+        error(found.error)
+        return
+    warn_all(found.notices)
+    count = len(found.warnings)
+    out.print("Nothing looks wrong." if not count else f"{count} warning{'s' if count > 1 else ''}.")
+
+
+def show_json(found: Inspected) -> None:
+    """The same for programs; why it cannot be read for the person as well."""
+    out.print(json.dumps(as_json(found), indent=1, ensure_ascii=False))
+    if found.error is not None:
+        error(found.error)
+
+
+def _rows(found: Inspected, seen: Inspection) -> list[tuple[object, ...]]:
+    values, planes = seen.values, seen.planes
+    assert found.shape is not None  # it was read
+    assert found.spacing_mm is not None
+    kinds = (("blank", planes.blank), ("repeated", planes.repeated))
+    odd = [f"{len(numbers)} {what}" for what, numbers in kinds if numbers]
+    rows: list[tuple[object, ...]] = [
+        ("voxels", " x ".join(map(str, found.shape))),
+        ("voxel edges", f"{' x '.join(f'{edge:.4g}' for edge in found.spacing_mm)} mm"),
+        ("field of view", f"{' x '.join(f'{edge:.0f}' for edge in seen.extent_mm)} mm"),
+        ("axes of the file", f"{seen.axes}, {seen.oblique_degrees:g} degrees oblique"),
+        ("values", f"{values.lowest} to {values.highest}"),
+        (
+            "air, soft tissue",
+            ", ".join("no peak" if hu is None else f"{hu} HU" for hu in (values.air_hu, values.tissue_hu)),
+        ),
+        ("bone", "-" if values.bone_share is None else f"{values.bone_share:.1%} of what is not air"),
+        ("odd slices", ", ".join(odd) or f"none ({planes.blank_ends} blank at the ends)"),
+    ]
+    if seen.body_mm is not None:
+        rows.append(("body", f"{' x '.join(f'{edge:.0f}' for edge in seen.body_mm)} mm, as far as it is seen"))
+        rows.append(("cut at the sides", f"{seen.border_share:.0%} of the picture's border"))
+        parts = ", ".join(f"{p.name}{'' if p.certainty == 'likely' else ' (unsure)'}" for p in reversed(seen.parts))
+        rows.append(("part of the body", parts or "cannot be told"))
+    if seen.contrast is not None:
+        words = CONTRAST[seen.contrast.hint].format(ml=seen.contrast.bright_ml, hu=seen.contrast.bright_hu)
+        rows.append(("contrast medium", words))
+    return rows

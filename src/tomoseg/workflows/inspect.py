@@ -1,0 +1,135 @@
+"""`tomoseg inspect`: what a scan is and what is odd about it, before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg import __version__
+from tomoseg.checks.scan import Inspection, inspect_scan
+from tomoseg.errors import TomosegError
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.scan import read_scan
+from tomoseg.notices import Notice
+from tomoseg.volume import Volume
+
+FORMAT = 1
+"""Raised when a field of the JSON changes its meaning or goes; new ones may come."""
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What was found.
+
+    Attributes:
+        path: The scan, as given.
+        error: Why it cannot be read, or None.
+        shape: Voxels along x, y and z.
+        spacing_mm: Their edges.
+        series: All series of the place, in words; none where it is no DICOM.
+        series_number: Which of them was looked at, from 1.
+        inspection: What the scan is; None if it cannot be read.
+        notices: Of reading it and of looking at it.
+    """
+
+    path: Path
+    error: str | None
+    shape: tuple[int, int, int] | None = None
+    spacing_mm: tuple[float, float, float] | None = None
+    series: tuple[str, ...] = ()
+    series_number: int | None = None
+    inspection: Inspection | None = None
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[Notice, ...]:
+        """Without notes."""
+        return tuple(notice for notice in self.notices if notice.level == "warning")
+
+
+def inspect(
+    path: Path, series: int | None = None, assume_spacing: tuple[float, float, float] | None = None
+) -> Inspected:
+    """Read a scan and look at it; one that cannot be read is a result too.
+
+    Args:
+        path: A scan of any kind that is read.
+        series: Which of several DICOM series, from 1; the largest axial one if None.
+        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
+    """
+    try:
+        volume = read_scan(path, series, assume_spacing)
+    except TomosegError as error:
+        return Inspected(path, str(error))
+    return _of_volume(path, volume)
+
+
+def _of_volume(path: Path, volume: Volume) -> Inspected:
+    inspection = inspect_scan(volume)
+    slices = volume.source.slices
+    return Inspected(
+        path,
+        None,
+        volume.shape,
+        volume.spacing_mm,
+        () if slices is None else slices.series,
+        None if slices is None else slices.number,
+        inspection,
+        (*volume.warnings, *inspection.notices),
+    )
+
+
+def as_json(found: Inspected) -> dict[str, Any]:
+    """What is written; docs/reference/commands.md says what each field is."""
+    seen = found.inspection
+    return {
+        "format": FORMAT,
+        "tomoseg": __version__,
+        "scan": str(found.path),
+        "error": found.error,
+        "series": list(found.series),
+        "series_number": found.series_number,
+        "shape": found.shape,
+        "spacing_mm": _rounded(found.spacing_mm, 6),
+        "extent_mm": None if seen is None else _rounded(seen.extent_mm, 3),
+        "axes": None if seen is None else seen.axes,
+        "oblique_degrees": None if seen is None else seen.oblique_degrees,
+        "values": None if seen is None else _values(seen),
+        "slices": None if seen is None else asdict(seen.planes),
+        "body": None if seen is None else _body(seen),
+        "contrast": None if seen is None or seen.contrast is None else asdict(seen.contrast),
+        "notices": [{"level": n.level, "kind": n.kind, "text": str(n)} for n in found.notices],
+    }
+
+
+def write_json(found: Inspected, path: Path) -> None:
+    """Write it whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with whole_file(path) as aside:
+        aside.write_text(json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _values(seen: Inspection) -> dict[str, Any]:
+    facts = asdict(seen.values)
+    del facts["peaks"]  # how air and tissue were found; two of them say it all
+    return facts
+
+
+def _body(seen: Inspection) -> dict[str, Any] | None:
+    if seen.body_mm is None:
+        return None
+    return {
+        "size_mm": seen.body_mm,
+        "border_share": seen.border_share,
+        "parts": [asdict(part) for part in seen.parts],
+    }
+
+
+def _rounded(numbers: Sequence[float] | None, digits: int) -> list[float] | None:
+    return None if numbers is None else [round(number, digits) for number in numbers]
