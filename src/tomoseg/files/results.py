@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from tomoseg.errors import InputError, LabelError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name, format_label_names, label_set_of, read_label_names, values_in
-from tomoseg.files.nifti import read_geometry, read_label_map, write_bit, write_nifti
+from tomoseg.files.nifti import read_geometry, read_label_map, used_bits, write_bit, write_nifti
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
@@ -103,7 +103,8 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
     with whole_folder(folder) as aside, ThreadPoolExecutor(_WRITERS) as writers:
         for plane, structures in by_plane.items():
             packed = _in_file_order(segmentation.byte_plane(plane), segmentation.grid)
-            list(writers.map(partial(_write_bit, packed, segmentation.grid, aside), structures))
+            used = used_bits(packed, segmentation.grid)
+            list(writers.map(partial(_write_bit, packed, used, segmentation.grid, aside), structures))
     for name in set(labels.names) - set(wanted.names):
         (folder / f"{name}.nii.gz").unlink(missing_ok=True)
 
@@ -135,6 +136,12 @@ def _in_file_order(plane: UInt8[np.ndarray, "x y z"], grid: SourceGrid) -> UInt8
     return grid.to_canonical(np.asfortranarray(grid.from_canonical(plane)))
 
 
-def _write_bit(packed: UInt8[np.ndarray, "x y z"], grid: SourceGrid, folder: Path, structure: tuple[int, str]) -> None:
+def _write_bit(
+    packed: UInt8[np.ndarray, "x y z"],
+    used: UInt8[np.ndarray, "k"],
+    grid: SourceGrid,
+    folder: Path,
+    structure: tuple[int, str],
+) -> None:
     bit, name = structure
-    write_bit(folder / f"{name}.nii.gz", packed, bit, grid)
+    write_bit(folder / f"{name}.nii.gz", packed, bit, grid, used)

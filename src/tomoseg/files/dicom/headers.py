@@ -130,13 +130,14 @@ def looks_like_dicom(stream: Any) -> bool:
     return explicit or int.from_bytes(start[4:8], "little") < 1024
 
 
-def read_dataset(stream: Any, size: int, pixels: bool) -> FileDataset:
-    """Read a file; of the header only what `headers_of` needs unless pixels are asked for.
+def read_dataset(stream: Any, size: int, pixels: bool, tags: Sequence[str] = _HEADER_TAGS) -> FileDataset:
+    """Read a file; of the header only what `headers_of` needs unless pixels or other tags are asked for.
 
     Args:
         stream: At its start.
         size: Its length in bytes.
         pixels: Whether to read all of it.
+        tags: Keywords of what to read otherwise.
 
     Raises:
         InputError: If it is deflated and would unpack to more than a scan.
@@ -147,7 +148,7 @@ def read_dataset(stream: Any, size: int, pixels: bool) -> FileDataset:
         stream = _plain(stream.read(), size)
     if pixels:
         return pydicom.dcmread(stream, force=True)
-    return pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS))
+    return pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(tags))
 
 
 def _plain(data: bytes, size: int) -> Any:

@@ -204,4 +204,7 @@ def _compared(
 
 
 def _source(image: ImageHeader) -> SourceImage:
-    return SourceImage(image.entry.path, image.entry.member, image.frame, image.sop_class_uid, image.sop_instance_uid)
+    place = None if image.position_mm is None else tuple(float(mm) for mm in image.position_mm)
+    return SourceImage(
+        image.entry.path, image.entry.member, image.frame, image.sop_class_uid, image.sop_instance_uid, place
+    )
