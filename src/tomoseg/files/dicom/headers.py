@@ -108,8 +108,7 @@ def quietly(name: str) -> Iterator[None]:
         TomosegError: If one of ours was raised, as it is.
     """
     try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")
+        with hushed():
             yield
     except TomosegError:
         raise
@@ -117,6 +116,14 @@ def quietly(name: str) -> Iterator[None]:
         raise InputError(
             f"{name}: expected a whole DICOM file, got one that cannot be read ({type(error).__name__}); copy it again"
         ) from None
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Let pydicom take and write values that break the standard's rules, as scanners do, without a warning."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def looks_like_dicom(stream: Any) -> bool:
