@@ -10,6 +10,8 @@ Source: DICOM PS3.3, C.8.8.6.3.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import contourpy
 import numpy as np
 from jaxtyping import Bool, Float
@@ -38,7 +40,7 @@ def contours(mask: Bool[np.ndarray, "c r"]) -> list[Float[np.ndarray, "n 2"]]:
     found = []
     for points, offsets in zip(*generator.filled(_INSIDE, _ABOVE_ALL), strict=True):
         # contourpy's x runs along the second axis of its array, here the rows of the slice
-        lines = [points[start : stop - 1, ::-1] - 1 for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+        lines = [points[start : stop - 1, ::-1] - 1 for start, stop in pairwise(offsets.tolist())]
         found.append(_with_keyholes([_straightened(line) for line in lines]))
     return found
 

@@ -1,7 +1,7 @@
 """gzip files that are mostly zeros, written without compressing the zeros anew each time.
 
-A mask is empty in most slices of a scan. Deflate lets a compressed block stand anywhere once the compressor was flushed,
-so a long run of zeros is one ready block, repeated. The file is one ordinary gzip member.
+A mask is empty in most slices of a scan. Deflate lets a compressed block stand anywhere once the compressor was
+flushed, so a long run of zeros is one ready block, repeated. The file is one ordinary gzip member.
 
 Source: RFC 1951 and 1952.
 """

@@ -127,9 +127,7 @@ def _widen(boxes: Int64[np.ndarray, "c 3 2"], byte: int, i: int, j: int, k: int)
 
 
 @njit(cache=True, nogil=True)
-def _meet(
-    packed: UInt8[np.ndarray, "b v"], voxels: Int64[np.ndarray, "n"], overlaps: Bool[np.ndarray, "c c"]
-) -> None:
+def _meet(packed: UInt8[np.ndarray, "b v"], voxels: Int64[np.ndarray, "n"], overlaps: Bool[np.ndarray, "c c"]) -> None:
     """Note which structures share some of these voxels."""
     here = np.empty(len(overlaps), np.int64)
     for voxel in voxels:

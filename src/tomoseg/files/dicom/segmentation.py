@@ -92,8 +92,9 @@ def _one_label_map(result: Segmentation | LabelMap) -> UInt8[np.ndarray, "x y z"
 
 
 def _binary(result: Segmentation | LabelMap, source: SourceSeries, labels: LabelSet, made_by: MadeBy) -> Dataset:
-    """Frames laid out by stand-ins of few pixels, one for each structure, which is set in a slice that the structure
-    is in; then the bits of the masks take their place.
+    """Frames laid out by stand-ins of one pixel a structure, then filled with the bits of the masks.
+
+    The pixel of a structure is set in the slices that it is in.
     """
     wanted = [result.labels.channel(name) for name in labels.names]
     present = np.array([_in_frames(mask) for mask in _on_frames(result, source, wanted)])
@@ -110,9 +111,7 @@ def _binary(result: Segmentation | LabelMap, source: SourceSeries, labels: Label
     return dataset
 
 
-def _on_frames(
-    result: Segmentation | LabelMap, source: SourceSeries, wanted: Sequence[int]
-) -> Iterator[Any]:
+def _on_frames(result: Segmentation | LabelMap, source: SourceSeries, wanted: Sequence[int]) -> Iterator[Any]:
     """Masks of the wanted channels on the scan's slices, boxed."""
     for channel, mask in enumerate(boxed_masks(result, source.to_frames)):
         if channel in wanted:

@@ -177,8 +177,8 @@ def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
         (x_mm, y_mm),
         z_mm,
         (
-            f"{name}: the scan is no DICOM, so the DICOM result has no patient, refers to no images and lies in a study "
-            "and a frame of reference of its own. Segment the DICOM series to have it beside the images.",
+            f"{name}: the scan is no DICOM, so the DICOM result has no patient, refers to no images and lies in a "
+            "study and a frame of reference of its own. Segment the DICOM series to have it beside the images.",
         ),
     )
 
@@ -247,8 +247,8 @@ class _Made:
         if not self._missing:
             return ()
         return (
-            f"{self._name}: the scan has no usable {', '.join(sorted(self._missing))}; made ones are in the DICOM result. "
-            "A viewer will not find the scan by them.",
+            f"{self._name}: the scan has no usable {', '.join(sorted(self._missing))}; made ones are in the DICOM "
+            "result. A viewer will not find the scan by them.",
         )
 
     def _hash(self, image: SourceImage) -> bytes:

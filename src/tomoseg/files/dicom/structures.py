@@ -18,7 +18,7 @@ from jaxtyping import Float
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
 
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file
@@ -75,12 +75,12 @@ def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: 
 
 def _started(source: SourceSeries, made_by: MadeBy) -> Dataset:
     """Everything but the structures."""
-    meta = FileMetaDataset()
+    meta, uid = FileMetaDataset(), new_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = RTStructureSetStorage
-    meta.MediaStorageSOPInstanceUID = new_uid()
+    meta.MediaStorageSOPInstanceUID = UID(uid)
     dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    dataset.SOPClassUID, dataset.SOPInstanceUID = RTStructureSetStorage, meta.MediaStorageSOPInstanceUID
+    dataset.SOPClassUID, dataset.SOPInstanceUID = RTStructureSetStorage, uid
     dataset.Modality, dataset.SeriesInstanceUID, dataset.SeriesNumber = "RTSTRUCT", new_uid(), SERIES_NUMBER
     dataset.SeriesDescription, dataset.OperatorsName, dataset.InstanceNumber = "tomoseg structures", "", 1
     dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, "tomoseg predict"
@@ -155,7 +155,7 @@ def _contour_items(mask: BoxedMask, source: SourceSeries) -> Iterator[Dataset]:
     for depth in range(mask.inside.shape[2]):
         frame = source.frames[first_slice + depth]
         for line in contours(mask.inside[:, :, depth]):
-            yield _contour_item(_in_mm(line + (first_column, first_row), frame, source), frame)
+            yield _contour_item(_in_mm(line + np.array([first_column, first_row]), frame, source), frame)
 
 
 def _in_mm(line: Float[np.ndarray, "n 2"], frame: Frame, source: SourceSeries) -> Float[np.ndarray, "n 3"]:
