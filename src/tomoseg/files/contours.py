@@ -10,6 +10,7 @@ Source: DICOM PS3.3, C.8.8.6.3.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import contourpy
@@ -19,9 +20,10 @@ from scipy.spatial import cKDTree
 
 _INSIDE, _ABOVE_ALL = 0.5, 2.0
 _STRAIGHT = 1e-9
+_NEIGHBOURS = 16
 
 
-def contours(mask: Bool[np.ndarray, "c r"]) -> list[Float[np.ndarray, "n 2"]]:
+def contours(mask: Bool[np.ndarray, "c r"]) -> list[Float[np.ndarray, "_ 2"]]:
     """The contours of one slice.
 
     Args:
@@ -52,13 +54,30 @@ def _straightened(line: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 2"]:
     return line[turns]
 
 
-def _with_keyholes(lines: list[Float[np.ndarray, "n 2"]]) -> Float[np.ndarray, "m 2"]:
-    """The outer line with each hole joined where it is nearest to what is joined already."""
+def _with_keyholes(lines: list[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "m 2"]:
+    """The outer line with each hole joined to what is near and joined already."""
     joined, *holes = lines
     for hole in holes:
-        distances, nearest = cKDTree(joined).query(hole)
-        there = int(distances.argmin())
-        here = int(nearest[there])
+        here, there = _channel(joined, hole)
         around = np.roll(hole, -there, axis=0)
         joined = np.concatenate([joined[: here + 1], around, around[:1], joined[here:]])
     return joined
+
+
+def _channel(joined: Float[np.ndarray, "n 2"], hole: Float[np.ndarray, "m 2"]) -> tuple[int, int]:
+    """A point of either line, near each other, with no pixel centre on the way: on a line it is neither in nor out."""
+    near = min(_NEIGHBOURS, len(joined))
+    distances, neighbours = cKDTree(joined).query(hole, near)
+    order = np.argsort(distances, axis=None, kind="stable")
+    pairs = [(int(neighbours.reshape(-1)[pair]), int(pair) // near) for pair in order]
+    return next((pair for pair in pairs if _is_clear(joined[pair[0]], hole[pair[1]])), pairs[0])
+
+
+def _is_clear(start: Float[np.ndarray, "2"], end: Float[np.ndarray, "2"]) -> bool:
+    """Whether no pixel centre lies between two points; in half pixels, centres have two even coordinates."""
+    column, row = (int(half) for half in np.rint(2 * start))
+    columns, rows = (int(half) for half in np.rint(2 * (end - start)))
+    steps = math.gcd(columns, rows)
+    if steps < 2:
+        return True
+    return bool((column + columns // steps) % 2 or (row + rows // steps) % 2)
