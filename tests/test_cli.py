@@ -246,7 +246,7 @@ class TestPredict:
     def test_everything_asked_for(self, ct, model, tmp_path):
         flags = ("--ml", "--roi-subset", "liver", "aorta", "--preview", "--statistics", "--batch-size", 2)
         assert run("predict", "-i", ct, "-o", tmp_path / "out" / "map.nii.gz", "-m", model, *CPU, *flags) == 0
-        kinds = ["labels.json", "nii.gz", "prediction.json", "statistics.json"]
+        kinds = ["ctbl", "label", "labels.json", "nii.gz", "prediction.json", "statistics.json"]
         names = [*(f"map.{kind}" for kind in kinds), "map_preview.png"]
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
         assert json.loads((tmp_path / "out" / "map.labels.json").read_text()) == {"5": "liver", "52": "aorta"}

@@ -464,12 +464,18 @@ def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float
     return found
 
 
+FormatName = Literal["nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct", "stl", "ply"]
+
+
 @dataclass(frozen=True)
 class PredictOptions:
     """Which of the scans are segmented, and what is written."""
 
     ml: bool = False
-    """Write one multi-label map instead of a mask file a structure."""
+    """One structure a voxel: write one multi-label map instead of a mask file a structure."""
+    format: tuple[FormatName, ...] = ("nifti",)
+    """What is written, several in a row: nifti, nrrd (3D Slicer), dicom-seg, rtstruct, stl, ply; dicom-seg is a
+    LABELMAP where no masks overlap, dicom-seg-binary never."""
     roi_subset: tuple[str, ...] = ()
     """Only these structures."""
     preview: bool = False

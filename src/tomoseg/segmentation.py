@@ -7,12 +7,12 @@ Both are in RAS+ order like everything in memory; `files` turns them back into t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import blosc2
 import numpy as np
-from jaxtyping import Bool, UInt8, UInt16
+from jaxtyping import Bool, Shaped, UInt8, UInt16
 from scipy import ndimage
 
 from tomoseg.errors import GridError, LabelError
@@ -123,6 +123,23 @@ class Slabs:
             raise GridError(f"expected a slice below {readable}, got {k}; append more or ask for another")
         return np.stack([_decompress(slab, x, y)[k % depth].T for slab in self._slabs[k // depth]])
 
+    def slabs(self, descending: bool = False) -> Iterator[tuple[int, UInt8[np.ndarray, "v s y x"]]]:
+        """A few axial slices of every volume at a time, with the number of the lowest.
+
+        Args:
+            descending: From the uppermost slab to the lowest; within a slab slices always ascend.
+
+        Raises:
+            GridError: If slices are still missing.
+        """
+        x, y, z = self.grid.canonical_shape
+        if self._filled != z:
+            raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
+        numbers = range(len(self._slabs))
+        for number in reversed(numbers) if descending else numbers:
+            slab = self._slabs[number]
+            yield number * self._open.shape[1], np.stack([_decompress(volume, x, y) for volume in slab])
+
     @property
     def compressed_bytes(self) -> int:
         """What they take in memory."""
@@ -195,6 +212,17 @@ class Segmentation:
         """
         return unpack(self._slabs.slice(k), len(self.labels))
 
+    def slabs(self, descending: bool = False) -> Iterator[tuple[int, UInt8[np.ndarray, "b s y x"]]]:
+        """The packed masks of a few axial slices at a time, with the number of the lowest slice.
+
+        Args:
+            descending: From the uppermost slab to the lowest; within a slab slices always ascend.
+
+        Raises:
+            GridError: If slices are still missing.
+        """
+        return self._slabs.slabs(descending)
+
     @property
     def compressed_bytes(self) -> int:
         """What the masks take in memory."""
@@ -234,37 +262,44 @@ class Confidence:
         return self._slabs.volume(self.names.index(name))
 
 
-def boxed_masks(result: Segmentation | LabelMap) -> Iterator[BoxedMask]:
+def boxed_masks(
+    result: Segmentation | LabelMap, onto: Callable[[np.ndarray], np.ndarray] = lambda values: values
+) -> Iterator[BoxedMask]:
     """The mask of each structure in channel order, cut to its box; one byte plane is decompressed at a time.
 
     Args:
         result: Of any structures.
+        onto: Brings a volume to where the masks are wanted, such as `SourceGrid.to_slices`; by default nowhere.
     """
     if isinstance(result, LabelMap):
-        yield from _boxed_values(result)
+        yield from _boxed_values(onto(result.values), result.labels)
         return
     plane: UInt8[np.ndarray, "x y z"] = np.zeros((0, 0, 0), np.uint8)
     for channel in range(len(result.labels)):
         if channel % 8 == 0:
-            plane = result.byte_plane(channel // 8)
+            plane = onto(result.byte_plane(channel // 8))
             in_slice = np.bitwise_or.reduce(plane, axis=(0, 1))
         bit = np.uint8(1 << channel % 8)
         slices = np.flatnonzero(in_slice & bit)
         low, high = (int(slices[0]), int(slices[-1]) + 1) if slices.size else (0, 0)
         part = BoxedMask.of((plane[:, :, low:high] & bit) != 0)
-        yield BoxedMask(part.inside, (*part.start[:2], part.start[2] + low), result.grid.canonical_shape)
+        yield BoxedMask(part.inside, (*part.start[:2], part.start[2] + low), _three(plane.shape))
 
 
-def _boxed_values(label_map: LabelMap) -> Iterator[BoxedMask]:
-    boxes = ndimage.find_objects(label_map.values)
-    shape = label_map.grid.canonical_shape
-    for structure in label_map.labels:
+def _boxed_values(values: Shaped[np.ndarray, "x y z"], labels: LabelSet) -> Iterator[BoxedMask]:
+    boxes = ndimage.find_objects(values)
+    shape = _three(values.shape)
+    for structure in labels:
         box = boxes[structure.id - 1] if structure.id <= len(boxes) else None
         if box is None:
             yield BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), shape)
         else:
             x, y, z = (side.start for side in box)
-            yield BoxedMask(label_map.values[box] == structure.id, (x, y, z), shape)
+            yield BoxedMask(values[box] == structure.id, (x, y, z), shape)
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return (shape[0], shape[1], shape[2])
 
 
 def _compress(plane: UInt8[np.ndarray, "s y x"]) -> bytes:

@@ -26,6 +26,7 @@ class SourceImage:
         frame: Its frame, counted from 0, in a file of several; None in a file of one image.
         sop_class_uid: As the file has it; may be empty.
         sop_instance_uid: As the file has it; may be empty.
+        position_mm: Where the file says that its first pixel lies, RAS+; None where it does not say so.
     """
 
     path: Path = field(repr=False)
@@ -33,6 +34,7 @@ class SourceImage:
     frame: int | None = None
     sop_class_uid: str = field(default="", repr=False)
     sop_instance_uid: str = field(default="", repr=False)
+    position_mm: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)

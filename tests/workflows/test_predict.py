@@ -15,12 +15,14 @@ from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
 from tomoseg.config import ALL_MASKS, AT_ONE_HALF, Compute, GridConfig, NetworkConfig, PredictOptions
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
+from tomoseg.files.results import label_map_files
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model, sha256
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
+from tomoseg.workflows import results
 from tomoseg.workflows.predict import manifest_path, predict
 from tomoseg.workflows.scans import Scan, find_scans
 
@@ -74,6 +76,11 @@ def names_in(folder):
     return sorted(str(path.relative_to(folder)) for path in files)
 
 
+def around(stem):
+    """A label map and its tables, sorted."""
+    return sorted(label_map_files(Path(f"{stem}.nii.gz")))
+
+
 def wait_until(condition):
     for _ in range(1000):
         if condition():
@@ -98,8 +105,7 @@ class TestOneScan:
         (done,) = run(ct, tmp_path / output, model, ml=True)
         written = tmp_path / ("out/s0.nii.gz" if output == "out" else output)
         assert (done.error, done.scan.output) == (None, written)
-        stem = written.name.split(".")[0]
-        assert names_in(tmp_path / "out") == sorted([written.name, f"{stem}.labels.json"])
+        assert names_in(tmp_path / "out") == sorted(label_map_files(written))
         values = read_label_map(written, GRID)
         expected = Predictor(load_model(model), **CPU).predict_label_map(read_ct(ct)).values
         np.testing.assert_array_equal(values, expected)
@@ -114,7 +120,7 @@ class TestOneScan:
 
     @pytest.mark.parametrize(
         ("label_map", "names"),
-        [(False, ["aorta.nii.gz", "preview.png"]), (True, ["s0.labels.json", "s0.nii.gz", "s0_preview.png"])],
+        [(False, ["aorta.nii.gz", "preview.png"]), (True, [*around("s0"), "s0_preview.png"])],
     )
     def test_a_preview(self, ct, model, tmp_path, label_map, names):
         run(ct, tmp_path / "out", model, ml=label_map, preview=True, roi_subset=("aorta",))
@@ -215,7 +221,7 @@ class TestManyScans:
 
     def test_label_maps(self, folder, model, tmp_path):
         run(folder, tmp_path / "out", model, ml=True)
-        assert names_in(tmp_path / "out") == ["b.labels.json", "b.nii.gz", "c.labels.json", "c.nii.gz"]
+        assert names_in(tmp_path / "out") == around("b") + around("c")
 
     def test_a_lack_of_memory_stops_no_other(self, folder, model, tmp_path, monkeypatch):
         original, errors = Predictor.predict_volume, iter([MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
@@ -351,7 +357,9 @@ class TestRecord:
 
     def test_a_label_map_has_one_beside_it(self, ct, model, tmp_path):
         run(ct, tmp_path / "map.nii.gz", model, ml=True)
-        assert json.loads((tmp_path / "map.prediction.json").read_text())["files"] == ["map.nii.gz"]
+        assert json.loads((tmp_path / "map.prediction.json").read_text())["files"] == label_map_files(
+            tmp_path / "map.nii.gz"
+        )
 
     def test_what_is_done_is_not_done_again(self, ct, model, tmp_path):
         def again(**options):
@@ -400,7 +408,7 @@ class TestRecord:
         (one,) = run(ct, tmp_path / "map.nii.gz", model, confidence=True, ml=True)
         names = load_model(model).record.labels.names
         assert masks.record["files"] == [*(f"{n}.nii.gz" for n in names), *(f"confidence/{n}.nii.gz" for n in names)]
-        assert one.record["files"] == ["map.nii.gz", "map.confidence.nii.gz"]
+        assert one.record["files"] == [*label_map_files(Path("map.nii.gz")), "map.confidence.nii.gz"]
         highest = read_label_map(tmp_path / "map.confidence.nii.gz")
         each = [read_label_map(tmp_path / "out" / "confidence" / f"{name}.nii.gz") for name in names]
         assert np.array_equal(highest, np.max(each, axis=0))
@@ -441,7 +449,7 @@ class TestRecord:
         assert (done["name"], done["state"], done["error"]) == ("b", "done", None)
         assert done["input"] == str(scans / "b.nii.gz")
         assert done["output"] == str(out / "b.nii.gz")
-        assert done["files"] == ["b.nii.gz"]
+        assert done["files"] == label_map_files(Path("b.nii.gz"))
         assert {"read", "grid", "prepare", "network", "decisions", "write"} <= set(done["seconds"])
         assert done["peak_memory_bytes"] > 0
         run(scans, out, model, ml=True)
@@ -481,7 +489,7 @@ class TestRecord:
             raise OutputError("the disk is full")
 
         run(ct, tmp_path / "out", model)
-        monkeypatch.setattr(workflow, "write_masks", fail)
+        monkeypatch.setattr(results, "write_masks", fail)
         (done,) = run(ct, tmp_path / "out", model, roi_subset=("aorta",))
         assert (done.error, done.record) == ("the disk is full", None)
         assert not (tmp_path / "out" / "prediction.json").exists()
@@ -556,11 +564,11 @@ class TestRefused:
             original(segmentation, folder)
             raise OutputError("the disk is full")
 
-        original = workflow.write_masks
+        original = results.write_masks
         run(ct, tmp_path / "out", model)
         (tmp_path / "out" / "prediction.json").unlink()
         before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-        monkeypatch.setattr(workflow, "write_masks", fail)
+        monkeypatch.setattr(results, "write_masks", fail)
         (done,) = run(ct, tmp_path / "out", model)
         assert done.error == "the disk is full"
         assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

@@ -14,7 +14,8 @@ from jaxtyping import UInt8
 from tomoseg.errors import InputError, LabelError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name, format_label_names, label_set_of, read_label_names, values_in
-from tomoseg.files.nifti import read_geometry, read_label_map, write_bit, write_nifti
+from tomoseg.files.label_tables import itksnap_labels, slicer_colours
+from tomoseg.files.nifti import read_geometry, read_label_map, used_bits, write_bit, write_nifti
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
@@ -36,8 +37,16 @@ def sidecar_path(path: Path) -> Path:
     return path.with_name(f"{nifti_stem(path)}.labels.json")
 
 
+def label_map_files(path: Path) -> list[str]:
+    """The names of the files that `write_label_map` writes: the map, and what gives its values names and colours."""
+    stem = nifti_stem(path)
+    return [path.name, sidecar_path(path).name, f"{stem}.label", f"{stem}.ctbl"]
+
+
 def write_label_map(label_map: LabelMap, path: Path) -> None:
-    """Write a label map on its scan's grid, and a JSON file beside it that says which value is which structure.
+    """Write a label map on its scan's grid, and beside it which value is which structure.
+
+    That is said in JSON, and in the tables of ITK-SNAP (`.label`) and 3D Slicer (`.ctbl`).
 
     Args:
         label_map: The result.
@@ -48,10 +57,13 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
         GridError: If the values do not fit the grid.
         OutputError: If it cannot be written.
     """
-    names = dict(zip(label_map.labels.ids, label_map.labels.names, strict=True))
+    labels = label_map.labels
+    names = dict(zip(labels.ids, labels.names, strict=True))
     write_nifti(path, label_map.values, label_map.grid)
-    with whole_file(sidecar_path(path)) as aside:
-        aside.write_text(format_label_names(names), encoding="utf-8")
+    texts = (format_label_names(names), itksnap_labels(labels), slicer_colours(labels))
+    for name, text in zip(label_map_files(path)[1:], texts, strict=True):
+        with whole_file(path.with_name(name)) as aside:
+            aside.write_text(text, encoding="utf-8")
 
 
 def read_labelled(path: Path) -> LabelMap:
@@ -103,7 +115,8 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
     with whole_folder(folder) as aside, ThreadPoolExecutor(_WRITERS) as writers:
         for plane, structures in by_plane.items():
             packed = _in_file_order(segmentation.byte_plane(plane), segmentation.grid)
-            list(writers.map(partial(_write_bit, packed, segmentation.grid, aside), structures))
+            used = used_bits(packed, segmentation.grid)
+            list(writers.map(partial(_write_bit, packed, used, segmentation.grid, aside), structures))
     for name in set(labels.names) - set(wanted.names):
         (folder / f"{name}.nii.gz").unlink(missing_ok=True)
 
@@ -135,6 +148,12 @@ def _in_file_order(plane: UInt8[np.ndarray, "x y z"], grid: SourceGrid) -> UInt8
     return grid.to_canonical(np.asfortranarray(grid.from_canonical(plane)))
 
 
-def _write_bit(packed: UInt8[np.ndarray, "x y z"], grid: SourceGrid, folder: Path, structure: tuple[int, str]) -> None:
+def _write_bit(
+    packed: UInt8[np.ndarray, "x y z"],
+    used: UInt8[np.ndarray, "k"],
+    grid: SourceGrid,
+    folder: Path,
+    structure: tuple[int, str],
+) -> None:
     bit, name = structure
-    write_bit(folder / f"{name}.nii.gz", packed, bit, grid)
+    write_bit(folder / f"{name}.nii.gz", packed, bit, grid, used)

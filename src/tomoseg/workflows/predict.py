@@ -6,10 +6,10 @@ import csv
 import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -19,8 +19,7 @@ from tomoseg.checks.scan import check_scan, refuse_warnings
 from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
-from tomoseg.files.nifti import write_nifti
-from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, write_confidence, write_label_map, write_masks
+from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.scan import files_of, read_scan
 from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.expected import ExpectedDice
@@ -33,10 +32,15 @@ from tomoseg.notices import Notice
 from tomoseg.postprocess.steps import Steps, apply, apply_to_map, needs_confidence, steps_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
+from tomoseg.workflows.results import (
+    beside,
+    check_formats,
+    check_scan_has_format,
+    write_preview,
+    write_result,
+    write_statistics,
+)
 from tomoseg.workflows.scans import Scan, find_scans, is_scan
-
-if TYPE_CHECKING:
-    from tomoseg.evaluation.measure import Measurement
 
 OVERLAPPING = ("grid", "prepare", "network", "decisions")
 """Stages within `segment`; the others follow one another."""
@@ -91,8 +95,10 @@ def predict(
         OutputError: If the output cannot be a folder, or a result would take the place of a scan.
         ModelError: If the model cannot be loaded.
         LabelError: If the model does not know a structure.
-        ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map.
+        ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map, or a format
+            needs a package that is not installed.
     """
+    check_formats(options.format)
     found = find_scans(scans, output, options.ml, options.part)
     models = [load_model(one) for one in ([model] if isinstance(model, Path) else model)]
     decisions, steps = choices_of(models, options)
@@ -163,13 +169,13 @@ def _do_all(
     one_at_a_time = predictor.max_memory is not None
     reads = _read_all(scans, predictor, order)
     jobs = (_segment(job, predictor, order, on_slice) for job in (reads if one_at_a_time else ahead(reads)))
-    write = partial(_write, options=order.options)
+    write = partial(_write, order=order)
     yield from map(write, jobs) if one_at_a_time else behind(jobs, write)
 
 
 def record_path(scan: Scan) -> Path:
     """Where what is known of a result is written."""
-    return _beside(scan, "prediction.json")
+    return beside(scan, "prediction.json")
 
 
 def manifest_path(output: Path, part: str | None = None) -> Path:
@@ -233,23 +239,6 @@ def _write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: P
         aside.write_text(json.dumps(of_all | {"scans": scans}, indent=1), encoding="utf-8")
 
 
-def _beside(scan: Scan, name: str) -> Path:
-    """A file among the masks, or beside the label map and named after it."""
-    if scan.output.name.endswith(NIFTI_SUFFIXES):
-        stem = nifti_stem(scan.output)
-        return scan.output.with_name(f"{stem}_{name}" if name.endswith(".png") else f"{stem}.{name}")
-    return scan.output / name
-
-
-def write_statistics(measurements: Sequence[Measurement], path: Path) -> None:
-    """Write what was measured, one entry a structure; null where something cannot be said, with the reason."""
-    entries = {
-        m.structure: {key: value for key, value in asdict(m).items() if key != "structure"} for m in measurements
-    }
-    with whole_file(path) as aside:
-        aside.write_text(json.dumps(entries, indent=1), encoding="utf-8")
-
-
 def _asked_of_all(predictor: Predictor, model: str) -> dict[str, Any]:
     """What every result depends on."""
     engine = predictor.engine
@@ -275,6 +264,7 @@ def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
         **({"strict": True} if options.strict else {}),
         "assume_spacing": options.assume_spacing and list(options.assume_spacing),
         "ml": options.ml,
+        "format": list(options.format),
         "preview": options.preview,
         "statistics": options.statistics,
         "confidence": options.confidence,
@@ -341,6 +331,7 @@ def _read_all(scans: Sequence[Scan], predictor: Predictor, order: _Order) -> Gen
             with job.failing_alone(), job.stages("read"):
                 check_writable(scan.output)
                 job.volume = read_scan(scan.path, order.options.series, order.options.assume_spacing)
+                check_scan_has_format(job.volume.source, order.options.format, scan.path)
                 noticed = (*job.volume.warnings, *check_scan(job.volume), *_unfamiliar(job.volume, predictor))
                 job.warnings = noticed
                 if order.options.strict:
@@ -385,35 +376,30 @@ def _postprocessed(job: _Job, steps: Steps) -> LabelMap | Segmentation:
     return apply(job.result, steps, job.volume, job.confidence)
 
 
-def _write(job: _Job, options: PredictOptions) -> ScanDone:
+def _write(job: _Job, order: _Order) -> ScanDone:
     if job.done is None:
         with job.failing_alone():
-            job.done = ScanDone(job.scan, None, job.warnings, False, _write_files(job, options))
+            record = _write_files(job, order)
+            job.done = ScanDone(job.scan, None, job.warnings, False, record)
     assert job.done is not None  # written or failed
     return job.done
 
 
-def _write_files(job: _Job, options: PredictOptions) -> dict[str, Any]:
+def _write_files(job: _Job, order: _Order) -> dict[str, Any]:
     """Everything that belongs to a result, its record last."""
     assert job.volume is not None  # segmented
     assert job.result is not None
+    options = order.options
     with job.stages("write"):
-        files = _write_result(job.result, job.confidence, job.scan)
-    if options.statistics:  # what this and the picture import takes half a second, which most do not need
-        from tomoseg.evaluation.measure import measure
-
-        path = _beside(job.scan, "statistics.json")
+        written = write_result(job.result, job.confidence, job.scan, options.format, MadeBy(order.model))
+    files = written.files
+    job.warnings += written.warnings
+    if options.statistics:
         with job.stages("statistics"):
-            write_statistics(measure(job.result, job.volume), path)
-        files.append(path.name)
+            files.append(write_statistics(job.result, job.volume, job.scan))
     if options.preview:
-        from tomoseg.pictures.preview import draw_preview, flatten
-
-        path = _beside(job.scan, "preview.png")
         with job.stages("preview"):
-            shown = job.result if isinstance(job.result, LabelMap) else flatten(job.result)
-            draw_preview(job.volume, shown.labels, shown.values, path, job.scan.name)
-        files.append(path.name)
+            files.append(write_preview(job.result, job.volume, job.scan))
     seconds = {stage: round(taken, 3) for stage, taken in job.stages.seconds.items()}
     found: dict[str, Any] = {
         "files": files,
@@ -426,20 +412,3 @@ def _write_files(job: _Job, options: PredictOptions) -> dict[str, Any]:
     with whole_file(record_path(job.scan)) as aside:
         aside.write_text(json.dumps(job.asked | found, indent=1), encoding="utf-8")
     return job.asked | found
-
-
-def _write_result(result: LabelMap | Segmentation, confidence: Confidence | None, scan: Scan) -> list[str]:
-    """Write masks or a label map, and probabilities; the names of the files."""
-    if isinstance(result, LabelMap):
-        write_label_map(result, scan.output)
-        files = [scan.output.name]
-        if confidence is not None:
-            path = _beside(scan, "confidence.nii.gz")
-            write_nifti(path, confidence.map("confidence"), confidence.grid)
-            files.append(path.name)
-        return files
-    write_masks(result, scan.output)
-    files = [f"{name}.nii.gz" for name in result.labels.names]
-    if confidence is not None:
-        files += [f"confidence/{name}" for name in write_confidence(confidence, scan.output / "confidence")]
-    return files

@@ -16,6 +16,9 @@ from tomoseg.files.scan import SCAN_SUFFIXES, is_dicom, scan_stem
 SCAN_NAMES = ("ct.nii.gz", "ct.nii")
 """What a scan is called in a folder a case."""
 
+WRITTEN_SUFFIXES = (".dcm", ".nrrd", ".stl", ".ply")
+"""How files end that get their names by themselves, in a folder or beside a label map."""
+
 LIST_SUFFIX = ".txt"
 """A file of this kind lists scans, one path a line."""
 
@@ -120,6 +123,7 @@ def _name(path: Path) -> str:
 
 def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
     names_file = output.name.endswith(NIFTI_SUFFIXES)
+    _check_is_folder(output)
     if label_map and not names_file:
         output = output / f"{scan_stem(path)}.nii.gz"
     elif not label_map and (names_file or output.is_file()):
@@ -129,7 +133,13 @@ def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
     return Scan(_name(path), path, output)
 
 
+def _check_is_folder(output: Path) -> None:
+    if output.name.endswith(WRITTEN_SUFFIXES):
+        raise OutputError(f"{output}: expected a folder for files of this format, got a file's name; name a folder")
+
+
 def _to_folder(named: dict[str, Path], output: Path, label_map: bool) -> list[Scan]:
+    _check_is_folder(output)
     if output.is_file() or output.name.endswith(NIFTI_SUFFIXES):
         raise OutputError(
             f"{output}: expected a folder for the results of {len(named)} scans, got a file; name a folder"

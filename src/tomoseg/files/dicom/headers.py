@@ -113,8 +113,7 @@ def quietly(name: str) -> Iterator[None]:
         TomosegError: If one of ours was raised, as it is.
     """
     try:
-        with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-            warnings.simplefilter("ignore")
+        with hushed():
             yield
     except TomosegError:
         raise
@@ -122,6 +121,14 @@ def quietly(name: str) -> Iterator[None]:
         raise InputError(
             f"{name}: expected a whole DICOM file, got one that cannot be read ({type(error).__name__}); copy it again"
         ) from None
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Let pydicom take and write values that break the standard's rules, as scanners do, without a warning."""
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def looks_like_dicom(stream: Any) -> bool:
@@ -135,13 +142,14 @@ def looks_like_dicom(stream: Any) -> bool:
     return explicit or int.from_bytes(start[4:8], "little") < 1024
 
 
-def read_dataset(stream: Any, size: int, pixels: bool) -> FileDataset:
-    """Read a file; of the header only what `headers_of` needs unless pixels are asked for.
+def read_dataset(stream: Any, size: int, pixels: bool, tags: Sequence[str] = _HEADER_TAGS) -> FileDataset:
+    """Read a file; of the header only what `headers_of` needs unless pixels or other tags are asked for.
 
     Args:
         stream: At its start.
         size: Its length in bytes.
         pixels: Whether to read all of it.
+        tags: Keywords of what to read otherwise.
 
     Raises:
         InputError: If it is deflated and would unpack to more than a scan.
@@ -151,7 +159,7 @@ def read_dataset(stream: Any, size: int, pixels: bool) -> FileDataset:
     stream = _plain(stream.read(), size) if _DEFLATED in start else _Within(stream, size)
     if pixels:
         return pydicom.dcmread(stream, force=True)
-    return pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS))
+    return pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=list(tags))
 
 
 class _Within:

@@ -237,4 +237,8 @@ def _compared(
 
 
 def _source(image: ImageHeader) -> SourceImage:
-    return SourceImage(image.entry.path, image.entry.member, image.frame, image.sop_class_uid, image.sop_instance_uid)
+    place = image.position_mm
+    place_mm = None if place is None else (float(place[0]), float(place[1]), float(place[2]))
+    return SourceImage(
+        image.entry.path, image.entry.member, image.frame, image.sop_class_uid, image.sop_instance_uid, place_mm
+    )

@@ -1,0 +1,306 @@
+"""DICOM Segmentation objects: one file with all masks, on the scan's own slices, written with highdicom.
+
+A LABELMAP holds one structure a pixel and is small; where masks overlap, or on request, they are BINARY frames of one
+bit a pixel, a frame for each structure and slice in which it is. Structures of which nothing was found are left out.
+
+highdicom is given neither the patient, whom it may name in a log, nor masks of all structures at once, which take
+gigabytes: it lays out frames of small stand-ins, whose place the masks and the real references then take.
+
+Source: DICOM PS3.3, A.51 and C.8.20; Bridge, C. P. et al. (2022). Journal of Digital Imaging 35, 1719-1737.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, UInt8, UInt16
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
+
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.made_by import ANATOMICAL_STRUCTURE, LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
+from tomoseg.files.dicom.rle import rle_frame
+from tomoseg.files.dicom.source import CT_IMAGE, SourceSeries, new_uid
+from tomoseg.files.layers import label_type, layered_slabs, survey
+from tomoseg.labels import LabelSet
+from tomoseg.masks import BoxedMask
+from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
+
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+
+SERIES_NUMBER = 9001
+"""Far from the numbers that scanners give."""
+
+_STAND_IN = "2.25."
+
+
+def write_seg(
+    result: Segmentation | LabelMap, source: SourceSeries, path: Path, made_by: MadeBy, binary: bool = False
+) -> str:
+    """Write all masks as one DICOM file, whole or not at all.
+
+    Args:
+        result: The masks, or a label map.
+        source: The scan's patient, study and slices.
+        path: The file; a former one is replaced, a missing folder made.
+        made_by: What is said of the algorithm.
+        binary: Write BINARY where LABELMAP would do and anything was found.
+
+    Returns:
+        `LABELMAP` or `BINARY`.
+
+    Raises:
+        LabelError: If an id is beyond 65535.
+        OutputError: If it cannot be written.
+    """
+    seen = survey(result)
+    kind = "BINARY" if seen.found and (binary or not seen.is_disjoint) else "LABELMAP"
+    channels = seen.found or tuple(range(len(result.labels)))  # a file describes at least one segment
+    labels = LabelSet(tuple(result.labels.structures[channel] for channel in channels))
+    with hushed():
+        if kind == "LABELMAP":
+            dataset = _labelmap(result, source, labels, made_by)
+        else:
+            dataset = _binary(result, source, labels, made_by)
+            dataset.SegmentsOverlap = "NO" if seen.is_disjoint else "YES"
+        _refer(dataset, source)
+        source.identify(dataset, all(name.isascii() for name in labels.names))
+        with whole_file(path) as aside:
+            dataset.save_as(aside)
+    return kind
+
+
+def _labelmap(result: Segmentation | LabelMap, source: SourceSeries, labels: LabelSet, made_by: MadeBy) -> Dataset:
+    values = np.ascontiguousarray(source.to_frames(_one_label_map(result)).T)
+    segments = _segments(labels, labels.ids, made_by)
+    rows, columns = values.shape[1:]
+    dataset = _laid_out(values, "LABELMAP", segments, source, (columns, rows))
+    _compress(dataset)
+    return dataset
+
+
+def _compress(dataset: Dataset) -> None:
+    """Frames as runs: a hundredth of their size."""
+    kind = np.uint8 if dataset.BitsAllocated == 8 else np.uint16
+    size = (int(dataset.NumberOfFrames), dataset.Rows, dataset.Columns)
+    frames = np.frombuffer(dataset.PixelData, kind, math.prod(size)).reshape(size)
+    dataset.PixelData = encapsulate([rle_frame(frame) for frame in frames])
+    dataset["PixelData"].is_undefined_length = True
+    dataset["PixelData"].VR = "OB"
+    dataset.file_meta.TransferSyntaxUID = RLELossless
+
+
+def _one_label_map(result: Segmentation | LabelMap) -> UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]:
+    if isinstance(result, LabelMap):
+        return result.values
+    values = np.empty(result.grid.canonical_shape[::-1], label_type(result.labels.ids))
+    for start, slab in layered_slabs(result, [0] * len(result.labels)):
+        values[start : start + slab.shape[1]] = slab[0]
+    return values.T
+
+
+def _binary(result: Segmentation | LabelMap, source: SourceSeries, labels: LabelSet, made_by: MadeBy) -> Dataset:
+    """Frames laid out by stand-ins of one pixel a structure, then filled with the bits of the masks.
+
+    The pixel of a structure is set in the slices that it is in.
+    """
+    wanted = [result.labels.channel(name) for name in labels.names]
+    present = np.array([_in_frames(mask) for mask in _on_frames(result, source, wanted)])
+    side = math.ceil(math.sqrt(len(labels)))
+    stand_ins = np.zeros((len(source.frames), side * side), np.uint16)
+    stand_ins[:, : len(labels)] = present.T * np.arange(1, len(labels) + 1)
+    segments = _segments(labels, range(1, len(labels) + 1), made_by)
+    dataset = _laid_out(stand_ins.reshape(-1, side, side), "BINARY", segments, source, (side, side))
+    columns, rows, _ = source.to_frames(np.broadcast_to(np.uint8(0), result.grid.canonical_shape)).shape
+    dataset.Rows, dataset.Columns = rows, columns
+    dataset.PixelData = b"".join(_bits(dataset, _on_frames(result, source, wanted)))
+    return dataset
+
+
+def _on_frames(result: Segmentation | LabelMap, source: SourceSeries, wanted: Sequence[int]) -> Iterator[BoxedMask]:
+    """Masks of the wanted channels on the scan's slices, boxed."""
+    for channel, mask in enumerate(boxed_masks(result, source.to_frames)):
+        if channel in wanted:
+            yield mask
+
+
+def _laid_out(
+    values: UInt8[np.ndarray, "n r c"] | UInt16[np.ndarray, "n r c"],
+    kind: str,
+    segments: list[SegmentDescription],
+    source: SourceSeries,
+    size: tuple[int, int],
+) -> Dataset:
+    """What highdicom makes of label values on the scan's slices; references are stand-ins still."""
+    import highdicom
+
+    across_mm, down_mm = source.pixel_mm
+    return highdicom.seg.Segmentation(
+        [_stand_in(source, number, size) for number in range(len(source.frames))],
+        values,
+        kind,
+        segments,
+        new_uid(),
+        SERIES_NUMBER,
+        new_uid(),
+        1,
+        MANUFACTURER,
+        "tomoseg predict",
+        segments[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion,
+        "none",
+        content_label="SEGMENTATION",
+        content_description="Structures of a CT",
+        series_description="tomoseg segmentation",
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        pixel_measures=highdicom.PixelMeasuresSequence((down_mm, across_mm), source.gap_mm),
+    )
+
+
+def _stand_in(source: SourceSeries, number: int, size: tuple[int, int]) -> Dataset:
+    """The header of one slice, without a patient."""
+    image = Dataset()
+    image.SOPClassUID, image.SOPInstanceUID = CT_IMAGE, f"{_STAND_IN}{number + 1}"
+    image.StudyInstanceUID = source.identity.StudyInstanceUID
+    image.SeriesInstanceUID = source.series_uid or f"{_STAND_IN}0"
+    image.FrameOfReferenceUID = source.frame_of_reference_uid
+    image.Modality = "CT"
+    for keyword in (
+        "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+        "StudyTime", "ReferringPhysicianName", "PositionReferenceIndicator",
+    ):  # fmt: skip
+        setattr(image, keyword, "")
+    image.Columns, image.Rows = size
+    image.PixelSpacing = [_decimal(mm) for mm in source.pixel_mm[::-1]]
+    image.SliceThickness = _decimal(source.gap_mm)
+    image.ImageOrientationPatient = [_decimal(part) for part in (*source.across, *source.down)]
+    image.ImagePositionPatient = [_decimal(mm) for mm in source.frames[number].position_mm]
+    return image
+
+
+def _decimal(value: float) -> str:
+    """A number in the 16 characters that DICOM allows."""
+    from pydicom.valuerep import format_number_as_ds
+
+    return format_number_as_ds(float(value))
+
+
+def _segments(labels: LabelSet, numbers: Sequence[int], made_by: MadeBy) -> list[SegmentDescription]:
+    import highdicom
+    from pydicom.sr.codedict import codes
+
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        MANUFACTURER,
+        codes.DCM.ArtificialIntelligence,
+        made_by.version,
+        parameters={"model_sha256": made_by.model_sha256},
+    )
+    segments = []
+    for structure, number in zip(labels, numbers, strict=True):
+        segment = highdicom.seg.SegmentDescription(
+            number,
+            structure.name[:LONGEST_NAME],
+            _concept(ANATOMICAL_STRUCTURE),
+            _concept(code_of(structure)),
+            "AUTOMATIC",
+            algorithm,
+            display_color=highdicom.color.CIELabColor.from_rgb(*structure.colour),
+        )
+        if structure.laterality in SIDES:
+            side = _concept(SIDES[structure.laterality])
+            segment.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
+        segments.append(segment)
+    return segments
+
+
+def _concept(code: Code) -> Any:
+    import highdicom
+
+    return highdicom.sr.CodedConcept(code.value, code.scheme, code.meaning)
+
+
+def _in_frames(mask: BoxedMask) -> Bool[np.ndarray, "n"]:
+    """In which slices a mask is."""
+    present = np.zeros(mask.shape[2], bool)
+    start = mask.start[2]
+    present[start : start + mask.inside.shape[2]] = mask.inside.any(axis=(0, 1))
+    return present
+
+
+def _frame_numbers(dataset: Dataset) -> list[tuple[int, int]]:
+    """For each frame the number of its segment, from 1, and of its slice, from 0."""
+    return [
+        (
+            int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber),
+            int(_referred(frame).ReferencedSOPInstanceUID.removeprefix(_STAND_IN)) - 1,
+        )
+        for frame in dataset.PerFrameFunctionalGroupsSequence
+    ]
+
+
+def _referred(frame: Dataset) -> Dataset:
+    image: Dataset = frame.DerivationImageSequence[0].SourceImageSequence[0]
+    return image
+
+
+def _bits(dataset: Dataset, masks: Iterator[BoxedMask]) -> Iterator[bytes]:
+    """The pixels of all frames, one bit each; frames follow one another without filling bits between them.
+
+    Eight frames at a time end with a whole byte, whatever the size of a frame.
+    """
+    frames = _frames(dataset, masks)
+    written = 0
+    while eight := list(islice(frames, 8)):
+        packed = np.packbits(np.concatenate(eight), bitorder="little").tobytes()
+        written += len(packed)
+        yield packed
+    if written % 2:
+        yield b"\0"
+
+
+def _frames(dataset: Dataset, masks: Iterator[BoxedMask]) -> Iterator[Bool[np.ndarray, "p"]]:
+    """The pixels of each frame, row by row; frames are in the order of their segments."""
+    for mask, (_, frames) in zip(masks, groupby(_frame_numbers(dataset), key=lambda frame: frame[0]), strict=True):
+        for _, number in frames:
+            yield _frame(mask, number)
+
+
+def _frame(mask: BoxedMask, number: int) -> Bool[np.ndarray, "p"]:
+    columns, rows, _ = mask.shape
+    frame = np.zeros((rows, columns), bool)
+    depth = number - mask.start[2]
+    if 0 <= depth < mask.inside.shape[2]:
+        i, j, _ = mask.box
+        frame[j, i] = mask.inside[:, :, depth].T
+    return frame.reshape(-1)
+
+
+def _refer(dataset: Dataset, source: SourceSeries) -> None:
+    """Put the scan's slices where stand-ins are; where there are none, leave no reference."""
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    if not source.is_dicom:
+        for frame in frames:
+            del frame.DerivationImageSequence
+        del dataset.ReferencedSeriesSequence, dataset.SourceImageSequence
+        return
+    for image in {id(image): image for image in map(_referred, frames)}.values():  # frames of one slice share it
+        slice_of = source.frames[int(image.ReferencedSOPInstanceUID.removeprefix(_STAND_IN)) - 1]
+        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = slice_of.sop_class_uid, slice_of.sop_instance_uid
+        if slice_of.number is not None:
+            image.ReferencedFrameNumber = slice_of.number
+    files = {frame.sop_instance_uid: frame.sop_class_uid for frame in source.frames}
+    dataset.ReferencedSeriesSequence[0].ReferencedInstanceSequence = [_instance(uid, files[uid]) for uid in files]
+    dataset.SourceImageSequence = [_instance(uid, files[uid]) for uid in files]
+
+
+def _instance(uid: str, sop_class_uid: str) -> Dataset:
+    image = Dataset()
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = sop_class_uid, uid
+    return image

@@ -1,0 +1,261 @@
+"""What a DICOM result takes over from its scan: whose it is, which slices it lies on, and where these are.
+
+A result belongs to the patient and study of its scan and refers to its slices. Identifiers that the scan has not are
+made: from the bytes of its slices, so that all results of one scan agree, or at random where it was no DICOM. What
+names the patient is carried from file to file and is in no message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from pydicom.dataset import Dataset
+
+from tomoseg.errors import InputError
+from tomoseg.files.dicom.entries import entries
+from tomoseg.files.dicom.headers import quietly, read_dataset
+from tomoseg.slices import SourceImage, SourceSlices
+from tomoseg.volume import SourceGrid, spacing_of
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+
+_NEEDED_TAGS = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
+    "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
+)  # fmt: skip
+"""What every DICOM file must have, empty where it is not known."""
+_OTHER_TAGS = (
+    "IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "PatientAge", "PatientSize",
+    "PatientWeight", "StudyDescription",
+)  # fmt: skip
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+_READ = ("SpecificCharacterSet", "PositionReferenceIndicator", *_NEEDED_TAGS, *_OTHER_TAGS, *_UIDS)
+
+_MAKERS = uuid.UUID("5f3f8f0e-3d0a-4c55-9b7e-6a0f1d1f2c47")
+"""The space of names for identifiers that are made from a scan."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice that a result lies on.
+
+    Attributes:
+        position_mm: Where its first pixel lies, in DICOM's LPS+.
+        sop_class_uid: The kind of its file.
+        sop_instance_uid: The file; empty if the scan was no DICOM.
+        number: Its frame in that file, from 1; None in a file of one image.
+    """
+
+    position_mm: tuple[float, float, float]
+    sop_class_uid: str = ""
+    sop_instance_uid: str = field(default="", repr=False)
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class SourceSeries:
+    """The series that a result belongs to.
+
+    Attributes:
+        grid: The scan's grid.
+        identity: Patient, study and character set, as they go into every result.
+        series_uid: The scan's series; empty if the scan was no DICOM.
+        frame_of_reference_uid: The space that positions are in.
+        frames: The slices, in the order of `to_frames`.
+        across: Direction of columns, LPS+.
+        down: Direction of rows, LPS+.
+        pixel_mm: Distance of columns, and of rows.
+        gap_mm: Distance of slices, or the usual one.
+        warnings: What had to be made up, each a full sentence.
+    """
+
+    grid: SourceGrid
+    identity: Dataset = field(repr=False)
+    series_uid: str = field(repr=False)
+    frame_of_reference_uid: str = field(repr=False)
+    frames: tuple[Frame, ...] = field(repr=False)
+    across: Float[np.ndarray, "3"]
+    down: Float[np.ndarray, "3"]
+    pixel_mm: tuple[float, float]
+    gap_mm: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether there are slices to refer to."""
+        return self.grid.slices is not None
+
+    def to_frames(self, values: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "c r n"]:
+        """Bring a mask or a label map onto the slices: column, row, slice."""
+        return self.grid.to_slices(values) if self.is_dicom else values[::-1, ::-1]
+
+    def identify(self, dataset: Dataset, ascii_only: bool = True) -> None:
+        """Put patient and study into a result.
+
+        Args:
+            dataset: The result.
+            ascii_only: Whether its own texts are plain; else it is written in UTF-8.
+        """
+        dataset.update(self.identity)
+        if not ascii_only:
+            dataset.SpecificCharacterSet = "ISO_IR 192"
+
+
+def source_series(grid: SourceGrid, name: str) -> SourceSeries:
+    """What results of a scan take over from it.
+
+    Args:
+        grid: The scan's grid.
+        name: What to call the scan in messages.
+
+    Raises:
+        InputError: If the scan's files are gone or changed.
+    """
+    return _made_series(grid, name) if grid.slices is None else _read_series(grid, grid.slices, name)
+
+
+def new_uid() -> str:
+    """An identifier that nothing else has.
+
+    Source: DICOM PS3.5, B.2.
+    """
+    return f"2.25.{uuid.uuid4().int}"
+
+
+def _read_series(grid: SourceGrid, slices: SourceSlices, name: str) -> SourceSeries:
+    made = _Made(slices, name)
+    with quietly(name):
+        header = _header_of(slices.images[0])
+        identity = _identity(header)
+        uids = [made.unless_sound(header.get(keyword), keyword) for keyword in _UIDS]
+    identity.StudyInstanceUID = uids[0]
+    directions = grid.affine[:3, :2] * [[-1.0], [-1.0], [1.0]] + 0.0
+    pixel_mm = np.linalg.norm(directions, axis=0)
+    frames = tuple(
+        Frame(
+            _position(image, slices.affine_of(number, grid.affine)),
+            image.sop_class_uid if _is_sound(image.sop_class_uid) else CT_IMAGE,
+            made.unless_sound(image.sop_instance_uid, "SOPInstanceUID", image),
+            None if image.frame is None else image.frame + 1,
+        )
+        for number, image in enumerate(slices.images)
+    )
+    return SourceSeries(
+        grid,
+        identity,
+        uids[1],
+        uids[2],
+        frames,
+        directions[:, 0] / pixel_mm[0],
+        directions[:, 1] / pixel_mm[1],
+        (float(pixel_mm[0]), float(pixel_mm[1])),
+        spacing_of(grid.affine)[2],
+        made.warnings(),
+    )
+
+
+def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
+    """A study of its own for a scan that was no DICOM: axial slices from the feet up, on the scan's own voxels."""
+    identity = _identity(Dataset())
+    identity.StudyInstanceUID = new_uid()
+    affine, (columns, rows, slices) = grid.canonical_affine, grid.canonical_shape
+    x_mm, y_mm, z_mm = grid.spacing_mm
+    positions = [affine @ (columns - 1, rows - 1, k, 1) for k in range(slices)]
+    return SourceSeries(
+        grid,
+        identity,
+        "",
+        new_uid(),
+        tuple(Frame(_lps(position[:3])) for position in positions),
+        np.array(_lps(-affine[:3, 0] / x_mm)),
+        np.array(_lps(-affine[:3, 1] / y_mm)),
+        (x_mm, y_mm),
+        z_mm,
+        (
+            f"{name}: the scan is no DICOM, so the DICOM result has no patient, refers to no images and lies in a "
+            "study and a frame of reference of its own. Segment the DICOM series to have it beside the images.",
+        ),
+    )
+
+
+def _identity(header: Dataset) -> Dataset:
+    """Patient and study of a header; what must be there is, and what it may not hold is left empty."""
+    identity = Dataset()
+    for keyword in ("SpecificCharacterSet", *_NEEDED_TAGS, *_OTHER_TAGS):
+        if keyword in header:
+            identity.add(header[keyword])
+        elif keyword in _NEEDED_TAGS:
+            setattr(identity, keyword, "")
+    identity.PositionReferenceIndicator = str(header.get("PositionReferenceIndicator") or "")
+    if identity.PatientSex not in {"M", "F", "O"}:
+        identity.PatientSex = ""
+    for keyword in ("PatientBirthDate", "StudyDate"):
+        if not re.fullmatch(r"\d{8}", str(identity.get(keyword) or "")):
+            setattr(identity, keyword, "")
+    if not re.fullmatch(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", str(identity.StudyTime or "")):
+        identity.StudyTime = ""
+    return identity
+
+
+def _header_of(image: SourceImage) -> Dataset:
+    with entries(image.path) as found:
+        entry = next((entry for entry in found if entry.member == image.member), None)
+        if entry is None:
+            raise InputError(f"{image.path}: expected the scan's slices, found them gone; leave the scan in its place")
+        with entry.open() as stream:
+            return read_dataset(stream, entry.size, pixels=False, tags=_READ)
+
+
+def _position(image: SourceImage, affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
+    """As the file says it, which is exact; else as it was taken for."""
+    return _lps(affine[:3, 3] if image.position_mm is None else np.array(image.position_mm))
+
+
+def _lps(ras: Float[np.ndarray, "3"]) -> tuple[float, float, float]:
+    x, y, z = (float(mm) for mm in ras * (-1.0, -1.0, 1.0) + 0.0)
+    return (x, y, z)
+
+
+def _is_sound(uid: object) -> bool:
+    return bool(re.fullmatch(r"[0-9]+(\.[0-9]+)+", str(uid or ""))) and len(str(uid)) <= 64
+
+
+class _Made:
+    """Makes identifiers for what has none, the same ones for the same files."""
+
+    def __init__(self, slices: SourceSlices, name: str) -> None:
+        self._slices = slices
+        self._name = name
+        self._missing: set[str] = set()
+        self._hashes: dict[tuple, bytes] = {}
+
+    def unless_sound(self, uid: object, keyword: str, image: SourceImage | None = None) -> str:
+        """The identifier itself if it is one, else one made of the bytes of an image, by default the first."""
+        if _is_sound(uid):
+            return str(uid)
+        self._missing.add(keyword)
+        digest = self._hash(image or self._slices.images[0]).hex()
+        return f"2.25.{uuid.uuid5(_MAKERS, f'{keyword} {digest}').int}"
+
+    def warnings(self) -> tuple[str, ...]:
+        """What lacked."""
+        if not self._missing:
+            return ()
+        return (
+            f"{self._name}: the scan has no usable {', '.join(sorted(self._missing))}; made ones are in the DICOM "
+            "result. A viewer will not find the scan by them.",
+        )
+
+    def _hash(self, image: SourceImage) -> bytes:
+        key = (image.path, image.member)
+        if key not in self._hashes:
+            with entries(image.path) as found:
+                entry = next(entry for entry in found if entry.member == image.member)
+                with entry.open() as stream:
+                    self._hashes[key] = hashlib.sha256(stream.read()).digest()
+        return self._hashes[key]

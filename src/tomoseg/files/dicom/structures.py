@@ -1,0 +1,175 @@
+"""DICOM structure sets (RTSTRUCT): closed contours of each structure on the scan's own slices.
+
+Contours lie midway between pixel centres, holes are kept as keyholes (see `contours`). Structures of which nothing was
+found are left out, unless nothing was found at all.
+
+Source: DICOM PS3.3, A.19, C.8.8.5, C.8.8.6 and C.8.8.8.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.tag import Tag
+from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
+
+from tomoseg.errors import InputError
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.contours import contours
+from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.made_by import LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
+from tomoseg.files.dicom.source import Frame, SourceSeries, new_uid
+from tomoseg.labels import Structure
+from tomoseg.masks import BoxedMask
+from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
+
+SERIES_NUMBER = 9002
+"""Far from the numbers that scanners give."""
+
+DECIMALS = 4
+"""Of contour points in mm: a ten-thousandth is far below a pixel and keeps files small."""
+
+_STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
+_LONGEST_LABEL = 16
+
+
+def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: Path, made_by: MadeBy) -> None:
+    """Write the contours of all structures as one file, whole or not at all.
+
+    Args:
+        result: The masks, or a label map.
+        source: The scan's patient, study and slices.
+        path: The file; a former one is replaced, a missing folder made.
+        made_by: What is said of the algorithm.
+
+    Raises:
+        InputError: If the scan was no DICOM.
+        OutputError: If it cannot be written.
+    """
+    if not source.is_dicom:
+        raise InputError(
+            "expected a scan read from DICOM for rtstruct, whose contours belong to its slices, got another; "
+            "pass the DICOM series, or write dicom-seg"
+        )
+    with hushed():
+        dataset = _started(source, made_by)
+        names = []
+        for structure, mask in zip(result.labels, boxed_masks(result, source.to_frames), strict=True):
+            if mask.voxels:
+                _add(dataset, structure, made_by, list(_contour_items(mask, source)))
+                names.append(structure.name)
+        if not names:
+            for structure in result.labels:
+                _add(dataset, structure, made_by, [])
+        source.identify(dataset, all(name.isascii() for name in names))
+        with whole_file(path) as aside:
+            dataset.save_as(aside, enforce_file_format=True)
+
+
+def _started(source: SourceSeries, made_by: MadeBy) -> Dataset:
+    """Everything but the structures."""
+    meta, uid = FileMetaDataset(), new_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = RTStructureSetStorage
+    meta.MediaStorageSOPInstanceUID = UID(uid)
+    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    dataset.SOPClassUID, dataset.SOPInstanceUID = RTStructureSetStorage, uid
+    dataset.Modality, dataset.SeriesInstanceUID, dataset.SeriesNumber = "RTSTRUCT", new_uid(), SERIES_NUMBER
+    dataset.SeriesDescription, dataset.OperatorsName, dataset.InstanceNumber = "tomoseg structures", "", 1
+    dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, "tomoseg predict"
+    dataset.SoftwareVersions = made_by.version
+    now = datetime.datetime.now()
+    dataset.InstanceCreationDate = dataset.StructureSetDate = now.strftime("%Y%m%d")
+    dataset.InstanceCreationTime = dataset.StructureSetTime = now.strftime("%H%M%S")
+    dataset.StructureSetLabel = "tomoseg"
+    dataset.StructureSetDescription = f"tomoseg {made_by.version}, model {made_by.model_sha256}"[:1024]
+    dataset.ApprovalStatus = "UNAPPROVED"
+    dataset.FrameOfReferenceUID = source.frame_of_reference_uid
+    dataset.ReferencedFrameOfReferenceSequence = [_slices(source)]
+    dataset.StructureSetROISequence, dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [], [], []
+    return dataset
+
+
+def _slices(source: SourceSeries) -> Dataset:
+    """The frame of reference with the study, series and slices in it."""
+    series = Dataset()
+    series.SeriesInstanceUID = source.series_uid
+    series.ContourImageSequence = [_image(frame) for frame in source.frames]
+    study = Dataset()
+    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = _STUDY_COMPONENT, source.identity.StudyInstanceUID
+    study.RTReferencedSeriesSequence = [series]
+    space = Dataset()
+    space.FrameOfReferenceUID = source.frame_of_reference_uid
+    space.RTReferencedStudySequence = [study]
+    return space
+
+
+def _image(frame: Frame) -> Dataset:
+    image = Dataset()
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = frame.sop_class_uid, frame.sop_instance_uid
+    if frame.number is not None:
+        image.ReferencedFrameNumber = frame.number
+    return image
+
+
+def _add(dataset: Dataset, structure: Structure, made_by: MadeBy, items: list[Dataset]) -> None:
+    """One structure: what it is, its contours, its code."""
+    number = len(dataset.StructureSetROISequence) + 1
+    roi = Dataset()
+    roi.ROINumber, roi.ROIName = number, structure.name[:LONGEST_NAME]
+    roi.ReferencedFrameOfReferenceUID = dataset.FrameOfReferenceUID
+    roi.ROIGenerationAlgorithm, roi.ROIGenerationDescription = "AUTOMATIC", f"tomoseg {made_by.version}"
+    dataset.StructureSetROISequence.append(roi)
+    lines = Dataset()
+    lines.ROIDisplayColor, lines.ReferencedROINumber = list(structure.colour), number
+    if items:
+        lines.ContourSequence = items
+    dataset.ROIContourSequence.append(lines)
+    observation = Dataset()
+    observation.ObservationNumber, observation.ReferencedROINumber = number, number
+    observation.ROIObservationLabel = structure.name[:_LONGEST_LABEL]
+    observation.RTROIInterpretedType, observation.ROIInterpreter = "ORGAN", ""
+    kind = _coded(code_of(structure))
+    if structure.laterality in SIDES:
+        kind.SegmentedPropertyTypeModifierCodeSequence = [_coded(SIDES[structure.laterality])]
+    observation.RTROIIdentificationCodeSequence = [kind]
+    dataset.RTROIObservationsSequence.append(observation)
+
+
+def _coded(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme, code.meaning
+    return item
+
+
+def _contour_items(mask: BoxedMask, source: SourceSeries) -> Iterator[Dataset]:
+    """The contours of one structure, slice by slice."""
+    first_column, first_row, first_slice = mask.start
+    for depth in range(mask.inside.shape[2]):
+        frame = source.frames[first_slice + depth]
+        for line in contours(mask.inside[:, :, depth]):
+            yield _contour_item(_in_mm(line + np.array([first_column, first_row]), frame, source), frame)
+
+
+def _in_mm(line: Float[np.ndarray, "n 2"], frame: Frame, source: SourceSeries) -> Float[np.ndarray, "n 3"]:
+    steps = np.stack([source.across * source.pixel_mm[0], source.down * source.pixel_mm[1]])
+    return line @ steps + frame.position_mm
+
+
+def _contour_item(points_mm: Float[np.ndarray, "n 3"], frame: Frame) -> Dataset:
+    item = Dataset()
+    item.ContourImageSequence = [_image(frame)]
+    item.ContourGeometricType, item.NumberOfContourPoints = "CLOSED_PLANAR", len(points_mm)
+    numbers = np.round(points_mm.reshape(-1), DECIMALS) + 0.0
+    text = "\\".join([f"{number:.{DECIMALS}f}".rstrip("0").rstrip(".") for number in numbers.tolist()])
+    value = text.encode() + b" " * (len(text) % 2)
+    tag: Any = Tag("ContourData")  # as it is stored: pydicom makes an object of each number, millions of them
+    item[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
+    return item

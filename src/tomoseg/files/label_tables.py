@@ -1,0 +1,47 @@
+"""Tables that give the values of a label map their names and colours in ITK-SNAP and in 3D Slicer."""
+
+from __future__ import annotations
+
+from tomoseg.labels import LabelSet
+
+_ITKSNAP_TITLE = """\
+# ITK-SnAP Label Description File
+# value, red, green, blue, opacity, visible, shown as a surface, name
+"""
+_SLICER_TITLE = """\
+# Color table file
+# value, name, red, green, blue, opacity
+"""
+
+
+def itksnap_labels(labels: LabelSet) -> str:
+    """A label description file (`.label`) of ITK-SNAP: Segmentation, Import Label Descriptions.
+
+    Example:
+        >>> print(itksnap_labels(LabelSet.total().subset(["spleen"])).splitlines()[-1])
+            1    50   170    60        1  1  1    "spleen"
+    """
+    rows = ['    0     0     0     0        0  0  0    "Clear Label"']
+    for structure in sorted(labels, key=lambda structure: structure.id):
+        red, green, blue = structure.colour
+        rows.append(f'{structure.id:5} {red:5} {green:5} {blue:5}        1  1  1    "{_plain(structure.name)}"')
+    return _ITKSNAP_TITLE + "\n".join(rows) + "\n"
+
+
+def slicer_colours(labels: LabelSet) -> str:
+    """A colour table (`.ctbl`) of 3D Slicer; blanks in names become underscores, as the format has it.
+
+    Example:
+        >>> slicer_colours(LabelSet.total().subset(["spleen"])).splitlines()[-1]
+        '1 spleen 50 170 60 255'
+    """
+    rows = ["0 background 0 0 0 0"]
+    for structure in sorted(labels, key=lambda structure: structure.id):
+        red, green, blue = structure.colour
+        rows.append(f"{structure.id} {'_'.join(_plain(structure.name).split())} {red} {green} {blue} 255")
+    return _SLICER_TITLE + "\n".join(rows) + "\n"
+
+
+def _plain(name: str) -> str:
+    """A name without the marks that would end it."""
+    return name.replace('"', "'")

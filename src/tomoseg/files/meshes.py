@@ -1,0 +1,148 @@
+"""Surfaces of masks in mm, as STL or PLY files.
+
+Marching cubes at half: a surface runs midway between the centres of voxels inside and outside, closed also where the
+mask touches the border of the scan, seen from outside counter-clockwise. Points are in LPS+ mm, as 3D Slicer expects
+them; the files say so in their header (`SPACE=LPS`).
+
+Source: Lewiner, T. et al. (2003). Journal of Graphics Tools 8(2), 1-15.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int32
+
+from tomoseg.errors import ConfigError
+from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.files.label_names import check_file_name
+from tomoseg.masks import BoxedMask
+from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
+
+MeshKind = Literal["stl", "ply"]
+
+SPACE = "SPACE=LPS"
+_STL_HEADER_BYTES = 80
+_TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+_FACE = np.dtype([("count", "u1"), ("points", "<i4", 3)])
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A closed surface of triangles.
+
+    Attributes:
+        points_mm: LPS+.
+        triangles: Three points each, counter-clockwise from outside.
+    """
+
+    points_mm: Float32[np.ndarray, "p 3"]
+    triangles: Int32[np.ndarray, "t 3"]
+
+
+def mesh_of(mask: BoxedMask, affine: Float64[np.ndarray, "4 4"]) -> Mesh:
+    """The surface of a mask that is not empty.
+
+    Args:
+        mask: In RAS+ order.
+        affine: Its voxels to RAS+ mm.
+
+    Raises:
+        ConfigError: If scikit-image is not installed.
+    """
+    marching_cubes = _marching_cubes()
+    padded = np.pad(mask.inside, 1).astype(np.float32)
+    points, triangles, _, _ = marching_cubes(padded, 0.5, gradient_direction="ascent", allow_degenerate=False)
+    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    places = points.astype(np.float64) - 1 + mask.start
+    points_mm = places @ to_lps[:3, :3].T + to_lps[:3, 3]
+    return Mesh(points_mm.astype(np.float32), np.ascontiguousarray(triangles, np.int32))
+
+
+def check_meshes_can_be_made() -> None:
+    """Refuse meshes before anything is computed.
+
+    Raises:
+        ConfigError: If scikit-image is not installed.
+    """
+    _marching_cubes()
+
+
+def write_meshes(result: Segmentation | LabelMap, folder: Path, kind: MeshKind) -> list[str]:
+    """Write a surface for each structure that was found; those of a former result go.
+
+    Args:
+        result: The masks, or a label map.
+        folder: Where to write.
+        kind: `stl` (binary, in pieces of three points) or `ply` (binary, with the structure's colour).
+
+    Returns:
+        The files' names.
+
+    Raises:
+        ConfigError: If scikit-image is not installed.
+        LabelError: If a name could not be a file's name.
+        OutputError: If they cannot be written.
+    """
+    for structure in result.labels:
+        check_file_name(structure.name, str(folder))
+    write = write_stl if kind == "stl" else write_ply
+    written = []
+    with whole_folder(folder, replace=True) as aside:
+        for structure, mask in zip(result.labels, boxed_masks(result), strict=True):
+            if mask.voxels:
+                name = f"{structure.name}.{kind}"
+                write(mesh_of(mask, result.grid.canonical_affine), aside / name, structure.name, structure.colour)
+                written.append(name)
+    return written
+
+
+def write_stl(mesh: Mesh, path: Path, name: str, colour: tuple[int, int, int]) -> None:
+    """Write a binary STL file; it has no place for a colour.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    corners = mesh.points_mm[mesh.triangles]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    records = np.zeros(len(corners), _TRIANGLE)
+    records["normal"], records["corners"] = normals, corners
+    header = f"{SPACE} mm, {name}".encode("ascii", "replace")[:_STL_HEADER_BYTES].ljust(_STL_HEADER_BYTES)
+    with whole_file(path) as aside:
+        aside.write_bytes(header + np.uint32(len(records)).astype("<u4").tobytes() + records.tobytes())
+
+
+def write_ply(mesh: Mesh, path: Path, name: str, colour: tuple[int, int, int]) -> None:
+    """Write a binary PLY file, every point in the structure's colour.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    vertex = np.dtype([("place", "<f4", 3), ("colour", "u1", 3)])
+    points = np.zeros(len(mesh.points_mm), vertex)
+    points["place"], points["colour"] = mesh.points_mm, colour
+    faces = np.zeros(len(mesh.triangles), _FACE)
+    faces["count"], faces["points"] = 3, mesh.triangles
+    lines = [
+        "ply", "format binary_little_endian 1.0", f"comment {SPACE}", "comment millimetres",
+        f"comment {name.encode('ascii', 'replace').decode()}", f"element vertex {len(points)}",
+        "property float x", "property float y", "property float z",
+        "property uchar red", "property uchar green", "property uchar blue",
+        f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", "",
+    ]  # fmt: skip
+    with whole_file(path) as aside:
+        aside.write_bytes("\n".join(lines).encode() + points.tobytes() + faces.tobytes())
+
+
+def _marching_cubes():  # type: ignore[no-untyped-def]
+    try:
+        from skimage.measure import marching_cubes
+    except ImportError:
+        raise ConfigError(
+            "expected scikit-image for meshes, found none; install it with pip install 'tomoseg[meshes]'"
+        ) from None
+    return marching_cubes

@@ -1,0 +1,105 @@
+import json
+
+import highdicom
+import nrrd
+import numpy as np
+import pydicom
+import pytest
+
+from tests.files.dicom.scans import PLACE
+from tests.files.dicom.series import NAME, PATIENT_ID, image, save
+from tests.workflows.test_predict import LABELS, ct, expected_masks, model, names_in, run  # noqa: F401  # fixtures
+from tomoseg.errors import ConfigError, OutputError
+from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.nifti import read_mask
+from tomoseg.files.scan import read_scan
+from tomoseg.inference.predictor import Predictor
+from tomoseg.models.folder import load_model
+
+
+@pytest.fixture
+def dicom(tmp_path, rng):
+    hu = rng.normal(0, 300, (5, 16, 18)).astype(np.int16)
+    slices = [image(hu[k], (0, 0, 4.0 * k), k + 1, **PLACE) for k in range(5)]
+    return save(slices, tmp_path / "dicom")
+
+
+def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):  # noqa: F811
+    formats = ("nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct", "stl", "ply")
+    (done,) = run(dicom, tmp_path / "out", model, format=formats)
+    assert (done.error, done.warnings) == (None, ())
+    assert sorted(done.record["files"]) == names_in(tmp_path / "out")
+    assert done.record["format"] == list(formats)
+    found = Predictor(load_model(model), device="cpu", precision="fp32").predict_volume(read_scan(dicom))
+    expected = {name: found.mask(name) for name in LABELS.names if found.mask(name).any()}
+    assert len(expected) > 1
+    assert {f"stl/{name}.stl" for name in expected} < set(done.record["files"])
+    for name, mask in expected.items():
+        np.testing.assert_array_equal(read_mask(tmp_path / "out" / f"{name}.nii.gz"), mask)
+    with hushed():
+        segmentation = highdicom.seg.segread(tmp_path / "out" / "segmentation.binary.seg.dcm")
+    sizes = {}
+    for frame, pixels in zip(segmentation.PerFrameFunctionalGroupsSequence, segmentation.pixel_array, strict=True):
+        number = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        label = segmentation.get_segment_description(number).segment_label
+        sizes[label] = sizes.get(label, 0) + int(pixels.sum())
+    assert sizes == {name: int(mask.sum()) for name, mask in expected.items()}
+    structures = pydicom.dcmread(tmp_path / "out" / "segmentation.rtstruct.dcm")
+    assert [roi.ROIName for roi in structures.StructureSetROISequence] == list(expected)
+    header = nrrd.read_header(str(tmp_path / "out" / "segmentation.seg.nrrd"))
+    assert [header[f"Segment{number}_Name"] for number in range(len(expected))] == list(expected)
+
+
+def test_nothing_of_the_patients_is_in_names_records_or_logs(dicom, model, tmp_path, caplog, capfd):  # noqa: F811
+    caplog.set_level("DEBUG", "highdicom")
+    caplog.set_level("DEBUG", "pydicom")
+    formats = ("nrrd", "dicom-seg", "rtstruct", "stl")
+    run(dicom, tmp_path / "out", model, format=formats, statistics=True)
+    written = pydicom.dcmread(tmp_path / "out" / "segmentation.rtstruct.dcm")
+    assert written.PatientName == NAME
+    told = caplog.text + "".join(capfd.readouterr()) + " ".join(names_in(tmp_path / "out"))
+    told += (tmp_path / "out" / "prediction.json").read_text()
+    told += (tmp_path / "out" / "segmentation.seg.nrrd").read_bytes().decode("latin-1")
+    assert not [secret for secret in ("SECRET", PATIENT_ID, "1.2.3.4") if secret in told]
+
+
+def test_beside_a_label_map(dicom, model, tmp_path):  # noqa: F811
+    formats = ("dicom-seg", "nrrd", "rtstruct", "ply")
+    (done,) = run(dicom, tmp_path / "out" / "a.nii.gz", model, format=formats, ml=True)
+    assert done.error is None
+    files = [name for name in names_in(tmp_path / "out") if not name.startswith("a_ply/")]
+    assert files == ["a.rtstruct.dcm", "a.seg.dcm", "a.seg.nrrd"]
+    with hushed():
+        segmentation = highdicom.seg.segread(tmp_path / "out" / "a.seg.dcm")
+    assert segmentation.segmentation_type.value == "LABELMAP"
+    (again,) = run(dicom, tmp_path / "out" / "a.nii.gz", model, format=formats, ml=True)
+    assert again.skipped
+    (other,) = run(dicom, tmp_path / "out" / "a.nii.gz", model, format=("nrrd",), ml=True)
+    assert not other.skipped
+
+
+def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, tmp_path):  # noqa: F811
+    (done,) = run(ct, tmp_path / "seg", model, format=("dicom-seg",))
+    assert done.error is None
+    (warning,) = done.warnings
+    assert "the scan is no DICOM, so the DICOM result has no patient" in warning
+    assert json.loads((tmp_path / "seg" / "prediction.json").read_text())["warnings"] == [warning]
+    with hushed():
+        segmentation = highdicom.seg.segread(tmp_path / "seg" / "segmentation.seg.dcm")
+    masks = {name: mask for name, mask in expected_masks(ct, model).items() if mask.any()}
+    labels = [segmentation.get_segment_description(n).segment_label for n in segmentation.segment_numbers if n]
+    assert labels == list(masks)
+    (refused,) = run(ct, tmp_path / "rt", model, format=("rtstruct",))
+    assert "expected DICOM for --format rtstruct" in refused.error
+    assert not (tmp_path / "rt").exists()
+
+
+def test_no_format_is_refused(ct, model, tmp_path):  # noqa: F811
+    with pytest.raises(ConfigError, match="expected at least one format, got none"):
+        run(ct, tmp_path / "out", model, format=())
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.seg.nrrd", "a.stl"])
+def test_a_files_name_for_the_folder_is_refused(ct, model, tmp_path, name):  # noqa: F811
+    with pytest.raises(OutputError, match="expected a folder for files of this format, got a file's name"):
+        run(ct, tmp_path / name, model, format=("nrrd",))
