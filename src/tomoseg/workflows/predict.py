@@ -273,7 +273,7 @@ def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
         "series": options.series,
         "assume_spacing": options.assume_spacing and list(options.assume_spacing),
         "ml": options.ml,
-        "preview": options.preview,
+        "preview": options.lang if options.preview else None,
         "statistics": options.statistics,
         "confidence": options.confidence,
         "threshold": order.decisions.thresholds,
@@ -408,7 +408,7 @@ def _write_files(job: _Job, options: PredictOptions) -> dict[str, Any]:
         path = _beside(job.scan, "preview.png")
         with job.stages("preview"):
             shown = job.result if isinstance(job.result, LabelMap) else flatten(job.result)
-            draw_preview(job.volume, shown.labels, shown.values, path, job.scan.name)
+            draw_preview(job.volume, shown.labels, shown.values, path, job.scan.name, lang=options.lang)
         files.append(path.name)
     seconds = {stage: round(taken, 3) for stage, taken in job.stages.seconds.items()}
     found: dict[str, Any] = {
