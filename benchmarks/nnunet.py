@@ -80,8 +80,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
 class {TRAINER}(nnUNetTrainer):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, plans, configuration, fold, dataset_json, device):
+        super().__init__(plans, configuration, fold, dataset_json, device)
         budget = json.loads((Path(__file__).parent / "budget.json").read_text())
         self.num_epochs, self.save_every = budget["epochs"], 1
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = budget["steps"], budget["checks"]
@@ -91,12 +91,13 @@ class {TRAINER}(nnUNetTrainer):
 '''
 
 
-NMS_CODE = '''"""Written by benchmarks/nnunet.py: what a torchvision without its compiled part needs to be imported."""
+STAND_IN_CODE = '''"""Written by benchmarks/nnunet.py: what a torchvision without its compiled part needs to be imported."""
 
 import torch
 
 torchvision_library = torch.library.Library("torchvision", "DEF")
-torchvision_library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+for name in ("nms", "qnms"):
+    torchvision_library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 '''
 """nnU-Net imports torchvision for networks that are not used here. Beside a torch without CUDA, the torchvision of a
 package index may lack the library that its compiled part is linked with."""
@@ -176,13 +177,13 @@ class NnUnet:
             raise SystemExit(f"{command} failed; its last words are in {path}")
 
     def _stand_in(self) -> dict[str, str]:
-        """Where `NMS_CODE` is, if torchvision cannot be imported without."""
+        """Where `STAND_IN_CODE` is, if torchvision cannot be imported without."""
         python = self.venv / "bin" / "python"
         if subprocess.run([python, "-c", "import torchvision"], capture_output=True, check=False).returncode == 0:
             return {}
         folder = self.folder / "stand-in"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "sitecustomize.py").write_text(NMS_CODE, encoding="utf-8")
+        (folder / "sitecustomize.py").write_text(STAND_IN_CODE, encoding="utf-8")
         return {"PYTHONPATH": str(folder.absolute())}
 
     def train(self, *arguments: str) -> None:

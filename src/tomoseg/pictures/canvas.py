@@ -240,7 +240,7 @@ class View:
             path_effects=[withStroke(linewidth=3, foreground="black")],
         )
         text = f"{length // 10} cm" if length >= 10 else f"{length} mm"
-        self.note(1 - 0.03 - length / 2 / (right - left), 0.04, text, 12, ha="center", va="bottom")
+        self.note(1 - 0.03 - length / 2 / (right - left), 0.04, text, 14, ha="center", va="bottom", weight="bold")
 
 
 class Sheet:

@@ -50,8 +50,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         problem, record = _parse(line)
         if problem is None:
             records.append(record)
-        elif number <= len(lines):
-            raise InputError(f"{path}: expected a record of an epoch in line {number}, got {problem}; delete the line")
+        elif place <= len(lines):
+            raise InputError(f"{path}: expected a record of an epoch in line {place}, got {problem}; delete the line")
     return records
 
 

@@ -72,7 +72,8 @@ def _headline(history: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | No
     if not history:
         return say("no epoch", lang)
     minutes = number(history[-1]["minutes"], 1, lang)
-    headline = say("{count} epochs in {minutes} minutes", lang, count=len(history), minutes=minutes)
+    text = "1 epoch in {minutes} minutes" if len(history) == 1 else "{count} epochs in {minutes} minutes"
+    headline = say(text, lang, count=len(history), minutes=minutes)
     if best is None:
         return headline
     dice = number(best["validation_dice"], 4, lang)

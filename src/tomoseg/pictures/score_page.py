@@ -48,7 +48,12 @@ NAMES: dict[Metric, str] = {
     "volume_error_percent": "volume error, %",
 }
 SIGNED: tuple[Metric, ...] = ("volume_error_ml", "volume_error_percent")
-CAPTIONED: tuple[Metric, ...] = ("dice", "surface_dice", "hd95_mm", "volume_error_percent")
+CAPTIONED: dict[Metric, str] = {
+    "dice": "Dice {value}",
+    "surface_dice": "surface Dice {value}",
+    "hd95_mm": "HD95 {value} mm",
+    "volume_error_percent": "volume error {value} %",
+}
 LEAST_P = 0.001
 """Smaller ones are not told apart."""
 
@@ -234,7 +239,8 @@ def _voxels(scores: Sequence[CaseScore], lang: Language) -> str:
 def _caption(page: ScorePage, case: str, structure: str, columns: Sequence[Metric], lang: Language) -> str:
     """The case with its scores of a structure."""
     score = next(s for c in page.scores if c.case == case for s in c.structures if s.structure == structure)
-    said = [f"{say(NAMES[m], lang)} {_value(getattr(score, m), m, lang)}" for m in columns if m in CAPTIONED]
+    values = {metric: _value(getattr(score, metric), metric, lang) for metric in CAPTIONED if metric in columns}
+    said = [say(CAPTIONED[metric], lang, value=value) for metric, value in values.items()]
     return " · ".join([case, readable(structure, lang), *said])
 
 

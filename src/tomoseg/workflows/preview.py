@@ -10,7 +10,7 @@ import numpy as np
 from tomoseg.config import TrainConfig
 from tomoseg.networks.images import NetworkInput
 from tomoseg.pictures.samples import Sample, draw_samples
-from tomoseg.pictures.words import number, say
+from tomoseg.pictures.words import say
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.changes import draw_change
@@ -50,7 +50,7 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
     low, high = config.windows_hu[0]
     edges = " × ".join(map(str, size))
     text = f"{{edges}} {'pixels' if len(size) == 2 else 'voxels'}, window {{low}} to {{high}} HU"
-    details = state + say(text, lang, edges=edges, low=number(low, 0, lang), high=number(high, 0, lang))
+    details = state + say(text, lang, edges=edges, low=f"{low:.0f}", high=f"{high:.0f}")
     title = say("Training slices of {name}", lang, name=preprocessed.absolute().name)
     draw_samples(samples, data.labels, output, title, details, lang=lang)
     return len(samples)
