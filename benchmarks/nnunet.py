@@ -91,7 +91,7 @@ class {TRAINER}(nnUNetTrainer):
 '''
 
 
-STAND_IN_CODE = '''"""Written by benchmarks/nnunet.py: what a torchvision without its compiled part needs to be imported."""
+STAND_IN_CODE = '''"""Written by benchmarks/nnunet.py: what a torchvision without its compiled part needs."""
 
 import torch
 

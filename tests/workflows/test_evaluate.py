@@ -122,7 +122,7 @@ def test_the_course_of_the_training_is_on_the_page(dataset, tmp_path):
     (run / "metrics.jsonl").write_text('{"epoch": 1, "train_loss": 0.5, "minutes": 1.0}\n')
     options = EvaluateOptions(split="test", lang="fr")
     evaluate(run, dataset, options, output=tmp_path / "out", compute=CPU)
-    assert "Déroulement de l'entraînement" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Déroulement de l&#39;entraînement" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_cases_that_cannot_be_scored_leave_a_page_too(tmp_path):

@@ -121,8 +121,8 @@ def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
         for case_name in names if name not in often else ():
             text = (
                 "The mask is empty, which says that the structure is absent from the scan; it is there in "
-                f"{held[name] - len(names)} of {held[name]} cases. If nobody looked for it, delete the file: an unknown "
-                "structure is not an absent one."
+                f"{held[name] - len(names)} of {held[name]} cases. If nobody looked for it, delete the file: an "
+                "unknown structure is not an absent one."
             )
             yield Finding("warning", "empty", case_name, name, text)
     if often:
