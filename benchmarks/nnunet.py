@@ -30,6 +30,7 @@ import re
 import shutil
 import subprocess
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ from tomoseg.config import (
 )
 from tomoseg.datasets.cases import Case, mask_loader
 from tomoseg.datasets.layouts import find_dataset
-from tomoseg.evaluation.statistics import Difference, Estimate
+from tomoseg.evaluation.statistics import Estimate
 from tomoseg.files.nifti import read_geometry, write_nifti
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.run import Listener, Run
@@ -121,12 +122,13 @@ def main() -> None:
     for row in given.rows:
         if any(entry["row"] == row and entry["minutes"] == given.minutes for entry in found()):
             continue
-        folder = given.work / f"{given.minutes:g}_minutes" / re.sub(r"\W+", "_", row)
+        folder = given.work / f"{given.minutes:g}_minutes" / folder_name(row)
         if row == NNUNET:
             facts, masks = by_nnunet(NnUnet(given.work, given.venv, folder), given.openkbp, complete, given.minutes)
         else:
             facts, masks = by_tomoseg(folder, given.openkbp, complete if row == SAME else None, given.minutes)
-        keep(row, given.minutes, {**facts, **score(masks, given.openkbp / "validation", folder / "scores")})
+        scored = score(masks, given.openkbp / "validation", folder)
+        keep(row, given.minutes, {**facts, **scored})
     print(tables(given.minutes))
 
 
@@ -189,6 +191,10 @@ class NnUnet:
     def train(self, *arguments: str) -> None:
         self.call("nnUNetv2_train", "501", "2d", "all", "-tr", TRAINER, "-device", "cpu", *arguments, log="train.log")
 
+    def budget(self) -> dict[str, int] | None:
+        path = self.trainer / "budget.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None  # type: ignore[no-any-return]
+
     def set_budget(self, budget: dict[str, int]) -> None:
         self.trainer.mkdir(parents=True, exist_ok=True)
         (self.trainer / "budget_trainer.py").write_text(TRAINER_CODE, encoding="utf-8")
@@ -198,7 +204,8 @@ class NnUnet:
 def by_nnunet(tool: NnUnet, openkbp: Path, complete: list[Case], minutes: float) -> tuple[dict[str, Any], Path]:
     """Train nnU-Net and predict the validation patients: what is known of the run, and where the label maps are."""
     overlaps = write_raw(tool.raw / DATASET, openkbp, complete)
-    if not (tool.preprocessed / DATASET / "nnUNetPlans_2d").exists():
+    planned = tool.preprocessed / DATASET / "planned"
+    if not planned.exists():
         tool.call(
             "nnUNetv2_plan_and_preprocess",
             "-d",
@@ -210,8 +217,9 @@ def by_nnunet(tool: NnUnet, openkbp: Path, complete: list[Case], minutes: float)
             "--verify_dataset_integrity",
             log="plan.log",
         )
-    if not (tool.run_folder / "checkpoint_final.pth").exists():
-        resumed = (tool.trainer / "budget.json").exists() and (tool.run_folder / "checkpoint_latest.pth").exists()
+        planned.touch()
+    if tool.budget() == TRIAL or not (tool.run_folder / "checkpoint_final.pth").exists():
+        resumed = tool.budget() not in (None, TRIAL) and (tool.run_folder / "checkpoint_latest.pth").exists()
         if not resumed:
             budget = fitting(tool, minutes)
             shutil.rmtree(tool.folder / "results", ignore_errors=True)
@@ -225,12 +233,11 @@ def by_nnunet(tool: NnUnet, openkbp: Path, complete: list[Case], minutes: float)
     )  # fmt: skip
     epochs = read_log(tool.run_folder)
     plans = json.loads((tool.preprocessed / DATASET / "nnUNetPlans.json").read_text(encoding="utf-8"))
-    budget = json.loads((tool.trainer / "budget.json").read_text(encoding="utf-8"))
     return {
         "patients": len(complete),
         "overlapping_voxels": overlaps,
         "trained_minutes": sum(seconds for _, seconds in epochs) / 60,
-        "steps": len(epochs) * budget["steps"],
+        "steps": len(epochs) * STEPS,
         "batch": plans["configurations"]["2d"]["batch_size"],
         "patch": plans["configurations"]["2d"]["patch_size"],
         "curve": [loss for loss, _ in epochs],
@@ -338,20 +345,26 @@ def link(path: Path, target: Path) -> None:
         path.symlink_to(target.absolute())
 
 
-def score(masks: Path, references: Path, scores: Path) -> dict[str, Any]:
-    """What is said of the label maps.
+def folder_name(row: str) -> str:
+    return re.sub(r"\W+", "_", row)
+
+
+def score(masks: Path, references: Path, folder: Path) -> dict[str, Any]:
+    """What is said of the label maps, and how they compare with those of nnU-Net, if it is not they.
 
     Raises:
         SystemExit: If one cannot be scored.
     """
-    found = evaluate(masks, references, EvaluateOptions(), output=scores)
+    other = folder.parent / folder_name(NNUNET) / "scores"
+    against = other if other.is_dir() and folder.name != folder_name(NNUNET) else None
+    found = evaluate(masks, references, EvaluateOptions(against=against), output=folder / "scores")
     if found.failed:
         raise SystemExit(f"not all could be scored: {found.failed}")
     return {
         "n": found.summary.cases,
         "overall": {metric: each(found.summary.overall[metric]) for metric, _, _ in SHOWN},
         "structures": {row.structure: [row.dice, row.n] for row in found.summary.structures},
-        "scores": str(scores),
+        "less_nnunet": None if found.comparison is None else asdict(found.comparison.overall["dice"]),
         "machine": machine(),
     }
 
@@ -407,7 +420,9 @@ def tables(minutes: float) -> str:
     for name in names:
         values = [entries[row]["structures"][name] for row in rows]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(f"{dice:.3f} ({n})" for dice, n in values) + " |")
-    return "\n".join([*lines, "", *differences(entries)])
+    return "\n".join(
+        [*lines, "", *(difference(entry) for entry in entries.values() if entry["less_nnunet"] is not None)]
+    )
 
 
 def interval(values: list[float | None], digits: int) -> str:
@@ -417,31 +432,15 @@ def interval(values: list[float | None], digits: int) -> str:
     return f"{mean:.{digits}f}" + ("" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})")
 
 
-def differences(entries: dict[str, dict[str, Any]]) -> list[str]:
-    """A sentence a row: the paired difference from nnU-Net, from the scores that were kept."""
-    from tomoseg.evaluation.score_files import read_scores
-    from tomoseg.evaluation.summary import compare
-
-    scored = {row: Path(entry["scores"]) for row, entry in entries.items() if Path(entry["scores"]).is_dir()}
-    lines = []
-    for row in (SAME, ALL):
-        if row not in scored or NNUNET not in scored:
-            continue
-        ours, theirs = read_scores(scored[row]), read_scores(scored[NNUNET])
-        names = find_names(ours)
-        dice: Difference = compare(ours, theirs, names).overall["dice"]
-        if dice.difference is not None and dice.p is not None:
-            lines.append(
-                f"{row}, less {NNUNET}: Dice {dice.difference:+.3f} ({dice.low:+.3f} to {dice.high:+.3f}), "
-                f"Wilcoxon over patients p = {dice.p:.2g}, {dice.n} pairs."
-            )
-    return lines
-
-
-def find_names(scores: list[Any]) -> Any:
-    from tomoseg.files.label_names import label_set_named
-
-    return label_set_named(sorted({score.structure for case in scores for score in case.structures}))
+def difference(entry: dict[str, Any]) -> str:
+    """A sentence on how a row compares with nnU-Net, patient by patient."""
+    dice = entry["less_nnunet"]
+    if None in dice.values():
+        return f"{entry['row']}, less {NNUNET}: too few patients differ"
+    return (
+        f"{entry['row']}, less {NNUNET}: Dice {dice['difference']:+.3f} ({dice['low']:+.3f} to {dice['high']:+.3f}), "
+        f"Wilcoxon over patients p = {dice['p']:.2g}, {dice['n']} pairs."
+    )
 
 
 if __name__ == "__main__":
