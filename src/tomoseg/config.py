@@ -23,6 +23,9 @@ from tomoseg.labels import unknown_name_message
 ConfigModel = TypeVar("ConfigModel", bound="Config")
 PresetName = Literal["default", "guide"]
 
+Language = Literal["en", "fr"]
+"""Of pictures and pages."""
+
 
 class Config(BaseModel):
     """Base of all settings: frozen, unknown keys and NaN refused, help text from docstrings."""
@@ -346,6 +349,8 @@ class TrainConfig(Config):
     """Only algorithms that give the same bits every time; slower on a GPU, a CPU does so anyway."""
     tensorboard: bool = False
     """Also write the course of the run for TensorBoard."""
+    lang: Language = "en"
+    """Language of the pictures and of the page about the run: `en` or `fr`."""
 
     @model_validator(mode="after")
     def _windows_rise(self) -> TrainConfig:
@@ -480,6 +485,8 @@ class PredictOptions:
     """Only these structures."""
     preview: bool = False
     """Also draw a preview sheet."""
+    lang: Language = "en"
+    """Language of the preview sheet: en or fr."""
     statistics: bool = False
     """Also write volume, HU and place of each structure."""
     confidence: bool = False
@@ -510,7 +517,6 @@ class PredictOptions:
 ALL_MASKS = PredictOptions()
 
 EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
-Language = Literal["en", "fr"]
 
 
 @dataclass(frozen=True)

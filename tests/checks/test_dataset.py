@@ -124,10 +124,36 @@ def test_what_one_case_says_alone():
     found = {(f.level, f.kind, f.structure) for f in check_cases([facts(volume, masks)])}
     assert found == {
         ("warning", "gap", "lung"),
-        ("warning", "empty", "none"),
+        ("warning", "empty", None),
         ("warning", "overlap", "skull"),
         ("error", "duplicate", "twin"),
     }
+
+
+def test_empty_masks_are_told_one_by_one_where_they_are_rare():
+    cases = [replace(case, name=f"c{number}") for number, case in enumerate(OTHERS[:10])]
+    nothing = replace(cases[0].structures["lung"], voxels=0)
+    with_empties = [
+        replace(
+            case,
+            structures=case.structures
+            | ({"lung": nothing} if number == 3 else {})
+            | ({"prostate": nothing} if number % 2 else {"prostate": case.structures["lung"]}),
+        )
+        for number, case in enumerate(cases)
+    ]
+    found = [f for f in check_cases(with_empties) if f.kind == "empty"]
+    assert [(f.case, f.structure) for f in found] == [("", None), ("c3", "lung")]
+    assert "Masks without a voxel: 5, of 1 structures (prostate in 5 of 10 cases)" in found[0].text
+    assert "it is there in 9 of 10 cases" in found[1].text
+
+
+def test_a_scan_of_one_value():
+    volume, masks = body(50)
+    volume.hu[...] = -1000
+    found = [(f.level, f.kind, f.structure) for f in check_cases([facts(volume, masks)])]
+    assert ("error", "constant", None) in found
+    assert "outside of the scan" not in {kind for _, kind, _ in found}
 
 
 def test_slices_of_one_value():

@@ -11,6 +11,7 @@ SCORES = [
         "a",
         (StructureScore("one", 0.5, 1 / 3, 8.0, 6.0, 0.25, 2.5, 1 / 7), StructureScore("two", None, None, 0.0, 1.5)),
         "p",
+        (1.5, 1.5, 3.0),
     ),
     CaseScore("b", (StructureScore("one", 1.0, 1.0, 2.0, 2.0),)),
 ]
@@ -20,12 +21,12 @@ def test_a_table_by_hand(tmp_path):
     write_scores(SCORES, tmp_path / "scores.csv")
     lines = (tmp_path / "scores.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == (
-        "case,patient,structure,outcome,dice,iou,surface_dice,hd95_mm,surface_distance_mm,reference_ml,predicted_ml,"
+        "case,patient,spacing_mm,structure,outcome,dice,iou,surface_dice,hd95_mm,surface_distance_mm,reference_ml,predicted_ml,"
         "volume_error_ml,volume_error_percent,false_positive_ml"
     )
-    assert lines[1] == f"a,p,one,found,0.5,{1 / 3},0.25,2.5,{1 / 7},8.0,6.0,-2.0,-25.0,"
-    assert lines[2] == "a,p,two,false alarm,,,,,,0.0,1.5,,,1.5"
-    assert lines[3].startswith("b,b,one,found,1.0,1.0,,,,2.0,2.0,0.0,0.0,")
+    assert lines[1] == f"a,p,1.5 1.5 3.0,one,found,0.5,{1 / 3},0.25,2.5,{1 / 7},8.0,6.0,-2.0,-25.0,"
+    assert lines[2] == "a,p,1.5 1.5 3.0,two,false alarm,,,,,,0.0,1.5,,,1.5"
+    assert lines[3].startswith("b,b,,one,found,1.0,1.0,,,,2.0,2.0,0.0,0.0,")
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -50,6 +50,9 @@ def test_one_patient_gives_no_interval():
     found = Bootstrap(["a", "a"]).column(np.array([0.1, 0.3]))
     assert (found.mean, found.low, found.high, found.n) == (pytest.approx(0.2), None, None, 2)
     assert Bootstrap([]).table(np.zeros((0, 2))).mean is None
+    # Nor does one among several, if the others have no value: all draws would have its mean.
+    alone = Bootstrap(["a", "b", "c"]).column(np.array([0.1, NAN, NAN]))
+    assert (alone.mean, alone.low, alone.high, alone.n) == (0.1, None, None, 1)
 
 
 def case(name, liver, spleen=None, patient=""):

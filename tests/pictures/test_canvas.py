@@ -16,7 +16,6 @@ from tomoseg.pictures.canvas import (
     drawable,
     palette,
     plane_spacing,
-    readable,
     take_plane,
     to_display,
     window_to_grey,
@@ -97,7 +96,6 @@ def test_content_box_adds_the_margin_and_stops_at_the_edges():
 
 def test_text_that_the_font_cannot_show_is_replaced():
     assert drawable("Fémur $x_1$\n 左\x00") == "Fémur $x_1$ ??"
-    assert readable("kidney_left") == "kidney left"
 
 
 @given(st.text(max_size=60), st.integers(3, 40))

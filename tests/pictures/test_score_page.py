@@ -23,13 +23,15 @@ def scores(shift=0.0):
                 StructureScore("left_lung", 0.8 + i / 100 + shift, 0.7, 900.0, 950.0, 0.9, 4.5 + i, 1.25),
                 StructureScore("rib_1", None, None, 0.0, 2.5),
             ),
+            "",
+            (1.5, 1.5, 2.0 + i / 10),
         )
         for i in range(6)
     ]
 
 
 def page(**more):
-    return ScorePage("model & data", {}, LABELS, summarise(scores(), LABELS, 200), scores(), 3.0, "tomoseg", **more)
+    return ScorePage("model & data", "refs", LABELS, summarise(scores(), LABELS, 200), scores(), 3.0, "tomoseg", **more)
 
 
 class Text(HTMLParser):
@@ -64,19 +66,23 @@ def test_it_says_what_was_found(tmp_path):
     text = text_of(
         page(worst=worst, failed={"x": "no prediction"}, warnings=("Two are unknown.",)), tmp_path / "a.html"
     )
-    assert "Evaluation of model & data" in text
-    assert "6 cases · 6 patients · 3 structures" in text
-    assert "surface Dice at 3 mm 0.900 (0.900, 0.900)" in text
-    assert "left lung 6 0.825" in text
-    assert "6 / 6" in text  # false alarms of rib 1
+    assert "Evaluation of model & data against refs" in text
+    assert "6 cases · 6 patients · 3 structures · voxels of 1.5 × 1.5 × 2 to 2.5 mm" in text
+    assert "surface Dice at 3 mm 0.900 (0.900, 0.900) 1 structures" in text
+    assert "left lung 6 0.825 (0.812, 0.840) 0.700 (0.700, 0.700) 0.900" in text
+    assert "bones 0 structures – –" in text
+    assert "(+5.6, +5.6) 6 / 6 bones" in text  # found
+    assert "– 6 / 6 2.5 rib 2" in text  # false alarms of rib 1
     assert "x: no prediction" in text
     assert "Two are unknown." in text
-    assert "case 0 <b> left lung 0.800 0.900 4.5 1.25 +5.6" in text
+    assert "case 0 <b> left lung 0.800 0.700 0.900 4.5 1.25 +50.0 +5.6" in text
 
 
 def test_it_says_it_in_french(tmp_path):
     text = text_of(page(), tmp_path / "a.html", "fr")
-    assert "Évaluation de model & data" in text
+    assert "Évaluation de model & data par rapport à refs" in text
+    assert "voxels de 1,5 × 1,5 × 2 à 2,5 mm" in text
+    assert "organes" in text
     assert "Dice de surface à 3 mm 0,900 (0,900 ; 0,900)" in text
     assert "Comment lire ce rapport" in text
     assert 'lang="fr"' in (tmp_path / "a.html").read_text(encoding="utf-8")
@@ -86,18 +92,59 @@ def test_it_compares(tmp_path):
     other = compare(scores(0.05), scores(), LABELS)
     text = text_of(page(comparison=("theirs", other)), tmp_path / "a.html")
     assert "Compared with theirs" in text
-    assert "left lung +0.050 (+0.050, +0.050) +0.000" in text
+    assert "theirs, on the 6 cases that both have" in text
+    assert "all 6 +0.050" in text
+    assert "left lung 6 +0.050 (+0.050, +0.050) +0.000" in text
     assert "0.031" in text  # six patients, all one way: 2 / 2**6
     assert "rib" not in text.split("Each structure")[0]  # which has no Dice on either side
 
 
 def test_what_has_no_surfaces_shows_none(tmp_path):
     plain = [CaseScore("a", (StructureScore("left_lung", 0.5, 0.3, 1.0, 1.0),))]
-    made = ScorePage("x", {}, LABELS, summarise(plain, LABELS), plain, None, "nnunet")
+    made = ScorePage("x", "y", LABELS, summarise(plain, LABELS), plain, None, "nnunet")
     text = text_of(made, tmp_path / "a.html")
     assert "HD95" not in text
     assert "false alarms" not in text
     assert "Where a mask is empty, scores are those of nnunet." in text
+
+
+def test_n_is_told_where_a_metric_has_another(tmp_path):
+    some = [
+        CaseScore("a", (StructureScore("left_lung", 0.5, 0.3, 1.0, 1.0, 0.5, 2.0, 1.0),)),
+        CaseScore("b", (StructureScore("left_lung", 0.0, 0.0, 1.0, 0.0, 0.0),)),  # missed, without a distance
+    ]
+    made = ScorePage("x", "y", LABELS, summarise(some, LABELS), some, 3.0, "totalsegmentator")
+    text = text_of(made, tmp_path / "a.html")
+    assert "left lung 2 0.250 0.150 0.250 2.0 n = 1 1.00 n = 1" in text
+    assert "1 / 2" in text
+
+
+def test_pictures_have_captions_and_the_course_is_drawn_in_the_language(tmp_path, monkeypatch):
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"PNG")
+    drawn = []
+
+    def draw(records, path, lang):
+        drawn.append((list(records), lang))
+        path.write_bytes(b"curves")
+
+    monkeypatch.setattr("tomoseg.pictures.score_page.draw_history", draw)
+    course = [{"epoch": 1, "train_loss": 0.5}]
+    made = page(pictures=[("case 1 <b>", "left_lung", picture)], course=course)
+    text = text_of(made, tmp_path / "a.html", "fr")
+    assert drawn == [(course, "fr")]
+    assert "case 1 <b> · left lung · Dice 0,810 · Dice de surface 0,900 · HD95 5,5 mm · erreur de volume +5,6 %" in text
+    assert "Déroulement de l'entraînement" in text
+
+
+def test_small_p_values_are_not_told_apart(tmp_path):
+    def many(shift):
+        return [
+            CaseScore(str(i), (StructureScore("left_lung", 0.5 + i / 100 + shift, 0.5, 1.0, 1.0),)) for i in range(20)
+        ]
+
+    text = text_of(page(comparison=("theirs", compare(many(0.1), many(0.0), LABELS))), tmp_path / "a.html", "fr")
+    assert "< 0,001" in text
 
 
 def test_a_box_plot_by_hand():
@@ -112,7 +159,7 @@ def test_all_words_are_there_in_both_languages():
     for key, french in FRENCH.items():
         braces = set(re.findall(r"\{\w+\}", ENGLISH.get(key, key)))
         assert braces == set(re.findall(r"\{\w+\}", french)), key
-    assert say("Reference", "fr") == "Référence"
+    assert say("Reference", "fr") == "Vérité terrain"
     with pytest.raises(KeyError):
         say("What nobody translated", "fr")
     assert (number(-0.05, 1, signed=True), number(0.05, 2, "fr", signed=True)) == ("−0.1", "+0,05")

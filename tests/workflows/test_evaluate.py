@@ -80,9 +80,59 @@ def test_everything_is_written(dataset, tmp_path):
     assert read_scores(tmp_path / "out") == found.scores
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert summary["overall"]["dice"]["mean"] == found.summary.dice
+    assert {key: summary["how"][key] for key in ("tolerance_mm", "empties", "split", "predicted")} == {
+        "tolerance_mm": 3.0,
+        "empties": "tomoseg",
+        "split": "test",
+        "predicted": str(model),
+    }
+    assert summary["spacing_mm"]["t"] == list(found.scores[0].spacing_mm)
     again = evaluate(model, dataset, EvaluateOptions(split="test", against=tmp_path / "out"), compute=CPU)
     assert again.comparison.overall["dice"].difference == 0
     assert again.comparison.overall["hd95_mm"].p is None
+    assert again.warnings == ()
+
+
+def test_scores_that_were_taken_otherwise_are_told(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(2, 2))
+    evaluate(tmp_path / "ours", tmp_path / "theirs", output=tmp_path / "out")
+    options = EvaluateOptions(against=tmp_path / "out", tolerance_mm=2, empties="brats")
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", options)
+    assert [warning.split(": the two cannot")[0] for warning in found.warnings] == [
+        f"{tmp_path / 'out'} was scored with tolerance 3.0, these with 2",
+        f"{tmp_path / 'out'} was scored with empties tomoseg, these with brats",
+    ]
+    (tmp_path / "out" / "summary.json").unlink()  # nobody knows then
+    assert evaluate(tmp_path / "ours", tmp_path / "theirs", options).warnings == ()
+
+
+def test_scores_of_other_cases_cannot_be_compared(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(2))
+    write_masks(tmp_path / "other" / "b", liver=cube(2))
+    evaluate(tmp_path / "other", tmp_path / "other", output=tmp_path / "out")
+    with pytest.raises(DatasetError, match="expected scores of the same cases, got a and b; compare scores of one"):
+        evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(against=tmp_path / "out"))
+
+
+def test_the_course_of_the_training_is_on_the_page(dataset, tmp_path):
+    run = tmp_path / "run"
+    save(run / "best")
+    (run / "metrics.jsonl").write_text('{"epoch": 1, "train_loss": 0.5, "minutes": 1.0}\n')
+    options = EvaluateOptions(split="test", lang="fr")
+    evaluate(run, dataset, options, output=tmp_path / "out", compute=CPU)
+    assert "Déroulement de l&#39;entraînement" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_cases_that_cannot_be_scored_leave_a_page_too(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(2))
+    broken = tmp_path / "ours" / "a" / "liver.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:40])
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", output=tmp_path / "out")
+    assert (found.summary.cases, found.summary.dice, list(found.failed)) == (0, None, ["a"])
+    assert "Could not be scored" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_worst_by_hand():
@@ -126,9 +176,11 @@ def test_masks_against_a_label_map(tmp_path):
     assert (liver.dice, liver.reference_ml) == (1 / 8, 0.016)
     assert (spleen.dice, spleen.outcome, spleen.false_positive_ml) == (None, "false alarm", 0.002)
     assert found.failed == {"c": f"no prediction in {tmp_path / 'ours'}"}
+    assert found.scores[0].spacing_mm == (1, 1, 2)
     assert found.warnings == (
         "1 structures are predicted without a reference and were not scored: heart",
         "1 structures are never predicted and were not scored: aorta",
+        "1 masks have no file among the predictions and were taken as empty: b spleen",
     )
     assert (tmp_path / "out" / "report.html").is_file()
     one = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(structures=("liver",)))

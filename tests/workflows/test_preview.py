@@ -27,17 +27,18 @@ def dataset(tmp_path_factory):
 def drawn(monkeypatch):
     """What is drawn, as the keyword arguments and positions of the call."""
     calls = []
-    monkeypatch.setattr(module, "draw_samples", lambda *given: calls.append(given))
+    monkeypatch.setattr(module, "draw_samples", lambda *given, lang: calls.append((*given, lang)))
     return calls
 
 
 def test_the_first_slices_of_training_as_training_takes_them(dataset, tmp_path, drawn):
     config = make_config(augmentation=STRONG, windows_hu=WINDOWS, batch_size=12, seed=3)
     assert preview(dataset.folder, tmp_path / "a.png", config) == 16
-    ((samples, labels, path, title, details),) = drawn
+    ((samples, labels, path, title, details, lang),) = drawn
     assert (labels, path) == (LABELS, tmp_path / "a.png")
     assert title == f"Training slices of {dataset.folder.name}"
     assert details == "24 × 22 pixels, window -200 to 300 HU"
+    assert lang == "en"
     run = Run(dataset, config)
     assert run.size == (24, 22)
     draws = epoch_draws(run)  # 12 of 3 cases; the others are of the next epoch
@@ -56,13 +57,23 @@ def test_the_first_slices_of_training_as_training_takes_them(dataset, tmp_path, 
 def test_without_augmentation_the_slices_as_they_are(dataset, tmp_path, drawn):
     config = make_config(augmentation=AugmentationConfig(enabled=False))
     preview(dataset.folder, tmp_path / "a.png", config)
-    ((samples, *_, details),) = drawn
+    ((samples, *_, details, _),) = drawn
     assert details.startswith("augmentation is off, ")
     assert {s.changes for s in samples} == {("as it is",)}
     case, z = samples[0].name.split(", z = ")
     hu = next(c for c in dataset.cases if c.name == case).ct_slice(int(z)).astype(float)
     expected = np.rint(np.clip((hu + 200) / 500, 0, 1) * 255)
     assert np.abs(samples[0].grey - expected).max() <= 1  # a half may round either way
+
+
+def test_it_says_it_in_french(dataset, tmp_path, drawn):
+    preview(dataset.folder, tmp_path / "a.png", make_config(augmentation=STRONG, seed=3, lang="fr"))
+    ((samples, _, _, title, details, lang),) = drawn
+    assert (title, lang) == (f"Coupes d'entraînement de {dataset.folder.name}", "fr")
+    assert details == "24 × 22 pixels, fenêtre de -200 à 300 HU"
+    words = " ".join(word for sample in samples for word in sample.changes)
+    assert "tournée de" in words
+    assert "turned" not in words
 
 
 def test_the_sheet_is_the_same_for_the_same_settings(dataset, tmp_path):

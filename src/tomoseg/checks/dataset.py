@@ -13,6 +13,9 @@ from tomoseg.checks.sides import direction_findings, image_findings, side_findin
 
 OVERLAP_SHARE = 0.10
 SHIFT_HU = 40
+EMPTY_SHARE = 0.10
+"""A structure that is empty more often is not told case by case."""
+
 LEAST_VOXELS = 50
 """Smaller masks may be alike by chance."""
 VOLUME = (5.0, 0.92)
@@ -31,6 +34,7 @@ def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
     """
     found = [
         *(finding for case in cases for finding in _alone(case)),
+        *_empties(cases),
         *_shifted(cases),
         *_duplicates(cases),
         *_leaks(cases),
@@ -48,6 +52,10 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
         yield Finding("error", "unreadable", case.name, structure, f"{reason}.")
     for text in case.warnings:
         yield Finding("warning", "scan", case.name, None, text)
+    if case.levels == 1:
+        text = f"All of its voxels are {case.lowest}: nothing is in it. Export the scan again, or take the case out."
+        yield Finding("error", "constant", case.name, None, text)
+        return
     if case.levels > 1 and case.lowest >= 0 and case.highest <= 255:
         yield Finding(
             "error",
@@ -63,7 +71,8 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
             "blank slices",
             case.name,
             None,
-            f"{case.blank_slices} slices between others hold one value only. Some are missing: export the scan again.",
+            f"Slices of one value between others: {case.blank_slices}. They are missing or were wiped: export the scan "
+            "again, or leave out what lies there.",
         )
     for name, facts in case.structures.items():
         yield from _structure_alone(case, name, facts)
@@ -80,16 +89,8 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
 
 
 def _structure_alone(case: CaseFacts, name: str, facts: StructureFacts) -> Iterator[Finding]:
-    if facts.voxels == 0:
-        text = (
-            "The mask is empty, which says that the structure is absent from the scan. If nobody looked for it, delete "
-            "the file: an unknown structure is not an absent one."
-        )
-        yield Finding("warning", "empty", case.name, name, text)
     if facts.gaps:
-        text = (
-            f"{facts.gaps} slices between its first and its last have none of it. Look whether slices were forgotten."
-        )
+        text = f"Slices without it between its first and its last: {facts.gaps}. Look whether they were forgotten."
         yield Finding("warning", "gap", case.name, name, text)
     if facts.blank_share > 0:
         text = (
@@ -97,6 +98,42 @@ def _structure_alone(case: CaseFacts, name: str, facts: StructureFacts) -> Itera
             "take the case out, or the mask."
         )
         yield Finding("error", "outside of the scan", case.name, name, text)
+
+
+def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
+    """Masks without a voxel: each where the structure is there in most cases, the others together.
+
+    A dataset in which all is annotated has many of them, since no scan shows the whole body.
+    """
+    empty: defaultdict[str, list[str]] = defaultdict(list)
+    held: defaultdict[str, int] = defaultdict(int)
+    for case in cases:
+        for name, facts in case.structures.items():
+            held[name] += 1
+            if facts.voxels == 0:
+                empty[name].append(case.name)
+    often = {
+        name: names
+        for name, names in empty.items()
+        if held[name] < LEAST_CASES or len(names) > max(1, EMPTY_SHARE * held[name])
+    }
+    for name, names in empty.items():
+        for case_name in names if name not in often else ():
+            text = (
+                "The mask is empty, which says that the structure is absent from the scan; it is there in "
+                f"{held[name] - len(names)} of {held[name]} cases. If nobody looked for it, delete the file: an "
+                "unknown structure is not an absent one."
+            )
+            yield Finding("warning", "empty", case_name, name, text)
+    if often:
+        most = sorted(often, key=lambda name: -len(often[name]))
+        text = (
+            f"Masks without a voxel: {sum(map(len, often.values()))}, of {len(often)} structures "
+            f"({', '.join(f'{name} in {len(often[name])} of {held[name]} cases' for name in most[:4])}"
+            f"{', ...' if len(most) > 4 else ''}): they say that the structures are absent from these scans. If nobody "
+            "looked for them, delete the files, or leave the names out of the label map's: unknown is not absent."
+        )
+        yield Finding("warning", "empty", "", None, text)
 
 
 def _shifted(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
@@ -187,13 +224,13 @@ def _volumes(name: str, held: Held) -> Iterator[Finding]:
 
 
 def _places(name: str, held: Held) -> Iterator[Finding]:
-    for axis, direction in ((0, "from the patient's left"), (1, "from the patient's back")):
+    for axis, size, direction in ((0, "width", "from the patient's left"), (1, "depth", "from the patient's back")):
         values = np.array([facts.in_body[axis] for _, facts in held])
         typical = Typical.of(values)
         for (case, _), value in zip(held, values, strict=True):
             if typical.is_far(float(value), *POSITION):
                 text = (
-                    f"Its middle lies {value:.0%} of the body's width {direction}, {typical.middle:.0%} is usual and "
+                    f"Its middle lies {value:.0%} of the body's {size} {direction}, {typical.middle:.0%} is usual and "
                     f"nine in ten lie between {typical.low:.0%} and {typical.high:.0%}. Look whether mask and "
                     "scan belong together."
                 )

@@ -33,8 +33,10 @@ def score_case(predictor: Predictor, case: PreprocessedCase, expected: ExpectedD
     slices = predictor.packed_slices([case.ct()], record.placement, shape, expected=expected)
     for k, predicted in enumerate(slices):
         counter.add(predicted, case.native_masks_slice(k))
-    voxel_ml = float(np.prod(case.spacing_mm)) / 1000
-    return CaseScore(case.name, counter.scores(predictor.labels, record.annotated, voxel_ml), record.patient)
+    spacing_mm = record.source.spacing_mm
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    scores = counter.scores(predictor.labels, record.annotated, voxel_ml)
+    return CaseScore(case.name, scores, record.patient, spacing_mm)
 
 
 def score_case_fully(
@@ -67,7 +69,8 @@ def score_case_fully(
         for channel, pair in enumerate(both)
         if channel in record.annotated and names[channel] in wanted
     )
-    return CaseScore(case.name, tuple(score_pairs(pairs, record.source, scoring)), record.patient)
+    scores = tuple(score_pairs(pairs, record.source, scoring))
+    return CaseScore(case.name, scores, record.patient, record.source.spacing_mm)
 
 
 def score_cases(

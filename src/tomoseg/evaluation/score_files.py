@@ -14,7 +14,7 @@ SCORES = "scores.csv"
 
 MEASURED = ("dice", "iou", "surface_dice", "hd95_mm", "surface_distance_mm", "reference_ml", "predicted_ml")
 DERIVED = ("volume_error_ml", "volume_error_percent", "false_positive_ml")
-COLUMNS = ("case", "patient", "structure", "outcome", *MEASURED, *DERIVED)
+COLUMNS = ("case", "patient", "spacing_mm", "structure", "outcome", *MEASURED, *DERIVED)
 
 
 def write_scores(scores: Sequence[CaseScore], path: Path) -> None:
@@ -31,10 +31,11 @@ def write_scores(scores: Sequence[CaseScore], path: Path) -> None:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for case in scores:
+            spacing = " ".join(repr(float(edge)) for edge in case.spacing_mm)
             for score in case.structures:
                 numbers = (getattr(score, name) for name in (*MEASURED, *DERIVED))
                 texts = ("" if value is None else repr(float(value)) for value in numbers)
-                writer.writerow([case.case, case.patient or case.case, score.structure, score.outcome, *texts])
+                writer.writerow([case.case, case.patient or case.case, spacing, score.structure, score.outcome, *texts])
 
 
 def read_scores(path: Path) -> list[CaseScore]:
@@ -50,13 +51,17 @@ def read_scores(path: Path) -> list[CaseScore]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.DictReader(stream))
-        cases: dict[tuple[str, str], list[StructureScore]] = {}
+        cases: dict[tuple[str, str, tuple[float, ...]], list[StructureScore]] = {}
         for row in rows:
             numbers = {name: float(row[name]) if row[name] else None for name in MEASURED}
             score = StructureScore(structure=row["structure"], **numbers)  # type: ignore[arg-type]
-            cases.setdefault((row["case"], row["patient"]), []).append(score)
+            spacing_mm = tuple(map(float, row["spacing_mm"].split()))
+            cases.setdefault((row["case"], row["patient"], spacing_mm), []).append(score)
     except OSError as error:
         raise InputError(f"{file}: expected scores, got: {error.strerror}; name a folder of --output") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: expected the columns of {SCORES}, got: {error}; evaluate anew") from None
-    return [CaseScore(case, tuple(structures), patient) for (case, patient), structures in cases.items()]
+    return [
+        CaseScore(case, tuple(structures), patient, spacing_mm)
+        for (case, patient, spacing_mm), structures in cases.items()
+    ]

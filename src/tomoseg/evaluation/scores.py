@@ -96,11 +96,13 @@ class CaseScore:
         case: Its name.
         structures: In channel order.
         patient: Whose it is: cases of one patient are not independent. Empty stands for a patient of its own.
+        spacing_mm: Voxel edges along x, y and z of the grid that was scored on; empty where that is not known.
     """
 
     case: str
     structures: tuple[StructureScore, ...]
     patient: str = ""
+    spacing_mm: tuple[float, ...] = ()
 
 
 def overlap_scores(

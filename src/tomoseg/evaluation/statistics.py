@@ -77,7 +77,7 @@ class Bootstrap:
         """
         n = int(np.isfinite(values).sum())
         mean = float(np.nanmean(values)) if n else None
-        return Estimate(mean, *self._interval(self._means(values[:, None])[:, 0]), n)
+        return Estimate(mean, *self._interval(values[:, None], self._means(values[:, None])[:, 0]), n)
 
     def table(self, values: Float64[np.ndarray, "n c"]) -> Estimate:
         """Mean over cases, then over the columns that have one, with its interval.
@@ -90,7 +90,7 @@ class Bootstrap:
             return Estimate(None)
         kept = values[:, columns]
         mean = float(np.nanmean(kept, axis=0).mean())
-        return Estimate(mean, *self._interval(_mean_of_known(self._means(kept))), int(columns.sum()))
+        return Estimate(mean, *self._interval(kept, _mean_of_known(self._means(kept))), int(columns.sum()))
 
     def _means(self, values: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, "d c"]:
         """Of each draw the mean of each column; NaN where the draw holds none of its cases."""
@@ -100,9 +100,12 @@ class Bootstrap:
             self._times @ np.where(known, values, 0.0), weights, out=np.full(weights.shape, np.nan), where=weights > 0
         )
 
-    def _interval(self, means: Float64[np.ndarray, " d"]) -> tuple[float | None, float | None]:
+    def _interval(
+        self, values: Float64[np.ndarray, "n c"], means: Float64[np.ndarray, " d"]
+    ) -> tuple[float | None, float | None]:
+        """The interval of the draws' means; none where one patient alone has values, whose draws are all the same."""
         means = means[np.isfinite(means)]
-        if len(self.names) < 2 or not len(means):
+        if len(set(self.patient[np.isfinite(values).any(axis=1)])) < 2 or not len(means):
             return None, None
         tail = (100 - LEVEL_PERCENT) / 2
         low, high = np.percentile(means, (tail, 100 - tail))

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float64
 
+from tomoseg.errors import DatasetError
 from tomoseg.evaluation.scores import CaseScore, Outcome, StructureScore
 from tomoseg.evaluation.statistics import DRAWS, Bootstrap, Difference, Estimate
 from tomoseg.labels import LabelSet
@@ -145,9 +146,17 @@ def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: Labe
         ours: One entry a case.
         theirs: The same of another model.
         labels: The structures to report.
+
+    Raises:
+        DatasetError: If they have no case in common.
     """
     others = {case.case: case for case in theirs}
     common = [case for case in ours if case.case in others]
+    if not common:
+        raise DatasetError(
+            f"expected scores of the same cases, got {', '.join(case.case for case in ours[:4]) or 'none'} and "
+            f"{', '.join(list(others)[:4]) or 'none'}; compare scores of one dataset"
+        )
     boot = Bootstrap(patients_of(common), DRAWS)
     pairs = {
         metric: (

@@ -28,11 +28,14 @@ from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
 from scipy.ndimage import find_objects
 
+from tomoseg.config import Language
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
+from tomoseg.pictures.words import say
 
 Plane = Literal["axial", "coronal", "sagittal"]
+EdgeMark = Literal["R", "L", "A", "P", "S", "I"]
 Colour = tuple[int, int, int]
 
 DPI = 100
@@ -46,7 +49,7 @@ DIM = "#a8adb3"
 NORMAL_AXIS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
 """The array axis that a plane is perpendicular to."""
 
-EDGE_MARKS: dict[Plane, tuple[str, str, str, str]] = {
+EDGE_MARKS: dict[Plane, tuple[EdgeMark, EdgeMark, EdgeMark, EdgeMark]] = {
     "axial": ("R", "L", "A", "P"),
     "coronal": ("R", "L", "S", "I"),
     "sagittal": ("A", "P", "S", "I"),
@@ -194,7 +197,7 @@ class View:
         self.axes.apply_aspect()
         return bool(self.axes.get_window_extent().height < _LEAST_HEIGHT_PX)
 
-    def marks(self, plane: Plane, size_px: float = 15) -> None:
+    def marks(self, plane: Plane, size_px: float = 15, lang: Language = "en") -> None:
         """Write at each edge which side of the patient it is; only left and right on a very flat picture."""
         places = (
             (0.015, 0.5, "left", "center"),
@@ -204,7 +207,7 @@ class View:
         )
         for mark, (x, y, across, up) in zip(EDGE_MARKS[plane], places, strict=True):
             if up == "center" or not self.is_flat:
-                self.note(x, y, mark, size_px, ha=across, va=up, weight="bold")
+                self.note(x, y, say(mark, lang), size_px, ha=across, va=up, weight="bold")
 
     def note(self, x: float, y: float, text: str, size_px: float, **style: Any) -> None:
         """Write over the picture, `x` and `y` running from 0 to 1 from its lower left corner."""
@@ -237,7 +240,7 @@ class View:
             path_effects=[withStroke(linewidth=3, foreground="black")],
         )
         text = f"{length // 10} cm" if length >= 10 else f"{length} mm"
-        self.note(1 - 0.03 - length / 2 / (right - left), 0.04, text, 12, ha="center", va="bottom")
+        self.note(1 - 0.03 - length / 2 / (right - left), 0.04, text, 14, ha="center", va="bottom", weight="bold")
 
 
 class Sheet:
@@ -315,11 +318,6 @@ def drawable(text: str, longest: int = 90) -> str:
     if len(line) <= longest:
         return line
     return f"{line[: longest // 2]}…{line[len(line) - (longest - longest // 2 - 1) :]}"
-
-
-def readable(name: str) -> str:
-    """A structure's name for the eye: `kidney_left` becomes `kidney left`."""
-    return name.replace("_", " ")
 
 
 def _hex(colour: Sequence[int] | UInt8[np.ndarray, "3"]) -> str:

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from tomoseg.checks.findings import CheckReport, Finding
 from tomoseg.files.atomic import whole_file
-from tomoseg.pictures.canvas import readable
+from tomoseg.pictures.structure_names import readable
 
 
 def write_check_page(report: CheckReport, name: str, path: Path) -> None:

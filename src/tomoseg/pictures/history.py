@@ -12,8 +12,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from tomoseg.config import Language
 from tomoseg.errors import InputError
 from tomoseg.pictures.canvas import FONT, Sheet
+from tomoseg.pictures.words import number, say
 
 NUMBERS = ("train_loss", "validation_loss", "validation_dice", "learning_rate", "minutes")
 """The measured values of an epoch; null or absent where they were not measured."""
@@ -42,18 +44,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise InputError(f"{path}: expected the metrics of a run, got: {error}; pass a run folder's file") from None
     records = []
-    for number, line in enumerate([*lines, rest], start=1):
+    for place, line in enumerate([*lines, rest], start=1):
         if not line.strip():
             continue
         problem, record = _parse(line)
         if problem is None:
             records.append(record)
-        elif number <= len(lines):
-            raise InputError(f"{path}: expected a record of an epoch in line {number}, got {problem}; delete the line")
+        elif place <= len(lines):
+            raise InputError(f"{path}: expected a record of an epoch in line {place}, got {problem}; delete the line")
     return records
 
 
-def draw_history(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+def draw_history(records: Sequence[Mapping[str, Any]], path: Path, lang: Language = "en") -> None:
     """Draw loss, validation Dice and learning rate over the epochs, beside each other.
 
     An epoch that comes twice (a run resumed from before its end) counts as it was last. Validations may be
@@ -62,6 +64,7 @@ def draw_history(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     Args:
         records: One an epoch: `epoch`, and any of `NUMBERS`.
         path: The PNG file to write.
+        lang: Of the captions.
 
     Raises:
         InputError: If there is no record.
@@ -75,9 +78,9 @@ def draw_history(records: Sequence[Mapping[str, Any]], path: Path) -> None:
         name: np.array([_number(by_epoch[int(epoch)].get(name)) for epoch in epochs], np.float64) for name in NUMBERS
     }
     sheet = Sheet(_WIDTH, _HEIGHT, "white")
-    _draw_loss(_plot(sheet, 0, "Loss"), epochs, series)
-    _draw_dice(_plot(sheet, 1, "Validation Dice"), epochs, series["validation_dice"])
-    _draw_rate(_plot(sheet, 2, "Learning rate"), epochs, series["learning_rate"])
+    _draw_loss(_plot(sheet, 0, "Loss", lang), epochs, series, lang)
+    _draw_dice(_plot(sheet, 1, "Validation Dice", lang), epochs, series["validation_dice"], lang)
+    _draw_rate(_plot(sheet, 2, "Learning rate", lang), epochs, series["learning_rate"], lang)
     sheet.save(path)
 
 
@@ -110,15 +113,16 @@ def _number(value: float | None) -> float:
     return float(value) if value is not None and np.isfinite(value) else float("nan")
 
 
-def _plot(sheet: Sheet, position: int, title: str) -> Axes:
+def _plot(sheet: Sheet, position: int, title: str, lang: Language) -> Axes:
     """The axes of one of the three panels."""
     width = (_WIDTH - 2 * _LEFT - _GAP * 2 + _LEFT / 2) / 3
     axes = sheet.axes(_LEFT + position * (width + _GAP), _TOP, width, _HEIGHT - _TOP - _BOTTOM)
-    axes.set_title(title, fontsize=13, color=_INK, family=FONT, weight="bold", loc="left")
-    axes.set_xlabel("Epoch", fontsize=11, color=_INK, family=FONT)
+    axes.set_title(say(title, lang), fontsize=13, color=_INK, family=FONT, weight="bold", loc="left")
+    axes.set_xlabel(say("Epoch", lang), fontsize=11, color=_INK, family=FONT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.grid(True, which="major", color=_GRID, linewidth=0.8, linestyle="-")
     axes.set_axisbelow(True)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, lang)))
     axes.tick_params(colors=_INK, labelsize=10, labelfontfamily=FONT)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
@@ -147,39 +151,47 @@ def _show_all(axes: Axes, epochs: np.ndarray) -> None:
     axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
 
 
-def _draw_loss(axes: Axes, epochs: np.ndarray, series: Mapping[str, Float[np.ndarray, "n"]]) -> None:
-    _curve(axes, epochs, series["train_loss"], _TRAINING, "training")
+def _draw_loss(axes: Axes, epochs: np.ndarray, series: Mapping[str, Float[np.ndarray, "n"]], lang: Language) -> None:
+    _curve(axes, epochs, series["train_loss"], _TRAINING, say("training", lang))
     if np.isfinite(series["validation_loss"]).any():
-        _curve(axes, epochs, series["validation_loss"], _VALIDATION, "validation")
+        _curve(axes, epochs, series["validation_loss"], _VALIDATION, say("validation", lang))
     axes.legend(prop={"family": FONT, "size": 10}, labelcolor=_INK, frameon=False, loc="upper right")
     _show_all(axes, epochs)
 
 
-def _draw_dice(axes: Axes, epochs: np.ndarray, dice: Float[np.ndarray, "n"]) -> None:
-    _curve(axes, epochs, dice, _DICE, "mean")
+def _draw_dice(axes: Axes, epochs: np.ndarray, dice: Float[np.ndarray, "n"], lang: Language) -> None:
+    _curve(axes, epochs, dice, _DICE, say("mean", lang))
     best = best_epoch(epochs, dice)
     if best is None:
-        axes.text(0.5, 0.5, "not validated yet", transform=axes.transAxes, ha="center", color=_INK, family=FONT)
+        text = say("not validated yet", lang)
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=_INK, family=FONT)
         axes.set_ylim(0, 1)
     else:
         axes.plot(*best, marker="*", markersize=16, color="#e8b000", markeredgecolor=_INK, linestyle="none", zorder=5)
-        axes.set_title(f"best {best[1]:.3f} in epoch {best[0]}", fontsize=11, color=_INK, family=FONT, loc="right")
+        title = say("best {dice} in epoch {epoch}", lang, dice=number(best[1], 3, lang), epoch=best[0])
+        axes.set_title(title, fontsize=11, color=_INK, family=FONT, loc="right")
         axes.set_ylim(0, min(1.02, 1.15 * max(best[1], 0.01)))
     _show_all(axes, epochs)
 
 
-def _draw_rate(axes: Axes, epochs: np.ndarray, rate: Float[np.ndarray, "n"]) -> None:
+def _draw_rate(axes: Axes, epochs: np.ndarray, rate: Float[np.ndarray, "n"], lang: Language) -> None:
     positive = rate[np.isfinite(rate) & (rate > 0)]
     highest = float(positive.max(initial=0))
     if positive.size and highest > 10 * positive.min():
         lowest = max(float(positive.min()), highest / _LOG_SPAN)
-        axes.set_yscale("log")
+        axes.set_yscale("log")  # which brings its own formatter
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, lang)))
         axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if highest < 100 * lowest else (1,)))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(lowest / 1.3, highest * 1.5)
         rate = np.where(rate > 0, rate, np.nan)
     elif positive.size:
         axes.set_ylim(0, 1.15 * highest)
-    _curve(axes, epochs, rate, _RATE, "learning rate")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _curve(axes, epochs, rate, _RATE, say("learning rate", lang))
     _show_all(axes, epochs)
+
+
+def _tick(value: float, lang: Language) -> str:
+    """A number at an axis, without what rounding leaves of it."""
+    text = f"{value:.6g}"
+    return text.replace(".", ",") if lang == "fr" else text

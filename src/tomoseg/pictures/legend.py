@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tomoseg.config import Language
 from tomoseg.labels import LabelSet
-from tomoseg.pictures.canvas import DIM, Sheet, readable
+from tomoseg.pictures.canvas import DIM, Sheet
+from tomoseg.pictures.structure_names import readable
+from tomoseg.pictures.words import say
 
 MOST_IN_LEGEND = 40
 
@@ -19,7 +22,15 @@ def legend_height(ids: Sequence[int]) -> int:
     return max(rows, 1) * _LINE
 
 
-def draw_legend(sheet: Sheet, ids: Sequence[int], labels: LabelSet, top: float, margin: float, nothing: str) -> None:
+def draw_legend(
+    sheet: Sheet,
+    ids: Sequence[int],
+    labels: LabelSet,
+    top: float,
+    margin: float,
+    nothing: str,
+    lang: Language = "en",
+) -> None:
     """Name structures, downwards and then to the right; of many, the first.
 
     Args:
@@ -29,6 +40,7 @@ def draw_legend(sheet: Sheet, ids: Sequence[int], labels: LabelSet, top: float, 
         top: Where the legend begins.
         margin: What stays free at the left and at the right.
         nothing: What is written where there is no structure.
+        lang: Of the names.
     """
     by_id = {structure.id: structure for structure in labels}
     if not ids:
@@ -40,6 +52,6 @@ def draw_legend(sheet: Sheet, ids: Sequence[int], labels: LabelSet, top: float, 
     for place, value in enumerate(named):
         x, y = margin + place // rows * column, top + place % rows * _LINE
         sheet.swatch(x, y + 5, 13, by_id[value].colour)
-        sheet.text(x + 21, y + _LINE / 2, readable(by_id[value].name), 15, longest=_LONGEST_NAME)
+        sheet.text(x + 21, y + _LINE / 2, readable(by_id[value].name, lang), 15, longest=_LONGEST_NAME)
     if len(ids) > len(named):
-        sheet.text(margin, top + (rows + 0.5) * _LINE, f"+{len(ids) - len(named)} more", 15, DIM)
+        sheet.text(margin, top + (rows + 0.5) * _LINE, say("+{count} more", lang, count=len(ids) - len(named)), 15, DIM)

@@ -18,10 +18,10 @@ from tomoseg.pictures.canvas import (
     Sheet,
     View,
     content_box,
-    readable,
     to_display,
     window_to_grey,
 )
+from tomoseg.pictures.structure_names import readable
 from tomoseg.pictures.words import number, say
 
 REFERENCE, PREDICTION = (244, 40, 60), (50, 95, 255)
@@ -44,6 +44,17 @@ def best_slice(mask: Bool[np.ndarray, "x y z"]) -> int:
     """
     areas = np.count_nonzero(mask, axis=(0, 1))
     return int(areas.argmax()) if areas.any() else mask.shape[2] // 2
+
+
+def worst_slice(predicted: Bool[np.ndarray, "x y z"], reference: Bool[np.ndarray, "x y z"]) -> int:
+    """The axial slice in which most voxels are wrong: the lowest of equals, where none is the largest of the reference.
+
+    Example:
+        >>> worst_slice(np.array([[[0, 1, 1, 0]]], bool), np.array([[[0, 1, 0, 0]]], bool))
+        2
+    """
+    wrong = predicted != reference
+    return best_slice(wrong if wrong.any() else reference)
 
 
 def slice_dice(predicted: Bool[np.ndarray, "x y"], reference: Bool[np.ndarray, "x y"]) -> float:
@@ -101,7 +112,14 @@ def draw_panel(
     rows, columns = grey.shape
     height = float(np.clip(cell * (rows * spacing_mm[1]) / (columns * spacing_mm[0]), 120, 1000))
     sheet = Sheet(_WIDTH, round(_HEADER + _CAPTION + height + _MARGIN))
-    sheet.text(_MARGIN, _HEADER / 2, readable(structure), 22, longest=50, weight="bold")
+    sheet.text(
+        _MARGIN,
+        _HEADER / 2,
+        say("Segmentation: {structure}", lang, structure=readable(structure, lang)),
+        22,
+        longest=50,
+        weight="bold",
+    )
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, _summary(reference, predicted, spacing_mm, lang), 16, DIM, ha="right")
 
     zoom = _zoom_box(to_display((given | predicted)[body]), spacing_mm)
@@ -124,7 +142,7 @@ def draw_panel(
         view = sheet.view(left, _HEADER + _CAPTION, cell, height, spacing_mm)
         view.image(grey)
         _draw_masks(view, shown)
-        view.marks("axial")
+        view.marks("axial", lang=lang)
         views.append(view)
     if zoom is not None:
         _zoom_in(views[3], views[0], zoom)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8, UInt16
 
+from tomoseg.config import Language
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet
 from tomoseg.masks import packed_bytes
@@ -24,6 +25,7 @@ from tomoseg.pictures.canvas import (
     window_to_grey,
 )
 from tomoseg.pictures.legend import draw_legend, legend_height
+from tomoseg.pictures.words import say, short
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import Volume
 
@@ -88,6 +90,8 @@ def draw_preview(
     path: Path,
     title: str,
     window_hu: tuple[float, float] = (-200, 300),
+    *,
+    lang: Language = "en",
 ) -> None:
     """Draw three planes through where most is labelled, a row of axial slices, and a legend.
 
@@ -102,6 +106,7 @@ def draw_preview(
         path: The PNG file to write.
         title: The heading, such as the case's name.
         window_hu: What is shown black and white.
+        lang: Of what is written.
 
     Raises:
         GridError: If the label map is not on the scan's grid.
@@ -122,7 +127,7 @@ def draw_preview(
         for picture in _pictures(volume, label_values, plane, [_fullest(labelled, axis)], window_hu)
     ]
     axials = _pictures(volume, label_values, "axial", _spread(labelled), window_hu)
-    _compose(planes, axials, labels, title, _describe(volume)).save(path)
+    _compose(planes, axials, labels, (title, _describe(volume, lang)), lang).save(path)
 
 
 def _check_values(values: LabelValues, labels: LabelSet) -> None:
@@ -167,24 +172,26 @@ def _spread(labelled: np.ndarray) -> list[int]:
     return [along.start + int((part + 0.5) * inside / number) for part in reversed(range(number))]
 
 
-def _describe(volume: Volume) -> str:
+def _describe(volume: Volume, lang: Language) -> str:
     shape = " × ".join(str(size) for size in volume.shape)
-    spacing = " × ".join(f"{edge:.3g}" for edge in volume.spacing_mm)
-    return f"{shape} voxels of {spacing} mm"
+    spacing = " × ".join(short(edge, lang) for edge in volume.spacing_mm)
+    return say("{shape} voxels of {spacing} mm", lang, shape=shape, spacing=spacing)
 
 
-def _compose(planes: list[_Picture], axials: list[_Picture], labels: LabelSet, title: str, details: str) -> Sheet:
+def _compose(
+    planes: list[_Picture], axials: list[_Picture], labels: LabelSet, heading: tuple[str, str], lang: Language
+) -> Sheet:
     shown = _areas([*planes, *axials])
     ids = sorted(shown, key=lambda value: (-shown[value], value))
     heights = [_row_height(planes), _row_height(axials)]
     legend_top = _HEADER + sum(heights) + 2 * _CAPTION + 2 * _GAP
     sheet = Sheet(_WIDTH, round(legend_top + legend_height(ids) + _MARGIN))
-    sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=_LONGEST_TITLE, weight="bold")
-    sheet.text(_WIDTH - _MARGIN, _HEADER / 2, details, 15, DIM, ha="right")
+    sheet.text(_MARGIN, _HEADER / 2, heading[0], 22, longest=_LONGEST_TITLE, weight="bold")
+    sheet.text(_WIDTH - _MARGIN, _HEADER / 2, heading[1], 15, DIM, ha="right")
     colours = palette(labels)
-    _draw_row(sheet, planes, _HEADER, heights[0], colours)
-    _draw_row(sheet, axials, _HEADER + _CAPTION + heights[0] + _GAP, heights[1], colours)
-    draw_legend(sheet, ids, labels, legend_top, _MARGIN, "Nothing is labelled in this scan.")
+    _draw_row(sheet, planes, _HEADER, heights[0], colours, lang)
+    _draw_row(sheet, axials, _HEADER + _CAPTION + heights[0] + _GAP, heights[1], colours, lang)
+    draw_legend(sheet, ids, labels, legend_top, _MARGIN, say("Nothing is labelled in this scan.", lang), lang)
     return sheet
 
 
@@ -205,18 +212,23 @@ def _row_height(pictures: list[_Picture]) -> float:
 
 
 def _draw_row(
-    sheet: Sheet, pictures: list[_Picture], top: float, height: float, colours: UInt8[np.ndarray, "n 3"]
+    sheet: Sheet,
+    pictures: list[_Picture],
+    top: float,
+    height: float,
+    colours: UInt8[np.ndarray, "n 3"],
+    lang: Language,
 ) -> None:
     """Pictures of one height beside each other, centred, each with its plane and index above."""
     used = sum(picture.aspect for picture in pictures) * height + (len(pictures) - 1) * _GAP
     left = (_WIDTH - used) / 2
     for picture in pictures:
         width = picture.aspect * height
-        caption = f"{picture.plane}, {'xyz'[NORMAL_AXIS[picture.plane]]} = {picture.index}"
+        caption = f"{say(picture.plane, lang)}, {'xyz'[NORMAL_AXIS[picture.plane]]} = {picture.index}"
         sheet.text(left + width / 2, top + _CAPTION / 2, caption, 14, DIM, ha="center")
         view = sheet.view(left, top + _CAPTION, width, height, picture.spacing_mm)
         view.image(picture.grey)
         view.structures(picture.values, colours, _OPACITY, _LINE_PX)
-        view.marks(picture.plane)
+        view.marks(picture.plane, lang=lang)
         view.scale_bar()
         left += width + _GAP

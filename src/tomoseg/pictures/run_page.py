@@ -10,9 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tomoseg.config import TrainConfig, config_yaml
+from tomoseg.config import Language, TrainConfig, config_yaml
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
+from tomoseg.pictures.structure_names import readable, readable_group
+from tomoseg.pictures.words import FRENCH, number, say
 
 
 def write_run_page(
@@ -42,23 +44,39 @@ def write_run_page(
         default=None,
     )
     groups: dict[str, list[tuple[str, float | None]]] = {}
-    count = len(history)
-    headline = f"{count} epoch{'s' * (count > 1)} in {history[-1]['minutes']:.1f} minutes" if history else "no epoch"
+    lang = config.lang
     if best is not None:
         for structure in labels:
-            groups.setdefault(structure.group, []).append((structure.name, best["dice"][structure.name]))
-        headline += f"; best validation Dice {best['validation_dice']:.4f}, after epoch {best['epoch']}"
+            rows = groups.setdefault(readable_group(structure.group, lang), [])
+            rows.append((readable(structure.name, lang), best["dice"][structure.name]))
     template = files("tomoseg.pictures").joinpath("run_page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
     with whole_file(path) as aside:
         aside.write_text(
             page.render(
-                title=f"Training run {path.parent.absolute().name}",
-                headline=headline,
-                facts=facts,
+                lang=lang,
+                say=lambda text: say(text, lang),
+                number=lambda value, digits: number(value, digits, lang),
+                title=say("Training run {name}", lang, name=path.parent.absolute().name),
+                headline=_headline(history, best, lang),
+                facts={say(name, lang) if name in FRENCH else name: value for name, value in facts.items()},
                 curves=base64.b64encode(curves.read_bytes()).decode() if curves.exists() else None,
                 groups=groups,
                 settings=config_yaml(config),
             ),
             encoding="utf-8",
         )
+
+
+def _headline(history: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None, lang: Language) -> str:
+    if not history:
+        return say("no epoch", lang)
+    minutes = number(history[-1]["minutes"], 1, lang)
+    text = "1 epoch in {minutes} minutes" if len(history) == 1 else "{count} epochs in {minutes} minutes"
+    headline = say(text, lang, count=len(history), minutes=minutes)
+    if best is None:
+        return headline
+    dice = number(best["validation_dice"], 4, lang)
+    return (
+        f"{headline}; {say('best validation Dice {dice}, after epoch {epoch}', lang, dice=dice, epoch=best['epoch'])}"
+    )

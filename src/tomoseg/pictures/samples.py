@@ -10,10 +10,12 @@ from textwrap import wrap
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from tomoseg.config import Language
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.pictures.canvas import DIM, Sheet, View, to_display
 from tomoseg.pictures.legend import draw_legend, legend_height
+from tomoseg.pictures.words import say
 
 COLUMNS = 4
 
@@ -46,7 +48,9 @@ class Sample:
     changes: tuple[str, ...]
 
 
-def draw_samples(samples: Sequence[Sample], labels: LabelSet, path: Path, title: str, details: str = "") -> None:
+def draw_samples(
+    samples: Sequence[Sample], labels: LabelSet, path: Path, title: str, details: str = "", *, lang: Language = "en"
+) -> None:
     """Draw samples in rows of four, and a legend of their structures, largest first.
 
     Every structure has its outline, also where structures overlap. The surrounding air is shown: it is part of what the
@@ -58,6 +62,7 @@ def draw_samples(samples: Sequence[Sample], labels: LabelSet, path: Path, title:
         path: The PNG file to write.
         title: The heading.
         details: Written smaller, at the right of it.
+        lang: Of what is written beside these.
 
     Raises:
         InputError: If the masks are not of these labels.
@@ -77,11 +82,11 @@ def draw_samples(samples: Sequence[Sample], labels: LabelSet, path: Path, title:
     for number, (sample, drawn, lines) in enumerate(zip(samples, masks, words, strict=True)):
         left, top = _MARGIN + number % COLUMNS * (_CELL + _GAP), tops[number // COLUMNS]
         sheet.text(left + _CELL / 2, top + _CAPTION / 2, sample.name, 14, DIM, longest=44, ha="center")
-        _draw_sample(sheet.view(left, top + _CAPTION, _CELL, height, sample.spacing_mm), sample, drawn, labels)
+        _draw_sample(sheet.view(left, top + _CAPTION, _CELL, height, sample.spacing_mm), sample, drawn, labels, lang)
         for place, line in enumerate(lines):
             y = top + _CAPTION + height + _GAP + (place + 0.5) * _WORDS_LINE
             sheet.text(left + _CELL / 2, y, line, _WORDS_PX, ha="center")
-    draw_legend(sheet, shown, labels, tops[-1], _MARGIN, "Nothing is labelled in these slices.")
+    draw_legend(sheet, shown, labels, tops[-1], _MARGIN, say("Nothing is labelled in these slices.", lang), lang)
     sheet.save(path)
 
 
@@ -90,10 +95,12 @@ def _height_by_width(sample: Sample) -> float:
     return y * height / (x * width)
 
 
-def _draw_sample(view: View, sample: Sample, masks: Bool[np.ndarray, "c x y"], labels: LabelSet) -> None:
+def _draw_sample(
+    view: View, sample: Sample, masks: Bool[np.ndarray, "c x y"], labels: LabelSet, lang: Language
+) -> None:
     view.image(to_display(sample.grey))
     for structure, mask in zip(labels, masks, strict=True):
         if mask.any():
             colours = np.array([(0, 0, 0), structure.colour], np.uint8)
             view.structures(to_display(mask.view(np.uint8)), colours, 0.0, _LINE_PX)
-    view.marks("axial", 12)
+    view.marks("axial", 12, lang)

@@ -6,15 +6,18 @@ It needs no other file and no network, and can be printed.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from tomoseg.config import Language
 from tomoseg.evaluation.scores import CaseScore, StructureScore
@@ -22,8 +25,9 @@ from tomoseg.evaluation.statistics import Difference, Estimate, holm
 from tomoseg.evaluation.summary import Comparison, Metric, StructureSummary, Summary, table_of
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
-from tomoseg.pictures.canvas import readable
-from tomoseg.pictures.words import number, say
+from tomoseg.pictures.history import draw_history
+from tomoseg.pictures.structure_names import readable, readable_group
+from tomoseg.pictures.words import number, say, short
 
 DIGITS: dict[Metric, int] = {
     "dice": 3,
@@ -44,6 +48,14 @@ NAMES: dict[Metric, str] = {
     "volume_error_percent": "volume error, %",
 }
 SIGNED: tuple[Metric, ...] = ("volume_error_ml", "volume_error_percent")
+CAPTIONED: dict[Metric, str] = {
+    "dice": "Dice {value}",
+    "surface_dice": "surface Dice {value}",
+    "hd95_mm": "HD95 {value} mm",
+    "volume_error_percent": "volume error {value} %",
+}
+LEAST_P = 0.001
+"""Smaller ones are not told apart."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +64,22 @@ class ScorePage:
 
     Attributes:
         title: What was evaluated.
-        facts: What else is to be said of it, by name.
+        reference: What it was compared with.
         labels: The structures.
         summary: Their means.
         scores: One entry a case.
-        tolerance: What surface Dice was measured at, in words.
+        tolerance: What surface Dice was measured at, in mm; None where each structure has its own.
         empties: Whose convention holds where a mask is empty.
         worst: Case and score, the worst first.
         pictures: Of some of them: case, structure and PNG file.
         comparison: Beside other scores, with their name.
         failed: Why a case could not be scored, by name.
         warnings: What else is to be known.
-        curves: A picture of the training's course, if there is one.
+        course: The records of the training's epochs, if they are known.
     """
 
     title: str
-    facts: dict[str, str]
+    reference: str
     labels: LabelSet
     summary: Summary
     scores: Sequence[CaseScore]
@@ -78,7 +90,7 @@ class ScorePage:
     comparison: tuple[str, Comparison] | None = None
     failed: dict[str, str] | None = None
     warnings: Sequence[str] = ()
-    curves: Path | None = None
+    course: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +125,7 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
     Raises:
         OutputError: If the file cannot be written.
     """
-    columns = [m for m in DIGITS if m != "iou" and m != "volume_error_ml" and page.summary.overall[m].mean is not None]
+    columns = [metric for metric in DIGITS if page.summary.overall[metric].mean is not None]
     dice = table_of(page.scores, page.labels.names, "dice")
     spreads = {name: spread(dice[:, channel]) for channel, name in enumerate(page.labels.names)}
     rows: dict[str, list[tuple[StructureSummary, Spread | None]]] = {}
@@ -126,16 +138,21 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         lang=lang,
         say=lambda text, **values: say(text, lang, **values),
         estimate=partial(_estimate, lang=lang),
+        cell=lambda estimate, metric, n: _cell(estimate, metric, n, lang),
+        named=lambda metric: (
+            _surface_name(page.tolerance, lang) if metric == "surface_dice" else say(NAMES[metric], lang)
+        ),
         value=partial(_value, lang=lang),
         number=lambda value, digits: number(value, digits, lang),
-        readable=readable,
+        readable=partial(readable, lang=lang),
+        readable_group=partial(readable_group, lang=lang),
+        voxels=_voxels(page.scores, lang),
         columns=columns,
-        names=NAMES | {"surface_dice": _surface_name(page.tolerance, lang)},
         rows=rows,
         absent=any(row.absent for row in page.summary.structures),
         compared=None if page.comparison is None else _compared(page.comparison[1], lang),
-        pictures=[(case, name, _embedded(file)) for case, name, file in page.pictures],
-        curves=None if page.curves is None or not page.curves.is_file() else _embedded(page.curves),
+        pictures=[(_caption(page, case, name, columns, lang), _embedded(file)) for case, name, file in page.pictures],
+        curves=_curves(page.course, lang),
     )
     with whole_file(path) as aside:
         aside.write_text(rendered, encoding="utf-8")
@@ -180,11 +197,11 @@ def _estimate(estimate: Estimate | Difference, metric: Metric, lang: Language) -
     return middle, "" if estimate.low is None else f"({low}{separator}{high})"
 
 
-def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, list[tuple[str, str]], str, bool]]:
-    """A line for all structures and one for each: differences, corrected p, and whether that is below 0.05."""
+def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, int, list[tuple[str, str]], str, bool]]:
+    """A line for all structures and one for each: pairs, differences, corrected p, and whether that is below 0.05."""
     metrics: tuple[Metric, ...] = ("dice", "surface_dice", "hd95_mm")
     corrected = holm([found["dice"].p for found in comparison.structures.values()])
-    names = [say("all", lang), *(readable(name) for name in comparison.structures)]
+    names = [say("all", lang), *(readable(name, lang) for name in comparison.structures)]
     lines = []
     for name, found, p in zip(
         names,
@@ -194,8 +211,47 @@ def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, list[tu
     ):
         if found["dice"].n:
             cells = [_estimate(found[metric], metric, lang) for metric in metrics]
-            lines.append((name, cells, number(p, 3, lang), p is not None and p < 0.05))
+            lines.append((name, found["dice"].n, cells, _p(p, lang), p is not None and p < 0.05))
     return lines
+
+
+def _cell(estimate: Estimate, metric: Metric, n: int, lang: Language) -> Markup:
+    """A mean, below it its interval, and n where it is another one than that of Dice."""
+    mean, interval = _estimate(estimate, metric, lang)
+    other = f" n = {estimate.n}" if estimate.n != n else ""
+    return Markup("{}<small>{}{}</small>").format(mean, interval, other)
+
+
+def _p(p: float | None, lang: Language) -> str:
+    return number(p, 3, lang) if p is None or p >= LEAST_P else f"< {number(LEAST_P, 3, lang)}"
+
+
+def _voxels(scores: Sequence[CaseScore], lang: Language) -> str:
+    """Their edges, from the least to the largest of all cases; nothing where they are not known."""
+    edges = [case.spacing_mm for case in scores if case.spacing_mm]
+    if not edges:
+        return ""
+    ranges = [(short(min(along), lang), short(max(along), lang)) for along in zip(*edges, strict=True)]
+    told = [low if low == high else say("{low} to {high}", lang, low=low, high=high) for low, high in ranges]
+    return say("voxels of {spacing} mm", lang, spacing=" × ".join(told))
+
+
+def _caption(page: ScorePage, case: str, structure: str, columns: Sequence[Metric], lang: Language) -> str:
+    """The case with its scores of a structure."""
+    score = next(s for c in page.scores if c.case == case for s in c.structures if s.structure == structure)
+    values = {metric: _value(getattr(score, metric), metric, lang) for metric in CAPTIONED if metric in columns}
+    said = [say(CAPTIONED[metric], lang, value=value) for metric, value in values.items()]
+    return " · ".join([case, readable(structure, lang), *said])
+
+
+def _curves(course: Sequence[Mapping[str, Any]], lang: Language) -> str | None:
+    """The picture of a training's course."""
+    if not course:
+        return None
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "history.png"
+        draw_history(course, path, lang)
+        return _embedded(path)
 
 
 def _embedded(picture: Path) -> str:

@@ -5,31 +5,92 @@ from __future__ import annotations
 from tomoseg.config import Language
 
 FRENCH: dict[str, str] = {
-    # panel.py
-    "CT": "TDM",
-    "Reference": "Référence",
-    "Reference: not annotated": "Référence : non annotée",
+    # canvas.py, legend.py, preview.py, samples.py
+    "R": "D",
+    "L": "G",
+    "A": "A",
+    "P": "P",
+    "S": "S",
+    "I": "I",
+    "axial": "axial",
+    "coronal": "coronal",
+    "sagittal": "sagittal",
+    "+{count} more": "+{count} autres",
+    "{shape} voxels of {spacing} mm": "{shape} voxels de {spacing} mm",
+    "Nothing is labelled in this scan.": "Rien n'est segmenté dans cet examen.",
+    "Nothing is labelled in these slices.": "Rien n'est annoté dans ces coupes.",
+    # panel.py, in the words of the guide
+    "Segmentation: {structure}": "Segmentation : {structure}",
+    "CT": "CT",
+    "Reference": "Vérité terrain",
+    "Reference: not annotated": "Vérité terrain : non annotée",
     "Prediction": "Prédiction",
     "Overlay": "Superposition",
     "Overlay, enlarged {times}×": "Superposition, agrandie {times}×",
-    "no Dice (empty reference)": "pas de Dice (référence vide)",
+    "no Dice (empty reference)": "pas de Dice (vérité terrain vide)",
     "Dice of this slice {dice}": "Dice de cette coupe {dice}",
-    "reference {area} cm²": "référence {area} cm²",
+    "reference {area} cm²": "vérité terrain {area} cm²",
     "prediction {area} cm²": "prédiction {area} cm²",
-    # history.py
+    # history.py, run_page.py
     "Loss": "Perte",
     "Validation Dice": "Dice de validation",
     "Learning rate": "Taux d'apprentissage",
     "Epoch": "Époque",
     "training": "entraînement",
     "validation": "validation",
+    "mean": "moyenne",
+    "learning rate": "taux d'apprentissage",
+    "best {dice} in epoch {epoch}": "meilleur {dice} à l'époque {epoch}",
+    "not validated yet": "pas encore validé",
+    "Training run {name}": "Entraînement {name}",
+    "no epoch": "aucune époque",
+    "1 epoch in {minutes} minutes": "1 époque en {minutes} minutes",
+    "{count} epochs in {minutes} minutes": "{count} époques en {minutes} minutes",
+    "best validation Dice {dice}, after epoch {epoch}": "meilleur Dice de validation {dice}, après l'époque {epoch}",
+    "dataset": "données",
+    "training cases": "cas d'entraînement",
+    "validation cases": "cas de validation",
+    "voxels of a sample": "voxels d'un échantillon",
+    "parameters": "paramètres",
+    "curriculum": "curriculum",
+    "processor": "processeur",
+    "device": "appareil",
+    "precision": "précision",
+    "threads": "fils",
+    "processes": "processus",
+    "Course": "Déroulement",
+    "Validation Dice of each structure": "Dice de validation de chaque structure",
+    "of the kept model": (
+        "Du modèle gardé, sur des volumes entiers. Un tiret : aucun cas de validation n'en a de vérité terrain."
+    ),
+    "Settings": "Réglages",
+    # changes.py, preview.py
+    "turned {degrees}°": "tournée de {degrees}°",
+    "size × {factor}": "taille × {factor}",
+    "shifted {pixels} px": "décalée de {pixels} px",
+    "bent {pixels} px": "déformée de {pixels} px",
+    "contrast × {factor}": "contraste × {factor}",
+    "HU {sign} {hu}": "HU {sign} {hu}",
+    "noise {hu} HU": "bruit {hu} HU",
+    "blurred {pixels} px": "floue de {pixels} px",
+    "resolution {share}": "résolution {share}",
+    "gamma {gamma}": "gamma {gamma}",
+    "disc of {share}": "disque de {share}",
+    "rectangle of {across} × {along}": "rectangle de {across} × {along}",
+    "as it is": "telle quelle",
+    "augmentation is off, ": "sans augmentation, ",
+    "{edges} pixels, window {low} to {high} HU": "{edges} pixels, fenêtre de {low} à {high} HU",
+    "{edges} voxels, window {low} to {high} HU": "{edges} voxels, fenêtre de {low} à {high} HU",
+    "Training slices of {name}": "Coupes d'entraînement de {name}",
     # score_page.py
-    "Evaluation of {what}": "Évaluation de {what}",
+    "Evaluation of {what} against {reference}": "Évaluation de {what} par rapport à {reference}",
+    "voxels of {spacing} mm": "voxels de {spacing} mm",
+    "{low} to {high}": "{low} à {high}",
+    "{count} structures": "{count} structures",
     "cases": "cas",
     "patients": "patients",
     "structures": "structures",
     "structure": "structure",
-    "group": "groupe",
     "case": "cas",
     "Dice": "Dice",
     "IoU": "IoU",
@@ -40,9 +101,11 @@ FRENCH: dict[str, str] = {
     "mean distance, mm": "distance moyenne, mm",
     "volume error, %": "erreur de volume, %",
     "volume error, ml": "erreur de volume, ml",
+    "Dice {value}": "Dice {value}",
+    "surface Dice {value}": "Dice de surface {value}",
+    "HD95 {value} mm": "HD95 {value} mm",
+    "volume error {value} %": "erreur de volume {value} %",
     "found": "trouvée",
-    "missed": "manquée",
-    "false alarm": "fausse alarme",
     "false alarms": "fausses alarmes",
     "false positive, ml": "faux positif, ml",
     "Could not be scored": "N'ont pas pu être évalués",
@@ -53,22 +116,26 @@ FRENCH: dict[str, str] = {
     "The worst": "Les plus mauvais",
     "Pictures of the worst": "Images des plus mauvais",
     "Compared with {what}": "Comparaison avec {what}",
-    "difference": "différence",
-    "p, corrected": "p, corrigé",
+    "pairs": "paires",
+    "p of Dice, corrected": "p du Dice, corrigé",
     "Course of the training": "Déroulement de l'entraînement",
     "How to read this": "Comment lire ce rapport",
     "how": (
         "Les moyennes portent d'abord sur les cas, puis sur les structures, pour qu'une structure compte une fois, "
         "quel que soit le nombre de cas qui la montrent. Entre parenthèses : l'intervalle à 95 % obtenu en retirant "
-        "les patients au sort avec remise. n est le nombre de cas qui ont un Dice. Une structure absente de la "
-        "référence n'a pas de Dice ; ce qui en a été prédit est compté comme fausse alarme, avec son volume. Une "
-        "structure manquée a un Dice de 0. La boîte va du premier au troisième quartile, le trait est la médiane, les "
-        "moustaches vont au dernier cas à moins d'une fois et demie la boîte, les points sont les autres cas."
+        "les patients au sort avec remise. n est le nombre de cas qui ont un Dice, et celui d'une autre mesure est "
+        "écrit à côté d'elle où il diffère. La ligne d'un groupe est la moyenne de ses structures. L'erreur de volume "
+        "est le volume prédit moins celui de la vérité terrain. Une structure absente de la vérité terrain n'a pas de "
+        "Dice ; ce qui en a été prédit est compté comme fausse alarme, avec son volume. « Trouvée » : au moins un "
+        "voxel en commun. Une structure manquée a un Dice de 0. La boîte va du premier au troisième quartile, le "
+        "trait est la médiane, les moustaches vont au dernier cas à moins d'une fois et demie la boîte, les points "
+        "sont les autres cas. Les images montrent la coupe où le plus de voxels sont faux : la vérité terrain en "
+        "rouge, la prédiction en bleu, ce qui leur est commun en violet."
     ),
     "compared how": (
-        "Sur les {cases} cas communs, nous moins eux : une différence positive du Dice veut dire que nous sommes "
-        "meilleurs. p vient du test des rangs signés de Wilcoxon sur les patients ; celui des structures est corrigé "
-        "de leur nombre (Holm)."
+        "{ours} moins {theirs}, sur les {cases} cas communs : une différence positive du Dice est à l'avantage de "
+        "{ours}, une différence positive de HD95 à son désavantage. p vient du test des rangs signés de Wilcoxon sur "
+        "les patients ; celui des structures est corrigé de leur nombre (Holm). En gras : p < 0,05."
     ),
     "empties": "Là où un masque est vide, les scores sont ceux de {what}.",
 }
@@ -76,14 +143,20 @@ ENGLISH: dict[str, str] = {
     "how": (
         "Means are taken over cases first and over structures then, so that a structure counts once however many cases "
         "show it. In brackets: the 95 % interval from drawing patients again and again with replacement. n is how many "
-        "cases have a Dice. A structure that the reference lacks has no Dice; what was predicted of it counts as a "
-        "false alarm, with its volume. A missed structure has a Dice of 0. The box spans the middle half of the cases, "
-        "the line is their median, whiskers reach the last case within one and a half boxes, dots are the other cases."
+        "cases have a Dice, and that of another measure is written beside it where it differs. A group's row is the "
+        "mean of its structures. The volume error is the predicted volume less that of the reference. A structure that "
+        "the reference lacks has no Dice; what was predicted of it counts as a false alarm, with its volume. Found: at "
+        "least one voxel in common. A missed structure has a Dice of 0. The box spans the middle half of the cases, "
+        "the line is their median, whiskers reach the last case within one and a half boxes, dots are the other "
+        "cases. Pictures show the slice in which most voxels are wrong: the reference in red, the prediction in blue, "
+        "what they share in purple."
     ),
     "compared how": (
-        "On the {cases} cases that both have, ours less theirs: a Dice above 0 means that ours is better. p is of "
-        "Wilcoxon's signed-rank test over patients; that of the structures is corrected for how many they are (Holm)."
+        "{ours} less {theirs}, on the {cases} cases that both have: a difference of Dice above 0 is in favour of "
+        "{ours}, one of HD95 against it. p is of Wilcoxon's signed-rank test over patients; that of the structures is "
+        "corrected for how many they are (Holm). Bold: p < 0.05."
     ),
+    "of the kept model": "Of the kept model, on whole volumes. A dash: no validation case has a reference of it.",
     "empties": "Where a mask is empty, scores are those of {what}.",
 }
 """What is too long to be its own key."""
@@ -113,5 +186,28 @@ def number(value: float | None, digits: int, lang: Language = "en", *, signed: b
     """
     if value is None:
         return "–"
-    text = f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+    return _pointed(f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−"), lang)
+
+
+def short(value: float, lang: Language = "en") -> str:
+    """A length or the like to three digits.
+
+    Example:
+        >>> short(2.7344, "fr"), short(3.0)
+        ('2,73', '3')
+    """
+    return _pointed(f"{value:.3g}", lang)
+
+
+def percent(share: float, lang: Language = "en") -> str:
+    """A share of 1 in whole percent.
+
+    Example:
+        >>> percent(0.75), percent(0.75, "fr")
+        ('75%', '75 %')
+    """
+    return f"{100 * share:.0f}{' ' if lang == 'fr' else ''}%"
+
+
+def _pointed(text: str, lang: Language) -> str:
     return text.replace(".", ",") if lang == "fr" else text

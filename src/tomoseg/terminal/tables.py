@@ -37,8 +37,12 @@ def show_scores(summary: Summary, title: str) -> None:
             for s in summary.structures
         ],
     )
-    if len(summary.groups) > 1:
-        table("Groups", ("group", "Dice"), [(name, means["dice"].mean) for name, means in summary.groups.items()])
+    if len(summary.groups) > 1 and shown:
+        table(
+            "Groups",
+            ("group", "structures", *(COLUMNS[metric] for metric in shown)),
+            [(name, means["dice"].n, *(means[m].mean for m in shown)) for name, means in summary.groups.items()],
+        )
     if summary.dice is not None:
         means = [f"{COLUMNS[metric]} {_with_interval(summary.overall[metric])}" for metric in shown]
         out.print(f"Mean over {summary.overall['dice'].n} structures: {', '.join(means)}")
@@ -72,7 +76,7 @@ def show_findings(report: CheckReport) -> None:
     """What looks wrong about a dataset, errors first, and how much of it there is."""
     for finding in report.findings:
         where = " ".join(part for part in (finding.case, finding.structure) if part)
-        out.print(f"{finding.level}: {finding.kind}: {where}: {finding.text}")
+        out.print(": ".join(part for part in (finding.level, finding.kind, where, finding.text) if part))
     warn_all(report.warnings)
     counts = Counter(f"{finding.level}: {finding.kind}" for finding in report.findings)
     if counts:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tomoseg.config import AugmentationConfig
+from tomoseg.config import AugmentationConfig, Language
+from tomoseg.pictures.words import number, percent, say
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,12 @@ class Change:
     view: View | None = None
     gamma: float = 1.0
 
-    def words(self, size: tuple[int, int]) -> tuple[str, ...]:
+    def words(self, size: tuple[int, int], lang: Language = "en") -> tuple[str, ...]:
         """The change in a few words each, leaving out what would be read as none.
 
         Args:
             size: Pixels of the slice along x and y.
+            lang: Of the words.
 
         Example:
             >>> Change(turn_degrees=-4.2, hu_shift=-12, gamma=1.25).words((256, 256))
@@ -75,19 +77,22 @@ class Change:
         """
         distance = math.hypot(*(share * edge for share, edge in zip(self.shift, size, strict=True)))
         sign = "−" if self.hu_shift < 0 else "+"
-        shape = "" if self.view is None else _view_in_words(self.view)
+
+        def at(value: float, digits: int) -> str:
+            return number(value, digits, lang)
+
         said = (
-            (f"turned {abs(self.turn_degrees):.0f}°", round(self.turn_degrees) != 0),
-            (f"size × {self.zoom:.2f}", f"{self.zoom:.2f}" != "1.00"),
-            (f"shifted {distance:.0f} px", round(distance) != 0),
-            (f"bent {self.bend_pixels:.1f} px", round(self.bend_pixels, 1) > 0),
-            (f"contrast × {self.hu_factor:.2f}", f"{self.hu_factor:.2f}" != "1.00"),
-            (f"HU {sign} {abs(self.hu_shift):.0f}", round(self.hu_shift) != 0),
-            (f"noise {self.noise_hu:.0f} HU", round(self.noise_hu) > 0),
-            (f"blurred {self.blur_pixels:.1f} px", round(self.blur_pixels, 1) > 0),
-            (f"resolution {self.resolution:.0%}", self.resolution < 0.995),
-            (shape, self.view is not None),
-            (f"gamma {self.gamma:.2f}", f"{self.gamma:.2f}" != "1.00"),
+            (say("turned {degrees}°", lang, degrees=at(abs(self.turn_degrees), 0)), round(self.turn_degrees) != 0),
+            (say("size × {factor}", lang, factor=at(self.zoom, 2)), f"{self.zoom:.2f}" != "1.00"),
+            (say("shifted {pixels} px", lang, pixels=at(distance, 0)), round(distance) != 0),
+            (say("bent {pixels} px", lang, pixels=at(self.bend_pixels, 1)), round(self.bend_pixels, 1) > 0),
+            (say("contrast × {factor}", lang, factor=at(self.hu_factor, 2)), f"{self.hu_factor:.2f}" != "1.00"),
+            (say("HU {sign} {hu}", lang, sign=sign, hu=at(abs(self.hu_shift), 0)), round(self.hu_shift) != 0),
+            (say("noise {hu} HU", lang, hu=at(self.noise_hu, 0)), round(self.noise_hu) > 0),
+            (say("blurred {pixels} px", lang, pixels=at(self.blur_pixels, 1)), round(self.blur_pixels, 1) > 0),
+            (say("resolution {share}", lang, share=percent(self.resolution, lang)), self.resolution < 0.995),
+            ("" if self.view is None else _view_in_words(self.view, lang), self.view is not None),
+            (say("gamma {gamma}", lang, gamma=at(self.gamma, 2)), f"{self.gamma:.2f}" != "1.00"),
         )
         return tuple(words for words, is_seen in said if is_seen)
 
@@ -103,8 +108,8 @@ def draw_change(key: tuple[int, ...], config: AugmentationConfig) -> Change:
         config: The largest changes, and how often they happen.
     """
     change = Change()
-    for number, draw in enumerate(_GROUPS, start=1):
-        change = draw(change, np.random.default_rng((*key, 2, number)), config)
+    for place, draw in enumerate(_GROUPS, start=1):
+        change = draw(change, np.random.default_rng((*key, 2, place)), config)
     return change
 
 
@@ -180,6 +185,8 @@ def _if_it_happens(rng: np.random.Generator, probability: float, largest: float)
     return largest if rng.random() < probability else 0.0
 
 
-def _view_in_words(view: View) -> str:
-    across, along = view.kept
-    return f"disc of {across:.0%}" if view.disc else f"rectangle of {across:.0%} × {along:.0%}"
+def _view_in_words(view: View, lang: Language) -> str:
+    across, along = (percent(share, lang) for share in view.kept)
+    if view.disc:
+        return say("disc of {share}", lang, share=across)
+    return say("rectangle of {across} × {along}", lang, across=across, along=along)

@@ -57,6 +57,7 @@ FREE_TO_CHANGE = frozenset(
         "device",
         "compile",
         "tensorboard",
+        "lang",
     }
 )
 """Settings that a resumed run may have otherwise: they say how long and on what, not what is learned."""
@@ -142,7 +143,7 @@ class RunFolder:
         validated = ["validation_loss" in record for record in history]
         if history and (validated[-1] or not any(validated)):
             curves = self.folder / HISTORY
-            draw_history(history, curves)
+            draw_history(history, curves, self._config.lang)
             of_all = {**facts, **self._environment}
             write_run_page(history, labels, self._config, of_all, curves, self.folder / SUMMARY)
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from tomoseg import __version__
 from tomoseg.config import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.errors import ConfigError, GridError, InputError, LabelError
 from tomoseg.evaluation.masks import Scoring
@@ -18,6 +20,7 @@ from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
+from tomoseg.pictures.history import read_metrics
 from tomoseg.pictures.score_page import ScorePage, write_score_page
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.workflows.score_sources import MaskSource, ModelSource
@@ -73,7 +76,8 @@ def evaluate(
 
     Raises:
         ConfigError: If pictures are asked for and no folder is given, or the tolerances lack a structure.
-        DatasetError: If there is no case, no structure that both have, or the dataset does not fit the model.
+        DatasetError: If there is no case, no structure that both have, the dataset does not fit the model, or the
+            scores to compare with have no case of these.
         InputError: If a file that was named cannot be read.
         LabelError: If a structure is unknown.
         ModelError: If the model cannot be loaded.
@@ -81,6 +85,7 @@ def evaluate(
     if options.panels and output is None:
         raise ConfigError(f"expected a folder for {options.panels} pictures, got none; name one with --output")
     before = None if options.against is None else read_scores(options.against)
+    unlike = () if options.against is None else _scored_otherwise(options.against, options)
     source = ModelSource if (reference / INDEX).is_file() else MaskSource
     opened = source(predicted, reference, options, compute)
     scoring = scoring_of(options, opened.labels.names)
@@ -96,12 +101,12 @@ def evaluate(
         scores,
         opened.labels,
         failed,
-        opened.warnings,
+        (*opened.warnings, *unlike),
         None if before is None else compare(scores, before, opened.labels),
         () if output is None else tuple(_draw_worst(opened, scores, options, output)),
     )
     if output is not None:
-        write_evaluation(evaluation, output)
+        write_evaluation(evaluation, output, _how(predicted, reference, options, scoring))
         write_score_page(_page(evaluation, opened, scoring, options), output / REPORT, options.lang)
     return evaluation
 
@@ -119,6 +124,44 @@ def scoring_of(options: EvaluateOptions, names: Sequence[str]) -> Scoring:
     """
     tolerances = None if options.tolerances is None else _read_tolerances(options.tolerances, names)
     return Scoring(options.tolerance_mm, tolerances, options.surfaces, EMPTIES[options.empties])
+
+
+def _how(predicted: Path, reference: Path, options: EvaluateOptions, scoring: Scoring) -> dict[str, Any]:
+    """What scores depend on, for whoever reads them later."""
+    return {
+        "tomoseg": __version__,
+        "predicted": str(predicted),
+        "reference": str(reference),
+        "split": options.split,
+        "tuned": options.tuned,
+        "resample": options.resample,
+        "surfaces": options.surfaces,
+        "tolerance_mm": scoring.tolerance_mm,
+        "tolerances_mm": None if scoring.tolerances_mm is None else dict(scoring.tolerances_mm),
+        "empties": options.empties,
+    }
+
+
+def _scored_otherwise(against: Path, options: EvaluateOptions) -> tuple[str, ...]:
+    """A sentence for each setting in which other scores were taken otherwise, where their settings are known."""
+    try:
+        how = json.loads(((against if against.is_dir() else against.parent) / SUMMARY).read_text(encoding="utf-8"))[
+            "how"
+        ]
+        was = {
+            "tolerance": how["tolerance_mm"],
+            "empties": how["empties"],
+            "tolerances": how["tolerances_mm"] is not None,
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    now = {"tolerance": options.tolerance_mm, "empties": options.empties, "tolerances": options.tolerances is not None}
+    return tuple(
+        f"{against} was scored with {name} {was[name]}, these with {now[name]}: the two cannot be compared in what "
+        "depends on it; score one anew"
+        for name in now
+        if was[name] != now[name]
+    )
 
 
 def _read_tolerances(path: Path, names: Sequence[str]) -> Mapping[str, float]:
@@ -140,9 +183,10 @@ def _page(
     evaluation: Evaluation, source: ModelSource | MaskSource, scoring: Scoring, options: EvaluateOptions
 ) -> ScorePage:
     other = None if options.against is None else options.against.absolute().name
+    course = next((path for path in source.courses if path.is_file()), None)
     return ScorePage(
         source.title,
-        {},
+        source.reference,
         evaluation.labels,
         evaluation.summary,
         evaluation.scores,
@@ -153,7 +197,7 @@ def _page(
         None if other is None or evaluation.comparison is None else (other, evaluation.comparison),
         evaluation.failed,
         evaluation.warnings,
-        next((path for path in source.curves if path.is_file()), None),
+        () if course is None else read_metrics(course),
     )
 
 
@@ -183,19 +227,25 @@ def _draw_worst(
             yield case, score.structure, path
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any]) -> None:
     """Write `scores.csv`, a line a case and structure, and `summary.json`.
 
     Args:
         evaluation: What to write.
         folder: Where to; made if it is missing.
+        how: What the scores depend on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation.scores, folder / SCORES)
-    record = asdict(evaluation.summary) | {
-        "failed": evaluation.failed,
-        "warnings": evaluation.warnings,
-        "comparison": None if evaluation.comparison is None else asdict(evaluation.comparison),
-    }
+    record = (
+        {"how": how}
+        | asdict(evaluation.summary)
+        | {
+            "spacing_mm": {case.case: case.spacing_mm for case in evaluation.scores},
+            "failed": evaluation.failed,
+            "warnings": evaluation.warnings,
+            "comparison": None if evaluation.comparison is None else asdict(evaluation.comparison),
+        }
+    )
     with whole_file(folder / SUMMARY) as aside:
         aside.write_text(json.dumps(record, indent=1), encoding="utf-8")

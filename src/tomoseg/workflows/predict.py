@@ -265,7 +265,7 @@ def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
         "assume_spacing": options.assume_spacing and list(options.assume_spacing),
         "ml": options.ml,
         "format": list(options.format),
-        "preview": options.preview,
+        "preview": options.lang if options.preview else None,
         "statistics": options.statistics,
         "confidence": options.confidence,
         "threshold": order.decisions.thresholds,
@@ -399,7 +399,7 @@ def _write_files(job: _Job, order: _Order) -> dict[str, Any]:
             files.append(write_statistics(job.result, job.volume, job.scan))
     if options.preview:
         with job.stages("preview"):
-            files.append(write_preview(job.result, job.volume, job.scan))
+            files.append(write_preview(job.result, job.volume, job.scan, options.lang))
     seconds = {stage: round(taken, 3) for stage, taken in job.stages.seconds.items()}
     found: dict[str, Any] = {
         "files": files,

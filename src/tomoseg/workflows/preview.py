@@ -10,6 +10,7 @@ import numpy as np
 from tomoseg.config import TrainConfig
 from tomoseg.networks.images import NetworkInput
 from tomoseg.pictures.samples import Sample, draw_samples
+from tomoseg.pictures.words import say
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.changes import draw_change
@@ -44,11 +45,14 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
     epochs = (draw_epoch(records, config.sampling, config.seed, epoch) for epoch in count())
     draws = list(islice(chain.from_iterable(epochs), SAMPLES))
     samples = [sample_of(slices, draw, config) for draw in draws]
-    state = "" if config.augmentation.enabled else "augmentation is off, "
+    lang = config.lang
+    state = "" if config.augmentation.enabled else say("augmentation is off, ", lang)
     low, high = config.windows_hu[0]
     edges = " × ".join(map(str, size))
-    details = f"{state}{edges} {'pixels' if len(size) == 2 else 'voxels'}, window {low:.0f} to {high:.0f} HU"
-    draw_samples(samples, data.labels, output, f"Training slices of {preprocessed.absolute().name}", details)
+    text = f"{{edges}} {'pixels' if len(size) == 2 else 'voxels'}, window {{low}} to {{high}} HU"
+    details = state + say(text, lang, edges=edges, low=f"{low:.0f}", high=f"{high:.0f}")
+    title = say("Training slices of {name}", lang, name=preprocessed.absolute().name)
+    draw_samples(samples, data.labels, output, title, details, lang=lang)
     return len(samples)
 
 
@@ -67,6 +71,12 @@ def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
         images, packed = (part[..., images.shape[-1] // 2] for part in (images, packed))
     middle = images.shape[1] // len(config.windows_hu) // 2  # of the neighbouring slices in the first window
     grey = np.rint(images[0, middle].numpy() * 255).astype(np.uint8)
-    changes = draw_change(draw.key, augmentation).words((x, y)) if augmentation.enabled else ()
+    changes = draw_change(draw.key, augmentation).words((x, y), config.lang) if augmentation.enabled else ()
     spacing_mm = case.grid_spacing_mm[:2]
-    return Sample(f"{case.name}, z = {draw.slice}", grey, packed[0].numpy(), spacing_mm, changes or ("as it is",))
+    return Sample(
+        f"{case.name}, z = {draw.slice}",
+        grey,
+        packed[0].numpy(),
+        spacing_mm,
+        changes or (say("as it is", config.lang),),
+    )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomoseg.config import FormatName
+from tomoseg.config import FormatName, Language
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.dicom.made_by import MadeBy
@@ -197,8 +197,8 @@ def _entry(measured: Measurement) -> dict[str, object]:
     return {key: value for key, value in asdict(measured).items() if key != "structure"}
 
 
-def write_preview(result: Result, volume: Volume, scan: Scan) -> str:
-    """Draw a picture to judge the result by.
+def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language) -> str:
+    """Draw a picture to judge the result by, in `en` or `fr`.
 
     Returns:
         The file's name.
@@ -210,5 +210,5 @@ def write_preview(result: Result, volume: Volume, scan: Scan) -> str:
 
     path = beside(scan, "preview.png")
     shown = result if isinstance(result, LabelMap) else flatten(result)
-    draw_preview(volume, shown.labels, shown.values, path, scan.name)
+    draw_preview(volume, shown.labels, shown.values, path, scan.name, lang=lang)
     return path.name

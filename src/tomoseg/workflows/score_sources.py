@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tomoseg.config import Compute, EvaluateOptions, Language, PredictOptions
 from tomoseg.datasets.mask_cases import MaskCase, OpenMasks, find_mask_cases
 from tomoseg.errors import ConfigError, DatasetError
@@ -17,10 +19,10 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet, unknown_name_message
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
-from tomoseg.pictures.panel import best_slice, draw_panel
+from tomoseg.pictures.panel import best_slice, draw_panel, worst_slice
 from tomoseg.postprocess.steps import needs_confidence
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.training.run_folder import HISTORY
+from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import check_same_grid
 from tomoseg.workflows.predict import choices_of
 
@@ -42,6 +44,10 @@ def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None
         )
 
 
+LOOKED_AT = 16
+"""Slices of a structure among which the one that a model gets most wrong is looked for."""
+
+
 class ModelSource:
     """What a model predicts on a split, beside what is known of it."""
 
@@ -58,8 +64,9 @@ class ModelSource:
         self.cases: dict[str, PreprocessedCase] = {case.name: case for case in data.split(options.split)}
         self.missing: dict[str, str] = {}
         self.warnings: tuple[str, ...] = ()
-        self.title = f"{model.absolute().name}, {data.folder.absolute().name} {options.split}"
-        self.curves = [model / HISTORY, model.parent / HISTORY]
+        self.title = model.absolute().name
+        self.reference = f"{data.folder.absolute().name}, {options.split}"
+        self.courses = [model / METRICS, model.parent / METRICS]
         self._predictor = Predictor(loaded, decisions=decisions, **vars(compute))
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:
@@ -68,7 +75,17 @@ class ModelSource:
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
         """A structure of a case; False where there is nothing to draw."""
-        return bool(draw_panels(self._predictor, self.cases[name], (structure,), path.parent, options.lang))
+        case, channel = self.cases[name], self._predictor.labels.channel(structure)
+        ct, reference = case.ct(), structure_mask(case.masks(), channel)
+        if not reference.any():
+            return False
+        inside = np.flatnonzero(reference.any(axis=(0, 1)))
+        tried = inside[[len(inside) * part // LOOKED_AT for part in range(LOOKED_AT)]]
+        found = {k: self._predictor.grid_slice(ct, k)[channel] for k in dict.fromkeys(tried.tolist())}
+        k = max(found, key=lambda k: int(np.count_nonzero(found[k] != reference[:, :, k])))
+        spacing_mm = case.grid_spacing_mm[:2]
+        draw_panel(ct[:, :, k], reference[:, :, k], found[k], structure, spacing_mm, path, lang=options.lang)
+        return True
 
 
 class MaskSource:
@@ -94,8 +111,9 @@ class MaskSource:
                 f"in {reference}; rename one side"
             )
         self.labels, self.warnings = _common_labels(list(self.cases.values()), options.structures)
-        self.title = f"{predicted.absolute().name}, {reference.absolute().name}"
-        self.curves: list[Path] = []
+        self.warnings += _without_file(self.cases, self.labels.names)
+        self.title, self.reference = predicted.absolute().name, reference.absolute().name
+        self.courses: list[Path] = []
         self._resample = options.resample
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:
@@ -108,7 +126,8 @@ class MaskSource:
                 if structure in theirs.structures:
                     yield structure, predicted.mask(structure), reference.mask(structure)
 
-        return CaseScore(name, tuple(score_pairs(pairs(), reference.grid, scoring)), theirs.patient)
+        scores = tuple(score_pairs(pairs(), reference.grid, scoring))
+        return CaseScore(name, scores, theirs.patient, reference.grid.spacing_mm)
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
         """A structure of a case, if its scan is there."""
@@ -120,8 +139,7 @@ class MaskSource:
         reference, predicted = self._open(ours, theirs)
         check_same_grid(volume.source, reference.grid, str(ct), "the reference")
         given, found = reference.mask(structure), predicted.mask(structure)
-        shown = given if given.voxels else found
-        k = best_slice(shown.inside) + shown.start[2]
+        k = worst_slice(found.whole(), given.whole())
         at, one = (0, 0, k), (volume.shape[0], volume.shape[1], 1)
         red, blue = (mask.within(at, one).whole()[:, :, 0] for mask in (given, found))
         draw_panel(volume.hu[:, :, k], red, blue, structure, volume.spacing_mm[:2], path, lang=options.lang)
@@ -158,6 +176,19 @@ def _common_labels(
         if only and not wanted
     ]
     return label_set_named(sorted(common)), tuple(warnings)
+
+
+def _without_file(cases: Mapping[str, tuple[MaskCase, MaskCase]], names: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on what some predictions have and others of the same folder lack: it counts as empty."""
+    lacking = [
+        f"{name} {structure}"
+        for name, (ours, theirs) in cases.items()
+        for structure in names
+        if structure in theirs.structures and structure not in ours.structures
+    ]
+    if not lacking:
+        return ()
+    return (f"{len(lacking)} masks have no file among the predictions and were taken as empty: {_some(lacking)}",)
 
 
 def _some(names: Sequence[str] | Mapping[str, object]) -> str:
