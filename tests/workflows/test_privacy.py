@@ -127,7 +127,8 @@ def metaimage(folder):
 
 
 SCANS = (dicom, dicom_odd, dicom_many_frames, archive, nifti, nrrd, metaimage)
-EVERYTHING = ("--preview", "--statistics", "--confidence", "--triage")
+FORMATS = ("--format", "nifti", "nrrd", "stl", "ply")
+EVERYTHING = (*FORMATS, "--preview", "--statistics", "--confidence", "--triage")
 
 
 def assert_nothing_told(folder, shown):
@@ -154,6 +155,26 @@ def test_no_byte_of_a_result_names_the_patient(make, ml, model, tmp_path, capfd)
     shown = capfd.readouterr()
     written = assert_nothing_told(tmp_path / "out", shown.out + shown.err)
     assert len(written) >= (6 if ml else 9)
+
+
+@pytest.mark.parametrize("make", SCANS, ids=lambda make: make.__name__)
+def test_no_byte_of_an_inspection_names_the_patient(make, tmp_path, capfd):
+    given = make(tmp_path / "in")
+    assert main(["inspect", str(given), "-o", str(tmp_path / "out" / "seen.json")]) == 0
+    shown = capfd.readouterr()
+    assert assert_nothing_told(tmp_path / "out", shown.out + shown.err)
+
+
+def test_dicom_results_alone_carry_the_patient_on(model, tmp_path, capfd):
+    """A PACS files them under the patient; their names and what is shown say nothing still."""
+    assert predict(dicom(tmp_path / "in"), tmp_path / "out", model, "--format", "dicom-seg", "rtstruct") == 0
+    shown = capfd.readouterr()
+    results = sorted((tmp_path / "out").glob("*.dcm"))
+    assert len(results) == 2
+    for path in results:
+        assert SECRETS[0] in path.read_bytes()
+        path.unlink()
+    assert_nothing_told(tmp_path / "out", shown.out + shown.err)
 
 
 @pytest.mark.parametrize("make", SCANS, ids=lambda make: make.__name__)
