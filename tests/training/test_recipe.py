@@ -55,7 +55,7 @@ def quick():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder, "draw_history", lambda history, path: None)
+        patch.setattr(run_folder, "draw_history", lambda history, path, lang: None)
         yield
     torch.set_num_threads(threads)
 

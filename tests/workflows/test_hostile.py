@@ -43,7 +43,7 @@ def test_each_is_segmented_or_refused_in_one_line(test_data, model, tmp_path):
         (done,) = predict(scan, output, model, PredictOptions(ml=True), ON_CPU)
         left = sorted(path.name for path in output.parent.iterdir()) if output.parent.is_dir() else []
         if done.error is None:
-            assert left == ["map.labels.json", "map.nii.gz", "map.prediction.json"]
+            assert left == ["map.ctbl", "map.label", "map.labels.json", "map.nii.gz", "map.prediction.json"]
             assert same_grid(read_geometry(output), read_scan(scan).source), scan.name
         else:
             assert left == []

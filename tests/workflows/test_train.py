@@ -23,7 +23,7 @@ def quick(monkeypatch):
     """One thread, since the arrays are small, and no curves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(run_folder, "draw_history", lambda history, path: None)
+    monkeypatch.setattr(run_folder, "draw_history", lambda history, path, lang: None)
     yield
     torch.set_num_threads(threads)
 
