@@ -1,5 +1,7 @@
 """Whether a scan is like those that a model knows, by hand."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,30 @@ def test_a_scan_like_the_others_says_nothing():
 )
 def test_what_differs_is_said(change, said):
     assert any(text.startswith(said) for text in unlike(scan(**change), KNOWN))
+
+
+def test_parts_are_those_of_nearly_all_scans():
+    one = ScanFacts((1.0, 1.0, 5.0), (100.0,) * 3, (-90.0, 30.0, 250.0))
+    seen = [("neck", "chest")] * 8 + [("neck",), ("chest",)]
+    assert ScanRange.of([one], seen).parts == ("chest", "neck")
+    assert ScanRange.of([one], [*seen, ("abdomen",)]).parts == ()  # 9 of 11 each
+    assert ScanRange.of([one], []).parts == ()
+
+
+def test_another_part_of_the_body_is_said():
+    known = replace(KNOWN, parts=("neck",))
+    assert unlike(scan(), known, ["head", "neck"]) == ()
+    assert unlike(scan(), known) == ()
+    assert unlike(scan(), KNOWN, ["pelvis"]) == ()
+    (said,) = unlike(scan(), known, ["chest", "abdomen"])
+    assert said.startswith("The scan seems to show chest, abdomen; nearly all that the model was trained on show neck.")
+
+
+def test_ranges_from_before_there_were_parts_are_read():
+    data = asdict(replace(KNOWN, parts=("neck",)))
+    assert ScanRange.from_dict(data) == replace(KNOWN, parts=("neck",))
+    del data["parts"]
+    assert ScanRange.from_dict(data) == KNOWN
 
 
 def test_the_margins_are_still_like_the_others():

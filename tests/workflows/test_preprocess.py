@@ -194,11 +194,12 @@ class TestAgain:
         assert [(done.name, done.reused) for done in told] == [("s1", True), ("s2", True), ("s3", False)]
         assert [case.name for case in Preprocessed(out).cases] == ["s1", "s2", "s3"]
 
-    def test_a_case_from_before_slices_had_a_difficulty_is_written_anew(self, dataset, out):
+    @pytest.mark.parametrize("key", ["difficulty", "parts"])
+    def test_a_case_from_before_something_was_kept_is_written_anew(self, dataset, out, key):
         first = preprocess(dataset, out, CONFIG)
         path = out / CASES / "s1" / CASE_RECORD
         content = json.loads(path.read_text())
-        del content["difficulty"]
+        del content[key]
         path.write_text(json.dumps(content))
         told = []
         assert preprocess(dataset, out, CONFIG, on_case=told.append).records == first.records

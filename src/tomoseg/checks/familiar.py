@@ -1,10 +1,11 @@
-"""Whether a scan is like those that a model was trained on: voxels, extent, and the HU of what is not air.
+"""Whether a scan is like those that a model was trained on: voxels, extent, HU of what is not air, part of the body.
 
 A model is sure of itself on scans that it knows nothing of. This says so before it happens; nothing is refused.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,9 @@ EXTENT_FACTOR = 1.5
 TISSUE_MARGIN_HU = 60.0
 """How far beyond the training scans is still taken for like them."""
 
+NEARLY_ALL = 0.9
+"""A part of the body that so many of the training scans show is looked for in a scan."""
+
 _AXES = ("left to right", "back to front", "feet to head")
 _PERCENTILES = ("soft (5 % of the tissue lie below)", "middling", "dense (5 % of the tissue lie above)")
 
@@ -50,20 +54,34 @@ class ScanFacts:
 
 @dataclass(frozen=True)
 class ScanRange:
-    """From the least to the largest of many scans, each as in `ScanFacts`."""
+    """From the least to the largest of many scans, each as in `ScanFacts`.
+
+    Attributes:
+        spacing_mm: Voxel edges.
+        extent_mm: Edges of the scan.
+        tissue_hu: Percentiles of what is not air.
+        parts: Parts of the body that nearly all of them show; none if there is no such part.
+    """
 
     spacing_mm: tuple[Range, ...]
     extent_mm: tuple[Range, ...]
     tissue_hu: tuple[Range, ...]
+    parts: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, scans: Sequence[ScanFacts]) -> ScanRange:
-        """The range of at least one scan with tissue."""
+    def of(cls, scans: Sequence[ScanFacts], parts: Sequence[Sequence[str]] = ()) -> ScanRange:
+        """The range of at least one scan with tissue.
+
+        Args:
+            scans: What is known of each.
+            parts: Parts of the body that each shows.
+        """
         with_tissue = [scan.tissue_hu for scan in scans if scan.tissue_hu is not None]
         return cls(
             _ranges([scan.spacing_mm for scan in scans]),
             _ranges([scan.extent_mm for scan in scans]),
             _ranges(with_tissue),
+            _of_nearly_all(parts),
         )
 
     @classmethod
@@ -74,7 +92,10 @@ class ScanRange:
             KeyError: If something is missing.
             ValueError: If a range is no pair of numbers.
         """
-        return cls(*(tuple(_pair(each) for each in data[key]) for key in ("spacing_mm", "extent_mm", "tissue_hu")))
+        spacing, extent, tissue = (
+            tuple(_pair(each) for each in data[key]) for key in ("spacing_mm", "extent_mm", "tissue_hu")
+        )
+        return cls(spacing, extent, tissue, tuple(map(str, data.get("parts", ()))))
 
 
 def facts_of(
@@ -106,12 +127,13 @@ def spread_over(slices: int, count: int = LOOKED_AT) -> list[int]:
     return sorted({int((k + 0.5) * slices / count) for k in range(count)})
 
 
-def unlike(volume: Volume, trained_on: ScanRange) -> tuple[Notice, ...]:
+def unlike(volume: Volume, trained_on: ScanRange, parts: Sequence[str] = ()) -> tuple[Notice, ...]:
     """In what a scan differs from all that a model was trained on.
 
     Args:
         volume: The scan.
         trained_on: The model's training scans.
+        parts: Parts of the body that the scan shows; none if that cannot be told.
 
     Returns:
         A sentence or two for each: what was seen, what was expected, what to do.
@@ -134,7 +156,17 @@ def unlike(volume: Volume, trained_on: ScanRange) -> tuple[Notice, ...]:
                 f"What is {name} has {hu:.0f} HU; in the model's training scans it has {_written(low, high)} HU. "
                 "Check that the scan is in HU and shows the same part of the body, and look at the masks."
             )
+    if parts and trained_on.parts and not set(parts) & set(trained_on.parts):
+        warnings.append(
+            f"The scan seems to show {', '.join(parts)}; nearly all that the model was trained on show "
+            f"{', '.join(trained_on.parts)}. Check that it is the right model for this scan, and look at the masks."
+        )
     return tuple(Notice(text, "unlike training") for text in warnings)
+
+
+def _of_nearly_all(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    counts = Counter(part for each in parts for part in set(each))
+    return tuple(sorted(part for part, count in counts.items() if count >= NEARLY_ALL * len(parts)))
 
 
 def _ranges(rows: Sequence[Sequence[float]]) -> tuple[Range, ...]:

@@ -65,6 +65,8 @@ class CaseRecord:
         warnings: What was noticed on the way.
         difficulty: For each grid slice how hard it is to learn from, 0 to 1 (`difficulty.py`); None in records from
             before there was one.
+        parts: Parts of the body that the scan shows, as far as that can be told (`checks/region.py`); None in records
+            from before they were kept.
     """
 
     name: str
@@ -79,6 +81,7 @@ class CaseRecord:
     fingerprint: str
     warnings: tuple[str, ...] = ()
     difficulty: tuple[float, ...] | None = None
+    parts: tuple[str, ...] | None = None
 
     @property
     def source(self) -> SourceGrid:
@@ -113,6 +116,7 @@ class CaseRecord:
                 "warnings": tuple(data["warnings"]),
                 "placement": placement,
                 "difficulty": _difficulty(data.get("difficulty"), placement.shape[2]),
+                "parts": None if data.get("parts") is None else tuple(map(str, data["parts"])),
             }
             return cls(**{**data, **by_channel, **fixed})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

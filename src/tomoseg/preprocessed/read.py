@@ -195,4 +195,4 @@ def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
         slices = spread_over(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
         shape = case.record.source.canonical_shape
         facts.append(facts_of((case.ct_slice(k) for k in slices), case.spacing_mm, shape))
-    return ScanRange.of(facts)
+    return ScanRange.of(facts, [case.record.parts or () for case in cases])

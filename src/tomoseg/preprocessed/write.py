@@ -37,6 +37,7 @@ class CaseInput:
         structures: Structures in the label set.
         fingerprint: What the case is made from.
         warnings: What was noticed before.
+        parts: Parts of the body that the scan shows.
     """
 
     name: str
@@ -47,6 +48,7 @@ class CaseInput:
     structures: int
     fingerprint: str
     warnings: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass
@@ -119,6 +121,7 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
         ceiling={c: m.ceiling for c, m in measured.items() if m.ceiling is not None},
         fingerprint=case.fingerprint,
         warnings=(*volume.warnings, *case.warnings),
+        parts=case.parts,
         difficulty=slice_difficulties((m.rim_shares for m in measured.values()), placement.shape[2]),
     )
     record.save(folder / CASE_RECORD)

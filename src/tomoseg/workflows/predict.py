@@ -15,7 +15,7 @@ import torch
 
 from tomoseg import __version__
 from tomoseg.checks.familiar import unlike
-from tomoseg.checks.scan import check_scan, refuse_warnings
+from tomoseg.checks.scan import Inspection, inspect_scan, refuse_warnings
 from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
@@ -332,17 +332,18 @@ def _read_all(scans: Sequence[Scan], predictor: Predictor, order: _Order) -> Gen
                 check_writable(scan.output)
                 job.volume = read_scan(scan.path, order.options.series, order.options.assume_spacing)
                 check_scan_has_format(job.volume.source, order.options.format, scan.path)
-                noticed = (*job.volume.warnings, *check_scan(job.volume), *_unfamiliar(job.volume, predictor))
+                seen = inspect_scan(job.volume, contrast=False)
+                noticed = (*job.volume.warnings, *seen.notices, *_unfamiliar(job.volume, seen, predictor))
                 job.warnings = noticed
                 if order.options.strict:
                     refuse_warnings(noticed, str(scan.path))
         yield job
 
 
-def _unfamiliar(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
+def _unfamiliar(volume: Volume, seen: Inspection, predictor: Predictor) -> tuple[Notice, ...]:
     """In what a scan differs from the model's training scans, where the model knows them."""
     trained_on = predictor.record.trained_on
-    return () if trained_on is None else unlike(volume, trained_on)
+    return () if trained_on is None else unlike(volume, trained_on, [part.name for part in seen.parts])
 
 
 def _segment(job: _Job, predictor: Predictor, order: _Order, on_slice: Callable[[Scan, int, int], None]) -> _Job:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomoseg.checks.scan import check_scan
+from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.cases import Case, mask_loader
 from tomoseg.datasets.layouts import find_dataset
@@ -198,20 +198,23 @@ def _write(task: _Task, fingerprint: str) -> CaseRecord:
     volume = read_ct(case.ct)
     annotated = tuple(labels.channel(name) for name in case.annotated if name in labels)
     load = mask_loader(case, labels, volume.source)
+    seen = inspect_scan(volume, contrast=False)
+    parts = tuple(dict.fromkeys(part.name for part in seen.parts))
     given = CaseInput(
-        case.name, case.patient, volume, load, annotated, len(labels), fingerprint, tuple(check_scan(volume))
+        case.name, case.patient, volume, load, annotated, len(labels), fingerprint, tuple(seen.notices), parts
     )
     with whole_folder(task.folder, replace=True) as aside:
         return write_case(given, aside, task.grid, keep_native=task.keep_native, threads=task.threads)
 
 
 def _existing(folder: Path, fingerprint: str) -> CaseRecord | None:
-    """The case as it is there, unless it is damaged, out of date, or from before slices had a difficulty."""
+    """The case as it is there, unless it is damaged, out of date, or from before all was kept that is now."""
     try:
         record = CaseRecord.load(folder / CASE_RECORD)
     except DatasetError:
         return None
-    return record if record.fingerprint == fingerprint and record.difficulty is not None else None
+    is_whole = record.difficulty is not None and record.parts is not None
+    return record if record.fingerprint == fingerprint and is_whole else None
 
 
 def _fingerprint(task: _Task) -> str:
