@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +23,15 @@ from tomoseg.config import (
     EvaluateOptions,
     load_config,
 )
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import Estimate
-from tomoseg.evaluation.summary import Metric, Summary
+from tomoseg.evaluation.summary import Metric, Summary, summarise
 from tomoseg.models.folder import Model, count_parameters, load_model, save_model
 from tomoseg.models.packaged import CARD
 from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.terminal.training import watch
+from tomoseg.workflows.check import check
 from tomoseg.workflows.evaluate import Evaluation, evaluate
 from tomoseg.workflows.export import export
 from tomoseg.workflows.measure_engines import Way, measure_engines
@@ -53,13 +56,13 @@ def main() -> None:
     if not outcome.finished:
         raise SystemExit("stopped; the same command goes on")
     made = given.work / "head-neck"
-    pack(load_model(run), made, data, given.work / "scores")
+    pack(load_model(run), made, data, given)
     shutil.rmtree(PACKAGE, ignore_errors=True)
     shutil.copytree(made, PACKAGE)
     print(f"{PACKAGE}: {size_mb(PACKAGE):.1f} MB")
 
 
-def pack(trained: Model, folder: Path, data: Path, scores: Path) -> None:
+def pack(trained: Model, folder: Path, data: Path, given: argparse.Namespace) -> None:
     """Make the packaged folder: weights in 16 bits, int8, what they cost, and the card."""
     shutil.rmtree(folder, ignore_errors=True)
     save_model(trained, folder, half=True)
@@ -77,17 +80,34 @@ def pack(trained: Model, folder: Path, data: Path, scores: Path) -> None:
     export(folder, "openvino", "int8", data)
     ways = measure_engines(folder, data)
     shipped = evaluate(
-        folder, data, EvaluateOptions(panels=6), output=scores, compute=Compute("openvino", "cpu", "int8")
+        folder,
+        data,
+        EvaluateOptions(panels=6),
+        output=given.work / "scores",
+        compute=Compute("openvino", "cpu", "int8"),
     )
     print(f"Dice in 32 bits {full.summary.dice:.4f}, in 16 {half.summary.dice:.4f}, in int8 {shipped.summary.dice:.4f}")
-    (folder / CARD).write_text(card(load_model(folder), half, shipped.summary, ways), encoding="utf-8")
+    odd = {(f.case, f.structure) for f in check(given.openkbp).findings if f.kind in ODD}
+    (folder / CARD).write_text(card(load_model(folder), half, shipped.summary, ways, odd), encoding="utf-8")
 
 
 def size_mb(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
-def card(model: Model, evaluation: Evaluation, int8: Summary, ways: list[Way]) -> str:
+ODD = ("volume", "position", "HU", "scan mirrored under its masks")
+"""Findings of the dataset doctor that say that a contour is wrong, or all of a case."""
+
+
+def without(scores: Sequence[CaseScore], odd: set[tuple[str, str | None]]) -> list[CaseScore]:
+    """Scores without those of odd contours."""
+    return [
+        replace(s, structures=tuple(t for t in s.structures if not {(s.case, t.structure), (s.case, None)} & odd))
+        for s in scores
+    ]
+
+
+def card(model: Model, evaluation: Evaluation, int8: Summary, ways: list[Way], odd: set[tuple[str, str | None]]) -> str:
     """The model card."""
     record, summary = model.record, evaluation.summary
     rows = [
@@ -99,12 +119,19 @@ def card(model: Model, evaluation: Evaluation, int8: Summary, ways: list[Way]) -
     overall = " | ".join(cell(summary.overall[metric], digits) for metric, digits in SHOWN)
     fastest = min(ways, key=lambda way: way.ms_per_slice)
     spacing = record.trained_on.spacing_mm if record.trained_on is not None else ()
+    network, believed = record.network, without(evaluation.scores, odd)
+    scored, kept = (sum(len(s.structures) for s in scores) for scores in (evaluation.scores, believed))
     return (
         (HERE / "card.md")
         .read_text(encoding="utf-8")
         .format(
             parameters=count_parameters(model.network) / 1e6,
-            slices=record.network.slices,
+            dims=network.dims,
+            sees=f"{network.slices} neighbouring slices"
+            if network.dims == 2
+            else f"blocks of {' x '.join(map(str, network.tile))} voxels",
+            odd=scored - kept,
+            without_odd=summarise(believed, record.labels).dice or 0,
             minutes=record.provenance.get("minutes", 0),
             epoch=record.provenance.get("epoch"),
             cases=record.provenance.get("training_cases"),
