@@ -240,7 +240,7 @@ class AugmentationConfig(Config):
     """Largest relative change of size."""
     shift: float = Field(0.05, ge=0, lt=1)
     """Largest shift as a share of the slice's edge."""
-    move_probability: float = Field(1.0, ge=0, le=1)
+    move_probability: float = Field(0.33, ge=0, le=1)
     """Share of slices that are turned, resized and shifted; the others keep the sharpness and the exact masks that
     interpolation takes away."""
     elastic_pixels: float = Field(0.0, ge=0)
