@@ -87,8 +87,8 @@ SMALL: Values = {
     "validate_every": 1000,
     "workers": 0,
 }
-"""A narrow network, whose plain curve is flat after 24 000 slices. Validated at the end only. All slices are moved, as in
-the preset when the first rows were made; it moves a third now, for what the rows said."""
+"""A narrow network, whose plain curve is flat after 24 000 slices. Validated at the end only. All slices are moved, as
+in the preset when the first rows were made; it moves a third now, for what the rows said."""
 
 COMBINED: Values = {"network": {"slices": 5, "residual": True}, "loss": {"deep_supervision": 2}}
 """The changes of the network that gained, together."""
