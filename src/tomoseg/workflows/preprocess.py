@@ -174,8 +174,8 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[CaseDone]:
         except BrokenProcessPool:
             raise DatasetError(
                 "expected the worker processes to live, got one killed, most likely for want of memory; "
-                "run the same command with fewer workers, it goes on where it was (and in a script of your own, call it "
-                'under `if __name__ == "__main__":`)'
+                "run the same command with fewer workers, it goes on where it was; in a script of your own, call it "
+                'under `if __name__ == "__main__":`'
             ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
