@@ -102,7 +102,9 @@ def test_nothing_is_said_of_a_body_where_values_are_not_hu():
 
 def test_warnings_as_errors():
     refuse_warnings([Notice("Left out: localizers (1).", "left out")], "a")
-    with pytest.raises(InputError, match=r"a: expected a scan without warnings, for --strict, got: tilt, no air; see"):
+    with pytest.raises(
+        InputError, match=r"a: expected a scan without warnings, for --strict, got: tilt, no air; predict"
+    ):
         refuse_warnings([Notice("x", "tilt"), Notice("y", "no air"), Notice("z", "tilt")], "a")
 
 

@@ -198,7 +198,7 @@ def test_files_that_are_no_scan_are_refused(scan, read, content, message):
 
 @pytest.mark.parametrize("read", [read_ct, read_mask, read_label_map, read_geometry])
 def test_paths_that_are_no_file_are_refused(tmp_path, read):
-    with pytest.raises(InputError, match=r"none\.nii: expected a NIfTI file, got nothing of that name"):
+    with pytest.raises(InputError, match=r"none\.nii: expected a file, got nothing of that name"):
         read(tmp_path / "none.nii")
     with pytest.raises(InputError, match="expected a NIfTI file, got a folder"):
         read(tmp_path)

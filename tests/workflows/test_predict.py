@@ -249,7 +249,7 @@ class TestManyScans:
         flat, good = run(tmp_path / "scans", tmp_path / "out", model)
         assert (flat.error, good.error) == (None, None)
         flat, good = run(tmp_path / "scans", tmp_path / "out", model, strict=True)
-        assert "flat.nii.gz: expected a scan without warnings, for --strict, got: one value; see" in flat.error
+        assert "flat.nii.gz: expected a scan without warnings, for --strict, got: one value; predict" in flat.error
         assert flat.warnings[0].startswith("Every voxel is 0 HU")
         assert (good.error, good.skipped) == (None, False)
         assert run(tmp_path / "scans", tmp_path / "out", model, strict=True)[1].skipped
@@ -316,7 +316,7 @@ class TestWhichScans:
     def test_what_a_list_names_and_is_not_there_fails_alone(self, ct, model, tmp_path):
         (tmp_path / "list.txt").write_text("gone.nii\ns0.nii.gz\n")
         gone, there = run(tmp_path / "list.txt", tmp_path / "out", model)
-        assert "gone.nii: expected a NIfTI file, got nothing of that name" in gone.error
+        assert "gone.nii: expected a file, got nothing of that name" in gone.error
         assert (there.error, names_in(tmp_path / "out")[0]) == (None, "s0/aorta.nii.gz")
 
     def test_parts_are_every_scan_once(self, scans):

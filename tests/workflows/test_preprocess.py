@@ -278,7 +278,7 @@ def bad_ct(case, kind):
 CT_PROBLEMS = {
     "cut": r"ct\.nii\.gz: expected .*(whole gzip file|it is cut short)",
     "text": r"ct\.nii\.gz: expected a NIfTI file",
-    "empty": r"ct\.nii\.gz: expected a NIfTI file, got an empty one",
+    "empty": r"ct\.nii\.gz: expected a file with content, got an empty one",
     "4D": r"ct\.nii\.gz: expected 3 axes, got \(6, 5, 4, 2\); pass one volume",
     "2D": r"ct\.nii\.gz: expected 3 axes, got \(6, 5\); pass one volume",
     "NaN": r"ct\.nii\.gz: expected finite HU, got NaN or infinity",

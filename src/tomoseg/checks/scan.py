@@ -103,7 +103,7 @@ def refuse_warnings(notices: Iterable[Notice], name: str) -> None:
     if kinds:
         raise InputError(
             f"{name}: expected a scan without warnings, for --strict, got: {', '.join(dict.fromkeys(kinds))}; "
-            "see what tomoseg inspect says of it"
+            "predict without --strict says what they are, and docs/how-to/warnings.md what to do"
         )
 
 

@@ -35,7 +35,7 @@ def contours(mask: Bool[np.ndarray, "c r"]) -> list[Float[np.ndarray, "_ 2"]]:
 
     Example:
         >>> contours(np.array([[True]]))[0].tolist()
-        [[0.0, -0.5], [0.5, 0.0], [0.0, 0.5], [-0.5, 0.0]]
+        [[0.0, -0.5], [-0.5, 0.0], [0.0, 0.5], [0.5, 0.0]]
     """
     padded = np.pad(mask, 1).astype(np.float64)
     generator = contourpy.contour_generator(z=padded, fill_type=contourpy.FillType.OuterOffset)

@@ -261,12 +261,12 @@ def _opened(path: Path, assume_spacing: tuple[float, float, float] | None = None
     # yields the stream, at the first voxel, and the checked header; every fault of the file becomes an InputError
     try:
         if not path.exists():
-            raise InputError(f"{path}: expected a NIfTI file, got nothing of that name; check the path")
+            raise InputError(f"{path}: expected a file, got nothing of that name; check the path")
         if path.is_dir():
             raise InputError(f"{path}: expected a NIfTI file, got a folder; name the file in it")
         size = path.stat().st_size
         if size == 0:
-            raise InputError(f"{path}: expected a NIfTI file, got an empty one; copy it again")
+            raise InputError(f"{path}: expected a file with content, got an empty one; copy it again")
         with path.open("rb") as file:
             if file.peek(2)[:2] == GZIP_MAGIC:
                 with _gzip(None, "rb", fileobj=file) as stream:

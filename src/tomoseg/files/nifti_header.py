@@ -175,7 +175,10 @@ def _fields(raw: bytes, name: str) -> np.ndarray:
             fields = np.frombuffer(raw, layout.newbyteorder(order), 1).reshape(())
             _check_magic(bytes(fields["magic"].item()), name)
             return fields
-    raise InputError(f"{name}: expected a NIfTI file (.nii, .nii.gz), got something else; convert it to NIfTI")
+    raise InputError(
+        f"{name}: expected a NIfTI file (a scan may also be DICOM, NRRD or MetaImage), got something else; "
+        "convert it to NIfTI"
+    )
 
 
 def _check_magic(magic: bytes, name: str) -> None:
@@ -233,7 +236,7 @@ def _affine(
         if assume_spacing is None:
             raise GridError(
                 f"{name}: expected an orientation, got sform_code and qform_code 0; "
-                "convert the scan from its DICOM again, or set the sform if you know which way it lies"
+                "convert the scan from its DICOM again, or give the voxel edges in mm with --assume-spacing X Y Z"
             )
         assumed = np.diag([*assume_spacing, 1.0])
         check_affine(assumed, name)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomoseg.config import FormatName, Language
-from tomoseg.errors import ConfigError, InputError
+from tomoseg.errors import ConfigError, InputError, OutputError, TomosegError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.nifti import write_nifti
@@ -157,7 +157,15 @@ def _write_dicom(name: str, result: Result, source: SourceSeries, scan: Scan, ma
 
     is_binary = name == "dicom-seg-binary"
     path = _single(scan, "binary.seg.dcm" if is_binary else "seg.dcm")
-    write_seg(result, source, path, made_by, is_binary)
+    try:
+        write_seg(result, source, path, made_by, is_binary)
+    except TomosegError:
+        raise
+    except Exception as error:  # highdicom refuses odd headers in many ways, and may quote them
+        raise OutputError(
+            f"{path}: expected a scan whose headers a DICOM segmentation can go on from, got {type(error).__name__}; "
+            "write --format nifti or nrrd"
+        ) from error
     return path.name
 
 

@@ -237,17 +237,25 @@ class TestGeometry:
         assert back.shape == (512, 512, 28)
 
     @pytest.mark.parametrize(
-        ("tags", "lacking"),
+        ("tags", "lacking", "assumed"),
         [
-            ({"PixelSpacing": None}, "pixel spacing"),
-            ({"ImageOrientationPatient": None}, "orientation"),
-            ({"ImagePositionPatient": None}, "position of each slice"),
-            ({"PixelSpacing": [0.0, 1.0]}, "pixel spacing"),
-            ({"ImageOrientationPatient": [1, 0, 0, 0.6, 0.8, 0]}, "orientation"),
-            ({"ImagePositionPatient": [0, 0, 0]}, "position of each slice"),
+            ({"PixelSpacing": None}, "pixel spacing", "pixels of 0.75 x 0.5 mm."),
+            (
+                {"ImageOrientationPatient": None},
+                "orientation",
+                "columns to the patient's left and rows to the back. Left",
+            ),
+            (
+                {"ImagePositionPatient": None},
+                "position of each slice",
+                "slices 2 mm apart, from the head down by number.",
+            ),
+            ({"PixelSpacing": [0.0, 1.0]}, "pixel spacing", "pixels of 0.75 x 0.5 mm."),
+            ({"ImageOrientationPatient": [1, 0, 0, 0.6, 0.8, 0]}, "orientation", "columns to the patient's left"),
+            ({"ImagePositionPatient": [0, 0, 0]}, "position of each slice", "slices 2 mm apart"),
         ],
     )
-    def test_unknown_geometry_is_refused_unless_it_is_assumed(self, rng, tmp_path, tags, lacking):
+    def test_unknown_geometry_is_refused_unless_it_is_assumed(self, rng, tmp_path, tags, lacking, assumed):
         slices, stored = axial(rng, **tags)
         save(slices, tmp_path)
         with pytest.raises(GridError, match=rf"got no usable {lacking}; give the voxel edges in mm with"):
@@ -255,9 +263,27 @@ class TestGeometry:
         volume = read_dicom(tmp_path, assume_spacing=(0.75, 0.5, 2.0))
         assert volume.spacing_mm == (0.75, 0.5, 2.0)
         (warning,) = volume.warnings
-        assert f"No usable {lacking}; voxels of 0.75 x 0.5 x 2 mm were assumed" in warning
-        from_the_head = stored if lacking == "pixel spacing" else stored[::-1]
-        np.testing.assert_array_equal(volume.hu, from_the_head.transpose(2, 1, 0)[::-1, ::-1])
+        assert f"No usable {lacking}; assumed were {assumed}" in warning
+        by_number = lacking == "position of each slice"  # positions go up from the feet, numbers are taken to go down
+        np.testing.assert_array_equal(volume.hu, (stored[::-1] if by_number else stored).transpose(2, 1, 0)[::-1, ::-1])
+        assert all((image.position_mm is None) == by_number for image in volume.source.slices.images)
+
+    def test_only_what_lacks_is_assumed(self, rng, tmp_path):
+        """Known positions, pixels and orientation stay, whatever is given for them."""
+        save(axial(rng, ImageOrientationPatient=None)[0], tmp_path / "a")
+        assert read_dicom(tmp_path / "a", assume_spacing=(9.0, 9.0, 9.0)).spacing_mm == (0.75, 0.5, 2.0)
+        tags = {"ImagePositionPatient": None, "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
+        save(axial(rng, **tags)[0], tmp_path / "b")
+        sagittal = read_dicom(tmp_path / "b", assume_spacing=(9.0, 9.0, 3.0))
+        assert sagittal.spacing_mm == (3.0, 0.75, 0.5)
+
+    def test_one_slice_without_a_position_leaves_none_of_them(self, rng, tmp_path):
+        slices, _ = axial(rng)
+        del slices[1].ImagePositionPatient
+        save(slices, tmp_path)
+        volume = read_dicom(tmp_path, assume_spacing=(9.0, 9.0, 3.0))
+        assert volume.spacing_mm == (0.75, 0.5, 3.0)
+        assert {image.position_mm for image in volume.source.slices.images} == {None}
 
     def test_a_single_slice_without_thickness(self, rng, tmp_path):
         save(axial(rng, count=1, SliceThickness=None)[0], tmp_path)

@@ -115,7 +115,7 @@ def _counted(kinds: Counter[str]) -> str:
 
 
 def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
-    slices, words = _geometry(stack, assume_spacing, name)
+    slices, words, has_positions = _geometry(stack, assume_spacing, name)
     try:
         arrangement = arrange(slices)
     except GridError as error:
@@ -128,7 +128,7 @@ def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
     source = SourceSlices(
         slices.shape,
         arrangement.offsets_voxels,
-        tuple(_source(stack.images[number]) for number in arrangement.order),
+        tuple(_source(stack.images[number], has_positions) for number in arrangement.order),
     )
     if not source.are_planes:
         hu = resample(hu, arrangement)
@@ -136,23 +136,32 @@ def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
     return Volume(grid.to_canonical(hu.T), grid, (*arrangement.findings, *words))
 
 
-def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Slices, list[Notice]]:
-    """Where the slices lie, and what had to be assumed.
+AXIAL = (np.array([-1.0, 0.0, 0.0]), np.array([0.0, -1.0, 0.0]))
+"""Columns to the patient's left, rows to the back."""
+
+POSITION, THICKNESS = "position of each slice", "slice thickness"
+
+
+def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Slices, list[Notice], bool]:
+    """Where the slices lie, what had to be assumed, and whether their positions are those of the files.
 
     Raises:
         GridError: If it is not known and nothing is to be assumed.
     """
     first = stack.images[0]
-    places = stack.places_mm()
+    across, down = AXIAL if first.orientation is None else first.orientation
+    normal = np.cross(across, down)
+    known = [image.position_mm for image in stack.images if image.position_mm is not None]
+    places = np.stack(known) @ normal if len(known) == len(stack.images) else None
     lacking = []
     if first.pixel_mm is None:
         lacking.append("pixel spacing")
     if first.orientation is None:
         lacking.append("orientation")
-    elif places is None or (len(places) > 1 and np.ptp(places) < SAME_PLACE_MM):
-        lacking.append("position of each slice")
+    if places is None or (len(places) > 1 and np.ptp(places) < SAME_PLACE_MM):
+        lacking.append(POSITION)
     elif len(places) == 1 and first.thickness_mm is None:
-        lacking.append("slice thickness")
+        lacking.append(THICKNESS)
     if lacking and assume_spacing is None:
         raise GridError(
             f"{name}: expected slices that say where they lie, got no usable {' or '.join(lacking)}; "
@@ -160,24 +169,26 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
         )
     across_mm, down_mm, along_mm = assume_spacing or (0.0, 0.0, 0.0)
     pixel_mm = first.pixel_mm or (across_mm, down_mm)
-    thickness_mm = first.thickness_mm or along_mm
-    if first.orientation is not None and "position of each slice" not in lacking:
-        assert places is not None  # else it would be lacking
-        positions = np.stack([image.position_mm for image in stack.images if image.position_mm is not None])
-        slices = Slices(positions, first.orientation[0], first.orientation[1], pixel_mm, first.shape, thickness_mm)
-    else:
-        positions = np.zeros((len(stack.images), 3))
-        positions[:, 2] = -along_mm * np.arange(len(positions))
-        across, down = np.array([-1.0, 0.0, 0.0]), np.array([0.0, -1.0, 0.0])
-        slices = Slices(positions, across, down, pixel_mm, first.shape, along_mm)
-    if not lacking:
-        return slices, []
-    text = (
-        f"No usable {' or '.join(lacking)}; voxels of {across_mm:g} x {down_mm:g} x {along_mm:g} mm were assumed, and "
-        "axial slices from the head down where the orientation or the positions are not known. Left and right may be "
-        "swapped: check them."
-    )
-    return slices, [Notice(text, "assumed geometry")]
+    has_positions = POSITION not in lacking
+    thickness_mm = (first.thickness_mm if has_positions else None) or along_mm
+    by_number = -along_mm * np.arange(len(stack.images))[:, None] * normal + 0.0
+    positions = np.stack(known) if has_positions else by_number
+    slices = Slices(positions, across, down, pixel_mm, first.shape, thickness_mm)
+    return slices, _assumed(lacking, assume_spacing) if assume_spacing is not None and lacking else [], has_positions
+
+
+def _assumed(lacking: Sequence[str], assume_spacing: Edges) -> list[Notice]:
+    """What was put in the place of what lacks; nothing else was."""
+    across_mm, down_mm, along_mm = assume_spacing
+    taken = {
+        "pixel spacing": f"pixels of {across_mm:g} x {down_mm:g} mm",
+        "orientation": "columns to the patient's left and rows to the back",
+        POSITION: f"slices {along_mm:g} mm apart, from the head down by number",
+        THICKNESS: f"a slice of {along_mm:g} mm",
+    }
+    sides = " Left and right may be swapped: check them." if "orientation" in lacking else ""
+    text = f"No usable {' or '.join(lacking)}; assumed were {', '.join(taken[one] for one in lacking)}.{sides}"
+    return [Notice(text, "assumed geometry")]
 
 
 def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray, "n r c"], list[Notice]]:
@@ -236,8 +247,8 @@ def _compared(
     return [Notice(text, "repeated slices")]
 
 
-def _source(image: ImageHeader) -> SourceImage:
-    place = image.position_mm
+def _source(image: ImageHeader, has_positions: bool) -> SourceImage:
+    place = image.position_mm if has_positions else None
     place_mm = None if place is None else (float(place[0]), float(place[1]), float(place[2]))
     return SourceImage(
         image.entry.path, image.entry.member, image.frame, image.sop_class_uid, image.sop_instance_uid, place_mm
