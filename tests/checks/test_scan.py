@@ -100,6 +100,17 @@ def test_nothing_is_said_of_a_body_where_values_are_not_hu():
     assert (found.body_mm, found.parts, found.contrast) == (None, (), None)
 
 
+def test_a_body_is_no_higher_than_its_scan():
+    """It is looked at in levels of some 5 mm, the last of which may reach beyond the last slice."""
+    whole = body("pelvis")
+    slices = 2
+    thin = Volume.from_array(whole.hu[:, :, :slices], np.diag([*whole.spacing_mm[:2], 1.5, 1.0]))
+    found = inspect_scan(thin)
+    assert found.body_mm is not None
+    assert found.body_mm[2] == found.extent_mm[2] == 3.0
+    assert all(part.to_mm <= 3.0 for part in found.parts)
+
+
 def test_warnings_as_errors():
     refuse_warnings([Notice("Left out: localizers (1).", "left out")], "a")
     with pytest.raises(

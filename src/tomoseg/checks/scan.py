@@ -6,7 +6,7 @@ Nothing here refuses a scan: the user may know better.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from nibabel.orientations import aff2axcodes
@@ -130,15 +130,16 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
         parts, turned = find_parts(profile)
         notices += (*_body(profile), *turned)
     x, y, z = (n * edge for n, edge in zip(volume.shape, volume.spacing_mm, strict=True))
+    body_mm = None if profile is None else profile.extent_mm
     return Inspection(
         "".join(aff2axcodes(volume.source.affine)),
         round(oblique, 2),
         (x, y, z),
         values,
         planes,
-        None if profile is None else profile.extent_mm,
+        None if body_mm is None else (*body_mm[:2], min(body_mm[2], round(z, 1))),  # its levels may be thicker
         None if profile is None else round(profile.border_share, 3),
-        parts,
+        tuple(replace(part, to_mm=min(part.to_mm, round(z, 1))) for part in parts),
         find_contrast(volume) if contrast and profile is not None and profile.has_body.any() else None,
         notices,
     )
