@@ -128,3 +128,10 @@ def test_the_117_are_those_of_the_published_table(test_data):
         for r in rows
     ]
     assert [(s.id, s.name, s.snomed, s.snomed_meaning, s.colour) for s in LabelSet.total()] == published
+
+
+def test_structures_beside_the_117_may_have_codes():
+    brainstem, left, odd = LabelSet.from_names(("brainstem", "parotid_gland_left", "abacus"))
+    assert (brainstem.snomed, brainstem.snomed_meaning, brainstem.laterality) == ("15926001", "Brainstem", None)
+    assert (left.snomed, left.laterality, left.group) == ("45289007", "Left", "other")
+    assert (odd.snomed, odd.snomed_meaning, odd.laterality) == (None, None, None)

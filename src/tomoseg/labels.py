@@ -132,13 +132,16 @@ class LabelSet:
 
     @classmethod
     def from_names(cls, names: Sequence[str]) -> LabelSet:
-        """A set from names alone: ids count from 1; codes, groups and colours come from the 117 where known."""
+        """A set from names alone: ids count from 1; codes, groups and colours come from the 117 where known.
+
+        Some others have codes too (`data/others.csv`).
+        """
         known = {s.name: s for s in LabelSet.total()}
         structures = []
         for number, name in enumerate(names, start=1):
             found = known.get(name)
             structures.append(
-                Structure(number, name, colour=_spread_colour(number))
+                Structure(number, name, OTHER_GROUP, *_other_codes().get(name, (None,) * 3), _spread_colour(number))
                 if found is None
                 else Structure(**{**asdict(found), "id": number})
             )
@@ -173,6 +176,14 @@ def unknown_name_message(name: str, known: Sequence[str]) -> str:
         f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
     )
     return f"expected one of {len(known)} known names, got {name!r}; {hint}"
+
+
+@cache
+def _other_codes() -> dict[str, tuple[str | None, str | None, str | None]]:
+    """SNOMED CT code, its wording and the side, of structures beside the 117."""
+    text = resources.files("tomoseg.data").joinpath("others.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row["name"]: (row["snomed"], row["snomed_meaning"], row["laterality"] or None) for row in rows}
 
 
 def _rgb(text: str) -> tuple[int, int, int]:

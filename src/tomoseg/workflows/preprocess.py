@@ -240,7 +240,7 @@ def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> None:
     if not (output / INDEX).exists():
         return
     there = DatasetIndex.load(output)
-    if there.grid != grid or there.labels != labels:
+    if there.grid != grid or there.labels.names != labels.names:
         what = "another grid" if there.grid != grid else "other structures"
         raise DatasetError(
             f"{output}: expected to go on with the preprocessed dataset that is there, got {what}; "
