@@ -13,10 +13,11 @@ from tomoseg.inference.choose import choose_engine
 from tomoseg.models import onnx as onnx_models
 from tomoseg.models.exports import EXPORTS, find_export, load_exports
 from tomoseg.models.folder import Model, ModelRecord, load_model, restrict_structures, save_model
+from tomoseg.networks.images import NetworkInput
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows import measure_engines as measuring
 from tomoseg.workflows.evaluate import evaluate
-from tomoseg.workflows.export import calibration_slices, export
+from tomoseg.workflows.export import calibration_slices, export, network_image
 from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines
 
 WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
@@ -176,3 +177,13 @@ def test_a_loss_counts_in_the_mean_and_in_every_structure():
     assert not way(0.489, 0.589, 0.689, None).is_close_to(reference)  # 0.011 in the mean
     assert way(0.9, 0.9, 0.9, None).is_close_to(reference)
     assert reference.losses(reference) == {"a": 0, "b": 0, "c": 0}
+
+
+def test_a_network_of_blocks_is_given_the_block_around_a_slice(dataset):
+    case = Preprocessed(dataset).split("validation")[0]
+    reads = NetworkInput(((-1000.0, 1000.0),), NetworkConfig(dims=3, channels=(8, 16), tile=(8, 8, 4)))
+    x, y = ((edge - 8) // 2 for edge in case.shape[:2])
+    for k, first in ((0, 0), (case.slices // 2, case.slices // 2 - 2), (case.slices - 1, case.slices - 4)):
+        image = network_image(reads, case, k)
+        expected = case.ct()[x : x + 8, y : y + 8, first : first + 4].clip(-1000, 1000) / 2000 + 0.5
+        np.testing.assert_allclose(image[0, 0], expected, atol=1e-6)

@@ -96,7 +96,10 @@ def network_image(reads: NetworkInput, case: PreprocessedCase, k: int) -> Float3
         k: The slice; a tile that is smaller than it is taken from its middle.
     """
     tile = reads.tile(case.record.placement.shape)
-    x, y = (slice((edge - part) // 2, (edge - part) // 2 + part) for edge, part in zip(case.shape, tile, strict=False))
+    x, y = (
+        slice((edge - part) // 2, (edge - part) // 2 + part)
+        for edge, part in zip(case.shape[:2], tile[:2], strict=True)
+    )
     if len(tile) == 3:
         first = min(max(k - tile[2] // 2, 0), case.slices - tile[2])
         return reads.of_block(case.ct_block(first, first + tile[2])[x, y])
