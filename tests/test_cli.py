@@ -9,7 +9,7 @@ import pytest
 
 from tests.datasets.download.server import FileServer, dataset_files, serving, zip_of
 from tests.workflows.datasets import GRID, SHAPE, scan, write_masks_case
-from tests.workflows.test_predict import make_model
+from tests.workflows.predicting import make_model
 from tomoseg.cli import COMMANDS, main
 from tomoseg.files.nifti import read_label_map, write_nifti
 from tomoseg.labels import LabelSet

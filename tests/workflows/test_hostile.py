@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from tests.workflows.test_predict import make_model
+from tests.workflows.predicting import make_model
 from tomoseg.config import Compute, PredictOptions
 from tomoseg.files.nifti import read_geometry, read_label_map
 from tomoseg.files.scan import read_scan

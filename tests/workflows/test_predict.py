@@ -12,68 +12,21 @@ import torch
 from tests.files.dicom.series import NAME, PATIENT_ID, image, save
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
-from tomoseg.config import ALL_MASKS, AT_ONE_HALF, Compute, GridConfig, NetworkConfig, PredictOptions
+from tests.workflows.predicting import CPU, LABELS, ON_CPU, expected_masks, make_model, names_in, run
+from tomoseg.config import ALL_MASKS, AT_ONE_HALF, Compute, PredictOptions
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
 from tomoseg.files.results import label_map_files
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.predictor import Predictor
-from tomoseg.labels import LabelSet
-from tomoseg.models.folder import Model, ModelRecord, load_model, save_model, sha256
+from tomoseg.models.folder import load_model, save_model, sha256
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
 from tomoseg.workflows import results
 from tomoseg.workflows.predict import manifest_path, predict
 from tomoseg.workflows.scans import Scan, find_scans
 
-LABELS = LabelSet.total().subset(["spleen", "liver", "aorta"])
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
-CPU = {"device": "cpu", "precision": "fp32"}
-ON_CPU = Compute(**CPU)
-
-
-def make_model(folder, **grid):
-    """A network of random weights whose masks are neither empty nor full."""
-    torch.manual_seed(5)
-    grid = GridConfig(**{"mode": "spacing", "spacing_mm": 4.0, "slice_spacing_mm": 7.0, "crop": "none"} | grid)
-    record = ModelRecord(LABELS, NetworkConfig(channels=(8, 8)), grid, ((-1000.0, 1000.0),))
-    network = record.build().eval()
-    with torch.no_grad():
-        network.head.weight *= 30
-        network.head.bias -= network(torch.rand(4, 1, 12, 12)).mean(dim=(0, 2, 3))
-    save_model(Model(record, network), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("models") / "model")
-
-
-@pytest.fixture
-def ct(tmp_path):
-    """A scan of 18 x 15 x 20 mm."""
-    write_nifti(tmp_path / "s0.nii.gz", scan(), GRID)
-    return tmp_path / "s0.nii.gz"
-
-
-def expected_masks(ct, model):
-    segmentation = Predictor(load_model(model), **CPU).predict_volume(read_ct(ct))
-    return {name: segmentation.mask(name) for name in LABELS.names}
-
-
-def run(scans, output, model, **options):
-    return predict(scans, output, model, PredictOptions(**options), ON_CPU)
-
-
-def names_in(folder):
-    """Results, without what is told of them."""
-    files = (
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith(("prediction.json", "predictions.json"))
-    )
-    return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def around(stem):

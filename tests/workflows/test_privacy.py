@@ -13,7 +13,6 @@ from pydicom.dataset import Dataset
 
 from tests.files.dicom.series import enhanced, image, save
 from tests.files.handmade import nifti1
-from tests.workflows.test_predict import make_model
 from tomoseg.cli import main
 from tomoseg.errors import TomosegError
 from tomoseg.files.scan import read_scan
@@ -25,11 +24,6 @@ TEXTS = ("LO", "SH", "LT", "ST", "UT", "UC", "AE")
 GROUPS = (0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0032, 0x0038, 0x0040, 0x4008)
 NOT_PLANTED = ("SOPClassUID", "MediaStorageSOPClassUID")
 HU = np.random.default_rng(4).integers(-1000, 1000, (6, 5, 4), np.int16)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return make_model(tmp_path_factory.mktemp("models") / "model")
 
 
 def predict(scan, output, model, *options):

@@ -8,8 +8,9 @@ import pytest
 
 from tests.files.dicom.scans import PLACE
 from tests.files.dicom.series import NAME, PATIENT_ID, image, save
-from tests.workflows.test_predict import LABELS, ct, expected_masks, model, names_in, run  # noqa: F401  # fixtures
+from tests.workflows.predicting import LABELS, expected_masks, names_in, run
 from tomoseg.errors import ConfigError, OutputError
+from tomoseg.files.dicom import segmentation
 from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.nifti import read_mask
 from tomoseg.files.scan import read_scan
@@ -24,7 +25,7 @@ def dicom(tmp_path, rng):
     return save(slices, tmp_path / "dicom")
 
 
-def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):  # noqa: F811
+def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):
     formats = ("nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct", "stl", "ply")
     (done,) = run(dicom, tmp_path / "out", model, format=formats)
     assert (done.error, done.warnings) == (None, ())
@@ -50,7 +51,7 @@ def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):  # noqa: F811
     assert [header[f"Segment{number}_Name"] for number in range(len(expected))] == list(expected)
 
 
-def test_nothing_of_the_patients_is_in_names_records_or_logs(dicom, model, tmp_path, caplog, capfd):  # noqa: F811
+def test_nothing_of_the_patients_is_in_names_records_or_logs(dicom, model, tmp_path, caplog, capfd):
     caplog.set_level("DEBUG", "highdicom")
     caplog.set_level("DEBUG", "pydicom")
     formats = ("nrrd", "dicom-seg", "rtstruct", "stl")
@@ -63,7 +64,7 @@ def test_nothing_of_the_patients_is_in_names_records_or_logs(dicom, model, tmp_p
     assert not [secret for secret in ("SECRET", PATIENT_ID, "1.2.3.4") if secret in told]
 
 
-def test_beside_a_label_map(dicom, model, tmp_path):  # noqa: F811
+def test_beside_a_label_map(dicom, model, tmp_path):
     formats = ("dicom-seg", "nrrd", "rtstruct", "ply")
     (done,) = run(dicom, tmp_path / "out" / "a.nii.gz", model, format=formats, ml=True)
     assert done.error is None
@@ -78,7 +79,7 @@ def test_beside_a_label_map(dicom, model, tmp_path):  # noqa: F811
     assert not other.skipped
 
 
-def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, tmp_path):  # noqa: F811
+def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, tmp_path):
     (done,) = run(ct, tmp_path / "seg", model, format=("dicom-seg",))
     assert done.error is None
     (warning,) = done.warnings
@@ -94,12 +95,30 @@ def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, 
     assert not (tmp_path / "rt").exists()
 
 
-def test_no_format_is_refused(ct, model, tmp_path):  # noqa: F811
+def test_no_format_is_refused(ct, model, tmp_path):
     with pytest.raises(ConfigError, match="expected at least one format, got none"):
         run(ct, tmp_path / "out", model, format=())
 
 
 @pytest.mark.parametrize("name", ["a.dcm", "a.seg.nrrd", "a.stl"])
-def test_a_files_name_for_the_folder_is_refused(ct, model, tmp_path, name):  # noqa: F811
+def test_a_files_name_for_the_folder_is_refused(ct, model, tmp_path, name):
     with pytest.raises(OutputError, match="expected a folder for files of this format, got a file's name"):
         run(ct, tmp_path / name, model, format=("nrrd",))
+
+
+def test_a_segmentation_that_the_library_refuses_fails_alone_and_is_not_quoted(dicom, ct, model, tmp_path, monkeypatch):
+    write = segmentation.write_seg
+
+    def refuse(result, source, path, *others):
+        if path.parent.name == "dicom":
+            raise ValueError(f"odd header: {NAME}")
+        write(result, source, path, *others)
+
+    monkeypatch.setattr(segmentation, "write_seg", refuse)
+    (tmp_path / "list.txt").write_text(f"{dicom}\n{ct}\n")
+    bad, good = run(tmp_path / "list.txt", tmp_path / "out", model, format=("dicom-seg",))
+    assert bad.error is not None
+    assert "expected a scan whose headers a DICOM segmentation can go on from, got ValueError; write" in bad.error
+    assert NAME not in bad.error
+    assert not (tmp_path / "out" / "dicom" / "prediction.json").exists()
+    assert good.error is None

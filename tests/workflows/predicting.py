@@ -1,0 +1,46 @@
+"""A small model, and what the tests of prediction do with it."""
+
+import torch
+
+from tomoseg.config import Compute, GridConfig, NetworkConfig, PredictOptions
+from tomoseg.files.nifti import read_ct
+from tomoseg.inference.predictor import Predictor
+from tomoseg.labels import LabelSet
+from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
+from tomoseg.workflows.predict import predict
+
+LABELS = LabelSet.total().subset(["spleen", "liver", "aorta"])
+CPU = {"device": "cpu", "precision": "fp32"}
+ON_CPU = Compute(**CPU)
+
+
+def make_model(folder, **grid):
+    """A network of random weights whose masks are neither empty nor full."""
+    torch.manual_seed(5)
+    grid = GridConfig(**{"mode": "spacing", "spacing_mm": 4.0, "slice_spacing_mm": 7.0, "crop": "none"} | grid)
+    record = ModelRecord(LABELS, NetworkConfig(channels=(8, 8)), grid, ((-1000.0, 1000.0),))
+    network = record.build().eval()
+    with torch.no_grad():
+        network.head.weight *= 30
+        network.head.bias -= network(torch.rand(4, 1, 12, 12)).mean(dim=(0, 2, 3))
+    save_model(Model(record, network), folder)
+    return folder
+
+
+def expected_masks(ct, model):
+    segmentation = Predictor(load_model(model), **CPU).predict_volume(read_ct(ct))
+    return {name: segmentation.mask(name) for name in LABELS.names}
+
+
+def run(scans, output, model, **options):
+    return predict(scans, output, model, PredictOptions(**options), ON_CPU)
+
+
+def names_in(folder):
+    """Results, without what is told of them."""
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(("prediction.json", "predictions.json"))
+    )
+    return sorted(str(path.relative_to(folder)) for path in files)
