@@ -39,7 +39,14 @@ def machine() -> str:
     flags = next((line for line in lines if line.startswith("flags")), "")
     extras = [flag for flag in ("avx512_bf16", "amx_bf16", "amx_int8") if flag in flags]
     memory = psutil.virtual_memory().total / 2**30
-    return f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB, {' '.join(extras) or 'no AVX-512 bf16'}, {sys.platform}"
+    cores = "" if usable_cores() == os.cpu_count() else f"{usable_cores()} of "
+    extra = " ".join(extras) or "no AVX-512 bf16"
+    return f"{name}, {cores}{os.cpu_count()} cores, {memory:.0f} GiB, {extra}, {sys.platform}"
+
+
+def usable_cores() -> int:
+    """Of the machine's cores those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def real_size_phantom(seed: int) -> Phantom:

@@ -14,11 +14,11 @@ those of training alone: not of planning and preprocessing, and not of predictin
 before it is scored on them, and each keeps its last weights. What is done is kept in `--work` and what was found in
 `docs/comparison.jsonl`; a run that was stopped goes on where it was.
 
-nnU-Net has its defaults (patch, batch, network, augmentation, losses, optimiser, polynomial decay, mirrored
+nnU-Net has its defaults (patch, network, augmentation, losses, optimiser, polynomial decay, mirrored
 prediction), but for these: all patients are trained on (fold `all`); epochs have 25 steps and 5 of pseudo-validation
-instead of 250 and 50, as many as fit into the minutes by a measured step, so that the decay ends with them; nothing is
-compiled; the validation after training is left out. It wants one label map: where contours overlap, the structure
-with fewer voxels in that patient keeps the voxel.
+instead of 250 and 50, as many as fit into the minutes by a measured step, so that the decay ends with them; its planner
+plans the batch for 1 GB instead of 8; nothing is compiled; the validation after training is left out. It wants one
+label map: where contours overlap, the structure with fewer voxels in that patient keeps the voxel.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import machine
+from common import machine, usable_cores
 
 from tomoseg.config import (
     AUTO,
@@ -70,6 +70,9 @@ TRAINER = "BudgetTrainer"
 STEPS, CHECKS = 25, 5
 """Of an epoch; a tenth of the defaults."""
 
+MEMORY_TARGET = 1
+"""GB that nnU-Net's planner may count on, instead of 8: 24 slices a step instead of 192, which take a core 70 s."""
+
 TRIAL = {"epochs": 2, "steps": 5, "checks": 1}
 
 TRAINER_CODE = f'''"""Written by benchmarks/nnunet.py: nnU-Net's own trainer with the epochs that budget.json says."""
@@ -92,16 +95,23 @@ class {TRAINER}(nnUNetTrainer):
 '''
 
 
-STAND_IN_CODE = '''"""Written by benchmarks/nnunet.py: what a torchvision without its compiled part needs."""
+CORES_CODE = '''"""Written by benchmarks/nnunet.py: processors are those that the process may use."""
 
+import os
+
+os.cpu_count = lambda: len(os.sched_getaffinity(0))
+'''
+"""nnU-Net takes as many threads as the machine has cores, and stands still where it was given fewer."""
+
+STAND_IN_CODE = """
 import torch
 
 torchvision_library = torch.library.Library("torchvision", "DEF")
 for name in ("nms", "qnms"):
     torchvision_library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-'''
+"""
 """nnU-Net imports torchvision for networks that are not used here. Beside a torch without CUDA, the torchvision of a
-package index may lack the library that its compiled part is linked with."""
+package index may lack the library that its compiled part is linked with; this is what it needs then."""
 
 
 def main() -> None:
@@ -179,13 +189,13 @@ class NnUnet:
             raise SystemExit(f"{command} failed; its last words are in {path}")
 
     def _stand_in(self) -> dict[str, str]:
-        """Where `STAND_IN_CODE` is, if torchvision cannot be imported without."""
-        python = self.venv / "bin" / "python"
-        if subprocess.run([python, "-c", "import torchvision"], capture_output=True, check=False).returncode == 0:
-            return {}
+        """Where Python finds `CORES_CODE`, and `STAND_IN_CODE` if torchvision cannot be imported without."""
+        python, code = self.venv / "bin" / "python", CORES_CODE
+        if subprocess.run([python, "-c", "import torchvision"], capture_output=True, check=False).returncode:
+            code += STAND_IN_CODE
         folder = self.folder / "stand-in"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "sitecustomize.py").write_text(STAND_IN_CODE, encoding="utf-8")
+        (folder / "sitecustomize.py").write_text(code, encoding="utf-8")
         return {"PYTHONPATH": str(folder.absolute())}
 
     def train(self, *arguments: str) -> None:
@@ -213,8 +223,10 @@ def by_nnunet(tool: NnUnet, openkbp: Path, complete: list[Case], minutes: float)
             "-c",
             "2d",
             "-np",
-            2,
+            usable_cores(),
             "--verify_dataset_integrity",
+            "-gpu_memory_target",
+            MEMORY_TARGET,
             log="plan.log",
         )
         planned.touch()
@@ -229,7 +241,7 @@ def by_nnunet(tool: NnUnet, openkbp: Path, complete: list[Case], minutes: float)
     began = time.perf_counter()
     tool.call(
         "nnUNetv2_predict", "-i", tool.raw / DATASET / "imagesTs", "-o", masks, "-d", 501, "-c", "2d", "-f", "all",
-        "-tr", TRAINER, "-device", "cpu", "-npp", 1, "-nps", 1, "--continue_prediction", log="predict.log",
+        "-tr", TRAINER, "-device", "cpu", "-npp", 0, "-nps", 0, "--continue_prediction", log="predict.log",
     )  # fmt: skip
     epochs = read_log(tool.run_folder)
     plans = json.loads((tool.preprocessed / DATASET / "nnUNetPlans.json").read_text(encoding="utf-8"))
