@@ -31,11 +31,11 @@ from ablation_rows import DATA, FEW, PHANTOMS, PLAIN, SEEDS, TABLES, Table, sett
 from common import machine
 from torch.utils.flop_counter import FlopCounterMode
 
-from tomoseg.config import AUTO, EvaluateOptions, PredictOptions
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, count_parameters
+from tomoseg.options import AUTO, EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Listener, Run

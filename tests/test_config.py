@@ -7,21 +7,18 @@ from pydantic import ValidationError
 from tomoseg.config import (
     PREPROCESS_PRESETS,
     TRAIN_PRESETS,
-    Compute,
-    Decisions,
     GridConfig,
     NetworkConfig,
     OptimizerConfig,
     PreprocessConfig,
     TrainConfig,
-    bytes_of,
     config_yaml,
     load_config,
     save_config,
-    thresholds_of,
     validate_config,
 )
 from tomoseg.errors import ConfigError
+from tomoseg.options import Compute, Decisions, bytes_of, thresholds_of
 
 DEFAULT = TRAIN_PRESETS["default"]
 

@@ -15,19 +15,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tomoseg.config import (
-    AS_IN_TRAINING,
-    PREPROCESS_PRESETS,
-    TRAIN_PRESETS,
-    Compute,
-    EvaluateOptions,
-    load_config,
-)
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, load_config
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import Estimate
 from tomoseg.evaluation.summary import Metric, Summary, summarise
 from tomoseg.models.folder import Model, count_parameters, load_model, save_model
 from tomoseg.models.packaged import CARD
+from tomoseg.options import AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.terminal.training import watch

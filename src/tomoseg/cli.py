@@ -16,23 +16,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from tomoseg.config import (
-    ALL_MASKS,
-    AS_DEFINED,
-    AS_IN_TRAINING,
-    AUTO,
-    PREPROCESS_PRESETS,
-    TRAIN_PRESETS,
-    Compute,
-    EvaluateOptions,
-    PredictOptions,
-    PreprocessConfig,
-    PresetName,
-    TrainConfig,
-    load_config,
-)
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, PresetName, TrainConfig, load_config
 from tomoseg.datasets.download.sources import DatasetName
 from tomoseg.errors import ConfigError, TomosegError
+from tomoseg.options import ALL_MASKS, AS_DEFINED, AS_IN_TRAINING, AUTO, Compute, EvaluateOptions, PredictOptions
 from tomoseg.terminal import console
 
 Output = Annotated[Path, arg(aliases=("-o",), metavar="PATH")]

@@ -6,11 +6,11 @@ import torch
 
 from tests.inference.test_predictor import GRIDS, LABELS, make_model
 from tests.training.tiny import make_scan
-from tomoseg.config import Decisions
 from tomoseg.errors import ConfigError
 from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet, Structure
+from tomoseg.options import Decisions
 from tomoseg.volume import Volume
 
 

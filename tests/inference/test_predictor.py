@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from tests.training.tiny import make_scan
-from tomoseg.config import Decisions, GridConfig, NetworkConfig
+from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, InputError, LabelError
 from tomoseg.grid import AIR_HU, apply_windows, place_grid, to_grid
 from tomoseg.inference import memory
@@ -16,6 +16,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.masks import pack
 from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.options import Decisions
 from tomoseg.volume import Volume
 
 LABELS = LabelSet(tuple(Structure(2 * c + 1, f"s{c}") for c in range(11)))

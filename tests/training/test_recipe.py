@@ -20,7 +20,6 @@ import yaml
 from tests.training.tiny import LABELS, make_config, make_dataset
 from tomoseg.config import (
     AugmentationConfig,
-    Compute,
     CurriculumConfig,
     GridConfig,
     LossConfig,
@@ -32,6 +31,7 @@ from tomoseg.config import (
 from tomoseg.errors import ConfigError, DatasetError, OutputError, TrainingError
 from tomoseg.evaluation.statistics import Estimate
 from tomoseg.models.folder import load_model
+from tomoseg.options import Compute
 from tomoseg.pictures.history import draw_history
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training import recipe, run_folder

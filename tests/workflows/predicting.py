@@ -2,11 +2,12 @@
 
 import torch
 
-from tomoseg.config import Compute, GridConfig, NetworkConfig, PredictOptions
+from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.files.nifti import read_ct
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
+from tomoseg.options import Compute, PredictOptions
 from tomoseg.workflows.predict import predict
 
 LABELS = LabelSet.total().subset(["spleen", "liver", "aorta"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, NATIVE, make_dataset
-from tomoseg.config import Compute, EvaluateOptions, GridConfig, NetworkConfig
+from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, InputError, ModelError
 from tomoseg.evaluation.score_files import read_scores
 from tomoseg.evaluation.scores import CaseScore, StructureScore
@@ -15,6 +15,7 @@ from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import write_nifti
 from tomoseg.models.folder import Model, ModelRecord, save_model
+from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.evaluate import evaluate, worst_of
 from tomoseg.workflows.score_sources import check_fits

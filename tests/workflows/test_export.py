@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, NATIVE, make_dataset
-from tomoseg.config import Compute, NetworkConfig
+from tomoseg.config import NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
 from tomoseg.inference.choose import choose_engine
 from tomoseg.models import onnx as onnx_models
 from tomoseg.models.exports import EXPORTS, find_export, load_exports
 from tomoseg.models.folder import Model, ModelRecord, load_model, restrict_structures, save_model
 from tomoseg.networks.images import NetworkInput
+from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows import measure_engines as measuring
 from tomoseg.workflows.evaluate import evaluate

@@ -5,9 +5,9 @@ import pytest
 import SimpleITK
 
 from tests.workflows.predicting import make_model
-from tomoseg.config import Compute, PredictOptions
 from tomoseg.files.nifti import read_geometry, read_label_map
 from tomoseg.files.scan import read_scan
+from tomoseg.options import Compute, PredictOptions
 from tomoseg.volume import same_grid
 from tomoseg.workflows.predict import predict
 

@@ -13,13 +13,13 @@ from tests.files.dicom.series import NAME, PATIENT_ID, image, save
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
 from tests.workflows.predicting import CPU, LABELS, ON_CPU, expected_masks, make_model, names_in, run
-from tomoseg.config import ALL_MASKS, AT_ONE_HALF, Compute, PredictOptions
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
 from tomoseg.files.results import label_map_files
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models.folder import load_model, save_model, sha256
+from tomoseg.options import ALL_MASKS, AT_ONE_HALF, Compute, PredictOptions
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
 from tomoseg.workflows import results

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, add_case, finish, make_dataset, make_scan
-from tomoseg.config import Compute, NetworkConfig, PredictOptions
+from tomoseg.config import NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.grid import place_grid
@@ -16,6 +16,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.masks import BoxedMask
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
+from tomoseg.options import Compute, PredictOptions
 from tomoseg.postprocess.components import keep_largest
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import tune as workflow

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tomoseg.config import EmptiesName
+from tomoseg.options import EmptiesName
 
 Outcome = Literal["found", "missed", "false alarm", "absent"]
 

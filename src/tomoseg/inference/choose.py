@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tomoseg.config import EngineName
 from tomoseg.errors import ConfigError
 from tomoseg.inference.device import autocast_dtype, choose_device
 from tomoseg.inference.engine import Engine, TorchEngine
@@ -13,6 +12,7 @@ from tomoseg.inference.openvino_engine import OpenVinoEngine, fastest_float
 from tomoseg.models.exports import Format, export_file, find_export
 from tomoseg.models.folder import Model
 from tomoseg.models.openvino import convert_network, has_openvino, keep_channels, read_openvino
+from tomoseg.options import EngineName
 
 PRECISIONS = {
     "torch": ("fp32", "bf16", "fp16"),

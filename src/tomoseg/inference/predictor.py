@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
 from torch import Tensor
 
-from tomoseg.config import AT_ONE_HALF, Decisions, EngineName, GridConfig, bytes_of
+from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError
 from tomoseg.grid import Placement, place_grid, slabs_on_grid
 from tomoseg.inference.ahead import ahead
@@ -33,6 +33,7 @@ from tomoseg.inference.tiles import slice_logits
 from tomoseg.labels import LabelSet
 from tomoseg.masks import packed_bytes, unpack
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
+from tomoseg.options import AT_ONE_HALF, Decisions, EngineName, bytes_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
 

@@ -13,13 +13,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tomoseg import __version__
-from tomoseg.config import Compute, SamplingConfig, TrainConfig
+from tomoseg.config import SamplingConfig, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.inference.device import fixed_algorithms
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.curriculum import easiest_slices

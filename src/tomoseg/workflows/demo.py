@@ -11,11 +11,9 @@ import numpy as np
 
 from tomoseg.config import (
     TRAIN_PRESETS,
-    EvaluateOptions,
     GridConfig,
     LossConfig,
     NetworkConfig,
-    PredictOptions,
     PreprocessConfig,
     SamplingConfig,
     TrainConfig,
@@ -32,6 +30,7 @@ from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import load_model
+from tomoseg.options import EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.run import Listener
 from tomoseg.workflows.evaluate import evaluate

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from tomoseg import __version__
-from tomoseg.config import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.errors import ConfigError, GridError, InputError, LabelError
 from tomoseg.evaluation.masks import Scoring
 from tomoseg.evaluation.score_files import SCORES, read_scores, write_scores
@@ -20,6 +19,7 @@ from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
+from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.pictures.history import read_metrics
 from tomoseg.pictures.score_page import ScorePage, write_score_page
 from tomoseg.preprocessed.format import INDEX

@@ -12,7 +12,6 @@ from statistics import median
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.config import Compute, EngineName, Precision
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.files.atomic import whole_file
@@ -22,6 +21,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.models.exports import Format, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.openvino import has_openvino
+from tomoseg.options import Compute, EngineName, Precision
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.export import calibration_slices, network_image
 from tomoseg.workflows.score_sources import check_fits

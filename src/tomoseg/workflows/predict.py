@@ -16,7 +16,6 @@ import torch
 from tomoseg import __version__
 from tomoseg.checks.familiar import unlike
 from tomoseg.checks.scan import Inspection, inspect_scan, refuse_warnings
-from tomoseg.config import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
 from tomoseg.files.dicom.made_by import MadeBy
@@ -29,6 +28,7 @@ from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import Model, load_model
 from tomoseg.models.tuned import Tuned, load_tuned
 from tomoseg.notices import Notice
+from tomoseg.options import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.postprocess.steps import Steps, apply, apply_to_map, needs_confidence, steps_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tomoseg.config import FormatName, Language
+from tomoseg.config import Language
 from tomoseg.errors import ConfigError, InputError, OutputError, TomosegError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.dicom.made_by import MadeBy
@@ -21,6 +21,7 @@ from tomoseg.files.results import (
     write_label_map,
     write_masks,
 )
+from tomoseg.options import FormatName
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows.scans import Scan

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tomoseg.config import Compute, EvaluateOptions, Language, PredictOptions
+from tomoseg.config import Language
 from tomoseg.datasets.mask_cases import MaskCase, OpenMasks, find_mask_cases
 from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.evaluation.cases import score_case_fully
@@ -19,6 +19,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet, unknown_name_message
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
+from tomoseg.options import Compute, EvaluateOptions, PredictOptions
 from tomoseg.pictures.panel import best_slice, draw_panel, worst_slice
 from tomoseg.postprocess.steps import needs_confidence
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomoseg.config import TrainConfig, bytes_of
+from tomoseg.config import TrainConfig
 from tomoseg.inference.device import choose_device
+from tomoseg.options import bytes_of
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.plan import Plan, plan_training

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int16, UInt8
 
-from tomoseg.config import AUTO, Compute, Decisions
 from tomoseg.errors import DatasetError
 from tomoseg.inference.predictor import Predictor
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import Model, load_model
 from tomoseg.models.tuned import Tuned, save_tuned
+from tomoseg.options import AUTO, Compute, Decisions
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.postprocess.steps import Evidence, Step, process
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
