@@ -93,6 +93,7 @@ in the preset when the first rows were made; it moves a third now, for what the 
 COMBINED: Values = {"network": {"slices": 5, "residual": True}, "loss": {"deep_supervision": 2}}
 """The changes of the network that gained, together."""
 
+THIRD: Values = {"augmentation": {"move_probability": 0.33}}
 UNMOVED: Values = {"augmentation": {"move_probability": 0.0}}
 BLOCKS: Values = {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}}
 
@@ -114,6 +115,7 @@ NETWORKS = Table(
         "deep supervision": Row({"loss": {"deep_supervision": 2}}),
         "2.5D, residual, deep supervision": Row(COMBINED),
         "the same, slices not moved": Row(merged(COMBINED, UNMOVED)),
+        "the same, a third of slices moved": Row(merged(COMBINED, THIRD)),
         "Swin UNETR": Row({"network": {"kind": "swin_unetr", "channels": [12, 12]}}),
     },
     SMALL,
@@ -166,7 +168,7 @@ STRATEGIES = Table(
         "adversarial fgsm": Row({"adversarial": {"kind": "fgsm"}}),
         "adversarial vat": Row({"adversarial": {"kind": "vat"}}),
         "discriminator": Row({"adversarial": {"kind": "discriminator"}}),
-        "a third of slices moved": Row({"augmentation": {"move_probability": 0.33}}),
+        "a third of slices moved": Row(THIRD),
         "no spatial augmentation": Row(UNMOVED),
         "no HU augmentation": Row({"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}}),
         "no augmentation": Row({"augmentation": {"enabled": False}}),
@@ -215,6 +217,8 @@ ON_PHANTOMS = Table(
     {
         "phantoms 2D": Row(),
         "phantoms 2.5D, 5 slices": Row({"network": {"slices": 5}}),
+        "phantoms residual, deep supervision": Row({"network": {"residual": True}, "loss": {"deep_supervision": 2}}),
+        "phantoms 2.5D, residual, deep supervision": Row(COMBINED),
         "phantoms 3D": Row(
             {"network": {"dims": 3, "tile": [64, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 4}}
         ),
