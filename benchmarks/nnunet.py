@@ -12,18 +12,20 @@ OPENKBP is the folder with `train` and `validation`. nnU-Net knows no structure 
 gets the training patients that have all seven; tomoseg gets the same, and in another row all of them. Minutes are
 those of training alone: not of planning and preprocessing, and not of predicting. No row sees the validation patients
 before it is scored on them, and each keeps its last weights. What is done is kept in `--work` and what was found in
-`docs/comparison.jsonl`; a run that was stopped goes on where it was.
+`docs/comparison.jsonl`; a run that was stopped goes on where it was. Several processes may have some rows each, on
+cores of their own (`taskset -c 0`), if each row gets as many.
 
-nnU-Net has its defaults (patch, network, augmentation, losses, optimiser, polynomial decay, mirrored
-prediction), but for these: all patients are trained on (fold `all`); epochs have 25 steps and 5 of pseudo-validation
-instead of 250 and 50, as many as fit into the minutes by a measured step, so that the decay ends with them; its planner
-plans the batch for 1 GB instead of 8; nothing is compiled; the validation after training is left out. It wants one
-label map: where contours overlap, the structure with fewer voxels in that patient keeps the voxel.
+nnU-Net has its defaults (patch, network, augmentation, losses, optimiser, polynomial decay, mirrored prediction), but
+for these: all patients are trained on (fold `all`); epochs have 25 steps and 5 of pseudo-validation instead of 250 and
+50, as many as fit into the minutes by a measured step, so that the decay ends with them; its planner plans the batch
+for 1 GB instead of 8; nothing is compiled; the validation after training is left out. It wants one label map: where
+contours overlap, the structure with fewer voxels in that patient keeps the voxel.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import re
@@ -129,8 +131,12 @@ def main() -> None:
             facts, masks = by_nnunet(NnUnet(given.work, given.venv, folder), given.openkbp, complete, given.minutes)
         else:
             facts, masks = by_tomoseg(folder, given.openkbp, complete if row == SAME else None, given.minutes)
-        scored = score(masks, given.openkbp / "validation", folder)
-        keep(row, given.minutes, {**facts, **scored})
+        keep(row, given.minutes, {**facts, **score(masks, given.openkbp / "validation", folder)})
+    for entry in found():  # rows that were done before nnU-Net's
+        if entry["minutes"] == given.minutes and entry["row"] != NNUNET and entry["less_nnunet"] is None:
+            folder = given.work / f"{given.minutes:g}_minutes" / folder_name(entry["row"])
+            again = score(folder / "predicted", given.openkbp / "validation", folder)
+            keep(entry["row"], given.minutes, {"less_nnunet": again["less_nnunet"]})
     print(tables(given.minutes))
 
 
@@ -396,9 +402,12 @@ def found() -> list[dict[str, Any]]:
 
 
 def keep(row: str, minutes: float, values: dict[str, Any]) -> None:
-    """Add what was found of a row."""
-    entries = [*found(), {"row": row, "minutes": minutes, **values}]
-    RESULTS.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    """Add to what is known of a row; two processes may share the rows among them."""
+    with RESULTS.open("a+", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = {(entry["row"], entry["minutes"]): entry for entry in found()}
+        known[row, minutes] = {"row": row, "minutes": minutes, **known.get((row, minutes), {}), **values}
+        RESULTS.write_text("".join(json.dumps(entry) + "\n" for entry in known.values()), encoding="utf-8")
 
 
 def tables(minutes: float) -> str:
