@@ -80,7 +80,8 @@ class Table:
 
 
 SMALL: Values = {
-    "network": {"channels": [12, 24, 48, 96]},
+    "network": {"channels": [12, 24, 48, 96], "slices": 1, "residual": False},
+    "loss": {"deep_supervision": 0},
     "batch_size": 16,
     "sampling": {"slices_per_case": 20},
     "augmentation": {"move_probability": 1.0},

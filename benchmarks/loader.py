@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/loader.py [--batch 8] [--steps 12] [--workers 0 1] [--device cpu]
 
-Phantoms of real size with 117 structures on the guide's grid, the default recipe with augmentation. The first batch is
-left out: it starts the workers.
+Phantoms of real size with 117 structures on the guide's grid, its network, the preset's loss and augmentation. The
+first batch is left out: it starts the workers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from common import machine
 from training import prepare
 
-from tomoseg.config import TRAIN_PRESETS, NetworkConfig, SamplingConfig
+from tomoseg.config import TRAIN_PRESETS, LossConfig, NetworkConfig, SamplingConfig
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Run
@@ -37,7 +37,7 @@ def main() -> None:
     data = Preprocessed(given.folder / "guide_grid")
     for workers in given.workers:
         sampling = SamplingConfig(slices_per_case=-(-given.batch * (given.steps + 1) // len(data.cases)))
-        update = {"network": NetworkConfig(), "batch_size": given.batch, "sampling": sampling}
+        update = {"network": NetworkConfig(), "loss": LossConfig(), "batch_size": given.batch, "sampling": sampling}
         config = TRAIN_PRESETS["default"].model_copy(update=update | {"workers": workers, "device": given.device})
         run = Run(data, config)
         run.shared.train()

@@ -59,7 +59,7 @@ TOMOSEG: dict[str, dict[str, Any]] = {
     "tomoseg": GUIDES_LOSS,
     "tomoseg compiled": GUIDES_LOSS | {"compile": True},
     f"tomoseg, {FEW} structures": GUIDES_LOSS,
-    "tomoseg, default recipe": {},
+    "tomoseg, Dice, emphasis, augmented": {},
 }
 """What each way sets beside the guide's network."""
 
@@ -113,7 +113,13 @@ def measured(given: argparse.Namespace, way: str) -> dict[str, Any]:
     """Seconds a step, seconds of the loss in it, and memory."""
     data = Preprocessed(given.folder / ("guide_grid_few" if "structures" in way else "guide_grid"))
     config = TRAIN_PRESETS["default"].model_copy(
-        update={"network": NetworkConfig(), "batch_size": given.batch, "workers": 0, "device": given.device}
+        update={
+            "network": NetworkConfig(),
+            "loss": LossConfig(),
+            "batch_size": given.batch,
+            "workers": 0,
+            "device": given.device,
+        }
         | TOMOSEG.get(way, {})
     )
     run = Run(data, config)

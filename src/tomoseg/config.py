@@ -78,7 +78,7 @@ class NetworkConfig(Config):
     dims: Literal[2, 3] = 2
     """2 for slices, 3 for blocks."""
     slices: Literal[1, 3, 5, 7] = 1
-    """Neighbouring slices that a network of slices sees as channels; the middle one is segmented."""
+    """Neighbouring slices that a network sees as channels (`dims` 2); the middle one is segmented."""
     channels: tuple[int, ...] = (32, 64, 128, 256, 512)
     """Channels of each level, from the input's resolution down to the bottleneck. `swin_unetr` takes the first (in
     multiples of 12), `unetr` the first for its decoder and the last (in multiples of 32) for its transformer."""
@@ -111,10 +111,8 @@ class NetworkConfig(Config):
 
     @model_validator(mode="after")
     def _variants_fit(self) -> NetworkConfig:
-        if self.kind != "unet" and (self.residual or self.attention):
-            raise ValueError(f"residual and attention are for kind unet, got {self.kind}")
-        if self.dims == 3 and self.slices > 1:
-            raise ValueError(f"neighbouring slices are for dims 2, a block has them already, got slices {self.slices}")
+        if self.kind != "unet" and self.attention:
+            raise ValueError(f"attention is for kind unet, got {self.kind}")
         return self
 
     @model_validator(mode="after")
@@ -128,6 +126,11 @@ class NetworkConfig(Config):
         if len(self.tile) != self.dims or any(edge % self.stride for edge in self.tile):
             raise ValueError(f"tile needs {self.dims} edges in multiples of {self.stride}, got {self.tile}")
         return self
+
+    @property
+    def neighbours(self) -> int:
+        """Slices that are channels; a block has its neighbours already."""
+        return self.slices if self.dims == 2 else 1
 
     @property
     def stride(self) -> int:
@@ -154,8 +157,8 @@ class LossConfig(Config):
     """How much structures count, by name, in every kind: `{liver: 2}` counts it twice as much as those not named. Only
     their ratios matter; what is 0 is not learned."""
     deep_supervision: int = Field(0, ge=0)
-    """Coarser levels of a `unet`'s decoder that are supervised too, each half as much as the one before; in training
-    only, the model stays the same."""
+    """Coarser levels of a `unet`'s decoder that are supervised too, as far as it has them, each half as much as the one
+    before; in training only, the model stays the same."""
     emphasis_power: float = Field(0.5, ge=0, le=1)
     """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
     learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""
@@ -288,11 +291,11 @@ class AdversarialConfig(Config):
 class TrainConfig(Config):
     """How `tomoseg train` trains."""
 
-    network: NetworkConfig = NetworkConfig(channels=(16, 32, 64, 128, 256))
+    network: NetworkConfig = NetworkConfig(channels=(16, 32, 64, 128, 256), slices=5, residual=True)
     """The network."""
     windows_hu: tuple[tuple[float, float], ...] = ((-200.0, 300.0),)
     """HU windows, each mapped to 0..1 and given to the network as one channel."""
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = LossConfig(deep_supervision=2)
     """The loss."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """The optimiser."""

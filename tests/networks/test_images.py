@@ -64,3 +64,8 @@ def test_a_network_whose_layers_depend_on_the_size_is_not_exported_without_one()
     tiled = NetworkConfig(kind="swin_unetr", channels=(12, 12), tile=(64, 32))
     assert NetworkInput(WINDOWS, tiled).example_shape() == (1, 2, 64, 32)
     assert NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8))).example_shape() == (1, 2, 4, 6)
+
+
+def test_a_block_has_its_neighbours_already():
+    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3, slices=5))
+    assert (reads.channels, reads.reach) == (len(WINDOWS), 0)

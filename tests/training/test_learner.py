@@ -11,7 +11,7 @@ import torch
 
 from tests.training.tiny import LABELS, make_config, make_dataset
 from tomoseg.config import LossConfig, NetworkConfig
-from tomoseg.errors import ConfigError, TrainingError
+from tomoseg.errors import ConfigError
 from tomoseg.networks.build import build_network
 from tomoseg.networks.packed import pack_bits
 from tomoseg.training.learner import Learner
@@ -89,11 +89,11 @@ def test_only_training_knows_of_deep_supervision():
     assert deep.network.state_dict().keys() == plain.network.state_dict().keys()
 
 
-def test_more_levels_than_the_network_has_are_refused():
-    with pytest.raises(
-        TrainingError, match=r"expected loss.deep_supervision of at most 2 for this network, got 3; lower"
-    ):
-        make_learner(3)
+def test_more_levels_than_the_network_has_are_those_that_it_has():
+    images, targets = make_batch()
+    many, both = (make_learner(levels).train() for levels in (9, 2))
+    assert len(many.deep) == 2
+    assert many(images, targets, Scope.of(targets)) == both(images, targets, Scope.of(targets))
 
 
 def test_deep_supervision_survives_an_interruption(tmp_path):

@@ -42,12 +42,12 @@ class NetworkInput:
     @property
     def channels(self) -> int:
         """Each window of each neighbouring slice, from inferior to superior, is a channel."""
-        return len(self.windows_hu) * self.network.slices
+        return len(self.windows_hu) * self.network.neighbours
 
     @property
     def reach(self) -> int:
         """Slices seen on either side of the one that is segmented."""
-        return self.network.slices // 2
+        return self.network.neighbours // 2
 
     @property
     def fixed(self) -> tuple[int, ...]:
@@ -98,7 +98,7 @@ class NetworkInput:
         padded = np.full((m, *self.padded((x, y))), AIR_HU, np.int16)
         padded[:, :x, :y] = np.moveaxis(hu, 2, 0)
         windows = apply_windows(padded, self.windows_hu)
-        seen = np.lib.stride_tricks.sliding_window_view(windows, self.network.slices, axis=1)
+        seen = np.lib.stride_tricks.sliding_window_view(windows, self.network.neighbours, axis=1)
         images = np.moveaxis(seen, (1, 4), (0, 2))  # (n, windows, neighbours, px, py)
         return images.reshape(len(images), self.channels, *padded.shape[1:]).copy()
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from tomoseg.config import TrainConfig
-from tomoseg.errors import TrainingError
 from tomoseg.inference.engine import MEMORY_FORMAT
 from tomoseg.networks.network import CONV, Network
 from tomoseg.networks.packed import unpack_bits
@@ -34,9 +33,6 @@ class Learner(nn.Module):
         dtype: What its convolutions run in.
         loss: A loss of one's own instead of the configured one.
 
-    Raises:
-        TrainingError: If the network has not so many levels to supervise.
-
     Source: Lee, C.-Y. et al. (2015). Deeply-supervised nets. AISTATS, 562-570.
     """
 
@@ -45,14 +41,10 @@ class Learner(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        levels = config.loss.deep_supervision
-        if levels >= len(network.widths):
-            raise TrainingError(
-                f"expected loss.deep_supervision of at most {len(network.widths) - 1} for this network, got {levels}; "
-                "lower it, or give a unet more network.channels"
-            )
         conv, structures = CONV[network.dims], len(network.head.bias)  # type: ignore[arg-type]
-        self.deep = nn.ModuleList(conv(width, structures, 1) for width in network.widths[1 : levels + 1])
+        self.deep = nn.ModuleList(
+            conv(width, structures, 1) for width in network.widths[1 : config.loss.deep_supervision + 1]
+        )
         with torch.no_grad():
             for head in self.deep:
                 head.bias.copy_(network.head.bias)  # type: ignore[operator,arg-type]

@@ -12,8 +12,6 @@ import numpy as np
 from tomoseg.config import (
     TRAIN_PRESETS,
     GridConfig,
-    LossConfig,
-    NetworkConfig,
     PreprocessConfig,
     SamplingConfig,
     TrainConfig,
@@ -45,8 +43,8 @@ SPACING_MM = 3.0
 GRID = GridConfig(mode="spacing", spacing_mm=5.0, crop="body")
 TRAINING: TrainConfig = TRAIN_PRESETS["default"].model_copy(
     update={
-        "network": NetworkConfig(channels=(16, 32, 64, 128)),
-        "loss": LossConfig(emphasis_power=0.25),
+        "network": TRAIN_PRESETS["default"].network.model_copy(update={"channels": (16, 32, 64, 128)}),
+        "loss": TRAIN_PRESETS["default"].loss.model_copy(update={"emphasis_power": 0.25}),
         "minutes": 4.2,
         "batch_size": 4,
         "sampling": SamplingConfig(slices_per_case=50),
