@@ -433,9 +433,12 @@ def tables(minutes: float) -> str:
     for name in names:
         values = [entries[row]["structures"][name] for row in rows]
         lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(f"{dice:.3f} ({n})" for dice, n in values) + " |")
-    return "\n".join(
-        [*lines, "", *(difference(entry) for entry in entries.values() if entry["less_nnunet"] is not None)]
-    )
+    lines.append("")
+    if NNUNET in entries and not is_flat(entries[NNUNET]["curve"]):
+        lines.append(f"{NNUNET} has not converged, so nothing is said of its difference to the others.")
+    else:
+        lines += [difference(entry) for entry in entries.values() if entry["less_nnunet"] is not None]
+    return "\n".join(lines)
 
 
 def interval(values: list[float | None], digits: int) -> str:
