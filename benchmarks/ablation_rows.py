@@ -99,14 +99,12 @@ UNMOVED: Values = {"augmentation": {"move_probability": 0.0}}
 BLOCKS: Values = {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}}
 
 PLAIN = "2D U-Net"
-SEEDS = (PLAIN, "2D U-Net, seed 1", "2D U-Net, seed 2")
+SEEDS = (PLAIN, *(f"{PLAIN}, seed {seed}" for seed in range(1, 5)))
 
 NETWORKS = Table(
     "Networks",
     {
-        PLAIN: Row(),
-        "2D U-Net, seed 1": Row({"seed": 1}),
-        "2D U-Net, seed 2": Row({"seed": 2}),
+        **{row: Row({"seed": seed}) for seed, row in enumerate(SEEDS)},
         "2.5D, 3 slices": Row({"network": {"slices": 3}}),
         "2.5D, 5 slices": Row({"network": {"slices": 5}}),
         "2.5D, 7 slices": Row({"network": {"slices": 7}}),
