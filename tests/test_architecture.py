@@ -16,7 +16,10 @@ SRC = Path(__file__).resolve().parent.parent / "src"
 
 ROOMS: tuple[tuple[str, ...], ...] = (
     # The words that everyone uses. `__init__` is the package itself (its version), `data` holds no code.
-    ("__init__", "data", "errors", "notices", "slices", "volume", "labels", "masks", "segmentation", "grid", "config"),
+    (
+        *("__init__", "data", "errors", "notices", "slices", "volume", "labels", "masks", "segmentation", "grid"),
+        *("config", "options"),
+    ),
     ("files",),
     ("datasets",),
     ("checks",),
