@@ -272,7 +272,7 @@ def keep(row: str, values: dict[str, Any]) -> None:
 
 
 FICKLE = "esophagus"
-"""In so few steps it is found or not by chance, and decides the mean where it is not."""
+"""In so few steps it is not always found, and decides the mean where it is not."""
 
 
 def mean_without_fickle(dice: dict[str, float | None]) -> float:
