@@ -99,6 +99,8 @@ def main() -> None:
 def data_of(name: str, openkbp: Path, work: Path) -> Path:
     """The preprocessed dataset of a row, made if it is not there yet."""
     source, folder = openkbp / "train", work / name.replace(" ", "_")
+    if DATA[name].source == "whole":
+        source = openkbp
     if DATA[name].source == "phantoms":
         source = work / "phantoms_raw"
         make_dataset(source, PHANTOMS)
@@ -139,7 +141,8 @@ def train_row(row: str, openkbp: Path, work: Path) -> None:
     """
     config, _, name = settings_of(row.removesuffix(AT_TIME), budget_of(row))
     data, folder = data_of(name, openkbp, work), run_folder(work, row)
-    print(f"{row}: {config.steps} steps of {config.batch_size}", flush=True)
+    budget = f"{config.minutes:g} minutes" if config.minutes else f"{config.steps} steps"
+    print(f"{row}: {budget} of batches of {config.batch_size}", flush=True)
     outcome = train_run(data, folder, config, Listener(on_epoch=lambda r: print(f"  epoch {r['epoch']}", flush=True)))
     if not outcome.finished:
         raise SystemExit("stopped; the same command goes on")
@@ -159,6 +162,7 @@ def train_row(row: str, openkbp: Path, work: Path) -> None:
             "train_loss": last["train_loss"],
             "validation_loss": last["validation_loss"],
             "steps": config.steps,
+            "epochs": last["epoch"],
             "parameters": count_parameters(run.network),
             "gflop": flops.get_total_flops() / depth / 1e9,
         },

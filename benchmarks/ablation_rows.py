@@ -10,7 +10,7 @@ from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, 
 Values = dict[str, Any]
 
 HELD_OUT = 30 / 170
-"""Of the training patients; those of `validation` are not seen."""
+"""Of the training patients; those of `validation` score the final rows alone."""
 
 FEW = 20
 """Patients to train on where overfitting shall show."""
@@ -23,7 +23,7 @@ class Data:
     """What is trained on and scored.
 
     Attributes:
-        source: `openkbp`, `few` (20 of its patients) or `phantoms`.
+        source: `openkbp` (its training patients), `few` (20 of them), `whole` (those of `validation` too) or `phantoms`.
         grid: The network's grid.
     """
 
@@ -41,6 +41,7 @@ class Data:
 DATA = {
     "native": Data("openkbp", {"mode": "native"}),  # the patients' own voxels, 4 mm in plane, the body only
     "few": Data("few", {"mode": "native"}),
+    "whole": Data("whole", {"mode": "native"}),
     "size 64": Data("openkbp", {"mode": "size", "size": [64, 64], "crop": "none"}),
     "size 128": Data("openkbp", {"mode": "size", "size": [128, 128], "crop": "none"}),
     "phantoms": Data("phantoms", {"mode": "spacing", "spacing_mm": 5.0}),
@@ -70,6 +71,7 @@ class Table:
         base: Settings of all rows, over the preset `default`.
         data: Which.
         slices: What each row sees, all epochs together.
+        minutes: Of training, instead of slices.
     """
 
     title: str
@@ -77,6 +79,7 @@ class Table:
     base: Values
     data: str = "native"
     slices: int = 24_000
+    minutes: float | None = None
 
 
 SMALL: Values = {
@@ -99,12 +102,17 @@ UNMOVED: Values = {"augmentation": {"move_probability": 0.0}}
 BLOCKS: Values = {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}}
 
 PLAIN = "2D U-Net"
-SEEDS = (PLAIN, *(f"{PLAIN}, seed {seed}" for seed in range(1, 5)))
+SEEDS = {
+    **{f"{PLAIN}, seed {seed}" if seed else PLAIN: Row({"seed": seed}) for seed in range(5)},
+    f"{PLAIN}, again": Row(),
+    f"{PLAIN}, seed 1, again": Row({"seed": 1}),
+}
+"""What differs by chance: seeds, and the same seed on another processor, which rounds otherwise."""
 
 NETWORKS = Table(
     "Networks",
     {
-        **{row: Row({"seed": seed}) for seed, row in enumerate(SEEDS)},
+        **SEEDS,
         "2.5D, 3 slices": Row({"network": {"slices": 3}}),
         "2.5D, 5 slices": Row({"network": {"slices": 5}}),
         "2.5D, 7 slices": Row({"network": {"slices": 7}}),
@@ -235,7 +243,21 @@ ON_PHANTOMS = Table(
     slices=12_000,
 )
 
-TABLES = (NETWORKS, LOSSES, GUIDE, STRATEGIES, REGULARISERS, ON_PHANTOMS)
+FINAL = Table(
+    "At full size: all 170 patients, scored on the 33 of `validation`, 30 minutes of one core",
+    {"final": Row(), "final, slices not moved": Row(UNMOVED)},
+    {
+        "network": {"channels": [16, 32, 64, 128]},
+        "batch_size": 16,
+        "sampling": {"slices_per_case": 20},
+        "validate_every": 1000,
+        "workers": 0,
+    },
+    data="whole",
+    minutes=30,
+)
+
+TABLES = (NETWORKS, LOSSES, GUIDE, STRATEGIES, REGULARISERS, ON_PHANTOMS, FINAL)
 
 
 def table_of(row: str) -> Table:
@@ -253,7 +275,9 @@ def settings_of(row: str, slices: int | None = None) -> tuple[TrainConfig, Data,
     table = table_of(row)
     values = merged(merged(TRAIN_PRESETS["default"].model_dump(), table.base), table.rows[row].changes)
     config = validate_config(TrainConfig, values, row)
+    name = table.rows[row].data or table.data
+    if table.minutes:
+        return config.model_copy(update={"minutes": table.minutes}), DATA[name], name
     depth = config.network.tile[2] if config.network.dims == 3 else 1
     steps = max(1, (slices or table.slices) // (config.batch_size * depth))
-    name = table.rows[row].data or table.data
     return config.model_copy(update={"steps": steps}), DATA[name], name

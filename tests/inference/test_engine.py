@@ -5,6 +5,7 @@ import queue
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 
 from tests.inference.test_predictor import GRIDS, make_model
 from tests.training.tiny import make_scan
+from tomoseg.config import NetworkConfig
 from tomoseg.errors import ConfigError
 from tomoseg.grid import AIR_HU, apply_windows
 from tomoseg.inference import choose, openvino_engine
@@ -19,6 +21,7 @@ from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.engine import TorchEngine
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models import openvino as conversion
+from tomoseg.models.folder import Model
 from tomoseg.volume import Volume
 
 CPU = torch.device("cpu")
@@ -114,6 +117,13 @@ def test_auto_is_openvino_on_a_cpu_where_it_is_installed(model, monkeypatch):
 def test_auto_is_torch_where_there_is_another_device():
     engine = choose_engine(make_model(GRIDS["native"]), "auto", "meta", "fp32")  # stands for a GPU
     assert (engine.name, engine.device) == ("torch", "meta")
+
+
+@pytest.mark.parametrize(("tile", "engine"), [((), "torch"), ((64, 32), "openvino")])
+def test_auto_is_torch_where_no_trace_of_the_network_serves_every_size(tile, engine):
+    network = NetworkConfig(kind="swin_unetr", channels=(12, 12), tile=tile)
+    record = replace(make_model(GRIDS["native"]).record, network=network)
+    assert choose_engine(Model(record, record.build()), "auto", "cpu", "fp32").name == engine
 
 
 def test_precision_auto_is_bf16_where_the_processor_has_it(model, monkeypatch):

@@ -27,7 +27,7 @@ def choose_engine(model: Model, engine: EngineName = "auto", device: str = "auto
 
     Args:
         model: What is computed.
-        engine: `auto`: OpenVINO on a CPU where it is installed, else PyTorch.
+        engine: `auto`: OpenVINO on a CPU where it is installed and can hold the network, else PyTorch.
         device: `auto`, `cpu`, `cuda`, ...; OpenVINO and ONNX Runtime run on the CPU only.
         precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`; `auto` is int8 where the model has such an export whose
             Dice was measured to be close enough, else half precision where the hardware computes in it.
@@ -37,7 +37,8 @@ def choose_engine(model: Model, engine: EngineName = "auto", device: str = "auto
     """
     place = choose_device("cpu" if engine in ("openvino", "onnx") and device == "auto" else device)
     if engine == "auto":
-        faster = place.type == "cpu" and has_openvino() and precision in ("auto", *PRECISIONS["openvino"])
+        possible = place.type == "cpu" and has_openvino() and model.record.reads.is_traceable
+        faster = possible and precision in ("auto", *PRECISIONS["openvino"])
         engine = "openvino" if faster or precision == "int8" else "torch"
     if precision not in ("auto", *PRECISIONS[engine]):
         known = ", ".join(PRECISIONS[engine])

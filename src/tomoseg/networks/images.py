@@ -54,6 +54,11 @@ class NetworkInput:
         """The only size that the network takes; empty where every multiple of its stride will do."""
         return () if self.network.kind == "unet" else self.network.tile
 
+    @property
+    def is_traceable(self) -> bool:
+        """Whether one trace of the network serves every input: its layers do not depend on the size, or that is fixed."""
+        return self.network.kind == "unet" or bool(self.fixed)
+
     def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Size of the network's input for a slice or block that it takes whole.
 
@@ -80,7 +85,7 @@ class NetworkInput:
         Raises:
             ConfigError: If its layers depend on the input's size, which is not given.
         """
-        if self.network.kind != "unet" and not self.fixed:
+        if not self.is_traceable:
             raise ConfigError(
                 f"expected network.tile for an export of {self.network.kind}, whose layers depend on the input's size, "
                 "got none; train it with a tile, or use engine torch"
