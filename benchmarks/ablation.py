@@ -25,7 +25,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ablation_rows import DATA, FEW, PHANTOMS, PLAIN, SEEDS, TABLES, Table, settings_of
 from common import machine
@@ -313,10 +312,17 @@ def table_text(table: Table) -> str:
         cells += [f"{entry['parameters'] / 1e6:.2f}", f"{entry['gflop']:.2f}"]
         cells += [f"{entry[key] / unit:.{digits}f}" if key in entry else "" for key, unit, digits in SPEED_COLUMNS]
         lines.append(f"| {' | '.join(cells)} |")
-    seeds = [known[row]["dice"] for row in SEEDS if "dice" in known.get(row, {})]
     if PLAIN in table.rows:
-        lines += ["", f"Plain rows: from {min(seeds):.3f} to {max(seeds):.3f}, mean {np.mean(seeds):.3f}."]
+        plain = [known[row] for row in SEEDS if "dice" in known.get(row, {})]
+        spread = spread_text([entry["dice"] for entry in plain])
+        fickle = spread_text([mean_without_fickle(entry["structures"]) for entry in plain])
+        lines += ["", f"{len(plain)} plain rows: {spread}; without {FICKLE} {fickle}."]
     return "\n".join(lines)
+
+
+def spread_text(values: Sequence[float]) -> str:
+    low, high, mean, deviation = min(values), max(values), statistics.mean(values), statistics.stdev(values)
+    return f"from {low:.3f} to {high:.3f}, mean {mean:.3f}, standard deviation {deviation:.3f}"
 
 
 def each_of(entry: dict[str, Any]) -> dict[str, float | None]:

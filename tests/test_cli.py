@@ -157,7 +157,7 @@ class TestPreprocess:
         assert preprocess(dataset, tmp_path / "out", "--validation-share", 0.5) == 0
         shown = capsys.readouterr()
         assert "2 cases (case folders)" in shown.out
-        assert "{'train': 1, 'validation': 1, 'test': 0}" in shown.out
+        assert "1 train, 1 validation, 0 test" in shown.out
         assert (tmp_path / "out" / INDEX).exists()
 
     def test_some_failed(self, dataset, tmp_path, capsys):

@@ -171,7 +171,7 @@ def preprocess(
         config: YAML file of settings put over the preset.
         settings: Settings put over both.
     """
-    from tomoseg.workflows.preprocess import LOW_CEILING
+    from tomoseg.terminal.tables import show_ceilings
     from tomoseg.workflows.preprocess import preprocess as run
 
     with console.progress_bar() as bar:
@@ -183,14 +183,10 @@ def preprocess(
             lambda total: bar.update(task, total=total),
             lambda done: bar.update(task, advance=1, info=done.name),
         )
-    console.table(
-        "Dice that survives going to the grid and back", ("structure", "ceiling"), list(report.ceilings.items())
-    )
-    low = [f"{name}: {dice:.3f}" for name, dice in report.ceilings.items() if dice is not None and dice < LOW_CEILING]
-    if low:
-        console.warn_all([f"the grid is too coarse for {', '.join(low)}; choose a finer one"])
+    show_ceilings(report.ceilings)
     console.warn_all(report.warnings)
-    counts = {split: list(report.splits.values()).count(split) for split in ("train", "validation", "test")}
+    splits = list(report.splits.values())
+    counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "validation", "test"))
     console.out.print(f"{len(report.records)} cases ({report.layout}) in {output}: {counts}")
     console.fail(report.failed)
     return SOME_FAILED if report.failed else DONE

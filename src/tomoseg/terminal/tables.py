@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tomoseg.checks.findings import CheckReport
 from tomoseg.evaluation.statistics import Estimate, holm
@@ -14,6 +14,7 @@ from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.workflows.demo import DemoReport
 from tomoseg.workflows.measure_engines import Way
 from tomoseg.workflows.predict import OVERLAPPING, ScanDone, ranked
+from tomoseg.workflows.preprocess import LOW_CEILING
 from tomoseg.workflows.tune import Choice
 
 COLUMNS: dict[Metric, str] = {
@@ -24,6 +25,20 @@ COLUMNS: dict[Metric, str] = {
     "surface_distance_mm": "distance mm",
     "volume_error_percent": "volume error %",
 }
+
+
+WORST_NAMED = 5
+"""Structures named in a sentence; the table beside it has them all."""
+
+
+def show_ceilings(ceilings: Mapping[str, float | None]) -> None:
+    """What the grid leaves of each structure, with a warning where that is too little."""
+    table("Dice that survives going to the grid and back", ("structure", "ceiling"), list(ceilings.items()))
+    low = sorted((dice, name) for name, dice in ceilings.items() if dice is not None and dice < LOW_CEILING)
+    if low:
+        worst = ", ".join(f"{name} {dice:.3f}" for dice, name in low[:WORST_NAMED])
+        which = worst if len(low) <= WORST_NAMED else f"{len(low)} structures, the worst are {worst}"
+        warn_all([f"the grid is too coarse for {which}; choose a finer one"])
 
 
 def show_scores(summary: Summary, title: str) -> None:
