@@ -23,7 +23,7 @@ class Data:
     """What is trained on and scored.
 
     Attributes:
-        source: `openkbp` (its training patients), `few` (20 of them), `whole` (those of `validation` too) or `phantoms`.
+        source: `openkbp` (its training patients), `few` (20 of them), `whole` (and `validation`) or `phantoms`.
         grid: The network's grid.
     """
 

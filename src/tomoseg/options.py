@@ -29,7 +29,7 @@ class Compute:
     """
 
     engine: EngineName = "auto"
-    """auto (OpenVINO on a CPU where it is installed, else torch), torch, openvino or onnx."""
+    """auto (OpenVINO on a CPU where it is installed and can hold the network, else torch), torch, openvino or onnx."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Precision = "auto"

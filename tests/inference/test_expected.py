@@ -46,6 +46,13 @@ def test_of_several_models_it_is_how_they_agree():
     assert expected.structures()["a"] == pytest.approx(2 * 4 / (4 + 5))
 
 
+def test_what_one_model_finds_and_their_mean_does_not_is_not_left_out():
+    expected = ExpectedDice(("lost", "absent"), np.zeros(2, np.float32))
+    one, two = torch.tensor([[[1.0]], [[-1.0]]]), torch.tensor([[[-3.0]], [[-1.0]]])
+    expected.add((one + two) / 2, (one, two))
+    assert expected.structures() == {"lost": 0.5, "absent": None}  # 0 for the one, 1 for the other, which agrees
+
+
 def test_what_probabilities_promise_is_what_scores_say():
     generator = torch.Generator().manual_seed(0)
     probability = torch.rand(1, 200, 200, generator=generator) ** 3

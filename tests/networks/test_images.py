@@ -63,6 +63,8 @@ def test_a_network_whose_layers_depend_on_the_size_is_not_exported_without_one()
         NetworkInput(WINDOWS, config).example_shape()
     tiled = NetworkConfig(kind="swin_unetr", channels=(12, 12), tile=(64, 32))
     assert NetworkInput(WINDOWS, tiled).example_shape() == (1, 2, 64, 32)
+    small = NetworkConfig(kind="swin_unetr", channels=(12, 12), tile=(32, 32))
+    assert NetworkInput(WINDOWS, small).example_shape() == (1, 2, 64, 32)
     assert NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8))).example_shape() == (1, 2, 4, 6)
 
 

@@ -81,6 +81,16 @@ def test_virtual_attacks_find_a_worse_direction_than_noise():
     assert worst > divergence(logits_of(images), logits_of(random)).item()
 
 
+def test_the_worst_direction_is_found_in_half_precision_too():
+    torch.manual_seed(0)
+    images = torch.rand(4, 1, 128, 128)
+    found = []
+    for dtype in (torch.float32, torch.float16):
+        torch.manual_seed(1)  # the same noise to begin with
+        found.append(virtual_attack(lambda images, t=dtype: 3 * images.to(t) - 1, images, 0.1).item())
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
 def test_a_network_that_does_not_look_cannot_be_attacked():
     assert virtual_attack(lambda images: images * 0 + 3, torch.rand(2, 1, 4, 4), 0.1).item() == 0
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.training.records import CASES, made, record
 from tomoseg.config import NetworkConfig, SamplingConfig, TrainConfig
+from tomoseg.errors import ConfigError
 from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.sampling import (
     chances_of,
@@ -178,6 +179,40 @@ def test_a_block_is_the_median_case_cut_to_the_most_or_the_tile():
     assert sample_size(records, TrainConfig(network=network)) == (100, 128, 8)  # 10 / 4 = 2.5, rounded to even
     tile = TrainConfig(network=NetworkConfig(dims=3, channels=(8, 8, 8), tile=(64, 32, 4)))
     assert sample_size(records, tile) == (64, 32, 4)
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "said"),
+    [
+        (
+            {"dims": 3, "channels": (8, 8, 8), "tile": (128, 64, 8)},
+            {},
+            r"expected network.tile of at most 120 80 16, which holds the largest case of 120 x 80 x 13, got 128 64 8",
+        ),
+        ({"dims": 3, "channels": (8, 8)}, {"sampling": SamplingConfig(patch_size=(32, 32))}, r"no sampling.patch_size"),
+        (
+            {"channels": (8, 8, 8)},
+            {"sampling": SamplingConfig(patch_size=(4, 4)), "batch_size": 1},
+            r"expected slices or blocks of more than 4 voxels along an edge for a batch of one, got 4 x 4",
+        ),
+    ],
+)
+def test_sizes_that_cannot_be_trained_with_are_refused(network, settings, said):
+    with pytest.raises(ConfigError, match=said):
+        sample_size([record(shape=(120, 80, 13))], TrainConfig(network=NetworkConfig(**network), **settings))
+
+
+def test_a_batch_of_one_voxel_is_enough_where_samples_are_normalised_apart_or_there_are_two():
+    small = {"sampling": SamplingConfig(patch_size=(4, 4))}
+    group = NetworkConfig(channels=(8, 8, 8), normalisation="group")
+    assert sample_size([record()], TrainConfig(network=group, batch_size=1, **small)) == (4, 4)
+    batch = NetworkConfig(channels=(8, 8, 8))
+    assert sample_size([record()], TrainConfig(network=batch, batch_size=2, **small)) == (4, 4)
+
+
+def test_a_small_tile_of_swin_unetr_is_widened_as_in_use():
+    swin = NetworkConfig(kind="swin_unetr", channels=(12, 12), tile=(32, 32))
+    assert sample_size([record()], TrainConfig(network=swin)) == (64, 32)
 
 
 def test_structure_frequencies_by_hand():

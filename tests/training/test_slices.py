@@ -63,6 +63,20 @@ def test_the_draw_says_where_to_crop(coded):
     assert not torch.equal(one, other)
 
 
+@pytest.mark.parametrize("size", [(4, 3), (4, 16), (3, 2, 2), (5, 8, 4)])
+@pytest.mark.parametrize("pixel", [(0, 0), (5, 7), (10, 4)])
+def test_a_crop_holds_the_structure_that_it_was_drawn_for(size, pixel, tmp_path):
+    masks = np.zeros((2, *SHAPE), bool)
+    masks[1][(*pixel, 1)] = True
+    add_case(tmp_path, "a", np.zeros(SHAPE, np.int16), masks, NATIVE, (0, 1))
+    cases = finish(tmp_path, {"a": "train"}, LabelSet.from_names(["s0", "s1"])).cases
+    slices = DrawnSlices(cases, 2, size)
+    held = [unpack_bits(slices[Draw(0, 1, (0, 0, n), 1)].packed, 2)[0, 1].sum().item() for n in range(30)]
+    assert held == [1] * 30
+    anywhere = [unpack_bits(slices[Draw(0, 1, (0, 0, n))].packed, 2)[0, 1].sum().item() for n in range(30)]
+    assert 0 in anywhere
+
+
 def test_known_are_the_annotated(coded):
     batch = DrawnSlices(coded[0].cases, STRUCTURES, (8, 8))[Draw(0, 0, (0, 0, 0))]
     assert batch.known[0].tolist() == [c not in (2, 12) for c in range(STRUCTURES)]

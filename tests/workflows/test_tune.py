@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,6 +168,12 @@ def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monk
     assert place_grid(case.ct(), (1.0, 1.0, 1.0), data.grid).shape == case.shape
 
 
+def test_a_packaged_model_is_refused_before_the_search(tmp_path):
+    data = make_dataset(tmp_path / "data", splits={"a": "train", "v": "validation"})
+    with pytest.raises(ModelError, match=r"expected a model folder of your own, got a packaged model; copy the folder"):
+        tune(Path("head-neck"), data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
+
+
 def test_a_split_without_structures_is_refused(model, tmp_path):
     data = make_dataset(tmp_path / "data", splits={"a": "train", "v": "validation"}, annotated={"v": ()})
     with pytest.raises(
@@ -184,10 +191,13 @@ def test_triage_ranks_the_scans(model, tmp_path):
         write_nifti(folder / f"noise_{noise}.nii.gz", noisy, SourceGrid(hu.shape, np.eye(4)))
     results = predict(folder, tmp_path / "out", model, PredictOptions(triage=True, ml=True), CPU)
     rows = ranked(results)
-    assert [row[0] for row in rows] == ["noise_60", "noise_20", "noise_0"]
+    assert [row.scan for row in rows] == ["noise_60", "noise_20", "noise_0"]
     lines = (tmp_path / "out" / "triage.csv").read_text().splitlines()
-    assert lines[0] == "scan,expected_dice,worst_structure,expected_dice_of_it"
-    assert [line.split(",")[0] for line in lines[1:]] == [row[0] for row in rows]
+    assert lines[0] == "scan,expected_dice,worst_structure,expected_dice_of_it,structures_found"
+    assert [line.split(",")[0] for line in lines[1:]] == [row.scan for row in rows]
+    found = {r.scan.name: sum(v is not None for v in r.record["expected_dice"]["structures"].values()) for r in results}
+    assert {row.scan: row.found for row in rows} == found
+    assert all(line.endswith(f",{row.found}") for line, row in zip(lines[1:], rows, strict=True))
     record = results[0].record
     assert record["expected_dice"]["mean"] == pytest.approx(
         np.mean([v for v in record["expected_dice"]["structures"].values() if v is not None])

@@ -53,10 +53,11 @@ class ExpectedDice:
         self._sums = added if len(self._sums) == 0 else self._sums + added
 
     def structures(self) -> dict[str, float | None]:
-        """Of each structure; None where none of it was found."""
-        found = self._sums[:1, 2].any(dim=0).tolist() if len(self._sums) else [False] * len(self.names)
+        """Of each structure; None where none of it was found, by no model of several."""
+        by_any = self._sums[:, 1:] if len(self._sums) > 1 else self._sums[:, 2:]  # of one model, 1 is probabilities
+        found = by_any.flatten(0, 1).any(dim=0).tolist() if len(self._sums) else [False] * len(self.names)
         both, other, mask = self._sums.unbind(1)
-        dice = (2 * both / (other + mask)).mean(0).tolist()
+        dice = torch.where(other + mask > 0, 2 * both / (other + mask), 1.0).mean(0).tolist()  # none and none agree
         return {name: value if there else None for name, value, there in zip(self.names, dice, found, strict=True)}
 
     def mean(self) -> float | None:

@@ -280,8 +280,7 @@ class Predictor:
         """Slices in one forward pass: as many as asked for and as the memory allows."""
         if self.max_memory is None:
             return self.batch_size
-        reads = self.engine.reads
-        pixels = math.prod(reads.padded(reads.tile(placement.shape)))
+        pixels = max(math.prod(e.reads.padded(e.reads.tile(placement.shape))) for e in self.engines)
         logits = 4 * len(self.labels) * pixels
         batches = 2 + len(self.engines)  # one of each model is made, one waits, one is used
         each = batches * logits + self._activation_bytes * pixels
@@ -289,8 +288,9 @@ class Predictor:
         held = 2 * logits  # the slices of the grid that a slice of the scan lies between
         if self._smoothing > 0:
             held += (2 * MOST_REACH + 1) * logits
-        if reads.network.dims == 3:  # three layers of tiles in place of them: summed, given out, begun
-            held = 3 * 4 * len(self.labels) * math.prod(placement.shape[:2]) * reads.tile(placement.shape)[2]
+        for block in (engine.reads for engine in self.engines if engine.reads.network.dims == 3):
+            depth = block.tile(placement.shape)[2]  # three layers of tiles: summed, given out, begun
+            held += 3 * 4 * len(self.labels) * math.prod(placement.shape[:2]) * depth
         return batch_that_fits(self.max_memory, result + held, each, self.batch_size)
 
     def _to_grid(self, volume: Volume, stages: Stages) -> tuple[Placement, Iterator[Int16[np.ndarray, "gx gy _"]]]:

@@ -56,7 +56,7 @@ class NetworkInput:
 
     @property
     def is_traceable(self) -> bool:
-        """Whether one trace of the network serves every input: its layers do not depend on the size, or that is fixed."""
+        """Whether one trace of the network serves every input: its layers are alike at all sizes, or that is fixed."""
         return self.network.kind == "unet" or bool(self.fixed)
 
     def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -90,7 +90,8 @@ class NetworkInput:
                 f"expected network.tile for an export of {self.network.kind}, whose layers depend on the input's size, "
                 "got none; train it with a tile, or use engine torch"
             )
-        edges = self.fixed or [self.network.stride * (2 + axis) for axis in range(self.network.dims)]
+        traced = tuple(self.network.stride * (2 + axis) for axis in range(self.network.dims))
+        edges = self.padded(self.fixed) if self.fixed else traced
         return (1, self.channels, *edges)
 
     def of_slices(self, hu: Int16[np.ndarray, "x y m"]) -> Float32[np.ndarray, "n w px py"]:

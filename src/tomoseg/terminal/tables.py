@@ -158,9 +158,10 @@ def show_choices(tuned: Tuned, choices: Sequence[Choice]) -> None:
 
 def show_triage(results: Sequence[ScanDone]) -> None:
     """The scans by the Dice that may be expected of them, the worst first; nothing if that was not asked for."""
-    rows = [(scan, dice, worst, least) for scan, dice, worst, least in ranked(results)]
+    rows = [(r.scan, r.dice, r.worst, r.least, r.found) for r in ranked(results)]
     if rows:
-        table("To be looked at first", ("scan", "expected Dice", "its worst structure", "of that"), rows)
+        columns = ("scan", "expected Dice", "its worst structure", "of that", "structures found")
+        table("To be looked at first", columns, rows)
 
 
 def _of(scan: str, text: str) -> str:

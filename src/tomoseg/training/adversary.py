@@ -54,7 +54,8 @@ def virtual_attack(logits_of: Logits, images: Float[Tensor, "n w *xyz"], epsilon
     with torch.no_grad():
         clean = logits_of(images).float()
     probe = _with_size(torch.randn_like(images), PROBE).requires_grad_()
-    (gradient,) = torch.autograd.grad(divergence(clean, logits_of(images + probe)), probe)
+    total = divergence(clean, logits_of(images + probe)) * clean.numel()  # a mean's gradients are below half precision
+    (gradient,) = torch.autograd.grad(total, probe)
     return divergence(clean, logits_of(images + _with_size(gradient, epsilon)))
 
 

@@ -71,7 +71,8 @@ def plan_training(data: Preprocessed, config: TrainConfig, limit_bytes: int | No
     if fitting < 1:
         raise TrainingError(
             f"expected {(fixed_bytes + slice_bytes) / 1e9:.2f} GB for training with one slice at a time, "
-            f"got {limit_bytes / 1e9:.2f} GB; use fewer network.channels or a smaller sampling.patch_size"
+            f"got {limit_bytes / 1e9:.2f} GB; use fewer network.channels or a smaller sampling.patch_size "
+            "(of blocks: network.tile)"
         )
     batch_size = min(config.batch_size, fitting)
     return Plan(fixed_bytes, slice_bytes, limit_bytes, batch_size, -(-asked // batch_size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from tomoseg.config import SamplingConfig, TrainConfig
+from tomoseg.errors import ConfigError
 from tomoseg.networks.images import NetworkInput
 from tomoseg.preprocessed.format import CaseRecord
 
@@ -22,11 +24,13 @@ class Draw:
         case: Its case's position among the training cases.
         slice: The axial slice on the grid.
         key: Unique to the draw within a run; seeds its crop and augmentation.
+        structure: The channel that it was drawn for, which its crop holds; None where it was drawn uniformly.
     """
 
     case: int
     slice: int
     key: tuple[int, int, int]
+    structure: int | None = None
 
 
 def draw_epoch(
@@ -60,13 +64,15 @@ def draw_epoch(
             present = [c for c in present if free[record.slices_of(c)].any()]
         chances = chances_of([counts[c] for c in present], config.rare_power) if counts and present else None
         for _ in range(config.slices_per_case):
-            slices = np.arange(len(free))
+            slices, structure = np.arange(len(free)), None
             if present and rng.random() < config.structure_share:
-                slices = record.slices_of(present[_choose(rng, len(present), chances)])
+                structure = present[_choose(rng, len(present), chances)]
+                slices = record.slices_of(structure)
             slices = slices[free[slices]]
-            chosen.append((case, int(slices[rng.integers(len(slices))])))
+            chosen.append((case, int(slices[rng.integers(len(slices))]), structure))
     order = rng.permutation(len(chosen))
-    return [Draw(case, k, (seed, epoch, number)) for number, (case, k) in enumerate(chosen[place] for place in order)]
+    drawn = (chosen[place] for place in order)
+    return [Draw(case, k, (seed, epoch, number), structure) for number, (case, k, structure) in enumerate(drawn)]
 
 
 def slice_counts(records: Sequence[CaseRecord]) -> Counter[int]:
@@ -116,12 +122,41 @@ def sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[int
     Args:
         records: The training cases.
         config: `network.tile`, or `sampling.patch_size` for slices, which is rounded up to a multiple.
+
+    Raises:
+        ConfigError: If `patch_size` is given beside blocks or a tile, a tile is larger than every case, or a batch of
+            one leaves batch normalisation a single voxel.
     """
+    size = _sample_size(records, config)
     network = config.network
-    if network.tile:
-        return network.tile
+    coarsest = math.prod(-(-edge // network.stride) for edge in size)
+    if config.batch_size * coarsest == 1 and network.kind == "unet" and network.normalisation == "batch":
+        raise ConfigError(
+            f"expected slices or blocks of more than {network.stride} voxels along an edge for a batch of one, got "
+            f"{' x '.join(map(str, size))}, of which the coarsest level is one voxel; raise batch_size or the size, or "
+            "use network.normalisation group"
+        )
+    return size
+
+
+def _sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[int, ...]:
+    network = config.network
     padded = NetworkInput(config.windows_hu, network).padded
-    if network.dims == 2 and config.sampling.patch_size is not None:
+    if config.sampling.patch_size is not None and (network.dims == 3 or network.tile):
+        raise ConfigError(
+            "expected no sampling.patch_size for blocks and for networks with a tile, got "
+            f"{config.sampling.patch_size}; their size is network.tile"
+        )
+    if network.tile:
+        largest = np.max([record.placement.shape[: network.dims] for record in records], axis=0).tolist()
+        enough = NetworkInput(config.windows_hu, network.model_copy(update={"tile": ()})).padded(tuple(largest))
+        if any(edge > most for edge, most in zip(network.tile, enough, strict=True)):
+            raise ConfigError(
+                f"expected network.tile of at most {' '.join(map(str, enough))}, which holds the largest case of "
+                f"{' x '.join(map(str, largest))}, got {' '.join(map(str, network.tile))}; the rest would be air"
+            )
+        return padded(network.tile)
+    if config.sampling.patch_size is not None:
         return padded(config.sampling.patch_size)
     median = np.median([record.placement.shape[: network.dims] for record in records], axis=0)
     if network.dims == 3:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tomoseg.config import TrainConfig
 from tomoseg.grid import AIR_HU
-from tomoseg.masks import packed_bytes
+from tomoseg.masks import packed_bytes, structure_mask
 from tomoseg.networks.images import neighbours
 from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.training.ranks import ALONE, Ranks
@@ -83,7 +83,7 @@ class DrawnSlices(Dataset[Batch]):
         known = np.zeros(self.structures, bool)
         known[list(case.record.annotated)] = True
         hu, packed = self._block(case, draw) if len(self.size) == 3 else self._slice(case, draw.slice)
-        into, out_of = self._place(hu.shape[1:], draw.key)
+        into, out_of = self._place(hu.shape[1:], draw.key, self._held(case, draw))
         framed_hu = np.full((len(hu), *self.size), AIR_HU, np.int16)
         framed_hu[:, *into] = hu[:, *out_of]
         framed = np.zeros((len(packed), *self.size), np.uint8)
@@ -103,13 +103,27 @@ class DrawnSlices(Dataset[Batch]):
         first = min(max(draw.slice - depth // 2, lowest), highest) if self.centred else random
         return case.ct_block(first, first + depth)[None], case.masks_block(first, first + depth)
 
-    def _place(self, shape: tuple[int, ...], key: tuple[int, int, int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    def _held(self, case: PreprocessedCase, draw: Draw) -> tuple[int, ...] | None:
+        """A random pixel of the structure that was drawn for, for the crop to hold; None where nothing is cropped."""
+        lengths, frames = case.record.placement.shape[:2], self.size[:2]
+        fits = all(length <= frame for length, frame in zip(lengths, frames, strict=True))
+        if draw.structure is None or self.centred or fits:
+            return None
+        there = np.argwhere(structure_mask(case.masks_slice(draw.slice), draw.structure))
+        return tuple(there[np.random.default_rng((*draw.key, 4)).integers(len(there))].tolist())
+
+    def _place(
+        self, shape: tuple[int, ...], key: tuple[int, int, int], held: tuple[int, ...] | None = None
+    ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Where in the frame the slice goes, and which part of it."""
         rng = np.random.default_rng((*key, 1))
         into, out_of = [], []
-        for length, frame in zip(shape, self.size, strict=True):
+        for axis, (length, frame) in enumerate(zip(shape, self.size, strict=True)):
             room = abs(length - frame)
-            offset = room // 2 if self.centred else int(rng.integers(room + 1))
+            lowest, highest = 0, room
+            if held is not None and axis < len(held) and length > frame:
+                lowest, highest = max(0, held[axis] - frame + 1), min(held[axis], room)
+            offset = room // 2 if self.centred else int(rng.integers(lowest, highest + 1))
             used = min(length, frame)
             padded = length < frame
             into.append(slice(offset, offset + used) if padded else slice(0, used))

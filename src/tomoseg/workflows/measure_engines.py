@@ -110,7 +110,7 @@ def measure_engines(
 def ways_of(model: Model) -> list[tuple[EngineName, Precision]]:
     """Engines and precisions that this machine and the model's folder have on a CPU, PyTorch in fp32 first."""
     found: list[tuple[EngineName, Precision]] = [("torch", "fp32")]
-    if has_openvino():
+    if has_openvino() and model.record.reads.is_traceable:
         found.append(("openvino", "fp32"))
         if fastest_float() == "bf16":
             found.append(("openvino", "bf16"))

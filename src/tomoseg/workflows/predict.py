@@ -193,8 +193,27 @@ def triage_path(output: Path, part: str | None = None) -> Path:
     return output / ("triage.csv" if part is None else f"triage_{part.replace('/', '_of_')}.csv")
 
 
-def ranked(results: Sequence[ScanDone]) -> list[tuple[str, float | None, str, float | None]]:
-    """Scan, expected Dice, its worst structure and that one's, the scan to be looked at first first.
+@dataclass(frozen=True)
+class Rank:
+    """What may be expected of a scan.
+
+    Attributes:
+        scan: Its name.
+        dice: The mean over the structures that were found.
+        worst: The structure with the least.
+        least: Of that one.
+        found: Structures that were found; an organ that was missed is in no mean.
+    """
+
+    scan: str
+    dice: float | None
+    worst: str
+    least: float | None
+    found: int
+
+
+def ranked(results: Sequence[ScanDone]) -> list[Rank]:
+    """What may be expected of each scan, the one to be looked at first first.
 
     Args:
         results: Made with `triage`; scans in which nothing was found come first, failed ones not at all.
@@ -205,15 +224,15 @@ def ranked(results: Sequence[ScanDone]) -> list[tuple[str, float | None, str, fl
             found = result.record["expected_dice"]
             known = {name: value for name, value in found["structures"].items() if value is not None}
             worst = min(known, key=lambda name: known[name], default="")
-            rows.append((result.scan.name, found["mean"], worst, known.get(worst)))
-    return sorted(rows, key=lambda row: -1.0 if row[1] is None else row[1])
+            rows.append(Rank(result.scan.name, found["mean"], worst, known.get(worst), len(known)))
+    return sorted(rows, key=lambda row: -1.0 if row.dice is None else row.dice)
 
 
 def _write_triage(results: Sequence[ScanDone], path: Path) -> None:
     with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(("scan", "expected_dice", "worst_structure", "expected_dice_of_it"))
-        writer.writerows((scan, _four(dice), worst, _four(least)) for scan, dice, worst, least in ranked(results))
+        writer.writerow(("scan", "expected_dice", "worst_structure", "expected_dice_of_it", "structures_found"))
+        writer.writerows((r.scan, _four(r.dice), r.worst, _four(r.least), r.found) for r in ranked(results))
 
 
 def _four(value: float | None) -> str:

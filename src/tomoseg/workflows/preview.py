@@ -67,14 +67,16 @@ def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
     augmentation = config.augmentation
     case, (x, y) = slices.cases[draw.case], slices.size[:2]
     images, packed = network_input(slices[draw], config, augment=augmentation.enabled)
-    if images.ndim == 5:
+    where = f"{case.name}, z = {draw.slice}"
+    if images.ndim == 5:  # the slice that was drawn may lie anywhere in its block
+        where = case.name
         images, packed = (part[..., images.shape[-1] // 2] for part in (images, packed))
     middle = images.shape[1] // len(config.windows_hu) // 2  # of the neighbouring slices in the first window
     grey = np.rint(images[0, middle].numpy() * 255).astype(np.uint8)
     changes = draw_change(draw.key, augmentation).words((x, y), config.lang) if augmentation.enabled else ()
     spacing_mm = case.grid_spacing_mm[:2]
     return Sample(
-        f"{case.name}, z = {draw.slice}",
+        where,
         grey,
         packed[0].numpy(),
         spacing_mm,

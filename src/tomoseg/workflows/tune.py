@@ -17,6 +17,7 @@ from tomoseg.errors import DatasetError
 from tomoseg.inference.predictor import Predictor
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import Model, load_model
+from tomoseg.models.packaged import check_is_own
 from tomoseg.models.tuned import Tuned, save_tuned
 from tomoseg.options import AUTO, Compute, Decisions
 from tomoseg.postprocess.crf import UNCERTAIN
@@ -111,9 +112,11 @@ def tune(
 
     Raises:
         DatasetError: If the split holds no structure, or the dataset does not fit the model.
-        ModelError: If the model cannot be loaded.
+        ModelError: If the model cannot be loaded, or is a packaged one.
     """
     loaded = load_model(model)
+    assert loaded.folder is not None  # it was read from one
+    check_is_own(loaded.folder)
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)
@@ -146,7 +149,6 @@ def tune(
             "dice_after": _mean(choices),
         },
     )
-    assert loaded.folder is not None  # it was read from one
     save_tuned(tuned, loaded.folder)
     return tuned, choices
 
