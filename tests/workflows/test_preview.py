@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, make_config, make_dataset
-from tomoseg.config import AugmentationConfig
+from tomoseg.config import AugmentationConfig, CurriculumConfig
 from tomoseg.errors import DatasetError
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.changes import draw_change
@@ -52,6 +52,16 @@ def test_the_first_slices_of_training_as_training_takes_them(dataset, tmp_path, 
         assert np.array_equal(samples[n].grey, np.rint(images[n, 0].numpy() * 255).astype(np.uint8))
         assert np.array_equal(samples[n].packed, packed[n].numpy())
     assert {s.spacing_mm for s in samples} == {(1.0, 1.0)}
+
+
+def test_a_curriculum_begins_with_its_easiest_slices(dataset, tmp_path, drawn):
+    config = make_config(curriculum=CurriculumConfig(enabled=True, start_share=0.3), batch_size=12, seed=3)
+    preview(dataset.folder, tmp_path / "a.png", config)
+    run = Run(dataset, config)
+    first = [f"{run.cases[d.case].name}, z = {d.slice}" for d in epoch_draws(run)]
+    assert [s.name for s in drawn[0][0]][: len(first)] == first
+    preview(dataset.folder, tmp_path / "a.png", config.model_copy(update={"curriculum": CurriculumConfig()}))
+    assert [s.name for s in drawn[1][0]] != [s.name for s in drawn[0][0]]
 
 
 def test_without_augmentation_the_slices_as_they_are(dataset, tmp_path, drawn):
