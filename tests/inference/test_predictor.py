@@ -258,5 +258,22 @@ def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeyp
         make_predictor(max_memory="8GB").predict_label_map(volume)
 
 
+def test_each_further_model_takes_room_for_its_logits(volume, monkeypatch):
+    model = make_model(GRIDS["native"])
+    pixels = 32 * 28
+    one, two = ((batches * 4 * 11 + 4 * 9 * 8) * pixels for batches in (3, 4))  # bytes of a slice in a batch
+    taken = 8 * 10**9 - 2 * volume.hu.size - 2 * 4 * 11 * pixels - 3 * one
+    monkeypatch.setattr(memory, "psutil", SimpleNamespace(Process=lambda: _process(taken)))
+    assert 3 * one // two == 2
+    for models, batch in ((model, 3), ([model, model], 2)):
+        predictor = Predictor(models, device="cpu", precision="fp32", max_memory="8GB", batch_size=4)
+        sizes = []
+        for engine in predictor.engines:
+            run = engine.run
+            monkeypatch.setattr(engine, "run", lambda images, r=run, s=sizes: s.append(len(images)) or r(images))
+        predictor.predict_label_map(volume)
+        assert max(sizes) == batch
+
+
 def _process(rss):
     return SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=rss))

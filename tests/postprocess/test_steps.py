@@ -82,7 +82,7 @@ def test_crf_needs_probabilities():
     confidence = Confidence(NAMES, VOLUME.source)
     for k in range(SHAPE[2]):
         confidence.append(np.where(masks[..., k], 140, 110).astype(np.uint8))
-    found = apply(segmentation, steps, VOLUME, confidence)
+    found = apply(segmentation, steps, VOLUME.hu, confidence)
     assert (found.mask("s2") != masks[2]).any()
     assert np.array_equal(found.mask("s3"), masks[3])
 

@@ -140,6 +140,7 @@ def test_a_ceiling_below_one(tmp_path):
 
 def test_training_cases_have_no_masks_on_the_scans_grid(tmp_path, hu, masks):
     case = write(tmp_path / "c", make_case(hu, masks, 19), HALF, keep_native=False)
+    assert case.scan_hu() is None
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == sorted([CASE_RECORD, CT, MASKS])
     with pytest.raises(DatasetError, match=r"c0: expected masks on the scan's own grid, which only validation and"):
         case.native_masks_slice(0)
@@ -154,6 +155,7 @@ def test_the_body_alone(tmp_path):
     case = write(tmp_path / "c", make_case(hu, masks, 2, np.diag([6.0, 6.0, 6.0, 1.0])), grid)
     assert (case.record.placement.start, case.record.placement.shape) == ((10, 8, 0), (10, 12, 20))
     np.testing.assert_array_equal(case.ct(), hu[10:20, 8:20])
+    np.testing.assert_array_equal(case.scan_hu(), hu, strict=True)
     np.testing.assert_array_equal(packed_masks.unpack(case.masks(), 2)[0], masks[0][10:20, 8:20])
     # The second structure lies in the air that was cut away; scoring still knows it.
     assert case.record.voxels == {0: 16, 1: 0}

@@ -1,6 +1,7 @@
 """Exports: what they compute against PyTorch, what they are calibrated with, what is measured, what is refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows import measure_engines as measuring
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.export import calibration_slices, export, network_image
-from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines
+from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines, ways_of
 
 WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
 EXPORTED = [("openvino", "fp32"), ("openvino", "int8"), ("onnx", "fp32"), ("onnx", "int8")]
@@ -166,6 +167,16 @@ def test_what_is_measured_is_what_evaluation_says_and_decides_what_auto_takes(ex
         monkeypatch.setattr(measuring, "STRUCTURE_LOSS", limit)
         measure_engines(exported, dataset)
         assert choose_engine(load_model(exported), "auto", "cpu").precision in precisions
+
+
+def test_a_network_without_a_trace_is_measured_in_torch_alone():
+    record = ModelRecord(LABELS, NetworkConfig(kind="swin_unetr", channels=(12, 24)), NATIVE, WINDOWS)
+    assert ways_of(Model(record, record.build())) == [("torch", "fp32")]
+
+
+def test_a_packaged_model_is_not_measured_into(dataset):
+    with pytest.raises(ModelError, match="expected a model folder of your own, got a packaged model; copy the folder"):
+        measure_engines(Path("head-neck"), dataset, on_case=lambda *told: pytest.fail("it measured"))
 
 
 def test_a_loss_counts_in_the_mean_and_in_every_structure():

@@ -8,31 +8,32 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import LABELS, add_case, finish, make_dataset, make_scan
-from tomoseg.config import NetworkConfig
+from tests.training.tiny import LABELS, NATIVE, add_case, finish, make_dataset, make_scan
+from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
+from tomoseg.evaluation.cases import score_cases
+from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import read_ct, write_nifti
-from tomoseg.grid import place_grid
 from tomoseg.inference.predictor import Predictor
-from tomoseg.masks import BoxedMask
+from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
-from tomoseg.options import Compute, PredictOptions
+from tomoseg.options import Compute, Decisions, EvaluateOptions, PredictOptions
 from tomoseg.postprocess.components import keep_largest
+from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import tune as workflow
+from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.predict import predict, ranked
 from tomoseg.workflows.tune import tune
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
 
 
-def make_model(folder, labels=LABELS):
+def make_model(folder, grid=NATIVE, gain=40.0):
     """A network that hands on the HU: `ball` is above 190 HU, `cube` above 70, `both` never."""
     torch.manual_seed(0)
-    from tests.training.tiny import NATIVE
-
-    record = ModelRecord(labels, NetworkConfig(channels=(8, 8), prior_bias=False), NATIVE, ((-100.0, 300.0),))
+    record = ModelRecord(LABELS, NetworkConfig(channels=(8, 8), prior_bias=False), grid, ((-100.0, 300.0),))
     network = record.build().eval()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -41,8 +42,8 @@ def make_model(folder, labels=LABELS):
             for number, place in ((0, source), (3, 0)):
                 block[number].weight[0, place, 1, 1] = 1
                 block[number + 1].weight[0] = 1
-        network.head.weight[:2, 0] = 40.0
-        network.head.bias[:] = torch.tensor([-40 * 0.725, -40 * 0.425, -9.0])
+        network.head.weight[:2, 0] = gain
+        network.head.bias[:] = torch.tensor([-gain * 0.725, -gain * 0.425, -9.0])
     save_model(Model(record, network), folder)
     return folder
 
@@ -79,10 +80,6 @@ def test_what_helps_is_kept_and_written(model, dataset):
 
 def test_dice_before_is_that_of_the_predictor(model, dataset):
     _, choices = tune(model, dataset, compute=CPU)
-    from tomoseg.evaluation.cases import score_cases
-    from tomoseg.evaluation.summary import summarise
-    from tomoseg.preprocessed.read import Preprocessed
-
     data = Preprocessed(dataset)
     scores = score_cases(Predictor(load_model(model), engine="torch", device="cpu"), data.split("validation"))
     expected = {row.structure: row.dice for row in summarise(scores, data.labels).structures}
@@ -162,10 +159,39 @@ def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monk
     monkeypatch.setattr(workflow, "process", lambda mask, steps, *rest: tried.extend(steps) or mask)
     tune(model, dataset, compute=CPU)
     assert "crf" in {step.name for step in tried}
-    data = make_dataset(tmp_path / "other")
-    case = data.split("validation")[0]
-    assert not case.record.placement.resamples
-    assert place_grid(case.ct(), (1.0, 1.0, 1.0), data.grid).shape == case.shape
+    tried.clear()
+    coarse = GridConfig(mode="size", size=(12, 11), crop="none")
+    data = make_dataset(tmp_path / "coarse", coarse, {"a": "train", "v": "validation"})
+    tune(make_model(tmp_path / "other", grid=coarse), data.folder, compute=CPU)
+    assert "largest" in {step.name for step in tried}
+    assert "crf" not in {step.name for step in tried}
+
+
+def test_evaluation_scores_what_predict_writes(dataset, tmp_path):
+    model = make_model(tmp_path / "unsure", gain=4.0)
+    save_tuned(Tuned(str(load_model(model).sha256), 0.0, {"ball": 0.62}, {"ball": ["crf:3"]}), model)
+    found = evaluate(model, dataset, options=EvaluateOptions(tuned=True, surfaces=False), compute=CPU)
+    predictor = Predictor(load_model(model), decisions=Decisions({"ball": 0.62}), device="cpu", engine="torch")
+    plain = score_cases(predictor, Preprocessed(dataset).split("validation"))
+    for case, other in zip(found.scores, plain, strict=True):
+        opened = next(one for one in Preprocessed(dataset).split("validation") if one.name == case.case)
+        write_nifti(tmp_path / f"{case.case}.nii.gz", opened.ct(), SourceGrid(opened.shape, np.eye(4)))
+        predict(tmp_path / f"{case.case}.nii.gz", tmp_path / case.case, model, compute=CPU)
+        mask, reference = masks_of(tmp_path / case.case)["ball"], structure_mask(opened.masks(), 0)
+        dice = 2 * (mask & reference).sum() / (mask.sum() + reference.sum())
+        assert case.structures[0].dice == pytest.approx(dice)
+        assert dice > other.structures[0].dice + 0.02  # the field fills what noise tore
+
+
+def test_a_tuned_random_field_needs_the_scan(tmp_path):
+    coarse = GridConfig(mode="size", size=(12, 11), crop="none")
+    data = make_dataset(tmp_path / "coarse", coarse, {"a": "train", "v": "validation"})
+    model = make_model(tmp_path / "model", grid=coarse)
+    save_tuned(Tuned(str(load_model(model).sha256), 0.0, {}, {"ball": ["crf:3"]}), model)
+    with pytest.raises(
+        ConfigError, match=r"got crf, which needs the scan, .* on another grid; predict, then score the"
+    ):
+        evaluate(model, data.folder, options=EvaluateOptions(tuned=True), compute=CPU)
 
 
 def test_a_packaged_model_is_refused_before_the_search(tmp_path):

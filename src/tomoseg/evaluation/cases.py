@@ -11,9 +11,9 @@ from tomoseg.evaluation.overlap import OverlapCounter
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.predictor import Predictor
-from tomoseg.postprocess.steps import Steps, apply
+from tomoseg.postprocess.steps import Steps, apply, needs_confidence
 from tomoseg.preprocessed.read import PreprocessedCase
-from tomoseg.segmentation import Segmentation, boxed_masks
+from tomoseg.segmentation import Confidence, Segmentation, boxed_masks
 
 
 def score_case(predictor: Predictor, case: PreprocessedCase, expected: ExpectedDice | None = None) -> CaseScore:
@@ -52,16 +52,19 @@ def score_case_fully(
         structures: Only these; none named is all.
 
     Raises:
-        ConfigError: If a step needs the scan itself.
+        ConfigError: If a step needs the scan itself, which the dataset keeps on another grid.
         DatasetError: If the case keeps no masks on the scan's grid.
     """
     record = case.record
     predicted, reference = (Segmentation(predictor.labels, record.source) for _ in range(2))
-    slices = predictor.packed_slices([case.ct()], record.placement, record.source.canonical_shape)
+    confidence = Confidence(predictor.labels.names, record.source) if needs_confidence(steps) else None
+    shape = record.source.canonical_shape
+    slices = predictor.packed_slices([case.ct()], record.placement, shape, confidence=confidence)
     for k, packed in enumerate(slices):
         predicted.append(packed)
         reference.append(case.native_masks_slice(k))
-    both = zip(boxed_masks(apply(predicted, steps)), boxed_masks(reference), strict=True)
+    processed = apply(predicted, steps, case.scan_hu() if confidence is not None else None, confidence)
+    both = zip(boxed_masks(processed), boxed_masks(reference), strict=True)
     names = predictor.labels.names
     wanted = set(structures or names)
     pairs = (

@@ -117,13 +117,10 @@ class Predictor:
         stages = stages or Stages()
         segmentation = Segmentation(self.labels, volume.source)
         placement, slabs = self._to_grid(volume, stages)
-        planes = packed_bytes(len(self.labels))
-        for k, between in enumerate(self._between(slabs, placement, volume.shape, stages, expected)):
+        slices = self.packed_slices(slabs, placement, volume.shape, stages, confidence, expected)
+        for k, packed in enumerate(slices):
             with stages("decisions"):
-                segmentation.append(_placed(between, placement, volume.shape, decide_masks, planes))
-                if confidence is not None:
-                    decide = partial(confidences, offsets=self._offsets)
-                    confidence.append(_placed(between, placement, volume.shape, decide, len(self.labels)))
+                segmentation.append(packed)
             if progress is not None:
                 progress(k + 1, volume.shape[2])
         return segmentation
@@ -221,6 +218,7 @@ class Predictor:
         placement: Placement,
         shape: tuple[int, int, int],
         stages: Stages | None = None,
+        confidence: Confidence | None = None,
         expected: ExpectedDice | None = None,
     ) -> Iterator[UInt8[np.ndarray, "b x y"]]:
         """Packed masks of each of the scan's slices, from the scan on the network's grid.
@@ -230,6 +228,7 @@ class Predictor:
             placement: Where the grid lies in the scan.
             shape: The scan's shape in RAS+ order.
             stages: Takes the seconds of `prepare`, `network` and `decisions`.
+            confidence: Takes each structure's probabilities.
             expected: Takes what each structure's Dice may be expected to be; made with `expected_dice`.
         """
         stages = stages or Stages()
@@ -237,6 +236,9 @@ class Predictor:
         for between in self._between(slabs, placement, shape, stages, expected):
             with stages("decisions"):
                 packed = _placed(between, placement, shape, decide_masks, planes)
+                if confidence is not None:
+                    decide = partial(confidences, offsets=self._offsets)
+                    confidence.append(_placed(between, placement, shape, decide, len(self.labels)))
             yield packed
 
     def confidence_slices(

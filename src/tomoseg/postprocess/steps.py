@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Int16
 
 from tomoseg.errors import ConfigError
 from tomoseg.labels import LabelSet, unknown_name_message
@@ -14,7 +15,6 @@ from tomoseg.postprocess.components import keep_largest, remove_small
 from tomoseg.postprocess.crf import Field, refine
 from tomoseg.postprocess.morphology import closing, fill_holes, opening
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
-from tomoseg.volume import Volume
 
 AMOUNTS: dict[str, tuple[str, float] | None] = {
     "largest": None,
@@ -99,14 +99,17 @@ def needs_confidence(steps: Steps) -> bool:
 
 
 def apply(
-    segmentation: Segmentation, steps: Steps, volume: Volume | None = None, confidence: Confidence | None = None
+    segmentation: Segmentation,
+    steps: Steps,
+    hu: Int16[np.ndarray, "x y z"] | None = None,
+    confidence: Confidence | None = None,
 ) -> Segmentation:
     """Masks after their steps; eight structures at a time are unpacked.
 
     Args:
         segmentation: Is not changed.
         steps: For some of its structures.
-        volume: The scan; for `crf`.
+        hu: The scan; for `crf`.
         confidence: Probabilities of the structures; for `crf`.
 
     Raises:
@@ -123,7 +126,7 @@ def apply(
         for bit in bits:
             name = segmentation.labels.names[8 * plane + bit]
             mask = BoxedMask.of((packed >> np.uint8(bit) & 1).view(bool))
-            found = process(mask, steps[name], segmentation.grid.spacing_mm, _evidence(name, volume, confidence))
+            found = process(mask, steps[name], segmentation.grid.spacing_mm, _evidence(name, hu, confidence))
             packed &= np.uint8(255 - (1 << bit))
             packed[found.box] |= found.inside.view(np.uint8) << np.uint8(bit)
         changed[plane] = packed
@@ -208,10 +211,8 @@ def _tight(mask: BoxedMask) -> BoxedMask:
     return BoxedMask(box.inside, (x, y, z), mask.shape)
 
 
-def _evidence(name: str, volume: Volume | None, confidence: Confidence | None) -> Evidence | None:
-    if volume is None or confidence is None:
-        return None
-    return Evidence(volume.hu, confidence.map(name))
+def _evidence(name: str, hu: np.ndarray | None, confidence: Confidence | None) -> Evidence | None:
+    return None if hu is None or confidence is None else Evidence(hu, confidence.map(name))
 
 
 def _check(steps: Steps, labels: LabelSet) -> None:

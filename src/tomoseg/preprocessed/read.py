@@ -14,6 +14,7 @@ from jaxtyping import Int16, UInt8
 from tomoseg.checks.familiar import ScanRange, facts_of, spread_over
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
+from tomoseg.grid import AIR_HU
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
 from tomoseg.volume import spacing_of
@@ -86,6 +87,17 @@ class PreprocessedCase:
     def ct(self) -> Int16[np.ndarray, "x y z"]:
         """HU of the whole case on the grid."""
         return self._files.read(self.folder / CT, ALL).T
+
+    def scan_hu(self) -> Int16[np.ndarray, "x y z"] | None:
+        """HU of the scan itself, air where it was cropped; None where the grid has other voxels."""
+        placement, shape = self.record.placement, self.record.source.canonical_shape
+        if placement.resamples:
+            return None
+        if placement.is_whole(shape):
+            return self.ct()
+        hu = np.full(shape, AIR_HU, np.int16)
+        hu[placement.box()] = self.ct()
+        return hu
 
     def masks(self) -> UInt8[np.ndarray, "b x y z"]:
         """Packed masks of the whole case on the grid."""

@@ -21,6 +21,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.models.exports import Format, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.openvino import has_openvino
+from tomoseg.models.packaged import check_is_own
 from tomoseg.options import Compute, EngineName, Precision
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.export import calibration_slices, network_image
@@ -84,9 +85,11 @@ def measure_engines(
 
     Raises:
         DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
-        ModelError: If the model cannot be loaded.
+        ModelError: If the model cannot be loaded, or is a packaged one.
     """
     loaded = load_model(model)
+    assert loaded.folder is not None  # it was read from one
+    check_is_own(loaded.folder)
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)

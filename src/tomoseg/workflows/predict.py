@@ -393,7 +393,8 @@ def _postprocessed(job: _Job, steps: Steps) -> LabelMap | Segmentation:
     assert job.result is not None  # segmented
     if isinstance(job.result, LabelMap):
         return apply_to_map(job.result, steps)
-    return apply(job.result, steps, job.volume, job.confidence)
+    assert job.volume is not None  # segmented
+    return apply(job.result, steps, job.volume.hu, job.confidence)
 
 
 def _write(job: _Job, order: _Order) -> ScanDone:

@@ -57,12 +57,13 @@ class ModelSource:
         data = Preprocessed(dataset)
         check_fits(loaded.record.labels.names, loaded.record.grid, data)
         decisions, self._steps = choices_of([loaded], PredictOptions(tuned=options.tuned))
-        if needs_confidence(self._steps):
-            raise ConfigError(
-                "expected steps that look at masks alone, got crf, which needs the scan; predict, then score the masks"
-            )
         self.labels = data.labels.subset(options.structures) if options.structures else data.labels
         self.cases: dict[str, PreprocessedCase] = {case.name: case for case in data.split(options.split)}
+        if needs_confidence(self._steps) and any(case.record.placement.resamples for case in self.cases.values()):
+            raise ConfigError(
+                "expected steps that look at masks alone, got crf, which needs the scan, and the dataset keeps it on "
+                "another grid; predict, then score the masks"
+            )
         self.missing: dict[str, str] = {}
         self.warnings: tuple[str, ...] = ()
         self.title = model.absolute().name

@@ -194,16 +194,16 @@ def _samples(
     found: dict[str, list[Sample]] = {}
     for case in cases:
         record = case.record
-        on_grid = case.ct()
+        hu = case.scan_hu()
         confidence = Confidence(predictor.labels.names, record.source)
-        for part in predictor.confidence_slices([on_grid], record.placement, record.source.canonical_shape):
+        for part in predictor.confidence_slices([case.ct()], record.placement, record.source.canonical_shape):
             confidence.append(part)
         packed = np.stack([case.native_masks_slice(k) for k in range(record.source.canonical_shape[2])], axis=-1)
         for channel in record.annotated:
             reference = structure_mask(packed, channel)
             if reference.any():
                 name = predictor.labels.names[channel]
-                sample = _sample(confidence.map(name), reference, case, on_grid)
+                sample = _sample(confidence.map(name), reference, case.spacing_mm, hu)
                 found.setdefault(name, []).append(sample)
         on_case()
     return found
@@ -212,17 +212,11 @@ def _samples(
 def _sample(
     probability: UInt8[np.ndarray, "x y z"],
     reference: np.ndarray,
-    case: PreprocessedCase,
-    on_grid: Int16[np.ndarray, "gx gy gz"],
+    spacing_mm: tuple[float, float, float],
+    hu: Int16[np.ndarray, "x y z"] | None,
 ) -> Sample:
-    placement, spacing_mm = case.record.placement, case.spacing_mm
     around = BoxedMask.of(reference | (probability >= UNCERTAIN[0]))
     margins = [int(MARGIN_MM / s) + 1 for s in spacing_mm]
     ends = zip(around.start, around.inside.shape, margins, reference.shape, strict=True)
     box = tuple(slice(max(0, s - m), min(n, s + w + m)) for s, w, m, n in ends)
-    hu = None
-    if not placement.resamples:
-        whole = np.full(reference.shape, -1024, np.int16)
-        whole[placement.box()] = on_grid
-        hu = whole[box]
-    return Sample(probability[box].copy(), reference[box].copy(), hu, spacing_mm)
+    return Sample(probability[box].copy(), reference[box].copy(), None if hu is None else hu[box].copy(), spacing_mm)
