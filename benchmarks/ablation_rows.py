@@ -197,21 +197,32 @@ def _without(**groups: float) -> Row:
     return Row({"augmentation": groups})
 
 
+def _with_seeds(name: str, **groups: float) -> dict[str, Row]:
+    """Three seeds of what may change more than chance does, or of the plain row."""
+    names = [name, f"{name}, seed 1", f"{name}, seed 2"]
+    return {each: Row({"seed": seed, "augmentation": groups}) for seed, each in enumerate(names)}
+
+
 REGULARISERS = Table(
     f"Against overfitting: {FEW} patients, every group of augmentation on",
     {
-        "few": Row(),
+        **_with_seeds("few"),
+        "few, again": Row(),
         "few, no augmentation": Row({"augmentation": {"enabled": False}}),
         "few, no spatial": _without(move_probability=0),
         "few, no elastic": _without(elastic_pixels=0),
+        "few, no elastic, again": _without(elastic_pixels=0),
         "few, no HU scale and shift": _without(hu_scale=0, hu_shift=0),
-        "few, no noise": _without(noise_hu=0),
-        "few, no blur": _without(blur_pixels=0),
+        **_with_seeds("few, no noise", noise_hu=0),
+        **_with_seeds("few, no blur", blur_pixels=0),
+        "few, no noise, no blur": _without(noise_hu=0, blur_pixels=0),
         "few, no low resolution": _without(low_resolution=0),
         "few, no cut": _without(cut=0),
         "few, no gamma": _without(gamma=0),
         "few, dropout 0.1": Row({"network": {"dropout": 0.1}}),
+        "few, dropout 0.1, seed 1": Row({"seed": 1, "network": {"dropout": 0.1}}),
         "few, weight decay 0.1": Row({"optimizer": {"weight_decay": 0.1}}),
+        "few, weight decay 0.1, seed 1": Row({"seed": 1, "optimizer": {"weight_decay": 0.1}}),
         "few, weight decay 0": Row({"optimizer": {"weight_decay": 0}}),
     },
     merged(SMALL, {"augmentation": EVERY, "schedule": {"kind": "constant"}, "validate_every": 10}),

@@ -257,7 +257,7 @@ def train(
     if not outcome.finished:
         console.out.print(f"Stopped; the same command goes on where it was. The state is in {output}")
         return STOPPED
-    best = "no validation cases" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
+    best = "no validation Dice" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
     console.out.print(f"Trained: {best}; model in {output / 'best'}, the run on a page in {output / 'summary.html'}")
     return DONE
 

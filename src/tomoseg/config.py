@@ -7,6 +7,8 @@ the reasons.
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -436,6 +438,11 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _first_problem(kind: type[Config], error: ValidationError) -> str:
     problem = error.errors()[0]
     place = [str(part) for part in problem["loc"]]
+    if problem["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
+        near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else "correct the value"
+        return f"{'.'.join(place)}: {problem['msg']}, got {problem['input']!r}; {advice}"
     if problem["type"] != "extra_forbidden":
         return f"{'.'.join(place) or 'settings'}: {problem['msg']}, got {problem['input']!r}; correct the value"
     known: type[Any] = kind

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 from tomoseg.errors import LabelError
 
@@ -167,6 +168,32 @@ class LabelSet:
                 for row in rows
             )
         )
+
+
+_LEFT = {"left": "right", "l": "r", "gauche": "droite"}
+_RIGHT = {"right": "left", "r": "l", "droite": "gauche", "droit": "gauche"}
+
+
+def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
+    """On which side a structure is, and what its counterpart is called; None for one that is on no side.
+
+    A side is a word of the name, however words are divided: `kidney_left`, `Left Kidney`, `KidneyLeft`, `Parotid_L`.
+
+    Example:
+        >>> side_of("KidneyLeft"), side_of("Parotid_R")
+        (('left', 'KidneyRight'), ('right', 'Parotid_L'))
+        >>> side_of("vertebrae_L1") is side_of("lung_upper_lobe") is None
+        True
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^A-Za-z\d]+", name)
+    for n, word in enumerate(words):
+        if words[n + 1 : n + 2] and words[n + 1].isdigit():
+            continue  # L1 is a vertebra
+        for side, others in (("left", _LEFT), ("right", _RIGHT)):
+            if other := others.get(word.lower()):
+                same_case = other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
+                return side, "".join([*words[:n], same_case, *words[n + 1 :]])  # type: ignore[return-value]
+    return None
 
 
 def unknown_name_message(name: str, known: Sequence[str]) -> str:

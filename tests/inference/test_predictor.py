@@ -147,6 +147,17 @@ def test_slices_of_a_batch_are_not_mixed():
     assert (alone[1:] != alone[:-1]).mean() > 1e-2
 
 
+@pytest.mark.parametrize("network", [{"slices": 3}, {"dims": 3, "tile": (8, 8, 4)}])
+def test_slices_of_a_batch_are_no_neighbours(network):
+    torch.manual_seed(0)
+    record = ModelRecord(LABELS, NetworkConfig(channels=(8, 16, 16), **network), GRIDS["native"], WINDOWS)
+    predictor = Predictor(Model(record, record.build()), device="cpu", precision="fp32")
+    hu = np.moveaxis(make_scan(0)[0], 2, 0)
+    alone = np.stack([predictor.predict_slice(one, (1.5, 1.5)) for one in hu])
+    assert alone.any()
+    assert np.array_equal(predictor.predict_batch(hu, (1.5, 1.5)), alone)
+
+
 def test_a_slice_of_the_grid_is_that_of_a_native_scan(volume):
     predictor = make_predictor("native")
     segmentation = predictor.predict_volume(volume)
@@ -235,9 +246,10 @@ def test_flips_average_a_slice_with_its_mirror_image(volume):
     expected = (torch.stack(plain.engine.logits(hu)) + mirrored) / 2
     assert not torch.allclose(expected, mirrored, atol=0.1)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    sided = LabelSet.from_names(["kidney_left", "liver"])
-    with pytest.raises(ConfigError, match="expected structures without a left and a right for flips, got kidney_left"):
-        Predictor(make_model(GRIDS["native"], sided), device="cpu", decisions=Decisions(flips=True))
+    for name in ("kidney_left", "Right Kidney", "parotid-L", "rein gauche"):
+        sided = LabelSet((Structure(1, "liver"), Structure(2, name)))
+        with pytest.raises(ConfigError, match=f"expected structures without a left and a right for flips, got {name}"):
+            Predictor(make_model(GRIDS["native"], sided), device="cpu", decisions=Decisions(flips=True))
 
 
 def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeypatch):

@@ -39,8 +39,9 @@ def test_every_network_gives_logits_of_its_inputs_size_and_learns_in_every_layer
     assert logits.shape == (1, 5, *[edge] * dims)
     assert network.features(images).shape[1] == network.widths[0] == network.head.in_channels
     (logits * torch.randn_like(logits)).sum().backward()
-    without = [name for name, p in network.named_parameters() if p.grad is None]
-    assert all("cross_attn" in name for name in without)  # MONAI's blocks have one for other networks
+    learning = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    assert [name for name, p in learning if p.grad is None or not p.grad.any()] == []
+    assert all("cross_attn" in name for name, p in network.named_parameters() if not p.requires_grad)
 
 
 @pytest.mark.parametrize("variant", [{}, {"residual": True}, {"attention": True}])

@@ -8,8 +8,16 @@ from torch import nn
 
 from tests.training.test_learner import make_batch
 from tests.training.tiny import make_config, make_dataset
-from tomoseg.config import AdversarialConfig, AugmentationConfig, NetworkConfig, OptimizerConfig, SamplingConfig
+from tomoseg.config import (
+    AdversarialConfig,
+    AugmentationConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimizerConfig,
+    SamplingConfig,
+)
 from tomoseg.networks.build import build_network
+from tomoseg.training import learner
 from tomoseg.training.adversary import Discriminator, attack, divergence, frozen_statistics, virtual_attack
 from tomoseg.training.learner import Learner
 from tomoseg.training.losses import Scope
@@ -28,6 +36,7 @@ def make_learner(kind, **settings):
 def test_an_attack_by_hand():
     images, gradient = torch.tensor([[[[0.0, 0.5, 1.0]]]]), torch.tensor([[[[-3.0, 1e-9, 2.0]]]])
     assert attack(images, gradient, 0.1).flatten().tolist() == pytest.approx([0, 0.6, 1])
+    assert torch.equal(attack(images, gradient * torch.nan, 0.1), images)  # half precision ran over
 
 
 def test_divergence_by_hand():
@@ -89,6 +98,20 @@ def test_the_worst_direction_is_found_in_half_precision_too():
         torch.manual_seed(1)  # the same noise to begin with
         found.append(virtual_attack(lambda images, t=dtype: 3 * images.to(t) - 1, images, 0.1).item())
     assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_the_sign_of_the_loss_is_found_in_half_precision_too(monkeypatch):
+    torch.manual_seed(0)
+    asked = []
+    monkeypatch.setattr(learner, "attack", lambda images, gradient, epsilon: asked.append(gradient) or images)
+    network = build_network(NetworkConfig(channels=(8, 16)), 1, 3).train()
+    images, targets = make_batch()
+    for dtype in (torch.float32, torch.float16):
+        config = make_config(adversarial=AdversarialConfig(kind="fgsm"), loss=LossConfig(kind="bce"))
+        Learner(network, config, dtype).train()(images, targets, Scope(10**9, 10**9))  # as of a large step
+    exact, half = (gradient.sign() for gradient in asked)
+    assert exact.abs().mean() > 0.9
+    assert (half == exact).float().mean() > 0.9
 
 
 def test_a_network_that_does_not_look_cannot_be_attacked():

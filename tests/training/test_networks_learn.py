@@ -3,7 +3,7 @@
 import pytest
 
 from tests.training.tiny import make_config, make_dataset
-from tomoseg.config import AugmentationConfig, NetworkConfig, OptimizerConfig, SamplingConfig
+from tomoseg.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, SamplingConfig
 from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import summarise
 from tomoseg.inference.predictor import Predictor
@@ -17,6 +17,7 @@ NETWORKS = {
     "whole blocks": {"dims": 3},
     "attention": {"attention": True},
     "residual": {"residual": True, "normalisation": "group"},
+    "residual blocks": {"residual": True, "dims": 3, "tile": (16, 16, 4)},
     "swin": {"kind": "swin_unetr", "channels": (12, 12), "tile": (64, 32)},
     "unetr": {"kind": "unetr", "channels": (8, 32), "tile": (16, 16)},
 }
@@ -35,9 +36,27 @@ FAST = [name for name in NETWORKS if "swin" not in name and "unetr" not in name]
 
 @pytest.mark.parametrize("name", FAST + SLOW)
 def test_it_learns(name, dataset, tmp_path):
-    network = NetworkConfig(**{"channels": (8, 16), **NETWORKS[name]})
+    check_it_learns(NetworkConfig(**{"channels": (8, 16), **NETWORKS[name]}), LossConfig(), dataset, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"kind": "dice"},
+        {"kind": "focal"},
+        {"kind": "tversky"},
+        {"deep_supervision": 2},
+        {"weights": {"ball": 3.0, "both": 0.5}},
+    ],
+)
+def test_every_loss_teaches(loss, dataset, tmp_path):
+    check_it_learns(NetworkConfig(channels=(8, 16, 16)), LossConfig(**loss), dataset, tmp_path)
+
+
+def check_it_learns(network, loss, dataset, tmp_path):
     config = make_config(
         network=network,
+        loss=loss,
         steps=120,
         epochs=None,
         validate_every=100,

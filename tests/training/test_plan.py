@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training.tiny import add_case, finish, make_config, make_scan
 from tomoseg.config import NetworkConfig, SamplingConfig
@@ -67,7 +68,7 @@ def test_the_estimate_is_within_a_fifth_of_the_measured_peak(dataset):
 def hundred_a_slice(monkeypatch):
     """Training that takes 1000 bytes and 100 for each slice."""
     monkeypatch.setattr(plan_module, "_measured", lambda data, config, slices: 1000 + 100 * slices)
-    assert len(PROBES) == 2
+    assert len(PROBES[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,21 @@ def test_what_fits_makes_steps_of_what_was_asked_for(dataset, hundred_a_slice, l
     assert (plan.batch_size, plan.accumulation) == (batch_size, accumulation)
     assert plan.bytes_of(batch_size) <= limit
     assert plan.batch_size * plan.accumulation >= 16
+
+
+@pytest.mark.parametrize(("room", "fits"), [(2, True), (1, False)])
+def test_a_gpu_too_small_for_what_is_measured_first(dataset, monkeypatch, room, fits):
+    def measured(data, config, slices):
+        if slices > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 1000 + 100 * slices
+
+    monkeypatch.setattr(plan_module, "_measured", measured)
+    if fits:
+        assert plan_training(Preprocessed(dataset), make_config(batch_size=8), 1350).batch_size == 3
+    else:
+        with pytest.raises(TrainingError, match=r"expected a GPU that trains with 2 slices or blocks .* use fewer"):
+            plan_training(Preprocessed(dataset), make_config(batch_size=8), 1350)
 
 
 def test_too_little_for_one_slice_is_an_error(dataset, hundred_a_slice):

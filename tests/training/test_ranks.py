@@ -13,7 +13,7 @@ from tests.training.tiny import make_config, make_dataset
 from tomoseg.config import LossConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, save_config
 from tomoseg.errors import TrainingError
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training.ranks import Ranks
+from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run import Run
 from tomoseg.workflows.train import train_run
 
@@ -55,6 +55,10 @@ def test_shares_are_all_items_in_order():
         shares = [Ranks(rank, 4).share(items) for rank in range(4)]
         assert [item for share in shares for item in share] == items
         assert len(shares[0]) >= max(map(len, shares))
+
+
+def test_one_process_exchanges_nothing_and_needs_no_64_bits_of_its_device():
+    assert ALONE.table([0.1, 2.0], torch.device("meta")).tolist() == [[0.1, 2.0]]
 
 
 def test_two_processes_train_as_one_does(dataset, tmp_path):

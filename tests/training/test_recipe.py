@@ -576,12 +576,21 @@ def test_no_training_cases_is_an_error(tmp_path):
         train_run(tmp_path / "data", tmp_path / "run", make_config())
 
 
+@pytest.mark.parametrize(("budget", "warned"), [({"epochs": 4}, False), ({"epochs": None, "steps": 3}, True)])
+def test_a_budget_that_ends_before_a_curriculum_moves_on_is_warned_of(tmp_path, budget, warned):
+    make_dataset(tmp_path)
+    config = make_config(curriculum=CurriculumConfig(enabled=True), **budget)  # an epoch is 3 steps
+    warnings = Run(Preprocessed(tmp_path), config).check_curriculum()
+    assert [text.startswith("the curriculum moves on as an epoch begins") for text in warnings] == [True] * warned
+
+
 def test_validation_cases_without_references_still_give_a_model(tmp_path):
     make_dataset(tmp_path / "data", annotated={"v": (), "w": ()})
-    outcome = train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1))
+    outcome = train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=3, early_stopping=1))
     assert outcome.history[0]["validation_dice"] is None
     assert outcome.history[0]["validation_loss"] == 0
-    load_model(tmp_path / "run")
+    assert (len(outcome.history), outcome.best_dice) == (3, None)
+    assert load_model(tmp_path / "run").record.provenance["epoch"] == 3  # nothing chooses, so the newest is kept
 
 
 def test_a_batch_in_which_nothing_is_known_changes_no_weight(tmp_path):

@@ -195,6 +195,11 @@ def test_a_block_is_the_median_case_cut_to_the_most_or_the_tile():
             {"sampling": SamplingConfig(patch_size=(4, 4)), "batch_size": 1},
             r"expected slices or blocks of more than 4 voxels along an edge for a batch of one, got 4 x 4",
         ),
+        (
+            {"channels": (8, 8, 8)},
+            {"sampling": SamplingConfig(patch_size=(4, 4), slices_per_case=7), "batch_size": 3},
+            r"for a batch of one, which the last of an epoch is, got 4 x 4",
+        ),
     ],
 )
 def test_sizes_that_cannot_be_trained_with_are_refused(network, settings, said):

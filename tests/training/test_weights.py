@@ -1,16 +1,19 @@
 """Warm starts and running means of weights."""
 
+import shutil
+
 import pytest
 import torch
 
 from tests.training.tiny import LABELS, NATIVE, make_config, make_dataset
-from tomoseg.config import NetworkConfig
+from tomoseg.config import NetworkConfig, OptimizerConfig
 from tomoseg.errors import TrainingError
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training.run import Run
+from tomoseg.training.run import Listener, Run
 from tomoseg.training.weights import average_of, warm_start
+from tomoseg.workflows.train import train_run
 
 WINDOWS = ((-200.0, 300.0),)
 OTHERS = LabelSet((Structure(2, "cone"), Structure(5, "cube", "solid"), Structure(6, "ball", "solid")))
@@ -55,6 +58,18 @@ def test_a_run_starts_warm(tmp_path):
     run = Run(Preprocessed(tmp_path / "data"), make_config(warm_start=tmp_path / "model"))
     head = run.network.state_dict()["head.weight"]
     assert torch.equal(head[:2], source.network.state_dict()["head.weight"][[2, 1]])
+
+
+def test_a_warm_started_run_goes_on_without_what_it_started_from(tmp_path):
+    make_dataset(tmp_path / "data")
+    save_model(make_model(OTHERS, 1), tmp_path / "model")
+    config = make_config(warm_start=tmp_path / "model", optimizer=OptimizerConfig(kind="sgd"))
+    whole = train_run(tmp_path / "data", tmp_path / "whole", config)
+    assert not train_run(tmp_path / "data", tmp_path / "run", config, Listener(should_stop=lambda: True)).finished
+    shutil.rmtree(tmp_path / "model")
+    resumed = train_run(tmp_path / "data", tmp_path / "run", config)
+    assert resumed.finished
+    assert [r["train_loss"] for r in resumed.history] == [r["train_loss"] for r in whole.history]
 
 
 def test_a_mean_by_hand():

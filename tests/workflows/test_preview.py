@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, make_config, make_dataset
-from tomoseg.config import AugmentationConfig, CurriculumConfig
+from tomoseg.config import AugmentationConfig, CurriculumConfig, NetworkConfig
 from tomoseg.errors import DatasetError
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.changes import draw_change
@@ -52,6 +52,23 @@ def test_the_first_slices_of_training_as_training_takes_them(dataset, tmp_path, 
         assert np.array_equal(samples[n].grey, np.rint(images[n, 0].numpy() * 255).astype(np.uint8))
         assert np.array_equal(samples[n].packed, packed[n].numpy())
     assert {s.spacing_mm for s in samples} == {(1.0, 1.0)}
+
+
+@pytest.mark.parametrize("network", [{"slices": 5}, {"dims": 3, "tile": (16, 16, 4)}])
+def test_of_neighbours_and_blocks_the_middle_is_shown(dataset, tmp_path, drawn, network):
+    config = make_config(
+        augmentation=STRONG, windows_hu=WINDOWS, batch_size=12, network=NetworkConfig(channels=(8, 16), **network)
+    )
+    preview(dataset.folder, tmp_path / "a.png", config)
+    samples = drawn[0][0]
+    run = Run(dataset, config)
+    images, packed = network_input(next(run.loader.batches(epoch_draws(run))), config, augment=True)
+    if images.ndim == 5:
+        images, packed = images[..., 2], packed[..., 2]
+    middle = 2 if "slices" in network else 0  # of five; of the first window
+    for n in range(12):
+        assert np.array_equal(samples[n].grey, np.rint(images[n, middle].numpy() * 255).astype(np.uint8))
+        assert np.array_equal(samples[n].packed, packed[n].numpy())
 
 
 def test_a_curriculum_begins_with_its_easiest_slices(dataset, tmp_path, drawn):

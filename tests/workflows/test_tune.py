@@ -30,7 +30,7 @@ from tomoseg.workflows.tune import tune
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
 
 
-def make_model(folder, grid=NATIVE, gain=40.0):
+def make_model(folder, grid=NATIVE, gain=40.0, doubt=0.0):
     """A network that hands on the HU: `ball` is above 190 HU, `cube` above 70, `both` never."""
     torch.manual_seed(0)
     record = ModelRecord(LABELS, NetworkConfig(channels=(8, 8), prior_bias=False), grid, ((-100.0, 300.0),))
@@ -43,7 +43,7 @@ def make_model(folder, grid=NATIVE, gain=40.0):
                 block[number].weight[0, place, 1, 1] = 1
                 block[number + 1].weight[0] = 1
         network.head.weight[:2, 0] = gain
-        network.head.bias[:] = torch.tensor([-gain * 0.725, -gain * 0.425, -9.0])
+        network.head.bias[:] = torch.tensor([-gain * 0.725 - doubt, -gain * 0.425 - doubt, -9.0])
     save_model(Model(record, network), folder)
     return folder
 
@@ -76,6 +76,25 @@ def test_what_helps_is_kept_and_written(model, dataset):
     assert tuned.steps["ball"] == [str(step) for step in by_name["ball"].steps]
     assert tuned.chosen_on["dice_after"] == pytest.approx(np.mean([c.after for c in choices]))
     assert told[-1] == (6, 6)
+
+
+def test_a_threshold_and_a_smoothing_that_help_are_chosen(tmp_path):
+    """Noise that differs from slice to slice, and a network that is sure of too little."""
+    for seed, (name, split) in enumerate({"t": "train", "v": "validation", "w": "validation"}.items()):
+        hu, masks = make_scan(seed, (24, 22, 24))
+        masks[0, 8:16, 8:16, 4:20] = True  # long enough for neighbours to help
+        hu[masks[0]] = 250
+        noisy = hu + np.random.default_rng(seed).normal(0, 60, hu.shape).astype(np.int16)
+        add_case(tmp_path / "data", name, noisy, masks, native=split != "train")
+    data = finish(tmp_path / "data", {"t": "train", "v": "validation", "w": "validation"})
+    model = make_model(tmp_path / "model", gain=4.0, doubt=1.0)
+    tuned, choices = tune(model, data.folder, compute=CPU)
+    ball = next(choice for choice in choices if choice.structure == "ball")
+    assert tuned.thresholds["ball"] < 0.5
+    assert tuned.smoothing > 0
+    assert ball.after > ball.before + 0.3
+    found = evaluate(model, data.folder, options=EvaluateOptions(tuned=True, surfaces=False), compute=CPU)
+    assert np.mean([case.structures[0].dice for case in found.scores]) == pytest.approx(ball.after, abs=0.01)
 
 
 def test_dice_before_is_that_of_the_predictor(model, dataset):

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from tomoseg.checks.facts import AXES, CaseFacts, StructureFacts
 from tomoseg.checks.findings import LEAST_CASES, Finding, Typical
+from tomoseg.labels import side_of
 
 CLEAR_MM = 8.0
 """Two structures less than this apart along an axis say nothing about its direction."""
@@ -156,11 +157,9 @@ def _pairs(case: CaseFacts) -> list[tuple[str, str]]:
     """Left structures with their right ones, where both have voxels."""
     found = []
     for name in case.structures:
-        words = name.split("_")
-        if "left" in words:
-            right = "_".join("right" if word == "left" else word for word in words)
-            if _has(case, name) and _has(case, right):
-                found.append((name, right))
+        side = side_of(name)
+        if side is not None and side[0] == "left" and _has(case, name) and _has(case, side[1]):
+            found.append((name, side[1]))
     return found
 
 

@@ -91,9 +91,11 @@ class Engine(ABC):
 
     def _of_constant(self, image: Float32[np.ndarray, "w *xyz"]) -> Float[Tensor, "c *xyz"]:
         key = (image.shape, image.reshape(len(image), -1)[:, 0].tobytes())
-        if key not in self._constant:
-            self._constant = {key: self._compute(image[None])[0]}
-        return self._constant[key]
+        logits = self._constant.get(key)
+        if logits is None:
+            logits = self._compute(image[None])[0]
+            self._constant = {key: logits}  # whole at once: other threads may have images of another size
+        return logits
 
 
 class TorchEngine(Engine):

@@ -49,7 +49,7 @@ class ExpectedDice:
         else:
             others = [torch.sigmoid(logits.float() + self._offsets.to(logits.device))]
         sums = [torch.stack([(o * mask).sum((1, 2)), o.sum((1, 2)), mask.sum((1, 2))]) for o in others]
-        added = torch.stack(sums).double().cpu()
+        added = torch.stack(sums).cpu().double()
         self._sums = added if len(self._sums) == 0 else self._sums + added
 
     def structures(self) -> dict[str, float | None]:

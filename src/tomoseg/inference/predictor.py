@@ -30,7 +30,7 @@ from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
 from tomoseg.inference.tiles import slice_logits
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, side_of
 from tomoseg.masks import packed_bytes, unpack
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
 from tomoseg.options import AT_ONE_HALF, Decisions, EngineName, bytes_of
@@ -176,12 +176,17 @@ class Predictor:
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float]
     ) -> Bool[np.ndarray, "n c x y"]:
-        """Masks of axial slices, which are given the grid of one stack.
+        """Masks of axial slices, each for itself: none is taken for a neighbour of another.
+
+        Where the network looks at one slice only, they are given the grid of one stack and computed in batches.
 
         Args:
             slices: HU, RAS+ order.
             spacing_mm: Pixel edges along x and y.
         """
+        looks_around = self._smoothing > 0 or any(e.reads.reach > 0 or e.reads.network.dims == 3 for e in self.engines)
+        if looks_around and len(slices) > 1:
+            return np.concatenate([self.predict_batch(one[None], spacing_mm) for one in slices])
         distance_mm = self.grid.slice_spacing_mm or 1.0  # so that the slices are not mixed
         volume = Volume.from_array(np.moveaxis(slices, 0, 2), np.diag([*spacing_mm, distance_mm, 1.0]))
         placement, slabs = self._to_grid(volume, Stages())
@@ -277,6 +282,9 @@ class Predictor:
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
+        if expected is not None:  # slices of the grid that no slice of the scan lies between count as well
+            for _ in logits:
+                pass
 
     def _batch(self, placement: Placement, shape: tuple[int, int, int]) -> int:
         """Slices in one forward pass: as many as asked for and as the memory allows."""
@@ -367,7 +375,7 @@ def _offsets(labels: LabelSet, decisions: Decisions) -> Float32[np.ndarray, "c"]
     Raises:
         ConfigError: If mirror images are asked for where there is a left and a right.
     """
-    sided = [name for name in labels.names if {"left", "right"} & set(name.split("_"))]
+    sided = [name for name in labels.names if side_of(name) is not None]
     if decisions.flips and sided:
         raise ConfigError(
             f"expected structures without a left and a right for flips, got {', '.join(sided[:3])}; leave flips off"

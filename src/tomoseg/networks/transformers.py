@@ -77,6 +77,9 @@ class UNETR(Network):
             spatial_dims=config.dims,
         )
         net.out = nn.Identity()
+        for name, parameter in net.named_parameters():
+            if "cross_attn" in name:  # MONAI's blocks have it for other networks; nothing waits for its gradient
+                parameter.requires_grad_(False)
         self.net = net
         self.head = CONV[config.dims](width, out_channels, kernel_size=1)
 

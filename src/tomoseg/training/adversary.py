@@ -36,7 +36,7 @@ def attack(
 
     Source: Goodfellow, I. et al. (2015). Explaining and harnessing adversarial examples. ICLR, section 4.
     """
-    return (images.detach() + epsilon * gradient.sign()).clamp(0, 1)
+    return (images.detach() + epsilon * gradient.nan_to_num().sign()).clamp(0, 1)
 
 
 def virtual_attack(logits_of: Logits, images: Float[Tensor, "n w *xyz"], epsilon: float) -> Float[Tensor, ""]:

@@ -92,7 +92,8 @@ class Learner(nn.Module):
         if adversary.kind == "fgsm":
             asked = images.detach().requires_grad_()
             loss, _ = self._supervised(asked, targets, scope)
-            (gradient,) = torch.autograd.grad(loss, asked, retain_graph=True)
+            total = loss * max(scope.step / 2**14, 1)  # a mean's gradients are below half precision; only signs count
+            (gradient,) = torch.autograd.grad(total, asked, retain_graph=True)
             with frozen_statistics(self.network):
                 attacked, _ = self._supervised(attack(images, gradient, adversary.epsilon), targets, scope)
             return (loss + attacked) / 2

@@ -20,8 +20,8 @@ from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Run
 from tomoseg.training.slices import DrawnSlices
 
-PROBES = (4, 8)
-"""Slices in the batches that are measured."""
+PROBES = ((4, 8), (1, 2))
+"""Slices in the batches that are measured; the second pair where a GPU is too small for the first."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,10 @@ def plan_training(data: Preprocessed, config: TrainConfig, limit_bytes: int | No
 
     Raises:
         DatasetError: If there are no training cases.
-        TrainingError: If no batch of one slice fits.
+        TrainingError: If no batch of one slice fits, or a GPU's memory runs out with two.
     """
     asked = config.batch_size * config.accumulation
-    few, many = (_measured(data, config, slices) for slices in PROBES)
-    slice_bytes = max(1, round((many - few) / (PROBES[1] - PROBES[0])))
-    fixed_bytes = many - PROBES[1] * slice_bytes
+    slice_bytes, fixed_bytes = _line(data, config)
     limit_bytes = _free(Run(data, config).device) if limit_bytes is None else limit_bytes
     fitting = (limit_bytes - fixed_bytes) // slice_bytes
     if fitting < 1:
@@ -76,6 +74,26 @@ def plan_training(data: Preprocessed, config: TrainConfig, limit_bytes: int | No
         )
     batch_size = min(config.batch_size, fitting)
     return Plan(fixed_bytes, slice_bytes, limit_bytes, batch_size, -(-asked // batch_size))
+
+
+def _line(data: Preprocessed, config: TrainConfig) -> tuple[int, int]:
+    """Bytes of a slice in a batch, and of what is there whatever the batch.
+
+    Raises:
+        TrainingError: If a GPU's memory runs out.
+    """
+    for few, many in PROBES:
+        try:
+            less, more = (_measured(data, config, slices) for slices in (few, many))
+        except torch.OutOfMemoryError:
+            gc.collect()
+            continue
+        slice_bytes = max(1, round((more - less) / (many - few)))
+        return slice_bytes, more - many * slice_bytes
+    raise TrainingError(
+        f"expected a GPU that trains with {PROBES[-1][1]} slices or blocks at a time, got one whose memory ran out; "
+        "use fewer network.channels or a smaller sampling.patch_size (of blocks: network.tile)"
+    )
 
 
 def _measured(data: Preprocessed, config: TrainConfig, slices: int) -> int:

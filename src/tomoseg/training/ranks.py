@@ -56,8 +56,11 @@ class Ranks:
 
     def table(self, values: Sequence[float], device: torch.device) -> Float[Tensor, "ranks values"]:
         """The values of all processes, a row each, in the memory of the CPU."""
+        own = torch.tensor([values], dtype=torch.float64)
+        if self.count == 1:  # an Apple GPU, which has no 64 bits, is alone
+            return own
         rows = torch.zeros((self.count, len(values)), dtype=torch.float64, device=device)
-        rows[self.rank] = torch.tensor(values, dtype=torch.float64)
+        rows[self.rank] = own[0]
         return self.sum(rows).cpu()
 
     def gather(self, item: Item) -> list[Item]:

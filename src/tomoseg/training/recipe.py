@@ -61,15 +61,17 @@ def train(
     """
     listener = listener or Listener()
     with fixed_algorithms(deterministic=config.deterministic):
-        return _train(Run(data, config, loss, ranks), folder, listener)
+        state = ranks.first(folder.load_state() if ranks.is_first else None)
+        if state is not None:  # what it started from is in there, and its folder may be gone
+            config = config.model_copy(update={"warm_start": None})
+        return _train(Run(data, config, loss, ranks), folder, listener, state)
 
 
-def _train(run: Run, folder: RunFolder, listener: Listener) -> Outcome:
+def _train(run: Run, folder: RunFolder, listener: Listener, state: dict[str, Any] | None) -> Outcome:
     ranks = run.ranks
-    for message in run.check_structures():
+    for message in (*run.check_structures(), *run.check_curriculum()):
         listener.on_warning(message)
     folder.save_environment(run.device, run.dtype, ranks.count)
-    state = ranks.first(folder.load_state() if ranks.is_first else None)
     if state is not None:
         run.restore(state)
     while not run.finished:
@@ -178,10 +180,10 @@ def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
         record |= {"dice": {row.structure: row.dice for row in summary.structures}}
         if summary.dice is not None:
             run.rate.validated(summary.dice)
-        if run.best_dice is None or (summary.dice or 0.0) > run.best_dice:
-            run.best_dice = summary.dice or 0.0
+        if summary.dice is not None and (run.best_dice is None or summary.dice > run.best_dice):
+            run.best_dice = summary.dice
             folder.save_best(_model(run, record))
-    elif not run.validation:
+    if run.best_dice is None and ("validation_loss" in record or not run.validation):  # nothing chooses: the newest
         folder.save_best(_model(run, record))
     run.history.append(record | {"minutes": round(run.minutes, 3)})
     folder.save_history(run.history, run.data.labels, run.facts())

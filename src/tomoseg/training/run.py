@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -209,7 +210,7 @@ class Run:
         """Whether so many validations in a row gave no better Dice that training ends early."""
         if self.config.early_stopping is None:
             return False
-        dice = [record["validation_dice"] or 0.0 for record in self.history if "validation_dice" in record]
+        dice = [dice for record in self.history if (dice := record.get("validation_dice")) is not None]
         return len(dice) - 1 - dice.index(max(dice)) >= self.config.early_stopping if dice else False
 
     @property
@@ -264,6 +265,17 @@ class Run:
         pairs = zip(self.data.labels.names, self._frequencies, strict=True)
         never = [name for name, frequency in pairs if frequency == 0]
         return [f"no training case has {', '.join(never)}; the model will not find them"] if never else []
+
+    def check_curriculum(self) -> list[str]:
+        """A warning where the budget is over before a curriculum has moved on."""
+        epochs, steps, until = self.config.epochs, self.config.steps, self.config.curriculum.until
+        budget = min(epochs or math.inf, steps / self.steps_per_epoch if steps else math.inf)
+        if not self.config.curriculum.enabled or until * budget >= 2:
+            return []
+        return [
+            f"the curriculum moves on as an epoch begins, and of a budget of {budget:.1f} epochs it has {until:g}; for "
+            "a gentle rise lower sampling.slices_per_case, so that epochs are shorter, or train longer"
+        ]
 
     def facts(self) -> dict[str, object]:
         """What a page about the run says of it."""

@@ -125,16 +125,19 @@ def sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[int
 
     Raises:
         ConfigError: If `patch_size` is given beside blocks or a tile, a tile is larger than every case, or a batch of
-            one leaves batch normalisation a single voxel.
+            one, be it the last, leaves batch normalisation a single voxel.
     """
     size = _sample_size(records, config)
     network = config.network
     coarsest = math.prod(-(-edge // network.stride) for edge in size)
-    if config.batch_size * coarsest == 1 and network.kind == "unet" and network.normalisation == "batch":
+    last = len(records) * config.sampling.slices_per_case % config.batch_size
+    alone = 1 in (config.batch_size, last)
+    if alone and coarsest == 1 and network.kind == "unet" and network.normalisation == "batch":
         raise ConfigError(
-            f"expected slices or blocks of more than {network.stride} voxels along an edge for a batch of one, got "
-            f"{' x '.join(map(str, size))}, of which the coarsest level is one voxel; raise batch_size or the size, or "
-            "use network.normalisation group"
+            f"expected slices or blocks of more than {network.stride} voxels along an edge for a batch of one"
+            f"{'' if config.batch_size == 1 else ', which the last of an epoch is'}, got {' x '.join(map(str, size))}, "
+            "of which the coarsest level is one voxel; raise the size, change batch_size, or use "
+            "network.normalisation group"
         )
     return size
 

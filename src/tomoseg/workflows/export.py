@@ -138,7 +138,8 @@ def _to_onnx(model: Model, images: Sequence[Float32[np.ndarray, "1 w *xyz"]], ma
 def onnx_difference(model: Model, path: Path) -> float:
     """How far ONNX Runtime's logits are from PyTorch's on a slice of noise, at most, over the largest logit."""
     reads = model.record.reads
-    shape = (1, reads.channels, *(reads.fixed or [model.network.stride * (5 - n) for n in range(model.network.dims)]))
+    free = [model.network.stride * (5 - n) for n in range(model.network.dims)]
+    shape = (1, reads.channels, *(reads.padded(reads.fixed) if reads.fixed else free))
     image = np.random.default_rng(0).random(shape, np.float32)
     with torch.inference_mode():
         expected = model.network.cpu().eval()(torch.from_numpy(image)).numpy()

@@ -366,7 +366,7 @@ def _unfamiliar(volume: Volume, seen: Inspection, predictor: Predictor) -> tuple
 
 
 def _segment(job: _Job, predictor: Predictor, order: _Order, on_slice: Callable[[Scan, int, int], None]) -> _Job:
-    if job.volume is None:
+    if job.done is not None or job.volume is None:
         return job
 
     def progress(done: int, total: int) -> None:
