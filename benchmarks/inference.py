@@ -3,15 +3,16 @@
     .venv/bin/python benchmarks/inference.py --ct CT --model MODEL [--slices 300] [--folder build/benchmark]
     .venv/bin/python benchmarks/inference.py --ct CT --model MODEL --curve 100 200 400 800
     .venv/bin/python benchmarks/inference.py --ct CT --model MODEL --structures 10
+    .venv/bin/python benchmarks/inference.py --ct CT --model MODEL --guide GUIDE
 
 CT is a real scan that is enlarged and gets noise; without it a phantom is. MODEL is the guide's network with 117
 structures, trained for some minutes so that its masks look like anatomy (docs/results.md says how); without one, random
-weights are taken, the worst case for the decisions. Each way runs in a process of its own; seconds include imports and
-start-up (everything but the scan: imports, loading, compiling), which only the first of many scans pays; so each way is
-compared with the guide's loop twice, both with their start-up and both without. ms a slice are those of the stages in
-the record, and `network` is their share of the wall time. The ways take turns `--runs` times, and medians are printed.
-The guide's loop needs more than 24 GiB for 300 slices; `--guide-slices` gives it a shorter scan, and its ms a slice are
-compared.
+weights are taken, the worst case for the decisions. With --guide the loop runs that model, and MODEL may be of any
+kind. Each way runs in a process of its own; seconds include imports and start-up (everything but the scan: imports,
+loading, compiling), which only the first of many scans pays; so each way is compared with the guide's loop twice, both
+with their start-up and both without. ms a slice are those of the stages in the record, and `network` is their share of
+the wall time. The ways take turns `--runs` times, and medians are printed. The guide's loop needs more than 24 GiB for
+300 slices; `--guide-slices` gives it a shorter scan, and its ms a slice are compared.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ct", type=Path)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--guide", type=Path, help="the model of the guide's loop, if it is another")
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--guide-slices", type=int)
     parser.add_argument("--runs", type=int, default=1)
@@ -113,7 +115,7 @@ def show_ways(given: argparse.Namespace, model: Path) -> None:
         "-c",
         GUIDE,
         str(scan_of(given, guide_slices)),
-        str(model),
+        str(given.guide or model),
         str(given.folder / "guide.nii.gz"),
     ]
     slowest: list[Seconds] = []
