@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig, merged, validate_config
@@ -82,6 +82,16 @@ class Table:
     minutes: float | None = None
 
 
+def with_repeats(rows: dict[str, Row], *names: str) -> dict[str, Row]:
+    """The rows, those named followed by themselves with another seed: they missed a structure, which may be chance."""
+    found = {}
+    for name, row in rows.items():
+        found[name] = row
+        if name in names:
+            found[f"{name}, seed 1"] = replace(row, changes=row.changes | {"seed": 1})
+    return found
+
+
 SMALL: Values = {
     "network": {"channels": [12, 24, 48, 96], "slices": 1, "residual": False},
     "loss": {"deep_supervision": 0},
@@ -130,56 +140,70 @@ NETWORKS = Table(
 
 LOSSES = Table(
     "Losses, on the best network",
-    {
-        "the same, slices not moved": Row(),
-        "loss bce": Row({"loss": {"kind": "bce"}}),
-        "loss dice": Row({"loss": {"kind": "dice"}}),
-        "loss focal": Row({"loss": {"kind": "focal"}}),
-        "loss tversky": Row({"loss": {"kind": "tversky"}}),
-        "no emphasis": Row({"loss": {"emphasis_power": 0.0}}),
-    },
+    with_repeats(
+        {
+            "the same, slices not moved": Row(),
+            "loss bce": Row({"loss": {"kind": "bce"}}),
+            "loss dice": Row({"loss": {"kind": "dice"}}),
+            "loss focal": Row({"loss": {"kind": "focal"}}),
+            "loss tversky": Row({"loss": {"kind": "tversky"}}),
+            "no emphasis": Row({"loss": {"emphasis_power": 0.0}}),
+        },
+        "loss dice",
+        "loss tversky",
+        "no emphasis",
+    ),
     merged(SMALL, merged(COMBINED, UNMOVED)),
 )
 
 GUIDE = Table(
     "The guide's own decisions",
-    {
-        PLAIN: Row(),
-        "stacked windows": Row({"windows_hu": [[-1000, 0], [-200, 300], [200, 1500]]}),
-        "wide window": Row({"windows_hu": [[-1000, 1500]]}),
-        "slices of 64 x 64": Row(data="size 64"),
-        "slices of 128 x 128": Row(data="size 128"),
-        "three levels": Row({"network": {"channels": [12, 24, 48]}}),
-        "five levels": Row({"network": {"channels": [12, 24, 48, 96, 192]}}),
-        "half as wide": Row({"network": {"channels": [6, 12, 24, 48]}}),
-        "twice as wide": Row({"network": {"channels": [24, 48, 96, 192]}}),
-        "batch 2": Row({"batch_size": 2}),
-        "batch 8": Row({"batch_size": 8}),
-        "batch 32": Row({"batch_size": 32}),
-        "group normalisation": Row({"network": {"channels": [16, 24, 48, 96], "normalisation": "group"}}),
-        "adam": Row({"optimizer": {"kind": "adam", "weight_decay": 1e-5}}),
-        "sgd": Row({"optimizer": {"kind": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4}}),
-        "plateau": Row({"schedule": {"kind": "plateau"}, "validate_every": 1}),
-        "uniform sampling": Row({"sampling": {"structure_share": 0.0}}),
-    },
+    with_repeats(
+        {
+            PLAIN: Row(),
+            "stacked windows": Row({"windows_hu": [[-1000, 0], [-200, 300], [200, 1500]]}),
+            "wide window": Row({"windows_hu": [[-1000, 1500]]}),
+            "slices of 64 x 64": Row(data="size 64"),
+            "slices of 128 x 128": Row(data="size 128"),
+            "three levels": Row({"network": {"channels": [12, 24, 48]}}),
+            "five levels": Row({"network": {"channels": [12, 24, 48, 96, 192]}}),
+            "half as wide": Row({"network": {"channels": [6, 12, 24, 48]}}),
+            "twice as wide": Row({"network": {"channels": [24, 48, 96, 192]}}),
+            "batch 2": Row({"batch_size": 2}),
+            "batch 8": Row({"batch_size": 8}),
+            "batch 32": Row({"batch_size": 32}),
+            "group normalisation": Row({"network": {"channels": [16, 24, 48, 96], "normalisation": "group"}}),
+            "adam": Row({"optimizer": {"kind": "adam", "weight_decay": 1e-5}}),
+            "sgd": Row({"optimizer": {"kind": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4}}),
+            "plateau": Row({"schedule": {"kind": "plateau"}, "validate_every": 1}),
+            "uniform sampling": Row({"sampling": {"structure_share": 0.0}}),
+        },
+        "five levels",
+        "batch 8",
+        "uniform sampling",
+    ),
     SMALL,
 )
 
 STRATEGIES = Table(
     "Strategies",
-    {
-        PLAIN: Row(),
-        "running mean of weights": Row({"ema_decay": 0.995}),
-        "rare sampling": Row({"sampling": {"rare_power": 0.5}}),
-        "curriculum": Row({"curriculum": {"enabled": True}}),
-        "adversarial fgsm": Row({"adversarial": {"kind": "fgsm"}}),
-        "adversarial vat": Row({"adversarial": {"kind": "vat"}}),
-        "discriminator": Row({"adversarial": {"kind": "discriminator"}}),
-        "a third of slices moved": Row(THIRD),
-        "no spatial augmentation": Row(UNMOVED),
-        "no HU augmentation": Row({"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}}),
-        "no augmentation": Row({"augmentation": {"enabled": False}}),
-    },
+    with_repeats(
+        {
+            PLAIN: Row(),
+            "running mean of weights": Row({"ema_decay": 0.995}),
+            "rare sampling": Row({"sampling": {"rare_power": 0.5}}),
+            "curriculum": Row({"curriculum": {"enabled": True}}),
+            "adversarial fgsm": Row({"adversarial": {"kind": "fgsm"}}),
+            "adversarial vat": Row({"adversarial": {"kind": "vat"}}),
+            "discriminator": Row({"adversarial": {"kind": "discriminator"}}),
+            "a third of slices moved": Row(THIRD),
+            "no spatial augmentation": Row(UNMOVED),
+            "no HU augmentation": Row({"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}}),
+            "no augmentation": Row({"augmentation": {"enabled": False}}),
+        },
+        "adversarial fgsm",
+        "discriminator",
+    ),
     SMALL,
 )
 

@@ -1,6 +1,7 @@
 """Tuning: what helps is kept, what does not is not, and predict then does the same."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tomoseg.workflows.predict import predict, ranked
 from tomoseg.workflows.tune import tune
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
+AS_TUNED = EvaluateOptions(tuned=True, surfaces=False)
 
 
 def make_model(folder, grid=NATIVE, gain=40.0, doubt=0.0):
@@ -93,7 +95,7 @@ def test_a_threshold_and_a_smoothing_that_help_are_chosen(tmp_path):
     assert tuned.thresholds["ball"] < 0.5
     assert tuned.smoothing > 0
     assert ball.after > ball.before + 0.3
-    found = evaluate(model, data.folder, options=EvaluateOptions(tuned=True, surfaces=False), compute=CPU)
+    found = evaluate(model, data.folder, options=AS_TUNED, compute=CPU)
     assert np.mean([case.structures[0].dice for case in found.scores]) == pytest.approx(ball.after, abs=0.01)
 
 
@@ -189,7 +191,7 @@ def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monk
 def test_evaluation_scores_what_predict_writes(dataset, tmp_path):
     model = make_model(tmp_path / "unsure", gain=4.0)
     save_tuned(Tuned(str(load_model(model).sha256), 0.0, {"ball": 0.62}, {"ball": ["crf:3"]}), model)
-    found = evaluate(model, dataset, options=EvaluateOptions(tuned=True, surfaces=False), compute=CPU)
+    found = evaluate(model, dataset, options=AS_TUNED, compute=CPU)
     predictor = Predictor(load_model(model), decisions=Decisions({"ball": 0.62}), device="cpu", engine="torch")
     plain = score_cases(predictor, Preprocessed(dataset).split("validation"))
     for case, other in zip(found.scores, plain, strict=True):
@@ -200,6 +202,10 @@ def test_evaluation_scores_what_predict_writes(dataset, tmp_path):
         dice = 2 * (mask & reference).sum() / (mask.sum() + reference.sum())
         assert case.structures[0].dice == pytest.approx(dice)
         assert dice > other.structures[0].dice + 0.02  # the field fills what noise tore
+    assert found.warnings == ()
+    drawn = replace(AS_TUNED, panels=1)
+    (said,) = evaluate(model, dataset, options=drawn, output=tmp_path / "drawn", compute=CPU).warnings
+    assert said.startswith("the pictures show masks before the steps that tune chose")
 
 
 def test_a_tuned_random_field_needs_the_scan(tmp_path):

@@ -66,6 +66,8 @@ class ModelSource:
             )
         self.missing: dict[str, str] = {}
         self.warnings: tuple[str, ...] = ()
+        if options.panels and self._steps:
+            self.warnings = ("the pictures show masks before the steps that tune chose; the scores are after them",)
         self.title = model.absolute().name
         self.reference = f"{data.folder.absolute().name}, {options.split}"
         self.courses = [model / METRICS, model.parent / METRICS]
