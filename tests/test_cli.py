@@ -331,3 +331,9 @@ def test_an_interruption_is_status_130(monkeypatch, capsys):
     monkeypatch.setattr("tomoseg.workflows.labels.labels_of", stop)
     assert run("labels") == 130
     assert capsys.readouterr().err == "error: stopped\n"
+
+
+@pytest.mark.parametrize("flags", [("--to", "openvino"), ("--precision", "int8", "--measure", "p")])
+def test_a_calibration_that_nothing_would_use_is_refused(flags, capsys):
+    assert main(["export", "run", "--calibrate", "p", *flags]) != 0
+    assert "expected --to and --precision int8 beside --calibrate" in " ".join(capsys.readouterr().err.split())

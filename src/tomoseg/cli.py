@@ -369,6 +369,11 @@ def export(
 
     if to is None and measure is None:
         raise ConfigError("expected a format or a dataset to measure on, got neither; add --to or --measure")
+    if calibrate is not None and (to is None or precision != "int8"):
+        raise ConfigError(
+            f"expected --to and --precision int8 beside --calibrate, got {to or 'no --to'} and precision {precision}; "
+            "add them, or leave --calibrate off"
+        )
     if to is not None:
         made = run(model, to, precision, calibrate)
         console.out.print(f"{made.name} in {model}: {', '.join(made.files)}")

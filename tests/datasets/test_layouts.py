@@ -270,6 +270,14 @@ class TestFlat:
         with pytest.raises(DatasetError, match="expected one label map for p2"):
             find_dataset(tmp_path)
 
+    def test_a_label_map_of_a_label_map_is_one_too_many(self, tmp_path):
+        for name in ("anna", "anna_seg", "anna_seg_labels"):
+            image(tmp_path / f"{name}.nii.gz")
+        with pytest.raises(
+            DatasetError, match=r"expected one label map for anna, got anna_seg\.nii\.gz, anna_seg_labels"
+        ):
+            find_dataset(tmp_path)
+
     def test_the_torso_is_one_patient_seen_twice(self, test_data):
         dataset = find_dataset(test_data / "torso")
         assert [(c.name, c.label_map.name, c.patient) for c in dataset.cases] == [
@@ -330,6 +338,23 @@ class TestDatasetJson:
         assert [(c.name, c.ct.name) for c in dataset.cases] == [("a", on_disk)]
         assert as_lists(dataset.cases[0], dataset.labels) == {"cancer": [0, 0, 1, 1], "liver": [0, 1, 0, 0]}
         assert "./imagesTr/b.nii.gz has no label and was left out" in dataset.warnings[0]
+
+    def test_listed_files_of_one_name_are_called_by_their_folders(self, tmp_path):
+        for patient in ("p1", "p2"):
+            image(tmp_path / patient / "ct.nii.gz", (0, 10, 20, 30))
+            image(tmp_path / patient / "seg.nii.gz", (0, 1, 1, 0))
+        entries = [{"image": f"{p}/ct.nii.gz", "label": f"{p}/seg.nii.gz"} for p in ("p1", "p2")]
+        content = {"labels": {"1": "liver"}, "training": entries}
+        (tmp_path / "dataset.json").write_text(json.dumps(content))
+        cases = find_dataset(tmp_path).cases
+        assert [(c.name, c.patient, c.ct.parent.name) for c in cases] == [
+            ("p1_seg",) * 2 + ("p1",),
+            ("p2_seg",) * 2 + ("p2",),
+        ]
+        entries[1]["label"] = entries[0]["label"]
+        (tmp_path / "dataset.json").write_text(json.dumps(content))
+        with pytest.raises(DatasetError, match="expected a label of its own for each image, got several of p1_seg"):
+            find_dataset(tmp_path)
 
     @pytest.mark.parametrize(
         ("data", "message"),

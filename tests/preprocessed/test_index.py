@@ -62,7 +62,9 @@ def test_a_case_of_the_index_is_missing(folder):
 @pytest.mark.parametrize("version", [0, 2, "1", None])
 def test_another_version(folder, version):
     change(folder, format=version)
-    with pytest.raises(DatasetError, match=f"expected format version 1, got {version!r}; preprocess again with this"):
+    with pytest.raises(
+        DatasetError, match=f"expected format version 1, got {version!r}; delete it and preprocess again with this"
+    ):
         Preprocessed(folder)
 
 
@@ -70,7 +72,7 @@ def test_another_version(folder, version):
 def test_an_index_that_is_none(folder, text):
     (folder / INDEX).write_text(text)
     with pytest.raises(
-        DatasetError, match=r"preprocessed\.json: expected an index of cases, got: .*; preprocess again"
+        DatasetError, match=r"preprocessed\.json: expected an index of cases, got: .*; delete it and preprocess again"
     ):
         Preprocessed(folder)
 
@@ -90,7 +92,9 @@ def test_an_index_that_is_none(folder, text):
 )
 def test_a_damaged_index(folder, entries):
     change(folder, **entries)
-    with pytest.raises(DatasetError, match=r"json: expected splits, labels and grid, got: .*; preprocess again"):
+    with pytest.raises(
+        DatasetError, match=r"json: expected splits, labels and grid, got: .*; delete it and preprocess again"
+    ):
         Preprocessed(folder)
 
 

@@ -437,9 +437,26 @@ def test_another_dataset_is_refused(dataset, tmp_path):
     content = json.loads(index.read_text(encoding="utf-8"))
     content["labels"][2]["name"] = "another"
     index.write_text(json.dumps(content), encoding="utf-8")
-    for name in ("fewer", "other"):
-        with pytest.raises(TrainingError, match=f"expected the dataset that this run began with, .* in .*{name}"):
+    make_dataset(tmp_path / "coarse", GridConfig(mode="size", size=(12, 11), crop="none"))
+    make_dataset(tmp_path / "unknown", annotated={"a": (0,)})
+    make_dataset(tmp_path / "tested", splits={"a": "train", "b": "train", "c": "train", "v": "validation", "w": "test"})
+    for name, what in (
+        ("fewer", "training cases and validation cases and masks"),
+        ("other", "structures"),
+        ("coarse", "grid and masks"),
+        ("unknown", "masks"),
+        ("tested", "validation cases and masks"),
+    ):
+        with pytest.raises(TrainingError, match=f"this run began with, got other {what} in .*{name}"):
             train_run(tmp_path / name, tmp_path / "run", config)
+
+
+def test_a_run_of_before_goes_on(dataset, tmp_path):
+    train_run(dataset, tmp_path, make_config(epochs=1))
+    state = last(tmp_path)
+    state["learned_from"] = state["learned_from"][:2]  # what was kept before the grid and others were
+    torch.save(state, tmp_path / "last.pt")
+    assert train_run(dataset, tmp_path, make_config(epochs=2)).finished
 
 
 def test_a_state_of_another_network_or_no_state_is_refused(dataset, tmp_path):

@@ -92,6 +92,11 @@ def test_everything_is_written(dataset, tmp_path):
     assert again.comparison.overall["dice"].difference == 0
     assert again.comparison.overall["hd95_mm"].p is None
     assert again.warnings == ()
+    evaluate(
+        model, dataset, EvaluateOptions(split="test", against=tmp_path / "out"), output=tmp_path / "b", compute=CPU
+    )
+    compared = json.loads((tmp_path / "b" / "summary.json").read_text(encoding="utf-8"))["comparison"]
+    assert set(compared["dice_p_corrected"]) == set(compared["structures"])
 
 
 def test_scores_that_were_taken_otherwise_are_told(tmp_path):
@@ -240,6 +245,36 @@ def test_tolerances_from_a_file(tmp_path):
             evaluate(tmp_path / "ours", tmp_path / "theirs", options)
     with pytest.raises(InputError, match="expected a YAML file"):
         evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(tolerances=tmp_path / "none"))
+
+
+def test_other_tolerances_of_single_structures_are_told(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(2, 2))
+    table = tmp_path / "tolerances.yaml"
+    table.write_text("liver: 3\nspleen: 1\n")
+    evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(tolerances=table), output=tmp_path / "o")
+    for text, said in (("liver: 3", ()), ("liver: 1", ("tolerances liver 3 mm, these with liver 1 mm",))):
+        table.write_text(text)
+        options = EvaluateOptions(tolerances=table, against=tmp_path / "o")
+        found = evaluate(tmp_path / "ours", tmp_path / "theirs", options)
+        assert [one in warning for one, warning in zip(said, found.warnings, strict=True)] == [True] * len(said)
+
+
+def test_a_structure_asked_for_that_one_side_lacks_is_told(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(2), spleen=cube(3))
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(structures=("liver", "spleen")))
+    assert found.warnings == ("1 structures asked for are never predicted and were not scored: spleen",)
+
+
+def test_scores_are_not_lost_for_a_picture(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a" / "segmentations", liver=cube(3))
+    (tmp_path / "theirs" / "a" / "ct.nii.gz").write_bytes(b"cut short")
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(panels=3), output=tmp_path / "o")
+    assert found.pictures == ()
+    assert found.warnings[0].startswith("a liver was not drawn: ")
+    assert (tmp_path / "o" / "scores.csv").is_file()
 
 
 def test_pictures_are_drawn_where_there_is_a_scan(tmp_path):

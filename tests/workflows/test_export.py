@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import LABELS, NATIVE, make_dataset
+from tests.training.tiny import LABELS, NATIVE, add_case, finish, make_dataset, make_scan
 from tomoseg.config import NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
+from tomoseg.files.nifti import write_nifti
 from tomoseg.inference.choose import choose_engine
 from tomoseg.models import onnx as onnx_models
 from tomoseg.models.exports import EXPORTS, find_export, load_exports
@@ -17,10 +18,12 @@ from tomoseg.models.folder import Model, ModelRecord, load_model, restrict_struc
 from tomoseg.networks.images import NetworkInput
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.volume import SourceGrid
 from tomoseg.workflows import measure_engines as measuring
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.export import calibration_slices, export, network_image
 from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines, ways_of
+from tomoseg.workflows.predict import predict
 
 WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
 EXPORTED = [("openvino", "fp32"), ("openvino", "int8"), ("onnx", "fp32"), ("onnx", "int8")]
@@ -105,6 +108,25 @@ def test_exports_of_other_weights_are_not_used(dataset, tmp_path):
     (model / "weights.safetensors").write_bytes((other / "weights.safetensors").read_bytes())
     (model / "model.json").write_bytes((other / "model.json").read_bytes())
     assert find_export(load_model(model), "onnx", "fp32") is None
+
+
+def test_masks_of_another_export_are_made_again(dataset, tmp_path):
+    model = save(tmp_path / "model")
+    hu = Preprocessed(dataset).split("validation")[0].ct()
+    write_nifti(tmp_path / "ct.nii.gz", hu, SourceGrid(hu.shape, np.eye(4)))
+    noisy = tmp_path / "other"
+    for seed, (name, split) in enumerate({"a": "train", "v": "validation"}.items(), start=5):
+        hu, masks = make_scan(seed)
+        add_case(noisy, name, np.clip(3 * hu, -1024, 3000).astype(np.int16), masks, native=split != "train")
+    finish(noisy, {"a": "train", "v": "validation"})
+    skipped = []
+    for calibrated_with in (dataset, None, noisy):
+        if calibrated_with is not None:
+            export(model, "openvino", "int8", calibrated_with)
+        compute = Compute("openvino", "cpu", "int8")
+        (done,) = predict(tmp_path / "ct.nii.gz", tmp_path / "out", model, compute=compute)
+        skipped.append(done.skipped)
+    assert skipped == [False, True, False]
 
 
 def test_an_altered_export_is_refused(exported, tmp_path):

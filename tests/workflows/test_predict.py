@@ -249,6 +249,28 @@ class TestWhichScans:
             (tmp_path / name).touch()
         assert self.found(tmp_path) == [("p1", "p1")]
 
+    def test_results_of_before_are_no_scans(self, tmp_path):
+        for name in ("one/a.nii.gz", "out/a/liver.nii.gz"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+        assert [s.name for s in find_scans(tmp_path, tmp_path / "out", label_map=False)] == ["a"]
+        assert len(find_scans(tmp_path / "one", tmp_path / "one", label_map=False)) == 1
+
+    def test_a_part_of_one_scan(self, scans):
+        with pytest.raises(InputError, match=r"expected a folder of scans for a part of them, got one scan"):
+            self.found(scans / "a.nii.gz", part="2/2")
+
+    def test_a_scan_of_a_case_folder_is_named_by_it(self, scans):
+        (one,) = find_scans(scans / "d" / "ct.nii.gz", Path("out"), label_map=True)
+        assert (one.name, one.output) == ("d", Path("out/d.nii.gz"))
+
+    def test_a_list_that_is_not_utf_8(self, scans):
+        (scans / "list.txt").write_bytes("\ufeffa.nii.gz\n".encode())
+        assert self.found(scans / "list.txt") == [("a", "a")]
+        (scans / "list.txt").write_bytes("b\xe9.nii\n".encode("latin-1"))
+        with pytest.raises(InputError, match=r"list\.txt: expected a list in UTF-8, got: .*; save it in UTF-8"):
+            self.found(scans / "list.txt")
+
     def test_a_folder(self, scans):
         assert self.found(scans) == [("a", "a"), ("b", "b"), ("d", "d")]
         assert self.found(scans, label_map=True) == [("a", "a.nii.gz"), ("b", "b.nii.gz"), ("d", "d.nii.gz")]

@@ -10,7 +10,7 @@ from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.errors import DatasetError, InputError, LabelError, OutputError
 from tomoseg.files.nifti import write_nifti
 from tomoseg.masks import unpack
-from tomoseg.preprocessed.format import CASE_RECORD, CASES, INDEX, NATIVE
+from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, INDEX, MASKS, NATIVE
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import preprocess as workflow
@@ -63,6 +63,32 @@ class TestWhole:
         assert [case.record.annotated for case in data.cases] == [(0, 1), (0, 1), (1,)]
         assert report.ceilings == {"spleen": 1.0, "liver": 1.0}
         assert report.failed == {}
+
+    def test_a_damaged_case_is_made_again(self, dataset, out):
+        preprocess(dataset, out, CONFIG)
+        good = (out / CASES / "s1" / CT).read_bytes()
+        (out / CASES / "s0" / MASKS).unlink()
+        (out / CASES / "s1" / CT).write_bytes(good[: len(good) // 2])
+        told = []
+        preprocess(dataset, out, CONFIG, on_case=told.append)
+        assert {done.name: done.reused for done in told} == {"s0": False, "s1": False, "s2": True}
+        assert (out / CASES / "s1" / CT).read_bytes() == good
+
+    def test_what_is_half_made_again_cannot_be_opened(self, dataset, out):
+        preprocess(dataset, out, CONFIG)
+        preprocess(dataset, out, CONFIG)
+        Preprocessed(out)  # nothing was made again
+        touch(dataset / "s0" / "ct.nii.gz", 5)
+
+        def stop(done):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            preprocess(dataset, out, CONFIG, on_case=stop)
+        with pytest.raises(DatasetError, match=r"found none; run `tomoseg preprocess` to its end"):
+            Preprocessed(out)
+        preprocess(dataset, out, CONFIG)
+        Preprocessed(out)
 
     def test_validation_cases_alone_keep_their_own_masks(self, dataset, out):
         report = preprocess(dataset, out, HALF)

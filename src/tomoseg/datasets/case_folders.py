@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def find_flat_cases(folder: Path) -> CaseFolders:
     scans = [stem for stem in files if not _is_flat_label(stem, files)]
     maps: dict[str, list[Path]] = {stem: [] for stem in scans}
     for stem in files.keys() - maps.keys():
-        maps[_scan_of(stem, files)].append(files[stem])
+        maps[_scan_of(stem, scans)].append(files[stem])
     cases, warnings = [], []
     for stem in scans:
         if not maps[stem]:
@@ -159,7 +159,7 @@ def _is_label_stem(stem: str) -> bool:
     return "labels" in stem.lower() or stem.lower().startswith("seg")
 
 
-def _scan_of(stem: str, files: dict[str, Path]) -> str:
+def _scan_of(stem: str, files: Collection[str]) -> str:
     """The longest scan's stem that a label map's stem goes with; empty if it goes with none."""
     fitting = [s for s in files if any(stem.startswith(f"{s}_{word}") for word in _LABEL_STEMS)]
     if "ct" in files and stem.startswith(_LABEL_STEMS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -41,7 +42,28 @@ def find_listed_cases(root: Path) -> CaseFolders:
             continue
         label_map = _inside(root, entry["label"], path)
         cases.append(_case(_inside(root, entry["image"], path), label_map, label_values))
-    return CaseFolders(cases, warnings)
+    return CaseFolders(_told_apart(cases, root, path), warnings)
+
+
+def _told_apart(cases: list[Case], root: Path, path: Path) -> list[Case]:
+    """Cases called by their label's file; where two files share a name, by their folders too: `p1/seg` is `p1_seg`.
+
+    Raises:
+        DatasetError: If a label stands for several images.
+    """
+    if len({case.name for case in cases}) == len(cases):
+        return cases
+    names = []
+    for case in cases:
+        assert case.label_map is not None  # listed cases have one
+        folder = case.label_map.parent.relative_to(root)
+        names.append("_".join([*folder.parts, case.name]))
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DatasetError(
+            f"{path}: expected a label of its own for each image, got several of {', '.join(twice[:4])}; correct it"
+        )
+    return [replace(case, name=name, patient=name) for case, name in zip(cases, names, strict=True)]
 
 
 def find_numbered_cases(root: Path) -> CaseFolders:

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 
 from tomoseg.errors import DatasetError
 from tomoseg.evaluation.scores import CaseScore, Outcome, StructureScore
-from tomoseg.evaluation.statistics import DRAWS, Bootstrap, Difference, Estimate
+from tomoseg.evaluation.statistics import DRAWS, Bootstrap, Difference, Estimate, holm
 from tomoseg.labels import LabelSet
 
 Metric = Literal[
@@ -137,6 +137,11 @@ class Comparison:
     cases: int
     only_ours: tuple[str, ...]
     only_theirs: tuple[str, ...]
+
+    def corrected_p(self) -> dict[str, float | None]:
+        """Of each structure's Dice, corrected for how many there are (Holm)."""
+        found = holm([each["dice"].p for each in self.structures.values()])
+        return dict(zip(self.structures, found, strict=True))
 
 
 def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: LabelSet) -> Comparison:

@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from tomoseg.config import Language
 from tomoseg.evaluation.scores import CaseScore, StructureScore
-from tomoseg.evaluation.statistics import Difference, Estimate, holm
+from tomoseg.evaluation.statistics import Difference, Estimate
 from tomoseg.evaluation.summary import Comparison, Metric, StructureSummary, Summary, table_of
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
@@ -200,13 +200,12 @@ def _estimate(estimate: Estimate | Difference, metric: Metric, lang: Language) -
 def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, int, list[tuple[str, str]], str, bool]]:
     """A line for all structures and one for each: pairs, differences, corrected p, and whether that is below 0.05."""
     metrics: tuple[Metric, ...] = ("dice", "surface_dice", "hd95_mm")
-    corrected = holm([found["dice"].p for found in comparison.structures.values()])
     names = [say("all", lang), *(readable(name, lang) for name in comparison.structures)]
     lines = []
     for name, found, p in zip(
         names,
         [comparison.overall, *comparison.structures.values()],
-        [comparison.overall["dice"].p, *corrected],
+        [comparison.overall["dice"].p, *comparison.corrected_p().values()],
         strict=True,
     ):
         if found["dice"].n:

@@ -178,14 +178,19 @@ class DatasetIndex:
                 f"{folder}: expected a preprocessed dataset ({INDEX}), found none; run `tomoseg preprocess` to its end"
             ) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{path}: expected an index of cases, got: {error!r}; preprocess again") from None
+            raise DatasetError(
+                f"{path}: expected an index of cases, got: {error!r}; delete it and preprocess again"
+            ) from None
         if version != FORMAT_VERSION:
             raise DatasetError(
-                f"{path}: expected format version {FORMAT_VERSION}, got {version!r}; preprocess again with this version"
+                f"{path}: expected format version {FORMAT_VERSION}, got {version!r}; delete it and preprocess again "
+                "with this version"
             )
         try:
             splits = {str(name): str(split) for name, split in data["splits"].items()}
             labels, grid = LabelSet.from_dicts(data["labels"]), validate_config(GridConfig, data["grid"], "grid")
         except (KeyError, TypeError, AttributeError, LabelError, ConfigError) as error:
-            raise DatasetError(f"{path}: expected splits, labels and grid, got: {error!r}; preprocess again") from None
+            raise DatasetError(
+                f"{path}: expected splits, labels and grid, got: {error!r}; delete it and preprocess again"
+            ) from None
         return cls(labels, grid, splits)

@@ -88,6 +88,20 @@ class PreprocessedCase:
         """HU of the whole case on the grid."""
         return self._files.read(self.folder / CT, ALL).T
 
+    def check(self) -> None:
+        """Look whether the arrays can be opened and read to their end.
+
+        Raises:
+            DatasetError: If one is missing, cut or of another size.
+        """
+        last, (x, y, _) = self.slices - 1, self.shape
+        source = self.record.source.canonical_shape
+        for found, shape in ((self.ct_slice(last), (x, y)), (self.masks_slice(last)[0], (x, y))):
+            if found.shape != shape:
+                raise DatasetError(_damaged(self.folder, ValueError(f"slices of {found.shape}")))
+        if self.split != "train" and self.native_masks_slice(source[2] - 1).shape[1:] != source[:2]:
+            raise DatasetError(_damaged(self.folder / NATIVE, ValueError("masks of another size")))
+
     def scan_hu(self) -> Int16[np.ndarray, "x y z"] | None:
         """HU of the scan itself, air where it was cropped; None where the grid has other voxels."""
         placement, shape = self.record.placement, self.record.source.canonical_shape
@@ -161,7 +175,7 @@ class OpenArrays:
 
 
 def _damaged(path: Path, error: Exception) -> str:
-    return f"{path}: expected a compressed array, got: {error}; preprocess again"
+    return f"{path}: expected a compressed array, got: {error}; delete its folder and preprocess again"
 
 
 class Preprocessed:

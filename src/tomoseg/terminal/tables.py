@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from tomoseg.checks.findings import CheckReport
-from tomoseg.evaluation.statistics import Estimate, holm
+from tomoseg.evaluation.statistics import Estimate
 from tomoseg.evaluation.summary import Comparison, Metric, Summary
 from tomoseg.models.tuned import Tuned
 from tomoseg.notices import Notice
@@ -70,11 +70,11 @@ def _with_interval(estimate: Estimate) -> str:
 
 def show_comparison(comparison: Comparison, other: str) -> None:
     """How much higher or lower than another's the scores are, and how surely."""
-    corrected = holm([found["dice"].p for found in comparison.structures.values()])
+    corrected = comparison.corrected_p()
     rows: list[tuple[object, ...]] = []
-    for (name, found), p in zip(comparison.structures.items(), corrected, strict=True):
+    for name, found in comparison.structures.items():
         dice = found["dice"]
-        rows.append((name, dice.n, dice.difference, dice.low, dice.high, p))
+        rows.append((name, dice.n, dice.difference, dice.low, dice.high, corrected[name]))
     dice = comparison.overall["dice"]
     rows.append(("all", dice.n, dice.difference, dice.low, dice.high, dice.p))
     table(

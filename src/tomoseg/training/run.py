@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,9 @@ from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.sampling import emphasis_of, emphasised, sample_size, structure_frequencies
 from tomoseg.training.slices import DrawnSlices, EpochLoader
 from tomoseg.training.weights import average_of, warm_start
+
+LEARNED_FROM = ("structures", "training cases", "validation cases", "grid", "masks")
+"""What a dataset must not differ in for a run to go on."""
 
 DEFAULT_EPOCHS = 100
 """Where no budget is given."""
@@ -322,9 +326,10 @@ class Run:
         Raises:
             TrainingError: If the state is of another dataset or network.
         """
-        if state["learned_from"] != self._learned_from():
+        pairs = zip(LEARNED_FROM, state["learned_from"], self._learned_from(), strict=False)  # older states have fewer
+        if other := [what for what, before, now in pairs if before != now]:
             raise TrainingError(
-                f"expected the dataset that this run began with, got other structures or training cases in "
+                f"expected the dataset that this run began with, got other {' and '.join(other)} in "
                 f"{self.data.folder}; use that dataset or another run folder"
             )
         try:
@@ -343,6 +348,10 @@ class Run:
         self.epoch_began_at = state.get("epoch_began_at", self.progress)  # older states have none
         self.losses, self.history, self.best_dice = state["losses"], state["history"], state["best_dice"]
 
-    def _learned_from(self) -> list[list[str]]:
-        """Structures and training cases: the draws depend on both."""
-        return [list(self.data.labels.names), [case.name for case in self.cases]]
+    def _learned_from(self) -> list[Any]:
+        """What `LEARNED_FROM` names: the draws and the scores depend on all of it."""
+        both = [*self.cases, *self.validation]
+        voxels = [[list(case.shape), sorted(case.record.voxels.items())] for case in both]
+        of_cases = [[case.name for case in self.cases], [case.name for case in self.validation]]
+        content = [list(self.data.labels.names), *of_cases, self.data.grid.model_dump(mode="json"), voxels]
+        return list(json.loads(json.dumps(content)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,10 @@ def evaluate(
     if options.panels and output is None:
         raise ConfigError(f"expected a folder for {options.panels} pictures, got none; name one with --output")
     before = None if options.against is None else read_scores(options.against)
-    unlike = () if options.against is None else _scored_otherwise(options.against, options)
     source = ModelSource if (reference / INDEX).is_file() else MaskSource
     opened = source(predicted, reference, options, compute)
     scoring = scoring_of(options, opened.labels.names)
+    unlike = () if options.against is None else _scored_otherwise(options.against, options, scoring)
     scores, failed = [], dict(opened.missing)
     for number, name in enumerate(opened.cases, start=1):
         try:
@@ -96,14 +96,15 @@ def evaluate(
         except (InputError, GridError, LabelError) as error:
             failed[name] = str(error)
         on_case(number, len(opened.cases))
+    pictures, undrawn = ([], []) if output is None else _draw_worst(opened, scores, options, output)
     evaluation = Evaluation(
         summarise(scores, opened.labels, DRAWS),
         scores,
         opened.labels,
         failed,
-        (*opened.warnings, *unlike),
+        (*opened.warnings, *unlike, *undrawn),
         None if before is None else compare(scores, before, opened.labels),
-        () if output is None else tuple(_draw_worst(opened, scores, options, output)),
+        tuple(pictures),
     )
     if output is not None:
         write_evaluation(evaluation, output, _how(predicted, reference, options, scoring))
@@ -142,7 +143,7 @@ def _how(predicted: Path, reference: Path, options: EvaluateOptions, scoring: Sc
     }
 
 
-def _scored_otherwise(against: Path, options: EvaluateOptions) -> tuple[str, ...]:
+def _scored_otherwise(against: Path, options: EvaluateOptions, scoring: Scoring) -> tuple[str, ...]:
     """A sentence for each setting in which other scores were taken otherwise, where their settings are known."""
     try:
         how = json.loads(((against if against.is_dir() else against.parent) / SUMMARY).read_text(encoding="utf-8"))[
@@ -151,17 +152,29 @@ def _scored_otherwise(against: Path, options: EvaluateOptions) -> tuple[str, ...
         was = {
             "tolerance": how["tolerance_mm"],
             "empties": how["empties"],
-            "tolerances": how["tolerances_mm"] is not None,
+            "tolerances": _tolerances_text(how["tolerances_mm"], scoring.tolerances_mm),
         }
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return ()
-    now = {"tolerance": options.tolerance_mm, "empties": options.empties, "tolerances": options.tolerances is not None}
+    now = {
+        "tolerance": options.tolerance_mm,
+        "empties": options.empties,
+        "tolerances": _tolerances_text(scoring.tolerances_mm, how["tolerances_mm"]),
+    }
     return tuple(
         f"{against} was scored with {name} {was[name]}, these with {now[name]}: the two cannot be compared in what "
         "depends on it; score one anew"
         for name in now
         if was[name] != now[name]
     )
+
+
+def _tolerances_text(mine: Mapping[str, float] | None, other: Mapping[str, float] | None) -> str:
+    """Structures' tolerances, of those that the other has otherwise."""
+    if mine is None or other is None:
+        return "none of single structures" if mine is None else "of single structures"
+    unlike = [f"{name} {value:g} mm" for name, value in mine.items() if name in other and other[name] != value]
+    return ", ".join(unlike[:6])
 
 
 def _read_tolerances(path: Path, names: Sequence[str]) -> Mapping[str, float]:
@@ -219,12 +232,18 @@ def worst_of(scores: Sequence[CaseScore], count: int, *, each_once: bool = False
 
 def _draw_worst(
     source: ModelSource | MaskSource, scores: Sequence[CaseScore], options: EvaluateOptions, output: Path
-) -> Iterator[tuple[str, str, Path]]:
+) -> tuple[list[tuple[str, str, Path]], list[str]]:
+    """The pictures, and a sentence for each that could not be drawn: scores are not lost for want of one."""
     output.mkdir(parents=True, exist_ok=True)
+    drawn, undrawn = [], []
     for case, score in worst_of(scores, options.panels, each_once=True):
         path = output / f"{case}_{score.structure}.png"
-        if source.draw(case, score.structure, path, options):
-            yield case, score.structure, path
+        try:
+            if source.draw(case, score.structure, path, options):
+                drawn.append((case, score.structure, path))
+        except (InputError, GridError) as error:
+            undrawn.append(f"{case} {score.structure} was not drawn: {error}")
+    return drawn, undrawn
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any]) -> None:
@@ -244,7 +263,9 @@ def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any
             "spacing_mm": {case.case: case.spacing_mm for case in evaluation.scores},
             "failed": evaluation.failed,
             "warnings": evaluation.warnings,
-            "comparison": None if evaluation.comparison is None else asdict(evaluation.comparison),
+            "comparison": None
+            if evaluation.comparison is None
+            else asdict(evaluation.comparison) | {"dice_p_corrected": evaluation.comparison.corrected_p()},
         }
     )
     with whole_file(folder / SUMMARY) as aside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.stages import Stages
+from tomoseg.models.exports import Format, find_export
 from tomoseg.models.folder import Model, load_model
 from tomoseg.models.tuned import Tuned, load_tuned
 from tomoseg.notices import Notice
@@ -40,7 +41,7 @@ from tomoseg.workflows.results import (
     write_result,
     write_statistics,
 )
-from tomoseg.workflows.scans import Scan, find_scans, is_scan
+from tomoseg.workflows.scans import Scan, find_scans, is_result, is_scan
 
 OVERLAPPING = ("grid", "prepare", "network", "decisions")
 """Stages within `segment`; the others follow one another."""
@@ -103,7 +104,7 @@ def predict(
     models = [load_model(one) for one in ([model] if isinstance(model, Path) else model)]
     decisions, steps = choices_of(models, options)
     predictor = Predictor(models, structures=options.roi_subset, decisions=decisions, **vars(compute))
-    order = _Order(options, decisions, steps, "+".join(str(one.sha256) for one in models))
+    order = _Order(options, decisions, steps, "+".join(str(one.sha256) for one in models), _exports(models, predictor))
     results: list[ScanDone] = []
     try:
         for done in _do_all(predictor, found, order, on_slice):
@@ -126,12 +127,14 @@ class _Order:
         decisions: What decides, the model's own choices included.
         steps: What is done to masks, likewise.
         model: SHA-256 of the weights.
+        exports: SHA-256 of the files that compute each model, where it is an export.
     """
 
     options: PredictOptions
     decisions: Decisions
     steps: Steps
     model: str
+    exports: Sequence[Mapping[str, str]] = ()
 
 
 def choices_of(models: Sequence[Model], options: PredictOptions) -> tuple[Decisions, Steps]:
@@ -171,6 +174,17 @@ def _do_all(
     jobs = (_segment(job, predictor, order, on_slice) for job in (reads if one_at_a_time else ahead(reads)))
     write = partial(_write, order=order)
     yield from map(write, jobs) if one_at_a_time else behind(jobs, write)
+
+
+def _exports(models: Sequence[Model], predictor: Predictor) -> list[dict[str, str]]:
+    """Files of exports, with their SHA-256, that compute each of the models; empty where PyTorch's weights do."""
+    kinds: dict[str, Format] = {"openvino": "openvino", "onnx": "onnx"}
+    found = []
+    for model, engine in zip(models, predictor.engines, strict=True):
+        stored = "int8" if engine.precision == "int8" else "fp32"
+        export = find_export(model, kinds[engine.name], stored) if engine.name in kinds else None
+        found.append({} if export is None else export.files)
+    return found if any(found) else []
 
 
 def record_path(scan: Scan) -> Path:
@@ -272,7 +286,8 @@ def _asked_of_all(predictor: Predictor, model: str) -> dict[str, Any]:
 def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
     """What a result depends on."""
     options = order.options
-    states = [path.stat() for path in files_of(scan.path)] if scan.path.exists() else []
+    files = [path for path in files_of(scan.path) if not is_result(path, scan.path, scan.output)]
+    states = [path.stat() for path in files if path.exists()]
     return {
         "input": {
             "path": str(scan.path.absolute()),
@@ -292,6 +307,7 @@ def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
         "flips": options.flips,
         "triage": options.triage,
         "postprocess": {name: [str(step) for step in steps] for name, steps in order.steps.items()},
+        **({"exports": list(order.exports)} if order.exports else {}),
     } | _asked_of_all(predictor, order.model)
 
 
@@ -337,15 +353,17 @@ class _Job:
         """An error in the block is the end of this scan and of no other."""
         try:
             yield
-        except (TomosegError, MemoryError, torch.OutOfMemoryError) as error:
+        except (TomosegError, MemoryError, torch.OutOfMemoryError, PermissionError) as error:
             reason = str(error) or "out of memory; use a smaller batch or fewer structures"
             self.done = ScanDone(self.scan, reason, self.warnings)
 
 
 def _read_all(scans: Sequence[Scan], predictor: Predictor, order: _Order) -> Generator[_Job, None, None]:
     for scan in scans:
-        job = _Job(scan, _asked(scan, predictor, order), Stages())
-        job.done = _done_before(scan, job.asked)
+        job = _Job(scan, {}, Stages())
+        with job.failing_alone():
+            job.asked = _asked(scan, predictor, order)
+            job.done = _done_before(scan, job.asked)
         if job.done is None:
             with job.failing_alone(), job.stages("read"):
                 check_writable(scan.output)

@@ -21,10 +21,11 @@ from tomoseg.datasets.cases import Case, mask_loader
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.datasets.splits import assign_splits
 from tomoseg.errors import DatasetError, TomosegError
-from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
-from tomoseg.preprocessed.format import CASE_RECORD, CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
+from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
+from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
 from tomoseg.preprocessed.write import CaseInput, write_case
 
 MOST_WORKERS = 8
@@ -72,9 +73,13 @@ class _Task:
     case: Case
     labels: LabelSet
     grid: GridConfig
-    folder: Path
+    output: Path
     keep_native: bool
     threads: int
+
+    @property
+    def folder(self) -> Path:
+        return self.output / CASES / self.case.name
 
 
 def preprocess(
@@ -109,7 +114,7 @@ def preprocess(
     workers = min(workers, len(cases))
     threads = max(1, (os.cpu_count() or 1) // workers)
     tasks = [
-        _Task(case, labels, config.grid, output / CASES / case.name, splits[case.name] != "train", threads)
+        _Task(case, labels, config.grid, output, keep_native=splits[case.name] != "train", threads=threads)
         for case in cases
     ]
     on_found(len(tasks))
@@ -186,7 +191,7 @@ def _attempt(task: _Task) -> CaseDone:
     """One case; what is wrong with it is reported and stops no other."""
     try:
         fingerprint = _fingerprint(task)
-        existing = _existing(task.folder, fingerprint)
+        existing = _existing(task, fingerprint)
         if existing is not None:
             return CaseDone(task.case.name, existing, None, reused=True)
         return CaseDone(task.case.name, _write(task, fingerprint), None)
@@ -205,15 +210,19 @@ def _write(task: _Task, fingerprint: str) -> CaseRecord:
         case.name, case.patient, volume, load, annotated, len(labels), fingerprint, tuple(seen.notices), parts
     )
     with whole_folder(task.folder, replace=True) as aside:
-        return write_case(given, aside, task.grid, keep_native=task.keep_native, threads=task.threads)
+        record = write_case(given, aside, task.grid, keep_native=task.keep_native, threads=task.threads)
+        remove_file(task.output / INDEX)  # what can be opened is complete, and of one run
+        return record
 
 
-def _existing(folder: Path, fingerprint: str) -> CaseRecord | None:
+def _existing(task: _Task, fingerprint: str) -> CaseRecord | None:
     """The case as it is there, unless it is damaged, out of date, or from before all was kept that is now."""
     try:
-        record = CaseRecord.load(folder / CASE_RECORD)
-    except DatasetError:
+        case = PreprocessedCase(task.folder, "validation" if task.keep_native else "train", OpenArrays())
+        case.check()
+    except (DatasetError, IndexError):
         return None
+    record = case.record
     is_whole = record.difficulty is not None and record.parts is not None
     return record if record.fingerprint == fingerprint and is_whole else None
 

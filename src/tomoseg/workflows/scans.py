@@ -49,21 +49,32 @@ def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = No
     if is_scan(scans):
         found = [_only_scan(scans, output, label_map)]
     else:
-        found = _to_folder(_named(_listed(scans)), output, label_map)
+        paths = [path for path in _listed(scans) if not is_result(path, scans, output)]
+        found = _to_folder(_named(paths), output, label_map)
     inputs = {scan.path.resolve() for scan in found}
     for scan in found:
         if scan.output.resolve() in inputs:
             raise OutputError(f"{scan.output}: expected another place than the scan's own; choose another output")
-    return found if part is None else _part_of(found, part)
+    if part is None:
+        return found
+    if is_scan(scans):
+        raise InputError(f"{scans}: expected a folder of scans for a part of them, got one scan; leave --part off")
+    return _part_of(found, part)
+
+
+def is_result(path: Path, scans: Path, output: Path) -> bool:
+    """Whether a file below the scans' folder lies where an earlier run has written, in a folder of that folder."""
+    inside, place = scans.resolve(), output.resolve()
+    return inside in place.parents and path.resolve().is_relative_to(place)
 
 
 def is_scan(scans: Path) -> bool:
     """Whether a path is a scan itself, not a list, folder or pattern of scans.
 
-    A folder is one if it holds DICOM, in whatever folders of it, and no scans of other kinds.
+    A folder is one if it holds DICOM, in whatever folders of it, and no scans of other kinds beside them.
     """
     if scans.is_dir():
-        return not _in_folder(scans) and is_dicom(scans)
+        return not _beside(scans) and is_dicom(scans)
     return scans.is_file() and scans.suffix != LIST_SUFFIX
 
 
@@ -74,7 +85,10 @@ def _listed(scans: Path) -> list[Path]:
         InputError: If there is none.
     """
     if scans.is_file():
-        lines = (line.strip() for line in scans.read_text(encoding="utf-8").splitlines())
+        try:
+            lines = [line.strip() for line in scans.read_text(encoding="utf-8-sig").splitlines()]
+        except UnicodeDecodeError as error:
+            raise InputError(f"{scans}: expected a list in UTF-8, got: {error}; save it in UTF-8") from None
         paths = [scans.parent / line for line in lines if line]
         wanted = "one path a line"
     elif scans.is_dir():
@@ -91,6 +105,11 @@ def _listed(scans: Path) -> list[Path]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
+    return _beside(folder) or _below(folder)
+
+
+def _beside(folder: Path) -> list[Path]:
+    """Scans in a folder, and in folders of it that hold a case each."""
     paths = []
     for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
         inner = next((path / name for name in SCAN_NAMES if (path / name).is_file()), None)
@@ -98,7 +117,7 @@ def _in_folder(folder: Path) -> list[Path]:
             paths.append(path)
         elif inner is not None:
             paths.append(inner)
-    return paths or _below(folder)
+    return paths
 
 
 def _below(folder: Path) -> list[Path]:
@@ -125,7 +144,7 @@ def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
     names_file = output.name.endswith(NIFTI_SUFFIXES)
     _check_is_folder(output)
     if label_map and not names_file:
-        output = output / f"{scan_stem(path)}.nii.gz"
+        output = output / f"{_name(path)}.nii.gz"
     elif not label_map and (names_file or output.is_file()):
         raise OutputError(
             f"{output}: expected a folder for one mask a structure, got a file; add --ml or name a folder"

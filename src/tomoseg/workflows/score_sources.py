@@ -179,6 +179,11 @@ def _common_labels(
         for only, what in ((ours - theirs, "predicted without a reference"), (theirs - ours, "never predicted"))
         if only and not wanted
     ]
+    for side, what in ((theirs, "in the reference"), (ours, "predicted")):
+        if lacking := sorted(set(wanted) - side):
+            warnings.append(
+                f"{len(lacking)} structures asked for are never {what} and were not scored: {_some(lacking)}"
+            )
     return label_set_named(sorted(common)), tuple(warnings)
 
 

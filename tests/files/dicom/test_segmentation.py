@@ -122,6 +122,31 @@ def test_a_tilted_stack_comes_back_onto_its_slices(tmp_path, rng):
     assert seen == {name: int(mask.sum()) for name, mask in expected.items()}
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_structure_between_slices_only_has_no_frame(tmp_path, rng, alone):
+    volume = series(tmp_path / "ct", [0, 1, 2, 6, 7])  # 3 to 5 are missing
+    result = label_map(volume, rng)
+    assert volume.shape[2] == 8
+    result.values[result.values == 2] = 0
+    if alone:
+        result.values[:] = 0
+    result.values[4, 3, 4] = 2
+    kind, segmentation = written(result, tmp_path, binary=True)
+    if alone:  # nothing lies on a slice, and a BINARY needs a frame
+        assert kind == "LABELMAP"
+        return
+    assert kind == "BINARY"
+    labels = [s.SegmentLabel for s in segmentation.SegmentSequence]
+    assert labels == ["spleen", "a structure of my own"]
+    pixels = segmentation.pixel_array.reshape(-1, 7, 9)
+    for number, name in enumerate(labels, start=1):
+        frames = [
+            f.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number
+            for f in segmentation.PerFrameFunctionalGroupsSequence
+        ]
+        assert pixels[frames].sum() == volume.source.to_slices(result.mask(name)).sum()
+
+
 def test_what_a_segment_says(tmp_path, rng):
     _, segmentation = written(label_map(series(tmp_path / "ct"), rng), tmp_path)
     kidney = segmentation.get_segment_description(2)

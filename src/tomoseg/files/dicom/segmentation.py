@@ -12,7 +12,7 @@ Source: DICOM PS3.3, A.51 and C.8.20; Bridge, C. P. et al. (2022). Journal of Di
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,14 +62,15 @@ def write_seg(
         OutputError: If it cannot be written.
     """
     seen = survey(result)
-    kind = "BINARY" if seen.found and (binary or not seen.is_disjoint) else "LABELMAP"
-    channels = seen.found or tuple(range(len(result.labels)))  # a file describes at least one segment
+    slices = _slices_of(result, source, seen.found) if binary or not seen.is_disjoint else {}
+    kind = "BINARY" if slices else "LABELMAP"
+    channels = tuple(slices) or seen.found or tuple(range(len(result.labels)))  # a file describes one segment at least
     labels = LabelSet(tuple(result.labels.structures[channel] for channel in channels))
     with hushed():
         if kind == "LABELMAP":
             dataset = _labelmap(result, source, labels, made_by)
         else:
-            dataset = _binary(result, source, labels, made_by)
+            dataset = _binary(result, source, labels, made_by, slices)
             dataset.SegmentsOverlap = "NO" if seen.is_disjoint else "YES"
         _refer(dataset, source)
         source.identify(dataset, all(name.isascii() for name in labels.names))
@@ -107,13 +108,26 @@ def _one_label_map(result: Segmentation | LabelMap) -> UInt8[np.ndarray, "x y z"
     return values.T
 
 
-def _binary(result: Segmentation | LabelMap, source: SourceSeries, labels: LabelSet, made_by: MadeBy) -> Dataset:
+def _slices_of(
+    result: Segmentation | LabelMap, source: SourceSeries, found: Sequence[int]
+) -> dict[int, Bool[np.ndarray, "n"]]:
+    """In which slices each channel is; left out is one that lies between slices only, as in a gap of the scan."""
+    present = {c: _in_frames(mask) for c, mask in zip(found, _on_frames(result, source, found), strict=True)}
+    return {channel: inside for channel, inside in present.items() if inside.any()}
+
+
+def _binary(
+    result: Segmentation | LabelMap,
+    source: SourceSeries,
+    labels: LabelSet,
+    made_by: MadeBy,
+    slices: Mapping[int, Bool[np.ndarray, "n"]],
+) -> Dataset:
     """Frames laid out by stand-ins of one pixel a structure, then filled with the bits of the masks.
 
     The pixel of a structure is set in the slices that it is in.
     """
-    wanted = [result.labels.channel(name) for name in labels.names]
-    present = np.array([_in_frames(mask) for mask in _on_frames(result, source, wanted)])
+    wanted, present = list(slices), np.array(list(slices.values()))
     side = math.ceil(math.sqrt(len(labels)))
     stand_ins = np.zeros((len(source.frames), side * side), np.uint16)
     stand_ins[:, : len(labels)] = present.T * np.arange(1, len(labels) + 1)
