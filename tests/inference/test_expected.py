@@ -9,6 +9,7 @@ from tests.training.tiny import make_scan
 from tomoseg.errors import ConfigError
 from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.smoothing import smoothed
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.options import Decisions
 from tomoseg.volume import Volume
@@ -77,6 +78,17 @@ def test_a_predictor_fills_it_and_its_result_stays(ml):
     p, m = torch.sigmoid(logits), logits > 0
     by_hand = 2 * (p * m).sum((1, 2, 3)) / (p.sum((1, 2, 3)) + m.sum((1, 2, 3)))
     assert list(expected.structures().values()) == pytest.approx(by_hand.tolist(), abs=1e-4)
+
+
+def test_what_is_expected_is_of_smoothed_masks():
+    predictor = Predictor(
+        make_model(GRIDS["native"]), engine="torch", device="cpu", precision="fp32", decisions=Decisions(smoothing=1.0)
+    )
+    expected, by_hand = predictor.expected_dice(), predictor.expected_dice()
+    predictor.predict_label_map(scan(), expected=expected)
+    for logits in smoothed(predictor.engine.logits(scan().hu), 1.0):
+        by_hand.add(logits)
+    assert list(expected.structures().values()) == pytest.approx(list(by_hand.structures().values()), abs=1e-4)
 
 
 def test_several_models_are_averaged():

@@ -277,8 +277,10 @@ class Predictor:
             for engine in self.engines:
                 engine.prepare(engine.reads.tile(placement.shape))
         batch = self._batch(placement, shape)
-        made = stages.of("network", self._grid_logits(slabs, placement.shape, batch, expected))
-        logits = ahead(smoothed(made, self._smoothing), batch)
+        of_members = expected if len(self.engines) > 1 else None
+        made = stages.of("network", self._grid_logits(slabs, placement.shape, batch, of_members))
+        deciding = smoothed(made, self._smoothing)
+        logits = ahead(deciding if expected is None or of_members else _taken_in(deciding, expected), batch)
         slices = scan_slices(logits, placement)
         for k in range(shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
@@ -322,6 +324,15 @@ class Predictor:
             if expected is not None:
                 expected.add(logits, members)
             yield logits
+
+
+def _taken_in(
+    logits: Iterable[Float[Tensor, "c gx gy"]], expected: ExpectedDice
+) -> Generator[Float[Tensor, "c gx gy"], None, None]:
+    """The same slices; what may be expected of them is noted as they pass."""
+    for each in logits:
+        expected.add(each)
+        yield each
 
 
 def mean_logits(of_models: Sequence[Float[Tensor, "c x y"]]) -> Float[Tensor, "c x y"]:
