@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.files.dicom.scans import series
 from tests.files.dicom.series import NAME, PATIENT_ID, image, save
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
@@ -255,6 +256,13 @@ class TestWhichScans:
             (tmp_path / name).touch()
         assert [s.name for s in find_scans(tmp_path, tmp_path / "out", label_map=False)] == ["a"]
         assert len(find_scans(tmp_path / "one", tmp_path / "one", label_map=False)) == 1
+
+    def test_dicom_with_results_below_it_is_one_scan(self, tmp_path):
+        series(tmp_path / "ct")
+        (tmp_path / "ct" / "masks").mkdir()
+        (tmp_path / "ct" / "masks" / "liver.nii.gz").touch()
+        (one,) = find_scans(tmp_path / "ct", tmp_path / "ct" / "masks", label_map=False)
+        assert (one.path, one.output) == (tmp_path / "ct", tmp_path / "ct" / "masks")
 
     def test_a_part_of_one_scan(self, scans):
         with pytest.raises(InputError, match=r"expected a folder of scans for a part of them, got one scan"):
