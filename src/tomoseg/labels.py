@@ -172,6 +172,7 @@ class LabelSet:
 
 _LEFT = {"left": "right", "l": "r", "gauche": "droite"}
 _RIGHT = {"right": "left", "r": "l", "droite": "gauche", "droit": "gauche"}
+_SIDES: tuple[tuple[Literal["left", "right"], dict[str, str]], ...] = (("left", _LEFT), ("right", _RIGHT))
 
 
 def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
@@ -189,10 +190,10 @@ def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
     for n, word in enumerate(words):
         if words[n + 1 : n + 2] and words[n + 1].isdigit():
             continue  # L1 is a vertebra
-        for side, others in (("left", _LEFT), ("right", _RIGHT)):
+        for side, others in _SIDES:
             if other := others.get(word.lower()):
                 same_case = other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
-                return side, "".join([*words[:n], same_case, *words[n + 1 :]])  # type: ignore[return-value]
+                return side, "".join([*words[:n], same_case, *words[n + 1 :]])
     return None
 
 

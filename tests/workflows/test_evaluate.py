@@ -264,7 +264,7 @@ def test_a_structure_asked_for_that_one_side_lacks_is_told(tmp_path):
     write_masks(tmp_path / "ours" / "a", liver=cube(2))
     write_masks(tmp_path / "theirs" / "a", liver=cube(2), spleen=cube(3))
     found = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(structures=("liver", "spleen")))
-    assert found.warnings == ("1 structures asked for are never predicted and were not scored: spleen",)
+    assert found.warnings == ("asked for, but never predicted and so not scored: spleen",)
 
 
 def test_scores_are_not_lost_for_a_picture(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -351,7 +352,7 @@ class Run:
     def _learned_from(self) -> list[Any]:
         """What `LEARNED_FROM` names: the draws and the scores depend on all of it."""
         both = [*self.cases, *self.validation]
-        voxels = [[list(case.shape), sorted(case.record.voxels.items())] for case in both]
+        masks = json.dumps([[case.shape, sorted(case.record.voxels.items())] for case in both])
         of_cases = [[case.name for case in self.cases], [case.name for case in self.validation]]
-        content = [list(self.data.labels.names), *of_cases, self.data.grid.model_dump(mode="json"), voxels]
-        return list(json.loads(json.dumps(content)))
+        grid = self.data.grid.model_dump(mode="json")
+        return [list(self.data.labels.names), *of_cases, grid, hashlib.sha256(masks.encode()).hexdigest()]

@@ -181,9 +181,7 @@ def _common_labels(
     ]
     for side, what in ((theirs, "in the reference"), (ours, "predicted")):
         if lacking := sorted(set(wanted) - side):
-            warnings.append(
-                f"{len(lacking)} structures asked for are never {what} and were not scored: {_some(lacking)}"
-            )
+            warnings.append(f"asked for, but never {what} and so not scored: {_some(lacking)}")
     return label_set_named(sorted(common)), tuple(warnings)
 
 
