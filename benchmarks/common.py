@@ -18,11 +18,11 @@ import psutil
 import torch
 
 from tomoseg.config import GridConfig, NetworkConfig
-from tomoseg.datasets.phantom import Phantom, make_phantom, write_phantom
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.grid import Placement, to_grid
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model
+from tomoseg.phantom import Phantom, make_phantom, write_phantom
 from tomoseg.volume import SourceGrid
 
 SHAPE = (222, 166, 429)

@@ -22,11 +22,11 @@ import psutil
 from common import SHAPE, machine, real_size_phantom
 from scipy import ndimage
 
-from tomoseg.datasets.phantom import make_phantom
 from tomoseg.evaluation.masks import Scoring, score_pairs
 from tomoseg.evaluation.scores import StructureScore
 from tomoseg.labels import LabelSet
 from tomoseg.masks import pack, packed_bytes, structure_mask
+from tomoseg.phantom import make_phantom
 from tomoseg.segmentation import Segmentation, boxed_masks
 from tomoseg.volume import SourceGrid
 

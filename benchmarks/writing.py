@@ -23,7 +23,6 @@ from common import machine, seconds
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from tomoseg.datasets.phantom import make_phantom
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.dicom.segmentation import write_seg
 from tomoseg.files.dicom.source import source_series
@@ -32,6 +31,7 @@ from tomoseg.files.itk.seg_nrrd import write_seg_nrrd
 from tomoseg.files.meshes import write_meshes
 from tomoseg.files.results import write_label_map, write_masks
 from tomoseg.labels import LabelSet
+from tomoseg.phantom import make_phantom
 from tomoseg.pictures.preview import flatten
 from tomoseg.segmentation import Segmentation
 from tomoseg.slices import SourceImage, SourceSlices

@@ -21,6 +21,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
         *("config", "options"),
     ),
     ("files",),
+    ("phantom",),
     ("datasets",),
     ("checks",),
     ("preprocessed",),

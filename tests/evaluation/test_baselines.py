@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from tomoseg.datasets.phantom import make_phantom
 from tomoseg.errors import InputError
 from tomoseg.evaluation.baselines import fit_atlas_baseline, fit_threshold_baseline
 from tomoseg.masks import pack, unpack
+from tomoseg.phantom import make_phantom
 
 
 def case(shift=0, hu_inside=100):

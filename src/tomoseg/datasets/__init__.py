@@ -1,1 +1,1 @@
-"""Labelled scans on disk: their layouts, splits and masks, and the phantom."""
+"""Labelled scans on disk: their layouts, splits and masks, and downloads of public ones."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tomoseg.datasets.phantom import make_phantom_dataset
+from tomoseg.phantom import make_phantom_dataset
 
 SLICE_MM = 5.0
 """Distance of the slices."""

@@ -1,6 +1,6 @@
 """A procedural CT phantom with all 117 structures: data to learn and to test with, from a seed."""
 
-from tomoseg.datasets.phantom.scan import VIEWS, Phantom, ViewName, make_phantom
-from tomoseg.datasets.phantom.write import make_phantom_dataset, write_phantom
+from tomoseg.phantom.scan import VIEWS, Phantom, ViewName, make_phantom
+from tomoseg.phantom.write import make_phantom_dataset, write_phantom
 
 __all__ = ["VIEWS", "Phantom", "ViewName", "make_phantom", "make_phantom_dataset", "write_phantom"]

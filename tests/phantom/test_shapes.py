@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tomoseg.datasets.phantom.body import CAVITY, WALL
-from tomoseg.datasets.phantom.canvas import KEEP, Canvas
-from tomoseg.datasets.phantom.frame import Bend, Frame
-from tomoseg.datasets.phantom.shapes import Block, ellipsoid, rotation, union, within, without
-from tomoseg.datasets.phantom.tissues import TissueTable
-from tomoseg.datasets.phantom.tubes import mirrored, sheet, spline, tube, tube_field
 from tomoseg.labels import LabelSet
 from tomoseg.masks import structure_mask
+from tomoseg.phantom.body import CAVITY, WALL
+from tomoseg.phantom.canvas import KEEP, Canvas
+from tomoseg.phantom.frame import Bend, Frame
+from tomoseg.phantom.shapes import Block, ellipsoid, rotation, union, within, without
+from tomoseg.phantom.tissues import TissueTable
+from tomoseg.phantom.tubes import mirrored, sheet, spline, tube, tube_field
 
 STRAIGHT = Frame((1.0, 1.0, 1.0), np.eye(3), Bend(0.0, 500.0, 0.0), Bend(0.0, 500.0, 0.0))
 ANGLES = st.floats(-10, 10)

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, Float32
 
-from tomoseg.datasets.phantom.body import SIDES, VERTEBRAE, Body, spine_y
-from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Block, Shape, ellipsoid, union
-from tomoseg.datasets.phantom.tubes import Tubes, sheet, tube
+from tomoseg.phantom.body import SIDES, VERTEBRAE, Body, spine_y
+from tomoseg.phantom.canvas import Canvas
+from tomoseg.phantom.shapes import Block, Shape, ellipsoid, union
+from tomoseg.phantom.tubes import Tubes, sheet, tube
 
 _ORDER = tuple(VERTEBRAE)
 # height of the middle: half width, half depth of the body; half distance of the pedicles

@@ -10,21 +10,21 @@ import numpy as np
 from jaxtyping import Float, Float32, Int16, UInt8
 from scipy.ndimage import gaussian_filter1d
 
-from tomoseg.datasets.phantom.belly import paint_kidneys, paint_liver, paint_pancreas, paint_pelvic_organs, paint_spleen
-from tomoseg.datasets.phantom.body import Body, generator
-from tomoseg.datasets.phantom.bowel import paint_colon, paint_duodenum, paint_small_bowel, paint_stomach
-from tomoseg.datasets.phantom.cage import paint_cage, paint_shoulders
-from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.chest import paint_airways, paint_heart, paint_lungs
-from tomoseg.datasets.phantom.head import paint_head, paint_neck
-from tomoseg.datasets.phantom.pelvis import paint_gluteals, paint_hips, paint_iliopsoas
-from tomoseg.datasets.phantom.shapes import Block, Shape
-from tomoseg.datasets.phantom.spine import paint_back_muscles, paint_spine
-from tomoseg.datasets.phantom.tissues import TISSUE_NUMBER, TissueTable
-from tomoseg.datasets.phantom.trunk import paint_trunk
-from tomoseg.datasets.phantom.vessels import paint_belly_vessels, paint_chest_vessels
 from tomoseg.errors import InputError
 from tomoseg.labels import LabelSet
+from tomoseg.phantom.belly import paint_kidneys, paint_liver, paint_pancreas, paint_pelvic_organs, paint_spleen
+from tomoseg.phantom.body import Body, generator
+from tomoseg.phantom.bowel import paint_colon, paint_duodenum, paint_small_bowel, paint_stomach
+from tomoseg.phantom.cage import paint_cage, paint_shoulders
+from tomoseg.phantom.canvas import Canvas
+from tomoseg.phantom.chest import paint_airways, paint_heart, paint_lungs
+from tomoseg.phantom.head import paint_head, paint_neck
+from tomoseg.phantom.pelvis import paint_gluteals, paint_hips, paint_iliopsoas
+from tomoseg.phantom.shapes import Block, Shape
+from tomoseg.phantom.spine import paint_back_muscles, paint_spine
+from tomoseg.phantom.tissues import TISSUE_NUMBER, TissueTable
+from tomoseg.phantom.trunk import paint_trunk
+from tomoseg.phantom.vessels import paint_belly_vessels, paint_chest_vessels
 
 ViewName = Literal["whole", "trunk", "chest_abdomen", "abdomen_pelvis", "thorax", "head_neck"]
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from tomoseg.datasets.phantom import make_phantom, make_phantom_dataset, write_phantom
 from tomoseg.errors import InputError
 from tomoseg.files.nifti import read_ct, read_mask
 from tomoseg.labels import LabelSet
 from tomoseg.masks import structure_mask
+from tomoseg.phantom import make_phantom, make_phantom_dataset, write_phantom
 
 COARSE = (15.0, 15.0, 15.0)
 

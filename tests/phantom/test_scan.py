@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tomoseg.datasets.phantom import VIEWS, Phantom, make_phantom
-from tomoseg.datasets.phantom.body import Body, generator
-from tomoseg.datasets.phantom.scan import draw_view
-from tomoseg.datasets.phantom.tissues import TissueTable
 from tomoseg.errors import InputError
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
+from tomoseg.phantom import VIEWS, Phantom, make_phantom
+from tomoseg.phantom.body import Body, generator
+from tomoseg.phantom.scan import draw_view
+from tomoseg.phantom.tissues import TissueTable
 
 LABELS = LabelSet.total()
 SPACING = (6.0, 6.0, 6.0)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 from numba import njit
 from scipy.interpolate import CubicSpline
 
-from tomoseg.datasets.phantom.shapes import Block, Lumps, Shape
+from tomoseg.phantom.shapes import Block, Lumps, Shape
 
 FAR_MM = 100.0
 """Distance that a tube reports beyond its reach."""

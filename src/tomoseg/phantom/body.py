@@ -11,8 +11,8 @@ from jaxtyping import Float, Float32
 from numba import njit
 from scipy.interpolate import PchipInterpolator
 
-from tomoseg.datasets.phantom.frame import Bend, Frame
-from tomoseg.datasets.phantom.shapes import Block, Lumps, rotation
+from tomoseg.phantom.frame import Bend, Frame
+from tomoseg.phantom.shapes import Block, Lumps, rotation
 
 SIDES: tuple[tuple[str, int], ...] = (("right", 1), ("left", -1))
 """Names of the sides, and the sign of x there."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tomoseg.datasets.phantom.body import CAVITY, SIDES, VERTEBRAE, Body, spine_y
-from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Shape, ellipsoid, union
-from tomoseg.datasets.phantom.spine import vertebra_size
-from tomoseg.datasets.phantom.trunk import HUMERUS_DOWN, HUMERUS_UP
-from tomoseg.datasets.phantom.tubes import Path, mirrored, sheet, spline, tube
+from tomoseg.phantom.body import CAVITY, SIDES, VERTEBRAE, Body, spine_y
+from tomoseg.phantom.canvas import Canvas
+from tomoseg.phantom.shapes import Shape, ellipsoid, union
+from tomoseg.phantom.spine import vertebra_size
+from tomoseg.phantom.trunk import HUMERUS_DOWN, HUMERUS_UP
+from tomoseg.phantom.tubes import Path, mirrored, sheet, spline, tube
 
 # By rib 1 to 12: how far it descends in mm, and the angle where its bone ends (-90 behind, 0 at the side, 90 in front).
 _DROP = (34, 52, 68, 82, 92, 98, 100, 98, 94, 86, 64, 34)

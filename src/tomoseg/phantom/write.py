@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from tomoseg.datasets.phantom.scan import Phantom, make_phantom
 from tomoseg.errors import InputError
 from tomoseg.files.nifti import write_bit, write_nifti
 from tomoseg.labels import LabelSet
+from tomoseg.phantom.scan import Phantom, make_phantom
 from tomoseg.volume import SourceGrid
 
 SEEDS_A_SPLIT = 1_000_000

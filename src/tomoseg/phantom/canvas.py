@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from numba import njit
 
-from tomoseg.datasets.phantom.frame import Frame
-from tomoseg.datasets.phantom.shapes import Block, Shape
-from tomoseg.datasets.phantom.tissues import CORTEX_MM, CORTICAL_HU, TISSUE_NUMBER, TissueTable
 from tomoseg.labels import LabelSet
+from tomoseg.phantom.frame import Frame
+from tomoseg.phantom.shapes import Block, Shape
+from tomoseg.phantom.tissues import CORTEX_MM, CORTICAL_HU, TISSUE_NUMBER, TissueTable
 
 BLOCK_VOXELS = 1_500_000
 """Larger boxes are painted a few slices at a time, which bounds the memory."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
-from tomoseg.datasets.phantom.body import SIDES, Body
-from tomoseg.datasets.phantom.canvas import KEEP, Canvas
-from tomoseg.datasets.phantom.shapes import Block, Distance, Lumps, Shape, ellipsoid, rotation, union, within
-from tomoseg.datasets.phantom.trunk import cavity
-from tomoseg.datasets.phantom.tubes import Path, Tubes, spline, tube
+from tomoseg.phantom.body import SIDES, Body
+from tomoseg.phantom.canvas import KEEP, Canvas
+from tomoseg.phantom.shapes import Block, Distance, Lumps, Shape, ellipsoid, rotation, union, within
+from tomoseg.phantom.trunk import cavity
+from tomoseg.phantom.tubes import Path, Tubes, spline, tube
 
 _DOME = {1: 390.0, -1: 377.0}
 _PLEURA_MM = 0.9

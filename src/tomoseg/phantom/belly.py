@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from tomoseg.datasets.phantom.body import SIDES, Body
-from tomoseg.datasets.phantom.canvas import KEEP, Canvas
-from tomoseg.datasets.phantom.chest import below_diaphragm
-from tomoseg.datasets.phantom.shapes import Distance, Shape, ellipsoid, rotation, union, within, without
-from tomoseg.datasets.phantom.trunk import cavity
-from tomoseg.datasets.phantom.tubes import Path, tube
+from tomoseg.phantom.body import SIDES, Body
+from tomoseg.phantom.canvas import KEEP, Canvas
+from tomoseg.phantom.chest import below_diaphragm
+from tomoseg.phantom.shapes import Distance, Shape, ellipsoid, rotation, union, within, without
+from tomoseg.phantom.trunk import cavity
+from tomoseg.phantom.tubes import Path, tube
 
 CYST_SHARE = 0.5
 """How many kidneys have a cyst."""

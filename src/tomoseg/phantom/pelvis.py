@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.datasets.phantom.body import SIDES, Body, spine_y
-from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Block, Shape, ellipsoid, union
-from tomoseg.datasets.phantom.tubes import Path, mirrored, sheet, tube
+from tomoseg.phantom.body import SIDES, Body, spine_y
+from tomoseg.phantom.canvas import Canvas
+from tomoseg.phantom.shapes import Block, Shape, ellipsoid, union
+from tomoseg.phantom.tubes import Path, mirrored, sheet, tube
 
 # the wing of the ilium from behind to the front, from the crest down to the roof of the socket
 _WING: list[Path] = [

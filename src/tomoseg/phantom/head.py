@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.datasets.phantom.body import SIDES, Body
-from tomoseg.datasets.phantom.canvas import KEEP, Canvas
-from tomoseg.datasets.phantom.shapes import Block, Shape, ellipsoid, rotation, union, without
-from tomoseg.datasets.phantom.tubes import Path, mirrored, tube
+from tomoseg.phantom.body import SIDES, Body
+from tomoseg.phantom.canvas import KEEP, Canvas
+from tomoseg.phantom.shapes import Block, Shape, ellipsoid, rotation, union, without
+from tomoseg.phantom.tubes import Path, mirrored, tube
 
 
 def paint_head(canvas: Canvas, body: Body) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.datasets.phantom.body import CAVITY, FAT_SHARE, SIDES, WALL, Body
-from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Block, Shape, ellipsoid, nearer, union
-from tomoseg.datasets.phantom.tubes import FAR_MM, Path, mirrored, tube
+from tomoseg.phantom.body import CAVITY, FAT_SHARE, SIDES, WALL, Body
+from tomoseg.phantom.canvas import Canvas
+from tomoseg.phantom.shapes import Block, Shape, ellipsoid, nearer, union
+from tomoseg.phantom.tubes import FAR_MM, Path, mirrored, tube
 
 SKIN_MM = 2.5
 _LIMB_REACH = 70.0

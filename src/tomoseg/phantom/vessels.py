@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tomoseg.datasets.phantom.body import SIDES, Body
-from tomoseg.datasets.phantom.canvas import Canvas
-from tomoseg.datasets.phantom.shapes import Shape, union
-from tomoseg.datasets.phantom.tubes import Path, mirrored, tube
+from tomoseg.phantom.body import SIDES, Body
+from tomoseg.phantom.canvas import Canvas
+from tomoseg.phantom.shapes import Shape, union
+from tomoseg.phantom.tubes import Path, mirrored, tube
 
 _AORTA: Path = [
     [-2, 6, 408, 14], [6, 12, 432, 15.5], [12, 8, 460, 15], [6, -4, 482, 14.5],

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Float32
 
-from tomoseg.datasets.phantom.frame import Frame
+from tomoseg.phantom.frame import Frame
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.datasets.phantom.belly import inside_belly
-from tomoseg.datasets.phantom.body import Body
-from tomoseg.datasets.phantom.canvas import KEEP, Canvas
-from tomoseg.datasets.phantom.tubes import Path, Tubes, tube_field
+from tomoseg.phantom.belly import inside_belly
+from tomoseg.phantom.body import Body
+from tomoseg.phantom.canvas import KEEP, Canvas
+from tomoseg.phantom.tubes import Path, Tubes, tube_field
 
 
 @dataclass(frozen=True)
