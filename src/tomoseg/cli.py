@@ -141,7 +141,7 @@ def check(dataset: Positional[Path], output: Annotated[Path | None, arg(aliases=
         dataset: A folder of labelled scans; its layout is found by looking.
         output: Folder for check.json and check.html.
     """
-    from tomoseg.terminal.tables import show_findings
+    from tomoseg.terminal.findings import show_findings
     from tomoseg.workflows.check import check as run
 
     with console.progress_bar() as bar:
@@ -171,7 +171,7 @@ def preprocess(
         config: YAML file of settings put over the preset.
         settings: Settings put over both.
     """
-    from tomoseg.terminal.tables import show_ceilings
+    from tomoseg.terminal.ceilings import show_ceilings
     from tomoseg.workflows.preprocess import preprocess as run
 
     with console.progress_bar() as bar:
@@ -278,7 +278,7 @@ def evaluate(
         options: What is scored, how, and what is drawn.
         compute: What computes a model's network, where, and in what.
     """
-    from tomoseg.terminal.tables import show_comparison, show_scores
+    from tomoseg.terminal.scores import show_comparison, show_scores
     from tomoseg.workflows.evaluate import evaluate as run
 
     with console.progress_bar() as bar:
@@ -318,7 +318,7 @@ def predict(
         options: Which of the scans are segmented, and what is written.
         compute: What computes the network, where, and in what.
     """
-    from tomoseg.terminal.tables import show_predictions, show_triage
+    from tomoseg.terminal.predictions import show_predictions, show_triage
     from tomoseg.workflows.predict import ScanDone
     from tomoseg.workflows.predict import predict as run
 
@@ -363,7 +363,7 @@ def export(
     Raises:
         ConfigError: If neither a format nor a dataset to measure on is given.
     """
-    from tomoseg.terminal.tables import show_ways
+    from tomoseg.terminal.engines import show_ways
     from tomoseg.workflows.export import export as run
     from tomoseg.workflows.measure_engines import MEAN_LOSS, STRUCTURE_LOSS, measure_engines
 
@@ -409,7 +409,7 @@ def tune(
         split: The cases that choose.
         compute: What computes the network, where, and in what.
     """
-    from tomoseg.terminal.tables import show_choices
+    from tomoseg.terminal.tuning import show_choices
     from tomoseg.workflows.tune import tune as run
 
     with console.progress_bar() as bar:
@@ -455,8 +455,8 @@ def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
         output: Folder for everything that it makes.
         seed: Another seed makes other bodies.
     """
+    from tomoseg.terminal.demo import show_demo
     from tomoseg.terminal.stopping import stop_on_signal
-    from tomoseg.terminal.tables import show_demo
     from tomoseg.terminal.training import watch
     from tomoseg.workflows.demo import demo as run
 

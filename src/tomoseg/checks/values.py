@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int16, Int64
 from scipy import ndimage
-from scipy.signal import find_peaks
 
+from tomoseg.checks.peaks import find_peaks
 from tomoseg.notices import Kind, Notice
 from tomoseg.volume import Volume
 
@@ -108,7 +108,7 @@ def _peaks(counts: Int64[np.ndarray, " hu"]) -> tuple[tuple[int, float], ...]:
     width = 2 * _PEAK_HALF_HU + 1
     around = width * ndimage.uniform_filter1d(kept, width, mode="constant")
     least = max(LEAST_PEAK_SHARE * (counts.sum() - counts.max()), LEAST_VOXELS / 64)  # a scan may be cut to air
-    tops, _ = find_peaks(smooth, distance=2 * _PEAK_HALF_HU)
+    tops = find_peaks(smooth, distance=2 * _PEAK_HALF_HU)
     tops = tops[around[tops] >= least]
     tops = tops[np.argsort(-smooth[tops], kind="stable")]
     return tuple((int(top) - _OFFSET, round(float(around[top] / counts.sum()), 4)) for top in tops)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy import stats
 
 DRAWS = 2000
 LEVEL_PERCENT = 95.0
@@ -118,12 +117,14 @@ class Bootstrap:
             ours: `(n, c)`.
             theirs: `(n, c)`.
         """
+        from scipy.stats import wilcoxon  # takes half a second to import, which only a comparison needs
+
         change = ours - theirs
         estimate = self.table(change)
         by_case = _mean_of_known(change)
         by_patient = np.array([_mean_of_known(by_case[self.patient == i][None])[0] for i in range(len(self.names))])
         by_patient = by_patient[np.isfinite(by_patient)]
-        p = float(stats.wilcoxon(by_patient).pvalue) if np.any(by_patient) else None
+        p = float(wilcoxon(by_patient).pvalue) if np.any(by_patient) else None
         return Difference(estimate.mean, estimate.low, estimate.high, p, int(np.isfinite(change).sum()))
 
 

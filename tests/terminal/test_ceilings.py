@@ -1,6 +1,6 @@
 import pytest
 
-from tomoseg.terminal.tables import show_ceilings
+from tomoseg.terminal.ceilings import show_ceilings
 
 
 @pytest.mark.parametrize(

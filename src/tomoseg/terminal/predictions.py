@@ -1,0 +1,38 @@
+"""What became of each scan that was segmented, in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tomoseg.notices import Notice
+from tomoseg.terminal.console import out, table, warn_all
+from tomoseg.workflows.predict import OVERLAPPING, ScanDone, ranked
+
+
+def show_predictions(results: Sequence[ScanDone]) -> None:
+    """Where each result is and what computed them in how much memory."""
+    last = None
+    for result in results:
+        warn_all([_of(result.scan.name, text) for text in result.warnings])
+        if result.record is None:
+            continue
+        seconds = sum(taken for stage, taken in result.record["seconds"].items() if stage not in OVERLAPPING)
+        took = "done before" if result.skipped else f"{seconds:.1f} s"
+        out.print(f"{result.scan.name}: {result.scan.output} ({took})")
+        last = last if result.skipped else result.record
+    if last is not None:
+        engine = last["engine"]
+        peak = last["peak_memory_bytes"] / 2**30
+        out.print(f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB")
+
+
+def _of(scan: str, text: str) -> str:
+    return text.of(scan) if isinstance(text, Notice) else f"{scan}: {text}"  # of a former run: kinds are not kept
+
+
+def show_triage(results: Sequence[ScanDone]) -> None:
+    """The scans by the Dice that may be expected of them, the worst first; nothing if that was not asked for."""
+    rows = [(r.scan, r.dice, r.worst, r.least, r.found) for r in ranked(results)]
+    if rows:
+        columns = ("scan", "expected Dice", "its worst structure", "of that", "structures found")
+        table("To be looked at first", columns, rows)

@@ -1,0 +1,62 @@
+"""Scores and their comparison, in the terminal."""
+
+from __future__ import annotations
+
+from tomoseg.evaluation.statistics import Estimate
+from tomoseg.evaluation.summary import Comparison, Metric, Summary
+from tomoseg.terminal.console import out, table, warn_all
+
+COLUMNS: dict[Metric, str] = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "surface_dice": "surface Dice",
+    "hd95_mm": "HD95 mm",
+    "surface_distance_mm": "distance mm",
+    "volume_error_percent": "volume error %",
+}
+
+
+def show_scores(summary: Summary, title: str) -> None:
+    """The figures of each structure with n, the groups, and the overall means with their intervals."""
+    shown = [metric for metric in COLUMNS if summary.overall[metric].mean is not None]
+    table(
+        title,
+        ("structure", "n", *(COLUMNS[metric] for metric in shown), "missed", "absent in", "false positive ml"),
+        [
+            (s.structure, s.n, *(s.metrics[m].mean for m in shown), s.outcomes["missed"], s.absent, s.false_positive_ml)
+            for s in summary.structures
+        ],
+    )
+    if len(summary.groups) > 1 and shown:
+        table(
+            "Groups",
+            ("group", "structures", *(COLUMNS[metric] for metric in shown)),
+            [(name, means["dice"].n, *(means[m].mean for m in shown)) for name, means in summary.groups.items()],
+        )
+    if summary.dice is not None:
+        means = [f"{COLUMNS[metric]} {_with_interval(summary.overall[metric])}" for metric in shown]
+        out.print(f"Mean over {summary.overall['dice'].n} structures: {', '.join(means)}")
+
+
+def _with_interval(estimate: Estimate) -> str:
+    interval = "" if estimate.low is None else f" ({estimate.low:.3f} to {estimate.high:.3f})"
+    return f"{estimate.mean:.4f}{interval}"
+
+
+def show_comparison(comparison: Comparison, other: str) -> None:
+    """How much higher or lower than another's the scores are, and how surely."""
+    corrected = comparison.corrected_p()
+    rows: list[tuple[object, ...]] = []
+    for name, found in comparison.structures.items():
+        dice = found["dice"]
+        rows.append((name, dice.n, dice.difference, dice.low, dice.high, corrected[name]))
+    dice = comparison.overall["dice"]
+    rows.append(("all", dice.n, dice.difference, dice.low, dice.high, dice.p))
+    table(
+        f"Dice less that of {other}, {comparison.cases} common cases",
+        ("structure", "pairs", "difference", "from", "to", "p (Wilcoxon, Holm)"),
+        rows,
+    )
+    for names, side in ((comparison.only_ours, "here"), (comparison.only_theirs, f"in {other}")):
+        if names:
+            warn_all([f"{len(names)} cases are only {side}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"])
