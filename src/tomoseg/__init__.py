@@ -1,3 +1,3 @@
 """Multi-label segmentation of CT: labelled scans in, a mask for each structure of a new scan out."""
 
-__version__ = "0.1.0"
+from tomoseg.version import __version__ as __version__

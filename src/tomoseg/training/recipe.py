@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tomoseg import __version__
 from tomoseg.config import SamplingConfig, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.evaluation.cases import score_cases
@@ -32,6 +31,7 @@ from tomoseg.training.run import Listener, Outcome, Run, Step
 from tomoseg.training.run_folder import RunFolder
 from tomoseg.training.sampling import Draw, draw_epoch
 from tomoseg.training.slices import Batch, DrawnSlices
+from tomoseg.version import __version__
 
 SAVE_MINUTES = 3.0
 """How often the state is saved within an epoch: what a power cut may cost."""

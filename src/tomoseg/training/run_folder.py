@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from tomoseg import __version__
 from tomoseg.config import TrainConfig, load_config, save_config
 from tomoseg.errors import TrainingError
 from tomoseg.files.atomic import whole_file
@@ -33,6 +32,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, save_model
 from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.run_page import write_run_page
+from tomoseg.version import __version__
 
 CONFIG, ENVIRONMENT, METRICS, HISTORY, SUMMARY, LAST, BEST = (
     "config.yaml",

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 
-from tomoseg import __version__
 from tomoseg.errors import ConfigError, GridError, InputError, LabelError
 from tomoseg.evaluation.masks import Scoring
 from tomoseg.evaluation.score_files import SCORES, read_scores, write_scores
@@ -23,6 +22,7 @@ from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.pictures.history import read_metrics
 from tomoseg.pictures.score_page import ScorePage, write_score_page
 from tomoseg.preprocessed.format import INDEX
+from tomoseg.version import __version__
 from tomoseg.workflows.score_sources import MaskSource, ModelSource
 
 SUMMARY, REPORT = "summary.json", "report.html"

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tomoseg import __version__
 from tomoseg.checks.scan import Inspection, inspect_scan
 from tomoseg.errors import TomosegError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.scan import read_scan
 from tomoseg.notices import Notice
+from tomoseg.version import __version__
 from tomoseg.volume import Volume
 
 FORMAT = 1

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from tomoseg import __version__
 from tomoseg.checks.familiar import unlike
 from tomoseg.checks.scan import Inspection, inspect_scan, refuse_warnings
 from tomoseg.errors import ConfigError, TomosegError
@@ -32,6 +31,7 @@ from tomoseg.notices import Notice
 from tomoseg.options import ALL_MASKS, AUTO, Compute, Decisions, PredictOptions, thresholds_of
 from tomoseg.postprocess.steps import Steps, apply, apply_to_map, needs_confidence, steps_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
+from tomoseg.version import __version__
 from tomoseg.volume import Volume
 from tomoseg.workflows.results import (
     beside,

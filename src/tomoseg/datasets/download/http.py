@@ -16,8 +16,8 @@ from typing import TypeVar
 from urllib import error, request
 from urllib.parse import urlsplit
 
-from tomoseg import __version__
 from tomoseg.errors import DownloadError
+from tomoseg.version import __version__
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """This machine itself: plain http is safe, and no proxy is asked."""

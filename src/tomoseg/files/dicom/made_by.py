@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from tomoseg import __version__
 from tomoseg.labels import Structure
+from tomoseg.version import __version__
 
 MANUFACTURER = "tomoseg"
 OWN_SCHEME = "99TOMOSEG"
