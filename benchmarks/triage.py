@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from tomoseg.evaluation.cases import score_case
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_case
 from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed
 

@@ -25,11 +25,11 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("datasets",),
     ("checks",),
     ("preprocessed",),
+    ("postprocess",),
+    ("evaluation",),
     ("networks",),
     ("models",),
-    ("postprocess",),
     ("inference",),
-    ("evaluation",),
     ("pictures",),
     ("training",),
     ("workflows",),
@@ -38,7 +38,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),  # two faces: for a terminal, and for Python
 )
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
-WITHOUT_TORCH = {name for name, level in LEVEL.items() if level <= LEVEL["preprocessed"]}
+WITHOUT_TORCH = {name for name, level in LEVEL.items() if level <= LEVEL["evaluation"]}
 
 
 def violations(src: Path) -> list[str]:

@@ -4,9 +4,9 @@ import pytest
 
 from tests.training.tiny import make_config, make_dataset
 from tomoseg.config import AugmentationConfig, LossConfig, NetworkConfig, OptimizerConfig, SamplingConfig
-from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import summarise
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_cases
 from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.train import train_run

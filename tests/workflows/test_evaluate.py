@@ -18,7 +18,6 @@ from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.evaluate import evaluate, worst_of
-from tomoseg.workflows.score_sources import check_fits
 
 CPU = Compute("torch", "cpu")
 TEST = EvaluateOptions(split="test")
@@ -57,13 +56,6 @@ def test_what_does_not_fit_is_refused(dataset, tmp_path):
         evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(split="nothing"))
     with pytest.raises(ModelError, match="expected a model folder"):
         evaluate(tmp_path / "none", dataset)
-
-
-def test_the_order_of_structures_matters(dataset):
-    from tomoseg.preprocessed.read import Preprocessed
-
-    with pytest.raises(DatasetError, match="expected the model's 3 structures"):
-        check_fits(("cube", "ball", "both"), NATIVE, Preprocessed(dataset))
 
 
 def test_panels_need_a_folder(dataset, tmp_path):

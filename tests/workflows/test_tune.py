@@ -12,10 +12,10 @@ import torch
 from tests.training.tiny import LABELS, NATIVE, add_case, finish, make_dataset, make_scan
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
-from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_cases
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned

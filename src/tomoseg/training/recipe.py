@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from tomoseg.config import SamplingConfig, TrainConfig
 from tomoseg.errors import TrainingError
-from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.inference.device import fixed_algorithms
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_cases
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase

@@ -32,10 +32,10 @@ from tomoseg.options import EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.run import Listener
 from tomoseg.workflows.evaluate import evaluate
+from tomoseg.workflows.panels import draw_panels
 from tomoseg.workflows.phantom import make_dataset
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.preprocess import preprocess
-from tomoseg.workflows.score_sources import draw_panels
 from tomoseg.workflows.train import train_run
 
 COUNTS = {"train": 24, "validation": 2, "test": 6}

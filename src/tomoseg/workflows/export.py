@@ -17,8 +17,8 @@ from tomoseg.models.onnx import INPUT, convert_to_onnx, onnx_session, run_onnx, 
 from tomoseg.models.openvino import convert_network, write_openvino
 from tomoseg.models.quantise import convolutions, quantise
 from tomoseg.networks.images import NetworkInput, neighbours
+from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.workflows.score_sources import check_fits
 
 CALIBRATION_SLICES = 128
 LARGEST_DIFFERENCE = 1e-3

@@ -12,20 +12,20 @@ from statistics import median
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.evaluation.cases import score_cases
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.openvino_engine import fastest_float
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_cases
 from tomoseg.models.exports import Format, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.openvino import has_openvino
 from tomoseg.models.packaged import check_is_own
 from tomoseg.options import Compute, EngineName, Precision
+from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.export import calibration_slices, network_image
-from tomoseg.workflows.score_sources import check_fits
 
 MEASURED = "measured.json"
 MEAN_LOSS, STRUCTURE_LOSS = 0.01, 0.03

@@ -7,43 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from tomoseg.config import Language
 from tomoseg.datasets.mask_cases import MaskCase, OpenMasks, find_mask_cases
 from tomoseg.errors import ConfigError, DatasetError
-from tomoseg.evaluation.cases import score_case_fully
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.files.label_names import label_set_named
 from tomoseg.files.nifti import read_ct
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_case_fully
 from tomoseg.labels import LabelSet, unknown_name_message
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.options import Compute, EvaluateOptions, PredictOptions
-from tomoseg.pictures.panel import best_slice, draw_panel, worst_slice
+from tomoseg.pictures.panel import draw_panel, worst_slice
 from tomoseg.postprocess.steps import needs_confidence
+from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import check_same_grid
 from tomoseg.workflows.predict import choices_of
-
-
-def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None:
-    """Refuse a dataset that a model was not made for.
-
-    Raises:
-        DatasetError: If its structures or its grid differ.
-    """
-    if names != data.labels.names:
-        raise DatasetError(
-            f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)} "
-            f"({', '.join(data.labels.names[:4])}, ...); preprocess with the same structures"
-        )
-    if grid != data.grid:
-        raise DatasetError(
-            f"{data.folder}: expected the model's grid ({grid}), got {data.grid}; preprocess with the same grid"
-        )
-
 
 LOOKED_AT = 16
 """Slices of a structure among which the one that a model gets most wrong is looked for."""
@@ -201,33 +183,3 @@ def _without_file(cases: Mapping[str, tuple[MaskCase, MaskCase]], names: Sequenc
 def _some(names: Sequence[str] | Mapping[str, object]) -> str:
     listed = list(names)
     return ", ".join(listed[:6]) + (", ..." if len(listed) > 6 else "") if listed else "none"
-
-
-def draw_panels(
-    predictor: Predictor, case: PreprocessedCase, structures: Sequence[str], folder: Path, lang: Language = "en"
-) -> list[Path]:
-    """The guide's four-panel figure of some structures of a case, each at its largest slice, on the network's grid.
-
-    Args:
-        predictor: Of the dataset's structures.
-        case: What to predict.
-        structures: Which structures; those that the case lacks are passed over.
-        folder: Where the pictures go.
-        lang: Of their captions.
-
-    Returns:
-        The pictures.
-    """
-    ct, reference = case.ct(), case.masks()
-    drawn = []
-    for name in structures:
-        channel = predictor.labels.channel(name)
-        mask = structure_mask(reference, channel)
-        if not mask.any():
-            continue
-        k = best_slice(mask)
-        predicted = predictor.grid_slice(ct, k)[channel]
-        path = folder / f"{case.name}_{name}.png"
-        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path, lang=lang)
-        drawn.append(path)
-    return drawn

@@ -22,9 +22,9 @@ from tomoseg.models.tuned import Tuned, save_tuned
 from tomoseg.options import AUTO, Compute, Decisions
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.postprocess.steps import Evidence, Step, process
+from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.segmentation import Confidence
-from tomoseg.workflows.score_sources import check_fits
 
 SMOOTHINGS = (0.0, 0.5, 1.0)
 THRESHOLDS = (0.5, 0.3, 0.4, 0.6, 0.7)

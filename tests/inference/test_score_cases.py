@@ -7,8 +7,8 @@ import torch
 from tests.training.tiny import LABELS, NATIVE, SHAPE, add_case, finish, make_dataset, make_scan
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import DatasetError
-from tomoseg.evaluation.cases import score_case, score_cases
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_case, score_cases
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.volume import Volume
 

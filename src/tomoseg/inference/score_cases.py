@@ -1,4 +1,4 @@
-"""Scoring a model on cases of a preprocessed dataset; the one function behind validation and `tomoseg evaluate`."""
+"""A predictor on cases of a preprocessed dataset, scored: what validation and `tomoseg evaluate` call."""
 
 from __future__ import annotations
 

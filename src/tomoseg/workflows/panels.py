@@ -1,0 +1,42 @@
+"""Pictures of what a network makes of single structures of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tomoseg.config import Language
+from tomoseg.inference.predictor import Predictor
+from tomoseg.masks import structure_mask
+from tomoseg.pictures.panel import best_slice, draw_panel
+from tomoseg.preprocessed.read import PreprocessedCase
+
+
+def draw_panels(
+    predictor: Predictor, case: PreprocessedCase, structures: Sequence[str], folder: Path, lang: Language = "en"
+) -> list[Path]:
+    """The guide's four-panel figure of some structures of a case, each at its largest slice, on the network's grid.
+
+    Args:
+        predictor: Of the dataset's structures.
+        case: What to predict.
+        structures: Which structures; those that the case lacks are passed over.
+        folder: Where the pictures go.
+        lang: Of their captions.
+
+    Returns:
+        The pictures.
+    """
+    ct, reference = case.ct(), case.masks()
+    drawn = []
+    for name in structures:
+        channel = predictor.labels.channel(name)
+        mask = structure_mask(reference, channel)
+        if not mask.any():
+            continue
+        k = best_slice(mask)
+        predicted = predictor.grid_slice(ct, k)[channel]
+        path = folder / f"{case.name}_{name}.png"
+        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path, lang=lang)
+        drawn.append(path)
+    return drawn
