@@ -18,7 +18,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     # The words that everyone uses. `data` holds no code.
     (
         *("data", "version", "errors", "notices", "slices", "volume", "labels", "masks", "segmentation", "grid"),
-        *("config", "options"),
+        *("settings", "config", "options"),
     ),
     ("files",),
     ("phantom",),

@@ -1,34 +1,22 @@
-"""Every setting, as frozen models that refuse unknown keys.
-
-A value comes from the preset, then the YAML file, then the command line, and is saved beside every result.
-The docstring under a field is its help text and its line in the reference; `docs/concepts/defaults.md` gives
-the reasons.
-"""
+"""The settings of `tomoseg preprocess` and `tomoseg train`; `docs/concepts/defaults.md` gives the reasons."""
 
 from __future__ import annotations
 
-import difflib
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from tomoseg.errors import ConfigError
-from tomoseg.labels import unknown_name_message
+from tomoseg.settings import Config as Config
+from tomoseg.settings import Language as Language
+from tomoseg.settings import Role
+from tomoseg.settings import config_yaml as config_yaml
+from tomoseg.settings import load_config as load_config
+from tomoseg.settings import merged as merged
+from tomoseg.settings import save_config as save_config
+from tomoseg.settings import validate_config as validate_config
 
-ConfigModel = TypeVar("ConfigModel", bound="Config")
 PresetName = Literal["default", "guide"]
-
-Language = Literal["en", "fr"]
-"""Of pictures and pages."""
-
-
-class Config(BaseModel):
-    """Base of all settings: frozen, unknown keys and NaN refused, help text from docstrings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class GridConfig(Config):
@@ -52,19 +40,19 @@ class GridConfig(Config):
 class PreprocessConfig(Config):
     """How `tomoseg preprocess` turns a dataset into a fast one."""
 
-    grid: GridConfig = GridConfig()
+    grid: Annotated[GridConfig, Role.RESULT] = GridConfig()
     """The network's grid."""
-    structures: tuple[str, ...] = ()
+    structures: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Structures to keep, by name; none named keeps all that the dataset has."""
-    leave_out: tuple[str, ...] = ()
+    leave_out: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Masks not to be believed, as CASE/STRUCTURE (`tomoseg check` finds such): they count as not annotated."""
-    validation_share: float = Field(0.15, ge=0, lt=1)
+    validation_share: Annotated[float, Role.RESULT] = Field(0.15, ge=0, lt=1)
     """Share of patients held out for validation where the dataset has no splits of its own."""
-    test_share: float = Field(0.0, ge=0, lt=1)
+    test_share: Annotated[float, Role.RESULT] = Field(0.0, ge=0, lt=1)
     """Share of patients held out for testing where the dataset has no splits of its own."""
-    seed: int = Field(0, ge=0)
+    seed: Annotated[int, Role.RESULT] = Field(0, ge=0)
     """Seeds the split."""
-    workers: int = Field(0, ge=0)
+    workers: Annotated[int, Role.RESOURCES] = Field(0, ge=0)
     """Cases worked on at once; 0 takes the processor's cores, at most 8."""
 
 
@@ -155,7 +143,7 @@ class LossConfig(Config):
     """In `tversky`, the weight of voxels too many."""
     tversky_beta: float = Field(0.7, ge=0)
     """In `tversky`, the weight of voxels missed; both 0.5 are `dice`."""
-    weights: dict[str, Annotated[float, Field(ge=0)]] = {}
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
     """How much structures count, by name, in every kind: `{liver: 2}` counts it twice as much as those not named. Only
     their ratios matter; what is 0 is not learned."""
     deep_supervision: int = Field(0, ge=0)
@@ -293,64 +281,66 @@ class AdversarialConfig(Config):
 class TrainConfig(Config):
     """How `tomoseg train` trains."""
 
-    network: NetworkConfig = NetworkConfig(channels=(16, 32, 64, 128, 256), slices=5, residual=True)
+    network: Annotated[NetworkConfig, Role.RESULT] = NetworkConfig(
+        channels=(16, 32, 64, 128, 256), slices=5, residual=True
+    )
     """The network."""
-    windows_hu: tuple[tuple[float, float], ...] = ((-200.0, 300.0),)
+    windows_hu: Annotated[tuple[tuple[float, float], ...], Role.RESULT] = ((-200.0, 300.0),)
     """HU windows, each mapped to 0..1 and given to the network as one channel."""
-    loss: LossConfig = LossConfig(deep_supervision=2)
+    loss: Annotated[LossConfig, Role.RESULT] = LossConfig(deep_supervision=2)
     """The loss."""
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: Annotated[OptimizerConfig, Role.RESULT] = OptimizerConfig()
     """The optimiser."""
-    schedule: ScheduleConfig = ScheduleConfig()
+    schedule: Annotated[ScheduleConfig, Role.RESULT] = ScheduleConfig()
     """The learning rate over time."""
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: Annotated[SamplingConfig, Role.RESULT] = SamplingConfig()
     """The draw of slices."""
-    curriculum: CurriculumConfig = CurriculumConfig()
+    curriculum: Annotated[CurriculumConfig, Role.RESULT] = CurriculumConfig()
     """The order of slices."""
-    augmentation: AugmentationConfig = AugmentationConfig()
+    augmentation: Annotated[AugmentationConfig, Role.RESULT] = AugmentationConfig()
     """Random changes of training slices."""
-    adversarial: AdversarialConfig = AdversarialConfig()
+    adversarial: Annotated[AdversarialConfig, Role.RESULT] = AdversarialConfig()
     """The adversary."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: Annotated[int, Role.RESULT] = Field(8, ge=1)
     """Slices in one forward pass, of all processes together."""
-    accumulation: int = Field(1, ge=1)
+    accumulation: Annotated[int, Role.RESULT] = Field(1, ge=1)
     """Batches whose gradients are summed before each step."""
-    epochs: int | None = Field(None, ge=1)
+    epochs: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
     """Passes over the draws of all cases, at most; nothing is 100 where neither `steps` nor `minutes` is given."""
-    steps: int | None = Field(None, ge=1)
+    steps: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
     """Steps of the optimiser, at most."""
-    minutes: float | None = Field(None, gt=0)
+    minutes: Annotated[float | None, Role.LENGTH] = Field(None, gt=0)
     """Training stops after so many minutes, validations included. What is used up first ends it."""
-    early_stopping: int | None = Field(None, ge=1)
+    early_stopping: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
     """Validations in a row without a better Dice after which training ends; nothing goes on to the end."""
-    validate_every: int = Field(5, ge=1)
+    validate_every: Annotated[int, Role.LENGTH] = Field(5, ge=1)
     """Epochs between validations of the whole volumes."""
-    warm_start: Path | None = None
+    warm_start: Annotated[Path | None, Role.RESULT] = None
     """A model whose weights training starts from; structures that both have keep their last layer."""
-    ema_decay: float = Field(0.0, ge=0, lt=1)
+    ema_decay: Annotated[float, Role.RESULT] = Field(0.0, ge=0, lt=1)
     """Validate and keep a running mean of the weights that forgets so little in a step (0.999, say); 0 keeps the
     weights themselves."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Role.RESULT] = "auto"
     """Autocast precision; `auto` is bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU."""
-    sync_batch_norm: bool = False
+    sync_batch_norm: Annotated[bool, Role.RESULT] = False
     """Batch statistics over all processes, on GPUs; otherwise each process has its own share's."""
-    compile: bool = False
+    compile: Annotated[bool, Role.RESOURCES] = False
     """Run the network through `torch.compile`."""
-    workers: int = Field(1, ge=0)
+    workers: Annotated[int, Role.RESOURCES] = Field(1, ge=0)
     """Processes that read slices; 0 reads in the training process."""
-    prefetch_factor: int = Field(2, ge=1)
+    prefetch_factor: Annotated[int, Role.RESOURCES] = Field(2, ge=1)
     """Batches that each of them reads ahead."""
-    pin_memory: bool = True
+    pin_memory: Annotated[bool, Role.RESOURCES] = True
     """Page-locked batches for faster copies to a GPU; without effect on a CPU."""
-    device: str = "auto"
+    device: Annotated[str, Role.RESOURCES] = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
-    seed: int = Field(0, ge=0)
+    seed: Annotated[int, Role.RESULT] = Field(0, ge=0)
     """Seeds weights, draws and augmentation."""
-    deterministic: bool = False
+    deterministic: Annotated[bool, Role.RESULT] = False
     """Only algorithms that give the same bits every time; slower on a GPU, a CPU does so anyway."""
-    tensorboard: bool = False
+    tensorboard: Annotated[bool, Role.PRESENTATION] = False
     """Also write the course of the run for TensorBoard."""
-    lang: Language = "en"
+    lang: Annotated[Language, Role.PRESENTATION] = "en"
     """Language of the pictures and of the page about the run: `en` or `fr`."""
 
     @model_validator(mode="after")
@@ -378,74 +368,3 @@ TRAIN_PRESETS: dict[str, TrainConfig] = {
         workers=4,
     ),
 }
-
-
-def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None) -> ConfigModel:
-    """The preset with the values of a YAML file put over it.
-
-    Args:
-        kind: The settings' class.
-        preset: Where values come from that the file does not name.
-        path: A YAML file, or None for the preset as it is.
-
-    Raises:
-        ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
-    """
-    if path is None:
-        return preset
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a YAML file of settings, got: {error}; correct the file") from None
-    if values is None:
-        return preset
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines, got a {type(values).__name__}; correct the file")
-    return validate_config(kind, merged(preset.model_dump(), values), str(path))
-
-
-def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) -> ConfigModel:
-    """Settings from plain data.
-
-    Raises:
-        ConfigError: On the first unknown key or wrong value, with its place.
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {_first_problem(kind, error)}") from None
-
-
-def save_config(config: Config, path: Path) -> None:
-    """Write settings as YAML that `load_config` reads back."""
-    path.write_text(config_yaml(config), encoding="utf-8")
-
-
-def config_yaml(config: Config) -> str:
-    """Settings as YAML text."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Settings as plain data with others put over them, group by group."""
-    result = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if nested else value
-    return result
-
-
-def _first_problem(kind: type[Config], error: ValidationError) -> str:
-    problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"]]
-    if problem["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-        near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else "correct the value"
-        return f"{'.'.join(place)}: {problem['msg']}, got {problem['input']!r}; {advice}"
-    if problem["type"] != "extra_forbidden":
-        return f"{'.'.join(place) or 'settings'}: {problem['msg']}, got {problem['input']!r}; correct the value"
-    known: type[Any] = kind
-    for part in place[:-1]:
-        known = known.model_fields[part].annotation
-    return f"{'.'.join(place)}: {unknown_name_message(place[-1], tuple(known.model_fields))}"

@@ -32,6 +32,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, save_model
 from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.run_page import write_run_page
+from tomoseg.settings import Role, roles
 from tomoseg.version import __version__
 
 CONFIG, ENVIRONMENT, METRICS, HISTORY, SUMMARY, LAST, BEST = (
@@ -44,22 +45,7 @@ CONFIG, ENVIRONMENT, METRICS, HISTORY, SUMMARY, LAST, BEST = (
     "best",
 )
 
-FREE_TO_CHANGE = frozenset(
-    {
-        "epochs",
-        "steps",
-        "minutes",
-        "early_stopping",
-        "validate_every",
-        "workers",
-        "prefetch_factor",
-        "pin_memory",
-        "device",
-        "compile",
-        "tensorboard",
-        "lang",
-    }
-)
+FREE_TO_CHANGE = frozenset(name for name, role in roles(TrainConfig).items() if role is not Role.RESULT)
 """Settings that a resumed run may have otherwise: they say how long and on what, not what is learned."""
 
 

@@ -1,0 +1,182 @@
+"""What every setting is: a field of a frozen model, with its help and with what it decides.
+
+A value comes from the preset or the default, then the YAML file, then the command line, and is saved beside every
+result. The docstring under a field is its help text and its line in the reference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from tomoseg.errors import ConfigError
+from tomoseg.labels import unknown_name_message
+
+ConfigModel = TypeVar("ConfigModel", bound="Config")
+
+Language = Literal["en", "fr"]
+"""Of pictures and pages."""
+
+
+class Config(BaseModel):
+    """Base of all settings: frozen, unknown keys and NaN refused, help text from docstrings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Role(Enum):
+    """What a setting decides: `seed: Annotated[int, Role.RESULT] = 0`. A group's role is that of all in it."""
+
+    RESULT = "result"
+    """What is learned or computed: a stored result of another value is another result."""
+    LENGTH = "length"
+    """How long training goes on and how often it is looked at; a resumed run may have another value."""
+    RESOURCES = "resources"
+    """Where, how fast and in how much memory it is computed."""
+    PRESENTATION = "presentation"
+    """How it is shown."""
+
+
+def roles(kind: type[Config]) -> dict[str, Role]:
+    """The role of each setting, by its dotted name.
+
+    Raises:
+        ConfigError: If one has none, neither its own nor that of a group around it.
+    """
+    found = dict(_roles(kind, None, ""))
+    without = [name for name, role in found.items() if role is None]
+    if without:
+        raise ConfigError(f"{kind.__name__}: expected a role for each setting, got none for {without}; annotate them")
+    return {name: role for name, role in found.items() if role is not None}
+
+
+def _roles(kind: type[Config], around: Role | None, prefix: str) -> Iterator[tuple[str, Role | None]]:
+    for name, field in kind.model_fields.items():
+        role = next((one for one in field.metadata if isinstance(one, Role)), around)
+        group = group_of(field)
+        if group is None:
+            yield prefix + name, role
+        else:
+            yield from _roles(group, role, f"{prefix}{name}.")
+
+
+def group_of(field: FieldInfo) -> type[Config] | None:
+    """The settings that a field holds, or None if it is a single one."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Config) else None
+
+
+def flat(settings: Config) -> dict[str, Any]:
+    """Settings as JSON has them, by their dotted names."""
+    return dict(_flat(type(settings), settings.model_dump(mode="json"), ""))
+
+
+def _flat(kind: type[Config], values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, field in kind.model_fields.items():
+        group = group_of(field)
+        if group is None:
+            yield prefix + name, values[name]
+        else:
+            yield from _flat(group, values[name], f"{prefix}{name}.")
+
+
+DECIDES: frozenset[Role] = frozenset({Role.RESULT})
+
+
+def deciding(*settings: Config, decides: Collection[Role] = DECIDES) -> dict[str, Any]:
+    """What a stored result depends on, to be kept beside it and compared as a whole.
+
+    Defaults are left out, so that a setting that is new does not make former results stale.
+
+    Args:
+        settings: Any number; no two have a setting of one name.
+        decides: Which roles count.
+
+    Returns:
+        Values as JSON has them, by their dotted names, sorted.
+    """
+    found: dict[str, Any] = {}
+    for one in settings:
+        kind = type(one)
+        of, default = roles(kind), flat(kind())
+        found |= {name: value for name, value in flat(one).items() if of[name] in decides and value != default[name]}
+    return dict(sorted(found.items()))
+
+
+def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None) -> ConfigModel:
+    """The preset with the values of a YAML file put over it.
+
+    Args:
+        kind: The settings' class.
+        preset: Where values come from that the file does not name.
+        path: A YAML file, or None for the preset as it is.
+
+    Raises:
+        ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
+    """
+    if path is None:
+        return preset
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: expected a YAML file of settings, got: {error}; correct the file") from None
+    if values is None:
+        return preset
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected `key: value` lines, got a {type(values).__name__}; correct the file")
+    return validate_config(kind, merged(preset.model_dump(), values), str(path))
+
+
+def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) -> ConfigModel:
+    """Settings from plain data.
+
+    Raises:
+        ConfigError: On the first unknown key or wrong value, with its place.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{name}: {_first_problem(kind, error)}") from None
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write settings as YAML that `load_config` reads back."""
+    path.write_text(config_yaml(config), encoding="utf-8")
+
+
+def config_yaml(config: Config) -> str:
+    """Settings as YAML text."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Settings as plain data with others put over them, group by group."""
+    result = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if nested else value
+    return result
+
+
+def _first_problem(kind: type[Config], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = [str(part) for part in problem["loc"]]
+    if problem["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
+        near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
+        advice = f"did you mean {near[0]!r}?" if near else "correct the value"
+        return f"{'.'.join(place)}: {problem['msg']}, got {problem['input']!r}; {advice}"
+    if problem["type"] != "extra_forbidden":
+        return f"{'.'.join(place) or 'settings'}: {problem['msg']}, got {problem['input']!r}; correct the value"
+    known: type[Any] = kind
+    for part in place[:-1]:
+        known = known.model_fields[part].annotation
+    return f"{'.'.join(place)}: {unknown_name_message(place[-1], tuple(known.model_fields))}"
