@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int16
-from scipy import ndimage
 
 from tomoseg.config import GridConfig
 from tomoseg.errors import GridError
@@ -108,6 +107,8 @@ def body_box(
         spacing_mm: Its voxel edges.
         margin_mm: What is kept around the body.
     """
+    from scipy import ndimage  # takes 0.2 s to import
+
     steps = tuple(max(1, int(BODY_SAMPLE_MM / s)) for s in spacing_mm)
     coarse = hu[:: steps[0], :: steps[1], :: steps[2]] > BODY_HU
     opened = (

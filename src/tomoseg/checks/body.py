@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int16
-from scipy import ndimage
 
 from tomoseg.checks.values import BONE_HU, NOT_AIR_HU
 from tomoseg.volume import Volume
@@ -94,6 +93,8 @@ def _planes(coarse: Int16[np.ndarray, "x y z"]) -> Iterator[Int16[np.ndarray, "x
 
 def _level(plane: Int16[np.ndarray, "x y"], edges_mm: tuple[float, float]) -> tuple[float, ...]:
     """The numbers of `BodyProfile` at one level."""
+    from scipy import ndimage  # takes 0.2 s to import
+
     tissue = plane > NOT_AIR_HU
     opened = ndimage.binary_opening(tissue)  # lets go of thin table tops and sheets
     pieces, count = ndimage.label(opened)
@@ -129,6 +130,8 @@ def _range(line: Bool[np.ndarray, " n"]) -> tuple[int, int]:
 
 def _depth(whole: Bool[np.ndarray, "x y"], part: Bool[np.ndarray, "x y"]) -> float:
     """Median distance of a part from the outside, in voxels; the picture's border is outside."""
+    from scipy import ndimage  # takes 0.2 s to import
+
     if not part.any():
         return 0.0
     return float(np.median(ndimage.distance_transform_cdt(np.pad(whole, 1), "taxicab")[1:-1, 1:-1][part]))

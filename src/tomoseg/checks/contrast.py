@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int16, Int64
-from scipy import ndimage
 
 from tomoseg.volume import Volume
 
@@ -43,6 +42,8 @@ class Contrast:
 
 def find_contrast(volume: Volume) -> Contrast:
     """Look for large, even, bright volumes in a scan in HU."""
+    from scipy import ndimage  # takes 0.2 s to import
+
     steps = [max(1, round(_SAMPLE_MM / edge)) for edge in volume.spacing_mm]
     sample = np.ascontiguousarray(volume.hu[tuple(slice(None, None, step) for step in steps)])
     voxel_ml = float(np.prod([step * edge for step, edge in zip(steps, volume.spacing_mm, strict=True)])) / 1000

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from nibabel.orientations import aff2axcodes
 
 from tomoseg.checks.body import BodyProfile, body_profile
 from tomoseg.checks.contrast import Contrast, find_contrast
@@ -35,6 +34,8 @@ sagittal or coronal slices."""
 
 MOST_BORDER = 0.4
 """Share of the picture's border that may be body; shoulders and large patients take a quarter."""
+
+_DIRECTIONS = ("LR", "PA", "IS")
 
 UNREADABLE_VALUES: frozenset[Kind] = frozenset(
     {"one value", "label map", "grey values", "not HU", "no air", "shifted HU", "scaled HU", "windowed"}
@@ -132,7 +133,7 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
     x, y, z = (n * edge for n, edge in zip(volume.shape, volume.spacing_mm, strict=True))
     body_mm = None if profile is None else profile.extent_mm
     return Inspection(
-        "".join(aff2axcodes(volume.source.affine)),
+        "".join(_DIRECTIONS[int(target)][int(direction > 0)] for target, direction in volume.source.orientation),
         round(oblique, 2),
         (x, y, z),
         values,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int16, Int64
-from scipy import ndimage
 
 from tomoseg.checks.peaks import find_peaks
 from tomoseg.notices import Kind, Notice
@@ -103,6 +102,8 @@ def value_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[ValueFa
 
 def _peaks(counts: Int64[np.ndarray, " hu"]) -> tuple[tuple[int, float], ...]:
     """Where values are frequent, the highest first, as value and share; no single value that stands for no voxel."""
+    from scipy import ndimage  # takes 0.2 s to import
+
     kept = _without_padding(counts)
     smooth = ndimage.gaussian_filter1d(kept, _SMOOTHING_HU, mode="constant")
     width = 2 * _PEAK_HALF_HU + 1

@@ -26,10 +26,9 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
-from nibabel import nifti1, nifti2
-from nibabel.quaternions import mat2quat, quat2mat
 
 from tomoseg.errors import GridError, InputError
+from tomoseg.files.nifti_layout import NIFTI1, NIFTI2, quaternion_of, rotation_of
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, check_affine, spacing_of
 
@@ -39,8 +38,6 @@ DISAGREEMENT_VOXELS = 0.5
 LARGEST_MM = 1e7
 """No voxel of a scan is ten kilometres away; larger numbers are damage, and their squares may overflow."""
 
-_NIFTI1 = nifti1.header_dtype
-_NIFTI2 = nifti2.header_dtype
 _BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 _LARGEST_NIFTI1_AXIS = 32767
 _DTYPES = {
@@ -92,9 +89,9 @@ class Header:
 
 def read_header(stream: Any) -> bytes:
     """The header's bytes from the start of a stream, fewer if the stream ends before."""
-    raw: bytes = stream.read(_NIFTI1.itemsize)
-    is_second = any(raw[:4] == _NIFTI2.itemsize.to_bytes(4, order) for order in _BYTE_ORDERS)
-    return raw + bytes(stream.read(_NIFTI2.itemsize - _NIFTI1.itemsize)) if is_second else raw
+    raw: bytes = stream.read(NIFTI1.itemsize)
+    is_second = any(raw[:4] == NIFTI2.itemsize.to_bytes(4, order) for order in _BYTE_ORDERS)
+    return raw + bytes(stream.read(NIFTI2.itemsize - NIFTI1.itemsize)) if is_second else raw
 
 
 def parse_header(raw: bytes, name: str, assume_spacing: tuple[float, float, float] | None = None) -> Header:
@@ -141,13 +138,13 @@ def build_header(grid: SourceGrid, dtype: np.dtype) -> bytes:
         raise InputError(f"expected voxels of {', '.join(map(str, _CODES))}, got {dtype}; convert the array")
     source = _source_fields(grid)
     if source is not None:
-        layout = _NIFTI2 if source.dtype.itemsize == _NIFTI2.itemsize else _NIFTI1
+        layout = NIFTI2 if source.dtype.itemsize == NIFTI2.itemsize else NIFTI1
     else:
-        layout = _NIFTI2 if max(grid.shape) > _LARGEST_NIFTI1_AXIS else _NIFTI1
+        layout = NIFTI2 if max(grid.shape) > _LARGEST_NIFTI1_AXIS else NIFTI1
     fields = np.zeros((), layout.newbyteorder("<"))
     fields["sizeof_hdr"] = layout.itemsize
-    fields["magic"] = b"n+1" if layout is _NIFTI1 else b"n+2"
-    if layout is _NIFTI2:
+    fields["magic"] = b"n+1" if layout is NIFTI1 else b"n+2"
+    if layout is NIFTI2:
         fields["eol_check"] = (13, 10, 26, 10)
     fields["dim"] = (3, *grid.shape, 1, 1, 1, 1)
     fields["datatype"] = _CODES[dtype]
@@ -164,7 +161,7 @@ def build_header(grid: SourceGrid, dtype: np.dtype) -> bytes:
 
 
 def _fields(raw: bytes, name: str) -> np.ndarray:
-    for layout in (_NIFTI1, _NIFTI2):
+    for layout in (NIFTI1, NIFTI2):
         for order in _BYTE_ORDERS:
             if raw[:4] != layout.itemsize.to_bytes(4, order):
                 continue
@@ -230,43 +227,56 @@ def _affine(
     name: str,
     assume_spacing: tuple[float, float, float] | None,
 ) -> tuple[np.ndarray, tuple[Notice, ...]]:
-    warnings = []
+    """Index to RAS+ mm, and what was noticed.
+
+    Raises:
+        GridError: If the file has no orientation, or one that cannot be used.
+    """
     has_sform, has_qform = int(fields["sform_code"]) > 0, int(fields["qform_code"]) > 0
     if not has_sform and not has_qform:
-        if assume_spacing is None:
-            raise GridError(
-                f"{name}: expected an orientation, got sform_code and qform_code 0; "
-                "convert the scan from its DICOM again, or give the voxel edges in mm with --assume-spacing X Y Z"
-            )
-        assumed = np.diag([*assume_spacing, 1.0])
-        check_affine(assumed, name)
-        text = (
-            f"{name}: no orientation; axes to the right, front and head and voxels of "
-            f"{' x '.join(f'{edge:g}' for edge in assume_spacing)} mm were assumed. Left and right may be swapped: "
-            "check them."
-        )
-        return assumed, (Notice(text, "assumed geometry"),)
+        affine, notice = _assumed(assume_spacing, name)
+        return affine, (notice,)
     affine = _sform(fields) if has_sform else _qform(fields)
     if np.abs(affine).max() > LARGEST_MM:
         raise GridError(
             f"{name}: expected lengths below {LARGEST_MM:g} mm, got {affine[:3].tolist()}; repair the header"
         )
     check_affine(affine, name)
+    warnings = []
     if has_sform and has_qform and not _distance_voxels(affine, _qform(fields), shape) <= DISAGREEMENT_VOXELS:
         text = (
             f"{name}: the sform and the qform of the header place the voxels differently; the sform is used. "
             "Other programs may take the other: make both the same if results look shifted or mirrored."
         )
         warnings.append(Notice(text, "two orientations"))
-    unit = int(fields["xyzt_units"]) & 7
-    if unit in _MM_PER_UNIT:
-        affine[:3] *= _MM_PER_UNIT[unit]
-        text = (
-            f"{name}: the header gives lengths in {_UNIT_NAMES[unit]}; they were turned into mm, which makes voxels of "
-            f"{' x '.join(f'{edge:.4g}' for edge in spacing_of(affine))} mm. Correct xyzt_units if that is wrong."
+    return _in_mm(affine, int(fields["xyzt_units"]) & 7, warnings, name)
+
+
+def _assumed(assume_spacing: tuple[float, float, float] | None, name: str) -> tuple[np.ndarray, Notice]:
+    if assume_spacing is None:
+        raise GridError(
+            f"{name}: expected an orientation, got sform_code and qform_code 0; "
+            "convert the scan from its DICOM again, or give the voxel edges in mm with --assume-spacing X Y Z"
         )
-        warnings.append(Notice(text, "unit of length"))
-    return affine, tuple(warnings)
+    assumed = np.diag([*assume_spacing, 1.0])
+    check_affine(assumed, name)
+    text = (
+        f"{name}: no orientation; axes to the right, front and head and voxels of "
+        f"{' x '.join(f'{edge:g}' for edge in assume_spacing)} mm were assumed. Left and right may be swapped: "
+        "check them."
+    )
+    return assumed, Notice(text, "assumed geometry")
+
+
+def _in_mm(affine: np.ndarray, unit: int, warnings: list[Notice], name: str) -> tuple[np.ndarray, tuple[Notice, ...]]:
+    if unit not in _MM_PER_UNIT:
+        return affine, tuple(warnings)
+    affine[:3] *= _MM_PER_UNIT[unit]
+    text = (
+        f"{name}: the header gives lengths in {_UNIT_NAMES[unit]}; they were turned into mm, which makes voxels of "
+        f"{' x '.join(f'{edge:.4g}' for edge in spacing_of(affine))} mm. Correct xyzt_units if that is wrong."
+    )
+    return affine, (*warnings, Notice(text, "unit of length"))
 
 
 def _sform(fields: np.ndarray) -> Float[np.ndarray, "4 4"]:
@@ -285,13 +295,9 @@ def _qform(fields: np.ndarray) -> Float[np.ndarray, "4 4"]:
     spacing = np.where(pixdim[1:4] > 0, pixdim[1:4], 0.0)  # a header without spacing is refused as such
     spacing[2] *= -1 if pixdim[0] < 0 else 1
     affine = np.eye(4)
-    affine[:3, :3] = _turn(quaternion) * spacing if np.isfinite(quaternion).all() else np.nan
+    affine[:3, :3] = rotation_of(quaternion) * spacing if np.isfinite(quaternion).all() else np.nan
     affine[:3, 3] = [fields[f"qoffset_{axis}"] for axis in "xyz"]
     return affine
-
-
-def _turn(quaternion: Float[np.ndarray, "4"]) -> Float[np.ndarray, "3 3"]:
-    return np.asarray(quat2mat(quaternion))
 
 
 def _distance_voxels(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:
@@ -309,16 +315,11 @@ def _set_geometry(fields: np.ndarray, affine: Float[np.ndarray, "4 4"]) -> None:
     fields["pixdim"] = (handedness, *spacing, 0, 0, 0, 0)
     fields["xyzt_units"] = 2
     fields["qform_code"] = fields["sform_code"] = 1
-    for letter, part in zip("bcd", _positive_quaternion(rotation)[1:], strict=True):
+    for letter, part in zip("bcd", quaternion_of(rotation)[1:], strict=True):
         fields[f"quatern_{letter}"] = part
     for row, axis in enumerate("xyz"):
         fields[f"qoffset_{axis}"] = affine[row, 3]
         fields[f"srow_{axis}"] = affine[row]
-
-
-def _positive_quaternion(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
-    quaternion = mat2quat(rotation)
-    return np.asarray(-quaternion if quaternion[0] < 0 else quaternion)
 
 
 def _source_fields(grid: SourceGrid) -> np.ndarray | None:
