@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CODE := src tests docs benchmarks recipes
+CODE := src tests docs benchmarks recipes conftest.py
 
 # Of `make fuzz`: seconds for all readers together, and which (nifti nrrd mha dicom zip; all if empty)
 SECONDS ?= 25

@@ -20,7 +20,12 @@ PresetName = Literal["default", "guide"]
 
 
 class GridConfig(Config):
-    """The grid that the network sees, made from the scan's own grid."""
+    """The grid that the network sees, made from the scan's own grid.
+
+    Example:
+        >>> GridConfig(spacing_mm=2.0).mode
+        'spacing'
+    """
 
     mode: Literal["size", "native", "spacing"] = "spacing"
     """`size`: every axial slice becomes `size` pixels; `native`: the scan's own voxels; `spacing`: voxels of
@@ -38,7 +43,12 @@ class GridConfig(Config):
 
 
 class PreprocessConfig(Config):
-    """How `tomoseg preprocess` turns a dataset into a fast one."""
+    """How `tomoseg preprocess` turns a dataset into a fast one.
+
+    Example:
+        >>> PreprocessConfig(structures=("liver", "spleen")).grid.spacing_mm
+        1.5
+    """
 
     grid: Annotated[GridConfig, Role.RESULT] = GridConfig()
     """The network's grid."""
@@ -61,7 +71,12 @@ SWIN_STRIDE, UNETR_STRIDE = 32, 16
 
 
 class NetworkConfig(Config):
-    """The network."""
+    """The network.
+
+    Example:
+        >>> NetworkConfig(channels=(16, 32, 64, 128), slices=5).dims
+        2
+    """
 
     kind: Literal["unet", "swin_unetr", "unetr"] = "unet"
     """`unet`, or a transformer of MONAI: `swin_unetr` (edges in multiples of 32) or `unetr` (inputs of one `tile`)."""
@@ -279,7 +294,12 @@ class AdversarialConfig(Config):
 
 
 class TrainConfig(Config):
-    """How `tomoseg train` trains."""
+    """How `tomoseg train` trains.
+
+    Example:
+        >>> TrainConfig(network=NetworkConfig(channels=(16, 32, 64)), minutes=60).batch_size
+        8
+    """
 
     network: Annotated[NetworkConfig, Role.RESULT] = NetworkConfig(
         channels=(16, 32, 64, 128, 256), slices=5, residual=True

@@ -6,7 +6,15 @@ command line prints or exits; it raises one of these.
 
 
 class TomosegError(Exception):
-    """Anything tomoseg refuses or cannot do; catch this one to catch them all."""
+    """Anything tomoseg refuses or cannot do; catch this one to catch them all.
+
+    Example:
+        >>> try:
+        ...     raise InputError("ct.nii: expected 3 axes, got 4; pass one volume")
+        ... except TomosegError as error:
+        ...     print(error)
+        ct.nii: expected 3 axes, got 4; pass one volume
+    """
 
 
 class InputError(TomosegError):

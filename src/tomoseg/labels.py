@@ -32,6 +32,10 @@ class Structure:
         snomed_meaning: The code's own wording.
         laterality: `Right` or `Left`, where the code needs one.
         colour: RGB, 0 to 255.
+
+    Example:
+        >>> LabelSet.total()["kidney_left"].snomed_meaning
+        'Kidney'
     """
 
     id: int
@@ -47,8 +51,16 @@ class Structure:
 class LabelSet:
     """An ordered set of structures with unique names and ids.
 
+    Attributes:
+        structures: In channel order.
+
     Raises:
         LabelError: If it is empty, a name or an id comes twice, or an id is not positive.
+
+    Example:
+        >>> labels = LabelSet.total().subset(["liver", "spleen"])
+        >>> labels.names, labels.ids, labels.channel("liver")
+        (('spleen', 'liver'), (1, 5), 1)
     """
 
     structures: tuple[Structure, ...]

@@ -26,6 +26,10 @@ class Compute:
 
     Raises:
         ConfigError: If the batch size is below 1.
+
+    Example:
+        >>> Compute(engine="torch", device="cpu", max_memory="2GB").batch_size is None
+        True
     """
 
     engine: EngineName = "auto"
@@ -131,7 +135,12 @@ FormatName = Literal["nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Which of the scans are segmented, and what is written."""
+    """Which of the scans are segmented, and what is written.
+
+    Example:
+        >>> PredictOptions(format=("nifti", "dicom-seg"), roi_subset=("liver",)).ml
+        False
+    """
 
     ml: bool = False
     """One structure a voxel: write one multi-label map instead of a mask file a structure."""
@@ -178,7 +187,12 @@ EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What is scored, how, and what is drawn."""
+    """What is scored, how, and what is drawn.
+
+    Example:
+        >>> EvaluateOptions(structures=("liver",), tolerance_mm=2.0).split
+        'validation'
+    """
 
     split: str = "validation"
     """validation or test, of a preprocessed dataset."""

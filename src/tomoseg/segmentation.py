@@ -34,6 +34,12 @@ class LabelMap:
         values: `(x, y, z)`, 0 for background, else the `id` of a structure.
         labels: The structures that it can hold.
         grid: The scan's grid.
+
+    Example:
+        >>> labels = LabelSet.from_names(["liver", "spleen"])
+        >>> label_map = LabelMap(np.full((4, 4, 1), 2, np.uint8), labels, SourceGrid((4, 4, 1), np.eye(4)))
+        >>> int(label_map.mask("spleen").sum())
+        16
     """
 
     values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]
@@ -152,6 +158,12 @@ class Segmentation:
     Args:
         labels: The structures, in channel order.
         grid: The scan's grid.
+
+    Example:
+        >>> masks = Segmentation(LabelSet.from_names(["liver", "spleen"]), SourceGrid((4, 4, 1), np.eye(4)))
+        >>> masks.append(np.full((1, 4, 4), 0b10, np.uint8))
+        >>> int(masks.mask("liver").sum()), int(masks.mask("spleen").sum())
+        (0, 16)
     """
 
     def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:

@@ -120,6 +120,11 @@ class Volume:
         hu: `(x, y, z)` int16 Hounsfield units.
         source: The grid of the file.
         warnings: What was noticed while reading.
+
+    Example:
+        >>> volume = Volume.from_array(np.zeros((4, 4, 2), np.int16), np.diag([0.8, 0.8, 5.0, 1.0]))
+        >>> volume.shape, volume.spacing_mm
+        ((4, 4, 2), (0.8, 0.8, 5.0))
     """
 
     hu: Int16[np.ndarray, "x y z"]

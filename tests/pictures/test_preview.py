@@ -9,7 +9,7 @@ from tomoseg.files.nifti import read_ct, read_label_map
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.masks import pack
 from tomoseg.pictures.preview import draw_preview, flatten
-from tomoseg.segmentation import Segmentation
+from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import SourceGrid, Volume
 
 PURE = LabelSet(
@@ -19,6 +19,10 @@ PURE = LabelSet(
 
 def volume(shape, spacing=(1.0, 1.0, 1.0), hu=-200):
     return Volume.from_array(np.full(shape, hu, np.int16), np.diag([*spacing, 1.0]))
+
+
+def draw(scan, labels, values, path, title):
+    draw_preview(scan, LabelMap(values, labels, scan.source), path, title)
 
 
 def coloured(picture, channel):
@@ -67,7 +71,7 @@ def test_planes_go_through_most_of_what_is_labelled_in_true_proportion(tmp_path)
     """A box of 20 x 10 x 4 voxels of 1 x 2 x 5 mm is 20 mm wide, deep and high: a square in every plane."""
     values = np.zeros((60, 30, 12), np.uint8)
     values[20:40, 10:20, 4:8] = 1
-    draw_preview(volume(values.shape, (1.0, 2.0, 5.0)), PURE, values, tmp_path / "a.png", "box")
+    draw(volume(values.shape, (1.0, 2.0, 5.0)), PURE, values, tmp_path / "a.png", "box")
     picture = read(tmp_path / "a.png")
     assert picture.shape[1] == 1600
     first_row = picture[: 48 + 26 + 500]  # three squares of 517 pixels beside each other
@@ -92,7 +96,7 @@ def test_right_anterior_and_superior_are_where_the_marks_say(tmp_path):
         corner = [slice(5, 15)] * 3
         corner[3 - sum(axes)] = slice(30, 31)
         one[tuple(corner)] = 2
-        draw_preview(volume(values.shape), PURE, one, tmp_path / "a.png", "sides")
+        draw(volume(values.shape), PURE, one, tmp_path / "a.png", "sides")
         picture = read(tmp_path / "a.png")
         place = picture[74 : 74 + 517, 16 + plane * 525 : 16 + plane * 525 + 517]
         red_rows, red_columns = np.nonzero(coloured(place, 0))
@@ -107,7 +111,7 @@ def test_fill_and_legend_have_the_colours_of_the_label_set(tmp_path):
     values = np.zeros((30, 30, 30), np.uint8)
     values[5:25, 5:25, 5:25] = 1
     values[10:20, 10:20, 5:25] = 2
-    draw_preview(volume(values.shape), PURE, values, tmp_path / "a.png", "colours")
+    draw(volume(values.shape), PURE, values, tmp_path / "a.png", "colours")
     picture = read(tmp_path / "a.png")
     fill = picture[74 + 517 // 2 + 20, 16 + 517 // 4]
     assert fill == pytest.approx([0.4 * 255, 0, 0], abs=2)
@@ -121,14 +125,14 @@ def test_the_legend_grows_to_forty_names_and_a_note(tmp_path, structures, lines)
     labels = LabelSet.from_names([f"structure_{n}" for n in range(structures)])
     values = np.tile(np.arange(1, 118, dtype=np.uint8)[:, None, None], (1, 100, 2))
     values[values > structures] = 0
-    draw_preview(volume(values.shape, hu=50), labels, values, tmp_path / "a.png", "legend")
+    draw(volume(values.shape, hu=50), labels, values, tmp_path / "a.png", "legend")
     rows = (1600 - 32 - 16) / (117 / 100 + 2 * 1.8), (1600 - 32 - 8) / (2 * 117 / 100)  # heights of the pictures
     assert read(tmp_path / "a.png").shape[0] == round(48 + sum(rows) + 2 * 26 + 2 * 8 + lines * 23 + 16)
 
 
 def test_nothing_labelled_shows_the_ct_alone(tmp_path):
     scan = volume((20, 20, 20), hu=50)
-    draw_preview(scan, PURE, np.zeros((20, 20, 20), np.uint8), tmp_path / "a.png", "empty")
+    draw(scan, PURE, np.zeros((20, 20, 20), np.uint8), tmp_path / "a.png", "empty")
     picture = read(tmp_path / "a.png")
     assert np.ptp(picture, axis=2).max() < 20  # the sheet and its writing are a little blue
     assert picture[74 + 100, 16 + 100].tolist() == [128, 128, 128]
@@ -139,7 +143,7 @@ def test_nothing_labelled_shows_the_ct_alone(tmp_path):
     "values", [np.zeros((1, 1, 1), np.uint8), np.ones((64, 64, 1), np.uint16), np.ones((4, 4, 200), np.uint8)]
 )
 def test_odd_shapes_and_titles_are_drawn(tmp_path, values):
-    draw_preview(volume(values.shape, (0.7, 0.7, 5.0)), PURE, values, tmp_path / "a.png", "a\nb 左 $x" * 40)
+    draw(volume(values.shape, (0.7, 0.7, 5.0)), PURE, values, tmp_path / "a.png", "a\nb 左 $x" * 40)
     assert read(tmp_path / "a.png").shape[1] == 1600
 
 
@@ -148,18 +152,18 @@ def test_air_is_cut_away(tmp_path):
     hu = np.full((100, 100, 100), -1000, np.int16)
     hu[40:50, 40:50, 40:50] = 300
     values = (hu > 0).astype(np.uint8)
-    draw_preview(Volume.from_array(hu, np.eye(4)), PURE, values, tmp_path / "a.png", "air")
+    draw(Volume.from_array(hu, np.eye(4)), PURE, values, tmp_path / "a.png", "air")
     for left, right, *_ in boxes(coloured(read(tmp_path / "a.png")[:500], 0)):
         assert right - left == pytest.approx(517 / 3, abs=4)
 
 
 def test_another_shape_and_unknown_values_are_refused(tmp_path):
     with pytest.raises(GridError, match=r"of the scan's shape \(4, 4, 4\), got \(4, 4, 3\)"):
-        draw_preview(volume((4, 4, 4)), PURE, np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "")
+        draw(volume((4, 4, 4)), PURE, np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "")
     values = np.zeros((4, 4, 4), np.uint8)
     values[0, 0, 0], values[3, 3, 3] = 9, 1
     with pytest.raises(LabelError, match=r"ids of 2 structures in the label map, got \[9\] besides"):
-        draw_preview(volume((4, 4, 4)), PURE, values, tmp_path / "a.png", "")
+        draw(volume((4, 4, 4)), PURE, values, tmp_path / "a.png", "")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,7 +172,7 @@ def test_the_liver_of_a_real_scan_is_on_the_images_left(test_data, tmp_path):
     values = read_label_map(test_data / "torso" / "labels_total_v2.nii.gz", scan.source)
     liver = LabelSet.total()["liver"]
     labels = LabelSet((Structure(1, "liver", colour=(255, 0, 0)),))
-    draw_preview(scan, labels, (values == liver.id).astype(np.uint8), tmp_path / "a.png", "torso")
+    draw(scan, labels, (values == liver.id).astype(np.uint8), tmp_path / "a.png", "torso")
     picture = read(tmp_path / "a.png")[74:300]
     grey = np.flatnonzero((picture.min(axis=2) > 40).any(axis=0))
     axial = slice(grey.min(), grey.min() + 500)

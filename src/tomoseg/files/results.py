@@ -56,6 +56,11 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
         InputError: If the name ends otherwise.
         GridError: If the values do not fit the grid.
         OutputError: If it cannot be written.
+
+    Example:
+        >>> write_label_map(read_labelled(Path("map.nii.gz")), Path("copy.nii.gz"))
+        >>> sorted(path.name for path in Path().glob("copy*"))
+        ['copy.ctbl', 'copy.label', 'copy.labels.json', 'copy.nii.gz']
     """
     labels = label_map.labels
     names = dict(zip(labels.ids, labels.names, strict=True))
@@ -69,10 +74,21 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
 def read_labelled(path: Path) -> LabelMap:
     """Read a label map and the names beside it, as `write_label_map` writes them.
 
+    Args:
+        path: A `.nii.gz` or `.nii` file with `<name>.labels.json` beside it.
+
+    Returns:
+        Its values in RAS+ order, with their structures and the file's grid.
+
     Raises:
         InputError: If either file is missing or cannot be read.
         GridError: If the label map's geometry cannot be used.
         LabelError: If the names do not make a label set, or the map holds a value without a name.
+
+    Example:
+        >>> label_map = read_labelled(Path("map.nii.gz"))
+        >>> label_map.labels.names, label_map.values.shape
+        (('spleen', 'liver'), (48, 40, 12))
     """
     sidecar = sidecar_path(path)
     if not sidecar.is_file():
@@ -103,6 +119,15 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
     Raises:
         LabelError: If a name is unknown or could not be a file's name.
         OutputError: If they cannot be written.
+
+    Example:
+        >>> result = read_labelled(Path("map.nii.gz"))
+        >>> masks = Segmentation(result.labels.subset(["liver"]), result.grid)
+        >>> for k in range(result.values.shape[2]):
+        ...     masks.append((result.values[None, :, :, k] == 5).view(np.uint8))
+        >>> write_masks(masks, Path("written"))
+        >>> [path.name for path in Path("written").iterdir()]
+        ['liver.nii.gz']
     """
     labels = segmentation.labels
     wanted = labels if names is None else labels.subset(names)

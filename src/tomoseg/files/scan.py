@@ -36,6 +36,11 @@ def read_scan(
     Raises:
         InputError: If it cannot be read, or voxel edges cannot be such.
         GridError: If its geometry is not known, or cannot be used.
+
+    Example:
+        >>> scan = read_scan(Path("ct.nii.gz"))
+        >>> scan.shape, scan.spacing_mm
+        ((48, 40, 12), (8.0, 8.0, 10.0))
     """
     if assume_spacing is not None and not all(0 < edge < 1000 for edge in assume_spacing):
         raise InputError(f"expected voxel edges in mm above 0, got {assume_spacing}; correct --assume-spacing")

@@ -74,6 +74,11 @@ class Model:
         sha256: Of the weights' file; None if it was not read from one.
         folder: Where it was read from; None if it was not.
         channels: Which of the folder's channels these are, where they are not all.
+
+    Example:
+        >>> model = load_model(Path("head-neck"))
+        >>> model.record.grid.spacing_mm, len(model.record.labels)
+        (1.5, 7)
     """
 
     record: ModelRecord
@@ -120,8 +125,15 @@ def load_model(folder: Path) -> Model:
     Args:
         folder: A model folder, a run folder, whose `best` is taken, or the name of a packaged model.
 
+    Returns:
+        The model, ready to predict.
+
     Raises:
         ModelError: If a file is missing, altered, of another version, or does not fit the architecture.
+
+    Example:
+        >>> load_model(Path("head-neck")).record.labels.names[:3]
+        ('brainstem', 'esophagus', 'larynx')
     """
     folder = model_folder(folder)
     if not (folder / RECORD).exists() and (folder / "best" / RECORD).exists():

@@ -85,8 +85,7 @@ def flatten(segmentation: Segmentation) -> LabelMap:
 
 def draw_preview(
     volume: Volume,
-    labels: LabelSet,
-    label_values: LabelValues,
+    result: Segmentation | LabelMap,
     path: Path,
     title: str,
     window_hu: tuple[float, float] = (-200, 300),
@@ -100,9 +99,7 @@ def draw_preview(
 
     Args:
         volume: The scan.
-        labels: The structures, which give names and colours.
-        label_values: `(x, y, z)` on the scan's grid, 0 for background, else the `id` of a structure; `flatten`
-            makes it from independent masks.
+        result: On the scan's grid; where masks overlap, the structure of the lower channel is shown.
         path: The PNG file to write.
         title: The heading, such as the case's name.
         window_hu: What is shown black and white.
@@ -113,10 +110,19 @@ def draw_preview(
         InputError: If the window does not rise.
         LabelError: If the label map holds a value that is no structure's id.
         OutputError: If the file cannot be written.
+
+    Example:
+        >>> from tomoseg.files.results import read_labelled
+        >>> from tomoseg.files.scan import read_scan
+        >>> draw_preview(read_scan(Path("ct.nii.gz")), read_labelled(Path("map.nii.gz")), Path("preview.png"), "A scan")
+        >>> Path("preview.png").is_file()
+        True
     """
+    shown = result if isinstance(result, LabelMap) else flatten(result)
+    labels, label_values = shown.labels, shown.values
     if label_values.shape != volume.shape:
         raise GridError(
-            f"expected a label map of the scan's shape {volume.shape}, got {label_values.shape}; "
+            f"expected a result of the scan's shape {volume.shape}, got {label_values.shape}; "
             "pass the prediction of this very scan, in RAS+ order"
         )
     _check_values(label_values, labels)

@@ -186,6 +186,14 @@ class Preprocessed:
 
     Raises:
         DatasetError: If it is missing, incomplete or of another version.
+
+    Example:
+        >>> data = Preprocessed(Path("PREPROCESSED"))
+        >>> len(data.cases), [case.name for case in data.split("train")]
+        (4, ['case0', 'case1'])
+        >>> hu, packed = data.cases[0].ct_slice(5), data.cases[0].masks_slice(5)
+        >>> hu.dtype.name, packed.shape[1:] == hu.shape
+        ('int16', True)
     """
 
     def __init__(self, folder: Path) -> None:

@@ -74,6 +74,9 @@ def evaluate(
         compute: What computes a model's network, where, and in what.
         on_case: Told cases done and in all.
 
+    Returns:
+        The scores of each case, and what they come to.
+
     Raises:
         ConfigError: If pictures are asked for and no folder is given, or the tolerances lack a structure.
         DatasetError: If there is no case, no structure that both have, the dataset does not fit the model, or the
@@ -81,6 +84,11 @@ def evaluate(
         InputError: If a file that was named cannot be read.
         LabelError: If a structure is unknown.
         ModelError: If the model cannot be loaded.
+
+    Example:
+        >>> found = evaluate(Path("masks"), Path("masks"), output=Path("scores"))
+        >>> found.summary.dice, [one.structure for one in found.scores[0].structures]
+        (1.0, ['spleen', 'liver'])
     """
     if options.panels and output is None:
         raise ConfigError(f"expected a folder for {options.panels} pictures, got none; name one with --output")

@@ -98,6 +98,11 @@ def predict(
         LabelError: If the model does not know a structure.
         ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map, or a format
             needs a package that is not installed.
+
+    Example:
+        >>> (done,) = predict(Path("ct.nii.gz"), Path("predicted"), Path("head-neck"))
+        >>> done.error, len(list(Path("predicted").glob("*.nii.gz")))
+        (None, 7)
     """
     check_formats(options.format)
     found = find_scans(scans, output, options.ml, options.part)

@@ -100,10 +100,19 @@ def preprocess(
         on_found: Told how many cases there are.
         on_case: Told after each.
 
+    Returns:
+        What became of each case.
+
     Raises:
         DatasetError: If nothing usable is found, every case fails, the folder holds another grid's cases, or a mask to
             be left out is none.
         LabelError: If a structure that is asked for is unknown.
+
+    Example:
+        >>> settings = PreprocessConfig(grid=GridConfig(spacing_mm=16.0), structures=("liver",), workers=1)
+        >>> report = preprocess(Path("DATASET"), Path("coarse"), settings)
+        >>> report.labels.names, len(report.records), report.failed
+        (('liver',), 4, {})
     """
     found = find_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels

@@ -215,9 +215,8 @@ def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language) ->
     Raises:
         OutputError: If it cannot be written.
     """
-    from tomoseg.pictures.preview import draw_preview, flatten  # imports Matplotlib
+    from tomoseg.pictures.preview import draw_preview  # imports Matplotlib
 
     path = beside(scan, "preview.png")
-    shown = result if isinstance(result, LabelMap) else flatten(result)
-    draw_preview(volume, shown.labels, shown.values, path, scan.name, lang=lang)
+    draw_preview(volume, result, path, scan.name, lang=lang)
     return path.name

@@ -36,9 +36,18 @@ def train_run(
         loss: A loss of one's own: logits, masks and known structures to a scalar.
         force: Go on with a run that began with other settings.
 
+    Returns:
+        Whether it is finished, and the best mean Dice of the validation cases.
+
     Raises:
         DatasetError: If the dataset cannot be used.
         TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
+
+    Example:
+        >>> from tomoseg.config import NetworkConfig
+        >>> settings = TrainConfig(network=NetworkConfig(channels=(8, 16)), steps=1, workers=0)
+        >>> train_run(Path("PREPROCESSED"), Path("RUN"), settings).finished
+        True
     """
     data = Preprocessed(preprocessed)
     on_gpu = choose_device(config.device).type == "cuda"
