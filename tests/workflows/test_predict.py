@@ -47,7 +47,7 @@ class TestOneScan:
     def test_masks(self, ct, model, tmp_path):
         (done,) = run(ct, tmp_path / "out", model)
         assert (done.error, done.warnings) == (None, ())
-        assert done.scan == Scan("s0", ct, tmp_path / "out")
+        assert done.scan == Scan("s0", ct, tmp_path / "out", is_only=True)
         assert names_in(tmp_path / "out") == ["aorta.nii.gz", "liver.nii.gz", "spleen.nii.gz"]
         expected = expected_masks(ct, model)
         assert any(mask.any() and not mask.all() for mask in expected.values())
@@ -154,9 +154,9 @@ class TestManyScans:
             shutil.copy(ct, tmp_path / f"{name}.nii.gz")
         read, at_first_slice = [], {}
 
-        def read_and_say_so(path, *options):
-            read.append(path.name[0])
-            return read_scan(path, *options)
+        def read_and_say_so(source, *options):
+            read.append(source.path.name[0])
+            return read_scan(source, *options)
 
         def on_slice(scan, done, total):
             if done == 1:

@@ -18,7 +18,8 @@ from tomoseg.checks.scan import Inspection, inspect_scan, refuse_warnings
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.files.atomic import check_writable, remove_file, whole_file
 from tomoseg.files.dicom.made_by import MadeBy
-from tomoseg.files.scan import files_of, read_scan
+from tomoseg.files.scan import read_scan
+from tomoseg.files.source import ScanSource
 from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.memory import peak_memory_bytes
@@ -41,7 +42,7 @@ from tomoseg.workflows.results import (
     write_result,
     write_statistics,
 )
-from tomoseg.workflows.scans import Scan, find_scans, is_result, is_scan
+from tomoseg.workflows.scans import Scan, find_scans, is_result
 
 OVERLAPPING = ("grid", "prepare", "network", "decisions")
 """Stages within `segment`; the others follow one another."""
@@ -116,7 +117,7 @@ def predict(
             results.append(done)
             on_scan(done)
     finally:  # what is done is told of an interrupted command too
-        if not is_scan(scans):
+        if not any(scan.is_only for scan in found):
             _write_manifest(results, _asked_of_all(predictor, order.model), manifest_path(output, options.part))
             if options.triage:
                 _write_triage(results, triage_path(output, options.part))
@@ -288,16 +289,15 @@ def _asked_of_all(predictor: Predictor, model: str) -> dict[str, Any]:
     }
 
 
-def _asked(scan: Scan, predictor: Predictor, order: _Order) -> dict[str, Any]:
+def _asked(scan: Scan, source: ScanSource, predictor: Predictor, order: _Order) -> dict[str, Any]:
     """What a result depends on."""
     options = order.options
-    files = [path for path in files_of(scan.path) if not is_result(path, scan.path, scan.output)]
-    states = [path.stat() for path in files if path.exists()]
+    states = [file for file in source.files if not is_result(file.path, scan.path, scan.output)]
     return {
         "input": {
             "path": str(scan.path.absolute()),
-            "bytes": sum(state.st_size for state in states) if states else None,
-            "modified_ns": max((state.st_mtime_ns for state in states), default=None),
+            "bytes": sum(state.size for state in states) if states else None,
+            "modified_ns": max((state.modified_ns for state in states), default=None),
         },
         "series": options.series,
         **({"strict": True} if options.strict else {}),
@@ -367,12 +367,13 @@ def _read_all(scans: Sequence[Scan], predictor: Predictor, order: _Order) -> Gen
     for scan in scans:
         job = _Job(scan, {}, Stages())
         with job.failing_alone():
-            job.asked = _asked(scan, predictor, order)
+            source = scan.source()
+            job.asked = _asked(scan, source, predictor, order)
             job.done = _done_before(scan, job.asked)
         if job.done is None:
             with job.failing_alone(), job.stages("read"):
                 check_writable(scan.output)
-                job.volume = read_scan(scan.path, order.options.series, order.options.assume_spacing)
+                job.volume = read_scan(source, order.options.series, order.options.assume_spacing)
                 check_scan_has_format(job.volume.source, order.options.format, scan.path)
                 seen = inspect_scan(job.volume, contrast=False)
                 noticed = (*job.volume.warnings, *seen.notices, *_unfamiliar(job.volume, seen, predictor))

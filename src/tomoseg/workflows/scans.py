@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
-from tomoseg.files.dicom.entries import walk
 from tomoseg.files.results import NIFTI_SUFFIXES
-from tomoseg.files.scan import SCAN_SUFFIXES, is_dicom, scan_stem
+from tomoseg.files.scan import SCAN_SUFFIXES, dicom_among, look, scan_stem
+from tomoseg.files.source import Folder, ScanSource, list_folder
 
 SCAN_NAMES = ("ct.nii.gz", "ct.nii")
 """What a scan is called in a folder a case."""
@@ -25,11 +25,29 @@ LIST_SUFFIX = ".txt"
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan to be segmented and where its result goes: a file for a label map, else a folder."""
+    """A scan to be segmented.
+
+    Attributes:
+        name: What it is called.
+        path: Where it lies.
+        output: Where its result goes: a file for a label map, else a folder.
+        is_only: It was named itself, not found in a folder, a list or by a pattern.
+        found: What lies there, if that had to be known to tell that it is a scan.
+    """
 
     name: str
     path: Path
     output: Path
+    is_only: bool = False
+    found: ScanSource | None = None
+
+    def source(self) -> ScanSource:
+        """What lies there: as it was found, else looked at now.
+
+        Raises:
+            InputError: If it cannot be looked into, or is a folder without DICOM that does not hold just one scan.
+        """
+        return self.found or look(self.path)
 
 
 def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = None) -> list[Scan]:
@@ -46,18 +64,19 @@ def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = No
         InputError: If there is none, two would write to one place, or the part is none.
         OutputError: If the output is a file where a folder is needed, or a result would take the place of a scan.
     """
-    if is_scan(scans):
-        found = [_only_scan(scans, output, label_map)]
+    only, paths = _in_folder(scans) if scans.is_dir() else (None, [])
+    if only is not None or (scans.is_file() and scans.suffix != LIST_SUFFIX):
+        found = [_only_scan(scans, output, label_map, only)]
     else:
-        paths = [path for path in _listed(scans) if not is_result(path, scans, output)]
-        found = _to_folder(_named(paths), output, label_map)
+        listed = _some(paths, scans) if scans.is_dir() else _listed(scans)
+        found = _to_folder(_named(path for path in listed if not is_result(path, scans, output)), output, label_map)
     inputs = {scan.path.resolve() for scan in found}
     for scan in found:
         if scan.output.resolve() in inputs:
             raise OutputError(f"{scan.output}: expected another place than the scan's own; choose another output")
     if part is None:
         return found
-    if is_scan(scans):
+    if found and found[0].is_only:
         raise InputError(f"{scans}: expected a folder of scans for a part of them, got one scan; leave --part off")
     return _part_of(found, part)
 
@@ -68,18 +87,40 @@ def is_result(path: Path, scans: Path, output: Path) -> bool:
     return inside in place.parents and path.resolve().is_relative_to(place)
 
 
-def is_scan(scans: Path) -> bool:
-    """Whether a path is a scan itself, not a list, folder or pattern of scans.
+def _in_folder(path: Path) -> tuple[ScanSource | None, list[Path]]:
+    """A folder that is a scan itself, or else the scans in it; each folder is listed once.
 
-    A folder is one if it holds DICOM, in whatever folders of it, and no scans of other kinds beside them.
+    A folder is a scan if it holds DICOM, in whatever folders of it, and no scans of other kinds beside them. Scans
+    further down are those that are called as scans are, if there are such, among masks perhaps.
+
+    Raises:
+        InputError: If it cannot be looked into.
     """
-    if scans.is_dir():
-        return not _beside(scans) and is_dicom(scans)
-    return scans.is_file() and scans.suffix != LIST_SUFFIX
+    try:
+        folder = list_folder(path)
+        if beside := _beside(folder):
+            return None, beside
+        files = list(folder.walk())
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable folder, got: {error.strerror or error}; check it") from None
+    only = dicom_among(files, path)
+    below = [file.path for file in files if file.path.name.lower().endswith(SCAN_SUFFIXES)]
+    return only, [] if only else [file for file in below if file.name in SCAN_NAMES] or below
+
+
+def _beside(folder: Folder) -> list[Path]:
+    """Scans in a folder, and in folders of it that hold a case each."""
+    files = [file.path for file in folder.files if file.path.name.lower().endswith(SCAN_SUFFIXES)]
+    inner = [next(_case_scans(case), None) for case in (*folder.folders, *folder.linked)]
+    return sorted([*files, *(path for path in inner if path is not None)], key=lambda path: path.parts)
+
+
+def _case_scans(case: Path) -> Iterator[Path]:
+    return (case / name for name in SCAN_NAMES if (case / name).is_file())
 
 
 def _listed(scans: Path) -> list[Path]:
-    """The scans of a list, a folder or a pattern.
+    """The scans of a list or a pattern.
 
     Raises:
         InputError: If there is none.
@@ -89,41 +130,20 @@ def _listed(scans: Path) -> list[Path]:
             lines = [line.strip() for line in scans.read_text(encoding="utf-8-sig").splitlines()]
         except UnicodeDecodeError as error:
             raise InputError(f"{scans}: expected a list in UTF-8, got: {error}; save it in UTF-8") from None
-        paths = [scans.parent / line for line in lines if line]
-        wanted = "one path a line"
-    elif scans.is_dir():
-        paths = _in_folder(scans)
-        wanted = f"DICOM, NIfTI, NRRD or MetaImage files, or folders with a {SCAN_NAMES[0]} each"
-    elif glob.has_magic(str(scans)):
+        return _some([scans.parent / line for line in lines if line], scans, "one path a line")
+    if glob.has_magic(str(scans)):
         paths = [Path(match) for match in sorted(glob.glob(str(scans), recursive=True))]  # noqa: PTH207  # absolute too
-        wanted = "scans that fit this pattern"
-    else:
-        raise InputError(f"{scans}: expected a scan or a folder of scans, found nothing there; check the path")
+        return _some(paths, scans, "scans that fit this pattern")
+    raise InputError(f"{scans}: expected a scan or a folder of scans, found nothing there; check the path")
+
+
+_SCANS_IN_A_FOLDER = f"DICOM, NIfTI, NRRD or MetaImage files, or folders with a {SCAN_NAMES[0]} each"
+
+
+def _some(paths: list[Path], scans: Path, wanted: str = _SCANS_IN_A_FOLDER) -> list[Path]:
     if not paths:
         raise InputError(f"{scans}: expected {wanted}, found none; check the path")
     return paths
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    return _beside(folder) or _below(folder)
-
-
-def _beside(folder: Path) -> list[Path]:
-    """Scans in a folder, and in folders of it that hold a case each."""
-    paths = []
-    for path in sorted(p for p in folder.iterdir() if not p.name.startswith(".")):
-        inner = next((path / name for name in SCAN_NAMES if (path / name).is_file()), None)
-        if path.is_file() and path.name.lower().endswith(SCAN_SUFFIXES):
-            paths.append(path)
-        elif inner is not None:
-            paths.append(inner)
-    return paths
-
-
-def _below(folder: Path) -> list[Path]:
-    """Scans in folders of folders: those that are called as scans are, if there are such, among masks perhaps."""
-    paths = [path for path in walk(folder) if path.name.lower().endswith(SCAN_SUFFIXES)]
-    return [path for path in paths if path.name in SCAN_NAMES] or paths
 
 
 def _named(paths: Iterable[Path]) -> dict[str, Path]:
@@ -140,7 +160,7 @@ def _name(path: Path) -> str:
     return path.resolve().parent.name if path.name in SCAN_NAMES else scan_stem(path)
 
 
-def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
+def _only_scan(path: Path, output: Path, label_map: bool, source: ScanSource | None) -> Scan:
     names_file = output.name.endswith(NIFTI_SUFFIXES)
     _check_is_folder(output)
     if label_map and not names_file:
@@ -149,7 +169,7 @@ def _only_scan(path: Path, output: Path, label_map: bool) -> Scan:
         raise OutputError(
             f"{output}: expected a folder for one mask a structure, got a file; add --ml or name a folder"
         )
-    return Scan(_name(path), path, output)
+    return Scan(_name(path), path, output, True, source)
 
 
 def _check_is_folder(output: Path) -> None:

@@ -8,7 +8,7 @@ from tests.files.dicom.series import image, save
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.entries import entries, inflated
 from tomoseg.files.paths import climbs
-from tomoseg.files.scan import is_dicom, read_scan
+from tomoseg.files.scan import look, read_scan
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_archive_whose_members_overlap_is_refused(tmp_path):
     second = data.index(b"PK\x01\x02", start + 4)
     data[second + 20 : second + 28] = data[start + 20 : start + 28]  # the second claims the first one's bytes
     path.write_bytes(bytes(data))
-    with pytest.raises(InputError, match=r"do not trust it"), entries(path):
+    with pytest.raises(InputError, match=r"do not trust it"), entries(look(path)):
         pass
 
 
@@ -172,12 +172,13 @@ def test_dicom_is_known_by_looking(series, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.dcm").write_text("text" * 100)
     (tmp_path / "notes" / ".hidden").write_bytes(bytes(128) + b"DICM")
-    assert is_dicom(series)
-    assert is_dicom(tmp_path)
-    assert is_dicom(series / "000.dcm")
-    assert not is_dicom(tmp_path / "notes")
-    assert not is_dicom(tmp_path / "notes" / "a.dcm")
-    assert not is_dicom(tmp_path / "gone")
+    assert look(series).is_dicom
+    assert look(tmp_path).is_dicom
+    assert look(series / "000.dcm").is_dicom
+    assert not look(tmp_path / "notes" / "a.dcm").is_dicom
+    assert not look(tmp_path / "gone").is_dicom
+    with pytest.raises(InputError, match=r"notes: expected a folder with one scan, got none in it; check the path"):
+        look(tmp_path / "notes")
 
 
 def test_a_series_is_for_dicom_alone(tmp_path):

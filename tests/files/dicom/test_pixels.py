@@ -16,7 +16,7 @@ from pydicom.uid import (
 
 from tests.files.dicom.series import enhanced, image, save
 from tomoseg.errors import InputError, TomosegError
-from tomoseg.files.dicom.read import read_dicom
+from tomoseg.files.scan import read_scan
 from tomoseg.files.stack import AIR_HU
 
 POSITIONS = [(0, 0, 2), (0, 0, 6), (0, 0, 4)]
@@ -38,7 +38,7 @@ def check(volume, stored, within=0):
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])
 def test_uncompressed(stored, tmp_path, syntax):
     slices = [image(one, p, k, syntax=syntax) for k, (one, p) in enumerate(zip(stored, POSITIONS, strict=True))]
-    check(read_dicom(save(slices, tmp_path)), stored)
+    check(read_scan(save(slices, tmp_path)), stored)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_compressed(stored, tmp_path, syntax, options, within):
     slices = [image(one, p, k) for k, (one, p) in enumerate(zip(stored, POSITIONS, strict=True))]
     for one in slices:
         one.compress(syntax, generate_instance_uid=False, **options)
-    check(read_dicom(save(slices, tmp_path)), stored, within)
+    check(read_scan(save(slices, tmp_path)), stored, within)
 
 
 @pytest.mark.parametrize("syntax", [None, RLELossless, JPEG2000Lossless])
@@ -64,7 +64,7 @@ def test_an_enhanced_file_has_a_scale_a_frame(stored, tmp_path, syntax):
     if syntax is not None:
         dataset.compress(syntax, generate_instance_uid=False)
     expected = stored - np.array([0, 0, 24], np.int16)[:, None, None]
-    volume = read_dicom(save([dataset], tmp_path) / "000.dcm")
+    volume = read_scan(save([dataset], tmp_path) / "000.dcm")
     check(volume, expected)
     assert volume.spacing_mm == (1, 1, 2)
     assert [one.frame for one in volume.source.slices.images] == [0, 2, 1]
@@ -76,8 +76,8 @@ def test_an_enhanced_file_of_two_times_is_two_series(stored, tmp_path):
         frame.FrameContentSequence = [pydicom.Dataset()]
         frame.FrameContentSequence[0].TemporalPositionIndex = 1 + number // 3
     path = save([dataset], tmp_path) / "000.dcm"
-    assert "2 series were found" in read_dicom(path).warnings[0]
-    check(read_dicom(path, series=2), stored + 7)
+    assert "2 series were found" in read_scan(path).warnings[0]
+    check(read_scan(path, series=2), stored + 7)
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -86,7 +86,7 @@ def test_padding_written_as_the_other_sign(tmp_path, signed):
     slices = [image(values, (0, 0, k), k) for k in (0, 1)]
     for one in slices:
         one.add_new("PixelPaddingValue", "US" if signed else "SS", 63536 if signed else -2000)
-    assert read_dicom(save(slices, tmp_path)).hu[::-1, 0, 0].tolist() == [AIR_HU, 5]
+    assert read_scan(save(slices, tmp_path)).hu[::-1, 0, 0].tolist() == [AIR_HU, 5]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_padding_written_as_the_other_sign(tmp_path, signed):
 def test_what_cannot_be_decoded(stored, tmp_path, tags, words):
     path = save([image(stored[0], **tags)], tmp_path) / "000.dcm"
     with pytest.raises(TomosegError, match=words):
-        read_dicom(path)
+        read_scan(path)
 
 
 def test_a_length_that_lies_takes_no_memory(stored, tmp_path):
@@ -117,7 +117,7 @@ def test_a_length_that_lies_takes_no_memory(stored, tmp_path):
     path.write_bytes(data[:start] + b"\x08\0\x80\0UT\0\0" + (1 << 30).to_bytes(4, "little") + data[start + 8 :])
     tracemalloc.start()
     with pytest.raises(InputError, match=r"got none; check the path|got files without images"):
-        read_dicom(path)
+        read_scan(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 << 20
@@ -128,7 +128,7 @@ def test_pixels_coded_in_next_to_nothing_are_refused(tmp_path):
     dataset = enhanced(np.zeros((5, 1, 1), np.int16), [(0, 0, k) for k in range(5)], Rows=8192, Columns=8192)
     path = save([dataset], tmp_path) / "000.dcm"
     with pytest.raises(InputError, match=r"got 5 of 8192 x 8192 pixels in \d+ bytes; do not trust the file"):
-        read_dicom(path)
+        read_scan(path)
 
 
 def test_a_syntax_that_is_not_read_is_named(stored, tmp_path):
@@ -137,7 +137,7 @@ def test_a_syntax_that_is_not_read_is_named(stored, tmp_path):
     data = (tmp_path / "000.dcm").read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0")
     (tmp_path / "000.dcm").write_bytes(data)
     with pytest.raises(InputError, match=r"JPEG-LS or JPEG 2000 pixels, got an unknown transfer syntax; export the"):
-        read_dicom(tmp_path)
+        read_scan(tmp_path)
 
 
 def test_a_deflated_file_that_would_unpack_to_too_much_is_refused(stored, tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_a_deflated_file_that_would_unpack_to_too_much_is_refused(stored, tmp_pa
     monkeypatch.setattr("tomoseg.files.dicom.headers.INFLATED_RATIO", 1)
     save([image(np.zeros((50, 50), np.int16), syntax=DeflatedExplicitVRLittleEndian)], tmp_path)
     with pytest.raises(InputError, match=r"deflated ones, got more; do not trust the file"):
-        read_dicom(tmp_path)
+        read_scan(tmp_path)
 
 
 class TestRealFiles:
@@ -163,27 +163,27 @@ class TestRealFiles:
 
     @pytest.mark.parametrize("part", LOSSLESS)
     def test_lossless(self, slices, part):
-        expected = read_dicom(slices / "CTImage.dcm").hu
-        np.testing.assert_array_equal(read_dicom(self.find(slices, part)).hu, expected)
+        expected = read_scan(slices / "CTImage.dcm").hu
+        np.testing.assert_array_equal(read_scan(self.find(slices, part)).hu, expected)
 
     @pytest.mark.parametrize(("part", "within"), [("JPEGLSLossy", 4), ("JPEG2000Transfer", 40)])
     def test_lossy(self, slices, part, within):
-        expected = read_dicom(slices / "CTImage.dcm").hu.astype(int)
-        assert 0 < np.abs(read_dicom(self.find(slices, part)).hu - expected).max() <= within
+        expected = read_scan(slices / "CTImage.dcm").hu.astype(int)
+        assert 0 < np.abs(read_scan(self.find(slices, part)).hu - expected).max() <= within
 
     @pytest.mark.parametrize("part", ["JPEGProcess2_4", "JPEGProcess6_8", "JPEGProcess10_12"])
     def test_what_is_not_read_is_named(self, slices, part):
         with pytest.raises(InputError, match=r"expected uncompressed, RLE, lossless JPEG.*, got JPEG .*; export"):
-            read_dicom(self.find(slices, part))
+            read_scan(self.find(slices, part))
 
     def test_a_sign_that_the_coder_has_otherwise(self, test_data):
-        volume = read_dicom(test_data / "hostile" / "pydicom_ct" / "J2K_pixelrep_mismatch.dcm")
+        volume = read_scan(test_data / "hostile" / "pydicom_ct" / "J2K_pixelrep_mismatch.dcm")
         assert (volume.hu.min(), volume.hu.max()) == (-2000, 1896)
 
     def test_the_classic_series_is_taken_beside_the_enhanced_one(self, test_data):
         folder = test_data / "hostile" / "enhanced_and_classic_in_one_folder"
-        classic, one_file = read_dicom(folder, series=1), read_dicom(folder, series=2)
-        np.testing.assert_array_equal(read_dicom(folder).hu, classic.hu)
+        classic, one_file = read_scan(folder, series=1), read_scan(folder, series=2)
+        np.testing.assert_array_equal(read_scan(folder).hu, classic.hu)
         np.testing.assert_array_equal(classic.affine, one_file.affine)
         np.testing.assert_array_equal(classic.hu, one_file.hu)  # it has its rescale where single images have it
         assert "no rescale" not in {word.kind for word in one_file.warnings}

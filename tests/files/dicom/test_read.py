@@ -4,8 +4,8 @@ from scipy import ndimage
 
 from tests.files.dicom.series import BIRTH, NAME, PATIENT_ID, image, save
 from tomoseg.errors import GridError, InputError
-from tomoseg.files.dicom.read import read_dicom
 from tomoseg.files.nifti import read_label_map
+from tomoseg.files.scan import read_scan
 from tomoseg.files.stack import AIR_HU
 
 POSITION = (-10.0, -20.0, 30.0)
@@ -24,7 +24,7 @@ def axial(rng, count=4, gap=2.0, shape=(5, 6), **tags):
 class TestOneSeries:
     def test_slices_are_sorted_and_turned_to_ras(self, rng, tmp_path):
         slices, stored = axial(rng)
-        volume = read_dicom(save([slices[k] for k in (2, 0, 3, 1)], tmp_path))
+        volume = read_scan(save([slices[k] for k in (2, 0, 3, 1)], tmp_path))
         assert volume.warnings == ()
         # LPS to RAS: x and y change their sign; columns run to the patient's left, so index 0 is the last one
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
@@ -35,7 +35,7 @@ class TestOneSeries:
 
     def test_masks_go_back_onto_the_slices(self, rng, tmp_path):
         slices, stored = axial(rng)
-        volume = read_dicom(save(slices, tmp_path))
+        volume = read_scan(save(slices, tmp_path))
         np.testing.assert_array_equal(volume.source.to_slices(volume.hu > 0), stored.transpose(2, 1, 0) > 0)
 
     def test_every_slice_has_its_own_scale(self, tmp_path):
@@ -45,7 +45,7 @@ class TestOneSeries:
             image(stored, (0, 0, k), k, RescaleSlope=slope, RescaleIntercept=intercept)
             for k, (slope, intercept) in enumerate(scales)
         ]
-        assert read_dicom(save(slices, tmp_path)).hu[0, 0].tolist() == [-924, -800, 50]
+        assert read_scan(save(slices, tmp_path)).hu[0, 0].tolist() == [-924, -800, 50]
 
     @pytest.mark.parametrize(
         ("values", "tags", "expected"),
@@ -58,16 +58,16 @@ class TestOneSeries:
     def test_padding_is_air(self, tmp_path, values, tags, expected):
         stored = np.array([values], np.int16)
         slices = [image(stored, (0, 0, k), k, **tags) for k in (0, 1)]
-        assert read_dicom(save(slices, tmp_path)).hu[::-1, 0, 0].tolist() == expected
+        assert read_scan(save(slices, tmp_path)).hu[::-1, 0, 0].tolist() == expected
 
     def test_unused_bits_are_not_taken_for_pixels(self, tmp_path):
         stored = np.array([[0x1005, 0xF010]], np.uint16)  # an overlay in the four high bits
         slices = [image(stored, (0, 0, k), k, BitsStored=12, HighBit=11) for k in (0, 1)]
-        assert read_dicom(save(slices, tmp_path)).hu[::-1, 0, 0].tolist() == [5, 16]
+        assert read_scan(save(slices, tmp_path)).hu[::-1, 0, 0].tolist() == [5, 16]
 
     def test_without_a_scale_a_word(self, rng, tmp_path):
         slices, _ = axial(rng, RescaleSlope=None, RescaleIntercept=None, RescaleType=None)
-        (warning,) = read_dicom(save(slices, tmp_path)).warnings
+        (warning,) = read_scan(save(slices, tmp_path)).warnings
         assert "Slices give no rescale slope or intercept; 1 and 0 were taken." in warning
 
     def test_nested_folders_and_strangers(self, rng, tmp_path):
@@ -75,13 +75,13 @@ class TestOneSeries:
         save(slices[:2], tmp_path / "a" / "b")
         save(slices[2:], tmp_path / "c")
         (tmp_path / "README").write_text("no DICOM")
-        volume = read_dicom(tmp_path)
+        volume = read_scan(tmp_path)
         assert volume.warnings == (f"{tmp_path}: Left out: files that are no DICOM (1).",)
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
 
     def test_a_single_file(self, rng, tmp_path):
         slices, _ = axial(rng)
-        volume = read_dicom(save(slices, tmp_path) / "001.dcm")
+        volume = read_scan(save(slices, tmp_path) / "001.dcm")
         assert (volume.shape, volume.spacing_mm) == ((6, 5, 1), (0.75, 0.5, 3.0))
 
     def test_a_cut_file_is_named_by_its_place(self, rng, tmp_path):
@@ -90,16 +90,16 @@ class TestOneSeries:
         cut = tmp_path / "002.dcm"
         cut.write_bytes(cut.read_bytes()[:-10])
         with pytest.raises(InputError, match=r"slice 3 of 4: expected (60 bytes of pixels|a whole DICOM file)"):
-            read_dicom(tmp_path)
+            read_scan(tmp_path)
 
     def test_no_ct_is_refused(self, rng, tmp_path):
         slices, _ = axial(rng, Modality="MR")
         with pytest.raises(InputError, match=r"expected CT slices, got images of modality MR \(4\); check the path"):
-            read_dicom(save(slices, tmp_path))
+            read_scan(save(slices, tmp_path))
 
     def test_an_empty_folder_is_refused(self, tmp_path):
-        with pytest.raises(InputError, match=r"expected CT slices, got none; check the path"):
-            read_dicom(tmp_path)
+        with pytest.raises(InputError, match=r"expected a folder with one scan, got none in it; check the path"):
+            read_scan(tmp_path)
 
 
 class TestSeveralSeries:
@@ -112,7 +112,7 @@ class TestSeveralSeries:
         ]
         for number, series in enumerate((small, sagittal, large)):
             save(series, tmp_path / str(number))
-        volume = read_dicom(tmp_path)
+        volume = read_scan(tmp_path)
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
         assert volume.warnings == (
             f"{tmp_path}: 3 series were found (1: axial, 3 images of 6 x 5 at 0.75 mm (series number 1); "
@@ -120,10 +120,10 @@ class TestSeveralSeries:
             "3: sagittal, 9 images of 6 x 5 at 1 mm (series number 7)); "
             "the largest axial one, number 2, was taken. Choose another with --series.",
         )
-        assert read_dicom(tmp_path, series=1).shape == (6, 5, 3)
-        assert read_dicom(tmp_path, series=3).shape == (9, 6, 5)
+        assert read_scan(tmp_path, series=1).shape == (6, 5, 3)
+        assert read_scan(tmp_path, series=3).shape == (9, 6, 5)
         with pytest.raises(InputError, match=r"expected a series from 1 to 3, got 4; choose of 1: axial"):
-            read_dicom(tmp_path, series=4)
+            read_scan(tmp_path, series=4)
 
     def test_localizers_and_captures_are_left_out(self, rng, tmp_path):
         slices, _ = axial(rng)
@@ -132,7 +132,7 @@ class TestSeveralSeries:
         sheet = image(
             other, number=10, SOPClassUID="1.2.840.10008.5.1.4.1.1.7", ImagePositionPatient=None, SeriesNumber=999
         )
-        volume = read_dicom(save([localizer, *slices, sheet], tmp_path))
+        volume = read_scan(save([localizer, *slices, sheet], tmp_path))
         assert volume.warnings == (f"{tmp_path}: Left out: localizers (1), screen captures (1).",)
         assert volume.shape == (6, 5, 4)
 
@@ -142,7 +142,7 @@ class TestSeveralSeries:
     def test_mixed_sizes_and_orientations_are_told_apart(self, rng, tmp_path, other):
         slices, _ = axial(rng)
         odd = image(**{"stored": np.zeros((5, 6), np.int16), "number": 9, "pixel": (0.5, 0.75)} | other)
-        volume = read_dicom(save([*slices, odd], tmp_path))
+        volume = read_scan(save([*slices, odd], tmp_path))
         assert volume.shape == (6, 5, 4)
         assert "2 series were found" in volume.warnings[0]
 
@@ -150,7 +150,7 @@ class TestSeveralSeries:
     def test_phases_in_one_series_are_told_apart(self, rng, tmp_path, keyword):
         one, stored = axial(rng, **{keyword: "1"})
         other, _ = axial(rng, **{keyword: "2"})
-        volume = read_dicom(save([*one, *other], tmp_path))
+        volume = read_scan(save([*one, *other], tmp_path))
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
         assert "2 series were found" in volume.warnings[0]
 
@@ -159,7 +159,7 @@ class TestSeveralSeries:
         for number, one in enumerate(slices):
             one.AcquisitionNumber = 1 + number // 3
         again = image(slices[3].pixel_array, slices[3].ImagePositionPatient, 7, (0.5, 0.75), AcquisitionNumber=1)
-        volume = read_dicom(save([*slices, again], tmp_path))
+        volume = read_scan(save([*slices, again], tmp_path))
         assert volume.shape == (6, 5, 6)
         (warning,) = volume.warnings
         assert "1 of 7 slices lie at the place of another and were left out." in warning
@@ -167,14 +167,14 @@ class TestSeveralSeries:
     def test_repeated_slices_that_differ_are_named(self, rng, tmp_path):
         slices, stored = axial(rng)
         other = image(np.zeros((5, 6), np.int16), slices[1].ImagePositionPatient, 9, (0.5, 0.75))
-        volume = read_dicom(save([*slices, other], tmp_path))
+        volume = read_scan(save([*slices, other], tmp_path))
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
         assert "1 of the slices that were left out differ from the one at their place" in volume.warnings[1]
 
     def test_several_patients_get_a_word(self, rng, tmp_path):
         slices, _ = axial(rng)
         other, _ = axial(rng, count=2, SeriesInstanceUID="1.2.9", PatientID="another")
-        warnings = read_dicom(save([*slices, *other], tmp_path)).warnings
+        warnings = read_scan(save([*slices, *other], tmp_path)).warnings
         assert any("There are scans of several patients" in warning for warning in warnings)
 
 
@@ -182,7 +182,7 @@ class TestGeometry:
     def test_missing_slices_are_named_and_interpolated(self, rng, tmp_path):
         slices, stored = axial(rng, count=5)
         del slices[2]
-        volume = read_dicom(save(slices, tmp_path))
+        volume = read_scan(save(slices, tmp_path))
         assert "1 slices are missing (after slice 2 of 4 in the order of position, 2 mm" in volume.warnings[0]
         mean = np.rint((stored[1].astype(float) + stored[3]) / 2)
         np.testing.assert_allclose(volume.hu[..., 2], mean.T[::-1, ::-1], rtol=0, atol=0.5)
@@ -199,7 +199,7 @@ class TestGeometry:
             x, y = position[0] + i, position[1] + j * np.cos(turn)
             inside = 1 / (1 + np.exp((np.hypot(x - 3, y + 2) - 12) / 0.8))  # a soft edge: sampled without aliasing
             slices.append(image((inside * 1000).astype(np.int16), position, k, (pixel, pixel), orientation))
-        volume = read_dicom(save(slices, tmp_path))
+        volume = read_scan(save(slices, tmp_path))
         (warning,) = volume.warnings
         assert "The gantry was tilted by 18.0 degrees against the table" in warning
 
@@ -222,14 +222,14 @@ class TestGeometry:
         for k, z in enumerate(places):
             stored = np.where(y[:, None] + 0.25 * z < 15, 500, -500) * np.ones((1, 8))
             slices.append(image(stored.astype(np.int16), (0, 0.25 * z, z), k))
-        volume = read_dicom(save(slices, tmp_path))
+        volume = read_scan(save(slices, tmp_path))
         back = volume.source.to_slices(volume.hu > 0)
         for k, z in enumerate(places):
             rows = int(np.count_nonzero(y + 0.25 * z < 15))
             assert abs(int(back[4, :, k].sum()) - rows) <= 1
 
     def test_a_real_tilted_head_is_straight(self, test_data):
-        volume = read_dicom(test_data / "hostile" / "head_tilted_uneven_gaps")
+        volume = read_scan(test_data / "hostile" / "head_tilted_uneven_gaps")
         assert volume.shape == (512, 611, 37)
         assert "Gaps between slices are uneven (1.08, 4, 7 mm)" in volume.warnings[0]
         assert "tilted by 18.5 degrees" in volume.warnings[1]
@@ -259,8 +259,8 @@ class TestGeometry:
         slices, stored = axial(rng, **tags)
         save(slices, tmp_path)
         with pytest.raises(GridError, match=rf"got no usable {lacking}; give the voxel edges in mm with"):
-            read_dicom(tmp_path)
-        volume = read_dicom(tmp_path, assume_spacing=(0.75, 0.5, 2.0))
+            read_scan(tmp_path)
+        volume = read_scan(tmp_path, assume_spacing=(0.75, 0.5, 2.0))
         assert volume.spacing_mm == (0.75, 0.5, 2.0)
         (warning,) = volume.warnings
         assert f"No usable {lacking}; assumed were {assumed}" in warning
@@ -271,25 +271,25 @@ class TestGeometry:
     def test_only_what_lacks_is_assumed(self, rng, tmp_path):
         """Known positions, pixels and orientation stay, whatever is given for them."""
         save(axial(rng, ImageOrientationPatient=None)[0], tmp_path / "a")
-        assert read_dicom(tmp_path / "a", assume_spacing=(9.0, 9.0, 9.0)).spacing_mm == (0.75, 0.5, 2.0)
+        assert read_scan(tmp_path / "a", assume_spacing=(9.0, 9.0, 9.0)).spacing_mm == (0.75, 0.5, 2.0)
         tags = {"ImagePositionPatient": None, "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
         save(axial(rng, **tags)[0], tmp_path / "b")
-        sagittal = read_dicom(tmp_path / "b", assume_spacing=(9.0, 9.0, 3.0))
+        sagittal = read_scan(tmp_path / "b", assume_spacing=(9.0, 9.0, 3.0))
         assert sagittal.spacing_mm == (3.0, 0.75, 0.5)
 
     def test_one_slice_without_a_position_leaves_none_of_them(self, rng, tmp_path):
         slices, _ = axial(rng)
         del slices[1].ImagePositionPatient
         save(slices, tmp_path)
-        volume = read_dicom(tmp_path, assume_spacing=(9.0, 9.0, 3.0))
+        volume = read_scan(tmp_path, assume_spacing=(9.0, 9.0, 3.0))
         assert volume.spacing_mm == (0.75, 0.5, 3.0)
         assert {image.position_mm for image in volume.source.slices.images} == {None}
 
     def test_a_single_slice_without_thickness(self, rng, tmp_path):
         save(axial(rng, count=1, SliceThickness=None)[0], tmp_path)
         with pytest.raises(GridError, match=r"got no usable slice thickness"):
-            read_dicom(tmp_path)
-        assert read_dicom(tmp_path, assume_spacing=(9.0, 9.0, 4.0)).spacing_mm == (0.75, 0.5, 4.0)
+            read_scan(tmp_path)
+        assert read_scan(tmp_path, assume_spacing=(9.0, 9.0, 4.0)).spacing_mm == (0.75, 0.5, 4.0)
 
 
 class TestPrivacy:
@@ -297,7 +297,7 @@ class TestPrivacy:
         slices, _ = axial(rng, count=5)
         other, _ = axial(rng, count=2, SeriesInstanceUID="1.2.9")
         save([slices[0], slices[1], slices[4], *other], tmp_path / "in")
-        volume = read_dicom(tmp_path / "in")
+        volume = read_scan(tmp_path / "in")
         told = " ".join(volume.warnings) + repr(volume.source.slices)
         secrets = [NAME, "SECRET", PATIENT_ID, BIRTH, "1.2.9", slices[0].SeriesInstanceUID, slices[0].SOPInstanceUID]
         assert len(volume.warnings) == 2
@@ -306,7 +306,7 @@ class TestPrivacy:
 
 class TestRealSeries:
     def test_an_abdomen_lies_where_its_label_map_does(self, test_data):
-        volume = read_dicom(test_data / "abdomen_dicom")
+        volume = read_scan(test_data / "abdomen_dicom")
         assert volume.warnings == ()
         labels = read_label_map(test_data / "abdomen_dicom_labels_total_v2.nii.gz", volume.source, "the series")
         liver = volume.hu[labels == 5]  # id 5 in the published set

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from tests.files.dicom.series import enhanced, image, save
 from tests.files.itk_oracle import TO_RAS, turned
-from tomoseg.files.dicom.read import read_dicom
+from tomoseg.files.scan import read_scan
 
 SPHERES = np.array([[0.0, -4, 20], [-16, 8, 34], [15, 10, 46], [4, -14, 62]])
 """Centres in LPS mm."""
@@ -83,7 +83,7 @@ def centroids(volume):
 
 @pytest.mark.parametrize("name", SCANS)
 def test_spheres_come_back_to_within_a_tenth_of_a_voxel(tmp_path, name):
-    volume = read_dicom(Scan(**SCANS[name]).saved(tmp_path, -1))
+    volume = read_scan(Scan(**SCANS[name]).saved(tmp_path, -1))
     told = {"straight": 0, "tilt and uneven": 2}.get(name, 1)
     assert len(volume.warnings) == told
     errors = np.abs([found - true for found, true in centroids(volume)])
@@ -93,7 +93,7 @@ def test_spheres_come_back_to_within_a_tenth_of_a_voxel(tmp_path, name):
 @pytest.mark.parametrize("name", SCANS)
 def test_a_sphere_is_round_again(tmp_path, name):
     """Its surface is a radius away from its centre: on the mean to a tenth of a millimetre, anywhere to a pixel."""
-    volume = read_dicom(Scan(**SCANS[name]).saved(tmp_path))
+    volume = read_scan(Scan(**SCANS[name]).saved(tmp_path))
     inverse = np.linalg.inv(volume.affine)
     directions = np.random.default_rng(3).normal(size=(200, 3))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
@@ -111,7 +111,7 @@ def test_a_sphere_is_round_again(tmp_path, name):
 def test_masks_go_back_to_their_places_on_the_slices(tmp_path, name):
     """A mask drawn on the grid is that of every slice, but for pixels nearer to its edge than half a voxel."""
     scan = Scan(**SCANS[name])
-    volume = read_dicom(scan.saved(tmp_path))
+    volume = read_scan(scan.saved(tmp_path))
     places = np.einsum("ij,jxyz->ixyz", volume.affine[:3, :3], np.indices(volume.shape))
     places = (places + volume.affine[:3, 3, None, None, None]) * TO_RAS[:, None, None, None]
     back = volume.source.to_slices(_from_surface(places) < 0)
@@ -134,12 +134,12 @@ def _from_surface(points):
 def test_one_enhanced_file_is_the_same_scan(tmp_path, name):
     """Frames in any order, each with a scale of its own."""
     scan = Scan(**SCANS[name])
-    classic = read_dicom(scan.saved(tmp_path / "classic"))
+    classic = read_scan(scan.saved(tmp_path / "classic"))
     order = np.random.default_rng(5).permutation(len(scan.stored))
     scales = [(1, int(k) - 7) for k in order]
     frames = np.stack([scan.stored[k] - np.int16(k - 7) for k in order])
     made = enhanced(frames, [scan.positions[k] for k in order], (PIXEL_MM, PIXEL_MM), scales)
-    volume = read_dicom(save([made], tmp_path / "enhanced") / "000.dcm")
+    volume = read_scan(save([made], tmp_path / "enhanced") / "000.dcm")
     np.testing.assert_array_equal(volume.hu, classic.hu)
     np.testing.assert_array_equal(volume.affine, classic.affine)
     np.testing.assert_array_equal(volume.source.slices.offsets_voxels, classic.source.slices.offsets_voxels)

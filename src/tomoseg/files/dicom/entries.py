@@ -9,14 +9,15 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tomoseg.errors import InputError
 from tomoseg.files.paths import climbs
+from tomoseg.files.source import ScanSource
 
 LARGEST_RATIO = 200
 """Bytes out of a byte in: CT pixels shrink to a half or a third, an empty slice to a five-hundredth."""
@@ -25,8 +26,6 @@ ALWAYS_ALLOWED_BYTES = 256 << 20
 """As much may come out of any archive, whatever the ratio."""
 
 MOST_FILES = 200_000
-
-_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 @dataclass(frozen=True)
@@ -37,66 +36,72 @@ class Entry:
         path: The file, or the archive.
         member: The name in the archive.
         size: Bytes, as the archive claims them.
-        open: Gives a stream that can be read and moved in.
+        archive: The archive, while it is open.
     """
 
     path: Path
     member: str | None
     size: int
-    open: Callable[[], Any]
+    archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
 
+    def open(self) -> Any:
+        """A stream that can be read and moved in.
 
-def is_zip(path: Path) -> bool:
-    """Whether a file begins as a zip archive does."""
-    with path.open("rb") as file:
-        return file.read(4) in _ZIP_MAGICS
+        Raises:
+            OSError: If it cannot be read.
+        """
+        if self.member is None or self.archive is None:
+            return self.path.open("rb")
+        return self.archive.open(self.member)
 
 
 @contextmanager
-def entries(path: Path) -> Iterator[list[Entry]]:
-    """What lies in a place, sorted by name; streams can be opened until the end of the block.
+def entries(source: ScanSource) -> Iterator[list[Entry]]:
+    """What a scan may be read from, sorted by name; streams can be opened until the end of the block.
 
     Args:
-        path: A folder with folders in it, a zip archive, or a file.
+        source: A folder or a file of DICOM, or an archive.
 
     Raises:
         InputError: If it cannot be read, or is an archive that cannot be trusted.
     """
+    with _readable(source.path):
+        if source.kind == "zip":
+            with _archive(source.path) as archive:
+                yield _in_archive(archive, source.path)
+            return
+        if len(source.files) > MOST_FILES:
+            raise InputError(
+                f"{source.path}: expected one scan, got more than {MOST_FILES} files; name the folder of a scan"
+            )
+        yield [Entry(file.path, None, file.size) for file in source.files]
+
+
+@contextmanager
+def entry_again(path: Path, member: str | None) -> Iterator[Entry | None]:
+    """A file, or a member of an archive, that was read before; None if it is in the archive no more.
+
+    Args:
+        path: The file, or the archive.
+        member: The name in the archive, if it is one.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    with _readable(path):
+        if member is None:
+            yield Entry(path, None, path.stat().st_size)
+            return
+        with _archive(path) as archive:
+            yield next((entry for entry in _in_archive(archive, path) if entry.member == member), None)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        if path.is_dir():
-            yield list(_in_folder(path))
-        elif is_zip(path):
-            with _archive(path) as archive:
-                yield _in_archive(archive, path)
-        else:
-            yield [_entry(path)]
+        yield
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}; check it") from None
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder, sorted, without hidden ones; links to folders are not followed."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if not path.is_symlink():
-                yield from walk(path)
-        elif path.is_file():
-            yield path
-
-
-def _in_folder(folder: Path) -> Iterator[Entry]:
-    for number, path in enumerate(walk(folder)):
-        if number == MOST_FILES:
-            raise InputError(
-                f"{folder}: expected one scan, got more than {MOST_FILES} files; name the folder of a scan"
-            )
-        yield _entry(path)
-
-
-def _entry(path: Path) -> Entry:
-    return Entry(path, None, path.stat().st_size, lambda: path.open("rb"))
 
 
 def _archive(path: Path) -> zipfile.ZipFile:
@@ -121,11 +126,8 @@ def _in_archive(archive: zipfile.ZipFile, path: Path) -> list[Entry]:
     members = [member for member in archive.infolist() if not member.is_dir()]
     _check_archive(members, path)
 
-    def opener(member: zipfile.ZipInfo) -> Callable[[], Any]:
-        return lambda: archive.open(member)
-
     members.sort(key=lambda member: member.filename)
-    return [Entry(path, member.filename, member.file_size, opener(member)) for member in members]
+    return [Entry(path, member.filename, member.file_size, archive) for member in members]
 
 
 def _check_names(names: list[str], path: Path) -> None:

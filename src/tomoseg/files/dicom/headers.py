@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from tomoseg.errors import InputError, TomosegError
 from tomoseg.files.dicom.entries import Entry, inflated
+from tomoseg.files.source import START_BYTES, starts_dicom
 from tomoseg.volume import SHEAR_TOLERANCE
 
 LARGEST_SIDE = 8192
@@ -131,17 +132,6 @@ def hushed() -> Iterator[None]:
         yield
 
 
-def looks_like_dicom(stream: Any) -> bool:
-    """Whether a stream begins as DICOM does: with the preamble, or (as old files do) with a first element at once."""
-    start = stream.read(132)
-    if start[128:] == b"DICM":
-        return True
-    if len(start) < 16 or start[:2] not in {b"\x02\0", b"\x08\0"} or start[2:4] > b"\x20\0":
-        return False
-    explicit = start[4:6].isalpha() and start[4:6].isupper()
-    return explicit or int.from_bytes(start[4:8], "little") < 1024
-
-
 def read_dataset(stream: Any, size: int, pixels: bool, tags: Sequence[str] = _HEADER_TAGS) -> FileDataset:
     """Read a file; of the header only what `headers_of` needs unless pixels or other tags are asked for.
 
@@ -192,6 +182,24 @@ def _plain(data: bytes, size: int) -> Any:
     end = 144 + int.from_bytes(data[140:144], "little")
     rest = inflated(data[end:], max(INFLATED_BYTES, INFLATED_RATIO * size))
     return type(rest)(_PLAIN_START + rest.getbuffer())
+
+
+def images_in(stream: Any, entry: Entry, name: str) -> tuple[ImageHeader, ...] | None:
+    """The images of a file; None if it is no DICOM.
+
+    Args:
+        stream: The file, at its start.
+        entry: Where it lies.
+        name: What to call it in messages.
+
+    Raises:
+        InputError: If it is damaged, or claims a size that no CT has.
+    """
+    with quietly(name):
+        if not starts_dicom(stream.read(START_BYTES)):
+            return None
+        stream.seek(0)
+        return tuple(headers_of(read_dataset(stream, entry.size, pixels=False), entry))
 
 
 def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int16
 
 from tomoseg.errors import GridError, InputError, TomosegError
 from tomoseg.files.dicom.entries import Entry, entries
-from tomoseg.files.dicom.headers import ImageHeader, headers_of, looks_like_dicom, quietly, read_dataset
+from tomoseg.files.dicom.headers import ImageHeader, images_in, quietly
 from tomoseg.files.dicom.pixels import decode, unit_words
 from tomoseg.files.dicom.series import Stack, choose, slices_among, stacks_of
+from tomoseg.files.source import ScanSource
 from tomoseg.files.stack import SAME_PLACE_MM, Slices, arrange, resample
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceImage, SourceSlices
@@ -31,11 +31,11 @@ three times its file; one of padding alone, in JPEG 2000, to a thousand times.""
 UNREADABLE = "files that cannot be read"
 
 
-def read_dicom(path: Path, series: int | None = None, assume_spacing: Edges | None = None) -> Volume:
+def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Edges | None = None) -> Volume:
     """Read a CT series.
 
     Args:
-        path: A folder with folders in it, a zip archive, or one file.
+        source: A folder with folders in it, a zip archive, or one file, as `scan.look` finds it.
         series: Which of several, from 1; the largest axial one if None.
         assume_spacing: Voxel edges in mm along columns, rows and slices, taken where the files do not say where their
             pixels lie. Slices are then taken for axial, the first for the uppermost.
@@ -47,8 +47,9 @@ def read_dicom(path: Path, series: int | None = None, assume_spacing: Edges | No
         InputError: If there is no CT series, no such one, or it cannot be decoded.
         GridError: If its geometry is not known, or cannot be used.
     """
-    with entries(path) as found:
-        images, left_out = _headers(found, str(path))
+    path = source.path
+    with entries(source) as found:
+        images, left_out = _headers(found, source.first_images, str(path))
         slices, others = slices_among(images)
         left_out += others
         if not slices:
@@ -76,28 +77,30 @@ def _listing(volume: Volume, stacks: Sequence[Stack], chosen: Stack) -> Volume:
     return replace(volume, source=replace(volume.source, slices=slices))
 
 
-def _headers(found: Sequence[Entry], name: str) -> tuple[list[ImageHeader], Counter[str]]:
+def _headers(found: Sequence[Entry], known: Sequence[ImageHeader], name: str) -> tuple[list[ImageHeader], Counter[str]]:
+    """The images of all files, and how many files of which kind have none; a file of known images is not opened."""
     images: list[ImageHeader] = []
     left_out = Counter[str]()
     problem = None
     for entry in found:
         try:
-            with quietly(name), entry.open() as stream:
-                if not looks_like_dicom(stream):
-                    left_out["files that are no DICOM"] += 1
-                    continue
-                stream.seek(0)
-                of_file = headers_of(read_dataset(stream, entry.size, pixels=False), entry)
+            of_file = tuple(known) if known and known[0].entry == entry else _images(entry, name)
         except InputError as error:
             problem = error
             left_out[UNREADABLE] += 1
             continue
-        images += of_file
         if not of_file:
-            left_out["files without images"] += 1
+            left_out["files that are no DICOM" if of_file is None else "files without images"] += 1
+            continue
+        images += of_file
     if problem is not None and not images:
         raise problem
     return images, left_out
+
+
+def _images(entry: Entry, name: str) -> tuple[ImageHeader, ...] | None:
+    with quietly(name), entry.open() as stream:
+        return images_in(stream, entry, name)
 
 
 def _left_out(kinds: Counter[str]) -> list[Notice]:

@@ -17,7 +17,7 @@ from jaxtyping import Float, Shaped
 from pydicom.dataset import Dataset
 
 from tomoseg.errors import InputError
-from tomoseg.files.dicom.entries import entries
+from tomoseg.files.dicom.entries import entry_again
 from tomoseg.files.dicom.headers import quietly, read_dataset
 from tomoseg.slices import SourceImage, SourceSlices
 from tomoseg.volume import SourceGrid, spacing_of
@@ -203,8 +203,7 @@ def _identity(header: Dataset) -> Dataset:
 
 
 def _header_of(image: SourceImage) -> Dataset:
-    with entries(image.path) as found:
-        entry = next((entry for entry in found if entry.member == image.member), None)
+    with entry_again(image.path, image.member) as entry:
         if entry is None:
             raise InputError(f"{image.path}: expected the scan's slices, found them gone; leave the scan in its place")
         with entry.open() as stream:
@@ -254,8 +253,8 @@ class _Made:
     def _hash(self, image: SourceImage) -> bytes:
         key = (image.path, image.member)
         if key not in self._hashes:
-            with entries(image.path) as found:
-                entry = next(entry for entry in found if entry.member == image.member)
+            with entry_again(image.path, image.member) as entry:
+                assert entry is not None  # its header was read
                 with entry.open() as stream:
                     self._hashes[key] = hashlib.sha256(stream.read()).digest()
         return self._hashes[key]
