@@ -78,6 +78,16 @@ def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, f
     """
     box = body_box(hu, spacing_mm, config.body_margin_mm) if config.crop == "body" else tuple((0, n) for n in hu.shape)
     start, extent = tuple(low for low, _ in box), tuple(high - low for low, high in box)
+    shape = _grid_shape(extent, spacing_mm, config)
+    if math.prod(shape) > MOST_VOXELS:
+        raise GridError(
+            f"expected a grid of at most {MOST_VOXELS} voxels, got {tuple(shape)} for a scan of {hu.shape} voxels of "
+            f"{tuple(round(s, 3) for s in spacing_mm)} mm; check the scan's unit, or choose a coarser grid"
+        )
+    return Placement(start, extent, tuple(shape))  # type: ignore[arg-type]
+
+
+def _grid_shape(extent: tuple[int, ...], spacing_mm: tuple[float, float, float], config: GridConfig) -> list[int]:
     shape = list(extent)
     if config.mode == "size":
         shape[:2] = config.size
@@ -86,12 +96,7 @@ def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, f
         for axis, target in enumerate(targets):
             if target is not None:
                 shape[axis] = max(1, round(extent[axis] * spacing_mm[axis] / target))
-    if math.prod(shape) > MOST_VOXELS:
-        raise GridError(
-            f"expected a grid of at most {MOST_VOXELS} voxels, got {tuple(shape)} for a scan of {hu.shape} voxels of "
-            f"{tuple(round(s, 3) for s in spacing_mm)} mm; check the scan's unit, or choose a coarser grid"
-        )
-    return Placement(start, extent, tuple(shape))  # type: ignore[arg-type]
+    return shape
 
 
 def body_box(

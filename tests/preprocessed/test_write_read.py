@@ -245,7 +245,7 @@ class Damaged:
 
 def test_a_block_that_does_not_unpack_is_told(tmp_path, hu, masks, monkeypatch):
     case = write(tmp_path / "c", make_case(hu, masks, 19), NATIVE_GRID)
-    monkeypatch.setattr(OpenArrays, "get", lambda self, path: Damaged())
+    monkeypatch.setattr(read.blosc2, "open", lambda *args, **kwargs: Damaged())
     for call in (case.ct, case.masks, lambda: case.ct_slice(0), lambda: case.masks_slice(0)):
         with pytest.raises(DatasetError, match=r"expected a compressed array, got: Error while getting the slice; del"):
             call()

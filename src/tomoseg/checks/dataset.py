@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -49,55 +49,50 @@ def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
 def _alone(case: CaseFacts) -> Iterator[Finding]:
     """What needs no other case."""
     for structure, reason in case.unreadable.items():
-        yield Finding("error", "unreadable", case.name, structure, f"{reason}.")
+        yield Finding.error("unreadable", f"{reason}.", case.name, structure)
     for text in case.warnings:
-        yield Finding("warning", "scan", case.name, None, text)
+        yield Finding.warning("scan", text, case.name)
     if case.levels == 1:
         text = f"All of its voxels are {case.lowest}: nothing is in it. Export the scan again, or take the case out."
-        yield Finding("error", "constant", case.name, None, text)
+        yield Finding.error("constant", text, case.name)
         return
-    if case.levels > 1 and case.lowest >= 0 and case.highest <= 255:
-        yield Finding(
-            "error",
-            "not HU",
-            case.name,
-            None,
-            f"Its values run from {case.lowest} to {case.highest}, HU from -1000 for air were expected. It is a "
-            "picture and no CT: export it again.",
-        )
-    if case.blank_slices:
-        yield Finding(
-            "warning",
-            "blank slices",
-            case.name,
-            None,
-            f"Slices of one value between others: {case.blank_slices}. They are missing or were wiped: export the scan "
-            "again, or leave out what lies there.",
-        )
+    yield from _scan_alone(case)
     for name, facts in case.structures.items():
         yield from _structure_alone(case, name, facts)
     for (one, other), share in case.overlaps.items():
         if share > OVERLAP_SHARE:
-            yield Finding(
-                "warning",
-                "overlap",
-                case.name,
-                one,
+            text = (
                 f"{share:.0%} of the smaller of {one} and {other} lies in both. Structures may overlap; look "
-                "whether these do.",
+                "whether these do."
             )
+            yield Finding.warning("overlap", text, case.name, one)
+
+
+def _scan_alone(case: CaseFacts) -> Iterator[Finding]:
+    if case.levels > 1 and case.lowest >= 0 and case.highest <= 255:
+        text = (
+            f"Its values run from {case.lowest} to {case.highest}, HU from -1000 for air were expected. It is a "
+            "picture and no CT: export it again."
+        )
+        yield Finding.error("not HU", text, case.name)
+    if case.blank_slices:
+        text = (
+            f"Slices of one value between others: {case.blank_slices}. They are missing or were wiped: export the scan "
+            "again, or leave out what lies there."
+        )
+        yield Finding.warning("blank slices", text, case.name)
 
 
 def _structure_alone(case: CaseFacts, name: str, facts: StructureFacts) -> Iterator[Finding]:
     if facts.gaps:
         text = f"Slices without it between its first and its last: {facts.gaps}. Look whether they were forgotten."
-        yield Finding("warning", "gap", case.name, name, text)
+        yield Finding.warning("gap", text, case.name, name)
     if facts.blank_share > 0:
         text = (
             f"{facts.blank_share:.0%} of it lies in slices of the scan that hold one value only. The scan was cut: "
             "take the case out, or the mask."
         )
-        yield Finding("error", "outside of the scan", case.name, name, text)
+        yield Finding.error("outside of the scan", text, case.name, name)
 
 
 def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
@@ -117,23 +112,27 @@ def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
         for name, names in empty.items()
         if held[name] < LEAST_CASES or len(names) > max(1, EMPTY_SHARE * held[name])
     }
-    for name, names in empty.items():
-        for case_name in names if name not in often else ():
+    for name in sorted(empty.keys() - often.keys()):
+        for case_name in empty[name]:
             text = (
                 "The mask is empty, which says that the structure is absent from the scan; it is there in "
-                f"{held[name] - len(names)} of {held[name]} cases. If nobody looked for it, delete the file: an "
+                f"{held[name] - len(empty[name])} of {held[name]} cases. If nobody looked for it, delete the file: an "
                 "unknown structure is not an absent one."
             )
-            yield Finding("warning", "empty", case_name, name, text)
+            yield Finding.warning("empty", text, case_name, name)
     if often:
-        most = sorted(often, key=lambda name: -len(often[name]))
-        text = (
-            f"Masks without a voxel: {sum(map(len, often.values()))}, of {len(often)} structures "
-            f"({', '.join(f'{name} in {len(often[name])} of {held[name]} cases' for name in most[:4])}"
-            f"{', ...' if len(most) > 4 else ''}): they say that the structures are absent from these scans. If nobody "
-            "looked for them, delete the files, or leave the names out of the label map's: unknown is not absent."
-        )
-        yield Finding("warning", "empty", "", None, text)
+        yield _empty_often(often, held)
+
+
+def _empty_often(often: dict[str, list[str]], held: Mapping[str, int]) -> Finding:
+    most = sorted(often, key=lambda name: -len(often[name]))
+    text = (
+        f"Masks without a voxel: {sum(map(len, often.values()))}, of {len(often)} structures "
+        f"({', '.join(f'{name} in {len(often[name])} of {held[name]} cases' for name in most[:4])}"
+        f"{', ...' if len(most) > 4 else ''}): they say that the structures are absent from these scans. If nobody "
+        "looked for them, delete the files, or leave the names out of the label map's: unknown is not absent."
+    )
+    return Finding.warning("empty", text, "")
 
 
 def _shifted(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
@@ -152,28 +151,33 @@ def _shifted(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
                 f"Its values are about {shift:+d} HU off those of the other scans. Rescale slope and intercept were "
                 "not applied, or twice: export the scan again."
             )
-            yield Finding("error", "not HU", case.name, None, text)
+            yield Finding.error("not HU", text, case.name)
 
 
 def _duplicates(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
     scans: defaultdict[str, list[CaseFacts]] = defaultdict(list)
-    masks: defaultdict[str, list[tuple[CaseFacts, str]]] = defaultdict(list)
     for case in cases:
         scans[case.digest].append(case)
-        for name, facts in case.structures.items():
-            if facts.voxels >= LEAST_VOXELS:
-                masks[facts.digest].append((case, name))
     for alike in scans.values():
         for case in alike[1:]:
             text = f"The scan is that of {alike[0].name} to the last voxel. Keep one of the two."
-            yield Finding("error", "duplicate", case.name, None, text)
-    same_scan = {case.name: alike[0].name for alike in scans.values() for case in alike}
+            yield Finding.error("duplicate", text, case.name)
+    yield from _copied_masks(cases, {case.name: alike[0].name for alike in scans.values() for case in alike})
+
+
+def _copied_masks(cases: Sequence[CaseFacts], same_scan: dict[str, str]) -> Iterator[Finding]:
+    """Masks that are those of another scan or structure; `same_scan` has the first case of each case's scan."""
+    masks: defaultdict[str, list[tuple[CaseFacts, str]]] = defaultdict(list)
+    for case in cases:
+        for name, facts in case.structures.items():
+            if facts.voxels >= LEAST_VOXELS:
+                masks[facts.digest].append((case, name))
     for same in masks.values():
         first, first_name = same[0]
         for case, name in same[1:]:
             if same_scan[case.name] != same_scan[first.name] or name != first_name:
                 text = f"The mask is that of {first_name} in {first.name} to the last voxel. One of the two is a copy."
-                yield Finding("error", "duplicate", case.name, name, text)
+                yield Finding.error("duplicate", text, case.name, name)
 
 
 def _leaks(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
@@ -190,7 +194,7 @@ def _leaks(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
                         f"The same {what} is in {case.split} and, as {group[0].name}, in {group[0].split}: scores "
                         "would flatter. Put both into one split."
                     )
-                    yield Finding("error", "in two splits", case.name, None, text)
+                    yield Finding.error("in two splits", text, case.name)
 
 
 def _outliers(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
@@ -220,7 +224,7 @@ def _volumes(name: str, held: Held) -> Iterator[Finding]:
                 f"{np.exp(typical.middle):.3g} ml; nine in ten lie between {np.exp(typical.low):.3g} and "
                 f"{np.exp(typical.high):.3g}. Look whether it is contoured whole, and nothing else with it."
             )
-            yield Finding("warning", "volume", case.name, name, text)
+            yield Finding.warning("volume", text, case.name, name)
 
 
 def _places(name: str, held: Held) -> Iterator[Finding]:
@@ -234,7 +238,7 @@ def _places(name: str, held: Held) -> Iterator[Finding]:
                     f"nine in ten lie between {typical.low:.0%} and {typical.high:.0%}. Look whether mask and "
                     "scan belong together."
                 )
-                yield Finding("warning", "position", case.name, name, text)
+                yield Finding.warning("position", text, case.name, name)
 
 
 def _tissues(name: str, held: Held) -> Iterator[Finding]:
@@ -246,7 +250,7 @@ def _tissues(name: str, held: Held) -> Iterator[Finding]:
                 f"Half of it lies below {value:.0f} HU, {typical.middle:.0f} is usual and nine in ten have "
                 f"{typical.low:.0f} to {typical.high:.0f}. Look whether the mask lies on it and the scan is in HU."
             )
-            yield Finding("warning", "HU", case.name, name, text)
+            yield Finding.warning("HU", text, case.name, name)
 
 
 def _offsets(name: str, held: Held) -> Iterator[Finding]:
@@ -254,16 +258,10 @@ def _offsets(name: str, held: Held) -> Iterator[Finding]:
     far: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     asked: defaultdict[str, int] = defaultdict(int)
     for other in sorted({o for case, _ in held for o in case.structures if o != name}):
-        both = [(case, facts) for case, facts in held if other in case.structures and case.structures[other].voxels]
-        if len(both) < LEAST_CASES:
-            continue
-        steps = np.array([np.subtract(facts.middle_mm, case.structures[other].middle_mm) for case, facts in both])
-        typical = [Typical.of(steps[:, axis]) for axis in range(3)]
-        for (case, _), step in zip(both, steps, strict=True):
-            asked[case.name] += 1
-            if any(each.is_far(float(value), *OFFSET) for each, value in zip(typical, step, strict=True)):
-                beside = float(np.linalg.norm([v - each.middle for each, v in zip(typical, step, strict=True)]))
-                far[case.name].append((other, beside))
+        for case_name, off_mm in _steps_off(other, held):
+            asked[case_name] += 1
+            if off_mm is not None:
+                far[case_name].append((other, off_mm))
     for case_name, others in far.items():
         if len(others) > max(1, asked[case_name] / 2):
             nearest = min(others, key=lambda pair: pair[1])
@@ -271,4 +269,17 @@ def _offsets(name: str, held: Held) -> Iterator[Finding]:
                 f"It lies far from where it usually does beside {len(others)} of {asked[case_name]} other structures, "
                 f"{nearest[1]:.0f} mm off beside {nearest[0]}. Look whether it is contoured whole and named rightly."
             )
-            yield Finding("warning", "position", case_name, name, text)
+            yield Finding.warning("position", text, case_name, name)
+
+
+def _steps_off(other: str, held: Held) -> Iterator[tuple[str, float | None]]:
+    """Each case with another structure, and how far off it lies beside that one, in mm; None where it is as usual."""
+    both = [(case, facts) for case, facts in held if case.has(other)]
+    if len(both) < LEAST_CASES:
+        return
+    steps = np.array([np.subtract(facts.middle_mm, case.structures[other].middle_mm) for case, facts in both])
+    typical = [Typical.of(along) for along in steps.T]
+    middle = np.array([each.middle for each in typical])
+    for (case, _), step in zip(both, steps, strict=True):
+        is_far = any(each.is_far(float(value), *OFFSET) for each, value in zip(typical, step, strict=True))
+        yield case.name, float(np.linalg.norm(step - middle)) if is_far else None

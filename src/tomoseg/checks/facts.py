@@ -91,6 +91,10 @@ class CaseFacts:
     unreadable: dict[str | None, str]
     digest: str
 
+    def has(self, structure: str) -> bool:
+        """Whether a structure is annotated and has voxels."""
+        return structure in self.structures and self.structures[structure].voxels > 0
+
 
 def case_facts(
     name: str,

@@ -6,7 +6,7 @@ A model is sure of itself on scans that it knows nothing of. This says so before
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,29 +139,35 @@ def unlike(volume: Volume, trained_on: ScanRange, parts: Sequence[str] = ()) -> 
         A sentence or two for each: what was seen, what was expected, what to do.
     """
     found = facts_of((volume.hu[:, :, k] for k in spread_over(volume.shape[2])), volume.spacing_mm, volume.shape)
-    warnings = []
-    for what, unit, values, ranges, factor in (
-        ("Voxels measure", "mm", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR),
-        ("The scan measures", "mm", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
-    ):
-        for axis, value, (low, high) in zip(_AXES, values, ranges, strict=True):
-            if not low / factor <= value <= high * factor:
-                warnings.append(
-                    f"{what} {value:.4g} {unit} from {axis}; the model was trained on {_written(low, high)} {unit}. "
-                    "Expect worse masks, and look at them."
-                )
-    for name, hu, (low, high) in zip(_PERCENTILES, found.tissue_hu or (), trained_on.tissue_hu, strict=False):
-        if not low - TISSUE_MARGIN_HU <= hu <= high + TISSUE_MARGIN_HU:
-            warnings.append(
-                f"What is {name} has {hu:.0f} HU; in the model's training scans it has {_written(low, high)} HU. "
-                "Check that the scan is in HU and shows the same part of the body, and look at the masks."
-            )
+    texts = [
+        *_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR),
+        *_other_lengths("The scan measures", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
+        *_other_tissue(found, trained_on),
+    ]
     if parts and trained_on.parts and not set(parts) & set(trained_on.parts):
-        warnings.append(
+        texts.append(
             f"The scan seems to show {', '.join(parts)}; nearly all that the model was trained on show "
             f"{', '.join(trained_on.parts)}. Check that it is the right model for this scan, and look at the masks."
         )
-    return tuple(Notice(text, "unlike training") for text in warnings)
+    return tuple(Notice(text, "unlike training") for text in texts)
+
+
+def _other_lengths(what: str, lengths_mm: Sequence[float], ranges: Sequence[Range], factor: float) -> Iterator[str]:
+    for axis, value, (low, high) in zip(_AXES, lengths_mm, ranges, strict=True):
+        if not low / factor <= value <= high * factor:
+            yield (
+                f"{what} {value:.4g} mm from {axis}; the model was trained on {_written(low, high)} mm. "
+                "Expect worse masks, and look at them."
+            )
+
+
+def _other_tissue(found: ScanFacts, trained_on: ScanRange) -> Iterator[str]:
+    for name, hu, (low, high) in zip(_PERCENTILES, found.tissue_hu or (), trained_on.tissue_hu, strict=False):
+        if not low - TISSUE_MARGIN_HU <= hu <= high + TISSUE_MARGIN_HU:
+            yield (
+                f"What is {name} has {hu:.0f} HU; in the model's training scans it has {_written(low, high)} HU. "
+                "Check that the scan is in HU and shows the same part of the body, and look at the masks."
+            )
 
 
 def _of_nearly_all(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:

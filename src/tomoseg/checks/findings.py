@@ -33,6 +33,30 @@ class Finding:
     structure: str | None
     text: str
 
+    @classmethod
+    def error(cls, kind: str, text: str, case: str, structure: str | None = None) -> Finding:
+        """What would teach or score something false.
+
+        Args:
+            kind: Short, the same for all findings alike.
+            text: What was seen, what was expected, what to do.
+            case: Its name; empty for the dataset itself.
+            structure: The structure, if it is of one.
+        """
+        return cls("error", kind, case, structure, text)
+
+    @classmethod
+    def warning(cls, kind: str, text: str, case: str, structure: str | None = None) -> Finding:
+        """What a person should look at.
+
+        Args:
+            kind: Short, the same for all findings alike.
+            text: What was seen, what was expected, what to do.
+            case: Its name; empty for the dataset itself.
+            structure: The structure, if it is of one.
+        """
+        return cls("warning", kind, case, structure, text)
+
 
 @dataclass(frozen=True)
 class Typical:

@@ -130,30 +130,48 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
     planes, of_planes = plane_facts(volume, thin)
     kinds = {notice.kind for notice in notices}
     is_large = thin.size >= LEAST_VOXELS
-    is_ct = is_large and not kinds & UNREADABLE_VALUES
     if is_large and not kinds & {"one value", "label map"}:
         notices += of_planes
     oblique = _oblique_degrees(volume)
     notices += (*_geometry(volume), *_oblique(oblique))
-    profile = body_profile(volume) if is_ct else None
-    parts: tuple[Part, ...] = ()
-    if profile is not None:
-        parts, turned = find_parts(profile)
-        notices += (*_body(profile), *turned)
     x, y, z = (n * edge for n, edge in zip(volume.shape, volume.spacing_mm, strict=True))
-    body_mm = None if profile is None else profile.extent_mm
+    is_ct = is_large and not kinds & UNREADABLE_VALUES
+    body, of_body = _body_facts(volume, round(z, 1), contrast) if is_ct else (_BodyFacts(), ())
     return Inspection(
         "".join(_DIRECTIONS[int(target)][int(direction > 0)] for target, direction in volume.source.orientation),
         round(oblique, 2),
         (x, y, z),
         values,
         planes,
-        None if body_mm is None else (*body_mm[:2], min(body_mm[2], round(z, 1))),  # its levels may be thicker
-        None if profile is None else round(profile.border_share, 3),
-        tuple(replace(part, to_mm=min(part.to_mm, round(z, 1))) for part in parts),
-        find_contrast(volume) if contrast and profile is not None and profile.has_body.any() else None,
-        notices,
+        body.extent_mm,
+        body.border_share,
+        body.parts,
+        body.contrast,
+        (*notices, *of_body),
     )
+
+
+@dataclass(frozen=True)
+class _BodyFacts:
+    """What `Inspection` says of the body; nothing where the values are not those of a CT."""
+
+    extent_mm: tuple[float, float, float] | None = None
+    border_share: float | None = None
+    parts: tuple[Part, ...] = ()
+    contrast: Contrast | None = None
+
+
+def _body_facts(volume: Volume, height_mm: float, contrast: bool) -> tuple[_BodyFacts, tuple[Notice, ...]]:
+    profile = body_profile(volume)
+    parts, turned = find_parts(profile)
+    extent = profile.extent_mm
+    facts = _BodyFacts(
+        None if extent is None else (*extent[:2], min(extent[2], height_mm)),  # levels may be thicker than slices
+        round(profile.border_share, 3),
+        tuple(replace(part, to_mm=min(part.to_mm, height_mm)) for part in parts),
+        find_contrast(volume) if contrast and profile.has_body.any() else None,
+    )
+    return facts, (*_body(profile), *turned)
 
 
 def _oblique_degrees(volume: Volume) -> float:

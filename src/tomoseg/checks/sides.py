@@ -33,29 +33,19 @@ def side_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
         pairs = _pairs(case)
         wrong = [pair for pair in pairs if _middle(case, pair[0], 0) > _middle(case, pair[1], 0)]
         if len(wrong) > 1 and len(wrong) == len(pairs):
-            findings.append(
-                Finding(
-                    "error",
-                    "mirrored",
-                    case.name,
-                    None,
-                    f"All {len(wrong)} left structures lie to the right of their right ones. The scan is mirrored, or "
-                    "its orientation is wrong: correct the header, or export it again.",
-                )
+            text = (
+                f"All {len(wrong)} left structures lie to the right of their right ones. The scan is mirrored, or "
+                "its orientation is wrong: correct the header, or export it again."
             )
+            findings.append(Finding.error("mirrored", text, case.name))
             continue
         for left, right in wrong:
             distance = _middle(case, left, 0) - _middle(case, right, 0)
-            findings.append(
-                Finding(
-                    "error",
-                    "left and right swapped",
-                    case.name,
-                    left,
-                    f"{left} lies {distance:.0f} mm to the right of {right}; it belongs to the patient's left. The two "
-                    "are swapped, or the scan is mirrored: exchange the masks, or correct the orientation.",
-                )
+            text = (
+                f"{left} lies {distance:.0f} mm to the right of {right}; it belongs to the patient's left. The two "
+                "are swapped, or the scan is mirrored: exchange the masks, or correct the orientation."
             )
+            findings.append(Finding.error("left and right swapped", text, case.name, left))
     return findings
 
 
@@ -70,21 +60,16 @@ def direction_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
     for case in cases:
         votes = {axis: [0, 0] for axis in (1, 2)}
         for (one, other, axis), sign in known.items():
-            if _has(case, one) and _has(case, other):
+            if case.has(one) and case.has(other):
                 step = _middle(case, other, axis) - _middle(case, one, axis)
                 votes[axis][int(step * sign < 0)] += 1
         for axis, (alike, against) in votes.items():
             if against > alike:
-                findings.append(
-                    Finding(
-                        "error",
-                        "mirrored",
-                        case.name,
-                        None,
-                        f"{against} of {alike + against} pairs of structures lie the other way round from {AXES[axis]} "
-                        "than in the other cases. The scan and its masks are mirrored: correct its orientation.",
-                    )
+                text = (
+                    f"{against} of {alike + against} pairs of structures lie the other way round from {AXES[axis]} "
+                    "than in the other cases. The scan and its masks are mirrored: correct its orientation."
                 )
+                findings.append(Finding.error("mirrored", text, case.name))
     return findings
 
 
@@ -109,7 +94,7 @@ def image_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
                 "What lies inside of the masks would look more as in the other cases, were the scan mirrored from "
                 f"{AXES[axis]}. Scan and masks do not belong together: export both again from one place."
             )
-            findings.append(Finding("error", "scan mirrored under its masks", name, None, text))
+            findings.append(Finding.error("scan mirrored under its masks", text, name))
     return findings
 
 
@@ -143,14 +128,17 @@ def _directions(cases: Sequence[CaseFacts]) -> dict[tuple[str, str, int], float]
     names = sorted({name for case in cases for name in case.structures})
     known = {}
     for one, other in combinations(names, 2):
-        both = [case for case in cases if _has(case, one) and _has(case, other)]
-        if len(both) < LEAST_CASES:
-            continue
-        for axis in (1, 2):
-            steps = Typical.of(np.array([_middle(case, other, axis) - _middle(case, one, axis) for case in both]))
+        both = [case for case in cases if case.has(one) and case.has(other)]
+        for axis in (1, 2) if len(both) >= LEAST_CASES else ():
+            steps = Typical.of(_steps(both, one, other, axis))
             if abs(steps.middle) > max(CLEAR_MM, CLEAR_SPREADS * steps.spread):
                 known[one, other, axis] = float(np.sign(steps.middle))
     return known
+
+
+def _steps(cases: Sequence[CaseFacts], one: str, other: str, axis: int) -> Float64[np.ndarray, " n"]:
+    """From the middle of one structure to that of another in each case, in mm."""
+    return np.array([_middle(case, other, axis) - _middle(case, one, axis) for case in cases])
 
 
 def _pairs(case: CaseFacts) -> list[tuple[str, str]]:
@@ -158,13 +146,9 @@ def _pairs(case: CaseFacts) -> list[tuple[str, str]]:
     found = []
     for name in case.structures:
         side = side_of(name)
-        if side is not None and side[0] == "left" and _has(case, name) and _has(case, side[1]):
+        if side is not None and side[0] == "left" and case.has(name) and case.has(side[1]):
             found.append((name, side[1]))
     return found
-
-
-def _has(case: CaseFacts, name: str) -> bool:
-    return name in case.structures and case.structures[name].voxels > 0
 
 
 def _middle(case: CaseFacts, name: str, axis: int) -> float:

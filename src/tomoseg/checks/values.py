@@ -187,10 +187,8 @@ def _is_flat(volume: Volume) -> bool:
 
 def _odd_peaks(facts: ValueFacts) -> Notice | None:
     """What is odd about where air and soft tissue lie, in a volume that reaches down to air."""
-    shares = dict(facts.peaks)
-    usual = 0.0 if facts.tissue_hu is None else shares[facts.tissue_hu]
     pair = _pair(facts)
-    if pair is not None and not _is_usual(pair) and (facts.air_hu is None or usual < 0.3 * shares[pair[1]]):
+    if pair is not None and _is_shifted(pair, facts):
         return _shifted(*pair)
     if facts.highest < PLAUSIBLE_DENSE_HU:
         text = (
@@ -198,6 +196,11 @@ def _odd_peaks(facts: ValueFacts) -> Notice | None:
             "The scan may be windowed, scaled, or hold no patient: look at it before you use a result."
         )
         return Notice(text, "no bone")
+    return _scaled(facts)
+
+
+def _scaled(facts: ValueFacts) -> Notice | None:
+    """Whether what is dark lies elsewhere than air, as after a multiplication."""
     low = min((hu for hu, share in facts.peaks if share >= 0.1), default=None)
     if low is None or facts.air_hu is not None or low > NOT_AIR_HU or (facts.tissue_hu is None and low > -1000):
         return None
@@ -208,9 +211,14 @@ def _odd_peaks(facts: ValueFacts) -> Notice | None:
     return Notice(text, "scaled HU")
 
 
-def _is_usual(pair: tuple[int, int]) -> bool:
+def _is_shifted(pair: tuple[int, int], facts: ValueFacts) -> bool:
+    """Whether two peaks as far apart as air and tissue lie elsewhere than those, and no better ones are there."""
     places = (AIR_PEAK_HU, TISSUE_PEAK_HU)
-    return all(low <= hu <= high for hu, (low, high) in zip(pair, places, strict=True))
+    if all(low <= hu <= high for hu, (low, high) in zip(pair, places, strict=True)):
+        return False
+    shares = dict(facts.peaks)
+    usual = 0.0 if facts.tissue_hu is None else shares[facts.tissue_hu]
+    return facts.air_hu is None or usual < 0.3 * shares[pair[1]]
 
 
 def _shifted(air: int, tissue: int) -> Notice:

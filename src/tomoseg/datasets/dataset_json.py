@@ -145,12 +145,16 @@ def _label_values(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]
         )
     regions = {name: tuple(value) for name, value in labels.items() if isinstance(value, list)}
     for name, values in regions.items():
-        check_file_name(name, str(path))
-        if not values or not all(type(v) is int and 0 < v <= 65535 for v in values):
-            raise DatasetError(f"{path}: expected a region's values from 1 to 65535, got {name!r}: {values}; renumber")
-    plain = {key: value for key, value in labels.items() if not isinstance(value, list)}
+        _check_region(name, values, path)
+    plain = {key: value for key, value in labels.items() if key not in regions}
     names = parse_label_names(plain, str(path)) if plain else {}
     return {name: (value,) for value, name in names.items()} | regions
+
+
+def _check_region(name: str, values: tuple[Any, ...], path: Path) -> None:
+    check_file_name(name, str(path))
+    if not values or not all(type(v) is int and 0 < v <= 65535 for v in values):
+        raise DatasetError(f"{path}: expected a region's values from 1 to 65535, got {name!r}: {values}; renumber")
 
 
 def _inside(root: Path, text: Any, path: Path) -> Path:

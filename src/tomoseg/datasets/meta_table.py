@@ -10,6 +10,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
 from tomoseg.errors import DatasetError
@@ -59,6 +60,11 @@ def _with_row(case: Case, row: dict[str, str], path: Path) -> Case:
     return replace(case, split=split or case.split, patient=row.get("patient_id") or case.patient)
 
 
+def _stripped(row: dict[Any, Any]) -> dict[str, str]:
+    """A row without spaces around its words, and without cells beyond the columns that have a name."""
+    return {key.strip(): (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+
+
 def _rows(path: Path) -> dict[str, dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -68,8 +74,7 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
     delimiter = ";" if lines and ";" in lines[0] else ","
     rows: dict[str, dict[str, str]] = {}
     try:
-        for raw in csv.DictReader(lines, delimiter=delimiter):
-            row = {key.strip(): (value or "").strip() for key, value in raw.items() if isinstance(key, str)}
+        for row in map(_stripped, csv.DictReader(lines, delimiter=delimiter)):
             name = row.get("image_id")
             if name is None:
                 raise DatasetError(f"{path}: expected a column image_id, got {', '.join(row)}; name it so")

@@ -25,20 +25,26 @@ def paint_cage(canvas: Canvas, body: Body) -> None:
     """Cartilages, ribs and sternum."""
     droop = body.placed("ribs").rng.normal(0, 5)
     paths = {(side, rib): _rib_path(side, rib, droop) for _, side in SIDES for rib in range(1, 13)}
-    cartilage = [_cartilage_path(paths[side, rib], side, rib) for _, side in SIDES for rib in range(1, 8)]
-    for _, side in SIDES:
-        for rib in range(8, 11):
-            above = np.array(cartilage[(0 if side > 0 else 7) + 6])
-            target = above[1 if rib == 8 else 0]
-            end = np.array(paths[side, rib][-1])
-            middle = (0.55 * end + 0.45 * target) + (0, 3, -7, 0)
-            cartilage.append([list(end), list(middle), list(target)])
-    for path in cartilage:
+    for path in _cartilages(paths):
         canvas.paint(tube([[*p[:3], 6.2] for p in path]), "cartilage", "costal_cartilages", halo=1.5)
     for side_name, side in SIDES:
         for rib in range(1, 13):
             canvas.paint(tube(paths[side, rib], step=9), "bone", f"rib_{side_name}_{rib}", halo=1.5)
     canvas.paint(_sternum(), "bone", "sternum", halo=1.5)
+
+
+def _cartilages(ribs: dict[tuple[int, int], Path]) -> list[Path]:
+    """Of ribs 1 to 7 to the sternum, of 8 to 10 to the one above; ribs by side and number."""
+    own = {key: _cartilage_path(path, *key) for key, path in ribs.items() if key[1] <= 7}
+    joined = [_joined_cartilage(ribs[side, rib], own[side, 7], rib) for _, side in SIDES for rib in range(8, 11)]
+    return [*own.values(), *joined]
+
+
+def _joined_cartilage(rib_path: Path, above: Path, rib: int) -> Path:
+    """From the end of rib 8, 9 or 10 to the cartilage of rib 7."""
+    target, end = np.array(above[1 if rib == 8 else 0]), np.array(rib_path[-1])
+    middle = (0.55 * end + 0.45 * target) + (0, 3, -7, 0)
+    return [list(end), list(middle), list(target)]
 
 
 def paint_shoulders(canvas: Canvas, body: Body) -> None:

@@ -80,6 +80,10 @@ def paint_airways(canvas: Canvas, body: Body) -> None:
     canvas.paint(tube(rows, flatten=(1.25, 1, 1)), "gut_wall", "esophagus", halo=1.2)
     if place.rng.random() < 0.5:
         canvas.paint(tube([[*p[:3], 2.5] for p in rows[1:4]]), "air", KEEP)
+    _paint_windpipe(canvas, grow)
+
+
+def _paint_windpipe(canvas: Canvas, grow: float) -> None:
     windpipe: Path = [[0, 10, 606, 8.5], [0, -5, 545, 9], [1, -20, 495, 9], [2, -25, 456, 9.5]]
     bronchi: list[Path] = [
         [[2, -25, 458, 8.5], [16, -27, 444, 7.5], [40, -30, 430, 6.5]],

@@ -68,11 +68,7 @@ def make_phantom_dataset(
         InputError: If a count is negative or too large, or `workers` is below 1.
         OutputError: If a file cannot be written.
     """
-    if workers < 1:
-        raise InputError(f"expected 1 worker or more, got {workers}; raise it")
-    for split, count in counts.items():
-        if not 0 <= count <= SEEDS_A_SPLIT:
-            raise InputError(f"expected 0 to {SEEDS_A_SPLIT} cases in {split!r}, got {count}; change the count")
+    _check_counts(counts, workers)
     first = seed * SEEDS_A_SPLIT * 100
     cases = [
         (folder / split / f"{split}_{number:03d}", first + place * SEEDS_A_SPLIT + number)
@@ -80,10 +76,12 @@ def make_phantom_dataset(
         for number in range(count)
     ]
     done = on_done or (lambda _: None)
-    for case, _ in cases:
+    todo = []
+    for case, case_seed in cases:
         if case.exists():
             done(case)
-    todo = [(case, case_seed) for case, case_seed in cases if not case.exists()]
+        else:
+            todo.append((case, case_seed))
     if todo:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
@@ -92,6 +90,14 @@ def make_phantom_dataset(
                 future.result()
                 done(futures[future])
     return [case for case, _ in cases]
+
+
+def _check_counts(counts: Mapping[str, int], workers: int) -> None:
+    if workers < 1:
+        raise InputError(f"expected 1 worker or more, got {workers}; raise it")
+    for split, count in counts.items():
+        if not 0 <= count <= SEEDS_A_SPLIT:
+            raise InputError(f"expected 0 to {SEEDS_A_SPLIT} cases in {split!r}, got {count}; change the count")
 
 
 def _make_case(case: Path, seed: int, spacing_mm: tuple[float, float, float]) -> None:

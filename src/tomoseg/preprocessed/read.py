@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -138,25 +138,7 @@ class OpenArrays:
     """The most recently used arrays, kept open; each process opens its own."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[Path, Any] = OrderedDict()
-
-    def get(self, path: Path) -> Any:
-        """The array at a path.
-
-        Raises:
-            DatasetError: If it cannot be opened.
-        """
-        found = self._open.get(path)
-        if found is None:
-            try:
-                found = blosc2.open(str(path), mode="r", mmap_mode="r")
-            except (OSError, RuntimeError, ValueError) as error:
-                raise DatasetError(_damaged(path, error)) from None
-            self._open[path] = found
-            if len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)
-        self._open.move_to_end(path)
-        return found
+        self.get = lru_cache(OPEN_FILES)(_opened)
 
     def read(self, path: Path, index: Any) -> np.ndarray:
         """A part of the array at a path.
@@ -170,8 +152,20 @@ class OpenArrays:
         except (RuntimeError, ValueError) as error:
             raise DatasetError(_damaged(path, error)) from None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_open": OrderedDict()}
+    def __reduce__(self) -> tuple[type[OpenArrays], tuple[()]]:
+        return OpenArrays, ()
+
+
+def _opened(path: Path) -> Any:
+    """An array that is read from its file as it is needed.
+
+    Raises:
+        DatasetError: If it cannot be opened.
+    """
+    try:
+        return blosc2.open(str(path), mode="r", mmap_mode="r")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DatasetError(_damaged(path, error)) from None
 
 
 def _damaged(path: Path, error: Exception) -> str:

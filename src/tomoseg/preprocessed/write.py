@@ -109,7 +109,14 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
         measured = {c: m for found in pool.map(write_plane, range(planes)) for c, m in found.items()}
     for name, array in arrays.items():
         (folder / name).write_bytes(array.to_cframe())
-    record = CaseRecord(
+    record = _record(case, placement, measured)
+    record.save(folder / CASE_RECORD)
+    return record
+
+
+def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured]) -> CaseRecord:
+    volume = case.volume
+    return CaseRecord(
         name=case.name,
         patient=case.patient,
         shape=volume.source.shape,
@@ -124,8 +131,6 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
         parts=case.parts,
         difficulty=slice_difficulties((m.rim_shares for m in measured.values()), placement.shape[2]),
     )
-    record.save(folder / CASE_RECORD)
-    return record
 
 
 def _pack_plane(

@@ -119,9 +119,9 @@ def preprocess(
     splits = assign_splits(found.cases, config.validation_share, config.test_share, config.seed)
     cases = without_masks(found.cases, config.leave_out)
     _check_output(output, labels, config.grid)
-    workers = config.workers or min(os.cpu_count() or 1, MOST_WORKERS)
-    workers = min(workers, len(cases))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    processors = os.cpu_count() or 1
+    workers = min(config.workers or min(processors, MOST_WORKERS), len(cases))
+    threads = max(1, processors // workers)
     tasks = [
         _Task(case, labels, config.grid, output, keep_native=splits[case.name] != "train", threads=threads)
         for case in cases
@@ -129,12 +129,7 @@ def preprocess(
     on_found(len(tasks))
     for left_over in (output / CASES).glob(".*.part"):
         shutil.rmtree(left_over, ignore_errors=True)
-    done = []
-    for result in _run(tasks, workers):
-        on_case(result)
-        done.append(result)
-    records = sorted((d.record for d in done if d.record is not None), key=lambda record: record.name)
-    failed = {d.name: d.error for d in sorted(done, key=lambda d: d.name) if d.error is not None}
+    records, failed = _done(_run(tasks, workers), on_case)
     if not records:
         raise DatasetError(
             f"{dataset}: expected at least one usable case, got none; first: {next(iter(failed.values()))}"
@@ -144,6 +139,18 @@ def preprocess(
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
     warnings = [*found.warnings, *(f"{record.name}: {text}" for record in records for text in record.warnings)]
     return PreprocessReport(labels, found.layout, records, kept, failed, ceilings(records, labels), warnings)
+
+
+def _done(results: Iterable[CaseDone], on_case: Callable[[CaseDone], None]) -> tuple[list[CaseRecord], dict[str, str]]:
+    """The records of what was done, and why the rest failed, both by name."""
+    records, failed = [], {}
+    for result in results:
+        on_case(result)
+        if result.record is not None:
+            records.append(result.record)
+        if result.error is not None:
+            failed[result.name] = result.error
+    return sorted(records, key=lambda record: record.name), dict(sorted(failed.items()))
 
 
 def without_masks(cases: Sequence[Case], masks: Sequence[str]) -> list[Case]:

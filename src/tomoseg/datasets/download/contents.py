@@ -11,7 +11,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -115,15 +115,13 @@ def read_contents(archive: zipfile.ZipFile, archive_bytes: int, name: str) -> Co
     files = [info for info in archive.infolist() if _checked(info, name)]
     _check_sizes(files, archive_bytes, name)
     _check_places(files, name)
-    paths = {PurePosixPath(info.filename): info for info in files if not _is_hidden(info.filename)}
-    scans = {path.parent for path in paths if path.name in SCANS and len(path.parts) > 1}
-    folders = sorted(folder for folder in scans if scans.isdisjoint(folder.parents))
-    if not folders:
-        raise DownloadError(f"{name}: expected folders with ct.nii.gz in the archive, got none; check the URL")
+    return _sorted_out({PurePosixPath(info.filename): info for info in files if not _is_hidden(info.filename)}, name)
+
+
+def _sorted_out(paths: dict[PurePosixPath, zipfile.ZipInfo], name: str) -> Contents:
+    folders = _case_folders(paths, name)
     root = _common(folders)
     cases: dict[str, list[Member]] = {folder.name: [] for folder in folders}
-    if len(cases) != len(folders):
-        raise DownloadError(f"{name}: expected each case once, got two folders of one name; unpack it by hand")
     tables, inside = [], set(folders)
     for path, info in paths.items():
         folder = next((parent for parent in path.parents if parent in inside), None)
@@ -132,6 +130,21 @@ def read_contents(archive: zipfile.ZipFile, archive_bytes: int, name: str) -> Co
         elif path.parent == root:
             tables.append(Member(info, path.relative_to(root)))
     return Contents({case: tuple(members) for case, members in cases.items()}, tuple(tables))
+
+
+def _case_folders(paths: Iterable[PurePosixPath], name: str) -> list[PurePosixPath]:
+    """The folders of cases, none inside of another.
+
+    Raises:
+        DownloadError: If there is none, or two have one name.
+    """
+    scans = {path.parent for path in paths if path.name in SCANS and len(path.parts) > 1}
+    folders = sorted(folder for folder in scans if scans.isdisjoint(folder.parents))
+    if not folders:
+        raise DownloadError(f"{name}: expected folders with ct.nii.gz in the archive, got none; check the URL")
+    if len({folder.name for folder in folders}) != len(folders):
+        raise DownloadError(f"{name}: expected each case once, got two folders of one name; unpack it by hand")
+    return folders
 
 
 def _common(folders: Sequence[PurePosixPath]) -> PurePosixPath:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from tomoseg.datasets.download.contents import Contents, Member, damage_told
@@ -40,8 +41,7 @@ def unpack(
     places = {name: output / _folder_of(contents.cases[name]) for name in wanted}
     missing = [name for name in wanted if not places[name].is_dir()]
     tables = [member for member in contents.tables if not (output / member.path).exists()]
-    files = [*tables, *(member for name in missing for member in contents.cases[name])]
-    check_space(output, sum(member.info.file_size for member in files))
+    check_space(output, _bytes_of(chain(tables, *(contents.cases[name] for name in missing))))
     _remove_left_overs({place.parent for place in places.values()})
     for member in tables:
         with whole_file(output / member.path) as aside:
@@ -51,6 +51,10 @@ def unpack(
             _write_case(archive, contents.cases[name], aside)
         on_case(name, done, len(wanted))
     return len(missing)
+
+
+def _bytes_of(members: Iterable[Member]) -> int:
+    return sum(member.info.file_size for member in members)
 
 
 def _folder_of(members: Sequence[Member]) -> PurePosixPath:

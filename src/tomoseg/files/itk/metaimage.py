@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -50,27 +51,15 @@ def read_metaimage(path: Path, assume_spacing: Edges | None = None) -> Volume:
     """
     name = str(path)
     fields, end = _fields(path, name)
-    kind = fields.get("elementtype", "")
-    if kind not in _DTYPES or fields.get("elementnumberofchannels", "1") != "1":
-        raise InputError(f"{name}: expected one number a voxel, got ElementType {kind[:40]!r}; convert the file")
+    dtype = _dtype(fields, name)
     if fields.get("ndims", "3") != "3":
         raise InputError(f"{name}: expected 3 axes, got NDims {fields['ndims'][:40]!r}; pass one volume")
     shape = whole_shape(fields.get("dimsize", ""), name)
     affine, words = _affine(fields, assume_spacing, name)
-    big = _true(fields, "binarydatabyteordermsb") or _true(fields, "elementbyteordermsb")
-    data = fields["elementdatafile"]
-    local = data.upper() == "LOCAL"
-    if not local and (data.upper().startswith("LIST") or "%" in data):
-        raise InputError(f"{name}: expected one data file, got a list of them; convert the volume to one file")
-    stored = Stored(
-        shape,
-        np.dtype(_DTYPES[kind]).newbyteorder(">" if big else "<"),
-        affine,
-        path if local else beside(path, data, name),
-        _offset(fields, end if local else 0, name),
-        "text" if not _true(fields, "binarydata", "True") else "deflate" if _true(fields, "compresseddata") else "raw",
-    )
-    return read_stored(stored, name, words)
+    local = fields["elementdatafile"].upper() == "LOCAL"
+    data = path if local else _data_file(fields["elementdatafile"], path, name)
+    offset = _offset(fields, end if local else 0, name)
+    return read_stored(Stored(shape, dtype, affine, data, offset, _encoding(fields)), name, words)
 
 
 def _fields(path: Path, name: str) -> tuple[dict[str, str], int]:
@@ -92,6 +81,26 @@ def _fields(path: Path, name: str) -> tuple[dict[str, str], int]:
     except OSError as error:
         raise InputError(f"{name}: expected a readable file, got: {error.strerror or error}; check it") from None
     raise InputError(f"{name}: expected a MetaImage header up to ElementDataFile, got something else; check the path")
+
+
+def _dtype(fields: dict[str, str], name: str) -> np.dtype:
+    kind = fields.get("elementtype", "")
+    if kind not in _DTYPES or fields.get("elementnumberofchannels", "1") != "1":
+        raise InputError(f"{name}: expected one number a voxel, got ElementType {kind[:40]!r}; convert the file")
+    big = _true(fields, "binarydatabyteordermsb") or _true(fields, "elementbyteordermsb")
+    return np.dtype(_DTYPES[kind]).newbyteorder(">" if big else "<")
+
+
+def _data_file(data: str, header: Path, name: str) -> Path:
+    if data.upper().startswith("LIST") or "%" in data:
+        raise InputError(f"{name}: expected one data file, got a list of them; convert the volume to one file")
+    return beside(header, data, name)
+
+
+def _encoding(fields: dict[str, str]) -> Literal["raw", "deflate", "text"]:
+    if not _true(fields, "binarydata", "True"):
+        return "text"
+    return "deflate" if _true(fields, "compresseddata") else "raw"
 
 
 def _true(fields: dict[str, str], key: str, default: str = "False") -> bool:
