@@ -197,7 +197,10 @@ class TestPreprocess:
         [
             ("grid:\n  moed: size\n", "grid.moed: expected one of 6 known names, got 'moed'; did you mean 'mode'?"),
             ("structure: [liver]\n", "got 'structure'; did you mean 'structures'?"),
-            ("grid:\n  spacing_mm: -1\n", "grid.spacing_mm: Input should be greater than 0, got -1; correct the value"),
+            (
+                "grid:\n  spacing_mm: -1\n",
+                "grid.spacing_mm: expected a value greater than 0, got -1; correct the value",
+            ),
             ("- 1\n", "expected `key: value` lines, got a list"),
             (": [", "expected a YAML file of settings"),
         ],
@@ -277,7 +280,7 @@ class TestPredict:
             (("-m", "none"), "expected a model folder with model.json"),
             (("--roi-subset", "livr"), "got 'livr'; did you mean 'liver'?"),
             (("--device", "abacus"), "expected a device of this machine, got 'abacus'"),
-            (("--batch-size", 0), "expected batches of 1 slice or more, got 0"),
+            (("--batch-size", 0), "batch_size: expected a value greater than or equal to 1, got 0"),
             (("-i", "none.nii"), "none.nii: expected a scan or a folder of scans, found nothing there"),
         ],
     )

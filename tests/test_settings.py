@@ -5,10 +5,11 @@ from pydantic import Field
 
 from tomoseg.config import GridConfig, PreprocessConfig, TrainConfig
 from tomoseg.errors import ConfigError
+from tomoseg.options import Compute, Decisions, EvaluateOptions, PredictOptions
 from tomoseg.settings import Config, Role, deciding, flat, roles
 from tomoseg.training.run_folder import FREE_TO_CHANGE
 
-KINDS = (PreprocessConfig, TrainConfig)
+KINDS = (PreprocessConfig, TrainConfig, PredictOptions, EvaluateOptions, Compute, Decisions)
 """Everything that a command takes settings from."""
 
 

@@ -78,7 +78,7 @@ def pack(trained: Model, folder: Path, data: Path, given: argparse.Namespace) ->
         data,
         EvaluateOptions(panels=6),
         output=given.work / "scores",
-        compute=Compute("openvino", "cpu", "int8"),
+        compute=Compute(engine="openvino", device="cpu", precision="int8"),
     )
     print(f"Dice in 32 bits {full.summary.dice:.4f}, in 16 {half.summary.dice:.4f}, in int8 {shipped.summary.dice:.4f}")
     odd = {(f.case, f.structure) for f in check(given.openkbp).findings if f.kind in ODD}

@@ -14,12 +14,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from pydantic import ByteSize
 from tyro.conf import Positional, arg
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, PresetName, TrainConfig, load_config
 from tomoseg.datasets.download.sources import DatasetName
 from tomoseg.errors import ConfigError, TomosegError
-from tomoseg.options import ALL_MASKS, AS_DEFINED, AS_IN_TRAINING, AUTO, Compute, EvaluateOptions, PredictOptions
+from tomoseg.options import (
+    ALL_MASKS,
+    AS_DEFINED,
+    AS_IN_TRAINING,
+    AUTO,
+    Compute,
+    EvaluateOptions,
+    MemorySize,
+    PredictOptions,
+)
 from tomoseg.terminal import console
 
 Output = Annotated[Path, arg(aliases=("-o",), metavar="PATH")]
@@ -222,7 +233,7 @@ def train(
     config: Path | None = None,
     force: bool = False,
     plan: bool = False,
-    max_memory: str | None = None,
+    max_memory: MemorySize | None = None,
     settings: Annotated[TrainConfig, arg(name="")] = TRAIN_PRESETS["default"],
 ) -> int:
     """Train a network, or go on with the run that is in the output folder.
@@ -246,7 +257,10 @@ def train(
     from tomoseg.workflows.train import plan_run, train_run
 
     if plan:
-        show_plan(plan_run(preprocessed, settings, max_memory), settings.batch_size * settings.accumulation)
+        show_plan(
+            plan_run(preprocessed, settings, Compute(max_memory=max_memory).max_memory),
+            settings.batch_size * settings.accumulation,
+        )
         return DONE
     if max_memory is not None:
         raise ConfigError("expected --plan beside --max-memory, got it alone; run with --plan, then use what it says")
@@ -493,6 +507,23 @@ PRESETS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 }
 
 
+VALUES = ConstructorRegistry()
+"""How words become values, beside what tyro knows."""
+
+
+@VALUES.primitive_rule
+def _memory_size(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    if info.type is not ByteSize:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="SIZE",
+        instance_from_str=lambda words: Compute.model_validate({"max_memory": words[0]}).max_memory,
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status.
 
@@ -507,6 +538,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 prog="tomoseg",
                 description="Multi-label segmentation of CT: train from labelled scans, predict on a laptop.",
                 args=given,
+                registry=VALUES,
             )
         )
     except TomosegError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -30,6 +30,20 @@ class Config(BaseModel):
     """Base of all settings: frozen, unknown keys and NaN refused, help text from docstrings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Options(Config):
+    """Settings without groups, which are asked for by name in Python too.
+
+    Raises:
+        ConfigError: On an unknown name or a wrong value.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_first_problem(type(self), error)) from None
 
 
 class Role(Enum):
@@ -122,17 +136,43 @@ def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None)
     Raises:
         ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
     """
-    if path is None:
-        return preset
+    found = preset if path is None else load_together([preset], path)[0]
+    assert isinstance(found, kind)  # as the preset is
+    return found
+
+
+def load_together(presets: Sequence[Config], path: Path) -> list[Config]:
+    """Several records of settings with the values of one YAML file put over them.
+
+    Args:
+        presets: Where values come from that the file does not name; no two have a setting of one name.
+        path: A YAML file with the settings of all.
+
+    Raises:
+        ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
+    """
+    values = _values_in(path)
+    known = [name for preset in presets for name in type(preset).model_fields]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{path}: {name}: {unknown_name_message(str(name), known)}")
+    found = []
+    for preset in presets:
+        own = {name: value for name, value in values.items() if name in type(preset).model_fields}
+        found.append(validate_config(type(preset), merged(preset.model_dump(), own), str(path)) if own else preset)
+    return found
+
+
+def _values_in(path: Path) -> dict[Any, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: expected a YAML file of settings, got: {error}; correct the file") from None
     if values is None:
-        return preset
+        return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected `key: value` lines, got a {type(values).__name__}; correct the file")
-    return validate_config(kind, merged(preset.model_dump(), values), str(path))
+    return values
 
 
 def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) -> ConfigModel:
@@ -145,6 +185,8 @@ def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) 
         return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{name}: {_first_problem(kind, error)}") from None
+    except ConfigError as error:  # of options, which raise it themselves
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def save_config(config: Config, path: Path) -> None:
@@ -168,15 +210,25 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _first_problem(kind: type[Config], error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"]]
-    if problem["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-        near = difflib.get_close_matches(str(problem["input"]), choices, n=1, cutoff=0.5)
-        advice = f"did you mean {near[0]!r}?" if near else "correct the value"
-        return f"{'.'.join(place)}: {problem['msg']}, got {problem['input']!r}; {advice}"
-    if problem["type"] != "extra_forbidden":
-        return f"{'.'.join(place) or 'settings'}: {problem['msg']}, got {problem['input']!r}; correct the value"
-    known: type[Any] = kind
-    for part in place[:-1]:
-        known = known.model_fields[part].annotation
-    return f"{'.'.join(place)}: {unknown_name_message(place[-1], tuple(known.model_fields))}"
+    path = [str(part) for part in problem["loc"]]
+    place = ".".join(path) or "settings"
+    given = problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: {unknown_name_message(path[-1], tuple(_group_at(kind, path[:-1]).model_fields))}"
+    if problem["type"] == "value_error":  # raised by a validator, which names what it got
+        return f"{place}: {problem['ctx']['error']}; correct the value"
+    text = re.sub("^Input should be (?=greater|less)", "expected a value ", problem["msg"])
+    text = re.sub("^Input should be ", "expected ", text)
+    near = _nearest(problem["ctx"]["expected"], given) if problem["type"] == "literal_error" else None
+    return f"{place}: {text}, got {given!r}; {'correct the value' if near is None else f'did you mean {near!r}?'}"
+
+
+def _group_at(kind: type[Config], path: Sequence[str]) -> type[Config]:
+    for part in path:
+        kind = group_of(kind.model_fields[part]) or kind
+    return kind
+
+
+def _nearest(choices: str, given: object) -> str | None:
+    near = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", choices), n=1, cutoff=0.5)
+    return near[0] if near else None

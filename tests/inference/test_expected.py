@@ -105,7 +105,7 @@ def test_several_models_are_averaged():
 
 def test_a_model_three_times_is_that_model():
     model = make_model(GRIDS["spacing"])
-    decisions = Decisions({"s3": 0.7})
+    decisions = Decisions(thresholds={"s3": 0.7})
     once, thrice = (
         Predictor(m, engine="torch", device="cpu", precision="fp32", decisions=decisions) for m in (model, [model] * 3)
     )

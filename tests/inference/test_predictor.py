@@ -209,7 +209,7 @@ def test_a_threshold_is_where_a_structure_begins(volume):
     logits, placement = plain_logits(make_model(GRIDS["spacing"]), volume)
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
     thresholds = {name: float(np.quantile(probabilities[LABELS.channel(name)], 0.3)) for name in ("s0", "s3")}
-    predictor = make_predictor("spacing", decisions=Decisions(thresholds))
+    predictor = make_predictor("spacing", decisions=Decisions(thresholds=thresholds))
     segmentation = predictor.predict_volume(volume)
     for channel, name in enumerate(LABELS.names):
         found = segmentation.mask(name)[placement.box()]
@@ -224,7 +224,7 @@ def test_confidence_is_the_probability_that_was_decided_by(volume, thresholds):
     logits, placement = plain_logits(make_model(GRIDS["spacing"]), volume)
     expected = np.zeros((len(LABELS), *volume.shape))
     expected[(slice(None), *placement.box())] = 255 / (1 + np.exp(-logits.astype(np.float64)))
-    predictor = make_predictor("spacing", decisions=Decisions(thresholds))
+    predictor = make_predictor("spacing", decisions=Decisions(thresholds=thresholds))
     maps = predictor.confidence_of(volume, ml=False)
     segmentation = predictor.predict_volume(volume, confidence=maps)
     for channel, name in enumerate(LABELS.names):
@@ -255,7 +255,7 @@ def test_flips_average_a_slice_with_its_mirror_image(volume):
 def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeypatch):
     expected = make_predictor().predict_label_map(volume).values
     for room, batch in ((1.5, 1), (3.5, 3), (100, 4)):
-        predictor = make_predictor(max_memory="8GB", batch_size=4)
+        predictor = make_predictor(max_memory=8_000_000_000, batch_size=4)
         pixels = 32 * 28  # 31 x 27 padded to multiples of 4
         each = (3 * 4 * 11 + 4 * 9 * 8) * pixels
         taken = 8 * 10**9 - 2 * volume.hu.size - 2 * 4 * 11 * pixels - int(room * each)
@@ -267,7 +267,7 @@ def test_batches_shrink_to_the_memory_allowed_and_change_nothing(volume, monkeyp
         assert max(sizes) == batch
     monkeypatch.setattr(memory, "psutil", SimpleNamespace(Process=lambda: _process(8 * 10**9)))
     with pytest.raises(InputError, match=r"expected a scan that fits into 8\.00 GB, got one .* raise --max-memory"):
-        make_predictor(max_memory="8GB").predict_label_map(volume)
+        make_predictor(max_memory=8_000_000_000).predict_label_map(volume)
 
 
 def test_each_further_model_takes_room_for_its_logits(volume, monkeypatch):
@@ -278,7 +278,7 @@ def test_each_further_model_takes_room_for_its_logits(volume, monkeypatch):
     monkeypatch.setattr(memory, "psutil", SimpleNamespace(Process=lambda: _process(taken)))
     assert 3 * one // two == 2
     for models, batch in ((model, 3), ([model, model], 2)):
-        predictor = Predictor(models, device="cpu", precision="fp32", max_memory="8GB", batch_size=4)
+        predictor = Predictor(models, device="cpu", precision="fp32", max_memory=8_000_000_000, batch_size=4)
         sizes = []
         for engine in predictor.engines:
             run = engine.run

@@ -509,7 +509,7 @@ def test_batches_are_grouped_and_the_rest_is_kept():
 
 def assert_evaluates_to_its_validation(run, data):
     best = max((m for m in metrics(run) if "dice" in m), key=lambda record: record["validation_dice"])
-    summary = evaluate(run, data, compute=Compute("torch", "cpu", "fp32")).summary
+    summary = evaluate(run, data, compute=Compute(engine="torch", device="cpu", precision="fp32")).summary
     assert summary.dice == best["validation_dice"]
     assert summary.iou == best["validation_iou"]
     assert {row.structure: row.dice for row in summary.structures} == best["dice"]

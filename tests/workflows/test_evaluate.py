@@ -19,7 +19,7 @@ from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.evaluate import evaluate, worst_of
 
-CPU = Compute("torch", "cpu")
+CPU = Compute(engine="torch", device="cpu")
 TEST = EvaluateOptions(split="test")
 
 
@@ -98,7 +98,7 @@ def test_scores_that_were_taken_otherwise_are_told(tmp_path):
     options = EvaluateOptions(against=tmp_path / "out", tolerance_mm=2, empties="brats")
     found = evaluate(tmp_path / "ours", tmp_path / "theirs", options)
     assert [warning.split(": the two cannot")[0] for warning in found.warnings] == [
-        f"{tmp_path / 'out'} was scored with tolerance 3.0, these with 2",
+        f"{tmp_path / 'out'} was scored with tolerance 3.0, these with 2.0",
         f"{tmp_path / 'out'} was scored with empties tomoseg, these with brats",
     ]
     (tmp_path / "out" / "summary.json").unlink()  # nobody knows then

@@ -123,7 +123,7 @@ def test_masks_of_another_export_are_made_again(dataset, tmp_path):
     for calibrated_with in (dataset, None, noisy):
         if calibrated_with is not None:
             export(model, "openvino", "int8", calibrated_with)
-        compute = Compute("openvino", "cpu", "int8")
+        compute = Compute(engine="openvino", device="cpu", precision="int8")
         (done,) = predict(tmp_path / "ct.nii.gz", tmp_path / "out", model, compute=compute)
         skipped.append(done.skipped)
     assert skipped == [False, True, False]
@@ -177,7 +177,7 @@ def test_what_is_measured_is_what_evaluation_says_and_decides_what_auto_takes(ex
     assert told == [(name, 1, 1) for name in ways]
     for name in ("torch fp32", "openvino int8", "onnx fp32"):
         engine, precision = name.split()
-        summary = evaluate(exported, dataset, compute=Compute(engine, "cpu", precision)).summary
+        summary = evaluate(exported, dataset, compute=Compute(engine=engine, device="cpu", precision=precision)).summary
         assert ways[name].dice == {row.structure: row.dice for row in summary.structures}
         assert ways[name].ms_per_slice > 0
     written = json.loads((exported / MEASURED).read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ REFUSED = {
     "pydicom_ct": "got no usable slice thickness",
 }
 FOLDERS = ("head_tilted_uneven_gaps", "enhanced_and_classic_in_one_folder", "transfer_syntaxes", "pydicom_ct")
-ON_CPU = Compute("torch", device="cpu", precision="fp32")
+ON_CPU = Compute(engine="torch", device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ class TestOneScan:
 
     def test_the_batch_does_not_matter(self, ct, model, tmp_path):
         for size in (1, 3):
-            compute = Compute("torch", **CPU, batch_size=size)
+            compute = Compute(engine="torch", **CPU, batch_size=size)
             predict(ct, tmp_path / str(size), model, PredictOptions(ml=True), compute)
         one, three = (read_label_map(tmp_path / size / "s0.nii.gz") for size in ("1", "3"))
         assert (one != three).mean() < 0.02  # sums in another order may turn a voxel at an edge
@@ -511,7 +511,7 @@ class TestRefused:
             predict(ct, tmp_path / "out", model, compute=Compute(device="abacus"))
 
     def test_a_batch_of_nothing(self):
-        with pytest.raises(ConfigError, match="expected batches of 1 slice or more, got 0"):
+        with pytest.raises(ConfigError, match="batch_size: expected a value greater than or equal to 1, got 0"):
             Compute(batch_size=0)
 
     @pytest.mark.parametrize("output", ["masks.nii.gz", "there.txt"])

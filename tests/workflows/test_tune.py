@@ -192,7 +192,9 @@ def test_evaluation_scores_what_predict_writes(dataset, tmp_path):
     model = make_model(tmp_path / "unsure", gain=4.0)
     save_tuned(Tuned(str(load_model(model).sha256), 0.0, {"ball": 0.62}, {"ball": ["crf:3"]}), model)
     found = evaluate(model, dataset, options=AS_TUNED, compute=CPU)
-    predictor = Predictor(load_model(model), decisions=Decisions({"ball": 0.62}), device="cpu", engine="torch")
+    predictor = Predictor(
+        load_model(model), decisions=Decisions(thresholds={"ball": 0.62}), device="cpu", engine="torch"
+    )
     plain = score_cases(predictor, Preprocessed(dataset).split("validation"))
     for case, other in zip(found.scores, plain, strict=True):
         opened = next(one for one in Preprocessed(dataset).split("validation") if one.name == case.case)

@@ -33,7 +33,7 @@ from tomoseg.inference.tiles import slice_logits
 from tomoseg.labels import LabelSet, side_of
 from tomoseg.masks import packed_bytes, unpack
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
-from tomoseg.options import AT_ONE_HALF, Decisions, EngineName, bytes_of
+from tomoseg.options import AT_ONE_HALF, Decisions, EngineName
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
 
@@ -51,7 +51,7 @@ class Predictor:
         device: `auto`, `cpu`, `cuda`, ...
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         batch_size: Slices in one forward pass, at most; None is 1 on a CPU and 4 elsewhere.
-        max_memory: What the process may take, such as `2GB`; batches shrink to fit.
+        max_memory: Bytes that the process may take; batches shrink to fit.
         decisions: What decides whether a voxel belongs to a structure.
 
     Raises:
@@ -74,7 +74,7 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         batch_size: int | None = None,
-        max_memory: str | None = None,
+        max_memory: int | None = None,
         decisions: Decisions = AT_ONE_HALF,
     ) -> None:
         models = [restrict_structures(one, structures) for one in ([model] if isinstance(model, Model) else model)]
@@ -83,7 +83,7 @@ class Predictor:
         self.record = record
         self.labels: LabelSet = record.labels
         self.grid: GridConfig = record.grid
-        self.max_memory = None if max_memory is None else bytes_of(max_memory)
+        self.max_memory = max_memory
         self.engines = [choose_engine(one, engine, device, precision) for one in models]
         self.engine = self.engines[0]
         self.batch_size = batch_size or (1 if self.engine.device == "cpu" else 4)

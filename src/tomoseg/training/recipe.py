@@ -197,7 +197,10 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
     Every process has a share of the slices and of the cases; the numbers are those of one process.
     """
     mean_loss = validation_loss(run, run.validation)
-    predictor = Predictor(Model(run.record, run.kept), **vars(Compute("torch", str(run.device), run.config.precision)))
+    predictor = Predictor(
+        Model(run.record, run.kept),
+        **vars(Compute(engine="torch", device=str(run.device), precision=run.config.precision)),
+    )
     mine = run.ranks.share(run.validation)
     done = iter(range(1, len(mine) + 1))
     scores = score_cases(predictor, mine, lambda score: listener.on_validated(next(done), len(mine)))

@@ -95,7 +95,8 @@ def measure_engines(
     cases = data.split(split)
     known = ways_of(loaded)
     predictors = [
-        Predictor(load_model(model), **vars(Compute(engine, "cpu", precision))) for engine, precision in known
+        Predictor(load_model(model), **vars(Compute(engine=engine, device="cpu", precision=precision)))
+        for engine, precision in known
     ]
     chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
     images = [network_image(loaded.record.reads, case, k) for case, k in chosen]

@@ -157,7 +157,9 @@ def choices_of(models: Sequence[Model], options: PredictOptions) -> tuple[Decisi
     tuned = (load_tuned(models[0]) if options.tuned and len(models) == 1 else None) or Tuned("")
     thresholds = {name: value for name, value in tuned.thresholds.items() if name in names}
     smoothing = tuned.smoothing if options.smoothing is None else options.smoothing
-    decisions = Decisions(thresholds | thresholds_of(options.threshold, names), options.flips, smoothing)
+    decisions = Decisions(
+        thresholds=thresholds | thresholds_of(options.threshold, names), flips=options.flips, smoothing=smoothing
+    )
     if options.postprocess is None:
         own = [f"{name}={step}" for name, steps in tuned.steps.items() if name in names for step in steps]
         kept = [text for text in own if not (options.ml and "crf" in text.rpartition("=")[2])]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tomoseg.config import TrainConfig
 from tomoseg.inference.device import choose_device
-from tomoseg.options import bytes_of
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.plan import Plan, plan_training
@@ -61,18 +60,16 @@ def train_run(
             return train(data, config, folder, told, loss, ranks)
 
 
-def plan_run(preprocessed: Path, config: TrainConfig, max_memory: str | None = None) -> Plan:
+def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = None) -> Plan:
     """What training would take in memory, and which batches fit; nothing is written.
 
     Args:
         preprocessed: A preprocessed dataset.
         config: The settings.
-        max_memory: Such as `8GB`; None takes what is free.
+        max_memory: In bytes; None takes what is free.
 
     Raises:
-        ConfigError: If that is no amount of memory.
         DatasetError: If the dataset cannot be used.
         TrainingError: If no batch of one slice fits.
     """
-    limit = None if max_memory is None else bytes_of(max_memory)
-    return plan_training(Preprocessed(preprocessed), config, limit)
+    return plan_training(Preprocessed(preprocessed), config, max_memory)
