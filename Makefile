@@ -53,8 +53,9 @@ format: $(READY) ## Format the code and sort its imports
 	$(BIN)/ruff check --select I --fix $(wildcard $(CODE))
 	$(BIN)/ruff format $(wildcard $(CODE))
 
-docs: $(READY) ## Write the reference pages that are made from the code
+docs: $(READY) ## Write the reference pages and build the site: build/docs/index.html
 	$(BIN)/python docs/build_reference.py
+	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/doctrees docs build/docs
 
 clean: ## Remove .venv, caches and builds
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz
