@@ -18,7 +18,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     # The words that everyone uses. `data` holds no code.
     (
         *("data", "version", "errors", "notices", "slices", "volume", "labels", "masks", "segmentation", "grid"),
-        *("settings", "config", "options"),
+        *("settings", "network_kinds", "loss_kinds", "config", "options"),
     ),
     ("files",),
     ("phantom",),

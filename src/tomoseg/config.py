@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from tomoseg.loss_kinds import LossConfig as LossConfig
+from tomoseg.network_kinds import NetworkConfig as NetworkConfig
 from tomoseg.settings import Config as Config
 from tomoseg.settings import Language as Language
 from tomoseg.settings import Role
@@ -64,109 +66,6 @@ class PreprocessConfig(Config):
     """Seeds the split."""
     workers: Annotated[int, Role.RESOURCES] = Field(0, ge=0)
     """Cases worked on at once; 0 takes the processor's cores, at most 8."""
-
-
-SWIN_STRIDE, UNETR_STRIDE = 32, 16
-"""What MONAI's transformers divide their inputs by."""
-
-
-class NetworkConfig(Config):
-    """The network.
-
-    Example:
-        >>> NetworkConfig(channels=(16, 32, 64, 128), slices=5).dims
-        2
-    """
-
-    kind: Literal["unet", "swin_unetr", "unetr"] = "unet"
-    """`unet`, or a transformer of MONAI: `swin_unetr` (edges in multiples of 32) or `unetr` (inputs of one `tile`)."""
-    dims: Literal[2, 3] = 2
-    """2 for slices, 3 for blocks."""
-    slices: Literal[1, 3, 5, 7] = 1
-    """Neighbouring slices that a network sees as channels (`dims` 2); the middle one is segmented."""
-    channels: tuple[int, ...] = (32, 64, 128, 256, 512)
-    """Channels of each level, from the input's resolution down to the bottleneck. `swin_unetr` takes the first (in
-    multiples of 12), `unetr` the first for its decoder and the last (in multiples of 32) for its transformer."""
-    residual: bool = False
-    """Add each block's input to its result (`unet`)."""
-    attention: bool = False
-    """Weigh what skip connections carry, voxel by voxel (`unet`)."""
-    normalisation: Literal["batch", "group"] = "batch"
-    """`batch` as in the guide, or `group` (groups of 8 channels), which does not depend on the batch (`unet`)."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of channels dropped in each block while training."""
-    tile: tuple[PositiveInt, ...] = ()
-    """Voxels of a block along x, y and z, in training and in use; nothing takes the median case's, at most 128 x 128
-    x 32. Only for `dims` 3, and for transformers (two edges with `dims` 2): `unetr` has no other input, and
-    `swin_unetr` can only then be exported."""
-    prior_bias: bool = True
-    """Start the last layer at each structure's frequency, so that rare structures do not first have to be unlearned."""
-
-    @model_validator(mode="after")
-    def _channels_make_sense(self) -> NetworkConfig:
-        if len(self.channels) < 2 or min(self.channels) < 1:
-            raise ValueError(f"channels needs two levels or more, each of 1 channel or more, got {self.channels}")
-        if self.kind == "unet" and self.normalisation == "group" and any(c % 8 for c in self.channels):
-            raise ValueError(f"group normalisation needs channels in multiples of 8, got {self.channels}")
-        if self.kind == "swin_unetr" and self.channels[0] % 12:
-            raise ValueError(f"swin_unetr needs its first channels in multiples of 12, got {self.channels}")
-        if self.kind == "unetr" and self.channels[-1] % 32:
-            raise ValueError(f"unetr needs its last channels in multiples of 32, got {self.channels}")
-        return self
-
-    @model_validator(mode="after")
-    def _variants_fit(self) -> NetworkConfig:
-        if self.kind != "unet" and self.attention:
-            raise ValueError(f"attention is for kind unet, got {self.kind}")
-        return self
-
-    @model_validator(mode="after")
-    def _tile_fits(self) -> NetworkConfig:
-        if not self.tile:
-            if self.kind == "unetr":
-                raise ValueError("unetr takes inputs of one size, so it needs tile, such as 96 96 or 96 96 96")
-            return self
-        if self.dims == 2 and self.kind == "unet":
-            raise ValueError("tile is for dims 3 and for transformers; the size of slices is sampling.patch_size")
-        if len(self.tile) != self.dims or any(edge % self.stride for edge in self.tile):
-            raise ValueError(f"tile needs {self.dims} edges in multiples of {self.stride}, got {self.tile}")
-        return self
-
-    @property
-    def neighbours(self) -> int:
-        """Slices that are channels; a block has its neighbours already."""
-        return self.slices if self.dims == 2 else 1
-
-    @property
-    def stride(self) -> int:
-        """The input's edges must be multiples of this."""
-        return {"swin_unetr": SWIN_STRIDE, "unetr": UNETR_STRIDE}.get(self.kind, 2 ** (len(self.channels) - 1))
-
-
-class LossConfig(Config):
-    """What is minimised."""
-
-    kind: Literal["bce", "dice", "bce_dice", "focal", "tversky"] = "bce_dice"
-    """`bce`: binary cross-entropy of each structure; `dice`: one minus the soft Dice of the structures that occur in
-    the batch; `bce_dice`: their sum; `focal`: cross-entropy in which voxels that are right already count little;
-    `tversky`: `dice` in which voxels too many and voxels missed weigh differently."""
-    dice_weight: float = Field(7.0, ge=0)
-    """Weight of the Dice part in `bce_dice`, against the cross-entropies of all structures together."""
-    focal_gamma: float = Field(2.0, ge=0)
-    """In `focal`, the power of what a voxel's probability lacks; 0 is the cross-entropy."""
-    tversky_alpha: float = Field(0.3, ge=0)
-    """In `tversky`, the weight of voxels too many."""
-    tversky_beta: float = Field(0.7, ge=0)
-    """In `tversky`, the weight of voxels missed; both 0.5 are `dice`."""
-    weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
-    """How much structures count, by name, in every kind: `{liver: 2}` counts it twice as much as those not named. Only
-    their ratios matter; what is 0 is not learned."""
-    deep_supervision: int = Field(0, ge=0)
-    """Coarser levels of a `unet`'s decoder that are supervised too, as far as it has them, each half as much as the one
-    before; in training only, the model stays the same."""
-    emphasis_power: float = Field(0.5, ge=0, le=1)
-    """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
-    learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""
 
 
 class OptimizerConfig(Config):

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 
+from tomoseg.config import NetworkConfig
 from tomoseg.inference.memory import activation_bytes, peak_memory_bytes
 
 
@@ -26,4 +27,4 @@ def test_the_peak_is_not_that_of_the_parent():
 
 
 def test_feature_maps_of_the_guides_network():
-    assert activation_bytes((32, 64, 128, 256, 512)) * 256 * 256 == 9 * 32 * 256 * 256 * 4
+    assert activation_bytes(NetworkConfig(channels=(32, 64, 128, 256, 512))) * 256 * 256 == 9 * 32 * 256 * 256 * 4

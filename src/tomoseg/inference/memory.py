@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from tomoseg.errors import InputError
+from tomoseg.network_kinds import NetworkConfig
 
 
 def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
@@ -32,16 +33,9 @@ def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
     return int(min(batch, most))
 
 
-def activation_bytes(channels: tuple[int, ...]) -> int:
-    """What a network's feature maps take at most for a pixel of a slice, in fp32.
-
-    At the input's resolution the decoder holds the skip, the upsampled map, both beside each other, and two
-    convolutions' results: six times the width of the first level. Half as much again is for the libraries' own.
-
-    Args:
-        channels: Width of each level.
-    """
-    return 4 * 9 * channels[0]
+def activation_bytes(network: NetworkConfig) -> int:
+    """What a network's feature maps take at most for a pixel of a slice, in fp32, as its kind's record says."""
+    return network.record.activation_bytes(network)
 
 
 def peak_memory_bytes() -> int:

@@ -92,7 +92,7 @@ class Predictor:
             each.offsets = self._offsets if self._offsets.any() else None
             each.mirrored = decisions.flips
         self._smoothing = decisions.smoothing
-        self._activation_bytes = max(activation_bytes(one.record.network.channels) for one in models)
+        self._activation_bytes = max(activation_bytes(one.record.network) for one in models)
 
     def predict_volume(
         self,

@@ -19,11 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from tomoseg.checks.familiar import ScanRange
-from tomoseg.config import GridConfig, NetworkConfig, validate_config
+from tomoseg.config import GridConfig, validate_config
 from tomoseg.errors import ConfigError, LabelError, ModelError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
 from tomoseg.models.packaged import model_folder
+from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.build import build_network
 from tomoseg.networks.images import NetworkInput
 from tomoseg.networks.network import Network

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pkgutil import resolve_name
+from typing import cast
 
 import torch
 
-from tomoseg.config import NetworkConfig
+from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.network import Network
-from tomoseg.networks.transformers import UNETR, SwinUNETR
-from tomoseg.networks.unet import UNet
-
-KINDS: dict[str, Callable[[int, int, NetworkConfig], Network]] = {
-    "unet": UNet,
-    "swin_unetr": SwinUNETR,
-    "unetr": UNETR,
-}
 
 
 def build_network(config: NetworkConfig, in_channels: int, out_channels: int) -> Network:
@@ -29,7 +23,7 @@ def build_network(config: NetworkConfig, in_channels: int, out_channels: int) ->
     Raises:
         ConfigError: If it needs a package that is not installed.
     """
-    return KINDS[config.kind](in_channels, out_channels, config)
+    return cast(Network, resolve_name(config.record.made_by)(in_channels, out_channels, config))
 
 
 def set_prior_bias(network: Network, frequencies: Sequence[float]) -> None:

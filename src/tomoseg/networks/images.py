@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int16
 
-from tomoseg.config import SWIN_STRIDE, NetworkConfig
 from tomoseg.errors import ConfigError
 from tomoseg.grid import AIR_HU, apply_windows, padded_shape
+from tomoseg.network_kinds import NetworkConfig
 
 
 def neighbours(k: int, reach: int, slices: int) -> list[int]:
@@ -52,12 +52,12 @@ class NetworkInput:
     @property
     def fixed(self) -> tuple[int, ...]:
         """The only size that the network takes; empty where every multiple of its stride will do."""
-        return () if self.network.kind == "unet" else self.network.tile
+        return self.network.record.fixed(self.network)
 
     @property
     def is_traceable(self) -> bool:
         """Whether one trace of the network serves every input: its layers are alike at all sizes, or that is fixed."""
-        return self.network.kind == "unet" or bool(self.fixed)
+        return self.network.record.is_traceable(self.network)
 
     def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Size of the network's input for a slice or block that it takes whole.
@@ -65,10 +65,7 @@ class NetworkInput:
         Args:
             shape: Voxels along each of the network's axes.
         """
-        edges = self.fixed or padded_shape(shape, self.network.stride)
-        if self.network.kind == "swin_unetr" and max(edges) <= SWIN_STRIDE:  # it normalises over its coarsest voxels
-            return (2 * SWIN_STRIDE, *edges[1:])
-        return edges
+        return self.network.record.grown(self.fixed or padded_shape(shape, self.network.stride))
 
     def tile(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
         """Voxels that the network is given at once, padding not counted, along each of its axes.

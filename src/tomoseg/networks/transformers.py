@@ -13,8 +13,8 @@ from typing import Any, cast
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tomoseg.config import NetworkConfig
 from tomoseg.errors import ConfigError
+from tomoseg.network_kinds import UNETR_HEAD_WIDTH, NetworkConfig
 from tomoseg.networks.network import CONV, Network
 
 
@@ -72,7 +72,7 @@ class UNETR(Network):
             feature_size=width,
             hidden_size=hidden,
             mlp_dim=4 * hidden,
-            num_heads=hidden // HEAD_WIDTH,
+            num_heads=hidden // UNETR_HEAD_WIDTH,
             dropout_rate=config.dropout,
             spatial_dims=config.dims,
         )
@@ -86,10 +86,6 @@ class UNETR(Network):
     def scales(self, images: Float[Tensor, "b c *xyz"]) -> list[Tensor]:
         """The decoder's features at the input's resolution."""
         return [cast(Tensor, self.net(images))]
-
-
-HEAD_WIDTH = 32
-"""Channels of each of a UNETR's attention heads."""
 
 
 def _monai_nets() -> Any:

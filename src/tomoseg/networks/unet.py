@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tomoseg.config import NetworkConfig
+from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.blocks import AttentionGate, DoubleConv, ResidualBlock
 from tomoseg.networks.network import CONV, Network
 
@@ -29,7 +29,7 @@ class UNet(Network):
 
     def __init__(self, in_channels: int, out_channels: int, config: NetworkConfig) -> None:
         channels, dims = config.channels, config.dims
-        super().__init__(in_channels, dims, 2 ** (len(channels) - 1), channels[:-1])
+        super().__init__(in_channels, dims, config.stride, channels[:-1])
         kind = ResidualBlock if config.residual else DoubleConv
 
         def block(source: int, width: int) -> nn.Module:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from tomoseg.config import LossConfig
+from tomoseg.loss_kinds import LossConfig, Terms
 from tomoseg.training.pixel_loss import Weights, focal_gradients_, gradients_, probability_sums
 from tomoseg.training.ranks import ALONE, Ranks
 
@@ -116,7 +116,7 @@ def fused_loss(
     weight, bias = pad(weight.flatten(1), (0, 0, 0, spare)), pad(bias, (0, spare))
     of_each = (None if of is None else pad(of, (0, spare)) for of in (targets.emphasis, targets.weights))
     whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), *of_each)
-    parts = _parts(config, len(cast(Tensor, head.bias)))
+    parts = config.terms(len(cast(Tensor, head.bias)))
     parts = replace(parts, dice=parts.dice * scope.part / max(scope.step, 1))
     return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, scope, parts))
 
@@ -142,7 +142,7 @@ def plain_loss(
     weight = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
     reference = masks.to(logits.dtype)
     own = None if emphasis is None else emphasis.reshape(-1, *[1] * (logits.ndim - 2))
-    parts = _parts(config, logits.shape[1])
+    parts = config.terms(logits.shape[1])
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(
         logits, reference, weight, reduction="none", pos_weight=own
     )
@@ -162,27 +162,6 @@ def plain_loss(
     return loss
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What the cross-entropy and the Dice part weigh, the first's focal power, the second's Tversky weights."""
-
-    entropy: float
-    dice: float
-    gamma: float = 0.0
-    alpha: float = 0.5
-    beta: float = 0.5
-
-
-def _parts(config: LossConfig, structures: int) -> _Parts:
-    if config.kind == "dice":
-        return _Parts(0, 1)
-    if config.kind == "tversky":
-        return _Parts(0, 1, alpha=config.tversky_alpha, beta=config.tversky_beta)
-    if config.kind == "bce_dice":
-        return _Parts(1, config.dice_weight / structures)
-    return _Parts(1, 0, config.focal_gamma if config.kind == "focal" else 0)
-
-
 class _FusedLoss(torch.autograd.Function):
     """Two passes over the pixels where Dice needs the whole batch's sums first, one otherwise."""
 
@@ -194,7 +173,7 @@ class _FusedLoss(torch.autograd.Function):
         bias: Tensor,
         targets: Targets,
         scope: Scope,
-        parts: _Parts,
+        parts: Terms,
     ) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             work = _Work(features, weight, bias, targets)
@@ -275,7 +254,7 @@ class _Work:
     def _pixels(self, samples: slice, pixels: slice) -> Tensor:
         return self._features[samples, pixels].to(self._narrow)
 
-    def dice(self, parts: _Parts, weights: Tensor | None, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
+    def dice(self, parts: Terms, weights: Tensor | None, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
         """This process's share of the Dice part, and its gradient by a probability: `reference * slope + offset`."""
         sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.known.device)
         for samples, pixels in self.chunks():

@@ -132,7 +132,7 @@ def sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[int
     coarsest = math.prod(-(-edge // network.stride) for edge in size)
     last = len(records) * config.sampling.slices_per_case % config.batch_size
     alone = 1 in (config.batch_size, last)
-    if alone and coarsest == 1 and network.kind == "unet" and network.normalisation == "batch":
+    if alone and coarsest == 1 and network.record.batch_statistics(network):
         raise ConfigError(
             f"expected slices or blocks of more than {network.stride} voxels along an edge for a batch of one"
             f"{'' if config.batch_size == 1 else ', which the last of an epoch is'}, got {' x '.join(map(str, size))}, "

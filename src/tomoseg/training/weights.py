@@ -30,7 +30,7 @@ def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str
         TrainingError: If the architectures differ, or what the networks see of a scan.
     """
     old, new = model.record, record
-    free = {"dropout", "prior_bias"} | ({"tile"} if new.network.kind != "unetr" else set())
+    free = {"dropout", "prior_bias"} | (set() if new.network.record.one_size else {"tile"})
     fields = [name for name in type(new.network).model_fields if name not in free]
     compared = [(f"network.{name}", getattr(old.network, name), getattr(new.network, name)) for name in fields]
     for name, was, now in (*compared, ("windows_hu", old.windows_hu, new.windows_hu)):

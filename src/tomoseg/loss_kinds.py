@@ -1,0 +1,119 @@
+"""The settings of the loss, and one record for each kind of loss.
+
+Nothing here needs torch. A kind of loss is a record in `LOSSES`: terms that are computed together with the network's
+last layer, in chunks, so that nothing of size structures x pixels exists; or, where no such terms say it, a function in
+`training` of logits and masks; or both, which are added up. The names that the settings take, their help and the
+reference follow from the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from tomoseg.settings import Config
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A sum of cross-entropy and soft Dice, or what takes their places.
+
+    Attributes:
+        entropy: Weight of the cross-entropy.
+        dice: Weight of one minus the soft Dice, or Tversky index.
+        gamma: Power of what a voxel's probability lacks, which the cross-entropy is multiplied by.
+        alpha: Tversky's weight of voxels too many.
+        beta: Tversky's weight of voxels missed; both a half are Dice.
+    """
+
+    entropy: float
+    dice: float
+    gamma: float = 0.0
+    alpha: float = 0.5
+    beta: float = 0.5
+
+
+@dataclass(frozen=True)
+class LossKind:
+    """A kind of loss.
+
+    Attributes:
+        summary: What is minimised, for the help: a clause without its name.
+        terms: What is computed together with the last layer, from the settings and the number of structures.
+        plain: A function of logits and masks, as `module:name`; `training.losses` loads it, since it needs torch, and
+            says what it is given (`PlainLoss`).
+    """
+
+    summary: str
+    terms: Callable[[LossConfig, int], Terms] | None = None
+    plain: str | None = None
+
+
+LOSSES: dict[str, LossKind] = {
+    "bce": LossKind("binary cross-entropy of each structure", lambda config, structures: Terms(1, 0)),
+    "dice": LossKind(
+        "one minus the soft Dice of the structures that occur in the batch", lambda config, structures: Terms(0, 1)
+    ),
+    "bce_dice": LossKind(
+        "`bce` and `dice` added up", lambda config, structures: Terms(1, config.dice_weight / structures)
+    ),
+    "focal": LossKind(
+        "cross-entropy in which voxels that are right already count little",
+        lambda config, structures: Terms(1, 0, gamma=config.focal_gamma),
+    ),
+    "tversky": LossKind(
+        "`dice` in which voxels too many and voxels missed weigh differently",
+        lambda config, structures: Terms(0, 1, alpha=config.tversky_alpha, beta=config.tversky_beta),
+    ),
+}
+"""Every kind of loss, by the name that the settings give it."""
+
+if TYPE_CHECKING:
+    LossName = str
+else:
+    LossName = Literal[*LOSSES]
+
+
+class LossConfig(Config):
+    """What is minimised."""
+
+    kind: LossName = Field(
+        "bce_dice", description="; ".join(f"`{name}`: {kind.summary}" for name, kind in LOSSES.items()) + "."
+    )
+    dice_weight: float = Field(7.0, ge=0)
+    """Weight of the Dice part in `bce_dice`, against the cross-entropies of all structures together."""
+    focal_gamma: float = Field(2.0, ge=0)
+    """In `focal`, the power of what a voxel's probability lacks; 0 is the cross-entropy."""
+    tversky_alpha: float = Field(0.3, ge=0)
+    """In `tversky`, the weight of voxels too many."""
+    tversky_beta: float = Field(0.7, ge=0)
+    """In `tversky`, the weight of voxels missed; both 0.5 are `dice`."""
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
+    """How much structures count, by name, in every kind: `{liver: 2}` counts it twice as much as those not named. Only
+    their ratios matter; what is 0 is not learned."""
+    deep_supervision: int = Field(0, ge=0)
+    """Coarser levels of a `unet`'s decoder that are supervised too, as far as it has them, each half as much as the one
+    before; in training only, the model stays the same."""
+    emphasis_power: float = Field(0.5, ge=0, le=1)
+    """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
+    learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""
+
+    @property
+    def record(self) -> LossKind:
+        """What is known of its kind."""
+        return LOSSES[self.kind]
+
+    def terms(self, structures: int) -> Terms:
+        """What is computed together with the last layer; weights of 0 where nothing is.
+
+        Args:
+            structures: In the label set.
+
+        Example:
+            >>> LossConfig(kind="bce_dice", dice_weight=7).terms(14)
+            Terms(entropy=1, dice=0.5, gamma=0.0, alpha=0.5, beta=0.5)
+        """
+        return self.record.terms(self, structures) if self.record.terms else Terms(0, 0)

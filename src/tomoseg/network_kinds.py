@@ -1,0 +1,219 @@
+"""The settings of a network, and what is known of each kind of network before it is built: one record a kind.
+
+Nothing here needs torch. A kind of network is a module in `networks` and a record in `NETWORKS`; the names that the
+settings take, their help and the reference follow from the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from tomoseg.settings import Config
+
+SWIN_STRIDE, UNETR_STRIDE = 32, 16
+"""What MONAI's transformers divide their inputs by."""
+
+UNETR_HEAD_WIDTH = 32
+"""Channels of each of a UNETR's attention heads."""
+
+
+def _nothing(config: NetworkConfig) -> None:
+    """Of every setting the kind makes a network."""
+
+
+def _as_they_are(edges: tuple[int, ...]) -> tuple[int, ...]:
+    return edges
+
+
+@dataclass(frozen=True)
+class NetworkKind:
+    """A kind of network, before one is built.
+
+    Attributes:
+        summary: What it is and which settings it reads, for the help: a clause without its name.
+        made_by: The class that builds it, as `module:name`; `networks.build` loads it, since it needs torch.
+        stride: Every edge of the input must be a multiple of it.
+        activation_bytes: What its feature maps take at most for a pixel or voxel of the input, in fp32.
+        check: Raises ValueError if its channels make no network of this kind.
+        any_size: Its layers are alike at all sizes: it takes every multiple of its stride, and one trace serves all.
+            Otherwise `tile`, where it is given, is the only size.
+        one_size: Its weights are for inputs of one `tile`, which it therefore needs.
+        has_gates: It has skip connections that `attention` can weigh.
+        batch_statistics: Whether it normalises over the batch, which a single voxel does not allow.
+        grown: The edges that the input is padded to, from multiples of the stride.
+    """
+
+    summary: str
+    made_by: str
+    stride: Callable[[NetworkConfig], int]
+    activation_bytes: Callable[[NetworkConfig], int]
+    check: Callable[[NetworkConfig], None] = _nothing
+    any_size: bool = False
+    one_size: bool = False
+    has_gates: bool = False
+    batch_statistics: Callable[[NetworkConfig], bool] = lambda config: False
+    grown: Callable[[tuple[int, ...]], tuple[int, ...]] = _as_they_are
+
+    def fixed(self, config: NetworkConfig) -> tuple[int, ...]:
+        """The only size that the network takes; empty where every multiple of its stride will do."""
+        return () if self.any_size else config.tile
+
+    def is_traceable(self, config: NetworkConfig) -> bool:
+        """Whether one trace of the network serves every input: its layers are alike at all sizes, or that is fixed."""
+        return self.any_size or bool(config.tile)
+
+
+def _unet_channels(config: NetworkConfig) -> None:
+    if config.normalisation == "group" and any(c % 8 for c in config.channels):
+        raise ValueError(f"group normalisation needs channels in multiples of 8, got {config.channels}")
+
+
+def _swin_channels(config: NetworkConfig) -> None:
+    if config.channels[0] % 12:
+        raise ValueError(f"swin_unetr needs its first channels in multiples of 12, got {config.channels}")
+
+
+def _unetr_channels(config: NetworkConfig) -> None:
+    if config.channels[-1] % UNETR_HEAD_WIDTH:
+        raise ValueError(f"unetr needs its last channels in multiples of {UNETR_HEAD_WIDTH}, got {config.channels}")
+
+
+def _unet_activation_bytes(config: NetworkConfig) -> int:
+    """Six widths of the first level, and half as much again for the libraries' own.
+
+    At the input's resolution the decoder holds the skip, the upsampled map, both beside each other, and two
+    convolutions' results.
+    """
+    return 4 * 9 * config.channels[0]
+
+
+def _swin_activation_bytes(config: NetworkConfig) -> int:
+    """Measured, in widths of the first level: the residual blocks of MONAI hold more at once than a U-Net's."""
+    return 4 * (16 if config.dims == 2 else 24) * config.channels[0]
+
+
+def _unetr_activation_bytes(config: NetworkConfig) -> int:
+    """Measured, in widths of the decoder's first level."""
+    return 4 * 16 * config.channels[0]
+
+
+def _two_voxels_at_the_bottom(edges: tuple[int, ...]) -> tuple[int, ...]:
+    """A Swin UNETR normalises over its coarsest voxels, of which there must be two."""
+    return (2 * SWIN_STRIDE, *edges[1:]) if max(edges) <= SWIN_STRIDE else edges
+
+
+NETWORKS: dict[str, NetworkKind] = {
+    "unet": NetworkKind(
+        summary="encoder and decoder of convolutions, of any depth",
+        made_by="tomoseg.networks.unet:UNet",
+        stride=lambda config: 2 ** (len(config.channels) - 1),
+        activation_bytes=_unet_activation_bytes,
+        check=_unet_channels,
+        any_size=True,
+        has_gates=True,
+        batch_statistics=lambda config: config.normalisation == "batch",
+    ),
+    "swin_unetr": NetworkKind(
+        summary=f"a transformer of MONAI, edges in multiples of {SWIN_STRIDE}; of `channels` it takes the first, a "
+        "multiple of 12",
+        made_by="tomoseg.networks.transformers:SwinUNETR",
+        stride=lambda config: SWIN_STRIDE,
+        activation_bytes=_swin_activation_bytes,
+        check=_swin_channels,
+        grown=_two_voxels_at_the_bottom,
+    ),
+    "unetr": NetworkKind(
+        summary="a transformer of MONAI for inputs of one `tile`; of `channels` it takes the first for its decoder and "
+        f"the last, a multiple of {UNETR_HEAD_WIDTH}, for its transformer",
+        made_by="tomoseg.networks.transformers:UNETR",
+        stride=lambda config: UNETR_STRIDE,
+        activation_bytes=_unetr_activation_bytes,
+        check=_unetr_channels,
+        one_size=True,
+    ),
+}
+"""Every kind of network, by the name that the settings give it."""
+
+if TYPE_CHECKING:
+    NetworkName = str
+else:
+    NetworkName = Literal[*NETWORKS]
+
+
+class NetworkConfig(Config):
+    """The network.
+
+    Example:
+        >>> NetworkConfig(channels=(16, 32, 64, 128), slices=5).dims
+        2
+    """
+
+    kind: NetworkName = Field(
+        "unet", description="; ".join(f"`{name}`: {kind.summary}" for name, kind in NETWORKS.items()) + "."
+    )
+    dims: Literal[2, 3] = 2
+    """2 for slices, 3 for blocks."""
+    slices: Literal[1, 3, 5, 7] = 1
+    """Neighbouring slices that a network sees as channels (`dims` 2); the middle one is segmented."""
+    channels: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Channels of each level, from the input's resolution down to the bottleneck; of some kinds only the first or the
+    last counts."""
+    residual: bool = False
+    """Add each block's input to its result (`unet`)."""
+    attention: bool = False
+    """Weigh what skip connections carry, voxel by voxel (`unet`)."""
+    normalisation: Literal["batch", "group"] = "batch"
+    """`batch` as in the guide, or `group` (groups of 8 channels), which does not depend on the batch (`unet`)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of channels dropped in each block while training."""
+    tile: tuple[PositiveInt, ...] = ()
+    """Voxels of a block along x, y and z, in training and in use; if omitted, the median case's, at most 128 x 128
+    x 32. Only for `dims` 3, and for transformers (two edges with `dims` 2): `unetr` has no other input, and
+    `swin_unetr` can only then be exported."""
+    prior_bias: bool = True
+    """Start the last layer at each structure's frequency, so that rare structures do not first have to be unlearned."""
+
+    @model_validator(mode="after")
+    def _channels_make_sense(self) -> NetworkConfig:
+        if len(self.channels) < 2 or min(self.channels) < 1:
+            raise ValueError(f"channels needs two levels or more, each of 1 channel or more, got {self.channels}")
+        self.record.check(self)
+        return self
+
+    @model_validator(mode="after")
+    def _variants_fit(self) -> NetworkConfig:
+        if self.attention and not self.record.has_gates:
+            gated = " or ".join(name for name, record in NETWORKS.items() if record.has_gates)
+            raise ValueError(f"attention is for kind {gated}, got {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _tile_fits(self) -> NetworkConfig:
+        if not self.tile:
+            if self.record.one_size:
+                raise ValueError(f"{self.kind} takes inputs of one size, so it needs tile, such as 96 96 or 96 96 96")
+            return self
+        if self.dims == 2 and self.record.any_size:
+            raise ValueError("tile is for dims 3 and for transformers; the size of slices is sampling.patch_size")
+        if len(self.tile) != self.dims or any(edge % self.stride for edge in self.tile):
+            raise ValueError(f"tile needs {self.dims} edges in multiples of {self.stride}, got {self.tile}")
+        return self
+
+    @property
+    def record(self) -> NetworkKind:
+        """What is known of its kind."""
+        return NETWORKS[self.kind]
+
+    @property
+    def neighbours(self) -> int:
+        """Slices that are channels; a block has its neighbours already."""
+        return self.slices if self.dims == 2 else 1
+
+    @property
+    def stride(self) -> int:
+        """The input's edges must be multiples of this."""
+        return self.record.stride(self)
