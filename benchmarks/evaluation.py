@@ -113,7 +113,7 @@ def compare(predicted: Segmentation, reference: Segmentation, ours: list[Structu
     furthest = 0.0
     for each in ours:
         a, b = (np.ascontiguousarray(side.mask(each.structure)) for side in (reference, predicted))
-        if each.hd95_mm is None or not (a.any() and b.any()):
+        if each.value("hd95_mm") is None or not (a.any() and b.any()):
             continue
         began = time.perf_counter()
         found = metrics.compute_surface_distances(a, b, (1.5, 1.5, 1.5))
@@ -124,7 +124,7 @@ def compare(predicted: Segmentation, reference: Segmentation, ours: list[Structu
         )
         metrics.compute_average_surface_distance(found)
         theirs += time.perf_counter() - began
-        mine = (each.dice, each.surface_dice, each.hd95_mm)
+        mine = [each.value(name) for name in ("dice", "surface_dice", "hd95_mm")]
         furthest = max(furthest, *(abs(x - y) for x, y in zip(figures, mine, strict=True)))
     print(f"surface-distance, structure by structure: {theirs:.1f} s, {theirs / seconds:.1f} times as long")
     print(f"largest difference of Dice, surface Dice and HD95: {furthest:.2g}")

@@ -18,7 +18,7 @@ from pathlib import Path
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, load_config
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import Estimate
-from tomoseg.evaluation.summary import Metric, Summary, summarise
+from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.models.folder import Model, count_parameters, load_model, save_model
 from tomoseg.models.packaged import CARD
 from tomoseg.options import AS_IN_TRAINING, Compute, EvaluateOptions
@@ -141,7 +141,7 @@ def card(model: Model, evaluation: Evaluation, int8: Summary, ways: list[Way], o
     )
 
 
-SHOWN: tuple[tuple[Metric, int], ...] = (("dice", 3), ("surface_dice", 3), ("hd95_mm", 1))
+SHOWN: tuple[tuple[str, int], ...] = (("dice", 3), ("surface_dice", 3), ("hd95_mm", 1))
 
 
 def cell(estimate: Estimate, digits: int) -> str:

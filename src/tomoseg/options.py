@@ -179,6 +179,8 @@ class EvaluateOptions(Options):
     """Tolerance of surface Dice."""
     tolerances: Annotated[Path | None, Role.RESULT] = None
     """YAML file of one tolerance in mm a structure."""
+    metrics: Annotated[tuple[str, ...], Role.RESULT] = ()
+    """Also compute these metrics; the page on scores lists those that are not computed by default."""
     surfaces: Annotated[bool, Role.RESULT] = True
     """Measure distances between surfaces."""
     empties: Annotated[EmptiesName, Role.RESULT] = "tomoseg"

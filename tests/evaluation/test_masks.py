@@ -30,12 +30,16 @@ def scored(predicted, reference, **scoring):
 def test_a_pair_by_hand():
     # Two voxels and one of them, 2 mm high: Dice 2 / 3, and half the reference's volume is missing.
     found = scored(mask((0, 0, 0)), mask((0, 0, 0), (0, 0, 1)))
-    assert (found.dice, found.iou, found.outcome) == (2 / 3, 0.5, "found")
+    assert (found.dice, found.value("iou"), found.outcome) == (2 / 3, 0.5, "found")
     assert (found.reference_ml, found.predicted_ml) == (0.004, 0.002)
-    assert (found.volume_error_ml, found.volume_error_percent, found.false_positive_ml) == (-0.002, -50, None)
-    assert (found.surface_dice, found.hd95_mm) == (1, 2)
-    assert scored(mask((0, 0, 0)), mask((0, 0, 0), (0, 0, 1)), tolerance_mm=1.9).surface_dice < 1
-    assert scored(mask((0, 0, 0)), mask((0, 0, 0)), surfaces=False).hd95_mm is None
+    assert (found.value("volume_error_ml"), found.value("volume_error_percent"), found.false_positive_ml) == (
+        -0.002,
+        -50,
+        None,
+    )
+    assert (found.value("surface_dice"), found.value("hd95_mm")) == (1, 2)
+    assert scored(mask((0, 0, 0)), mask((0, 0, 0), (0, 0, 1)), tolerance_mm=1.9).value("surface_dice") < 1
+    assert scored(mask((0, 0, 0)), mask((0, 0, 0)), surfaces=False).value("hd95_mm") is None
 
 
 EMPTY, FULL = mask(), mask((1, 1, 1))
@@ -53,27 +57,27 @@ EMPTY, FULL = mask(), mask((1, 1, 1))
 def test_empties_by_each_convention(name, both, false_alarm, missed_mm, alarm_mm, both_mm):
     rules = {"empties": EMPTIES[name]}
     nothing = scored(EMPTY, EMPTY, **rules)
-    assert (nothing.dice, nothing.iou, nothing.surface_dice) == (both, both, both)
-    assert (nothing.hd95_mm, nothing.outcome, nothing.false_positive_ml) == (both_mm, "absent", 0)
+    assert (nothing.dice, nothing.value("iou"), nothing.value("surface_dice")) == (both, both, both)
+    assert (nothing.value("hd95_mm"), nothing.outcome, nothing.false_positive_ml) == (both_mm, "absent", 0)
     alarm = scored(FULL, EMPTY, **rules)
-    assert (alarm.dice, alarm.iou, alarm.surface_dice) == (false_alarm,) * 3
-    assert (alarm.outcome, alarm.false_positive_ml, alarm.volume_error_ml) == ("false alarm", 0.002, None)
-    assert alarm.surface_distance_mm == (alarm_mm and pytest.approx(alarm_mm))
+    assert (alarm.dice, alarm.value("iou"), alarm.value("surface_dice")) == (false_alarm,) * 3
+    assert (alarm.outcome, alarm.false_positive_ml, alarm.value("volume_error_ml")) == ("false alarm", 0.002, None)
+    assert alarm.value("surface_distance_mm") == (alarm_mm and pytest.approx(alarm_mm))
     missed = scored(EMPTY, FULL, **rules)
-    assert (missed.dice, missed.iou, missed.surface_dice, missed.outcome) == (0, 0, 0, "missed")
-    assert missed.hd95_mm == (missed_mm and pytest.approx(missed_mm))
-    assert missed.volume_error_percent == -100
+    assert (missed.dice, missed.value("iou"), missed.value("surface_dice"), missed.outcome) == (0, 0, 0, "missed")
+    assert missed.value("hd95_mm") == (missed_mm and pytest.approx(missed_mm))
+    assert missed.value("volume_error_percent") == -100
 
 
 def test_a_prediction_beside_the_reference_has_missed_it():
     found = scored(mask((0, 0, 0)), mask((0, 0, 11)))
-    assert (found.dice, found.outcome, found.hd95_mm) == (0, "missed", 22)
+    assert (found.dice, found.outcome, found.value("hd95_mm")) == (0, "missed", 22)
 
 
 def test_a_table_of_tolerances_is_looked_up():
     pair = mask((0, 0, 0)), mask((0, 0, 2))
-    assert scored(*pair, tolerances_mm={"liver": 4.0}).surface_dice == 1
-    assert scored(*pair, tolerances_mm={"liver": 1.0}).surface_dice == 0
+    assert scored(*pair, tolerances_mm={"liver": 4.0}).value("surface_dice") == 1
+    assert scored(*pair, tolerances_mm={"liver": 1.0}).value("surface_dice") == 0
 
 
 def test_masks_and_label_maps_and_counts_agree():
@@ -90,6 +94,6 @@ def test_masks_and_label_maps_and_counts_agree():
     counter = OverlapCounter(len(labels))
     counter.add(*packed)
     for score, counted in zip(of_masks, counter.scores(labels, range(11), 0.002), strict=True):
-        assert (score.dice, score.iou) == (counted.dice, counted.iou)
+        assert (score.dice, score.value("iou")) == (counted.dice, counted.value("iou"))
         assert score.reference_ml == pytest.approx(counted.reference_ml)
     assert [score.outcome for score in of_masks][-2:] == ["absent", "absent"]

@@ -49,11 +49,11 @@ def test_cubes_by_hand():
     for shift, shared in (((0, 0, 0), 8), ((1, 0, 0), 4), ((0, 1, 1), 2), ((1, 1, 1), 1), ((2, 0, 0), 0)):
         score = scored(cube(*(1 + s for s in shift)), cube(1, 1, 1))["s0"]
         assert score.dice == shared / 8
-        assert score.iou == shared / (16 - shared)
+        assert score.value("iou") == shared / (16 - shared)
     # A cube of edge 4 around one of edge 2: Dice 2 * 8 / (64 + 8), IoU 8 / 64.
     score = scored(cube(1, 1, 1, edge=4), cube(2, 2, 2))["s0"]
     assert score.dice == pytest.approx(16 / 72)
-    assert score.iou == 1 / 8
+    assert score.value("iou") == 1 / 8
 
 
 def test_volumes_and_false_positives():
@@ -62,7 +62,7 @@ def test_volumes_and_false_positives():
     found = scored(masks, reference, voxel_ml=0.25)
     assert (found["s0"].reference_ml, found["s0"].predicted_ml, found["s0"].false_positive_ml) == (2, 2, None)
     absent = found["s1"]
-    assert (absent.dice, absent.iou, absent.reference_ml, absent.predicted_ml) == (None, None, 0, 6.75)
+    assert (absent.dice, absent.value("iou"), absent.reference_ml, absent.predicted_ml) == (None, None, 0, 6.75)
     assert absent.false_positive_ml == 6.75
     assert (found["s2"].dice, found["s2"].false_positive_ml) == (None, 0)
 
@@ -71,7 +71,7 @@ def test_missed_is_zero_and_what_is_not_annotated_has_no_entry():
     reference = np.concatenate([cube(1, 1, 1)] * 3)
     found = scored(np.zeros_like(reference), reference, annotated=(2, 0))
     assert list(found) == ["s0", "s2"]
-    assert (found["s0"].dice, found["s0"].iou) == (0, 0)
+    assert (found["s0"].dice, found["s0"].value("iou")) == (0, 0)
 
 
 @given(st.integers(1, 18), st.integers(0, 2**32 - 1), st.floats(0, 1))
@@ -81,13 +81,13 @@ def test_scores_are_those_of_boolean_arithmetic(structures, seed, density):
     for channel, score in enumerate(scored(predicted, reference).values()):
         a, b = predicted[channel], reference[channel]
         if not b.any():
-            assert score.dice is score.iou is None
+            assert score.dice is score.value("iou") is None
             assert score.false_positive_ml == np.count_nonzero(a)
             continue
         assert score.dice == pytest.approx(2 * np.logical_and(a, b).sum() / (a.sum() + b.sum()))
-        assert score.iou == pytest.approx(np.logical_and(a, b).sum() / np.logical_or(a, b).sum())
-        assert score.iou == pytest.approx(score.dice / (2 - score.dice))
-        assert 0 <= score.iou <= score.dice <= 1
+        assert score.value("iou") == pytest.approx(np.logical_and(a, b).sum() / np.logical_or(a, b).sum())
+        assert score.value("iou") == pytest.approx(score.dice / (2 - score.dice))
+        assert 0 <= score.value("iou") <= score.dice <= 1
 
 
 def test_bytes_that_do_not_fit_are_refused():

@@ -2,18 +2,19 @@
 
 import pytest
 
+from tests.evaluation.made import structure_score
 from tomoseg.errors import InputError
 from tomoseg.evaluation.score_files import read_scores, write_scores
-from tomoseg.evaluation.scores import CaseScore, StructureScore
+from tomoseg.evaluation.scores import CaseScore
 
 SCORES = [
     CaseScore(
         "a",
-        (StructureScore("one", 0.5, 1 / 3, 8.0, 6.0, 0.25, 2.5, 1 / 7), StructureScore("two", None, None, 0.0, 1.5)),
+        (structure_score("one", 0.5, 1 / 3, 8.0, 6.0, 0.25, 2.5, 1 / 7), structure_score("two", None, None, 0.0, 1.5)),
         "p",
         (1.5, 1.5, 3.0),
     ),
-    CaseScore("b", (StructureScore("one", 1.0, 1.0, 2.0, 2.0),)),
+    CaseScore("b", (structure_score("one", 1.0, 1.0, 2.0, 2.0),)),
 ]
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tomoseg.evaluation.scores import CaseScore, StructureScore
+from tests.evaluation.made import structure_score
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import Bootstrap, holm
 from tomoseg.evaluation.summary import compare, summarise
 from tomoseg.labels import LabelSet
@@ -56,9 +57,9 @@ def test_one_patient_gives_no_interval():
 
 
 def case(name, liver, spleen=None, patient=""):
-    scores = [StructureScore("liver", liver, liver, 1.0, 1.0)]
+    scores = [structure_score("liver", liver, liver, 1.0, 1.0)]
     if spleen is not None:
-        scores.append(StructureScore("spleen", spleen, spleen, 1.0, 1.0))
+        scores.append(structure_score("spleen", spleen, spleen, 1.0, 1.0))
     return CaseScore(name, tuple(scores), patient)
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tomoseg.evaluation.scores import CaseScore, StructureScore
+from tests.evaluation.made import structure_score
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import summarise
 from tomoseg.labels import LabelSet, Structure
 
@@ -10,11 +11,11 @@ LABELS = LabelSet((Structure(1, "liver", "organs"), Structure(2, "spleen", "orga
 
 
 def present(name, dice, iou=0.5):
-    return StructureScore(name, dice, iou, 10.0, 8.0)
+    return structure_score(name, dice, iou, 10.0, 8.0)
 
 
 def absent(name, predicted_ml):
-    return StructureScore(name, None, None, 0.0, predicted_ml)
+    return structure_score(name, None, None, 0.0, predicted_ml)
 
 
 def test_means_by_hand():

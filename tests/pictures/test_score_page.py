@@ -4,13 +4,12 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
-import pytest
 
-from tomoseg.evaluation.scores import CaseScore, StructureScore
+from tests.evaluation.made import structure_score
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import compare, summarise
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.pictures.score_page import ScorePage, Spread, spread, write_score_page
-from tomoseg.pictures.words import ENGLISH, FRENCH, number, say
 
 LABELS = LabelSet((Structure(1, "left_lung", "organs"), Structure(2, "rib_1", "bones"), Structure(3, "rib_2", "bones")))
 
@@ -20,8 +19,8 @@ def scores(shift=0.0):
         CaseScore(
             f"case {i} <b>",
             (
-                StructureScore("left_lung", 0.8 + i / 100 + shift, 0.7, 900.0, 950.0, 0.9, 4.5 + i, 1.25),
-                StructureScore("rib_1", None, None, 0.0, 2.5),
+                structure_score("left_lung", 0.8 + i / 100 + shift, 0.7, 900.0, 950.0, 0.9, 4.5 + i, 1.25),
+                structure_score("rib_1", None, None, 0.0, 2.5),
             ),
             "",
             (1.5, 1.5, 2.0 + i / 10),
@@ -100,7 +99,7 @@ def test_it_compares(tmp_path):
 
 
 def test_what_has_no_surfaces_shows_none(tmp_path):
-    plain = [CaseScore("a", (StructureScore("left_lung", 0.5, 0.3, 1.0, 1.0),))]
+    plain = [CaseScore("a", (structure_score("left_lung", 0.5, 0.3, 1.0, 1.0),))]
     made = ScorePage("x", "y", LABELS, summarise(plain, LABELS), plain, None, "nnunet")
     text = text_of(made, tmp_path / "a.html")
     assert "HD95" not in text
@@ -110,8 +109,8 @@ def test_what_has_no_surfaces_shows_none(tmp_path):
 
 def test_n_is_told_where_a_metric_has_another(tmp_path):
     some = [
-        CaseScore("a", (StructureScore("left_lung", 0.5, 0.3, 1.0, 1.0, 0.5, 2.0, 1.0),)),
-        CaseScore("b", (StructureScore("left_lung", 0.0, 0.0, 1.0, 0.0, 0.0),)),  # missed, without a distance
+        CaseScore("a", (structure_score("left_lung", 0.5, 0.3, 1.0, 1.0, 0.5, 2.0, 1.0),)),
+        CaseScore("b", (structure_score("left_lung", 0.0, 0.0, 1.0, 0.0, 0.0),)),  # missed, without a distance
     ]
     made = ScorePage("x", "y", LABELS, summarise(some, LABELS), some, 3.0, "totalsegmentator")
     text = text_of(made, tmp_path / "a.html")
@@ -140,7 +139,7 @@ def test_pictures_have_captions_and_the_course_is_drawn_in_the_language(tmp_path
 def test_small_p_values_are_not_told_apart(tmp_path):
     def many(shift):
         return [
-            CaseScore(str(i), (StructureScore("left_lung", 0.5 + i / 100 + shift, 0.5, 1.0, 1.0),)) for i in range(20)
+            CaseScore(str(i), (structure_score("left_lung", 0.5 + i / 100 + shift, 0.5, 1.0, 1.0),)) for i in range(20)
         ]
 
     text = text_of(page(comparison=("theirs", compare(many(0.1), many(0.0), LABELS))), tmp_path / "a.html", "fr")
@@ -152,14 +151,3 @@ def test_a_box_plot_by_hand():
     assert spread(values) == Spread(70, 70, 80, 80, 90, (0,))
     assert spread(np.array([np.nan])) is None
     assert spread(np.array([0.4])) == Spread(40, 40, 40, 40, 40, ())
-
-
-def test_all_words_are_there_in_both_languages():
-    assert set(ENGLISH) <= set(FRENCH)
-    for key, french in FRENCH.items():
-        braces = set(re.findall(r"\{\w+\}", ENGLISH.get(key, key)))
-        assert braces == set(re.findall(r"\{\w+\}", french)), key
-    assert say("Reference", "fr") == "Vérité terrain"
-    with pytest.raises(KeyError):
-        say("What nobody translated", "fr")
-    assert (number(-0.05, 1, signed=True), number(0.05, 2, "fr", signed=True)) == ("−0.1", "+0,05")

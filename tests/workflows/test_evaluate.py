@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.evaluation.made import structure_score
 from tests.training.tiny import LABELS, NATIVE, make_dataset
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, InputError, ModelError
 from tomoseg.evaluation.score_files import read_scores
-from tomoseg.evaluation.scores import CaseScore, StructureScore
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import write_nifti
@@ -61,6 +62,11 @@ def test_what_does_not_fit_is_refused(dataset, tmp_path):
 def test_panels_need_a_folder(dataset, tmp_path):
     with pytest.raises(ConfigError, match="expected a folder for 2 pictures, got none; name one"):
         evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(panels=2))
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ConfigError, match=r"got 'surface_dise'; did you mean 'surface_dice'\?"):
+        evaluate(tmp_path / "none", tmp_path / "none", EvaluateOptions(metrics=("surface_dise",)))
 
 
 def test_everything_is_written(dataset, tmp_path):
@@ -135,7 +141,7 @@ def test_cases_that_cannot_be_scored_leave_a_page_too(tmp_path):
 
 def test_the_worst_by_hand():
     def case(name, **dice):
-        return CaseScore(name, tuple(StructureScore(s, d, d, 1.0, 1.0) for s, d in dice.items()))
+        return CaseScore(name, tuple(structure_score(s, d, d, 1.0, 1.0) for s, d in dice.items()))
 
     scores = [case("a", liver=0.5, rib=0.1), case("b", liver=0.2, rib=None), case("c", liver=0.9)]
     assert [(c, s.dice) for c, s in worst_of(scores, 3)] == [("a", 0.1), ("b", 0.2), ("a", 0.5)]
@@ -226,7 +232,7 @@ def test_tolerances_from_a_file(tmp_path):
     table = tmp_path / "tolerances.yaml"
     table.write_text("liver: 9\nspleen: 1\n")
     options = EvaluateOptions(tolerances=table)
-    assert evaluate(tmp_path / "ours", tmp_path / "theirs", options).scores[0].structures[0].surface_dice == 1
+    assert evaluate(tmp_path / "ours", tmp_path / "theirs", options).scores[0].structures[0].value("surface_dice") == 1
     for text, said in (
         ("spleen: 1", "got none for liver"),
         ("liver: x", "expected lines such as"),

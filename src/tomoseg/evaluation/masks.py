@@ -6,12 +6,13 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from tomoseg.evaluation.scores import EMPTIES, Empties, StructureScore, overlap_scores
-from tomoseg.evaluation.surface import surface_distances
+from tomoseg.evaluation.metrics import METRICS, MaskMetric, default_metrics, values_of
+from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
+from tomoseg.evaluation.scores import EMPTIES, Empties, StructureScore
 from tomoseg.masks import BoxedMask
 from tomoseg.volume import SourceGrid
 
@@ -30,16 +31,30 @@ class Scoring:
         tolerances_mm: Other tolerances, by structure.
         surfaces: Whether distances between surfaces are measured.
         empties: What is said where a mask is empty.
+        also: Names of metrics beside the default ones.
+        groups: The group of each structure; metrics made for one group are left out elsewhere.
     """
 
     tolerance_mm: float = DEFAULT_TOLERANCE_MM
     tolerances_mm: Mapping[str, float] | None = None
     surfaces: bool = True
     empties: Empties = EMPTIES["tomoseg"]
+    also: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def tolerance_of(self, structure: str) -> float:
         """The tolerance in mm of one structure."""
         return self.tolerance_mm if self.tolerances_mm is None else self.tolerances_mm[structure]
+
+    def metrics_of(self, structure: str) -> list[str]:
+        """Names of the metrics that are computed for one structure."""
+        return [name for name in (*default_metrics(), *self.also) if self._applies(name, structure)]
+
+    def _applies(self, name: str, structure: str) -> bool:
+        metric = METRICS[name]
+        if isinstance(metric, MaskMetric) and metric.of_surfaces and not self.surfaces:
+            return False
+        return metric.group not in self.groups.values() or metric.group == self.groups.get(structure)
 
 
 Pair = tuple[str, BoxedMask, BoxedMask]
@@ -76,27 +91,11 @@ def score_pair(
         grid: The case's grid.
         scoring: How.
     """
-    ours, theirs = predicted.voxels, reference.voxels
-    dice, iou = overlap_scores(ours, theirs, predicted.overlap(reference), scoring.empties)
     voxel_ml = float(np.prod(grid.spacing_mm)) / 1000
-    score = StructureScore(name, dice, iou, theirs * voxel_ml, ours * voxel_ml)
-    if not scoring.surfaces:
-        return score
-    if not (ours and theirs):
-        distance = _distance_without(score, grid, scoring.empties)
-        return replace(score, surface_dice=dice, hd95_mm=distance, surface_distance_mm=distance)
-    found = surface_distances(predicted, reference, grid.spacing_mm)
-    return replace(
-        score,
-        surface_dice=found.dice(scoring.tolerance_of(name)),
-        hd95_mm=found.hausdorff(),
-        surface_distance_mm=found.mean(),
-    )
-
-
-def _distance_without(score: StructureScore, grid: SourceGrid, empties: Empties) -> float | None:
-    """The distance where there is no pair of surfaces."""
-    if score.outcome == "absent":
-        return empties.both_distance
+    counts = VoxelCounts(predicted.voxels, reference.voxels, predicted.overlap(reference), voxel_ml)
+    pair = None
+    if counts.predicted and counts.reference:
+        pair = MaskPair(predicted, reference, grid.spacing_mm, scoring.tolerance_of(name))
     diagonal = float(np.linalg.norm(np.multiply(grid.canonical_shape, grid.spacing_mm)))
-    return diagonal if score.outcome in empties.far else None
+    values = values_of(counts, scoring.metrics_of(name), scoring.empties, pair, diagonal)
+    return StructureScore(name, counts.reference_ml, counts.predicted_ml, values)

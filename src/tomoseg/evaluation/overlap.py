@@ -7,7 +7,9 @@ from collections.abc import Collection
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from tomoseg.evaluation.scores import StructureScore, overlap_scores
+from tomoseg.evaluation.metrics import VOXEL_METRICS, values_of
+from tomoseg.evaluation.pairs import VoxelCounts
+from tomoseg.evaluation.scores import EMPTIES, StructureScore
 from tomoseg.labels import LabelSet
 from tomoseg.masks import check_packed
 
@@ -53,8 +55,9 @@ class OverlapCounter:
         found = []
         for channel in sorted(annotated):
             predicted, reference, both = (int(n[channel]) for n in (self.predicted, self.reference, self.both))
-            dice, iou = overlap_scores(predicted, reference, both)
-            found.append(StructureScore(labels.names[channel], dice, iou, reference * voxel_ml, predicted * voxel_ml))
+            counts = VoxelCounts(predicted, reference, both, voxel_ml)
+            values = values_of(counts, VOXEL_METRICS, EMPTIES["tomoseg"])
+            found.append(StructureScore(labels.names[channel], counts.reference_ml, counts.predicted_ml, values))
         return tuple(found)
 
 

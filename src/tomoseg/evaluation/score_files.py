@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tomoseg.errors import InputError
+from tomoseg.evaluation.metrics import METRICS, metrics_in
 from tomoseg.evaluation.scores import CaseScore, StructureScore
 from tomoseg.files.atomic import whole_file
 
 SCORES = "scores.csv"
 
-MEASURED = ("dice", "iou", "surface_dice", "hd95_mm", "surface_distance_mm", "reference_ml", "predicted_ml")
-DERIVED = ("volume_error_ml", "volume_error_percent", "false_positive_ml")
-COLUMNS = ("case", "patient", "spacing_mm", "structure", "outcome", *MEASURED, *DERIVED)
+FIRST = (
+    *("case", "patient", "spacing_mm", "structure", "outcome"),
+    *("dice", "iou", "surface_dice", "hd95_mm", "surface_distance_mm", "reference_ml", "predicted_ml"),
+    *("volume_error_ml", "volume_error_percent", "false_positive_ml"),
+)
+"""Columns that are always there, in this order; other metrics follow them."""
+
+VOLUMES = ("reference_ml", "predicted_ml", "false_positive_ml")
 
 
 def write_scores(scores: Sequence[CaseScore], path: Path) -> None:
@@ -28,14 +34,17 @@ def write_scores(scores: Sequence[CaseScore], path: Path) -> None:
         OutputError: If it cannot be written.
     """
     with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        columns = (*FIRST, *(name for name in metrics_in(scores) if name not in FIRST))
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
         for case in scores:
             spacing = " ".join(repr(float(edge)) for edge in case.spacing_mm)
+            where = {"case": case.case, "patient": case.patient or case.case, "spacing_mm": spacing}
             for score in case.structures:
-                numbers = (getattr(score, name) for name in (*MEASURED, *DERIVED))
-                texts = ("" if value is None else repr(float(value)) for value in numbers)
-                writer.writerow([case.case, case.patient or case.case, spacing, score.structure, score.outcome, *texts])
+                numbers = {name: getattr(score, name) for name in VOLUMES} | dict(score.values)
+                what = {"structure": score.structure, "outcome": score.outcome}
+                texts = {name: repr(float(value)) for name, value in numbers.items() if value is not None}
+                writer.writerow(where | what | texts)
 
 
 def read_scores(path: Path) -> list[CaseScore]:
@@ -50,11 +59,13 @@ def read_scores(path: Path) -> list[CaseScore]:
     file = path / SCORES if path.is_dir() else path
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+        metrics = [name for name in METRICS if name in FIRST or name in (reader.fieldnames or ())]
         cases: dict[tuple[str, str, tuple[float, ...]], list[StructureScore]] = {}
         for row in rows:
-            numbers = {name: float(row[name]) if row[name] else None for name in MEASURED}
-            score = StructureScore(structure=row["structure"], **numbers)  # type: ignore[arg-type]
+            values = {name: float(row[name]) if row[name] else None for name in metrics}
+            score = StructureScore(row["structure"], float(row["reference_ml"]), float(row["predicted_ml"]), values)
             spacing_mm = tuple(map(float, row["spacing_mm"].split()))
             cases.setdefault((row["case"], row["patient"], spacing_mm), []).append(score)
     except OSError as error:

@@ -7,6 +7,7 @@ false-positive volume. Other tools decide otherwise; `EMPTIES` names their conve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,27 +44,28 @@ EMPTIES: dict[EmptiesName, Empties] = {
 
 @dataclass(frozen=True)
 class StructureScore:
-    """How one structure of one case was predicted; what cannot be said is None.
+    """How one structure of one case was predicted.
 
     Attributes:
         structure: Its name.
-        dice: 2 |A and B| / (|A| + |B|) in [0, 1].
-        iou: |A and B| / |A or B|.
         reference_ml: Volume of the reference.
         predicted_ml: Volume of the prediction.
-        surface_dice: Share of both surfaces within a tolerance of the other, in [0, 1].
-        hd95_mm: Distance within which 95 % of each surface lie of the other.
-        surface_distance_mm: Mean distance over both surfaces.
+        values: Its metrics by their names in `evaluation/metrics.py`; None where one has no value.
     """
 
     structure: str
-    dice: float | None
-    iou: float | None
     reference_ml: float
     predicted_ml: float
-    surface_dice: float | None = None
-    hd95_mm: float | None = None
-    surface_distance_mm: float | None = None
+    values: Mapping[str, float | None]
+
+    def value(self, metric: str) -> float | None:
+        """One metric; None where it has no value or was not computed."""
+        return self.values.get(metric)
+
+    @property
+    def dice(self) -> float | None:
+        """Its Dice; None where there is none."""
+        return self.value("dice")
 
     @property
     def outcome(self) -> Outcome:
@@ -76,16 +78,6 @@ class StructureScore:
     def false_positive_ml(self) -> float | None:
         """Volume predicted of an absent structure; None where it is present."""
         return self.predicted_ml if self.reference_ml == 0 else None
-
-    @property
-    def volume_error_ml(self) -> float | None:
-        """Predicted less reference volume; None where it is absent."""
-        return self.predicted_ml - self.reference_ml if self.reference_ml else None
-
-    @property
-    def volume_error_percent(self) -> float | None:
-        """The same in percent of the reference."""
-        return 100 * (self.predicted_ml / self.reference_ml - 1) if self.reference_ml else None
 
 
 @dataclass(frozen=True)
@@ -103,24 +95,3 @@ class CaseScore:
     structures: tuple[StructureScore, ...]
     patient: str = ""
     spacing_mm: tuple[float, ...] = ()
-
-
-def overlap_scores(
-    predicted: int, reference: int, both: int, empties: Empties = EMPTIES["tomoseg"]
-) -> tuple[float | None, float | None]:
-    """Dice and IoU.
-
-    Args:
-        predicted: Voxels of the prediction.
-        reference: Voxels of the reference.
-        both: Voxels of both at once.
-        empties: What is said where there are none.
-
-    Example:
-        >>> overlap_scores(8, 8, 4)
-        (0.5, 0.3333333333333333)
-    """
-    if reference == 0:
-        overlap = empties.both if predicted == 0 else empties.false_alarm
-        return overlap, overlap
-    return 2 * both / (predicted + reference), both / (predicted + reference - both)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float64
 
 from tomoseg.errors import DatasetError
+from tomoseg.evaluation.metrics import metrics_in
 from tomoseg.evaluation.scores import CaseScore, Outcome, StructureScore
 from tomoseg.evaluation.statistics import DRAWS, Bootstrap, Difference, Estimate, holm
 from tomoseg.labels import LabelSet
 
-Metric = Literal[
-    "dice", "iou", "surface_dice", "hd95_mm", "surface_distance_mm", "volume_error_ml", "volume_error_percent"
-]
-METRICS: tuple[Metric, ...] = get_args(Metric)
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
@@ -33,7 +30,7 @@ class StructureSummary:
     """
 
     structure: str
-    metrics: dict[Metric, Estimate]
+    metrics: dict[str, Estimate]
     outcomes: dict[Outcome, int]
     false_positive_ml: float | None
 
@@ -71,8 +68,8 @@ class Summary:
     """
 
     structures: tuple[StructureSummary, ...]
-    groups: dict[str, dict[Metric, Estimate]]
-    overall: dict[Metric, Estimate]
+    groups: dict[str, dict[str, Estimate]]
+    overall: dict[str, Estimate]
     cases: int
     patients: int
 
@@ -96,10 +93,10 @@ def summarise(scores: Sequence[CaseScore], labels: LabelSet, draws: int = 0) -> 
         draws: Of the bootstrap over patients; none gives no intervals.
     """
     boot = Bootstrap(patients_of(scores), draws)
-    tables = {metric: table_of(scores, labels.names, metric) for metric in METRICS}
+    tables = {metric: table_of(scores, labels.names, metric) for metric in metrics_in(scores)}
     place = {name: column for column, name in enumerate(labels.names)}
 
-    def over(names: Sequence[str]) -> dict[Metric, Estimate]:
+    def over(names: Sequence[str]) -> dict[str, Estimate]:
         columns = [place[name] for name in names]
         return {metric: boot.table(table[:, columns]) for metric, table in tables.items()}
 
@@ -132,8 +129,8 @@ class Comparison:
         only_theirs: Cases that we lack.
     """
 
-    overall: dict[Metric, Difference]
-    structures: dict[str, dict[Metric, Difference]]
+    overall: dict[str, Difference]
+    structures: dict[str, dict[str, Difference]]
     cases: int
     only_ours: tuple[str, ...]
     only_theirs: tuple[str, ...]
@@ -163,12 +160,10 @@ def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: Labe
             f"{', '.join(list(others)[:4]) or 'none'}; compare scores of one dataset"
         )
     boot = Bootstrap(patients_of(common), DRAWS)
+    matched = [others[case.case] for case in common]
     pairs = {
-        metric: (
-            table_of(common, labels.names, metric),
-            table_of([others[case.case] for case in common], labels.names, metric),
-        )
-        for metric in METRICS
+        metric: (table_of(common, labels.names, metric), table_of(matched, labels.names, metric))
+        for metric in metrics_in([*common, *matched])
     }
     return Comparison(
         {metric: boot.paired(*tables) for metric, tables in pairs.items()},
@@ -182,13 +177,13 @@ def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: Labe
     )
 
 
-def table_of(scores: Sequence[CaseScore], names: Sequence[str], metric: Metric) -> Float64[np.ndarray, "n c"]:
+def table_of(scores: Sequence[CaseScore], names: Sequence[str], metric: str) -> Float64[np.ndarray, "n c"]:
     """One metric of all cases and structures, NaN where there is none."""
     place = {name: column for column, name in enumerate(names)}
     table = np.full((len(scores), len(names)), np.nan)
     for row, case in enumerate(scores):
         for score in case.structures:
-            value = getattr(score, metric)
+            value = score.value(metric)
             if value is not None and score.structure in place:
                 table[row, place[score.structure]] = value
     return table

@@ -6,7 +6,7 @@ It needs no other file and no network, and can be printed.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -20,40 +20,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tomoseg.config import Language
+from tomoseg.evaluation.metrics import METRICS, Place
 from tomoseg.evaluation.scores import CaseScore, StructureScore
 from tomoseg.evaluation.statistics import Difference, Estimate
-from tomoseg.evaluation.summary import Comparison, Metric, StructureSummary, Summary, table_of
+from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, table_of
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
 from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import number, say, short
 
-DIGITS: dict[Metric, int] = {
-    "dice": 3,
-    "iou": 3,
-    "surface_dice": 3,
-    "hd95_mm": 1,
-    "surface_distance_mm": 2,
-    "volume_error_ml": 1,
-    "volume_error_percent": 1,
-}
-NAMES: dict[Metric, str] = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "surface_dice": "surface Dice",
-    "hd95_mm": "HD95, mm",
-    "surface_distance_mm": "mean distance, mm",
-    "volume_error_ml": "volume error, ml",
-    "volume_error_percent": "volume error, %",
-}
-SIGNED: tuple[Metric, ...] = ("volume_error_ml", "volume_error_percent")
-CAPTIONED: dict[Metric, str] = {
-    "dice": "Dice {value}",
-    "surface_dice": "surface Dice {value}",
-    "hd95_mm": "HD95 {value} mm",
-    "volume_error_percent": "volume error {value} %",
-}
 LEAST_P = 0.001
 """Smaller ones are not told apart."""
 
@@ -125,7 +101,7 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
     Raises:
         OutputError: If the file cannot be written.
     """
-    columns = [metric for metric in DIGITS if page.summary.overall[metric].mean is not None]
+    columns = [metric for metric, estimate in page.summary.overall.items() if estimate.mean is not None]
     dice = table_of(page.scores, page.labels.names, "dice")
     spreads = {name: spread(dice[:, channel]) for channel, name in enumerate(page.labels.names)}
     rows: dict[str, list[tuple[StructureSummary, Spread | None]]] = {}
@@ -139,9 +115,10 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         say=lambda text, **values: say(text, lang, **values),
         estimate=partial(_estimate, lang=lang),
         cell=lambda estimate, metric, n: _cell(estimate, metric, n, lang),
-        named=lambda metric: (
-            _surface_name(page.tolerance, lang) if metric == "surface_dice" else say(NAMES[metric], lang)
-        ),
+        named=lambda metric: _named(metric, page.tolerance, lang),
+        column=partial(_column, lang=lang),
+        cards=_shown("card", columns),
+        compared_in=_shown("comparison", METRICS),
         value=partial(_value, lang=lang),
         number=lambda value, digits: number(value, digits, lang),
         readable=partial(readable, lang=lang),
@@ -178,28 +155,45 @@ def spread(values: Float64[np.ndarray, " n"]) -> Spread | None:
     return Spread(float(near.min()), first, median, third, float(near.max()), beyond)
 
 
-def _surface_name(tolerance_mm: float | None, lang: Language) -> str:
+def _shown(place: Place, metrics: Iterable[str]) -> list[str]:
+    return [metric for metric in metrics if place in METRICS[metric].places]
+
+
+def _column(metric: str, lang: Language) -> str:
+    """A metric's name with its unit."""
+    unit = METRICS[metric].unit
+    return METRICS[metric].name(lang) + (f", {unit}" if unit else "")
+
+
+def _named(metric: str, tolerance_mm: float | None, lang: Language) -> str:
+    """The same with the tolerance that it depends on."""
+    name = _column(metric, lang)
+    if not METRICS[metric].at_tolerance:
+        return name
     if tolerance_mm is None:
-        return say("surface Dice, a tolerance for each structure", lang)
-    return say("surface Dice at {mm} mm", lang, mm=f"{tolerance_mm:g}".replace(".", "," if lang == "fr" else "."))
+        return say("{metric}, a tolerance for each structure", lang, metric=name)
+    mm = f"{tolerance_mm:g}".replace(".", "," if lang == "fr" else ".")
+    return say("{metric} at {mm} mm", lang, metric=name, mm=mm)
 
 
-def _value(value: float | None, metric: Metric, lang: Language) -> str:
-    return number(value, DIGITS[metric], lang, signed=metric in SIGNED)
+def _value(value: float | None, metric: str, lang: Language) -> str:
+    return number(value, METRICS[metric].digits, lang, signed=METRICS[metric].signed)
 
 
-def _estimate(estimate: Estimate | Difference, metric: Metric, lang: Language) -> tuple[str, str]:
+def _estimate(estimate: Estimate | Difference, metric: str, lang: Language) -> tuple[str, str]:
     """A mean and its interval, written out."""
-    signed = metric in SIGNED or isinstance(estimate, Difference)
+    signed = METRICS[metric].signed or isinstance(estimate, Difference)
     mean = estimate.difference if isinstance(estimate, Difference) else estimate.mean
-    middle, low, high = (number(v, DIGITS[metric], lang, signed=signed) for v in (mean, estimate.low, estimate.high))
+    middle, low, high = (
+        number(v, METRICS[metric].digits, lang, signed=signed) for v in (mean, estimate.low, estimate.high)
+    )
     separator = " ; " if lang == "fr" else ", "
     return middle, "" if estimate.low is None else f"({low}{separator}{high})"
 
 
 def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, int, list[tuple[str, str]], str, bool]]:
     """A line for all structures and one for each: pairs, differences, corrected p, and whether that is below 0.05."""
-    metrics: tuple[Metric, ...] = ("dice", "surface_dice", "hd95_mm")
+    metrics = _shown("comparison", METRICS)
     names = [say("all", lang), *(readable(name, lang) for name in comparison.structures)]
     lines = []
     for name, found, p in zip(
@@ -214,7 +208,7 @@ def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, int, li
     return lines
 
 
-def _cell(estimate: Estimate, metric: Metric, n: int, lang: Language) -> Markup:
+def _cell(estimate: Estimate, metric: str, n: int, lang: Language) -> Markup:
     """A mean, below it its interval, and n where it is another one than that of Dice."""
     mean, interval = _estimate(estimate, metric, lang)
     other = f" n = {estimate.n}" if estimate.n != n else ""
@@ -235,11 +229,13 @@ def _voxels(scores: Sequence[CaseScore], lang: Language) -> str:
     return say("voxels of {spacing} mm", lang, spacing=" × ".join(told))
 
 
-def _caption(page: ScorePage, case: str, structure: str, columns: Sequence[Metric], lang: Language) -> str:
+def _caption(page: ScorePage, case: str, structure: str, columns: Sequence[str], lang: Language) -> str:
     """The case with its scores of a structure."""
     score = next(s for c in page.scores if c.case == case for s in c.structures if s.structure == structure)
-    values = {metric: _value(getattr(score, metric), metric, lang) for metric in CAPTIONED if metric in columns}
-    said = [say(CAPTIONED[metric], lang, value=value) for metric, value in values.items()]
+    said = []
+    for metric in _shown("caption", columns):
+        unit = METRICS[metric].unit
+        said.append(f"{METRICS[metric].name(lang)} {_value(score.value(metric), metric, lang)} {unit}".rstrip())
     return " · ".join([case, readable(structure, lang), *said])
 
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+from tomoseg.evaluation.metrics import METRICS
 from tomoseg.evaluation.statistics import Estimate
-from tomoseg.evaluation.summary import Comparison, Metric, Summary
+from tomoseg.evaluation.summary import Comparison, Summary
 from tomoseg.terminal.console import out, table, warn_all
-
-COLUMNS: dict[Metric, str] = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "surface_dice": "surface Dice",
-    "hd95_mm": "HD95 mm",
-    "surface_distance_mm": "distance mm",
-    "volume_error_percent": "volume error %",
-}
 
 
 def show_scores(summary: Summary, title: str) -> None:
     """The figures of each structure with n, the groups, and the overall means with their intervals."""
-    shown = [metric for metric in COLUMNS if summary.overall[metric].mean is not None]
+    shown = [name for name, estimate in summary.overall.items() if _is_shown(name) and estimate.mean is not None]
     table(
         title,
-        ("structure", "n", *(COLUMNS[metric] for metric in shown), "missed", "absent in", "false positive ml"),
+        ("structure", "n", *(_column(metric) for metric in shown), "missed", "absent in", "false positive ml"),
         [
             (s.structure, s.n, *(s.metrics[m].mean for m in shown), s.outcomes["missed"], s.absent, s.false_positive_ml)
             for s in summary.structures
@@ -30,12 +22,20 @@ def show_scores(summary: Summary, title: str) -> None:
     if len(summary.groups) > 1 and shown:
         table(
             "Groups",
-            ("group", "structures", *(COLUMNS[metric] for metric in shown)),
+            ("group", "structures", *(_column(metric) for metric in shown)),
             [(name, means["dice"].n, *(means[m].mean for m in shown)) for name, means in summary.groups.items()],
         )
     if summary.dice is not None:
-        means = [f"{COLUMNS[metric]} {_with_interval(summary.overall[metric])}" for metric in shown]
+        means = [f"{_column(metric)} {_with_interval(summary.overall[metric])}" for metric in shown]
         out.print(f"Mean over {summary.overall['dice'].n} structures: {', '.join(means)}")
+
+
+def _is_shown(metric: str) -> bool:
+    return "terminal" in METRICS[metric].places
+
+
+def _column(metric: str) -> str:
+    return f"{METRICS[metric].name()} {METRICS[metric].unit}".rstrip()
 
 
 def _with_interval(estimate: Estimate) -> str:

@@ -12,6 +12,7 @@ import yaml
 
 from tomoseg.errors import ConfigError, GridError, InputError, LabelError
 from tomoseg.evaluation.masks import Scoring
+from tomoseg.evaluation.metrics import METRICS, check_metrics
 from tomoseg.evaluation.score_files import SCORES, read_scores, write_scores
 from tomoseg.evaluation.scores import EMPTIES, CaseScore, StructureScore
 from tomoseg.evaluation.statistics import DRAWS
@@ -78,7 +79,8 @@ def evaluate(
         The scores of each case, and what they come to.
 
     Raises:
-        ConfigError: If pictures are asked for and no folder is given, or the tolerances lack a structure.
+        ConfigError: If a metric is unknown, pictures are asked for and no folder is given, or the tolerances lack a
+            structure.
         DatasetError: If there is no case, no structure that both have, the dataset does not fit the model, or the
             scores to compare with have no case of these.
         InputError: If a file that was named cannot be read.
@@ -92,10 +94,11 @@ def evaluate(
     """
     if options.panels and output is None:
         raise ConfigError(f"expected a folder for {options.panels} pictures, got none; name one with --output")
+    check_metrics(options.metrics)
     before = None if options.against is None else read_scores(options.against)
     source = ModelSource if (reference / INDEX).is_file() else MaskSource
     opened = source(predicted, reference, options, compute)
-    scoring = scoring_of(options, opened.labels.names)
+    scoring = scoring_of(options, opened.labels)
     unlike = () if options.against is None else _scored_otherwise(options.against, options, scoring)
     scores, failed = [], dict(opened.missing)
     for number, name in enumerate(opened.cases, start=1):
@@ -120,19 +123,21 @@ def evaluate(
     return evaluation
 
 
-def scoring_of(options: EvaluateOptions, names: Sequence[str]) -> Scoring:
+def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:
     """How structures are scored.
 
     Args:
         options: As given.
-        names: What is scored.
+        labels: The structures that are scored.
 
     Raises:
-        ConfigError: If the file of tolerances lacks one of them, or says no tolerance.
+        ConfigError: If the file of tolerances lacks a structure or holds no tolerance.
         InputError: If it cannot be read.
     """
-    tolerances = None if options.tolerances is None else _read_tolerances(options.tolerances, names)
-    return Scoring(options.tolerance_mm, tolerances, options.surfaces, EMPTIES[options.empties])
+    tolerances = None if options.tolerances is None else _read_tolerances(options.tolerances, labels.names)
+    also = tuple(name for name in dict.fromkeys(options.metrics) if not METRICS[name].by_default)
+    groups = {structure.name: structure.group for structure in labels}
+    return Scoring(options.tolerance_mm, tolerances, options.surfaces, EMPTIES[options.empties], also, groups)
 
 
 def _how(predicted: Path, reference: Path, options: EvaluateOptions, scoring: Scoring) -> dict[str, Any]:
@@ -148,6 +153,7 @@ def _how(predicted: Path, reference: Path, options: EvaluateOptions, scoring: Sc
         "tolerance_mm": scoring.tolerance_mm,
         "tolerances_mm": None if scoring.tolerances_mm is None else dict(scoring.tolerances_mm),
         "empties": options.empties,
+        **({"metrics": list(scoring.also)} if scoring.also else {}),
     }
 
 

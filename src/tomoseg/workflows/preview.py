@@ -52,8 +52,8 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
     state = "" if config.augmentation.enabled else say("augmentation is off, ", lang)
     low, high = config.windows_hu[0]
     edges = " × ".join(map(str, size))
-    text = f"{{edges}} {'pixels' if len(size) == 2 else 'voxels'}, window {{low}} to {{high}} HU"
-    details = state + say(text, lang, edges=edges, low=f"{low:.0f}", high=f"{high:.0f}")
+    pixels, voxels = "{edges} pixels, window {low} to {high} HU", "{edges} voxels, window {low} to {high} HU"
+    details = state + say(pixels if len(size) == 2 else voxels, lang, edges=edges, low=f"{low:.0f}", high=f"{high:.0f}")
     title = say("Training slices of {name}", lang, name=preprocessed.absolute().name)
     draw_samples(samples, data.labels, output, title, details, lang=lang)
     return len(samples)

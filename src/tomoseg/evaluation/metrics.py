@@ -1,0 +1,244 @@
+"""The metrics, one record each in `METRICS`.
+
+What is computed, written to `scores.csv` and `summary.json`, printed and shown on the report follows from that record.
+A metric that is not `by_default` is computed only when it is asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tomoseg.config import Language
+from tomoseg.errors import ConfigError
+from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
+from tomoseg.evaluation.scores import CaseScore, Empties, Outcome
+from tomoseg.labels import unknown_name_message
+
+Place = Literal["terminal", "card", "caption", "comparison"]
+"""Where a metric is shown beside the report's table: the terminal's tables, the cards at the top of the report, the
+captions of its pictures, and its comparison with other scores."""
+
+WhereEmpty = Literal["overlap", "distance", "relative"]
+"""What a metric is where a mask is empty. `overlap` and `distance` follow the convention in use; a `relative` one has
+no value where the reference is empty, and is computed as usual where only the prediction is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What is known of a metric, whatever it is computed from.
+
+    Attributes:
+        english: Its name in English.
+        french: Its name in French.
+        digits: Decimals that are shown.
+        where_empty: What it is where a mask is empty.
+        higher_is_better: Whether more is better; None where neither more nor less is.
+        unit: Of its values; empty for a share from 0 to 1.
+        signed: Whether a positive value is shown with its sign.
+        at_tolerance: Whether it depends on `--tolerance-mm`, which the report then states beside its name.
+        places: Where it is shown beside the report's table.
+        by_default: Whether it is computed without being asked for.
+        group: Only structures of this group are measured, if the label set has it.
+    """
+
+    english: str
+    french: str
+    digits: int
+    where_empty: WhereEmpty
+    higher_is_better: bool | None
+    unit: str = ""
+    signed: bool = False
+    at_tolerance: bool = False
+    places: tuple[Place, ...] = ("terminal", "card")
+    by_default: bool = True
+    group: str | None = None
+
+    def name(self, lang: Language = "en") -> str:
+        """Its name in a language.
+
+        Example:
+            >>> METRICS["surface_dice"].name("fr")
+            'Dice de surface'
+        """
+        return self.french if lang == "fr" else self.english
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoxelMetric(Metric):
+    """A metric of voxel counts alone, which are also counted slice by slice while a network predicts.
+
+    Attributes:
+        compute: Its value; called with a reference that is not empty.
+    """
+
+    compute: Callable[[VoxelCounts], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskMetric(Metric):
+    """A metric of two whole masks.
+
+    Attributes:
+        compute: Its value; called with masks that are both not empty.
+        of_surfaces: Whether it is left out with `--no-surfaces`.
+    """
+
+    compute: Callable[[MaskPair], float]
+    of_surfaces: bool = False
+
+
+METRICS: dict[str, VoxelMetric | MaskMetric] = {
+    "dice": VoxelMetric(
+        compute=lambda n: 2 * n.both / (n.predicted + n.reference),
+        english="Dice",
+        french="Dice",
+        digits=3,
+        where_empty="overlap",
+        higher_is_better=True,
+        places=("terminal", "card", "caption", "comparison"),
+    ),
+    "iou": VoxelMetric(
+        compute=lambda n: n.both / (n.predicted + n.reference - n.both),
+        english="IoU",
+        french="IoU",
+        digits=3,
+        where_empty="overlap",
+        higher_is_better=True,
+        places=("terminal",),
+    ),
+    "surface_dice": MaskMetric(
+        compute=lambda pair: pair.surfaces.dice(pair.tolerance_mm),
+        english="surface Dice",
+        french="Dice de surface",
+        digits=3,
+        where_empty="overlap",
+        higher_is_better=True,
+        at_tolerance=True,
+        places=("terminal", "card", "caption", "comparison"),
+        of_surfaces=True,
+    ),
+    "hd95_mm": MaskMetric(
+        compute=lambda pair: pair.surfaces.hausdorff(),
+        english="HD95",
+        french="HD95",
+        unit="mm",
+        digits=1,
+        where_empty="distance",
+        higher_is_better=False,
+        places=("terminal", "card", "caption", "comparison"),
+        of_surfaces=True,
+    ),
+    "surface_distance_mm": MaskMetric(
+        compute=lambda pair: pair.surfaces.mean(),
+        english="mean distance",
+        french="distance moyenne",
+        unit="mm",
+        digits=2,
+        where_empty="distance",
+        higher_is_better=False,
+        of_surfaces=True,
+    ),
+    "volume_error_ml": VoxelMetric(
+        compute=lambda n: n.predicted_ml - n.reference_ml,
+        english="volume error",
+        french="erreur de volume",
+        unit="ml",
+        digits=1,
+        signed=True,
+        where_empty="relative",
+        higher_is_better=None,
+        places=(),
+    ),
+    "volume_error_percent": VoxelMetric(
+        compute=lambda n: 100 * (n.predicted_ml / n.reference_ml - 1),
+        english="volume error",
+        french="erreur de volume",
+        unit="%",
+        digits=1,
+        signed=True,
+        where_empty="relative",
+        higher_is_better=None,
+        places=("terminal", "card", "caption"),
+    ),
+}
+"""By the name that is the column of `scores.csv` and the key of `summary.json`."""
+
+
+VOXEL_METRICS: tuple[str, ...] = tuple(
+    name for name, metric in METRICS.items() if metric.by_default and isinstance(metric, VoxelMetric)
+)
+"""Names of the default metrics that need no masks."""
+
+
+def default_metrics() -> tuple[str, ...]:
+    """Names of the metrics that are computed without being asked for."""
+    return tuple(name for name, metric in METRICS.items() if metric.by_default)
+
+
+def metrics_in(scores: Iterable[CaseScore]) -> tuple[str, ...]:
+    """Names of the default metrics and of those that some score has."""
+    found = {name for case in scores for score in case.structures for name in score.values}
+    return tuple(name for name, metric in METRICS.items() if metric.by_default or name in found)
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Refuse names of metrics that do not exist.
+
+    Args:
+        names: As given.
+
+    Raises:
+        ConfigError: If one is unknown; the message names the nearest.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise ConfigError(f"metrics: {unknown_name_message(name, list(METRICS))}")
+
+
+def values_of(
+    counts: VoxelCounts,
+    wanted: Iterable[str],
+    empties: Empties,
+    pair: MaskPair | None = None,
+    farthest_mm: float | None = None,
+) -> dict[str, float | None]:
+    """The metrics of one structure.
+
+    Args:
+        counts: Voxel counts of its two masks.
+        wanted: Names of the metrics to compute.
+        empties: The convention where a mask is empty.
+        pair: The masks, if neither is empty; without them only metrics of voxel counts are computed.
+        farthest_mm: The distance that conventions give to what is as far away as anything can be.
+
+    Returns:
+        A value for each default metric and each wanted one; None where it was not computed or has no value.
+
+    Example:
+        >>> from tomoseg.evaluation.scores import EMPTIES
+        >>> found = values_of(VoxelCounts(8, 8, 4, 0.5), ["dice"], EMPTIES["tomoseg"])
+        >>> found["dice"], found["hd95_mm"]
+        (0.5, None)
+    """
+    values: dict[str, float | None] = dict.fromkeys(default_metrics())
+    for name in wanted:
+        metric = METRICS[name]
+        if not counts.reference or (not counts.predicted and metric.where_empty != "relative"):
+            values[name] = _where_empty(metric.where_empty, counts, empties, farthest_mm)
+        elif isinstance(metric, VoxelMetric):
+            values[name] = metric.compute(counts)
+        elif pair is not None:
+            values[name] = metric.compute(pair)
+    return values
+
+
+def _where_empty(rule: WhereEmpty, counts: VoxelCounts, empties: Empties, farthest_mm: float | None) -> float | None:
+    """What a metric is where the reference is empty, the prediction, or both."""
+    outcome: Outcome = "missed" if counts.reference else "false alarm" if counts.predicted else "absent"
+    if rule == "overlap":
+        return {"missed": 0.0, "false alarm": empties.false_alarm, "absent": empties.both}[outcome]
+    if rule == "distance":
+        return empties.both_distance if outcome == "absent" else farthest_mm if outcome in empties.far else None
+    return None

@@ -1,0 +1,58 @@
+"""What metrics are computed from: the voxel counts of a structure's two masks, and the masks themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tomoseg.evaluation.surface import SurfaceDistances, surface_distances
+from tomoseg.masks import BoxedMask
+
+
+@dataclass(frozen=True)
+class VoxelCounts:
+    """Voxel counts of the prediction and the reference of one structure.
+
+    Attributes:
+        predicted: Voxels of the prediction.
+        reference: Voxels of the reference.
+        both: Voxels that they share.
+        voxel_ml: Volume of one voxel.
+    """
+
+    predicted: int
+    reference: int
+    both: int
+    voxel_ml: float
+
+    @property
+    def predicted_ml(self) -> float:
+        """Volume of the prediction."""
+        return self.predicted * self.voxel_ml
+
+    @property
+    def reference_ml(self) -> float:
+        """Volume of the reference."""
+        return self.reference * self.voxel_ml
+
+
+@dataclass(frozen=True)
+class MaskPair:
+    """The prediction and the reference of one structure, neither of them empty.
+
+    Attributes:
+        predicted: The prediction.
+        reference: The reference.
+        spacing_mm: Voxel edges along x, y and z.
+        tolerance_mm: Tolerance of this structure's surface Dice.
+    """
+
+    predicted: BoxedMask
+    reference: BoxedMask
+    spacing_mm: tuple[float, float, float]
+    tolerance_mm: float
+
+    @cached_property
+    def surfaces(self) -> SurfaceDistances:
+        """Distances between the two surfaces, computed once for all metrics."""
+        return surface_distances(self.predicted, self.reference, self.spacing_mm)
