@@ -149,6 +149,17 @@ def test_a_size_below_one_pixel_is_refused():
         validate_config(PreprocessConfig, {"grid": {"size": [256, 0]}}, "preprocess")
 
 
+def test_python_is_told_in_the_same_way():
+    with pytest.raises(ConfigError, match=r"^optimizer.kind: .*, got 'adma'; did you mean 'adam'\?$"):
+        TrainConfig(optimizer={"kind": "adma"})
+    with pytest.raises(
+        ConfigError, match=r"^grid.moed: expected one of 6 known names, got 'moed'; did you mean 'mode'\?$"
+    ):
+        PreprocessConfig(grid={"moed": "size"})
+    with pytest.raises(ConfigError, match=r"^spacing_mm: expected a value greater than 0, got -1; correct the value$"):
+        GridConfig(spacing_mm=-1)
+
+
 def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         GridConfig().spacing_mm = 2.0

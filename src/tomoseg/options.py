@@ -10,7 +10,7 @@ from pydantic import ByteSize, ConfigDict, Field, ValidationError, WrapValidator
 
 from tomoseg.errors import ConfigError
 from tomoseg.labels import unknown_name_message
-from tomoseg.settings import Language, Options, Role
+from tomoseg.settings import Config, Language, Role
 
 EngineName = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -31,7 +31,7 @@ MemorySize = Annotated[ByteSize, WrapValidator(_memory_size)]
 """Bytes, as a number or as people write them: 2GB, 1.5 GiB, 1500M."""
 
 
-class Compute(Options):
+class Compute(Config):
     """What computes a trained network, where, and in what.
 
     Raises:
@@ -62,7 +62,7 @@ AS_IN_TRAINING = Compute(engine="torch")
 """Gives the numbers that training shows."""
 
 
-class Decisions(Options):
+class Decisions(Config):
     """What decides whether a voxel belongs to a structure.
 
     Raises:
@@ -110,7 +110,7 @@ def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float
 FormatName = Literal["nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct", "stl", "ply"]
 
 
-class PredictOptions(Options):
+class PredictOptions(Config):
     """Which of the scans are segmented, and what is written.
 
     Example:
@@ -163,7 +163,7 @@ ALL_MASKS = PredictOptions()
 EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 
 
-class EvaluateOptions(Options):
+class EvaluateOptions(Config):
     """What is scored, how, and what is drawn.
 
     Example:

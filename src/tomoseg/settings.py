@@ -27,23 +27,23 @@ Language = Literal["en", "fr"]
 
 
 class Config(BaseModel):
-    """Base of all settings: frozen, unknown keys and NaN refused, help text from docstrings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Options(Config):
-    """Settings without groups, which are asked for by name in Python too.
+    """Base of all settings: frozen, unknown keys and NaN refused, help text from docstrings.
 
     Raises:
         ConfigError: On an unknown name or a wrong value.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(_first_problem(type(self), error)) from None
+
+    # pydantic's mark of an `__init__` that a group within other settings is not made by, else the error would not
+    # name the group
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 class Role(Enum):
@@ -185,8 +185,6 @@ def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) 
         return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{name}: {_first_problem(kind, error)}") from None
-    except ConfigError as error:  # of options, which raise it themselves
-        raise ConfigError(f"{name}: {error}") from None
 
 
 def save_config(config: Config, path: Path) -> None:

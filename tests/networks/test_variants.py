@@ -3,7 +3,6 @@
 import pytest
 import torch
 from monai.networks import nets
-from pydantic import ValidationError
 
 from tomoseg.config import NetworkConfig
 from tomoseg.errors import ConfigError
@@ -118,5 +117,5 @@ def test_transformers_need_monai(monkeypatch):
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings, message):
-    with pytest.raises(ValidationError, match=message):
+    with pytest.raises(ConfigError, match=message):
         NetworkConfig(**settings)
