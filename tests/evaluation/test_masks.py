@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from surface_distance import metrics as surface_metrics
 
 from tomoseg.evaluation.masks import Scoring, score_pairs
 from tomoseg.evaluation.overlap import OverlapCounter
@@ -10,6 +13,8 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask, pack
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 from tomoseg.volume import SourceGrid
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_distance")
 
 GRID = SourceGrid((3, 4, 12), np.diag([1.0, 1.0, 2.0, 1.0]))
 DIAGONAL = np.sqrt(9 + 16 + 24**2)
@@ -97,3 +102,26 @@ def test_masks_and_label_maps_and_counts_agree():
         assert (score.dice, score.value("iou")) == (counted.dice, counted.value("iou"))
         assert score.reference_ml == pytest.approx(counted.reference_ml)
     assert [score.outcome for score in of_masks][-2:] == ["absent", "absent"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.floats(0.3, 2)] * 3))
+def test_surface_dice_at_1_mm_against_deepmind(seed, spacing):
+    predicted, reference = np.random.default_rng(seed).random((2, 6, 7, 5)) < 0.3
+    assume(predicted.any() and reference.any())
+    grid = SourceGrid(predicted.shape, np.diag([*spacing, 1.0]))
+    pair = ("liver", BoxedMask.of(predicted), BoxedMask.of(reference))
+    (found,) = score_pairs([pair], grid, Scoring(tolerance_mm=99.0, also=("surface_dice_1mm",)))
+    distances = surface_metrics.compute_surface_distances(reference, predicted, spacing)
+    expected = surface_metrics.compute_surface_dice_at_tolerance(distances, 1.0)
+    assert found.value("surface_dice_1mm") == pytest.approx(expected)
+    assert found.value("surface_dice") == 1
+
+
+def test_a_metric_is_computed_only_where_it_is_asked_for_and_surfaces_are_measured():
+    assert "surface_dice_1mm" not in scored(FULL, FULL).values
+    also = {"also": ("surface_dice_1mm",)}
+    assert scored(FULL, FULL, **also).value("surface_dice_1mm") == 1
+    assert scored(EMPTY, FULL, **also).value("surface_dice_1mm") == 0
+    assert scored(FULL, EMPTY, **also, empties=EMPTIES["tomoseg"]).value("surface_dice_1mm") is None
+    assert "surface_dice_1mm" not in scored(FULL, FULL, **also, surfaces=False).values

@@ -97,6 +97,27 @@ def test_everything_is_written(dataset, tmp_path):
     assert set(compared["dice_p_corrected"]) == set(compared["structures"])
 
 
+def test_a_metric_that_is_asked_for_is_in_every_file(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(2, 2))
+    sides, options = (tmp_path / "ours", tmp_path / "theirs"), EvaluateOptions(metrics=("surface_dice_1mm", "dice"))
+    evaluate(*sides, output=tmp_path / "plain")
+    found = evaluate(*sides, options, output=tmp_path / "more")
+    plain, more = ((tmp_path / name / "scores.csv").read_text().splitlines() for name in ("plain", "more"))
+    value = found.scores[0].structures[0].value("surface_dice_1mm")
+    assert more == [f"{plain[0]},surface_dice_1mm", f"{plain[1]},{value!r}"]
+    assert read_scores(tmp_path / "more") == found.scores
+    plain, more = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("plain", "more"))
+    assert more["how"] == plain["how"] | {"metrics": ["surface_dice_1mm"]}
+    assert more["overall"] == plain["overall"] | {"surface_dice_1mm": more["overall"]["surface_dice_1mm"]}
+    assert more["overall"]["surface_dice_1mm"]["mean"] == value
+    assert "surface Dice at 1 mm" in (tmp_path / "more" / "report.html").read_text(encoding="utf-8")
+    # scores that lack it can still be compared with, and it is compared where both have it
+    for against, pairs in (("plain", 0), ("more", 1)):
+        options = EvaluateOptions(metrics=("surface_dice_1mm",), against=tmp_path / against)
+        assert evaluate(*sides, options).comparison.overall["surface_dice_1mm"].n == pairs
+
+
 def test_scores_that_were_taken_otherwise_are_told(tmp_path):
     write_masks(tmp_path / "ours" / "a", liver=cube(2))
     write_masks(tmp_path / "theirs" / "a", liver=cube(2, 2))

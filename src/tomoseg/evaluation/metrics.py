@@ -162,6 +162,16 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
         higher_is_better=None,
         places=("terminal", "card", "caption"),
     ),
+    "surface_dice_1mm": MaskMetric(
+        compute=lambda pair: pair.surfaces.dice(1.0),
+        english="surface Dice at 1 mm",
+        french="Dice de surface à 1 mm",
+        digits=3,
+        where_empty="overlap",
+        higher_is_better=True,
+        of_surfaces=True,
+        by_default=False,
+    ),
 }
 """By the name that is the column of `scores.csv` and the key of `summary.json`."""
 
