@@ -69,13 +69,10 @@ def draw_samples(
         OutputError: If the file cannot be written.
     """
     masks = [unpack(sample.packed, len(labels)) for sample in samples]
-    areas = sum(m.sum(axis=(1, 2)) * float(np.prod(s.spacing_mm)) for m, s in zip(masks, samples, strict=True))
-    shown = [labels.ids[c] for c in np.argsort(-areas, kind="stable") if areas[c] > 0]
-    words = [wrap(", ".join(c.replace(" ", _HARD_SPACE) for c in s.changes), _LONGEST_LINE) for s in samples]
+    shown = _largest_first(samples, masks, labels)
+    words = [_lines(sample.changes) for sample in samples]
     height = _CELL * float(np.clip(max(_height_by_width(s) for s in samples), _LEAST_HEIGHT, _MOST_HEIGHT))
-    rows = [words[first : first + COLUMNS] for first in range(0, len(words), COLUMNS)]
-    heights = [_CAPTION + height + max(map(len, row)) * _WORDS_LINE + 2 * _GAP for row in rows]
-    tops = np.cumsum([_HEADER, *heights]).tolist()
+    tops = _tops_of_rows(words, height)
     sheet = Sheet(_WIDTH, round(tops[-1] + legend_height(shown) + _MARGIN))
     sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=60, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, details, 15, DIM, ha="right")
@@ -88,6 +85,25 @@ def draw_samples(
             sheet.text(left + _CELL / 2, y, line, _WORDS_PX, ha="center")
     draw_legend(sheet, shown, labels, tops[-1], _MARGIN, say("Nothing is labelled in these slices.", lang), lang)
     sheet.save(path)
+
+
+def _largest_first(
+    samples: Sequence[Sample], masks: Sequence[Bool[np.ndarray, "c x y"]], labels: LabelSet
+) -> list[int]:
+    """The ids of the structures that are in the samples, by their area over all of them."""
+    areas = sum(m.sum(axis=(1, 2)) * float(np.prod(s.spacing_mm)) for m, s in zip(masks, samples, strict=True))
+    return [labels.ids[c] for c in np.argsort(-areas, kind="stable") if areas[c] > 0]
+
+
+def _lines(changes: Sequence[str]) -> list[str]:
+    return wrap(", ".join(change.replace(" ", _HARD_SPACE) for change in changes), _LONGEST_LINE)
+
+
+def _tops_of_rows(words: Sequence[Sequence[str]], height: float) -> list[float]:
+    """Where each row of samples begins, and where the last one ends; a row is as high as its longest text needs."""
+    rows = [words[first : first + COLUMNS] for first in range(0, len(words), COLUMNS)]
+    heights = [_CAPTION + height + max(map(len, row)) * _WORDS_LINE + 2 * _GAP for row in rows]
+    return np.cumsum([_HEADER, *heights]).tolist()
 
 
 def _height_by_width(sample: Sample) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from tomoseg.checks.scan import Inspection
 from tomoseg.terminal.console import error, out, table, warn_all
@@ -36,31 +37,51 @@ def show_json(found: Inspected) -> None:
         error(found.error)
 
 
-def _rows(found: Inspected, seen: Inspection) -> list[tuple[object, ...]]:
-    values, planes = seen.values, seen.planes
+def _rows(found: Inspected, seen: Inspection) -> list[tuple[str, str]]:
+    return [*_grid_rows(found, seen), *_value_rows(seen), *_body_rows(seen), *_contrast_rows(seen)]
+
+
+def _grid_rows(found: Inspected, seen: Inspection) -> list[tuple[str, str]]:
     assert found.shape is not None  # it was read
     assert found.spacing_mm is not None
-    kinds = (("blank", planes.blank), ("repeated", planes.repeated))
-    odd = [f"{len(numbers)} {what}" for what, numbers in kinds if numbers]
-    rows: list[tuple[object, ...]] = [
+    return [
         ("voxels", " x ".join(map(str, found.shape))),
         ("voxel edges", f"{' x '.join(f'{edge:.4g}' for edge in found.spacing_mm)} mm"),
-        ("field of view", f"{' x '.join(f'{edge:.0f}' for edge in seen.extent_mm)} mm"),
+        ("field of view", f"{_whole(seen.extent_mm)} mm"),
         ("axes of the file", f"{seen.axes}, {seen.oblique_degrees:g} degrees oblique"),
+    ]
+
+
+def _value_rows(seen: Inspection) -> list[tuple[str, str]]:
+    values, planes = seen.values, seen.planes
+    peaks = ["no peak" if hu is None else f"{hu} HU" for hu in (values.air_hu, values.tissue_hu)]
+    kinds = (("blank", planes.blank), ("repeated", planes.repeated))
+    odd = [f"{len(numbers)} {what}" for what, numbers in kinds if numbers]
+    return [
         ("values", f"{values.lowest} to {values.highest}"),
-        (
-            "air, soft tissue",
-            ", ".join("no peak" if hu is None else f"{hu} HU" for hu in (values.air_hu, values.tissue_hu)),
-        ),
+        ("air, soft tissue", ", ".join(peaks)),
         ("bone", "-" if values.bone_share is None else f"{values.bone_share:.1%} of what is not air"),
         ("odd slices", ", ".join(odd) or f"none ({planes.blank_ends} blank at the ends)"),
     ]
-    if seen.body_mm is not None:
-        rows.append(("body", f"{' x '.join(f'{edge:.0f}' for edge in seen.body_mm)} mm, as far as it is seen"))
-        rows.append(("cut at the sides", f"{seen.border_share:.0%} of the picture's border"))
-        parts = ", ".join(f"{p.name}{'' if p.certainty == 'likely' else ' (unsure)'}" for p in reversed(seen.parts))
-        rows.append(("part of the body", parts or "cannot be told"))
-    if seen.contrast is not None:
-        words = CONTRAST[seen.contrast.hint].format(ml=seen.contrast.bright_ml, hu=seen.contrast.bright_hu)
-        rows.append(("contrast medium", words))
-    return rows
+
+
+def _body_rows(seen: Inspection) -> list[tuple[str, str]]:
+    if seen.body_mm is None:
+        return []
+    parts = [part.name if part.certainty == "likely" else f"{part.name} (unsure)" for part in reversed(seen.parts)]
+    return [
+        ("body", f"{_whole(seen.body_mm)} mm, as far as it is seen"),
+        ("cut at the sides", f"{seen.border_share:.0%} of the picture's border"),
+        ("part of the body", ", ".join(parts) or "cannot be told"),
+    ]
+
+
+def _contrast_rows(seen: Inspection) -> list[tuple[str, str]]:
+    if seen.contrast is None:
+        return []
+    words = CONTRAST[seen.contrast.hint].format(ml=seen.contrast.bright_ml, hu=seen.contrast.bright_hu)
+    return [("contrast medium", words)]
+
+
+def _whole(edges_mm: Iterable[float]) -> str:
+    return " x ".join(f"{edge:.0f}" for edge in edges_mm)
