@@ -15,7 +15,7 @@ SECONDS ?= 25
 READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow fuzz check lint format docs clean
+.PHONY: help venv demo test quick test-slow fuzz check lint format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo: $(READY) ## Train on a phantom and segment a scan that it has not seen
 
 test: $(READY) ## Run the tests and the examples in docstrings
 	$(BIN)/pytest
+
+quick: $(READY) ## Run the tests nearest to what has changed, for less than a minute
+	$(BIN)/python -m tests.quick
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/pytest -m slow

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-# Before NumPy, numba and torch are imported, which read these once. More threads than this slow small arrays down.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+# Before NumPy, numba and torch are imported, which read these once. More threads than this slow small arrays down;
+# processes that run tests beside each other have one each.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import numpy as np

@@ -3,14 +3,14 @@
 The rooms and their order are those of CONTRIBUTING.md. Imports inside functions and under `TYPE_CHECKING` count.
 """
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.imports import imported, modules_in
 
 SRC = Path(__file__).resolve().parent.parent / "src"
 
@@ -43,8 +43,8 @@ WITHOUT_TORCH = {name for name, level in LEVEL.items() if level <= LEVEL["evalua
 
 def violations(src: Path) -> list[str]:
     """Every breach of the rules in `src/tomoseg`, one sentence each."""
-    modules = dict(_modules(src))
-    imports = {name: set(_imported(name, path, set(modules))) for name, path in modules.items()}
+    modules = modules_in(src, "tomoseg")
+    imports = {name: set(imported(name, path, set(modules))) for name, path in modules.items()}
     found = [f"{name}: not in the list of rooms" for name in sorted(modules) if _room(name) not in LEVEL]
     for name, targets in sorted(imports.items()):
         if _room(name) not in LEVEL:
@@ -60,37 +60,14 @@ def violations(src: Path) -> list[str]:
     return found
 
 
-def _modules(src: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted((src / "tomoseg").rglob("*.py")):
-        parts = path.relative_to(src).with_suffix("").parts
-        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
-
-
 def _room(module: str) -> str | None:
     """The part after `tomoseg.`; nothing for modules of other packages."""
     package, _, rest = module.partition(".")
     return (rest.split(".")[0] or "__init__") if package == "tomoseg" else None
 
 
-def _imported(module: str, path: Path, modules: set[str]) -> Iterator[str]:
-    """What a module imports anywhere in its text, as the modules that it really means."""
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, *filter(None, [base])])
-            for alias in node.names:
-                yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
-            yield from (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
-
-
 def test_every_import_points_up():
-    assert len(dict(_modules(SRC))) > 6
+    assert len(modules_in(SRC, "tomoseg")) > 6
     assert violations(SRC) == []
 
 
