@@ -34,7 +34,7 @@ from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, count_parameters
-from tomoseg.options import AUTO, EvaluateOptions, PredictOptions
+from tomoseg.options import AUTO, Compute, EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Listener, Run
@@ -205,7 +205,7 @@ def timed_steps(row: str, openkbp: Path, work: Path, steps: int) -> tuple[float,
     step = timed(lambda: take_step(run, [batch]), steps)
     case = run.validation[0]
     image = network_image(run.record.reads, case, case.slices // 2)
-    engine = Predictor(Model(run.record, run.network.eval()), device="cpu").engine
+    engine = Predictor(Model(run.record, run.network.eval()), Compute(device="cpu")).engines()[0]
     return step, 1000 * timed(lambda: engine.run(image), steps) / depth, len(batch.hu) * depth
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.predictor import Predictor
-from tomoseg.inference.score_cases import score_case
+from tomoseg.inference.score_cases import AS_TRAINED, score_case
 from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed
 
@@ -30,7 +31,8 @@ def main() -> None:
     by_case: list[tuple[str, float, float]] = []
     by_structure: dict[str, list[tuple[float, float]]] = {}
     for case in Preprocessed(given.preprocessed).split(given.split):
-        expected = predictor.expected_dice()
+        choices = predictor.choices(AS_TRAINED)
+        expected = ExpectedDice(choices.labels.names, choices.offsets)
         true = {s.structure: s.dice for s in score_case(predictor, case, expected).structures}
         pairs = {
             name: (value, true[name])

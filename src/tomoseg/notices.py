@@ -12,14 +12,14 @@ Kind = Literal[
     # when its voxels are looked at
     "one value", "label map", "grey values", "windowed", "shifted HU", "scaled HU", "no air", "no bone", "too dense",
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
-    # beside the scans that a model was trained on
-    "unlike training",
+    # beside the scans that a model was trained on, and what it was tuned to
+    "unlike training", "tuned step",
 ]  # fmt: skip
 """Short and stable: docs/how-to/warnings.md has a line for each."""
 
 Level = Literal["note", "warning"]
 
-NOTES: frozenset[Kind] = frozenset({"left out"})
+NOTES: frozenset[Kind] = frozenset({"left out", "tuned step"})
 """What ordinary scans have too; all else may make a result wrong."""
 
 

@@ -110,52 +110,66 @@ def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float
 FormatName = Literal["nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct", "stl", "ply"]
 
 
-class PredictOptions(Config):
-    """Which of the scans are segmented, and what is written.
+class Request(Config):
+    """What is asked of the segmentation of one scan: what decides its masks, and what else is found out.
 
     Example:
-        >>> PredictOptions(format=("nifti", "dicom-seg"), roi_subset=("liver",)).ml
+        >>> Request(roi_subset=("liver",), threshold=("0.4",)).ml
         False
     """
 
     model_config = ConfigDict(coerce_numbers_to_str=True)  # a file may have `threshold: [0.4]`
 
     ml: Annotated[bool, Role.RESULT] = False
-    """One structure a voxel: write one multi-label map instead of a mask file a structure."""
-    format: Annotated[tuple[FormatName, ...], Role.RESULT] = ("nifti",)
-    """What is written, several in a row: nifti, nrrd (3D Slicer), dicom-seg, rtstruct, stl, ply; dicom-seg is a
-    LABELMAP where no masks overlap, dicom-seg-binary never."""
+    """One structure per voxel: one multi-label map instead of a mask for each structure."""
     roi_subset: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Only these structures."""
-    preview: Annotated[bool, Role.PRESENTATION] = False
-    """Also draw a preview sheet."""
-    lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the preview sheet: en or fr."""
-    statistics: Annotated[bool, Role.RESULT] = False
-    """Also write volume, HU and place of each structure."""
     confidence: Annotated[bool, Role.RESULT] = False
-    """Also write probabilities, 0 to 255: a map a structure, or with ml one of the most probable."""
+    """Also give probabilities, 0 to 255: a map for each structure, or with ml one of the most probable."""
     threshold: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Probability from which a structure is taken for present: 0.4 for all, liver=0.3 for one."""
     flips: Annotated[bool, Role.RESULT] = False
     """Average with the mirror image; only for structures without a left and a right."""
     smoothing: Annotated[float | None, Role.RESULT] = Field(None, ge=0)
-    """Mean of logits over neighbouring slices, as a standard deviation in slices; nothing is what tune chose, or 0."""
+    """Mean of logits over neighbouring slices, as a standard deviation in slices; if omitted, what tune chose, or 0."""
     postprocess: Annotated[tuple[str, ...] | None, Role.RESULT] = None
     """Steps for masks, in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf, for all structures
-    or as liver=largest for one; nothing is what tune chose."""
-    triage: Annotated[bool, Role.RESULT] = False
-    """Also say which Dice may be expected, and rank many scans by it, the worst first."""
+    or as liver=largest for one; if omitted, what tune chose."""
     tuned: Annotated[bool, Role.RESULT] = True
     """Use what tomoseg tune chose for this model."""
+    triage: Annotated[bool, Role.RESULT] = False
+    """Also estimate the Dice that may be expected, and rank many scans by it, the worst first."""
+    statistics: Annotated[bool, Role.RESULT] = False
+    """Also give volume, HU and place of each structure."""
+    strict: Annotated[bool, Role.RESULT] = False
+    """Segment no scan that there is a warning about."""
+
+
+AS_TUNED = Request()
+"""Independent masks of all structures, with what tune chose."""
+
+
+class PredictOptions(Request):
+    """Which of the scans are segmented, how, and what is written.
+
+    Example:
+        >>> PredictOptions(format=("nifti", "dicom-seg"), roi_subset=("liver",)).ml
+        False
+    """
+
+    format: Annotated[tuple[FormatName, ...], Role.RESULT] = ("nifti",)
+    """What is written, several in a row: nifti, nrrd (3D Slicer), dicom-seg, rtstruct, stl, ply; dicom-seg is a
+    LABELMAP where no masks overlap, dicom-seg-binary never."""
+    preview: Annotated[bool, Role.PRESENTATION] = False
+    """Also draw a preview sheet."""
+    lang: Annotated[Language, Role.PRESENTATION] = "en"
+    """Language of the preview sheet: en or fr."""
     part: Annotated[str | None, Role.RESOURCES] = None
     """2/8 does every eighth scan, from the second."""
     series: Annotated[int | None, Role.RESULT] = None
     """Which of several DICOM series, from 1 as they are listed; nothing is the largest axial one."""
     assume_spacing: Annotated[tuple[float, float, float] | None, Role.RESULT] = None
     """Voxel edges in mm along the file's axes, for scans that do not say where their voxels lie."""
-    strict: Annotated[bool, Role.RESULT] = False
-    """Segment no scan that there is a warning about."""
 
 
 ALL_MASKS = PredictOptions()

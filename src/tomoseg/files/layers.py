@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt16, UInt64
-from numba import njit
 from scipy import ndimage
 
 from tomoseg.errors import LabelError
+from tomoseg.kernels import kernel
 from tomoseg.segmentation import LabelMap, Segmentation
 
 SLAB_SLICES = 8
@@ -86,7 +86,7 @@ def _words(bits: UInt8[np.ndarray, "s y x"]) -> UInt64[np.ndarray, "w"]:
     return flat[: flat.size // 8 * 8].view(np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _find(
     bits: UInt8[np.ndarray, "s y x"],
     words: UInt64[np.ndarray, "w"],
@@ -110,7 +110,7 @@ def _find(
         voxel += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _widen(boxes: Int64[np.ndarray, "c 3 2"], byte: int, i: int, j: int, k: int) -> None:
     for bit in range(8):
         if byte >> bit & 1:
@@ -126,7 +126,7 @@ def _widen(boxes: Int64[np.ndarray, "c 3 2"], byte: int, i: int, j: int, k: int)
             box[2, 1] = k
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _meet(packed: UInt8[np.ndarray, "b v"], voxels: Int64[np.ndarray, "n"], overlaps: Bool[np.ndarray, "c c"]) -> None:
     """Note which structures share some of these voxels."""
     here = np.empty(len(overlaps), np.int64)
@@ -182,7 +182,7 @@ def label_type(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
     return np.uint8 if max(ids) <= np.iinfo(np.uint8).max else np.uint16
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _fold(
     bits: UInt8[np.ndarray, "s y x"],
     words: UInt64[np.ndarray, "w"],

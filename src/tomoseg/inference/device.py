@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tomoseg.errors import ConfigError
+from tomoseg.packages import is_installed, require_torch
+
+if TYPE_CHECKING:  # PyTorch is imported by what needs it: most predictions do without
+    import torch
+
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+"""On Linux: NVIDIA's, Windows' for Linux under it, and AMD's."""
+
+
+def device_name(name: str) -> str:
+    """The device of a name; PyTorch is asked only where it can know of more than the CPU.
+
+    Args:
+        name: As for `choose_device`.
+
+    Raises:
+        ConfigError: If this machine has no such device, or PyTorch, which runs on all but the CPU, is not installed.
+    """
+    if name == "cpu" or (name == "auto" and not (_may_have_gpu() and is_installed("torch"))):
+        return "cpu"
+    return str(choose_device(name))
+
+
+def _may_have_gpu() -> bool:
+    """Whether there is a driver of a GPU that PyTorch may know; asking it takes a second."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    if sys.platform == "win32":
+        return (Path(os.environ.get("SYSTEMROOT", "C:/Windows")) / "System32" / "nvcuda.dll").exists()
+    return any(Path(driver).exists() for driver in GPU_DRIVERS)
 
 
 def choose_device(name: str) -> torch.device:
@@ -20,6 +52,7 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ConfigError: If this machine has no such device.
     """
+    torch = require_torch()
     if name == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(best)
@@ -40,6 +73,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype:
             fp32 on a CPU.
         device: Where they run.
     """
+    torch = require_torch()
     named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision in named:
         return named[precision]
@@ -57,6 +91,7 @@ def fixed_algorithms(*, deterministic: bool) -> Iterator[None]:
     Args:
         deterministic: The same bits; an operation that cannot is an error.
     """
+    torch = require_torch()
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

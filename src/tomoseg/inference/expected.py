@@ -12,9 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32
-from torch import Tensor
+from jaxtyping import Float32, Float64
 
 
 class ExpectedDice:
@@ -26,41 +24,51 @@ class ExpectedDice:
 
     Example:
         >>> expected = ExpectedDice(("a",), np.zeros(1, np.float32))
-        >>> expected.add(torch.logit(torch.tensor([[[0.9, 0.5001, 0.2]]])))
+        >>> odds = np.array([[[0.9 / 0.1, 0.5001 / 0.4999, 0.2 / 0.8]]])
+        >>> expected.add(np.log(odds).astype(np.float32))
         >>> round(expected.structures()["a"], 3)  # 2 * 1.4 of 1.6 + 2
         0.778
     """
 
     def __init__(self, names: tuple[str, ...], offsets: Float32[np.ndarray, "c"]) -> None:
         self.names = names
-        self._offsets = torch.from_numpy(offsets)[:, None, None]
-        self._sums = torch.zeros((0, 3, len(names)), dtype=torch.float64)
+        self._offsets = offsets[:, None, None]
+        self._sums = np.zeros((0, 3, len(names)))
 
-    def add(self, logits: Float[Tensor, "c x y"], members: Sequence[Float[Tensor, "c x y"]] = ()) -> None:
+    def add(self, logits: Float32[np.ndarray, "c x y"], members: Sequence[Float32[np.ndarray, "c x y"]] = ()) -> None:
         """Take in the next slice.
 
         Args:
             logits: That decide.
             members: Of each model, where they are a mean over several.
         """
-        mask = (logits > 0).float()
+        mask = logits > 0
         if len(members) > 1:
-            others = [(member > 0).float() for member in members]
+            sums = [_sums(member > 0, mask) for member in members]
         else:
-            others = [torch.sigmoid(logits.float() + self._offsets.to(logits.device))]
-        sums = [torch.stack([(o * mask).sum((1, 2)), o.sum((1, 2)), mask.sum((1, 2))]) for o in others]
-        added = torch.stack(sums).cpu().double()
+            sums = [_sums(1 / (1 + np.exp(-(logits + self._offsets))), mask)]
+        added = np.stack(sums)
         self._sums = added if len(self._sums) == 0 else self._sums + added
 
     def structures(self) -> dict[str, float | None]:
         """Of each structure; None where none of it was found, by no model of several."""
+        if len(self._sums) == 0:
+            return dict.fromkeys(self.names)
         by_any = self._sums[:, 1:] if len(self._sums) > 1 else self._sums[:, 2:]  # of one model, 1 is probabilities
-        found = by_any.flatten(0, 1).any(dim=0).tolist() if len(self._sums) else [False] * len(self.names)
-        both, other, mask = self._sums.unbind(1)
-        dice = torch.where(other + mask > 0, 2 * both / (other + mask), 1.0).mean(0).tolist()  # none and none agree
-        return {name: value if there else None for name, value, there in zip(self.names, dice, found, strict=True)}
+        found = by_any.any(axis=(0, 1)).tolist()
+        both, other, mask = np.moveaxis(self._sums, 1, 0)
+        whole = other + mask
+        dice = np.where(whole > 0, 2 * both / np.where(whole > 0, whole, 1), 1.0)  # none and none agree
+        means = dice.mean(axis=0).tolist()
+        return {name: value if there else None for name, value, there in zip(self.names, means, found, strict=True)}
 
     def mean(self) -> float | None:
         """Over the structures that were found; None where there is none."""
         known = [value for value in self.structures().values() if value is not None]
         return float(np.mean(known)) if known else None
+
+
+def _sums(other: np.ndarray, mask: np.ndarray) -> Float64[np.ndarray, "3 c"]:
+    """Of each structure: what both say, what the other says, what the mask says."""
+    both = np.where(mask, other, 0)
+    return np.stack([part.sum(axis=(1, 2), dtype=np.float64) for part in (both, other, mask)])

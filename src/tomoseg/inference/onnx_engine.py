@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32
-from torch import Tensor
+from jaxtyping import Float32
 
+from tomoseg.errors import ModelError
 from tomoseg.inference.engine import Engine
-from tomoseg.models.onnx import onnx_session, run_onnx
+from tomoseg.inference.exported import exported_file
+from tomoseg.inference.kinds import Conversion, Converted, EngineKind, Images
+from tomoseg.inference.threads import thread_count
+from tomoseg.models.exports import find_export
+from tomoseg.models.folder import Model
+from tomoseg.models.onnx import INPUT, onnx_session, run_onnx, write_onnx
+from tomoseg.models.quantise import convolutions, quantise
 from tomoseg.networks.images import NetworkInput
+
+LARGEST_DIFFERENCE = 1e-3
+"""Of an fp32 export's logits from PyTorch's, as a share of the largest logit."""
 
 
 class OnnxEngine(Engine):
@@ -32,10 +40,77 @@ class OnnxEngine(Engine):
     ) -> None:
         super().__init__(reads)
         self.precision = precision
-        self._session = onnx_session(path, torch.get_num_threads())
+        self._session = onnx_session(path, thread_count())
         self._channels = slice(None) if channels is None else list(channels)
 
-    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float[Tensor, "n c *xyz"]:
+    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
         """Logits of windowed slices or blocks."""
         logits = [run_onnx(self._session, image[None]) for image in images]
-        return torch.from_numpy(np.concatenate(logits)[:, self._channels])
+        return np.concatenate(logits)[:, self._channels]
+
+
+def open_onnx(model: Model, device: str, precision: str) -> OnnxEngine:
+    """The engine of a model's export.
+
+    Args:
+        model: What is computed.
+        device: `cpu`.
+        precision: `auto` is fp32.
+
+    Raises:
+        ConfigError: If ONNX Runtime is not installed, or the model has no such export.
+        ModelError: If the export is damaged.
+    """
+    precision = "fp32" if precision == "auto" else precision
+    return OnnxEngine(exported_file(model, "onnx", precision), model.record.reads, precision, model.channels)
+
+
+def _convert(model: Model, images: Images) -> Converted:
+    from tomoseg.models.conversion import convert_to_onnx
+
+    network, made = convert_to_onnx(model.network, model.record.reads), {}
+    if images:
+        kept = [convolutions(network)[-1]]
+        network = quantise(network, [{INPUT: image} for image in images], kept)
+        made["kept_in_floating_point"] = kept
+
+    def write(path: Path) -> None:
+        write_onnx(network, path)
+        made["difference_from_torch"] = difference = difference_from_torch(model, path)
+        if not images and difference > LARGEST_DIFFERENCE:
+            raise ModelError(
+                f"expected ONNX Runtime to compute what PyTorch does, got logits that differ by {difference:.2g} of "
+                "the largest; use engine torch or openvino"
+            )
+
+    return Converted(write, made)
+
+
+def difference_from_torch(model: Model, path: Path) -> float:
+    """How far ONNX Runtime's logits are from PyTorch's on a slice of noise, at most, over the largest logit.
+
+    Args:
+        model: What was exported.
+        path: The `.onnx` file.
+    """
+    from tomoseg.inference.torch_engine import open_torch
+
+    reads = model.record.reads
+    free = [reads.network.stride * (5 - n) for n in range(reads.network.dims)]
+    shape = (1, reads.channels, *(reads.padded(reads.fixed) if reads.fixed else free))
+    image = np.random.default_rng(0).random(shape, np.float32)
+    expected = open_torch(model, "cpu", "fp32").run(image)
+    found = run_onnx(onnx_session(path, thread_count()), image)
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+ONNX = EngineKind(
+    name="onnx",
+    package="onnxruntime",
+    precisions=("fp32", "int8"),
+    on=lambda device: device == "cpu",
+    open=open_onnx,
+    conversion=Conversion(".onnx", ("fp32", "int8"), _convert),
+    automatic=lambda model: False,  # to check an export, or where no other runtime may be installed
+    compared=lambda model: tuple(p for p in ("fp32", "int8") if find_export(model, "onnx", p) is not None),
+)

@@ -6,15 +6,28 @@ import threading
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32
-from torch import Tensor
+from jaxtyping import Float32
 
 from tomoseg.errors import ConfigError
 from tomoseg.inference.buffers import Buffers
 from tomoseg.inference.engine import Engine
-from tomoseg.models.openvino import computes_bf16, import_openvino, openvino_core
+from tomoseg.inference.exported import exported_file
+from tomoseg.inference.kinds import Conversion, Converted, EngineKind, Images
+from tomoseg.inference.threads import thread_count
+from tomoseg.models.exports import find_export
+from tomoseg.models.folder import Model
+from tomoseg.models.openvino import (
+    compile_openvino,
+    computes_bf16,
+    has_openvino,
+    import_openvino,
+    keep_channels,
+    read_openvino,
+    write_openvino,
+)
+from tomoseg.models.quantise import convolutions, quantise
 from tomoseg.networks.images import NetworkInput
+from tomoseg.packages import is_installed
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
@@ -28,6 +41,8 @@ class OpenVinoEngine(Engine):
         reads: What it reads of a scan.
         precision: `fp32`, `bf16`, or `int8` for a model that is quantised; what such a model keeps in floating point
             is then in bf16 where the processor computes in it.
+        identity: Tells the model from every other, so that it is compiled once for all processes; omitted, it is
+            compiled in each.
 
     Raises:
         ConfigError: If OpenVINO is not installed, or the processor does not compute in that precision.
@@ -36,13 +51,13 @@ class OpenVinoEngine(Engine):
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, model: Any, reads: NetworkInput, precision: str) -> None:
+    def __init__(self, model: Any, reads: NetworkInput, precision: str, identity: str | None = None) -> None:
         super().__init__(reads)
         if precision == "bf16" and not computes_bf16():
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")
         self.precision = precision
         self._hint = HINTS[fastest_float() if precision == "int8" else precision]
-        self._model = model
+        self._model, self._identity = model, identity
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
         self._free: dict[tuple[int, ...], list[Any]] = {}
@@ -52,7 +67,7 @@ class OpenVinoEngine(Engine):
         """Compile the network for slices or blocks of a size."""
         self._compiled_for((self.reads.channels, *self.reads.padded(shape)))
 
-    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float[Tensor, "n c *xyz"]:
+    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
         """Logits of windowed slices or blocks; structures are last in memory."""
         shape = images.shape[1:]
         compiled = self._compiled_for(shape)
@@ -67,15 +82,13 @@ class OpenVinoEngine(Engine):
             request.infer([image[None]], share_inputs=True)
         with self._lock:
             self._free[shape].append(request)
-        return torch.from_numpy(logits).movedim(-1, 1)
+        return np.moveaxis(logits, -1, 1)
 
     def _compiled_for(self, shape: tuple[int, ...]) -> Any:
         with self._lock:
             if shape not in self._compiled:
-                model = self._model.clone()
-                model.reshape([1, *shape])
-                settings = {"INFERENCE_PRECISION_HINT": self._hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-                self._compiled[shape] = openvino_core().compile_model(model, "CPU", settings)
+                settings = {"INFERENCE_PRECISION_HINT": self._hint, "INFERENCE_NUM_THREADS": thread_count()}
+                self._compiled[shape] = compile_openvino(self._model, shape, settings, self._identity)
                 self._free[shape] = []
             return self._compiled[shape]
 
@@ -83,3 +96,69 @@ class OpenVinoEngine(Engine):
 def fastest_float() -> str:
     """The floating-point precision in which OpenVINO is fastest on this processor."""
     return "bf16" if computes_bf16() else "fp32"
+
+
+def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
+    """The engine of a model: of its export in fp32 or int8 where it has one, else of its weights, converted now.
+
+    Args:
+        model: What is computed.
+        device: `cpu`.
+        precision: `auto` is int8 where the model has such an export whose Dice was measured to be close enough, else
+            the fastest floating-point precision.
+
+    Raises:
+        ConfigError: If OpenVINO is not installed, the model has no int8 export, or neither export nor PyTorch.
+        ModelError: If an export is damaged, or of another version.
+    """
+    if precision == "auto":
+        quantised = find_export(model, "openvino", "int8")
+        precision = "int8" if quantised is not None and quantised.trusted else fastest_float()
+    stored = OPENVINO.stores(precision)
+    found = find_export(model, "openvino", stored)
+    if found is None and precision != "int8" and is_installed("torch"):
+        from tomoseg.models.conversion import convert_to_openvino
+
+        return OpenVinoEngine(convert_to_openvino(model.network, model.record.reads), model.record.reads, precision)
+    network: Any = read_openvino(exported_file(model, "openvino", stored))
+    if model.channels is not None:
+        network = keep_channels(network, model.channels)
+    identity = None if found is None else f"{sorted(found.files.values())} {model.channels}"
+    return OpenVinoEngine(network, model.record.reads, precision, identity)
+
+
+def _convert(model: Model, images: Images) -> Converted:
+    from tomoseg.models.conversion import convert_to_openvino
+
+    network, made = convert_to_openvino(model.network, model.record.reads), {}
+    if images:
+        kept = [convolutions(network)[-1]]
+        network = quantise(network, images, kept)
+        made["kept_in_floating_point"] = kept
+    return Converted(lambda path: write_openvino(network, path), made)
+
+
+def _can_hold(model: Model) -> bool:
+    """Whether the network is exported or can be; where PyTorch is missing the refusal says what to do."""
+    exported = any(find_export(model, "openvino", stored) is not None for stored in ("fp32", "int8"))
+    return exported or not is_installed("torch") or model.record.reads.is_traceable
+
+
+def _compared(model: Model) -> tuple[str, ...]:
+    if not has_openvino() or not _can_hold(model):
+        return ()
+    floats = ("fp32", "bf16") if computes_bf16() else ("fp32",)
+    return floats if find_export(model, "openvino", "int8") is None else (*floats, "int8")
+
+
+OPENVINO = EngineKind(
+    name="openvino",
+    package="openvino",
+    precisions=("fp32", "bf16", "int8"),
+    on=lambda device: device == "cpu",
+    open=open_openvino,
+    automatic=_can_hold,
+    compared=_compared,
+    stores=lambda precision: "int8" if precision == "int8" else "fp32",
+    conversion=Conversion(".xml", ("fp32", "int8"), _convert),
+)

@@ -11,15 +11,13 @@ Kernels are compiled and free of Python's lock; `decide.py` runs them on threads
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int16, Int64, UInt8
-from numba import njit
 
 from tomoseg.grid import linear_positions
-
-_COMPILED: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+from tomoseg.kernels import kernel
 
 
 class Corners(NamedTuple):
@@ -75,7 +73,7 @@ def cells_along(points: int, length: int) -> tuple[Int64[np.ndarray, "_"], Float
     return np.searchsorted(lower, np.arange(points + 1)), share
 
 
-@njit(fastmath={"nnan", "nsz"}, **_COMPILED)
+@kernel(fastmath={"nnan", "nsz"})
 def winners(logits, out):  # type: ignore[no-untyped-def]
     """At each point the channel of the highest logit plus one, or 0 where none is above 0; ties go to the lower.
 
@@ -97,7 +95,7 @@ def winners(logits, out):  # type: ignore[no-untyped-def]
                 out[i, j] = c + 1
 
 
-@njit(**_COMPILED)
+@kernel()
 def fill_labels(corners, cells, rows, ids, out):  # type: ignore[no-untyped-def]
     """Label map values of one slice, in the cells of some rows of the grid.
 
@@ -132,7 +130,7 @@ def fill_labels(corners, cells, rows, ids, out):  # type: ignore[no-untyped-def]
                     out[x, y] = ids[label]
 
 
-@njit(**_COMPILED)
+@kernel()
 def fill_masks(corners, cells, rows, out):  # type: ignore[no-untyped-def]
     """Packed masks of one slice, in the cells of some rows of the grid.
 
@@ -159,7 +157,52 @@ def fill_masks(corners, cells, rows, out):  # type: ignore[no-untyped-def]
                         out[plane, x, y] = byte
 
 
-@njit(**_COMPILED)
+@kernel()
+def fill_probabilities(corners, cells, rows, offsets, out):  # type: ignore[no-untyped-def]
+    """Probabilities of all structures in one slice, in the cells of some rows of the grid.
+
+    Args:
+        corners: `Corners`.
+        cells: `Cells` of the slice.
+        rows: First row of cells, and one past the last.
+        offsets: `(c,)` float32, added to each structure's logits.
+        out: `(c, x, y)` uint8, filled where these cells lie.
+    """
+    gx, gy, channels = corners.low.shape
+    for i in range(rows[0], rows[1]):
+        for j in range(gy):
+            cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
+            for x in range(cells.x_first[i], cells.x_first[i + 1]):
+                for y in range(cells.y_first[j], cells.y_first[j + 1]):
+                    for c in range(channels):
+                        value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
+                        out[c, x, y] = _as_uint8(value + offsets[c])
+
+
+@kernel()
+def fill_highest_probability(corners, cells, rows, offsets, out):  # type: ignore[no-untyped-def]
+    """Probability of the most probable structure, as `fill_probabilities`; `out` is `(1, x, y)`."""
+    gx, gy, channels = corners.low.shape
+    for i in range(rows[0], rows[1]):
+        for j in range(gy):
+            cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
+            for x in range(cells.x_first[i], cells.x_first[i + 1]):
+                for y in range(cells.y_first[j], cells.y_first[j + 1]):
+                    best = np.float32(-np.inf)
+                    for c in range(channels):
+                        value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
+                        best = max(best, value + offsets[c])
+                    out[0, x, y] = _as_uint8(best)
+
+
+@kernel()
+def _as_uint8(logit):  # type: ignore[no-untyped-def]
+    """The probability of a logit, 0 to 1 as 0 to 255."""
+    one = np.float32(1)
+    return np.uint8(np.rint(np.float32(255) * (one / (one + np.exp(-logit)))))
+
+
+@kernel()
 def _agree(corners, cell):  # type: ignore[no-untyped-def]
     """Whether all corners of a cell have the same winner."""
     i, above, j, right = cell
@@ -171,7 +214,7 @@ def _agree(corners, cell):  # type: ignore[no-untyped-def]
     return agree
 
 
-@njit(**_COMPILED)
+@kernel()
 def _bits_of_corners(corners, cell, plane):  # type: ignore[no-untyped-def]
     """The bits of a byte plane that all corners of a cell have, and those that any has."""
     i, above, j, right = cell
@@ -186,7 +229,7 @@ def _bits_of_corners(corners, cell, plane):  # type: ignore[no-untyped-def]
     return everywhere, somewhere
 
 
-@njit(**_COMPILED)
+@kernel()
 def _range_of_corners(corners, cell, least, most):  # type: ignore[no-untyped-def]
     """Each logit's least and highest value over the corners of a cell."""
     i, above, j, right = cell
@@ -201,7 +244,7 @@ def _range_of_corners(corners, cell, least, most):  # type: ignore[no-untyped-de
             most[n] = max(most[n], max(max(a[n], b[n]), max(c[n], d[n])))
 
 
-@njit(**_COMPILED)
+@kernel()
 def _possible(least, most, candidates):  # type: ignore[no-untyped-def]
     """How many channels can win somewhere: not those that are below what another is at least, or below 0."""
     floor = np.float32(0)
@@ -215,7 +258,7 @@ def _possible(least, most, candidates):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(**_COMPILED)
+@kernel()
 def _inside(corners, cell, c, x_share, y_share):  # type: ignore[no-untyped-def]
     """A logit between the corners of a cell."""
     i, above, j, right = cell

@@ -1,4 +1,4 @@
-"""A predictor on cases of a preprocessed dataset, scored: what validation and `tomoseg evaluate` call."""
+"""A model on cases of a preprocessed dataset, scored: what validation and `tomoseg evaluate` call."""
 
 from __future__ import annotations
 
@@ -9,38 +9,72 @@ import numpy as np
 from tomoseg.evaluation.masks import Scoring, score_pairs
 from tomoseg.evaluation.overlap import OverlapCounter
 from tomoseg.evaluation.scores import CaseScore
-from tomoseg.inference.expected import ExpectedDice
-from tomoseg.inference.predictor import Predictor
-from tomoseg.postprocess.steps import Steps, apply, needs_confidence
+from tomoseg.inference.choices import Choices
+from tomoseg.inference.predictor import LogitSink, OnGrid, Predictor
+from tomoseg.inference.segment import segment_on_grid
+from tomoseg.inference.sinks import ScanSlice, pour
+from tomoseg.options import AS_TUNED, Request
+from tomoseg.postprocess.steps import needs_confidence
 from tomoseg.preprocessed.read import PreprocessedCase
-from tomoseg.segmentation import Confidence, Segmentation, boxed_masks
+from tomoseg.segmentation import Segmentation, boxed_masks
+
+AS_TRAINED = Request(tuned=False)
+"""Nothing that tuning chose."""
 
 
-def score_case(predictor: Predictor, case: PreprocessedCase, expected: ExpectedDice | None = None) -> CaseScore:
-    """Predict one case and compare it with its reference on the scan's own grid, by overlap alone.
+def on_grid(case: PreprocessedCase) -> OnGrid:
+    """A case as a predictor takes it.
+
+    Args:
+        case: Of a preprocessed dataset.
+    """
+    return OnGrid([case.ct()], case.record.placement, case.record.source)
+
+
+class OverlapSink:
+    """Counts how masks overlap with a case's reference, slice by slice.
+
+    Args:
+        case: Of the validation or test split.
+        structures: How many there are.
+    """
+
+    def __init__(self, case: PreprocessedCase, structures: int) -> None:
+        self.counter = OverlapCounter(structures)
+        self._case = case
+
+    def take(self, scan_slice: ScanSlice) -> None:
+        """Take the next slice."""
+        self.counter.add(scan_slice.masks(), self._case.native_masks_slice(scan_slice.number))
+
+
+def score_case(predictor: Predictor, case: PreprocessedCase, watch: LogitSink | None = None) -> CaseScore:
+    """Predict one case as the model was trained and compare it with its reference, by overlap alone.
 
     Args:
         predictor: Its structures must be the dataset's.
         case: Of the validation or test split.
-        expected: Takes what each structure's Dice may be expected to be.
+        watch: Looks at the logits of every slice of the network's grid.
 
     Raises:
         DatasetError: If the case keeps no masks on the scan's grid.
     """
     record = case.record
-    counter = OverlapCounter(len(predictor.labels))
-    shape = record.source.canonical_shape
-    slices = predictor.packed_slices([case.ct()], record.placement, shape, expected=expected)
-    for k, predicted in enumerate(slices):
-        counter.add(predicted, case.native_masks_slice(k))
+    choices = predictor.choices(AS_TRAINED)
+    sink = OverlapSink(case, len(choices.labels))
+    pour(predictor.slices(on_grid(case), choices, watch=watch), sink)
     spacing_mm = record.source.spacing_mm
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    scores = counter.scores(predictor.labels, record.annotated, voxel_ml)
+    scores = sink.counter.scores(choices.labels, record.annotated, voxel_ml)
     return CaseScore(case.name, scores, record.patient, spacing_mm)
 
 
 def score_case_fully(
-    predictor: Predictor, case: PreprocessedCase, scoring: Scoring, steps: Steps, structures: Sequence[str] = ()
+    predictor: Predictor,
+    case: PreprocessedCase,
+    scoring: Scoring,
+    choices: Choices,
+    structures: Sequence[str] = (),
 ) -> CaseScore:
     """The same with distances between surfaces, after what is done to masks.
 
@@ -48,24 +82,20 @@ def score_case_fully(
         predictor: Its structures must be the dataset's.
         case: Of the validation or test split.
         scoring: How.
-        steps: What is done to structures' masks.
+        choices: What decides, and what is done to masks.
         structures: Only these; none named is all.
 
     Raises:
         ConfigError: If a step needs the scan itself, which the dataset keeps on another grid.
         DatasetError: If the case keeps no masks on the scan's grid.
     """
-    record = case.record
-    predicted, reference = (Segmentation(predictor.labels, record.source) for _ in range(2))
-    confidence = Confidence(predictor.labels.names, record.source) if needs_confidence(steps) else None
-    shape = record.source.canonical_shape
-    slices = predictor.packed_slices([case.ct()], record.placement, shape, confidence=confidence)
-    for k, packed in enumerate(slices):
-        predicted.append(packed)
+    record, names = case.record, choices.labels.names
+    hu = case.scan_hu() if needs_confidence(choices.steps) else None
+    found = segment_on_grid(on_grid(case), predictor, choices, AS_TUNED, hu)
+    reference = Segmentation(choices.labels, record.source)
+    for k in range(record.source.canonical_shape[2]):
         reference.append(case.native_masks_slice(k))
-    processed = apply(predicted, steps, case.scan_hu() if confidence is not None else None, confidence)
-    both = zip(boxed_masks(processed), boxed_masks(reference), strict=True)
-    names = predictor.labels.names
+    both = zip(boxed_masks(found.result), boxed_masks(reference), strict=True)
     wanted = set(structures or names)
     pairs = (
         (names[channel], *pair)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float32
 
 MOST_REACH = 3
 """Slices on either side that are looked at; so many twice, and one, are held."""
 
 
-def smoothed(logits: Iterable[Float[Tensor, "c x y"]], sigma: float) -> Generator[Float[Tensor, "c x y"], None, None]:
+def smoothed(
+    logits: Iterable[Float32[np.ndarray, "c x y"]], sigma: float
+) -> Generator[Float32[np.ndarray, "c x y"], None, None]:
     """Each slice as the mean of its neighbours, weighed by a Gaussian; at the ends of those that there are.
 
     Args:
@@ -20,9 +21,8 @@ def smoothed(logits: Iterable[Float[Tensor, "c x y"]], sigma: float) -> Generato
         sigma: Standard deviation in slices; 0 gives the slices as they are.
 
     Example:
-        >>> import torch
-        >>> slices = [torch.full((1, 1, 1), value) for value in (0.0, 1.0)]
-        >>> [round(float(s), 3) for s in smoothed(slices, 0.5)]  # exp(-2) = 0.135 of 1.135
+        >>> slices = [np.full((1, 1, 1), value, np.float32) for value in (0.0, 1.0)]
+        >>> [round(float(s.item()), 3) for s in smoothed(slices, 0.5)]  # exp(-2) = 0.135 of 1.135
         [0.119, 0.881]
     """
     if sigma == 0:
@@ -30,7 +30,7 @@ def smoothed(logits: Iterable[Float[Tensor, "c x y"]], sigma: float) -> Generato
         return
     reach = min(MOST_REACH, int(np.ceil(2 * sigma)))
     weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2).tolist()
-    held: list[Float[Tensor, "c x y"]] = []
+    held: list[Float32[np.ndarray, "c x y"]] = []
     middle = 0  # of the held slices, the one that comes next
     for slice_logits in logits:
         held.append(slice_logits)
@@ -46,10 +46,10 @@ def smoothed(logits: Iterable[Float[Tensor, "c x y"]], sigma: float) -> Generato
             held, middle = held[1:], reach
 
 
-def _mean(held: list[Float[Tensor, "c x y"]], middle: int, weights: list[float]) -> Float[Tensor, "c x y"]:
+def _mean(held: list[Float32[np.ndarray, "c x y"]], middle: int, weights: list[float]) -> Float32[np.ndarray, "c x y"]:
     near = range(max(0, middle - len(weights) + 1), min(len(held), middle + len(weights)))
     whole = sum(weights[abs(k - middle)] for k in near)
-    total = held[middle].float() * (weights[0] / whole)
+    total = held[middle] * (weights[0] / whole)
     for k in near:
         if k != middle:
             total = total + held[k] * (weights[abs(k - middle)] / whole)

@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, Int16
-from torch import Tensor
+from jaxtyping import Float32, Int16
 
-from tomoseg.inference.engine import Engine
+from tomoseg.inference.logits import LogitSource
 
 OVERLAP = 0.5
 """Of a tile's edge."""
@@ -83,77 +81,79 @@ def with_neighbours(
 
 
 def slice_logits(
-    engine: Engine, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], shape: tuple[int, int, int], batch: int
-) -> Iterator[Float[Tensor, "c gx gy"]]:
+    source: LogitSource, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], shape: tuple[int, int, int], batch: int
+) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
     """Logits of each slice of a scan on the network's grid, from inferior to superior.
 
     Args:
-        engine: What computes them.
+        source: What computes them.
         slabs: HU, from inferior to superior.
         shape: Of the scan on the network's grid.
         batch: Slices in one forward pass of a network of slices.
     """
-    tile = engine.reads.tile(shape)
+    tile = source.reads.tile(shape)
     if len(tile) == 3:
-        yield from _of_blocks(engine, slabs, shape, tile)
+        yield from _of_blocks(source, slabs, shape, tile)
         return
-    for stack in with_neighbours(slabs, batch, engine.reads.reach):
+    for stack in with_neighbours(slabs, batch, source.reads.reach):
         if tile == shape[:2]:
-            yield from engine.logits(stack)
+            yield from source.slices(stack)
         else:
-            yield from _of_tiled_slices(engine, stack, tile)
+            yield from _of_tiled_slices(source, stack, tile)
 
 
 def _of_tiled_slices(
-    engine: Engine, stack: Int16[np.ndarray, "gx gy m"], tile: tuple[int, ...]
-) -> Iterator[Float[Tensor, "c gx gy"]]:
-    slices = stack.shape[2] - 2 * engine.reads.reach
+    source: LogitSource, stack: Int16[np.ndarray, "gx gy m"], tile: tuple[int, ...]
+) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
+    slices = stack.shape[2] - 2 * source.reads.reach
     total = _add_tiles(
-        None, stack, tile, lambda part: torch.stack(engine.logits(part), dim=-1), np.ones(slices, np.float32)
+        None, stack, tile, lambda part: np.stack(source.slices(part), axis=-1), np.ones(slices, np.float32)
     )
-    yield from total.permute(0, 3, 1, 2)
+    yield from np.moveaxis(total, 3, 1)
 
 
 def _of_blocks(
-    engine: Engine, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], shape: tuple[int, int, int], tile: tuple[int, ...]
-) -> Iterator[Float[Tensor, "c gx gy"]]:
+    source: LogitSource,
+    slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
+    shape: tuple[int, int, int],
+    tile: tuple[int, ...],
+) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
     """A layer of tiles at a time; of their sums only as many slices are held as a tile is deep."""
     depth = tile[2]
     stacks = with_neighbours(slabs, 1, 0)
     block = np.empty((*shape[:2], 0), np.int16)
-    total: Tensor | None = None
+    total: Float32[np.ndarray, "n gx gy c"] | None = None
     layers = axis_tiles(shape[2], depth)
     for number, (first, shares) in enumerate(layers):
         missing = depth - block.shape[2]
         block = np.concatenate([block, *(next(stacks) for _ in range(missing))], axis=2)
-        total = _add_tiles(total, block, tile, engine.block, shares)
+        total = _add_tiles(total, block, tile, source.block, shares)
         done = (layers[number + 1][0] if number + 1 < len(layers) else shape[2]) - first
-        yield from total[:done].permute(0, 3, 1, 2)
+        yield from np.moveaxis(total[:done], 3, 1)
         block, total = block[:, :, done:], _moved_on(total, done)
 
 
-def _moved_on(total: Tensor, done: int) -> Tensor:
+def _moved_on(total: Float32[np.ndarray, "n gx gy c"], done: int) -> Float32[np.ndarray, "n gx gy c"]:
     """The sums without the slices that are done, and zeros for as many that come next; those given out stay theirs."""
-    fresh = torch.zeros_like(total)
+    fresh = np.zeros_like(total)
     fresh[: len(total) - done] = total[done:]
     return fresh
 
 
 def _add_tiles(
-    total: Tensor | None,
+    total: Float32[np.ndarray, "n gx gy c"] | None,
     hu: Int16[np.ndarray, "gx gy m"],
     tile: tuple[int, ...],
-    compute: Callable[[Int16[np.ndarray, "x y m"]], Float[Tensor, "c x y n"]],
+    compute: Callable[[Int16[np.ndarray, "x y m"]], Float32[np.ndarray, "c x y n"]],
     along_z: Shares,
-) -> Float[Tensor, "n gx gy c"]:
+) -> Float32[np.ndarray, "n gx gy c"]:
     """Add the logits of all tiles of a layer, each with its share, to sums that begin at 0."""
     lattice = product(*(axis_tiles(edge, size) for edge, size in zip(hu.shape[:2], tile[:2], strict=True)))
     for (x, along_x), (y, along_y) in lattice:
-        logits = compute(hu[x : x + len(along_x), y : y + len(along_y)]).float().permute(3, 1, 2, 0)
+        logits = compute(hu[x : x + len(along_x), y : y + len(along_y)]).transpose(3, 1, 2, 0)
         if total is None:
-            shape = (len(logits), *hu.shape[:2], logits.shape[3])
-            total = torch.zeros(shape, dtype=torch.float32, device=logits.device)
+            total = np.zeros((len(logits), *hu.shape[:2], logits.shape[3]), np.float32)
         shares = np.einsum("z,x,y->zxy", along_z, along_x, along_y)[..., None]
-        total[:, x : x + len(along_x), y : y + len(along_y)] += logits * torch.from_numpy(shares).to(logits)
+        total[:, x : x + len(along_x), y : y + len(along_y)] += logits * shares
     assert total is not None  # every lattice has a tile
     return total

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file, whole_folder
@@ -22,7 +22,6 @@ from tomoseg.models.folder import Model, sha256
 from tomoseg.models.packaged import check_is_own
 
 EXPORTS = "exports.json"
-Format = Literal["openvino", "onnx"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Export:
     """A model in another format.
 
     Attributes:
-        format: `openvino` or `onnx`.
+        format: The engine that it is for, such as `openvino`.
         precision: What it is stored in: `fp32` or `int8`.
         weights_sha256: Of the weights that it was made from.
         files: Paths relative to the model folder, the main one first, each with its SHA-256.
@@ -38,7 +37,7 @@ class Export:
         trusted: Whether its Dice was measured and found to be close enough to that of fp32; None if not measured.
     """
 
-    format: Format
+    format: str
     precision: str
     weights_sha256: str
     files: dict[str, str]
@@ -67,7 +66,7 @@ def load_exports(folder: Path) -> dict[str, Export]:
         raise ModelError(f"{path}: expected a record of exports, got: {error}; delete it and export again") from None
 
 
-def find_export(model: Model, kind: Format, precision: str) -> Export | None:
+def find_export(model: Model, kind: str, precision: str) -> Export | None:
     """The model's export in a format and precision, if it has one of its present weights."""
     if model.folder is None:
         return None
@@ -92,14 +91,15 @@ def export_file(folder: Path, export: Export) -> Path:
 
 
 def add_export(
-    model: Model, kind: Format, precision: str, made: dict[str, Any], write: Callable[[Path], None]
+    model: Model, kind: str, precision: str, suffix: str, made: dict[str, Any], write: Callable[[Path], None]
 ) -> Export:
     """Put an export into the model's folder; an older one of that format and precision is replaced.
 
     Args:
         model: Read from a folder.
-        kind: The format.
+        kind: The engine that it is for.
         precision: What it is stored in.
+        suffix: Of the main file.
         made: How it was made.
         write: Writes the main file at the path that it is given, and others beside it.
 
@@ -111,7 +111,6 @@ def add_export(
         raise ModelError("expected a model that was read from a folder, got one without; save and load it first")
     check_is_own(model.folder)
     place = f"{kind}/{precision}"
-    suffix = ".xml" if kind == "openvino" else ".onnx"
     with whole_folder(model.folder / place, replace=True) as aside:
         write(aside / f"model{suffix}")
         files = {f"{place}/{path.name}": sha256(path) for path in sorted(aside.iterdir(), reverse=True)}

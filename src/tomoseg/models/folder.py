@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
 from tomoseg.checks.familiar import ScanRange
 from tomoseg.config import GridConfig, validate_config
@@ -25,9 +22,8 @@ from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
 from tomoseg.models.packaged import model_folder
 from tomoseg.network_kinds import NetworkConfig
-from tomoseg.networks.build import build_network
 from tomoseg.networks.images import NetworkInput
-from tomoseg.networks.network import Network
+from tomoseg.packages import require_torch
 
 FORMAT_VERSION = 1
 RECORD, WEIGHTS = "model.json", "weights.safetensors"
@@ -55,8 +51,15 @@ class ModelRecord:
     scores: dict[str, Any] = field(default_factory=dict)
     trained_on: ScanRange | None = None
 
-    def build(self) -> Network:
-        """The network with fresh weights."""
+    def build(self) -> Any:
+        """The network with fresh weights: a `Network` of PyTorch.
+
+        Raises:
+            ConfigError: If PyTorch, or a package that the network needs, is not installed.
+        """
+        require_torch()
+        from tomoseg.networks.build import build_network
+
         return build_network(self.network, self.reads.channels, len(self.labels))
 
     @property
@@ -65,16 +68,21 @@ class ModelRecord:
         return NetworkInput(self.windows_hu, self.network)
 
 
-@dataclass(frozen=True)
 class Model:
-    """A network and what it is.
+    """A network and what it is. Its weights are read when they are asked for, which an export never does.
 
     Attributes:
         record: What it is.
-        network: Its weights.
         sha256: Of the weights' file; None if it was not read from one.
         folder: Where it was read from; None if it was not.
         channels: Which of the folder's channels these are, where they are not all.
+
+    Args:
+        record: What it is.
+        network: A `Network` of PyTorch, or what makes it.
+        sha256: Of the weights' file.
+        folder: Where it was read from.
+        channels: Which of the folder's channels these are.
 
     Example:
         >>> model = load_model(Path("head-neck"))
@@ -82,11 +90,26 @@ class Model:
         (1.5, 7)
     """
 
-    record: ModelRecord
-    network: Network
-    sha256: str | None = None
-    folder: Path | None = None
-    channels: tuple[int, ...] | None = None
+    def __init__(
+        self,
+        record: ModelRecord,
+        network: Any,
+        sha256: str | None = None,
+        folder: Path | None = None,
+        channels: tuple[int, ...] | None = None,
+    ) -> None:
+        self.record, self.sha256, self.folder, self.channels = record, sha256, folder, channels
+        self._network = network
+
+    @cached_property
+    def network(self) -> Any:
+        """The network with its weights, of PyTorch.
+
+        Raises:
+            ConfigError: If PyTorch is not installed.
+            ModelError: If the weights do not fit the architecture.
+        """
+        return self._network() if isinstance(self._network, partial) else self._network
 
 
 def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
@@ -100,12 +123,11 @@ def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
+    from tomoseg.models.weights import weights_of  # imports PyTorch
+
     record = model.record
     with whole_folder(folder, replace=True) as aside:
-        weights = {name: t.detach().cpu().contiguous() for name, t in model.network.state_dict().items()}
-        if half:
-            weights = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
-        (aside / WEIGHTS).write_bytes(save(weights))  # the package's own way makes files that only their owner may read
+        (aside / WEIGHTS).write_bytes(weights_of(model.network, half=half))
         content = {
             "format": FORMAT_VERSION,
             "network": record.network.model_dump(mode="json"),
@@ -130,7 +152,8 @@ def load_model(folder: Path) -> Model:
         The model, ready to predict.
 
     Raises:
-        ModelError: If a file is missing, altered, of another version, or does not fit the architecture.
+        ModelError: If a file is missing, altered or of another version. Weights that do not fit the architecture are
+            found when the network is asked for.
 
     Example:
         >>> load_model(Path("head-neck")).record.labels.names[:3]
@@ -149,15 +172,14 @@ def load_model(folder: Path) -> Model:
             f"{weights}: expected SHA-256 {digests.get(WEIGHTS)} as {RECORD} says, got {found}; "
             "the file was altered or cut short: copy the model folder again"
         )
-    network = record.build()
-    try:
-        network.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{weights}: expected weights of the network in {RECORD}, got: {reason}; train again"
-        ) from None
-    return Model(record, network.eval(), found, folder)
+    return Model(record, partial(_read_network, record, weights), found, folder)
+
+
+def _read_network(record: ModelRecord, path: Path) -> Any:
+    require_torch()
+    from tomoseg.models.weights import fill_network
+
+    return fill_network(record.build(), path)
 
 
 def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
@@ -174,13 +196,15 @@ def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
         return model
     labels = model.record.labels.subset(names)
     channels = tuple(model.record.labels.channel(s.name) for s in labels)
-    record = ModelRecord(**{**model.record.__dict__, "labels": labels})
-    network = record.build().eval()
-    state = dict(model.network.state_dict())
-    for name in ("head.weight", "head.bias"):
-        state[name] = state[name][list(channels)]
-    network.load_state_dict(state)
-    return Model(record, network, model.sha256, model.folder, channels)
+    record = replace(model.record, labels=labels)
+    return Model(record, partial(_narrowed, model, record, channels), model.sha256, model.folder, channels)
+
+
+def _narrowed(model: Model, record: ModelRecord, channels: tuple[int, ...]) -> Any:
+    network = model.network
+    from tomoseg.models.weights import narrow_network
+
+    return narrow_network(network, record.build(), channels)
 
 
 def sha256(path: Path) -> str:
@@ -232,6 +256,6 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
         raise ModelError(f"{path}: expected a model record, got: {error!r}; copy the model folder again") from None
 
 
-def count_parameters(network: torch.nn.Module) -> int:
-    """Learned numbers in a network."""
+def count_parameters(network: Any) -> int:
+    """Learned numbers in a network of PyTorch."""
     return sum(p.numel() for p in network.parameters())

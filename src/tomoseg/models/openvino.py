@@ -1,29 +1,30 @@
-"""A network as an OpenVINO model: its input `(1, w, x, y[, z])`, its output `(1, x, y[, z], C)`, structures last.
+"""OpenVINO: the one core of the process, models read, written, cut to some structures and compiled.
 
-OpenVINO is optional: `pip install "tomoseg[openvino]"`. Nothing here imports it before it is needed.
+A model's input is `(1, w, x, y[, z])`, its output `(1, x, y[, z], C)`, structures last, as decisions read them. Nothing
+here imports OpenVINO before it is needed, or PyTorch at all: `conversion.py` makes such models of networks.
 """
 
 from __future__ import annotations
 
-import copy
-import importlib.util
+import hashlib
+import io
 import sys
 import threading
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-import torch
+from tomoseg.cache import Cache
+from tomoseg.errors import ConfigError, ModelError
+from tomoseg.packages import is_installed
 
-from tomoseg.errors import ConfigError
-from tomoseg.networks.images import NetworkInput
-from tomoseg.networks.network import Network
+COMPILED = Cache("openvino")
+"""Compiled networks, which a later process need not compile again."""
 
 
 def has_openvino() -> bool:
     """Whether OpenVINO is installed."""
-    return importlib.util.find_spec("openvino") is not None
+    return is_installed("openvino")
 
 
 def import_openvino() -> Any:
@@ -33,7 +34,7 @@ def import_openvino() -> Any:
         ConfigError: If it is not installed.
     """
     if not has_openvino():
-        raise ConfigError('expected OpenVINO, found none; run: pip install "tomoseg[openvino]", or use engine torch')
+        raise ConfigError("expected OpenVINO, found none; run: pip install openvino, or use engine torch")
     sys.modules.setdefault("openvino_telemetry", cast(Any, None))  # an import of it fails, as if it were not there
     import openvino
 
@@ -66,42 +67,58 @@ def computes_bf16() -> bool:
     return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def convert_network(network: Network, reads: NetworkInput) -> Any:
-    """The network as an OpenVINO model of slices or blocks of any size, or of the one size that it takes.
-
-    Structures are last in its output, as decisions read them.
-
-    Args:
-        network: Its weights are copied.
-        reads: What it reads of a scan.
-
-    Raises:
-        ConfigError: If OpenVINO is not installed, or the network's layers depend on the input's size.
-    """
-    openvino = import_openvino()
-    from openvino.preprocess import PrePostProcessor
-
-    example = torch.zeros(reads.example_shape())
-    exported = torch.export.export(copy.deepcopy(network).eval().cpu(), (example,))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # OpenVINO asks PyTorch in a way that is going out of use
-        model = openvino.convert_model(exported)
-    if not reads.fixed:  # convolutions and pooling take any size
-        model.reshape([1, reads.channels, *[-1] * network.dims])
-    steps, axes = PrePostProcessor(model), "DHW"[-network.dims :]
-    steps.output().model().set_layout(openvino.Layout(f"NC{axes}"))
-    steps.output().tensor().set_layout(openvino.Layout(f"N{axes}C"))
-    return steps.build()
-
-
 def write_openvino(model: Any, path: Path) -> None:
     """Write `path` (.xml) and the weights beside it (.bin), in the precision that they have."""
     import_openvino().save_model(model, path, compress_to_fp16=False)
 
 
 def read_openvino(path: Path) -> Any:
-    """What `write_openvino` wrote."""
-    return openvino_core().read_model(path)
+    """What `write_openvino` wrote.
+
+    Raises:
+        ModelError: If this version of OpenVINO cannot read it.
+    """
+    try:
+        return openvino_core().read_model(path)
+    except RuntimeError as error:
+        version = import_openvino().__version__
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise ModelError(
+            f"{path}: expected a model that OpenVINO {version} reads, got: {reason}; export the model again"
+        ) from None
+
+
+def compile_openvino(model: Any, shape: tuple[int, ...], settings: dict[str, Any], identity: str | None) -> Any:
+    """The model compiled for this processor, taken from the cache where an earlier process has compiled it.
+
+    Args:
+        model: For inputs of any size; it is left as it is.
+        shape: Of one input, `(w, x, y[, z])`.
+        settings: OpenVINO's.
+        identity: Tells the model from every other, such as the SHA-256 of its files; None keeps nothing.
+    """
+    core = openvino_core()
+    key = None if identity is None else _key(identity, shape, settings)
+    kept = None if key is None else COMPILED.get(key)
+    if kept is not None and key is not None:
+        try:
+            return core.import_model(io.BytesIO(kept), "CPU", settings)
+        except RuntimeError:  # of another build, though it names the same version
+            COMPILED.remove(key)
+    fixed = model.clone()
+    fixed.reshape([1, *shape])
+    compiled = core.compile_model(fixed, "CPU", settings)
+    if key is not None:
+        COMPILED.put(key, compiled.export_model().getvalue())
+    return compiled
+
+
+def _key(identity: str, shape: tuple[int, ...], settings: dict[str, Any]) -> str:
+    """Whatever a compiled network depends on: the model, its input, how, by which OpenVINO, for which processor."""
+    core = openvino_core()
+    processor = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    parts = identity, shape, sorted(settings.items()), import_openvino().__version__, processor
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def keep_channels(model: Any, channels: tuple[int, ...]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.models.onnx import require_installed
+from tomoseg.packages import require_installed
 
 
 def convolutions(model: Any) -> list[str]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+
+MEMORY_FORMAT = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""By a network's dimensions: channels last, as convolutions are fastest and decisions read logits."""
 
 
 class Network(nn.Module):

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32
-from numba import njit
 from scipy.interpolate import PchipInterpolator
 
+from tomoseg.kernels import kernel
 from tomoseg.phantom.frame import Bend, Frame
 from tomoseg.phantom.shapes import Block, Lumps, rotation
 
@@ -196,7 +196,7 @@ def generator(seed: int, part: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(part.encode())])
 
 
-@njit(cache=True)
+@kernel()
 def _superellipse(x, y, z, table, out):  # type: ignore[no-untyped-def]
     """Distance along the ray from the axis; beyond 1.8 times the size only roughly."""
     for i in range(out.shape[0]):

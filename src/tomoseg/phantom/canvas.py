@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
-from numba import njit
 
+from tomoseg.kernels import kernel
 from tomoseg.labels import LabelSet
 from tomoseg.phantom.frame import Frame
 from tomoseg.phantom.shapes import Block, Shape
@@ -147,7 +147,7 @@ def _members(tissues: tuple[str, ...]) -> Bool[np.ndarray, "256"]:
     return np.isin(np.arange(256), [TISSUE_NUMBER[tissue] for tissue in tissues])
 
 
-@njit(cache=True)
+@kernel()
 def _fill(canvas, distance, edge, grey, numbers):  # type: ignore[no-untyped-def]
     """Blend grey values by how much of a voxel is inside, and name the voxels whose middle is."""
     hu, tissue, label = canvas

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Float32
-from numba import njit
 from scipy.interpolate import CubicSpline
 
+from tomoseg.kernels import kernel
 from tomoseg.phantom.shapes import Block, Lumps, Shape
 
 FAR_MM = 100.0
@@ -158,7 +158,7 @@ def _resample(points: Float[np.ndarray, "n ..."], number: int) -> Float[np.ndarr
     return resampled
 
 
-@njit(cache=True)
+@kernel()
 def _round_cones(axes, cones, reach, out):  # type: ignore[no-untyped-def]
     """Distance to the nearest of many round cones, only where it is within reach."""
     xs, ys, zs = axes

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int16, Int64, UInt8
-from numba import njit
 
+from tomoseg.kernels import kernel
 from tomoseg.masks import BoxedMask
 
 UNCERTAIN = (13, 242)
@@ -92,7 +92,7 @@ def _kernel(
     return around[chosen], (field.weight * weights / max(weights.sum(), 1e-12)).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _pulled(band, offsets, weights, state, logits, hu, sigma_hu):  # type: ignore[no-untyped-def]
     out = np.empty(len(band), np.float32)
     nx, ny, nz = state.shape

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, avg_pool3d
 
 from tomoseg.config import TrainConfig
-from tomoseg.inference.engine import MEMORY_FORMAT
-from tomoseg.networks.network import CONV, Network
+from tomoseg.networks.network import CONV, MEMORY_FORMAT, Network
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.training.adversary import Discriminator, attack, frozen_statistics, virtual_attack
 from tomoseg.training.losses import Scope, Targets, fused_loss

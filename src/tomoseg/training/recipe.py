@@ -198,8 +198,7 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
     """
     mean_loss = validation_loss(run, run.validation)
     predictor = Predictor(
-        Model(run.record, run.kept),
-        **vars(Compute(engine="torch", device=str(run.device), precision=run.config.precision)),
+        Model(run.record, run.kept), Compute(engine="torch", device=str(run.device), precision=run.config.precision)
     )
     mine = run.ranks.share(run.validation)
     done = iter(range(1, len(mine) + 1))

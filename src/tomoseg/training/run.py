@@ -20,11 +20,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tomoseg.config import TrainConfig
 from tomoseg.errors import ConfigError, DatasetError, TrainingError
 from tomoseg.inference.device import autocast_dtype, choose_device
-from tomoseg.inference.engine import MEMORY_FORMAT
 from tomoseg.labels import unknown_name_message
 from tomoseg.models.folder import ModelRecord, count_parameters, load_model
 from tomoseg.networks.build import set_prior_bias
-from tomoseg.networks.network import Network
+from tomoseg.networks.network import MEMORY_FORMAT, Network
 from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.training.curriculum import check_difficulties, curriculum_share
 from tomoseg.training.learner import CustomLoss, Learner

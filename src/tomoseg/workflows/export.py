@@ -7,30 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
-from tomoseg.errors import ConfigError, DatasetError, ModelError
-from tomoseg.models.exports import Export, Format, add_export
-from tomoseg.models.folder import Model, load_model
-from tomoseg.models.onnx import INPUT, convert_to_onnx, onnx_session, run_onnx, write_onnx
-from tomoseg.models.openvino import convert_network, write_openvino
-from tomoseg.models.quantise import convolutions, quantise
+from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.inference.engines import ENGINES
+from tomoseg.models.exports import Export, add_export
+from tomoseg.models.folder import load_model
 from tomoseg.networks.images import NetworkInput, neighbours
+from tomoseg.packages import require_torch
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
 CALIBRATION_SLICES = 128
-LARGEST_DIFFERENCE = 1e-3
-"""Of an fp32 export's logits from PyTorch's, as a share of the largest logit."""
 
 
-def export(model: Path, to: Format, precision: str = "fp32", calibrate: Path | None = None) -> Export:
+def export(model: Path, to: str, precision: str = "fp32", calibrate: Path | None = None) -> Export:
     """Write a model in another format into its own folder.
 
     Args:
         model: A model folder or a run folder.
-        to: `openvino` or `onnx`.
+        to: The engine that it is for, `openvino` or `onnx`.
         precision: `fp32`, `bf16` (OpenVINO only: the fp32 file, computed in bf16 when it is run) or `int8`.
         calibrate: A preprocessed dataset whose training slices give int8 its scales.
 
@@ -39,8 +35,12 @@ def export(model: Path, to: Format, precision: str = "fp32", calibrate: Path | N
         DatasetError: If the dataset has other structures or another grid than the model.
         ModelError: If the model cannot be loaded, or the export does not compute what the model does.
     """
-    if to == "onnx" and precision == "bf16":
-        raise ConfigError("expected precision fp32 or int8 for onnx, got bf16; bf16 is for openvino")
+    engine = ENGINES[to]
+    if engine.conversion is None:
+        raise ConfigError(f"expected an engine that has files of its own, got {to}, which computes from the weights")
+    if precision not in engine.precisions:
+        known = " or ".join(engine.precisions)
+        raise ConfigError(f"expected precision {known} for {to}, got {precision}; use one of these")
     if precision == "int8" and calibrate is None:
         raise ConfigError(
             "expected a preprocessed dataset to calibrate int8 with, got none; add --calibrate PREPROCESSED"
@@ -54,7 +54,11 @@ def export(model: Path, to: Format, precision: str = "fp32", calibrate: Path | N
         chosen = calibration_slices(data.split("train"), len(data.labels))
         images = [network_image(loaded.record.reads, case, k) for case, k in chosen]
         made["calibrated_with"] = [f"{case.name}:{k}" for case, k in chosen]
-    return (_to_openvino if to == "openvino" else _to_onnx)(loaded, images, made)
+    require_torch()
+    converted = engine.conversion.convert(loaded, images)
+    converted.made.update(made)
+    stored = engine.stores(precision)
+    return add_export(loaded, to, stored, engine.conversion.suffix, converted.made, converted.write)
 
 
 def calibration_slices(
@@ -105,43 +109,3 @@ def network_image(reads: NetworkInput, case: PreprocessedCase, k: int) -> Float3
         return reads.of_block(case.ct_block(first, first + tile[2])[x, y])
     near = [case.ct_slice(j) for j in neighbours(k, reads.reach, case.slices)]
     return reads.of_slices(np.stack(near, axis=2)[x, y])
-
-
-def _to_openvino(model: Model, images: Sequence[Float32[np.ndarray, "1 w *xyz"]], made: dict[str, Any]) -> Export:
-    network = convert_network(model.network, model.record.reads)
-    if images:
-        kept = [convolutions(network)[-1]]
-        network = quantise(network, images, kept)
-        made["kept_in_floating_point"] = kept
-    return add_export(model, "openvino", "int8" if images else "fp32", made, lambda path: write_openvino(network, path))
-
-
-def _to_onnx(model: Model, images: Sequence[Float32[np.ndarray, "1 w *xyz"]], made: dict[str, Any]) -> Export:
-    network = convert_to_onnx(model.network, model.record.reads)
-    if images:
-        kept = [convolutions(network)[-1]]
-        network = quantise(network, [{INPUT: image} for image in images], kept)
-        made["kept_in_floating_point"] = kept
-
-    def write(path: Path) -> None:
-        write_onnx(network, path)
-        made["difference_from_torch"] = difference = onnx_difference(model, path)
-        if not images and difference > LARGEST_DIFFERENCE:
-            raise ModelError(
-                f"expected ONNX Runtime to compute what PyTorch does, got logits that differ by {difference:.2g} of "
-                "the largest; use engine torch or openvino"
-            )
-
-    return add_export(model, "onnx", "int8" if images else "fp32", made, write)
-
-
-def onnx_difference(model: Model, path: Path) -> float:
-    """How far ONNX Runtime's logits are from PyTorch's on a slice of noise, at most, over the largest logit."""
-    reads = model.record.reads
-    free = [model.network.stride * (5 - n) for n in range(model.network.dims)]
-    shape = (1, reads.channels, *(reads.padded(reads.fixed) if reads.fixed else free))
-    image = np.random.default_rng(0).random(shape, np.float32)
-    with torch.inference_mode():
-        expected = model.network.cpu().eval()(torch.from_numpy(image)).numpy()
-    found = run_onnx(onnx_session(path, torch.get_num_threads()), image)
-    return float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -15,12 +15,11 @@ from jaxtyping import Float32
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.inference.engine import Engine
-from tomoseg.inference.openvino_engine import fastest_float
+from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
-from tomoseg.models.exports import Format, find_export, set_trusted
+from tomoseg.models.exports import find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
-from tomoseg.models.openvino import has_openvino
 from tomoseg.models.packaged import check_is_own
 from tomoseg.options import Compute, EngineName, Precision
 from tomoseg.preprocessed.fits import check_fits
@@ -95,12 +94,11 @@ def measure_engines(
     cases = data.split(split)
     known = ways_of(loaded)
     predictors = [
-        Predictor(load_model(model), **vars(Compute(engine=engine, device="cpu", precision=precision)))
-        for engine, precision in known
+        Predictor(loaded, Compute(engine=engine, device="cpu", precision=precision)) for engine, precision in known
     ]
     chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
     images = [network_image(loaded.record.reads, case, k) for case, k in chosen]
-    times = time_engines([predictor.engine for predictor in predictors], images)
+    times = time_engines([predictor.engines()[0] for predictor in predictors], images)
     ways = []
     for (engine, precision), predictor, ms in zip(known, predictors, times, strict=True):
         done = iter(range(1, len(cases) + 1))
@@ -113,15 +111,8 @@ def measure_engines(
 
 def ways_of(model: Model) -> list[tuple[EngineName, Precision]]:
     """Engines and precisions that this machine and the model's folder have on a CPU, PyTorch in fp32 first."""
-    found: list[tuple[EngineName, Precision]] = [("torch", "fp32")]
-    if has_openvino() and model.record.reads.is_traceable:
-        found.append(("openvino", "fp32"))
-        if fastest_float() == "bf16":
-            found.append(("openvino", "bf16"))
-        if find_export(model, "openvino", "int8") is not None:
-            found.append(("openvino", "int8"))
-    precisions: tuple[Precision, ...] = ("fp32", "int8")
-    return found + [("onnx", precision) for precision in precisions if find_export(model, "onnx", precision)]
+    kinds = sorted(ENGINES.values(), key=lambda kind: kind.name != "torch")
+    return [(kind.name, precision) for kind in kinds for precision in kind.compared(model)]  # type: ignore[misc]
 
 
 def time_engines(engines: Sequence[Engine], images: Sequence[Float32[np.ndarray, "1 w *xyz"]]) -> list[float]:
@@ -149,8 +140,7 @@ def _way(model: Model, engine: EngineName, precision: Precision, ms: float, summ
 
 def _megabytes(model: Model, engine: EngineName, precision: Precision) -> float:
     assert model.folder is not None  # it was read from one
-    kind: Format = "onnx" if engine == "onnx" else "openvino"
-    export = find_export(model, kind, precision) if engine != "torch" else None
+    export = find_export(model, engine, ENGINES[engine].stores(precision))
     files = [WEIGHTS] if export is None else list(export.files)
     return sum((model.folder / name).stat().st_size for name in files) / 1e6
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tomoseg.config import Language
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.masks import structure_mask
 from tomoseg.pictures.panel import best_slice, draw_panel
 from tomoseg.preprocessed.read import PreprocessedCase
@@ -27,15 +28,15 @@ def draw_panels(
     Returns:
         The pictures.
     """
-    ct, reference = case.ct(), case.masks()
+    ct, reference, choices = case.ct(), case.masks(), predictor.choices(AS_TRAINED)
     drawn = []
     for name in structures:
-        channel = predictor.labels.channel(name)
+        channel = choices.labels.channel(name)
         mask = structure_mask(reference, channel)
         if not mask.any():
             continue
         k = best_slice(mask)
-        predicted = predictor.grid_slice(ct, k)[channel]
+        predicted = predictor.grid_slice(ct, k, choices)[channel]
         path = folder / f"{case.name}_{name}.png"
         draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path, lang=lang)
         drawn.append(path)

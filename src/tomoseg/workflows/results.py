@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tomoseg.config import Language
 from tomoseg.errors import ConfigError, InputError, OutputError, TomosegError
+from tomoseg.evaluation.measure import Measurement
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.nifti import write_nifti
@@ -27,7 +28,6 @@ from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows.scans import Scan
 
 if TYPE_CHECKING:
-    from tomoseg.evaluation.measure import Measurement
     from tomoseg.files.dicom.source import SourceSeries
 
 Result = LabelMap | Segmentation
@@ -184,8 +184,12 @@ def _write_probabilities(result: Result, confidence: Confidence, scan: Scan) -> 
     return [f"confidence/{name}" for name in write_confidence(confidence, scan.output / "confidence")]
 
 
-def write_statistics(result: Result, volume: Volume, scan: Scan) -> str:
-    """Measure each structure and write it, one entry each; null where something cannot be said, with the reason.
+def write_statistics(measured: Sequence[Measurement], scan: Scan) -> str:
+    """Write what was measured of each structure, one entry each; null where something cannot be said, with the reason.
+
+    Args:
+        measured: In channel order.
+        scan: Where results go.
 
     Returns:
         The file's name.
@@ -193,10 +197,8 @@ def write_statistics(result: Result, volume: Volume, scan: Scan) -> str:
     Raises:
         OutputError: If it cannot be written.
     """
-    from tomoseg.evaluation.measure import measure  # takes half a second, which most do not need
-
     path = beside(scan, "statistics.json")
-    entries = {one.structure: _entry(one) for one in measure(result, volume)}
+    entries = {one.structure: _entry(one) for one in measured}
     with whole_file(path) as aside:
         aside.write_text(json.dumps(entries, indent=1), encoding="utf-8")
     return path.name

@@ -18,14 +18,13 @@ from tomoseg.inference.score_cases import score_case_fully
 from tomoseg.labels import LabelSet, unknown_name_message
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
-from tomoseg.options import Compute, EvaluateOptions, PredictOptions
+from tomoseg.options import Compute, EvaluateOptions, Request
 from tomoseg.pictures.panel import draw_panel, worst_slice
 from tomoseg.postprocess.steps import needs_confidence
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import check_same_grid
-from tomoseg.workflows.predict import choices_of
 
 LOOKED_AT = 16
 """Slices of a structure among which the one that a model gets most wrong is looked for."""
@@ -38,36 +37,38 @@ class ModelSource:
         loaded = load_model(model)
         data = Preprocessed(dataset)
         check_fits(loaded.record.labels.names, loaded.record.grid, data)
-        decisions, self._steps = choices_of([loaded], PredictOptions(tuned=options.tuned))
+        self._predictor = Predictor(loaded, compute)
+        self._choices = self._predictor.choices(Request(tuned=options.tuned))
         self.labels = data.labels.subset(options.structures) if options.structures else data.labels
         self.cases: dict[str, PreprocessedCase] = {case.name: case for case in data.split(options.split)}
-        if needs_confidence(self._steps) and any(case.record.placement.resamples for case in self.cases.values()):
+        if needs_confidence(self._choices.steps) and any(
+            case.record.placement.resamples for case in self.cases.values()
+        ):
             raise ConfigError(
                 "expected steps that look at masks alone, got crf, which needs the scan, and the dataset keeps it on "
                 "another grid; predict, then score the masks"
             )
         self.missing: dict[str, str] = {}
         self.warnings: tuple[str, ...] = ()
-        if options.panels and self._steps:
+        if options.panels and self._choices.steps:
             self.warnings = ("the pictures show masks before the steps that tune chose; the scores are after them",)
         self.title = model.absolute().name
         self.reference = f"{data.folder.absolute().name}, {options.split}"
         self.courses = [model / METRICS, model.parent / METRICS]
-        self._predictor = Predictor(loaded, decisions=decisions, **vars(compute))
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:
         """One case."""
-        return score_case_fully(self._predictor, self.cases[name], scoring, self._steps, self.labels.names)
+        return score_case_fully(self._predictor, self.cases[name], scoring, self._choices, self.labels.names)
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
         """A structure of a case; False where there is nothing to draw."""
-        case, channel = self.cases[name], self._predictor.labels.channel(structure)
+        case, channel = self.cases[name], self._choices.labels.channel(structure)
         ct, reference = case.ct(), structure_mask(case.masks(), channel)
         if not reference.any():
             return False
         inside = np.flatnonzero(reference.any(axis=(0, 1)))
         tried = inside[[len(inside) * part // LOOKED_AT for part in range(LOOKED_AT)]]
-        found = {k: self._predictor.grid_slice(ct, k)[channel] for k in dict.fromkeys(tried.tolist())}
+        found = {k: self._predictor.grid_slice(ct, k, self._choices)[channel] for k in dict.fromkeys(tried.tolist())}
         k = max(found, key=lambda k: int(np.count_nonzero(found[k] != reference[:, :, k])))
         spacing_mm = case.grid_spacing_mm[:2]
         draw_panel(ct[:, :, k], reference[:, :, k], found[k], structure, spacing_mm, path, lang=options.lang)

@@ -15,16 +15,17 @@ from jaxtyping import Int16, UInt8
 
 from tomoseg.errors import DatasetError
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import on_grid
+from tomoseg.inference.sinks import ConfidenceSink, pour
 from tomoseg.masks import BoxedMask, structure_mask
-from tomoseg.models.folder import Model, load_model
+from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.models.tuned import Tuned, save_tuned
-from tomoseg.options import AUTO, Compute, Decisions
+from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.postprocess.steps import Evidence, Step, process
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.segmentation import Confidence
 
 SMOOTHINGS = (0.0, 0.5, 1.0)
 THRESHOLDS = (0.5, 0.3, 0.4, 0.6, 0.7)
@@ -120,11 +121,12 @@ def tune(
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)
+    predictor = Predictor(loaded, compute)
     done, total = iter(range(1, 10**9)), len(cases) * len(SMOOTHINGS)
     best: tuple[float, list[Choice]] = (0.0, [])
     plain: list[Choice] = []
     for smoothing in SMOOTHINGS:
-        samples = _samples(loaded, cases, smoothing, compute, lambda: on_case(next(done), total))
+        samples = _samples(predictor, cases, smoothing, lambda: on_case(next(done), total))
         if not samples:
             raise DatasetError(
                 f"{preprocessed}: expected structures in split {split!r}, got none; choose another split"
@@ -187,23 +189,22 @@ def _dice(samples: Sequence[Sample], threshold: float, steps: Sequence[Step]) ->
 
 
 def _samples(
-    model: Model, cases: Sequence[PreprocessedCase], smoothing: float, compute: Compute, on_case: Callable[[], None]
+    predictor: Predictor, cases: Sequence[PreprocessedCase], smoothing: float, on_case: Callable[[], None]
 ) -> dict[str, list[Sample]]:
     """Each structure of each case in which it occurs; only the boxes around them are kept."""
-    predictor = Predictor(model, decisions=Decisions(smoothing=smoothing), **vars(compute))
+    choices = predictor.choices(Request(tuned=False, smoothing=smoothing))
     found: dict[str, list[Sample]] = {}
     for case in cases:
         record = case.record
         hu = case.scan_hu()
-        confidence = Confidence(predictor.labels.names, record.source)
-        for part in predictor.confidence_slices([case.ct()], record.placement, record.source.canonical_shape):
-            confidence.append(part)
+        confidence = ConfidenceSink(choices.labels, record.source)
+        pour(predictor.slices(on_grid(case), choices), confidence)
         packed = np.stack([case.native_masks_slice(k) for k in range(record.source.canonical_shape[2])], axis=-1)
         for channel in record.annotated:
             reference = structure_mask(packed, channel)
             if reference.any():
-                name = predictor.labels.names[channel]
-                sample = _sample(confidence.map(name), reference, case.spacing_mm, hu)
+                name = choices.labels.names[channel]
+                sample = _sample(confidence.result.map(name), reference, case.spacing_mm, hu)
                 found.setdefault(name, []).append(sample)
         on_case()
     return found

@@ -12,7 +12,8 @@ import struct
 
 import numpy as np
 from jaxtyping import UInt8, UInt16
-from numba import njit
+
+from tomoseg.kernels import kernel
 
 _HEADER_WORDS = 16
 _LONGEST = 128
@@ -42,7 +43,7 @@ def rle_frame(values: UInt8[np.ndarray, "r c"] | UInt16[np.ndarray, "r c"]) -> b
     return struct.pack(f"<{_HEADER_WORDS}I", *words) + b"".join(segments)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _pack(pixels: UInt8[np.ndarray, "r c"], out: UInt8[np.ndarray, "n"]) -> int:
     """Fill `out`; returns the bytes used."""
     rows, columns = pixels.shape
@@ -68,7 +69,7 @@ def _pack(pixels: UInt8[np.ndarray, "r c"], out: UInt8[np.ndarray, "n"]) -> int:
     return used
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _run(line: UInt8[np.ndarray, "c"], place: int) -> int:
     """How many bytes from a place on are equal, up to 128."""
     end = place + 1

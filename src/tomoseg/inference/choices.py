@@ -1,0 +1,88 @@
+"""What decides about a scan: what a request asks for, over what the model was tuned to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+
+from tomoseg.errors import ConfigError
+from tomoseg.labels import LabelSet, side_of
+from tomoseg.models.tuned import Tuned
+from tomoseg.notices import Notice
+from tomoseg.options import Decisions, Request, thresholds_of
+from tomoseg.postprocess.steps import Steps, needs_confidence, steps_of
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What decides about a scan.
+
+    Attributes:
+        labels: The structures to be found, in channel order.
+        decisions: Thresholds, mirror images and smoothing.
+        steps: What is done to masks.
+        notices: What of the model's tuning is not used, and why.
+    """
+
+    labels: LabelSet
+    decisions: Decisions
+    steps: Steps
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def offsets(self) -> Float32[np.ndarray, "c"]:
+        """The logit of each structure's threshold."""
+        thresholds = np.array([self.decisions.thresholds.get(name, 0.5) for name in self.labels.names])
+        return np.log(thresholds / (1 - thresholds)).astype(np.float32)
+
+
+def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request) -> Choices:
+    """What decides, from what was asked for and what the model was tuned to.
+
+    Args:
+        labels: All structures of the model.
+        tuned: What tuning found, if it did and it is to be used.
+        request: What was asked for; it goes before what was tuned.
+
+    Raises:
+        LabelError: If the model does not know a structure.
+        ConfigError: If a threshold or a step cannot be read, a step needs probabilities beside a label map, or mirror
+            images are asked for where there is a left and a right.
+    """
+    wanted = labels.subset(request.roi_subset) if request.roi_subset else labels
+    names = wanted.names
+    found = tuned or Tuned("")
+    thresholds = {name: value for name, value in found.thresholds.items() if name in names}
+    smoothing = found.smoothing if request.smoothing is None else request.smoothing
+    decisions = Decisions(
+        thresholds=thresholds | thresholds_of(request.threshold, names), flips=request.flips, smoothing=smoothing
+    )
+    _check_flips(wanted, decisions)
+    if request.postprocess is not None:
+        steps = steps_of(request.postprocess, names)
+        if request.ml and needs_confidence(steps):
+            raise ConfigError("expected masks for crf, got --ml; leave --ml off, or crf out")
+        return Choices(wanted, decisions, steps)
+    own = [f"{name}={step}" for name, steps in found.steps.items() if name in names for step in steps]
+    kept = [text for text in own if not (request.ml and needs_confidence(steps_of([text], names)))]
+    left_out = [text for text in own if text not in kept]
+    notices: tuple[Notice, ...] = ()
+    if left_out:
+        notices = (
+            Notice(
+                f"Left out: {', '.join(left_out)}, which tuning chose and which a label map has no probabilities for. "
+                "Leave --ml off to have it.",
+                "tuned step",
+            ),
+        )
+    return Choices(wanted, decisions, steps_of(kept, names), notices)
+
+
+def _check_flips(labels: LabelSet, decisions: Decisions) -> None:
+    sided = [name for name in labels.names if side_of(name) is not None]
+    if decisions.flips and sided:
+        raise ConfigError(
+            f"expected structures without a left and a right for flips, got {', '.join(sided[:3])}; leave flips off"
+        )

@@ -1,0 +1,76 @@
+"""From HU to the logits that decide: padding, constant slices once, mirror images, thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float32, Int16
+
+from tomoseg.inference.engine import Engine
+
+
+class LogitSource:
+    """The logits of one network as decisions take them. Threads may share it.
+
+    Attributes:
+        engine: What computes the network.
+        reads: What the network reads of a scan.
+
+    Args:
+        engine: What computes the network.
+        offsets: What is subtracted from each structure's logits, so that it is decided at 0; omitted for nothing.
+        mirrored: Average the logits of each slice with those of its left-right mirror image.
+    """
+
+    def __init__(
+        self, engine: Engine, offsets: Float32[np.ndarray, "c"] | None = None, *, mirrored: bool = False
+    ) -> None:
+        self.engine, self.reads = engine, engine.reads
+        self._mirrored = mirrored
+        self._offsets = offsets if offsets is not None and offsets.any() else None
+        self._constant: dict[tuple[tuple[int, ...], bytes], Float32[np.ndarray, "c *xyz"]] = {}
+
+    def slices(self, hu: Int16[np.ndarray, "x y m"]) -> list[Float32[np.ndarray, "c x y"]]:
+        """Logits of a stack of axial slices.
+
+        Slices are padded with air at their upper ends to what the network needs, and the padding is cut off again.
+        A slice that is constant once windowed (air, mostly) is computed once.
+
+        Args:
+            hu: Slices on the network's grid, with `reads.reach` more at either end.
+        """
+        x, y, _ = hu.shape
+        return [logits[:, :x, :y] for logits in self._each(self.reads.of_slices(hu))]
+
+    def block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "c x y z"]:
+        """Logits of a block, padded as slices are; one that is constant once windowed is computed once.
+
+        Args:
+            hu: On the network's grid.
+        """
+        x, y, z = hu.shape
+        (logits,) = self._each(self.reads.of_block(hu))
+        return logits[:, :x, :y, :z]
+
+    def _each(self, images: Float32[np.ndarray, "n w *xyz"]) -> list[Float32[np.ndarray, "c *xyz"]]:
+        voxels = images.reshape(*images.shape[:2], -1)
+        constant = (voxels == voxels[:, :, :1]).all(axis=(1, 2))
+        varied = iter(self._compute(images[~constant]) if not constant.all() else ())
+        return [
+            self._of_constant(image) if same else next(varied) for image, same in zip(images, constant, strict=True)
+        ]
+
+    def _compute(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
+        logits = self.engine.run(images)
+        if self._mirrored:
+            logits = (logits + self.engine.run(np.ascontiguousarray(images[:, :, ::-1]))[:, :, ::-1]) / 2
+        if self._offsets is not None:
+            logits = logits - self._offsets.reshape(-1, *[1] * (logits.ndim - 2))
+        return logits
+
+    def _of_constant(self, image: Float32[np.ndarray, "w *xyz"]) -> Float32[np.ndarray, "c *xyz"]:
+        key = (image.shape, image.reshape(len(image), -1)[:, 0].tobytes())
+        logits = self._constant.get(key)
+        if logits is None:
+            logits = self._compute(image[None])[0]
+            self._constant = {key: logits}  # whole at once: other threads may have images of another size
+        return logits

@@ -1,0 +1,273 @@
+"""The one way from a scan to its masks: what the command line, Python, evaluation and tuning call.
+
+Everything that decides what a mask is lies behind `segment`: the look at the scan, the network's grid, the network, the
+model's own tuning, decisions, and what is done to masks afterwards. In front of it are only readers, writers and those
+who hand out work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int16
+
+from tomoseg.checks.familiar import unlike
+from tomoseg.checks.scan import inspect_scan, refuse_warnings
+from tomoseg.evaluation.measure import Measurement, measure
+from tomoseg.files.scan import read_scan
+from tomoseg.inference.choices import Choices
+from tomoseg.inference.expected import ExpectedDice
+from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.sinks import (
+    ConfidenceSink,
+    HighestConfidenceSink,
+    LabelMapSink,
+    MaskSink,
+    Progress,
+    ProgressSink,
+    Sink,
+    pour,
+)
+from tomoseg.inference.stages import Stages
+from tomoseg.labels import LabelSet
+from tomoseg.models.folder import Model, load_model
+from tomoseg.notices import Notice
+from tomoseg.options import AS_TUNED, AUTO, Compute, Request
+from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
+from tomoseg.segmentation import Confidence, LabelMap, Segmentation
+from tomoseg.volume import Volume
+
+AnyModel = Predictor | Model | Path | str | Sequence[Model]
+"""What a scan is segmented with; a `Predictor` keeps its engines for the next scan."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The Dice that may be expected of a result: a rank of scans, not a promise.
+
+    Attributes:
+        mean: Over the structures that were found; None where none was.
+        structures: Of each; None where it was not found.
+    """
+
+    mean: float | None
+    structures: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a scan.
+
+    Attributes:
+        result: Independent masks, or with `ml` a label map, on the scan's own grid.
+        confidence: Probabilities, if they were asked for.
+        expected_dice: What may be expected of the result, if it was asked for.
+        statistics: Volume, HU and place of each structure, if they were asked for.
+        notices: What was noticed about the scan and the request.
+        seconds: By stage: `segment` as a whole, `grid`, `prepare`, `network` and `decisions` within it, and what was
+            done afterwards.
+
+    Example:
+        >>> prediction = segment(Path("ct.nii.gz"), "head-neck")  # doctest: +SKIP
+        >>> prediction.mask("mandible").sum(), prediction.seconds["segment"]  # doctest: +SKIP
+    """
+
+    result: Segmentation | LabelMap
+    confidence: Confidence | None = None
+    expected_dice: Expectation | None = None
+    statistics: tuple[Measurement, ...] | None = None
+    notices: tuple[Notice, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> LabelSet:
+        """The structures that were looked for, in channel order."""
+        return self.result.labels
+
+    def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
+        """The mask of one structure, in RAS+ order on the scan's own voxels.
+
+        Args:
+            name: Of the structure.
+
+        Raises:
+            LabelError: If there is no such structure.
+        """
+        return self.result.mask(name)
+
+
+def segment(
+    scan: Volume | Path,
+    model: AnyModel,
+    request: Request = AS_TUNED,
+    *,
+    compute: Compute = AUTO,
+    progress: Progress | None = None,
+    notices: tuple[Notice, ...] | None = None,
+) -> Prediction:
+    """Segment one scan.
+
+    Args:
+        scan: A scan that was read, or where it lies: whatever `read_scan` reads.
+        model: A packaged model's name, a model folder or a run folder; a loaded model, or several whose logits are
+            averaged; or a `Predictor`, which is made once for many scans.
+        request: What is asked for. What the model was tuned to holds where the request says nothing else.
+        compute: What computes the network, where, and in what; a `Predictor` has its own.
+        progress: Called after each slice with slices done and in all.
+        notices: What `preflight` noticed, if it was called before; if omitted, it is called now.
+
+    Returns:
+        Masks on the scan's own grid, and what else was asked for.
+
+    Raises:
+        InputError: If the scan cannot be read, does not fit into the memory allowed, or `strict` is asked for and there
+            is a warning about it.
+        ModelError: If the model cannot be loaded.
+        LabelError: If the model does not know a structure.
+        ConfigError: If the request cannot be met: a threshold or a step that cannot be read, an engine or a device that
+            this machine lacks.
+
+    Example:
+        >>> prediction = segment(Path("ct.nii.gz"), "head-neck", Request(roi_subset=("mandible",)))  # doctest: +SKIP
+        >>> prediction.mask("mandible").shape  # doctest: +SKIP
+    """
+    predictor = open_predictor(model, compute)
+    volume = scan if isinstance(scan, Volume) else read_scan(scan)
+    choices = predictor.choices(request)
+    seen = preflight(volume, predictor, request) if notices is None else notices
+    stages = Stages()
+    found = _decided(predictor, volume, choices, request, stages, progress)
+    statistics = None
+    if request.statistics:
+        with stages("statistics"):
+            statistics = tuple(measure(found.result, volume))
+    return Prediction(
+        found.result,
+        found.confidence if request.confidence else None,
+        found.expected_dice,
+        statistics,
+        (*seen, *choices.notices),
+        stages.seconds,
+    )
+
+
+def preflight(
+    volume: Volume, predictor: Predictor, request: Request = AS_TUNED, name: str = "the scan"
+) -> tuple[Notice, ...]:
+    """What is noticed about a scan before it is segmented, by its values and beside the model's training scans.
+
+    Args:
+        volume: The scan.
+        predictor: Of the model.
+        request: Whether warnings refuse it.
+        name: What the scan is called in a refusal.
+
+    Returns:
+        What was noticed, that of reading it first.
+
+    Raises:
+        InputError: If `strict` is asked for and there is a warning, or the scan cannot be one.
+    """
+    seen = inspect_scan(volume, contrast=False)
+    trained_on = predictor.record.trained_on
+    unfamiliar = () if trained_on is None else unlike(volume, trained_on, [part.name for part in seen.parts])
+    noticed = (*volume.warnings, *seen.notices, *unfamiliar)
+    if request.strict:
+        refuse_warnings(noticed, name)
+    return noticed
+
+
+def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
+    """What segments, from whatever names a model.
+
+    Args:
+        model: As for `segment`.
+        compute: What computes the network, where, and in what; a `Predictor` has its own.
+
+    Raises:
+        ModelError: If the model cannot be loaded.
+        ConfigError: If several models differ in structures or grid.
+    """
+    if isinstance(model, Predictor):
+        return model
+    return Predictor(load_model(Path(model)) if isinstance(model, Path | str) else model, compute)
+
+
+def segment_on_grid(
+    scan: OnGrid,
+    predictor: Predictor,
+    choices: Choices,
+    request: Request = AS_TUNED,
+    hu: Int16[np.ndarray, "x y z"] | None = None,
+) -> Prediction:
+    """Segment what is on the network's grid already, as a case of a preprocessed dataset is.
+
+    Args:
+        scan: On the network's grid.
+        predictor: Of the model.
+        choices: What decides.
+        request: What else is to be found out.
+        hu: The scan on its own grid, for steps that look at it.
+
+    Raises:
+        ConfigError: If a step needs the scan, and it is not given.
+    """
+    stages = Stages()
+    return _with_steps(_through(predictor, scan, choices, request, stages, None), choices, hu, stages)
+
+
+def _decided(
+    predictor: Predictor,
+    volume: Volume,
+    choices: Choices,
+    request: Request,
+    stages: Stages,
+    progress: Progress | None,
+) -> Prediction:
+    with stages("segment"):
+        scan = predictor.on_grid(volume, stages)
+        found = _through(predictor, scan, choices, request, stages, progress)
+    return _with_steps(found, choices, volume.hu, stages)
+
+
+def _through(
+    predictor: Predictor,
+    scan: OnGrid,
+    choices: Choices,
+    request: Request,
+    stages: Stages,
+    progress: Progress | None,
+) -> Prediction:
+    """Every slice of the scan, through the sinks that the request needs."""
+    labels, grid = choices.labels, scan.source
+    main = LabelMapSink(labels, grid) if request.ml else MaskSink(labels, grid)
+    confidence: ConfidenceSink | HighestConfidenceSink | None = None
+    if request.confidence or needs_confidence(choices.steps):
+        confidence = HighestConfidenceSink(grid) if request.ml else ConfidenceSink(labels, grid)
+    expected = ExpectedDice(labels.names, choices.offsets) if request.triage else None
+    sinks: list[Sink] = [main, *([] if confidence is None else [confidence])]
+    if progress is not None:
+        sinks.append(ProgressSink(progress, grid.canonical_shape[2]))
+    pour(predictor.slices(scan, choices, stages, expected), *sinks, stages=stages)
+    return Prediction(
+        main.result,
+        None if confidence is None else confidence.result,
+        None if expected is None else Expectation(expected.mean(), expected.structures()),
+        seconds=stages.seconds,
+    )
+
+
+def _with_steps(
+    found: Prediction, choices: Choices, hu: Int16[np.ndarray, "x y z"] | None, stages: Stages
+) -> Prediction:
+    if not choices.steps:
+        return found
+    with stages("postprocess"):
+        if isinstance(found.result, LabelMap):
+            result: Segmentation | LabelMap = apply_to_map(found.result, choices.steps)
+        else:
+            result = apply(found.result, choices.steps, hu, found.confidence)
+    return Prediction(result, found.confidence, found.expected_dice, seconds=stages.seconds)

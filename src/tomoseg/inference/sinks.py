@@ -1,0 +1,204 @@
+"""What takes the slices of a scan as they are decided: masks, a label map, probabilities, progress.
+
+A sink takes what it needs of each slice and nothing else is computed; a new one is a class with a method `take`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, UInt8, UInt16
+
+from tomoseg.grid import Placement
+from tomoseg.inference.decide import (
+    Between,
+    confidences,
+    decide_labels,
+    decide_masks,
+    highest_confidence,
+    label_dtype,
+)
+from tomoseg.inference.stages import Stages
+from tomoseg.labels import LabelSet
+from tomoseg.masks import packed_bytes
+from tomoseg.segmentation import Confidence, LabelMap, Segmentation
+from tomoseg.volume import SourceGrid
+
+Progress = Callable[[int, int], None]
+"""Told after each slice of a scan: slices done, slices in all."""
+
+
+class ScanSlice:
+    """One axial slice of a scan, on the scan's own grid; what is not asked for is not computed.
+
+    Attributes:
+        number: From 0, the most inferior.
+
+    Args:
+        number: Which.
+        between: The slices of the network's grid around it; None outside of the grid's box.
+        placement: Where the network's grid lies in the scan.
+        shape: The scan's, in RAS+ order.
+        labels: The structures.
+        offsets: What was subtracted from each structure's logits, so that it is decided at 0.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        between: Between | None,
+        placement: Placement,
+        shape: tuple[int, int, int],
+        labels: LabelSet,
+        offsets: Float32[np.ndarray, "c"],
+    ) -> None:
+        self.number = number
+        self._between, self._placement, self._shape = between, placement, shape
+        self._labels, self._offsets = labels, offsets
+
+    def masks(self) -> UInt8[np.ndarray, "b x y"]:
+        """Independent masks, packed."""
+        return self._placed(decide_masks, packed_bytes(len(self._labels)))
+
+    def labels(self) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
+        """The id of the structure with the highest positive logit, else 0; ties go to the structure that is first."""
+        out = np.zeros(self._shape[:2], label_dtype(self._labels.ids))
+        if self._between is not None:
+            x, y, _ = self._placement.box()
+            out[x, y] = decide_labels(self._between, self._placement.extent[:2], self._labels.ids)
+        return out
+
+    def probabilities(self) -> UInt8[np.ndarray, "c x y"]:
+        """Of each structure, 0 to 1 as 0 to 255."""
+        return self._placed(partial(confidences, offsets=self._offsets), len(self._labels))
+
+    def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:
+        """Of the most probable structure, 0 to 1 as 0 to 255."""
+        return self._placed(partial(highest_confidence, offsets=self._offsets), 1)
+
+    def _placed(
+        self, decide: Callable[[Between, tuple[int, int]], UInt8[np.ndarray, "n _ _"]], planes: int
+    ) -> UInt8[np.ndarray, "n x y"]:
+        """What is decided in the grid's box, in a slice of the scan that is 0 elsewhere."""
+        out = np.zeros((planes, *self._shape[:2]), np.uint8)
+        if self._between is not None:
+            x, y, _ = self._placement.box()
+            out[:, x, y] = decide(self._between, self._placement.extent[:2])
+        return out
+
+
+class Sink(Protocol):
+    """Takes the slices of a scan from inferior to superior."""
+
+    def take(self, scan_slice: ScanSlice) -> None:
+        """Take the next slice."""
+
+
+def pour(slices: Iterable[ScanSlice], *sinks: Sink, stages: Stages | None = None) -> None:
+    """Give each slice to every sink.
+
+    Args:
+        slices: Of one scan, from inferior to superior.
+        sinks: They take a slice in this order.
+        stages: Takes the seconds of `decisions`.
+    """
+    stages = stages or Stages()
+    for scan_slice in slices:
+        with stages("decisions"):
+            for sink in sinks:
+                sink.take(scan_slice)
+
+
+class MaskSink:
+    """Independent masks, compressed as they come.
+
+    Attributes:
+        result: Whole once the last slice is taken.
+
+    Args:
+        labels: The structures.
+        grid: The scan's.
+    """
+
+    def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
+        self.result = Segmentation(labels, grid)
+
+    def take(self, scan_slice: ScanSlice) -> None:
+        """Take the next slice."""
+        self.result.append(scan_slice.masks())
+
+
+class LabelMapSink:
+    """One structure a voxel.
+
+    Attributes:
+        result: Whole once the last slice is taken.
+
+    Args:
+        labels: The structures.
+        grid: The scan's.
+    """
+
+    def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
+        values = np.zeros(grid.canonical_shape, label_dtype(labels.ids), order="F")
+        self.result = LabelMap(values, labels, grid)
+
+    def take(self, scan_slice: ScanSlice) -> None:
+        """Take the next slice."""
+        self.result.values[:, :, scan_slice.number] = scan_slice.labels()
+
+
+class ConfidenceSink:
+    """Probabilities of each structure.
+
+    Attributes:
+        result: Whole once the last slice is taken.
+
+    Args:
+        labels: The structures.
+        grid: The scan's.
+    """
+
+    def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
+        self.result = Confidence(labels.names, grid)
+
+    def take(self, scan_slice: ScanSlice) -> None:
+        """Take the next slice."""
+        self.result.append(scan_slice.probabilities())
+
+
+class HighestConfidenceSink:
+    """Probabilities of the structure that is most probable at each voxel.
+
+    Attributes:
+        result: Whole once the last slice is taken.
+
+    Args:
+        grid: The scan's.
+    """
+
+    def __init__(self, grid: SourceGrid) -> None:
+        self.result = Confidence(("confidence",), grid)
+
+    def take(self, scan_slice: ScanSlice) -> None:
+        """Take the next slice."""
+        self.result.append(scan_slice.highest_probability())
+
+
+class ProgressSink:
+    """Tells how many slices are done.
+
+    Args:
+        progress: Told after each.
+        slices: In all.
+    """
+
+    def __init__(self, progress: Progress, slices: int) -> None:
+        self._progress, self._slices = progress, slices
+
+    def take(self, scan_slice: ScanSlice) -> None:
+        """Take the next slice."""
+        self._progress(scan_slice.number + 1, self._slices)

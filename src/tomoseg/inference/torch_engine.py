@@ -1,0 +1,58 @@
+"""The network run by PyTorch: on a GPU, or of a model without an export, or of one that is being trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from tomoseg.inference.device import autocast_dtype, choose_device
+from tomoseg.inference.engine import Engine
+from tomoseg.models.folder import Model
+from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.network import MEMORY_FORMAT, Network
+
+
+class TorchEngine(Engine):
+    """A network run by PyTorch, channels-last and in the precision asked for.
+
+    Args:
+        network: In evaluation mode from now on; it may be one that is being trained.
+        reads: What it reads of a scan.
+        device: Where it runs.
+        dtype: What its convolutions run in.
+    """
+
+    name = "torch"
+
+    def __init__(self, network: Network, reads: NetworkInput, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(reads)
+        self._format = MEMORY_FORMAT[network.dims]
+        self.network = network.to(device).to(memory_format=self._format).eval()  # type: ignore[call-overload]
+        self.device = str(device)
+        self.precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+        self._place, self._dtype = device, dtype
+
+    @torch.inference_mode()
+    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
+        """Logits of windowed slices or blocks, in the memory of the CPU; structures are last in it."""
+        batch = torch.from_numpy(images).to(self._place).contiguous(memory_format=self._format)
+        with torch.autocast(self._place.type, self._dtype, enabled=self._dtype != torch.float32):
+            logits = self.network(batch)
+        return logits.movedim(1, -1).float().contiguous().cpu().movedim(-1, 1).numpy()
+
+
+def open_torch(model: Model, device: str, precision: str) -> TorchEngine:
+    """The engine of a model.
+
+    Args:
+        model: What is computed.
+        device: As PyTorch names it.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+
+    Raises:
+        ConfigError: If this machine has no such device.
+        ModelError: If the weights do not fit the architecture.
+    """
+    place = choose_device(device)
+    return TorchEngine(model.network, model.record.reads, place, autocast_dtype(precision, place))

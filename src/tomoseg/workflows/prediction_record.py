@@ -1,0 +1,229 @@
+"""What is written beside results of `tomoseg predict`: what each depends on, what became of each scan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import OutputError
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.source import ScanSource
+from tomoseg.inference.choices import Choices
+from tomoseg.inference.engine import Engine
+from tomoseg.inference.engines import ENGINES
+from tomoseg.inference.memory import peak_memory_bytes
+from tomoseg.inference.segment import Expectation
+from tomoseg.models.exports import find_export
+from tomoseg.models.folder import Model
+from tomoseg.notices import Notice
+from tomoseg.options import PredictOptions
+from tomoseg.settings import deciding
+from tomoseg.version import __version__
+from tomoseg.workflows.results import beside
+from tomoseg.workflows.scans import Scan, is_result
+
+OVERLAPPING = ("grid", "prepare", "network", "decisions")
+"""Stages within `segment`; the others follow one another."""
+
+
+@dataclass(frozen=True)
+class ScanDone:
+    """Told after each scan.
+
+    Attributes:
+        scan: Which.
+        error: Why it failed, or None.
+        warnings: What was noticed.
+        skipped: It was done before, from the same scan with the same model and options.
+        record: What is written beside the result; None if it failed.
+        traceback: Where it failed, if nobody foresaw that it could.
+    """
+
+    scan: Scan
+    error: str | None
+    warnings: tuple[Notice, ...]
+    skipped: bool = False
+    record: dict[str, Any] | None = None
+    traceback: str | None = None
+
+
+def record_path(scan: Scan) -> Path:
+    """Where what is known of a result is written."""
+    return beside(scan, "prediction.json")
+
+
+def manifest_path(output: Path, part: str | None = None) -> Path:
+    """Where it is written what became of each of many scans; parts of a folder have one each.
+
+    Args:
+        output: The folder of all results.
+        part: Such as `2/8`.
+    """
+    return output / ("predictions.json" if part is None else f"predictions_{part.replace('/', '_of_')}.json")
+
+
+def asked_of_all(choices: Choices, engine: Engine, model: str, exports: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """What every result depends on.
+
+    Args:
+        choices: What decides, that of tuning included.
+        engine: What computes the network.
+        model: SHA-256 of the weights.
+        exports: SHA-256 of the files that compute each model, where they are exports.
+    """
+    return {
+        "threshold": choices.decisions.thresholds,
+        "smoothing": choices.decisions.smoothing,
+        "flips": choices.decisions.flips,
+        "postprocess": {name: [str(step) for step in steps] for name, steps in choices.steps.items()},
+        **({"exports": list(exports)} if exports else {}),
+        "model_sha256": model,
+        "structures": list(choices.labels.names),
+        "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},
+        "tomoseg": __version__,
+    }
+
+
+def exports_of(models: Sequence[Model], engines: Sequence[Engine]) -> list[dict[str, str]]:
+    """Files of exports, with their SHA-256, that compute each of the models; empty where the weights do.
+
+    Args:
+        models: As loaded.
+        engines: Of each.
+    """
+    found = []
+    for model, engine in zip(models, engines, strict=True):
+        kind = ENGINES[engine.name]
+        export = None if kind.conversion is None else find_export(model, kind.name, kind.stores(engine.precision))
+        found.append({} if export is None else export.files)
+    return found if any(found) else []
+
+
+def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[str, Any]:
+    """What one result depends on besides.
+
+    Args:
+        scan: Which.
+        source: What lies there.
+        options: As given.
+    """
+    files = [file for file in source.files if not is_result(file.path, scan.path, scan.output)]
+    return {
+        "input": {
+            "path": str(scan.path.absolute()),
+            "bytes": sum(file.size for file in files) if files else None,
+            "modified_ns": max((file.modified_ns for file in files), default=None),
+        },
+        "options": deciding(options),
+        "preview": options.lang if options.preview else None,
+    }
+
+
+def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
+    """The end of a scan whose result is there, whole and made of the same; else None.
+
+    Args:
+        scan: Which.
+        asked: What its result depends on.
+    """
+    path = record_path(scan)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        same = all(record[key] == value for key, value in asked.items())
+        whole = all((path.parent / name).is_file() for name in record["files"])
+        warnings = tuple(Notice(one["message"], one["kind"]) for one in record["warnings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return ScanDone(scan, None, warnings, True, record) if same and whole else None
+
+
+def write_record(
+    scan: Scan,
+    asked: dict[str, Any],
+    files: Sequence[str],
+    notices: Sequence[Notice],
+    seconds: dict[str, float],
+    expected: Expectation | None,
+) -> dict[str, Any]:
+    """Write what is known of a result beside it.
+
+    Args:
+        scan: Which.
+        asked: What the result depends on.
+        files: Of the result.
+        notices: What was noticed.
+        seconds: By stage.
+        expected: What may be expected of it.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    record = asked | {
+        "files": list(files),
+        "warnings": [_told(notice) for notice in notices],
+        "seconds": {stage: round(taken, 3) for stage, taken in seconds.items()},
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    if expected is not None:
+        record["expected_dice"] = asdict(expected)
+    with whole_file(record_path(scan)) as aside:
+        aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return record
+
+
+def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str) -> Path | None:
+    """Write where something unforeseen ended a scan, in the place of its record.
+
+    Args:
+        scan: Which.
+        asked: What its result would have depended on, as far as that was known.
+        reason: The error.
+        traceback: Of the error.
+
+    Returns:
+        The file; None if it cannot be written, which is no reason to end the other scans.
+    """
+    path = record_path(scan)
+    try:
+        with whole_file(path) as aside:
+            content = asked | {"error": reason, "traceback": traceback}
+            aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    except (OSError, OutputError):
+        return None
+    return path
+
+
+def write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: Path) -> None:
+    """What became of each scan: its files, seconds by stage, peak memory and warnings, or why it failed.
+
+    Args:
+        results: In order.
+        of_all: What every result depends on.
+        path: The JSON file.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    of_each = ("files", "seconds", "peak_memory_bytes")
+    scans = [
+        {
+            "name": done.scan.name,
+            "input": str(done.scan.path.absolute()),
+            "output": str(done.scan.output.absolute()),
+            "state": "failed" if done.record is None else "done before" if done.skipped else "done",
+            "error": done.error,
+            **({} if done.traceback is None else {"traceback": done.traceback}),
+            "warnings": [_told(notice) for notice in done.warnings],
+            **{key: None if done.record is None else done.record[key] for key in of_each},
+        }
+        for done in results
+    ]
+    with whole_file(path) as aside:
+        aside.write_text(json.dumps(of_all | {"scans": scans}, indent=1), encoding="utf-8")
+
+
+def _told(notice: Notice) -> dict[str, str]:
+    return {"kind": notice.kind, "message": str(notice)}
