@@ -33,7 +33,7 @@ from common import machine, run_tomoseg, write_random_model, write_scan
 from tomoseg.files.nifti import read_ct, read_label_map
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import load_model
-from tomoseg.workflows.predict import OVERLAPPING
+from tomoseg.workflows.prediction_record import OVERLAPPING
 
 GUIDE = """
 import sys, time

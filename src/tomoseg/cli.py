@@ -333,8 +333,8 @@ def predict(
         compute: What computes the network, where, and in what.
     """
     from tomoseg.terminal.predictions import show_predictions, show_triage
-    from tomoseg.workflows.predict import ScanDone
     from tomoseg.workflows.predict import predict as run
+    from tomoseg.workflows.prediction_record import ScanDone
 
     results: list[ScanDone] = []
     try:

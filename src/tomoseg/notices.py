@@ -14,6 +14,8 @@ Kind = Literal[
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
     "unlike training", "tuned step",
+    # when its result is written
+    "headers",
 ]  # fmt: skip
 """Short and stable: docs/how-to/warnings.md has a line for each."""
 

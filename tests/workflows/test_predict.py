@@ -24,7 +24,8 @@ from tomoseg.options import ALL_MASKS, AT_ONE_HALF, Compute, PredictOptions
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
 from tomoseg.workflows import results
-from tomoseg.workflows.predict import manifest_path, predict
+from tomoseg.workflows.predict import predict
+from tomoseg.workflows.prediction_record import manifest_path
 from tomoseg.workflows.scans import Scan, find_scans
 
 ORIENTATIONS = [(order, signs) for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]

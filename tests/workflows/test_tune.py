@@ -25,7 +25,8 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import tune as workflow
 from tomoseg.workflows.evaluate import evaluate
-from tomoseg.workflows.predict import predict, ranked
+from tomoseg.workflows.predict import predict
+from tomoseg.workflows.triage import ranked
 from tomoseg.workflows.tune import tune
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")

@@ -55,7 +55,7 @@ class ExpectedDice:
         if len(self._sums) == 0:
             return dict.fromkeys(self.names)
         by_any = self._sums[:, 1:] if len(self._sums) > 1 else self._sums[:, 2:]  # of one model, 1 is probabilities
-        found = by_any.any(axis=(0, 1)).tolist()
+        found: list[bool] = np.any(by_any, axis=(0, 1)).tolist()
         both, other, mask = np.moveaxis(self._sums, 1, 0)
         whole = other + mask
         dice = np.where(whole > 0, 2 * both / np.where(whole > 0, whole, 1), 1.0)  # none and none agree

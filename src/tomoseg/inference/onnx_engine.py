@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -68,7 +69,8 @@ def open_onnx(model: Model, device: str, precision: str) -> OnnxEngine:
 def _convert(model: Model, images: Images) -> Converted:
     from tomoseg.models.conversion import convert_to_onnx
 
-    network, made = convert_to_onnx(model.network, model.record.reads), {}
+    network = convert_to_onnx(model.network, model.record.reads)
+    made: dict[str, Any] = {}
     if images:
         kept = [convolutions(network)[-1]]
         network = quantise(network, [{INPUT: image} for image in images], kept)

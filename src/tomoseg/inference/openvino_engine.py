@@ -130,7 +130,8 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
 def _convert(model: Model, images: Images) -> Converted:
     from tomoseg.models.conversion import convert_to_openvino
 
-    network, made = convert_to_openvino(model.network, model.record.reads), {}
+    network = convert_to_openvino(model.network, model.record.reads)
+    made: dict[str, Any] = {}
     if images:
         kept = [convolutions(network)[-1]]
         network = quantise(network, images, kept)

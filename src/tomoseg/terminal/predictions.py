@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tomoseg.notices import Notice
 from tomoseg.terminal.console import out, table, warn_all
-from tomoseg.workflows.predict import OVERLAPPING, ScanDone, ranked
+from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
+from tomoseg.workflows.triage import ranked
 
 
 def show_predictions(results: Sequence[ScanDone]) -> None:
     """Where each result is and what computed them in how much memory."""
     last = None
     for result in results:
-        warn_all([_of(result.scan.name, text) for text in result.warnings])
+        warn_all([notice.of(result.scan.name) for notice in result.warnings])
         if result.record is None:
             continue
         seconds = sum(taken for stage, taken in result.record["seconds"].items() if stage not in OVERLAPPING)
@@ -24,10 +24,6 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
         engine = last["engine"]
         peak = last["peak_memory_bytes"] / 2**30
         out.print(f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB")
-
-
-def _of(scan: str, text: str) -> str:
-    return text.of(scan) if isinstance(text, Notice) else f"{scan}: {text}"  # of a former run: kinds are not kept
 
 
 def show_triage(results: Sequence[ScanDone]) -> None:

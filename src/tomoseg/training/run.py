@@ -157,8 +157,8 @@ class Run:
             set_prior_bias(self.network, emphasised(frequencies, emphasis))
         if config.warm_start is not None:
             warm_start(self.network, self.record, load_model(config.warm_start))
-        self.network.to(self.device).to(memory_format=MEMORY_FORMAT[self.network.dims])  # type: ignore[call-overload]
-        self.network.head.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as its gradients are
+        self.network.to(self.device).to(memory_format=MEMORY_FORMAT[self.network.dims])
+        self.network.head.to(memory_format=torch.contiguous_format)  # as its gradients are
         self._frequencies = frequencies
         self.weights = weights_of(config.loss.weights, data.labels.names, self.device)
         self.average = average_of(self.network, config.ema_decay) if config.ema_decay > 0 else None
