@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import tee
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16
@@ -36,6 +36,7 @@ from tomoseg.volume import SourceGrid, Volume
 GridLogits = Float32[np.ndarray, "c gx gy"]
 
 
+@runtime_checkable
 class LogitSink(Protocol):
     """Looks at the logits of each slice of the network's grid as they pass."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
@@ -90,6 +90,7 @@ class ScanSlice:
         return out
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes the slices of a scan from inferior to superior."""
 

@@ -38,9 +38,7 @@ def fill_network(network: Network, path: Path) -> Network:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{path}: expected weights of the network in the model's record, got: {reason}; train again"
-        ) from None
+        raise ModelError(f"{path}: expected weights of the network in model.json, got: {reason}; train again") from None
     return network.eval()
 
 
