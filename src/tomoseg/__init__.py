@@ -12,7 +12,6 @@ from tomoseg.version import __version__ as __version__
 if TYPE_CHECKING:  # for type checkers and editors; `_PLACES` is what runs
     from tomoseg.checks.scan import inspect_scan as inspect_scan
     from tomoseg.config import GridConfig as GridConfig
-    from tomoseg.config import NetworkConfig as NetworkConfig
     from tomoseg.config import PreprocessConfig as PreprocessConfig
     from tomoseg.config import TrainConfig as TrainConfig
     from tomoseg.errors import TomosegError as TomosegError
@@ -20,13 +19,18 @@ if TYPE_CHECKING:  # for type checkers and editors; `_PLACES` is what runs
     from tomoseg.files.results import write_label_map as write_label_map
     from tomoseg.files.results import write_masks as write_masks
     from tomoseg.files.scan import read_scan as read_scan
+    from tomoseg.inference.predictor import Predictor as Predictor
+    from tomoseg.inference.segment import Prediction as Prediction
+    from tomoseg.inference.segment import segment as segment
     from tomoseg.labels import LabelSet as LabelSet
     from tomoseg.labels import Structure as Structure
     from tomoseg.models.folder import Model as Model
     from tomoseg.models.folder import load_model as load_model
+    from tomoseg.network_kinds import NetworkConfig as NetworkConfig
     from tomoseg.options import Compute as Compute
     from tomoseg.options import EvaluateOptions as EvaluateOptions
     from tomoseg.options import PredictOptions as PredictOptions
+    from tomoseg.options import Request as Request
     from tomoseg.pictures.preview import draw_preview as draw_preview
     from tomoseg.preprocessed.read import Preprocessed as Preprocessed
     from tomoseg.segmentation import LabelMap as LabelMap
@@ -48,6 +52,10 @@ _PLACES = {
     "load_model": "tomoseg.models.folder",
     "Model": "tomoseg.models.folder",
     "Compute": "tomoseg.options",
+    "segment": "tomoseg.inference.segment",
+    "Request": "tomoseg.options",
+    "Prediction": "tomoseg.inference.segment",
+    "Predictor": "tomoseg.inference.predictor",
     # Results
     "Segmentation": "tomoseg.segmentation",
     "LabelMap": "tomoseg.segmentation",
@@ -68,7 +76,7 @@ _PLACES = {
     "GridConfig": "tomoseg.config",
     "train_run": "tomoseg.workflows.train",
     "TrainConfig": "tomoseg.config",
-    "NetworkConfig": "tomoseg.config",
+    "NetworkConfig": "tomoseg.network_kinds",
     "evaluate": "tomoseg.workflows.evaluate",
     "EvaluateOptions": "tomoseg.options",
     "predict": "tomoseg.workflows.predict",
