@@ -116,6 +116,12 @@ class TestGood:
         assert server.spans == [None, "bytes=3000-"]
         assert target.read_bytes() == CONTENT
 
+    def test_a_tag_that_cannot_be_sent_back_is_none(self, target):
+        with serving(FileServer(CONTENT, drops=[3000], etag='"caf\u00e9"')) as server:
+            fetch(archive_of(server), target, web())
+        assert [headers.get("If-Range") for headers in server.asked] == [None, None]
+        assert target.read_bytes() == CONTENT
+
     def test_a_busy_server_is_asked_again(self, target):
         with serving(FileServer(CONTENT, statuses=[503, 429], headers={"Retry-After": "900"})) as server:
             fetch(archive_of(server), target, web())
@@ -225,7 +231,10 @@ class TestRefused:
 
     @pytest.mark.parametrize(
         ("place", "message"),
-        [("http://example.org/a.zip", "expected https, got http"), ("file:///etc/passwd", "is not allowed")],
+        [
+            ("http://example.org/a.zip", "expected https, got http"),
+            ("file:///etc/passwd", "expected https, got file; take https"),
+        ],
     )
     def test_a_redirect_leads_no_further_than_a_url(self, target, place, message):
         check_refused(FileServer(CONTENT, statuses=[302], headers={"Location": place}), target, message)
@@ -234,6 +243,23 @@ class TestRefused:
     def test_a_redirect_is_followed(self, target):
         with serving(FileServer(CONTENT)) as there, serving(FileServer(b"", statuses=[302])) as server:
             server.odd["headers"] = {"Location": there.url}
+            fetch(archive_of(server), target, web())
+        assert target.read_bytes() == CONTENT
+
+    def test_redirects_that_lead_nowhere(self, target):
+        server = FileServer(CONTENT, statuses=[302] * 30, headers={"Location": "?again"})
+        check_refused(server, target, r"expected a URL, got: Exceeded maximum allowed redirects")
+        assert nothing_left(target)
+
+    def test_a_proxy_that_cannot_be_used(self, target, monkeypatch):
+        monkeypatch.setenv("ALL_PROXY", "carrier-pigeon://example.org")
+        with serving(FileServer(CONTENT)) as server, pytest.raises(DownloadError, match="expected a proxy that can be"):
+            fetch(archive_of(server), target, web())
+
+    def test_this_machine_is_asked_without_a_proxy(self, target, monkeypatch):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        with serving(FileServer(CONTENT)) as server:
             fetch(archive_of(server), target, web())
         assert target.read_bytes() == CONTENT
 

@@ -1,20 +1,22 @@
 """Asking a server over HTTP: what may be opened, what is worth another try, and how long to wait for it.
 
 Only https is spoken, to wherever a server redirects too; plain http with this machine itself, or where it is asked for.
+
+httpx speaks it. Waiting and trying again are written here, since a failure that brought new bytes begins a new row.
 """
 
 from __future__ import annotations
 
-import http.client
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.message import Message
 from typing import TypeVar
-from urllib import error, request
 from urllib.parse import urlsplit
+
+import httpx
 
 from tomoseg.errors import DownloadError
 from tomoseg.version import __version__
@@ -81,17 +83,15 @@ class Reply:
         status: One of the three.
         start: Where in the file the body begins.
         total: Bytes of the whole file, where the server says it.
-        length: Bytes of the body, where the server says it.
         validator: What names this state of the file for `If-Range`, if there is anything that can.
-        read: Read up to so many bytes of the body; nothing at its end.
+        chunks: The body; it ends early where the connection does.
     """
 
     status: int
     start: int
     total: int | None
-    length: int | None
     validator: str | None
-    read: Callable[[int], bytes]
+    chunks: Iterator[bytes]
 
 
 @contextmanager
@@ -110,17 +110,9 @@ def opened(url: str, web: Web, headers: Mapping[str, str]) -> Iterator[Reply]:
         TryAgainError: If another try may help.
         DownloadError: If it will not: a URL that may not be opened, no such file, no permission.
     """
-    check_url(url, web)
     asked = {"User-Agent": f"tomoseg/{__version__}", "Accept-Encoding": "identity", **headers}
-    with _failures_told(url):
-        answer = _answer(request.Request(url, headers=asked), web)
-
-    def read(size: int) -> bytes:
-        with _failures_told(url):
-            return bytes(answer.read(size))
-
-    with answer:
-        yield _reply(answer.status or 0, answer.headers, read, url)
+    with _failures_told(url), _client(web) as client, client.stream("GET", url, headers=asked) as answer:
+        yield _reply(answer, url)
 
 
 def check_url(url: str, web: Web) -> None:
@@ -170,64 +162,42 @@ def keep_trying(attempt: Callable[[], T], got: Callable[[], int], web: Web) -> T
             time.sleep(wait)
 
 
-class _Redirects(request.HTTPRedirectHandler):
-    """Follow a server only to where it was allowed to go in the first place."""
+def _client(web: Web) -> httpx.Client:
+    """What follows a server only to where it was allowed to go in the first place.
 
-    def __init__(self, web: Web) -> None:
-        self._web = web
-
-    def redirect_request(
-        self, req: request.Request, fp: object, code: int, msg: str, headers: object, newurl: str
-    ) -> request.Request | None:
-        check_url(newurl, self._web)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-
-
-def _answer(asked: request.Request, web: Web) -> http.client.HTTPResponse | error.HTTPError:
-    proxies = request.ProxyHandler({}) if urlsplit(asked.full_url).hostname in LOOPBACK else request.ProxyHandler()
+    Raises:
+        DownloadError: If this machine's settings name a proxy that cannot be used.
+    """
     try:
-        answer: http.client.HTTPResponse = request.build_opener(proxies, _Redirects(web)).open(
-            asked, timeout=web.patience.timeout_s
+        return httpx.Client(
+            verify=ssl.create_default_context(),  # trusts what this machine trusts, a hospital's own authority say
+            timeout=web.patience.timeout_s,
+            mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK},
+            follow_redirects=True,
+            event_hooks={"request": [lambda request: check_url(str(request.url), web)]},
         )
-    except error.HTTPError as refused:
-        if refused.code != _RANGE_NOT_SATISFIABLE:
-            raise
-        return refused
-    return answer
+    except (ValueError, ImportError) as problem:  # of the settings that name a proxy
+        raise DownloadError(
+            f"expected a proxy that can be used, got: {problem}; correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+        ) from None
 
 
 @contextmanager
 def _failures_told(url: str) -> Iterator[None]:
     try:
         yield
-    except error.HTTPError as refused:
-        refused.close()
-        raise _refusal(refused, url) from None
-    except (http.client.InvalidURL, ValueError) as problem:
+    except (httpx.InvalidURL, httpx.LocalProtocolError, httpx.TooManyRedirects) as problem:
         raise DownloadError(f"{url}: expected a URL, got: {problem}; correct it") from None
-    except (OSError, http.client.HTTPException) as problem:
-        reason = problem.reason if isinstance(problem, error.URLError) else problem
-        if isinstance(reason, ssl.SSLCertVerificationError):
+    except httpx.TimeoutException:
+        raise TryAgainError(f"{url}: expected an answer, got: nothing for too long") from None
+    except httpx.TransportError as problem:
+        text = re.sub(r"^\[.*?\] (certificate verify failed: )?| \(_ssl.*\)$", "", str(problem))
+        if "CERTIFICATE_VERIFY_FAILED" in str(problem):
             raise DownloadError(
-                f"{url}: expected a certificate that can be trusted, got: {reason.verify_message}; "
+                f"{url}: expected a certificate that can be trusted, got: {text}; "
                 "check this machine's clock and certificates, or the URL"
             ) from None
-        raise TryAgainError(f"{url}: expected an answer, got: {_words(reason)}") from None
-
-
-def _words(reason: object) -> str:
-    if isinstance(reason, TimeoutError):
-        return "nothing for too long"
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    return str(reason) or type(reason).__name__
-
-
-def _refusal(refused: error.HTTPError, url: str) -> DownloadError:
-    message = f"{url}: expected the file, got: {refused.code} {refused.reason}"
-    if refused.code in _WORTH_ANOTHER_TRY:
-        return TryAgainError(message, _seconds(refused.headers.get("Retry-After")))
-    return DownloadError(f"{message}; check the URL, or take another mirror with --url")
+        raise TryAgainError(f"{url}: expected an answer, got: {text or type(problem).__name__}") from None
 
 
 def _seconds(text: str | None) -> float:
@@ -235,31 +205,39 @@ def _seconds(text: str | None) -> float:
     return float(text) if text is not None and text.strip().isdecimal() else 0.0
 
 
-def _reply(status: int, headers: Message, read: Callable[[int], bytes], url: str) -> Reply:
-    length = _number(headers.get("Content-Length"))
-    validator = _validator(headers)
+def _reply(answer: httpx.Response, url: str) -> Reply:
+    status, headers = answer.status_code, answer.headers
+    if status not in (200, 206, _RANGE_NOT_SATISFIABLE):
+        message = f"{url}: expected the file, got: {status} {answer.reason_phrase}"
+        if status in _WORTH_ANOTHER_TRY:
+            raise TryAgainError(message, _seconds(headers.get("Retry-After")))
+        raise DownloadError(f"{message}; check the URL, or take another mirror with --url")
+    validator, chunks = _validator(headers), _chunks(answer)
     if status == 200:
         if headers.get("Content-Encoding", "identity") != "identity":
             raise DownloadError(f"{url}: expected the file as it is, got it encoded; take another mirror with --url")
-        return Reply(status, 0, length, length, validator, read)
+        return Reply(status, 0, _number(headers.get("Content-Length")), validator, chunks)
     unit, _, rest = headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
-    start = _number(span.partition("-")[0])
-    if status == _RANGE_NOT_SATISFIABLE:
-        return Reply(status, 0, _number(total), 0, validator, read)
-    if status != 206 or unit != "bytes" or start is None:
+    start = 0 if status == _RANGE_NOT_SATISFIABLE else _number(span.partition("-")[0])
+    if start is None or (status == 206 and unit != "bytes"):
         raise DownloadError(f"{url}: expected the file or a part, got status {status} {rest!r}; take another mirror")
-    return Reply(status, start, _number(total), length, validator, read)
+    return Reply(status, start, _number(total), validator, chunks)
+
+
+def _chunks(answer: httpx.Response) -> Iterator[bytes]:
+    try:
+        yield from answer.iter_raw()
+    except httpx.RemoteProtocolError:
+        return  # the connection ended; whoever counts the bytes sees that some are missing
 
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.strip().isdecimal() else None
 
 
-def _validator(headers: Message) -> str | None:
-    """The strong entity tag, or else the date of the last change."""
-    tag = headers.get("ETag")
-    if tag is not None and tag.startswith('"'):
-        return str(tag)
-    modified = headers.get("Last-Modified")
-    return None if modified is None else str(modified)
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """The strong entity tag, or else the date of the last change; no text that could not be sent back."""
+    tag = headers.get("ETag", "")
+    found = tag if tag.startswith('"') else headers.get("Last-Modified")
+    return found if found is not None and found.isascii() else None

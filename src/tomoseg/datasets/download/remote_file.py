@@ -1,4 +1,8 @@
-"""A file on a server that is read like one on disk, a window at a time, by HTTP range requests."""
+"""A file on a server that is read like one on disk, a window at a time, by HTTP range requests.
+
+Why not remotezip, or fsspec's HTTP files: neither notices that the file on the server is another one by now, or tries
+again; remotezip asks once for each file of a case, 118 times where a window of 4 MB takes about five.
+"""
 
 from __future__ import annotations
 
@@ -97,8 +101,10 @@ class RemoteFile(io.RawIOBase):
             if start < 0:
                 start, end = max(0, total + start), total
             window = bytearray()
-            while reply.start == start and len(window) < end - start and (chunk := reply.read(end - start)):
+            for chunk in reply.chunks if reply.start == start else ():
                 window += chunk
+                if len(window) >= end - start:
+                    break
         if len(window) != end - start:
             raise TryAgainError(
                 f"{self._archive.url}: expected {end - start} bytes, got {len(window)} before the connection ended"

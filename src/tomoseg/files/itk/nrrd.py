@@ -3,6 +3,9 @@
 Three axes in a space that says where left, front and head are; raw, gzip and ascii encoding. What cannot be a CT volume
 (colours, vectors, blocks, lists of files) is refused.
 
+Why not pynrrd: it reads a size of twenty digits as another number, ends with errors of several kinds on damaged fields
+that nobody needs (`thicknesses`, `labels`), and would save the twenty lines of `_fields`.
+
 Source: the definition of the NRRD file format, https://teem.sourceforge.net/nrrd/format.html.
 """
 
