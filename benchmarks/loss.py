@@ -19,7 +19,8 @@ from torch import nn
 from tomoseg.config import LossConfig
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.training import pixel_loss
-from tomoseg.training.losses import Scope, Targets, fused_loss, plain_loss
+from tomoseg.training.losses import Scope, Targets, fused_loss
+from tomoseg.training.plain_loss import plain_loss
 
 STRUCTURES = 117
 

@@ -1,15 +1,20 @@
 """The fused loss against the plain one, and the plain one against numbers by hand."""
 
 import math
+from pkgutil import resolve_name
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tomoseg.config import LossConfig
+from tomoseg.loss_kinds import LOSSES, LossKind, LossName
 from tomoseg.networks.packed import pack_bits, unpack_bits
 from tomoseg.training import losses
-from tomoseg.training.losses import Scope, Targets, fused_loss, plain_loss
+from tomoseg.training.losses import Scope, Targets, fused_loss
+from tomoseg.training.plain_loss import plain_loss
 
 BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=7.0)
 DICE, FOCAL = LossConfig(kind="dice"), LossConfig(kind="focal", focal_gamma=1.5)
@@ -286,3 +291,64 @@ def test_under_autocast():
         found[enabled] = [p.grad.clone() for p in (*before.parameters(), *head.parameters())]
     assert all(g.dtype == torch.float32 for g in found[True])
     assert all(relative(a, b) < 0.05 for a, b in zip(found[True], found[False], strict=True))
+
+
+class Products(TorchDispatchMode):
+    """Counts products of matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.name().split("::")[1].split(".")[0] in {"addmm", "mm", "bmm", "matmul"}
+        return func(*args, **(kwargs or {}))
+
+
+@ALL
+def test_without_gradients_only_the_logits_are_computed_and_the_loss_is_the_same_bit_for_bit(config):
+    features, head, targets = case(dtype=torch.float32)
+    features.requires_grad_()
+    values, products = [], []
+    for wanted in (True, False):
+        with torch.set_grad_enabled(wanted), Products() as counted:
+            values.append(fused_loss(head, features, targets, config, Scope.of(targets)))
+        products.append(counted.count)
+    passes = 1 + (config in (BOTH, DICE, TVERSKY))  # Dice needs the whole batch's sums first
+    assert products == [passes + 2, passes]
+    assert [value.requires_grad for value in values] == [True, False]
+    assert values[0].item() == values[1].item()
+    frozen = [p.requires_grad_(False) for p in (features.detach(), *head.parameters())]
+    with Products() as counted:
+        assert not fused_loss(head, frozen[0], targets, config, Scope.of(targets)).requires_grad
+    assert counted.count == passes
+
+
+def test_every_kind_is_computed_by_terms_or_by_a_function_that_is_there():
+    assert get_args(LossName) == tuple(LOSSES)
+    for name, kind in LOSSES.items():
+        assert kind.terms or kind.plain
+        assert kind.plain is None or callable(resolve_name(kind.plain))
+        assert f"`{name}`: {kind.summary}" in LossConfig.model_fields["kind"].description
+
+
+@pytest.mark.parametrize("with_terms", [True, False])
+def test_a_plain_function_is_added_to_the_terms(monkeypatch, with_terms):
+    features, head, targets = case(weights=torch.linspace(0, 2, 11))
+    seen = []
+
+    def other(logits, masks, known, config, emphasis, weights):
+        seen.append((logits.dtype, config, emphasis, weights))
+        assert torch.equal(masks, unpack_bits(targets.packed, 11))
+        return (logits**2).mean() * known.any()
+
+    monkeypatch.setattr(losses, "other", other, raising=False)
+    bce = LOSSES["bce"].terms if with_terms else None
+    monkeypatch.setitem(LOSSES, "bce", LossKind("another", bce, plain="tomoseg.training.losses:other"))
+    scope = Scope(targets.known_voxels(), 4 * targets.known_voxels())  # a quarter of a step
+    found = losses.loss_of(head.float(), features.float(), targets, BCE, scope)
+    expected = (head(features.float()) ** 2).mean() / 4
+    if with_terms:
+        expected = expected + fused_loss(head, features.float(), targets, BCE, scope)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert seen == [(torch.float32, BCE, targets.emphasis, targets.weights)]

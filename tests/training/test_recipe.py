@@ -37,7 +37,7 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training import recipe, run_folder
 from tomoseg.training import run as run_module
 from tomoseg.training.curriculum import easiest_slices
-from tomoseg.training.losses import plain_loss
+from tomoseg.training.plain_loss import plain_loss
 from tomoseg.training.recipe import epoch_draws, grouped, take_step, train
 from tomoseg.training.run import Listener, Run
 from tomoseg.training.run_folder import RunFolder

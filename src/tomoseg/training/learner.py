@@ -13,7 +13,7 @@ from tomoseg.config import TrainConfig
 from tomoseg.networks.network import CONV, MEMORY_FORMAT, Network
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.training.adversary import Discriminator, attack, frozen_statistics, virtual_attack
-from tomoseg.training.losses import Scope, Targets, fused_loss
+from tomoseg.training.losses import Scope, Targets, loss_of, unfused_loss
 
 POOLED = {2: avg_pool2d, 3: avg_pool3d}
 
@@ -124,9 +124,5 @@ class Learner(nn.Module):
         self, head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, scope: Scope
     ) -> Float[Tensor, ""]:
         if self._loss is None:
-            return fused_loss(head, features, targets, self._config.loss, scope)
-        logits = head(features)
-        with torch.autocast(features.device.type, enabled=False):
-            masks = unpack_bits(targets.packed, logits.shape[1])
-            value = self._loss(logits.float(), masks, targets.known)
-        return value * (targets.known_voxels() / max(scope.step, 1))
+            return loss_of(head, features, targets, self._config.loss, scope)
+        return unfused_loss(head, features, targets, self._loss, scope)

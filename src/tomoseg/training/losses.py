@@ -10,7 +10,9 @@ Unknown structures (not annotated in a case) give neither loss nor gradient.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pkgutil import resolve_name
 from typing import Any, cast
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from tomoseg.loss_kinds import LossConfig, Terms
+from tomoseg.networks.packed import unpack_bits
 from tomoseg.training.pixel_loss import Weights, focal_gradients_, gradients_, probability_sums
 from tomoseg.training.ranks import ALONE, Ranks
 
@@ -118,48 +121,69 @@ def fused_loss(
     whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), *of_each)
     parts = config.terms(len(cast(Tensor, head.bias)))
     parts = replace(parts, dice=parts.dice * scope.part / max(scope.step, 1))
-    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, scope, parts))
+    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (features, weight, bias))
+    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, scope, parts, wanted))
 
 
-def plain_loss(
-    logits: Float[Tensor, "n c *xyz"],
-    masks: Bool[Tensor, "n c *xyz"],
-    known: Bool[Tensor, "n c"],
-    config: LossConfig,
-    emphasis: Float[Tensor, "c"] | None = None,
-    weights: Float[Tensor, "c"] | None = None,
+PlainLoss = Callable[
+    [
+        Float[Tensor, "n c *xyz"],
+        Bool[Tensor, "n c *xyz"],
+        Bool[Tensor, "n c"],
+        LossConfig,
+        Float[Tensor, "c"] | None,
+        Float[Tensor, "c"] | None,
+    ],
+    Float[Tensor, ""],
+]
+"""A loss of logits, masks and known structures, with the settings, `Targets.emphasis` and `Targets.weights`. It is a
+mean over known voxels or structures, and what is not known has no part in it."""
+
+
+def loss_of(
+    head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, config: LossConfig, scope: Scope
 ) -> Float[Tensor, ""]:
-    """The same loss from logits, written plainly; what `fused_loss` is tested against.
+    """Loss of a batch, of the kind that the settings name: its fused terms and its plain function, added up.
 
     Args:
-        logits: Of each structure.
-        masks: The reference.
-        known: Which structures are annotated in which sample.
+        head: The 1x1 convolution.
+        features: Its input.
+        targets: Packed masks and which structures are known.
         config: Which loss.
-        emphasis: How much each structure's own voxels weigh in the cross-entropy.
-        weights: How much each structure counts, with a mean of 1.
+        scope: What it is a mean over.
     """
-    weight = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
-    reference = masks.to(logits.dtype)
-    own = None if emphasis is None else emphasis.reshape(-1, *[1] * (logits.ndim - 2))
-    parts = config.terms(logits.shape[1])
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits(
-        logits, reference, weight, reduction="none", pos_weight=own
-    )
-    right = torch.where(masks, logits, -logits).sigmoid()
-    counts = torch.ones(logits.shape[1], dtype=logits.dtype) if weights is None else weights.to(logits.dtype)
-    entropies = cross_entropy * (1 - right) ** parts.gamma * counts.reshape(-1, *[1] * (logits.ndim - 2))
-    loss = parts.entropy * entropies.sum() / weight.sum().clamp(min=1)
-    if parts.dice > 0:
-        axes = (0, *range(2, logits.ndim))
-        probability = torch.sigmoid(logits) * weight
-        overlap = (probability * reference).sum(axes)
-        too_many, missed = probability.sum(axes) - overlap, (reference * weight).sum(axes) - overlap
-        smoothing = DICE_SMOOTHING / 2
-        index = (overlap + smoothing) / (overlap + parts.alpha * too_many + parts.beta * missed + smoothing)
-        some = ((reference * weight).sum(axes) > 0) * counts
-        loss = loss + parts.dice * (some * (1 - index)).sum() / some.sum().clamp(min=SMALL)
-    return loss
+    kind = config.record
+    if kind.plain is None:
+        return fused_loss(head, features, targets, config, scope)
+    plain: PlainLoss = resolve_name(kind.plain)
+
+    def loss(logits: Tensor, masks: Tensor, known: Tensor) -> Tensor:
+        return plain(logits, masks, known, config, targets.emphasis, targets.weights)
+
+    value = unfused_loss(head, features, targets, loss, scope)
+    return value if kind.terms is None else value + fused_loss(head, features, targets, config, scope)
+
+
+def unfused_loss(
+    head: nn.Module,
+    features: Float[Tensor, "n f *xyz"],
+    targets: Targets,
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
+    scope: Scope,
+) -> Float[Tensor, ""]:
+    """Loss of a batch by a function of all its logits, masks and known structures.
+
+    Args:
+        head: The 1x1 convolution.
+        features: Its input.
+        targets: Packed masks and which structures are known.
+        loss: From float32 logits to a scalar.
+        scope: The loss weighs by its batch's share of the step's known voxels.
+    """
+    logits = head(features)
+    with torch.autocast(features.device.type, enabled=False):
+        value = loss(logits.float(), unpack_bits(targets.packed, logits.shape[1]), targets.known)
+    return value * (targets.known_voxels() / max(scope.step, 1))
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -174,9 +198,11 @@ class _FusedLoss(torch.autograd.Function):
         targets: Targets,
         scope: Scope,
         parts: Terms,
+        wanted: bool,
     ) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             work = _Work(features, weight, bias, targets)
+            gradients = _Gradients(work) if wanted else None
             known = targets.known.to(work.dtype)
             unit = _gradient_unit(features.dtype, scope.step)
             slope, offset, extra = torch.zeros((3, known.shape[1]), dtype=work.dtype, device=features.device)
@@ -189,16 +215,17 @@ class _FusedLoss(torch.autograd.Function):
             scale = parts.entropy * known / max(scope.step, 1)
             if targets.weights is not None:
                 scale = scale * targets.weights.to(work.dtype)
-            loss += work.gradients(Weights(scale, extra, known * slope, known * offset), parts.gamma, unit)
+            loss += work.entropy(Weights(scale, extra, known * slope, known * offset), parts.gamma, unit, gradients)
         ctx.unit = unit
-        ctx.save_for_backward(work.grad_features, work.grad_weight, work.grad_bias)
+        if gradients is not None:
+            ctx.save_for_backward(gradients.of_features(), gradients.weight, gradients.bias)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_features, grad_weight, grad_bias = ctx.saved_tensors
         by = grads[0] / ctx.unit
-        return grad_features * by.to(grad_features.dtype), grad_weight * by, grad_bias * by, None, None, None
+        return grad_features * by.to(grad_features.dtype), grad_weight * by, grad_bias * by, None, None, None, None
 
 
 def _gradient_unit(dtype: torch.dtype, known_voxels: int) -> float:
@@ -213,23 +240,18 @@ class _Work:
         self.dtype = torch.promote_types(features.dtype, torch.float32)
         self.known = targets.known
         self.structures = weight.shape[0]
-        self.grad_features = torch.empty_like(features)
-        self._features = features.movedim(1, -1).reshape(features.shape[0], -1, features.shape[1])
-        grad = self.grad_features.movedim(1, -1)
-        self._grad_view = grad.view(features.shape[0], -1, features.shape[1]) if grad.is_contiguous() else None
-        self._grad = torch.empty_like(self._features) if self._grad_view is None else self._grad_view
+        self.given = features
+        self.features = features.movedim(1, -1).reshape(features.shape[0], -1, features.shape[1])
         self._packed = targets.packed.flatten(2)
         # a CPU multiplies such narrow matrices as fast in float32, and to convert logits costs more than the product
-        self._narrow = features.dtype if features.device.type != "cpu" else self.dtype
-        self._weight = weight.detach().to(self._narrow)
+        self.narrow = features.dtype if features.device.type != "cpu" else self.dtype
+        self.weight = weight.detach().to(self.narrow)
         self._bias = bias.detach().to(self.dtype)
         self._logits = features.new_empty(0, dtype=self.dtype)
-        self.grad_weight = torch.zeros_like(weight, dtype=self.dtype)
-        self.grad_bias = torch.zeros_like(self._bias)
 
     def chunks(self) -> list[tuple[slice, slice]]:
         """Samples and pixels of each chunk: several whole samples, or a part of one."""
-        n, pixels, _ = self._features.shape
+        n, pixels, _ = self.features.shape
         length = max(1, CHUNK_ELEMENTS // self.structures)
         together = max(1, length // pixels)
         length = min(length, pixels)
@@ -241,18 +263,19 @@ class _Work:
 
     def logits(self, samples: slice, pixels: slice) -> Tensor:
         """`(samples, pixels, C)` in float32 or wider, in memory that the next chunk takes over."""
-        features = self._pixels(samples, pixels)
+        features = self.pixels(samples, pixels)
         shape = (*features.shape[:2], self.structures)
         if self._logits.shape != shape:
             self._logits = features.new_empty(shape, dtype=self.dtype)
-        if self._narrow == self.dtype:
-            torch.addmm(self._bias, features.flatten(0, 1), self._weight.T, out=self._logits.view(-1, shape[2]))
+        if self.narrow == self.dtype:
+            torch.addmm(self._bias, features.flatten(0, 1), self.weight.T, out=self._logits.view(-1, shape[2]))
         else:
-            torch.add(features @ self._weight.T, self._bias, out=self._logits)
+            torch.add(features @ self.weight.T, self._bias, out=self._logits)
         return self._logits
 
-    def _pixels(self, samples: slice, pixels: slice) -> Tensor:
-        return self._features[samples, pixels].to(self._narrow)
+    def pixels(self, samples: slice, pixels: slice) -> Tensor:
+        """Features of a chunk, in the precision that matrices are multiplied in."""
+        return self.features[samples, pixels].to(self.narrow)
 
     def dice(self, parts: Terms, weights: Tensor | None, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
         """This process's share of the Dice part, and its gradient by a probability: `reference * slope + offset`."""
@@ -272,23 +295,43 @@ class _Work:
         slope, offset = -each * (1 - both * index) / total, each * parts.alpha * index / total
         return (each * (1 - index)).sum() / ranks.count, slope, offset
 
-    def gradients(self, weights: Weights, gamma: float, unit: float) -> Tensor:
-        """Fill the gradients, times `unit`; returns the cross-entropy, scaled, and focal if gamma is above 0."""
+    def entropy(self, weights: Weights, gamma: float, unit: float, gradients: _Gradients | None) -> Tensor:
+        """The cross-entropy, scaled, and focal if gamma is above 0; adds to the gradients, times `unit`."""
         loss = torch.zeros((), dtype=self.dtype, device=self.known.device)
         for samples, pixels in self.chunks():
-            gradient = self.logits(samples, pixels)
+            logits = self.logits(samples, pixels)
             masks, of_samples = self._packed[samples, :, pixels], weights.of(samples)
             if gamma > 0:
-                loss += focal_gradients_(gradient, masks, of_samples, gamma)
+                loss += focal_gradients_(logits, masks, of_samples, gamma)
             else:
-                loss += gradients_(gradient, masks, of_samples)
-            if unit != 1:
-                gradient *= unit
-            self.grad_bias += gradient.sum((0, 1))
-            narrow = gradient.to(self._narrow)
-            self.grad_weight += narrow.flatten(0, 1).T @ self._pixels(samples, pixels).flatten(0, 1)
-            self._grad[samples, pixels] = (narrow @ self._weight).to(self._grad.dtype)
-        if self._grad_view is None:
-            n, *shape = self.grad_features.shape[0], *self.grad_features.shape[2:]
-            self.grad_features.copy_(self._grad.view(n, *shape, -1).movedim(-1, 1))
+                loss += gradients_(logits, masks, of_samples)
+            if gradients is not None:  # the logits have become the loss's gradients by them
+                gradients.add(samples, pixels, logits if unit == 1 else logits.mul_(unit))
         return loss
+
+
+class _Gradients:
+    """Of the features, the last layer's weight and its bias, made chunk by chunk."""
+
+    def __init__(self, work: _Work) -> None:
+        self._work, features = work, work.given
+        self._features = torch.empty_like(features)
+        as_matrix = self._features.movedim(1, -1)
+        self._is_view = as_matrix.is_contiguous()
+        self._matrix = as_matrix.view(work.features.shape) if self._is_view else torch.empty_like(work.features)
+        self.weight = torch.zeros_like(work.weight, dtype=work.dtype)
+        self.bias = torch.zeros(work.structures, dtype=work.dtype, device=features.device)
+
+    def add(self, samples: slice, pixels: slice, by_logits: Tensor) -> None:
+        """Those of one chunk, from the loss's gradients by its logits."""
+        self.bias += by_logits.sum((0, 1))
+        narrow = by_logits.to(self._work.narrow)
+        self.weight += narrow.flatten(0, 1).T @ self._work.pixels(samples, pixels).flatten(0, 1)
+        self._matrix[samples, pixels] = (narrow @ self._work.weight).to(self._matrix.dtype)
+
+    def of_features(self) -> Tensor:
+        """In the features' shape and memory."""
+        if not self._is_view:
+            n, *shape = self._features.shape[0], *self._features.shape[2:]
+            self._features.copy_(self._matrix.view(n, *shape, -1).movedim(-1, 1))
+        return self._features
