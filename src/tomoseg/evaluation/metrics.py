@@ -12,6 +12,7 @@ from typing import Literal
 
 from tomoseg.config import Language
 from tomoseg.errors import ConfigError
+from tomoseg.evaluation.centre_lines import centre_line_dice, check_centre_lines_can_be_found
 from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
 from tomoseg.evaluation.scores import CaseScore, Empties, Outcome
 from tomoseg.labels import unknown_name_message
@@ -41,6 +42,7 @@ class Metric:
         places: Where it is shown beside the report's table.
         by_default: Whether it is computed without being asked for.
         group: Only structures of this group are measured, if the label set has it.
+        check: Called before anything is computed; refuses what this computer lacks.
     """
 
     english: str
@@ -54,6 +56,7 @@ class Metric:
     places: tuple[Place, ...] = ("terminal", "card")
     by_default: bool = True
     group: str | None = None
+    check: Callable[[], None] = lambda: None
 
     def name(self, lang: Language = "en") -> str:
         """Its name in a language.
@@ -172,6 +175,17 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
         of_surfaces=True,
         by_default=False,
     ),
+    "cldice": MaskMetric(
+        compute=centre_line_dice,
+        english="centre-line Dice",
+        french="Dice des lignes centrales",
+        digits=3,
+        where_empty="overlap",
+        higher_is_better=True,
+        by_default=False,
+        group="vessels",
+        check=check_centre_lines_can_be_found,
+    ),
 }
 """By the name that is the column of `scores.csv` and the key of `summary.json`."""
 
@@ -194,17 +208,18 @@ def metrics_in(scores: Iterable[CaseScore]) -> tuple[str, ...]:
 
 
 def check_metrics(names: Sequence[str]) -> None:
-    """Refuse names of metrics that do not exist.
+    """Refuse names of metrics that do not exist, or that cannot be computed here.
 
     Args:
         names: As given.
 
     Raises:
-        ConfigError: If one is unknown; the message names the nearest.
+        ConfigError: If one is unknown, with the nearest, or a package for it is missing.
     """
     for name in names:
         if name not in METRICS:
             raise ConfigError(f"metrics: {unknown_name_message(name, list(METRICS))}")
+        METRICS[name].check()
 
 
 def values_of(

@@ -1,0 +1,75 @@
+"""Overlap of the centre lines of two masks: whether a vessel is followed, however wide it was drawn.
+
+Source: Shit, S. et al. (2021). clDice: a novel topology-preserving loss function for tubular structure segmentation.
+CVPR, 16560-16569. Centre lines are the 3D thinning of Lee, T. C. et al. (1994), CVGIP 56(6), 462-478.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tomoseg.errors import ConfigError
+from tomoseg.evaluation.pairs import MaskPair
+from tomoseg.masks import BoxedMask
+
+
+def centre_line_dice(pair: MaskPair) -> float:
+    """Harmonic mean of two shares: of the predicted centre line inside the reference, and the other way round.
+
+    Args:
+        pair: Two masks with voxels.
+
+    Returns:
+        0 to 1; 0 where neither centre line meets the other mask.
+
+    Raises:
+        ConfigError: If scikit-image is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> line = BoxedMask.of(np.ones((1, 1, 8), bool))
+        >>> half = BoxedMask(line.inside[:, :, :4], (0, 0, 0), (1, 1, 8))
+        >>> round(centre_line_dice(MaskPair(half, line, (1.0, 1.0, 1.0), 3.0)), 3)
+        0.667
+    """
+    precision = _share_inside(centre_line(pair.predicted), pair.reference)
+    sensitivity = _share_inside(centre_line(pair.reference), pair.predicted)
+    return 2 * precision * sensitivity / (precision + sensitivity) if precision or sensitivity else 0.0
+
+
+def centre_line(mask: BoxedMask) -> BoxedMask:
+    """The centre line of a mask, one voxel wide; a mask so small that thinning leaves nothing is its own.
+
+    Args:
+        mask: A mask with voxels.
+
+    Raises:
+        ConfigError: If scikit-image is not installed.
+    """
+    thinned = _skeletonize()(mask.inside)
+    return replace(mask, inside=thinned) if thinned.any() else mask
+
+
+def check_centre_lines_can_be_found() -> None:
+    """Refuse centre lines before anything is computed.
+
+    Raises:
+        ConfigError: If scikit-image is not installed.
+    """
+    _skeletonize()
+
+
+def _share_inside(line: BoxedMask, mask: BoxedMask) -> float:
+    return line.overlap(mask) / line.voxels
+
+
+def _skeletonize() -> Callable[..., Any]:
+    try:
+        from skimage.morphology import skeletonize
+    except ImportError:
+        raise ConfigError(
+            "expected scikit-image for centre lines, found none; install it with pip install 'tomoseg[meshes]'"
+        ) from None
+    return skeletonize  # type: ignore[no-any-return]
