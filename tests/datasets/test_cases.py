@@ -18,7 +18,7 @@ def case(tmp_path):
     for name, values in (("ct", [0, 50, 50]), ("spleen", [0, 1, 0]), ("aorta", [0, 0, 0])):
         (tmp_path / f"{name}.nii").write_bytes(nifti1(np.array(values, np.uint8).reshape(3, 1, 1)))
     masks = {name: tmp_path / f"{name}.nii" for name in ("aorta", "spleen", "tumour")}
-    return Case("c", tmp_path / "ct.nii", masks, None, tuple(masks), {}, None, "p")
+    return Case(name="c", patient="p", ct=tmp_path / "ct.nii", masks=masks, annotated=tuple(masks))
 
 
 @pytest.fixture
@@ -27,7 +27,14 @@ def mapped(tmp_path):
     for name, values in (("ct", [0, 50, 50, 0]), ("labels", [3, 0, 2, 1])):
         (tmp_path / f"{name}.nii").write_bytes(nifti1(np.array(values, np.uint8).reshape(4, 1, 1)))
     values = {"liver": (1, 3), "aorta": (2,)}
-    return Case("c", tmp_path / "ct.nii", None, tmp_path / "labels.nii", tuple(values), values, None, "p")
+    return Case(
+        name="c",
+        patient="p",
+        ct=tmp_path / "ct.nii",
+        label_map=tmp_path / "labels.nii",
+        annotated=tuple(values),
+        label_values=values,
+    )
 
 
 def test_channels_are_those_of_the_label_set_asked_for(case):

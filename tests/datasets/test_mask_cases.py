@@ -74,7 +74,7 @@ def test_every_layout_gives_the_same_masks(tmp_path, make):
     root.mkdir()
     make(root)
     (case,) = find_mask_cases(root)
-    assert (case.name, set(case.structures), case.patient) == ("a", {"liver", "spleen"}, "a")
+    assert (case.name, set(case.annotated), case.patient) == ("a", {"liver", "spleen"}, "a")
     assert (case.ct is not None) == (make is dataset)
     opened = OpenMasks(case)
     assert opened.grid.canonical_shape == GRID.shape
@@ -86,10 +86,10 @@ def test_every_layout_gives_the_same_masks(tmp_path, make):
 def test_one_case_in_the_folder_itself_and_one_file(tmp_path):
     write_masks(tmp_path / "a")
     (case,) = find_mask_cases(tmp_path / "a")
-    assert (case.name, case.structures) == ("a", ("liver", "spleen"))
+    assert (case.name, case.annotated) == ("a", ("liver", "spleen"))
     write(tmp_path / "total.nii.gz")
     (alone,) = find_mask_cases(tmp_path / "total.nii.gz")
-    assert alone.structures[:2] == ("spleen", "kidney_right")
+    assert alone.annotated[:2] == ("spleen", "kidney_right")
 
 
 def test_regions_are_unions(tmp_path):

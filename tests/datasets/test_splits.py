@@ -12,7 +12,7 @@ SHARES = st.tuples(st.floats(0, 0.6), st.floats(0, 0.39))
 
 
 def case(name, patient=None, split=None):
-    return Case(name, Path(f"{name}/ct.nii.gz"), {}, None, (), {}, split, patient or name)
+    return Case(name=name, patient=patient or name, ct=Path(f"{name}/ct.nii.gz"), masks={}, annotated=(), split=split)
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=40), SHARES, st.integers(0, 1000))

@@ -124,7 +124,10 @@ def _read_case(folder: Path, split: Split | None, shared: dict[int, str] | None)
         return [], [f"{folder}: a folder without a scan was left out; add ct.nii.gz."]
     if mask_files:
         odd = [f"{folder}: the label map is not used, since there are masks in {MASKS_FOLDER}."] if label_maps else []
-        return [Case(folder.name, ct, mask_files, None, tuple(mask_files), {}, split, folder.name)], odd
+        case = Case(
+            name=folder.name, patient=folder.name, ct=ct, masks=mask_files, annotated=tuple(mask_files), split=split
+        )
+        return [case], odd
     if not label_maps:
         return [], [
             f"{folder}: a scan without masks was left out; add {MASKS_FOLDER}/<structure>.nii.gz or a label map."
@@ -193,7 +196,7 @@ def _label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str]
     if annotated is not None:
         names = _annotated_subset(annotated, names, own)
     by_name: dict[str, tuple[int, ...]] = {structure: (value,) for value, structure in values.items()}
-    return Case(name, ct, None, label_map, names, by_name, None, patient)
+    return Case(name=name, patient=patient, ct=ct, label_map=label_map, annotated=names, label_values=by_name)
 
 
 def _values_by_file_name(label_map: Path) -> dict[int, str]:

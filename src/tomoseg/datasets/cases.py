@@ -1,4 +1,4 @@
-"""One labelled scan of a dataset: where its files are and what is known of it."""
+"""One case, its masks and, in a dataset, its scan: where the files are and what is known of them."""
 
 from __future__ import annotations
 
@@ -19,33 +19,49 @@ from tomoseg.volume import SourceGrid
 Split = Literal["train", "validation", "test"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """One labelled scan, with either a mask file a structure or one label map.
+@dataclass(frozen=True, kw_only=True)
+class MaskCase:
+    """The masks of one case, as mask files, one a structure, or as one label map.
 
     Attributes:
-        name: Unique in the dataset.
-        ct: The scan.
+        name: Unique in the dataset, or on its side of a comparison.
+        patient: Whose it is; cases of one patient never come into two splits.
         masks: Structure to mask file; None where there is a label map.
         label_map: The label map; None where there are mask files.
         annotated: The structures that someone looked for here. One of them without a voxel is absent; any other
             is unknown: it gives no loss and no score.
         label_values: Structure to the values that stand for it in the label map, more than one for a region. It may
             name structures that are not annotated in this case.
-        split: Where the dataset itself puts the case, if it does.
-        patient: Cases of one patient never come into two splits.
         unions: Structure without a mask file of its own to the mask files, by their names in `masks`, that make it up.
+        ct: The scan, if it is there.
     """
 
     name: str
-    ct: Path
-    masks: dict[str, Path] | None
-    label_map: Path | None
-    annotated: tuple[str, ...]
-    label_values: dict[str, tuple[int, ...]]
-    split: Split | None
     patient: str
+    masks: dict[str, Path] | None = None
+    label_map: Path | None = None
+    annotated: tuple[str, ...]
+    label_values: dict[str, tuple[int, ...]] = field(default_factory=dict)
     unions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ct: Path | None = None
+
+    @property
+    def first_file(self) -> Path:
+        """A file that has the case's grid."""
+        return self.label_map or next(iter((self.masks or {}).values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(MaskCase):
+    """One labelled scan of a dataset.
+
+    Attributes:
+        ct: The scan.
+        split: Where the dataset itself puts the case, if it does.
+    """
+
+    ct: Path
+    split: Split | None = None
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:

@@ -172,4 +172,6 @@ def _case(ct: Path, label_map: Path, label_values: dict[str, tuple[int, ...]]) -
         if not file.is_file():
             raise DatasetError(f"{file.parent}: expected {file.name}, got no such file; add it or take the case out")
     name = nifti_stem(label_map)
-    return Case(name, ct, None, label_map, tuple(label_values), label_values, None, name)
+    return Case(
+        name=name, patient=name, ct=ct, label_map=label_map, annotated=tuple(label_values), label_values=label_values
+    )

@@ -11,7 +11,6 @@ A dataset of any layout will do (`layouts.py`), and what is left of one without 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from jaxtyping import Bool, Shaped
 from scipy import ndimage
 
 from tomoseg.datasets.case_folders import LABELS_FILE, MASKS_FOLDER, nifti_files, visible_folders
-from tomoseg.datasets.cases import check_values_known
+from tomoseg.datasets.cases import MaskCase, check_values_known
 from tomoseg.datasets.dataset_json import DATASET_FILE, read_label_values
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import DatasetError
@@ -31,36 +30,6 @@ from tomoseg.masks import BoxedMask
 from tomoseg.volume import SourceGrid, same_grid
 
 Values = dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class MaskCase:
-    """The masks of one case, as one file a structure or as one label map.
-
-    Attributes:
-        name: Unique on its side.
-        masks: Structure to mask file; None where there is a label map.
-        label_map: The label map; None where there are mask files.
-        structures: What was looked for: one of them without a voxel is absent, any other is unknown.
-        label_values: Structure to the values that stand for it in the label map.
-        patient: Whose it is.
-        ct: The scan, if it is there.
-        unions: Structure to the mask files that it is the union of, where it has none of its own.
-    """
-
-    name: str
-    masks: dict[str, Path] | None
-    label_map: Path | None
-    structures: tuple[str, ...]
-    label_values: Values
-    patient: str
-    ct: Path | None = None
-    unions: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def first_file(self) -> Path:
-        """A file that has the case's grid."""
-        return self.label_map or next(iter((self.masks or {}).values()))
 
 
 def find_mask_cases(path: Path) -> list[MaskCase]:
@@ -91,12 +60,7 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
                 f"a dataset, got none of them; as a dataset: {error}"
             ) from None
         return cases
-    return [
-        MaskCase(
-            case.name, case.masks, case.label_map, case.annotated, case.label_values, case.patient, case.ct, case.unions
-        )
-        for case in found
-    ]
+    return list(found)
 
 
 class OpenMasks:
@@ -204,12 +168,12 @@ def _mask_folder_case(name: str, files: Sequence[Path], folder: Path) -> MaskCas
     masks = {nifti_stem(path): path for path in files}
     for structure in masks:
         check_file_name(structure, str(folder))
-    return MaskCase(name, masks, None, tuple(masks), {}, name)
+    return MaskCase(name=name, patient=name, masks=masks, annotated=tuple(masks))
 
 
 def _label_map_case(path: Path, values: Values, name: str | None = None) -> MaskCase:
     name = nifti_stem(path) if name is None else name
-    return MaskCase(name, None, path, tuple(values), values, name)
+    return MaskCase(name=name, patient=name, label_map=path, annotated=tuple(values), label_values=values)
 
 
 def _values_of(path: Path, *, required: bool = True) -> Values:

@@ -33,7 +33,7 @@ def paint_cage(canvas: Canvas, body: Body) -> None:
     canvas.paint(_sternum(), "bone", "sternum", halo=1.5)
 
 
-def _cartilages(ribs: dict[tuple[int, int], Path]) -> list[Path]:
+def _cartilages(ribs: dict[tuple[int, int], list[list[float]]]) -> list[Path]:
     """Of ribs 1 to 7 to the sternum, of 8 to 10 to the one above; ribs by side and number."""
     own = {key: _cartilage_path(path, *key) for key, path in ribs.items() if key[1] <= 7}
     joined = [_joined_cartilage(ribs[side, rib], own[side, 7], rib) for _, side in SIDES for rib in range(8, 11)]

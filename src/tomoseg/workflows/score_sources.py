@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tomoseg.datasets.mask_cases import MaskCase, OpenMasks, find_mask_cases
+from tomoseg.datasets.cases import MaskCase
+from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
 from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
@@ -110,7 +111,7 @@ class MaskSource:
 
         def pairs() -> Iterator[Pair]:
             for structure in self.labels.names:
-                if structure in theirs.structures:
+                if structure in theirs.annotated:
                     yield structure, predicted.mask(structure), reference.mask(structure)
 
         scores = tuple(score_pairs(pairs(), reference.grid, scoring))
@@ -147,7 +148,7 @@ def _common_labels(
         ConfigError: If a wanted structure is on neither side.
         DatasetError: If there is nothing in common.
     """
-    ours, theirs = ({name for pair in pairs for name in pair[side].structures} for side in (0, 1))
+    ours, theirs = ({name for pair in pairs for name in pair[side].annotated} for side in (0, 1))
     for name in wanted:
         if name not in ours | theirs:
             raise ConfigError(f"structures: {unknown_name_message(name, sorted(ours | theirs))}")
@@ -174,7 +175,7 @@ def _without_file(cases: Mapping[str, tuple[MaskCase, MaskCase]], names: Sequenc
         f"{name} {structure}"
         for name, (ours, theirs) in cases.items()
         for structure in names
-        if structure in theirs.structures and structure not in ours.structures
+        if structure in theirs.annotated and structure not in ours.annotated
     ]
     if not lacking:
         return ()
