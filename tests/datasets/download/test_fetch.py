@@ -186,6 +186,12 @@ class TestAnotherFile:
         check_refused(FileServer(CONTENT, longer=100, ranges=False), target, message, size=False)
         assert part_bytes(target) == 10240
 
+    @pytest.mark.parametrize("total", ["9" * 5000, "-1", "all", "*"])
+    def test_a_size_that_is_none(self, target, total):
+        server = FileServer(CONTENT, statuses=[206], headers={"Content-Range": f"bytes 0-9/{total}"})
+        check_refused(server, target, "expected the server to say the file's size, got None; pass --size", size=False)
+        assert nothing_left(target)
+
     def test_no_size_at_all(self, target):
         message = r"expected the server to say the file's size, got None; pass --size"
         check_refused(FileServer(CONTENT, endless=True), target, message, size=False)

@@ -202,7 +202,7 @@ def _failures_told(url: str) -> Iterator[None]:
 
 def _seconds(text: str | None) -> float:
     """How long a server asks to wait; a date is not read, since the growing waits do as well."""
-    return float(text) if text is not None and text.strip().isdecimal() else 0.0
+    return float(_number(text) or 0)
 
 
 def _reply(answer: httpx.Response, url: str) -> Reply:
@@ -233,7 +233,7 @@ def _chunks(answer: httpx.Response) -> Iterator[bytes]:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.strip().isdecimal() else None
+    return int(text) if text is not None and re.fullmatch(r" *[0-9]{1,18} *", text) else None
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:
