@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ByteSize, ConfigDict, Field, ValidationError, WrapValidator
 
 from tomoseg.errors import ConfigError
+from tomoseg.formats import FormatName
 from tomoseg.labels import unknown_name_message
 from tomoseg.settings import Config, Language, Role
 
@@ -107,9 +108,6 @@ def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float
     return found
 
 
-FormatName = Literal["nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct", "stl", "ply"]
-
-
 class Request(Config):
     """What is asked of the segmentation of one scan: what decides its masks, and what else is found out.
 
@@ -158,8 +156,7 @@ class PredictOptions(Request):
     """
 
     format: Annotated[tuple[FormatName, ...], Role.RESULT] = ("nifti",)
-    """What is written, several in a row: nifti, nrrd (3D Slicer), dicom-seg, rtstruct, stl, ply; dicom-seg is a
-    LABELMAP where no masks overlap, dicom-seg-binary never."""
+    """What is written, several in a row; docs/reference/written-files.md says what each is."""
     preview: Annotated[bool, Role.PRESENTATION] = False
     """Also draw a preview sheet."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"

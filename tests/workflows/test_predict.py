@@ -15,6 +15,7 @@ from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
 from tests.workflows.predicting import CPU, LABELS, ON_CPU, expected_masks, make_model, names_in, run
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
+from tomoseg.files import results
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
 from tomoseg.files.results import label_map_files
 from tomoseg.files.scan import read_scan
@@ -23,7 +24,6 @@ from tomoseg.models.folder import load_model, save_model, sha256
 from tomoseg.options import ALL_MASKS, AT_ONE_HALF, Compute, PredictOptions
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
-from tomoseg.workflows import results
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.prediction_record import manifest_path
 from tomoseg.workflows.scans import Scan, find_scans

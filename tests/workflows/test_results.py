@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import highdicom
 import nrrd
@@ -14,8 +15,10 @@ from tomoseg.files.dicom import segmentation
 from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.nifti import read_mask
 from tomoseg.files.scan import read_scan
+from tomoseg.formats import FORMATS
 from tomoseg.inference.predictor import Predictor
 from tomoseg.models.folder import load_model
+from tomoseg.workflows.results import check_formats
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):
     (done,) = run(dicom, tmp_path / "out", model, format=formats)
     assert (done.error, done.warnings) == (None, ())
     assert sorted(done.record["files"]) == names_in(tmp_path / "out")
-    assert done.record["format"] == list(formats)
+    assert done.record["options"]["format"] == list(formats)
     found = Predictor(load_model(model), device="cpu", precision="fp32").predict_volume(read_scan(dicom))
     expected = {name: found.mask(name) for name in LABELS.names if found.mask(name).any()}
     assert len(expected) > 1
@@ -84,7 +87,7 @@ def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, 
     assert done.error is None
     (warning,) = done.warnings
     assert "the scan is no DICOM, so the DICOM result has no patient" in warning
-    assert json.loads((tmp_path / "seg" / "prediction.json").read_text())["warnings"] == [warning]
+    assert json.loads((tmp_path / "seg" / "prediction.json").read_text())["warnings"] == [{"kind": "headers", "message": warning}]
     with hushed():
         segmentation = highdicom.seg.segread(tmp_path / "seg" / "segmentation.seg.dcm")
     masks = {name: mask for name, mask in expected_masks(ct, model).items() if mask.any()}
@@ -122,3 +125,26 @@ def test_a_segmentation_that_the_library_refuses_fails_alone_and_is_not_quoted(d
     assert NAME not in bad.error
     assert not (tmp_path / "out" / "dicom" / "prediction.json").exists()
     assert good.error is None
+
+
+def test_an_unknown_format_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"format: expected one of \d+ known names, got 'nrd'; did you mean 'nrrd'\?"):
+        check_formats(["nifti", "nrd"])
+
+
+def test_a_format_whose_package_is_missing_is_refused_before_anything_is_computed(monkeypatch):
+    monkeypatch.setitem(FORMATS, "ply", replace(FORMATS["ply"], packages=("no_such_package",)))
+    check_formats(["stl"])
+    with pytest.raises(ConfigError, match=r"expected no_such_package, found none; run: pip install"):
+        check_formats(["stl", "ply"])
+
+
+def test_a_format_that_writes_nothing_is_an_error(ct, model, tmp_path, monkeypatch):
+    monkeypatch.setitem(FORMATS, "nrrd", replace(FORMATS["nrrd"], writer="tests.workflows.test_results:write_nothing"))
+    (done,) = run(ct, tmp_path / "out", model, format=("nrrd",))
+    assert "segmentation.seg.nrrd: expected files of format nrrd, got none" in done.error
+    assert not (tmp_path / "out" / "prediction.json").exists()
+
+
+def write_nothing(result, target):
+    return []

@@ -19,6 +19,7 @@ from jaxtyping import Float32, Float64, Int32
 from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name
+from tomoseg.files.target import Target
 from tomoseg.masks import BoxedMask
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 
@@ -62,15 +63,6 @@ def mesh_of(mask: BoxedMask, affine: Float64[np.ndarray, "4 4"]) -> Mesh:
     return Mesh(points_mm.astype(np.float32), np.ascontiguousarray(triangles, np.int32))
 
 
-def check_meshes_can_be_made() -> None:
-    """Refuse meshes before anything is computed.
-
-    Raises:
-        ConfigError: If scikit-image is not installed.
-    """
-    _marching_cubes()
-
-
 def write_meshes(result: Segmentation | LabelMap, folder: Path, kind: MeshKind) -> list[str]:
     """Write a surface for each structure that was found; those of a former result go.
 
@@ -98,6 +90,16 @@ def write_meshes(result: Segmentation | LabelMap, folder: Path, kind: MeshKind) 
                 write(mesh_of(mask, result.grid.canonical_affine), aside / name, structure.name, structure.colour)
                 written.append(name)
     return written
+
+
+def write_stl_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
+    """Write the format `stl`; returns the paths, or the empty folder where nothing was found."""
+    return [target.path / name for name in write_meshes(result, target.path, "stl")] or [target.path]
+
+
+def write_ply_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
+    """Write the format `ply`; returns the paths, or the empty folder where nothing was found."""
+    return [target.path / name for name in write_meshes(result, target.path, "ply")] or [target.path]
 
 
 def write_stl(mesh: Mesh, path: Path, name: str, colour: tuple[int, int, int]) -> None:

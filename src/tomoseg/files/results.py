@@ -16,10 +16,12 @@ from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name, format_label_names, label_set_of, read_label_names, values_in
 from tomoseg.files.label_tables import itksnap_labels, slicer_colours
 from tomoseg.files.nifti import read_geometry, read_label_map, used_bits, write_bit, write_nifti
+from tomoseg.files.target import Target
+from tomoseg.formats import LABEL_MAP_SUFFIXES
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
-NIFTI_SUFFIXES = (".nii.gz", ".nii")
+NIFTI_SUFFIXES = LABEL_MAP_SUFFIXES
 
 _WRITERS = min(4, os.cpu_count() or 1)
 
@@ -144,6 +146,15 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
             list(writers.map(partial(_write_bit, packed, used, segmentation.grid, aside), structures))
     for name in set(labels.names) - set(wanted.names):
         (folder / f"{name}.nii.gz").unlink(missing_ok=True)
+
+
+def write_nifti_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
+    """Write the format `nifti`: `write_label_map` of a label map, `write_masks` of masks; returns the paths."""
+    if isinstance(result, LabelMap):
+        write_label_map(result, target.path)
+        return [target.path.with_name(name) for name in label_map_files(target.path)]
+    write_masks(result, target.path)
+    return [target.path / f"{name}.nii.gz" for name in result.labels.names]
 
 
 def write_confidence(confidence: Confidence, folder: Path) -> list[str]:

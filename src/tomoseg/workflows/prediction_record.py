@@ -133,7 +133,7 @@ def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         same = all(record[key] == value for key, value in asked.items())
-        whole = all((path.parent / name).is_file() for name in record["files"])
+        whole = all((path.parent / name).exists() for name in record["files"])
         warnings = tuple(Notice(one["message"], one["kind"]) for one in record["warnings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

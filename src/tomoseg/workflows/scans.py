@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
-from tomoseg.files.results import NIFTI_SUFFIXES
 from tomoseg.files.scan import SCAN_SUFFIXES, dicom_among, look, scan_stem
 from tomoseg.files.source import Folder, ScanSource, list_folder
+from tomoseg.formats import LABEL_MAP_SUFFIXES, endings_of_their_own
 
 SCAN_NAMES = ("ct.nii.gz", "ct.nii")
 """What a scan is called in a folder a case."""
-
-WRITTEN_SUFFIXES = (".dcm", ".nrrd", ".stl", ".ply")
-"""How files end that get their names by themselves, in a folder or beside a label map."""
 
 LIST_SUFFIX = ".txt"
 """A file of this kind lists scans, one path a line."""
@@ -161,7 +158,7 @@ def _name(path: Path) -> str:
 
 
 def _only_scan(path: Path, output: Path, label_map: bool, source: ScanSource | None) -> Scan:
-    names_file = output.name.endswith(NIFTI_SUFFIXES)
+    names_file = output.name.endswith(LABEL_MAP_SUFFIXES)
     _check_is_folder(output)
     if label_map and not names_file:
         output = output / f"{_name(path)}.nii.gz"
@@ -173,13 +170,13 @@ def _only_scan(path: Path, output: Path, label_map: bool, source: ScanSource | N
 
 
 def _check_is_folder(output: Path) -> None:
-    if output.name.endswith(WRITTEN_SUFFIXES):
+    if output.name.endswith(endings_of_their_own()):
         raise OutputError(f"{output}: expected a folder for files of this format, got a file's name; name a folder")
 
 
 def _to_folder(named: dict[str, Path], output: Path, label_map: bool) -> list[Scan]:
     _check_is_folder(output)
-    if output.is_file() or output.name.endswith(NIFTI_SUFFIXES):
+    if output.is_file() or output.name.endswith(LABEL_MAP_SUFFIXES):
         raise OutputError(
             f"{output}: expected a folder for the results of {len(named)} scans, got a file; name a folder"
         )

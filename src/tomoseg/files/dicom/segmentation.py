@@ -23,12 +23,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
+from tomoseg.errors import OutputError, TomosegError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.dicom.made_by import ANATOMICAL_STRUCTURE, LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
 from tomoseg.files.dicom.rle import rle_frame
 from tomoseg.files.dicom.source import CT_IMAGE, SourceSeries, new_uid
 from tomoseg.files.layers import label_type, layered_slabs, survey
+from tomoseg.files.target import Target
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
@@ -77,6 +79,37 @@ def write_seg(
         with whole_file(path) as aside:
             dataset.save_as(aside)
     return kind
+
+
+def write_result(result: Segmentation | LabelMap, target: Target, binary: bool = False) -> list[Path]:
+    """Write the format `dicom-seg`; returns the path.
+
+    Args:
+        result: The masks, or a label map.
+        target: Where it goes.
+        binary: As of `write_seg`.
+
+    Raises:
+        InputError: If the scan's files are gone or changed.
+        TomosegError: What `write_seg` raises.
+        OutputError: If the scan's headers are too odd for it.
+    """
+    series = target.origin.series
+    try:
+        write_seg(result, series, target.path, target.made_by, binary)
+    except TomosegError:
+        raise
+    except Exception as error:  # highdicom refuses odd headers in many ways, and may quote them
+        raise OutputError(
+            f"{target.path}: expected a scan whose headers a DICOM segmentation can go on from, got "
+            f"{type(error).__name__}; write --format nifti or nrrd"
+        ) from error
+    return [target.path]
+
+
+def write_binary_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
+    """Write the format `dicom-seg-binary`; as `write_result`."""
+    return write_result(result, target, binary=True)
 
 
 def _labelmap(result: Segmentation | LabelMap, source: SourceSeries, labels: LabelSet, made_by: MadeBy) -> Dataset:

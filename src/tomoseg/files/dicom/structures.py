@@ -26,6 +26,7 @@ from tomoseg.files.contours import contours
 from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.dicom.made_by import LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
 from tomoseg.files.dicom.source import Frame, SourceSeries, new_uid
+from tomoseg.files.target import Target
 from tomoseg.labels import Structure
 from tomoseg.masks import BoxedMask
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
@@ -71,6 +72,12 @@ def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: 
         source.identify(dataset, all(name.isascii() for name in names))
         with whole_file(path) as aside:
             dataset.save_as(aside, enforce_file_format=True)
+
+
+def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
+    """Write the format `rtstruct`; returns the path."""
+    write_rtstruct(result, target.origin.series, target.path, target.made_by)
+    return [target.path]
 
 
 def _started(source: SourceSeries, made_by: MadeBy) -> Dataset:

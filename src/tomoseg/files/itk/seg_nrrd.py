@@ -20,6 +20,7 @@ from jaxtyping import Float, Int64, Shaped
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.gzip_zeros import ZerosGzip
 from tomoseg.files.layers import Survey, label_type, layered_slabs, survey
+from tomoseg.files.target import Target
 from tomoseg.labels import Structure
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
@@ -51,6 +52,12 @@ def write_seg_nrrd(result: Segmentation | LabelMap, path: Path) -> None:
                     stream.write(values.reshape(-1).view(np.uint8).data)
                 else:
                     stream.write_zeros(slab.nbytes)
+
+
+def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
+    """Write the format `nrrd`; returns the path."""
+    write_seg_nrrd(result, target.path)
+    return [target.path]
 
 
 @dataclass(frozen=True)

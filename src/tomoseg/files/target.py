@@ -1,0 +1,61 @@
+"""Where one output format goes, and what it may say of the scan and the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tomoseg.files.dicom.made_by import MadeBy
+from tomoseg.volume import SourceGrid
+
+if TYPE_CHECKING:
+    from tomoseg.files.dicom.source import SourceSeries  # imports pydicom
+
+
+class Origin:
+    """The scan that results belong to; all DICOM results of it take over the same patient, study and slices.
+
+    Args:
+        grid: The scan's grid.
+        name: What to call the scan in messages.
+    """
+
+    def __init__(self, grid: SourceGrid, name: str) -> None:
+        self._grid = grid
+        self._name = name
+        self._warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def series(self) -> SourceSeries:
+        """What DICOM results take over, read when it is first asked for.
+
+        Raises:
+            InputError: If the scan's files are gone or changed.
+        """
+        from tomoseg.files.dicom.source import source_series
+
+        series = source_series(self._grid, self._name)
+        self._warnings = series.warnings
+        return series
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What had to be made up so far, each a full sentence."""
+        return self._warnings
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one format goes.
+
+    Attributes:
+        path: The file, or for several files their folder.
+        origin: The scan.
+        made_by: What is said of the algorithm.
+    """
+
+    path: Path
+    origin: Origin = field(repr=False)
+    made_by: MadeBy

@@ -1,0 +1,132 @@
+"""What a segmentation can be written as: one record per format, from which names, help, refusals and docs follow.
+
+To add a format, write its function in a module of `files`, and add its record to `FORMATS` and its name to
+`FormatName`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FormatName = Literal["nifti", "nrrd", "stl", "ply", "dicom-seg", "dicom-seg-binary", "rtstruct"]
+"""The keys of `FORMATS`."""
+
+Layout = Literal["file per structure", "one file", "folder"]
+"""How a format's files lie.
+
+- `file per structure`: `STRUCTURE.nii.gz` each; of a label map one file named after the scan.
+- `one file`: `segmentation.seg.nrrd`; beside a label map `SCAN.seg.nrrd`.
+- `folder`: `stl/STRUCTURE.stl`; beside a label map `SCAN_stl/STRUCTURE.stl`.
+"""
+
+LABEL_MAP_SUFFIXES = (".nii.gz", ".nii")
+"""How a path ends that names a label map, which other files then lie beside."""
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """One kind of file that a segmentation is written as.
+
+    Attributes:
+        endings: How its files end, without the first dot; the first is written unless the user names another.
+        layout: How they lie.
+        writer: `module:function`, imported when it is written, since some modules take a second. The function takes
+            the result and a `files.target.Target`, and returns the paths that it wrote.
+        help: One line for a list of formats.
+        needs_slices: It belongs to the slices of a DICOM scan, and cannot be written for others.
+        packages: What must be installed beside the base, by the names in `packages.EXTRAS`.
+    """
+
+    endings: tuple[str, ...]
+    layout: Layout
+    writer: str
+    help: str
+    needs_slices: bool = False
+    packages: tuple[str, ...] = ()
+
+    def path(self, output: Path, stem: str | None) -> Path:
+        """Where it is written: a file, or the folder of its files.
+
+        Args:
+            output: The folder of the masks, or the path of the label map.
+            stem: The label map's name without its suffix; None for masks.
+
+        Example:
+            >>> FORMATS["nrrd"].path(Path("out"), None).as_posix()
+            'out/segmentation.seg.nrrd'
+            >>> FORMATS["stl"].path(Path("s0.nii.gz"), "s0").as_posix()
+            's0_stl'
+        """
+        ending = self.endings[0]
+        if self.layout == "folder":
+            return output / ending if stem is None else output.with_name(f"{stem}_{ending}")
+        if stem is not None:
+            named = output.name.removeprefix(stem)[1:]
+            return output.with_name(f"{stem}.{named if named in self.endings else ending}")
+        return output if self.layout == "file per structure" else output / f"segmentation.{ending}"
+
+    def places(self) -> tuple[str, str]:
+        """What its files are called in a folder of masks, and beside a label map, as the docs say it."""
+        ending = self.endings[0]
+        if self.layout == "folder":
+            return f"{ending}/STRUCTURE.{ending}", f"SCAN_{ending}/STRUCTURE.{ending}"
+        return f"{'segmentation' if self.layout == 'one file' else 'STRUCTURE'}.{ending}", f"SCAN.{ending}"
+
+
+FORMATS: dict[str, OutputFormat] = {
+    "nifti": OutputFormat(
+        ("nii.gz", "nii"),
+        "file per structure",
+        "tomoseg.files.results:write_nifti_result",
+        "one mask per structure; with `--ml` one label map with its tables",
+    ),
+    "nrrd": OutputFormat(
+        ("seg.nrrd",),
+        "one file",
+        "tomoseg.files.itk.seg_nrrd:write_result",
+        "one file of all segments as 3D Slicer reads it, with names, colours, SNOMED CT codes, extents; masks that "
+        "overlap lie in layers",
+    ),
+    "stl": OutputFormat(
+        ("stl",),
+        "folder",
+        "tomoseg.files.meshes:write_stl_result",
+        "a closed surface for each structure, binary",
+        packages=("skimage",),
+    ),
+    "ply": OutputFormat(
+        ("ply",),
+        "folder",
+        "tomoseg.files.meshes:write_ply_result",
+        "a closed surface for each structure in its colour, binary",
+        packages=("skimage",),
+    ),
+    "dicom-seg": OutputFormat(
+        ("seg.dcm",),
+        "one file",
+        "tomoseg.files.dicom.segmentation:write_result",
+        "one DICOM Segmentation: LABELMAP where no masks overlap, else BINARY",
+    ),
+    "dicom-seg-binary": OutputFormat(
+        ("binary.seg.dcm",),
+        "one file",
+        "tomoseg.files.dicom.segmentation:write_binary_result",
+        "the same, BINARY always (where nothing is found an empty LABELMAP: a BINARY needs a frame)",
+    ),
+    "rtstruct": OutputFormat(
+        ("rtstruct.dcm",),
+        "one file",
+        "tomoseg.files.dicom.structures:write_result",
+        "one DICOM structure set of closed contours; needs a scan that was read from DICOM",
+        needs_slices=True,
+    ),
+}
+"""In the order in which they are written."""
+
+
+def endings_of_their_own() -> tuple[str, ...]:
+    """How files end that get their names by themselves, in a folder or beside a label map."""
+    lasts = (f".{ending.rpartition('.')[2]}" for one in FORMATS.values() for ending in one.endings)
+    return tuple(dict.fromkeys(last for last in lasts if last not in {".gz", ".nii"}))
