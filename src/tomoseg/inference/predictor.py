@@ -76,8 +76,12 @@ class Predictor:
         ConfigError: If several models differ in structures or grid.
 
     Example:
-        >>> predictor = Predictor(load_model(Path("model")))  # doctest: +SKIP
-        >>> segment(Path("ct.nii.gz"), predictor).mask("liver").sum()  # doctest: +SKIP
+        >>> from pathlib import Path
+        >>> from tomoseg.inference.segment import segment
+        >>> from tomoseg.models.folder import load_model
+        >>> predictor = Predictor(load_model(Path("head-neck")))
+        >>> [segment(Path(scan), predictor).mask("mandible").shape for scan in ["ct.nii.gz"]]
+        [(48, 40, 12)]
     """
 
     def __init__(self, model: Model | Sequence[Model], compute: Compute = AUTO) -> None:
