@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -35,6 +35,26 @@ def progress_bar() -> Iterator[Progress]:
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield progress
+
+
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A progress display of one task.
+
+    Args:
+        what: What it is called.
+        total: Its parts, if that is known already.
+
+    Yields:
+        A function that takes how many parts are done, of how many (as before if None), and what the last one is called.
+    """
+    with progress_bar() as bar:
+        task = bar.add_task(what, total=total, info="")
+
+        def show(done: int, total: int | None = None, info: str = "") -> None:
+            bar.update(task, completed=done, total=total, info=info)
+
+        yield show
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

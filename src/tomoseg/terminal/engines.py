@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from tomoseg.terminal.console import table
-from tomoseg.workflows.measure_engines import Way
+from tomoseg.models.exports import Export
+from tomoseg.terminal.console import out, table
+from tomoseg.workflows.measure_engines import MEAN_LOSS, STRUCTURE_LOSS, Way
+
+
+def show_export(export: Export, model: Path) -> None:
+    """What was written into the model's folder."""
+    out.print(f"{export.name} in {model}: {', '.join(export.files)}")
 
 
 def show_ways(ways: Sequence[Way]) -> None:
-    """What each engine and precision costs and gives, PyTorch in fp32 first, and then structure by structure."""
+    """What each engine and precision costs and gives, PyTorch in fp32 first, and whether int8 will do."""
     reference = ways[0]
     rows: list[tuple[object, ...]] = []
     for way in ways:
@@ -34,3 +41,10 @@ def show_ways(ways: Sequence[Way]) -> None:
         ("structure", *names),
         [(name, *(way.dice[name] for way in ways)) for name in reference.dice],
     )
+    for way in ways:
+        if way.precision == "int8":
+            verdict = "is" if way.is_close_to(reference) else "is not"
+            out.print(
+                f"{way.engine} int8 {verdict} within the limits: "
+                f"{MEAN_LOSS} lost in the mean, {STRUCTURE_LOSS} in any structure"
+            )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tomoseg.terminal.console import out, table, warn_all
+from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
 from tomoseg.workflows.triage import ranked
 
 
 def show_predictions(results: Sequence[ScanDone]) -> None:
-    """Where each result is and what computed them in how much memory."""
+    """Where each result is, what computed them in how much memory, which to look at first, and which failed."""
     last = None
     for result in results:
         warn_all([notice.of(result.scan.name) for notice in result.warnings])
@@ -24,6 +24,8 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
         engine = last["engine"]
         peak = last["peak_memory_bytes"] / 2**30
         out.print(f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB")
+    show_triage(results)
+    fail({result.scan.name: result.error for result in results if result.error is not None})
 
 
 def show_triage(results: Sequence[ScanDone]) -> None:

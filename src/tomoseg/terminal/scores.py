@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tomoseg.evaluation.metrics import METRICS
 from tomoseg.evaluation.statistics import Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
-from tomoseg.terminal.console import out, table, warn_all
+from tomoseg.terminal.console import fail, out, table, warn_all
+from tomoseg.workflows.evaluate import Evaluation
+
+
+def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None:
+    """All that came of an evaluation: scores, the comparison, warnings, where the files are, and what failed.
+
+    Args:
+        result: What was found.
+        other: What it was compared with, if it was.
+        output: The folder of the files.
+    """
+    show_scores(result.summary, f"{result.summary.cases} cases")
+    if result.comparison is not None:
+        show_comparison(result.comparison, other)
+    warn_all(result.warnings)
+    if output is not None:
+        out.print(f"Scores in {output}, all on a page in {output / 'report.html'}")
+    fail(result.failed)
 
 
 def show_scores(summary: Summary, title: str) -> None:

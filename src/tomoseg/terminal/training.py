@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress, TaskID
 
 from tomoseg.terminal.console import out, progress_bar, table, warn_all
 from tomoseg.training.plan import Plan
-from tomoseg.training.run import Listener, Step
+from tomoseg.training.ranks import is_first_process
+from tomoseg.training.run import Listener, Outcome, Step
 
 SMOOTHING = 0.95
 """Weight of what was before in the shown loss and speed."""
@@ -59,6 +61,17 @@ class _Display:
         if record.get("curriculum_share", 1) < 1:
             text += f"  drawn from the easiest {record['curriculum_share']:.0%} of slices"
         out.print(text)
+
+
+def show_outcome(outcome: Outcome, output: Path) -> None:
+    """How training ended and where the model is; of several processes only the first tells."""
+    if not is_first_process():
+        return
+    if not outcome.finished:
+        out.print(f"Stopped; the same command goes on where it was. The state is in {output}")
+        return
+    best = "no validation Dice" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
+    out.print(f"Trained: {best}; model in {output / 'best'}, the run on a page in {output / 'summary.html'}")
 
 
 def show_plan(plan: Plan, asked: int) -> None:

@@ -61,6 +61,27 @@ def export(model: Path, to: str, precision: str = "fp32", calibrate: Path | None
     return add_export(loaded, to, stored, engine.conversion.suffix, converted.made, converted.write)
 
 
+def check_request(to: str | None, precision: str, calibrate: Path | None, measure: Path | None) -> None:
+    """Refuse what asks for nothing, or for what nothing would use.
+
+    Args:
+        to: A format, if one is to be written.
+        precision: Of what is written.
+        calibrate: What int8 would be calibrated with.
+        measure: What engines would be measured on.
+
+    Raises:
+        ConfigError: If neither is to be done, or a calibration would be used by nothing.
+    """
+    if to is None and measure is None:
+        raise ConfigError("expected a format or a dataset to measure on, got neither; add --to or --measure")
+    if calibrate is not None and (to is None or precision != "int8"):
+        raise ConfigError(
+            f"expected --to and --precision int8 beside --calibrate, got {to or 'no --to'} and precision {precision}; "
+            "add them, or leave --calibrate off"
+        )
+
+
 def calibration_slices(
     cases: Sequence[PreprocessedCase], structures: int, count: int = CALIBRATION_SLICES, seed: int = 0
 ) -> list[tuple[PreprocessedCase, int]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tomoseg.errors import ConfigError
+from tomoseg.labels import unknown_name_message
 from tomoseg.models.folder import ModelRecord, load_record
 from tomoseg.models.packaged import CARD, packaged_models
 
@@ -33,6 +35,19 @@ def models() -> list[PackagedModel]:
         ModelError: If one of them is damaged.
     """
     return [_described(name, folder) for name, folder in packaged_models().items()]
+
+
+def card_of(name: str) -> str:
+    """What is to be known of a model in the package before it is used, as Markdown.
+
+    Raises:
+        ConfigError: If there is no such model.
+        ModelError: If one of them is damaged.
+    """
+    cards = {model.name: model.card for model in models()}
+    if name not in cards:
+        raise ConfigError(unknown_name_message(name, list(cards)))
+    return cards[name]
 
 
 def _described(name: str, folder: Path) -> PackagedModel:

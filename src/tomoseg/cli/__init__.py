@@ -1,0 +1,69 @@
+"""The command line: one command, one file, one workflow function.
+
+Nothing heavier than `argparse` is loaded before it is known which command runs, and a command loads what computes only
+once its arguments are read, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tomoseg.version import __version__
+
+COMMANDS: dict[str, str] = {
+    "labels": "Print the 117 structures, or those of a dataset.",
+    "download": "Fetch a public dataset from its server, or single cases of it.",
+    "phantom": "Make a dataset of procedural CTs with all 117 structures.",
+    "inspect": "Look at a scan before anything is made of it: values, geometry, the body, what is odd.",
+    "check": "Look at a dataset before it is learned: what is broken, and what is unlike the rest.",
+    "preprocess": "Put a dataset on the network's grid, written once for fast training.",
+    "preview": "Draw 16 training slices as the network will be shown them, and what was done to each.",
+    "train": "Train a network, or go on with the run that is in the output folder.",
+    "evaluate": "Score whole volumes: a model on a preprocessed dataset, or masks against masks.",
+    "predict": "Segment a scan or many.",
+    "tune": "Find out which thresholds, smoothing and post-processing help a model; predict then uses them.",
+    "export": "Write a model in the format of another runtime, and measure what each engine and precision costs.",
+    "models": "List the models that come with the package, or print the card of one.",
+    "demo": "Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.",
+}
+"""Each command, with the first sentence of its help; `cli/NAME.py` has the function of that name."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status.
+
+    Args:
+        argv: Arguments after the program's name; the process's own if omitted.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0] in COMMANDS:
+        from tomoseg.cli.running import run
+
+        return run(given[0], given[1:])
+    _parse_no_command(given)
+
+
+def _parse_no_command(given: Sequence[str]) -> NoReturn:
+    """Help, the version, or what is wrong with it."""
+    parser = argparse.ArgumentParser(
+        prog="tomoseg",
+        description="Multi-label segmentation of CT: train from labelled scans, predict on a laptop.",
+        epilog="`tomoseg COMMAND --help` says what a command takes.",
+        usage="tomoseg [-h] [--version] COMMAND ...",
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16),
+    )
+    parser.add_argument("--version", action="version", version=f"tomoseg {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    if given and given[0].startswith("-"):
+        parser.parse_args(given[:1])
+    if given and not given[0].startswith("-"):
+        from tomoseg.labels import unknown_name_message
+
+        parser.error(unknown_name_message(given[0], tuple(COMMANDS)))
+    parser.error("expected a command, got none; `tomoseg --help` lists them")

@@ -1,0 +1,29 @@
+"""`tomoseg check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from tomoseg.cli.arguments import MaybeOutput
+from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.terminal import console
+
+
+def check(dataset: Positional[Path], output: MaybeOutput = None) -> int:
+    """Look at a dataset before it is learned: what is broken, and what is unlike the rest.
+
+    Args:
+        dataset: A folder of labelled scans; its layout is found by looking.
+        output: Folder for check.json and check.html, a page that needs no other file.
+    """
+    from tomoseg.terminal.findings import show_findings
+    from tomoseg.workflows.check import check as run
+
+    with console.progress("check") as show:
+        report = run(dataset, output, lambda name, done, total: show(done, total, name))
+    show_findings(report)
+    if output is not None:
+        console.out.print(f"All on a page in {output / 'check.html'}")
+    return SOME_FAILED if report.errors else DONE

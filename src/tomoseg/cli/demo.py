@@ -1,0 +1,30 @@
+"""`tomoseg demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tomoseg.cli.arguments import Output
+from tomoseg.cli.exits import DONE, STOPPED
+from tomoseg.terminal import console
+
+
+def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
+    """Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.
+
+    Args:
+        output: Folder for everything that it makes.
+        seed: Another seed makes other bodies.
+    """
+    from tomoseg.terminal.demo import show_demo
+    from tomoseg.terminal.stopping import stop_on_signal
+    from tomoseg.terminal.training import watch
+    from tomoseg.workflows.demo import demo as run
+
+    with stop_on_signal() as stop, watch(stop) as listener:
+        report = run(output, seed, console.out.print, listener)
+    if report is None:
+        console.out.print("Stopped; the same command goes on where it was.")
+        return STOPPED
+    show_demo(report)
+    return DONE

@@ -1,0 +1,42 @@
+"""`tomoseg evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from tomoseg.cli.arguments import MaybeOutput
+from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
+from tomoseg.terminal import console
+
+
+def evaluate(
+    predicted: Positional[Path],
+    reference: Positional[Path],
+    output: MaybeOutput = None,
+    config: Path | None = None,
+    options: Annotated[EvaluateOptions, arg(name="")] = AS_DEFINED,
+    compute: Annotated[Compute, arg(name="")] = AS_IN_TRAINING,
+) -> int:
+    """Score whole volumes: a model on a preprocessed dataset, or masks against masks.
+
+    Each is scored on the reference's own grid.
+
+    Args:
+        predicted: A model folder or a run folder; or masks: label maps with their names, mask files, or a dataset.
+        reference: For a model a preprocessed dataset with its structures and grid; for masks others to compare with.
+        output: Folder for scores.csv, summary.json, report.html and pictures.
+        config: YAML file of the options below; flags are put over it.
+        options: What is scored, how, and what is drawn.
+        compute: What computes a model's network, where, and in what.
+    """
+    from tomoseg.terminal.scores import show_evaluation
+    from tomoseg.workflows.evaluate import evaluate as run
+
+    with console.progress("evaluate") as show:
+        result = run(predicted, reference, options, output=output, compute=compute, on_case=show)
+    show_evaluation(result, str(options.against), output)
+    return SOME_FAILED if result.failed else DONE

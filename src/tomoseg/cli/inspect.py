@@ -1,0 +1,43 @@
+"""`tomoseg inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from tomoseg.cli.arguments import MaybeOutput
+from tomoseg.cli.exits import DONE, NOT_STARTED, SOME_FAILED
+
+
+def inspect(
+    scan: Positional[Path],
+    *,
+    json: bool = False,
+    output: MaybeOutput = None,
+    strict: bool = False,
+    series: int | None = None,
+    assume_spacing: tuple[float, float, float] | None = None,
+) -> int:
+    """Look at a scan before anything is made of it: values, geometry, the body, what is odd.
+
+    Args:
+        scan: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, or a folder with one scan in it.
+        json: Print what was found as JSON instead of a table.
+        output: JSON file for what was found.
+        strict: End with exit status 1 where there is a warning; a note is none.
+        series: Which of several DICOM series, from 1 as they are listed; the largest axial one if omitted.
+        assume_spacing: Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels
+            lie.
+    """
+    from tomoseg.terminal.inspection import show_inspection, show_json
+    from tomoseg.workflows.inspect import inspect as run
+    from tomoseg.workflows.inspect import write_json
+
+    found = run(scan, series, assume_spacing)
+    if output is not None:
+        write_json(found, output)
+    (show_json if json else show_inspection)(found)
+    if found.error is not None:
+        return NOT_STARTED
+    return SOME_FAILED if strict and found.warnings else DONE

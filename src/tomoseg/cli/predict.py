@@ -1,0 +1,57 @@
+"""`tomoseg predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from tomoseg.cli.arguments import Models, Output
+from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
+from tomoseg.terminal import console
+
+
+def predict(
+    input: Annotated[Path, arg(aliases=("-i",), metavar="CT")],
+    output: Output,
+    model: Models,
+    config: Path | None = None,
+    options: Annotated[PredictOptions, arg(name="")] = ALL_MASKS,
+    compute: Annotated[Compute, arg(name="")] = AUTO,
+) -> int:
+    """Segment a scan or many.
+
+    The model is loaded once; a scan that fails stops no other; what is done already is skipped.
+
+    Args:
+        input: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, a folder of such files, a folder
+            of cases with ct.nii.gz each, a pattern in quotes such as 'scans/*.nii.gz', or a .txt file with one path a
+            line, from where it lies.
+        output: Folder of the masks; with --ml the label map's file, or a folder.
+        model: A model folder, a run folder or a packaged model's name; of several with the same structures and grid
+            the mean of their logits decides.
+        config: YAML file of the options below; flags are put over it.
+        options: Which of the scans are segmented, and what is written.
+        compute: What computes the network, where, and in what.
+    """
+    from tomoseg.terminal.predictions import show_predictions
+    from tomoseg.workflows.predict import predict as run
+    from tomoseg.workflows.prediction_record import ScanDone
+
+    results: list[ScanDone] = []
+    try:
+        with console.progress("predict") as show:
+            run(
+                input,
+                output,
+                model,
+                options,
+                compute,
+                lambda scan, done, total: show(done, total, scan.name),
+                results.append,
+            )
+    finally:  # what became of each scan is told of an interrupted command too
+        show_predictions(results)
+    return SOME_FAILED if any(result.error is not None for result in results) else DONE

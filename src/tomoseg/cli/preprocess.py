@@ -1,0 +1,42 @@
+"""`tomoseg preprocess`."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from tomoseg.cli.arguments import Output
+from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.config import PREPROCESS_PRESETS, PreprocessConfig, PresetName
+from tomoseg.terminal import console
+
+
+def preprocess(
+    dataset: Positional[Path],
+    output: Output,
+    preset: PresetName = "default",
+    config: Path | None = None,
+    settings: Annotated[PreprocessConfig, arg(name="")] = PREPROCESS_PRESETS["default"],
+) -> int:
+    """Put a dataset on the network's grid, written once for fast training.
+
+    Args:
+        dataset: A folder of labelled scans; its layout is found by looking.
+        output: Folder of the preprocessed dataset.
+        preset: Settings to start from.
+        config: YAML file of settings put over the preset.
+        settings: Settings put over both.
+    """
+    from tomoseg.terminal.preprocessing import show_preprocessed
+    from tomoseg.workflows.preprocess import preprocess as run
+
+    cases = count(1)
+    with console.progress("preprocess") as show:
+        report = run(
+            dataset, output, settings, lambda total: show(0, total), lambda done: show(next(cases), None, done.name)
+        )
+    show_preprocessed(report, output)
+    return SOME_FAILED if report.failed else DONE
