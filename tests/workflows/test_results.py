@@ -9,15 +9,13 @@ import pytest
 
 from tests.files.dicom.scans import PLACE
 from tests.files.dicom.series import NAME, PATIENT_ID, image, save
-from tests.workflows.predicting import LABELS, expected_masks, names_in, run
+from tests.workflows.predicting import LABELS, ON_CPU, expected_masks, names_in, run
 from tomoseg.errors import ConfigError, OutputError
 from tomoseg.files.dicom import segmentation
 from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.nifti import read_mask
-from tomoseg.files.scan import read_scan
 from tomoseg.formats import FORMATS
-from tomoseg.inference.predictor import Predictor
-from tomoseg.models.folder import load_model
+from tomoseg.inference.segment import segment
 from tomoseg.workflows.results import check_formats
 
 
@@ -34,7 +32,7 @@ def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):
     assert (done.error, done.warnings) == (None, ())
     assert sorted(done.record["files"]) == names_in(tmp_path / "out")
     assert done.record["options"]["format"] == list(formats)
-    found = Predictor(load_model(model), device="cpu", precision="fp32").predict_volume(read_scan(dicom))
+    found = segment(dicom, model, compute=ON_CPU).result
     expected = {name: found.mask(name) for name in LABELS.names if found.mask(name).any()}
     assert len(expected) > 1
     assert {f"stl/{name}.stl" for name in expected} < set(done.record["files"])
@@ -87,7 +85,9 @@ def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, 
     assert done.error is None
     (warning,) = done.warnings
     assert "the scan is no DICOM, so the DICOM result has no patient" in warning
-    assert json.loads((tmp_path / "seg" / "prediction.json").read_text())["warnings"] == [{"kind": "headers", "message": warning}]
+    assert json.loads((tmp_path / "seg" / "prediction.json").read_text())["warnings"] == [
+        {"kind": "headers", "message": warning}
+    ]
     with hushed():
         segmentation = highdicom.seg.segread(tmp_path / "seg" / "segmentation.seg.dcm")
     masks = {name: mask for name, mask in expected_masks(ct, model).items() if mask.any()}
