@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-FormatName = Literal["nifti", "nrrd", "stl", "ply", "dicom-seg", "dicom-seg-binary", "rtstruct"]
+FormatName = Literal["nifti", "nrrd", "mha", "stl", "ply", "dicom-seg", "dicom-seg-binary", "rtstruct"]
 """The keys of `FORMATS`."""
 
 Layout = Literal["file per structure", "one file", "folder"]
@@ -88,6 +88,12 @@ FORMATS: dict[str, OutputFormat] = {
         "tomoseg.files.itk.seg_nrrd:write_result",
         "one file of all segments as 3D Slicer reads it, with names, colours, SNOMED CT codes, extents; masks that "
         "overlap lie in layers",
+    ),
+    "mha": OutputFormat(
+        ("mha",),
+        "file per structure",
+        "tomoseg.files.itk.write_metaimage:write_result",
+        "one compressed MetaImage per structure, as ITK reads it; with `--ml` one label map",
     ),
     "stl": OutputFormat(
         ("stl",),

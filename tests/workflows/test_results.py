@@ -27,7 +27,7 @@ def dicom(tmp_path, rng):
 
 
 def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):
-    formats = ("nifti", "nrrd", "dicom-seg", "dicom-seg-binary", "rtstruct", "stl", "ply")
+    formats = tuple(FORMATS)
     (done,) = run(dicom, tmp_path / "out", model, format=formats)
     assert (done.error, done.warnings) == (None, ())
     assert sorted(done.record["files"]) == names_in(tmp_path / "out")
