@@ -131,8 +131,8 @@ class Request(Config):
     smoothing: Annotated[float | None, Role.RESULT] = Field(None, ge=0)
     """Mean of logits over neighbouring slices, as a standard deviation in slices; if omitted, what tune chose, or 0."""
     postprocess: Annotated[tuple[str, ...] | None, Role.RESULT] = None
-    """Steps for masks, in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf, for all structures
-    or as liver=largest for one; if omitted, what tune chose."""
+    """Steps for masks, in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf:LOGITS, for all
+    structures or as liver=largest for one; if omitted, what tune chose."""
     tuned: Annotated[bool, Role.RESULT] = True
     """Use what tomoseg tune chose for this model."""
     triage: Annotated[bool, Role.RESULT] = False

@@ -72,4 +72,4 @@ def _skeletonize() -> Callable[..., Any]:
         raise ConfigError(
             "expected scikit-image for centre lines, found none; install it with pip install 'tomoseg[meshes]'"
         ) from None
-    return skeletonize  # type: ignore[no-any-return]
+    return skeletonize

@@ -12,7 +12,7 @@ from tomoseg.labels import LabelSet, side_of
 from tomoseg.models.tuned import Tuned
 from tomoseg.notices import Notice
 from tomoseg.options import Decisions, Request, thresholds_of
-from tomoseg.postprocess.steps import Steps, needs_confidence, steps_of
+from tomoseg.postprocess.steps import Steps, scan_steps, steps_of
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request) -> Choic
     _check_flips(wanted, decisions)
     if request.postprocess is not None:
         steps = steps_of(request.postprocess, names)
-        if request.ml and needs_confidence(steps):
-            raise ConfigError("expected masks for crf, got --ml; leave --ml off, or crf out")
+        if request.ml and (needing := ", ".join(scan_steps(steps))):
+            raise ConfigError(f"expected masks for {needing}, got --ml; leave --ml off, or {needing} out")
         return Choices(wanted, decisions, steps)
     own = [f"{name}={step}" for name, steps in found.steps.items() if name in names for step in steps]
-    kept = [text for text in own if not (request.ml and needs_confidence(steps_of([text], names)))]
+    kept = [text for text in own if not (request.ml and scan_steps(steps_of([text], names)))]
     left_out = [text for text in own if text not in kept]
     notices: tuple[Notice, ...] = ()
     if left_out:

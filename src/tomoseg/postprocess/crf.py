@@ -23,7 +23,7 @@ UNCERTAIN = (13, 242)
 
 
 @dataclass(frozen=True)
-class Field:
+class CrfSettings:
     """How voxels pull each other.
 
     Attributes:
@@ -31,7 +31,7 @@ class Field:
         radius_mm: How far a voxel is seen.
         sigma_mm: Of the Gaussian of the distance.
         sigma_hu: Of the Gaussian of the difference in HU.
-        rounds: Of mean field.
+        rounds: Of mean settings.
     """
 
     weight: float = 3.0
@@ -46,7 +46,7 @@ def refine(
     probability: UInt8[np.ndarray, "x y z"],
     hu: Int16[np.ndarray, "x y z"],
     spacing_mm: tuple[float, float, float],
-    field: Field,
+    settings: CrfSettings,
 ) -> BoxedMask:
     """The mask with its uncertain voxels decided anew.
 
@@ -55,13 +55,13 @@ def refine(
         probability: Of it, 0 to 255, for the whole scan.
         hu: The scan.
         spacing_mm: Voxel edges.
-        field: How voxels pull each other.
+        settings: How voxels pull each other.
     """
     seen = (probability >= UNCERTAIN[0]) | mask.whole()
     if not seen.any():
         return mask
     around = BoxedMask.of(seen)
-    reach = [int(field.radius_mm / s) for s in spacing_mm]
+    reach = [int(settings.radius_mm / s) for s in spacing_mm]
     box = tuple(
         slice(max(0, s - r), min(n, s + w + r))
         for s, w, r, n in zip(around.start, around.inside.shape, reach, mask.shape, strict=True)
@@ -72,24 +72,24 @@ def refine(
     smallest = np.float32(1e-6)  # what was decided stays decided, whatever the threshold and the rounding were
     logits = np.where(inside, np.maximum(logits, smallest), np.minimum(logits, -smallest)).astype(np.float32)
     band = np.argwhere((probability[box] >= UNCERTAIN[0]) & (probability[box] <= UNCERTAIN[1]))
-    offsets, weights = _kernel(reach, spacing_mm, field)
+    offsets, weights = _kernel(reach, spacing_mm, settings)
     state = 2 / (1 + np.exp(-logits)) - 1
-    for _ in range(field.rounds):
-        state[tuple(band.T)] = _pulled(band, offsets, weights, state, logits, hu[box], np.float32(field.sigma_hu))
+    for _ in range(settings.rounds):
+        state[tuple(band.T)] = _pulled(band, offsets, weights, state, logits, hu[box], np.float32(settings.sigma_hu))
     decided = np.where(inside, np.float32(1), np.float32(-1))
     decided[tuple(band.T)] = state[tuple(band.T)]
     return BoxedMask(decided > 0, tuple(s.start for s in box), mask.shape)  # type: ignore[arg-type]
 
 
 def _kernel(
-    reach: list[int], spacing_mm: tuple[float, float, float], field: Field
+    reach: list[int], spacing_mm: tuple[float, float, float], settings: CrfSettings
 ) -> tuple[Int64[np.ndarray, "n 3"], Float32[np.ndarray, "n"]]:
-    """Neighbours within the radius, and what each weighs; in all the field's weight."""
+    """Neighbours within the radius, and what each weighs; in all the settings' weight."""
     around = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     far = np.linalg.norm(around * np.array(spacing_mm), axis=1)
-    chosen = (far > 0) & (far <= field.radius_mm)
-    weights = np.exp(-0.5 * (far[chosen] / field.sigma_mm) ** 2)
-    return around[chosen], (field.weight * weights / max(weights.sum(), 1e-12)).astype(np.float32)
+    chosen = (far > 0) & (far <= settings.radius_mm)
+    weights = np.exp(-0.5 * (far[chosen] / settings.sigma_mm) ** 2)
+    return around[chosen], (settings.weight * weights / max(weights.sum(), 1e-12)).astype(np.float32)
 
 
 @kernel()

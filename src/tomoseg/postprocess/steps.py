@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,20 +11,8 @@ from jaxtyping import Int16
 from tomoseg.errors import ConfigError
 from tomoseg.labels import LabelSet, unknown_name_message
 from tomoseg.masks import BoxedMask
-from tomoseg.postprocess.components import keep_largest, remove_small
-from tomoseg.postprocess.crf import Field, refine
-from tomoseg.postprocess.morphology import closing, fill_holes, opening
+from tomoseg.postprocess.step_kinds import STEP_KINDS, Evidence, MaskStep, ScanStep, Spacing
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
-
-AMOUNTS: dict[str, tuple[str, float] | None] = {
-    "largest": None,
-    "fill_holes": None,
-    "remove_small": ("ml", 0.5),
-    "opening": ("mm", 2.0),
-    "closing": ("mm", 2.0),
-    "crf": ("logits", 3.0),
-}
-"""Each step's unit, and its amount where none is given."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +20,7 @@ class Step:
     """Something done to one structure's mask.
 
     Attributes:
-        name: A key of `AMOUNTS`.
+        name: A key of `STEP_KINDS`.
         amount: In its unit; None for steps without one.
     """
 
@@ -74,28 +62,39 @@ def steps_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[Step
 
 def _step(text: str) -> Step:
     name, _, number = text.partition(":")
-    if name not in AMOUNTS:
-        raise ConfigError(f"postprocess {text}: {unknown_name_message(name, list(AMOUNTS))}")
-    unit = AMOUNTS[name]
-    if unit is None:
+    if name not in STEP_KINDS:
+        raise ConfigError(f"postprocess {text}: {unknown_name_message(name, list(STEP_KINDS))}")
+    kind = STEP_KINDS[name]
+    if kind.amount is None:
         if number:
             raise ConfigError(f"postprocess {text}: expected {name} without an amount, got {number!r}; leave it out")
         return Step(name)
     try:
-        amount = float(number) if number else unit[1]
+        amount = float(number) if number else kind.amount
     except ValueError:
         amount = -1.0
     if not 0 < amount < np.inf:
         raise ConfigError(
-            f"postprocess {text}: expected an amount in {unit[0]} above 0 such as {name}:{unit[1]:g}, got {number!r}; "
-            "correct it"
+            f"postprocess {text}: expected an amount in {kind.unit} above 0 such as {name}:{kind.amount:g}, "
+            f"got {number!r}; correct it"
         )
     return Step(name, amount)
 
 
+def scan_steps(steps: Steps) -> tuple[str, ...]:
+    """Names of the steps that look at the scan and at probabilities, which label maps cannot have.
+
+    Example:
+        >>> scan_steps(steps_of(["largest", "a=crf"], ["a", "b"]))
+        ('crf',)
+    """
+    names = (step.name for each in steps.values() for step in each)
+    return tuple(dict.fromkeys(name for name in names if isinstance(STEP_KINDS[name], ScanStep)))
+
+
 def needs_confidence(steps: Steps) -> bool:
     """Whether any step looks at probabilities."""
-    return any(step.name == "crf" for each in steps.values() for step in each)
+    return bool(scan_steps(steps))
 
 
 def apply(
@@ -109,8 +108,8 @@ def apply(
     Args:
         segmentation: Is not changed.
         steps: For some of its structures.
-        hu: The scan; for `crf`.
-        confidence: Probabilities of the structures; for `crf`.
+        hu: The scan; for steps that look at it.
+        confidence: Probabilities of the structures, likewise.
 
     Raises:
         ConfigError: If a step is for an unknown structure, or needs what is not given.
@@ -141,7 +140,7 @@ def apply_to_map(label_map: LabelMap, steps: Steps) -> LabelMap:
 
     Args:
         label_map: Is not changed.
-        steps: For some of its structures; `crf` is for masks only.
+        steps: For some of its structures; not those that look at the scan.
 
     Raises:
         ConfigError: If a step is for an unknown structure, or needs probabilities.
@@ -161,24 +160,14 @@ def apply_to_map(label_map: LabelMap, steps: Steps) -> LabelMap:
     return replace(label_map, values=values)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a step may look at besides the mask: the scan's HU and the structure's probabilities, 0 to 255."""
-
-    hu: np.ndarray
-    probability: np.ndarray
-
-
-def process(
-    mask: BoxedMask, steps: Sequence[Step], spacing_mm: tuple[float, float, float], evidence: Evidence | None
-) -> BoxedMask:
+def process(mask: BoxedMask, steps: Sequence[Step], spacing_mm: Spacing, evidence: Evidence | None) -> BoxedMask:
     """One structure's mask after its steps.
 
     Args:
         mask: Of one structure.
         steps: In order.
         spacing_mm: Voxel edges.
-        evidence: For `crf`.
+        evidence: For steps that look at the scan.
 
     Raises:
         ConfigError: If a step needs probabilities and there are none.
@@ -188,21 +177,15 @@ def process(
     return mask
 
 
-def _done(mask: BoxedMask, step: Step, spacing_mm: tuple[float, float, float], evidence: Evidence | None) -> BoxedMask:
-    if step.amount is None:
-        return SIMPLE[step.name](mask)
-    if step.name == "remove_small":
-        return remove_small(mask, float(np.prod(spacing_mm)) / 1000, step.amount)
-    if step.name == "opening":
-        return opening(mask, step.amount, spacing_mm)
-    if step.name == "closing":
-        return closing(mask, step.amount, spacing_mm)
+def _done(mask: BoxedMask, step: Step, spacing_mm: Spacing, evidence: Evidence | None) -> BoxedMask:
+    kind, amount = STEP_KINDS[step.name], step.amount or 0.0
+    if isinstance(kind, MaskStep):
+        return kind.run(mask, spacing_mm, amount)
     if evidence is None:
-        raise ConfigError("expected probabilities of each structure for crf, got none; leave --ml off, or crf out")
-    return refine(mask, evidence.probability, evidence.hu, spacing_mm, Field(weight=step.amount))
-
-
-SIMPLE: dict[str, Callable[[BoxedMask], BoxedMask]] = {"largest": keep_largest, "fill_holes": fill_holes}
+        raise ConfigError(
+            f"expected probabilities of each structure for {step.name}, got none; leave --ml off, or {step.name} out"
+        )
+    return kind.run(mask, spacing_mm, amount, evidence)
 
 
 def _tight(mask: BoxedMask) -> BoxedMask:

@@ -21,7 +21,7 @@ from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.options import Compute, EvaluateOptions, Request
 from tomoseg.pictures.panel import draw_panel, worst_slice
-from tomoseg.postprocess.steps import needs_confidence
+from tomoseg.postprocess.steps import scan_steps
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.run_folder import METRICS
@@ -42,12 +42,11 @@ class ModelSource:
         self._choices = self._predictor.choices(Request(tuned=options.tuned))
         self.labels = data.labels.subset(options.structures) if options.structures else data.labels
         self.cases: dict[str, PreprocessedCase] = {case.name: case for case in data.split(options.split)}
-        if needs_confidence(self._choices.steps) and any(
-            case.record.placement.resamples for case in self.cases.values()
-        ):
+        needing = scan_steps(self._choices.steps)
+        if needing and any(case.record.placement.resamples for case in self.cases.values()):
             raise ConfigError(
-                "expected steps that look at masks alone, got crf, which needs the scan, and the dataset keeps it on "
-                "another grid; predict, then score the masks"
+                f"expected steps that look at masks alone, got {', '.join(needing)}, which needs the scan, and the "
+                "dataset keeps it on another grid; predict, then score the masks"
             )
         self.missing: dict[str, str] = {}
         self.warnings: tuple[str, ...] = ()

@@ -23,7 +23,8 @@ from tomoseg.models.packaged import check_is_own
 from tomoseg.models.tuned import Tuned, save_tuned
 from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
-from tomoseg.postprocess.steps import Evidence, Step, process
+from tomoseg.postprocess.step_kinds import Evidence
+from tomoseg.postprocess.steps import Step, process, scan_steps
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
@@ -169,7 +170,7 @@ def _choose(name: str, samples: Sequence[Sample]) -> Choice:
             threshold, after = candidate, dice
     chosen: tuple[Step, ...] = steps
     for line in STEPS:
-        if line[0].name == "crf" and any(sample.hu is None for sample in samples):
+        if scan_steps({name: line}) and any(sample.hu is None for sample in samples):
             continue
         tried = [(_dice(samples, threshold, (*chosen, step)), step) for step in line]
         dice, step = max(tried, key=lambda pair: pair[0])

@@ -1,0 +1,103 @@
+"""The kinds of post-processing steps, one record each in `STEP_KINDS`.
+
+How a step is written, its help, the errors about it and what it can be applied to follow from that record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tomoseg.masks import BoxedMask
+from tomoseg.postprocess.components import keep_largest, remove_small
+from tomoseg.postprocess.crf import CrfSettings, refine
+from tomoseg.postprocess.morphology import closing, fill_holes, opening
+
+Spacing = tuple[float, float, float]
+"""Voxel edges in mm along x, y and z."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a step may look at besides the mask: the scan's HU and the structure's probabilities, 0 to 255."""
+
+    hu: np.ndarray
+    probability: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepKind:
+    """What is known of a kind of step, whatever it looks at.
+
+    Attributes:
+        does: What it does, for help.
+        amount: The number after the colon, where none is given; None for steps that take none.
+        unit: Of that number.
+    """
+
+    does: str
+    amount: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskStep(StepKind):
+    """A step that looks at nothing but the mask, so that label maps can have it too.
+
+    Attributes:
+        run: Makes the new mask from the mask, the voxel edges and the amount, which is 0 for steps that take none.
+    """
+
+    run: Callable[[BoxedMask, Spacing, float], BoxedMask]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanStep(StepKind):
+    """A step that also looks at the scan and at probabilities, which label maps do not have.
+
+    Attributes:
+        run: Makes the new mask from the mask, the voxel edges, the amount and the evidence.
+    """
+
+    run: Callable[[BoxedMask, Spacing, float, Evidence], BoxedMask]
+
+
+STEP_KINDS: dict[str, MaskStep | ScanStep] = {
+    "largest": MaskStep(
+        run=lambda mask, spacing_mm, amount: keep_largest(mask),
+        does="keeps the largest piece",
+    ),
+    "fill_holes": MaskStep(
+        run=lambda mask, spacing_mm, amount: fill_holes(mask),
+        does="fills what is enclosed",
+    ),
+    "remove_small": MaskStep(
+        run=lambda mask, spacing_mm, ml: remove_small(mask, float(np.prod(spacing_mm)) / 1000, ml),
+        does="removes pieces smaller than this volume",
+        amount=0.5,
+        unit="ml",
+    ),
+    "opening": MaskStep(
+        run=lambda mask, spacing_mm, mm: opening(mask, mm, spacing_mm),
+        does="removes what a ball of this radius does not fit into",
+        amount=2.0,
+        unit="mm",
+    ),
+    "closing": MaskStep(
+        run=lambda mask, spacing_mm, mm: closing(mask, mm, spacing_mm),
+        does="fills what a ball of this radius cannot reach beside the mask",
+        amount=2.0,
+        unit="mm",
+    ),
+    "crf": ScanStep(
+        run=lambda mask, spacing_mm, weight, seen: refine(
+            mask, seen.probability, seen.hu, spacing_mm, CrfSettings(weight=weight)
+        ),
+        does="decides uncertain voxels anew by those around them with similar HU, which add up to this many logits",
+        amount=3.0,
+        unit="logits",
+    ),
+}
+"""By the name that is written on the command line."""
