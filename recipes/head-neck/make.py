@@ -71,6 +71,7 @@ def pack(trained: Model, folder: Path, data: Path, given: argparse.Namespace) ->
         "dice": {row.structure: row.dice for row in half.summary.structures},
     }
     save_model(replace(load_model(folder), record=replace(record, scores=reached)), folder, half=True)
+    export(folder, "openvino")  # so that any precision works where PyTorch is not installed
     export(folder, "openvino", "int8", data)
     ways = measure_engines(folder, data)
     shipped = evaluate(
