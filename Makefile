@@ -15,7 +15,7 @@ SECONDS ?= 25
 READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-slow fuzz check lint format docs clean
+.PHONY: help venv demo test quick test-slow test-installed fuzz check lint format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ quick: $(READY) ## Run the tests nearest to what has changed, for less than a mi
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/pytest -m slow
+
+test-installed: $(READY) ## Install tomoseg alone into an environment of its own, without PyTorch, and run it
+	$(BIN)/pytest -m installed
 
 fuzz: $(READY) ## Try hostile files on every reader; longer with SECONDS=600
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(READERS)

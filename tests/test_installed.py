@@ -1,0 +1,90 @@
+"""A fresh environment with `pip install tomoseg` alone, without PyTorch: it predicts, and says what training needs.
+
+`make test-installed` runs these; they install some 800 MB.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from tomoseg.files.nifti import read_ct, read_mask
+from tomoseg.inference.segment import segment
+from tomoseg.models.packaged import packaged_models
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+pytestmark = [pytest.mark.installed, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """The `bin` folder of an environment with the base installation."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    places = folder / ("Scripts" if sys.platform == "win32" else "bin")
+    pip = [places / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--constraint", PROJECT / "constraints.txt", PROJECT], check=True)
+    return places
+
+
+@pytest.fixture(scope="module")
+def scan(environment, tmp_path_factory):
+    """A phantom's CT, made by the environment itself."""
+    folder = tmp_path_factory.mktemp("phantom")
+    run(environment, "phantom", "-o", folder, "--train", "1", "--validation", "0", "--test", "0", "--spacing-mm", "6")
+    return next(folder.rglob("ct.nii.gz"))
+
+
+def run(environment, *words, status=0):
+    command = [environment / "tomoseg", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == status, done.stdout + done.stderr
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def test_pytorch_is_not_there(environment):
+    asked = ("torch", "onnx", "nncf", "monai", "skimage")
+    code = f"from importlib.util import find_spec; print([m for m in {asked} if find_spec(m)])"
+    found = subprocess.run([environment / "python", "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_it_segments_and_writes_dicom(environment, scan, tmp_path):
+    run(environment, "predict", "-i", scan, "-o", tmp_path, "-m", "head-neck", "--format", "nifti", "dicom-seg")
+    written = pydicom.dcmread(tmp_path / "segmentation.seg.dcm")
+    assert written.Modality == "SEG"
+    expected = segment(read_ct(scan), "head-neck")  # with PyTorch installed
+    assert sorted(path.name for path in tmp_path.glob("*.nii.gz")) == [f"{n}.nii.gz" for n in expected.labels.names]
+    for name in expected.labels.names:
+        assert np.array_equal(read_mask(tmp_path / f"{name}.nii.gz"), expected.mask(name))
+
+
+def test_python_has_the_same_call(environment, scan):
+    code = f"import tomoseg; print(tomoseg.segment({str(scan)!r}, 'head-neck').labels.names[0])"
+    found = subprocess.run([environment / "python", "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "brainstem"
+
+
+def test_what_needs_pytorch_says_what_to_install(environment, scan, tmp_path):
+    dataset = scan.parent.parent
+    run(environment, "preprocess", dataset, "-o", tmp_path / "data", "--validation-share", "0")
+    wanted = 'error: expected PyTorch, found none; run: pip install "tomoseg[train]"'
+    assert run(environment, "train", tmp_path / "data", "-o", tmp_path / "run", status=2) == wanted
+    assert run(environment, "demo", "-o", tmp_path / "demo", status=2) == wanted
+    assert (
+        run(environment, "predict", "-i", scan, "-o", tmp_path / "p", "-m", "head-neck", "--engine", "torch", status=2)
+        == wanted
+    )
+
+
+def test_a_model_without_an_export_says_where_to_make_one(environment, scan, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(packaged_models()["head-neck"], folder, ignore=shutil.ignore_patterns("openvino", "exports.json"))
+    told = run(environment, "predict", "-i", scan, "-o", tmp_path / "p", "-m", folder, status=2)
+    assert "expected a model with an openvino export in fp32, got one without; run: tomoseg export" in told
+    assert told.endswith('--to openvino --precision fp32 where PyTorch is, or here: pip install "tomoseg[train]"')
