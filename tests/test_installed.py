@@ -3,6 +3,7 @@
 `make test-installed` runs these; they install some 800 MB.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -40,18 +41,30 @@ def scan(environment, tmp_path_factory):
     return next(folder.rglob("ct.nii.gz"))
 
 
+def alone(command):
+    """Run a program that sees nothing of this project but what is installed."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300, env=own, cwd=Path(command[0]).parent
+    )
+
+
 def run(environment, *words, status=0):
-    command = [environment / "tomoseg", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = alone([environment / "tomoseg", *map(str, words)])
     assert done.returncode == status, done.stdout + done.stderr
     return " ".join((done.stdout + done.stderr).split())
+
+
+def python(environment, code):
+    done = alone([environment / "python", "-c", code])
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def test_pytorch_is_not_there(environment):
     asked = ("torch", "onnx", "nncf", "monai", "skimage")
     code = f"from importlib.util import find_spec; print([m for m in {asked} if find_spec(m)])"
-    found = subprocess.run([environment / "python", "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert python(environment, code) == "[]"
 
 
 def test_it_segments_and_writes_dicom(environment, scan, tmp_path):
@@ -66,8 +79,7 @@ def test_it_segments_and_writes_dicom(environment, scan, tmp_path):
 
 def test_python_has_the_same_call(environment, scan):
     code = f"import tomoseg; print(tomoseg.segment({str(scan)!r}, 'head-neck').labels.names[0])"
-    found = subprocess.run([environment / "python", "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "brainstem"
+    assert python(environment, code) == "brainstem"
 
 
 def test_what_needs_pytorch_says_what_to_install(environment, scan, tmp_path):

@@ -101,7 +101,7 @@ class Prediction:
 
 
 def segment(
-    scan: Volume | Path,
+    scan: Volume | Path | str,
     model: AnyModel,
     request: Request = AS_TUNED,
     *,
@@ -137,7 +137,7 @@ def segment(
         (('mandible',), True)
     """
     predictor = open_predictor(model, compute)
-    volume = scan if isinstance(scan, Volume) else read_scan(scan)
+    volume = scan if isinstance(scan, Volume) else read_scan(Path(scan))
     choices = predictor.choices(request)
     seen = preflight(volume, predictor, request) if notices is None else notices
     stages = Stages()

@@ -142,7 +142,7 @@ def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
         (aside / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path | str) -> Model:
     """Read a model folder and check its weights against their SHA-256.
 
     Args:
@@ -159,7 +159,7 @@ def load_model(folder: Path) -> Model:
         >>> load_model(Path("head-neck")).record.labels.names[:3]
         ('brainstem', 'esophagus', 'larynx')
     """
-    folder = model_folder(folder)
+    folder = model_folder(Path(folder))
     if not (folder / RECORD).exists() and (folder / "best" / RECORD).exists():
         folder = folder / "best"
     record, digests = _load_record(folder)
