@@ -17,6 +17,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from tomoseg.cli.exits import NOT_STARTED, STOPPED
 from tomoseg.errors import TomosegError
 from tomoseg.options import Compute
+from tomoseg.packages import EXTRAS, missing
 from tomoseg.settings import Config, load_together
 from tomoseg.terminal import console
 
@@ -48,12 +49,20 @@ def run(name: str, argv: Sequence[str]) -> int:
     Args:
         name: One of `COMMANDS`.
         argv: What follows it.
+
+    Raises:
+        ModuleNotFoundError: If a package is missing that every installation has.
     """
     try:
         command = _with_settings(command_of(name), argv)
         return int(tyro.cli(command, prog=f"tomoseg {name}", args=argv, registry=VALUES))
     except TomosegError as error:
         console.error(str(error))
+        return NOT_STARTED
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        console.error(missing(error.name))
         return NOT_STARTED
     except KeyboardInterrupt:
         console.error("stopped")
