@@ -33,8 +33,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Train on a phantom and segment a scan that it has not seen
 	$(BIN)/tomoseg demo
 
-test: $(READY) ## Run the tests and the examples in docstrings
-	$(BIN)/pytest
+test: $(READY) ## Run the tests and the examples in docstrings, in parallel
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 quick: $(READY) ## Run the tests nearest to what has changed, for less than a minute
 	$(BIN)/python -m tests.quick
