@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from tomoseg.cli import COMMANDS, main
 from tomoseg.config import PreprocessConfig, TrainConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -33,16 +34,43 @@ def test_every_setting_has_its_line_with_help(kind):
     assert undescribed == []
 
 
+BUILD = runpy.run_path(str(PROJECT / "docs" / "build_reference.py"))
+COMMANDS_PAGE = PROJECT / "docs" / "reference" / "commands.md"
+
+
 def test_the_configuration_page_is_what_the_script_makes():
-    made = runpy.run_path(str(PROJECT / "docs" / "build_reference.py"))["reference"]()
-    assert CONFIGURATION.read_text(encoding="utf-8") == made, "run `make docs`"
+    assert CONFIGURATION.read_text(encoding="utf-8") == BUILD["reference"](), "run `make docs`"
 
 
-def test_every_command_has_its_section():
-    from tomoseg.cli import COMMANDS
-
-    page = (PROJECT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+def test_the_page_on_commands_is_what_the_script_makes():
+    page = COMMANDS_PAGE.read_text(encoding="utf-8")
+    assert page == BUILD["commands"](page), "run `make docs`"
     assert re.findall(r"^## tomoseg (\S+)$", page, re.M) == list(COMMANDS)
+    assert re.findall(r"^<!-- made from src/tomoseg/cli/(\w+).py", page, re.M) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_documented_with_each_of_its_flags(command, capsys):
+    page = COMMANDS_PAGE.read_text(encoding="utf-8")
+    section = re.search(rf"^## tomoseg {command}$(.*?)(^## |\Z)", page, re.M | re.S)[1]
+    table = dict(re.findall(r"^\| (`.*?`) \| .*? \| .*? \| (.*?) \|$", section, re.M))
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    listed = " ".join(line for line in capsys.readouterr().out.splitlines() if line.strip("│| ").startswith("-"))
+    known = set(re.findall(r"(?<=[ ,])--[a-z][a-z0-9-]*", listed)) - {"--help"}
+    shown = set(re.findall(r"`(--[a-z0-9-]+)`", " ".join(table)))
+    if "configuration.md#tomoseg" not in section:
+        assert {flag for flag in known if not flag.startswith("--no-")} <= shown
+    assert shown <= known
+    assert [name for name, text in table.items() if len(text) < 10] == []
+
+
+def test_what_is_made_is_put_into_its_place():
+    page = COMMANDS_PAGE.read_text(encoding="utf-8")
+    spoilt = page.replace("| `DATASET` | path |  | A dataset or", "| `DATASET` | path |  | A former dataset or")
+    assert spoilt != page
+    assert BUILD["commands"](spoilt) == page
+    assert "\n## tomoseg labels\n\n<!-- made from" in BUILD["commands"]("# Commands\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

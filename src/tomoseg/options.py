@@ -44,16 +44,19 @@ class Compute(Config):
     """
 
     engine: Annotated[EngineName, Role.RESULT] = "auto"
-    """auto (OpenVINO on a CPU where it is installed and can hold the network, else torch), torch, openvino or onnx."""
+    """auto is OpenVINO on a CPU where it is installed and can hold the network, else torch; torch gives the numbers
+    that training shows."""
     device: Annotated[str, Role.RESULT] = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     precision: Annotated[Precision, Role.RESULT] = "auto"
-    """auto, fp32, bf16, fp16 or int8."""
+    """What the network computes in; auto is int8 where the model has an export of it that was measured to be close,
+    else half precision where the hardware computes in it."""
     batch_size: Annotated[int | None, Role.RESOURCES] = Field(None, ge=1)
-    """Slices in one forward pass, at most; nothing is 1 on a CPU, where more is no faster and takes memory, and 4
+    """Slices in one forward pass, at most; if omitted, 1 on a CPU, where more is no faster and takes memory, and 4
     elsewhere."""
     max_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
-    """What the process may take, such as 2GB or 1500MB; batches shrink to fit, a scan that cannot is refused."""
+    """What the process may take, such as 2GB or 1500MB; batches shrink to fit, and a scan that cannot fit is
+    refused."""
 
 
 AUTO = Compute()
@@ -119,28 +122,34 @@ class Request(Config):
     model_config = ConfigDict(coerce_numbers_to_str=True)  # a file may have `threshold: [0.4]`
 
     ml: Annotated[bool, Role.RESULT] = False
-    """One structure per voxel: one multi-label map instead of a mask for each structure."""
+    """One structure per voxel: one label map instead of a mask for each structure."""
     roi_subset: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Only these structures."""
     confidence: Annotated[bool, Role.RESULT] = False
-    """Also give probabilities, 0 to 255: a map for each structure, or with ml one of the most probable."""
+    """Also give probabilities, 0 to 255 for 0 to 1: a map for each structure, or with ml one of the most probable
+    structure at each voxel."""
     threshold: Annotated[tuple[str, ...], Role.RESULT] = ()
-    """Probability from which a structure is taken for present: 0.4 for all, liver=0.3 for one."""
+    """Probability from which a structure is taken for present: 0.4 for all, liver=0.3 for one, several in a row; if
+    omitted, what tune chose, or 0.5."""
     flips: Annotated[bool, Role.RESULT] = False
-    """Average with the mirror image; only for structures without a left and a right."""
+    """Average the logits with those of the left-right mirror image, at twice the time; refused for structures with a
+    left and a right, and of use only for a network that was trained on mirror images."""
     smoothing: Annotated[float | None, Role.RESULT] = Field(None, ge=0)
-    """Mean of logits over neighbouring slices, as a standard deviation in slices; if omitted, what tune chose, or 0."""
+    """Mean of the logits over neighbouring slices, as a standard deviation in slices of the network's grid; if omitted,
+    what tune chose, or 0."""
     postprocess: Annotated[tuple[str, ...] | None, Role.RESULT] = None
     """Steps for masks, in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf:LOGITS, for all
     structures or as liver=largest for one; if omitted, what tune chose."""
     tuned: Annotated[bool, Role.RESULT] = True
-    """Use what tomoseg tune chose for this model."""
+    """Use the thresholds, smoothing and steps that tune chose for this model; those given go over them."""
     triage: Annotated[bool, Role.RESULT] = False
-    """Also estimate the Dice that may be expected, and rank many scans by it, the worst first."""
+    """Also estimate the Dice that may be expected from the probabilities, and rank many scans by it, the one to look at
+    first first."""
     statistics: Annotated[bool, Role.RESULT] = False
-    """Also give volume, HU and place of each structure."""
+    """Also give of each structure the volume in ml, mean, median and standard deviation of HU, centroid in mm, and
+    whether it touches the border of the scan."""
     strict: Annotated[bool, Role.RESULT] = False
-    """Segment no scan that there is a warning about."""
+    """Segment no scan that there is a warning about: it counts as failed, the others are done."""
 
 
 AS_TUNED = Request()
@@ -158,15 +167,15 @@ class PredictOptions(Request):
     format: Annotated[tuple[FormatName, ...], Role.RESULT] = ("nifti",)
     """What is written, several in a row; docs/reference/written-files.md says what each is."""
     preview: Annotated[bool, Role.PRESENTATION] = False
-    """Also draw a preview sheet."""
+    """Also draw a preview sheet, a picture to judge the result by."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the preview sheet: en or fr."""
+    """Language of the preview sheet."""
     part: Annotated[str | None, Role.RESOURCES] = None
-    """2/8 does every eighth scan, from the second."""
+    """2/8 does every eighth scan, from the second, so that eight machines or processes share a list."""
     series: Annotated[int | None, Role.RESULT] = None
-    """Which of several DICOM series, from 1 as they are listed; nothing is the largest axial one."""
+    """Which of several DICOM series, from 1 as they are listed; the largest axial one if omitted."""
     assume_spacing: Annotated[tuple[float, float, float] | None, Role.RESULT] = None
-    """Voxel edges in mm along the file's axes, for scans that do not say where their voxels lie."""
+    """Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels lie."""
 
 
 ALL_MASKS = PredictOptions()
@@ -189,23 +198,23 @@ class EvaluateOptions(Config):
     tolerance_mm: Annotated[float, Role.RESULT] = Field(3.0, ge=0)
     """Tolerance of surface Dice."""
     tolerances: Annotated[Path | None, Role.RESULT] = None
-    """YAML file of one tolerance in mm a structure."""
+    """YAML file with a tolerance in mm for each structure (liver: 3)."""
     metrics: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Also compute these metrics; the page on scores lists those that are not computed by default."""
     surfaces: Annotated[bool, Role.RESULT] = True
-    """Measure distances between surfaces."""
+    """Measure distances between surfaces; without, overlap and volume alone."""
     empties: Annotated[EmptiesName, Role.RESULT] = "tomoseg"
-    """Which tool's scores are given where a mask is empty."""
+    """Whose scores are given where a mask is empty."""
     resample: Annotated[bool, Role.RESULT] = False
-    """Put predictions on another grid onto the reference's, the nearest voxel."""
+    """Put predictions on another grid onto the reference's, the nearest voxel, instead of refusing them."""
     tuned: Annotated[bool, Role.RESULT] = False
-    """Use what tomoseg tune chose for the model."""
+    """Use what tune chose for the model, as predict does."""
     against: Annotated[Path | None, Role.RESULT] = None
-    """Scores of another model on the same cases, as written by --output."""
+    """An earlier --output, of another model on the same cases, to compare with case by case."""
     panels: Annotated[int, Role.PRESENTATION] = Field(0, ge=0)
-    """Draw so many of the worst structures."""
+    """Draw so many of the worst structures, each in the slice in which most is wrong."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the report and the pictures: en or fr."""
+    """Language of the report and the pictures; structures that the package does not know keep their names."""
 
 
 AS_DEFINED = EvaluateOptions()
