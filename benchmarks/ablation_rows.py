@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig, merged, validate_config
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig
+from tomoseg.settings import merged, validate_config
 
 Values = dict[str, Any]
 

@@ -39,13 +39,14 @@ from typing import Any
 import numpy as np
 from common import machine, usable_cores
 
-from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig, load_config
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig
 from tomoseg.datasets.cases import Case, mask_loader
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.evaluation.statistics import Estimate
 from tomoseg.files.nifti import read_geometry, write_nifti
 from tomoseg.options import AUTO, EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.settings import load_config
 from tomoseg.training.run import Listener, Run
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.predict import predict

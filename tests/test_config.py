@@ -12,12 +12,9 @@ from tomoseg.config import (
     OptimizerConfig,
     PreprocessConfig,
     TrainConfig,
-    config_yaml,
-    load_config,
-    save_config,
-    validate_config,
 )
 from tomoseg.errors import ConfigError
+from tomoseg.settings import config_yaml, load_config, save_config, validate_config
 
 DEFAULT = TRAIN_PRESETS["default"]
 

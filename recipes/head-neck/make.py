@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, load_config
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import Estimate
 from tomoseg.evaluation.summary import Summary, summarise
@@ -23,6 +23,7 @@ from tomoseg.models.folder import Model, count_parameters, load_model, save_mode
 from tomoseg.models.packaged import CARD
 from tomoseg.options import AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.preprocessed.read import Preprocessed, range_of
+from tomoseg.settings import load_config
 from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.terminal.training import watch
 from tomoseg.workflows.check import check

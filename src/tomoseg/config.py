@@ -9,14 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from tomoseg.loss_kinds import LossConfig as LossConfig
 from tomoseg.network_kinds import NetworkConfig as NetworkConfig
-from tomoseg.settings import Config as Config
-from tomoseg.settings import Language as Language
-from tomoseg.settings import Role
-from tomoseg.settings import config_yaml as config_yaml
-from tomoseg.settings import load_config as load_config
-from tomoseg.settings import merged as merged
-from tomoseg.settings import save_config as save_config
-from tomoseg.settings import validate_config as validate_config
+from tomoseg.settings import Config, Language, Role
 
 PresetName = Literal["default", "guide"]
 

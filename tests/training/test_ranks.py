@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tests.training.tiny import make_config, make_dataset
-from tomoseg.config import LossConfig, NetworkConfig, OptimizerConfig, ScheduleConfig, save_config
+from tomoseg.config import LossConfig, NetworkConfig, OptimizerConfig, ScheduleConfig
 from tomoseg.errors import TrainingError
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.settings import save_config
 from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run import Run
 from tomoseg.workflows.train import train_run

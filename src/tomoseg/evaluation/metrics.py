@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tomoseg.config import Language
 from tomoseg.errors import ConfigError
 from tomoseg.evaluation.centre_lines import centre_line_dice, check_centre_lines_can_be_found
 from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
 from tomoseg.evaluation.scores import CaseScore, Empties, Outcome
 from tomoseg.labels import unknown_name_message
+from tomoseg.settings import Language
 
 Place = Literal["terminal", "card", "caption", "comparison"]
 """Where a metric is shown beside the report's table: the terminal's tables, the cards at the top of the report, the

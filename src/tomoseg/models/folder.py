@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.checks.familiar import ScanRange
-from tomoseg.config import GridConfig, validate_config
+from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, LabelError, ModelError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
@@ -24,6 +24,7 @@ from tomoseg.models.packaged import model_folder
 from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.images import NetworkInput
 from tomoseg.packages import require_torch
+from tomoseg.settings import validate_config
 
 FORMAT_VERSION = 1
 RECORD, WEIGHTS = "model.json", "weights.safetensors"

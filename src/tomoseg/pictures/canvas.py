@@ -28,11 +28,11 @@ from matplotlib.path import Path as Outline
 from matplotlib.patheffects import withStroke
 from scipy.ndimage import find_objects
 
-from tomoseg.config import Language
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
 from tomoseg.pictures.words import say
+from tomoseg.settings import Language
 
 Plane = Literal["axial", "coronal", "sagittal"]
 EdgeMark = Literal["R", "L", "A", "P", "S", "I"]

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from tomoseg.config import Language
 from tomoseg.errors import InputError
 from tomoseg.pictures.canvas import FONT, Sheet
 from tomoseg.pictures.words import number, say
+from tomoseg.settings import Language
 
 NUMBERS = ("train_loss", "validation_loss", "validation_dice", "learning_rate", "minutes")
 """The measured values of an epoch; null or absent where they were not measured."""

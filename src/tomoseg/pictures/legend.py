@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tomoseg.config import Language
 from tomoseg.labels import LabelSet
 from tomoseg.pictures.canvas import DIM, Sheet
 from tomoseg.pictures.structure_names import readable
 from tomoseg.pictures.words import say
+from tomoseg.settings import Language
 
 MOST_IN_LEGEND = 40
 

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Int16
 from matplotlib.patches import Rectangle
 
-from tomoseg.config import Language
 from tomoseg.errors import GridError
 from tomoseg.pictures.canvas import (
     BODY_HU,
@@ -23,6 +22,7 @@ from tomoseg.pictures.canvas import (
 )
 from tomoseg.pictures.structure_names import readable
 from tomoseg.pictures.words import number, say
+from tomoseg.settings import Language
 
 REFERENCE, PREDICTION = (244, 40, 60), (50, 95, 255)
 """Red and blue, which mix to purple where they agree."""

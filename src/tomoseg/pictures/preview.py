@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8, UInt16
 
-from tomoseg.config import Language
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet
 from tomoseg.masks import packed_bytes
@@ -27,6 +26,7 @@ from tomoseg.pictures.canvas import (
 from tomoseg.pictures.legend import draw_legend, legend_height
 from tomoseg.pictures.words import say, short
 from tomoseg.segmentation import LabelMap, Segmentation
+from tomoseg.settings import Language
 from tomoseg.volume import Volume
 
 AXIAL_ROW = 6

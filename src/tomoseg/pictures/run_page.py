@@ -10,11 +10,12 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tomoseg.config import Language, TrainConfig, config_yaml
+from tomoseg.config import TrainConfig
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import FRENCH, number, say
+from tomoseg.settings import Language, config_yaml
 
 
 def write_run_page(

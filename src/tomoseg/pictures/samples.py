@@ -10,12 +10,12 @@ from textwrap import wrap
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from tomoseg.config import Language
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.pictures.canvas import DIM, Sheet, View, to_display
 from tomoseg.pictures.legend import draw_legend, legend_height
 from tomoseg.pictures.words import say
+from tomoseg.settings import Language
 
 COLUMNS = 4
 

@@ -19,7 +19,6 @@ from jaxtyping import Float64
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from tomoseg.config import Language
 from tomoseg.evaluation.metrics import METRICS, Place
 from tomoseg.evaluation.scores import CaseScore, StructureScore
 from tomoseg.evaluation.statistics import Difference, Estimate
@@ -29,6 +28,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import number, say, short
+from tomoseg.settings import Language
 
 LEAST_P = 0.001
 """Smaller ones are not told apart."""

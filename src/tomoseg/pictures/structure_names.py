@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tomoseg.config import Language
+from tomoseg.settings import Language
 
 _M, _F = ("gauche", "droit"), ("gauche", "droite")
 

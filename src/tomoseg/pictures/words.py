@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tomoseg.config import Language
+from tomoseg.settings import Language
 
 FRENCH: dict[str, str] = {
     # canvas.py, legend.py, preview.py, samples.py

@@ -23,10 +23,11 @@ from typing import Any
 import blosc2
 import numpy as np
 
-from tomoseg.config import GridConfig, validate_config
+from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, DatasetError, LabelError
 from tomoseg.grid import Placement
 from tomoseg.labels import LabelSet
+from tomoseg.settings import validate_config
 from tomoseg.volume import SourceGrid
 
 FORMAT_VERSION = 1

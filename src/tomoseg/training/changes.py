@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tomoseg.config import AugmentationConfig, Language
+from tomoseg.config import AugmentationConfig
 from tomoseg.pictures.words import number, percent, say
+from tomoseg.settings import Language
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from tomoseg.config import TrainConfig, load_config, save_config
+from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, save_model
 from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.run_page import write_run_page
-from tomoseg.settings import Role, roles
+from tomoseg.settings import Role, load_config, roles, save_config
 from tomoseg.version import __version__
 
 CONFIG, ENVIRONMENT, METRICS, HISTORY, SUMMARY, LAST, BEST = (

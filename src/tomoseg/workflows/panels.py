@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tomoseg.config import Language
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.masks import structure_mask
 from tomoseg.pictures.panel import best_slice, draw_panel
 from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.settings import Language
 
 
 def draw_panels(

@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from tomoseg.config import Language
 from tomoseg.errors import ConfigError, InputError, OutputError
 from tomoseg.evaluation.measure import Measurement
 from tomoseg.files.atomic import whole_file
@@ -21,6 +20,7 @@ from tomoseg.formats import FORMATS, LABEL_MAP_SUFFIXES, OutputFormat
 from tomoseg.labels import unknown_name_message
 from tomoseg.packages import require_installed
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
+from tomoseg.settings import Language
 from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows.scans import Scan
 
