@@ -46,6 +46,13 @@ def test_a_name_that_does_not_exist():
         _ = tomoseg.read_scn
 
 
+def test_a_name_whose_package_is_missing_says_what_to_install():
+    code = "import sys; sys.modules['torch'] = None; import tomoseg; tomoseg.SliceDataset"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    expected = 'tomoseg.SliceDataset: expected PyTorch, found none; run: pip install "tomoseg[train]"'
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {expected}"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_defined_where_it_is_said_to_be(name):
     value = getattr(tomoseg, name)

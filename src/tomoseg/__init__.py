@@ -93,7 +93,14 @@ if not TYPE_CHECKING:  # else type checkers would take any name for one that exi
     def __getattr__(name: str) -> object:
         if name not in _PLACES:
             raise AttributeError(f"module 'tomoseg' has no attribute {name!r}", name=name, obj=_import_module(__name__))
-        value = globals()[name] = getattr(_import_module(_PLACES[name]), name)
+        try:
+            value = globals()[name] = getattr(_import_module(_PLACES[name]), name)
+        except ModuleNotFoundError as error:
+            from tomoseg.packages import EXTRAS, missing
+
+            if error.name not in EXTRAS:
+                raise
+            raise ModuleNotFoundError(f"tomoseg.{name}: {missing(error.name)}", name=error.name) from error
         return value
 
     def __dir__() -> list[str]:
