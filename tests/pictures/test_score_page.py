@@ -127,7 +127,7 @@ def test_pictures_have_captions_and_the_course_is_drawn_in_the_language(tmp_path
         drawn.append((list(records), lang))
         path.write_bytes(b"curves")
 
-    monkeypatch.setattr("tomoseg.pictures.score_page.draw_history", draw)
+    monkeypatch.setattr("tomoseg.pictures.history.draw_history", draw)
     course = [{"epoch": 1, "train_loss": 0.5}]
     made = page(pictures=[("case 1 <b>", "left_lung", picture)], course=course)
     text = text_of(made, tmp_path / "a.html", "fr")

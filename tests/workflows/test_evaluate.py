@@ -1,6 +1,8 @@
 """Evaluation as a command does it: what is scored, written, drawn and refused."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import write_nifti
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.options import Compute, EvaluateOptions
+from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.evaluate import evaluate, worst_of
+from tomoseg.workflows.score_sources import COURSE
 
 CPU = Compute(engine="torch", device="cpu")
 TEST = EvaluateOptions(split="test")
@@ -57,6 +61,24 @@ def test_what_does_not_fit_is_refused(dataset, tmp_path):
         evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(split="nothing"))
     with pytest.raises(ModelError, match="expected a model folder"):
         evaluate(tmp_path / "none", dataset)
+
+
+def test_masks_are_scored_without_pytorch_and_without_drawing_anything(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    code = f"""
+import sys
+from pathlib import Path
+from tomoseg.workflows.evaluate import evaluate
+folder = Path({str(tmp_path)!r})
+found = evaluate(folder / "ours", folder / "ours", output=folder / "out")
+print(found.summary.dice, [name for name in ("torch", "matplotlib", "scipy.stats") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split("\n")[0] == "1.0 []"
+
+
+def test_the_course_is_looked_for_where_training_writes_it():
+    assert COURSE == METRICS
 
 
 def test_panels_need_a_folder(dataset, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tomoseg.errors import InputError
@@ -64,10 +64,8 @@ def read_scores(path: Path) -> list[CaseScore]:
         metrics = [name for name in METRICS if name in FIRST or name in (reader.fieldnames or ())]
         cases: dict[tuple[str, str, tuple[float, ...]], list[StructureScore]] = {}
         for row in rows:
-            values = {name: float(row[name]) if row[name] else None for name in metrics}
-            score = StructureScore(row["structure"], float(row["reference_ml"]), float(row["predicted_ml"]), values)
-            spacing_mm = tuple(map(float, row["spacing_mm"].split()))
-            cases.setdefault((row["case"], row["patient"], spacing_mm), []).append(score)
+            case = (row["case"], row["patient"], tuple(map(float, row["spacing_mm"].split())))
+            cases.setdefault(case, []).append(_score_of(row, metrics))
     except OSError as error:
         raise InputError(f"{file}: expected scores, got: {error.strerror}; name a folder of --output") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -76,3 +74,8 @@ def read_scores(path: Path) -> list[CaseScore]:
         CaseScore(case, tuple(structures), patient, spacing_mm)
         for (case, patient, spacing_mm), structures in cases.items()
     ]
+
+
+def _score_of(row: Mapping[str, str], metrics: Sequence[str]) -> StructureScore:
+    values = {name: float(row[name]) if row[name] else None for name in metrics}
+    return StructureScore(row["structure"], float(row["reference_ml"]), float(row["predicted_ml"]), values)

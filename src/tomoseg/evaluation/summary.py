@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -100,21 +101,27 @@ def summarise(scores: Sequence[CaseScore], labels: LabelSet, draws: int = 0) -> 
         columns = [place[name] for name in names]
         return {metric: boot.table(table[:, columns]) for metric, table in tables.items()}
 
+    found = _by_structure(scores, labels)
+    means = {
+        name: {metric: boot.column(table[:, place[name]]) for metric, table in tables.items()} for name in labels.names
+    }
+    rows = tuple(_structure_summary(name, means[name], found[name]) for name in labels.names)
+    groups = {group: over(names) for group, names in labels.groups.items()}
+    return Summary(rows, groups, over(labels.names), len(scores), len(boot.names))
+
+
+def _by_structure(scores: Sequence[CaseScore], labels: LabelSet) -> dict[str, list[StructureScore]]:
     found: dict[str, list[StructureScore]] = {name: [] for name in labels.names}
     for case in scores:
         for score in case.structures:
             found[score.structure].append(score)
-    rows = tuple(
-        StructureSummary(
-            name,
-            {metric: boot.column(table[:, place[name]]) for metric, table in tables.items()},
-            {outcome: sum(s.outcome == outcome for s in found[name]) for outcome in OUTCOMES},
-            _mean([s.predicted_ml for s in found[name] if s.reference_ml == 0]),
-        )
-        for name in labels.names
-    )
-    groups = {group: over(names) for group, names in labels.groups.items()}
-    return Summary(rows, groups, over(labels.names), len(scores), len(boot.names))
+    return found
+
+
+def _structure_summary(name: str, metrics: dict[str, Estimate], scores: Sequence[StructureScore]) -> StructureSummary:
+    outcomes = Counter(score.outcome for score in scores)
+    false_positive_ml = _mean([score.predicted_ml for score in scores if score.reference_ml == 0])
+    return StructureSummary(name, metrics, {outcome: outcomes[outcome] for outcome in OUTCOMES}, false_positive_ml)
 
 
 @dataclass(frozen=True)
@@ -152,29 +159,37 @@ def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: Labe
     Raises:
         DatasetError: If they have no case in common.
     """
-    others = {case.case: case for case in theirs}
-    common = [case for case in ours if case.case in others]
-    if not common:
+    mine, others = _by_name(ours), _by_name(theirs)
+    names = [name for name in mine if name in others]
+    if not names:
         raise DatasetError(
-            f"expected scores of the same cases, got {', '.join(case.case for case in ours[:4]) or 'none'} and "
-            f"{', '.join(list(others)[:4]) or 'none'}; compare scores of one dataset"
+            f"expected scores of the same cases, got {_some(mine)} and {_some(others)}; compare scores of one dataset"
         )
+    common, matched = [mine[name] for name in names], [others[name] for name in names]
     boot = Bootstrap(patients_of(common), DRAWS)
-    matched = [others[case.case] for case in common]
     pairs = {
         metric: (table_of(common, labels.names, metric), table_of(matched, labels.names, metric))
         for metric in metrics_in([*common, *matched])
     }
+
+    def paired(columns: slice) -> dict[str, Difference]:
+        return {metric: boot.paired(a[:, columns], b[:, columns]) for metric, (a, b) in pairs.items()}
+
     return Comparison(
-        {metric: boot.paired(*tables) for metric, tables in pairs.items()},
-        {
-            name: {metric: boot.paired(a[:, [c]], b[:, [c]]) for metric, (a, b) in pairs.items()}
-            for c, name in enumerate(labels.names)
-        },
-        len(common),
-        tuple(case.case for case in ours if case.case not in others),
-        tuple(sorted(set(others) - {case.case for case in ours})),
+        paired(slice(None)),
+        {name: paired(slice(column, column + 1)) for column, name in enumerate(labels.names)},
+        len(names),
+        tuple(name for name in mine if name not in others),
+        tuple(sorted(others.keys() - mine.keys())),
     )
+
+
+def _by_name(scores: Sequence[CaseScore]) -> dict[str, CaseScore]:
+    return {case.case: case for case in scores}
+
+
+def _some(cases: Mapping[str, CaseScore]) -> str:
+    return ", ".join(list(cases)[:4]) or "none"
 
 
 def table_of(scores: Sequence[CaseScore], names: Sequence[str], metric: str) -> Float64[np.ndarray, "n c"]:

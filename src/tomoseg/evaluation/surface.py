@@ -17,7 +17,6 @@ from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy.spatial import KDTree
 
 from tomoseg.errors import InputError
 from tomoseg.masks import BoxedMask
@@ -152,13 +151,7 @@ def _loops(code: int) -> list[list[Point]]:
     fewer = sum(inside.values()) <= 4
     joined: dict[Point, list[Point]] = {}
     for face in _faces():
-        crossed = [None if inside[a] == inside[b] else _middle(a, b) for a, b in itertools.pairwise([*face, face[0]])]
-        found = [point for point in crossed if point is not None]
-        if len(found) == 2:
-            pairs = [(found[0], found[1])]
-        else:  # none, or all four: edge i ends in corner i + 1, so edges i - 1 and i meet in corner i
-            pairs = [(found[i - 1], found[i]) for i in range(len(found)) if inside[face[i]] == fewer]
-        for a, b in pairs:
+        for a, b in _joined_on([(corner, inside[corner]) for corner in face], fewer):
             joined.setdefault(a, []).append(b)
             joined.setdefault(b, []).append(a)
     loops = []
@@ -168,6 +161,21 @@ def _loops(code: int) -> list[list[Point]]:
             loop.append(ahead[0])
         loops.append(loop)
     return loops
+
+
+def _joined_on(face: Sequence[tuple[Sequence[int], bool]], fewer: bool) -> list[tuple[Point, Point]]:
+    """Pairs of crossings that the surface joins on one face.
+
+    Args:
+        face: Its corners in turn, and whether each is inside.
+        fewer: Whether the cube has fewer voxels inside than outside; those it has fewer of are cut off.
+    """
+    edges = itertools.pairwise([*face, face[0]])
+    found = [_middle(a, b) for (a, a_inside), (b, b_inside) in edges if a_inside != b_inside]
+    if len(found) == 2:
+        return [(found[0], found[1])]
+    # none, or all four: edge i ends in corner i + 1, so edges i - 1 and i meet in corner i
+    return [(found[i - 1], found[i]) for i in range(len(found)) if face[i][1] == fewer]
 
 
 def _faces() -> list[list[tuple[int, ...]]]:
@@ -204,6 +212,8 @@ def _area(triangle: Triangle) -> float:
 
 def _distances(from_: Surface, to: Surface, spacing_mm: Sequence[float]) -> Float64[np.ndarray, " n"]:
     """From each corner of a surface to the nearest of the other; 0 at those that they share."""
+    from scipy.spatial import KDTree  # takes half a second to import, which training does not need
+
     distances = np.zeros(len(from_.corners))
     apart = ~_shared(from_.corners, to.corners)
     if apart.any():

@@ -25,7 +25,6 @@ from tomoseg.evaluation.statistics import Difference, Estimate
 from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, table_of
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
-from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import number, say, short
 from tomoseg.settings import Language
@@ -243,6 +242,8 @@ def _curves(course: Sequence[Mapping[str, Any]], lang: Language) -> str | None:
     """The picture of a training's course."""
     if not course:
         return None
+    from tomoseg.pictures.history import draw_history  # imports Matplotlib
+
     with TemporaryDirectory() as folder:
         path = Path(folder) / "history.png"
         draw_history(course, path, lang)

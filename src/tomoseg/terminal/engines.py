@@ -18,22 +18,7 @@ def show_export(export: Export, model: Path) -> None:
 def show_ways(ways: Sequence[Way]) -> None:
     """What each engine and precision costs and gives, PyTorch in fp32 first, and whether int8 will do."""
     reference = ways[0]
-    rows: list[tuple[object, ...]] = []
-    for way in ways:
-        losses = way.losses(reference)
-        worst = max(losses, key=lambda name: losses[name], default=None)
-        lost = None if way.mean_dice is None or reference.mean_dice is None else reference.mean_dice - way.mean_dice
-        rows.append(
-            (
-                f"{way.engine} {way.precision}",
-                f"{way.megabytes:.1f}",
-                f"{way.ms_per_slice:.1f}",
-                f"{reference.ms_per_slice / way.ms_per_slice:.2f}",
-                way.mean_dice,
-                None if lost is None else f"{lost:.4f}",
-                None if worst is None or way is reference else f"{worst} {losses[worst]:.4f}",
-            )
-        )
+    rows = [_row(way, reference) for way in ways]
     table("Engines", ("engine", "MB", "ms a slice", "times faster", "Dice", "lost", "most lost"), rows)
     names = [f"{way.engine} {way.precision}" for way in ways]
     table(
@@ -48,3 +33,18 @@ def show_ways(ways: Sequence[Way]) -> None:
                 f"{way.engine} int8 {verdict} within the limits: "
                 f"{MEAN_LOSS} lost in the mean, {STRUCTURE_LOSS} in any structure"
             )
+
+
+def _row(way: Way, reference: Way) -> tuple[object, ...]:
+    losses = way.losses(reference)
+    worst = max(losses, key=lambda name: losses[name], default=None)
+    lost = None if way.mean_dice is None or reference.mean_dice is None else reference.mean_dice - way.mean_dice
+    return (
+        f"{way.engine} {way.precision}",
+        f"{way.megabytes:.1f}",
+        f"{way.ms_per_slice:.1f}",
+        f"{reference.ms_per_slice / way.ms_per_slice:.2f}",
+        way.mean_dice,
+        None if lost is None else f"{lost:.4f}",
+        None if worst is None or way is reference else f"{worst} {losses[worst]:.4f}",
+    )

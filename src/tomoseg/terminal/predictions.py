@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
@@ -14,18 +15,20 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
     last = None
     for result in results:
         warn_all([notice.of(result.scan.name) for notice in result.warnings])
-        if result.record is None:
-            continue
-        seconds = sum(taken for stage, taken in result.record["seconds"].items() if stage not in OVERLAPPING)
-        took = "done before" if result.skipped else f"{seconds:.1f} s"
-        out.print(f"{result.scan.name}: {result.scan.output} ({took})")
-        last = last if result.skipped else result.record
+        if result.record is not None:
+            out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
+            last = last if result.skipped else result.record
     if last is not None:
         engine = last["engine"]
         peak = last["peak_memory_bytes"] / 2**30
         out.print(f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB")
     show_triage(results)
     fail({result.scan.name: result.error for result in results if result.error is not None})
+
+
+def _took(record: Mapping[str, Any], skipped: bool) -> str:
+    seconds = sum(taken for stage, taken in record["seconds"].items() if stage not in OVERLAPPING)
+    return "done before" if skipped else f"{seconds:.1f} s"
 
 
 def show_triage(results: Sequence[ScanDone]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tomoseg.evaluation.metrics import METRICS
@@ -30,28 +31,27 @@ def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None
 
 def show_scores(summary: Summary, title: str) -> None:
     """The figures of each structure with n, the groups, and the overall means with their intervals."""
-    shown = [name for name, estimate in summary.overall.items() if _is_shown(name) and estimate.mean is not None]
-    table(
-        title,
-        ("structure", "n", *(_column(metric) for metric in shown), "missed", "absent in", "false positive ml"),
-        [
-            (s.structure, s.n, *(s.metrics[m].mean for m in shown), s.outcomes["missed"], s.absent, s.false_positive_ml)
-            for s in summary.structures
-        ],
-    )
+    shown = [name for name, estimate in summary.overall.items() if _is_shown(name, estimate)]
+    columns = [_column(metric) for metric in shown]
+    rows = [
+        (s.structure, s.n, *_means(s.metrics, shown), s.outcomes["missed"], s.absent, s.false_positive_ml)
+        for s in summary.structures
+    ]
+    table(title, ("structure", "n", *columns, "missed", "absent in", "false positive ml"), rows)
     if len(summary.groups) > 1 and shown:
-        table(
-            "Groups",
-            ("group", "structures", *(_column(metric) for metric in shown)),
-            [(name, means["dice"].n, *(means[m].mean for m in shown)) for name, means in summary.groups.items()],
-        )
+        groups = [(name, means["dice"].n, *_means(means, shown)) for name, means in summary.groups.items()]
+        table("Groups", ("group", "structures", *columns), groups)
     if summary.dice is not None:
         means = [f"{_column(metric)} {_with_interval(summary.overall[metric])}" for metric in shown]
         out.print(f"Mean over {summary.overall['dice'].n} structures: {', '.join(means)}")
 
 
-def _is_shown(metric: str) -> bool:
-    return "terminal" in METRICS[metric].places
+def _means(estimates: Mapping[str, Estimate], metrics: Sequence[str]) -> list[float | None]:
+    return [estimates[metric].mean for metric in metrics]
+
+
+def _is_shown(metric: str, estimate: Estimate) -> bool:
+    return "terminal" in METRICS[metric].places and estimate.mean is not None
 
 
 def _column(metric: str) -> str:

@@ -20,7 +20,6 @@ from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
 from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
-from tomoseg.pictures.history import read_metrics
 from tomoseg.pictures.score_page import ScorePage, write_score_page
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.version import __version__
@@ -100,19 +99,13 @@ def evaluate(
     opened = source(predicted, reference, options, compute)
     scoring = scoring_of(options, opened.labels)
     unlike = () if options.against is None else _scored_otherwise(options.against, options, scoring)
-    scores, failed = [], dict(opened.missing)
-    for number, name in enumerate(opened.cases, start=1):
-        try:
-            scores.append(opened.score(name, scoring))
-        except (InputError, GridError, LabelError) as error:
-            failed[name] = str(error)
-        on_case(number, len(opened.cases))
+    scores, failed = _score_all(opened, scoring, on_case)
     pictures, undrawn = ([], []) if output is None else _draw_worst(opened, scores, options, output)
     evaluation = Evaluation(
         summarise(scores, opened.labels, DRAWS),
         scores,
         opened.labels,
-        failed,
+        dict(opened.missing) | failed,
         (*opened.warnings, *unlike, *undrawn),
         None if before is None else compare(scores, before, opened.labels),
         tuple(pictures),
@@ -121,6 +114,20 @@ def evaluate(
         write_evaluation(evaluation, output, _how(predicted, reference, options, scoring))
         write_score_page(_page(evaluation, opened, scoring, options), output / REPORT, options.lang)
     return evaluation
+
+
+def _score_all(
+    source: ModelSource | MaskSource, scoring: Scoring, on_case: OnCase
+) -> tuple[list[CaseScore], dict[str, str]]:
+    """The scores, and why a case could not be scored, by name."""
+    scores, failed = [], {}
+    for number, name in enumerate(source.cases, start=1):
+        try:
+            scores.append(source.score(name, scoring))
+        except (InputError, GridError, LabelError) as error:
+            failed[name] = str(error)
+        on_case(number, len(source.cases))
+    return scores, failed
 
 
 def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:
@@ -196,7 +203,7 @@ def _read_tolerances(path: Path, names: Sequence[str]) -> Mapping[str, float]:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected a YAML file, got: {error}; check it") from None
-    if not isinstance(found, dict) or not all(isinstance(v, int | float) and v >= 0 for v in found.values()):
+    if not (isinstance(found, dict) and all(map(_is_tolerance, found.values()))):
         raise ConfigError(f"{path}: expected lines such as 'liver: 3', in mm, got {str(found)[:80]!r}; correct it")
     if lacking := [name for name in names if name not in found]:
         raise ConfigError(
@@ -204,6 +211,10 @@ def _read_tolerances(path: Path, names: Sequence[str]) -> Mapping[str, float]:
             f"{', '.join(lacking[:8])}{', ...' if len(lacking) > 8 else ''}; add them, or score fewer with --structures"
         )
     return {str(name): float(value) for name, value in found.items()}
+
+
+def _is_tolerance(value: object) -> bool:
+    return isinstance(value, int | float) and value >= 0
 
 
 def _page(
@@ -224,8 +235,14 @@ def _page(
         None if other is None or evaluation.comparison is None else (other, evaluation.comparison),
         evaluation.failed,
         evaluation.warnings,
-        () if course is None else read_metrics(course),
+        () if course is None else _read_course(course),
     )
+
+
+def _read_course(path: Path) -> Sequence[Mapping[str, Any]]:
+    from tomoseg.pictures.history import read_metrics  # imports Matplotlib
+
+    return read_metrics(path)
 
 
 def worst_of(scores: Sequence[CaseScore], count: int, *, each_once: bool = False) -> list[tuple[str, StructureScore]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,13 @@ from tomoseg.labels import LabelSet, unknown_name_message
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.options import Compute, EvaluateOptions, Request
-from tomoseg.pictures.panel import draw_panel, worst_slice
 from tomoseg.postprocess.steps import scan_steps
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import check_same_grid
+
+COURSE = "metrics.jsonl"
+"""The records of a run's epochs, as `training/run_folder.py` names them; that module imports PyTorch."""
 
 LOOKED_AT = 16
 """Slices of a structure among which the one that a model gets most wrong is looked for."""
@@ -54,7 +55,7 @@ class ModelSource:
             self.warnings = ("the pictures show masks before the steps that tune chose; the scores are after them",)
         self.title = model.absolute().name
         self.reference = f"{data.folder.absolute().name}, {options.split}"
-        self.courses = [model / METRICS, model.parent / METRICS]
+        self.courses = [model / COURSE, model.parent / COURSE]
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:
         """One case."""
@@ -62,6 +63,8 @@ class ModelSource:
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
         """A structure of a case; False where there is nothing to draw."""
+        from tomoseg.pictures.panel import draw_panel  # imports Matplotlib
+
         case, channel = self.cases[name], self._choices.labels.channel(structure)
         ct, reference = case.ct(), structure_mask(case.masks(), channel)
         if not reference.any():
@@ -84,19 +87,7 @@ class MaskSource:
                 f"{reference}: expected a preprocessed dataset beside a model, got another folder; run tomoseg "
                 "preprocess on it, or tomoseg predict, and compare masks with masks"
             )
-        ours, theirs = ({case.name: case for case in find_mask_cases(path)} for path in (predicted, reference))
-        if len(ours) == len(theirs) == 1:  # one of each belong together, whatever they are called
-            ours = dict(zip(theirs, ours.values(), strict=True))
-        self.missing = {name: f"no prediction in {predicted}" for name in theirs if name not in ours}
-        self.missing |= {name: f"no reference in {reference}" for name in ours if name not in theirs}
-        self.cases: dict[str, tuple[MaskCase, MaskCase]] = {
-            name: (ours[name], theirs[name]) for name in theirs if name in ours
-        }
-        if not self.cases:
-            raise DatasetError(
-                f"expected cases of the same names on both sides, got {_some(ours)} in {predicted} and {_some(theirs)} "
-                f"in {reference}; rename one side"
-            )
+        self.cases, self.missing = _matched_cases(predicted, reference)
         self.labels, self.warnings = _common_labels(list(self.cases.values()), options.structures)
         self.warnings += _without_file(self.cases, self.labels.names)
         self.title, self.reference = predicted.absolute().name, reference.absolute().name
@@ -118,6 +109,8 @@ class MaskSource:
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
         """A structure of a case, if its scan is there."""
+        from tomoseg.pictures.panel import draw_panel, worst_slice  # imports Matplotlib
+
         ours, theirs = self.cases[name]
         ct = theirs.ct or ours.ct
         if ct is None:
@@ -136,6 +129,25 @@ class MaskSource:
         """The reference, and the prediction on its grid."""
         reference = OpenMasks(theirs)
         return reference, OpenMasks(ours, reference.grid, str(theirs.first_file), resample=self._resample)
+
+
+def _matched_cases(predicted: Path, reference: Path) -> tuple[dict[str, tuple[MaskCase, MaskCase]], dict[str, str]]:
+    """Prediction and reference of each case by its name, and why a case has no other side.
+
+    Raises:
+        DatasetError: If there are no masks on a side, or no case on both.
+    """
+    ours, theirs = ({case.name: case for case in find_mask_cases(path)} for path in (predicted, reference))
+    if len(ours) == len(theirs) == 1:  # one of each belong together, whatever they are called
+        ours = dict(zip(theirs, ours.values(), strict=True))
+    if not ours.keys() & theirs.keys():
+        raise DatasetError(
+            f"expected cases of the same names on both sides, got {_some(ours)} in {predicted} and {_some(theirs)} "
+            f"in {reference}; rename one side"
+        )
+    matched = {name: (ours[name], theirs[name]) for name in theirs if name in ours}
+    alone = [(theirs, f"no prediction in {predicted}"), (ours, f"no reference in {reference}")]
+    return matched, {name: why for side, why in alone for name in side if name not in matched}
 
 
 def _common_labels(
@@ -157,15 +169,20 @@ def _common_labels(
             f"expected structures that both sides have, got {_some(sorted(ours))} predicted and "
             f"{_some(sorted(theirs))} as reference; give them the same names"
         )
-    warnings = [
-        f"{len(only)} structures are {what} and were not scored: {_some(sorted(only))}"
-        for only, what in ((ours - theirs, "predicted without a reference"), (theirs - ours, "never predicted"))
-        if only and not wanted
-    ]
+    warnings = _lacking(ours, theirs, wanted) if wanted else _on_one_side(ours, theirs)
+    return label_set_named(sorted(common)), tuple(warnings)
+
+
+def _on_one_side(ours: Set[str], theirs: Set[str]) -> Iterator[str]:
+    for only, what in ((ours - theirs, "predicted without a reference"), (theirs - ours, "never predicted")):
+        if only:
+            yield f"{len(only)} structures are {what} and were not scored: {_some(sorted(only))}"
+
+
+def _lacking(ours: Set[str], theirs: Set[str], wanted: Sequence[str]) -> Iterator[str]:
     for side, what in ((theirs, "in the reference"), (ours, "predicted")):
         if lacking := sorted(set(wanted) - side):
-            warnings.append(f"asked for, but never {what} and so not scored: {_some(lacking)}")
-    return label_set_named(sorted(common)), tuple(warnings)
+            yield f"asked for, but never {what} and so not scored: {_some(lacking)}"
 
 
 def _without_file(cases: Mapping[str, tuple[MaskCase, MaskCase]], names: Sequence[str]) -> tuple[str, ...]:
