@@ -118,6 +118,29 @@ def _write(src: Path, files: dict[str, str]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+WITH_TORCH = {
+    *(f"tomoseg.networks.{name}" for name in ("blocks", "build", "network", "packed", "transformers", "unet")),
+    *("tomoseg.models.conversion", "tomoseg.models.weights", "tomoseg.inference.torch_engine"),
+}
+"""Above `training`, the modules that compute with PyTorch; all others can be imported where it is not installed."""
+
+
+def test_only_what_computes_with_torch_needs_it():
+    names = [n for n in modules_in(SRC, "tomoseg") if _room(n) not in {"training", "workflows", "terminal", "__main__"}]
+    code = f"""if True:
+        import sys
+        sys.modules["torch"] = None  # an import of it fails
+        for name in {names}:
+            try:
+                __import__(name)
+            except ImportError:
+                print(name)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == WITH_TORCH
+
+
 def test_the_command_line_starts_without_torch():
     code = "import sys, tomoseg.cli; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
