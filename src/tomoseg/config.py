@@ -30,7 +30,7 @@ class GridConfig(Config):
     spacing_mm: float = Field(1.5, gt=0)
     """In-plane pixel edge in mm in mode `spacing`."""
     slice_spacing_mm: float | None = Field(None, gt=0)
-    """Distance of slices in mm in mode `spacing`; nothing keeps the scan's own slices."""
+    """Distance of slices in mm in mode `spacing`; the scan's own slices if omitted."""
     crop: Literal["none", "body"] = "body"
     """`body` cuts the surrounding air and table away first, with a margin."""
     body_margin_mm: float = Field(10.0, ge=0)
@@ -77,7 +77,7 @@ class OptimizerConfig(Config):
     momentum: float = Field(0.9, ge=0, lt=1)
     """Nesterov momentum (sgd)."""
     clip_norm: float | None = Field(1.0, gt=0)
-    """Largest norm of the gradient; nothing leaves it alone."""
+    """Largest norm of the gradient; without limit if `null`."""
 
 
 class ScheduleConfig(Config):
@@ -109,7 +109,7 @@ class SamplingConfig(Config):
     the share of training slices that hold it; 0 chooses all alike."""
     patch_size: tuple[PositiveInt, PositiveInt] | None = None
     """Pixels of a training slice along x and y; larger slices are cropped at random, smaller ones padded with air.
-    Nothing takes the size of the median case."""
+    The size of the median case if omitted."""
 
 
 class CurriculumConfig(Config):
@@ -218,13 +218,13 @@ class TrainConfig(Config):
     accumulation: Annotated[int, Role.RESULT] = Field(1, ge=1)
     """Batches whose gradients are summed before each step."""
     epochs: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
-    """Passes over the draws of all cases, at most; nothing is 100 where neither `steps` nor `minutes` is given."""
+    """Passes over the draws of all cases, at most; if omitted, 100 where neither `steps` nor `minutes` is given."""
     steps: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
     """Steps of the optimiser, at most."""
     minutes: Annotated[float | None, Role.LENGTH] = Field(None, gt=0)
     """Training stops after so many minutes, validations included. What is used up first ends it."""
     early_stopping: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
-    """Validations in a row without a better Dice after which training ends; nothing goes on to the end."""
+    """Validations in a row without a better Dice after which training ends; never if omitted."""
     validate_every: Annotated[int, Role.LENGTH] = Field(5, ge=1)
     """Epochs between validations of the whole volumes."""
     warm_start: Annotated[Path | None, Role.RESULT] = None

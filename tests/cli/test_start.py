@@ -1,0 +1,136 @@
+import subprocess
+import sys
+
+import pytest
+
+from tests.workflows.datasets import GRID, scan
+from tomoseg.cli import COMMANDS, main
+from tomoseg.cli.running import command_of
+from tomoseg.files.nifti import write_nifti
+from tomoseg.version import __version__
+
+
+def run(*argv):
+    return main([str(argument) for argument in argv])
+
+
+HEAVY = ("torch", "matplotlib", "scipy", "numba", "blosc2", "nibabel", "pydicom", "openvino")
+
+
+class TestStart:
+    def loaded(self, *argv):
+        code = (
+            "import sys\nfrom tomoseg.cli import main\n"
+            "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+            "print(*sys.modules, file=sys.stderr)"
+        )
+        words = [sys.executable, "-c", code, *map(str, argv)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout, set(done.stderr.split())
+
+    @pytest.mark.parametrize("flag", ["--help", "--version"])
+    def test_help_loads_nothing_that_takes_time(self, flag):
+        told, modules = self.loaded(flag)
+        assert modules & {*HEAVY, "numpy", "pydantic", "tyro", "rich", "yaml"} == set()
+        if flag == "--help":
+            assert [name for name in COMMANDS if name not in told] == []
+        else:
+            assert told == f"tomoseg {__version__}\n"
+
+    @pytest.mark.parametrize("command", ["predict", "evaluate", "train", "inspect"])
+    def test_help_of_a_command_loads_nothing_that_computes(self, command):
+        told, modules = self.loaded(command, "--help")
+        assert modules & {*HEAVY, "numpy"} == set()
+        assert f"usage: tomoseg {command}" in told
+
+    def test_inspect_loads_what_it_uses(self, tmp_path):
+        write_nifti(tmp_path / "s0.nii.gz", scan(), GRID)
+        told, modules = self.loaded("inspect", tmp_path / "s0.nii.gz")
+        assert modules & {*HEAVY, "jinja2", "safetensors"} == set()
+        assert "numpy" in modules
+        assert "voxels" in told
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_flag_has_its_help(self, command, capsys):
+        with pytest.raises(SystemExit, match="0"):
+            run(command, "--help")
+        text = capsys.readouterr().out
+        assert " ".join(text.split("\n\n")[1].split()) == COMMANDS[command]
+        assert "(required)" in text or command in {"labels", "demo", "models"}
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_its_first_sentence_is_that_of_the_function(self, command):
+        assert command_of(command).__doc__.splitlines()[0] == COMMANDS[command]
+
+    def test_a_misspelt_command(self, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            run("perdict", "-i", "ct.nii.gz")
+        assert "expected one of 14 known names, got 'perdict'; did you mean 'predict'?" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            [],
+            ["nonsense"],
+            ["--nonsense"],
+            ["preprocess"],
+            ["preprocess", "data"],
+            ["preprocess", "data", "-o", "out", "--preset", "nope"],
+            ["preprocess", "data", "-o", "out", "--preset"],
+            ["preprocess", "data", "-o", "out", "--grid.modus", "native"],
+            ["predict", "-i", "ct.nii", "-o", "out", "-m", "model", "--precision", "fp8"],
+        ],
+        ids=" ".join,
+    )
+    def test_wrong_arguments_are_status_2(self, argv, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            run(*argv)
+        told = capsys.readouterr().err
+        assert told
+        assert "Traceback" not in told
+
+    def test_python_m(self):
+        done = subprocess.run(
+            [sys.executable, "-m", "tomoseg", "labels", "none"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert done.stderr == "error: none: expected a dataset's folder, got no such folder; check the path\n"
+
+    @pytest.mark.parametrize(
+        ("argv", "message"),
+        [
+            (
+                ["preprocess", "data", "-o", "out", "--grid.spacing-mm", -1],
+                "spacing_mm: expected a value greater than 0",
+            ),
+            (
+                ["train", "data", "-o", "out", "--batch-size", 0],
+                "batch_size: expected a value greater than or equal to",
+            ),
+            (
+                ["predict", "-i", "a", "-o", "b", "-m", "c", "--max-memory", "2x"],
+                "memory such as 2GB or 1500MB, got '2x'",
+            ),
+            (
+                ["train", "data", "-o", "out", "--max-memory", "2GB"],
+                "expected --plan beside --max-memory, got it alone",
+            ),
+        ],
+    )
+    def test_a_wrong_value_is_one_line(self, argv, message, capsys):
+        assert run(*argv) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("error: ")
+        assert message in told
+        assert told.count("\n") == 1
+
+
+def test_an_interruption_is_status_130(monkeypatch, capsys):
+    def stop(dataset):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tomoseg.workflows.labels.labels_of", stop)
+    assert run("labels") == 130
+    assert capsys.readouterr().err == "error: stopped\n"

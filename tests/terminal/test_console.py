@@ -1,0 +1,56 @@
+from contextlib import nullcontext
+
+from tomoseg.terminal import console
+
+
+def test_names_are_no_markup(capsys):
+    console.fail({"[red]a[/x]:smile:": r"C:\[b] was [i]not[/i] read"})
+    console.error("[/]")
+    console.warn_all([str(number) for number in range(5)], at_most=3)
+    console.out.print("[bold]x[/y] :cat:")
+    shown = capsys.readouterr()
+    assert shown.out == "[bold]x[/y] :cat:\n"
+    assert shown.err.splitlines() == [
+        r"failed: [red]a[/x]:smile:: C:\[b] was [i]not[/i] read",
+        "error: [/]",
+        *(f"warning: {number}" for number in range(3)),
+        "warning: and 2 more",
+    ]
+
+
+def test_a_table(capsys):
+    console.table("Title", ("a", "b", "c"), [("[x]", None, 0.12345), ("y" * 90, 7, "z")])
+    text = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    assert rows == [["[x]", "-", "0.123"], ["y" * 90, "7", "z"]]
+
+
+def test_progress_draws_nothing_without_a_terminal(capsys):
+    with console.progress_bar() as bar:
+        bar.advance(bar.add_task("a", total=2, info="[/x]"))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_of_one_task_draws_nothing_without_a_terminal(capsys):
+    with console.progress("a") as show:
+        show(0, 3)
+        show(1, None, "[/x]")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_of_one_task(monkeypatch):
+    shown = []
+
+    class Bar:
+        def add_task(self, what, total, info):
+            shown.append((what, total, info))
+            return 7
+
+        def update(self, task, completed, total, info):
+            shown.append((task, completed, total, info))
+
+    monkeypatch.setattr(console, "progress_bar", lambda: nullcontext(Bar()))
+    with console.progress("check") as show:
+        show(0, 3)
+        show(1, info="s0")
+    assert shown == [("check", None, ""), (7, 0, 3, ""), (7, 1, None, "s0")]
