@@ -1,11 +1,68 @@
+"""What became of each scan, in the terminal, and that showing it loads little."""
+
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.terminal.shown import rows_in
+from tomoseg.notices import Notice
+from tomoseg.terminal.predictions import show_predictions
+from tomoseg.workflows.prediction_record import ScanDone
+from tomoseg.workflows.scans import Scan
+
+
+def scan(name):
+    return Scan(name, Path(f"{name}.nii.gz"), Path("out") / name)
+
+
+def record(**more):
+    seconds = {"read": 1.0, "segment": 2.5, "network": 2.0, "write": 0.5}  # the network is a part of segment
+    engine = {"name": "openvino", "precision": "fp32", "device": "cpu"}
+    return {"seconds": seconds, "engine": engine, "peak_memory_bytes": 3 * 2**29} | more
+
+
+def test_each_scan_has_its_line_and_what_computed_it_comes_last(capsys):
+    show_predictions(
+        [
+            ScanDone(scan("a"), None, (Notice("It is odd.", "tilt"),), record=record()),
+            ScanDone(scan("b"), None, (), skipped=True, record=record(engine={})),
+            ScanDone(scan("c"), "expected a scan, got none", ()),
+        ]
+    )
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        f"a: {Path('out/a')} (4.0 s)",
+        f"b: {Path('out/b')} (done before)",
+        "openvino fp32 on cpu, peak memory 1.50 GiB",
+    ]
+    assert "a: It is odd." in " ".join(printed.err.split())
+    assert "failed: c: expected a scan, got none" in printed.err
+
+
+def test_the_scan_to_look_at_first_comes_first(capsys):
+    def expecting(name, mean, **structures):
+        expected = {"mean": mean, "structures": structures}
+        return ScanDone(scan(name), None, (), record=record(expected_dice=expected))
+
+    show_predictions(
+        [
+            expecting("good", 0.9, liver=0.95, rib=0.85),
+            expecting("none", None, liver=None),
+            expecting("bad", 0.5, rib=0.5),
+        ]
+    )
+    assert rows_in(capsys.readouterr().out)[1:] == [
+        ("none", "-", "", "-", "0"),
+        ("bad", "0.500", "rib", "0.500", "1"),
+        ("good", "0.900", "rib", "0.850", "2"),
+    ]
 
 
 @pytest.mark.parametrize("module", ["tomoseg.terminal.predictions", "tomoseg.evaluation.measure"])
 def test_what_predict_shows_and_measures_starts_without_what_it_does_not_use(module):
-    code = f"import sys, {module}; print([name for name in ('matplotlib', 'scipy.stats') if name in sys.modules])"
+    heavy = ("torch", "matplotlib", "scipy.stats", "tomoseg.evaluation.metrics")
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,50 @@
+"""Scores in the terminal: which columns there are, and means by hand."""
+
+from tests.evaluation.made import structure_score
+from tests.terminal.shown import rows_in
+from tomoseg.evaluation.scores import CaseScore
+from tomoseg.evaluation.summary import compare, summarise
+from tomoseg.labels import LabelSet, Structure
+from tomoseg.terminal.scores import show_comparison, show_scores
+
+LABELS = LabelSet((Structure(1, "liver", "organs"), Structure(2, "rib", "bones")))
+
+
+def scores(shift=0.0):
+    # Liver twice: mean 0.7 + shift; rib once, absent in the other case, where 3 ml of it are predicted.
+    liver = [structure_score("liver", dice + shift, 0.5, 10.0, 12.0) for dice in (0.6, 0.8)]
+    ribs = structure_score("rib", 0.5, 0.25, 10.0, 10.0), structure_score("rib", None, None, 0.0, 3.0)
+    return [CaseScore(name, pair) for name, pair in zip("ab", zip(liver, ribs, strict=True), strict=True)]
+
+
+def test_structures_groups_and_the_mean_by_hand(capsys):
+    show_scores(summarise(scores(), LABELS), "2 cases")
+    printed = capsys.readouterr().out
+    assert rows_in(printed) == [
+        ("structure", "n", "Dice", "IoU", "volume error %", "missed", "absent in", "false positive ml"),
+        ("liver", "2", "0.700", "0.500", "20.000", "0", "0", "-"),
+        ("rib", "1", "0.500", "0.250", "0.000", "0", "1", "3.000"),
+        ("group", "structures", "Dice", "IoU", "volume error %"),
+        ("organs", "1", "0.700", "0.500", "20.000"),
+        ("bones", "1", "0.500", "0.250", "0.000"),
+    ]
+    assert "Mean over 2 structures: Dice 0.6000, IoU 0.3750, volume error % 10.0000" in printed
+
+
+def test_nothing_scored_leaves_the_table_without_metrics(capsys):
+    show_scores(summarise([], LABELS), "0 cases")
+    printed = capsys.readouterr().out
+    assert rows_in(printed)[0] == ("structure", "n", "missed", "absent in", "false positive ml")
+    assert "Mean over" not in printed
+
+
+def test_a_comparison_names_cases_of_one_side(capsys):
+    ours, theirs = scores(0.1), [*scores(), CaseScore("c", ())]
+    show_comparison(compare(ours, theirs, LABELS), "theirs")
+    printed = capsys.readouterr()
+    assert [row[:3] for row in rows_in(printed.out)[1:]] == [
+        ("liver", "2", "0.100"),
+        ("rib", "1", "0.000"),
+        ("all", "3", "0.050"),
+    ]
+    assert "warning: 1 cases are only in theirs: c" in printed.err
