@@ -36,8 +36,10 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, count_parameters
 from tomoseg.options import AUTO, Compute, EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.build import build_run
+from tomoseg.training.listener import Listener
 from tomoseg.training.recipe import epoch_draws, take_step
-from tomoseg.training.run import Listener, Run
+from tomoseg.training.run import Run
 from tomoseg.training.slices import DrawnSlices
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.export import network_image
@@ -146,10 +148,10 @@ def train_row(row: str, openkbp: Path, work: Path) -> None:
     if not outcome.finished:
         raise SystemExit("stopped; the same command goes on")
     last = outcome.history[-1]
-    run = Run(Preprocessed(data), config)
+    run = build_run(Preprocessed(data), config)
     sample = torch.zeros(1, run.record.reads.channels, *run.size)
     with FlopCounterMode(display=False) as flops, torch.inference_mode():
-        run.network.eval().cpu()(sample)
+        run.state.network.eval().cpu()(sample)
     depth = run.size[2] if len(run.size) == 3 else 1
     keep(
         row,
@@ -162,7 +164,7 @@ def train_row(row: str, openkbp: Path, work: Path) -> None:
             "validation_loss": last["validation_loss"],
             "steps": config.steps,
             "epochs": last["epoch"],
-            "parameters": count_parameters(run.network),
+            "parameters": count_parameters(run.state.network),
             "gflop": flops.get_total_flops() / depth / 1e9,
         },
     )
@@ -205,14 +207,14 @@ def timed_steps(row: str, openkbp: Path, work: Path, steps: int) -> tuple[float,
     step = timed(lambda: take_step(run, [batch]), steps)
     case = run.validation[0]
     image = network_image(run.record.reads, case, case.slices // 2)
-    engine = Predictor(Model(run.record, run.network.eval()), Compute(device="cpu")).engines()[0]
+    engine = Predictor(Model(run.record, run.state.network.eval()), Compute(device="cpu")).engines()[0]
     return step, 1000 * timed(lambda: engine.run(image), steps) / depth, len(batch.hu) * depth
 
 
 def run_with_batch(row: str, openkbp: Path, work: Path) -> tuple[Run, Any]:
     config, _, name = settings_of(row)
     opened = Preprocessed(data_of(name, openkbp, work))
-    run = Run(opened, config)
+    run = build_run(opened, config)
     read = DrawnSlices(run.cases, len(opened.labels), run.size, run.reach)
     run.shared.train()
     return run, read.collate([read[draw] for draw in epoch_draws(run)[: config.batch_size]])

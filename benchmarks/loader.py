@@ -19,6 +19,7 @@ from training import prepare
 
 from tomoseg.config import TRAIN_PRESETS, LossConfig, NetworkConfig, SamplingConfig
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.build import build_run
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Run
 from tomoseg.training.slices import Batch
@@ -39,7 +40,7 @@ def main() -> None:
         sampling = SamplingConfig(slices_per_case=-(-given.batch * (given.steps + 1) // len(data.cases)))
         update = {"network": NetworkConfig(), "loss": LossConfig(), "batch_size": given.batch, "sampling": sampling}
         config = TRAIN_PRESETS["default"].model_copy(update=update | {"workers": workers, "device": given.device})
-        run = Run(data, config)
+        run = build_run(data, config)
         run.shared.train()
         alone, _ = timed(run, batches_of(run), given.steps, train=False)
         total, waited = timed(run, batches_of(run), given.steps, train=True)

@@ -47,7 +47,8 @@ from tomoseg.files.nifti import read_geometry, write_nifti
 from tomoseg.options import AUTO, EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import load_config
-from tomoseg.training.run import Listener, Run
+from tomoseg.training.build import build_run
+from tomoseg.training.listener import Listener
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.preprocess import preprocess
@@ -338,11 +339,11 @@ def by_tomoseg(folder: Path, openkbp: Path, only: list[Case] | None, minutes: fl
     masks = folder / "predicted"
     began = time.perf_counter()
     predict(openkbp / "validation", masks, [folder / "run"], PredictOptions(ml=True), AUTO)
-    run = Run(Preprocessed(data), config)  # type: ignore[arg-type]
+    run = build_run(Preprocessed(data), config)  # type: ignore[arg-type]
     return {
         "patients": len(cases),
         "trained_minutes": outcome.history[-1]["minutes"],
-        "steps": len(outcome.history) * run.steps_per_epoch,
+        "steps": len(outcome.history) * run.budget.steps_per_epoch,
         "batch": run.config.batch_size,
         "patch": list(run.size),
         "curve": [record["train_loss"] for record in outcome.history],

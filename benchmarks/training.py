@@ -40,6 +40,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training import learner
+from tomoseg.training.build import build_run
 from tomoseg.training.losses import fused_loss
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Run
@@ -122,7 +123,7 @@ def measured(given: argparse.Namespace, way: str) -> dict[str, Any]:
         }
         | TOMOSEG.get(way, {})
     )
-    run = Run(data, config)
+    run = build_run(data, config)
     batch = next(run.loader.batches(epoch_draws(run))).to(run.device)
     spent: list[float] = []
     step = guides_step(run, batch, way) if way.startswith("guide") else ours(run, batch, spent)

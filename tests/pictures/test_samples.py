@@ -5,7 +5,8 @@ from tests.pictures.test_canvas import read
 from tests.pictures.test_preview import PURE, coloured
 from tomoseg.errors import InputError
 from tomoseg.masks import pack
-from tomoseg.pictures.samples import Sample, draw_samples
+from tomoseg.pictures.samples import Sample, draw_samples, words_of_change
+from tomoseg.training.changes import Change, FieldOfView
 
 CELL = (1600 - 2 * 16 - 3 * 8) / 4  # 386 pixels
 TOP = 48 + 26  # the first row's pictures, below the heading and their captions
@@ -89,3 +90,41 @@ def test_masks_of_other_labels_are_refused(tmp_path):
     with pytest.raises(InputError, match="expected 1 bytes a voxel for 2 structures, got 2"):
         draw(tmp_path, sample(np.zeros((9, 40, 40), bool)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_words_of_everything():
+    change = Change(
+        turn_degrees=-7.6,
+        zoom=1.08,
+        shift=(0.03, -0.04),  # 3 and 4 of 100 pixels: 5
+        bend_pixels=2.04,
+        hu_factor=0.95,
+        hu_shift=-12.4,
+        noise_hu=8.7,
+        blur_pixels=0.66,
+        resolution=0.6,
+        view=FieldOfView(True, (0.75, 0.5), (0.0, 0.0)),
+        gamma=1.25,
+    )
+    assert words_of_change(change, (100, 100)) == (
+        "turned 8°",
+        "size × 1.08",
+        "shifted 5 px",
+        "bent 2.0 px",
+        "contrast × 0.95",
+        "HU − 12",
+        "noise 9 HU",
+        "blurred 0.7 px",
+        "resolution 60%",
+        "disc of 75%",
+        "gamma 1.25",
+    )
+    cut = Change(view=FieldOfView(False, (0.75, 0.5), (0.0, 0.0)))
+    assert words_of_change(cut, (9, 9)) == ("rectangle of 75% × 50%",)
+
+
+def test_words_leave_out_what_rounds_to_nothing():
+    change = Change(turn_degrees=0.4, zoom=1.004, shift=(0.004, 0), bend_pixels=0.04, hu_factor=0.996, hu_shift=0.4)
+    assert words_of_change(change, (100, 100)) == ()
+    less = Change(noise_hu=0.4, blur_pixels=0.04, resolution=0.996, gamma=1.004)
+    assert words_of_change(less, (100, 100)) == ()

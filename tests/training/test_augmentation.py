@@ -7,7 +7,7 @@ from tomoseg.config import AugmentationConfig, TrainConfig
 from tomoseg.grid import AIR_HU
 from tomoseg.networks.packed import pack_bits, unpack_bits
 from tomoseg.training.augmentation import apply_changes, network_input
-from tomoseg.training.changes import Change, View, draw_change
+from tomoseg.training.changes import Change, FieldOfView, draw_change
 from tomoseg.training.slices import Batch, windowed
 
 OFF = {name: 0 for name in ("rotation_degrees", "scale", "shift", "hu_scale", "hu_shift", "noise_hu")}
@@ -113,7 +113,8 @@ def test_all_channels_of_a_sample_move_alike():
 def test_outside_of_the_view_is_air_whatever_else_happens():
     batch = make_batch(1, (10, 10))
     hu = torch.full((1, 1, 10, 10), 40.0)
-    change = Change(hu_shift=30, noise_hu=20, blur_pixels=2, resolution=0.5, view=View(False, (0.5, 1.0), (-1.0, 0.0)))
+    view = FieldOfView(False, (0.5, 1.0), (-1.0, 0.0))
+    change = Change(hu_shift=30, noise_hu=20, blur_pixels=2, resolution=0.5, view=view)
     images, packed = apply_changes(hu, torch.full_like(batch.packed, 255), [change], 50.0)
     assert (images[:, :, 5:] == AIR_HU).all()
     assert not packed[:, :, 5:].any()

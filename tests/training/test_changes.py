@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.training.test_augmentation import EVERYTHING, OFF
 from tomoseg.config import AugmentationConfig
-from tomoseg.training.changes import Change, View, draw_change
+from tomoseg.training.changes import Change, draw_change
 
 NEW = {"elastic_pixels": 3.0, "blur_pixels": 2.0, "low_resolution": 0.5, "cut": 0.4, "gamma": 0.5}
 GROUPS = {
@@ -36,7 +36,6 @@ def test_nothing_asked_for_is_nothing():
     off = AugmentationConfig(**OFF)
     for key in KEYS[:20]:
         assert different(draw_change(key, off), Change()) <= {"bend_points", "bend_seed", "noise_seed"}
-        assert draw_change(key, off).words((100, 100)) == ()
 
 
 @pytest.mark.parametrize("setting", GROUPS)
@@ -103,39 +102,3 @@ def test_the_key_alone_decides():
     drawn = [draw_change(key, EVERYTHING) for key in KEYS]
     assert drawn == [draw_change(key, EVERYTHING) for key in KEYS]
     assert len(set(drawn)) == len(KEYS)
-
-
-def test_words_of_everything():
-    change = Change(
-        turn_degrees=-7.6,
-        zoom=1.08,
-        shift=(0.03, -0.04),  # 3 and 4 of 100 pixels: 5
-        bend_pixels=2.04,
-        hu_factor=0.95,
-        hu_shift=-12.4,
-        noise_hu=8.7,
-        blur_pixels=0.66,
-        resolution=0.6,
-        view=View(True, (0.75, 0.5), (0.0, 0.0)),
-        gamma=1.25,
-    )
-    assert change.words((100, 100)) == (
-        "turned 8°",
-        "size × 1.08",
-        "shifted 5 px",
-        "bent 2.0 px",
-        "contrast × 0.95",
-        "HU − 12",
-        "noise 9 HU",
-        "blurred 0.7 px",
-        "resolution 60%",
-        "disc of 75%",
-        "gamma 1.25",
-    )
-    assert Change(view=View(False, (0.75, 0.5), (0.0, 0.0))).words((9, 9)) == ("rectangle of 75% × 50%",)
-
-
-def test_words_leave_out_what_rounds_to_nothing():
-    change = Change(turn_degrees=0.4, zoom=1.004, shift=(0.004, 0), bend_pixels=0.04, hu_factor=0.996, hu_shift=0.4)
-    assert change.words((100, 100)) == ()
-    assert Change(noise_hu=0.4, blur_pixels=0.04, resolution=0.996, gamma=1.004).words((100, 100)) == ()

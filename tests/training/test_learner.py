@@ -14,9 +14,9 @@ from tomoseg.config import LossConfig, NetworkConfig
 from tomoseg.errors import ConfigError
 from tomoseg.networks.build import build_network
 from tomoseg.networks.packed import pack_bits
+from tomoseg.training.build import structure_weights
 from tomoseg.training.learner import Learner
 from tomoseg.training.losses import Scope, Targets, fused_loss
-from tomoseg.training.run import weights_of
 from tomoseg.workflows.train import train_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,15 +27,15 @@ from tests.training.tiny import make_config
 from tomoseg.config import NetworkConfig, OptimizerConfig
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.recipe import epoch_draws, grouped, take_step
-from tomoseg.training.run import Run
+from tomoseg.training.build import build_run
 network = NetworkConfig(channels=(8, 16), normalisation="group")
 optimizer = OptimizerConfig(kind="sgd", learning_rate=0.05)
 for compiled in (False, True):
     config = make_config(network=network, optimizer=optimizer, batch_size=3, accumulation=2, compile=compiled)
-    run = Run(Preprocessed(Path(sys.argv[1])), config)
+    run = build_run(Preprocessed(Path(sys.argv[1])), config)
     run.shared.train()
     losses = [take_step(run, parts) for parts in grouped(run.loader.batches(epoch_draws(run)), 2)]
-    print(json.dumps(losses + [float(p.double().norm()) for p in run.network.parameters()]))
+    print(json.dumps(losses + [float(p.double().norm()) for p in run.state.network.parameters()]))
 """
 
 
@@ -106,11 +106,11 @@ def test_deep_supervision_survives_an_interruption(tmp_path):
 
 
 def test_weights_have_a_mean_of_one():
-    weights = weights_of({"ball": 4.0}, LABELS.names, torch.device("cpu"))
+    weights = structure_weights({"ball": 4.0}, LABELS.names, torch.device("cpu"))
     assert weights.tolist() == [2.0, 0.5, 0.5]
-    assert weights_of({}, LABELS.names, torch.device("cpu")) is None
-    assert weights_of(dict.fromkeys(LABELS.names, 3.0), LABELS.names, torch.device("cpu")) is None
+    assert structure_weights({}, LABELS.names, torch.device("cpu")) is None
+    assert structure_weights(dict.fromkeys(LABELS.names, 3.0), LABELS.names, torch.device("cpu")) is None
     with pytest.raises(ConfigError, match=r"loss.weights: .*'bal'.*ball"):
-        weights_of({"bal": 1.0}, LABELS.names, torch.device("cpu"))
+        structure_weights({"bal": 1.0}, LABELS.names, torch.device("cpu"))
     with pytest.raises(ConfigError, match=r"loss.weights: expected a structure that weighs more than 0, got none"):
-        weights_of(dict.fromkeys(LABELS.names, 0.0), LABELS.names, torch.device("cpu"))
+        structure_weights(dict.fromkeys(LABELS.names, 0.0), LABELS.names, torch.device("cpu"))

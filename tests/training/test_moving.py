@@ -12,7 +12,7 @@ from tests.training.test_augmentation import EVERYTHING
 from tomoseg.config import AugmentationConfig
 from tomoseg.grid import AIR_HU
 from tomoseg.networks.packed import pack_bits, unpack_bits
-from tomoseg.training.changes import Change, View, draw_change
+from tomoseg.training.changes import Change, FieldOfView, draw_change
 from tomoseg.training.moving import cut_, move_images, move_masks, sources, spline_weights
 
 CPU = torch.device("cpu")
@@ -167,7 +167,7 @@ def cut(view, size):
 @pytest.mark.parametrize(("place", "first"), [(-1.0, 0), (0.0, 2), (1.0, 4)])
 def test_a_rectangle_by_hand(place, first):
     # 6 of 10 pixels along x and 4 of 8 along y; what is left goes before, on both sides, or behind.
-    inside = cut(View(False, (0.6, 0.5), (place, 0.0)), (10, 8))
+    inside = cut(FieldOfView(False, (0.6, 0.5), (place, 0.0)), (10, 8))
     expected = torch.zeros(10, 8, dtype=torch.bool)
     expected[first : first + 6, 2:6] = True
     assert torch.equal(inside, expected)
@@ -177,12 +177,12 @@ def test_a_disc_by_hand():
     # A radius of 3 pixels in the middle of 6 x 6: of the corners' pixels, 2.5 or 1.5 away, only (2.5, 2.5) are outside.
     expected = torch.ones(6, 6, dtype=torch.bool)
     expected[0::5, 0::5] = False
-    assert torch.equal(cut(View(True, (1.0, 0.3), (0.0, 0.0)), (6, 6)), expected)
+    assert torch.equal(cut(FieldOfView(True, (1.0, 0.3), (0.0, 0.0)), (6, 6)), expected)
 
 
 @given(st.floats(0.1, 1), st.floats(-1, 1), st.floats(-1, 1))
 def test_a_disc_is_round_in_pixels_and_stays_in_the_longer_edge(kept, along_x, along_y):
-    x, y = torch.nonzero(cut(View(True, (kept, 0.5), (along_x, along_y)), (60, 40)), as_tuple=True)
+    x, y = torch.nonzero(cut(FieldOfView(True, (kept, 0.5), (along_x, along_y)), (60, 40)), as_tuple=True)
     radius = kept * 30
     middle = torch.tensor([29.5 + along_x * (30 - radius), 19.5 + along_y * abs(20 - radius)])
     away = torch.stack([x, y], 1) - middle
@@ -194,7 +194,7 @@ def test_a_disc_is_round_in_pixels_and_stays_in_the_longer_edge(kept, along_x, a
 def test_only_what_has_a_view_is_cut():
     images, packed = slices(3)
     before = images.clone(), packed.clone()
-    cut_(images, packed, [Change(), Change(view=View(False, (0.5, 0.5), (0.0, 0.0))), Change()])
+    cut_(images, packed, [Change(), Change(view=FieldOfView(False, (0.5, 0.5), (0.0, 0.0))), Change()])
     for n in (0, 2):
         assert torch.equal(images[n], before[0][n])
         assert torch.equal(packed[n], before[1][n])

@@ -8,6 +8,7 @@ from tomoseg.evaluation.summary import summarise
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
 from tomoseg.models.folder import load_model
+from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.train import train_run
 
@@ -68,6 +69,6 @@ def check_it_learns(network, loss, dataset, tmp_path):
     outcome = train_run(dataset, tmp_path / "run", config)
     assert outcome.finished
     assert outcome.best_dice > 0.8
-    predictor = Predictor(load_model(tmp_path / "run"), engine="torch", device="cpu", precision="fp32")
+    predictor = Predictor(load_model(tmp_path / "run"), Compute(engine="torch", device="cpu", precision="fp32"))
     scores = score_cases(predictor, data.split("validation"))
     assert summarise(scores, data.labels).dice == pytest.approx(outcome.best_dice, abs=1e-6)

@@ -25,13 +25,13 @@ from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.plan import plan_training
 from tomoseg.training.recipe import epoch_draws, take_step
-from tomoseg.training.run import Run
+from tomoseg.training.build import build_run
 torch.set_num_threads(2)
 data = Preprocessed(Path(sys.argv[1]))
 if sys.argv[2] == "plan":
     print(plan_training(data, make_config(batch_size=16, **WIDE)).bytes_of(16))
 else:
-    run = Run(data, make_config(batch_size=16, **WIDE))
+    run = build_run(data, make_config(batch_size=16, **WIDE))
     batch = next(run.loader.batches(epoch_draws(run)))
     run.shared.train()
     for _ in range(3):

@@ -14,8 +14,8 @@ from tomoseg.config import LossConfig, NetworkConfig, OptimizerConfig, ScheduleC
 from tomoseg.errors import TrainingError
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import save_config
+from tomoseg.training.build import build_run
 from tomoseg.training.ranks import ALONE, Ranks
-from tomoseg.training.run import Run
 from tomoseg.workflows.train import train_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ def test_two_processes_train_as_one_does(dataset, tmp_path):
             assert theirs[name] == pytest.approx(mine[name], rel=1e-4)
     expected, found = network(tmp_path / "one"), network(tmp_path / "two")
     assert max(float((found[name] - expected[name]).abs().max()) for name in expected) < 1e-5
-    begun = Run(Preprocessed(dataset), config).network.state_dict()
+    begun = build_run(Preprocessed(dataset), config).state.network.state_dict()
     assert max(float((begun[name] - expected[name]).abs().max()) for name in expected) > 1e-2
 
 
@@ -101,9 +101,9 @@ def test_a_killed_process_ends_the_others_and_the_state_stays(dataset, tmp_path)
 
 def test_a_batch_has_a_slice_for_each_process(dataset):
     with pytest.raises(TrainingError, match="expected batches of a slice a process or more, got 4 for 5 processes"):
-        Run(Preprocessed(dataset), make_config(batch_size=4), ranks=Ranks(0, 5))
+        build_run(Preprocessed(dataset), make_config(batch_size=4), ranks=Ranks(0, 5))
 
 
 def test_batch_statistics_are_not_shared_between_cpus(dataset):
     with pytest.raises(TrainingError, match=r"expected GPUs for sync_batch_norm, got cpu; use network\.normalisation"):
-        Run(Preprocessed(dataset), make_config(sync_batch_norm=True))
+        build_run(Preprocessed(dataset), make_config(sync_batch_norm=True))

@@ -1,6 +1,7 @@
 """Training on scans of a few voxels: it learns, resumes bit for bit, and says what is wrong."""
 
 import errno
+import importlib.util
 import json
 import math
 import os
@@ -34,15 +35,18 @@ from tomoseg.models.folder import load_model
 from tomoseg.options import Compute
 from tomoseg.pictures.history import draw_history
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training import recipe, run_folder
-from tomoseg.training import run as run_module
+from tomoseg.training import budget as budget_module
+from tomoseg.training import recipe
+from tomoseg.training.build import build_run
 from tomoseg.training.curriculum import easiest_slices
+from tomoseg.training.listener import Listener
 from tomoseg.training.plain_loss import plain_loss
 from tomoseg.training.recipe import epoch_draws, grouped, take_step, train
-from tomoseg.training.run import Listener, Run
+from tomoseg.training.run import warnings_of
 from tomoseg.training.run_folder import RunFolder
 from tomoseg.training.sampling import draw_epoch, structure_frequencies
 from tomoseg.training.slices import DrawnSlices, collate
+from tomoseg.workflows import course
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.train import train_run
 
@@ -55,7 +59,7 @@ def quick():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_folder, "draw_history", lambda history, path, lang: None)
+        patch.setattr(course, "draw_history", lambda history, path, lang: None)
         yield
     torch.set_num_threads(threads)
 
@@ -161,12 +165,12 @@ def test_a_finished_run_is_left_alone(dataset, tmp_path):
 
 
 def test_emphasis_fades_over_the_budget(dataset):
-    run = Run(Preprocessed(dataset), make_config(loss=LossConfig(emphasis_power=0.5), epochs=2))
+    run = build_run(Preprocessed(dataset), make_config(loss=LossConfig(emphasis_power=0.5), epochs=2))
     frequencies = np.array(structure_frequencies([case.record for case in run.cases], 3))
     np.testing.assert_allclose(run.emphasis, frequencies**-0.5, rtol=1e-5)
-    run.epoch = 1
+    run.state.epoch = 1
     np.testing.assert_allclose(run.emphasis, frequencies**-0.25, rtol=1e-5)
-    run.epoch = 2
+    run.state.epoch = 2
     assert run.emphasis is None
 
 
@@ -216,7 +220,7 @@ def test_easy_slices_come_first(dataset, tmp_path, monkeypatch):
 def test_a_curriculum_survives_an_interruption(dataset, tmp_path, monkeypatch, budget, steps):
     # By the clock of the test a step takes an eighth of a minute: all budgets are of 12 steps.
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(budget_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     def take_its_time(run, parts):
         clock.now += 7.5
@@ -240,15 +244,15 @@ def test_a_curriculum_survives_an_interruption(dataset, tmp_path, monkeypatch, b
 def test_a_longer_budget_leaves_the_epoch_that_is_under_way(dataset, tmp_path, monkeypatch):
     found = read_slices(monkeypatch)
     train_run(dataset, tmp_path, curriculum_config(), stop_after(4))
-    begun = Run(Preprocessed(dataset), curriculum_config())
+    begun = build_run(Preprocessed(dataset), curriculum_config())
     begun.restore(last(tmp_path))
-    longer = Run(Preprocessed(dataset), curriculum_config(epochs=400))
+    longer = build_run(Preprocessed(dataset), curriculum_config(epochs=400))
     longer.restore(last(tmp_path))
-    assert (longer.epoch, longer.step) == (1, 1)
+    assert (longer.state.epoch, longer.state.step) == (1, 1)
     assert longer.curriculum_share == begun.curriculum_share == 0.625
     assert epoch_draws(longer) == epoch_draws(begun)
     assert epoch_draws(begun)[:4] == found[12:16]
-    longer.epoch, longer.step = 2, 0
+    longer.state.epoch, longer.state.step = 2, 0
     longer.begin_epoch()
     assert longer.curriculum_share == pytest.approx(0.25 + 0.75 * (2 / 400) / 0.5)
 
@@ -298,8 +302,8 @@ def test_a_budget_of_steps(dataset, tmp_path):
 
 
 def test_without_any_budget_there_are_a_hundred_epochs(dataset):
-    run = Run(Preprocessed(dataset), make_config(epochs=None))
-    run.epoch = 25
+    run = build_run(Preprocessed(dataset), make_config(epochs=None))
+    run.state.epoch = 25
     assert run.progress == 0.25
 
 
@@ -407,7 +411,8 @@ def test_tensorboard_has_the_course_of_the_run(dataset, tmp_path):
 
 
 def test_tensorboard_that_is_missing_is_told(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tensorboard" else find(name))
     with pytest.raises(ConfigError, match=r'pip install "tomoseg\[tensorboard\]"'):
         train_run(dataset, tmp_path, make_config(tensorboard=True))
 
@@ -474,7 +479,7 @@ def test_a_state_of_another_network_or_no_state_is_refused(dataset, tmp_path):
 
 def steps_of(dataset, config, count, loss=None):
     """A run, and its first slices as so many batches."""
-    run = Run(Preprocessed(dataset), config, loss)
+    run = build_run(Preprocessed(dataset), config, loss)
     draws = draw_epoch([case.record for case in run.cases], config.sampling, config.seed, 0)
     slices = DrawnSlices(run.cases, len(LABELS), run.size)
     size = config.batch_size
@@ -492,14 +497,13 @@ def test_four_accumulated_batches_are_one_batch(dataset, augmentation):
     one, (whole,) = steps_of(dataset, make_config(batch_size=8, **settings), 1)
     four, parts = steps_of(dataset, make_config(batch_size=2, accumulation=4, **settings), 4)
     assert len({int(part.known.sum()) for part in parts}) > 1
-    before = [p.detach().clone() for p in one.network.parameters()]
+    before = [p.detach().clone() for p in one.state.network.parameters()]
     losses = take_step(one, [whole]), take_step(four, parts)
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
-    pairs = list(zip(one.network.parameters(), four.network.parameters(), strict=True))
+    pairs = list(zip(one.state.network.parameters(), four.state.network.parameters(), strict=True))
     assert max((a - b).detach().abs().max().item() for a, b in pairs) < 1e-6
-    assert (
-        max((a - b).detach().abs().max().item() for a, b in zip(one.network.parameters(), before, strict=True)) > 1e-3
-    )
+    moved = zip(one.state.network.parameters(), before, strict=True)
+    assert max((a - b).detach().abs().max().item() for a, b in moved) > 1e-3
 
 
 def test_batches_are_grouped_and_the_rest_is_kept():
@@ -533,7 +537,7 @@ def test_validation_is_what_evaluate_says_on_a_grid_of_its_own(tmp_path):
 
 
 def test_each_epoch_is_written(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_folder, "draw_history", draw_history)
+    monkeypatch.setattr(course, "draw_history", draw_history)
     steps, epochs, validated = [], [], []
     listener = Listener(steps.append, epochs.append, lambda done, total: validated.append((done, total)))
     train_run(dataset, tmp_path, make_config(), listener)
@@ -561,14 +565,14 @@ def test_each_epoch_is_written(dataset, tmp_path, monkeypatch):
 
 
 def test_the_validation_loss_is_that_of_the_plain_loss(dataset):
-    run = Run(Preprocessed(dataset), make_config(batch_size=4))
+    run = build_run(Preprocessed(dataset), make_config(batch_size=4))
 
     def own(logits, masks, known):
         return plain_loss(logits, masks, known, run.config.loss)
 
-    expected = recipe.validation_loss(Run(run.data, run.config, own), run.validation)
+    expected = recipe.validation_loss(build_run(run.data, run.config, own), run.validation)
     assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
-    run.network.train()
+    run.state.network.train()
     assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
 
 
@@ -597,7 +601,7 @@ def test_no_training_cases_is_an_error(tmp_path):
 def test_a_budget_that_ends_before_a_curriculum_moves_on_is_warned_of(tmp_path, budget, warned):
     make_dataset(tmp_path)
     config = make_config(curriculum=CurriculumConfig(enabled=True), **budget)  # an epoch is 3 steps
-    warnings = Run(Preprocessed(tmp_path), config).check_curriculum()
+    warnings = warnings_of(build_run(Preprocessed(tmp_path), config))
     assert [text.startswith("the curriculum moves on as an epoch begins") for text in warnings] == [True] * warned
 
 
@@ -613,9 +617,9 @@ def test_validation_cases_without_references_still_give_a_model(tmp_path):
 def test_a_batch_in_which_nothing_is_known_changes_no_weight(tmp_path):
     make_dataset(tmp_path, annotated={"a": (), "b": (), "c": ()})
     run, batches = steps_of(tmp_path, make_config(optimizer=OptimizerConfig(kind="sgd", weight_decay=0)), 1)
-    before = [p.detach().clone() for p in run.network.parameters()]
+    before = [p.detach().clone() for p in run.state.network.parameters()]
     assert take_step(run, batches) == 0
-    assert all(torch.equal(a, b) for a, b in zip(run.network.parameters(), before, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(run.state.network.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
@@ -631,11 +635,11 @@ def test_what_is_not_finite_names_the_cases_and_keeps_the_state(dataset, tmp_pat
         train_run(dataset, tmp_path, make_config(epochs=2), loss=broken)
     assert (tmp_path / "last.pt").read_bytes() == before
     run, batches = steps_of(dataset, make_config(), 1, broken)
-    weights = [p.detach().clone() for p in run.network.parameters()]
+    weights = [p.detach().clone() for p in run.state.network.parameters()]
     names = {run.cases[d.case].name for d in draw_epoch([c.record for c in run.cases], run.config.sampling, 0, 0)[:4]}
     with pytest.raises(TrainingError, match=rf"cases {', '.join(sorted(names))};"):
         take_step(run, batches)
-    assert all(torch.equal(a, b) for a, b in zip(run.network.parameters(), weights, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(run.state.network.parameters(), weights, strict=True))
 
 
 def test_a_loss_of_ones_own(dataset, tmp_path):
@@ -669,7 +673,7 @@ def test_minutes_hold_steps_and_validations(dataset, tmp_path, monkeypatch):
     # A step takes 6 s and scoring a case 9 s: 0.3 minutes for 3 steps, then 0.3 for a validation. Of 2 minutes, three
     # epochs use 1.8, and the 0.2 that are left are too few for another validation.
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(run_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(budget_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
     def passes(seconds):
         clock.now += seconds
@@ -686,20 +690,20 @@ def test_minutes_hold_steps_and_validations(dataset, tmp_path, monkeypatch):
 
 
 def test_progress_counts_epochs_steps_and_minutes(dataset):
-    run = Run(Preprocessed(dataset), make_config(epochs=4, minutes=10.0))
-    assert (run.steps_per_epoch, run.progress) == (3, pytest.approx(0, abs=0.05))
-    run.epoch, run.step = 1, 1
+    run = build_run(Preprocessed(dataset), make_config(epochs=4, minutes=10.0))
+    assert (run.budget.steps_per_epoch, run.progress) == (3, pytest.approx(0, abs=0.05))
+    run.state.epoch, run.state.step = 1, 1
     assert run.progress == pytest.approx((1 + 1 / 3) / 4)
-    run.minutes, run.validation_minutes = 6.0, 2.0
+    run.state.minutes, run.state.validation_minutes = 6.0, 2.0
     assert run.progress == pytest.approx(6 / 8)
-    run.validation_minutes = 20.0
+    run.state.validation_minutes = 20.0
     assert run.progress == 1
 
 
 def test_a_case_of_one_slice_and_one_smaller_than_the_patch(tmp_path):
     data = make_dataset(tmp_path / "data", splits={"a": "train"})
     config = make_config(epochs=1, sampling=SamplingConfig(slices_per_case=3, patch_size=(31, 17)))
-    run = Run(data, config)
+    run = build_run(data, config)
     assert run.size == (32, 18)
     assert train(data, config, RunFolder(tmp_path / "run", config)).finished
 
@@ -709,7 +713,7 @@ KILLED = """
     from pathlib import Path
     import torch
     from tests.training.tiny import make_config
-    from tomoseg.training.run import Listener
+    from tomoseg.training.listener import Listener
     from tomoseg.workflows.train import train_run
 
     torch.set_num_threads(1)

@@ -11,7 +11,8 @@ from tomoseg.errors import TrainingError
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training.run import Listener, Run
+from tomoseg.training.build import build_run
+from tomoseg.training.listener import Listener
 from tomoseg.training.weights import average_of, warm_start
 from tomoseg.workflows.train import train_run
 
@@ -55,8 +56,8 @@ def test_a_run_starts_warm(tmp_path):
     make_dataset(tmp_path / "data")
     source = make_model(OTHERS, 1)
     save_model(source, tmp_path / "model")
-    run = Run(Preprocessed(tmp_path / "data"), make_config(warm_start=tmp_path / "model"))
-    head = run.network.state_dict()["head.weight"]
+    run = build_run(Preprocessed(tmp_path / "data"), make_config(warm_start=tmp_path / "model"))
+    head = run.state.network.state_dict()["head.weight"]
     assert torch.equal(head[:2], source.network.state_dict()["head.weight"][[2, 1]])
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.training.tiny import LABELS, make_dataset
 from tomoseg.labels import LabelSet
-from tomoseg.training.run import Listener, Outcome
+from tomoseg.training.listener import Listener, Outcome
 from tomoseg.workflows import demo as demo_module
 from tomoseg.workflows.demo import COUNTS, SHOWN, TRAINING, demo, score_baselines
 

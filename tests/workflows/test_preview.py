@@ -7,10 +7,11 @@ import torch
 from tests.training.tiny import LABELS, make_config, make_dataset
 from tomoseg.config import AugmentationConfig, CurriculumConfig, NetworkConfig
 from tomoseg.errors import DatasetError
+from tomoseg.pictures.samples import words_of_change
 from tomoseg.training.augmentation import network_input
+from tomoseg.training.build import build_run
 from tomoseg.training.changes import draw_change
 from tomoseg.training.recipe import epoch_draws
-from tomoseg.training.run import Run
 from tomoseg.workflows import preview as module
 from tomoseg.workflows.preview import preview
 
@@ -39,13 +40,13 @@ def test_the_first_slices_of_training_as_training_takes_them(dataset, tmp_path, 
     assert title == f"Training slices of {dataset.folder.name}"
     assert details == "24 × 22 pixels, window -200 to 300 HU"
     assert lang == "en"
-    run = Run(dataset, config)
+    run = build_run(dataset, config)
     assert run.size == (24, 22)
     draws = epoch_draws(run)  # 12 of 3 cases; the others are of the next epoch
-    run.epoch = 1
+    run.state.epoch = 1
     draws += epoch_draws(run)[:4]
     assert [s.name for s in samples] == [f"{run.cases[d.case].name}, z = {d.slice}" for d in draws]
-    assert [s.changes for s in samples] == [draw_change(d.key, STRONG).words((24, 22)) for d in draws]
+    assert [s.changes for s in samples] == [words_of_change(draw_change(d.key, STRONG), (24, 22)) for d in draws]
     batch = next(run.loader.batches(draws))
     images, packed = network_input(batch, config, augment=True)
     for n in range(12):
@@ -61,7 +62,7 @@ def test_of_neighbours_and_blocks_the_middle_is_shown(dataset, tmp_path, drawn, 
     )
     preview(dataset.folder, tmp_path / "a.png", config)
     samples = drawn[0][0]
-    run = Run(dataset, config)
+    run = build_run(dataset, config)
     images, packed = network_input(next(run.loader.batches(epoch_draws(run))), config, augment=True)
     if images.ndim == 5:
         images, packed = images[..., 2], packed[..., 2]
@@ -74,7 +75,7 @@ def test_of_neighbours_and_blocks_the_middle_is_shown(dataset, tmp_path, drawn, 
 def test_a_curriculum_begins_with_its_easiest_slices(dataset, tmp_path, drawn):
     config = make_config(curriculum=CurriculumConfig(enabled=True, start_share=0.3), batch_size=12, seed=3)
     preview(dataset.folder, tmp_path / "a.png", config)
-    run = Run(dataset, config)
+    run = build_run(dataset, config)
     first = [f"{run.cases[d.case].name}, z = {d.slice}" for d in epoch_draws(run)]
     assert [s.name for s in drawn[0][0]][: len(first)] == first
     preview(dataset.folder, tmp_path / "a.png", config.model_copy(update={"curriculum": CurriculumConfig()}))

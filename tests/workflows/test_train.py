@@ -10,8 +10,8 @@ from tests.training.tiny import NATIVE, make_config, make_scan
 from tomoseg.config import AugmentationConfig, LossConfig, OptimizerConfig, PreprocessConfig, SamplingConfig
 from tomoseg.files.nifti import write_nifti
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training import run_folder
 from tomoseg.volume import SourceGrid
+from tomoseg.workflows import course
 from tomoseg.workflows.preprocess import preprocess
 from tomoseg.workflows.train import train_run
 
@@ -23,7 +23,7 @@ def quick(monkeypatch):
     """One thread, since the arrays are small, and no curves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(run_folder, "draw_history", lambda history, path, lang: None)
+    monkeypatch.setattr(course, "draw_history", lambda history, path, lang: None)
     yield
     torch.set_num_threads(threads)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,9 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.pictures.canvas import DIM, Sheet, View, to_display
 from tomoseg.pictures.legend import draw_legend, legend_height
-from tomoseg.pictures.words import say
+from tomoseg.pictures.words import number, percent, say
 from tomoseg.settings import Language
+from tomoseg.training.changes import Change, FieldOfView
 
 COLUMNS = 4
 
@@ -76,15 +78,56 @@ def draw_samples(
     sheet = Sheet(_WIDTH, round(tops[-1] + legend_height(shown) + _MARGIN))
     sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=60, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, details, 15, DIM, ha="right")
-    for number, (sample, drawn, lines) in enumerate(zip(samples, masks, words, strict=True)):
-        left, top = _MARGIN + number % COLUMNS * (_CELL + _GAP), tops[number // COLUMNS]
+    for place, (sample, drawn, lines) in enumerate(zip(samples, masks, words, strict=True)):
+        left, top = _MARGIN + place % COLUMNS * (_CELL + _GAP), tops[place // COLUMNS]
         sheet.text(left + _CELL / 2, top + _CAPTION / 2, sample.name, 14, DIM, longest=44, ha="center")
         _draw_sample(sheet.view(left, top + _CAPTION, _CELL, height, sample.spacing_mm), sample, drawn, labels, lang)
-        for place, line in enumerate(lines):
-            y = top + _CAPTION + height + _GAP + (place + 0.5) * _WORDS_LINE
+        for at, line in enumerate(lines):
+            y = top + _CAPTION + height + _GAP + (at + 0.5) * _WORDS_LINE
             sheet.text(left + _CELL / 2, y, line, _WORDS_PX, ha="center")
     draw_legend(sheet, shown, labels, tops[-1], _MARGIN, say("Nothing is labelled in these slices.", lang), lang)
     sheet.save(path)
+
+
+def words_of_change(change: Change, size: tuple[int, int], lang: Language = "en") -> tuple[str, ...]:
+    """A change in a few words each, leaving out what would be read as none.
+
+    Args:
+        change: What was done to a slice.
+        size: Pixels of the slice along x and y.
+        lang: Of the words.
+
+    Example:
+        >>> words_of_change(Change(turn_degrees=-4.2, hu_shift=-12, gamma=1.25), (256, 256))
+        ('turned 4°', 'HU − 12', 'gamma 1.25')
+    """
+    distance = math.hypot(*(share * edge for share, edge in zip(change.shift, size, strict=True)))
+    sign = "−" if change.hu_shift < 0 else "+"
+
+    def at(value: float, digits: int) -> str:
+        return number(value, digits, lang)
+
+    said = (
+        (say("turned {degrees}°", lang, degrees=at(abs(change.turn_degrees), 0)), round(change.turn_degrees) != 0),
+        (say("size × {factor}", lang, factor=at(change.zoom, 2)), f"{change.zoom:.2f}" != "1.00"),
+        (say("shifted {pixels} px", lang, pixels=at(distance, 0)), round(distance) != 0),
+        (say("bent {pixels} px", lang, pixels=at(change.bend_pixels, 1)), round(change.bend_pixels, 1) > 0),
+        (say("contrast × {factor}", lang, factor=at(change.hu_factor, 2)), f"{change.hu_factor:.2f}" != "1.00"),
+        (say("HU {sign} {hu}", lang, sign=sign, hu=at(abs(change.hu_shift), 0)), round(change.hu_shift) != 0),
+        (say("noise {hu} HU", lang, hu=at(change.noise_hu, 0)), round(change.noise_hu) > 0),
+        (say("blurred {pixels} px", lang, pixels=at(change.blur_pixels, 1)), round(change.blur_pixels, 1) > 0),
+        (say("resolution {share}", lang, share=percent(change.resolution, lang)), change.resolution < 0.995),
+        ("" if change.view is None else _view_in_words(change.view, lang), change.view is not None),
+        (say("gamma {gamma}", lang, gamma=at(change.gamma, 2)), f"{change.gamma:.2f}" != "1.00"),
+    )
+    return tuple(words for words, is_seen in said if is_seen)
+
+
+def _view_in_words(view: FieldOfView, lang: Language) -> str:
+    across, along = (percent(share, lang) for share in view.kept)
+    if view.disc:
+        return say("disc of {share}", lang, share=across)
+    return say("rectangle of {across} × {along}", lang, across=across, along=along)
 
 
 def _largest_first(

@@ -10,9 +10,9 @@ from typing import Any
 from rich.progress import Progress, TaskID
 
 from tomoseg.terminal.console import out, progress_bar, table, warn_all
+from tomoseg.training.listener import Listener, Outcome, Step
 from tomoseg.training.plan import Plan
 from tomoseg.training.ranks import is_first_process
-from tomoseg.training.run import Listener, Outcome, Step
 
 SMOOTHING = 0.95
 """Weight of what was before in the shown loss and speed."""

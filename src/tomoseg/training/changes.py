@@ -1,4 +1,4 @@
-"""What augmentation does to one slice: drawn from the slice's key alone, and in words."""
+"""What augmentation does to one slice: drawn from the slice's key alone."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tomoseg.config import AugmentationConfig
-from tomoseg.pictures.words import number, percent, say
-from tomoseg.settings import Language
 
 
 @dataclass(frozen=True)
-class View:
+class FieldOfView:
     """The field of view of a scanner or of a cropped scan, outside of which is air.
 
     Attributes:
@@ -62,40 +60,8 @@ class Change:
     noise_seed: int = 0
     blur_pixels: float = 0.0
     resolution: float = 1.0
-    view: View | None = None
+    view: FieldOfView | None = None
     gamma: float = 1.0
-
-    def words(self, size: tuple[int, int], lang: Language = "en") -> tuple[str, ...]:
-        """The change in a few words each, leaving out what would be read as none.
-
-        Args:
-            size: Pixels of the slice along x and y.
-            lang: Of the words.
-
-        Example:
-            >>> Change(turn_degrees=-4.2, hu_shift=-12, gamma=1.25).words((256, 256))
-            ('turned 4°', 'HU − 12', 'gamma 1.25')
-        """
-        distance = math.hypot(*(share * edge for share, edge in zip(self.shift, size, strict=True)))
-        sign = "−" if self.hu_shift < 0 else "+"
-
-        def at(value: float, digits: int) -> str:
-            return number(value, digits, lang)
-
-        said = (
-            (say("turned {degrees}°", lang, degrees=at(abs(self.turn_degrees), 0)), round(self.turn_degrees) != 0),
-            (say("size × {factor}", lang, factor=at(self.zoom, 2)), f"{self.zoom:.2f}" != "1.00"),
-            (say("shifted {pixels} px", lang, pixels=at(distance, 0)), round(distance) != 0),
-            (say("bent {pixels} px", lang, pixels=at(self.bend_pixels, 1)), round(self.bend_pixels, 1) > 0),
-            (say("contrast × {factor}", lang, factor=at(self.hu_factor, 2)), f"{self.hu_factor:.2f}" != "1.00"),
-            (say("HU {sign} {hu}", lang, sign=sign, hu=at(abs(self.hu_shift), 0)), round(self.hu_shift) != 0),
-            (say("noise {hu} HU", lang, hu=at(self.noise_hu, 0)), round(self.noise_hu) > 0),
-            (say("blurred {pixels} px", lang, pixels=at(self.blur_pixels, 1)), round(self.blur_pixels, 1) > 0),
-            (say("resolution {share}", lang, share=percent(self.resolution, lang)), self.resolution < 0.995),
-            ("" if self.view is None else _view_in_words(self.view, lang), self.view is not None),
-            (say("gamma {gamma}", lang, gamma=at(self.gamma, 2)), f"{self.gamma:.2f}" != "1.00"),
-        )
-        return tuple(words for words, is_seen in said if is_seen)
 
 
 def draw_change(key: tuple[int, ...], config: AugmentationConfig) -> Change:
@@ -159,7 +125,7 @@ def _cut(change: Change, rng: np.random.Generator, config: AugmentationConfig) -
     if largest == 0:
         return change
     kept, place = 1 - largest * rng.random(2), rng.uniform(-1, 1, 2)
-    view = View(bool(rng.random() < 0.5), (float(kept[0]), float(kept[1])), (float(place[0]), float(place[1])))
+    view = FieldOfView(bool(rng.random() < 0.5), (float(kept[0]), float(kept[1])), (float(place[0]), float(place[1])))
     return replace(change, view=view)
 
 
@@ -184,10 +150,3 @@ _GROUPS: tuple[Callable[[Change, np.random.Generator, AugmentationConfig], Chang
 
 def _if_it_happens(rng: np.random.Generator, probability: float, largest: float) -> float:
     return largest if rng.random() < probability else 0.0
-
-
-def _view_in_words(view: View, lang: Language) -> str:
-    across, along = (percent(share, lang) for share in view.kept)
-    if view.disc:
-        return say("disc of {share}", lang, share=across)
-    return say("rectangle of {across} × {along}", lang, across=across, along=along)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from tomoseg.grid import AIR_HU
-from tomoseg.training.changes import Change, View
+from tomoseg.training.changes import Change, FieldOfView
 
 
 def sources(changes: Sequence[Change], size: tuple[int, int], device: torch.device) -> Float[Tensor, "n x y 2"]:
@@ -107,7 +107,7 @@ def cut_(images: Float[Tensor, "n k x y"], packed: UInt8[Tensor, "n b x y"], cha
         packed[numbers] *= inside
 
 
-def _inside(views: Sequence[View], size: tuple[int, int], device: torch.device) -> Bool[Tensor, "n 1 x y"]:
+def _inside(views: Sequence[FieldOfView], size: tuple[int, int], device: torch.device) -> Bool[Tensor, "n 1 x y"]:
     """Whether each pixel's middle is in the field of view."""
     halves = np.array([[v.kept[0] * max(size)] * 2 if v.disc else np.multiply(v.kept, size) for v in views]) / 2
     middles = np.array([view.place for view in views]) * np.abs(np.array(size) / 2 - halves)

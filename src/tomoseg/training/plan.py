@@ -16,8 +16,8 @@ from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.build import build_run, training_device
 from tomoseg.training.recipe import epoch_draws, take_step
-from tomoseg.training.run import Run
 from tomoseg.training.slices import DrawnSlices
 
 PROBES = ((4, 8), (1, 2))
@@ -64,7 +64,7 @@ def plan_training(data: Preprocessed, config: TrainConfig, limit_bytes: int | No
     """
     asked = config.batch_size * config.accumulation
     slice_bytes, fixed_bytes = _line(data, config)
-    limit_bytes = _free(Run(data, config).device) if limit_bytes is None else limit_bytes
+    limit_bytes = _free(training_device(config)) if limit_bytes is None else limit_bytes
     fitting = (limit_bytes - fixed_bytes) // slice_bytes
     if fitting < 1:
         raise TrainingError(
@@ -98,7 +98,7 @@ def _line(data: Preprocessed, config: TrainConfig) -> tuple[int, int]:
 
 def _measured(data: Preprocessed, config: TrainConfig, slices: int) -> int:
     """The most memory that steps with so many slices take; batches have to grow from call to call."""
-    run = Run(data, config.model_copy(update={"batch_size": slices, "accumulation": 1, "workers": 0}))
+    run = build_run(data, config.model_copy(update={"batch_size": slices, "accumulation": 1, "workers": 0}))
     draws = (epoch_draws(run) * slices)[:slices]
     read = DrawnSlices(run.cases, len(data.labels), run.size, run.reach)
     batch = read.collate([read[draw] for draw in draws])

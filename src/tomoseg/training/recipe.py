@@ -22,13 +22,15 @@ from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.augmentation import network_input
+from tomoseg.training.build import build_run
 from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.learner import CustomLoss
+from tomoseg.training.listener import Beginning, Listener, Outcome, Step
 from tomoseg.training.losses import Scope, Targets
 from tomoseg.training.optimisation import set_learning_rate
 from tomoseg.training.ranks import ALONE, Ranks
-from tomoseg.training.run import Listener, Outcome, Run, Step
-from tomoseg.training.run_folder import RunFolder
+from tomoseg.training.run import Run, warnings_of
+from tomoseg.training.run_folder import RunFolder, environment_of
 from tomoseg.training.sampling import Draw, draw_epoch
 from tomoseg.training.slices import Batch, DrawnSlices
 from tomoseg.version import __version__
@@ -61,51 +63,59 @@ def train(
     """
     listener = listener or Listener()
     with fixed_algorithms(deterministic=config.deterministic):
-        state = ranks.first(folder.load_state() if ranks.is_first else None)
-        if state is not None:  # what it started from is in there, and its folder may be gone
+        saved = ranks.first(folder.load_state() if ranks.is_first else None)
+        if saved is not None:  # what it started from is in there, and its folder may be gone
             config = config.model_copy(update={"warm_start": None})
-        return _train(Run(data, config, loss, ranks), folder, listener, state)
+        run = build_run(data, config, loss, ranks)
+        begin(run, folder, listener, saved)
+        while not run.finished:
+            if run.progress < 1 and not train_epoch(run, folder, listener):
+                folder.save_state(run.saved())
+                return Outcome(False, run.state.history, run.state.best_dice)
+            end_epoch(run, folder, listener)
+        return Outcome(True, run.state.history, run.state.best_dice)
 
 
-def _train(run: Run, folder: RunFolder, listener: Listener, state: dict[str, Any] | None) -> Outcome:
-    ranks = run.ranks
-    for message in (*run.check_structures(), *run.check_curriculum()):
+def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any] | None) -> None:
+    """Say what is odd and what the run is; go on from a saved state if there is one.
+
+    Raises:
+        DatasetError: If no structure is annotated.
+        TrainingError: If the state does not fit.
+    """
+    for message in warnings_of(run):
         listener.on_warning(message)
-    folder.save_environment(run.device, run.dtype, ranks.count)
-    if state is not None:
-        run.restore(state)
-    while not run.finished:
-        if run.progress < 1 and not train_epoch(run, folder, listener):
-            folder.save_state(run.state())
-            return Outcome(False, run.history, run.best_dice)
-        end_epoch(run, folder, listener)
-    return Outcome(True, run.history, run.best_dice)
+    environment = environment_of(run.device, run.dtype, run.ranks.count)
+    folder.save_environment(environment)
+    if saved is not None:
+        run.restore(saved)
+    listener.on_begin(Beginning(run.facts(), environment, list(run.state.history)))
 
 
 def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
     """Step through what is left of the epoch; False if someone asked to stop."""
-    config = run.config
+    config, state = run.config, run.state
     run.begin_epoch()
-    left = epoch_draws(run)[run.step * run.slices_per_step :]
-    saved = run.minutes
+    left = epoch_draws(run)[state.step * run.slices_per_step :]
+    saved = state.minutes
     run.shared.train()
     for parts in grouped(run.loader.batches(left), config.accumulation):
-        rate = config.optimizer.learning_rate * run.rate.share(run.progress)
-        set_learning_rate(run.optimizer, rate)
-        before = run.minutes
-        run.losses.append(take_step(run, parts))
-        run.step += 1
+        rate = config.optimizer.learning_rate * state.rate.share(run.progress)
+        set_learning_rate(state.optimizer, rate)
+        before = state.minutes
+        state.losses.append(take_step(run, parts))
+        state.step += 1
         run.tick()
-        speed = run.ranks.count * sum(len(part.hu) for part in parts) / max(60 * (run.minutes - before), 1e-9)
-        counts = (run.epoch + 1, run.step, run.steps_per_epoch)
-        listener.on_step(Step(*counts, run.losses[-1], rate, speed, run.minutes, run.best_dice))
+        speed = run.ranks.count * sum(len(part.hu) for part in parts) / max(60 * (state.minutes - before), 1e-9)
+        counts = (state.epoch + 1, state.step, run.budget.steps_per_epoch)
+        listener.on_step(Step(*counts, state.losses[-1], rate, speed, state.minutes, state.best_dice))
         if run.ranks.table([listener.should_stop()], run.device).any():
             return False
         if run.progress >= 1:
             break
-        if run.minutes - saved > SAVE_MINUTES:
-            folder.save_state(run.state())
-            saved = run.minutes
+        if state.minutes - saved > SAVE_MINUTES:
+            folder.save_state(run.saved())
+            saved = state.minutes
     return True
 
 
@@ -119,28 +129,29 @@ def take_step(run: Run, parts: Sequence[Batch]) -> float:
     Raises:
         TrainingError: If the loss or its gradient is not finite; the weights are left as they were.
     """
+    state = run.state
     run.seed_step()
     moved = [part.to(run.device) for part in parts]
     known = run.ranks.table([part.known_voxels() for part in moved], run.device).sum(dim=0)
-    run.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)
     total = 0.0
     for part, known_in_part in zip(moved, known, strict=True):
         scope = Scope(int(known_in_part), int(known.sum()), run.ranks)
         with nullcontext() if part is moved[-1] else run.without_exchange():
             value = batch_loss(run, run.shared, part, scope, augment=run.config.augmentation.enabled)
-            run.scaler.scale(value * run.ranks.count).backward()  # the mean over processes is taken of gradients
+            state.scaler.scale(value * run.ranks.count).backward()  # the mean over processes is taken of gradients
         total += value.item()
     total = run.ranks.table([total], run.device).sum().item()
     if not math.isfinite(total):
         raise TrainingError(f"expected a finite loss, got {total} at {_where(run)}; {_NAN_ADVICE}")
-    run.scaler.unscale_(run.optimizer)
-    norm = nn.utils.clip_grad_norm_(run.learner.parameters(), run.config.optimizer.clip_norm or math.inf)
-    if not run.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler skips such a step and scales less
+    state.scaler.unscale_(state.optimizer)
+    norm = nn.utils.clip_grad_norm_(state.learner.parameters(), run.config.optimizer.clip_norm or math.inf)
+    if not state.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler skips such a step and scales less
         raise TrainingError(f"expected a finite gradient, got norm {norm.item()} at {_where(run)}; {_NAN_ADVICE}")
-    run.scaler.step(run.optimizer)
-    run.scaler.update()
-    if run.average is not None:
-        run.average.update_parameters(run.network)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.average is not None:
+        state.average.update_parameters(state.network)
     return total
 
 
@@ -161,34 +172,41 @@ def batch_loss(run: Run, learner: nn.Module, batch: Batch, scope: Scope, *, augm
 
 def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
     """Validate when it is time, write the epoch's metrics, keep the best model, save the state."""
+    state = run.state
     run.tick()
-    run.epoch, run.step = run.epoch + 1, 0
-    record: dict[str, Any] = {
-        "epoch": run.epoch,
-        "train_loss": float(np.mean(run.losses)) if run.losses else None,
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
-    }
-    run.losses = []
-    if run.curriculum_share is not None:
-        record["curriculum_share"] = run.curriculum_share
-    if run.validation and (run.epoch % run.config.validate_every == 0 or run.progress >= 1):
-        began = run.minutes
+    state.epoch, state.step = state.epoch + 1, 0
+    record = _record_of_training(run)
+    state.losses = []
+    is_time = state.epoch % run.config.validate_every == 0 or run.progress >= 1
+    if run.validation and is_time:
+        began = state.minutes
         validation, summary = validate(run, listener)
         run.tick()
-        run.validation_minutes = run.minutes - began
-        record |= {"validation_loss": validation, "validation_dice": summary.dice, "validation_iou": summary.iou}
-        record |= {"dice": {row.structure: row.dice for row in summary.structures}}
-        if summary.dice is not None:
-            run.rate.validated(summary.dice)
-        if summary.dice is not None and (run.best_dice is None or summary.dice > run.best_dice):
-            run.best_dice = summary.dice
+        state.validation_minutes = state.minutes - began
+        record |= _record_of_validation(validation, summary)
+    keep_best(run, folder, record)
+    state.history.append(record | {"minutes": round(state.minutes, 3)})
+    folder.save_metrics(state.history)
+    folder.save_state(run.saved())
+    listener.on_epoch(state.history[-1])
+
+
+def keep_best(run: Run, folder: RunFolder, record: dict[str, Any]) -> None:
+    """Keep the model if the epoch's validation is the best so far, or if there is none to choose by.
+
+    Args:
+        run: Its learning rate and best Dice follow the validation.
+        folder: Where the model is kept.
+        record: The epoch's metrics.
+    """
+    state, dice = run.state, record.get("validation_dice")
+    if dice is not None:
+        state.rate.validated(dice)
+        if state.best_dice is None or dice > state.best_dice:
+            state.best_dice = dice
             folder.save_best(_model(run, record))
-    if run.best_dice is None and ("validation_loss" in record or not run.validation):  # nothing chooses: the newest
+    elif state.best_dice is None and ("validation_loss" in record or not run.validation):  # so the newest
         folder.save_best(_model(run, record))
-    run.history.append(record | {"minutes": round(run.minutes, 3)})
-    folder.save_history(run.history, run.data.labels, run.facts())
-    folder.save_state(run.state())
-    listener.on_epoch(run.history[-1])
 
 
 def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
@@ -197,9 +215,8 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
     Every process has a share of the slices and of the cases; the numbers are those of one process.
     """
     mean_loss = validation_loss(run, run.validation)
-    predictor = Predictor(
-        Model(run.record, run.kept), Compute(engine="torch", device=str(run.device), precision=run.config.precision)
-    )
+    compute = Compute(engine="torch", device=str(run.device), precision=run.config.precision)
+    predictor = Predictor(Model(run.record, run.state.kept), compute)
     mine = run.ranks.share(run.validation)
     done = iter(range(1, len(mine) + 1))
     scores = score_cases(predictor, mine, lambda score: listener.on_validated(next(done), len(mine)))
@@ -228,7 +245,7 @@ def epoch_draws(run: Run) -> list[Draw]:
     """All slices of the epoch, in order; they depend on nothing that changes within the epoch."""
     records, share = [case.record for case in run.cases], run.curriculum_share
     allowed = None if share is None else easiest_slices(records, share)
-    return draw_epoch(records, run.config.sampling, run.config.seed, run.epoch, allowed)
+    return draw_epoch(records, run.config.sampling, run.config.seed, run.state.epoch, allowed)
 
 
 def grouped(batches: Any, size: int) -> Iterator[list[Batch]]:
@@ -243,22 +260,43 @@ def grouped(batches: Any, size: int) -> Iterator[list[Batch]]:
         yield group
 
 
+def _record_of_training(run: Run) -> dict[str, Any]:
+    losses = run.state.losses
+    record: dict[str, Any] = {
+        "epoch": run.state.epoch,
+        "train_loss": float(np.mean(losses)) if losses else None,
+        "learning_rate": run.state.optimizer.param_groups[0]["lr"],
+    }
+    share = run.curriculum_share
+    return record if share is None else record | {"curriculum_share": share}
+
+
+def _record_of_validation(loss: float, summary: Summary) -> dict[str, Any]:
+    return {
+        "validation_loss": loss,
+        "validation_dice": summary.dice,
+        "validation_iou": summary.iou,
+        "dice": {row.structure: row.dice for row in summary.structures},
+    }
+
+
 def _model(run: Run, record: dict[str, Any]) -> Model:
     provenance = {
         "tomoseg": __version__,
         "seed": run.config.seed,
         "training_cases": len(run.cases),
         "epoch": record["epoch"],
-        "minutes": round(run.minutes, 2),
+        "minutes": round(run.state.minutes, 2),
     }
     scores = {key: record[key] for key in ("validation_dice", "validation_iou", "dice") if key in record}
-    return Model(ModelRecord(**{**run.record.__dict__, "provenance": provenance, "scores": scores}), run.kept)
+    return Model(ModelRecord(**{**run.record.__dict__, "provenance": provenance, "scores": scores}), run.state.kept)
 
 
 _NAN_ADVICE = "lower optimizer.learning_rate, use precision fp32, or look at these cases; the last good state is kept"
 
 
 def _where(run: Run) -> str:
-    draws = epoch_draws(run)[run.step * run.slices_per_step :][: run.slices_per_step]
+    state = run.state
+    draws = epoch_draws(run)[state.step * run.slices_per_step :][: run.slices_per_step]
     names = sorted({run.cases[draw.case].name for draw in draws})
-    return f"epoch {run.epoch + 1}, step {run.step + 1}, cases {', '.join(names)}"
+    return f"epoch {state.epoch + 1}, step {state.step + 1}, cases {', '.join(names)}"

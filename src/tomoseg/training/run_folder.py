@@ -28,19 +28,14 @@ import torch
 from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.files.atomic import whole_file
-from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, save_model
-from tomoseg.pictures.history import draw_history
-from tomoseg.pictures.run_page import write_run_page
 from tomoseg.settings import Role, load_config, roles, save_config
 from tomoseg.version import __version__
 
-CONFIG, ENVIRONMENT, METRICS, HISTORY, SUMMARY, LAST, BEST = (
+CONFIG, ENVIRONMENT, METRICS, LAST, BEST = (
     "config.yaml",
     "environment.json",
     "metrics.jsonl",
-    "history.png",
-    "summary.html",
     "last.pt",
     "best",
 )
@@ -63,8 +58,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, config: TrainConfig, *, force: bool = False, writes: bool = True) -> None:
-        self.folder, self._config, self._writes = folder, config, writes
-        self._environment: dict[str, object] = {}
+        self.folder, self._writes = folder, writes
         begun = (folder / LAST).exists() and (folder / CONFIG).exists()  # else nothing has been learned with them yet
         if begun and not force:
             self._check_same(load_config(TrainConfig, TrainConfig(), folder / CONFIG), config)
@@ -72,23 +66,11 @@ class RunFolder:
             with whole_file(folder / CONFIG) as aside:
                 save_config(config, aside)
 
-    def save_environment(self, device: torch.device, dtype: torch.dtype, processes: int) -> None:
-        """Write what the run ran on."""
-        if not self._writes:
-            return
-        self._environment = {
-            "tomoseg": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "processor": torch.backends.cpu.get_cpu_capability(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "precision": str(dtype).removeprefix("torch."),
-            "threads": torch.get_num_threads(),
-            "processes": processes,
-        }
-        with whole_file(self.folder / ENVIRONMENT) as aside:
-            aside.write_text(json.dumps(self._environment, indent=1), encoding="utf-8")
+    def save_environment(self, environment: Mapping[str, object]) -> None:
+        """Write what the run runs on."""
+        if self._writes:
+            with whole_file(self.folder / ENVIRONMENT) as aside:
+                aside.write_text(json.dumps(environment, indent=1), encoding="utf-8")
 
     def load_state(self) -> dict[str, Any] | None:
         """The state to resume from, or None for a fresh run.
@@ -114,24 +96,11 @@ class RunFolder:
         with whole_file(self.folder / LAST) as aside:
             aside.write_bytes(content.getbuffer())
 
-    def save_history(self, history: Sequence[dict[str, Any]], labels: LabelSet, facts: Mapping[str, object]) -> None:
-        """Write the epochs as lines, and after each validation as curves and on a page.
-
-        Args:
-            history: One record an epoch.
-            labels: The structures that are learned.
-            facts: What the page says of the run, by name.
-        """
-        if not self._writes:
-            return
-        with whole_file(self.folder / METRICS) as aside:
-            aside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
-        validated = ["validation_loss" in record for record in history]
-        if history and (validated[-1] or not any(validated)):
-            curves = self.folder / HISTORY
-            draw_history(history, curves, self._config.lang)
-            of_all = {**facts, **self._environment}
-            write_run_page(history, labels, self._config, of_all, curves, self.folder / SUMMARY)
+    def save_metrics(self, history: Sequence[dict[str, Any]]) -> None:
+        """Write the epochs as lines."""
+        if self._writes:
+            with whole_file(self.folder / METRICS) as aside:
+                aside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
 
     def save_best(self, model: Model) -> None:
         """Replace the best model."""
@@ -150,6 +119,27 @@ class RunFolder:
                 f"{self.folder}: expected the settings of the run that is there, got others: {'; '.join(changed)}; "
                 "use its settings or another folder, or go on with --force"
             )
+
+
+def environment_of(device: torch.device, dtype: torch.dtype, processes: int) -> dict[str, object]:
+    """What a run runs on: versions, device, precision.
+
+    Args:
+        device: Where it trains.
+        dtype: What convolutions run in.
+        processes: That train together.
+    """
+    return {
+        "tomoseg": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": str(dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+    }
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.errors import ConfigError
-from tomoseg.training.run import Listener, Step
+from tomoseg.training.listener import Listener, Step
 
 FOLDER = "tensorboard"
 """In the run folder."""

@@ -30,7 +30,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import load_model
 from tomoseg.options import EvaluateOptions, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.training.run import Listener
+from tomoseg.training.listener import Listener
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.panels import draw_panels
 from tomoseg.workflows.phantom import make_dataset

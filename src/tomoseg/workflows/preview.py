@@ -9,7 +9,7 @@ import numpy as np
 
 from tomoseg.config import TrainConfig
 from tomoseg.networks.images import NetworkInput
-from tomoseg.pictures.samples import Sample, draw_samples
+from tomoseg.pictures.samples import Sample, draw_samples, words_of_change
 from tomoseg.pictures.words import say
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.augmentation import network_input
@@ -76,7 +76,7 @@ def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
         images, packed = (part[..., images.shape[-1] // 2] for part in (images, packed))
     middle = images.shape[1] // len(config.windows_hu) // 2  # of the neighbouring slices in the first window
     grey = np.rint(images[0, middle].numpy() * 255).astype(np.uint8)
-    changes = draw_change(draw.key, augmentation).words((x, y), config.lang) if augmentation.enabled else ()
+    changes = words_of_change(draw_change(draw.key, augmentation), (x, y), config.lang) if augmentation.enabled else ()
     spacing_mm = case.grid_spacing_mm[:2]
     return Sample(
         where,

@@ -8,12 +8,13 @@ from tomoseg.config import TrainConfig
 from tomoseg.inference.device import choose_device
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
+from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.training.recipe import train
-from tomoseg.training.run import Listener, Outcome
 from tomoseg.training.run_folder import RunFolder
 from tomoseg.training.tensorboard import tensorboard_beside
+from tomoseg.workflows.course import course_beside
 
 
 def train_run(
@@ -54,10 +55,11 @@ def train_run(
         if on_gpu and ranks.count > 1:
             config = config.model_copy(update={"device": f"cuda:{local_rank()}"})
         folder = RunFolder(output, config, force=force, writes=ranks.is_first)
-        if listener is not None and not ranks.is_first:
-            listener = Listener(should_stop=listener.should_stop)
-        with tensorboard_beside(listener or Listener(), output, wanted=config.tensorboard and ranks.is_first) as told:
-            return train(data, config, folder, told, loss, ranks)
+        told = listener or Listener()
+        if not ranks.is_first:
+            return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
+        with tensorboard_beside(told, output, wanted=config.tensorboard) as told:
+            return train(data, config, folder, course_beside(told, output, data.labels, config), loss, ranks)
 
 
 def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = None) -> Plan:

@@ -1,0 +1,182 @@
+"""A training run from a dataset and settings, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tomoseg.config import TrainConfig
+from tomoseg.errors import ConfigError, TrainingError
+from tomoseg.inference.device import autocast_dtype, choose_device
+from tomoseg.labels import unknown_name_message
+from tomoseg.models.folder import ModelRecord, load_model
+from tomoseg.networks.build import set_prior_bias
+from tomoseg.networks.network import MEMORY_FORMAT, Network
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase, range_of
+from tomoseg.training.budget import Budget, Clock
+from tomoseg.training.curriculum import check_difficulties
+from tomoseg.training.learner import CustomLoss, Learner
+from tomoseg.training.optimisation import LearningRate, build_optimizer
+from tomoseg.training.ranks import ALONE, Ranks
+from tomoseg.training.run import Run
+from tomoseg.training.sampling import emphasis_of, emphasised, sample_size, structure_frequencies
+from tomoseg.training.slices import DrawnSlices, EpochLoader
+from tomoseg.training.state import TrainState
+from tomoseg.training.weights import average_of, warm_start
+
+
+def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None = None, ranks: Ranks = ALONE) -> Run:
+    """A run before its first step; weights and what else is random are those of the seed.
+
+    Args:
+        data: The preprocessed dataset.
+        config: The settings.
+        loss: A loss of one's own instead of the configured one.
+        ranks: The processes that train together.
+
+    Raises:
+        DatasetError: If there are no training cases, or they lack what the curriculum goes by.
+        ConfigError: If a structure is given a weight that the dataset does not have.
+        TrainingError: If a batch has no slice for each process.
+    """
+    _check_batch(config, ranks)
+    cases = data.split("train")
+    validation = [case for case in data.cases if case.split == "validation"]
+    device = training_device(config)
+    dtype = autocast_dtype(config.precision, device)
+    size = sample_size([case.record for case in cases], config)
+    record = build_record(data, config, cases, size)
+    torch.manual_seed(config.seed)
+    network = record.build()
+    if config.curriculum.enabled:
+        check_difficulties([case.record for case in cases])
+    frequencies = structure_frequencies([case.record for case in cases], len(data.labels))
+    set_first_weights(network, record, config, frequencies)
+    place(network, device)
+    weights = structure_weights(config.loss.weights, data.labels.names, device)
+    state = build_state(network, config, dtype, loss)
+    shared = state.learner if ranks.count == 1 else DistributedDataParallel(state.learner)
+    slices = DrawnSlices(cases, len(data.labels), size, record.reads.reach)
+    return Run(
+        data=data,
+        config=config,
+        ranks=ranks,
+        loss=loss,
+        cases=cases,
+        validation=validation,
+        device=device,
+        dtype=dtype,
+        size=size,
+        record=record,
+        frequencies=frequencies,
+        weights=weights,
+        shared=shared,
+        loader=EpochLoader(slices, config, device, ranks),
+        budget=Budget.of(config, len(cases)),
+        clock=Clock(ranks, device),
+        state=state,
+    )
+
+
+def training_device(config: TrainConfig) -> torch.device:
+    """Where training runs.
+
+    Raises:
+        TrainingError: If what is asked for needs a GPU and there is none.
+    """
+    device = choose_device(config.device)
+    if config.sync_batch_norm and device.type != "cuda":
+        raise TrainingError(f"expected GPUs for sync_batch_norm, got {device.type}; use network.normalisation group")
+    return device
+
+
+def build_record(
+    data: Preprocessed, config: TrainConfig, cases: Sequence[PreprocessedCase], size: tuple[int, ...]
+) -> ModelRecord:
+    """What the model will be; of blocks, the size that it is trained with is that of its tiles."""
+    tiled = config.network.model_copy(update={"tile": size}) if len(size) == 3 else config.network
+    return ModelRecord(data.labels, tiled, data.grid, config.windows_hu, trained_on=range_of(cases))
+
+
+def set_first_weights(network: Network, record: ModelRecord, config: TrainConfig, frequencies: Sequence[float]) -> None:
+    """Weights to start from: the last layer at each structure's frequency, or another model's.
+
+    Args:
+        network: Changed in place.
+        record: What it is.
+        config: `prior_bias` and `warm_start`.
+        frequencies: Share of the voxels that each structure fills.
+
+    Raises:
+        TrainingError: If the other model is of another architecture.
+    """
+    if config.network.prior_bias:
+        emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
+        set_prior_bias(network, emphasised(frequencies, emphasis))
+    if config.warm_start is not None:
+        warm_start(network, record, load_model(config.warm_start))
+
+
+def place(network: Network, device: torch.device) -> None:
+    """Move a network to where it is trained, in the memory that its layers are fast in."""
+    network.to(device).to(memory_format=MEMORY_FORMAT[network.dims])  # type: ignore[call-overload]
+    network.head.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as its gradients are
+
+
+def build_state(
+    network: Network, config: TrainConfig, dtype: torch.dtype, loss: CustomLoss | None = None
+) -> TrainState:
+    """A state before the first step.
+
+    Args:
+        network: On its device.
+        config: The loss, the running mean, the optimiser and its schedule.
+        dtype: What convolutions run in.
+        loss: A loss of one's own instead of the configured one.
+    """
+    average = average_of(network, config.ema_decay) if config.ema_decay > 0 else None
+    if config.sync_batch_norm:
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    learner = Learner(network, config, dtype, loss)
+    device = next(network.parameters()).device
+    return TrainState(
+        learner=learner,
+        average=average,
+        optimizer=build_optimizer(learner.parameters(), config.optimizer),
+        rate=LearningRate(config.schedule),
+        scaler=torch.amp.GradScaler(device.type, enabled=dtype == torch.float16),
+    )
+
+
+def structure_weights(
+    weights: dict[str, float], names: Sequence[str], device: torch.device
+) -> Float[Tensor, "c"] | None:
+    """How much each structure counts in the loss, with a mean of 1; None if all count alike.
+
+    Args:
+        weights: Of some structures; the others weigh 1.
+        names: The structures in channel order.
+        device: Where the losses are.
+
+    Raises:
+        ConfigError: If a structure is unknown, or none counts at all.
+    """
+    for name in weights:
+        if name not in names:
+            raise ConfigError(f"loss.weights: {unknown_name_message(name, names)}")
+    each = torch.tensor([weights.get(name, 1.0) for name in names], device=device)
+    if not each.any():
+        raise ConfigError("loss.weights: expected a structure that weighs more than 0, got none; give one a weight")
+    return None if (each == each[0]).all() else each / each.mean()
+
+
+def _check_batch(config: TrainConfig, ranks: Ranks) -> None:
+    if config.batch_size < ranks.count:
+        raise TrainingError(
+            f"expected batches of a slice a process or more, got {config.batch_size} for {ranks.count} processes; "
+            "raise batch_size, which counts the slices of all processes together"
+        )

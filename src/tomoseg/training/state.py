@@ -1,0 +1,99 @@
+"""The state of training: all that must survive an interruption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from tomoseg.errors import TrainingError
+from tomoseg.networks.network import Network
+from tomoseg.training.learner import Learner
+from tomoseg.training.optimisation import LearningRate
+from tomoseg.training.weights import average_of
+
+
+@dataclass
+class TrainState:
+    """What has been learned, and how far training has come.
+
+    Attributes:
+        learner: The network with its loss.
+        average: The running mean of the network's weights; None if none is kept.
+        optimizer: With the moments of each weight.
+        rate: The learning rate's schedule.
+        scaler: Of losses in fp16.
+        epoch: Whole epochs behind.
+        step: Steps of the optimiser in the epoch that is under way.
+        minutes: Spent so far, validations included.
+        validation_minutes: What the last validation took.
+        epoch_began_at: Share of the budget that was used as the epoch began: its draws depend on it.
+        losses: Of the steps of the epoch.
+        history: One record an epoch.
+        best_dice: Best mean validation Dice; None before there is one.
+    """
+
+    learner: Learner
+    average: AveragedModel | None
+    optimizer: Optimizer
+    rate: LearningRate
+    scaler: torch.amp.GradScaler
+    epoch: int = 0
+    step: int = 0
+    minutes: float = 0.0
+    validation_minutes: float = 0.0
+    epoch_began_at: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_dice: float | None = None
+
+    @property
+    def network(self) -> Network:
+        """What learns."""
+        return self.learner.network
+
+    @property
+    def kept(self) -> Network:
+        """The network that is validated and kept: the running mean of the weights, where there is one."""
+        return self.network if self.average is None else cast(Network, self.average.module)
+
+    def save(self) -> dict[str, Any]:
+        """Everything as tensors and plain values."""
+        return {
+            "network": self.network.state_dict(),
+            "beside": self.learner.beside(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rate": self.rate.state(),
+            "scaler": self.scaler.state_dict(),
+            "counters": (self.epoch, self.step, self.minutes, self.validation_minutes),
+            "epoch_began_at": self.epoch_began_at,
+            "losses": self.losses,
+            "history": self.history,
+            "best_dice": self.best_dice,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """The inverse of `save`; what states of former versions lack stays as it is.
+
+        Raises:
+            TrainingError: If the state is of another network.
+        """
+        try:
+            self.network.load_state_dict(saved["network"])
+            self.learner.restore_beside(saved.get("beside", {}))
+            self.optimizer.load_state_dict(saved["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(saved["average"] or average_of(self.network, 0).state_dict())
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise TrainingError(f"expected the state of this network, got: {reason}; use another run folder") from None
+        self.rate.restore(saved["rate"])
+        if saved["scaler"]:  # empty where the run was in another precision than fp16 before
+            self.scaler.load_state_dict(saved["scaler"])
+        self.epoch, self.step, self.minutes, self.validation_minutes = saved["counters"]
+        self.epoch_began_at = saved.get("epoch_began_at", self.epoch_began_at)
+        self.losses, self.history, self.best_dice = saved["losses"], saved["history"], saved["best_dice"]
