@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ByteSize, ConfigDict, Field, ValidationError, WrapValidator
 
 from tomoseg.errors import ConfigError
-from tomoseg.formats import FormatName
+from tomoseg.formats import FORMATS, FormatName
 from tomoseg.labels import unknown_name_message
 from tomoseg.settings import Config, Language, Role
 
@@ -164,7 +164,12 @@ class PredictOptions(Request):
         False
     """
 
-    format: Annotated[tuple[FormatName, ...], Role.RESULT] = ("nifti",)
+    format: Annotated[tuple[FormatName, ...], Role.RESULT] = Field(
+        ("nifti",),
+        description="What is written, several in a row. "
+        + ". ".join(f"{k}: {v.help}" for k, v in FORMATS.items())
+        + ".",
+    )
     """What is written, several in a row; docs/reference/written-files.md says what each is."""
     preview: Annotated[bool, Role.PRESENTATION] = False
     """Also draw a preview sheet, a picture to judge the result by."""

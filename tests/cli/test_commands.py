@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from tests.datasets.download.server import FileServer, dataset_files, serving, z
 from tests.workflows.datasets import GRID, SHAPE, scan, write_masks_case
 from tests.workflows.predicting import make_model
 from tomoseg.cli import main
+from tomoseg.cli.export import export
 from tomoseg.files.nifti import read_label_map, write_nifti
+from tomoseg.inference.engines import ENGINES
 from tomoseg.labels import LabelSet
+from tomoseg.options import EngineName, Precision
 from tomoseg.preprocessed.format import INDEX, DatasetIndex
 
 CPU = ("--device", "cpu", "--precision", "fp32")
@@ -247,6 +251,18 @@ class TestPhantom:
         counts = ("--train", 0, "--validation", 0, "--test", -1)
         assert run("phantom", "-o", tmp_path / "out", *counts) == 2
         assert "cases in 'test', got -1" in capsys.readouterr().err
+
+
+def test_what_can_be_exported_to_is_what_engines_have_files_of():
+    kinds = get_type_hints(export)
+    files = {name: engine for name, engine in ENGINES.items() if engine.conversion is not None}
+    assert set(get_args(get_args(kinds["to"])[0])) == set(files)
+    assert set(get_args(kinds["precision"])) == {one for engine in files.values() for one in engine.precisions}
+
+
+def test_engines_and_precisions_to_choose_from():
+    assert set(get_args(EngineName)) == {"auto", *ENGINES}
+    assert set(get_args(Precision)) == {"auto", *(one for engine in ENGINES.values() for one in engine.precisions)}
 
 
 @pytest.mark.parametrize("flags", [("--to", "openvino"), ("--precision", "int8", "--measure", "p")])
