@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tomoseg.errors import LabelError
-from tomoseg.labels import LabelSet, Structure, unknown_name_message
+from tomoseg.labels import LabelSet, Structure, label_type, unknown_name_message
 
 
 @pytest.fixture
@@ -135,3 +135,10 @@ def test_structures_beside_the_117_may_have_codes():
     assert (brainstem.snomed, brainstem.snomed_meaning, brainstem.laterality) == ("15926001", "Brainstem", None)
     assert (left.snomed, left.laterality, left.group) == ("45289007", "Left", "other")
     assert (odd.snomed, odd.snomed_meaning, odd.laterality) == (None, None, None)
+
+
+def test_a_label_map_is_as_small_as_its_ids_allow():
+    kinds = [label_type(ids) for ids in ([1], [255, 3], [3, 256], [65535])]
+    assert kinds == [np.uint8, np.uint8, np.uint16, np.uint16]
+    with pytest.raises(LabelError, match=r"expected ids up to 65535 for a label map, got 65536; renumber the struct"):
+        label_type([1, 65536])

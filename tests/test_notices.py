@@ -1,6 +1,7 @@
-"""Notices are sentences with a kind, and the docs know every kind."""
+"""Notices are messages with a kind, and the docs know every kind."""
 
-import copy
+import json
+import pickle
 import re
 from pathlib import Path
 from typing import get_args
@@ -13,17 +14,19 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "warnings.md
 
 
 @pytest.mark.parametrize(("kind", "level"), [("tilt", "warning"), ("left out", "note")])
-def test_a_notice_is_its_text_with_a_kind(kind, level):
+def test_a_notice_is_a_message_with_a_kind(kind, level):
     notice = Notice("Seen.", kind)
-    assert notice == "Seen."
+    assert (str(notice), f"{notice}") == ("Seen.", "Seen.")
     assert (notice.kind, notice.level) == (kind, level)
-    named = notice.of("ct.nii")
-    assert (named, named.kind) == ("ct.nii: Seen.", kind)
+    assert notice.of("ct.nii") == Notice("ct.nii: Seen.", kind)
 
 
-def test_a_copy_keeps_its_kind():  # as one that comes from another process does
-    made = copy.copy(Notice("Seen.", "tilt"))
-    assert (made, made.kind) == ("Seen.", "tilt")
+def test_it_keeps_its_kind_in_json_and_between_processes():
+    notice = Notice("Vu : 2 \u00e0 3.", "tilt")
+    written = json.dumps(notice.as_dict())
+    assert json.loads(written) == {"kind": "tilt", "level": "warning", "message": "Vu : 2 \u00e0 3."}
+    assert Notice.from_dict(json.loads(written)) == notice
+    assert pickle.loads(pickle.dumps(notice)) == notice  # noqa: S301  # our own
 
 
 def test_every_kind_has_its_line_in_the_docs():

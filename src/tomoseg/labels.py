@@ -15,9 +15,14 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+import numpy as np
+
 from tomoseg.errors import LabelError
 
 OTHER_GROUP = "other"
+
+LARGEST_ID = 65535
+"""What a label map can hold. Masks of structures with larger ids can be written, as files of their own."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,24 @@ class LabelSet:
                 for row in rows
             )
         )
+
+
+def label_type(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
+    """The smallest type of a label map with these ids.
+
+    Args:
+        ids: At least one, from 1 up.
+
+    Raises:
+        LabelError: If one is beyond `LARGEST_ID`, so that no label map can hold it.
+
+    Example:
+        >>> label_type([1, 117]), label_type([256])
+        (<class 'numpy.uint8'>, <class 'numpy.uint16'>)
+    """
+    if max(ids) > LARGEST_ID:
+        raise LabelError(f"expected ids up to {LARGEST_ID} for a label map, got {max(ids)}; renumber the structures")
+    return np.uint8 if max(ids) <= np.iinfo(np.uint8).max else np.uint16
 
 
 _LEFT = {"left": "right", "l": "r", "gauche": "droite"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 Kind = Literal[
     # while it is read
@@ -25,28 +27,25 @@ NOTES: frozenset[Kind] = frozenset({"left out", "tuned step"})
 """What ordinary scans have too; all else may make a result wrong."""
 
 
-class Notice(str):
-    """A sentence or two: what was seen, what was expected, what to do.
+@dataclass(frozen=True)
+class Notice:
+    """A sentence or two for a person, with a kind that is the same for all notices alike.
 
     Attributes:
-        kind: The same for all notices alike.
+        message: What was seen, what was expected, what to do.
+        kind: One of `Kind`.
 
     Example:
         >>> notice = Notice("Left out: localizers (1).", "left out")
-        >>> notice.kind, notice.level, notice
-        ('left out', 'note', 'Left out: localizers (1).')
+        >>> str(notice), notice.as_dict()["level"]
+        ('Left out: localizers (1).', 'note')
     """
 
+    message: str
     kind: Kind
 
-    def __new__(cls, text: str, kind: Kind) -> Notice:
-        """A notice of a kind."""
-        notice = super().__new__(cls, text)
-        notice.kind = kind
-        return notice
-
-    def __getnewargs__(self) -> tuple[str, Kind]:  # type: ignore[override]
-        return str(self), self.kind
+    def __str__(self) -> str:
+        return self.message
 
     @property
     def level(self) -> Level:
@@ -55,4 +54,17 @@ class Notice(str):
 
     def of(self, name: str) -> Notice:
         """The same, of a file or a scan of this name."""
-        return Notice(f"{name}: {self}", self.kind)
+        return replace(self, message=f"{name}: {self.message}")
+
+    def as_dict(self) -> dict[str, str]:
+        """What is written of it in every JSON file: `kind`, `level`, `message`."""
+        return {"kind": self.kind, "level": self.level, "message": self.message}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Notice:
+        """The inverse of `as_dict`.
+
+        Raises:
+            KeyError: If there is no message or no kind.
+        """
+        return cls(str(data["message"]), data["kind"])

@@ -29,7 +29,9 @@ def test_upside_down():
     volume = body("thorax", "neck", "head")
     (notice,) = parts_of(replace(volume, hu=volume.hu[:, :, ::-1]))[1]
     assert notice.kind == "upside down"
-    assert notice.startswith("From its lowest slice up the body looks like head, neck, thorax, from feet to head was")
+    assert notice.message.startswith(
+        "From its lowest slice up the body looks like head, neck, thorax, from feet to head was"
+    )
 
 
 def test_back_to_front():

@@ -37,7 +37,7 @@ def test_an_ordinary_small_scan_has_no_warning(low, high):
 )
 def test_values_that_are_hardly_hu(low, high, sentence):
     (warning,) = check_scan(scan(low, high))
-    assert warning.startswith(sentence)
+    assert warning.message.startswith(sentence)
 
 
 @pytest.mark.parametrize("spacing", [(0.2, 0.2, 4), (10, 10, 10), (0.5, 0.5, 10)])
@@ -50,7 +50,7 @@ def test_spacing_at_the_limits_is_ordinary(spacing):
 )
 def test_extreme_spacing(spacing, text):
     (warning,) = check_scan(scan(-1000, 1000, spacing))
-    assert warning.startswith(f"Voxels measure {text}, edges from 0.2 to 10 mm were expected.")
+    assert warning.message.startswith(f"Voxels measure {text}, edges from 0.2 to 10 mm were expected.")
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_what_is_not_hu(change, kind):
 
 def test_a_shift_says_how_far():
     _, (notice,) = looked_at(ABDOMEN.hu.astype(int) + 1024)
-    assert "values are shifted by about +10" in notice
-    assert "Air has about 2" in notice
+    assert "values are shifted by about +10" in notice.message
+    assert "Air has about 2" in notice.message
 
 
 def test_an_unsigned_label_map_of_many_names():
@@ -64,7 +64,7 @@ def test_an_unsigned_label_map_of_many_names():
     volume = Volume.from_array(labels, np.eye(4))
     _, (notice,) = value_facts(volume, thin_slices(volume))
     assert notice.kind == "label map"
-    assert notice.startswith("Values run from 0 to 117 in even patches")
+    assert notice.message.startswith("Values run from 0 to 117 in even patches")
 
 
 @pytest.mark.parametrize("padding", [-2000, -3024])

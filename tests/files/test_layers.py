@@ -1,11 +1,9 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tomoseg.errors import LabelError
-from tomoseg.files.layers import label_type, layered_slabs, survey
+from tomoseg.files.layers import layered_slabs, survey
 from tomoseg.labels import LabelSet
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
@@ -68,9 +66,3 @@ def test_a_label_map_is_one_layer():
     assert seen.boxes[3].tolist() == [[1, 2], [1, 1], [9, 11]]
     slabs = [slab for _, slab in layered_slabs(result, seen.layers)]
     np.testing.assert_array_equal(np.concatenate(slabs, axis=1)[0].T, values)
-
-
-def test_ids_beyond_two_bytes_are_refused():
-    assert (label_type([255]), label_type([256])) == (np.uint8, np.uint16)
-    with pytest.raises(LabelError, match="expected ids up to 65535 for a label map, got 65536"):
-        label_type([65536])

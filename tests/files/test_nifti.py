@@ -123,7 +123,7 @@ def test_values_outside_int16_are_clipped_with_a_warning(scan):
     stored = np.array([40000, -40000, 5, 32767], np.int32).reshape(4, 1, 1)
     volume = read_ct(scan(nifti1(stored)))
     assert volume.hu.ravel().tolist() == [32767, -32768, 5, 32767]
-    assert "2 voxels lie outside of -32768..32767 HU (the scan runs from -40000 to 40000)" in volume.warnings[0]
+    assert "2 voxels lie outside of -32768..32767 HU (the scan runs from -40000 to 40000)" in volume.warnings[0].message
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -241,7 +241,7 @@ def test_a_wrong_checksum_is_refused(scan, read):
 def test_bytes_after_the_voxels_are_noticed(scan):
     volume = read_ct(scan(nifti1(RAMP) + b"more"))
     np.testing.assert_array_equal(volume.hu, RAMP)
-    assert "bytes follow the last voxel and were ignored" in volume.warnings[0]
+    assert "bytes follow the last voxel and were ignored" in volume.warnings[0].message
 
 
 def test_header_extensions_are_passed_over(scan):
@@ -254,7 +254,7 @@ class TestGeometry:
         content = nifti1(RAMP, sform_code=2, qform_code=1, qoffset=(50, 0, 0))
         volume = read_ct(scan(content))
         assert volume.affine[0, 3] == 0
-        assert "the sform and the qform of the header place the voxels differently" in volume.warnings[0]
+        assert "the sform and the qform of the header place the voxels differently" in volume.warnings[0].message
 
     def test_a_qform_that_agrees_is_not_mentioned(self, scan):
         assert read_ct(scan(nifti1(RAMP, sform_code=2, qform_code=1, qoffset=(0.1, 0, 0)))).warnings == ()
@@ -305,7 +305,7 @@ class TestGeometry:
         path = scan(nifti1(RAMP, units=units))
         volume = read_ct(path)
         assert volume.spacing_mm == (factor, factor, factor)
-        assert f"the header gives lengths in {name}" in volume.warnings[0]
+        assert f"the header gives lengths in {name}" in volume.warnings[0].message
         write_nifti(tmp_path / "out.nii", volume.hu, volume.source)
         assert read_geometry(tmp_path / "out.nii").affine.tobytes() == volume.source.affine.tobytes()
 

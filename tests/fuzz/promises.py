@@ -121,7 +121,7 @@ def _check_volume(volume: Volume) -> None:
     if not sound or min(spacing_of(volume.affine)) <= 0:
         raise BrokenPromiseError(f"expected a scan with a place in space, got {volume.hu.shape}, {volume.affine}")
     for warning in volume.warnings:
-        _check_words(warning)
+        _check_words(str(warning))
     slices = volume.source.slices
     if slices is not None:
         back = volume.source.to_slices(volume.hu > 0)

@@ -161,7 +161,7 @@ class TestBombs:
         with sandbox() as folder:
             assert check("nifti", gzip.compress(content, 9), folder)
         (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content, 9))
-        assert "bytes follow the last voxel" in read_scan(tmp_path / "a.nii.gz").warnings[0]
+        assert "bytes follow the last voxel" in read_scan(tmp_path / "a.nii.gz").warnings[0].message
 
     def test_a_gap_before_the_voxels_that_is_longer_than_the_stream(self):
         with sandbox() as folder:

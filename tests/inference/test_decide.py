@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
 from torch.nn.functional import interpolate
 
+from tomoseg.errors import LabelError
 from tomoseg.grid import Placement
 from tomoseg.inference.decide import (
     GridSlice,
@@ -15,7 +16,6 @@ from tomoseg.inference.decide import (
     _interpolated,
     decide_labels,
     decide_masks,
-    label_dtype,
     scan_slices,
 )
 from tomoseg.masks import pack, unpack
@@ -145,11 +145,12 @@ def test_a_label_is_inside_its_mask():
     assert not masks[:, labels == 0].any()
 
 
-def test_label_dtype():
-    assert label_dtype([1, 255]) is np.uint8
-    assert label_dtype([256]) is np.uint16
+def test_ids_of_two_bytes_and_none_larger():
     logits = torch.tensor([[[1.0]], [[2.0]]])
     assert decide_labels((GridSlice(logits), GridSlice(logits), 0.0), (1, 1), [300, 1]).tolist() == [[1]]
+    assert decide_labels((GridSlice(logits), GridSlice(logits), 0.0), (1, 1), [1, 300]).tolist() == [[300]]
+    with pytest.raises(LabelError, match=r"expected ids up to 65535 for a label map, got 65536; renumber"):
+        decide_labels((GridSlice(logits), GridSlice(logits), 0.0), (1, 1), [65536, 1])
 
 
 @pytest.mark.parametrize(("depth", "extent"), [(5, 5), (4, 9), (3, 30), (9, 4), (30, 7), (1, 6), (6, 1), (7, 8)])

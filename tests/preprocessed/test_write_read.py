@@ -16,6 +16,7 @@ from tomoseg.errors import DatasetError, InputError, OutputError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.grid import mask_to_grid, place_grid, to_grid
 from tomoseg.masks import BoxedMask
+from tomoseg.notices import Notice
 from tomoseg.preprocessed import read
 from tomoseg.preprocessed.format import CASE_RECORD, CT, MASKS, NATIVE, CaseRecord
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
@@ -70,7 +71,7 @@ def test_the_scans_own_grid_comes_back_as_it_was(tmp_path, hu, masks, threads):
 
 
 def test_what_the_record_says_by_hand(tmp_path, hu, masks):
-    case = write(tmp_path / "c", make_case(hu, masks, 19, warnings=("odd",)), NATIVE_GRID)
+    case = write(tmp_path / "c", make_case(hu, masks, 19, warnings=(Notice("odd", "no air"),)), NATIVE_GRID)
     record = case.record
     assert (record.name, case.name, record.patient, record.fingerprint) == ("c0", "c0", "p0", "print")
     assert record.annotated == (0, 3, 7, 8, 18)

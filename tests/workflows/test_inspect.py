@@ -73,13 +73,13 @@ def test_json(ct, tmp_path, capsys):
     assert told["notices"] == []
 
 
-def test_notices_have_level_kind_and_text(labels):
+def test_notices_have_level_kind_and_message(labels):
     assert as_json(inspect(labels))["notices"] == [
         {
             "level": "warning",
             "kind": "label map",
-            "text": "Values run from 0 to 1 in even patches, HU of a scan were expected. It is a mask or a label map: "
-            "pass the scan itself.",
+            "message": "Values run from 0 to 1 in even patches, HU of a scan were expected. It is a mask or a label "
+            "map: pass the scan itself.",
         }
     ]
 

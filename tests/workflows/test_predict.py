@@ -195,7 +195,7 @@ class TestManyScans:
         write_nifti(tmp_path / "scans" / "flat.nii.gz", np.zeros(SHAPE, np.int16), GRID)
         write_nifti(tmp_path / "scans" / "good.nii.gz", scan(), GRID)
         flat, good = run(tmp_path / "scans", tmp_path / "out", model)
-        assert flat.warnings[0].startswith("Every voxel is 0 HU")
+        assert flat.warnings[0].message.startswith("Every voxel is 0 HU")
         assert (flat.error, good.error, good.warnings) == (None, None, ())
 
     def test_strict_takes_warnings_for_errors(self, tmp_path, model, monkeypatch):
@@ -214,7 +214,7 @@ class TestManyScans:
         assert len(segmented) == 1  # not what was refused
         assert (tmp_path / "out/flat/prediction.json").read_bytes() == before
         assert "flat.nii.gz: expected a scan without warnings, for --strict, got: one value; predict" in flat.error
-        assert flat.warnings[0].startswith("Every voxel is 0 HU")
+        assert flat.warnings[0].message.startswith("Every voxel is 0 HU")
         assert (good.error, good.skipped) == (None, False)
         assert run(tmp_path / "scans", tmp_path / "out", model, strict=True)[1].skipped
         assert run(tmp_path / "scans", tmp_path / "out", model)[1].skipped

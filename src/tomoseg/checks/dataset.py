@@ -50,8 +50,8 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
     """What needs no other case."""
     for structure, reason in case.unreadable.items():
         yield Finding.error("unreadable", f"{reason}.", case.name, structure)
-    for text in case.warnings:
-        yield Finding.warning("scan", text, case.name)
+    for notice in case.warnings:
+        yield Finding.warning("scan", str(notice), case.name)
     if case.levels == 1:
         text = f"All of its voxels are {case.lowest}: nothing is in it. Export the scan again, or take the case out."
         yield Finding.error("constant", text, case.name)

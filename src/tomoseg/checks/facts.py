@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from tomoseg.checks.scan import check_scan
 from tomoseg.grid import body_box
 from tomoseg.masks import BoxedMask
-from tomoseg.notices import Kind
+from tomoseg.notices import Kind, Notice
 from tomoseg.volume import Volume
 
 Triple = tuple[float, float, float]
@@ -85,7 +85,7 @@ class CaseFacts:
     lowest: int
     highest: int
     blank_slices: int
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
     structures: dict[str, StructureFacts]
     overlaps: dict[tuple[str, str], float]
     unreadable: dict[str | None, str]

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8, UInt16, UInt64
 from scipy import ndimage
 
-from tomoseg.errors import LabelError
 from tomoseg.kernels import kernel
+from tomoseg.labels import label_type
 from tomoseg.segmentation import LabelMap, Segmentation
 
 SLAB_SLICES = 8
@@ -169,17 +169,6 @@ def layered_slabs(
             if bits.any():
                 _fold(bits, _words(bits), 8 * plane, layer_of, ids, out.reshape(len(out), -1))
         yield start, out
-
-
-def label_type(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
-    """The smallest type of a label map with these ids.
-
-    Raises:
-        LabelError: If an id is beyond 65535.
-    """
-    if max(ids) > np.iinfo(np.uint16).max:
-        raise LabelError(f"expected ids up to 65535 for a label map, got {max(ids)}; renumber the structures")
-    return np.uint8 if max(ids) <= np.iinfo(np.uint8).max else np.uint16
 
 
 @kernel()

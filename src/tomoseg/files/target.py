@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tomoseg.files.dicom.made_by import MadeBy
+from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Origin:
     def __init__(self, grid: SourceGrid, name: str) -> None:
         self._grid = grid
         self._name = name
-        self._warnings: tuple[str, ...] = ()
+        self._notices: tuple[Notice, ...] = ()
 
     @cached_property
     def series(self) -> SourceSeries:
@@ -37,13 +38,13 @@ class Origin:
         from tomoseg.files.dicom.source import source_series
 
         series = source_series(self._grid, self._name)
-        self._warnings = series.warnings
+        self._notices = series.notices
         return series
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What had to be made up so far, each a full sentence."""
-        return self._warnings
+    def notices(self) -> tuple[Notice, ...]:
+        """What had to be made up so far."""
+        return self._notices
 
 
 @dataclass(frozen=True)

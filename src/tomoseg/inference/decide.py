@@ -24,6 +24,7 @@ from tomoseg.inference.reduction import (
     winners,
 )
 from tomoseg.inference.threads import in_rows
+from tomoseg.labels import label_type
 from tomoseg.masks import packed_bytes
 
 
@@ -109,7 +110,7 @@ def decide_labels(
         ids: The label map value of each channel.
     """
     low, high, share = between
-    values = np.array([0, *ids], label_dtype(ids))
+    values = np.array([0, *ids], label_type(ids))
     if _is_on_grid(between, size):
         return values[low.winners]
     out, cells = np.empty(size, values.dtype), _cells(low, size)
@@ -144,11 +145,6 @@ def highest_confidence(
     corners = Corners(low.values, high.values, np.float32(share), low.signs, high.signs)
     in_rows(lambda *rows: fill_highest_probability(corners, cells, rows, offsets, out), len(low.values))
     return out
-
-
-def label_dtype(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
-    """The smallest unsigned type that holds the ids."""
-    return np.uint8 if max(ids) < 256 else np.uint16
 
 
 def _is_on_grid(between: Between, size: tuple[int, int]) -> bool:

@@ -19,10 +19,9 @@ from tomoseg.inference.decide import (
     decide_labels,
     decide_masks,
     highest_confidence,
-    label_dtype,
 )
 from tomoseg.inference.stages import Stages
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import packed_bytes
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
@@ -65,7 +64,7 @@ class ScanSlice:
 
     def labels(self) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
         """The id of the structure with the highest positive logit, else 0; ties go to the structure that is first."""
-        out = np.zeros(self._shape[:2], label_dtype(self._labels.ids))
+        out = np.zeros(self._shape[:2], label_type(self._labels.ids))
         if self._between is not None:
             x, y, _ = self._placement.box()
             out[x, y] = decide_labels(self._between, self._placement.extent[:2], self._labels.ids)
@@ -144,7 +143,7 @@ class LabelMapSink:
     """
 
     def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
-        values = np.zeros(grid.canonical_shape, label_dtype(labels.ids), order="F")
+        values = np.zeros(grid.canonical_shape, label_type(labels.ids), order="F")
         self.result = LabelMap(values, labels, grid)
 
     def take(self, scan_slice: ScanSlice) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from tomoseg.errors import GridError, LabelError
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import packed_bytes
 from tomoseg.pictures.canvas import (
     BODY_HU,
@@ -69,9 +69,7 @@ def flatten(segmentation: Segmentation) -> LabelMap:
         LabelError: If an id is beyond what a label map can hold (65535).
     """
     ids, channels = segmentation.labels.ids, len(segmentation.labels)
-    if max(ids) > np.iinfo(np.uint16).max:
-        raise LabelError(f"expected ids up to 65535 for a label map, got {max(ids)}; renumber the structures")
-    kind = np.uint8 if max(ids) <= np.iinfo(np.uint8).max else np.uint16
+    kind = label_type(ids)
     values = np.zeros(segmentation.grid.canonical_shape, kind)
     byte = np.arange(256)
     for plane in reversed(range(packed_bytes(channels))):

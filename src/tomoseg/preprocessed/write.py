@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float64, UInt8
 from tomoseg.config import GridConfig
 from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
 from tomoseg.masks import BoxedMask, packed_bytes
+from tomoseg.notices import Notice
 from tomoseg.preprocessed.difficulty import rim_shares, slice_difficulties
 from tomoseg.preprocessed.format import CASE_RECORD, CHUNK_SLICES, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
 from tomoseg.volume import Volume
@@ -47,7 +48,7 @@ class CaseInput:
     annotated: tuple[int, ...]
     structures: int
     fingerprint: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
     parts: tuple[str, ...] = ()
 
 
@@ -127,7 +128,7 @@ def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured
         voxels={c: m.voxels for c, m in measured.items()},
         ceiling={c: m.ceiling for c, m in measured.items() if m.ceiling is not None},
         fingerprint=case.fingerprint,
-        warnings=(*volume.warnings, *case.warnings),
+        warnings=tuple(map(str, (*volume.warnings, *case.warnings))),
         parts=case.parts,
         difficulty=slice_difficulties((m.rim_shares for m in measured.values()), placement.shape[2]),
     )

@@ -69,11 +69,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     out.print(grid)
 
 
-def warn_all(messages: Sequence[str], at_most: int = 20) -> None:
+def warn_all(messages: Sequence[str | Notice], at_most: int = 20) -> None:
     """Print warnings, and notes as such, the first few of many."""
     for message in messages[:at_most]:
         level = message.level if isinstance(message, Notice) else "warning"
-        err.print(f"[yellow]{level}:[/] {escape(message)}")
+        err.print(f"[yellow]{level}:[/] {escape(str(message))}")
     if len(messages) > at_most:
         err.print(f"[yellow]warning:[/] and {len(messages) - at_most} more")
 
@@ -86,4 +86,4 @@ def fail(failures: Mapping[str, str]) -> None:
 
 def error(message: str) -> None:
     """Print why nothing could start."""
-    err.print(f"[red]error:[/] {escape(message)}")
+    err.print(f"[red]error:[/] {escape(str(message))}")

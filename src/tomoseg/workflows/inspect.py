@@ -16,7 +16,7 @@ from tomoseg.notices import Notice
 from tomoseg.version import __version__
 from tomoseg.volume import Volume
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a field of the JSON changes its meaning or goes; new ones may come."""
 
 
@@ -101,7 +101,7 @@ def as_json(found: Inspected) -> dict[str, Any]:
         "slices": None if seen is None else asdict(seen.planes),
         "body": None if seen is None else _body(seen),
         "contrast": None if seen is None or seen.contrast is None else asdict(seen.contrast),
-        "notices": [{"level": n.level, "kind": n.kind, "text": str(n)} for n in found.notices],
+        "notices": [notice.as_dict() for notice in found.notices],
     }
 
 

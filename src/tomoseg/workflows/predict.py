@@ -229,7 +229,7 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     with stages("write"):
         written = write_result(prediction.result, prediction.confidence, scan, options.format, MadeBy(batch.model))
     files = written.files
-    course.notices += tuple(Notice(text, "headers") for text in written.warnings)
+    course.notices += written.notices
     if prediction.statistics is not None:
         with stages("statistics"):
             files.append(write_statistics(prediction.statistics, scan))

@@ -134,7 +134,7 @@ def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
         record = json.loads(path.read_text(encoding="utf-8"))
         same = all(record[key] == value for key, value in asked.items())
         whole = all((path.parent / name).exists() for name in record["files"])
-        warnings = tuple(Notice(one["message"], one["kind"]) for one in record["warnings"])
+        warnings = tuple(Notice.from_dict(one) for one in record["warnings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return ScanDone(scan, None, warnings, True, record) if same and whole else None
@@ -163,7 +163,7 @@ def write_record(
     """
     record = asked | {
         "files": list(files),
-        "warnings": [_told(notice) for notice in notices],
+        "warnings": [notice.as_dict() for notice in notices],
         "seconds": {stage: round(taken, 3) for stage, taken in seconds.items()},
         "peak_memory_bytes": peak_memory_bytes(),
     }
@@ -216,14 +216,10 @@ def write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: Pa
             "state": "failed" if done.record is None else "done before" if done.skipped else "done",
             "error": done.error,
             **({} if done.traceback is None else {"traceback": done.traceback}),
-            "warnings": [_told(notice) for notice in done.warnings],
+            "warnings": [notice.as_dict() for notice in done.warnings],
             **{key: None if done.record is None else done.record[key] for key in of_each},
         }
         for done in results
     ]
     with whole_file(path) as aside:
         aside.write_text(json.dumps(of_all | {"scans": scans}, indent=1), encoding="utf-8")
-
-
-def _told(notice: Notice) -> dict[str, str]:
-    return {"kind": notice.kind, "message": str(notice)}

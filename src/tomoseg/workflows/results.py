@@ -18,6 +18,7 @@ from tomoseg.files.results import nifti_stem, write_confidence
 from tomoseg.files.target import Origin, Target
 from tomoseg.formats import FORMATS, LABEL_MAP_SUFFIXES, OutputFormat
 from tomoseg.labels import unknown_name_message
+from tomoseg.notices import Notice
 from tomoseg.packages import require_installed
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.settings import Language
@@ -33,11 +34,11 @@ class Written:
 
     Attributes:
         files: Names from where the record lies.
-        warnings: What could not be as it should, each a full sentence.
+        notices: What could not be as it should.
     """
 
     files: list[str] = field(default_factory=list)
-    warnings: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -114,7 +115,7 @@ def write_result(
             files += [path.relative_to(folder).as_posix() for path in paths]
     if confidence is not None:
         files += _write_probabilities(result, confidence, scan)
-    return Written(files, origin.warnings)
+    return Written(files, origin.notices)
 
 
 def _writer(kind: OutputFormat) -> Callable[[Result, Target], Sequence[Path]]:

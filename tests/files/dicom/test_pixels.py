@@ -76,7 +76,7 @@ def test_an_enhanced_file_of_two_times_is_two_series(stored, tmp_path):
         frame.FrameContentSequence = [pydicom.Dataset()]
         frame.FrameContentSequence[0].TemporalPositionIndex = 1 + number // 3
     path = save([dataset], tmp_path) / "000.dcm"
-    assert "2 series were found" in read_scan(path).warnings[0]
+    assert "2 series were found" in read_scan(path).warnings[0].message
     check(read_scan(path, series=2), stored + 7)
 
 

@@ -100,7 +100,7 @@ class TestRefused:
             read_nrrd(path)
         volume = read_nrrd(path, (1.0, 2.0, 3.0))
         assert volume.spacing_mm == (1, 2, 3)
-        assert "Left and right may be swapped" in volume.warnings[0]
+        assert "Left and right may be swapped" in volume.warnings[0].message
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
 
     @pytest.mark.parametrize(

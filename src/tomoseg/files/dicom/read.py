@@ -64,7 +64,7 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
             volume = _volume(stack, assume_spacing, str(path))
             volume = _listing(volume, stacks, stack)
         except TomosegError as error:
-            raise type(error)(" ".join([f"{error}.", *words]) if len(stacks) > 1 else str(error)) from None
+            raise type(error)(" ".join([f"{error}.", *map(str, words)]) if len(stacks) > 1 else str(error)) from None
     told = [*words, *unit_words(stack.images), *volume.warnings]
     return replace(volume, warnings=tuple(word.of(str(path)) for word in told))
 

@@ -29,9 +29,9 @@ from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.dicom.made_by import ANATOMICAL_STRUCTURE, LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
 from tomoseg.files.dicom.rle import rle_frame
 from tomoseg.files.dicom.source import CT_IMAGE, SourceSeries, new_uid
-from tomoseg.files.layers import label_type, layered_slabs, survey
+from tomoseg.files.layers import layered_slabs, survey
 from tomoseg.files.target import Target
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import BoxedMask
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.entries import entry_again
 from tomoseg.files.dicom.headers import quietly, read_dataset
+from tomoseg.notices import Notice
 from tomoseg.slices import SourceImage, SourceSlices
 from tomoseg.volume import SourceGrid, spacing_of
 
@@ -35,6 +36,11 @@ _OTHER_TAGS = (
 )  # fmt: skip
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 _READ = ("SpecificCharacterSet", "PositionReferenceIndicator", *_NEEDED_TAGS, *_OTHER_TAGS, *_UIDS)
+
+_NO_DICOM = (
+    "the scan is no DICOM, so the DICOM result has no patient, refers to no images and lies in a study and a frame of "
+    "reference of its own. Segment the DICOM series to have it beside the images."
+)
 
 _MAKERS = uuid.UUID("5f3f8f0e-3d0a-4c55-9b7e-6a0f1d1f2c47")
 """The space of names for identifiers that are made from a scan."""
@@ -71,7 +77,7 @@ class SourceSeries:
         down: Direction of rows, LPS+.
         pixel_mm: Distance of columns, and of rows.
         gap_mm: Distance of slices, or the usual one.
-        warnings: What had to be made up, each a full sentence.
+        notices: What had to be made up.
     """
 
     grid: SourceGrid
@@ -83,7 +89,7 @@ class SourceSeries:
     down: Float[np.ndarray, "3"]
     pixel_mm: tuple[float, float]
     gap_mm: float
-    warnings: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
     @property
     def is_dicom(self) -> bool:
@@ -155,7 +161,7 @@ def _read_series(grid: SourceGrid, slices: SourceSlices, name: str) -> SourceSer
         directions[:, 1] / pixel_mm[1],
         (float(pixel_mm[0]), float(pixel_mm[1])),
         spacing_of(grid.affine)[2],
-        made.warnings(),
+        made.notices(),
     )
 
 
@@ -176,10 +182,7 @@ def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
         np.array(_lps(-affine[:3, 1] / y_mm)),
         (x_mm, y_mm),
         z_mm,
-        (
-            f"{name}: the scan is no DICOM, so the DICOM result has no patient, refers to no images and lies in a "
-            "study and a frame of reference of its own. Segment the DICOM series to have it beside the images.",
-        ),
+        (Notice(f"{name}: {_NO_DICOM}", "headers"),),
     )
 
 
@@ -241,14 +244,15 @@ class _Made:
         digest = self._hash(image or self._slices.images[0]).hex()
         return f"2.25.{uuid.uuid5(_MAKERS, f'{keyword} {digest}').int}"
 
-    def warnings(self) -> tuple[str, ...]:
+    def notices(self) -> tuple[Notice, ...]:
         """What lacked."""
         if not self._missing:
             return ()
-        return (
+        text = (
             f"{self._name}: the scan has no usable {', '.join(sorted(self._missing))}; made ones are in the DICOM "
-            "result. A viewer will not find the scan by them.",
+            "result. A viewer will not find the scan by them."
         )
+        return (Notice(text, "headers"),)
 
     def _hash(self, image: SourceImage) -> bytes:
         key = (image.path, image.member)

@@ -19,9 +19,9 @@ from jaxtyping import Float, Int64, Shaped
 
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.gzip_zeros import ZerosGzip
-from tomoseg.files.layers import Survey, label_type, layered_slabs, survey
+from tomoseg.files.layers import Survey, layered_slabs, survey
 from tomoseg.files.target import Target
-from tomoseg.labels import Structure
+from tomoseg.labels import Structure, label_type
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
