@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,24 +61,30 @@ def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request) -> Choic
         thresholds=thresholds | thresholds_of(request.threshold, names), flips=request.flips, smoothing=smoothing
     )
     _check_flips(wanted, decisions)
-    if request.postprocess is not None:
-        steps = steps_of(request.postprocess, names)
-        if request.ml and (needing := ", ".join(scan_steps(steps))):
-            raise ConfigError(f"expected masks for {needing}, got --ml; leave --ml off, or {needing} out")
-        return Choices(wanted, decisions, steps)
-    own = [f"{name}={step}" for name, steps in found.steps.items() if name in names for step in steps]
-    kept = [text for text in own if not (request.ml and scan_steps(steps_of([text], names)))]
-    left_out = [text for text in own if text not in kept]
-    notices: tuple[Notice, ...] = ()
-    if left_out:
-        notices = (
-            Notice(
-                f"Left out: {', '.join(left_out)}, which tuning chose and which a label map has no probabilities for. "
-                "Leave --ml off to have it.",
-                "tuned step",
-            ),
-        )
-    return Choices(wanted, decisions, steps_of(kept, names), notices)
+    if request.postprocess is None:
+        return Choices(wanted, decisions, *_tuned_steps(found, names, request.ml))
+    return Choices(wanted, decisions, _asked_steps(request.postprocess, names, request.ml))
+
+
+def _asked_steps(texts: Sequence[str], names: Sequence[str], ml: bool) -> Steps:
+    steps = steps_of(texts, names)
+    if ml and (needing := ", ".join(scan_steps(steps))):
+        raise ConfigError(f"expected masks for {needing}, got --ml; leave --ml off, or {needing} out")
+    return steps
+
+
+def _tuned_steps(tuned: Tuned, names: Sequence[str], ml: bool) -> tuple[Steps, tuple[Notice, ...]]:
+    """The steps that tuning chose, without those that a label map cannot have, and what is to be said of these."""
+    chosen = [f"{name}={step}" for name, steps in tuned.steps.items() if name in names for step in steps]
+    left_out = [text for text in chosen if ml and scan_steps(steps_of([text], names))]
+    steps = steps_of([text for text in chosen if text not in left_out], names)
+    if not left_out:
+        return steps, ()
+    words = (
+        f"Left out: {', '.join(left_out)}, which tuning chose and which a label map has no probabilities for. "
+        "Leave --ml off to have it."
+    )
+    return steps, (Notice(words, "tuned step"),)
 
 
 def _check_flips(labels: LabelSet, decisions: Decisions) -> None:

@@ -6,8 +6,9 @@ on other cases is for a test split to say.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -123,25 +124,20 @@ def tune(
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)
     predictor = Predictor(loaded, compute)
-    done, total = iter(range(1, 10**9)), len(cases) * len(SMOOTHINGS)
-    best: tuple[float, list[Choice]] = (0.0, [])
-    plain: list[Choice] = []
-    for smoothing in SMOOTHINGS:
+    done, total = count(1), len(cases) * len(SMOOTHINGS)
+
+    def choices_at(smoothing: float) -> list[Choice]:
         samples = _samples(predictor, cases, smoothing, lambda: on_case(next(done), total))
         if not samples:
             raise DatasetError(
                 f"{preprocessed}: expected structures in split {split!r}, got none; choose another split"
             )
-        choices = [_choose(name, samples[name]) for name in loaded.record.labels.names if name in samples]
-        plain = plain or choices
-        needed = LEAST_GAIN if smoothing > best[0] else 0.0
-        if not best[1] or _mean(choices) > _mean(best[1]) + needed:
-            best = (smoothing, choices)
-    before = {choice.structure: choice.before for choice in plain}
-    choices = [replace(choice, before=before[choice.structure]) for choice in best[1]]
+        return [_choose(name, samples[name]) for name in loaded.record.labels.names if name in samples]
+
+    smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in SMOOTHINGS})
     tuned = Tuned(
         str(loaded.sha256),
-        best[0],
+        smoothing,
         {c.structure: c.threshold for c in choices if c.threshold != THRESHOLDS[0]},
         {c.structure: [str(step) for step in c.steps] for c in choices if c.steps},
         {
@@ -154,6 +150,20 @@ def tune(
     )
     save_tuned(tuned, loaded.folder)
     return tuned, choices
+
+
+def _best(tried: Mapping[float, list[Choice]]) -> tuple[float, list[Choice]]:
+    """The smoothing with the highest mean Dice, where more smoothing has to gain something, and its choices.
+
+    What they gain is told beside no smoothing at all.
+    """
+    best = SMOOTHINGS[0]
+    for smoothing, choices in tried.items():
+        needed = LEAST_GAIN if smoothing > best else 0.0
+        if _mean(choices) > _mean(tried[best]) + needed:
+            best = smoothing
+    before = {choice.structure: choice.before for choice in tried[SMOOTHINGS[0]]}
+    return best, [replace(choice, before=before[choice.structure]) for choice in tried[best]]
 
 
 def _mean(choices: Sequence[Choice]) -> float:
