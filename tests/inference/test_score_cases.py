@@ -9,7 +9,10 @@ from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import DatasetError
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_case, score_cases
+from tomoseg.inference.segment import segment
+from tomoseg.inference.sinks import ScanSlice
 from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.options import Compute
 from tomoseg.volume import Volume
 
 BIAS = (0.03, -0.07, 0.02)
@@ -25,7 +28,7 @@ def make_predictor(grid):
     with torch.no_grad():
         network.head.weight *= 4
         network.head.bias.copy_(torch.tensor(BIAS))
-    return Predictor(Model(record, network), device="cpu", precision="fp32")
+    return Predictor(Model(record, network), Compute(device="cpu", precision="fp32"))
 
 
 @pytest.mark.parametrize("grid", [NATIVE, SPACING], ids=["native", "spacing"])
@@ -35,7 +38,7 @@ def test_a_score_is_that_of_the_prediction_on_the_scan_s_own_grid(tmp_path, grid
     add_case(tmp_path, "v", hu, masks, grid, annotated=(0, 1), spacing_mm=(1.0, 1.0, 2.0))
     case = finish(tmp_path, {"v": "validation"}, grid=grid).cases[0]
     predictor = make_predictor(grid)
-    segmentation = predictor.predict_volume(Volume.from_array(np.asfortranarray(hu), np.diag([1.0, 1.0, 2.0, 1.0])))
+    segmentation = segment(Volume.from_array(np.asfortranarray(hu), np.diag([1.0, 1.0, 2.0, 1.0])), predictor)
     ball, cube = segmentation.mask("ball"), segmentation.mask("cube")
     score = score_case(predictor, case)
     assert score.case == "v"
@@ -43,7 +46,7 @@ def test_a_score_is_that_of_the_prediction_on_the_scan_s_own_grid(tmp_path, grid
     assert (first.structure, second.structure) == ("ball", "cube")
     assert ball.any()
     assert first.dice == pytest.approx(2 * (ball & masks[0]).sum() / (ball.sum() + masks[0].sum()))
-    assert first.iou == pytest.approx((ball & masks[0]).sum() / (ball | masks[0]).sum())
+    assert first.values["iou"] == pytest.approx((ball & masks[0]).sum() / (ball | masks[0]).sum())
     assert first.reference_ml == pytest.approx(masks[0].sum() * 0.002)
     assert first.predicted_ml == pytest.approx(ball.sum() * 0.002)
     assert (second.dice, second.reference_ml) == (None, 0)
@@ -68,11 +71,17 @@ def test_a_perfect_prediction_scores_one(tmp_path):
     data = make_dataset(tmp_path)
     case = data.split("validation")[0]
 
+    class ReferenceSlice(ScanSlice):
+        def masks(self):
+            return case.native_masks_slice(self.number)
+
     class Oracle(Predictor):
-        def packed_slices(self, on_grid, placement, shape, expected=None):
-            assert (shape, expected) == (SHAPE, None)
-            yield from (case.native_masks_slice(k) for k in range(shape[2]))
+        def slices(self, scan, choices, stages=None, watch=None):
+            assert (scan.source.canonical_shape, watch) == (SHAPE, None)
+            yield from (
+                ReferenceSlice(k, None, scan.placement, SHAPE, choices.labels, choices.offsets) for k in range(SHAPE[2])
+            )
 
     predictor = make_predictor(NATIVE)
     predictor.__class__ = Oracle
-    assert [(s.dice, s.iou) for s in score_case(predictor, case).structures] == [(1, 1)] * 3
+    assert [(s.dice, s.values["iou"]) for s in score_case(predictor, case).structures] == [(1, 1)] * 3
