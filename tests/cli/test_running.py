@@ -13,7 +13,7 @@ from tomoseg.cli import COMMANDS, main
 from tomoseg.cli.running import VALUES, command_of
 from tomoseg.errors import ConfigError
 from tomoseg.options import Compute, EvaluateOptions, PredictOptions
-from tomoseg.settings import Config, group_of
+from tomoseg.settings import Config, group_of, roles
 
 
 def run(*argv):
@@ -99,6 +99,15 @@ class TestSpellings:
         assert self.called_with("predict", ["-i", "a", "-o", "b", "-m", "c", "--roi-subset", "lung_left"])[
             "options"
         ].roi_subset == ("lung_left",)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_that_a_command_takes_from_a_file_says_what_it_decides(command):
+    defaults = [one.default for one in inspect.signature(command_of(command)).parameters.values()]
+    settings = [default for default in defaults if isinstance(default, Config)]
+    names = [name for one in settings for name in roles(type(one))]
+    assert len(names) == len(set(names))  # no two of one name, since they share a file
+    assert ("config" in inspect.signature(command_of(command)).parameters) == bool(settings)
 
 
 class TestConfigFile:
