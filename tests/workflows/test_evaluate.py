@@ -22,7 +22,7 @@ from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.evaluate import evaluate, worst_of
-from tomoseg.workflows.score_sources import COURSE
+from tomoseg.workflows.score_sources import COURSE, MaskSource
 
 CPU = Compute(engine="torch", device="cpu")
 TEST = EvaluateOptions(split="test")
@@ -180,6 +180,35 @@ def test_cases_that_cannot_be_scored_leave_a_page_too(tmp_path):
     found = evaluate(tmp_path / "ours", tmp_path / "theirs", output=tmp_path / "out")
     assert (found.summary.cases, found.summary.dice, list(found.failed)) == (0, None, ["a"])
     assert "Could not be scored" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ZeroDivisionError("by nothing"),
+            "expected no such error, got ZeroDivisionError: by nothing; please report it",
+        ),
+        (MemoryError(), "out of memory; score fewer structures at once"),
+    ],
+)
+def test_an_error_that_nobody_foresaw_ends_its_case_alone(tmp_path, monkeypatch, error, said):
+    for side in ("ours", "theirs"):
+        for name in "ab":
+            write_masks(tmp_path / side / name, liver=cube(2))
+    score = MaskSource.score
+
+    def failing(source, name, scoring):
+        if name == "a":
+            raise error
+        return score(source, name, scoring)
+
+    monkeypatch.setattr(MaskSource, "score", failing)
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", output=tmp_path / "out")
+    assert [score.case for score in found.scores] == ["b"]
+    assert found.failed["a"].startswith(said)
+    tracebacks = json.loads((tmp_path / "out" / "summary.json").read_text()).get("tracebacks", {})
+    assert [name for name, text in tracebacks.items() if "in failing" in text] == (["a"] if "Zero" in said else [])
 
 
 def test_the_worst_by_hand():

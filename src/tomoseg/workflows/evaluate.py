@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tomoseg.errors import ConfigError, GridError, InputError, LabelError
+from tomoseg.errors import ConfigError, DatasetError, GridError, InputError, ModelError, TomosegError
 from tomoseg.evaluation.masks import Scoring
 from tomoseg.evaluation.metrics import METRICS, check_metrics
 from tomoseg.evaluation.score_files import SCORES, read_scores, write_scores
@@ -44,6 +45,7 @@ class Evaluation:
         warnings: What else is to be known.
         comparison: Beside other scores, if that was asked for.
         pictures: Of the worst structures: case, structure and file.
+        tracebacks: Of errors that nobody foresaw, by case.
     """
 
     summary: Summary
@@ -53,6 +55,7 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     comparison: Comparison | None = None
     pictures: tuple[tuple[str, str, Path], ...] = ()
+    tracebacks: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -99,7 +102,7 @@ def evaluate(
     opened = source(predicted, reference, options, compute)
     scoring = scoring_of(options, opened.labels)
     unlike = () if options.against is None else _scored_otherwise(options.against, options, scoring)
-    scores, failed = _score_all(opened, scoring, on_case)
+    scores, failed, tracebacks = _score_all(opened, scoring, on_case)
     pictures, undrawn = ([], []) if output is None else _draw_worst(opened, scores, options, output)
     evaluation = Evaluation(
         summarise(scores, opened.labels, DRAWS),
@@ -109,6 +112,7 @@ def evaluate(
         (*opened.warnings, *unlike, *undrawn),
         None if before is None else compare(scores, before, opened.labels),
         tuple(pictures),
+        tracebacks,
     )
     if output is not None:
         write_evaluation(evaluation, output, _how(predicted, reference, options, scoring))
@@ -118,16 +122,31 @@ def evaluate(
 
 def _score_all(
     source: ModelSource | MaskSource, scoring: Scoring, on_case: OnCase
-) -> tuple[list[CaseScore], dict[str, str]]:
-    """The scores, and why a case could not be scored, by name."""
-    scores, failed = [], {}
+) -> tuple[list[CaseScore], dict[str, str], dict[str, str]]:
+    """The scores, why a case could not be scored, and tracebacks of errors that nobody foresaw, by name.
+
+    Raises:
+        ConfigError: If the options do not fit any case.
+        DatasetError: If the dataset cannot be scored on.
+        ModelError: If the model cannot be run.
+    """
+    scores: list[CaseScore] = []
+    failed, tracebacks = {}, {}
     for number, name in enumerate(source.cases, start=1):
         try:
             scores.append(source.score(name, scoring))
-        except (InputError, GridError, LabelError) as error:
-            failed[name] = str(error)
+        except (ConfigError, DatasetError, ModelError):  # not of this case alone
+            raise
+        except (TomosegError, MemoryError) as error:
+            failed[name] = str(error) or "out of memory; score fewer structures at once with --structures"
+        except Exception as error:  # one bad case stops no other
+            reason = f"{type(error).__name__}: {error}"
+            failed[name] = (
+                f"expected no such error, got {reason}; please report it, with its traceback in {SUMMARY} of --output"
+            )
+            tracebacks[name] = "".join(traceback.format_exception(error))
         on_case(number, len(source.cases))
-    return scores, failed
+    return scores, failed, tracebacks
 
 
 def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:
@@ -293,6 +312,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any
         | {
             "spacing_mm": {case.case: case.spacing_mm for case in evaluation.scores},
             "failed": evaluation.failed,
+            **({"tracebacks": evaluation.tracebacks} if evaluation.tracebacks else {}),
             "warnings": evaluation.warnings,
             "comparison": None
             if evaluation.comparison is None
