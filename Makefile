@@ -34,7 +34,7 @@ demo: $(READY) ## Train on a phantom and segment a scan that it has not seen
 	$(BIN)/tomoseg demo
 
 test: $(READY) ## Run the tests and the examples in docstrings, in parallel
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 quick: $(READY) ## Run the tests nearest to what has changed, for less than a minute
 	$(BIN)/python -m tests.quick
