@@ -252,6 +252,9 @@ class TrainConfig(Config):
     """Only algorithms that give the same bits every time; slower on a GPU, a CPU does so anyway."""
     tensorboard: Annotated[bool, Role.PRESENTATION] = False
     """Also write the course of the run for TensorBoard."""
+    export: Annotated[bool, Role.PRESENTATION] = True
+    """Write the OpenVINO export of the best model when training ends, so that it predicts where PyTorch is missing, and
+    starts sooner where it is not."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
     """Language of the pictures and of the page about the run: `en` or `fr`."""
 

@@ -1,15 +1,23 @@
 """Datasets with different structures annotated, from their files to one network that knows all of them."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import NATIVE, make_config, make_scan
+from tests.training.tiny import NATIVE, make_config, make_dataset, make_scan
 from tomoseg.config import AugmentationConfig, LossConfig, OptimizerConfig, PreprocessConfig, SamplingConfig
-from tomoseg.files.nifti import write_nifti
+from tomoseg.files.nifti import read_label_map, write_nifti
+from tomoseg.inference.segment import segment
+from tomoseg.models.exports import load_exports
+from tomoseg.models.folder import load_model
+from tomoseg.network_kinds import NetworkConfig
+from tomoseg.options import Compute, Request
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.listener import Listener
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import course
 from tomoseg.workflows.preprocess import preprocess
@@ -75,3 +83,51 @@ def test_datasets_of_different_structures_train_together(tmp_path, quick):
     # Taken for absent in four of five training cases, the ball would not be found.
     assert outcome.history[-1]["dice"]["ball"] > 0.85
     assert outcome.history[-1]["dice"]["cube"] > 0.85
+
+
+def a_run(folder, told=None, **changes):
+    """A short run, and where it is."""
+    data = make_dataset(folder / "data")
+    warnings = [] if told is None else told
+    train_run(data.folder, folder / "run", make_config(epochs=1, **changes), Listener(on_warning=warnings.append))
+    return folder / "run"
+
+
+def test_a_run_ends_with_an_export_that_predicts_without_pytorch(tmp_path, quick):
+    (tmp_path / "data").mkdir()
+    run = a_run(tmp_path)
+    model = load_model(run)
+    assert list(load_exports(run / "best")) == ["openvino/fp32"]
+    hu, _ = make_scan(9)
+    write_nifti(tmp_path / "ct.nii.gz", hu, SourceGrid(hu.shape, np.eye(4)))
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        sys.modules["torch"] = None  # an import of it fails
+        import tomoseg
+        done = tomoseg.predict(*map(Path, {[str(tmp_path / "ct.nii.gz"), str(tmp_path / "out.nii.gz"), str(run)]}),
+                               tomoseg.PredictOptions(ml=True))
+        sys.exit(done[0].error)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found = segment(tmp_path / "ct.nii.gz", model, Request(ml=True), compute=Compute(engine="torch", precision="fp32"))
+    written = read_label_map(tmp_path / "out.nii.gz")
+    assert (written != found.result.values).mean() < 1e-3  # two engines, and bf16 where the processor has it
+
+
+def test_going_on_with_a_finished_run_exports_what_it_lacks(tmp_path, quick):
+    (tmp_path / "data").mkdir()
+    run = a_run(tmp_path, export=False)
+    assert load_exports(run / "best") == {}
+    train_run(tmp_path / "data", run, make_config(epochs=1))
+    assert list(load_exports(run / "best")) == ["openvino/fp32"]
+
+
+def test_what_cannot_be_exported_is_said_and_the_run_is_kept(tmp_path, quick):
+    (tmp_path / "data").mkdir()
+    told = []
+    network = NetworkConfig(kind="swin_unetr", channels=(12, 12))  # without a tile no trace of it serves every size
+    run = a_run(tmp_path, told, network=network)
+    assert told[-1].startswith("no OpenVINO export was written: expected network.tile for an export of swin_unetr")
+    assert load_model(run).network is not None

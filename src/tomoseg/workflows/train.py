@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tomoseg.config import TrainConfig
+from tomoseg.errors import TomosegError
 from tomoseg.inference.device import choose_device
+from tomoseg.models.exports import find_export
+from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
@@ -15,6 +18,7 @@ from tomoseg.training.recipe import train
 from tomoseg.training.run_folder import RunFolder
 from tomoseg.training.tensorboard import tensorboard_beside
 from tomoseg.workflows.course import course_beside
+from tomoseg.workflows.export import export
 
 
 def train_run(
@@ -37,7 +41,8 @@ def train_run(
         force: Go on with a run that began with other settings.
 
     Returns:
-        Whether it is finished, and the best mean Dice of the validation cases.
+        Whether it is finished, and the best mean Dice of the validation cases. The best model's OpenVINO export is then
+        in its folder, unless `config.export` says no.
 
     Raises:
         DatasetError: If the dataset cannot be used.
@@ -58,8 +63,21 @@ def train_run(
         told = listener or Listener()
         if not ranks.is_first:
             return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
-        with tensorboard_beside(told, output, wanted=config.tensorboard) as told:
-            return train(data, config, folder, course_beside(told, output, data.labels, config), loss, ranks)
+        with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
+            outcome = train(data, config, folder, course_beside(beside, output, data.labels, config), loss, ranks)
+    if outcome.finished and config.export:
+        _export_best(output, told)
+    return outcome
+
+
+def _export_best(run: Path, told: Listener) -> None:
+    """Write the OpenVINO export of the best model; what cannot be exported is no reason to lose what was trained."""
+    if find_export(load_model(run), "openvino", "fp32") is not None:
+        return
+    try:
+        export(run, "openvino")
+    except TomosegError as error:
+        told.on_warning(f"no OpenVINO export was written: {error}")
 
 
 def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = None) -> Plan:
