@@ -97,7 +97,7 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
         ("optimizer:\n  learning_rate: .inf", "optimizer.learning_rate: .*finite number, got inf"),
         ("optimizer:\n  kind: adma", r"optimizer.kind: .*'adam', 'adamw' or 'sgd', got 'adma'; did you mean 'adam'\?$"),
         ("network:\n  kind: swim_unetr", r"network.kind: .*, got 'swim_unetr'; did you mean 'swin_unetr'\?$"),
-        ("loss:\n  kind: tverski", r"loss.kind: .*'tversky', got 'tverski'; did you mean 'tversky'\?$"),
+        ("loss:\n  kind: tverski", r"loss.kind: .*'tversky'.*, got 'tverski'; did you mean 'tversky'\?$"),
         ("network:\n  dims: 4", "network.dims: .*2 or 3, got 4; correct the value$"),
         ("schedule: 3", "schedule: .*got 3"),
         ("windows_hu: [[300, -200]]", r"windows_hu needs one window or more, each from low to high HU.*300.0, -200.0"),

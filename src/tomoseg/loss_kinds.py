@@ -68,6 +68,11 @@ LOSSES: dict[str, LossKind] = {
         "`dice` in which voxels too many and voxels missed weigh differently",
         lambda config, structures: Terms(0, 1, alpha=config.tversky_alpha, beta=config.tversky_beta),
     ),
+    "boundary": LossKind(
+        "`bce_dice`, and how far from a structure's boundary what is predicted lies",
+        lambda config, structures: Terms(1, config.dice_weight / structures),
+        plain="tomoseg.training.boundary:boundary_loss",
+    ),
 }
 """Every kind of loss, by the name that the settings give it."""
 
@@ -84,13 +89,15 @@ class LossConfig(Config):
         "bce_dice", description="; ".join(f"`{name}`: {kind.summary}" for name, kind in LOSSES.items()) + "."
     )
     dice_weight: float = Field(7.0, ge=0)
-    """Weight of the Dice part in `bce_dice`, against the cross-entropies of all structures together."""
+    """Weight of the Dice part in `bce_dice` and `boundary`, against the cross-entropies of all structures together."""
     focal_gamma: float = Field(2.0, ge=0)
     """In `focal`, the power of what a voxel's probability lacks; 0 is the cross-entropy."""
     tversky_alpha: float = Field(0.3, ge=0)
     """In `tversky`, the weight of voxels too many."""
     tversky_beta: float = Field(0.7, ge=0)
     """In `tversky`, the weight of voxels missed; both 0.5 are `dice`."""
+    boundary_weight: float = Field(0.01, ge=0)
+    """In `boundary`, the weight of a voxel's distance from the boundary, in voxels of the network's grid."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
     """How much structures count, by name, in every kind: `{liver: 2}` counts it twice as much as those not named. Only
     their ratios matter; what is 0 is not learned."""

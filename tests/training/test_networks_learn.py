@@ -46,6 +46,7 @@ def test_it_learns(name, dataset, tmp_path):
         {"kind": "dice"},
         {"kind": "focal"},
         {"kind": "tversky"},
+        {"kind": "boundary"},
         {"deep_supervision": 2},
         {"weights": {"ball": 3.0, "both": 0.5}},
     ],
