@@ -73,6 +73,10 @@ LOSSES: dict[str, LossKind] = {
         lambda config, structures: Terms(1, config.dice_weight / structures),
         plain="tomoseg.training.boundary:boundary_loss",
     ),
+    "lovasz": LossKind(
+        "the Lovász hinge, a surrogate of one minus the Jaccard index of each structure",
+        plain="tomoseg.training.lovasz:lovasz_hinge",
+    ),
 }
 """Every kind of loss, by the name that the settings give it."""
 

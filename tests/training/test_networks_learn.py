@@ -47,6 +47,7 @@ def test_it_learns(name, dataset, tmp_path):
         {"kind": "focal"},
         {"kind": "tversky"},
         {"kind": "boundary"},
+        {"kind": "lovasz"},
         {"deep_supervision": 2},
         {"weights": {"ball": 3.0, "both": 0.5}},
     ],
