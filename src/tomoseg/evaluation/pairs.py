@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from tomoseg.evaluation.surface import SurfaceDistances, surface_distances
 from tomoseg.masks import BoxedMask
@@ -36,7 +35,7 @@ class VoxelCounts:
         return self.reference * self.voxel_ml
 
 
-@dataclass(frozen=True)
+@dataclass
 class MaskPair:
     """The prediction and the reference of one structure, neither of them empty.
 
@@ -51,8 +50,11 @@ class MaskPair:
     reference: BoxedMask
     spacing_mm: tuple[float, float, float]
     tolerance_mm: float
+    _surfaces: SurfaceDistances | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
     def surfaces(self) -> SurfaceDistances:
         """Distances between the two surfaces, computed once for all metrics."""
-        return surface_distances(self.predicted, self.reference, self.spacing_mm)
+        if self._surfaces is None:  # not functools.cached_property, which before 3.12 locks out all other threads
+            self._surfaces = surface_distances(self.predicted, self.reference, self.spacing_mm)
+        return self._surfaces
