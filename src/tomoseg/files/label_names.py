@@ -7,6 +7,7 @@ left out, whatever it is called. Written is the first.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,13 +61,17 @@ def parse_label_names(data: Any, name: str) -> dict[int, str]:
         raise LabelError(f'{name}: expected {{"1": "spleen", ...}}, got {str(data)[:80]}; correct the file')
     pairs = [_value_and_name(key, value, name) for key, value in data.items()]
     names = {value: structure for value, structure in pairs if value != 0}
-    for what, seen in (("value", [str(v) for v, _ in pairs]), ("name", [n for _, n in pairs])):
-        twice = sorted({s for s in seen if seen.count(s) > 1})
-        if twice:
-            raise LabelError(f"{name}: expected each {what} once, got twice: {', '.join(twice)}; correct the file")
+    _check_once([str(value) for value, _ in pairs], "value", name)
+    _check_once([structure for _, structure in pairs], "name", name)
     for structure in names.values():
         check_file_name(structure, name)
     return dict(sorted(names.items()))
+
+
+def _check_once(words: Sequence[str], what: str, name: str) -> None:
+    twice = sorted(word for word, times in Counter(words).items() if times > 1)
+    if twice:
+        raise LabelError(f"{name}: expected each {what} once, got twice: {', '.join(twice)}; correct the file")
 
 
 def read_label_names(path: Path) -> dict[int, str]:

@@ -61,21 +61,24 @@ def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = No
         InputError: If there is none, two would write to one place, or the part is none.
         OutputError: If the output is a file where a folder is needed, or a result would take the place of a scan.
     """
-    only, paths = _in_folder(scans) if scans.is_dir() else (None, [])
-    if only is not None or (scans.is_file() and scans.suffix != LIST_SUFFIX):
+    is_file = scans.is_file() and scans.suffix != LIST_SUFFIX
+    only, paths = _in_folder(scans) if scans.is_dir() else (None, [] if is_file else _listed(scans))
+    if is_file or only is not None:
         found = [_only_scan(scans, output, label_map, only)]
+        if part is not None:
+            raise InputError(f"{scans}: expected a folder of scans for a part of them, got one scan; leave --part off")
     else:
-        listed = _some(paths, scans) if scans.is_dir() else _listed(scans)
-        found = _to_folder(_named(path for path in listed if not is_result(path, scans, output)), output, label_map)
+        others = (path for path in _some(paths, scans) if not is_result(path, scans, output))
+        found = _to_folder(_named(others), output, label_map)
+    _check_spares_scans(found)
+    return found if part is None else _part_of(found, part)
+
+
+def _check_spares_scans(found: list[Scan]) -> None:
     inputs = {scan.path.resolve() for scan in found}
     for scan in found:
         if scan.output.resolve() in inputs:
             raise OutputError(f"{scan.output}: expected another place than the scan's own; choose another output")
-    if part is None:
-        return found
-    if found and found[0].is_only:
-        raise InputError(f"{scans}: expected a folder of scans for a part of them, got one scan; leave --part off")
-    return _part_of(found, part)
 
 
 def is_result(path: Path, scans: Path, output: Path) -> bool:

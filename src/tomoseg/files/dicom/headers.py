@@ -212,72 +212,107 @@ def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:
     if not rows or not columns:
         return []
     frames = _whole(dataset, "NumberOfFrames") or 1
+    _check_size(columns, rows, frames, entry)
+    shared = _item(dataset, "SharedFunctionalGroupsSequence", 0)
+    if shared is None and "NumberOfFrames" not in dataset:
+        return [_header(_Said(dataset, (dataset,), None), entry, (columns, rows))]
+    whole = dataset if frames == 1 else None
+    said = (
+        _Said(dataset, (_item(dataset, "PerFrameFunctionalGroupsSequence", frame), shared, whole), frame)
+        for frame in range(frames)
+    )
+    return [_header(of_frame, entry, (columns, rows)) for of_frame in said]
+
+
+def _check_size(columns: int, rows: int, frames: int, entry: Entry) -> None:
     most_frames = min(MOST_FRAMES, max(ALWAYS_ALLOWED_FRAMES, entry.size // SMALLEST_FRAME_BYTES))
     if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE and 0 < frames <= most_frames):
         raise InputError(
             f"expected images of up to {LARGEST_SIDE} x {LARGEST_SIDE}, got {frames} of {columns} x {rows}; "
             "the header is damaged"
         )
-    shared = _item(dataset, "SharedFunctionalGroupsSequence", 0)
-    if shared is None and "NumberOfFrames" not in dataset:
-        return [_header(dataset, (dataset,), entry, (columns, rows), None)]
-    return [
-        _header(
-            dataset,
-            (_item(dataset, "PerFrameFunctionalGroupsSequence", frame), shared, dataset if frames == 1 else None),
-            entry,
-            (columns, rows),
-            frame,
-        )
-        for frame in range(frames)
-    ]
 
 
-def _header(
-    dataset: Dataset, groups: Sequence[Dataset | None], entry: Entry, shape: tuple[int, int], frame: int | None
-) -> ImageHeader:
-    def found(keyword: str, sequence: str) -> Any:
-        for group in groups:
-            inner = group if group is None or group is dataset else _item(group, sequence, 0)
+@dataclass(frozen=True)
+class _Said:
+    """What a file says of one of its images.
+
+    Attributes:
+        dataset: The file.
+        groups: Where the image's own values are looked for, in this order: the dataset of a file of one image; else
+            the functional groups of the frame and those that all frames share.
+        frame: Its number from 0, in a file with several; None in a file of one image.
+    """
+
+    dataset: Dataset
+    groups: tuple[Dataset | None, ...]
+    frame: int | None
+
+    def value(self, keyword: str, sequence: str) -> Any:
+        """The first value that a group has, in the sequence where the standard puts it; else None."""
+        for group in self.groups:
+            inner = group if group is None or group is self.dataset else _item(group, sequence, 0)
             if inner is not None and inner.get(keyword) is not None:
                 return inner.get(keyword)
         # some writers keep one scale for all frames where single images have it
-        return dataset.get(keyword) if sequence == "PixelValueTransformationSequence" else None
+        return self.dataset.get(keyword) if sequence == _SCALE else None
 
-    image_type = found("FrameType", "CTImageFrameTypeSequence") or dataset.get("ImageType")
-    pixel = _numbers(found("PixelSpacing", "PixelMeasuresSequence"), 2)
-    thickness = _numbers(found("SliceThickness", "PixelMeasuresSequence"), 1)
-    slope = _numbers(found("RescaleSlope", "PixelValueTransformationSequence"), 1)
-    intercept = _numbers(found("RescaleIntercept", "PixelValueTransformationSequence"), 1)
-    content = groups[0] if frame is not None else None
-    content = None if content is None else _item(content, "FrameContentSequence", 0)
-    times = dataset if content is None else content
+    def number(self, keyword: str, sequence: str) -> float | None:
+        """A single finite number, else None."""
+        numbers = _numbers(self.value(keyword, sequence), 1)
+        return numbers[0] if numbers else None
+
+    def image_type(self) -> tuple[str, ...]:
+        """Such as ORIGINAL, PRIMARY, AXIAL."""
+        return _texts(self.value("FrameType", "CTImageFrameTypeSequence") or self.dataset.get("ImageType"))
+
+    def acquisition(self) -> tuple[int, int, str, tuple[str, ...]]:
+        """What may tell repeated slices apart: numbers of time and acquisition, the kernel, the image type."""
+        frame_group = None if self.frame is None else self.groups[0]
+        content = None if frame_group is None else _item(frame_group, "FrameContentSequence", 0)
+        if content is None:
+            time = _whole(self.dataset, "TemporalPositionIdentifier"), _whole(self.dataset, "AcquisitionNumber")
+        else:
+            time = _whole(content, "TemporalPositionIndex"), _whole(content, "FrameAcquisitionNumber")
+        return (time[0] or 0, time[1] or 0, _text(self.dataset, "ConvolutionKernel"), self.image_type())
+
+    def pixel_mm(self) -> tuple[float, float] | None:
+        """Distance of columns, and of rows."""
+        rows_columns = _numbers(self.value("PixelSpacing", "PixelMeasuresSequence"), 2)
+        return (rows_columns[1], rows_columns[0]) if rows_columns and min(rows_columns) > 0 else None
+
+    def thickness_mm(self) -> float | None:
+        """Above 0."""
+        thickness = self.number("SliceThickness", "PixelMeasuresSequence")
+        return thickness if thickness and thickness > 0 else None
+
+
+_SCALE = "PixelValueTransformationSequence"
+
+
+def _header(said: _Said, entry: Entry, shape: tuple[int, int]) -> ImageHeader:
+    dataset = said.dataset
     return ImageHeader(
         entry=entry,
-        frame=frame,
+        frame=said.frame,
         sop_class_uid=_text(dataset, "SOPClassUID"),
         sop_instance_uid=_text(dataset, "SOPInstanceUID"),
         modality=_text(dataset, "Modality").upper(),
-        image_type=_texts(image_type),
+        image_type=said.image_type(),
         patient=_hash(dataset, ("PatientID", "PatientName")),
         series=_hash(dataset, ("SeriesInstanceUID", "SeriesNumber")),
         series_number=_whole(dataset, "SeriesNumber"),
-        acquisition=(
-            _whole(times, "TemporalPositionIdentifier" if content is None else "TemporalPositionIndex") or 0,
-            _whole(times, "AcquisitionNumber" if content is None else "FrameAcquisitionNumber") or 0,
-            _text(dataset, "ConvolutionKernel"),
-            _texts(image_type),
-        ),
-        number=_whole(dataset, "InstanceNumber") if frame is None else frame,
+        acquisition=said.acquisition(),
+        number=_whole(dataset, "InstanceNumber") if said.frame is None else said.frame,
         shape=shape,
         colours=_whole(dataset, "SamplesPerPixel") or 1,
-        pixel_mm=(pixel[1], pixel[0]) if pixel and min(pixel) > 0 else None,
-        orientation=_orientation(_numbers(found("ImageOrientationPatient", "PlaneOrientationSequence"), 6)),
-        position_mm=_position(_numbers(found("ImagePositionPatient", "PlanePositionSequence"), 3)),
-        thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
-        slope=slope[0] if slope else None,
-        intercept=intercept[0] if intercept else None,
-        unit=str(found("RescaleType", "PixelValueTransformationSequence") or "").strip().upper(),
+        pixel_mm=said.pixel_mm(),
+        orientation=_orientation(_numbers(said.value("ImageOrientationPatient", "PlaneOrientationSequence"), 6)),
+        position_mm=_position(_numbers(said.value("ImagePositionPatient", "PlanePositionSequence"), 3)),
+        thickness_mm=said.thickness_mm(),
+        slope=said.number("RescaleSlope", _SCALE),
+        intercept=said.number("RescaleIntercept", _SCALE),
+        unit=str(said.value("RescaleType", _SCALE) or "").strip().upper(),
     )
 
 

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEG2000,
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -80,13 +81,7 @@ def _check(dataset: Dataset, name: str) -> str:
     Raises:
         InputError: If not, or if there are fewer bytes than the header claims.
     """
-    meta = getattr(dataset, "file_meta", FileMetaDataset())
-    syntax = meta.get("TransferSyntaxUID")
-    if syntax is None:  # files without a header of their own are implicit little-endian
-        implicit, little = dataset.original_encoding
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        meta.TransferSyntaxUID = syntax
-        dataset.file_meta = meta
+    syntax = _syntax(dataset)
     if syntax not in BY_PYDICOM | BY_GDCM:
         raise InputError(
             f"{name}: expected uncompressed, RLE, lossless JPEG, JPEG-LS or JPEG 2000 pixels, got "
@@ -95,15 +90,34 @@ def _check(dataset: Dataset, name: str) -> str:
         )
     if "PixelData" not in dataset:
         raise InputError(f"{name}: expected pixels, got a file without; export it again")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * frames
-    needed = pixels * int(dataset.BitsAllocated) // 8 if syntax in UNCOMPRESSED else SMALLEST_FRAME_BYTES * frames
+    needed = _least_bytes(dataset, syntax)
     if len(dataset.PixelData) < needed:
         raise InputError(
             f"{name}: expected {needed} bytes of pixels or more, got {len(dataset.PixelData)}; "
             "it is cut short, copy it again"
         )
     return str(syntax)
+
+
+def _syntax(dataset: Dataset) -> UID:
+    """The transfer syntax; a file without a header of its own, which is implicit little-endian, is given one."""
+    meta = getattr(dataset, "file_meta", FileMetaDataset())
+    syntax = meta.get("TransferSyntaxUID")
+    if syntax is None:
+        implicit, little = dataset.original_encoding
+        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        meta.TransferSyntaxUID = syntax
+        dataset.file_meta = meta
+    return syntax
+
+
+def _least_bytes(dataset: Dataset, syntax: UID) -> int:
+    """Bytes that the pixels which the header claims take at the least."""
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if syntax not in UNCOMPRESSED:
+        return SMALLEST_FRAME_BYTES * frames
+    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * frames
+    return pixels * int(dataset.BitsAllocated) // 8
 
 
 def _used_bits(stored: Shaped[np.ndarray, "r c"], dataset: Dataset) -> Shaped[np.ndarray, "r c"]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Float, Int16
 
 from tomoseg.errors import GridError, InputError, TomosegError
 from tomoseg.files.dicom.entries import Entry, entries
@@ -153,35 +153,50 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
     """
     first = stack.images[0]
     across, down = AXIAL if first.orientation is None else first.orientation
-    normal = np.cross(across, down)
-    known = [image.position_mm for image in stack.images if image.position_mm is not None]
-    places = np.stack(known) @ normal if len(known) == len(stack.images) else None
-    lacking = []
-    if first.pixel_mm is None:
-        lacking.append("pixel spacing")
-    if first.orientation is None:
-        lacking.append("orientation")
-    if places is None or (len(places) > 1 and np.ptp(places) < SAME_PLACE_MM):
-        lacking.append(POSITION)
-    elif len(places) == 1 and first.thickness_mm is None:
-        lacking.append(THICKNESS)
+    known = _positions(stack)
+    lacking = _lacking(first, known, np.cross(across, down))
     if lacking and assume_spacing is None:
         raise GridError(
             f"{name}: expected slices that say where they lie, got no usable {' or '.join(lacking)}; "
             "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
         )
     across_mm, down_mm, along_mm = assume_spacing or (0.0, 0.0, 0.0)
-    pixel_mm = first.pixel_mm or (across_mm, down_mm)
-    has_positions = POSITION not in lacking
-    thickness_mm = (first.thickness_mm if has_positions else None) or along_mm
-    by_number = -along_mm * np.arange(len(stack.images))[:, None] * normal + 0.0
-    positions = np.stack(known) if has_positions else by_number
-    slices = Slices(positions, across, down, pixel_mm, first.shape, thickness_mm)
-    return slices, _assumed(lacking, assume_spacing) if assume_spacing is not None and lacking else [], has_positions
+    if known is not None and POSITION not in lacking:
+        positions, thickness_mm = known, first.thickness_mm or along_mm
+    else:
+        positions = -along_mm * np.arange(len(stack.images))[:, None] * np.cross(across, down) + 0.0
+        thickness_mm = along_mm
+    slices = Slices(positions, across, down, first.pixel_mm or (across_mm, down_mm), first.shape, thickness_mm)
+    return slices, _assumed(lacking, (across_mm, down_mm, along_mm)), POSITION not in lacking
+
+
+def _positions(stack: Stack) -> Float[np.ndarray, "n 3"] | None:
+    """Where each image's first pixel lies; None where it is not known of all."""
+    known = [image.position_mm for image in stack.images if image.position_mm is not None]
+    return np.stack(known) if len(known) == len(stack.images) else None
+
+
+def _lacking(
+    first: ImageHeader, positions_mm: Float[np.ndarray, "n 3"] | None, normal: Float[np.ndarray, "3"]
+) -> list[str]:
+    """What images do not say of where they lie, by their first one and by their places along the normal."""
+    places_mm = None if positions_mm is None else positions_mm @ normal
+    lacking = []
+    if first.pixel_mm is None:
+        lacking.append("pixel spacing")
+    if first.orientation is None:
+        lacking.append("orientation")
+    if places_mm is None or (len(places_mm) > 1 and np.ptp(places_mm) < SAME_PLACE_MM):
+        lacking.append(POSITION)
+    elif len(places_mm) == 1 and first.thickness_mm is None:
+        lacking.append(THICKNESS)
+    return lacking
 
 
 def _assumed(lacking: Sequence[str], assume_spacing: Edges) -> list[Notice]:
     """What was put in the place of what lacks; nothing else was."""
+    if not lacking:
+        return []
     across_mm, down_mm, along_mm = assume_spacing
     taken = {
         "pixel spacing": f"pixels of {across_mm:g} x {down_mm:g} mm",
@@ -200,22 +215,10 @@ def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray
     Raises:
         InputError: If one cannot be decoded, they claim far more than their files can hold, or memory does not suffice.
     """
-    columns, rows = images[0].shape
     by_file: dict[Entry, list[int]] = {}
     for place, image in enumerate(images):
         by_file.setdefault(image.entry, []).append(place)
-    needed, stored = 2 * len(images) * rows * columns, sum(entry.size for entry in by_file)
-    if needed > max(ALWAYS_ALLOWED_BYTES, LARGEST_PIXEL_RATIO * stored):
-        raise InputError(
-            f"{name}: expected CT slices, got {len(images)} of {columns} x {rows} pixels in {stored} bytes; "
-            "do not trust the file"
-        )
-    try:
-        hu = np.empty((len(images), rows, columns), np.int16)
-    except MemoryError:
-        raise InputError(
-            f"{name}: expected a volume that fits in memory, got {len(images)} slices of {columns} x {rows}; crop it"
-        ) from None
+    hu = _room(len(images), images[0].shape, sum(entry.size for entry in by_file), name)
     noticed = Counter[Notice]()
     for places in by_file.values():
         places.sort(key=lambda place: images[place].frame or 0)
@@ -224,6 +227,26 @@ def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray
             hu[place] = pixels
             noticed.update(words)
     return hu, [word if count == len(images) else word.of(f"{count} slices") for word, count in noticed.items()]
+
+
+def _room(images: int, shape: tuple[int, int], stored_bytes: int, name: str) -> Int16[np.ndarray, "n r c"]:
+    """Memory for the pixels of so many images.
+
+    Raises:
+        InputError: If their files cannot hold so much, or memory does not suffice.
+    """
+    columns, rows = shape
+    if 2 * images * rows * columns > max(ALWAYS_ALLOWED_BYTES, LARGEST_PIXEL_RATIO * stored_bytes):
+        raise InputError(
+            f"{name}: expected CT slices, got {images} of {columns} x {rows} pixels in {stored_bytes} bytes; "
+            "do not trust the file"
+        )
+    try:
+        return np.empty((images, rows, columns), np.int16)
+    except MemoryError:
+        raise InputError(
+            f"{name}: expected a volume that fits in memory, got {images} slices of {columns} x {rows}; crop it"
+        ) from None
 
 
 def _compared(

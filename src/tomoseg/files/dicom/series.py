@@ -141,19 +141,26 @@ def _apart(stack: Stack) -> list[Stack]:
     places = stack.places_mm()
     if places is None or not _repeats(places):
         return [stack]
-    all_places = _count_places(places)
+    smaller = (Stack(tuple(stack.images[number] for number in part)) for part in _phases(stack, places))
+    return [piece for one in smaller for piece in _apart(one)] or [stack]
+
+
+def _phases(stack: Stack, places: Float[np.ndarray, "n"]) -> list[list[int]]:
+    """The numbers of images that make up each phase, kernel or time; none where nothing tells them apart."""
     for key in range(len(stack.images[0].acquisition)):
-        parts: dict[object, list[int]] = {}
-        for number, image in enumerate(stack.images):
-            parts.setdefault(image.acquisition[key], []).append(number)
-        covered = max(_count_places(places[part]) for part in parts.values())
-        if len(parts) > 1 and covered >= REPEATED_SHARE * all_places:
-            return [
-                smaller
-                for part in parts.values()
-                for smaller in _apart(Stack(tuple(stack.images[number] for number in part)))
-            ]
-    return [stack]
+        parts = _by_acquisition(stack, key)
+        covered = max(_count_places(places[part]) for part in parts)
+        if len(parts) > 1 and covered >= REPEATED_SHARE * _count_places(places):
+            return parts
+    return []
+
+
+def _by_acquisition(stack: Stack, key: int) -> list[list[int]]:
+    """The numbers of images that share one of the values that may tell repeated slices apart."""
+    parts: dict[object, list[int]] = {}
+    for number, image in enumerate(stack.images):
+        parts.setdefault(image.acquisition[key], []).append(number)
+    return list(parts.values())
 
 
 def _repeats(places: Float[np.ndarray, "n"]) -> bool:
@@ -185,6 +192,11 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stac
         return stacks[series - 1], []
     axial = [stack for stack in stacks if stack.is_axial]
     chosen = max(axial or stacks, key=lambda stack: stack.pixels)
+    return chosen, _of_choice(chosen, stacks, listed)
+
+
+def _of_choice(chosen: Stack, stacks: Sequence[Stack], listed: str) -> list[Notice]:
+    """What there is to say about a stack that nobody asked for."""
     words = []
     if len(stacks) > 1:
         number = next(number for number, stack in enumerate(stacks, 1) if stack is chosen)
@@ -193,9 +205,9 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stac
             "Choose another with --series."
         )
         words.append(Notice(text, "several series"))
-    if not axial and chosen.images[0].orientation is not None:
+    if not chosen.is_axial and chosen.images[0].orientation is not None:
         text = (
             f"The slices are {chosen.plane}, axial ones were expected. Use the axial series of the scan if it has one."
         )
         words.append(Notice(text, "slice direction"))
-    return chosen, words
+    return words

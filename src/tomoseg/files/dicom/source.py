@@ -42,6 +42,15 @@ _NO_DICOM = (
     "reference of its own. Segment the DICOM series to have it beside the images."
 )
 
+_DATE = r"\d{8}"
+_ALLOWED = {
+    "PatientSex": "[MFO]",
+    "PatientBirthDate": _DATE,
+    "StudyDate": _DATE,
+    "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
+}
+"""What values must be like to be taken over; all of these are among `_NEEDED_TAGS` or left empty."""
+
 _MAKERS = uuid.UUID("5f3f8f0e-3d0a-4c55-9b7e-6a0f1d1f2c47")
 """The space of names for identifiers that are made from a scan."""
 
@@ -195,13 +204,9 @@ def _identity(header: Dataset) -> Dataset:
         elif keyword in _NEEDED_TAGS:
             setattr(identity, keyword, "")
     identity.PositionReferenceIndicator = str(header.get("PositionReferenceIndicator") or "")
-    if identity.PatientSex not in {"M", "F", "O"}:
-        identity.PatientSex = ""
-    for keyword in ("PatientBirthDate", "StudyDate"):
-        if not re.fullmatch(r"\d{8}", str(identity.get(keyword) or "")):
+    for keyword, allowed in _ALLOWED.items():
+        if not re.fullmatch(allowed, str(identity.get(keyword) or "")):
             setattr(identity, keyword, "")
-    if not re.fullmatch(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?", str(identity.StudyTime or "")):
-        identity.StudyTime = ""
     return identity
 
 
