@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tomoseg.errors import LabelError
-from tomoseg.labels import LabelSet, Structure, label_type, unknown_name_message
+from tomoseg.errors import LabelError, unknown_name_message
+from tomoseg.labels import LabelSet, Structure, label_type
 
 
 @pytest.fixture

@@ -4,6 +4,11 @@ Every message says what was expected, what came instead, and what to do about it
 command line prints or exits; it raises one of these.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
 
 class TomosegError(Exception):
     """Anything tomoseg refuses or cannot do; catch this one to catch them all.
@@ -51,3 +56,12 @@ class OutputError(TomosegError):
 
 class TrainingError(TomosegError):
     """A training run that cannot start or go on."""
+
+
+def unknown_name_message(name: str, known: Sequence[str]) -> str:
+    """One sentence for a name that is not among the known ones, with the nearest."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = (
+        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
+    )
+    return f"expected one of {len(known)} known names, got {name!r}; {hint}"

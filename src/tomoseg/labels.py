@@ -7,7 +7,6 @@ value that stands for it in a label map. Structures are independent of one anoth
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tomoseg.errors import LabelError
+from tomoseg.errors import LabelError, unknown_name_message
 
 OTHER_GROUP = "other"
 
@@ -230,15 +229,6 @@ def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
                 same_case = other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
                 return side, "".join([*words[:n], same_case, *words[n + 1 :]])
     return None
-
-
-def unknown_name_message(name: str, known: Sequence[str]) -> str:
-    """One sentence for a name that is not among the known ones, with the nearest."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = (
-        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
-    )
-    return f"expected one of {len(known)} known names, got {name!r}; {hint}"
 
 
 @cache

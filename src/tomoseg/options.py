@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, ConfigDict, Field, ValidationError, WrapValidator
 
-from tomoseg.errors import ConfigError
+from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.formats import FORMATS, FormatName
-from tomoseg.labels import unknown_name_message
 from tomoseg.settings import Config, Language, Role
 
 EngineName = Literal["auto", "torch", "openvino", "onnx"]

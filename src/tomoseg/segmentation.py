@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8, UInt16
 from scipy import ndimage
 
-from tomoseg.errors import GridError, LabelError
-from tomoseg.labels import LabelSet, unknown_name_message
+from tomoseg.errors import GridError, LabelError, unknown_name_message
+from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask, check_packed, packed_bytes, unpack
 from tomoseg.volume import SourceGrid
 

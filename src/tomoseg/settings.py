@@ -17,8 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from tomoseg.errors import ConfigError
-from tomoseg.labels import unknown_name_message
+from tomoseg.errors import ConfigError, unknown_name_message
 
 ConfigModel = TypeVar("ConfigModel", bound="Config")
 

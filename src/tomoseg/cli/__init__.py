@@ -63,7 +63,7 @@ def _parse_no_command(given: Sequence[str]) -> NoReturn:
     if given and given[0].startswith("-"):
         parser.parse_args(given[:1])
     if given and not given[0].startswith("-"):
-        from tomoseg.labels import unknown_name_message
+        from tomoseg.errors import unknown_name_message
 
         parser.error(unknown_name_message(given[0], tuple(COMMANDS)))
     parser.error("expected a command, got none; `tomoseg --help` lists them")

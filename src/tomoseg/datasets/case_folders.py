@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
-from tomoseg.errors import DatasetError
+from tomoseg.errors import DatasetError, unknown_name_message
 from tomoseg.files.label_names import check_file_name, parse_label_names, read_json, read_label_names
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
-from tomoseg.labels import LabelSet, unknown_name_message
+from tomoseg.labels import LabelSet
 
 SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 

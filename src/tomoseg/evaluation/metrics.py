@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tomoseg.errors import ConfigError
+from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.evaluation.centre_lines import centre_line_dice, check_centre_lines_can_be_found
 from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
 from tomoseg.evaluation.scores import CaseScore, Empties, Outcome
-from tomoseg.labels import unknown_name_message
 from tomoseg.settings import Language
 
 Place = Literal["terminal", "card", "caption", "comparison"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tomoseg.errors import ConfigError
+from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.inference.device import device_name
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.engines import ENGINES
-from tomoseg.labels import unknown_name_message
 from tomoseg.models.folder import Model
 
 

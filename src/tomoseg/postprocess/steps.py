@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int16
 
-from tomoseg.errors import ConfigError
-from tomoseg.labels import LabelSet, unknown_name_message
+from tomoseg.errors import ConfigError, unknown_name_message
+from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.postprocess.step_kinds import STEP_KINDS, Evidence, MaskStep, ScanStep, Spacing
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation

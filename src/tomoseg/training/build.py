@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tomoseg.config import TrainConfig
-from tomoseg.errors import ConfigError, TrainingError
+from tomoseg.errors import ConfigError, TrainingError, unknown_name_message
 from tomoseg.inference.device import autocast_dtype, choose_device
-from tomoseg.labels import unknown_name_message
 from tomoseg.models.folder import ModelRecord, load_model
 from tomoseg.networks.build import set_prior_bias
 from tomoseg.networks.network import MEMORY_FORMAT, Network

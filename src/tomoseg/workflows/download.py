@@ -17,9 +17,8 @@ from tomoseg.datasets.download.http import Web, check_url
 from tomoseg.datasets.download.remote_file import LocalFile, RemoteFile
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.datasets.download.unpack import unpack
-from tomoseg.errors import InputError
+from tomoseg.errors import InputError, unknown_name_message
 from tomoseg.files.atomic import check_space, check_writable, errors_told, remove_file, whole_file
-from tomoseg.labels import unknown_name_message
 
 RECORD = "download.json"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomoseg.errors import ConfigError
-from tomoseg.labels import unknown_name_message
+from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.models.folder import ModelRecord, load_record
 from tomoseg.models.packaged import CARD, packaged_models
 

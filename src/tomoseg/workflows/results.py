@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from tomoseg.errors import ConfigError, InputError, OutputError
+from tomoseg.errors import ConfigError, InputError, OutputError, unknown_name_message
 from tomoseg.evaluation.measure import Measurement
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.dicom.made_by import MadeBy
@@ -17,7 +17,6 @@ from tomoseg.files.nifti import write_nifti
 from tomoseg.files.results import nifti_stem, write_confidence
 from tomoseg.files.target import Origin, Target
 from tomoseg.formats import FORMATS, LABEL_MAP_SUFFIXES, OutputFormat
-from tomoseg.labels import unknown_name_message
 from tomoseg.notices import Notice
 from tomoseg.packages import require_installed
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation

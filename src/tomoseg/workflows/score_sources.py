@@ -9,14 +9,14 @@ import numpy as np
 
 from tomoseg.datasets.cases import MaskCase
 from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
-from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.errors import ConfigError, DatasetError, unknown_name_message
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.files.label_names import label_set_named
 from tomoseg.files.nifti import read_ct
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_case_fully
-from tomoseg.labels import LabelSet, unknown_name_message
+from tomoseg.labels import LabelSet
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.options import Compute, EvaluateOptions, Request
