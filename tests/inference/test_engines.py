@@ -132,6 +132,16 @@ def test_it_works_in_a_daemonic_process_and_says_the_same_there():
     assert process.exitcode == 0
 
 
+def test_a_lack_of_memory_of_a_device_is_one_of_memory(model, monkeypatch):
+    def fail(images):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    engine = choose_engine(model, "torch", "cpu", "fp32")
+    monkeypatch.setattr(engine, "network", fail)
+    with pytest.raises(MemoryError, match="CUDA out of memory. Tried to allocate 2 GiB."):
+        engine.run(np.zeros((1, 2, 16, 12), np.float32))
+
+
 def test_engines_name_what_they_compute_in(model):
     assert [(e.name, e.device, e.precision) for e in engines(model)] == [
         ("torch", "cpu", "fp32"),

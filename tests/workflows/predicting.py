@@ -4,15 +4,14 @@ import torch
 
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.files.nifti import read_ct
-from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.segment import segment
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.workflows.predict import predict
 
 LABELS = LabelSet.total().subset(["spleen", "liver", "aorta"])
-CPU = {"device": "cpu", "precision": "fp32"}
-ON_CPU = Compute(**CPU)
+ON_CPU = Compute(device="cpu", precision="fp32")
 
 
 def make_model(folder, **grid):
@@ -29,8 +28,8 @@ def make_model(folder, **grid):
 
 
 def expected_masks(ct, model):
-    segmentation = Predictor(load_model(model), **CPU).predict_volume(read_ct(ct))
-    return {name: segmentation.mask(name) for name in LABELS.names}
+    found = segment(read_ct(ct), load_model(model), compute=ON_CPU)
+    return {name: found.mask(name) for name in LABELS.names}
 
 
 def run(scans, output, model, **options):

@@ -13,15 +13,16 @@ from tests.files.dicom.scans import series
 from tests.files.dicom.series import NAME, PATIENT_ID, image, save
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
-from tests.workflows.predicting import CPU, LABELS, ON_CPU, expected_masks, make_model, names_in, run
+from tests.workflows.predicting import LABELS, ON_CPU, expected_masks, make_model, names_in, run
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files import results
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
 from tomoseg.files.results import label_map_files
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.segment import segment
 from tomoseg.models.folder import load_model, save_model, sha256
-from tomoseg.options import ALL_MASKS, AT_ONE_HALF, Compute, PredictOptions
+from tomoseg.options import ALL_MASKS, Compute, PredictOptions, Request
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import predict as workflow
 from tomoseg.workflows.predict import predict
@@ -62,7 +63,7 @@ class TestOneScan:
         assert (done.error, done.scan.output) == (None, written)
         assert names_in(tmp_path / "out") == sorted(label_map_files(written))
         values = read_label_map(written, GRID)
-        expected = Predictor(load_model(model), **CPU).predict_label_map(read_ct(ct)).values
+        expected = segment(read_ct(ct), load_model(model), Request(ml=True), compute=ON_CPU).result.values
         np.testing.assert_array_equal(values, expected)
         assert set(np.unique(values)) <= {0, *LABELS.ids}
         assert len(np.unique(values)) > 1
@@ -85,7 +86,7 @@ class TestOneScan:
 
     def test_the_batch_does_not_matter(self, ct, model, tmp_path):
         for size in (1, 3):
-            compute = Compute(engine="torch", **CPU, batch_size=size)
+            compute = Compute(engine="torch", device="cpu", precision="fp32", batch_size=size)
             predict(ct, tmp_path / str(size), model, PredictOptions(ml=True), compute)
         one, three = (read_label_map(tmp_path / size / "s0.nii.gz") for size in ("1", "3"))
         assert (one != three).mean() < 0.02  # sums in another order may turn a voxel at an edge
@@ -179,16 +180,16 @@ class TestManyScans:
         assert names_in(tmp_path / "out") == around("b") + around("c")
 
     def test_a_lack_of_memory_stops_no_other(self, folder, model, tmp_path, monkeypatch):
-        original, errors = Predictor.predict_volume, iter([MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+        errors = iter([MemoryError(), MemoryError("CUDA out of memory")])
 
-        def fail(*args):
+        def fail(*args, **options):
             raise next(errors)
 
-        monkeypatch.setattr(Predictor, "predict_volume", fail)
-        done = run(folder, tmp_path / "out", model)
+        with monkeypatch.context() as patch:
+            patch.setattr(workflow, "segment", fail)
+            done = run(folder, tmp_path / "out", model)
         assert done[1].error == "out of memory; use a smaller batch or fewer structures"
         assert done[2].error == "CUDA out of memory"
-        monkeypatch.setattr(Predictor, "predict_volume", original)
         assert [result.error is None for result in run(folder, tmp_path / "out", model)] == [False, True, True]
 
     def test_warnings_come_with_their_scan(self, tmp_path, model):
@@ -203,12 +204,8 @@ class TestManyScans:
         write_nifti(tmp_path / "scans" / "good.nii.gz", scan(), GRID)
         flat, good = run(tmp_path / "scans", tmp_path / "out", model)
         assert (flat.error, good.error) == (None, None)
-        original, segmented = Predictor.predict_volume, []
-        monkeypatch.setattr(
-            Predictor,
-            "predict_volume",
-            lambda self, volume, *rest: segmented.append(1) or original(self, volume, *rest),
-        )
+        segmented = []
+        monkeypatch.setattr(workflow, "segment", lambda *a, **options: segmented.append(1) or segment(*a, **options))
         before = (tmp_path / "out/flat/prediction.json").read_bytes()
         flat, good = run(tmp_path / "scans", tmp_path / "out", model, strict=True)
         assert len(segmented) == 1  # not what was refused
@@ -389,9 +386,7 @@ class TestRecord:
         path = tmp_path / ("map.statistics.json" if ml else "out/statistics.json")
         found = json.loads(path.read_text())
         assert list(found) == list(LABELS.names)
-        mask = Predictor(load_model(model), **CPU).predict_label_map(read_ct(ct)).mask("liver")
-        if not ml:
-            mask = expected_masks(ct, model)["liver"]
+        mask = segment(read_ct(ct), load_model(model), Request(ml=ml), compute=ON_CPU).mask("liver")
         assert mask.any()
         assert found["liver"]["volume_ml"] == pytest.approx(mask.sum() * 3 * 3 * 5 / 1000)
         assert found["liver"]["mean_hu"] == pytest.approx(read_ct(ct).hu[mask].mean())
@@ -589,13 +584,13 @@ def geometry(path):
 
 @pytest.fixture(scope="module")
 def predictor(model):
-    return Predictor(load_model(model), **CPU)
+    return Predictor(load_model(model), ON_CPU)
 
 
 class TestOrientations:
-    def check(self, predictor, hu, affine, folder, label_map):
+    def check(self, predictor, hu, affine, folder, **options):
         """Predict one scan in 48 axis orders; compare voxels in RAS+ order, and headers to the last bit."""
-        results = set()
+        results, batch = set(), workflow._Batch.of(predictor, PredictOptions(**options))
         for number, (order, signs) in enumerate(ORIENTATIONS):
             array, turned = reoriented(hu, affine, order, signs)
             codes = (
@@ -604,13 +599,11 @@ class TestOrientations:
             assert nib.aff2axcodes(turned) == tuple(codes)
             path = folder / f"{number}.nii"
             nib.save(nib.Nifti1Image(array, turned), path)
-            output = folder / (f"{number}_map.nii.gz" if label_map else str(number))
-            options = PredictOptions(ml=label_map)
-            (done,) = workflow._do_all(
-                predictor, [Scan("s", path, output)], workflow._Order(options, AT_ONE_HALF, {}, ""), lambda *_: None
-            )
+            output = folder / (f"{number}_map.nii.gz" if batch.options.ml else str(number))
+            (done,) = workflow._do_all([Scan("s", path, output)], batch, lambda *_: None)
             assert done.error is None
-            written = [output] if label_map else [output / f"{name}.nii.gz" for name in predictor.labels.names]
+            names = batch.of_all["structures"]
+            written = [output] if batch.options.ml else [output / f"{name}.nii.gz" for name in names]
             assert [geometry(file) for file in written] == [geometry(path)] * len(written)
             canonical = [nib.as_closest_canonical(nib.load(file)) for file in written]
             values = np.stack([np.asarray(image.dataobj) for image in canonical])
@@ -618,13 +611,12 @@ class TestOrientations:
         assert len(results) == 1
         return values
 
-    def test_all_48(self, model, tmp_path):
+    def test_all_48(self, predictor, tmp_path):
         hu = scan()
         hu[1:4, 2:4, :2] = 300
         affine = AFFINE.copy()
         affine[:3, 3] = (-10.5, 20.25, 7)
-        aorta = Predictor(load_model(model), structures=("aorta",), **CPU)
-        masks = self.check(aorta, hu, affine, tmp_path, label_map=False)
+        masks = self.check(predictor, hu, affine, tmp_path, roi_subset=("aorta",))
         assert masks.shape == (1, *SHAPE)
         assert 0 < masks.mean() < 1
         assert not np.array_equal(masks, masks[:, ::-1])
@@ -632,7 +624,7 @@ class TestOrientations:
     def test_all_48_of_a_real_scan(self, predictor, tmp_path, test_data):
         volume = read_ct(test_data / "torso" / "ct.nii.gz")
         crop = np.ascontiguousarray(volume.hu[40:60, 30:48, 50:57])
-        values = self.check(predictor, crop, volume.affine, tmp_path, label_map=True)
+        values = self.check(predictor, crop, volume.affine, tmp_path, ml=True)
         assert len(np.unique(values)) > 1
 
     def test_a_tilted_scan_keeps_its_affine(self, predictor, tmp_path):
@@ -641,9 +633,7 @@ class TestOrientations:
         affine[:3, :3] = turn * (2.9, 3.1, 5)
         write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
         tilted = Scan("t", tmp_path / "t.nii", tmp_path / "t")
-        (done,) = workflow._do_all(
-            predictor, [tilted], workflow._Order(ALL_MASKS, AT_ONE_HALF, {}, ""), lambda *_: None
-        )
+        (done,) = workflow._do_all([tilted], workflow._Batch.of(predictor, ALL_MASKS), lambda *_: None)
         assert done.error is None
         assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
 

@@ -41,4 +41,7 @@ class Engine(ABC):
         """Logits of windowed slices or blocks of a size that the network takes.
 
         Decisions read structures last: an engine that has them last in memory returns a view of that.
+
+        Raises:
+            MemoryError: If the device has too little.
         """

@@ -139,7 +139,9 @@ def segment(
     predictor = open_predictor(model, compute)
     volume = scan if isinstance(scan, Volume) else read_scan(Path(scan))
     choices = predictor.choices(request)
-    seen = preflight(volume, predictor, request) if notices is None else notices
+    seen = preflight(volume, predictor) if notices is None else notices
+    if request.strict:
+        refuse_warnings(seen, "the scan")
     stages = Stages()
     found = _decided(predictor, volume, choices, request, stages, progress)
     statistics = None
@@ -156,30 +158,20 @@ def segment(
     )
 
 
-def preflight(
-    volume: Volume, predictor: Predictor, request: Request = AS_TUNED, name: str = "the scan"
-) -> tuple[Notice, ...]:
+def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
     """What is noticed about a scan before it is segmented, by its values and beside the model's training scans.
 
     Args:
         volume: The scan.
         predictor: Of the model.
-        request: Whether warnings refuse it.
-        name: What the scan is called in a refusal.
 
     Returns:
         What was noticed, that of reading it first.
-
-    Raises:
-        InputError: If `strict` is asked for and there is a warning, or the scan cannot be one.
     """
     seen = inspect_scan(volume, contrast=False)
     trained_on = predictor.record.trained_on
     unfamiliar = () if trained_on is None else unlike(volume, trained_on, [part.name for part in seen.parts])
-    noticed = (*volume.warnings, *seen.notices, *unfamiliar)
-    if request.strict:
-        refuse_warnings(noticed, name)
-    return noticed
+    return *volume.warnings, *seen.notices, *unfamiliar
 
 
 def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:

@@ -55,5 +55,10 @@ class Stages:
                 return
             yield item
 
+    def include(self, seconds: dict[str, float]) -> None:
+        """Count stages that were timed elsewhere, in their order."""
+        for name, taken in seconds.items():
+            self._add(name, taken)
+
     def _add(self, name: str, seconds: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds

@@ -35,7 +35,17 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
-        """Logits of windowed slices or blocks, in the memory of the CPU; structures are last in it."""
+        """Logits of windowed slices or blocks, in the memory of the CPU; structures are last in it.
+
+        Raises:
+            MemoryError: If the device has too little.
+        """
+        try:
+            return self._run(images)
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from None
+
+    def _run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
         batch = torch.from_numpy(images).to(self._place).contiguous(memory_format=self._format)
         with torch.autocast(self._place.type, self._dtype, enabled=self._dtype != torch.float32):
             logits = self.network(batch)

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
 from tomoseg.files.atomic import check_writable, remove_file
 from tomoseg.files.dicom.made_by import MadeBy
@@ -197,7 +198,9 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
         volume = read_scan(source, options.series, options.assume_spacing)
         course.notices = volume.warnings
         check_scan_has_format(volume.source, options.format, scan.path)
-        course.notices = preflight(volume, batch.predictor, options, str(scan.path))
+        course.notices = preflight(volume, batch.predictor)
+        if options.strict:
+            refuse_warnings(course.notices, str(scan.path))
     return volume
 
 
@@ -211,6 +214,7 @@ def _segment(
             told = partial(on_slice, course.scan)
             prediction = segment(volume, batch.predictor, batch.options, progress=told, notices=course.notices)
             course.notices = prediction.notices
+            course.stages.include(prediction.seconds)
     return course, volume, prediction
 
 
@@ -236,8 +240,5 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     if options.preview:
         with stages("preview"):
             files.append(write_preview(prediction.result, volume, scan, options.lang))
-    seconds = stages.seconds | {
-        stage: taken + stages.seconds.get(stage, 0.0) for stage, taken in prediction.seconds.items()
-    }
-    record = write_record(scan, course.asked, files, course.notices, seconds, prediction.expected_dice)
+    record = write_record(scan, course.asked, files, course.notices, stages.seconds, prediction.expected_dice)
     return ScanDone(scan, None, course.notices, False, record)

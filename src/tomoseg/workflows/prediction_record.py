@@ -117,7 +117,8 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
             "bytes": sum(file.size for file in files) if files else None,
             "modified_ns": max((file.modified_ns for file in files), default=None),
         },
-        "options": deciding(options),
+        "options": deciding(options.model_copy(update={"strict": False})),
+        **({"strict": True} if options.strict else {}),  # what passed serves a run that is not strict, too
         "preview": options.lang if options.preview else None,
     }
 
