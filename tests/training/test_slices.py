@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from tests.training.tiny import NATIVE, add_case, finish, make_config, make_dataset
+from tomoseg.config import NetworkConfig
 from tomoseg.grid import AIR_HU
 from tomoseg.labels import LabelSet
 from tomoseg.masks import pack
+from tomoseg.networks.images import NetworkInput
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.training.sampling import Draw, draw_epoch
 from tomoseg.training.slices import DrawnSlices, EpochLoader, collate, windowed
@@ -169,3 +171,16 @@ def test_windows_by_hand():
     assert images[0, 1, 0].tolist() == pytest.approx([0.4, 0.401, 0.6, 0.6, 0.6])
     assert images[0, 2, 0].tolist() == [0, 0, 0.5, 1, 1]
     assert images[0, 3, 0].tolist() == pytest.approx([0, 0.005, 1, 1, 1])
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+def test_training_windows_hu_as_prediction_does(slices):
+    windows = ((-200.0, 300.0), (-17.0, 83.5))
+    hu = np.random.default_rng(0).integers(-1500, 3000, (8, 4, 7), dtype=np.int16)
+    reads = NetworkInput(windows, NetworkConfig(channels=(8, 8), slices=slices))
+    predicted = reads.of_slices(hu)
+    near = np.stack([hu[:, :, k : k + slices].transpose(2, 0, 1) for k in range(7 - slices + 1)])
+    trained = windowed(torch.from_numpy(near).float(), windows)
+    np.testing.assert_allclose(trained.numpy(), predicted, atol=1e-6)
+    assert (trained == 0).any()
+    assert (trained == 1).any()

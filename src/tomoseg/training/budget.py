@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from tomoseg.config import TrainConfig
 from tomoseg.training.ranks import Ranks
-from tomoseg.training.state import TrainState
 
 DEFAULT_EPOCHS = 100
 """Where no budget is given."""
+
+
+@dataclass(kw_only=True)
+class Course:
+    """How far training has come.
+
+    Attributes:
+        epoch: Whole epochs behind.
+        step: Steps of the optimiser in the epoch that is under way.
+        minutes: Spent so far, validations included.
+        validation_minutes: What the last validation took.
+        epoch_began_at: Share of the budget that was used as the epoch began: its draws depend on it.
+        losses: Of the steps of the epoch.
+        history: One record an epoch.
+        best_dice: Best mean validation Dice; None before there is one.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    minutes: float = 0.0
+    validation_minutes: float = 0.0
+    epoch_began_at: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_dice: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,28 +65,28 @@ class Budget:
         steps_per_epoch = -(-cases * config.sampling.slices_per_case // slices_per_step)
         return cls(config.epochs, config.steps, config.minutes, config.early_stopping, steps_per_epoch)
 
-    def progress(self, state: TrainState) -> float:
+    def progress(self, course: Course) -> float:
         """How much of the budget is used, 0 to 1; the last validation is part of the minutes."""
-        epochs = state.epoch + state.step / self.steps_per_epoch
+        epochs = course.epoch + course.step / self.steps_per_epoch
         shares = []
         if self.minutes is not None:
-            shares.append(state.minutes / max(self.minutes - state.validation_minutes, 1e-9))
+            shares.append(course.minutes / max(self.minutes - course.validation_minutes, 1e-9))
         if self.steps is not None:
-            shares.append((state.epoch * self.steps_per_epoch + state.step) / self.steps)
+            shares.append((course.epoch * self.steps_per_epoch + course.step) / self.steps)
         if self.epochs is not None or not shares:
             shares.append(epochs / (self.epochs or DEFAULT_EPOCHS))
         return min(max(shares), 1.0)
 
-    def stalled(self, state: TrainState) -> bool:
+    def stalled(self, course: Course) -> bool:
         """Whether so many validations in a row gave no better Dice that training ends early."""
         if self.early_stopping is None:
             return False
-        dice = [dice for record in state.history if (dice := record.get("validation_dice")) is not None]
+        dice = [dice for record in course.history if (dice := record.get("validation_dice")) is not None]
         return len(dice) - 1 - dice.index(max(dice)) >= self.early_stopping if dice else False
 
-    def finished(self, state: TrainState) -> bool:
+    def finished(self, course: Course) -> bool:
         """Whether nothing is left to do."""
-        return state.step == 0 and (self.progress(state) >= 1 or self.stalled(state))
+        return course.step == 0 and (self.progress(course) >= 1 or self.stalled(course))
 
 
 class Clock:
@@ -76,9 +101,9 @@ class Clock:
         self._ranks, self._device = ranks, device
         self._began = time.monotonic()
 
-    def tick(self, state: TrainState) -> None:
+    def tick(self, course: Course) -> None:
         """Add the time since the last tick."""
         now = time.monotonic()
-        minutes = state.minutes + (now - self._began) / 60
-        state.minutes = self._ranks.table([minutes], self._device)[0].item()
+        minutes = course.minutes + (now - self._began) / 60
+        course.minutes = self._ranks.table([minutes], self._device)[0].item()
         self._began = now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,20 +59,30 @@ def draw_epoch(
     chosen = []
     for case, record in enumerate(records):
         free = np.ones(record.placement.shape[2], bool) if allowed is None else allowed[case]
-        present = [c for c in record.annotated if record.occurrence[c]]
-        if allowed is not None:
-            present = [c for c in present if free[record.slices_of(c)].any()]
-        chances = chances_of([counts[c] for c in present], config.rare_power) if counts and present else None
-        for _ in range(config.slices_per_case):
-            slices, structure = np.arange(len(free)), None
-            if present and rng.random() < config.structure_share:
-                structure = present[_choose(rng, len(present), chances)]
-                slices = record.slices_of(structure)
-            slices = slices[free[slices]]
-            chosen.append((case, int(slices[rng.integers(len(slices))]), structure))
+        drawn = _draws_of_case(rng, record, free, config, counts)
+        chosen += [(case, k, structure) for k, structure in drawn]
     order = rng.permutation(len(chosen))
-    drawn = (chosen[place] for place in order)
-    return [Draw(case, k, (seed, epoch, number), structure) for number, (case, k, structure) in enumerate(drawn)]
+    ordered = (chosen[place] for place in order)
+    return [Draw(case, k, (seed, epoch, number), structure) for number, (case, k, structure) in enumerate(ordered)]
+
+
+def _draws_of_case(
+    rng: np.random.Generator,
+    record: CaseRecord,
+    free: Bool[np.ndarray, "_"],
+    config: SamplingConfig,
+    counts: Counter[int] | None,
+) -> Iterator[tuple[int, int | None]]:
+    """Slices of one case, each with the structure that it was drawn for."""
+    present = [c for c in record.annotated if record.occurrence[c] and free[record.slices_of(c)].any()]
+    chances = chances_of([counts[c] for c in present], config.rare_power) if counts and present else None
+    for _ in range(config.slices_per_case):
+        slices, structure = np.arange(len(free)), None
+        if present and rng.random() < config.structure_share:
+            structure = present[_choose(rng, len(present), chances)]
+            slices = record.slices_of(structure)
+        slices = slices[free[slices]]
+        yield int(slices[rng.integers(len(slices))]), structure
 
 
 def slice_counts(records: Sequence[CaseRecord]) -> Counter[int]:
@@ -151,13 +161,7 @@ def _sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[in
             f"{config.sampling.patch_size}; their size is network.tile"
         )
     if network.tile:
-        largest = np.max([record.placement.shape[: network.dims] for record in records], axis=0).tolist()
-        enough = NetworkInput(config.windows_hu, network.model_copy(update={"tile": ()})).padded(tuple(largest))
-        if any(edge > most for edge, most in zip(network.tile, enough, strict=True)):
-            raise ConfigError(
-                f"expected network.tile of at most {' '.join(map(str, enough))}, which holds the largest case of "
-                f"{' x '.join(map(str, largest))}, got {' '.join(map(str, network.tile))}; the rest would be air"
-            )
+        _check_tile(records, config)
         return padded(network.tile)
     if config.sampling.patch_size is not None:
         return padded(config.sampling.patch_size)
@@ -165,6 +169,22 @@ def _sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[in
     if network.dims == 3:
         median = np.minimum(median, MOST_OF_A_BLOCK)
     return padded(tuple(max(1, round(float(length) / network.stride)) * network.stride for length in median))
+
+
+def _check_tile(records: Sequence[CaseRecord], config: TrainConfig) -> None:
+    """Refuse a tile that no case fills.
+
+    Raises:
+        ConfigError: If it is larger than the largest case.
+    """
+    network = config.network
+    largest = np.max([record.placement.shape[: network.dims] for record in records], axis=0).tolist()
+    enough = NetworkInput(config.windows_hu, network.model_copy(update={"tile": ()})).padded(tuple(largest))
+    if any(edge > most for edge, most in zip(network.tile, enough, strict=True)):
+        raise ConfigError(
+            f"expected network.tile of at most {' '.join(map(str, enough))}, which holds the largest case of "
+            f"{' x '.join(map(str, largest))}, got {' '.join(map(str, network.tile))}; the rest would be air"
+        )
 
 
 def structure_frequencies(records: Sequence[CaseRecord], structures: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -11,13 +11,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from tomoseg.errors import TrainingError
 from tomoseg.networks.network import Network
+from tomoseg.training.budget import Course
 from tomoseg.training.learner import Learner
 from tomoseg.training.optimisation import LearningRate
 from tomoseg.training.weights import average_of
 
 
-@dataclass
-class TrainState:
+@dataclass(kw_only=True)
+class TrainState(Course):
     """What has been learned, and how far training has come.
 
     Attributes:
@@ -26,14 +27,6 @@ class TrainState:
         optimizer: With the moments of each weight.
         rate: The learning rate's schedule.
         scaler: Of losses in fp16.
-        epoch: Whole epochs behind.
-        step: Steps of the optimiser in the epoch that is under way.
-        minutes: Spent so far, validations included.
-        validation_minutes: What the last validation took.
-        epoch_began_at: Share of the budget that was used as the epoch began: its draws depend on it.
-        losses: Of the steps of the epoch.
-        history: One record an epoch.
-        best_dice: Best mean validation Dice; None before there is one.
     """
 
     learner: Learner
@@ -41,14 +34,6 @@ class TrainState:
     optimizer: Optimizer
     rate: LearningRate
     scaler: torch.amp.GradScaler
-    epoch: int = 0
-    step: int = 0
-    minutes: float = 0.0
-    validation_minutes: float = 0.0
-    epoch_began_at: float = 0.0
-    losses: list[float] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_dice: float | None = None
 
     @property
     def network(self) -> Network:

@@ -29,7 +29,25 @@ def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str
     Raises:
         TrainingError: If the architectures differ, or what the networks see of a scan.
     """
-    old, new = model.record, record
+    _check_fits(model.record, record)
+    old, new = model.record.labels, record.labels
+    shared = tuple(name for name in new.names if name in old.names)
+    state, source = network.state_dict(), model.network.state_dict()
+    into, out_of = ([labels.channel(name) for name in shared] for labels in (new, old))
+    for key, value in state.items():
+        if key in HEAD:
+            value[into] = source[key][out_of].to(value)
+        else:
+            value.copy_(source[key])
+    return shared
+
+
+def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
+    """Refuse a model whose weights mean something else.
+
+    Raises:
+        TrainingError: If the architectures differ, or what the networks see of a scan.
+    """
     free = {"dropout", "prior_bias"} | (set() if new.network.record.one_size else {"tile"})
     fields = [name for name in type(new.network).model_fields if name not in free]
     compared = [(f"network.{name}", getattr(old.network, name), getattr(new.network, name)) for name in fields]
@@ -38,16 +56,6 @@ def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str
             raise TrainingError(
                 f"expected {name} of the model to start from, {was!r}, got {now!r}; set {name} so, or start afresh"
             )
-    shared = tuple(name for name in new.labels.names if name in old.labels.names)
-    state, source = network.state_dict(), model.network.state_dict()
-    into = [new.labels.channel(name) for name in shared]
-    out_of = [old.labels.channel(name) for name in shared]
-    for key, value in state.items():
-        if key in HEAD:
-            value[into] = source[key][out_of].to(value)
-        else:
-            value.copy_(source[key])
-    return shared
 
 
 def average_of(network: Network, decay: float) -> AveragedModel:
