@@ -50,9 +50,11 @@ fuzz: $(READY) ## Try hostile files on every reader; longer with SECONDS=600
 
 check: lint fuzz test ## Run everything that CI runs
 
-lint: $(READY) ## Check format, style and types
+lint: $(READY) ## Check format, style, complexity, length and types
 	$(BIN)/ruff format --check $(wildcard $(CODE))
 	$(BIN)/ruff check $(wildcard $(CODE))
+	@! $(BIN)/radon cc --min C --show-complexity src | grep . || { echo "expected no block above B, which is a complexity of 10, got those above; split them"; exit 1; }
+	@! find src -name '*.py' -exec wc -l {} + | awk '$$1 > 500 && $$2 != "total"' | grep . || { echo "expected files of up to 500 lines, got those above; split them"; exit 1; }
 	$(BIN)/mypy
 
 format: $(READY) ## Format the code and sort its imports
