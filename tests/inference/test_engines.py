@@ -138,7 +138,7 @@ def test_a_lack_of_memory_of_a_device_is_one_of_memory(model, monkeypatch):
 
     engine = choose_engine(model, "torch", "cpu", "fp32")
     monkeypatch.setattr(engine, "network", fail)
-    with pytest.raises(MemoryError, match="CUDA out of memory. Tried to allocate 2 GiB."):
+    with pytest.raises(MemoryError, match="CUDA out of memory"):
         engine.run(np.zeros((1, 2, 16, 12), np.float32))
 
 
