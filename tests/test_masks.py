@@ -4,7 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tomoseg.errors import InputError
-from tomoseg.masks import BoxedMask, check_packed, pack, packed_bytes, set_structure, structure_mask, unpack
+from tomoseg.masks import (
+    BoxedMask,
+    add_mask,
+    bit_value,
+    by_byte,
+    byte_of,
+    check_packed,
+    clear_mask,
+    mask_in,
+    pack,
+    packed_bytes,
+    set_structure,
+    structure_mask,
+    unpack,
+)
 
 
 def _packed_bit_by_bit(masks):
@@ -106,3 +120,15 @@ class TestBoxedMask:
         extent = tuple(int(e) for e in rng.integers(1, 3, 3))
         cut = one[tuple(slice(s, s + e) for s, e in zip(start, extent, strict=True))]
         np.testing.assert_array_equal(BoxedMask.of(one).within(start, extent).whole(), cut)
+
+
+def test_bits_of_a_byte_plane_by_hand():
+    assert [byte_of(channel) for channel in (0, 7, 8, 116)] == [(0, 0), (0, 7), (1, 0), (14, 4)]
+    assert [int(bit_value(channel)) for channel in (0, 7, 8, 10)] == [1, 128, 1, 4]
+    assert by_byte([9, 0, 8, 1]) == {1: [9, 8], 0: [0, 1]}
+    plane = np.array([[[0b101, 0b001, 0b100]]], np.uint8)
+    assert mask_in(plane, 10).tolist() == [[[True, False, True]]]
+    clear_mask(plane, 10)
+    assert plane.tolist() == [[[1, 1, 0]]]
+    add_mask(plane, 9, BoxedMask.of(np.array([[[False, True, True]]])))
+    assert plane.tolist() == [[[1, 3, 2]]]

@@ -6,6 +6,7 @@ Structure `c` is bit `c % 8` of byte `c // 8`, so that `(C, ...)` booleans becom
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +61,45 @@ def structure_mask(packed: UInt8[np.ndarray, "b *shape"], index: int) -> Bool[np
     """
     if not 0 <= index < 8 * packed.shape[0]:
         raise InputError(f"expected a channel below {8 * packed.shape[0]}, got {index}; check the label set")
-    return (packed[index // 8] >> np.uint8(index % 8) & 1).view(bool)
+    return mask_in(packed[index // 8], index)
 
 
 def set_structure(packed: UInt8[np.ndarray, "b *shape"], index: int, mask: Shaped[np.ndarray, "*shape"]) -> None:
     """Add a mask (non-zero is inside) to a structure's bits, in place."""
     packed[index // 8] |= (mask != 0).view(np.uint8) << np.uint8(index % 8)
+
+
+def byte_of(channel: int) -> tuple[int, int]:
+    """The byte plane that holds a structure, and its bit in it, 0 to 7."""
+    return divmod(channel, 8)
+
+
+def by_byte(channels: Iterable[int]) -> dict[int, list[int]]:
+    """Channels by the byte plane that holds them, both in the order given.
+
+    Example:
+        >>> by_byte([0, 7, 8])
+        {0: [0, 7], 1: [8]}
+    """
+    planes: dict[int, list[int]] = {}
+    for channel in channels:
+        planes.setdefault(channel // 8, []).append(channel)
+    return planes
+
+
+def mask_in(plane: UInt8[np.ndarray, "*shape"], channel: int) -> Bool[np.ndarray, "*shape"]:
+    """The mask of a structure in the byte plane that holds it.
+
+    Example:
+        >>> mask_in(np.array([0, 2, 3], np.uint8), 9).tolist()
+        [False, True, True]
+    """
+    return (plane >> np.uint8(channel % 8) & 1).view(bool)
+
+
+def bit_value(channel: int) -> np.uint8:
+    """What a structure adds to its byte."""
+    return np.uint8(1 << channel % 8)
 
 
 def check_packed(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> None:
@@ -143,6 +177,16 @@ class BoxedMask:
         extent = (other.inside.shape[0], other.inside.shape[1], other.inside.shape[2])
         mine = self.within(other.start, extent)
         return int(np.count_nonzero(mine.inside & other.inside[mine.box]))
+
+
+def add_mask(plane: UInt8[np.ndarray, "x y z"], channel: int, mask: BoxedMask) -> None:
+    """Add a mask to a structure's bit of the byte plane that holds it, in place."""
+    plane[mask.box] |= mask.inside.view(np.uint8) << np.uint8(channel % 8)
+
+
+def clear_mask(plane: UInt8[np.ndarray, "x y z"], channel: int) -> None:
+    """Take a structure out of the byte plane that holds it, in place."""
+    plane &= ~bit_value(channel)
 
 
 def _any_per_slice(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "z"]:

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from tomoseg.errors import GridError, LabelError, unknown_name_message
 from tomoseg.labels import LabelSet
-from tomoseg.masks import BoxedMask, check_packed, packed_bytes, unpack
+from tomoseg.masks import BoxedMask, bit_value, by_byte, byte_of, check_packed, mask_in, packed_bytes, unpack
 from tomoseg.volume import SourceGrid
 
 SLAB_SLICES = 8
@@ -214,7 +214,7 @@ class Segmentation:
             LabelError: If there is no such structure.
         """
         channel = self.labels.channel(name)
-        return (self.byte_plane(channel // 8) >> np.uint8(channel % 8) & 1).view(bool)
+        return mask_in(self.byte_plane(byte_of(channel)[0]), channel)
 
     def slice(self, k: int) -> Bool[np.ndarray, "c x y"]:
         """All masks of one axial slice.
@@ -286,16 +286,15 @@ def boxed_masks(
     if isinstance(result, LabelMap):
         yield from _boxed_values(onto(result.values), result.labels)
         return
-    plane: UInt8[np.ndarray, "x y z"] = np.zeros((0, 0, 0), np.uint8)
-    for channel in range(len(result.labels)):
-        if channel % 8 == 0:
-            plane = onto(result.byte_plane(channel // 8))
-            in_slice = np.bitwise_or.reduce(plane, axis=(0, 1))
-        bit = np.uint8(1 << channel % 8)
-        slices = np.flatnonzero(in_slice & bit)
-        low, high = (int(slices[0]), int(slices[-1]) + 1) if slices.size else (0, 0)
-        part = BoxedMask.of((plane[:, :, low:high] & bit) != 0)
-        yield BoxedMask(part.inside, (*part.start[:2], part.start[2] + low), _three(plane.shape))
+    for number, channels in by_byte(range(len(result.labels))).items():
+        plane = onto(result.byte_plane(number))
+        in_slice = np.bitwise_or.reduce(plane, axis=(0, 1))
+        for channel in channels:
+            bit = bit_value(channel)
+            slices = np.flatnonzero(in_slice & bit)
+            low, high = (int(slices[0]), int(slices[-1]) + 1) if slices.size else (0, 0)
+            part = BoxedMask.of((plane[:, :, low:high] & bit) != 0)
+            yield BoxedMask(part.inside, (*part.start[:2], part.start[2] + low), _three(plane.shape))
 
 
 def _boxed_values(values: Shaped[np.ndarray, "x y z"], labels: LabelSet) -> Iterator[BoxedMask]:

@@ -1,12 +1,16 @@
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 
 from tests.files.dicom.series import image, save
+from tomoseg.files.nifti import write_nifti
 from tomoseg.files.scan import look, read_scan
 from tomoseg.files.source import SourceFile, list_folder, starts_dicom, starts_zip
+from tomoseg.volume import SourceGrid
 
 
 def names(files):
@@ -116,3 +120,16 @@ class TestLook:
         (series / "SECRET.dcm").write_bytes((series / "000.dcm").read_bytes())
         assert "SECRET" not in repr(look(series))
         assert "dcm" not in repr(look(series))
+
+
+@pytest.mark.parametrize(
+    ("what", "spared"), [("ct.nii", ("pydicom", "highdicom")), ("series", ("nibabel", "highdicom", "scipy.stats"))]
+)
+def test_a_scan_of_one_kind_imports_nothing_for_others(series, tmp_path, what, spared):
+    write_nifti(tmp_path / "ct.nii", np.zeros((2, 3, 4), np.int16), SourceGrid((2, 3, 4), np.eye(4)))
+    code = (
+        "import sys; from pathlib import Path; from tomoseg.files.scan import read_scan; read_scan(Path(sys.argv[1])); "
+        "print([name for name in sys.argv[2:] if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / what), *spared]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

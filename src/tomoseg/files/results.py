@@ -18,6 +18,7 @@ from tomoseg.files.label_tables import itksnap_labels, slicer_colours
 from tomoseg.files.nifti import read_geometry, read_label_map, used_bits, write_bit, write_nifti
 from tomoseg.files.target import Target
 from tomoseg.formats import LABEL_MAP_SUFFIXES
+from tomoseg.masks import by_byte, byte_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
@@ -135,14 +136,11 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
     wanted = labels if names is None else labels.subset(names)
     for structure in wanted:
         check_file_name(structure.name, str(folder))
-    by_plane: dict[int, list[tuple[int, str]]] = {}
-    for structure in wanted:
-        plane, bit = divmod(labels.channel(structure.name), 8)
-        by_plane.setdefault(plane, []).append((bit, structure.name))
     with whole_folder(folder) as aside, ThreadPoolExecutor(_WRITERS) as writers:
-        for plane, structures in by_plane.items():
+        for plane, channels in by_byte(labels.channel(structure.name) for structure in wanted).items():
             packed = _in_file_order(segmentation.byte_plane(plane), segmentation.grid)
             used = used_bits(packed, segmentation.grid)
+            structures = [(byte_of(channel)[1], labels.names[channel]) for channel in channels]
             list(writers.map(partial(_write_bit, packed, used, segmentation.grid, aside), structures))
     for name in set(labels.names) - set(wanted.names):
         (folder / f"{name}.nii.gz").unlink(missing_ok=True)

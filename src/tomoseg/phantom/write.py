@@ -11,6 +11,7 @@ from pathlib import Path
 from tomoseg.errors import InputError
 from tomoseg.files.nifti import write_bit, write_nifti
 from tomoseg.labels import LabelSet
+from tomoseg.masks import byte_of
 from tomoseg.phantom.scan import Phantom, make_phantom
 from tomoseg.volume import SourceGrid
 
@@ -35,7 +36,8 @@ def write_phantom(phantom: Phantom, case_folder: Path) -> None:
     x, y, z = phantom.hu.shape
     grid = SourceGrid((x, y, z), phantom.affine)
     for channel, name in enumerate(LabelSet.total().names):
-        write_bit(segmentations / f"{name}.nii.gz", phantom.packed[channel // 8], channel % 8, grid)
+        plane, bit = byte_of(channel)
+        write_bit(segmentations / f"{name}.nii.gz", phantom.packed[plane], bit, grid)
     write_nifti(case_folder / "ct.nii.gz", phantom.hu, grid)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import UInt8, UInt16
 
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet, label_type
-from tomoseg.masks import packed_bytes
+from tomoseg.masks import by_byte, mask_in
 from tomoseg.pictures.canvas import (
     BODY_HU,
     DIM,
@@ -71,11 +71,11 @@ def flatten(segmentation: Segmentation) -> LabelMap:
     ids, channels = segmentation.labels.ids, len(segmentation.labels)
     kind = label_type(ids)
     values = np.zeros(segmentation.grid.canonical_shape, kind)
-    byte = np.arange(256)
-    for plane in reversed(range(packed_bytes(channels))):
+    bytes_there_are = np.arange(256, dtype=np.uint8)
+    for plane, in_it in reversed(by_byte(range(channels)).items()):
         id_of = np.zeros(256, kind)
-        for channel in reversed(range(8 * plane, min(8 * plane + 8, channels))):
-            id_of[byte >> channel % 8 & 1 == 1] = ids[channel]
+        for channel in reversed(in_it):
+            id_of[mask_in(bytes_there_are, channel)] = ids[channel]
         bits = segmentation.byte_plane(plane)
         np.copyto(values, id_of[bits], where=bits != 0)
     return LabelMap(values, segmentation.labels, segmentation.grid)

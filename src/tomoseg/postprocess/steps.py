@@ -10,7 +10,7 @@ from jaxtyping import Int16
 
 from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.labels import LabelSet
-from tomoseg.masks import BoxedMask
+from tomoseg.masks import BoxedMask, add_mask, by_byte, clear_mask, mask_in
 from tomoseg.postprocess.step_kinds import STEP_KINDS, Evidence, MaskStep, ScanStep, Spacing
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 
@@ -115,19 +115,15 @@ def apply(
         ConfigError: If a step is for an unknown structure, or needs what is not given.
     """
     _check(steps, segmentation.labels)
-    planes: dict[int, list[int]] = {}
-    for name in steps:
-        channel = segmentation.labels.channel(name)
-        planes.setdefault(channel // 8, []).append(channel % 8)
     changed = {}
-    for plane, bits in planes.items():
+    for plane, channels in by_byte(segmentation.labels.channel(name) for name in steps).items():
         packed = segmentation.byte_plane(plane)
-        for bit in bits:
-            name = segmentation.labels.names[8 * plane + bit]
-            mask = BoxedMask.of((packed >> np.uint8(bit) & 1).view(bool))
+        for channel in channels:
+            name = segmentation.labels.names[channel]
+            mask = BoxedMask.of(mask_in(packed, channel))
             found = process(mask, steps[name], segmentation.grid.spacing_mm, _evidence(name, hu, confidence))
-            packed &= np.uint8(255 - (1 << bit))
-            packed[found.box] |= found.inside.view(np.uint8) << np.uint8(bit)
+            clear_mask(packed, channel)
+            add_mask(packed, channel, found)
         changed[plane] = packed
     return segmentation.with_planes(changed)
 

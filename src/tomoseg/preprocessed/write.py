@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64, UInt8
 
 from tomoseg.config import GridConfig
 from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
-from tomoseg.masks import BoxedMask, packed_bytes
+from tomoseg.masks import BoxedMask, add_mask, by_byte, packed_bytes
 from tomoseg.notices import Notice
 from tomoseg.preprocessed.difficulty import rim_shares, slice_difficulties
 from tomoseg.preprocessed.format import CASE_RECORD, CHUNK_SLICES, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
@@ -96,7 +96,7 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
     lock = Lock()
 
     def write_plane(plane: int) -> dict[int, _Measured]:
-        channels = [c for c in case.annotated if c // 8 == plane]
+        channels = by_byte(case.annotated).get(plane)
         if not channels:
             return {}
         on_grid, on_scan, measured = _pack_plane(case.load_mask, channels, placement, volume.shape)
@@ -144,9 +144,8 @@ def _pack_plane(
     for channel in channels:
         mask = BoxedMask.of(load_mask(channel))
         small = mask_to_grid(mask, placement)
-        bit = np.uint8(1 << channel % 8)
-        on_scan[mask.box] |= mask.inside.view(np.uint8) * bit
-        on_grid[small.box] |= small.inside.view(np.uint8) * bit
+        add_mask(on_scan, channel, mask)
+        add_mask(on_grid, channel, small)
         surviving = _surviving_dice(mask, small, placement)
         measured[channel] = _Measured(_runs(small), small.voxels, surviving, rim_shares(small))
     return on_grid, on_scan, measured
