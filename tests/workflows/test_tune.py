@@ -1,7 +1,6 @@
 """Tuning: what helps is kept, what does not is not, and predict then does the same."""
 
 import json
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tomoseg.inference.score_cases import score_cases
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
-from tomoseg.options import Compute, Decisions, EvaluateOptions, PredictOptions
+from tomoseg.options import Compute, EvaluateOptions, PredictOptions
 from tomoseg.postprocess.components import keep_largest
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
@@ -103,7 +102,7 @@ def test_a_threshold_and_a_smoothing_that_help_are_chosen(tmp_path):
 def test_dice_before_is_that_of_the_predictor(model, dataset):
     _, choices = tune(model, dataset, compute=CPU)
     data = Preprocessed(dataset)
-    scores = score_cases(Predictor(load_model(model), engine="torch", device="cpu"), data.split("validation"))
+    scores = score_cases(Predictor(load_model(model), CPU), data.split("validation"))
     expected = {row.structure: row.dice for row in summarise(scores, data.labels).structures}
     assert {c.structure: c.before for c in choices} == pytest.approx(expected, abs=0.01)
 
@@ -191,12 +190,11 @@ def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monk
 
 def test_evaluation_scores_what_predict_writes(dataset, tmp_path):
     model = make_model(tmp_path / "unsure", gain=4.0)
-    save_tuned(Tuned(str(load_model(model).sha256), 0.0, {"ball": 0.62}, {"ball": ["crf:3"]}), model)
+    weights = str(load_model(model).sha256)
+    save_tuned(Tuned(weights, 0.0, {"ball": 0.62}), model)
+    plain = evaluate(model, dataset, options=AS_TUNED, compute=CPU).scores
+    save_tuned(Tuned(weights, 0.0, {"ball": 0.62}, {"ball": ["crf:3"]}), model)
     found = evaluate(model, dataset, options=AS_TUNED, compute=CPU)
-    predictor = Predictor(
-        load_model(model), decisions=Decisions(thresholds={"ball": 0.62}), device="cpu", engine="torch"
-    )
-    plain = score_cases(predictor, Preprocessed(dataset).split("validation"))
     for case, other in zip(found.scores, plain, strict=True):
         opened = next(one for one in Preprocessed(dataset).split("validation") if one.name == case.case)
         write_nifti(tmp_path / f"{case.case}.nii.gz", opened.ct(), SourceGrid(opened.shape, np.eye(4)))
@@ -206,7 +204,7 @@ def test_evaluation_scores_what_predict_writes(dataset, tmp_path):
         assert case.structures[0].dice == pytest.approx(dice)
         assert dice > other.structures[0].dice + 0.02  # the field fills what noise tore
     assert found.warnings == ()
-    drawn = replace(AS_TUNED, panels=1)
+    drawn = AS_TUNED.model_copy(update={"panels": 1})
     (said,) = evaluate(model, dataset, options=drawn, output=tmp_path / "drawn", compute=CPU).warnings
     assert said.startswith("the pictures show masks before the steps that tune chose")
 
