@@ -10,7 +10,8 @@
       last.pt            full state to resume from
       best/              the model of the best validation
 
-Each is written aside and renamed: what is there is whole.
+Each is written aside and renamed: what is there is whole. The two that show the course are drawn by who listens
+(`workflows.course`).
 """
 
 from __future__ import annotations
