@@ -17,6 +17,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def kernel(**options: Any) -> Callable[[Function], Function]:
     """Compile a function when it is first called, free of Python's lock.
 
+    Division by zero gives what NumPy gives: a check for it would keep loops from becoming vectors.
+
     Args:
         options: Of `numba.njit`, such as `fastmath`.
 

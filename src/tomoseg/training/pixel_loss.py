@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from numba import njit
 from torch import Tensor
 from torch.nn.functional import embedding, softplus
+
+from tomoseg.kernels import kernel
 
 _BITS_OF_BYTE = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
 _BITS = _BITS_OF_BYTE.numpy().astype(np.float32)
@@ -114,14 +114,10 @@ _LOG2_E = np.float32(1.44269504)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _C6, _C5, _C4, _C3, _C2 = (np.float32(c) for c in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2))
 _ONE, _ZERO, _HALF, _LOWEST = np.float32(1), np.float32(0), np.float32(0.5), np.float32(-87)
-_KERNEL: dict[str, Any] = {
-    "cache": True,
-    "error_model": "numpy",  # a check for division by zero would keep loops from becoming vectors
-    "fastmath": {"contract", "arcp", "nsz", "reassoc"},
-}
+_FASTMATH = {"contract", "arcp", "nsz", "reassoc"}
 
 
-@njit(**_KERNEL)
+@kernel(fastmath=_FASTMATH)
 def _exp_of_minus_abs(x, fraction, exponent):  # type: ignore[no-untyped-def]
     """`exp(-|x|)` as a fraction and, in its own array, the bits of a power of two: a loop that becomes vectors.
 
@@ -135,7 +131,7 @@ def _exp_of_minus_abs(x, fraction, exponent):  # type: ignore[no-untyped-def]
         exponent[c] = (np.int32(power) + np.int32(127)) << np.int32(23)
 
 
-@njit(**_KERNEL)
+@kernel(fastmath=_FASTMATH)
 def _unpack_pixel(packed, pixel, bits, reference):  # type: ignore[no-untyped-def]
     for b in range(packed.shape[0]):
         byte = packed[b, pixel]
@@ -143,7 +139,7 @@ def _unpack_pixel(packed, pixel, bits, reference):  # type: ignore[no-untyped-de
             reference[8 * b + j] = bits[byte, j]
 
 
-@njit(**_KERNEL)
+@kernel(fastmath=_FASTMATH)
 def _sums_kernel(logits, packed, bits):  # type: ignore[no-untyped-def]
     pixels, structures = logits.shape
     reference, fraction = np.empty(structures, np.float32), np.empty(structures, np.float32)
@@ -166,7 +162,7 @@ def _sums_kernel(logits, packed, bits):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(**_KERNEL)
+@kernel(fastmath=_FASTMATH)
 def _gradients_kernel(logits, packed, scale, slope, offset, extra, bits):  # type: ignore[no-untyped-def]
     """Sums of softplus are logarithms of products: one logarithm for many pixels."""
     pixels, structures = logits.shape
