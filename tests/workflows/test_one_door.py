@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.files.dicom.scans import PLACE
 from tests.files.dicom.series import image, save
 from tests.workflows.predicting import run
 from tomoseg.files.scan import scan_stem
@@ -46,7 +47,7 @@ def watched(place):
 @pytest.fixture
 def dicom(tmp_path, rng):
     hu = rng.normal(0, 300, (5, 16, 18)).astype(np.int16)
-    slices = [image(hu[k], (0, 0, 4.0 * k), k + 1, StudyInstanceUID="1.2.3.4") for k in range(5)]
+    slices = [image(hu[k], (0, 0, 4.0 * k), k + 1, **PLACE) for k in range(5)]
     (tmp_path / "scans").mkdir()
     return save(slices, tmp_path / "scans" / "dicom")
 
@@ -61,6 +62,14 @@ def test_a_dicom_folder_is_listed_once_and_its_files_are_opened_twice(dicom, mod
     assert listed == {dicom: 1, dicom / "deeper": 1}
     slices = [dicom / f"00{k}.dcm" for k in range(4)] + [dicom / "deeper" / "004.dcm"]
     assert opened == dict.fromkeys(slices, 2) | {dicom / "notes.txt": 1}  # a header, then pixels
+
+
+def test_dicom_results_read_the_header_of_the_first_slice_once_more(dicom, model, tmp_path):
+    with watched(dicom) as (listed, opened):
+        (done,) = run(dicom, tmp_path / "out", model, format=("nifti", "dicom-seg", "rtstruct"))
+    assert done.error is None
+    assert listed == {dicom: 1}
+    assert sorted(opened.values()) == [2, 2, 2, 2, 3]
 
 
 def test_a_scan_that_was_done_before_is_not_read(dicom, model, tmp_path):
