@@ -6,8 +6,8 @@ from pkgutil import resolve_name
 from typing import get_args
 
 import pytest
-from pydantic import ValidationError
 
+from tomoseg.errors import ConfigError
 from tomoseg.network_kinds import NETWORKS, NetworkConfig, NetworkName
 from tomoseg.networks.build import build_network
 from tomoseg.networks.network import Network
@@ -26,7 +26,7 @@ def test_the_names_and_their_help_are_those_of_the_records():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValidationError, match="'unet', 'swin_unetr' or 'unetr'"):
+    with pytest.raises(ConfigError, match=r"'unet', 'swin_unetr' or 'unetr', got 'unett'; did you mean 'unet'\?$"):
         NetworkConfig(kind="unett")
 
 
