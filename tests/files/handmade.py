@@ -8,6 +8,10 @@ CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u
 IDENTITY_SFORM = ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0))
 
 
+def _edges(sform: tuple) -> list[float]:
+    return np.linalg.norm(np.array(sform, float)[:, :3], axis=0).tolist()
+
+
 def nifti1(
     voxels: np.ndarray,
     order: str = "<",
@@ -17,7 +21,7 @@ def nifti1(
     qform_code: int = 0,
     quaternion: tuple = (0, 0, 0),
     qoffset: tuple = (0, 0, 0),
-    pixdim: tuple = (1, 1, 1, 1, 0, 0, 0, 0),
+    pixdim: tuple | None = None,
     scaling: tuple = (0, 0),
     units: int = 2,
     datatype: int | None = None,
@@ -26,7 +30,8 @@ def nifti1(
     descrip: bytes = b"",
     padding: bytes = b"\0" * 4,
 ) -> bytes:
-    """A NIfTI-1 file as the standard's table has it."""
+    """A NIfTI-1 file as the standard's table has it; `pixdim` agrees with the sform if it is left out."""
+    pixdim = (1, *_edges(sform), 0, 0, 0, 0) if pixdim is None else pixdim
     code = CODES[voxels.dtype.str[1:]] if datatype is None else datatype
     dim = (voxels.ndim, *voxels.shape) if dim is None else dim
     header = struct.pack(f"{order}i10s18sihcB", 348, b"", b"", 0, 0, b"r", 0)
@@ -47,7 +52,7 @@ def nifti2(voxels: np.ndarray, order: str = "<", sform: tuple = IDENTITY_SFORM) 
     """A NIfTI-2 file as the standard's table has it."""
     header = struct.pack(f"{order}i8s2h", 540, b"n+2\0\r\n\x1a\n", CODES[voxels.dtype.str[1:]], 8 * voxels.itemsize)
     header += struct.pack(f"{order}8q", 3, *voxels.shape, 1, 1, 1, 1)
-    header += struct.pack(f"{order}3d8d", 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0)
+    header += struct.pack(f"{order}3d8d", 0, 0, 0, 1, *_edges(sform), 0, 0, 0, 0)
     header += struct.pack(f"{order}q6d2q", 544, 0, 0, 0, 0, 0, 0, 0, 0)
     header += struct.pack(f"{order}80s24s2i", b"", b"", 0, 1)
     header += struct.pack(f"{order}6d", 0, 0, 0, 0, 0, 0)

@@ -278,6 +278,52 @@ class TestGeometry:
         )
         np.testing.assert_allclose(read_geometry(path).affine, nib.load(path).affine, rtol=0, atol=1e-6)
 
+    @pytest.mark.parametrize(
+        ("columns", "pixdim", "edges", "used"),
+        [
+            ((1, 1, 1), (2, 3, 4), (2, 3, 4), "pixdim are used"),  # unit columns
+            ((2, 2, 0.8), (2, 2, 0.5), (2, 2, 0.5), "pixdim are used"),  # the thickness in place of the step
+            ((2, 2, 4), (1, 1, 1), (2, 2, 4), "the sform are used, as pixdim was never set"),
+        ],
+    )
+    def test_edges_that_disagree_are_told_and_are_one_size_in_results(
+        self, scan, tmp_path, columns, pixdim, edges, used
+    ):
+        # columns point left, to the back and to the head; the first voxel lies at 5, 6, 7
+        sform = ((-columns[0], 0, 0, 5), (0, -columns[1], 0, 6), (0, 0, columns[2], 7))
+        volume = read_ct(scan(nifti1(RAMP, sform=sform, pixdim=(1, *pixdim, 0, 0, 0, 0))))
+        assert [notice.kind for notice in volume.warnings] == ["two edges"]
+        assert f"the edges of {used}" in volume.warnings[0].message
+        assert volume.spacing_mm == pytest.approx(edges, abs=1e-6)
+        np.testing.assert_allclose(volume.source.affine[:3, 3], (5, 6, 7))
+        np.testing.assert_allclose(np.diag(volume.source.affine), (-edges[0], -edges[1], edges[2], 1), atol=1e-6)
+        write_nifti(tmp_path / "out.nii", volume.hu, volume.source)
+        written = nib.load(tmp_path / "out.nii")
+        assert written.header.get_zooms() == pytest.approx(edges, abs=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(written.affine[:3, :3], axis=0), edges, atol=1e-6)
+        np.testing.assert_allclose(written.header.get_qform(), written.affine, atol=1e-5)
+        assert read_ct(tmp_path / "out.nii").warnings == ()
+
+    @pytest.mark.parametrize("edge", [0.995, 1.005, 0, -1, np.nan])
+    def test_rounded_or_unset_edges_leave_the_sform(self, scan, edge):
+        sform = ((1, 0, 0, 0), (0, 2, 0, 0), (0, 0, 3, 0))
+        volume = read_ct(scan(nifti1(RAMP, sform=sform, pixdim=(1, edge, 2, 3, 0, 0, 0, 0))))
+        assert (volume.spacing_mm, volume.warnings) == ((1, 2, 3), ())
+
+    def test_edges_are_settled_before_the_qform_is_compared(self, scan):
+        content = nifti1(RAMP, qform_code=1, pixdim=(1, 2, 3, 4, 0, 0, 0, 0))
+        assert [notice.kind for notice in read_ct(scan(content)).warnings] == ["two edges"]
+
+    def test_edges_of_kilometres_are_refused(self, scan):
+        with pytest.raises(GridError, match=r"expected lengths below 1e\+07 mm, got 1e\+20 x 1 x 1; repair"):
+            read_ct(scan(nifti1(RAMP, pixdim=(1, 1e20, 1, 1, 0, 0, 0, 0))))
+
+    @pytest.mark.parametrize("name", ["sform_thickness", "sform_unit"])
+    def test_a_reported_file_has_the_size_of_a_body(self, test_data, name):
+        volume = read_ct(test_data / "reports" / f"{name}.nii.gz")
+        assert volume.spacing_mm == pytest.approx((3, 3, 5))
+        assert [notice.kind for notice in volume.warnings] == ["two edges"]
+
     def test_no_orientation_is_refused(self, scan):
         with pytest.raises(GridError, match="expected an orientation, got sform_code and qform_code 0"):
             read_ct(scan(nifti1(RAMP, sform_code=0)))

@@ -8,13 +8,16 @@ What is taken and what is refused:
 - Geometry: the sform if `sform_code > 0`, else the qform if `qform_code > 0`, else it is refused, because
   without either nobody can tell left from right. Where both are set and differ by more than
   `DISAGREEMENT_VOXELS`, the sform is used and a warning says so.
+- Edges: where the lengths of the sform's columns are not the edges in `pixdim`, directions and the first voxel's place
+  are the sform's, and the edges are those of `pixdim`: an sform may lead into an atlas, or be one of unit columns or
+  slice thicknesses. A `pixdim` of ones alone was never set, and is not believed. A warning says so.
 - Units: the affine is turned into mm where the header says metres or micrometres; unknown means mm.
 - Scaling: `scl_slope` of zero or not finite means none.
 
 A header is written from the source's header where there is one: `pixdim`, units, sform, qform and their codes are
-taken over to the last bit, in the same NIfTI version; everything else (descriptions, names, intensity range,
-extensions), which may name a patient, is left out. Otherwise it is made from the affine, with sform and qform of
-code 1 (scanner coordinates). The byte order written is always little-endian.
+taken over to the last bit, in the same NIfTI version, unless its edges disagree; everything else (descriptions, names,
+intensity range, extensions), which may name a patient, is left out. Otherwise it is made from the affine, with sform
+and qform of code 1 (scanner coordinates). The byte order written is always little-endian.
 
 Source: NIfTI-1 and NIfTI-2 data format, https://nifti.nimh.nih.gov.
 """
@@ -34,6 +37,9 @@ from tomoseg.volume import SourceGrid, check_affine, spacing_of
 
 DISAGREEMENT_VOXELS = 0.5
 """How far sform and qform may be apart at any corner. A quaternion in float32 loses up to 0.1 mm there."""
+
+EDGE_SHARE = 0.01
+"""How far the length of an sform's column may be from the edge in `pixdim`, as a share of it: edges are rounded."""
 
 LARGEST_MM = 1e7
 """No voxel of a scan is ten kilometres away; larger numbers are damage, and their squares may overflow."""
@@ -114,7 +120,8 @@ def parse_header(raw: bytes, name: str, assume_spacing: tuple[float, float, floa
     slope, intercept = _scaling(fields, name)
     with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers are refused with a sentence
         affine, warnings = _affine(fields, shape, name, assume_spacing)
-    used = raw[: fields.dtype.itemsize]
+    disagrees = any(notice.kind == "two edges" for notice in warnings)
+    used = None if disagrees else raw[: fields.dtype.itemsize]  # a result has one size, whoever reads it
     return Header(
         SourceGrid(shape, affine, used), _voxel_dtype(fields, name), _offset(fields, name), slope, intercept, warnings
     )
@@ -242,7 +249,7 @@ def _affine(
             f"{name}: expected lengths below {LARGEST_MM:g} mm, got {affine[:3].tolist()}; repair the header"
         )
     check_affine(affine, name)
-    warnings = []
+    warnings = _settle_edges(affine, fields, name) if has_sform else []
     if has_sform and has_qform and not _distance_voxels(affine, _qform(fields), shape) <= DISAGREEMENT_VOXELS:
         text = (
             f"{name}: the sform and the qform of the header place the voxels differently; the sform is used. "
@@ -250,6 +257,31 @@ def _affine(
         )
         warnings.append(Notice(text, "two orientations"))
     return _in_mm(affine, int(fields["xyzt_units"]) & 7, warnings, name)
+
+
+def _settle_edges(affine: Float[np.ndarray, "4 4"], fields: np.ndarray, name: str) -> list[Notice]:
+    """Give an sform the edges of `pixdim` where its columns have other lengths, and say which was taken.
+
+    Raises:
+        GridError: If the edges are no lengths below `LARGEST_MM`.
+    """
+    lengths, edges = np.array(spacing_of(affine)), fields["pixdim"][1:4].astype(np.float64)
+    is_set = np.isfinite(edges).all() and (edges > 0).all()
+    if not is_set or (np.abs(lengths - edges) <= EDGE_SHARE * edges).all():
+        return []
+    by_columns, by_pixdim = (" x ".join(f"{edge:.4g}" for edge in those) for those in (lengths, edges))
+    never_set = (edges == 1).all()
+    if not never_set:
+        if edges.max() > LARGEST_MM:
+            raise GridError(f"{name}: expected lengths below {LARGEST_MM:g} mm, got {by_pixdim}; repair the header")
+        affine[:3, :3] *= edges / lengths
+    text = (
+        f"{name}: the columns of the sform make voxels of {by_columns}, pixdim says {by_pixdim}; the edges of "
+        f"{'the sform are used, as pixdim was never set' if never_set else 'pixdim are used'}, and results have them "
+        "throughout. Other programs may take the others: make both the same, by the distance of slices in the scan's "
+        "DICOM."
+    )
+    return [Notice(text, "two edges")]
 
 
 def _assumed(assume_spacing: tuple[float, float, float] | None, name: str) -> tuple[np.ndarray, Notice]:
