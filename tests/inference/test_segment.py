@@ -174,4 +174,4 @@ def test_evaluation_scores_the_same_masks(tmp_path):
         found = masks_of(segment(tmp_path / "v.nii.gz", folder, request, compute=ON_CPU))
         for scored, mask, reference in zip(case.structures, found, masks, strict=True):
             assert scored.dice == pytest.approx(2 * (mask & reference).sum() / (mask.sum() + reference.sum()))
-            assert scored.dice > 0
+        assert max(scored.dice for scored in case.structures) > 0.1

@@ -3,6 +3,7 @@ import shutil
 import time
 from itertools import permutations, product
 from pathlib import Path
+from typing import ClassVar
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ from tests.files.dicom.series import NAME, PATIENT_ID, image, save
 from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan
 from tests.workflows.predicting import LABELS, ON_CPU, expected_masks, make_model, names_in, run
+from tomoseg.cli import main
 from tomoseg.errors import ConfigError, InputError, LabelError, ModelError, OutputError
 from tomoseg.files import results
 from tomoseg.files.nifti import read_ct, read_label_map, read_mask, write_nifti
@@ -645,3 +647,85 @@ def test_a_scan_called_ct_is_named_by_its_folder(tmp_path):
     for name, expected in (("patient_7/ct.nii.gz", "patient_7"), ("other.nii.gz", "other")):
         (scan_,) = find_scans(tmp_path / name, tmp_path / "out", label_map=False)
         assert scan_.name == expected
+
+
+class TestUnforeseen:
+    """Whatever is raised, wherever, is the end of one scan."""
+
+    STAGES: ClassVar = {
+        "reading": (workflow, "read_scan", lambda args: args[0].path.name == "b.nii.gz"),
+        "looking": (workflow, "preflight", None),
+        "segmenting": (workflow, "segment", None),
+        "writing": (workflow, "write_result", lambda args: args[2].name == "b"),
+        "drawing": (workflow, "write_preview", lambda args: args[2].name == "b"),
+        "statistics": (workflow, "write_statistics", lambda args: args[1].name == "b"),
+        "recording": (workflow, "write_record", lambda args: args[0].name == "b"),
+    }
+
+    @pytest.fixture
+    def folder(self, ct, tmp_path):
+        (tmp_path / "scans").mkdir()
+        for seed, name in enumerate("abc"):
+            write_nifti(tmp_path / "scans" / f"{name}.nii.gz", scan(seed), GRID)
+        return tmp_path / "scans"
+
+    @pytest.mark.parametrize("ml", [False, True])
+    @pytest.mark.parametrize("stage", STAGES)
+    def test_it_ends_one_scan_and_the_next_run_tries_it_again(
+        self, folder, model, tmp_path, monkeypatch, capsys, stage, ml
+    ):
+        where, name, is_b = self.STAGES[stage]
+        errors = {
+            "reading": KeyError("rows"),
+            "segmenting": RuntimeError("the engine broke"),
+            "looking": ZeroDivisionError(),
+        }
+        error = errors.get(stage, ValueError("it broke"))
+        original, b = getattr(where, name), read_ct(folder / "b.nii.gz").hu
+
+        def breaks(*args, **options):
+            if is_b(args) if is_b is not None else np.array_equal(args[0].hu, b):
+                raise error
+            return original(*args, **options)
+
+        out = tmp_path / "out"
+        flags = ["--preview", "--statistics", "--device", "cpu", "--precision", "fp32", *(["--ml"] if ml else [])]
+        command = ["predict", "-i", str(folder), "-o", str(out), "-m", str(model), *flags]
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, breaks)
+            assert main(command) == 1
+        said = " ".join("".join(capsys.readouterr()).split())
+        assert type(error).__name__ in said
+        manifest = {one["name"]: one for one in json.loads((out / "predictions.json").read_text())["scans"]}
+        assert {key: one["state"] for key, one in manifest.items()} == {"a": "done", "b": "failed", "c": "done"}
+        own = json.loads((out / ("b.prediction.json" if ml else "b/prediction.json")).read_text())
+        for told in (manifest["b"], own):
+            assert told["traceback"].startswith("Traceback (most recent call last)")
+            assert "in breaks" in told["traceback"]
+            assert type(error).__name__ in told["error"]
+        assert "expected no such error, got" in manifest["b"]["error"]
+        assert main(command) == 0
+        manifest = {one["name"]: one for one in json.loads((out / "predictions.json").read_text())["scans"]}
+        states = {key: one["state"] for key, one in manifest.items()}
+        assert states == {"a": "done before", "b": "done", "c": "done before"}
+        assert "traceback" not in manifest["b"]
+
+    def test_an_interruption_is_no_error_of_a_scan(self, folder, model, tmp_path, monkeypatch):
+        def interrupted(*args, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(workflow, "segment", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, tmp_path / "out", model)
+
+    def test_where_it_cannot_be_written_down_the_others_are_done_too(self, folder, model, tmp_path, monkeypatch):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "b").write_text("a file in the way")
+        monkeypatch.setattr(workflow, "check_writable", lambda output: 1 / (output.name != "b"))
+        a, b, c = run(folder, tmp_path / "out", model)
+        assert (a.error, c.error) == (None, None)
+        assert (
+            b.error
+            == "expected no such error, got ZeroDivisionError: division by zero; please report it with the traceback"
+        )
+        assert "ZeroDivisionError" in b.traceback
