@@ -94,6 +94,20 @@ def test_a_label_set_by_names_is_sorted_unless_all_are_of_the_117():
         label_set_named([])
 
 
+def test_given_ids_take_the_place_of_others_and_leave_the_order():
+    own = label_set_named(["tumour", "jaw", "cord"], {"jaw": 1, "cord": 2})
+    assert (own.names, own.ids) == (("cord", "jaw", "tumour"), (2, 1, 3))
+    of_total = label_set_named(["liver", "spleen"], {"liver": 1, "spleen": 2})
+    assert (of_total.names, of_total.ids) == (("spleen", "liver"), (2, 1))
+    assert of_total["liver"].snomed == LabelSet.total()["liver"].snomed
+
+
+def test_the_rest_keeps_its_id_of_the_117_where_the_given_ones_are_those():
+    assert label_set_named(["liver", "aorta"], {"liver": 5}) == LabelSet.total().subset(["liver", "aorta"])
+    assert label_set_named(["liver", "aorta"], {"liver": 9})["aorta"].id == 10
+    assert label_set_named(["liver", "tumour"], {"liver": 5})["tumour"].id == 6
+
+
 @given(hnp.arrays(np.uint16, (3, 4, 5), elements=st.integers(0, 65535)))
 def test_values_in_as_numpy_finds_them(labels):
     assert values_in(labels[::-1]) == tuple(np.unique(labels))

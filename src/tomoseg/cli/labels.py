@@ -19,6 +19,6 @@ def labels(dataset: Positional[Path | None] = None) -> int:
     from tomoseg.workflows.labels import labels_of
 
     found = labels_of(dataset)
-    rows = [(s.name, s.id, s.group, s.snomed, "#" + bytes(s.colour).hex()) for s in found]
+    rows = [(s.name, s.id, s.group, s.snomed, "#" + bytes(s.colour).hex()) for s in sorted(found, key=lambda s: s.id)]
     console.table(f"{len(found)} structures", ("structure", "id", "group", "SNOMED CT", "colour"), rows)
     return DONE

@@ -11,8 +11,9 @@ Layouts:
 
 What the values of a label map stand for is read, in this order, from `<label map>.labels.json` beside it, from a
 `labels.json` in the case's folder, from one in the dataset's folder; or the label map has `total` in its name
-and holds the 117 structures under their ids. A `labels.json` in a case's folder that is a list of names says which
-structures are annotated in that case. Everything hidden (`.DS_Store`, `._ct.nii.gz`) is passed over.
+and holds the 117 structures under their ids. The values are the structures' ids (`label_ids.py`). A `labels.json` in a
+case's folder that is a list of names says which structures are annotated in that case. Everything hidden (`.DS_Store`,
+`._ct.nii.gz`) is passed over.
 
 A structure that has no mask file in a case, or is not among its labels, is unknown there, not absent. Cases of the
 public 117-structure dataset's first version, which had 104, get the names of the second (`first_version.py`).
@@ -27,10 +28,10 @@ from typing import Literal
 from tomoseg.datasets.case_folders import MASKS_FOLDER, CaseFolders, find_case_folders, find_flat_cases, nifti_files
 from tomoseg.datasets.cases import Case
 from tomoseg.datasets.dataset_json import DATASET_FILE, find_listed_cases, find_numbered_cases, is_listed
-from tomoseg.datasets.first_version import as_second_version
+from tomoseg.datasets.first_version import as_second_version, is_first_version
+from tomoseg.datasets.label_ids import label_set_of_cases
 from tomoseg.datasets.meta_table import META_FILE, apply_meta
 from tomoseg.errors import DatasetError
-from tomoseg.files.label_names import label_set_named
 from tomoseg.labels import LabelSet
 
 Layout = Literal["case folders", "flat", "listed", "numbered"]
@@ -42,8 +43,7 @@ class Dataset:
 
     Attributes:
         cases: By name, each once.
-        labels: All structures that are annotated anywhere: with the ids of the 117 where all are among them, else
-            by name with ids from 1.
+        labels: All structures that are annotated anywhere, with the ids that the dataset gives them (`label_ids.py`).
         layout: What the folder was recognised as.
         warnings: What was left out and why; each a full sentence.
     """
@@ -81,9 +81,10 @@ def find_dataset(folder: Path) -> Dataset:
         present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
         cases, more = apply_meta(cases, folder / META_FILE, present)
         warnings = [*warnings, *more]
+    with_ids = [case for case in cases if not is_first_version(case.annotated)]
     cases, more = as_second_version(sorted(cases, key=lambda case: case.name))
-    warnings = [*warnings, *more]
-    labels = label_set_named(sorted({name for case in cases for name in case.annotated}))
+    labels, disagreement = label_set_of_cases(sorted({name for case in cases for name in case.annotated}), with_ids)
+    warnings = [*warnings, *more, *disagreement]
     return Dataset(tuple(cases), labels, layout, tuple(warnings))
 
 

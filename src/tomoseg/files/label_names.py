@@ -102,16 +102,30 @@ def label_set_of(names: Mapping[int, str]) -> LabelSet:
     return LabelSet(tuple(replace(s, id=value) for s, value in zip(known, names, strict=True)))
 
 
-def label_set_named(names: Sequence[str]) -> LabelSet:
+def label_set_named(names: Sequence[str], ids: Mapping[str, int] | None = None) -> LabelSet:
     """A label set of these names: part of the 117 where all are among them, else sorted with ids from 1.
 
+    Args:
+        names: The structures.
+        ids: Ids of some or all of them, each once, instead of those; the order of the structures stays. Where they and
+            the names are those of the 117, the rest has the ids of the 117, else numbers above the largest.
+
     Raises:
-        LabelError: If there are none, or one comes twice.
+        LabelError: If there are no names, or one comes twice.
+
+    Example:
+        >>> [(s.name, s.id) for s in label_set_named(["jaw", "cord", "tooth"], {"jaw": 1, "cord": 2})]
+        [('cord', 2), ('jaw', 1), ('tooth', 3)]
     """
     total = LabelSet.total()
-    if names and set(names) <= set(total.names):
-        return total.subset(names)
-    return LabelSet.from_names(sorted(names))
+    is_of_total = bool(names) and set(names) <= set(total.names)
+    plain = total.subset(names) if is_of_total else LabelSet.from_names(sorted(names))
+    given = {name: value for name, value in (ids or {}).items() if name in plain}
+    if not given or (is_of_total and all(total[name].id == value for name, value in given.items())):
+        return plain
+    others = [name for name in plain.names if name not in given]
+    given |= {name: number for number, name in enumerate(others, start=max((ids or given).values()) + 1)}
+    return LabelSet(tuple(replace(structure, id=given[structure.name]) for structure in plain))
 
 
 def values_in(labels: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]) -> tuple[int, ...]:

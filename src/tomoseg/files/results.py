@@ -66,7 +66,7 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
         ['copy.ctbl', 'copy.label', 'copy.labels.json', 'copy.nii.gz']
     """
     labels = label_map.labels
-    names = dict(zip(labels.ids, labels.names, strict=True))
+    names = dict(sorted(zip(labels.ids, labels.names, strict=True)))
     write_nifti(path, label_map.values, label_map.grid)
     texts = (format_label_names(names), itksnap_labels(labels), slicer_colours(labels))
     for name, text in zip(label_map_files(path)[1:], texts, strict=True):

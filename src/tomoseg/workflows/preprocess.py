@@ -118,7 +118,7 @@ def preprocess(
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     splits = assign_splits(found.cases, config.validation_share, config.test_share, config.seed)
     cases = without_masks(found.cases, config.leave_out)
-    _check_output(output, labels, config.grid)
+    renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1
     workers = min(config.workers or min(processors, MOST_WORKERS), len(cases))
     threads = max(1, processors // workers)
@@ -137,7 +137,11 @@ def preprocess(
     kept: dict[str, str] = {record.name: splits[record.name] for record in records}
     with whole_file(output / INDEX) as aside:
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
-    warnings = [*found.warnings, *(f"{record.name}: {text}" for record in records for text in record.warnings)]
+    warnings = [
+        *found.warnings,
+        *renumbered,
+        *(f"{record.name}: {text}" for record in records for text in record.warnings),
+    ]
     return PreprocessReport(labels, found.layout, records, kept, failed, ceilings(records, labels), warnings)
 
 
@@ -261,9 +265,14 @@ def _fingerprint(task: _Task) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> None:
+def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> list[str]:
+    """A warning if what is there numbers its structures otherwise, which changes no array.
+
+    Raises:
+        DatasetError: If a dataset of another grid or of other structures is there.
+    """
     if not (output / INDEX).exists():
-        return
+        return []
     there = DatasetIndex.load(output)
     if there.grid != grid or there.labels.names != labels.names:
         what = "another grid" if there.grid != grid else "other structures"
@@ -271,3 +280,12 @@ def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> None:
             f"{output}: expected to go on with the preprocessed dataset that is there, got {what}; "
             "choose another output folder or delete this one"
         )
+    changed = [
+        f"{new.name} {old.id} to {new.id}" for old, new in zip(there.labels, labels, strict=True) if new.id != old.id
+    ]
+    if not changed:
+        return []
+    return [
+        f"{output}: the ids of {len(changed)} structures were changed to those of the dataset "
+        f"({', '.join(changed[:4])}{', ...' if len(changed) > 4 else ''}); models made from it keep the former ones."
+    ]

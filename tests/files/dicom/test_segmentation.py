@@ -11,6 +11,7 @@ from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.dicom.segmentation import write_seg
 from tomoseg.files.dicom.source import source_series
+from tomoseg.files.label_names import label_set_named
 from tomoseg.files.nifti import read_label_map
 from tomoseg.files.scan import read_scan
 from tomoseg.labels import LabelSet
@@ -72,6 +73,21 @@ def test_masks_without_overlaps_become_a_label_map_of_their_ids(tmp_path, rng):
     assert [s.SegmentNumber for s in segmentation.SegmentSequence if s.SegmentNumber] == [1, 2, 200]
     for name, mask in read_back(segmentation, volume.source).items():
         np.testing.assert_array_equal(mask, values.mask(name))
+
+
+@pytest.mark.parametrize("as_map", [True, False])
+def test_ids_may_come_in_another_order_than_channels(tmp_path, rng, as_map):
+    labels = label_set_named(["jaw", "cord", "tooth"], {"jaw": 1, "cord": 2})
+    volume = series(tmp_path / "ct")
+    values = LabelMap(rng.choice(np.array([0, 1, 2, 3], np.uint8), volume.shape), labels, volume.source)
+    masks = np.packbits(np.stack([values.mask(name) for name in labels.names]), axis=0, bitorder="little")
+    result = values if as_map else Segmentation.from_packed(masks, labels, volume.source)
+    kind, segmentation = written(result, tmp_path)
+    assert kind == "LABELMAP"
+    numbers = {s.SegmentLabel: s.SegmentNumber for s in segmentation.SegmentSequence if s.SegmentNumber}
+    assert numbers == {"jaw": 1, "cord": 2, "tooth": 3}
+    for name, mask in read_back(segmentation, volume.source).items():
+        np.testing.assert_array_equal(mask, values.values == numbers[name])
 
 
 def test_each_frame_refers_to_its_slice(tmp_path, rng):

@@ -12,7 +12,7 @@ Source: DICOM PS3.3, A.51 and C.8.20; Bridge, C. P. et al. (2022). Journal of Di
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from tomoseg.files.dicom.rle import rle_frame
 from tomoseg.files.dicom.source import CT_IMAGE, SourceSeries, new_uid
 from tomoseg.files.layers import layered_slabs, survey
 from tomoseg.files.target import Target
-from tomoseg.labels import LabelSet, label_type
+from tomoseg.labels import LabelSet, Structure, label_type
 from tomoseg.masks import BoxedMask
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 
@@ -114,7 +114,8 @@ def write_binary_result(result: Segmentation | LabelMap, target: Target) -> list
 
 def _labelmap(result: Segmentation | LabelMap, source: SourceSeries, labels: LabelSet, made_by: MadeBy) -> Dataset:
     values = np.ascontiguousarray(source.to_frames(_one_label_map(result)).T)
-    segments = _segments(labels, labels.ids, made_by)
+    ordered = sorted(labels, key=lambda structure: structure.id)  # highdicom takes them in no other order
+    segments = _segments(ordered, [structure.id for structure in ordered], made_by)
     rows, columns = values.shape[1:]
     dataset = _laid_out(values, "LABELMAP", segments, source, (columns, rows))
     _compress(dataset)
@@ -239,7 +240,7 @@ def _decimal(value: float) -> str:
     return format_number_as_ds(float(value))
 
 
-def _segments(labels: LabelSet, numbers: Sequence[int], made_by: MadeBy) -> list[SegmentDescription]:
+def _segments(labels: Iterable[Structure], numbers: Sequence[int], made_by: MadeBy) -> list[SegmentDescription]:
     import highdicom
     from pydicom.sr.codedict import codes
 
