@@ -15,7 +15,7 @@ Kind = Literal[
     "one value", "label map", "grey values", "windowed", "shifted HU", "scaled HU", "no air", "no bone", "too dense",
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
-    "unlike training", "tuned step",
+    "unlike training", "other voxels", "tuned step",
     # when its result is written
     "headers",
 ]  # fmt: skip
@@ -23,7 +23,7 @@ Kind = Literal[
 
 Level = Literal["note", "warning"]
 
-NOTES: frozenset[Kind] = frozenset({"left out", "tuned step"})
+NOTES: frozenset[Kind] = frozenset({"left out", "other voxels", "tuned step"})
 """What ordinary scans have too; all else may make a result wrong."""
 
 

@@ -127,20 +127,23 @@ def spread_over(slices: int, count: int = LOOKED_AT) -> list[int]:
     return sorted({int((k + 0.5) * slices / count) for k in range(count)})
 
 
-def unlike(volume: Volume, trained_on: ScanRange, parts: Sequence[str] = ()) -> tuple[Notice, ...]:
+def unlike(
+    volume: Volume, trained_on: ScanRange, parts: Sequence[str] = (), *, voxels: bool = True
+) -> tuple[Notice, ...]:
     """In what a scan differs from all that a model was trained on.
 
     Args:
         volume: The scan.
         trained_on: The model's training scans.
         parts: Parts of the body that the scan shows; none if that cannot be told.
+        voxels: Whether its voxels count: not where the model is given the scan on others.
 
     Returns:
         A sentence or two for each: what was seen, what was expected, what to do.
     """
     found = facts_of((volume.hu[:, :, k] for k in spread_over(volume.shape[2])), volume.spacing_mm, volume.shape)
     texts = [
-        *_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR),
+        *(_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR) if voxels else ()),
         *_other_lengths("The scan measures", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
         *_other_tissue(found, trained_on),
     ]

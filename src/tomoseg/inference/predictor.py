@@ -20,6 +20,7 @@ from tomoseg.inference.choices import Choices, choices_of
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.decide import Between, scan_slices
 from tomoseg.inference.engine import Engine
+from tomoseg.inference.grids import grid_for
 from tomoseg.inference.logits import LogitSource
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.sinks import ScanSlice
@@ -140,7 +141,7 @@ class Predictor:
             GridError: If the grid would be too large.
         """
         with stages("grid"):
-            placement = place_grid(volume.hu, volume.spacing_mm, self.record.grid)
+            placement = place_grid(volume.hu, volume.spacing_mm, grid_for(self.record, volume.spacing_mm))
         return OnGrid(stages.of("grid", slabs_on_grid(volume.hu, placement)), placement, volume.source)
 
     def slices(

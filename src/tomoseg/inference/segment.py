@@ -20,6 +20,7 @@ from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.expected import ExpectedDice
+from tomoseg.inference.grids import told_of
 from tomoseg.inference.predictor import OnGrid, Predictor
 from tomoseg.inference.sinks import (
     ConfidenceSink,
@@ -170,8 +171,10 @@ def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
     """
     seen = inspect_scan(volume, contrast=False)
     trained_on = predictor.record.trained_on
-    unfamiliar = () if trained_on is None else unlike(volume, trained_on, [part.name for part in seen.parts])
-    return *volume.warnings, *seen.notices, *unfamiliar
+    brought = told_of(predictor.record, volume.spacing_mm)
+    parts = [part.name for part in seen.parts]
+    unfamiliar = () if trained_on is None else unlike(volume, trained_on, parts, voxels=not brought)
+    return *volume.warnings, *seen.notices, *brought, *unfamiliar
 
 
 def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:

@@ -1,0 +1,88 @@
+"""What a model of native voxels loses on scans of other voxels than it was trained on.
+
+    .venv/bin/python benchmarks/voxels.py OPENKBP [--edges 0.6 1 2] [--every 1] [--model head-neck]
+
+The validation patients are interpolated linearly to in-plane voxels of each edge, and their contours with them. Printed
+is the mean Dice over the structures on the patients' own voxels and on the others, as the model is used, and as it would
+be without bringing them to voxels of its training.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from common import machine
+from scipy.ndimage import zoom
+
+from tomoseg import Predictor, Volume, load_model, read_scan, segment
+from tomoseg.files.nifti import read_mask
+from tomoseg.inference import predictor as inside
+
+Scores = dict[str, list[float]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("openkbp", type=Path)
+    parser.add_argument("--edges", type=float, nargs="+", default=[0.6, 1.0, 2.0], help="mm")
+    parser.add_argument("--every", type=int, default=1, help="of the patients")
+    parser.add_argument("--model", default="head-neck")
+    given = parser.parse_args()
+    print(machine())
+    predictor = Predictor(load_model(given.model))
+    patients = sorted((given.openkbp / "validation").iterdir())[:: given.every]
+    ways = ["own voxels"] + [f"{edge:g} mm{how}" for edge in given.edges for how in ("", ", as they are")]
+    found: dict[str, Scores] = {way: {} for way in ways}
+    for patient in patients:
+        for way, scores in scored(predictor, patient, given.edges):
+            for name, dice in scores.items():
+                found[way].setdefault(name, []).append(dice)
+    own = means(found["own voxels"])
+    print(f"{len(patients)} patients, mean Dice over {len(own)} structures")
+    for way in ways:
+        values = means(found[way])
+        print(f"{way:22} {np.mean(list(values.values())):.4f}  " + ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
+
+
+def means(scores: Scores) -> dict[str, float]:
+    return {name: float(np.mean(values)) for name, values in sorted(scores.items())}
+
+
+def scored(predictor: Predictor, patient: Path, edges: list[float]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Dice of each structure of a patient, by way."""
+    volume = read_scan(patient / "ct.nii.gz")
+    references = {
+        path.name.removesuffix(".nii.gz"): read_mask(path) for path in (patient / "segmentations").glob("*.nii.gz")
+    }
+    yield "own voxels", dices(predictor, volume, references)
+    for edge in edges:
+        factors = (volume.spacing_mm[0] / edge, volume.spacing_mm[1] / edge, 1.0)
+        finer = on_voxels(volume, factors)
+        masks = {name: linear(mask.astype(np.float32), factors) > 0.5 for name, mask in references.items()}
+        yield f"{edge:g} mm", dices(predictor, finer, masks)
+        with mock.patch.object(inside, "grid_for", lambda record, spacing_mm: record.grid):
+            yield f"{edge:g} mm, as they are", dices(predictor, finer, masks)
+
+
+def on_voxels(volume: Volume, factors: tuple[float, ...]) -> Volume:
+    hu = np.asfortranarray(linear(volume.hu, factors))
+    edges = [n * s / m for n, s, m in zip(volume.shape, volume.spacing_mm, hu.shape, strict=True)]
+    return Volume.from_array(hu, np.diag([*edges, 1.0]))
+
+
+def linear(values: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
+    return zoom(values, factors, order=1, grid_mode=True, mode="nearest")
+
+
+def dices(predictor: Predictor, volume: Volume, references: dict[str, np.ndarray]) -> dict[str, float]:
+    found = segment(volume, predictor, notices=())
+    pairs = ((name, found.mask(name), reference) for name, reference in references.items())
+    return {name: float(2 * (a & b).sum() / (a.sum() + b.sum())) for name, a, b in pairs}
+
+
+if __name__ == "__main__":
+    main()
