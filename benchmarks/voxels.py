@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/voxels.py OPENKBP [--edges 0.6 1 2] [--every 1] [--model head-neck]
 
 The validation patients are interpolated linearly to in-plane voxels of each edge, and their contours with them. Printed
-is the mean Dice over the structures on the patients' own voxels and on the others, as the model is used, and as it would
-be without bringing them to voxels of its training.
+is the mean Dice over the structures on their own voxels and on the others, as the model is used, and as it would be
+without bringing them to voxels of its training.
 """
 
 from __future__ import annotations
