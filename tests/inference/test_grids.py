@@ -8,12 +8,13 @@ import pytest
 from tests.inference.test_predictor import GRIDS, make_model
 from tests.training.tiny import make_scan
 from tomoseg.checks.familiar import ScanRange
+from tomoseg.files.nifti import read_geometry
 from tomoseg.grid import to_grid
 from tomoseg.inference.grids import grid_for, told_of
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import preflight, segment
 from tomoseg.inference.stages import Stages
-from tomoseg.models.folder import Model
+from tomoseg.models.folder import Model, load_model
 from tomoseg.options import Compute, Request
 from tomoseg.volume import Volume
 
@@ -31,6 +32,8 @@ def model_of(grid, trained_on=TRAINED_ON):
     [
         ((0.6, 0.6, 0.6), (4.0, 3.0)),  # the middle of each range
         ((0.6, 0.6, 2.5), (4.0, 2.5)),  # slices are like those of training
+        ((2.7, 2.7, 2.5), (4.0, 2.5)),  # more than a tenth below
+        ((5.6, 5.6, 2.5), (4.0, 2.5)),
         ((4.5, 4.5, 6.0), (4.5, 3.0)),
         ((9.0, 1.0, 3.0), (3.0, 3.0)),  # in plane it is the geometric mean that counts
     ],
@@ -47,6 +50,7 @@ def test_voxels_outside_of_training_are_brought_inside(spacing_mm, expected):
     ("grid", "trained_on", "spacing_mm"),
     [
         ("native", TRAINED_ON, (3.0, 5.0, 4.0)),  # like training, to the edge
+        ("native", TRAINED_ON, (2.8, 5.4, 4.3)),  # and a tenth beyond
         ("native", None, (0.6, 0.6, 0.6)),  # nobody knows what it was trained on
         ("spacing", TRAINED_ON, (0.6, 0.6, 0.6)),  # it has a spacing of its own
     ],
@@ -77,3 +81,12 @@ def test_the_packaged_model_finds_jaw_and_cord_on_the_voxels_of_a_diagnostic_ct(
     volumes = {one.structure: one.volume_ml or 0 for one in found.statistics}
     assert volumes["mandible"] > 12  # a crop; on its own voxels 1.6 ml were found, and no cord
     assert volumes["spinal_cord"] > 6
+
+
+def test_patients_like_those_of_training_keep_their_own_voxels(test_data):
+    record = load_model("head-neck").record
+    spacings = [
+        read_geometry(path).spacing_mm for path in sorted((test_data / "openkbp").glob("validation/*/ct.nii.gz"))
+    ]
+    assert len(spacings) == 33
+    assert [edges for edges in spacings if grid_for(record, edges) is not record.grid] == []

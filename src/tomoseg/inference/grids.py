@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 
+from tomoseg.checks.familiar import Range
 from tomoseg.config import GridConfig
 from tomoseg.models.folder import ModelRecord
 from tomoseg.notices import Notice
+
+MARGIN = 1.1
+"""How far beyond the training scans voxels are still taken for like theirs."""
 
 
 def grid_for(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> GridConfig:
@@ -26,7 +30,7 @@ def grid_for(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> Gri
     if record.grid.mode != "native" or record.trained_on is None:
         return record.grid
     ranges = record.trained_on.spacing_mm
-    if all(low <= edge <= high for edge, (low, high) in zip(spacing_mm, ranges, strict=True)):
+    if all(_is_like(edge, between) for edge, between in zip(spacing_mm, ranges, strict=True)):
         return record.grid
     in_plane = math.sqrt(spacing_mm[0] * spacing_mm[1])
     edges = {"spacing_mm": _within(in_plane, ranges[0]), "slice_spacing_mm": _within(spacing_mm[2], ranges[2])}
@@ -55,6 +59,9 @@ def told_of(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> tupl
     )
 
 
-def _within(edge: float, between: tuple[float, float]) -> float:
-    low, high = between
-    return edge if low <= edge <= high else (low + high) / 2
+def _is_like(edge: float, between: Range) -> bool:
+    return between[0] / MARGIN <= edge <= between[1] * MARGIN
+
+
+def _within(edge: float, between: Range) -> float:
+    return edge if _is_like(edge, between) else (between[0] + between[1]) / 2
