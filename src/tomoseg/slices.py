@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -27,6 +28,7 @@ class SourceImage:
         sop_class_uid: As the file has it; may be empty.
         sop_instance_uid: As the file has it; may be empty.
         position_mm: Where the file says that its first pixel lies, RAS+; None where it does not say so.
+        digest: SHA-256 of the file where identifiers have to be made from it; else empty.
     """
 
     path: Path = field(repr=False)
@@ -35,6 +37,7 @@ class SourceImage:
     sop_class_uid: str = field(default="", repr=False)
     sop_instance_uid: str = field(default="", repr=False)
     position_mm: tuple[float, float, float] | None = None
+    digest: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class SourceSlices:
         images: Where each was read from; as many, in the same order.
         series: All series of the place that they were found in, in words.
         number: Which of these they are, from 1.
+        header: Patient and study, as the first of the files has them; opaque to everyone but `files.dicom`, and never
+            to be shown.
     """
 
     shape: tuple[int, int]
@@ -54,6 +59,7 @@ class SourceSlices:
     images: tuple[SourceImage, ...]
     series: tuple[str, ...] = ()
     number: int = 1
+    header: Any = field(default=None, repr=False, compare=False)
 
     @property
     def are_planes(self) -> bool:

@@ -186,7 +186,7 @@ def test_headers_that_lie_are_refused(scan, changes, message):
         (b"hello, this is no scan", "expected a NIfTI file .*, got something else"),
         (b"\x1f\x8bgarbage" * 20, "expected a whole gzip file"),
         (nifti1(RAMP)[:200], "expected a header of 348 bytes, got 200"),
-        (gzip.compress(nifti1(RAMP))[:60], "expected a whole gzip file"),
+        (gzip.compress(nifti1(RAMP), mtime=0)[:60], "expected a whole gzip file"),
         (nifti1(RAMP, dim=(3, 2000, 2000, 2000)), "a file that cannot hold them"),
         (gzip.compress(nifti1(RAMP, dim=(3, 2000, 2000, 2000))), "a file that cannot hold them"),
     ],

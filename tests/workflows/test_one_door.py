@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from tests.files.dicom.scans import PLACE
 from tests.files.dicom.series import image, save
 from tests.workflows.predicting import run
 from tomoseg.files.scan import scan_stem
+from tomoseg.formats import FORMATS
 from tomoseg.workflows.inspect import inspect
 
 _LISTING = {"os.listdir", "os.scandir"}
@@ -64,12 +66,39 @@ def test_a_dicom_folder_is_listed_once_and_its_files_are_opened_twice(dicom, mod
     assert opened == dict.fromkeys(slices, 2) | {dicom / "notes.txt": 1}  # a header, then pixels
 
 
-def test_dicom_results_read_the_header_of_the_first_slice_once_more(dicom, model, tmp_path):
+SOME_LACKING = {"SOPInstanceUID": None, "StudyInstanceUID": "", "FrameOfReferenceUID": ""}
+
+
+@pytest.mark.parametrize("lacking", [{}, SOME_LACKING], ids=["whole", "without identifiers"])
+def test_no_format_opens_a_slice_again(dicom, model, tmp_path, rng, lacking):
+    hu = rng.normal(0, 300, (5, 16, 18)).astype(np.int16)
+    save([image(hu[k], (0, 0, 4.0 * k), k + 1, **PLACE | lacking) for k in range(5)], dicom)
     with watched(dicom) as (listed, opened):
-        (done,) = run(dicom, tmp_path / "out", model, format=("nifti", "dicom-seg", "rtstruct"))
+        (done,) = run(dicom, tmp_path / "out", model, format=tuple(FORMATS), preview=True, statistics=True)
     assert done.error is None
     assert listed == {dicom: 1}
-    assert sorted(opened.values()) == [2, 2, 2, 2, 3]
+    assert set(opened.values()) == {2}
+    assert any("made ones" in str(notice) for notice in done.warnings) == bool(lacking)
+
+
+def volumes(folder, rng):
+    """A file of every other kind, with all that belongs to it."""
+    hu = SimpleITK.GetImageFromArray(rng.normal(0, 300, (5, 16, 18)).astype(np.int16))
+    hu.SetSpacing((3.0, 3.0, 4.0))
+    for name in ("a.nrrd", "a.nhdr", "a.mha", "a.mhd", "a.nii", "a.nii.gz"):
+        inside = folder / name.replace(".", "_")
+        inside.mkdir(parents=True)
+        SimpleITK.WriteImage(hu, str(inside / name), name.endswith(("nrrd", "mha")))
+        yield inside / name
+
+
+def test_a_file_of_every_kind_is_opened_twice(model, tmp_path, rng):
+    for scan in volumes(tmp_path / "scans", rng):
+        with watched(scan.parent) as (_, opened):
+            (done,) = run(scan, tmp_path / "out", model, format=("mha", "dicom-seg"))
+        assert done.error is None
+        assert opened.pop(scan) == 2
+        assert set(opened.values()) <= {1}  # the voxels beside a header
 
 
 def test_a_scan_that_was_done_before_is_not_read(dicom, model, tmp_path):

@@ -30,11 +30,7 @@ class Origin:
 
     @cached_property
     def series(self) -> SourceSeries:
-        """What DICOM results take over, read when it is first asked for.
-
-        Raises:
-            InputError: If the scan's files are gone or changed.
-        """
+        """What DICOM results take over, made when it is first asked for."""
         from tomoseg.files.dicom.source import source_series
 
         series = source_series(self._grid, self._name)

@@ -98,7 +98,7 @@ def write_result(
         made_by: What is said of the algorithm.
 
     Raises:
-        InputError: If contours are wanted of a scan without slices, or its files are gone.
+        InputError: If contours are wanted of a scan without slices.
         ConfigError: If a package is missing.
         OutputError: If something cannot be written.
     """

@@ -78,25 +78,6 @@ def entries(source: ScanSource) -> Iterator[list[Entry]]:
 
 
 @contextmanager
-def entry_again(path: Path, member: str | None) -> Iterator[Entry | None]:
-    """A file, or a member of an archive, that was read before; None if it is in the archive no more.
-
-    Args:
-        path: The file, or the archive.
-        member: The name in the archive, if it is one.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    with _readable(path):
-        if member is None:
-            yield Entry(path, None, path.stat().st_size)
-            return
-        with _archive(path) as archive:
-            yield next((entry for entry in _in_archive(archive, path) if entry.member == member), None)
-
-
-@contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield

@@ -5,7 +5,8 @@ pydicom reads what is not compressed, deflated or run-length coded; GDCM decodes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int16, Shaped
@@ -47,13 +48,17 @@ _INT16 = np.iinfo(np.int16)
 
 
 def decode(
-    images: Sequence[ImageHeader], name: str
+    images: Sequence[ImageHeader],
+    name: str,
+    take: Callable[[Any, ImageHeader], None] = lambda stream, image: None,
 ) -> Iterator[tuple[ImageHeader, Int16[np.ndarray, "r c"], tuple[Notice, ...]]]:
     """HU of images of one file.
 
     Args:
         images: Of one file, in the order of their frames.
         name: What to call the file in messages.
+        take: Given the open file, at its start, and the first image, to keep what else it needs; it goes back to the
+            start.
 
     Yields:
         Each image, its HU and what was noticed.
@@ -62,6 +67,7 @@ def decode(
         InputError: If it cannot be decoded.
     """
     with quietly(name), images[0].entry.open() as stream:
+        take(stream, images[0])
         dataset = read_dataset(stream, images[0].entry.size, pixels=True)
         syntax = _check(dataset, name)
         plugin = "gdcm" if syntax in BY_GDCM else "pydicom" if syntax == RLELossless else ""

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int16
 
 from tomoseg.errors import GridError, InputError, TomosegError
+from tomoseg.files.dicom.carried import Carried
 from tomoseg.files.dicom.entries import Entry, entries
 from tomoseg.files.dicom.headers import ImageHeader, images_in, quietly
 from tomoseg.files.dicom.pixels import decode, unit_words
@@ -124,14 +125,17 @@ def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
     except GridError as error:
         raise GridError(f"{name}: {error}") from None
     check_affine(arrangement.affine, name)
-    hu, noticed = _decoded([stack.images[number] for number in arrangement.order], name)
+    in_order = [stack.images[number] for number in arrangement.order]
+    carried = Carried(in_order[0].entry)
+    hu, noticed = _decoded(in_order, name, carried)
     words += noticed
     if arrangement.repeated:
         words += _compared(stack, arrangement.order, arrangement.repeated, hu, name)
     source = SourceSlices(
         slices.shape,
         arrangement.offsets_voxels,
-        tuple(_source(stack.images[number], has_positions) for number in arrangement.order),
+        tuple(_source(image, has_positions, carried) for image in in_order),
+        header=carried.header,
     )
     if not source.are_planes:
         hu = resample(hu, arrangement)
@@ -209,8 +213,10 @@ def _assumed(lacking: Sequence[str], assume_spacing: Edges) -> list[Notice]:
     return [Notice(text, "assumed geometry")]
 
 
-def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray, "n r c"], list[Notice]]:
-    """HU of images in their order, each file read once.
+def _decoded(
+    images: Sequence[ImageHeader], name: str, carried: Carried | None = None
+) -> tuple[Int16[np.ndarray, "n r c"], list[Notice]]:
+    """HU of images in their order, each file read once, and what results need of it kept.
 
     Raises:
         InputError: If one cannot be decoded, they claim far more than their files can hold, or memory does not suffice.
@@ -223,7 +229,9 @@ def _decoded(images: Sequence[ImageHeader], name: str) -> tuple[Int16[np.ndarray
     for places in by_file.values():
         places.sort(key=lambda place: images[place].frame or 0)
         called = name if len(by_file) == 1 else f"{name}: slice {places[0] + 1} of {len(images)}"
-        for place, (_, pixels, words) in zip(places, decode([images[p] for p in places], called), strict=True):
+        of_file = [images[place] for place in places]
+        decoded = decode(of_file, called) if carried is None else decode(of_file, called, carried.take)
+        for place, (_, pixels, words) in zip(places, decoded, strict=True):
             hu[place] = pixels
             noticed.update(words)
     return hu, [word if count == len(images) else word.of(f"{count} slices") for word, count in noticed.items()]
@@ -273,9 +281,14 @@ def _compared(
     return [Notice(text, "repeated slices")]
 
 
-def _source(image: ImageHeader, has_positions: bool) -> SourceImage:
+def _source(image: ImageHeader, has_positions: bool, carried: Carried) -> SourceImage:
     place = image.position_mm if has_positions else None
-    place_mm = None if place is None else (float(place[0]), float(place[1]), float(place[2]))
     return SourceImage(
-        image.entry.path, image.entry.member, image.frame, image.sop_class_uid, image.sop_instance_uid, place_mm
+        image.entry.path,
+        image.entry.member,
+        image.frame,
+        image.sop_class_uid,
+        image.sop_instance_uid,
+        None if place is None else (float(place[0]), float(place[1]), float(place[2])),
+        carried.digest(image.entry),
     )

@@ -90,7 +90,6 @@ def write_result(result: Segmentation | LabelMap, target: Target, binary: bool =
         binary: As of `write_seg`.
 
     Raises:
-        InputError: If the scan's files are gone or changed.
         TomosegError: What `write_seg` raises.
         OutputError: If the scan's headers are too odd for it.
     """

@@ -7,7 +7,6 @@ names the patient is carried from file to file and is in no message.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import uuid
 from dataclasses import dataclass, field
@@ -16,26 +15,13 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from pydicom.dataset import Dataset
 
-from tomoseg.errors import InputError
-from tomoseg.files.dicom.entries import entry_again
-from tomoseg.files.dicom.headers import quietly, read_dataset
+from tomoseg.files.dicom.carried import NEEDED_TAGS, OTHER_TAGS, UIDS, is_sound
+from tomoseg.files.dicom.headers import quietly
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceImage, SourceSlices
 from tomoseg.volume import SourceGrid, spacing_of
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-
-_NEEDED_TAGS = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
-    "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
-)  # fmt: skip
-"""What every DICOM file must have, empty where it is not known."""
-_OTHER_TAGS = (
-    "IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "PatientAge", "PatientSize",
-    "PatientWeight", "StudyDescription",
-)  # fmt: skip
-_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
-_READ = ("SpecificCharacterSet", "PositionReferenceIndicator", *_NEEDED_TAGS, *_OTHER_TAGS, *_UIDS)
 
 _NO_DICOM = (
     "the scan is no DICOM, so the DICOM result has no patient, refers to no images and lies in a study and a frame of "
@@ -49,7 +35,7 @@ _ALLOWED = {
     "StudyDate": _DATE,
     "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
 }
-"""What values must be like to be taken over; all of these are among `_NEEDED_TAGS` or left empty."""
+"""What values must be like to be taken over; all of these are among `NEEDED_TAGS` or left empty."""
 
 _MAKERS = uuid.UUID("5f3f8f0e-3d0a-4c55-9b7e-6a0f1d1f2c47")
 """The space of names for identifiers that are made from a scan."""
@@ -127,9 +113,6 @@ def source_series(grid: SourceGrid, name: str) -> SourceSeries:
     Args:
         grid: The scan's grid.
         name: What to call the scan in messages.
-
-    Raises:
-        InputError: If the scan's files are gone or changed.
     """
     return _made_series(grid, name) if grid.slices is None else _read_series(grid, grid.slices, name)
 
@@ -145,16 +128,16 @@ def new_uid() -> str:
 def _read_series(grid: SourceGrid, slices: SourceSlices, name: str) -> SourceSeries:
     made = _Made(slices, name)
     with quietly(name):
-        header = _header_of(slices.images[0])
+        header = Dataset() if slices.header is None else slices.header
         identity = _identity(header)
-        uids = [made.unless_sound(header.get(keyword), keyword) for keyword in _UIDS]
+        uids = [made.unless_sound(header.get(keyword), keyword) for keyword in UIDS]
     identity.StudyInstanceUID = uids[0]
     directions = grid.affine[:3, :2] * [[-1.0], [-1.0], [1.0]] + 0.0
     pixel_mm = np.linalg.norm(directions, axis=0)
     frames = tuple(
         Frame(
             _position(image, slices.affine_of(number, grid.affine)),
-            image.sop_class_uid if _is_sound(image.sop_class_uid) else CT_IMAGE,
+            image.sop_class_uid if is_sound(image.sop_class_uid) else CT_IMAGE,
             made.unless_sound(image.sop_instance_uid, "SOPInstanceUID", image),
             None if image.frame is None else image.frame + 1,
         )
@@ -198,24 +181,16 @@ def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
 def _identity(header: Dataset) -> Dataset:
     """Patient and study of a header; what must be there is, and what it may not hold is left empty."""
     identity = Dataset()
-    for keyword in ("SpecificCharacterSet", *_NEEDED_TAGS, *_OTHER_TAGS):
+    for keyword in ("SpecificCharacterSet", *NEEDED_TAGS, *OTHER_TAGS):
         if keyword in header:
             identity.add(header[keyword])
-        elif keyword in _NEEDED_TAGS:
+        elif keyword in NEEDED_TAGS:
             setattr(identity, keyword, "")
     identity.PositionReferenceIndicator = str(header.get("PositionReferenceIndicator") or "")
     for keyword, allowed in _ALLOWED.items():
         if not re.fullmatch(allowed, str(identity.get(keyword) or "")):
             setattr(identity, keyword, "")
     return identity
-
-
-def _header_of(image: SourceImage) -> Dataset:
-    with entry_again(image.path, image.member) as entry:
-        if entry is None:
-            raise InputError(f"{image.path}: expected the scan's slices, found them gone; leave the scan in its place")
-        with entry.open() as stream:
-            return read_dataset(stream, entry.size, pixels=False, tags=_READ)
 
 
 def _position(image: SourceImage, affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
@@ -228,10 +203,6 @@ def _lps(ras: Float[np.ndarray, "3"]) -> tuple[float, float, float]:
     return (x, y, z)
 
 
-def _is_sound(uid: object) -> bool:
-    return bool(re.fullmatch(r"[0-9]+(\.[0-9]+)+", str(uid or ""))) and len(str(uid)) <= 64
-
-
 class _Made:
     """Makes identifiers for what has none, the same ones for the same files."""
 
@@ -239,14 +210,13 @@ class _Made:
         self._slices = slices
         self._name = name
         self._missing: set[str] = set()
-        self._hashes: dict[tuple, bytes] = {}
 
     def unless_sound(self, uid: object, keyword: str, image: SourceImage | None = None) -> str:
         """The identifier itself if it is one, else one made of the bytes of an image, by default the first."""
-        if _is_sound(uid):
+        if is_sound(uid):
             return str(uid)
         self._missing.add(keyword)
-        digest = self._hash(image or self._slices.images[0]).hex()
+        digest = (image or self._slices.images[0]).digest
         return f"2.25.{uuid.uuid5(_MAKERS, f'{keyword} {digest}').int}"
 
     def notices(self) -> tuple[Notice, ...]:
@@ -258,12 +228,3 @@ class _Made:
             "result. A viewer will not find the scan by them."
         )
         return (Notice(text, "headers"),)
-
-    def _hash(self, image: SourceImage) -> bytes:
-        key = (image.path, image.member)
-        if key not in self._hashes:
-            with entry_again(image.path, image.member) as entry:
-                assert entry is not None  # its header was read
-                with entry.open() as stream:
-                    self._hashes[key] = hashlib.sha256(stream.read()).digest()
-        return self._hashes[key]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from tomoseg.files.itk.voxels import (
     box_affine,
     header_lines,
     numbers,
+    opened,
     read_stored,
     whole_shape,
 )
@@ -52,7 +53,19 @@ def read_metaimage(path: Path, assume_spacing: Edges | None = None) -> Volume:
         GridError: If its geometry is not known, or cannot be used.
     """
     name = str(path)
-    fields, end = _fields(path, name)
+    with opened(path, name) as stream:
+        stored, words = _described(stream, path, assume_spacing)
+        return read_stored(stored, name, words, stream)
+
+
+def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:
+    """What a header says of its voxels, and what was assumed.
+
+    Raises:
+        InputError: If it is damaged, or the voxels cannot be those of a scan.
+    """
+    name = str(path)
+    fields, end = _fields(stream, name)
     dtype = _dtype(fields, name)
     if fields.get("ndims", "3") != "3":
         raise InputError(f"{name}: expected 3 axes, got NDims {fields['ndims'][:40]!r}; pass one volume")
@@ -61,27 +74,23 @@ def read_metaimage(path: Path, assume_spacing: Edges | None = None) -> Volume:
     local = fields["elementdatafile"].upper() == "LOCAL"
     data = path if local else _data_file(fields["elementdatafile"], path, name)
     offset = _offset(fields, end if local else 0, name)
-    return read_stored(Stored(shape, dtype, affine, data, offset, _encoding(fields)), name, words)
+    return Stored(shape, dtype, affine, data, offset, _encoding(fields)), words
 
 
-def _fields(path: Path, name: str) -> tuple[dict[str, str], int]:
+def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
     """The header's fields up to ElementDataFile, and where it ends.
 
     Raises:
-        InputError: If it cannot be read, or is something else.
+        InputError: If it is something else.
     """
     fields: dict[str, str] = {}
-    try:
-        with path.open("rb") as stream:
-            for line in header_lines(stream, name):
-                key, equals, value = line.partition("=")
-                if not equals:
-                    break
-                fields[key.strip().lower()] = value.strip()
-                if key.strip().lower() == "elementdatafile":
-                    return fields, stream.tell()
-    except OSError as error:
-        raise InputError(f"{name}: expected a readable file, got: {error.strerror or error}; check it") from None
+    for line in header_lines(stream, name):
+        key, equals, value = line.partition("=")
+        if not equals:
+            break
+        fields[key.strip().lower()] = value.strip()
+        if key.strip().lower() == "elementdatafile":
+            return fields, stream.tell()
     raise InputError(f"{name}: expected a MetaImage header up to ElementDataFile, got something else; check the path")
 
 

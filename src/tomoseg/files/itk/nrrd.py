@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from tomoseg.files.itk.voxels import (
     box_affine,
     header_lines,
     numbers,
+    opened,
     read_stored,
     whole_shape,
 )
@@ -68,7 +69,19 @@ def read_nrrd(path: Path, assume_spacing: Edges | None = None) -> Volume:
         GridError: If its geometry is not known, or cannot be used.
     """
     name = str(path)
-    fields, end = _fields(path, name)
+    with opened(path, name) as stream:
+        stored, words = _described(stream, path, assume_spacing)
+        return read_stored(stored, name, words, stream)
+
+
+def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:
+    """What a header says of its voxels, and what was assumed.
+
+    Raises:
+        InputError: If it is damaged, or the voxels cannot be those of a scan.
+    """
+    name = str(path)
+    fields, end = _fields(stream, name)
     shape = whole_shape(_needed(fields, "sizes", name), name)
     affine, words = _affine(fields, assume_spacing, name)
     data = fields.get("data file", fields.get("datafile"))
@@ -85,30 +98,26 @@ def read_nrrd(path: Path, assume_spacing: Edges | None = None) -> Volume:
         encoding,
         max(_skip(fields, "line skip", name), 0),
     )
-    return read_stored(stored, name, words)
+    return stored, words
 
 
-def _fields(path: Path, name: str) -> tuple[dict[str, str], int]:
+def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
     """The header's fields, and where it ends.
 
     Raises:
-        InputError: If it cannot be read, or is something else.
+        InputError: If it is something else.
     """
     fields: dict[str, str] = {}
-    try:
-        with path.open("rb") as stream:
-            lines = header_lines(stream, name)
-            if not next(lines, "").startswith(MAGIC.decode()):
-                raise InputError(f"{name}: expected an NRRD file, got something else; check the path")
-            for line in lines:
-                if not line:
-                    break
-                key, colon, value = line.partition(":")
-                if colon and not line.startswith("#") and not value.startswith("="):
-                    fields[key.strip().lower()] = value.strip()
-            return fields, stream.tell()
-    except OSError as error:
-        raise InputError(f"{name}: expected a readable file, got: {error.strerror or error}; check it") from None
+    lines = header_lines(stream, name)
+    if not next(lines, "").startswith(MAGIC.decode()):
+        raise InputError(f"{name}: expected an NRRD file, got something else; check the path")
+    for line in lines:
+        if not line:
+            break
+        key, colon, value = line.partition(":")
+        if colon and not line.startswith("#") and not value.startswith("="):
+            fields[key.strip().lower()] = value.strip()
+    return fields, stream.tell()
 
 
 def _needed(fields: dict[str, str], key: str, name: str) -> str:

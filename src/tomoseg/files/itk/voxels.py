@@ -7,10 +7,11 @@ import re
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -60,13 +61,28 @@ class Stored:
         return self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
 
 
-def read_stored(stored: Stored, name: str, noticed: tuple[Notice, ...]) -> Volume:
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """A file with a text header, open at its start.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise InputError(f"{name}: expected a readable file, got: {error.strerror or error}; check it") from None
+
+
+def read_stored(stored: Stored, name: str, noticed: tuple[Notice, ...], header: IO[bytes]) -> Volume:
     """Read the voxels that a header describes.
 
     Args:
         stored: What the header says.
         name: What to call the file in messages.
         noticed: Warnings of the header.
+        header: The header's file, open; the voxels are read from it where they lie in it.
 
     Raises:
         InputError: If the file cannot hold what the header claims, is damaged, or has NaN or infinity.
@@ -76,7 +92,7 @@ def read_stored(stored: Stored, name: str, noticed: tuple[Notice, ...]) -> Volum
     try:
         size = stored.path.stat().st_size
         _check_size(stored, size, name)
-        with stored.path.open("rb") as file:
+        with nullcontext(header) if stored.path == Path(header.name) else stored.path.open("rb") as file:
             _skip(file, stored, size)
             hu = np.empty(stored.shape[::-1], np.int16).T
             words = fill_hu(hu, _slabs(file, stored, name), name)
