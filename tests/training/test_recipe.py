@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 import torch
 import yaml
 
-from tests.training.tiny import LABELS, make_config, make_dataset
+from tests.training.tiny import LABELS, add_case, make_config, make_dataset, make_scan
 from tomoseg.config import (
     AugmentationConfig,
     CurriculumConfig,
@@ -454,6 +455,28 @@ def test_another_dataset_is_refused(dataset, tmp_path):
     ):
         with pytest.raises(TrainingError, match=f"this run began with, got other {what} in .*{name}"):
             train_run(tmp_path / name, tmp_path / "run", config)
+
+
+def test_masks_that_moved_are_refused_though_as_many_voxels_are_in_them(dataset, tmp_path):
+    train_run(dataset, tmp_path / "run", make_config(epochs=1))
+    make_dataset(tmp_path / "moved")
+    shutil.rmtree(tmp_path / "moved" / "cases" / "a")
+    hu, masks = make_scan(0)
+    add_case(tmp_path / "moved", "a", hu, masks[:, ::-1], native=False)
+    with pytest.raises(TrainingError, match=r"this run began with, got other voxels in .*moved"):
+        train_run(tmp_path / "moved", tmp_path / "run", make_config(epochs=2))
+    make_dataset(tmp_path / "again")
+    assert train_run(tmp_path / "again", tmp_path / "run", make_config(epochs=2)).finished
+
+
+def test_a_dataset_from_before_contents_were_kept_goes_on(tmp_path):
+    make_dataset(tmp_path / "data")
+    train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1))
+    path = tmp_path / "data" / "cases" / "a" / "case.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["contents"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=2)).finished
 
 
 def test_a_run_of_before_goes_on(dataset, tmp_path):

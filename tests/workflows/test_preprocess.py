@@ -1,4 +1,5 @@
 import json
+import os
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
@@ -8,7 +9,7 @@ from tests.files.handmade import nifti1
 from tests.workflows.datasets import AFFINE, GRID, SHAPE, scan, touch, write_masks_case
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.errors import DatasetError, InputError, LabelError, OutputError
-from tomoseg.files.nifti import write_nifti
+from tomoseg.files.nifti import read_ct, read_mask, write_nifti
 from tomoseg.masks import unpack
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, INDEX, MASKS, NATIVE
 from tomoseg.preprocessed.read import Preprocessed
@@ -179,6 +180,28 @@ class TestAgain:
         assert {name for name, when in written(out).items() if when != before[name]} == {"s1"}
         assert report.records[1].voxels[0] == 120
 
+    @pytest.mark.parametrize("name", ["segmentations/spleen.nii.gz", "ct.nii.gz"])
+    def test_other_voxels_in_a_file_of_the_same_size_and_time_are_seen(self, dataset, out, name):
+        path = dataset / "s1" / name
+        read, kind = (read_mask, bool) if "spleen" in name else (lambda path: read_ct(path).hu, np.int16)
+        voxels = read(path)
+        uncompressed = path.with_name(path.name.removesuffix(".gz"))  # its size does not depend on what is in it
+        path.unlink()
+        write_nifti(uncompressed, voxels, GRID)
+        first = preprocess(dataset, out, CONFIG)
+        state = uncompressed.stat()
+        write_nifti(uncompressed, np.ascontiguousarray(voxels[::-1]).astype(kind), GRID)
+        os.utime(uncompressed, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert (uncompressed.stat().st_size, uncompressed.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+        told = []
+        second = preprocess(dataset, out, CONFIG, on_case=told.append)
+        assert {done.name: done.reused for done in told} == {"s0": True, "s1": False, "s2": True}
+        assert second.records[1].voxels == first.records[1].voxels
+        assert second.records[1].contents != first.records[1].contents
+        case = Preprocessed(out).cases[1]
+        found = unpack(case.masks(), 2)[0] if kind is bool else case.ct()
+        np.testing.assert_array_equal(found, voxels[::-1])
+
     @pytest.mark.parametrize("change", ["new structure", "new settings", "another split"])
     def test_what_else_is_done_again(self, dataset, out, change):
         preprocess(dataset, out, HALF)
@@ -220,7 +243,7 @@ class TestAgain:
         assert [(done.name, done.reused) for done in told] == [("s1", True), ("s2", True), ("s3", False)]
         assert [case.name for case in Preprocessed(out).cases] == ["s1", "s2", "s3"]
 
-    @pytest.mark.parametrize("key", ["difficulty", "parts"])
+    @pytest.mark.parametrize("key", ["difficulty", "parts", "contents"])
     def test_a_case_from_before_something_was_kept_is_written_anew(self, dataset, out, key):
         first = preprocess(dataset, out, CONFIG)
         path = out / CASES / "s1" / CASE_RECORD

@@ -68,6 +68,7 @@ class CaseRecord:
             before there was one.
         parts: Parts of the body that the scan shows, as far as that can be told (`checks/region.py`); None in records
             from before they were kept.
+        contents: SHA-256 of the case's arrays as they are on disk; None in records from before it was kept.
     """
 
     name: str
@@ -83,6 +84,7 @@ class CaseRecord:
     warnings: tuple[str, ...] = ()
     difficulty: tuple[float, ...] | None = None
     parts: tuple[str, ...] | None = None
+    contents: str | None = None
 
     @property
     def source(self) -> SourceGrid:

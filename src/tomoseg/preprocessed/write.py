@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -108,14 +109,17 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         measured = {c: m for found in pool.map(write_plane, range(planes)) for c, m in found.items()}
+    contents = hashlib.sha256()
     for name, array in arrays.items():
-        (folder / name).write_bytes(array.to_cframe())
-    record = _record(case, placement, measured)
+        packed = array.to_cframe()
+        contents.update(packed)
+        (folder / name).write_bytes(packed)
+    record = _record(case, placement, measured, contents.hexdigest())
     record.save(folder / CASE_RECORD)
     return record
 
 
-def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured]) -> CaseRecord:
+def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured], contents: str) -> CaseRecord:
     volume = case.volume
     return CaseRecord(
         name=case.name,
@@ -131,6 +135,7 @@ def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured
         warnings=tuple(map(str, (*volume.warnings, *case.warnings))),
         parts=case.parts,
         difficulty=slice_difficulties((m.rim_shares for m in measured.values()), placement.shape[2]),
+        contents=contents,
     )
 
 

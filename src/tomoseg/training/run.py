@@ -27,7 +27,7 @@ from tomoseg.training.sampling import emphasis_of
 from tomoseg.training.slices import EpochLoader
 from tomoseg.training.state import TrainState
 
-LEARNED_FROM = ("structures", "training cases", "validation cases", "grid", "masks")
+LEARNED_FROM = ("structures", "training cases", "validation cases", "grid", "masks", "voxels")
 """What a dataset must not differ in for a run to go on."""
 
 
@@ -157,7 +157,8 @@ class Run:
             TrainingError: If the state is of another dataset or network.
         """
         pairs = zip(LEARNED_FROM, saved["learned_from"], learned_from(self), strict=False)  # older states have fewer
-        if other := [what for what, before, now in pairs if before != now]:
+        if other := [what for what, before, now in pairs if None not in (before, now) and before != now]:
+            other = [what for what in other if what != "voxels"] or other  # which differ with all else
             raise TrainingError(
                 f"expected the dataset that this run began with, got other {' and '.join(other)} in "
                 f"{self.data.folder}; use that dataset or another run folder"
@@ -168,12 +169,17 @@ class Run:
 
 
 def learned_from(run: Run) -> list[Any]:
-    """What `LEARNED_FROM` names: the draws and the scores depend on all of it."""
+    """What `LEARNED_FROM` names: the draws and the scores depend on all of it.
+
+    Masks are shapes and numbers of voxels, voxels what lies in the files: None for a dataset from before that was kept.
+    """
     both = [*run.cases, *run.validation]
     masks = json.dumps([[case.shape, sorted(case.record.voxels.items())] for case in both])
     of_cases = [[case.name for case in run.cases], [case.name for case in run.validation]]
     grid = run.data.grid.model_dump(mode="json")
-    return [list(run.data.labels.names), *of_cases, grid, hashlib.sha256(masks.encode()).hexdigest()]
+    contents = [case.record.contents for case in both]
+    voxels = None if None in contents else hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+    return [list(run.data.labels.names), *of_cases, grid, hashlib.sha256(masks.encode()).hexdigest(), voxels]
 
 
 def warnings_of(run: Run) -> list[str]:

@@ -243,18 +243,21 @@ def _existing(task: _Task, fingerprint: str) -> CaseRecord | None:
     except (DatasetError, IndexError):
         return None
     record = case.record
-    is_whole = record.difficulty is not None and record.parts is not None
+    is_whole = None not in (record.difficulty, record.parts, record.contents)
     return record if record.fingerprint == fingerprint and is_whole else None
 
 
 def _fingerprint(task: _Task) -> str:
-    """Changes when a file, the grid or the label set does."""
+    """Changes when a file's bytes or time, the grid or the label set does.
+
+    Bytes alone would do for what comes out. A file that was written again is read again, too, which shows
+    whether it can be.
+    """
     case = task.case
     files = [case.ct, *sorted((case.masks or {}).values()), *([case.label_map] if case.label_map else [])]
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.exists()]
     content = [
         FORMAT_VERSION,
-        stats,
+        [(path.name, _state_of(path)) for path in files],
         task.grid.model_dump(mode="json"),
         task.labels.names,
         sorted(case.annotated),
@@ -263,6 +266,15 @@ def _fingerprint(task: _Task) -> str:
         task.keep_native,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _state_of(path: Path) -> tuple[int, str] | None:
+    """When a file was written and the SHA-256 of its bytes; None where it cannot be read, which its reader tells."""
+    try:
+        with path.open("rb") as file:
+            return path.stat().st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> list[str]:
