@@ -7,14 +7,12 @@ write to neither. Then kernels are compiled in each process.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from numba import njit
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def kernel(**options: Any) -> Callable[[Function], Function]:
+def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function when it is first called, free of Python's lock.
 
     Division by zero gives what NumPy gives: a check for it would keep loops from becoming vectors.
@@ -30,7 +28,7 @@ def kernel(**options: Any) -> Callable[[Function], Function]:
         6
     """
 
-    def compiled(function: Function) -> Function:
+    def compiled(function: Callable[..., Any]) -> Any:
         try:
             return njit(cache=True, nogil=True, error_model="numpy", **options)(function)
         except RuntimeError:  # "no locator available": neither place can be written

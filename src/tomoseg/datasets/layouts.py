@@ -74,18 +74,23 @@ def find_dataset(folder: Path) -> Dataset:
         layout, found = _find(folder)
     except OSError as error:
         raise DatasetError(f"{folder}: expected readable folders, got: {error}; check their permissions") from None
-    cases, warnings = found.cases, found.warnings
-    if not cases:
-        raise DatasetError(_nothing_found(folder, warnings))
-    if (folder / META_FILE).is_file():
-        present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
-        cases, more = apply_meta(cases, folder / META_FILE, present)
-        warnings = [*warnings, *more]
+    if not found.cases:
+        raise DatasetError(_nothing_found(folder, found.warnings))
+    cases, warnings = _with_meta(folder, found)
     with_ids = [case for case in cases if not is_first_version(case.annotated)]
     cases, more = as_second_version(sorted(cases, key=lambda case: case.name))
     labels, disagreement = label_set_of_cases(sorted({name for case in cases for name in case.annotated}), with_ids)
     warnings = [*warnings, *more, *disagreement]
     return Dataset(tuple(cases), labels, layout, tuple(warnings))
+
+
+def _with_meta(folder: Path, found: CaseFolders) -> tuple[list[Case], list[str]]:
+    """The cases and warnings, with what a table of them says where there is one."""
+    if not (folder / META_FILE).is_file():
+        return found.cases, found.warnings
+    present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
+    cases, more = apply_meta(found.cases, folder / META_FILE, present)
+    return cases, [*found.warnings, *more]
 
 
 def _find(folder: Path) -> tuple[Layout, CaseFolders]:

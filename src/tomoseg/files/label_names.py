@@ -121,11 +121,16 @@ def label_set_named(names: Sequence[str], ids: Mapping[str, int] | None = None) 
     is_of_total = bool(names) and set(names) <= set(total.names)
     plain = total.subset(names) if is_of_total else LabelSet.from_names(sorted(names))
     given = {name: value for name, value in (ids or {}).items() if name in plain}
-    if not given or (is_of_total and all(total[name].id == value for name, value in given.items())):
+    if not given or (is_of_total and given.items() <= dict(zip(total.names, total.ids, strict=True)).items()):
         return plain
-    others = [name for name in plain.names if name not in given]
-    given |= {name: number for number, name in enumerate(others, start=max((ids or given).values()) + 1)}
-    return LabelSet(tuple(replace(structure, id=given[structure.name]) for structure in plain))
+    return _with_ids(plain, given, max((ids or given).values()) + 1)
+
+
+def _with_ids(labels: LabelSet, given: Mapping[str, int], first_free: int) -> LabelSet:
+    """The structures with the ids that are given, the others numbered from the first that is free."""
+    others = [name for name in labels.names if name not in given]
+    numbered = dict(given) | {name: number for number, name in enumerate(others, start=first_free)}
+    return LabelSet(tuple(replace(structure, id=numbered[structure.name]) for structure in labels))
 
 
 def values_in(labels: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]) -> tuple[int, ...]:

@@ -46,11 +46,14 @@ SMALLEST_FRAME_BYTES = 32
 
 _INT16 = np.iinfo(np.int16)
 
+Taker = Callable[[Any, ImageHeader], None]
+"""Keeps what else is needed of a file that is open."""
+
 
 def decode(
     images: Sequence[ImageHeader],
     name: str,
-    take: Callable[[Any, ImageHeader], None] = lambda stream, image: None,
+    take: Taker = lambda stream, image: None,
 ) -> Iterator[tuple[ImageHeader, Int16[np.ndarray, "r c"], tuple[Notice, ...]]]:
     """HU of images of one file.
 

@@ -16,7 +16,7 @@ from tomoseg.errors import GridError, InputError, TomosegError
 from tomoseg.files.dicom.carried import Carried
 from tomoseg.files.dicom.entries import Entry, entries
 from tomoseg.files.dicom.headers import ImageHeader, images_in, quietly
-from tomoseg.files.dicom.pixels import decode, unit_words
+from tomoseg.files.dicom.pixels import Taker, decode, unit_words
 from tomoseg.files.dicom.series import Stack, choose, slices_among, stacks_of
 from tomoseg.files.source import ScanSource
 from tomoseg.files.stack import SAME_PLACE_MM, Slices, arrange, resample
@@ -127,7 +127,7 @@ def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
     check_affine(arrangement.affine, name)
     in_order = [stack.images[number] for number in arrangement.order]
     carried = Carried(in_order[0].entry)
-    hu, noticed = _decoded(in_order, name, carried)
+    hu, noticed = _decoded(in_order, name, carried.take)
     words += noticed
     if arrangement.repeated:
         words += _compared(stack, arrangement.order, arrangement.repeated, hu, name)
@@ -214,7 +214,7 @@ def _assumed(lacking: Sequence[str], assume_spacing: Edges) -> list[Notice]:
 
 
 def _decoded(
-    images: Sequence[ImageHeader], name: str, carried: Carried | None = None
+    images: Sequence[ImageHeader], name: str, take: Taker = lambda stream, image: None
 ) -> tuple[Int16[np.ndarray, "n r c"], list[Notice]]:
     """HU of images in their order, each file read once, and what results need of it kept.
 
@@ -229,8 +229,7 @@ def _decoded(
     for places in by_file.values():
         places.sort(key=lambda place: images[place].frame or 0)
         called = name if len(by_file) == 1 else f"{name}: slice {places[0] + 1} of {len(images)}"
-        of_file = [images[place] for place in places]
-        decoded = decode(of_file, called) if carried is None else decode(of_file, called, carried.take)
+        decoded = decode([images[place] for place in places], called, take)
         for place, (_, pixels, words) in zip(places, decoded, strict=True):
             hu[place] = pixels
             noticed.update(words)
