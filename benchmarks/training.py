@@ -39,7 +39,7 @@ from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.labels import LabelSet
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training import learner
+from tomoseg.training import losses
 from tomoseg.training.build import build_run
 from tomoseg.training.losses import fused_loss
 from tomoseg.training.recipe import epoch_draws, take_step
@@ -175,7 +175,7 @@ def ours(run: Run, batch: Batch, spent: list[float]) -> Callable[[], object]:
         return value
 
     def step() -> None:
-        with mock.patch.object(learner, "fused_loss", timed):
+        with mock.patch.object(losses, "fused_loss", timed):
             take_step(run, [batch])
 
     return step
