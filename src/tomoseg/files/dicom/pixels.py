@@ -40,6 +40,10 @@ BY_PYDICOM = UNCOMPRESSED | {RLELossless}
 BY_GDCM = frozenset(
     {JPEGBaseline8Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, JPEG2000, JPEG2000Lossless}
 )
+LOSSY = frozenset({JPEGBaseline8Bit, JPEGLSNearLossless, JPEG2000})
+
+OVERSHOOT = 1 / 16
+"""A lossy coder may miss the range of stored values by a little, which is cut; what lies farther out are other bits."""
 
 SMALLEST_FRAME_BYTES = 32
 """No coded image is smaller."""
@@ -76,12 +80,12 @@ def decode(
         plugin = "gdcm" if syntax in BY_GDCM else "pydicom" if syntax == RLELossless else ""
         for image in images:
             columns, rows = image.shape
-            stored = pixel_array(dataset, index=image.frame or 0, raw=True, decoding_plugin=plugin)
+            stored = pixel_array(
+                dataset, index=image.frame or 0, raw=True, decoding_plugin=plugin, correct_unused_bits=False
+            )
             if stored.shape != (rows, columns):
                 raise InputError(f"{name}: expected {rows} rows of {columns} pixels, got {stored.shape}; copy it again")
-            if syntax in BY_PYDICOM:
-                stored = _used_bits(stored, dataset)
-            yield image, *_hu(stored, image, _padding(dataset), name)
+            yield image, *_hu(_used_bits(stored, dataset, syntax in LOSSY), image, _padding(dataset), name)
 
 
 def _check(dataset: Dataset, name: str) -> str:
@@ -129,14 +133,42 @@ def _least_bytes(dataset: Dataset, syntax: UID) -> int:
     return pixels * int(dataset.BitsAllocated) // 8
 
 
-def _used_bits(stored: Shaped[np.ndarray, "r c"], dataset: Dataset) -> Shaped[np.ndarray, "r c"]:
-    """Pixels without what else is kept in their unused high bits."""
+def _used_bits(stored: Shaped[np.ndarray, "r c"], dataset: Dataset, lossy: bool) -> Shaped[np.ndarray, "r c"]:
+    """Pixels without what else is kept in their unused bits, whatever decoder they come from.
+
+    Unused are the bits above the high bit, where overlays or a sign that is not carried on may lie, and those below
+    the stored ones.
+    """
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-    allocated, used = 8 * stored.itemsize, int(dataset.BitsStored)
-    high = int(dataset.get("HighBit", used - 1))
-    if used == allocated or not 0 < used <= high + 1 <= allocated:
+    bits = _bits(dataset, 8 * stored.itemsize)
+    if bits is None:
         return stored
-    return (stored << (allocated - high - 1)) >> (allocated - used)  # the sign is kept where there is one
+    used, high = bits
+    if lossy and high + 1 == used:
+        stored = _without_overshoot(stored, used)
+    return _signed_on(stored, used, high)
+
+
+def _bits(dataset: Dataset, allocated: int) -> tuple[int, int] | None:
+    """How many bits of a pixel are used, and the highest of them; None where all are, or the header cannot be true."""
+    used = int(dataset.BitsStored)
+    high = int(dataset.get("HighBit", used - 1))
+    return None if used == allocated or not 0 < used <= high + 1 <= allocated else (used, high)
+
+
+def _signed_on(values: Any, used: int, high: int) -> Any:
+    """The used bits of stored values; their sign is kept where the values' type has one."""
+    allocated = 8 * values.itemsize
+    return (values << (allocated - high - 1)) >> (allocated - used)
+
+
+def _without_overshoot(stored: Shaped[np.ndarray, "r c"], used: int) -> Shaped[np.ndarray, "r c"]:
+    """Values that lie no farther than `OVERSHOOT` from the range that they were coded from, cut to it."""
+    lowest = -(1 << (used - 1)) if stored.dtype.kind == "i" else 0
+    highest, margin = lowest + (1 << used) - 1, int(OVERSHOOT * (1 << used))
+    if int(stored.min()) < lowest - margin or int(stored.max()) > highest + margin:
+        return stored
+    return stored.clip(lowest, highest)
 
 
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
@@ -145,9 +177,15 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     last = dataset.get("PixelPaddingRangeLimit", first)
     if not isinstance(first, int) or not isinstance(last, int):
         return None
-    half = 1 << (int(dataset.BitsAllocated) - 1)
+    allocated = int(dataset.BitsAllocated)
+    half = 1 << (allocated - 1)
     lowest = -half if int(dataset.get("PixelRepresentation") or 0) == 1 else 0
     first, last = ((value - lowest) % (2 * half) + lowest for value in (first, last))  # some write the other sign
+    bits = _bits(dataset, allocated)
+    if bits is not None and allocated in {8, 16, 32}:  # some write unused bits as well
+        kind = np.dtype(f"{'i' if lowest else 'u'}{allocated // 8}")
+        used = [int(one) for one in _signed_on(np.array([first, last], kind), *bits)]
+        first, last = used if used[1] - used[0] == last - first else (first, last)
     return min(first, last), max(first, last)
 
 
