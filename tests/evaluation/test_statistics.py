@@ -34,26 +34,37 @@ def test_the_interval_is_that_of_scipy():
 
 
 def test_what_does_not_vary_has_no_width():
-    found = Bootstrap(["a", "b", "c"]).column(np.array([0.5, 0.5, 0.5]))
+    found = Bootstrap(list("abcde")).column(np.full(5, 0.5))
     assert (found.low, found.high) == (0.5, 0.5)
 
 
 def test_cases_of_a_patient_come_together():
-    # Two patients: 0 and 1. Drawn together, the mean is 0, 0.5 or 1; twenty independent cases would lie near 0.5.
-    values = np.repeat([0.0, 1.0], 10)
-    together = Bootstrap(["a"] * 10 + ["b"] * 10).column(values)
-    assert (together.low, together.mean, together.high) == (0, 0.5, 1)
-    apart = Bootstrap([str(i) for i in range(20)]).column(values)
-    assert 0.2 < apart.low < apart.high < 0.8
+    # Five patients of eight cases, one of them 1, the others 0: in a third of all draws that one is missing, so the
+    # interval begins at 0. Of forty independent cases eight are 1, and hardly any draw lacks them.
+    values = np.repeat([0.0, 0.0, 0.0, 0.0, 1.0], 8)
+    together = Bootstrap([name for name in "abcde" for _ in range(8)]).column(values)
+    assert (together.low, together.mean) == (0, pytest.approx(0.2))
+    assert together.high >= 0.6
+    apart = Bootstrap([str(i) for i in range(40)]).column(values)
+    assert 0.05 < apart.low < apart.high < 0.4
 
 
-def test_one_patient_gives_no_interval():
-    found = Bootstrap(["a", "a"]).column(np.array([0.1, 0.3]))
-    assert (found.mean, found.low, found.high, found.n) == (pytest.approx(0.2), None, None, 2)
+def test_fewer_than_five_patients_give_no_interval():
+    found = Bootstrap(list("abcd")).column(np.array([0.1, 0.3, 0.2, 0.2]))
+    assert (found.mean, found.low, found.high, found.n) == (pytest.approx(0.2), None, None, 4)
+    assert Bootstrap(list("abcde")).column(np.array([0.1, 0.3, 0.2, 0.2, 0.2])).low is not None
     assert Bootstrap([]).table(np.zeros((0, 2))).mean is None
-    # Nor does one among several, if the others have no value: all draws would have its mean.
-    alone = Bootstrap(["a", "b", "c"]).column(np.array([0.1, NAN, NAN]))
-    assert (alone.mean, alone.low, alone.high, alone.n) == (0.1, None, None, 1)
+    # Many cases of few patients are few patients, and a patient without a value is none.
+    cases = Bootstrap(list("aabbccdd")).column(np.linspace(0, 1, 8))
+    assert (cases.low, cases.high, cases.n) == (None, None, 8)
+    lacking = Bootstrap(list("abcde")).column(np.array([0.1, 0.3, 0.2, 0.2, NAN]))
+    assert (lacking.low, lacking.high, lacking.n) == (None, None, 4)
+    # Of a table, those count that have a value anywhere; of a difference, those that have a pair.
+    table = Bootstrap(list("abcde")).table(np.array([[0.1, NAN]] * 3 + [[NAN, 0.2]] * 2))
+    assert (table.mean, table.n) == (pytest.approx(0.15), 2)
+    assert table.low <= table.mean <= table.high
+    paired = Bootstrap(list("abcde")).paired(np.ones((5, 1)), np.array([[0.5], [0.4], [0.3], [0.2], [NAN]]))
+    assert (paired.difference, paired.low, paired.high, paired.n) == (pytest.approx(0.65), None, None, 4)
 
 
 def case(name, liver, spleen=None, patient=""):
@@ -99,8 +110,14 @@ def test_holm_by_hand():
 
 
 def test_a_summary_has_intervals_when_they_are_asked_for():
-    cases = [case("a", 0.6), case("b", 0.8), case("c", 0.7)]
+    cases = [case("a", 0.6), case("b", 0.8), case("c", 0.7), case("d", 0.65), case("e", 0.75)]
     plain, drawn = summarise(cases, LABELS), summarise(cases, LABELS, draws=500)
     assert (plain.overall["dice"].low, plain.dice) == (None, drawn.dice)
     assert 0.6 <= drawn.overall["dice"].low < 0.7 < drawn.overall["dice"].high <= 0.8 + 1e-9
-    assert (drawn.patients, drawn.structures[0].outcomes["found"]) == (3, 3)
+    assert (drawn.patients, drawn.structures[0].outcomes["found"]) == (5, 5)
+    few = summarise(cases[:4], LABELS, draws=500)
+    assert (few.dice, few.overall["dice"].low, few.structures[0].metrics["dice"].high) == (
+        pytest.approx(0.6875),
+        None,
+        None,
+    )

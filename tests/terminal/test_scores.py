@@ -1,11 +1,14 @@
 """Scores in the terminal: which columns there are, and means by hand."""
 
+from dataclasses import replace
+
 from tests.evaluation.made import structure_score
 from tests.terminal.shown import rows_in
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import compare, summarise
 from tomoseg.labels import LabelSet, Structure
-from tomoseg.terminal.scores import show_comparison, show_scores
+from tomoseg.terminal.scores import show_comparison, show_evaluation, show_scores
+from tomoseg.workflows.evaluate import Evaluation
 
 LABELS = LabelSet((Structure(1, "liver", "organs"), Structure(2, "rib", "bones")))
 
@@ -36,6 +39,15 @@ def test_nothing_scored_leaves_the_table_without_metrics(capsys):
     printed = capsys.readouterr().out
     assert rows_in(printed)[0] == ("structure", "n", "missed", "absent in", "false positive ml")
     assert "Mean over" not in printed
+
+
+def test_few_patients_are_said_to_give_no_intervals(capsys):
+    for count, said in ((4, True), (5, False)):
+        cases = [replace(scores()[0], case=f"c{number}") for number in range(count)]
+        show_evaluation(Evaluation(summarise(cases, LABELS, draws=100), cases, LABELS), "", None)
+        printed = capsys.readouterr().out
+        assert (f"No intervals: fewer than 5 patients ({count})." in printed) is said
+        assert ("Dice 0.5500 (" in printed) is not said
 
 
 def test_a_comparison_names_cases_of_one_side(capsys):

@@ -14,6 +14,8 @@ from jaxtyping import Float64
 
 DRAWS = 2000
 LEVEL_PERCENT = 95.0
+LEAST_PATIENTS = 5
+"""Fewer give no interval: drawn from two to four values, it is far narrower than what other patients would show."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Estimate:
 
     Attributes:
         mean: None where nothing has a value.
-        low: Lower end of the 95 % interval; None where fewer than two patients give none.
+        low: Lower end of the 95 % interval; None where fewer than `LEAST_PATIENTS` have a value.
         high: Its upper end.
         n: Cases of one structure, or structures of an overall mean, that have a value.
     """
@@ -39,7 +41,7 @@ class Difference:
 
     Attributes:
         difference: Mean of ours less theirs.
-        low: Lower end of its 95 % interval over patients.
+        low: Lower end of its 95 % interval over patients; None where fewer than `LEAST_PATIENTS` have a pair.
         high: Its upper end.
         p: Wilcoxon's signed-rank test over patients, two-sided; None where no patient differs.
         n: Pairs of scores.
@@ -102,9 +104,9 @@ class Bootstrap:
     def _interval(
         self, values: Float64[np.ndarray, "n c"], means: Float64[np.ndarray, " d"]
     ) -> tuple[float | None, float | None]:
-        """The interval of the draws' means; none where one patient alone has values, whose draws are all the same."""
+        """The interval of the draws' means; none where too few patients have values."""
         means = means[np.isfinite(means)]
-        if len(set(self.patient[np.isfinite(values).any(axis=1)])) < 2 or not len(means):
+        if len(set(self.patient[np.isfinite(values).any(axis=1)])) < LEAST_PATIENTS or not len(means):
             return None, None
         tail = (100 - LEVEL_PERCENT) / 2
         low, high = np.percentile(means, (tail, 100 - tail))

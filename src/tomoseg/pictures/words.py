@@ -112,14 +112,14 @@ FRENCH: dict[str, str] = {
     "how": (
         "Les moyennes portent d'abord sur les cas, puis sur les structures, pour qu'une structure compte une fois, "
         "quel que soit le nombre de cas qui la montrent. Entre parenthèses : l'intervalle à 95 % obtenu en retirant "
-        "les patients au sort avec remise. n est le nombre de cas qui ont un Dice, et celui d'une autre mesure est "
-        "écrit à côté d'elle où il diffère. La ligne d'un groupe est la moyenne de ses structures. L'erreur de volume "
-        "est le volume prédit moins celui de la vérité terrain. Une structure absente de la vérité terrain n'a pas de "
-        "Dice ; ce qui en a été prédit est compté comme fausse alarme, avec son volume. « Trouvée » : au moins un "
-        "voxel en commun. Une structure manquée a un Dice de 0. La boîte va du premier au troisième quartile, le "
-        "trait est la médiane, les moustaches vont au dernier cas à moins d'une fois et demie la boîte, les points "
-        "sont les autres cas. Les images montrent la coupe où le plus de voxels sont faux : la vérité terrain en "
-        "rouge, la prédiction en bleu, ce qui leur est commun en violet."
+        "les patients au sort avec remise ; moins de cinq patients n'en donnent pas. n est le nombre de cas qui ont "
+        "un Dice, et celui d'une autre mesure est écrit à côté d'elle où il diffère. La ligne d'un groupe est la "
+        "moyenne de ses structures. L'erreur de volume est le volume prédit moins celui de la vérité terrain. Une "
+        "structure absente de la vérité terrain n'a pas de Dice ; ce qui en a été prédit est compté comme fausse "
+        "alarme, avec son volume. « Trouvée » : au moins un voxel en commun. Une structure manquée a un Dice de 0. La "
+        "boîte va du premier au troisième quartile, le trait est la médiane, les moustaches vont au dernier cas à "
+        "moins d'une fois et demie la boîte, les points sont les autres cas. Les images montrent la coupe où le plus "
+        "de voxels sont faux : la vérité terrain en rouge, la prédiction en bleu, ce qui leur est commun en violet."
     ),
     "compared how": (
         "{ours} moins {theirs}, sur les {cases} cas communs : une différence positive du Dice est à l'avantage de "
@@ -130,15 +130,15 @@ FRENCH: dict[str, str] = {
 }
 ENGLISH: dict[str, str] = {
     "how": (
-        "Means are taken over cases first and over structures then, so that a structure counts once however many cases "
-        "show it. In brackets: the 95 % interval from drawing patients again and again with replacement. n is how many "
-        "cases have a Dice, and that of another measure is written beside it where it differs. A group's row is the "
-        "mean of its structures. The volume error is the predicted volume less that of the reference. A structure that "
-        "the reference lacks has no Dice; what was predicted of it counts as a false alarm, with its volume. Found: at "
-        "least one voxel in common. A missed structure has a Dice of 0. The box spans the middle half of the cases, "
-        "the line is their median, whiskers reach the last case within one and a half boxes, dots are the other "
-        "cases. Pictures show the slice in which most voxels are wrong: the reference in red, the prediction in blue, "
-        "what they share in purple."
+        "Means are taken over cases first and over structures then, so that a structure counts once however many "
+        "cases show it. In brackets: the 95 % interval from drawing patients again and again with replacement; fewer "
+        "than five patients give none. n is how many cases have a Dice, and that of another measure is written beside "
+        "it where it differs. A group's row is the mean of its structures. The volume error is the predicted volume "
+        "less that of the reference. A structure that the reference lacks has no Dice; what was predicted of it "
+        "counts as a false alarm, with its volume. Found: at least one voxel in common. A missed structure has a Dice "
+        "of 0. The box spans the middle half of the cases, the line is their median, whiskers reach the last case "
+        "within one and a half boxes, dots are the other cases. Pictures show the slice in which most voxels are "
+        "wrong: the reference in red, the prediction in blue, what they share in purple."
     ),
     "compared how": (
         "{ours} less {theirs}, on the {cases} cases that both have: a difference of Dice above 0 is in favour of "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tomoseg.evaluation.metrics import METRICS
-from tomoseg.evaluation.statistics import Estimate
+from tomoseg.evaluation.statistics import LEAST_PATIENTS, Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.evaluate import Evaluation
@@ -21,6 +21,8 @@ def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None
         output: The folder of the files.
     """
     show_scores(result.summary, f"{result.summary.cases} cases")
+    if 0 < result.summary.patients < LEAST_PATIENTS:
+        out.print(f"No intervals: fewer than {LEAST_PATIENTS} patients ({result.summary.patients}).")
     if result.comparison is not None:
         show_comparison(result.comparison, other)
     warn_all(result.warnings)
