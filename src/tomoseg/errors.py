@@ -58,6 +58,21 @@ class TrainingError(TomosegError):
     """A training run that cannot start or go on."""
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun, in the singular where it is one.
+
+    Args:
+        number: How many.
+        one: The noun of one.
+        many: That of several; an s is added if omitted.
+
+    Example:
+        >>> counted(1, "case"), counted(3, "case"), counted(2, "box", "boxes")
+        ('1 case', '3 cases', '2 boxes')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def unknown_name_message(name: str, known: Sequence[str]) -> str:
     """One sentence for a name that is not among the known ones, with the nearest."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -16,13 +16,19 @@ def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
         output: Folder for everything that it makes.
         seed: Another seed makes other bodies.
     """
-    from tomoseg.terminal.demo import show_demo
     from tomoseg.terminal.stopping import stop_on_signal
     from tomoseg.terminal.training import watch
-    from tomoseg.workflows.demo import demo as run
 
     with stop_on_signal() as stop, watch(stop) as listener:
-        report = run(output, seed, console.out.print, listener)
+        listener.on_stage("loading PyTorch")
+        from tomoseg.terminal.demo import show_demo
+        from tomoseg.workflows.demo import demo as run
+
+        def say(line: str) -> None:
+            console.out.print(line)
+            listener.on_stage("at work")
+
+        report = run(output, seed, say, listener)
     if report is None:
         console.out.print("Stopped; the same command goes on where it was.")
         return STOPPED

@@ -41,15 +41,20 @@ def train(
         ConfigError: If max_memory is given without plan.
     """
     from tomoseg.terminal.stopping import stop_on_signal
-    from tomoseg.terminal.training import show_outcome, show_plan, watch
-    from tomoseg.workflows.train import plan_run, train_run
+    from tomoseg.terminal.training import show_outcome, watch
 
     if plan:
+        from tomoseg.terminal.plan import show_plan
+        from tomoseg.workflows.train import plan_run
+
         show_plan(plan_run(preprocessed, settings, max_memory), settings.batch_size * settings.accumulation)
         return DONE
     if max_memory is not None:
         raise ConfigError("expected --plan beside --max-memory, got it alone; run with --plan, then use what it says")
     with stop_on_signal() as stop, watch(stop) as listener:
+        listener.on_stage("loading PyTorch")
+        from tomoseg.workflows.train import train_run
+
         outcome = train_run(preprocessed, output, settings, listener, force=force)
     show_outcome(outcome, output)
     return DONE if outcome.finished else STOPPED

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tomoseg.notices import Notice
 
 FILE_WIDTH = 200
 """Columns where the output is no terminal; a table that is narrower takes what it needs."""
 
+
+def _is_one_terminal() -> bool:
+    """Whether results and messages go to the same screen."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()):
+        return False
+    return os.fstat(sys.stdout.fileno()).st_rdev == os.fstat(sys.stderr.fileno()).st_rdev
+
+
 # names of files and cases are data: neither markup nor emoji codes
 _WIDTH = None if sys.stdout.isatty() else FILE_WIDTH
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, width=_WIDTH)
-err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+# one screen has one console, else a line would be written into a bar that another console draws
+err = out if _is_one_terminal() else Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager
@@ -73,17 +83,21 @@ def warn_all(messages: Sequence[str | Notice], at_most: int = 20) -> None:
     """Print warnings, and notes as such, the first few of many."""
     for message in messages[:at_most]:
         level = message.level if isinstance(message, Notice) else "warning"
-        err.print(f"[yellow]{level}:[/] {escape(str(message))}")
+        _message(f"{level}:", "yellow", str(message))
     if len(messages) > at_most:
-        err.print(f"[yellow]warning:[/] and {len(messages) - at_most} more")
+        _message("warning:", "yellow", f"and {len(messages) - at_most} more")
 
 
 def fail(failures: Mapping[str, str]) -> None:
     """Print what failed and why."""
     for name, reason in failures.items():
-        err.print(f"[red]failed:[/] {escape(name)}: {escape(reason)}")
+        _message("failed:", "red", f"{name}: {reason}")
 
 
 def error(message: str) -> None:
     """Print why nothing could start."""
-    err.print(f"[red]error:[/] {escape(str(message))}")
+    _message("error:", "red", message)
+
+
+def _message(word: str, colour: str, text: str) -> None:
+    err.print(Text.assemble((word, colour), " ", text))

@@ -1,18 +1,21 @@
-"""How training goes: a bar in a terminal, a line an epoch anywhere."""
+"""How training goes: a screen of bars in a terminal, a line an epoch anywhere. Nothing here loads PyTorch."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress, TaskID
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
 
-from tomoseg.terminal.console import out, progress_bar, table, warn_all
-from tomoseg.training.listener import Listener, Outcome, Step
-from tomoseg.training.plan import Plan
-from tomoseg.training.ranks import is_first_process
+from tomoseg.errors import counted
+from tomoseg.terminal.console import err, out, warn_all
+from tomoseg.training.listener import Beginning, Listener, Outcome, Step, is_first_process
 
 SMOOTHING = 0.95
 """Weight of what was before in the shown loss and speed."""
@@ -20,39 +23,120 @@ SMOOTHING = 0.95
 
 @contextmanager
 def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
-    """A listener that shows the run, with loss, Dice, speed and the time left."""
-    with progress_bar() as bar:
-        display = _Display(bar)
+    """A listener that shows the run: how much of the budget is used, the epoch, loss, Dice, speed and the time left.
+
+    Of several processes that train together only the first shows anything.
+    """
+    with _Screen() as screen:
+        display = _Display(screen)
         yield Listener(
-            display.on_step, display.on_epoch, display.on_validated, should_stop, lambda message: warn_all([message])
+            on_step=display.on_step,
+            on_epoch=display.on_epoch,
+            on_validated=display.on_validated,
+            should_stop=should_stop,
+            on_warning=lambda message: warn_all([message]),
+            on_begin=display.on_begin,
+            on_stage=display.on_stage,
         )
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Times that go on between what is told: seconds passed and left at a moment of `time.monotonic`."""
+
+    passed: float
+    left: float | None
+    at: float
+
+    @classmethod
+    def of(cls, passed: float, share: float) -> _Clock:
+        """After so many seconds, with so much of it done, 0 to 1."""
+        return cls(passed, passed * (1 - share) / share if share > 0 else None, time.monotonic())
+
+    def __str__(self) -> str:
+        since = time.monotonic() - self.at
+        passed = _hours(self.passed + since)
+        return passed if self.left is None else f"{passed}, {_hours(max(self.left - since, 0))} left"
+
+
+def _hours(seconds: float) -> str:
+    return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02}:{int(seconds % 60):02}"
+
+
+class _Times(ProgressColumn):
+    """The clock of a row."""
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields["clock"] or ""))
+
+
+class _Screen(Progress):
+    """A row for the run, for its epoch, and for what else takes a while; below them the numbers of the last step.
+
+    It leaves nothing behind, and without a terminal nothing is drawn.
+    """
+
+    def __init__(self) -> None:
+        self.numbers = ""
+        columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[count]}"), _Times())
+        shown = err.is_terminal and is_first_process()
+        super().__init__(*columns, console=err, transient=True, disable=not shown)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.numbers:
+            yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
 
 
 class _Display:
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._training: TaskID | None = None
-        self._validation: TaskID | None = None
+    def __init__(self, screen: _Screen) -> None:
+        self._screen = screen
+        self._rows: dict[str, TaskID] = {}
+        self._budget = ""
+        self._share = 0.0
         self._loss: float | None = None
         self._speed: float | None = None
+        self._first: Step | None = None
+        self._began = time.monotonic()
+
+    def on_stage(self, stage: str) -> None:
+        """A row of its own until something else is told; alone once the budget is used up."""
+        self._began = time.monotonic()
+        self._hide("validate")
+        if self._share >= 1:
+            self._hide("train", "epoch")
+            self._screen.numbers = ""
+        self._show("stage", stage, 0, None, "", _Clock(0, None, self._began))
+
+    def on_begin(self, beginning: Beginning) -> None:
+        facts, behind = beginning.facts, len(beginning.history)
+        self._budget = beginning.budget
+        known = ("training cases", "validation cases", "structures", "parameters")
+        text = ", ".join(f"{facts[name]} {name}" for name in known if name in facts)
+        out.print(f"Training: {text}; budget {self._budget}" + (f", {counted(behind, 'epoch')} done" if behind else ""))
+        self.on_stage("waiting for the first slices")
 
     def on_step(self, step: Step) -> None:
-        if self._training is None:
-            self._training = self._bar.add_task("train", total=step.steps, info="")
+        if self._first is None or self._first.epoch != step.epoch:
+            self._first = step
+        self._hide("stage", "validate")
+        share = self._share = step.progress
+        self._show("train", "train", share, 1.0, f"{share:.0%} of {self._budget}", _Clock.of(60 * step.minutes, share))
+        before = self._first.step - 1
+        clock = _Clock.of(time.monotonic() - self._began, (step.step - before) / (step.steps - before))
+        self._show("epoch", f"epoch {step.epoch}", step.step, step.steps, f"step {step.step} of {step.steps}", clock)
         self._loss = _smoothed(self._loss, step.loss)
         self._speed = _smoothed(self._speed, step.slices_per_second)
         dice = "-" if step.dice is None else f"{step.dice:.4f}"
-        info = f"loss {self._loss:.4f}  best Dice {dice}  {self._speed:.0f} slices/s  lr {step.learning_rate:.1e}"
-        self._bar.update(
-            self._training, description=f"epoch {step.epoch}", completed=step.step, total=step.steps, info=info
-        )
+        self._screen.numbers = f"loss {self._loss:.4f}  best Dice {dice}  {self._speed:.0f} slices/s  learning rate {step.learning_rate:.1e}"
 
     def on_validated(self, done: int, total: int) -> None:
-        if self._validation is None:
-            self._validation = self._bar.add_task("validate", total=total, info="")
-        self._bar.update(self._validation, completed=done, total=total, visible=done < total)
+        self._hide("stage")
+        clock = _Clock.of(time.monotonic() - self._began, done / total)
+        self._show("validate", "validate", done, total, f"case {done} of {total}", clock)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
+        self._hide("stage", "validate")
         text = f"epoch {record['epoch']:>3}  {record['minutes']:6.1f} min"
         names = {"loss": "train_loss", "validation loss": "validation_loss", "Dice": "validation_dice"}
         for shown, name in names.items():
@@ -61,6 +145,19 @@ class _Display:
         if record.get("curriculum_share", 1) < 1:
             text += f"  drawn from the easiest {record['curriculum_share']:.0%} of slices"
         out.print(text)
+        self._began = time.monotonic()
+
+    def _show(self, row: str, what: str, done: float, total: float | None, count: str, clock: _Clock) -> None:
+        if row not in self._rows:
+            self._rows[row] = self._screen.add_task(what, count="", clock=None)
+        self._screen.update(
+            self._rows[row], description=what, completed=done, total=total, count=count, clock=clock, visible=True
+        )
+
+    def _hide(self, *rows: str) -> None:
+        for row in rows:
+            if row in self._rows:
+                self._screen.update(self._rows[row], visible=False)
 
 
 def show_outcome(outcome: Outcome, output: Path) -> None:
@@ -72,25 +169,6 @@ def show_outcome(outcome: Outcome, output: Path) -> None:
         return
     best = "no validation Dice" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
     out.print(f"Trained: {best}; model in {output / 'best'}, the run on a page in {output / 'summary.html'}")
-
-
-def show_plan(plan: Plan, asked: int) -> None:
-    """What batches take, and the flags for those that fit.
-
-    Args:
-        plan: What was measured.
-        asked: Slices a step that were asked for.
-    """
-    sizes = sorted({1, 2, 4, 8, 16, 32, plan.batch_size})
-    rows = [
-        (size, f"{plan.bytes_of(size) / 1e9:.2f}", "yes" if plan.bytes_of(size) <= plan.limit_bytes else "no")
-        for size in sizes
-    ]
-    table("Memory of training", ("batch size", "GB", f"fits into {plan.limit_bytes / 1e9:.2f} GB"), rows)
-    out.print(
-        f"For steps of {asked} slices: --batch-size {plan.batch_size} --accumulation {plan.accumulation} "
-        f"({plan.bytes_of(plan.batch_size) / 1e9:.2f} GB)"
-    )
 
 
 def _smoothed(before: float | None, now: float) -> float:

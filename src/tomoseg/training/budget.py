@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tomoseg.config import TrainConfig
+from tomoseg.errors import counted
 from tomoseg.training.ranks import Ranks
 
 DEFAULT_EPOCHS = 100
@@ -64,6 +65,19 @@ class Budget:
         slices_per_step = config.batch_size * config.accumulation
         steps_per_epoch = -(-cases * config.sampling.slices_per_case // slices_per_step)
         return cls(config.epochs, config.steps, config.minutes, config.early_stopping, steps_per_epoch)
+
+    def __str__(self) -> str:
+        """All that is given, in words.
+
+        Example:
+            >>> str(Budget(epochs=3, steps=None, minutes=30, early_stopping=None, steps_per_epoch=10))
+            '3 epochs, at most 30 min'
+        """
+        epochs = self.epochs or (None if self.steps or self.minutes is not None else DEFAULT_EPOCHS)
+        words = [] if epochs is None else [counted(epochs, "epoch")]
+        words += [] if self.steps is None else [counted(self.steps, "step")]
+        words += [] if self.minutes is None else [f"{self.minutes:g} min"]
+        return ", at most ".join(words)
 
     def progress(self, course: Course) -> float:
         """How much of the budget is used, 0 to 1; the last validation is part of the minutes."""

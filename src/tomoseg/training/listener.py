@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,30 @@ class Beginning:
         facts: What the run is about, by name: its dataset, its numbers of cases and parameters.
         environment: What it runs on: versions, device, precision.
         history: One record for each epoch of former calls.
+        budget: How long it is to go on, in words.
     """
 
     facts: dict[str, object]
     environment: dict[str, object]
     history: list[dict[str, Any]]
+    budget: str = ""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Told after each step of the optimiser."""
+    """Told after each step of the optimiser.
+
+    Attributes:
+        epoch: Which, from 1.
+        step: Which of the epoch, from 1.
+        steps: Of an epoch.
+        loss: Of this step.
+        learning_rate: Of this step.
+        slices_per_second: In this step.
+        minutes: Spent so far, those of former calls included.
+        dice: The best mean validation Dice; None before there is one.
+        progress: How much of the budget is used, 0 to 1.
+    """
 
     epoch: int
     step: int
@@ -34,6 +49,7 @@ class Step:
     slices_per_second: float
     minutes: float
     dice: float | None
+    progress: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class Listener:
         should_stop: Asked after each step; a run that is stopped resumes where it was.
         on_warning: Called with what is odd about the dataset before the first step, and what is missing at the end.
         on_begin: Called before the first step with what the run is and how far it has come.
+        on_stage: Called with what is done now, before that which takes a while and is no step.
     """
 
     on_step: Callable[[Step], None] = lambda step: None
@@ -55,6 +72,7 @@ class Listener:
     should_stop: Callable[[], bool] = lambda: False
     on_warning: Callable[[str], None] = lambda message: None
     on_begin: Callable[[Beginning], None] = lambda beginning: None
+    on_stage: Callable[[str], None] = lambda stage: None
 
 
 @dataclass(frozen=True)
@@ -70,3 +88,8 @@ class Outcome:
     finished: bool
     history: list[dict[str, Any]]
     best_dice: float | None
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes and speaks, of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"

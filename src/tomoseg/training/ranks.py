@@ -112,11 +112,6 @@ def launched_ranks(*, on_gpu: bool) -> Iterator[Ranks]:
         distributed.destroy_process_group()
 
 
-def is_first_process() -> bool:
-    """Whether this process is the one that writes and speaks."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def local_rank() -> int:
     """This process's number on its machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -66,6 +66,7 @@ def train(
         saved = ranks.first(folder.load_state() if ranks.is_first else None)
         if saved is not None:  # what it started from is in there, and its folder may be gone
             config = config.model_copy(update={"warm_start": None})
+        listener.on_stage("building the network")
         run = build_run(data, config, loss, ranks)
         begin(run, folder, listener, saved)
         while not run.finished:
@@ -89,7 +90,7 @@ def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any]
     folder.save_environment(environment)
     if saved is not None:
         run.restore(saved)
-    listener.on_begin(Beginning(run.facts(), environment, list(run.state.history)))
+    listener.on_begin(Beginning(run.facts(), environment, list(run.state.history), str(run.budget)))
 
 
 def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
@@ -108,7 +109,7 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
         run.tick()
         speed = run.ranks.count * sum(len(part.hu) for part in parts) / max(60 * (state.minutes - before), 1e-9)
         counts = (state.epoch + 1, state.step, run.budget.steps_per_epoch)
-        listener.on_step(Step(*counts, state.losses[-1], rate, speed, state.minutes, state.best_dice))
+        listener.on_step(Step(*counts, state.losses[-1], rate, speed, state.minutes, state.best_dice, run.progress))
         if run.ranks.table([listener.should_stop()], run.device).any():
             return False
         if run.progress >= 1:
@@ -214,6 +215,7 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
 
     Every process has a share of the slices and of the cases; the numbers are those of one process.
     """
+    listener.on_stage("validating")
     mean_loss = validation_loss(run, run.validation)
     compute = Compute(engine="torch", device=str(run.device), precision=run.config.precision)
     predictor = Predictor(Model(run.record, run.state.kept), compute)

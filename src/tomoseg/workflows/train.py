@@ -54,13 +54,14 @@ def train_run(
         >>> train_run(Path("PREPROCESSED"), Path("RUN"), settings).finished
         True
     """
+    told = listener or Listener()
+    told.on_stage("reading the dataset")
     data = Preprocessed(preprocessed)
     on_gpu = choose_device(config.device).type == "cuda"
     with launched_ranks(on_gpu=on_gpu) as ranks:
         if on_gpu and ranks.count > 1:
             config = config.model_copy(update={"device": f"cuda:{local_rank()}"})
         folder = RunFolder(output, config, force=force, writes=ranks.is_first)
-        told = listener or Listener()
         if not ranks.is_first:
             return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
         with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
@@ -74,6 +75,7 @@ def _export_best(run: Path, told: Listener) -> None:
     """Write the OpenVINO export of the best model; what cannot be exported is no reason to lose what was trained."""
     if find_export(load_model(run), "openvino", "fp32") is not None:
         return
+    told.on_stage("writing the OpenVINO export")
     try:
         export(run, "openvino")
     except TomosegError as error:
