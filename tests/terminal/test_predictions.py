@@ -41,6 +41,19 @@ def test_each_scan_has_its_line_and_what_computed_it_comes_last(capsys):
     assert "failed: c: expected a scan, got none" in printed.err
 
 
+@pytest.mark.parametrize(
+    ("cases", "said"),
+    [
+        (33, "the model is tuned on 33 cases; --no-tuned leaves that out"),
+        (2, "the model is tuned on 2 cases, too few: tune it anew, or predict with --no-tuned"),
+        (None, "the model is tuned; --no-tuned leaves that out"),
+    ],
+)
+def test_the_last_line_says_that_the_model_is_tuned(cases, said, capsys):
+    show_predictions([ScanDone(scan("a"), None, (), record=record(tuned={"cases": cases}))])
+    assert capsys.readouterr().out.splitlines()[-1] == f"openvino fp32 on cpu, peak memory 1.50 GiB; {said}"
+
+
 def test_the_scan_to_look_at_first_comes_first(capsys):
     def expecting(name, mean, **structures):
         expected = {"mean": mean, "structures": structures}

@@ -29,6 +29,7 @@ from tomoseg.workflows.triage import ranked
 from tomoseg.workflows.tune import tune
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
+FIVE = {"t": "train"} | dict.fromkeys("vwxyz", "validation")
 AS_TUNED = EvaluateOptions(tuned=True, surfaces=False)
 
 
@@ -54,11 +55,11 @@ def make_model(folder, grid=NATIVE, gain=40.0, doubt=0.0):
 def dataset(tmp_path_factory):
     """Scans with a bright speck far from the ball, which a threshold of HU takes for it."""
     folder = tmp_path_factory.mktemp("data")
-    for seed, (name, split) in enumerate({"t": "train", "v": "validation", "w": "validation"}.items()):
+    for seed, (name, split) in enumerate(FIVE.items()):
         hu, masks = make_scan(seed)
         hu[2:5, 2:4, 6] = 250
         add_case(folder, name, hu, masks, native=split != "train")
-    return finish(folder, {"t": "train", "v": "validation", "w": "validation"}).folder
+    return finish(folder, FIVE).folder
 
 
 @pytest.fixture
@@ -77,18 +78,18 @@ def test_what_helps_is_kept_and_written(model, dataset):
     assert tuned == load_tuned(load_model(model))
     assert tuned.steps["ball"] == [str(step) for step in by_name["ball"].steps]
     assert tuned.chosen_on["dice_after"] == pytest.approx(np.mean([c.after for c in choices]))
-    assert told[-1] == (6, 6)
+    assert told[-1] == (15, 15)
 
 
 def test_a_threshold_and_a_smoothing_that_help_are_chosen(tmp_path):
     """Noise that differs from slice to slice, and a network that is sure of too little."""
-    for seed, (name, split) in enumerate({"t": "train", "v": "validation", "w": "validation"}.items()):
+    for seed, (name, split) in enumerate(FIVE.items()):
         hu, masks = make_scan(seed, (24, 22, 24))
         masks[0, 8:16, 8:16, 4:20] = True  # long enough for neighbours to help
         hu[masks[0]] = 250
         noisy = hu + np.random.default_rng(seed).normal(0, 60, hu.shape).astype(np.int16)
         add_case(tmp_path / "data", name, noisy, masks, native=split != "train")
-    data = finish(tmp_path / "data", {"t": "train", "v": "validation", "w": "validation"})
+    data = finish(tmp_path / "data", FIVE)
     model = make_model(tmp_path / "model", gain=4.0, doubt=1.0)
     tuned, choices = tune(model, data.folder, compute=CPU)
     ball = next(choice for choice in choices if choice.structure == "ball")
@@ -182,7 +183,7 @@ def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monk
     assert "crf" in {step.name for step in tried}
     tried.clear()
     coarse = GridConfig(mode="size", size=(12, 11), crop="none")
-    data = make_dataset(tmp_path / "coarse", coarse, {"a": "train", "v": "validation"})
+    data = make_dataset(tmp_path / "coarse", coarse, FIVE)
     tune(make_model(tmp_path / "other", grid=coarse), data.folder, compute=CPU)
     assert "largest" in {step.name for step in tried}
     assert "crf" not in {step.name for step in tried}
@@ -226,12 +227,70 @@ def test_a_packaged_model_is_refused_before_the_search(tmp_path):
         tune(Path("head-neck"), data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
 
 
-def test_a_split_without_structures_is_refused(model, tmp_path):
-    data = make_dataset(tmp_path / "data", splits={"a": "train", "v": "validation"}, annotated={"v": ()})
+@pytest.mark.parametrize(("annotated", "most"), [({}, 4), ({name: () for name in "vwxy"}, 0)], ids=["four", "none"])
+def test_a_split_of_too_few_patients_is_refused_before_the_search(annotated, most, model, tmp_path):
+    data = make_dataset(
+        tmp_path / "data", splits={"t": "train"} | dict.fromkeys("vwxy", "validation"), annotated=annotated
+    )
     with pytest.raises(
-        DatasetError, match=r"expected structures in split 'validation', got none; choose another split"
+        DatasetError, match=f"expected a structure of 5 patients or more in split 'validation', got at most {most}; add"
     ):
-        tune(model, data.folder, compute=CPU)
+        tune(model, data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
+    assert not (model / TUNED).exists()
+
+
+def test_cases_of_one_patient_are_one_patient(model, tmp_path):
+    for seed, (name, split) in enumerate(FIVE.items()):
+        add_case(tmp_path, name, *make_scan(seed), native=split != "train")
+    path = tmp_path / "cases" / "z" / "case.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"patient": "v"}), encoding="utf-8")
+    finish(tmp_path, FIVE)
+    with pytest.raises(DatasetError, match=r"expected a structure of 5 patients or more .*, got at most 4"):
+        tune(model, tmp_path, compute=CPU)
+
+
+def test_a_structure_of_too_few_patients_is_left_as_it_is(tmp_path):
+    """The speck hurts the ball in all cases, and so does noise that smoothing would take away."""
+    for seed, (name, split) in enumerate(FIVE.items()):
+        hu, masks = make_scan(seed, (24, 22, 24))
+        masks[0, 8:16, 8:16, 4:20] = True
+        hu[masks[0]] = 250
+        noisy = hu + np.random.default_rng(seed).normal(0, 60, hu.shape).astype(np.int16)
+        annotated = (0, 1, 2) if name == "v" else (0, 2)
+        add_case(tmp_path / "data", name, noisy, masks, annotated=annotated, native=split != "train")
+    data = finish(tmp_path / "data", FIVE)
+    model = make_model(tmp_path / "model", gain=4.0, doubt=1.0)
+    told = []
+    tuned, choices = tune(model, data.folder, compute=CPU, on_case=lambda *done: told.append(done))
+    assert [choice.structure for choice in choices] == ["ball", "both"]
+    assert tuned.chosen_on["left"] == {"cube": 1}
+    assert "ball" in tuned.thresholds
+    assert "cube" not in tuned.thresholds | tuned.steps
+    assert (tuned.smoothing, told[-1]) == (0.0, (5, 5))  # it would change the cube as well
+    assert tuned.chosen_on["dice_after"] == pytest.approx(np.mean([choice.after for choice in choices]))
+
+
+def test_a_record_says_what_the_model_was_tuned_on(model, tmp_path):
+    scan, loaded = write_scan(tmp_path), load_model(model)
+    run = partial(predict, scan, tmp_path / "out", model, compute=CPU)
+
+    def said(**options):
+        (done,) = run(options=PredictOptions(**options))
+        assert not done.skipped
+        return done.record.get("tuned")
+
+    assert said() is None
+    save_tuned(Tuned(str(loaded.sha256), 0.0, {"cube": 0.995}, {}, {"cases": 12}), model)
+    assert said() == {"cases": 12}
+    assert said(tuned=False) is None
+    assert said(threshold=("0.4",)) is None  # nothing that was tuned decides
+    assert said(roi_subset=("ball",)) is None
+    save_tuned(Tuned(str(loaded.sha256), 0.5), model)
+    assert said() == {"cases": None}
+    assert said(smoothing=0.0) is None
+    save_tuned(Tuned(str(loaded.sha256), 0.0, {}, {"ball": ["largest"]}, {"cases": 2}), model)
+    assert said() == {"cases": 2}
+    assert said(postprocess=("fill_holes",)) is None
 
 
 def test_triage_ranks_the_scans(model, tmp_path):

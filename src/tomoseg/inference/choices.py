@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -25,12 +25,14 @@ class Choices:
         decisions: Thresholds, mirror images and smoothing.
         steps: What is done to masks.
         notices: What of the model's tuning is not used, and why.
+        tuned: The model's tuning, if anything is decided by it.
     """
 
     labels: LabelSet
     decisions: Decisions
     steps: Steps
     notices: tuple[Notice, ...] = ()
+    tuned: Tuned | None = None
 
     @property
     def offsets(self) -> Float32[np.ndarray, "c"]:
@@ -52,9 +54,17 @@ def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request) -> Choic
         ConfigError: If a threshold or a step cannot be read, a step needs probabilities beside a label map, or mirror
             images are asked for where there is a left and a right.
     """
+    untuned = _made(labels, Tuned(""), request)
+    if tuned is None:
+        return untuned
+    made = _made(labels, tuned, request)
+    differs = (made.decisions, made.steps) != (untuned.decisions, untuned.steps)
+    return replace(made, tuned=tuned if differs else None)
+
+
+def _made(labels: LabelSet, found: Tuned, request: Request) -> Choices:
     wanted = labels.subset(request.roi_subset) if request.roi_subset else labels
     names = wanted.names
-    found = tuned or Tuned("")
     thresholds = {name: value for name, value in found.thresholds.items() if name in names}
     smoothing = found.smoothing if request.smoothing is None else request.smoothing
     decisions = Decisions(

@@ -14,6 +14,9 @@ from tomoseg.models.packaged import check_is_own
 
 TUNED = "tuned.json"
 
+LEAST_PATIENTS = 5
+"""Of fewer a structure is left as it is: what gains on two patients gains next to nothing on others."""
+
 
 @dataclass(frozen=True)
 class Tuned:
@@ -24,7 +27,8 @@ class Tuned:
         smoothing: Of logits over neighbouring slices, in slices.
         thresholds: Of structures that are not decided at 0.5.
         steps: What is done to structures' masks, as text.
-        chosen_on: The dataset, split and cases, and the Dice before and after.
+        chosen_on: The dataset, split and cases, the Dice before and after, and patients of each structure that too few
+            show, which was left as it is.
     """
 
     weights_sha256: str
@@ -32,6 +36,12 @@ class Tuned:
     thresholds: dict[str, float] = field(default_factory=dict)
     steps: dict[str, list[str]] = field(default_factory=dict)
     chosen_on: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> int | None:
+        """How many chose, if that was written down."""
+        found = self.chosen_on.get("cases")
+        return found if isinstance(found, int) else None
 
 
 def save_tuned(tuned: Tuned, folder: Path) -> None:

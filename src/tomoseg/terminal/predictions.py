@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tomoseg.models.tuned import LEAST_PATIENTS
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
 from tomoseg.workflows.triage import ranked
@@ -21,9 +22,22 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
     if last is not None:
         engine = last["engine"]
         peak = last["peak_memory_bytes"] / 2**30
-        out.print(f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB")
+        out.print(
+            f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB{_tuned(last)}"
+        )
     show_triage(results)
     fail({result.scan.name: result.error for result in results if result.error is not None})
+
+
+def _tuned(record: Mapping[str, Any]) -> str:
+    """That the model's tuning was used, and what chose it."""
+    if "tuned" not in record:
+        return ""
+    cases = record["tuned"]["cases"]
+    chosen = "" if cases is None else f" on {cases} cases"
+    few = cases is not None and cases < LEAST_PATIENTS
+    advice = ", too few: tune it anew, or predict with --no-tuned" if few else "; --no-tuned leaves that out"
+    return f"; the model is tuned{chosen}{advice}"
 
 
 def _took(record: Mapping[str, Any], skipped: bool) -> str:

@@ -80,6 +80,7 @@ def asked_of_all(choices: Choices, engine: Engine, model: str, exports: Sequence
         "flips": choices.decisions.flips,
         "postprocess": {name: [str(step) for step in steps] for name, steps in choices.steps.items()},
         **({"exports": list(exports)} if exports else {}),
+        **({"tuned": {"cases": choices.tuned.cases}} if choices.tuned is not None else {}),
         "model_sha256": model,
         "structures": list(choices.labels.names),
         "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},

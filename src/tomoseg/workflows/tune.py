@@ -1,7 +1,7 @@
 """`tomoseg tune`: which thresholds, smoothing and post-processing help a model, structure by structure.
 
-Each choice is made on cases that were not trained on, and kept only if it gains more than chance would; what it gains
-on other cases is for a test split to say.
+Each choice is made on cases that were not trained on, of enough patients, and kept only if it gains more than chance
+would; what it gains on other cases is for a test split to say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tomoseg.inference.sinks import ConfidenceSink, pour
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import check_is_own
-from tomoseg.models.tuned import Tuned, save_tuned
+from tomoseg.models.tuned import LEAST_PATIENTS, Tuned, save_tuned
 from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.postprocess.step_kinds import Evidence
@@ -103,6 +103,9 @@ def tune(
 ) -> tuple[Tuned, list[Choice]]:
     """Try smoothing, thresholds and steps on a split, and write what helps into the model folder.
 
+    A structure that fewer than `LEAST_PATIENTS` patients of the split show is left as it is. Smoothing is of a whole
+    model, so it is tried only where there is no such structure.
+
     Args:
         model: A model folder or a run folder.
         preprocessed: A preprocessed dataset with the model's structures and grid.
@@ -114,7 +117,7 @@ def tune(
         What is used from now on, and for each structure that occurs what it gains.
 
     Raises:
-        DatasetError: If the split holds no structure, or the dataset does not fit the model.
+        DatasetError: If the split holds no structure of enough patients, or the dataset does not fit the model.
         ModelError: If the model cannot be loaded, or is a packaged one.
     """
     loaded = load_model(model)
@@ -123,18 +126,22 @@ def tune(
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)
+    patients = _patients(cases, loaded.record.labels.names)
+    enough = [name for name, number in patients.items() if number >= LEAST_PATIENTS]
+    if not enough:
+        raise DatasetError(
+            f"{preprocessed}: expected a structure of {LEAST_PATIENTS} patients or more in split {split!r}, got "
+            f"at most {max(patients.values())}; add cases to the split or choose another: what so few choose is chance"
+        )
+    smoothings = SMOOTHINGS if len(enough) == len(patients) else SMOOTHINGS[:1]
     predictor = Predictor(loaded, compute)
-    done, total = count(1), len(cases) * len(SMOOTHINGS)
+    done, total = count(1), len(cases) * len(smoothings)
 
     def choices_at(smoothing: float) -> list[Choice]:
         samples = _samples(predictor, cases, smoothing, lambda: on_case(next(done), total))
-        if not samples:
-            raise DatasetError(
-                f"{preprocessed}: expected structures in split {split!r}, got none; choose another split"
-            )
-        return [_choose(name, samples[name]) for name in loaded.record.labels.names if name in samples]
+        return [_choose(name, samples[name]) for name in enough]
 
-    smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in SMOOTHINGS})
+    smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in smoothings})
     tuned = Tuned(
         str(loaded.sha256),
         smoothing,
@@ -146,10 +153,17 @@ def tune(
             "cases": len(cases),
             "dice_before": float(np.mean([c.before for c in choices])),
             "dice_after": _mean(choices),
+            "left": {name: number for name, number in patients.items() if name not in enough},
         },
     )
     save_tuned(tuned, loaded.folder)
     return tuned, choices
+
+
+def _patients(cases: Sequence[PreprocessedCase], names: Sequence[str]) -> dict[str, int]:
+    """Of each structure the patients that show it, by the records alone."""
+    shown = {name: {c.record.patient for c in cases if c.record.voxels.get(n)} for n, name in enumerate(names)}
+    return {name: len(patients) for name, patients in shown.items()}
 
 
 def _best(tried: Mapping[float, list[Choice]]) -> tuple[float, list[Choice]]:
