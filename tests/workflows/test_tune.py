@@ -233,7 +233,8 @@ def test_a_split_of_too_few_patients_is_refused_before_the_search(annotated, mos
         tmp_path / "data", splits={"t": "train"} | dict.fromkeys("vwxy", "validation"), annotated=annotated
     )
     with pytest.raises(
-        DatasetError, match=f"expected a structure of 5 patients or more in split 'validation', got at most {most}; add"
+        DatasetError,
+        match=f"split 'validation': expected a structure that 5 patients or more show, got at most {most}; add",
     ):
         tune(model, data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
     assert not (model / TUNED).exists()
@@ -245,7 +246,7 @@ def test_cases_of_one_patient_are_one_patient(model, tmp_path):
     path = tmp_path / "cases" / "z" / "case.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"patient": "v"}), encoding="utf-8")
     finish(tmp_path, FIVE)
-    with pytest.raises(DatasetError, match=r"expected a structure of 5 patients or more .*, got at most 4"):
+    with pytest.raises(DatasetError, match=r"expected a structure that 5 patients or more show, got at most 4"):
         tune(model, tmp_path, compute=CPU)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int16, UInt8
@@ -126,14 +127,9 @@ def tune(
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)
-    patients = _patients(cases, loaded.record.labels.names)
-    enough = [name for name, number in patients.items() if number >= LEAST_PATIENTS]
-    if not enough:
-        raise DatasetError(
-            f"{preprocessed}: expected a structure of {LEAST_PATIENTS} patients or more in split {split!r}, got "
-            f"at most {max(patients.values())}; add cases to the split or choose another: what so few choose is chance"
-        )
-    smoothings = SMOOTHINGS if len(enough) == len(patients) else SMOOTHINGS[:1]
+    few = _too_few(cases, loaded.record.labels.names, f"{preprocessed}, split {split!r}")
+    enough = [name for name in loaded.record.labels.names if name not in few]
+    smoothings = SMOOTHINGS[:1] if few else SMOOTHINGS
     predictor = Predictor(loaded, compute)
     done, total = count(1), len(cases) * len(smoothings)
 
@@ -142,28 +138,37 @@ def tune(
         return [_choose(name, samples[name]) for name in enough]
 
     smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in smoothings})
-    tuned = Tuned(
-        str(loaded.sha256),
-        smoothing,
-        {c.structure: c.threshold for c in choices if c.threshold != THRESHOLDS[0]},
-        {c.structure: [str(step) for step in c.steps] for c in choices if c.steps},
-        {
-            "dataset": data.folder.name,
-            "split": split,
-            "cases": len(cases),
-            "dice_before": float(np.mean([c.before for c in choices])),
-            "dice_after": _mean(choices),
-            "left": {name: number for name, number in patients.items() if name not in enough},
-        },
-    )
+    chosen_on = {"dataset": data.folder.name, "split": split, "cases": len(cases), "left": few}
+    tuned = _tuned(str(loaded.sha256), smoothing, choices, chosen_on)
     save_tuned(tuned, loaded.folder)
     return tuned, choices
 
 
-def _patients(cases: Sequence[PreprocessedCase], names: Sequence[str]) -> dict[str, int]:
-    """Of each structure the patients that show it, by the records alone."""
-    shown = {name: {c.record.patient for c in cases if c.record.voxels.get(n)} for n, name in enumerate(names)}
-    return {name: len(patients) for name, patients in shown.items()}
+def _too_few(cases: Sequence[PreprocessedCase], names: Sequence[str], where: str) -> dict[str, int]:
+    """Structures that fewer than `LEAST_PATIENTS` patients show, and how many do, by the records alone.
+
+    Raises:
+        DatasetError: If there is no other.
+    """
+    shown = {name: len({c.record.patient for c in cases if c.record.voxels.get(n)}) for n, name in enumerate(names)}
+    few = {name: patients for name, patients in shown.items() if patients < LEAST_PATIENTS}
+    if len(few) == len(shown):
+        raise DatasetError(
+            f"{where}: expected a structure that {LEAST_PATIENTS} patients or more show, got at most "
+            f"{max(shown.values())}; add cases to it or choose another: what so few choose is chance"
+        )
+    return few
+
+
+def _tuned(weights: str, smoothing: float, choices: Sequence[Choice], chosen_on: Mapping[str, Any]) -> Tuned:
+    """What is used from now on, with what it gained."""
+    return Tuned(
+        weights,
+        smoothing,
+        {c.structure: c.threshold for c in choices if c.threshold != THRESHOLDS[0]},
+        {c.structure: [str(step) for step in c.steps] for c in choices if c.steps},
+        {**chosen_on, "dice_before": float(np.mean([c.before for c in choices])), "dice_after": _mean(choices)},
+    )
 
 
 def _best(tried: Mapping[float, list[Choice]]) -> tuple[float, list[Choice]]:
