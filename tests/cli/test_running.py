@@ -10,7 +10,8 @@ from pydantic import ByteSize
 from tyro.conf import Positional
 
 from tomoseg.cli import COMMANDS, main
-from tomoseg.cli.running import VALUES, command_of
+from tomoseg.cli.reading import VALUES
+from tomoseg.cli.running import command_of
 from tomoseg.errors import ConfigError
 from tomoseg.options import Compute, EvaluateOptions, PredictOptions
 from tomoseg.settings import Config, group_of, roles

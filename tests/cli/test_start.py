@@ -79,7 +79,6 @@ class TestHelp:
             ["preprocess", "data"],
             ["preprocess", "data", "-o", "out", "--preset", "nope"],
             ["preprocess", "data", "-o", "out", "--preset"],
-            ["preprocess", "data", "-o", "out", "--grid.modus", "native"],
             ["predict", "-i", "ct.nii", "-o", "out", "-m", "model", "--precision", "fp8"],
         ],
         ids=" ".join,
@@ -101,6 +100,7 @@ class TestHelp:
     @pytest.mark.parametrize(
         ("argv", "message"),
         [
+            (["preprocess", "data", "-o", "out", "--grid.modus", "native"], "did you mean --grid.mode?"),
             (
                 ["preprocess", "data", "-o", "out", "--grid.spacing-mm", -1],
                 "spacing_mm: expected a value greater than 0",

@@ -13,7 +13,20 @@ def test_cpu_and_auto():
     assert auto == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:97", "cpu:x"])
+@pytest.mark.parametrize(("name", "meant"), [("gpu", "cuda"), ("gpu:1", "cuda:1")])
+def test_gpu_is_cuda(name, meant, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "empty", lambda size, device: asked.append(device))
+    assert choose_device(name) == torch.device(meant)
+    assert asked == [torch.device(meant)]
+
+
+def test_a_device_that_nobody_knows_lists_those_that_people_mean():
+    with pytest.raises(ConfigError, match=r"got 'abacus' \(known are auto, cpu, cuda, gpu, mps, xpu, cuda:1\)"):
+        choose_device("abacus")
+
+
+@pytest.mark.parametrize("name", ["gpux", "", "cuda:97", "cpu:x"])
 def test_unknown_device_is_refused(name):
     with pytest.raises(ConfigError, match=rf"expected a device of this machine, got '{name}' \(.+\); use auto or cpu"):
         choose_device(name)

@@ -63,7 +63,11 @@ def _parse_no_command(given: Sequence[str]) -> NoReturn:
     if given and given[0].startswith("-"):
         parser.parse_args(given[:1])
     if given and not given[0].startswith("-"):
+        from tomoseg.cli.others import COMMANDS as OF_OTHERS
         from tomoseg.errors import unknown_name_message
 
+        ours = OF_OTHERS.get(given[0].lower())
+        if ours is not None:
+            parser.error(f"expected one of our commands, got {given[0]!r}; `tomoseg {ours} --help` says how it is done")
         parser.error(unknown_name_message(given[0], tuple(COMMANDS)))
     parser.error("expected a command, got none; `tomoseg --help` lists them")

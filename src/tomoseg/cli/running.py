@@ -5,37 +5,16 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import tyro
-from pydantic import ByteSize
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
-
 from tomoseg.cli.exits import NOT_STARTED, STOPPED
+from tomoseg.cli.reading import read
 from tomoseg.errors import TomosegError
-from tomoseg.options import Compute
 from tomoseg.packages import EXTRAS, missing
 from tomoseg.settings import Config, load_together
 from tomoseg.terminal import console
-
-VALUES = ConstructorRegistry()
-"""How words become values, beside what tyro knows."""
-
-
-@VALUES.primitive_rule
-def _memory_size(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    if info.type is not ByteSize:
-        return None
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="SIZE",
-        instance_from_str=lambda words: Compute(max_memory=words[0]).max_memory,
-        is_instance=lambda value: isinstance(value, int),
-        str_from_instance=lambda value: [str(value)],
-    )
 
 
 def command_of(name: str) -> Callable[..., int]:
@@ -54,8 +33,8 @@ def run(name: str, argv: Sequence[str]) -> int:
         ModuleNotFoundError: If a package is missing that every installation has.
     """
     try:
-        command = _with_settings(command_of(name), argv)
-        return int(tyro.cli(command, prog=f"tomoseg {name}", args=argv, registry=VALUES))
+        command = command_of(name)
+        return read(command, name, argv, _settings(command, argv))()
     except TomosegError as error:
         console.error(str(error))
         return NOT_STARTED
@@ -69,8 +48,8 @@ def run(name: str, argv: Sequence[str]) -> int:
         return STOPPED
 
 
-def _with_settings(command: Callable[..., int], argv: Sequence[str]) -> Callable[..., int]:
-    """The command with what its preset and file say as the defaults of its flags."""
+def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Config]:
+    """What the command's preset and file say, as the defaults of its flags."""
     parameters = inspect.signature(command).parameters
     settings = {name: one.default for name, one in parameters.items() if isinstance(one.default, Config)}
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -79,12 +58,12 @@ def _with_settings(command: Callable[..., int], argv: Sequence[str]) -> Callable
     try:
         chosen, _ = early.parse_known_args(argv)
     except argparse.ArgumentError:
-        return command  # tyro says what is wrong with it
+        return settings  # tyro says what is wrong with it
     if "preset" in parameters:
         settings = {name: _preset(one, chosen.preset) for name, one in settings.items()}
     if "config" in parameters and chosen.config is not None:
         settings = dict(zip(settings, load_together(list(settings.values()), chosen.config), strict=True))
-    return partial(command, **settings) if settings else command
+    return settings
 
 
 def _preset(default: Config, name: str) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from tomoseg.packages import is_installed, require_torch
 
 if TYPE_CHECKING:  # PyTorch is imported by what needs it: most predictions do without
     import torch
+
+KINDS = ("cpu", "cuda", "gpu", "mps", "xpu")
+"""Devices that people name; PyTorch knows more."""
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 """On Linux: NVIDIA's, Windows' for Linux under it, and AMD's."""
@@ -47,12 +51,13 @@ def choose_device(name: str) -> torch.device:
     """The device of a name.
 
     Args:
-        name: `auto` (a CUDA GPU, else an Apple GPU, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`.
+        name: `auto` (a CUDA GPU, else an Apple GPU, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`; `gpu` is `cuda`.
 
     Raises:
         ConfigError: If this machine has no such device.
     """
     torch = require_torch()
+    name = re.sub(r"^gpu(?=$|:)", "cuda", name)
     if name == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(best)
@@ -61,6 +66,8 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if name.split(":")[0] not in KINDS:
+            reason = f"known are auto, {', '.join(KINDS)}, cuda:1"
         raise ConfigError(f"expected a device of this machine, got {name!r} ({reason}); use auto or cpu") from None
     return device
 

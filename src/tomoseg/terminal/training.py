@@ -128,7 +128,10 @@ class _Display:
         self._loss = _smoothed(self._loss, step.loss)
         self._speed = _smoothed(self._speed, step.slices_per_second)
         dice = "-" if step.dice is None else f"{step.dice:.4f}"
-        self._screen.numbers = f"loss {self._loss:.4f}  best Dice {dice}  {self._speed:.0f} slices/s  learning rate {step.learning_rate:.1e}"
+        self._screen.numbers = (
+            f"loss {self._loss:.4f}  best Dice {dice}  {self._speed:.0f} slices/s  "
+            f"learning rate {step.learning_rate:.1e}"
+        )
 
     def on_validated(self, done: int, total: int) -> None:
         self._hide("stage")

@@ -1,0 +1,255 @@
+"""Words of a command line become the arguments of a command; words that it does not take get an answer of one line."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+from pydantic import ByteSize
+from tyro.conf import Positional, PositionalMetavarFromFieldName, arg
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
+
+from tomoseg.cli.others import in_our_words
+from tomoseg.errors import ConfigError, unknown_name_message
+from tomoseg.options import Compute
+from tomoseg.settings import Config, group_of
+
+VALUES = ConstructorRegistry()
+"""How words become values and how both are called in the help, beside what tyro knows."""
+
+
+def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: Mapping[str, Config]) -> partial[int]:
+    """The command with its arguments, ready to be called.
+
+    Args:
+        command: Its function.
+        name: Its name.
+        argv: What follows it.
+        settings: Defaults that take the place of the function's own.
+
+    Raises:
+        ConfigError: If there are words that it does not take.
+        SystemExit: If help was asked for, or if an argument is missing or cannot be read.
+    """
+    flags = own_flags(command)
+    words = in_our_words(name, argv, flags)
+    if strange := [word for word in words if _is_strange(word, flags)]:
+        raise ConfigError(_unknown_flags(name, strange, flags))
+    function = _described(lambda **values: partial(command, **values), command, settings)
+    marks = (PositionalMetavarFromFieldName,)
+    found, unknown = tyro.cli(
+        function, prog=f"tomoseg {name}", args=words, registry=VALUES, return_unknown_args=True, config=marks
+    )
+    if unknown:
+        raise ConfigError(f"expected nothing more, got {' '.join(unknown)}; {_see(name)}")
+    assert isinstance(found, partial)
+    return found
+
+
+def own_flags(command: Callable[..., int]) -> list[str]:
+    """Every flag of a command as its help spells it, aliases too."""
+    return [flag for name, kind in _parameters(command) for flag in _flags(name, kind)]
+
+
+def _parameters(command: Callable[..., int]) -> Iterator[tuple[str, Any]]:
+    hints = get_type_hints(command, include_extras=True)
+    return ((name, hints[name]) for name in inspect.signature(command).parameters)
+
+
+def _flags(name: str, kind: Any) -> Iterator[str]:
+    bare, marks = (get_args(kind)[0], get_args(kind)[1:]) if get_origin(kind) is Annotated else (kind, ())
+    if isinstance(bare, type) and issubclass(bare, Config):
+        yield from (f"--{setting.replace('_', '-')}" for setting in _names(bare, ""))
+    elif get_args(Positional[int])[1] not in marks:
+        yield from next((mark.aliases for mark in marks if getattr(mark, "aliases", None)), ())
+        yield f"--{name.replace('_', '-')}"
+
+
+def _names(kind: type[Config], prefix: str) -> Iterator[str]:
+    for name, field in kind.model_fields.items():
+        group = group_of(field)
+        if group is None:
+            yield prefix + name
+        else:
+            yield from _names(group, f"{prefix}{name}.")
+
+
+def _is_strange(word: str, flags: Sequence[str]) -> bool:
+    """Whether it is a flag, and none of the command's."""
+    flag = word.split("=")[0].replace("_", "-")
+    known = {*flags, "-h", "--help"}
+    return re.match("--?[A-Za-z]", word) is not None and not known & {flag, flag.replace("--no-", "--", 1)}
+
+
+def _unknown_flags(name: str, strange: Sequence[str], flags: Sequence[str]) -> str:
+    """One sentence for flags that a command does not take, with the nearest of its own."""
+    near = [one for word in strange if (one := _nearest(word, flags))]
+    hint = [f"did you mean {' and '.join(dict.fromkeys(near))}?"] if near else []
+    told = f"expected options of tomoseg {name}, got {', '.join(strange)}"
+    return f"{told}; {' '.join([*hint, _see(name)])}"
+
+
+def _see(name: str) -> str:
+    return f"`tomoseg {name} --help` lists what it takes"
+
+
+def _nearest(word: str, flags: Sequence[str]) -> str | None:
+    """The flag that ends as a word does (`--optimizer.learning-rate` for `--learning-rate`), or is most like it."""
+    wanted = word.split("=")[0].lower().replace("_", "-")
+    ends = [flag for flag in flags if flag.endswith("." + wanted.lstrip("-"))]
+    return next(iter(ends or difflib.get_close_matches(wanted, flags, n=1, cutoff=0.6)), None)
+
+
+def _described(
+    call: Callable[..., partial[int]], command: Callable[..., int], settings: Mapping[str, Config]
+) -> Callable[..., partial[int]]:
+    """A function that is given the parameters of the command, described for the help."""
+    kinds = {name: Annotated[kind, _SHOWN] for name, kind in _parameters(command)}
+    parameters = [
+        one.replace(annotation=kinds[name], default=settings.get(name, one.default))
+        for name, one in inspect.signature(command).parameters.items()
+    ]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__, call.__name__ = kinds, command.__name__
+    # a line that is indented as deep goes on with the help of the argument above it
+    call.__doc__ = re.sub(r"\n {12,}(?=\S)", " ", command.__doc__ or "")
+    return call
+
+
+def _default_in_words(label: str) -> str:
+    """What the help says of a default: nothing where there is none, and a switch is on or says nothing."""
+    if label in {"", "None", "False"}:
+        return ""
+    return f"(default: {'on' if label == 'True' else label})"
+
+
+_SHOWN = arg(help_behavior_hint=_default_in_words)
+
+
+@VALUES.struct_rule
+def _settings(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Settings by their fields, with help in one piece."""
+    if not (isinstance(info.type, type) and issubclass(info.type, Config)):
+        return None
+    given = info.default if isinstance(info.default, Config) else info.type()
+    kinds = get_type_hints(info.type, include_extras=True)
+    fields = []
+    for name, field in info.type.model_fields.items():
+        kind: Any = Annotated[kinds[name], _SHOWN]
+        fields.append(StructFieldSpec(name, kind, getattr(given, name), " ".join((field.description or "").split())))
+    return StructConstructorSpec(info.type, tuple(fields))
+
+
+@VALUES.primitive_rule
+def _or_none(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A value or `None`, which is called as the value is."""
+    kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
+    inner = _spec_of(kinds[0], info) if get_origin(info.type) in {Union, UnionType} and len(kinds) == 1 else None
+    if inner is None:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=inner.nargs if inner.nargs in {1, "*"} else (1, inner.nargs),  # type: ignore[arg-type]
+        metavar=inner.metavar,
+        instance_from_str=lambda words: None if words == ["None"] else inner.instance_from_str(words),
+        is_instance=lambda value: value is None or inner.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else inner.str_from_instance(value),
+    )
+
+
+def _spec_of(kind: Any, within: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    found = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, within.markers))
+    return found if isinstance(found, PrimitiveConstructorSpec) else None
+
+
+@VALUES.primitive_rule
+def _one_of(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """One of some words; another one is told with the nearest."""
+    if get_origin(info.type) is not Literal:
+        return None
+    known = tuple(map(str, get_args(info.type)))
+
+    def value_of(words: list[str]) -> Any:
+        if words[0] not in known:
+            raise ValueError(unknown_name_message(words[0], known))
+        return get_args(info.type)[known.index(words[0])]
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{" + ",".join(known) + "}",
+        instance_from_str=value_of,
+        is_instance=lambda value: value in get_args(info.type),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@VALUES.primitive_rule
+def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Any number of values, each of one word; what is wrong with one is told."""
+    kinds = get_args(info.type)
+    if get_origin(info.type) is not tuple or len(kinds) != 2 or kinds[1] is not Ellipsis:
+        return None
+    inner = _spec_of(kinds[0], info)
+    if inner is None or inner.nargs != 1:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"{inner.metavar} ...",
+        instance_from_str=lambda words: tuple(inner.instance_from_str([word]) for word in words),
+        is_instance=lambda value: isinstance(value, tuple) and all(map(inner.is_instance, value)),
+        str_from_instance=lambda value: [inner.str_from_instance(one)[0] for one in value],
+    )
+
+
+@VALUES.primitive_rule
+def _memory_size(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    if info.type is not ByteSize:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="SIZE",
+        instance_from_str=lambda words: Compute(max_memory=words[0]).max_memory,
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+PLAIN: dict[Any, tuple[str, str]] = {
+    str: ("TEXT", "text"),
+    int: ("N", "a whole number"),
+    float: ("X", "a number"),
+}
+"""What values of a type are called in usage and in a sentence."""
+
+
+@VALUES.primitive_rule
+def _plain(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    if info.type not in PLAIN:
+        return None
+    kind, (metavar, called) = info.type, PLAIN[info.type]
+
+    def value_of(words: list[str]) -> Any:
+        try:
+            return kind(words[0])
+        except ValueError:
+            raise ValueError(f"expected {called}, got {words[0]!r}") from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=value_of,
+        is_instance=lambda value: type(value) is kind or (kind is float and type(value) is int),
+        str_from_instance=lambda value: [str(value)],
+    )
