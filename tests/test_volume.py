@@ -141,19 +141,19 @@ def test_the_same_voxels_in_another_orientation_are_the_same_grid(order, signs):
 
 
 @pytest.mark.parametrize(
-    ("shift_mm", "same"), [(0.0, True), (0.009, True), (-0.009, True), (0.011, False), (0.7, False)]
+    ("shift_mm", "same"), [(0.0, True), (0.069, True), (-0.069, True), (0.071, False), (3.0, False)]
 )
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_shifts_up_to_a_hundredth_of_a_millimetre_are_rounding(axis, shift_mm, same):
-    shifted = _affine()
+def test_shifts_up_to_a_tenth_of_the_shortest_edge_are_rounding(axis, shift_mm, same):
+    shifted = _affine()  # edges of 0.7, 1.5 and 3 mm
     shifted[axis, 3] += shift_mm
     assert same_grid(SourceGrid(SHAPE, _affine()), SourceGrid(SHAPE, shifted)) is same
 
 
 def test_the_far_corner_counts():
-    # 0.0001 mm more a voxel: 0.0099 mm at the last of 100 voxels, 0.0101 mm at the last of 102.
-    for voxels, same in ((100, True), (102, False)):
-        stretched = _affine(spacing_mm=(0.7001, 1.5, 3.0))
+    # 0.001 mm more a voxel: 0.069 mm at the last of 70 voxels, 0.071 mm at the last of 72.
+    for voxels, same in ((70, True), (72, False)):
+        stretched = _affine(spacing_mm=(0.701, 1.5, 3.0))
         shape = (voxels, 4, 5)
         assert same_grid(SourceGrid(shape, _affine()), SourceGrid(shape, stretched)) is same
 
@@ -164,12 +164,48 @@ def test_affines_in_float32_are_the_same_grid():
     assert same_grid(SourceGrid(shape, affine), SourceGrid(shape, affine.astype(np.float32).astype(np.float64)))
 
 
-def test_grids_that_differ_are_both_named():
-    ct = SourceGrid(SHAPE, _affine())
+def _box(shape=(40, 30, 20), spacing_mm=(1.0, 2.0, 5.0), origin_mm=(-10.0, 20.0, 30.0)):
+    affine = np.diag([*spacing_mm, 1.0])
+    affine[:3, 3] = origin_mm
+    return SourceGrid(shape, affine)
+
+
+ANOTHER = "likelier of another scan or another patient than a shifted one; check that both belong together"
+CUT = "one is cut out of the other; pad or cut it"
+RESAMPLED = "it covers the same place on other voxels, so it was resampled; resample it back, nearest neighbour"
+
+
+@pytest.mark.parametrize(
+    ("grid", "got", "reason"),
+    [
+        (_box(shape=(40, 30, 21)), "40 x 30 x 21 voxels, not 40 x 30 x 20", CUT),
+        (_box(shape=(40, 30, 12)), "40 x 30 x 12 voxels, not 40 x 30 x 20", CUT),
+        (_box(shape=(44, 30, 12)), "44 x 30 x 12 voxels, not 40 x 30 x 20", ANOTHER),
+        (_box(origin_mm=(-10.0, 21.0, 30.0)), r"its first voxel moved by \+1 mm along y", RESAMPLED),
+        (_box(origin_mm=(-10.0, 60.5, 22.0)), r"its first voxel moved by \+40.5 mm along y and -8 mm along z", ANOTHER),
+        (_box(spacing_mm=(1.0, 2.0, 4.0)), "voxel edges along z of 4 mm, not 5", ANOTHER),
+        (
+            _box((20, 30, 20), (2.0, 2.0, 5.0), (-9.5, 20.0, 30.0)),
+            r"20 x 30 x 20 voxels, not 40 x 30 x 20; voxel edges along x of 2 mm, not 1; its first voxel moved by "
+            r"\+0.5 mm along x",
+            RESAMPLED,
+        ),
+        (
+            SourceGrid((40, 30, 20), np.array([[-1, 0, 0, 10.0], [0, 2, 0, 20], [0, 0, 5, 30], [0, 0, 0, 1]])),
+            "its first voxel moved by -19 mm along x",
+            r"as if the signs of x had been exchanged \(LPS for RAS\); export it again",
+        ),
+    ],
+)
+def test_what_differs_between_two_grids_and_what_it_looks_like(grid, got, reason):
+    ct = _box()
     check_same_grid(ct, ct, "ct.nii", "liver.nii")
-    with pytest.raises(GridError, match=r"ct.nii has \(3, 4, 5\) voxels .* and liver.nii has \(3, 4, 6\) voxels of"):
-        check_same_grid(ct, SourceGrid((3, 4, 6), _affine()), "ct.nii", "liver.nii")
-    with pytest.raises(
-        GridError, match=r"\(0.7, 1.5, 3.0\) mm from \(-10.0, 20.0, 30.0\) and .* from \(-10.0, 21.0, 30.0\)"
-    ):
-        check_same_grid(ct, SourceGrid(SHAPE, _changed(1, 3, 21.0)), "ct.nii", "liver.nii")
+    with pytest.raises(GridError, match=f"^liver.nii: expected the grid of ct.nii, got {got}: .*{reason}"):
+        check_same_grid(ct, grid, "ct.nii", "liver.nii")
+
+
+def test_a_turned_grid_says_by_how_much():
+    ct = _box()
+    turned = SourceGrid(ct.shape, _tilted(ct.affine, (0, 0, 3)))
+    with pytest.raises(GridError, match=r"got axes turned by 3 degrees; .*another patient"):
+        check_same_grid(ct, turned, "ct.nii", "liver.nii")

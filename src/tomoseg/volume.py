@@ -19,9 +19,10 @@ from tomoseg.errors import GridError
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceSlices
 
-AFFINE_TOLERANCE_MM = 1e-2
-"""How far two grids may be apart at any corner and still be the same grid. Tools write affines in
-float32 or round them in text, which moves a far corner by micrometres; a real shift is a voxel."""
+GRID_TOLERANCE_VOXELS = 0.1
+"""How far two grids may be apart at the farthest corner and still be the same grid, as a share of the shortest edge of
+their voxels. Tools write affines in float32 or round them in text, which moves a far corner by hundredths of a voxel; a
+real shift is a voxel."""
 
 SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes that still counts as perpendicular (0.06 degrees)."""
@@ -206,27 +207,94 @@ def check_affine(affine: Float[np.ndarray, "4 4"], name: str) -> None:
 
 
 def same_grid(one: SourceGrid, other: SourceGrid) -> bool:
-    """Whether two files cover the same voxels in space, whatever their axis order."""
+    """Whether two files cover the same voxels in space, whatever their axis order (see `GRID_TOLERANCE_VOXELS`)."""
     if one.canonical_shape != other.canonical_shape:
         return False
-    far = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
-    far[:, :3] *= np.array(one.canonical_shape) - 1
-    apart = np.abs(far @ (one.canonical_affine - other.canonical_affine).T).max()
-    return bool(apart <= AFFINE_TOLERANCE_MM)
+    return bool(_farthest_mm(one, other.canonical_affine) <= _tolerance_mm(one, other))
 
 
 def check_same_grid(one: SourceGrid, other: SourceGrid, one_name: str, other_name: str) -> None:
     """Refuse two files that should lie on one grid and do not.
 
+    Args:
+        one: The grid to lie on, a scan's mostly.
+        other: The grid that should be the same.
+        one_name: What to call the file of the one in the message.
+        other_name: What to call the file of the other.
+
     Raises:
-        GridError: With both grids in the message.
+        GridError: With what differs, by how much, and what it looks like.
     """
-    if same_grid(one, other):
-        return
-    described = " and ".join(
-        f"{name} has {grid.canonical_shape} voxels of "
-        f"{tuple(round(s, 3) for s in spacing_of(grid.canonical_affine))} mm "
-        f"from {tuple(round(float(o), 2) for o in grid.canonical_affine[:3, 3])}"
-        for name, grid in ((one_name, one), (other_name, other))
-    )
-    raise GridError(f"expected both on one grid, got: {described} (in RAS+ order); resample one onto the other")
+    if not same_grid(one, other):
+        raise GridError(
+            f"{other_name}: expected the grid of {one_name}, got {'; '.join(_differences(one, other))}: "
+            f"{_likely_reason(one, other)}"
+        )
+
+
+def _tolerance_mm(one: SourceGrid, other: SourceGrid) -> float:
+    return GRID_TOLERANCE_VOXELS * min(*one.spacing_mm, *other.spacing_mm)
+
+
+def _farthest_mm(grid: SourceGrid, other_affine: Float[np.ndarray, "4 4"]) -> float:
+    """How far the same voxel lies apart on two grids, at the corner where that is most."""
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
+    corners[:, :3] *= np.array(grid.canonical_shape) - 1
+    return float(np.linalg.norm(corners @ (grid.canonical_affine - other_affine).T, axis=1).max())
+
+
+def _differences(one: SourceGrid, other: SourceGrid) -> list[str]:
+    """What the other grid has otherwise, with both numbers; what agrees is left out."""
+    found = []
+    if one.canonical_shape != other.canonical_shape:
+        shapes = (" x ".join(map(str, grid.canonical_shape)) for grid in (other, one))
+        found.append("{} voxels, not {}".format(*shapes))
+    most = _tolerance_mm(one, other)
+    steps = np.maximum(np.minimum(one.canonical_shape, other.canonical_shape) - 1, 1)
+    stretch_mm = np.abs(np.subtract(one.spacing_mm, other.spacing_mm)) * steps
+    for axis in np.flatnonzero(stretch_mm > most).tolist():
+        found.append(
+            f"voxel edges along {'xyz'[axis]} of {other.spacing_mm[axis]:.5g} mm, not {one.spacing_mm[axis]:.5g}"
+        )
+    apart = one.canonical_affine[:3, :3] / one.spacing_mm - other.canonical_affine[:3, :3] / other.spacing_mm
+    turned = 2 * np.arcsin(np.clip(np.linalg.norm(apart, axis=0).max() / 2, 0, 1))
+    if turned * np.multiply(one.canonical_shape, one.spacing_mm).max() > most:
+        found.append(f"axes turned by {np.degrees(turned):.3g} degrees")
+    shift = other.canonical_affine[:3, 3] - one.canonical_affine[:3, 3]
+    if np.linalg.norm(shift) > most or not found:
+        moved = [f"{mm:+.3g} mm along {name}" for mm, name in zip(shift.tolist(), "xyz", strict=True) if mm]
+        found.append(f"its first voxel moved by {' and '.join(moved)}")
+    return found
+
+
+def _likely_reason(one: SourceGrid, other: SourceGrid) -> str:
+    """What the difference looks like, and what to do."""
+    same_shape = one.canonical_shape == other.canonical_shape
+    for signs, axes in (((-1, 1, 1), "x"), ((1, -1, 1), "y"), ((-1, -1, 1), "x and y")):
+        if same_shape and _farthest_mm(one, _mirrored(other, signs)) <= _tolerance_mm(one, other):
+            return (
+                f"as if the signs of {axes} had been exchanged (LPS for RAS); export it again with the scan's geometry"
+            )
+    mine, theirs = np.array(_box_mm(one)), np.array(_box_mm(other))
+    edges = np.maximum(one.spacing_mm, other.spacing_mm)
+    out_of_mine = max(*(mine[0] - theirs[0]), *(theirs[1] - mine[1]))
+    out_of_theirs = max(*(theirs[0] - mine[0]), *(mine[1] - theirs[1]))
+    is_cut = min(out_of_mine, out_of_theirs) <= edges.min() / 2
+    if is_cut and not same_shape and np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3):
+        return "one is cut out of the other; pad or cut it to the scan's voxels"
+    if (np.abs(mine - theirs) <= edges).all():
+        return "it covers the same place on other voxels, so it was resampled; resample it back, nearest neighbour"
+    return "it is likelier of another scan or another patient than a shifted one; check that both belong together"
+
+
+def _mirrored(grid: SourceGrid, signs: tuple[int, int, int]) -> Float[np.ndarray, "4 4"]:
+    """The affine of the same voxels, in RAS+ order, after coordinates change their signs."""
+    affine = np.diag([*signs, 1.0]) @ grid.affine
+    return SourceGrid(grid.shape, affine).canonical_affine
+
+
+def _box_mm(grid: SourceGrid) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
+    """The lowest and the highest place of a grid along x, y and z, voxels whole."""
+    ends = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * grid.canonical_shape - 0.5
+    corners = ends @ grid.canonical_affine[:3, :3].T + grid.canonical_affine[:3, 3]
+    return corners.min(axis=0), corners.max(axis=0)

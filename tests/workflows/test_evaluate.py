@@ -293,7 +293,7 @@ def test_another_grid_fails_alone_or_is_resampled(tmp_path):
     write_nifti(tmp_path / "ours" / "b" / "liver.nii.gz", cube(2).repeat(2, 0), fine)
     found = evaluate(tmp_path / "ours", tmp_path / "theirs")
     assert [score.case for score in found.scores] == ["a"]
-    assert "expected both on one grid" in found.failed["b"]
+    assert "expected the grid of" in found.failed["b"]
     both = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(resample=True))
     assert (both.failed, both.summary.dice, both.summary.cases) == ({}, 1, 2)
 
