@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from tomoseg.notices import NOTES, Kind, Notice
+from tomoseg.notices import DECISIVE, NOTES, SMALL, Kind, Notice, by_weight, gathered, gathered_texts
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "warnings.md"
 
@@ -36,4 +36,33 @@ def test_every_kind_has_its_line_in_the_docs():
 
 
 def test_notes_are_kinds():
-    assert set(get_args(Kind)) >= NOTES
+    assert set(get_args(Kind)) >= NOTES | DECISIVE | SMALL
+    assert not NOTES & DECISIVE | NOTES & SMALL | DECISIVE & SMALL
+
+
+def test_the_decisive_come_first_and_notes_last():
+    kinds = ("left out", "headers", "missing slices", "unlike training", "uneven gaps", "not HU")
+    told = [Notice(kind, kind) for kind in kinds]
+    assert [notice.kind for notice in by_weight([*told, told[2]])] == [
+        *("unlike training", "not HU", "missing slices", "uneven gaps", "headers", "left out")
+    ]
+
+
+def test_what_is_said_of_many_scans_is_one_line_with_their_names():
+    tilt, other = Notice("The gantry was tilted.", "tilt"), Notice("It seems to show abdomen.", "unlike training")
+    said = [("a", tilt), ("b", other), ("b", tilt), ("c", tilt)]
+    assert gathered(said) == [
+        Notice("b: It seems to show abdomen.", "unlike training"),
+        Notice("a, b, c: The gantry was tilted.", "tilt"),
+    ]
+    assert str(gathered([(f"s{n}", tilt) for n in range(9)])[0]).startswith("s0, s1, s2, s3, s4, s5 and 3 more: The")
+
+
+def test_sentences_that_differ_in_numbers_alone_are_told_once():
+    assert gathered_texts([("a", "Voxels measure 0.98 mm."), ("b", "Voxels measure 1 mm."), ("c", "It is odd.")]) == [
+        "a, b: Voxels measure 0.98 mm. (The numbers are those of a.)",
+        "c: It is odd.",
+    ]
+    # A number in a name is no number, and what is said twice of one scan is told twice.
+    apart = [("a", "rib_1 is empty."), ("b", "rib_2 is empty."), ("b", "file 3/x is cut."), ("b", "file 4/x is cut.")]
+    assert len(gathered_texts(apart)) == 4

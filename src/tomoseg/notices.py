@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -25,6 +27,34 @@ Level = Literal["note", "warning"]
 
 NOTES: frozenset[Kind] = frozenset({"left out", "other voxels", "tuned step"})
 """What ordinary scans have too; all else may make a result wrong."""
+
+DECISIVE: frozenset[Kind] = frozenset(
+    {
+        *(
+            "label map",
+            "one value",
+            "grey values",
+            "not HU",
+            "shifted HU",
+            "scaled HU",
+            "windowed",
+            "no air",
+            "no body",
+        ),
+        *("upside down", "back to front", "several patients", "unlike training"),
+    }
+)
+"""What may make all of a result worthless: no HU, no patient or another, the wrong way round, another part of the body
+than the model knows."""
+
+SMALL: frozenset[Kind] = frozenset({"headers", "clipped", "trailing bytes", "tilt", "body cut", "too dense", "no bone"})
+"""What changes little of a mask, if anything; what is neither is of the scan's geometry or its slices."""
+
+MOST_NAMED = 6
+"""Scans that one line names."""
+
+_NUMBER = re.compile(r"(?<![\w./])\d+(?:\.\d+)?(?!\w)")
+"""One that stands alone: no part of a name or a path."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,11 @@ class Notice:
         """Whether it is a warning, or only a note."""
         return "note" if self.kind in NOTES else "warning"
 
+    @property
+    def weight(self) -> int:
+        """From 0, the decisive, over geometry and what is small to notes: the order in which they are told."""
+        return 3 if self.level == "note" else 0 if self.kind in DECISIVE else 2 if self.kind in SMALL else 1
+
     def of(self, name: str) -> Notice:
         """The same, of a file or a scan of this name."""
         return replace(self, message=f"{name}: {self.message}")
@@ -68,3 +103,62 @@ class Notice:
             KeyError: If there is no message or no kind.
         """
         return cls(str(data["message"]), data["kind"])
+
+
+def by_weight(notices: Iterable[Notice]) -> tuple[Notice, ...]:
+    """Each notice once, the decisive first, then those of geometry, the small ones, and notes.
+
+    Args:
+        notices: In any order, which those of equal weight keep.
+
+    Example:
+        >>> [n.kind for n in by_weight([Notice("", "left out"), Notice("", "tilt"), Notice("", "unlike training")])]
+        ['unlike training', 'tilt', 'left out']
+    """
+    return tuple(sorted(dict.fromkeys(notices), key=lambda notice: notice.weight))
+
+
+def gathered(said: Iterable[tuple[str, Notice]]) -> list[Notice]:
+    """What was noticed of many scans, in the order of `by_weight`, each once with the names of its scans.
+
+    Args:
+        said: Name of a scan, and what was noticed of it.
+
+    Example:
+        >>> tilt = Notice("The gantry was tilted.", "tilt")
+        >>> [str(notice) for notice in gathered([("a", tilt), ("b", tilt)])]
+        ['a, b: The gantry was tilted.']
+    """
+    pairs = sorted(dict.fromkeys(said), key=lambda pair: pair[1].weight)
+    kinds = {str(notice): notice.kind for _, notice in pairs}
+    return [Notice(text, kinds[first]) for first, text in _together([(name, str(notice)) for name, notice in pairs])]
+
+
+def gathered_texts(said: Iterable[tuple[str, str]]) -> list[str]:
+    """The same of sentences alone, in the order in which they come.
+
+    Args:
+        said: Name of a scan, and a sentence about it.
+    """
+    return [text for _, text in _together(said)]
+
+
+def _together(said: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The first of sentences that are the same but for numbers, and what is told of all of them."""
+    alike: dict[tuple[str, int], dict[str, str]] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for name, sentence in said:
+        pattern = _NUMBER.sub("0", sentence)
+        alike.setdefault((pattern, times[name, pattern]), {})[name] = sentence
+        times[name, pattern] += 1
+    told = []
+    for of in alike.values():
+        names, sentences = list(of), list(of.values())
+        whose = f" (The numbers are those of {names[0]}.)" if len(set(sentences)) > 1 else ""
+        told.append((sentences[0], f"{_some(names)}: {sentences[0]}{whose}"))
+    return told
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

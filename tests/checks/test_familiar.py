@@ -62,11 +62,39 @@ def test_a_scan_like_the_others_says_nothing():
             {"shape": (100, 120, 300)},
             "The scan measures 900 mm from feet to head; the model was trained on 150 to 240 mm",
         ),
-        ({"shift": 150}, "What is middling has 170 HU; in the model's training scans it has 0 to 40 HU"),
+        (
+            {"shift": 150},
+            "What is soft (5 % of the tissue lie below) has 50 HU and what is middling has 170 HU; in the",
+        ),
     ],
 )
 def test_what_differs_is_said(change, said):
     assert any(str(text).startswith(said) for text in unlike(scan(**change), KNOWN))
+
+
+def test_axes_that_differ_alike_are_told_in_one_sentence():
+    (voxels,) = unlike(scan(spacing=(0.5, 0.5, 3.0), shape=(300, 300, 60)), KNOWN)
+    assert voxels.message == (
+        "Voxels measure 0.5 mm from left to right and from back to front; the model was trained on 1 to 2 mm. "
+        "Expect worse masks, and look at them."
+    )
+    (extent,) = unlike(scan(shape=(20, 120, 10)), KNOWN)
+    assert extent.message.startswith(
+        "The scan measures 30 mm from left to right and from feet to head; the model was trained on "
+        "100 to 300 and 150 to 240 mm."
+    )
+    (tissue,) = unlike(scan(shift=-150), KNOWN)
+    assert tissue.message.startswith(
+        "What is soft (5 % of the tissue lie below) has -250 HU and what is middling has -130 HU; in the model's "
+        "training scans it has -120 to -80 and 0 to 40 HU. Check"
+    )
+
+
+def test_the_part_of_the_body_is_told_first():
+    known = replace(KNOWN, parts=("neck",))
+    told = unlike(scan(spacing=(0.5, 1.5, 3.0), shape=(300, 120, 300), shift=150), known, ["pelvis"])
+    assert [notice.message.split(" ")[1] for notice in told] == ["scan", "is", "measure", "scan"]
+    assert told[0].message.startswith("The scan seems to show pelvis")
 
 
 def test_parts_are_those_of_nearly_all_scans():

@@ -41,6 +41,20 @@ def test_each_scan_has_its_line_and_what_computed_it_comes_last(capsys):
     assert "failed: c: expected a scan, got none" in printed.err
 
 
+def test_what_is_noticed_of_many_scans_is_told_once_and_the_decisive_first(capsys):
+    def noticed(name, *kinds):
+        return ScanDone(
+            scan(name), None, tuple(Notice(f"{name}.nii.gz: It is {k}.", k) for k in kinds), record=record()
+        )
+
+    show_predictions([noticed("a", "left out", "tilt"), noticed("b", "tilt", "unlike training"), noticed("c", "tilt")])
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: b: It is unlike training.",
+        "warning: a, b, c: It is tilt.",
+        "note: a: It is left out.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("cases", "said"),
     [

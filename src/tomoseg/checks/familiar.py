@@ -139,38 +139,57 @@ def unlike(
         voxels: Whether its voxels count: not where the model is given the scan on others.
 
     Returns:
-        A sentence or two for each: what was seen, what was expected, what to do.
+        A sentence or two for each, the part of the body first: what was seen, what was expected, what to do.
     """
     found = facts_of((volume.hu[:, :, k] for k in spread_over(volume.shape[2])), volume.spacing_mm, volume.shape)
     texts = [
+        *_other_parts(parts, trained_on.parts),
+        *_other_tissue(found, trained_on),
         *(_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR) if voxels else ()),
         *_other_lengths("The scan measures", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
-        *_other_tissue(found, trained_on),
     ]
-    if parts and trained_on.parts and not set(parts) & set(trained_on.parts):
-        texts.append(
-            f"The scan seems to show {', '.join(parts)}; nearly all that the model was trained on show "
-            f"{', '.join(trained_on.parts)}. Check that it is the right model for this scan, and look at the masks."
-        )
     return tuple(Notice(text, "unlike training") for text in texts)
 
 
+def _other_parts(parts: Sequence[str], known: Sequence[str]) -> Iterator[str]:
+    if parts and known and not set(parts) & set(known):
+        yield (
+            f"The scan seems to show {', '.join(parts)}; nearly all that the model was trained on show "
+            f"{', '.join(known)}. Check that it is the right model for this scan, and look at the masks."
+        )
+
+
 def _other_lengths(what: str, lengths_mm: Sequence[float], ranges: Sequence[Range], factor: float) -> Iterator[str]:
+    """One sentence for all axes that differ; what is the same is said once."""
+    seen: dict[str, list[str]] = {}
+    known: list[str] = []
     for axis, value, (low, high) in zip(_AXES, lengths_mm, ranges, strict=True):
         if not low / factor <= value <= high * factor:
-            yield (
-                f"{what} {value:.4g} mm from {axis}; the model was trained on {_written(low, high)} mm. "
-                "Expect worse masks, and look at them."
-            )
+            seen.setdefault(f"{value:.4g} mm", []).append(f"from {axis}")
+            known.append(_written(low, high))
+    if seen:
+        told = ", ".join(f"{value} {_listed(axes)}" for value, axes in seen.items())
+        ranges_mm = known[0] if len(set(known)) == 1 else _listed(known)
+        yield f"{what} {told}; the model was trained on {ranges_mm} mm. Expect worse masks, and look at them."
 
 
 def _other_tissue(found: ScanFacts, trained_on: ScanRange) -> Iterator[str]:
-    for name, hu, (low, high) in zip(_PERCENTILES, found.tissue_hu or (), trained_on.tissue_hu, strict=False):
-        if not low - TISSUE_MARGIN_HU <= hu <= high + TISSUE_MARGIN_HU:
-            yield (
-                f"What is {name} has {hu:.0f} HU; in the model's training scans it has {_written(low, high)} HU. "
-                "Check that the scan is in HU and shows the same part of the body, and look at the masks."
-            )
+    other = [
+        (name, f"{hu:.0f}", _written(low, high))
+        for name, hu, (low, high) in zip(_PERCENTILES, found.tissue_hu or (), trained_on.tissue_hu, strict=False)
+        if not low - TISSUE_MARGIN_HU <= hu <= high + TISSUE_MARGIN_HU
+    ]
+    if other:
+        seen = _listed([f"what is {name} has {hu} HU" for name, hu, _ in other])
+        known = _listed([known for _, _, known in other])
+        yield (
+            f"{seen[0].upper()}{seen[1:]}; in the model's training scans it has {known} HU. "
+            "Check that the scan is in HU and shows the same part of the body, and look at the masks."
+        )
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _of_nearly_all(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from tomoseg.inference.sinks import (
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, load_model
-from tomoseg.notices import Notice
+from tomoseg.notices import Notice, by_weight
 from tomoseg.options import AS_TUNED, AUTO, Compute, Request
 from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
@@ -154,7 +154,7 @@ def segment(
         found.confidence if request.confidence else None,
         found.expected_dice,
         statistics,
-        (*seen, *choices.notices),
+        by_weight((*seen, *choices.notices)),
         stages.seconds,
     )
 
@@ -167,14 +167,14 @@ def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
         predictor: Of the model.
 
     Returns:
-        What was noticed, that of reading it first.
+        What was noticed, the decisive first.
     """
     seen = inspect_scan(volume, contrast=False)
     trained_on = predictor.record.trained_on
     brought = told_of(predictor.record, volume.spacing_mm)
     parts = [part.name for part in seen.parts]
     unfamiliar = () if trained_on is None else unlike(volume, trained_on, parts, voxels=not brought)
-    return *volume.warnings, *seen.notices, *brought, *unfamiliar
+    return by_weight((*volume.warnings, *seen.notices, *brought, *unfamiliar))
 
 
 def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:

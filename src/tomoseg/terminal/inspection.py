@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from tomoseg.checks.scan import Inspection
+from tomoseg.notices import by_weight
 from tomoseg.terminal.console import error, out, table, warn_all
 from tomoseg.workflows.inspect import Inspected, as_json
 
@@ -25,7 +26,7 @@ def show_inspection(found: Inspected) -> None:
     if found.error is not None:
         error(found.error)
         return
-    warn_all(found.notices)
+    warn_all(by_weight(found.notices))
     count = len(found.warnings)
     out.print("Nothing looks wrong." if not count else f"{count} warning{'s' if count > 1 else ''}.")
 

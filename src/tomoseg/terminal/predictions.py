@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tomoseg.models.tuned import LEAST_PATIENTS
+from tomoseg.notices import Notice, gathered
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
 from tomoseg.workflows.triage import ranked
@@ -14,8 +16,8 @@ from tomoseg.workflows.triage import ranked
 def show_predictions(results: Sequence[ScanDone]) -> None:
     """Where each result is, what computed them in how much memory, which to look at first, and which failed."""
     last = None
+    warn_all(gathered((result.scan.name, _without_path(n, result)) for result in results for n in result.warnings))
     for result in results:
-        warn_all([notice.of(result.scan.name) for notice in result.warnings])
         if result.record is not None:
             out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
             last = last if result.skipped else result.record
@@ -27,6 +29,11 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
         )
     show_triage(results)
     fail({result.scan.name: result.error for result in results if result.error is not None})
+
+
+def _without_path(notice: Notice, result: ScanDone) -> Notice:
+    """As it is the same for all scans, whose name is put before it."""
+    return replace(notice, message=notice.message.removeprefix(f"{result.scan.path}: "))
 
 
 def _tuned(record: Mapping[str, Any]) -> str:

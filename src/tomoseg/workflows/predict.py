@@ -20,7 +20,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import Prediction, preflight, segment
 from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import load_model
-from tomoseg.notices import Notice
+from tomoseg.notices import Notice, by_weight
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
 from tomoseg.volume import Volume
 from tomoseg.workflows.prediction_record import (
@@ -233,7 +233,7 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     with stages("write"):
         written = write_result(prediction.result, prediction.confidence, scan, options.format, MadeBy(batch.model))
     files = written.files
-    course.notices += written.notices
+    course.notices = by_weight((*course.notices, *written.notices))
     if prediction.statistics is not None:
         with stages("statistics"):
             files.append(write_statistics(prediction.statistics, scan))

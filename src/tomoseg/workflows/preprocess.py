@@ -24,6 +24,7 @@ from tomoseg.errors import DatasetError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
+from tomoseg.notices import gathered_texts
 from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
 from tomoseg.preprocessed.write import CaseInput, write_case
@@ -140,7 +141,7 @@ def preprocess(
     warnings = [
         *found.warnings,
         *renumbered,
-        *(f"{record.name}: {text}" for record in records for text in record.warnings),
+        *gathered_texts((record.name, text) for record in records for text in record.warnings),
     ]
     return PreprocessReport(labels, found.layout, records, kept, failed, ceilings(records, labels), warnings)
 
