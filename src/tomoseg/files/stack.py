@@ -170,14 +170,11 @@ def _planes(
     gap_mm = round(float(along_mm[-1] - along_mm[0]) / float(numbers[-1]), 9)  # positions are decimal numbers
     away = np.abs(along_mm - along_mm[0] - numbers * gap_mm).max() / gap_mm
     if away > EVEN_VOXELS:
-        listed = _listed(sorted({float(f"{gap:.2f}") for gap in gaps}))
-        text = (
-            f"Gaps between slices are uneven ({listed} mm); the scan was resampled to planes {typical:.4g} mm "
-            "apart. Masks can be brought back onto the slices."
-        )
-        return (along_mm - along_mm[0]) / typical, typical, [Notice(text, "uneven gaps")]
+        return (along_mm - along_mm[0]) / typical, typical, [_uneven(gaps, typical)]
     if (steps == 1).all():
         return numbers, gap_mm, []
+    if 2 * np.count_nonzero(steps == 1) < len(steps):  # two blocks that overlap between their places, for instance
+        return numbers, gap_mm, [_uneven(gaps, gap_mm)]
     missing = int(steps.sum()) - len(steps)
     after = _listed((np.flatnonzero(steps > 1) + 1).tolist())
     text = (
@@ -185,6 +182,15 @@ def _planes(
         f"{gap_mm:.4g} mm apart otherwise); they were interpolated. Export the series again if it should be whole."
     )
     return numbers, gap_mm, [Notice(text, "missing slices")]
+
+
+def _uneven(gaps: Float[np.ndarray, "n"], plane_mm: float) -> Notice:
+    listed = _listed(sorted({float(f"{gap:.2f}") for gap in gaps}))
+    text = (
+        f"Gaps between slices are uneven ({listed} mm); the scan was resampled to planes {plane_mm:.4g} mm apart. "
+        "Masks can be brought back onto the slices."
+    )
+    return Notice(text, "uneven gaps")
 
 
 def _shifts(offsets: Float[np.ndarray, "n 3"], places: Float[np.ndarray, "n 3"], slices: Slices) -> list[Notice]:

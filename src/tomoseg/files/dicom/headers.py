@@ -22,6 +22,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from tomoseg.errors import InputError, TomosegError
 from tomoseg.files.dicom.entries import Entry, inflated
+from tomoseg.files.dicom.traits import TAGS, Traits, traits_of
 from tomoseg.files.source import START_BYTES, starts_dicom
 from tomoseg.volume import SHEAR_TOLERANCE
 
@@ -45,11 +46,12 @@ _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1\0"
 _PLAIN_START = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", len(_EXPLICIT_LITTLE)) + _EXPLICIT_LITTLE
 _HEADER_TAGS = (
-    "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "PatientID", "PatientName", "SeriesInstanceUID",
-    "SeriesNumber", "AcquisitionNumber", "TemporalPositionIdentifier", "ConvolutionKernel", "InstanceNumber",
+    "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "PatientID", "PatientName", "StudyInstanceUID",
+    "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "FrameOfReferenceUID",
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelSpacing",
     "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept",
     "RescaleType", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    *TAGS,
 )  # fmt: skip
 
 
@@ -65,9 +67,11 @@ class ImageHeader:
         modality: CT, or what else.
         image_type: Such as ORIGINAL, PRIMARY, AXIAL.
         patient: A hash that differs from patient to patient.
+        study: A hash that differs from study to study.
         series: A hash that differs from series to series.
+        space: A hash that differs between frames of reference.
         series_number: As in the file, or None.
-        acquisition: What may tell repeated slices apart: numbers of acquisition and time, the kernel, the image type.
+        traits: What may tell stacks in one series apart.
         number: The image's number in its series, or None.
         shape: Columns and rows.
         colours: Samples a pixel.
@@ -87,9 +91,11 @@ class ImageHeader:
     modality: str
     image_type: tuple[str, ...]
     patient: str
+    study: str
     series: str
+    space: str
     series_number: int | None
-    acquisition: tuple[Any, ...]
+    traits: Traits
     number: int | None
     shape: tuple[int, int]
     colours: int
@@ -252,10 +258,11 @@ class _Said:
         """The first value that a group has, in the sequence where the standard puts it; else None."""
         for group in self.groups:
             inner = group if group is None or group is self.dataset else _item(group, sequence, 0)
-            if inner is not None and inner.get(keyword) is not None:
-                return inner.get(keyword)
+            value = None if inner is None else _get(inner, keyword)
+            if value is not None:
+                return value
         # some writers keep one scale for all frames where single images have it
-        return self.dataset.get(keyword) if sequence == _SCALE else None
+        return _get(self.dataset, keyword) if sequence == _SCALE else None
 
     def number(self, keyword: str, sequence: str) -> float | None:
         """A single finite number, else None."""
@@ -264,17 +271,14 @@ class _Said:
 
     def image_type(self) -> tuple[str, ...]:
         """Such as ORIGINAL, PRIMARY, AXIAL."""
-        return _texts(self.value("FrameType", "CTImageFrameTypeSequence") or self.dataset.get("ImageType"))
+        return _texts(self.value("FrameType", "CTImageFrameTypeSequence") or _get(self.dataset, "ImageType"))
 
-    def acquisition(self) -> tuple[int, int, str, tuple[str, ...]]:
-        """What may tell repeated slices apart: numbers of time and acquisition, the kernel, the image type."""
-        frame_group = None if self.frame is None else self.groups[0]
-        content = None if frame_group is None else _item(frame_group, "FrameContentSequence", 0)
-        if content is None:
-            time = _whole(self.dataset, "TemporalPositionIdentifier"), _whole(self.dataset, "AcquisitionNumber")
-        else:
-            time = _whole(content, "TemporalPositionIndex"), _whole(content, "FrameAcquisitionNumber")
-        return (time[0] or 0, time[1] or 0, _text(self.dataset, "ConvolutionKernel"), self.image_type())
+    def look_up(self, sequence: str, keyword: str) -> Any:
+        """The value of a keyword in a sequence of the frame's groups, or with an empty name in the file; else None."""
+        if not sequence:
+            return _get(self.dataset, keyword)
+        groups = (_item(group, sequence, 0) for group in self.groups if group is not None)
+        return next((_get(group, keyword) for group in groups if group is not None), None)
 
     def pixel_mm(self) -> tuple[float, float] | None:
         """Distance of columns, and of rows."""
@@ -300,9 +304,11 @@ def _header(said: _Said, entry: Entry, shape: tuple[int, int]) -> ImageHeader:
         modality=_text(dataset, "Modality").upper(),
         image_type=said.image_type(),
         patient=_hash(dataset, ("PatientID", "PatientName")),
+        study=_hash(dataset, ("StudyInstanceUID",)),
         series=_hash(dataset, ("SeriesInstanceUID", "SeriesNumber")),
+        space=_hash(dataset, ("FrameOfReferenceUID",)),
         series_number=_whole(dataset, "SeriesNumber"),
-        acquisition=said.acquisition(),
+        traits=traits_of(said.look_up),
         number=_whole(dataset, "InstanceNumber") if said.frame is None else said.frame,
         shape=shape,
         colours=_whole(dataset, "SamplesPerPixel") or 1,
@@ -316,8 +322,16 @@ def _header(said: _Said, entry: Entry, shape: tuple[int, int]) -> ImageHeader:
     )
 
 
+def _get(dataset: Dataset, keyword: str) -> Any:
+    """A value, or None where there is none or it cannot be read: one odd attribute makes no image unreadable."""
+    try:
+        return dataset.get(keyword)
+    except Exception:  # a malformed value makes pydicom raise nearly anything
+        return None
+
+
 def _item(dataset: Dataset, sequence: str, number: int) -> Dataset | None:
-    items = dataset.get(sequence)
+    items = _get(dataset, sequence)
     return items[number] if isinstance(items, pydicom.Sequence) and number < len(items) else None
 
 
@@ -352,13 +366,13 @@ def _position(numbers: tuple[float, ...] | None) -> Float[np.ndarray, "3"] | Non
 
 def _whole(dataset: Dataset, keyword: str) -> int | None:
     try:
-        return int(dataset.get(keyword))
+        return int(_get(dataset, keyword))
     except (TypeError, ValueError, OverflowError):
         return None
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
-    value = dataset.get(keyword)
+    value = _get(dataset, keyword)
     return "" if value is None else str(value).strip()
 
 

@@ -181,12 +181,18 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     half = 1 << (allocated - 1)
     lowest = -half if int(dataset.get("PixelRepresentation") or 0) == 1 else 0
     first, last = ((value - lowest) % (2 * half) + lowest for value in (first, last))  # some write the other sign
+    return _in_used_bits(min(first, last), max(first, last), dataset)
+
+
+def _in_used_bits(first: int, last: int, dataset: Dataset) -> tuple[int, int]:
+    """A range of padding as it is once unused bits, which some write into it, are left out."""
+    allocated = int(dataset.BitsAllocated)
     bits = _bits(dataset, allocated)
-    if bits is not None and allocated in {8, 16, 32}:  # some write unused bits as well
-        kind = np.dtype(f"{'i' if lowest else 'u'}{allocated // 8}")
-        used = [int(one) for one in _signed_on(np.array([first, last], kind), *bits)]
-        first, last = used if used[1] - used[0] == last - first else (first, last)
-    return min(first, last), max(first, last)
+    if bits is None or allocated not in {8, 16, 32}:
+        return first, last
+    kind = np.dtype(f"{'i' if first < 0 or int(dataset.get('PixelRepresentation') or 0) else 'u'}{allocated // 8}")
+    low, high = (int(one) for one in _signed_on(np.array([first, last], kind), *bits))
+    return (low, high) if high - low == last - first else (first, last)
 
 
 def _hu(

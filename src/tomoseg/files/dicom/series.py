@@ -1,8 +1,8 @@
 """Images put together to stacks that can be volumes, and one of them chosen.
 
 A stack is what lies in one series, in one orientation, of one size and pixel size. Images that are no CT slices
-are left out, and what was left out is said. Where a series shows every place several times (phases, kernels) it is
-several stacks.
+are left out, and what was left out is said. Where a series holds several scans (phases, kernels, repeats) it is several
+stacks: see `apart`.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ import numpy as np
 from jaxtyping import Float
 
 from tomoseg.errors import InputError
+from tomoseg.files.dicom.apart import parts_of
 from tomoseg.files.dicom.headers import ImageHeader
-from tomoseg.files.stack import SAME_PLACE_MM
 from tomoseg.notices import Notice
 
 SAME_DIRECTION = 1e-3
 """How far a component of two slices' directions may differ (0.06 degrees) and the slices still be parallel."""
-
-REPEATED_SHARE = 0.9
-"""A series is taken apart where one part of it covers this share of all places: then the parts are phases or kernels.
-Parts that follow one another along the body stay together."""
 
 _AXIAL_COSINE = 0.7
 _PLANES = ("sagittal", "coronal", "axial")
@@ -40,9 +36,15 @@ _NO_SLICES = {
 
 @dataclass(frozen=True)
 class Stack:
-    """Images of one series, size and orientation, in the order of their numbers."""
+    """Images of one series, size and orientation, in the order of their numbers.
+
+    Attributes:
+        images: At least one.
+        told: What tells them from other images of their series, in words.
+    """
 
     images: tuple[ImageHeader, ...]
+    told: tuple[str, ...] = ()
 
     @property
     def plane(self) -> str:
@@ -77,8 +79,9 @@ class Stack:
         first = self.images[0]
         size = f"{self.plane}, {len(self.images)} images of {first.shape[0]} x {first.shape[1]}"
         pixel = "" if first.pixel_mm is None else f" at {first.pixel_mm[0]:.3g} mm"
-        number = "" if first.series_number is None else f" (series number {first.series_number})"
-        return size + pixel + number
+        words = [] if first.series_number is None else [f"series number {first.series_number}"]
+        words += self.told
+        return size + pixel + (f" ({', '.join(words)})" if words else "")
 
 
 def slices_among(images: Sequence[ImageHeader]) -> tuple[list[ImageHeader], Counter[str]]:
@@ -137,38 +140,13 @@ def _direction(image: ImageHeader, known: list[Float[np.ndarray, "2 3"]]) -> int
 
 
 def _apart(stack: Stack) -> list[Stack]:
-    """The phases, kernels or times of a stack that shows its places several times; else the stack."""
+    """The phases, kernels, times or repeats of a stack that holds several; else the stack."""
     places = stack.places_mm()
-    if places is None or not _repeats(places):
-        return [stack]
-    smaller = (Stack(tuple(stack.images[number] for number in part)) for part in _phases(stack, places))
+    parts = [] if places is None or len(places) < 2 else parts_of(stack.images, places)
+    smaller = (
+        Stack(tuple(stack.images[number] for number in part.numbers), (*stack.told, part.told)) for part in parts
+    )
     return [piece for one in smaller for piece in _apart(one)] or [stack]
-
-
-def _phases(stack: Stack, places: Float[np.ndarray, "n"]) -> list[list[int]]:
-    """The numbers of images that make up each phase, kernel or time; none where nothing tells them apart."""
-    for key in range(len(stack.images[0].acquisition)):
-        parts = _by_acquisition(stack, key)
-        covered = max(_count_places(places[part]) for part in parts)
-        if len(parts) > 1 and covered >= REPEATED_SHARE * _count_places(places):
-            return parts
-    return []
-
-
-def _by_acquisition(stack: Stack, key: int) -> list[list[int]]:
-    """The numbers of images that share one of the values that may tell repeated slices apart."""
-    parts: dict[object, list[int]] = {}
-    for number, image in enumerate(stack.images):
-        parts.setdefault(image.acquisition[key], []).append(number)
-    return list(parts.values())
-
-
-def _repeats(places: Float[np.ndarray, "n"]) -> bool:
-    return _count_places(places) < len(places)
-
-
-def _count_places(places: Float[np.ndarray, "n"]) -> int:
-    return 1 + int((np.diff(np.sort(places)) >= SAME_PLACE_MM).sum())
 
 
 def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stack, list[Notice]]:

@@ -1,0 +1,155 @@
+"""What a DICOM file says of an image that may tell two stacks in one series apart: phases, kernels, times, repeats.
+
+Marks are the same on all slices of a stack (a kernel), or on blocks of them (an acquisition of a scan in several).
+Orders go on from slice to slice (a time), so that a second stack begins anew. `apart` decides by both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pydicom
+
+Lookup = Callable[[str, str], Any]
+"""The value of a keyword in a sequence of the frame's groups, or with an empty name in the file itself; or None."""
+
+IN_PLANE_MM = 1.0
+"""Slices whose first pixels lie so far from one another within their plane may be of two reconstructions."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Something that slices of one stack have in common.
+
+    Attributes:
+        words: What it is called.
+        places: Where it is looked for, in this order: a sequence (or nothing) and a keyword.
+        is_shown: Whether its value says nothing of a patient and may be in a message.
+    """
+
+    words: str
+    places: tuple[tuple[str, str], ...]
+    is_shown: bool = False
+
+
+_CONTENT, _GEOMETRY = "FrameContentSequence", "CTGeometrySequence"
+_DETAILS, _EXPOSURE = "CTXRayDetailsSequence", "CTExposureSequence"
+_RECONSTRUCTION, _HEART = "CTReconstructionSequence", "CardiacSynchronizationSequence"
+
+MARKS = (
+    Mark("time", ((_CONTENT, "TemporalPositionIndex"), ("", "TemporalPositionIdentifier")), True),
+    Mark("acquisition", ((_CONTENT, "FrameAcquisitionNumber"), ("", "AcquisitionNumber")), True),
+    Mark("kernel", ((_RECONSTRUCTION, "ConvolutionKernel"), ("", "ConvolutionKernel")), True),
+    Mark("image type", (("CTImageFrameTypeSequence", "FrameType"), ("", "ImageType")), True),
+    Mark("kV", ((_DETAILS, "KVP"), ("", "KVP")), True),
+    Mark("phase in %", ((_HEART, "NominalPercentageOfCardiacPhase"), ("", "NominalPercentageOfCardiacPhase")), True),
+    Mark("phase", ((_HEART, "NominalCardiacTriggerDelayTime"), ("", "TriggerTime")), True),
+    Mark("phase", ((_CONTENT, "CardiacCyclePosition"), ("", "CardiacCyclePosition"))),
+    Mark("field in mm", ((_RECONSTRUCTION, "ReconstructionDiameter"), ("", "ReconstructionDiameter")), True),
+    Mark("thickness in mm", (("PixelMeasuresSequence", "SliceThickness"), ("", "SliceThickness")), True),
+    Mark("filter", ((_DETAILS, "FilterType"), ("", "FilterType")), True),
+    Mark("scan options", (("", "ScanOptions"),)),
+    Mark("contrast agent", (("", "ContrastBolusAgent"),)),
+    Mark("description", (("", "SeriesDescription"),)),
+    Mark("protocol", (("", "ProtocolName"),)),
+    Mark("comment", (("", "ImageComments"),)),
+    Mark("series time", (("", "SeriesTime"),)),
+    Mark("study", (("", "StudyInstanceUID"),)),
+    Mark("space", (("", "FrameOfReferenceUID"),)),
+    Mark("scale", (("", "RescaleIntercept"),), True),
+)
+"""The likeliest first: the first that tells stacks apart does."""
+
+ACQUISITION = next(number for number, mark in enumerate(MARKS) if mark.words == "acquisition")
+"""Numbers of acquisitions are an order as well."""
+
+EXPOSURES = (
+    ((_EXPOSURE, "XRayTubeCurrentInmA"), ("", "XRayTubeCurrent")),
+    ((_EXPOSURE, "ExposureInmAs"), ("", "Exposure")),
+    ((_EXPOSURE, "ExposureTimeInms"), ("", "ExposureTime")),
+)
+"""They change from slice to slice in most scans, and tell stacks apart only if each has one of its own."""
+
+ORDERS = (
+    ((_CONTENT, "FrameAcquisitionDateTime"), ("", "AcquisitionDateTime"), ("", "AcquisitionTime")),
+    ((_CONTENT, "FrameReferenceDateTime"), ("", "ContentTime")),
+)
+"""Times of an image; its number and its file's name are orders as well."""
+
+TAGS = tuple(
+    dict.fromkeys(
+        keyword
+        for places in (*(mark.places for mark in MARKS), *EXPOSURES, *ORDERS)
+        for sequence, keyword in places
+        if not sequence
+    )
+)
+"""Keywords that a header must be read with."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What one image says.
+
+    Attributes:
+        marks: One a mark of `MARKS`: a value, or None. What may name a patient is hashed.
+        exposures: One a name of `EXPOSURES`.
+        times: One an order of `ORDERS`: digits of a date and time, or None.
+    """
+
+    marks: tuple[str | None, ...]
+    exposures: tuple[float | None, ...] = ()
+    times: tuple[float | None, ...] = ()
+
+
+def traits_of(lookup: Lookup) -> Traits:
+    """What an image says of itself.
+
+    Args:
+        lookup: Finds values of it.
+    """
+    return Traits(
+        tuple(_mark(_first(lookup, mark.places), mark.is_shown) for mark in MARKS),
+        tuple(_number(_first(lookup, places)) for places in EXPOSURES),
+        tuple(_time(_first(lookup, places)) for places in ORDERS),
+    )
+
+
+def _first(lookup: Lookup, places: tuple[tuple[str, str], ...]) -> Any:
+    return next((value for place in places if (value := lookup(*place)) not in (None, "")), None)
+
+
+def _mark(value: Any, is_shown: bool) -> str | None:
+    if value is None:
+        return None
+    parts = value if isinstance(value, pydicom.multival.MultiValue | list | tuple) else [value]
+    text = " ".join(str(part).strip() for part in parts)
+    if not is_shown or not re.fullmatch(r"[\w .+/-]{1,40}", text):
+        return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    return text
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _time(value: Any) -> float | None:
+    """Seconds of the day, or of a count of days that goes on where the date is given; None if it is no time.
+
+    Example:
+        >>> _time("101530.5"), _time("20240131101530.5") - _time("20240131101530")
+        (36930.5, 0.5)
+    """
+    found = re.fullmatch(r"(\d{8})?(\d\d)(\d\d)(\d\d)?(\.\d+)?(?:[+-]\d{4})?", str(value).strip())
+    if found is None:
+        return None
+    date, hour, minute, second, part = found.groups(default="0")
+    days = int(date[:4]) * 372 + int(date[4:6] or 0) * 31 + int(date[6:] or 0) if len(date) == 8 else 0
+    return days * 86400.0 + int(hour) * 3600 + int(minute) * 60 + int(second) + float(f"0{part}" if part != "0" else 0)
