@@ -1,8 +1,8 @@
-"""Whether the Dice that may be expected of a scan tells which predictions are worst.
+"""Whether a model's own rating of a scan tells which predictions are worst.
 
     .venv/bin/python benchmarks/triage.py PREPROCESSED MODEL [MODEL ...] [--split validation]
 
-For each case the expected and the true Dice, both over the structures that are annotated, present and found, and their
+For each case the rating and the true Dice, both over the structures that are annotated, present and found, and their
 rank correlation over cases; then structure by structure.
 """
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED, score_case
+from tomoseg.inference.self_rating import RatingSums
 from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed
 
@@ -32,28 +32,28 @@ def main() -> None:
     by_structure: dict[str, list[tuple[float, float]]] = {}
     for case in Preprocessed(given.preprocessed).split(given.split):
         choices = predictor.choices(AS_TRAINED)
-        expected = ExpectedDice(choices.labels.names, choices.offsets)
-        true = {s.structure: s.dice for s in score_case(predictor, case, expected).structures}
+        sums = RatingSums(choices.labels.names, choices.offsets)
+        true = {s.structure: s.dice for s in score_case(predictor, case, sums).structures}
         pairs = {
             name: (value, true[name])
-            for name, value in expected.structures().items()
+            for name, value in sums.rating().structures.items()
             if value is not None and true.get(name) is not None
         }
         by_case.append((case.name, *np.mean(list(pairs.values()), axis=0)))
         for name, pair in pairs.items():
             by_structure.setdefault(name, []).append(pair)
     for name, value, dice in sorted(by_case, key=lambda row: row[1]):
-        print(f"{name:20} expected {value:.3f}  true {dice:.3f}")
+        print(f"{name:20} rated {value:.3f}  true {dice:.3f}")
     told("cases", [row[1:] for row in by_case])
     for name, pairs in by_structure.items():
         told(name, pairs)
 
 
 def told(name: str, pairs: list[tuple[float, float]]) -> None:
-    """Rank correlation, and how far the expectation is off in the mean."""
-    expected, true = np.array(pairs).T
-    rank = spearmanr(expected, true).statistic if len(pairs) > 2 else float("nan")
-    print(f"{name:20} n {len(pairs):3}  Spearman {rank:.2f}  expected {expected.mean():.3f}  true {true.mean():.3f}")
+    """Rank correlation, and how far the rating is off in the mean."""
+    rated, true = np.array(pairs).T
+    rank = spearmanr(rated, true).statistic if len(pairs) > 2 else float("nan")
+    print(f"{name:20} n {len(pairs):3}  Spearman {rank:.2f}  rated {rated.mean():.3f}  true {true.mean():.3f}")
 
 
 if __name__ == "__main__":

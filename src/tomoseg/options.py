@@ -142,8 +142,8 @@ class Request(Config):
     tuned: Annotated[bool, Role.RESULT] = True
     """Use the thresholds, smoothing and steps that tune chose for this model; those given go over them."""
     triage: Annotated[bool, Role.RESULT] = False
-    """Also estimate the Dice that may be expected from the probabilities, and rank many scans by it, the one to look at
-    first first."""
+    """Also rate each result by how sure the model is of it, and rank many scans by that, the one to look at first
+    first; the figure is no Dice, and scans unlike those of training have none."""
     statistics: Annotated[bool, Role.RESULT] = False
     """Also give of each structure the volume in ml, mean, median and standard deviation of HU, centroid in mm, and
     whether it touches the border of the scan."""

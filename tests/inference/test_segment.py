@@ -90,7 +90,7 @@ def test_the_command_line_and_python_give_the_same_to_the_bit(ct, model, tmp_pat
     )
     measured = {one.structure: {k: v for k, v in asdict(one).items() if k != "structure"} for one in found.statistics}
     assert statistics == json.loads(json.dumps(measured))
-    assert record["expected_dice"] == asdict(found.expected_dice)
+    assert record["self_rating"] == asdict(found.self_rating)
     assert record["structures"] == list(found.labels.names)
 
 
@@ -145,14 +145,14 @@ def test_an_unknown_request_names_the_nearest():
 
 
 def test_only_what_was_asked_for_is_given(ct, predictor, plain):
-    assert (plain.confidence, plain.expected_dice, plain.statistics) == (None, None, None)
+    assert (plain.confidence, plain.self_rating, plain.statistics) == (None, None, None)
     assert list(plain.seconds)[-1] == "postprocess"
     assert {"grid", "prepare", "network", "decisions", "segment"} < set(plain.seconds)
     all_of_it = segment(ct, predictor, Request(confidence=True, triage=True, statistics=True))
     assert np.array_equal(masks_of(all_of_it), masks_of(plain))
     assert all_of_it.confidence.names == LABELS.names
     assert [one.structure for one in all_of_it.statistics] == list(LABELS.names)
-    assert list(all_of_it.expected_dice.structures) == list(LABELS.names)
+    assert list(all_of_it.self_rating.structures) == list(LABELS.names)
 
 
 def test_statistics_are_of_the_masks_after_steps(ct, predictor, plain):

@@ -68,23 +68,50 @@ def test_the_last_line_says_that_the_model_is_tuned(cases, said, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"openvino fp32 on cpu, peak memory 1.50 GiB; {said}"
 
 
-def test_the_scan_to_look_at_first_comes_first(capsys):
-    def expecting(name, mean, **structures):
-        expected = {"mean": mean, "structures": structures}
-        return ScanDone(scan(name), None, (), record=record(expected_dice=expected))
+def rated(name, mean, notices=(), key="self_rating", **structures):
+    rating = {"mean": mean, "structures": structures}
+    return ScanDone(scan(name), None, notices, record=record(**{key: rating}))
 
+
+OTHER = (Notice("It seems to show pelvis.", "unlike training"),)
+
+
+def test_the_scan_to_look_at_first_comes_first(capsys):
     show_predictions(
         [
-            expecting("good", 0.9, liver=0.95, rib=0.85),
-            expecting("none", None, liver=None),
-            expecting("bad", 0.5, rib=0.5),
+            rated("good", 0.9, liver=0.95, rib=0.85),
+            rated("none", None, liver=None),
+            rated("bad", 0.5, rib=0.5),
+            rated("before", 0.7, key="expected_dice", rib=0.7),
+            rated("pelvis", 0.99, OTHER, key="expected_dice", liver=0.99),
         ]
     )
-    assert rows_in(capsys.readouterr().out)[1:] == [
-        ("none", "-", "", "-", "0"),
-        ("bad", "0.500", "rib", "0.500", "1"),
-        ("good", "0.900", "rib", "0.850", "2"),
+    printed = capsys.readouterr().out
+    assert rows_in(printed) == [
+        ("scan", "rank", "self-rating", "lowest structure", "of that", "found", ""),
+        ("pelvis", "1", "-", "-", "-", "1", "unlike the training scans"),
+        ("none", "2", "-", "-", "-", "0", "no structure was found"),
+        ("bad", "3", "0.500", "rib", "0.500", "1", ""),
+        ("before", "4", "0.700", "rib", "0.700", "1", ""),
+        ("good", "5", "0.900", "rib", "0.850", "2", ""),
     ]
+    assert "a rank by how sure the model is, no Dice" in printed
+    assert "expected" not in printed
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (rated("a", 0.9, liver=0.95, rib=0.85), "self-rating 0.900, lowest rib 0.850; structures found: 2. It ranks"),
+        (rated("a", 0.9, OTHER, liver=0.9), "self-rating - (unlike the training scans); structures found: 1. It ranks"),
+        (rated("a", None, rib=None), "self-rating - (no structure was found); structures found: 0. It ranks"),
+    ],
+)
+def test_one_scan_has_a_line_and_no_table(one, said, capsys):
+    show_predictions([one])
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1].startswith(said)
+    assert "To be looked at first" not in printed
 
 
 @pytest.mark.parametrize("module", ["tomoseg.terminal.predictions", "tomoseg.evaluation.measure"])

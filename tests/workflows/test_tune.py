@@ -305,16 +305,16 @@ def test_triage_ranks_the_scans(model, tmp_path):
     rows = ranked(results)
     assert [row.scan for row in rows] == ["noise_60", "noise_20", "noise_0"]
     lines = (tmp_path / "out" / "triage.csv").read_text().splitlines()
-    assert lines[0] == "scan,expected_dice,worst_structure,expected_dice_of_it,structures_found"
-    assert [line.split(",")[0] for line in lines[1:]] == [row.scan for row in rows]
-    found = {r.scan.name: sum(v is not None for v in r.record["expected_dice"]["structures"].values()) for r in results}
+    assert lines[0] == "rank,scan,self_rating,lowest_structure,self_rating_of_it,structures_found,no_rating_because"
+    assert [line.split(",")[:2] for line in lines[1:]] == [[str(n), row.scan] for n, row in enumerate(rows, start=1)]
+    found = {r.scan.name: sum(v is not None for v in r.record["self_rating"]["structures"].values()) for r in results}
     assert {row.scan: row.found for row in rows} == found
-    assert all(line.endswith(f",{row.found}") for line, row in zip(lines[1:], rows, strict=True))
+    assert all(line.endswith(f",{row.found},") for line, row in zip(lines[1:], rows, strict=True))
     record = results[0].record
-    assert record["expected_dice"]["mean"] == pytest.approx(
-        np.mean([v for v in record["expected_dice"]["structures"].values() if v is not None])
+    assert record["self_rating"]["mean"] == pytest.approx(
+        np.mean([v for v in record["self_rating"]["structures"].values() if v is not None])
     )
-    assert record["expected_dice"]["structures"]["both"] is None
+    assert record["self_rating"]["structures"]["both"] is None
     (both,) = predict(folder / "noise_0.nii.gz", tmp_path / "both", [model, model], PredictOptions(triage=True), CPU)
-    assert both.record["expected_dice"]["mean"] == 1.0  # they agree
+    assert both.record["self_rating"]["mean"] == 1.0  # they agree
     assert both.record["model_sha256"] == "+".join([record["model_sha256"]] * 2)

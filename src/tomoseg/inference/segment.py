@@ -19,9 +19,9 @@ from tomoseg.checks.scan import inspect_scan, refuse_warnings
 from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.grids import told_of
 from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.self_rating import UNLIKE, RatingSums, SelfRating
 from tomoseg.inference.sinks import (
     ConfidenceSink,
     HighestConfidenceSink,
@@ -46,26 +46,13 @@ AnyModel = Predictor | Model | Path | str | Sequence[Model]
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """The Dice that may be expected of a result: a rank of scans, not a promise.
-
-    Attributes:
-        mean: Over the structures that were found; None where none was.
-        structures: Of each; None where it was not found.
-    """
-
-    mean: float | None
-    structures: dict[str, float | None]
-
-
-@dataclass(frozen=True)
 class Prediction:
     """What was found in a scan.
 
     Attributes:
         result: Independent masks, or with `ml` a label map, on the scan's own grid.
         confidence: Probabilities, if they were asked for.
-        expected_dice: What may be expected of the result, if it was asked for.
+        self_rating: How sure the model is of the result, if it was asked for: a rank among scans, no Dice.
         statistics: Volume, HU and place of each structure, if they were asked for.
         notices: What was noticed about the scan and the request.
         seconds: By stage: `segment` as a whole, `grid`, `prepare`, `network` and `decisions` within it, and what was
@@ -79,7 +66,7 @@ class Prediction:
 
     result: Segmentation | LabelMap
     confidence: Confidence | None = None
-    expected_dice: Expectation | None = None
+    self_rating: SelfRating | None = None
     statistics: tuple[Measurement, ...] | None = None
     notices: tuple[Notice, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
@@ -152,11 +139,18 @@ def segment(
     return Prediction(
         found.result,
         found.confidence if request.confidence else None,
-        found.expected_dice,
+        _rating_of(found, seen),
         statistics,
         by_weight((*seen, *choices.notices)),
         stages.seconds,
     )
+
+
+def _rating_of(found: Prediction, seen: tuple[Notice, ...]) -> SelfRating | None:
+    """The model's own rating; withheld where the scan is unlike those that it was trained on."""
+    if found.self_rating is None or all(notice.kind != "unlike training" for notice in seen):
+        return found.self_rating
+    return found.self_rating.withheld(UNLIKE)
 
 
 def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
@@ -244,15 +238,15 @@ def _through(
     confidence: ConfidenceSink | HighestConfidenceSink | None = None
     if request.confidence or needs_confidence(choices.steps):
         confidence = HighestConfidenceSink(grid) if request.ml else ConfidenceSink(labels, grid)
-    expected = ExpectedDice(labels.names, choices.offsets) if request.triage else None
+    rating = RatingSums(labels.names, choices.offsets) if request.triage else None
     sinks: list[Sink] = [main, *([] if confidence is None else [confidence])]
     if progress is not None:
         sinks.append(ProgressSink(progress, grid.canonical_shape[2]))
-    pour(predictor.slices(scan, choices, stages, expected), *sinks, stages=stages)
+    pour(predictor.slices(scan, choices, stages, rating), *sinks, stages=stages)
     return Prediction(
         main.result,
         None if confidence is None else confidence.result,
-        None if expected is None else Expectation(expected.mean(), expected.structures()),
+        None if rating is None else rating.rating(),
         seconds=stages.seconds,
     )
 
@@ -267,4 +261,4 @@ def _with_steps(
             result: Segmentation | LabelMap = apply_to_map(found.result, choices.steps)
         else:
             result = apply(found.result, choices.steps, hu, found.confidence)
-    return Prediction(result, found.confidence, found.expected_dice, seconds=stages.seconds)
+    return Prediction(result, found.confidence, found.self_rating, seconds=stages.seconds)

@@ -53,8 +53,15 @@ def _took(record: Mapping[str, Any], skipped: bool) -> str:
 
 
 def show_triage(results: Sequence[ScanDone]) -> None:
-    """The scans by the Dice that may be expected of them, the worst first; nothing if that was not asked for."""
-    rows = [(r.scan, r.dice, r.worst, r.least, r.found) for r in ranked(results)]
-    if rows:
-        columns = ("scan", "expected Dice", "its worst structure", "of that", "structures found")
-        table("To be looked at first", columns, rows)
+    """The scans by the model's own rating, the lowest first; of one scan a line; nothing if not asked for."""
+    rows = ranked(results)
+    if len(rows) > 1:
+        columns = ("scan", "rank", "self-rating", "lowest structure", "of that", "found", "")
+        shown = [
+            (row.scan, place, row.rating, row.lowest or None, row.least, row.found, row.reason)
+            for place, row in enumerate(rows, start=1)
+        ]
+        table("To be looked at first: a rank by how sure the model is, no Dice", columns, shown)
+    for row in rows if len(rows) == 1 else ():
+        rating = f"- ({row.reason})" if row.rating is None else f"{row.rating:.3f}, lowest {row.lowest} {row.least:.3f}"
+        out.print(f"self-rating {rating}; structures found: {row.found}. It ranks scans of one model and is no Dice.")

@@ -240,5 +240,5 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     if options.preview:
         with stages("preview"):
             files.append(write_preview(prediction.result, volume, scan, options.lang))
-    record = write_record(scan, course.asked, files, course.notices, stages.seconds, prediction.expected_dice)
+    record = write_record(scan, course.asked, files, course.notices, stages.seconds, prediction.self_rating)
     return ScanDone(scan, None, course.notices, False, record)

@@ -15,7 +15,7 @@ from tomoseg.inference.choices import Choices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.memory import peak_memory_bytes
-from tomoseg.inference.segment import Expectation
+from tomoseg.inference.self_rating import SelfRating
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import Model
 from tomoseg.notices import Notice
@@ -148,7 +148,7 @@ def write_record(
     files: Sequence[str],
     notices: Sequence[Notice],
     seconds: dict[str, float],
-    expected: Expectation | None,
+    rating: SelfRating | None,
 ) -> dict[str, Any]:
     """Write what is known of a result beside it.
 
@@ -158,7 +158,7 @@ def write_record(
         files: Of the result.
         notices: What was noticed.
         seconds: By stage.
-        expected: What may be expected of it.
+        rating: The model's own of it, if it was asked for.
 
     Raises:
         OutputError: If it cannot be written.
@@ -169,8 +169,8 @@ def write_record(
         "seconds": {stage: round(taken, 3) for stage, taken in seconds.items()},
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    if expected is not None:
-        record["expected_dice"] = asdict(expected)
+    if rating is not None:
+        record["self_rating"] = asdict(rating)
     with whole_file(record_path(scan)) as aside:
         aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return record

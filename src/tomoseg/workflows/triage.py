@@ -1,14 +1,20 @@
-"""Many scans ranked by the Dice that may be expected of them: which to look at first."""
+"""Many scans ranked by the model's own rating of its masks: which to look at first."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tomoseg.files.atomic import whole_file
+from tomoseg.inference.self_rating import UNLIKE
 from tomoseg.workflows.prediction_record import ScanDone
+
+COLUMNS = (
+    *("rank", "scan", "self_rating", "lowest_structure", "self_rating_of_it", "structures_found", "no_rating_because"),
+)
 
 
 def triage_path(output: Path, part: str | None = None) -> Path:
@@ -23,37 +29,49 @@ def triage_path(output: Path, part: str | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Rank:
-    """What may be expected of a scan.
+    """How sure the model is of a scan.
 
     Attributes:
         scan: Its name.
-        dice: The mean over the structures that were found.
-        worst: The structure with the least.
+        rating: The mean over the structures that were found; None where none was, or the scan is unlike training.
+        lowest: The structure with the least.
         least: Of that one.
         found: Structures that were found; an organ that was missed is in no mean.
+        reason: Why there is no rating, or nothing.
     """
 
     scan: str
-    dice: float | None
-    worst: str
+    rating: float | None
+    lowest: str
     least: float | None
     found: int
+    reason: str
 
 
 def ranked(results: Sequence[ScanDone]) -> list[Rank]:
-    """What may be expected of each scan, the one to be looked at first first.
+    """The scans by the model's own rating of them, the one to be looked at first first.
 
     Args:
-        results: Made with `triage`; scans in which nothing was found come first, failed ones not at all.
+        results: Made with `triage`; scans without a rating come first, since they are unlike the training scans or
+            nothing was found in them, failed ones not at all.
     """
-    rows = []
-    for result in results:
-        if result.record is not None and "expected_dice" in result.record:
-            found = result.record["expected_dice"]
-            known = {name: value for name, value in found["structures"].items() if value is not None}
-            worst = min(known, key=lambda name: known[name], default="")
-            rows.append(Rank(result.scan.name, found["mean"], worst, known.get(worst), len(known)))
-    return sorted(rows, key=lambda row: -1.0 if row.dice is None else row.dice)
+    rows = [_rank(result, result.record) for result in results if result.record is not None]
+    known = [row for row in rows if row is not None]
+    return sorted(known, key=lambda row: (row.rating is not None, row.reason != UNLIKE, row.rating or 0.0))
+
+
+def _rank(result: ScanDone, record: Mapping[str, Any]) -> Rank | None:
+    """None where no rating was asked for; records of before call it a Dice, and have one of any scan."""
+    found = record.get("self_rating", record.get("expected_dice"))
+    if found is None:
+        return None
+    known = {name: value for name, value in found["structures"].items() if value is not None}
+    number = found.get("found", len(known))
+    if any(notice.kind == "unlike training" for notice in result.warnings):
+        return Rank(result.scan.name, None, "", None, number, UNLIKE)
+    lowest = min(known, key=lambda name: known[name], default="")
+    reason = "" if known else "no structure was found"
+    return Rank(result.scan.name, found["mean"], lowest, known.get(lowest), number, reason)
 
 
 def write_triage(results: Sequence[ScanDone], path: Path) -> None:
@@ -68,9 +86,10 @@ def write_triage(results: Sequence[ScanDone], path: Path) -> None:
     """
     with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(("scan", "expected_dice", "worst_structure", "expected_dice_of_it", "structures_found"))
-        writer.writerows((r.scan, _four(r.dice), r.worst, _four(r.least), r.found) for r in ranked(results))
+        writer.writerow(COLUMNS)
+        for place, row in enumerate(ranked(results), start=1):
+            writer.writerow((place, row.scan, _four(row.rating), row.lowest, _four(row.least), row.found, row.reason))
 
 
 def _four(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
+    return "-" if value is None else f"{value:.4f}"

@@ -1,8 +1,9 @@
-"""The Dice that a prediction may be expected to have, from its own probabilities: which scans to look at first.
+"""A model's own rating of a prediction, from its probabilities: which scans to look at first.
 
 Of one model: if its probabilities are right, the share of a mask's voxels that belong to the structure is their mean,
 and the voxels missed are the probabilities outside. Of several: the Dice of each one's mask with that of their mean,
-since models that disagree cannot all be right. Both promise too much; what they are for is the order of scans.
+since models that disagree cannot all be right. Either would be the Dice if the model were right about itself. It is not
+calibrated: it lies far above the true Dice, and what it is for is the order of scans.
 
 Source: Roy, A. et al. (2019). Bayesian QuickNAT. NeuroImage 195, 11-22 (agreement of samples as a measure of quality).
 """
@@ -10,12 +11,36 @@ Source: Roy, A. et al. (2019). Bayesian QuickNAT. NeuroImage 195, 11-22 (agreeme
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
+UNLIKE = "unlike the training scans"
 
-class ExpectedDice:
+
+@dataclass(frozen=True)
+class SelfRating:
+    """How sure a model is of its masks of a scan, 0 to 1: a rank among scans, and no Dice to be expected.
+
+    Attributes:
+        mean: Over the structures that were found; None where none was, or where there is a `reason`.
+        structures: Of each; None where it was not found, or where there is a `reason`.
+        found: Structures that were found; one that was missed is in no mean.
+        reason: Why there is no rating: a model knows nothing of scans unlike those of its training.
+    """
+
+    mean: float | None
+    structures: dict[str, float | None]
+    found: int
+    reason: str | None = None
+
+    def withheld(self, reason: str) -> SelfRating:
+        """Without the rating, and why."""
+        return SelfRating(None, dict.fromkeys(self.structures), self.found, reason)
+
+
+class RatingSums:
     """Sums over a scan on the network's grid, slice by slice; nothing else is kept.
 
     Args:
@@ -23,10 +48,10 @@ class ExpectedDice:
         offsets: What was subtracted from each structure's logits so that it is decided at 0.
 
     Example:
-        >>> expected = ExpectedDice(("a",), np.zeros(1, np.float32))
+        >>> sums = RatingSums(("a",), np.zeros(1, np.float32))
         >>> odds = np.array([[[0.9 / 0.1, 0.5001 / 0.4999, 0.2 / 0.8]]])
-        >>> expected.add(np.log(odds).astype(np.float32))
-        >>> round(expected.structures()["a"], 3)  # 2 * 1.4 of 1.6 + 2
+        >>> sums.add(np.log(odds).astype(np.float32))
+        >>> round(sums.rating().structures["a"], 3)  # 2 * 1.4 of 1.6 + 2
         0.778
     """
 
@@ -50,7 +75,13 @@ class ExpectedDice:
         added = np.stack(sums)
         self._sums = added if len(self._sums) == 0 else self._sums + added
 
-    def structures(self) -> dict[str, float | None]:
+    def rating(self) -> SelfRating:
+        """Of what was taken in."""
+        structures = self._structures()
+        known = [value for value in structures.values() if value is not None]
+        return SelfRating(float(np.mean(known)) if known else None, structures, len(known))
+
+    def _structures(self) -> dict[str, float | None]:
         """Of each structure; None where none of it was found, by no model of several."""
         if len(self._sums) == 0:
             return dict.fromkeys(self.names)
@@ -61,11 +92,6 @@ class ExpectedDice:
         dice = np.where(whole > 0, 2 * both / np.where(whole > 0, whole, 1), 1.0)  # none and none agree
         means = dice.mean(axis=0).tolist()
         return {name: value if there else None for name, value, there in zip(self.names, means, found, strict=True)}
-
-    def mean(self) -> float | None:
-        """Over the structures that were found; None where there is none."""
-        known = [value for value in self.structures().values() if value is not None]
-        return float(np.mean(known)) if known else None
 
 
 def _sums(other: np.ndarray, mask: np.ndarray) -> Float64[np.ndarray, "3 c"]:

@@ -1,18 +1,22 @@
-"""The Dice that may be expected, and means of several models."""
+"""A model's own rating, and means of several models."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.inference.test_predictor import GRIDS, LABELS, make_model
 from tests.training.tiny import make_scan
+from tomoseg.checks.familiar import ScanRange
 from tomoseg.errors import ConfigError
 from tomoseg.inference.choose import choose_engine
-from tomoseg.inference.expected import ExpectedDice
 from tomoseg.inference.logits import LogitSource
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import segment
+from tomoseg.inference.self_rating import RatingSums, SelfRating
 from tomoseg.inference.smoothing import smoothed
 from tomoseg.labels import LabelSet, Structure
+from tomoseg.models.folder import Model
 from tomoseg.options import Compute, Request
 from tomoseg.volume import Volume
 
@@ -33,39 +37,39 @@ def scan():
 
 
 def test_by_hand():
-    expected = ExpectedDice(("a", "b"), np.zeros(2, np.float32))
+    sums = RatingSums(("a", "b"), np.zeros(2, np.float32))
     for a, b in (([0.9, 0.6], [0.1, 0.2]), ([0.2, 0.4], [0.3, 0.0001])):
-        expected.add(logit([[a], [b]]))
+        sums.add(logit([[a], [b]]))
     # 0.9 and 0.6 are inside: 2 * 1.5 of 2.1 + 2
-    assert expected.structures() == {"a": pytest.approx(3 / 4.1), "b": None}
-    assert expected.mean() == pytest.approx(3 / 4.1)
-    assert ExpectedDice(("a",), np.zeros(1, np.float32)).mean() is None
+    assert sums.rating().structures == {"a": pytest.approx(3 / 4.1), "b": None}
+    assert sums.rating().mean == pytest.approx(3 / 4.1)
+    assert RatingSums(("a",), np.zeros(1, np.float32)).rating().mean is None
 
 
 def test_probabilities_do_not_depend_on_the_threshold():
     # decided at 0.8: logits come with that of 0.8 subtracted
     offset = np.log(0.8 / 0.2).astype(np.float32)
-    expected = ExpectedDice(("a",), offset[None])
-    expected.add(logit([[[0.9, 0.7]]]) - offset)
-    assert expected.structures()["a"] == pytest.approx(2 * 0.9 / (1.6 + 1))
+    sums = RatingSums(("a",), offset[None])
+    sums.add(logit([[[0.9, 0.7]]]) - offset)
+    assert sums.rating().structures["a"] == pytest.approx(2 * 0.9 / (1.6 + 1))
 
 
 def test_of_several_models_it_is_how_they_agree():
-    expected = ExpectedDice(("a",), np.zeros(1, np.float32))
+    sums = RatingSums(("a",), np.zeros(1, np.float32))
     one = np.array([[[1.0, 2.0, -1.0, -1.0]]], np.float32)
     two = np.array([[[1.0, -1.0, -2.0, 3.0]]], np.float32)
     for members in ((one, two), (two, two)):
-        expected.add((members[0] + members[1]) / 2, members)
+        sums.add((members[0] + members[1]) / 2, members)
     # the mean is above 0 in voxels 0, 1, 3 of the first slice; of its two members each has two of these three. In the
     # second all have 0 and 3. Each member shares 2 + 2 voxels of its 4 with the mean's 5.
-    assert expected.structures()["a"] == pytest.approx(2 * 4 / (4 + 5))
+    assert sums.rating().structures["a"] == pytest.approx(2 * 4 / (4 + 5))
 
 
 def test_what_one_model_finds_and_their_mean_does_not_is_not_left_out():
-    expected = ExpectedDice(("lost", "absent"), np.zeros(2, np.float32))
+    sums = RatingSums(("lost", "absent"), np.zeros(2, np.float32))
     one, two = (np.array(values, np.float32)[:, None, None] for values in ([1.0, -1.0], [-3.0, -1.0]))
-    expected.add((one + two) / 2, (one, two))
-    assert expected.structures() == {"lost": 0.5, "absent": None}  # 0 for the one, 1 for the other, which agrees
+    sums.add((one + two) / 2, (one, two))
+    assert sums.rating().structures == {"lost": 0.5, "absent": None}  # 0 for the one, 1 for the other, which agrees
 
 
 def test_what_probabilities_promise_is_what_scores_say():
@@ -74,9 +78,9 @@ def test_what_probabilities_promise_is_what_scores_say():
     truth = rng.random((1, 200, 200)) < probability
     mask = probability > 0.5
     dice = 2 * (truth & mask).sum() / (truth.sum() + mask.sum())
-    expected = ExpectedDice(("a",), np.zeros(1, np.float32))
-    expected.add(logit(probability.clip(1e-6, 1 - 1e-6)))
-    assert expected.mean() == pytest.approx(dice, abs=0.02)
+    sums = RatingSums(("a",), np.zeros(1, np.float32))
+    sums.add(logit(probability.clip(1e-6, 1 - 1e-6)))
+    assert sums.rating().mean == pytest.approx(dice, abs=0.02)
 
 
 @pytest.mark.parametrize("ml", [True, False])
@@ -84,24 +88,41 @@ def test_segment_gives_it_and_the_result_stays(ml):
     model = make_model(GRIDS["native"])
     found = segment(scan(), model, Request(ml=ml, triage=True), compute=TORCH)
     without = segment(scan(), model, Request(ml=ml), compute=TORCH)
-    assert without.expected_dice is None
+    assert without.self_rating is None
     assert all(np.array_equal(found.mask(name), without.mask(name)) for name in LABELS.names)
     logits = np.stack(logits_of(model), axis=-1).astype(np.float64)
     p, m = 1 / (1 + np.exp(-logits)), logits > 0
     by_hand = 2 * (p * m).sum((1, 2, 3)) / (p.sum((1, 2, 3)) + m.sum((1, 2, 3)))
-    assert list(found.expected_dice.structures) == list(LABELS.names)
-    assert list(found.expected_dice.structures.values()) == pytest.approx(by_hand.tolist(), abs=1e-4)
-    assert found.expected_dice.mean == pytest.approx(by_hand.mean(), abs=1e-4)
+    assert list(found.self_rating.structures) == list(LABELS.names)
+    assert list(found.self_rating.structures.values()) == pytest.approx(by_hand.tolist(), abs=1e-4)
+    assert found.self_rating.mean == pytest.approx(by_hand.mean(), abs=1e-4)
 
 
-def test_what_is_expected_is_of_smoothed_masks():
+def test_a_scan_unlike_the_training_scans_has_none():
     model = make_model(GRIDS["native"])
-    found = segment(scan(), model, Request(ml=True, triage=True, smoothing=1.0), compute=TORCH).expected_dice
-    by_hand = ExpectedDice(LABELS.names, np.zeros(len(LABELS), np.float32))
+    lengths = ((1.0, 1.0),) * 3, tuple((float(n), float(n)) for n in scan().shape)
+    tissue = ((-2000.0, 2000.0),) * 3
+    ratings = {}
+    for name, spacing in (("like", 1.0), ("unlike", 3.0)):
+        known = ScanRange(((spacing, spacing),) * 3, lengths[1], tissue)
+        record = replace(model.record, trained_on=known, grid=GRIDS["spacing"])
+        there = Model(record, model.network)
+        ratings[name] = segment(scan(), there, Request(triage=True), compute=TORCH).self_rating
+    assert ratings["like"].mean > 0
+    assert ratings["like"].reason is None
+    assert ratings["unlike"] == SelfRating(
+        None, dict.fromkeys(LABELS.names), ratings["like"].found, "unlike the training scans"
+    )
+
+
+def test_the_rating_is_of_smoothed_masks():
+    model = make_model(GRIDS["native"])
+    found = segment(scan(), model, Request(ml=True, triage=True, smoothing=1.0), compute=TORCH).self_rating
+    by_hand = RatingSums(LABELS.names, np.zeros(len(LABELS), np.float32))
     for logits in smoothed(logits_of(model), 1.0):
         by_hand.add(logits)
-    assert list(found.structures.values()) == pytest.approx(list(by_hand.structures().values()), abs=1e-4)
-    plain = segment(scan(), model, Request(triage=True), compute=TORCH).expected_dice
+    assert list(found.structures.values()) == pytest.approx(list(by_hand.rating().structures.values()), abs=1e-4)
+    plain = segment(scan(), model, Request(triage=True), compute=TORCH).self_rating
     assert max(abs(found.structures[name] - plain.structures[name]) for name in LABELS.names) > 3e-3
 
 
