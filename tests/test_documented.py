@@ -67,7 +67,7 @@ def test_a_command_is_documented_with_each_of_its_flags(command, capsys):
 
 def test_what_is_made_is_put_into_its_place():
     page = COMMANDS_PAGE.read_text(encoding="utf-8")
-    spoilt = page.replace("| `DATASET` | path |  | A dataset or", "| `DATASET` | path |  | A former dataset or")
+    spoilt = page.replace("| `PLACE` | path |  | A dataset, ", "| `PLACE` | path |  | A former dataset, ")
     assert spoilt != page
     assert BUILD["commands"](spoilt) == page
     assert "\n## tomoseg labels\n\n<!-- made from" in BUILD["commands"]("# Commands\n")

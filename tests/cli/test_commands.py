@@ -1,12 +1,14 @@
 import hashlib
 import json
 import re
+import shutil
 from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
 from tests.datasets.download.server import FileServer, dataset_files, serving, zip_of
+from tests.terminal.shown import rows_in
 from tests.workflows.datasets import GRID, SHAPE, scan, write_masks_case
 from tests.workflows.predicting import make_model
 from tomoseg.cli import main
@@ -100,9 +102,62 @@ class TestLabels:
             assert "2 structures" in text
             assert "liver" in text
 
+    def test_of_a_dataset_it_says_what_it_holds(self, dataset, tmp_path, capsys):
+        (dataset / "s1" / "segmentations" / "spleen.nii.gz").unlink()
+        assert run("labels", dataset) == 0
+        told = capsys.readouterr().out
+        assert {("liver", "2"), ("spleen", "1")} <= set(rows_in(told))
+        assert "1 mask in 1 case\n  s1: spleen\n" in told
+        assert preprocess(dataset, tmp_path / "out") == 0
+        capsys.readouterr()
+        assert run("labels", tmp_path / "out") == 0
+        # 2 x 3 x 2 voxels of 3 x 3 x 5 mm
+        assert ("liver", "2", "0", "0.54", "0.54", "0.54") in rows_in(capsys.readouterr().out)
+
+    def test_a_case_that_is_left_out_is_named_and_status_1(self, dataset, tmp_path, capsys):
+        shutil.rmtree(dataset / "s1" / "segmentations")
+        assert run("labels", dataset) == 1
+        assert "s1: a scan without masks was left out" in capsys.readouterr().err
+        assert preprocess(dataset, tmp_path / "out") == 1
+        told = capsys.readouterr()
+        assert told.out.splitlines()[-1].endswith("; 1 case left out")
+        assert "s1: a scan without masks was left out" in told.err
+
+    def test_of_a_model_and_of_a_run(self, model, tmp_path, capsys):
+        shutil.copytree(model, tmp_path / "run" / "best")
+        for place in (model, tmp_path / "run"):
+            assert run("labels", place) == 0
+            told = capsys.readouterr().out
+            assert "3 structures" in told
+            assert [name for name in ("aorta", "liver", "spleen") if name not in told] == []
+        assert run("labels", "head-neck") == 0
+        assert "7 structures" in capsys.readouterr().out
+
     def test_of_nothing(self, tmp_path, capsys):
         assert run("labels", tmp_path) == 2
         assert capsys.readouterr().err.startswith(f"error: {tmp_path}: expected a dataset, got none; looked for")
+
+
+class TestModels:
+    def test_the_card_of_a_packaged_one(self, capsys):
+        assert run("models", "head-neck") == 0
+        assert capsys.readouterr().out.startswith("# head-neck")
+
+    def test_of_a_run(self, model, tmp_path, capsys):
+        shutil.copytree(model, tmp_path / "run" / "best")
+        assert run("models", tmp_path / "run") == 0
+        told = capsys.readouterr().out
+        assert {row[0] for row in rows_in(told)} == {"structure", "aorta", "liver", "spleen"}
+        assert "mean validation Dice: none" in told
+        assert "tuned: no" in told
+
+    def test_what_is_none(self, dataset, tmp_path, capsys):
+        assert run("models", "head_neck") == 2
+        assert "did you mean 'head-neck'?" in capsys.readouterr().err
+        assert preprocess(dataset, tmp_path / "out") == 0
+        capsys.readouterr()
+        assert run("models", tmp_path / "out") == 2
+        assert "expected a model or a run, got a preprocessed dataset; `tomoseg labels`" in capsys.readouterr().err
 
 
 class TestPreprocess:

@@ -42,7 +42,7 @@ class TestHelp:
             ("evaluate", ["PREDICTED", "REFERENCE"]),
             ("tune", ["MODEL", "PREPROCESSED"]),
             ("train", ["PREPROCESSED"]),
-            ("labels", ["[DATASET]"]),
+            ("labels", ["[PLACE]"]),
         ],
     )
     def test_positionals_have_names(self, command, names, capsys):

@@ -90,7 +90,7 @@ class TestSpellings:
         assert set(first) == set(inspect.signature(command_of(command)).parameters)
 
     def test_of_one_value_and_of_an_equals_sign(self):
-        assert self.called_with("labels", ["word"]) == {"dataset": Path("word")}
+        assert self.called_with("labels", ["word"]) == {"place": Path("word")}
         given = ["-i", "a", "-o", "b", "-m", "c", "--max_memory=2GB", "--roi_subset", "liver", "aorta"]
         found = self.called_with("predict", given)
         assert (found["compute"].max_memory, found["options"].roi_subset) == (2_000_000_000, ("liver", "aorta"))

@@ -128,9 +128,9 @@ class TestHelp:
 
 
 def test_an_interruption_is_status_130(monkeypatch, capsys):
-    def stop(dataset):
+    def stop(place):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tomoseg.workflows.labels.labels_of", stop)
+    monkeypatch.setattr("tomoseg.workflows.labels.structures_of", stop)
     assert run("labels") == 130
     assert capsys.readouterr().err == "error: stopped\n"

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from tests.terminal.shown import rows_in
 from tomoseg.cli import main
 from tomoseg.errors import DatasetError
 from tomoseg.files.nifti import write_nifti
@@ -28,7 +29,10 @@ def write_case(folder, shift=0, grid=GRID):
 def test_a_sound_dataset(tmp_path, capsys):
     write_case(tmp_path / "data" / "a")
     assert main(["check", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 0
-    assert "1 cases, 1 masks: 0 errors, 0 warnings" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.splitlines()[-2] == "1 case, 1 mask: 0 errors, 0 warnings"
+    assert "Voxel edges in mm: x 2, y 2, z 2" in told
+    assert ("liver", "1", "0", "0.064", "0.064", "0.064") in rows_in(told)
     assert "Nothing looks wrong." in (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
 
 
@@ -52,6 +56,26 @@ def test_errors_are_told_written_and_the_exit_status(tmp_path, capsys):
     page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
     assert "error: unreadable" in page
     assert "http" not in page
+
+
+def test_what_the_dataset_holds_and_a_case_that_is_left_out(tmp_path, capsys):
+    """Two structures, one case without the second and one without any mask, which is no error of what is there."""
+    for name in ("a", "b", "c"):
+        write_case(tmp_path / "data" / name, ord(name))
+    b = tmp_path / "data" / "b" / "segmentations"
+    shutil.copy(b / "liver.nii.gz", b / "spleen.nii.gz")
+    shutil.rmtree(tmp_path / "data" / "c" / "segmentations")
+    assert main(["check", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr()
+    assert "Not annotated, so unknown there and not absent: 1 mask in 1 case\n  a: spleen\n" in told.out
+    assert "1 case left out" in told.out
+    assert "c: a scan without masks was left out" in told.err
+    written = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))["holds"]
+    assert written["lacking"] == {"a": ["spleen"]}
+    assert written["structures"]["spleen"]["cases"] == 1
+    assert written["spacing_mm"] == [[2.0, 2.0]] * 3
+    page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
+    assert "a: spleen" in page
 
 
 def test_what_is_no_dataset(tmp_path):

@@ -12,7 +12,7 @@ from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.workflows.labels import labels_of
+from tomoseg.workflows.labels import structures_of
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.preprocess import preprocess
 
@@ -37,7 +37,7 @@ def test_they_are_kept_from_the_dataset_to_the_label_map(tmp_path):
     write_dataset(tmp_path / "data")
     preprocess(tmp_path / "data", tmp_path / "pre", CONFIG)
     data = Preprocessed(tmp_path / "pre")
-    assert by_name(data.labels) == by_name(labels_of(tmp_path / "pre")) == NAMES
+    assert by_name(data.labels) == by_name(structures_of(tmp_path / "pre").labels) == NAMES
     voxels = data.cases[0].record.voxels
     assert {name: voxels[data.labels.channel(name)] for name in data.labels.names} == {
         "jaw": 20,

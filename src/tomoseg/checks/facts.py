@@ -75,6 +75,7 @@ class CaseFacts:
         overlaps: Pairs of structures and the share of the smaller one that lies in the other.
         unreadable: Why the scan (None) or a structure could not be read.
         digest: Same in two scans of the same voxels.
+        spacing_mm: Voxel edges of the scan; None where it could not be read.
     """
 
     name: str
@@ -90,6 +91,7 @@ class CaseFacts:
     overlaps: dict[tuple[str, str], float]
     unreadable: dict[str | None, str]
     digest: str
+    spacing_mm: Triple | None = None
 
     def has(self, structure: str) -> bool:
         """Whether a structure is annotated and has voxels."""
@@ -142,6 +144,7 @@ def case_facts(
         _overlaps(held),
         unreadable,
         _digest(volume.hu),
+        volume.spacing_mm,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
+from tomoseg.checks.holdings import Holdings
+
 LEAST_CASES = 8
 """With fewer cases nothing can be said to be unlike the others."""
 
@@ -100,7 +102,9 @@ class CheckReport:
         cases: How many cases.
         masks: How many masks of structures.
         findings: Errors first.
-        warnings: What was left out before any scan was opened.
+        warnings: What was noticed before any scan was opened.
+        holdings: What the dataset holds.
+        left_out: Which of the warnings are about cases that were left out.
     """
 
     dataset: Path
@@ -108,6 +112,8 @@ class CheckReport:
     masks: int
     findings: list[Finding]
     warnings: tuple[str, ...]
+    holdings: Holdings
+    left_out: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:

@@ -14,7 +14,7 @@ from typing import NoReturn
 from tomoseg.version import __version__
 
 COMMANDS: dict[str, str] = {
-    "labels": "Print the 117 structures, or those of a dataset.",
+    "labels": "Print the 117 structures, or those of a dataset or a model.",
     "download": "Fetch a public dataset from its server, or single cases of it.",
     "phantom": "Make a dataset of procedural CTs with all 117 structures.",
     "inspect": "Look at a scan before anything is made of it: values, geometry, the body, what is odd.",
@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "predict": "Segment a scan or many.",
     "tune": "Find out which thresholds, smoothing and post-processing help a model; predict then uses them.",
     "export": "Write a model in the format of another runtime, and measure what each engine and precision costs.",
-    "models": "List the models that come with the package, or print the card of one.",
+    "models": "List the models that come with the package, or print what is known of one, or of a run.",
     "demo": "Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.",
 }
 """Each command, with the first sentence of its help; `cli/NAME.py` has the function of that name."""

@@ -26,4 +26,4 @@ def check(dataset: Positional[Path], output: MaybeOutput = None) -> int:
     show_findings(report)
     if output is not None:
         console.out.print(f"All on a page in {output / 'check.html'}")
-    return SOME_FAILED if report.errors else DONE
+    return SOME_FAILED if report.errors or report.left_out else DONE

@@ -6,19 +6,28 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from tomoseg.cli.exits import DONE
+from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.errors import counted
 from tomoseg.terminal import console
 
 
-def labels(dataset: Positional[Path | None] = None) -> int:
-    """Print the 117 structures, or those of a dataset.
+def labels(place: Positional[Path | None] = None) -> int:
+    """Print the 117 structures, or those of a dataset or a model.
 
     Args:
-        dataset: A dataset or a preprocessed dataset; the 117 if omitted.
+        place: A dataset, a preprocessed dataset, a model folder, a run folder or a packaged model's name; the 117 if
+            omitted.
     """
-    from tomoseg.workflows.labels import labels_of
+    from tomoseg.terminal.holdings import show_holdings
+    from tomoseg.workflows.labels import structures_of
 
-    found = labels_of(dataset)
-    rows = [(s.name, s.id, s.group, s.snomed, "#" + bytes(s.colour).hex()) for s in sorted(found, key=lambda s: s.id)]
-    console.table(f"{len(found)} structures", ("structure", "id", "group", "SNOMED CT", "colour"), rows)
-    return DONE
+    found = structures_of(place)
+    rows = sorted(
+        ((s.name, s.id, s.group, s.snomed, "#" + bytes(s.colour).hex()) for s in found.labels), key=lambda row: row[1]
+    )
+    title = counted(len(found.labels), "structure")
+    console.table(title, ("structure", "id", "group", "SNOMED CT", "colour"), rows)
+    if found.holdings is not None:
+        show_holdings(found.holdings)
+    console.warn_all(found.warnings)
+    return SOME_FAILED if found.left_out else DONE

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tyro.conf import Positional
 
 from tomoseg.cli.exits import DONE
-from tomoseg.terminal import console
 
 
-def models(name: Positional[str | None] = None) -> int:
-    """List the models that come with the package, or print the card of one.
+def models(model: Positional[Path | None] = None) -> int:
+    """List the models that come with the package, or print what is known of one, or of a run.
 
     They work without a download: --model of predict takes their names where there is no folder of that name.
 
     Args:
-        name: Whose card to print: what it was made from, how good it is, where it must not be used; all are listed if
-            omitted.
+        model: A packaged model's name, a model folder or a run folder: what it was made from, how good it is and, of a
+            packaged one, where it must not be used; the packaged ones are listed if omitted.
     """
-    from tomoseg.terminal.models import show_models
-    from tomoseg.workflows.models import card_of
+    from tomoseg.terminal.models import show_model, show_models
+    from tomoseg.workflows.models import described
     from tomoseg.workflows.models import models as packaged
 
-    if name is None:
+    if model is None:
         show_models(packaged())
     else:
-        console.out.print(card_of(name))
+        show_model(described(model))
     return DONE

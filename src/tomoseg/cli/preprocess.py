@@ -39,4 +39,4 @@ def preprocess(
             dataset, output, settings, lambda total: show(0, total), lambda done: show(next(cases), None, done.name)
         )
     show_preprocessed(report, output)
-    return SOME_FAILED if report.failed else DONE
+    return SOME_FAILED if report.failed or report.left_out else DONE

@@ -45,13 +45,15 @@ class Dataset:
         cases: By name, each once.
         labels: All structures that are annotated anywhere, with the ids that the dataset gives them (`label_ids.py`).
         layout: What the folder was recognised as.
-        warnings: What was left out and why; each a full sentence.
+        warnings: What was left out and why, and what else was noticed; each a full sentence.
+        left_out: Those of the warnings that are about cases that are not in.
     """
 
     cases: tuple[Case, ...]
     labels: LabelSet
     layout: Layout
     warnings: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def find_dataset(folder: Path) -> Dataset:
@@ -81,7 +83,7 @@ def find_dataset(folder: Path) -> Dataset:
     cases, more = as_second_version(sorted(cases, key=lambda case: case.name))
     labels, disagreement = label_set_of_cases(sorted({name for case in cases for name in case.annotated}), with_ids)
     warnings = [*warnings, *more, *disagreement]
-    return Dataset(tuple(cases), labels, layout, tuple(warnings))
+    return Dataset(tuple(cases), labels, layout, tuple(warnings), tuple(found.warnings))
 
 
 def _with_meta(folder: Path, found: CaseFolders) -> tuple[list[Case], list[str]]:

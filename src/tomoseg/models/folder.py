@@ -143,6 +143,27 @@ def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
         (aside / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
+def model_in(given: Path) -> Path:
+    """The model's own folder: the one that is given, a run's `best`, or a packaged model's.
+
+    Args:
+        given: A model folder, a run folder or the name of a packaged model. Whether it holds a model is not looked at.
+
+    Raises:
+        ModelError: If there is neither such a folder nor such a packaged model.
+    """
+    folder = model_folder(given)
+    return folder / "best" if not (folder / RECORD).exists() and (folder / "best" / RECORD).exists() else folder
+
+
+def is_model(given: Path) -> bool:
+    """Whether a model's record is there: in a model folder, in a run folder, or in the package under that name."""
+    try:
+        return (model_in(given) / RECORD).is_file()
+    except ModelError:
+        return False
+
+
 def load_model(folder: Path | str) -> Model:
     """Read a model folder and check its weights against their SHA-256.
 
@@ -160,9 +181,7 @@ def load_model(folder: Path | str) -> Model:
         >>> load_model(Path("head-neck")).record.labels.names[:3]
         ('brainstem', 'esophagus', 'larynx')
     """
-    folder = model_folder(Path(folder))
-    if not (folder / RECORD).exists() and (folder / "best" / RECORD).exists():
-        folder = folder / "best"
+    folder = model_in(Path(folder))
     record, digests = _load_record(folder)
     weights = folder / WEIGHTS
     if not weights.exists():

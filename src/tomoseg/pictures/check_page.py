@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from tomoseg.checks.findings import CheckReport, Finding
+from tomoseg.errors import counted
 from tomoseg.files.atomic import whole_file
 from tomoseg.pictures.structure_names import readable
 
@@ -29,4 +30,6 @@ def write_check_page(report: CheckReport, name: str, path: Path) -> None:
     template = files("tomoseg.pictures").joinpath("check_page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
     with whole_file(path) as aside:
-        aside.write_text(page.render(report=report, name=name, groups=groups, readable=readable), encoding="utf-8")
+        aside.write_text(
+            page.render(report=report, name=name, groups=groups, readable=readable, counted=counted), encoding="utf-8"
+        )

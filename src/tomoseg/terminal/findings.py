@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from tomoseg.checks.findings import CheckReport
+from tomoseg.errors import counted
 from tomoseg.terminal.console import out, table, warn_all
+from tomoseg.terminal.holdings import show_holdings
 
 
 def show_findings(report: CheckReport) -> None:
-    """What looks wrong about a dataset, errors first, and how much of it there is."""
+    """What a dataset holds, what looks wrong about it, errors first, and how much of that there is."""
+    show_holdings(report.holdings)
     for finding in report.findings:
         where = " ".join(part for part in (finding.case, finding.structure) if part)
         out.print(": ".join(part for part in (finding.level, finding.kind, where, finding.text) if part))
@@ -17,8 +20,10 @@ def show_findings(report: CheckReport) -> None:
     counts = Counter(f"{finding.level}: {finding.kind}" for finding in report.findings)
     if counts:
         table("Found", ("what", "times"), list(counts.items()))
-    share = f" ({100 * report.flagged_masks / report.masks:.1f} %)" if report.masks else ""
+    errors, masks = report.errors, f"{report.flagged_masks} of {counted(report.masks, 'mask')}"
     out.print(
-        f"{report.cases} cases, {report.masks} masks: {report.errors} errors, "
-        f"{len(report.findings) - report.errors} warnings; something is said of {report.flagged_masks} masks{share}"
+        f"{counted(report.cases, 'case')}, {counted(report.masks, 'mask')}: {counted(errors, 'error')}, "
+        f"{counted(len(report.findings) - errors, 'warning')}"
+        + (f", about {masks}" if report.flagged_masks else "")
+        + (f"; {counted(len(report.left_out), 'case')} left out" if report.left_out else "")
     )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tomoseg.errors import counted
 from tomoseg.terminal.ceilings import show_ceilings
 from tomoseg.terminal.console import fail, out, warn_all
+from tomoseg.terminal.holdings import show_holdings
 from tomoseg.workflows.preprocess import PreprocessReport
 
 
 def show_preprocessed(report: PreprocessReport, output: Path) -> None:
-    """What the grid leaves of structures, the cases of each split, and those that were left out."""
+    """What the dataset holds, what the grid leaves of it, the cases of each split, and those that were left out."""
+    show_holdings(report.holdings)
     show_ceilings(report.ceilings)
     warn_all(report.warnings)
     splits = list(report.splits.values())
     counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "validation", "test"))
-    out.print(f"{len(report.records)} cases ({report.layout}) in {output}: {counts}")
+    left = f"; {counted(len(report.left_out), 'case')} left out" if report.left_out else ""
+    out.print(f"{counted(len(report.records), 'case')} ({report.layout}) in {output}: {counts}{left}")
     fail(report.failed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from tomoseg.checks.dataset import check_cases
 from tomoseg.checks.facts import CaseFacts, case_facts, unreadable_case
 from tomoseg.checks.findings import CheckReport
+from tomoseg.checks.holdings import CaseHolding, Holdings
 from tomoseg.datasets.cases import Case, mask_loader
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import GridError, InputError, LabelError
@@ -43,7 +44,8 @@ def check(
         facts.append(_facts(case, found.labels))
         on_case(case.name, number, len(found.cases))
     masks = sum(len(case.structures) for case in facts)
-    report = CheckReport(dataset, len(facts), masks, check_cases(facts), found.warnings)
+    held = Holdings.of([_held(one, case) for one, case in zip(facts, found.cases, strict=True)], found.labels.names)
+    report = CheckReport(dataset, len(facts), masks, check_cases(facts), found.warnings, held, found.left_out)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_findings(report, output / "check.json")
@@ -65,9 +67,15 @@ def write_findings(report: CheckReport, path: Path) -> None:
         "flagged_masks": report.flagged_masks,
         "findings": [asdict(finding) for finding in report.findings],
         "warnings": report.warnings,
+        "holds": asdict(report.holdings),
     }
     with whole_file(path) as aside:
         aside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _held(facts: CaseFacts, case: Case) -> CaseHolding:
+    volumes = {name: one.volume_ml for name, one in facts.structures.items()}
+    return CaseHolding(case.name, case.annotated, volumes, facts.spacing_mm)
 
 
 def _facts(case: Case, labels: LabelSet) -> CaseFacts:

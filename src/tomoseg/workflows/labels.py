@@ -1,22 +1,57 @@
-"""`tomoseg labels`: the structures of a dataset, or the 117."""
+"""`tomoseg labels`: the structures of a dataset or of a model, or the 117."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from tomoseg.checks.holdings import CaseHolding, Holdings
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.labels import LabelSet
-from tomoseg.preprocessed.format import INDEX, DatasetIndex
+from tomoseg.models.folder import is_model, load_record, model_in
+from tomoseg.preprocessed.format import INDEX
+from tomoseg.preprocessed.holdings import holdings_of
+from tomoseg.preprocessed.read import Preprocessed
 
 
-def labels_of(dataset: Path | None) -> LabelSet:
-    """The label set of a dataset or preprocessed dataset; the 117 for None.
+@dataclass(frozen=True)
+class Structures:
+    """The structures of something.
+
+    Attributes:
+        labels: Their names, ids, groups and colours.
+        holdings: What the dataset holds of each; None where it is no dataset.
+        warnings: What was noticed about the dataset.
+        left_out: Those of them that are about cases that are not in.
+    """
+
+    labels: LabelSet
+    holdings: Holdings | None = None
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def structures_of(place: Path | None) -> Structures:
+    """The structures of a dataset, a preprocessed dataset, a model or a run, without opening a scan.
+
+    Args:
+        place: Its folder, or a packaged model's name; the 117 if None.
 
     Raises:
-        DatasetError: If the folder holds neither.
+        DatasetError: If it is none of these.
+        ModelError: If it is a model whose record cannot be read.
+
+    Example:
+        >>> structures_of(Path("head-neck")).labels.names[:2]
+        ('brainstem', 'esophagus')
     """
-    if dataset is None:
-        return LabelSet.total()
-    if (dataset / INDEX).exists():
-        return DatasetIndex.load(dataset).labels
-    return find_dataset(dataset).labels
+    if place is None:
+        return Structures(LabelSet.total())
+    if (place / INDEX).exists():
+        data = Preprocessed(place)
+        return Structures(data.labels, holdings_of([case.record for case in data.cases], data.labels))
+    if is_model(place):
+        return Structures(load_record(model_in(place)).labels)
+    found = find_dataset(place)
+    held = [CaseHolding(case.name, case.annotated, {}, None) for case in found.cases]
+    return Structures(found.labels, Holdings.of(held, found.labels.names), found.warnings, found.left_out)

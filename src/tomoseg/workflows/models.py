@@ -1,13 +1,16 @@
-"""`tomoseg models`: what comes with the package."""
+"""`tomoseg models`: what comes with the package, and what is known of a model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomoseg.errors import ConfigError, unknown_name_message
-from tomoseg.models.folder import ModelRecord, load_record
+from tomoseg.errors import ConfigError
+from tomoseg.models.exports import load_exports
+from tomoseg.models.folder import RECORD, ModelRecord, load_record, model_in
 from tomoseg.models.packaged import CARD, packaged_models
+from tomoseg.models.tuned import TUNED
+from tomoseg.preprocessed.format import INDEX
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,47 @@ def models() -> list[PackagedModel]:
     return [_described(name, folder) for name, folder in packaged_models().items()]
 
 
-def card_of(name: str) -> str:
-    """What is to be known of a model in the package before it is used, as Markdown.
+@dataclass(frozen=True)
+class KnownModel:
+    """What is known of a model before it is used.
+
+    Attributes:
+        folder: Where it is.
+        record: What it is.
+        exports: Engines and precisions that it is exported for.
+        tuned: Whether there is a record of tuning.
+        card: What its makers say of it, as Markdown; None where they say nothing.
+    """
+
+    folder: Path
+    record: ModelRecord
+    exports: tuple[str, ...]
+    tuned: bool
+    card: str | None
+
+
+def described(model: Path) -> KnownModel:
+    """What is known of a model, its weights not read.
+
+    Args:
+        model: A packaged model's name, a model folder or a run folder, whose best is taken.
 
     Raises:
-        ConfigError: If there is no such model.
-        ModelError: If one of them is damaged.
+        ConfigError: If it is neither, with what it is if that is known.
+        ModelError: If it is damaged, or there is no such packaged model.
+
+    Example:
+        >>> described(Path("head-neck")).record.labels.names[:2]
+        ('brainstem', 'esophagus')
     """
-    cards = {model.name: model.card for model in models()}
-    if name not in cards:
-        raise ConfigError(unknown_name_message(name, list(cards)))
-    return cards[name]
+    folder = model_in(model)
+    if not (folder / RECORD).is_file() and (folder / INDEX).is_file():
+        raise ConfigError(
+            f"{model}: expected a model or a run, got a preprocessed dataset; `tomoseg labels` shows what it holds"
+        )
+    record, card = load_record(folder), folder / CARD
+    text = card.read_text(encoding="utf-8") if card.is_file() else None
+    return KnownModel(folder, record, tuple(load_exports(folder)), (folder / TUNED).is_file(), text)
 
 
 def _described(name: str, folder: Path) -> PackagedModel:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tomoseg.checks.holdings import Holdings
 from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.cases import Case, mask_loader
@@ -26,6 +27,7 @@ from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
 from tomoseg.notices import gathered_texts
 from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
+from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
 from tomoseg.preprocessed.write import CaseInput, write_case
 
@@ -58,6 +60,8 @@ class PreprocessReport:
         failed: The cases that are left out, and why.
         ceilings: Mean Dice of each structure after going to the grid and back; None where it never occurs.
         warnings: What was noticed, of the dataset and of each case.
+        holdings: What the cases hold that are in.
+        left_out: Those of the warnings that are about cases that the dataset has and that are not in.
     """
 
     labels: LabelSet
@@ -67,6 +71,8 @@ class PreprocessReport:
     failed: dict[str, str]
     ceilings: dict[str, float | None]
     warnings: list[str]
+    holdings: Holdings
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,9 @@ def preprocess(
         *renumbered,
         *gathered_texts((record.name, text) for record in records for text in record.warnings),
     ]
-    return PreprocessReport(labels, found.layout, records, kept, failed, ceilings(records, labels), warnings)
+    held = holdings_of(records, labels)
+    done = ceilings(records, labels)
+    return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, found.left_out)
 
 
 def _done(results: Iterable[CaseDone], on_case: Callable[[CaseDone], None]) -> tuple[list[CaseRecord], dict[str, str]]:

@@ -1,0 +1,30 @@
+"""What a preprocessed dataset holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tomoseg.checks.holdings import CaseHolding, Holdings
+from tomoseg.labels import LabelSet
+from tomoseg.preprocessed.format import CaseRecord
+
+
+def holdings_of(records: Sequence[CaseRecord], labels: LabelSet) -> Holdings:
+    """What its cases hold, volumes as they are on the network's grid.
+
+    Args:
+        records: The cases.
+        labels: The structures, in channel order.
+    """
+    return Holdings.of([_held(record, labels) for record in records], labels.names)
+
+
+def _held(record: CaseRecord, labels: LabelSet) -> CaseHolding:
+    spacing = record.source.spacing_mm
+    place = record.placement
+    voxel_ml = float(np.prod(spacing) * np.prod(place.extent) / np.prod(place.shape)) / 1000
+    annotated = tuple(labels.names[channel] for channel in record.annotated)
+    volumes = {labels.names[channel]: record.voxels.get(channel, 0) * voxel_ml for channel in record.annotated}
+    return CaseHolding(record.name, annotated, volumes, spacing)
