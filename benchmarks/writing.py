@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/writing.py [--slices 300] [--repeats 3] [--formats nifti dicom-seg ...]
 
 A whole-body phantom, enlarged. Its few overlapping voxels are given to one structure where a format holds one a voxel
-(`dicom-seg` as a LABELMAP), as `predict --ml` does. The aims are 6 s for one NIfTI file a structure and 5 s for
+(`dicom-seg-labelmap`), as `predict --ml` does. The aims are 6 s for one NIfTI file a structure and 5 s for
 a LABELMAP, on two cores. DICOM files refer to a series made for the purpose, whose headers are read in the time told.
 """
 
@@ -86,8 +86,8 @@ def ways(masks: Segmentation, folder: Path) -> dict[str, tuple[str, Callable[[],
         "nifti": ("one NIfTI file a structure", lambda: write_masks(masks, folder / "masks")),
         "nifti-map": ("one NIfTI label map", lambda: write_label_map(flat, folder / "map.nii.gz")),
         "nrrd": ("NRRD in layers", lambda: write_seg_nrrd(masks, folder / "result.seg.nrrd")),
-        "dicom-seg": ("DICOM SEG, LABELMAP", dicom(write_seg, flat, MADE_BY)),
-        "dicom-seg-binary": ("DICOM SEG, BINARY, overlaps kept", dicom(write_seg, masks, MADE_BY, True)),
+        "dicom-seg": ("DICOM SEG, BINARY, overlaps kept", dicom(write_seg, masks, MADE_BY)),
+        "dicom-seg-labelmap": ("DICOM SEG, LABELMAP", dicom(write_seg, flat, MADE_BY, True)),
         "rtstruct": ("RTSTRUCT", dicom(write_rtstruct, masks, MADE_BY)),
         "stl": ("STL meshes", lambda: write_meshes(masks, folder / "stl", "stl")),
     }

@@ -43,7 +43,7 @@ def test_what_it_needs_can_be_installed_by_an_extra():
     [
         ("nifti", "out", "s0.nii.gz", "s0.nii"),
         ("nrrd", "out/segmentation.seg.nrrd", "s0.seg.nrrd", "s0.seg.nrrd"),
-        ("dicom-seg-binary", "out/segmentation.binary.seg.dcm", "s0.binary.seg.dcm", "s0.binary.seg.dcm"),
+        ("dicom-seg-labelmap", "out/segmentation.labelmap.seg.dcm", "s0.labelmap.seg.dcm", "s0.labelmap.seg.dcm"),
         ("ply", "out/ply", "s0_ply", "s0_ply"),
     ],
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-FormatName = Literal["nifti", "nrrd", "mha", "stl", "ply", "dicom-seg", "dicom-seg-binary", "rtstruct"]
+FormatName = Literal["nifti", "nrrd", "mha", "stl", "ply", "dicom-seg", "dicom-seg-labelmap", "rtstruct"]
 """The keys of `FORMATS`."""
 
 Layout = Literal["file per structure", "one file", "folder"]
@@ -113,13 +113,13 @@ FORMATS: dict[str, OutputFormat] = {
         ("seg.dcm",),
         "one file",
         "tomoseg.files.dicom.segmentation:write_result",
-        "one DICOM Segmentation: LABELMAP where no masks overlap, else BINARY",
+        "one DICOM Segmentation, BINARY, which every PACS and viewer takes; overlaps are kept",
     ),
-    "dicom-seg-binary": OutputFormat(
-        ("binary.seg.dcm",),
+    "dicom-seg-labelmap": OutputFormat(
+        ("labelmap.seg.dcm",),
         "one file",
-        "tomoseg.files.dicom.segmentation:write_binary_result",
-        "the same, BINARY always (where nothing is found an empty LABELMAP: a BINARY needs a frame)",
+        "tomoseg.files.dicom.segmentation:write_labelmap_result",
+        "the same as LABELMAP, small and new (2024); structures must not overlap, which `--ml` sees to",
     ),
     "rtstruct": OutputFormat(
         ("rtstruct.dcm",),

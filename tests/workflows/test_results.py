@@ -39,7 +39,7 @@ def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):
     for name, mask in expected.items():
         np.testing.assert_array_equal(read_mask(tmp_path / "out" / f"{name}.nii.gz"), mask)
     with hushed():
-        segmentation = highdicom.seg.segread(tmp_path / "out" / "segmentation.binary.seg.dcm")
+        segmentation = highdicom.seg.segread(tmp_path / "out" / "segmentation.seg.dcm")
     sizes = {}
     for frame, pixels in zip(segmentation.PerFrameFunctionalGroupsSequence, segmentation.pixel_array, strict=True):
         number = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
@@ -66,13 +66,13 @@ def test_nothing_of_the_patients_is_in_names_records_or_logs(dicom, model, tmp_p
 
 
 def test_beside_a_label_map(dicom, model, tmp_path):
-    formats = ("dicom-seg", "nrrd", "rtstruct", "ply")
+    formats = ("dicom-seg-labelmap", "nrrd", "rtstruct", "ply")
     (done,) = run(dicom, tmp_path / "out" / "a.nii.gz", model, format=formats, ml=True)
     assert done.error is None
     files = [name for name in names_in(tmp_path / "out") if not name.startswith("a_ply/")]
-    assert files == ["a.rtstruct.dcm", "a.seg.dcm", "a.seg.nrrd"]
+    assert files == ["a.labelmap.seg.dcm", "a.rtstruct.dcm", "a.seg.nrrd"]
     with hushed():
-        segmentation = highdicom.seg.segread(tmp_path / "out" / "a.seg.dcm")
+        segmentation = highdicom.seg.segread(tmp_path / "out" / "a.labelmap.seg.dcm")
     assert segmentation.segmentation_type.value == "LABELMAP"
     (again,) = run(dicom, tmp_path / "out" / "a.nii.gz", model, format=formats, ml=True)
     assert again.skipped

@@ -102,6 +102,14 @@ class Model:
         self.record, self.sha256, self.folder, self.channels = record, sha256, folder, channels
         self._network = network
 
+    @property
+    def name(self) -> str:
+        """What it is called: its folder's name, of a run's `best` the run's; empty without a folder."""
+        if self.folder is None:
+            return ""
+        folder = self.folder.absolute()
+        return (folder.parent if folder.name == "best" else folder).name
+
     @cached_property
     def network(self) -> Any:
         """The network with its weights, of PyTorch.

@@ -109,13 +109,13 @@ class _Batch:
         predictor: Of the model.
         options: As given.
         of_all: What every result depends on.
-        model: SHA-256 of the weights.
+        made_by: The model, as results name it.
     """
 
     predictor: Predictor
     options: PredictOptions
     of_all: dict[str, Any]
-    model: str
+    made_by: MadeBy
 
     @classmethod
     def of(cls, predictor: Predictor, options: PredictOptions) -> _Batch:
@@ -124,7 +124,7 @@ class _Batch:
         engines = predictor.engines(choices.labels)
         model = "+".join(str(one.sha256) for one in predictor.models)
         of_all = asked_of_all(choices, engines[0], model, exports_of(predictor.models, engines))
-        return cls(predictor, options, of_all, model)
+        return cls(predictor, options, of_all, MadeBy(model, model="+".join(one.name for one in predictor.models)))
 
 
 @dataclass
@@ -231,7 +231,7 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     """Everything that belongs to a result, its record last."""
     scan, options, stages = course.scan, batch.options, course.stages
     with stages("write"):
-        written = write_result(prediction.result, prediction.confidence, scan, options.format, MadeBy(batch.model))
+        written = write_result(prediction.result, prediction.confidence, scan, options.format, batch.made_by)
     files = written.files
     course.notices = by_weight((*course.notices, *written.notices))
     if prediction.statistics is not None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.files.dicom.scans import LABELS, TURNED, label_map, overlapping, series
 from tests.files.dicom.series import NAME, PATIENT_ID, enhanced, save
+from tomoseg.errors import LabelError
 from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.dicom.segmentation import write_seg
@@ -18,7 +19,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import SourceGrid, Volume
 
-MADE_BY = MadeBy("ab" * 32, "1.2.3")
+MADE_BY = MadeBy("ab" * 32, "1.2.3", "head-neck")
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -26,8 +27,9 @@ def written(result, tmp_path, **options):
     """The kind, and the file as highdicom reads it."""
     path = tmp_path / "out" / "seg.dcm"
     with hushed():
-        kind = write_seg(result, source_series(result.grid, "scan"), path, MADE_BY, **options)
-        return kind, highdicom.seg.segread(path)
+        write_seg(result, source_series(result.grid, "scan"), path, MADE_BY, **options)
+        read = highdicom.seg.segread(path)
+    return read.segmentation_type.value, read
 
 
 def read_back(segmentation, grid):
@@ -54,7 +56,7 @@ def test_highdicom_reads_the_masks_back(tmp_path, rng, orientation, kind):
     places = [tuple(normal * 2.5 * k) for k in (2, 0, 1, 3, 4)]
     volume = series(tmp_path / "ct", places, orientation=orientation)
     result = overlapping(volume, rng) if "overlapping" in kind else label_map(volume, rng)
-    found, segmentation = written(result, tmp_path, binary=kind == "BINARY")
+    found, segmentation = written(result, tmp_path, labelmap=kind == "LABELMAP")
     assert kind.startswith(found)
     assert segmentation.SegmentsOverlap == ("YES" if "overlapping" in kind else "NO")
     masks = read_back(segmentation, volume.source)
@@ -68,7 +70,7 @@ def test_masks_without_overlaps_become_a_label_map_of_their_ids(tmp_path, rng):
     values = label_map(volume, rng)
     masks = np.stack([values.mask(name) for name in LABELS.names])
     packed = np.packbits(masks, axis=0, bitorder="little")
-    kind, segmentation = written(Segmentation.from_packed(packed, LABELS, volume.source), tmp_path)
+    kind, segmentation = written(Segmentation.from_packed(packed, LABELS, volume.source), tmp_path, labelmap=True)
     assert kind == "LABELMAP"
     assert [s.SegmentNumber for s in segmentation.SegmentSequence if s.SegmentNumber] == [1, 2, 200]
     for name, mask in read_back(segmentation, volume.source).items():
@@ -82,7 +84,7 @@ def test_ids_may_come_in_another_order_than_channels(tmp_path, rng, as_map):
     values = LabelMap(rng.choice(np.array([0, 1, 2, 3], np.uint8), volume.shape), labels, volume.source)
     masks = np.packbits(np.stack([values.mask(name) for name in labels.names]), axis=0, bitorder="little")
     result = values if as_map else Segmentation.from_packed(masks, labels, volume.source)
-    kind, segmentation = written(result, tmp_path)
+    kind, segmentation = written(result, tmp_path, labelmap=True)
     assert kind == "LABELMAP"
     numbers = {s.SegmentLabel: s.SegmentNumber for s in segmentation.SegmentSequence if s.SegmentNumber}
     assert numbers == {"jaw": 1, "cord": 2, "tooth": 3}
@@ -92,8 +94,8 @@ def test_ids_may_come_in_another_order_than_channels(tmp_path, rng, as_map):
 
 def test_each_frame_refers_to_its_slice(tmp_path, rng):
     volume = series(tmp_path / "ct", [3, 1, 0, 2])
-    for binary in (False, True):
-        _, segmentation = written(label_map(volume, rng), tmp_path, binary=binary)
+    for labelmap in (False, True):
+        _, segmentation = written(label_map(volume, rng), tmp_path, labelmap=labelmap)
         place_of = {}
         for path in sorted((tmp_path / "ct").iterdir()):
             header = pydicom.dcmread(path)
@@ -147,11 +149,12 @@ def test_a_structure_between_slices_only_has_no_frame(tmp_path, rng, alone):
     if alone:
         result.values[:] = 0
     result.values[4, 3, 4] = 2
-    kind, segmentation = written(result, tmp_path, binary=True)
-    if alone:  # nothing lies on a slice, and a BINARY needs a frame
-        assert kind == "LABELMAP"
-        return
+    kind, segmentation = written(result, tmp_path)
     assert kind == "BINARY"
+    if alone:  # nothing lies on a slice, and a BINARY needs a frame
+        assert not segmentation.pixel_array.any()
+        assert len(segmentation.SegmentSequence) == len(LABELS)
+        return
     labels = [s.SegmentLabel for s in segmentation.SegmentSequence]
     assert labels == ["spleen", "a structure of my own"]
     pixels = segmentation.pixel_array.reshape(-1, 7, 9)
@@ -164,7 +167,8 @@ def test_a_structure_between_slices_only_has_no_frame(tmp_path, rng, alone):
 
 
 def test_what_a_segment_says(tmp_path, rng):
-    _, segmentation = written(label_map(series(tmp_path / "ct"), rng), tmp_path)
+    _, segmentation = written(label_map(series(tmp_path / "ct"), rng), tmp_path, labelmap=True)
+    assert segmentation.SeriesDescription == "tomoseg head-neck"
     kidney = segmentation.get_segment_description(2)
     own = segmentation.get_segment_description(200)
     assert kidney.segmented_property_type.value == "64033007"
@@ -208,21 +212,32 @@ def test_a_scan_that_is_no_dicom_is_a_study_of_its_own(tmp_path, rng):
         assert "Source Image Sequence" not in text
 
 
-def test_nothing_found_describes_all_and_has_no_voxel(tmp_path):
+def test_overlapping_structures_are_no_label_map(tmp_path, rng):
     volume = series(tmp_path / "ct")
-    kind, segmentation = written(
-        LabelMap(np.zeros(volume.shape, np.uint8), LABELS, volume.source), tmp_path, binary=True
-    )
-    assert (kind, int(segmentation.pixel_array.sum())) == ("LABELMAP", 0)
-    assert [s.SegmentNumber for s in segmentation.SegmentSequence if s.SegmentNumber] == list(LABELS.ids)
+    result = overlapping(volume, rng)
+    with pytest.raises(
+        LabelError, match="that do not overlap, since a voxel holds one, got kidney_right where spleen is"
+    ):
+        written(result, tmp_path, labelmap=True)
+    assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("binary", [False, True])
-def test_a_real_scan(tmp_path, test_data, binary):
+@pytest.mark.parametrize(("labelmap", "numbers"), [(True, [1, 2, 5, 200]), (False, [1, 2, 3, 4])])
+def test_nothing_found_describes_all_and_has_no_voxel(tmp_path, labelmap, numbers):
+    volume = series(tmp_path / "ct")
+    nothing = LabelMap(np.zeros(volume.shape, np.uint8), LABELS, volume.source)
+    kind, segmentation = written(nothing, tmp_path, labelmap=labelmap)
+    assert (kind, int(segmentation.pixel_array.sum())) == ("LABELMAP" if labelmap else "BINARY", 0)
+    assert [s.SegmentNumber for s in segmentation.SegmentSequence if s.SegmentNumber] == numbers
+    assert set(read_back(segmentation, volume.source)) == set(LABELS.names)
+
+
+@pytest.mark.parametrize("labelmap", [False, True])
+def test_a_real_scan(tmp_path, test_data, labelmap):
     volume = read_scan(test_data / "abdomen_dicom")
     labels = test_data / "abdomen_dicom_labels_total_v2.nii.gz"
     result = LabelMap(read_label_map(labels, volume.source), LabelSet.total(), volume.source)
-    _, segmentation = written(result, tmp_path, binary=binary)
+    _, segmentation = written(result, tmp_path, labelmap=labelmap)
     masks = read_back(segmentation, volume.source)
     assert len(masks) == 31
     for name, mask in masks.items():

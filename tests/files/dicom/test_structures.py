@@ -18,7 +18,7 @@ from tomoseg.volume import SourceGrid, Volume
 
 def written(result, tmp_path):
     path = tmp_path / "out" / "rtstruct.dcm"
-    write_rtstruct(result, source_series(result.grid, "scan"), path, MadeBy("ab" * 32, "1.2.3"))
+    write_rtstruct(result, source_series(result.grid, "scan"), path, MadeBy("ab" * 32, "1.2.3", "head-neck"))
     return pydicom.dcmread(path)
 
 
@@ -79,6 +79,7 @@ def test_what_it_refers_to_and_says(tmp_path, rng):
     (of_series,) = study.RTReferencedSeriesSequence
     assert (space.FrameOfReferenceUID, study.ReferencedSOPInstanceUID) == ("1.2.3.5", "1.2.3.4")
     assert {image.ReferencedSOPInstanceUID for image in of_series.ContourImageSequence} == set(images)
+    assert dataset.SeriesDescription == "tomoseg head-neck"
     assert (dataset.PatientName, dataset.PatientID, dataset.StudyInstanceUID) == (NAME, PATIENT_ID, "1.2.3.4")
     kidney = dataset.RTROIObservationsSequence[1]
     (code,) = kidney.RTROIIdentificationCodeSequence

@@ -22,10 +22,22 @@ class MadeBy:
     Attributes:
         model_sha256: Of the weights; of several models joined by `+`.
         version: Of tomoseg.
+        model: What the model is called; of several joined by `+`.
     """
 
     model_sha256: str
     version: str = __version__
+    model: str = ""
+
+    def title(self) -> str:
+        """What a viewer lists a result as: tomoseg and the model, in the 64 characters that DICOM allows.
+
+        Example:
+            >>> MadeBy("0" * 64, model="head-neck").title()
+            'tomoseg head-neck'
+        """
+        name = "".join(" " if letter == "\\" or not letter.isprintable() else letter for letter in self.model)
+        return f"{MANUFACTURER} {name}"[:LONGEST_NAME].strip()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """DICOM Segmentation objects: one file with all masks, on the scan's own slices, written with highdicom.
 
-A LABELMAP holds one structure a pixel and is small; where masks overlap, or on request, they are BINARY frames of one
-bit a pixel, a frame for each structure and slice in which it is. Structures of which nothing was found are left out.
+They are BINARY frames of one bit a pixel, a frame for each structure and slice in which it is; on request a LABELMAP,
+which holds one structure a pixel and is small. Structures of which nothing was found are left out.
 
 highdicom is given neither the patient, whom it may name in a log, nor masks of all structures at once, which take
 gigabytes: it lays out frames of small stand-ins, whose place the masks and the real references then take.
@@ -12,7 +12,7 @@ Source: DICOM PS3.3, A.51 and C.8.20; Bridge, C. P. et al. (2022). Journal of Di
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from tomoseg.errors import OutputError, TomosegError
+from tomoseg.errors import LabelError, OutputError, TomosegError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.dicom.made_by import ANATOMICAL_STRUCTURE, LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
@@ -45,8 +45,8 @@ _STAND_IN = "2.25."
 
 
 def write_seg(
-    result: Segmentation | LabelMap, source: SourceSeries, path: Path, made_by: MadeBy, binary: bool = False
-) -> str:
+    result: Segmentation | LabelMap, source: SourceSeries, path: Path, made_by: MadeBy, labelmap: bool = False
+) -> None:
     """Write all masks as one DICOM file, whole or not at all.
 
     Args:
@@ -54,40 +54,29 @@ def write_seg(
         source: The scan's patient, study and slices.
         path: The file; a former one is replaced, a missing folder made.
         made_by: What is said of the algorithm.
-        binary: Write BINARY where LABELMAP would do and anything was found.
-
-    Returns:
-        `LABELMAP` or `BINARY`.
+        labelmap: Write LABELMAP, not BINARY.
 
     Raises:
-        LabelError: If an id is beyond 65535.
+        LabelError: If an id is beyond 65535, or structures overlap, in a LABELMAP.
         OutputError: If it cannot be written.
     """
-    seen = survey(result)
-    slices = _slices_of(result, source, seen.found) if binary or not seen.is_disjoint else {}
-    kind = "BINARY" if slices else "LABELMAP"
-    channels = tuple(slices) or seen.found or tuple(range(len(result.labels)))  # a file describes one segment at least
-    labels = LabelSet(tuple(result.labels.structures[channel] for channel in channels))
     with hushed():
-        if kind == "LABELMAP":
-            dataset = _labelmap(result, source, labels, made_by)
-        else:
-            dataset = _binary(result, source, labels, made_by, slices)
-            dataset.SegmentsOverlap = "NO" if seen.is_disjoint else "YES"
+        dataset = (_labelmap if labelmap else _binary)(result, source, made_by)
         _refer(dataset, source)
-        source.identify(dataset, all(name.isascii() for name in labels.names))
+        source.identify(
+            dataset, str(dataset.SeriesDescription).isascii() and all(map(str.isascii, result.labels.names))
+        )
         with whole_file(path) as aside:
             dataset.save_as(aside)
-    return kind
 
 
-def write_result(result: Segmentation | LabelMap, target: Target, binary: bool = False) -> list[Path]:
+def write_result(result: Segmentation | LabelMap, target: Target, labelmap: bool = False) -> list[Path]:
     """Write the format `dicom-seg`; returns the path.
 
     Args:
         result: The masks, or a label map.
         target: Where it goes.
-        binary: As of `write_seg`.
+        labelmap: As of `write_seg`.
 
     Raises:
         TomosegError: What `write_seg` raises.
@@ -95,7 +84,7 @@ def write_result(result: Segmentation | LabelMap, target: Target, binary: bool =
     """
     series = target.origin.series
     try:
-        write_seg(result, series, target.path, target.made_by, binary)
+        write_seg(result, series, target.path, target.made_by, labelmap)
     except TomosegError:
         raise
     except Exception as error:  # highdicom refuses odd headers in many ways, and may quote them
@@ -106,17 +95,25 @@ def write_result(result: Segmentation | LabelMap, target: Target, binary: bool =
     return [target.path]
 
 
-def write_binary_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `dicom-seg-binary`; as `write_result`."""
-    return write_result(result, target, binary=True)
+def write_labelmap_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
+    """Write the format `dicom-seg-labelmap`; as `write_result`."""
+    return write_result(result, target, labelmap=True)
 
 
-def _labelmap(result: Segmentation | LabelMap, source: SourceSeries, labels: LabelSet, made_by: MadeBy) -> Dataset:
+def _labelmap(result: Segmentation | LabelMap, source: SourceSeries, made_by: MadeBy) -> Dataset:
+    seen = survey(result)
+    if not seen.is_disjoint:
+        one, other = (result.labels.names[channel] for channel in np.argwhere(seen.overlaps)[0])
+        raise LabelError(
+            f"dicom-seg-labelmap: expected structures that do not overlap, since a voxel holds one, got {other} where "
+            f"{one} is; write dicom-seg, or let --ml decide"
+        )
+    labels = _described(result, seen.found)
     values = np.ascontiguousarray(source.to_frames(_one_label_map(result)).T)
     ordered = sorted(labels, key=lambda structure: structure.id)  # highdicom takes them in no other order
     segments = _segments(ordered, [structure.id for structure in ordered], made_by)
     rows, columns = values.shape[1:]
-    dataset = _laid_out(values, "LABELMAP", segments, source, (columns, rows))
+    dataset = _laid_out(values, "LABELMAP", segments, source, made_by, (columns, rows))
     _compress(dataset)
     return dataset
 
@@ -141,34 +138,42 @@ def _one_label_map(result: Segmentation | LabelMap) -> UInt8[np.ndarray, "x y z"
     return values.T
 
 
+def _described(result: Segmentation | LabelMap, found: Sequence[int]) -> LabelSet:
+    """The structures that a file describes: those found, or all where nothing was, since it has one at least."""
+    return LabelSet(tuple(result.labels.structures[channel] for channel in found or range(len(result.labels))))
+
+
 def _slices_of(
     result: Segmentation | LabelMap, source: SourceSeries, found: Sequence[int]
 ) -> dict[int, Bool[np.ndarray, "n"]]:
-    """In which slices each channel is; left out is one that lies between slices only, as in a gap of the scan."""
+    """Which slices each channel has a frame of: those it is in.
+
+    Left out is a channel that lies between slices only, as in a gap of the scan. Where nothing lies on a slice, each
+    channel has an empty frame of the first, since a BINARY needs a frame.
+    """
     present = {c: _in_frames(mask) for c, mask in zip(found, _on_frames(result, source, found), strict=True)}
-    return {channel: inside for channel, inside in present.items() if inside.any()}
+    inside = {channel: slices for channel, slices in present.items() if slices.any()}
+    return inside or {channel: np.arange(len(source.frames)) == 0 for channel in range(len(result.labels))}
 
 
-def _binary(
-    result: Segmentation | LabelMap,
-    source: SourceSeries,
-    labels: LabelSet,
-    made_by: MadeBy,
-    slices: Mapping[int, Bool[np.ndarray, "n"]],
-) -> Dataset:
+def _binary(result: Segmentation | LabelMap, source: SourceSeries, made_by: MadeBy) -> Dataset:
     """Frames laid out by stand-ins of one pixel a structure, then filled with the bits of the masks.
 
     The pixel of a structure is set in the slices that it is in.
     """
+    seen = survey(result)
+    slices = _slices_of(result, source, seen.found)
     wanted, present = list(slices), np.array(list(slices.values()))
+    labels = _described(result, wanted)
     side = math.ceil(math.sqrt(len(labels)))
     stand_ins = np.zeros((len(source.frames), side * side), np.uint16)
     stand_ins[:, : len(labels)] = present.T * np.arange(1, len(labels) + 1)
     segments = _segments(labels, range(1, len(labels) + 1), made_by)
-    dataset = _laid_out(stand_ins.reshape(-1, side, side), "BINARY", segments, source, (side, side))
+    dataset = _laid_out(stand_ins.reshape(-1, side, side), "BINARY", segments, source, made_by, (side, side))
     columns, rows, _ = source.to_frames(np.broadcast_to(np.uint8(0), result.grid.canonical_shape)).shape
     dataset.Rows, dataset.Columns = rows, columns
     dataset.PixelData = b"".join(_bits(dataset, _on_frames(result, source, wanted)))
+    dataset.SegmentsOverlap = "NO" if seen.is_disjoint else "YES"
     return dataset
 
 
@@ -184,6 +189,7 @@ def _laid_out(
     kind: str,
     segments: list[SegmentDescription],
     source: SourceSeries,
+    made_by: MadeBy,
     size: tuple[int, int],
 ) -> Dataset:
     """What highdicom makes of label values on the scan's slices; references are stand-ins still."""
@@ -201,11 +207,11 @@ def _laid_out(
         1,
         MANUFACTURER,
         "tomoseg predict",
-        segments[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion,
+        made_by.version,
         "none",
         content_label="SEGMENTATION",
         content_description="Structures of a CT",
-        series_description="tomoseg segmentation",
+        series_description=made_by.title(),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         pixel_measures=highdicom.PixelMeasuresSequence((down_mm, across_mm), source.gap_mm),
     )

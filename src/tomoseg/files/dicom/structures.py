@@ -69,7 +69,7 @@ def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: 
         if not names:
             for structure in result.labels:
                 _add(dataset, structure, made_by, [])
-        source.identify(dataset, all(name.isascii() for name in names))
+        source.identify(dataset, all(text.isascii() for text in (made_by.title(), *names)))
         with whole_file(path) as aside:
             dataset.save_as(aside, enforce_file_format=True)
 
@@ -89,7 +89,7 @@ def _started(source: SourceSeries, made_by: MadeBy) -> Dataset:
     dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
     dataset.SOPClassUID, dataset.SOPInstanceUID = RTStructureSetStorage, uid
     dataset.Modality, dataset.SeriesInstanceUID, dataset.SeriesNumber = "RTSTRUCT", new_uid(), SERIES_NUMBER
-    dataset.SeriesDescription, dataset.OperatorsName, dataset.InstanceNumber = "tomoseg structures", "", 1
+    dataset.SeriesDescription, dataset.OperatorsName, dataset.InstanceNumber = made_by.title(), "", 1
     dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, "tomoseg predict"
     dataset.SoftwareVersions = made_by.version
     now = datetime.datetime.now()
