@@ -55,6 +55,7 @@ def test_errors_are_told_written_and_the_exit_status(tmp_path, capsys):
     assert (written["errors"], written["flagged_masks"], written["cases"]) == (2, 1, 3)
     page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
     assert "error: unreadable" in page
+    assert page.count("<img") == 1  # of b's scan; its mask cannot be laid over it, and c has no scan
     assert "http" not in page
 
 
@@ -93,5 +94,8 @@ def test_real_patients_with_two_mistakes(test_data, tmp_path):
     left.rename(swapped / "aside")
     right.rename(left)
     (swapped / "aside").rename(right)
-    errors = {(f.case, f.kind) for f in check(tmp_path).findings if f.level == "error"}
+    report = check(tmp_path, tmp_path / "out")
+    errors = {(f.case, f.kind) for f in report.findings if f.level == "error"}
+    page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
+    assert page.count("<img") == sum(bool(finding.case) for finding in report.findings)
     assert errors == {(swapped.parent.name, "left and right swapped")}

@@ -76,7 +76,7 @@ class Holdings:
             (1, {'b': ('jaw',)})
         """
         names = tuple(names)
-        lacking = {case.name: tuple(name for name in names if name not in case.annotated) for case in cases}
+        lacking = {case.name: _lacking(case, names) for case in cases}
         edges = np.array([case.spacing_mm for case in cases if case.spacing_mm is not None])
         return cls(
             len(cases),
@@ -84,6 +84,10 @@ class Holdings:
             {case: lack for case, lack in lacking.items() if lack},
             (_ends(edges[:, 0]), _ends(edges[:, 1]), _ends(edges[:, 2])) if len(edges) else None,
         )
+
+
+def _lacking(case: CaseHolding, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in case.annotated)
 
 
 def _ends(values: np.ndarray) -> Range:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -299,6 +300,12 @@ class Sheet:
             linewidth=0.6,
         )
         self.figure.add_artist(square)
+
+    def png(self) -> bytes:
+        """The sheet as PNG, for a page that holds its pictures."""
+        written = BytesIO()
+        self._canvas.print_png(written, metadata={"Software": "tomoseg"})
+        return written.getvalue()
 
     def save(self, path: Path) -> None:
         """Write the sheet as PNG, whole or not at all.

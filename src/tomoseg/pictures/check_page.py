@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,24 +14,29 @@ from tomoseg.errors import counted
 from tomoseg.files.atomic import whole_file
 from tomoseg.pictures.structure_names import readable
 
+Pictures = Mapping[tuple[str, str | None], bytes]
+"""A PNG for each case and structure that something is said of; None for the scan alone."""
 
-def write_check_page(report: CheckReport, name: str, path: Path) -> None:
+
+def write_check_page(report: CheckReport, name: str, path: Path, pictures: Pictures | None = None) -> None:
     """Write the page.
 
     Args:
         report: What was found.
         name: Of the dataset.
         path: The HTML file to write.
+        pictures: What findings look like.
 
     Raises:
         OutputError: If the file cannot be written.
     """
+    shown = {key: base64.b64encode(picture).decode() for key, picture in (pictures or {}).items()}
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in report.findings:
         groups.setdefault((finding.level, finding.kind), []).append(finding)
     template = files("tomoseg.pictures").joinpath("check_page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
+    told = {"report": report, "name": name, "groups": groups, "pictures": shown}
+    told |= {"readable": readable, "counted": counted}
     with whole_file(path) as aside:
-        aside.write_text(
-            page.render(report=report, name=name, groups=groups, readable=readable, counted=counted), encoding="utf-8"
-        )
+        aside.write_text(page.render(**told), encoding="utf-8")

@@ -20,6 +20,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.pictures.check_page import write_check_page
 from tomoseg.volume import Volume
+from tomoseg.workflows.check_pictures import draw_findings
 
 
 def check(
@@ -32,7 +33,7 @@ def check(
     Args:
         dataset: A folder of labelled scans of any layout.
         output: Folder for `check.json` and `check.html`.
-        on_case: Told the case, and how many are done of how many.
+        on_case: Told the case, and how many are done of how many; with an output then the same of pictures.
 
     Raises:
         DatasetError: If it is no dataset.
@@ -49,7 +50,8 @@ def check(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_findings(report, output / "check.json")
-        write_check_page(report, dataset.absolute().name, output / "check.html")
+        pictures = draw_findings(report.findings, found.cases, found.labels, on_case)
+        write_check_page(report, dataset.absolute().name, output / "check.html", pictures)
     return report
 
 

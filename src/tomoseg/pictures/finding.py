@@ -1,0 +1,72 @@
+"""What a finding of the dataset doctor looks like: the scan with its masks, from below and from the front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool
+
+from tomoseg.pictures.canvas import (
+    BODY_HU,
+    BRIGHT,
+    Plane,
+    Sheet,
+    content_box,
+    plane_spacing,
+    take_plane,
+    window_to_grey,
+)
+from tomoseg.pictures.structure_names import readable
+from tomoseg.volume import Volume
+
+COLOURS = ((244, 40, 60), (60, 130, 255), (60, 200, 90), (250, 190, 40))
+"""Of the structure that the finding is about, and of others that it names."""
+
+_WINDOW_HU = (-200.0, 300.0)
+_WIDTH, _GAP, _TITLE = 640, 8, 22
+_HEIGHT, _MARGIN_MM = 320, 10.0
+
+
+def draw_finding(volume: Volume, masks: Mapping[str, Bool[np.ndarray, "x y z"]]) -> bytes:
+    """An axial and a coronal slice through the middle of what the finding is about, as PNG.
+
+    Args:
+        volume: The scan.
+        masks: Masks on its grid by name, up to four: first that of the structure itself. Without any the slices go
+            through the middle of the scan.
+    """
+    _, y, z = volume.shape
+    first = next(iter(masks.values()), None)
+    places: dict[Plane, int] = {"axial": z // 2, "coronal": y // 2}
+    if first is not None and first.any():
+        places = {"axial": _largest(first, 2), "coronal": _largest(first, 1)}
+    sheet = Sheet(_WIDTH, _HEIGHT + _TITLE)
+    _write_names(sheet, list(masks))
+    width = (_WIDTH - _GAP) / 2
+    inside = np.logical_or.reduce([(volume.hu > BODY_HU).any(axis=2), *(mask.any(axis=2) for mask in masks.values())])
+    cut = (*content_box(inside, [round(_MARGIN_MM / edge) for edge in volume.spacing_mm[:2]]), slice(None))
+    starts = {"axial": 0, "coronal": cut[1].start}
+    for number, (plane, index) in enumerate(places.items()):
+        view = sheet.view(number * (width + _GAP), _TITLE, width, _HEIGHT, plane_spacing(volume.spacing_mm, plane))
+        index = index - starts[plane]
+        view.image(window_to_grey(take_plane(volume.hu[cut], plane, index), _WINDOW_HU))
+        for mask, colour in zip(masks.values(), COLOURS, strict=False):
+            area = take_plane(mask[cut], plane, index).astype(np.uint8)
+            view.structures(area, np.array([(0, 0, 0), colour], np.uint8), 0.25, 1.5)
+        view.marks(plane)
+        view.scale_bar()
+    return sheet.png()
+
+
+def _largest(mask: Bool[np.ndarray, "x y z"], axis: int) -> int:
+    others = tuple(one for one in range(3) if one != axis)
+    return int(np.count_nonzero(mask, axis=others).argmax())
+
+
+def _write_names(sheet: Sheet, names: list[str]) -> None:
+    """Each name in its colour, side by side."""
+    wide = _WIDTH / max(len(names), 1)
+    for number, name in enumerate(names):
+        sheet.swatch(number * wide + 4, 6, 10, COLOURS[number])
+        sheet.text(number * wide + 20, 11, readable(name), 12, BRIGHT, longest=int(wide / 8))

@@ -1,0 +1,71 @@
+"""Pictures of what the dataset doctor found: the cases that something is said of are read once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from tomoseg.checks.findings import Finding
+from tomoseg.datasets.cases import Case, mask_loader
+from tomoseg.errors import TomosegError
+from tomoseg.files.nifti import read_ct
+from tomoseg.labels import LabelSet
+from tomoseg.pictures.finding import COLOURS, draw_finding
+
+MOST_PICTURES = 200
+"""More would make a page that no browser opens; errors come first."""
+
+Place = tuple[str, str | None]
+"""A case, and the structure of it that something is said of, if of one."""
+
+
+def draw_findings(
+    findings: Sequence[Finding],
+    cases: Sequence[Case],
+    labels: LabelSet,
+    on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> dict[Place, bytes]:
+    """A picture for each place that something is said of, as PNG; none where the scan cannot be read.
+
+    Args:
+        findings: What was found, errors first.
+        cases: Those of the dataset.
+        labels: Its structures.
+        on_case: Told the case, and how many are drawn of how many.
+    """
+    texts: dict[str, dict[str | None, str]] = {}
+    for finding in [finding for finding in findings if finding.case][:MOST_PICTURES]:
+        of_case = texts.setdefault(finding.case, {})
+        of_case[finding.structure] = of_case.get(finding.structure, "") + " " + finding.text
+    drawn: dict[Place, bytes] = {}
+    by_name = {case.name: case for case in cases}
+    for number, (name, places) in enumerate(texts.items(), start=1):
+        drawn |= {(name, structure): png for structure, png in _of_case(by_name[name], labels, places).items()}
+        on_case(f"picture of {name}", number, len(texts))
+    return drawn
+
+
+def _of_case(case: Case, labels: LabelSet, places: Mapping[str | None, str]) -> dict[str | None, bytes]:
+    try:
+        volume = read_ct(case.ct)
+        load = mask_loader(case, labels, volume.source)
+    except TomosegError:
+        return {}  # the finding says so
+    drawn = {}
+    for structure, text in places.items():
+        masks: dict[str, np.ndarray] = {}
+        for name in _named(structure, text, case.annotated):
+            try:
+                masks[name] = load(labels.channel(name))
+            except TomosegError:
+                continue  # a finding of its own says so
+        drawn[structure] = draw_finding(volume, masks)
+    return drawn
+
+
+def _named(structure: str | None, text: str, annotated: Sequence[str]) -> list[str]:
+    """The structure itself and the others that a text is about."""
+    words = {word.strip(".,;:()") for word in text.split()}
+    others = [name for name in annotated if name in words and name != structure]
+    return [*([structure] if structure in annotated and structure is not None else []), *others][: len(COLOURS)]

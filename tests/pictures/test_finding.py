@@ -1,0 +1,39 @@
+"""A finding is drawn where its structure is largest, in its colour, beside others that it names."""
+
+import io
+
+import matplotlib.image
+import numpy as np
+
+from tomoseg.pictures.finding import COLOURS, draw_finding
+from tomoseg.volume import Volume
+
+VOLUME = Volume.from_array(np.zeros((20, 20, 20), np.int16), np.eye(4))
+
+
+def pixels(png):
+    return np.rint(matplotlib.image.imread(io.BytesIO(png))[..., :3] * 255).astype(int)
+
+
+def of_colour(picture, colour, columns):
+    """Pixels of an outline's colour between two shares of the width, titles left out."""
+    part = picture[24:, int(columns[0] * picture.shape[1]) : int(columns[1] * picture.shape[1])]
+    return int((np.abs(part - colour).max(-1) < 40).sum())
+
+
+def test_both_planes_show_the_structure_and_another_that_is_named():
+    one, other = np.zeros((2, 20, 20, 20), bool)
+    one[4:9, 4:9, 2:6] = True
+    other[11:15, 4:8, 2:5] = True
+    picture = pixels(draw_finding(VOLUME, {"liver": one, "spleen": other}))
+    for columns in ((0, 0.5), (0.5, 1)):
+        assert of_colour(picture, COLOURS[0], columns) > 100
+        assert of_colour(picture, COLOURS[1], columns) > 100
+    alone = pixels(draw_finding(VOLUME, {"liver": one}))
+    assert of_colour(alone, COLOURS[1], (0, 1)) == 0
+
+
+def test_an_empty_mask_and_none_show_the_scan():
+    empty = pixels(draw_finding(VOLUME, {"liver": np.zeros((20, 20, 20), bool)}))
+    assert of_colour(empty, COLOURS[0], (0, 1)) == 0
+    assert pixels(draw_finding(VOLUME, {})).shape == empty.shape
