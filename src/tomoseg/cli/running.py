@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from tomoseg.cli.exits import NOT_STARTED, STOPPED
+from tomoseg.cli.mistaken import mistaken
 from tomoseg.cli.reading import read
-from tomoseg.errors import TomosegError
+from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.packages import EXTRAS, missing
 from tomoseg.settings import Config, load_together
 from tomoseg.terminal import console
@@ -32,11 +33,15 @@ def run(name: str, argv: Sequence[str]) -> int:
     Raises:
         ModuleNotFoundError: If a package is missing that every installation has.
     """
+    given: Mapping[str, Any] = {}
     try:
         command = command_of(name)
-        return read(command, name, argv, _settings(command, argv))()
+        call = read(command, name, argv, _settings(command, argv))
+        given = call.keywords
+        return call()
     except TomosegError as error:
-        console.error(str(error))
+        about_places = None if isinstance(error, ConfigError) else mistaken(name, given)
+        console.error(about_places or str(error))
         return NOT_STARTED
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:

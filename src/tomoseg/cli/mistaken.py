@@ -1,0 +1,142 @@
+"""After a command has failed: whether it was given one thing for another, such as a model where a scan is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from tomoseg.errors import TomosegError
+
+Kind = Literal["model", "preprocessed", "dataset", "scan", "nothing"]
+
+WORDS: dict[Kind, str] = {
+    "model": "a model or a run",
+    "preprocessed": "a preprocessed dataset",
+    "dataset": "a dataset",
+    "scan": "a scan",
+    "nothing": "nothing: there is no such file or folder",
+}
+
+WANTED: dict[str, dict[str, Kind]] = {
+    "predict": {"input": "scan", "model": "model"},
+    "inspect": {"scan": "scan"},
+    "check": {"dataset": "dataset"},
+    "preprocess": {"dataset": "dataset"},
+    "preview": {"preprocessed": "preprocessed"},
+    "train": {"preprocessed": "preprocessed"},
+    "evaluate": {"predicted": "model", "reference": "preprocessed"},
+    "tune": {"model": "model", "preprocessed": "preprocessed"},
+    "export": {"model": "model", "calibrate": "preprocessed", "measure": "preprocessed"},
+}
+"""What the places are that a command reads, by its arguments. `evaluate` takes masks for either, too."""
+
+ADVICE: dict[tuple[Kind, Kind], str] = {
+    ("scan", "model"): "-i of predict takes the scan, -m the model; `tomoseg models` shows what a model is",
+    ("scan", "preprocessed"): (
+        "name the scans that it was made from; `tomoseg evaluate MODEL PREPROCESSED` scores a model on it"
+    ),
+    ("model", "scan"): "-m of predict takes the model, -i the scan",
+    ("model", "dataset"): "`tomoseg preprocess` and `tomoseg train` make a model of it",
+    ("model", "preprocessed"): "`tomoseg train` makes a model of it",
+    ("preprocessed", "dataset"): "`tomoseg preprocess` makes one of it",
+    ("preprocessed", "model"): "name the preprocessed dataset; the run folder comes after -o",
+    ("preprocessed", "scan"): "`tomoseg preprocess` makes one of many scans with their masks",
+    ("preprocessed", "nothing"): "check the path",
+    ("dataset", "preprocessed"): "it is preprocessed already, so `tomoseg train` takes it",
+    ("dataset", "model"): "`tomoseg models` and `tomoseg labels` show what it is",
+    ("dataset", "scan"): "a dataset is a folder of scans with their masks; `tomoseg inspect` looks at one scan",
+}
+"""What to do where the first is expected and the second was given."""
+
+EXCHANGED = {
+    "predict": (("input", "-i", "output", "-o"), ("input", "-i", "model", "-m")),
+    "train": (("preprocessed", "PREPROCESSED", "output", "-o"),),
+    "preprocess": (("dataset", "DATASET", "output", "-o"),),
+    "evaluate": (("predicted", "PREDICTED", "reference", "REFERENCE"),),
+    "tune": (("model", "MODEL", "preprocessed", "PREPROCESSED"),),
+}
+"""Pairs of arguments that are easily given in the wrong order, with what they are called."""
+
+
+def mistaken(command: str, given: Mapping[str, Any]) -> str | None:
+    """One sentence if a place is another kind of thing than the command expects, and it is known which.
+
+    Args:
+        command: Which command failed.
+        given: Its arguments.
+    """
+    wanted = WANTED.get(command, {})
+    places = {name: place for name in {*wanted, "output"} if (place := _place(given.get(name))) is not None}
+    for first, called, second, other in EXCHANGED.get(command, ()):
+        if first in places and second in places and _are_exchanged(places, first, second, wanted):
+            return (
+                f"expected {WORDS[wanted[first]]} for {called}, got it for {other} ({places[second]}); "
+                f"exchange {called} and {other}"
+            )
+    told = (_wrong(command, name, kind, places) for name, kind in wanted.items() if name in places)
+    return next((sentence for sentence in told if sentence is not None), None)
+
+
+def _wrong(command: str, name: str, wanted: Kind, places: Mapping[str, Path]) -> str | None:
+    got = kind_of(places[name])
+    advice = None if got is None else ADVICE.get((wanted, got))
+    if got is None or advice is None or _are_masks(command, name, places):
+        return None
+    return f"{places[name]}: expected {WORDS[wanted]}, got {WORDS[got]}; {advice}"
+
+
+def _place(given: object) -> Path | None:
+    """Of several, such as models, the first."""
+    first = given[0] if isinstance(given, tuple) and given else given
+    return first if isinstance(first, Path) else None
+
+
+def _are_exchanged(places: Mapping[str, Path], first: str, second: str, wanted: Mapping[str, Kind]) -> bool:
+    one, other = kind_of(places[first]), kind_of(places[second])
+    if second not in wanted:  # the output, which need not be there
+        return other == wanted[first] and one in {None, "nothing"}
+    return (one, other) == (wanted[second], wanted[first])
+
+
+def _are_masks(command: str, name: str, places: Mapping[str, Path]) -> bool:
+    """Whether it may be masks that are compared with masks."""
+    if command != "evaluate":
+        return False
+    if name == "predicted":
+        return kind_of(places[name]) != "preprocessed"
+    return kind_of(places["predicted"]) != "model"
+
+
+def kind_of(place: Path) -> Kind | None:
+    """What lies at a place, as far as it can be told without opening a scan."""
+    from tomoseg.models.folder import is_model
+    from tomoseg.preprocessed.format import INDEX
+
+    if (place / INDEX).is_file():
+        return "preprocessed"
+    if is_model(place):
+        return "model"
+    if not place.exists():
+        return "nothing"
+    return "dataset" if _is_dataset(place) else "scan" if _is_scan(place) else None
+
+
+def _is_dataset(place: Path) -> bool:
+    from tomoseg.datasets.layouts import find_dataset
+
+    return _succeeds(lambda: find_dataset(place))
+
+
+def _is_scan(place: Path) -> bool:
+    from tomoseg.files.scan import SCAN_SUFFIXES, look
+
+    return place.name.lower().endswith(SCAN_SUFFIXES) if place.is_file() else _succeeds(lambda: look(place))
+
+
+def _succeeds(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except (TomosegError, OSError):
+        return False
+    return True
