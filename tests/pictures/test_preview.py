@@ -8,6 +8,7 @@ from tomoseg.errors import GridError, LabelError
 from tomoseg.files.nifti import read_ct, read_label_map
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.masks import pack
+from tomoseg.pictures.canvas import Sheet
 from tomoseg.pictures.preview import draw_preview, flatten
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.volume import SourceGrid, Volume
@@ -123,11 +124,76 @@ def test_fill_and_legend_have_the_colours_of_the_label_set(tmp_path):
 @pytest.mark.parametrize(("structures", "lines"), [(5, 1), (6, 2), (117, 9)])
 def test_the_legend_grows_to_forty_names_and_a_note(tmp_path, structures, lines):
     labels = LabelSet.from_names([f"structure_{n}" for n in range(structures)])
-    values = np.tile(np.arange(1, 118, dtype=np.uint8)[:, None, None], (1, 100, 2))
+    values = np.tile(np.arange(1, 118, dtype=np.uint8)[:, None, None], (1, 100, 80))
     values[values > structures] = 0
     draw(volume(values.shape, hu=50), labels, values, tmp_path / "a.png", "legend")
-    rows = (1600 - 32 - 16) / (117 / 100 + 2 * 1.8), (1600 - 32 - 8) / (2 * 117 / 100)  # heights of the pictures
+    rows = (1600 - 32 - 16) / (117 / 100 + 117 / 80 + 100 / 80), (1600 - 32 - 40) / (6 * 117 / 100)  # pictures' heights
     assert read(tmp_path / "a.png").shape[0] == round(48 + sum(rows) + 2 * 26 + 2 * 8 + lines * 23 + 16)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What is written on the sheet, and the squares that are empty."""
+    texts, empty = [], []
+    text, swatch = Sheet.text, Sheet.swatch
+    monkeypatch.setattr(Sheet, "text", lambda self, x, y, t, *a, **k: texts.append(t) or text(self, x, y, t, *a, **k))
+    monkeypatch.setattr(
+        Sheet, "swatch", lambda *a, filled=True: ((filled or empty.append(a[4])) and None) or swatch(*a, filled=filled)
+    )
+    return texts, empty
+
+
+def test_warnings_stand_under_the_title_and_cover_nothing(tmp_path, written):
+    values = np.zeros((30, 30, 30), np.uint8)
+    values[5:25, 5:25, 5:25] = 1
+    scan = volume(values.shape)
+    result = LabelMap(values, PURE, scan.source)
+    draw_preview(scan, result, tmp_path / "plain.png", "title")
+    draw_preview(scan, result, tmp_path / "warned.png", "title", warnings=["It seems to show abdomen.", "It is cut."])
+    plain, warned = read(tmp_path / "plain.png"), read(tmp_path / "warned.png")
+    assert written[0].count("It seems to show abdomen.") == written[0].count("It is cut.") == 1
+    lines = 2 * 22 + 6
+    assert np.array_equal(warned[:48], plain[:48])
+    assert np.array_equal(warned[48 + lines :], plain[48:])
+    assert coloured(warned[48 : 48 + lines], 0).any()
+
+
+def test_each_picture_says_where_it_lies_in_the_patient(tmp_path, written):
+    """A file whose axes lead to the left, back and feet: positions are those of viewers, not numbers of slices."""
+    affine = np.diag([-2.0, -2.0, -3.0, 1.0])
+    affine[:3, 3] = (10.0, 50.0, 20.0)
+    scan = Volume.from_array(np.full((21, 31, 11), 50, np.int16), affine)
+    values = np.zeros((21, 31, 11), np.uint8)
+    values[2, 4, 10] = 1  # RAS+ indices: x = -30 + 2 * 2, y = -10 + 4 * 2, z = -10 + 10 * 3
+    draw(scan, PURE, values, tmp_path / "a.png", "where")
+    assert [text for text in written[0] if " mm" in text and "voxels" not in text] == [
+        *("axial, S 20.0 mm", "coronal, P 2.0 mm", "sagittal, L 26.0 mm", "axial, S 20.0 mm")
+    ]
+
+
+def test_the_legend_has_volumes_of_all_that_was_found(tmp_path, written):
+    """Green lies under red and is counted all the same; blue lies in no picture."""
+    masks = np.zeros((3, 40, 40, 40), bool)
+    masks[0, 5:25, 5:25, 5:25] = True  # 8000 voxels of 8 mm3
+    masks[1, 10:20, 10:20, 5:25] = True  # 2000
+    masks[2, 38, 38, 30] = True
+    labels = LabelSet((*PURE, Structure(3, "blue", colour=(0, 0, 255))))
+    scan = volume((40, 40, 40), (2.0, 2.0, 2.0))
+    result = Segmentation.from_packed(pack(masks), labels, scan.source)
+    draw_preview(scan, result, tmp_path / "a.png", "volumes")
+    texts, empty = written
+    assert [text for text in texts if " ml" in text] == ["red, 64.0 ml", "green, 16.0 ml", "blue, < 0.1 ml"]
+    assert empty == [(0, 255, 0), (0, 0, 255)]  # green lies under red wherever it lies
+    assert "An empty square: found, but in none of these pictures." in texts
+
+
+def test_a_few_slices_leave_no_hole(tmp_path):
+    values = np.zeros((100, 80, 6), np.uint8)
+    values[30:70, 30:50, :] = 1
+    draw(volume(values.shape, (2.0, 2.0, 2.0), hu=50), PURE, values, tmp_path / "a.png", "slab")
+    picture = read(tmp_path / "a.png")[48:-60]
+    empty = (picture.max(axis=2) < 30).mean()
+    assert empty < 0.2
 
 
 def test_nothing_labelled_shows_the_ct_alone(tmp_path):

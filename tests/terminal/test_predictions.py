@@ -102,9 +102,12 @@ def test_the_scan_to_look_at_first_comes_first(capsys):
 @pytest.mark.parametrize(
     ("one", "said"),
     [
-        (rated("a", 0.9, liver=0.95, rib=0.85), "self-rating 0.900, lowest rib 0.850; structures found: 2. It ranks"),
-        (rated("a", 0.9, OTHER, liver=0.9), "self-rating - (unlike the training scans); structures found: 1. It ranks"),
-        (rated("a", None, rib=None), "self-rating - (no structure was found); structures found: 0. It ranks"),
+        (
+            rated("a", 0.9, liver=0.95, rib=0.85),
+            "self-rating 0.900, lowest rib 0.850: a rank among scans of this model, no Dice; structures found: 2",
+        ),
+        (rated("a", 0.9, OTHER, liver=0.9), "self-rating - (unlike the training scans); structures found: 1"),
+        (rated("a", None, rib=None), "self-rating - (no structure was found); structures found: 0"),
     ],
 )
 def test_one_scan_has_a_line_and_no_table(one, said, capsys):

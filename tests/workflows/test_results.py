@@ -16,7 +16,11 @@ from tomoseg.files.dicom.headers import hushed
 from tomoseg.files.nifti import read_mask
 from tomoseg.formats import FORMATS
 from tomoseg.inference.segment import segment
-from tomoseg.workflows.results import check_formats
+from tomoseg.notices import Notice
+from tomoseg.segmentation import LabelMap
+from tomoseg.volume import Volume
+from tomoseg.workflows.results import check_formats, write_preview
+from tomoseg.workflows.scans import Scan
 
 
 @pytest.fixture
@@ -24,6 +28,20 @@ def dicom(tmp_path, rng):
     hu = rng.normal(0, 300, (5, 16, 18)).astype(np.int16)
     slices = [image(hu[k], (0, 0, 4.0 * k), k + 1, **PLACE) for k in range(5)]
     return save(slices, tmp_path / "dicom")
+
+
+def test_a_preview_gets_the_warnings_in_order_and_without_paths(model, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("tomoseg.pictures.preview.draw_preview", lambda *given, **also: drawn.append(also["warnings"]))
+    scan = Scan("one", tmp_path / "patient" / "ct.nii.gz", tmp_path / "out")
+    volume = Volume.from_array(np.zeros((4, 4, 4), np.int16), np.eye(4))
+    notices = [
+        Notice(f"{scan.path}: The gantry was tilted.", "tilt"),
+        Notice("Left out: localizers.", "left out"),
+        Notice("It seems to show abdomen.", "unlike training"),
+    ]
+    assert write_preview(LabelMap(volume.hu.astype(np.uint8), LABELS, volume.source), volume, scan, "en", notices)
+    assert drawn == [["It seems to show abdomen.", "The gantry was tilted."]]
 
 
 def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):

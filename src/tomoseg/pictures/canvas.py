@@ -192,6 +192,12 @@ class View:
             )
             self.axes.add_artist(area)
 
+    def widen(self, share: float) -> None:
+        """Leave room above and below the picture, as a share of its width, for what is written on a thin one."""
+        (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
+        room = share * (right - left)
+        self.axes.set_ylim(bottom + room, top - room)
+
     @property
     def is_flat(self) -> bool:
         """Whether the picture is too low to write into it at the top and at the bottom."""
@@ -288,16 +294,16 @@ class Sheet:
             **{"ha": "left", "va": "center", **style},
         )
 
-    def swatch(self, left: float, top: float, size: float, colour: Colour) -> None:
-        """A small filled square with a thin border, which shows dark colours too."""
+    def swatch(self, left: float, top: float, size: float, colour: Colour, *, filled: bool = True) -> None:
+        """A small square with a thin border, which shows dark colours too; or its border alone, in the colour."""
         square = Rectangle(
             (left / self.width, 1 - (top + size) / self.height),
             size / self.width,
             size / self.height,
             transform=self.figure.transFigure,
-            facecolor=_hex(colour),
-            edgecolor=DIM,
-            linewidth=0.6,
+            facecolor=_hex(colour) if filled else "none",
+            edgecolor=DIM if filled else _hex(colour),
+            linewidth=0.6 if filled else 1.2,
         )
         self.figure.add_artist(square)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from tomoseg.labels import LabelSet
-from tomoseg.pictures.canvas import DIM, Sheet
+from tomoseg.pictures.canvas import DIM, Sheet, drawable
 from tomoseg.pictures.structure_names import readable
 from tomoseg.pictures.words import say
 from tomoseg.settings import Language
@@ -13,7 +14,20 @@ from tomoseg.settings import Language
 MOST_IN_LEGEND = 40
 
 _COLUMNS, _LINE = 5, 23
-_LONGEST_NAME = 32
+_LONGEST_NAME, _LONGEST_BESIDE = 32, 24
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside a structure's name in a legend.
+
+    Attributes:
+        text: After it.
+        filled: Whether its square is; one without anything in the pictures has an empty one.
+    """
+
+    text: str = ""
+    filled: bool = True
 
 
 def legend_height(ids: Sequence[int]) -> int:
@@ -30,6 +44,7 @@ def draw_legend(
     margin: float,
     nothing: str,
     lang: Language = "en",
+    beside: Mapping[int, Beside] | None = None,
 ) -> None:
     """Name structures, downwards and then to the right; of many, the first.
 
@@ -41,6 +56,7 @@ def draw_legend(
         margin: What stays free at the left and at the right.
         nothing: What is written where there is no structure.
         lang: Of the names.
+        beside: What stands beside names, by id.
     """
     by_id = {structure.id: structure for structure in labels}
     if not ids:
@@ -51,7 +67,9 @@ def draw_legend(
     column = (sheet.width - 2 * margin) / _COLUMNS
     for place, value in enumerate(named):
         x, y = margin + place // rows * column, top + place % rows * _LINE
-        sheet.swatch(x, y + 5, 13, by_id[value].colour)
-        sheet.text(x + 21, y + _LINE / 2, readable(by_id[value].name, lang), 15, longest=_LONGEST_NAME)
+        told = Beside() if beside is None else beside[value]
+        name = drawable(readable(by_id[value].name, lang), _LONGEST_BESIDE if told.text else _LONGEST_NAME)
+        sheet.swatch(x, y + 5, 13, by_id[value].colour, filled=told.filled)
+        sheet.text(x + 21, y + _LINE / 2, f"{name}, {told.text}" if told.text else name, 15)
     if len(ids) > len(named):
         sheet.text(margin, top + (rows + 0.5) * _LINE, say("+{count} more", lang, count=len(ids) - len(named)), 15, DIM)

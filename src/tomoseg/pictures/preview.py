@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from jaxtyping import UInt8, UInt16
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import by_byte, mask_in
+from tomoseg.pictures.arrange import CAPTION, GAP, Place, arrange, bottom_of
 from tomoseg.pictures.canvas import (
     BODY_HU,
     DIM,
     NORMAL_AXIS,
+    EdgeMark,
     Plane,
     Sheet,
     content_box,
@@ -23,8 +26,9 @@ from tomoseg.pictures.canvas import (
     take_plane,
     window_to_grey,
 )
-from tomoseg.pictures.legend import draw_legend, legend_height
-from tomoseg.pictures.words import say, short
+from tomoseg.pictures.legend import Beside, draw_legend, legend_height
+from tomoseg.pictures.warning_lines import draw_warnings, lines_of, warning_height
+from tomoseg.pictures.words import number, say, short
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.settings import Language
 from tomoseg.volume import Volume
@@ -34,11 +38,13 @@ AXIAL_ROW = 6
 
 _OPACITY, _LINE_PX = 0.4, 1.2
 _BODY_MARGIN_MM = 10.0
-_WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 26
+_WIDTH, _MARGIN, _HEADER = 1600, 16, 48
 _LONGEST_TITLE = 60
-_TALLEST_ROW = 900
-_LEAST_ASPECT, _MOST_ASPECT = 0.3, 1.8
-"""Width by height of a picture's place; a thinner or flatter picture leaves some of its place empty."""
+_NOTE = 22
+"""Pixels of a line below the legend."""
+
+_SIDES: dict[Plane, tuple[EdgeMark, EdgeMark]] = {"axial": ("S", "I"), "coronal": ("A", "P"), "sagittal": ("R", "L")}
+"""What a position above 0 mm and below is called across a plane, as viewers write it."""
 
 LabelValues = UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]
 
@@ -48,7 +54,7 @@ class _Picture:
     """One slice, ready to be drawn."""
 
     plane: Plane
-    index: int
+    position_mm: float
     grey: UInt8[np.ndarray, "rows columns"]
     values: UInt8[np.ndarray, "rows columns"] | UInt16[np.ndarray, "rows columns"]
     spacing_mm: tuple[float, float]
@@ -56,8 +62,7 @@ class _Picture:
     @property
     def aspect(self) -> float:
         rows, columns = self.grey.shape
-        true = columns * self.spacing_mm[0] / (rows * self.spacing_mm[1])
-        return float(min(max(true, _LEAST_ASPECT), _MOST_ASPECT))
+        return columns * self.spacing_mm[0] / (rows * self.spacing_mm[1])
 
 
 def flatten(segmentation: Segmentation) -> LabelMap:
@@ -89,11 +94,14 @@ def draw_preview(
     window_hu: tuple[float, float] = (-200, 300),
     *,
     lang: Language = "en",
+    warnings: Sequence[str] = (),
 ) -> None:
-    """Draw three planes through where most is labelled, a row of axial slices, and a legend.
+    """Draw three planes through where most is labelled, axial slices along the body, and a legend with volumes.
 
-    All pictures have true proportions in mm and leave out the surrounding air. The legend names the structures
-    in them, largest first. Where nothing is labelled, the CT is shown alone, with a note.
+    All pictures have true proportions in mm, leave out the surrounding air, and say where they lie in the patient's
+    coordinates (RAS+). The legend names all structures that were found, largest first; those that lie in none of the
+    pictures have an empty square. Where nothing is labelled, the CT is shown alone, with a note. Warnings stand under
+    the title: a picture is passed on without the terminal.
 
     Args:
         volume: The scan.
@@ -102,6 +110,7 @@ def draw_preview(
         title: The heading, such as the case's name.
         window_hu: What is shown black and white.
         lang: Of what is written.
+        warnings: What was noticed about the scan, the decisive first.
 
     Raises:
         GridError: If the label map is not on the scan's grid.
@@ -123,7 +132,9 @@ def draw_preview(
             f"expected a result of the scan's shape {volume.shape}, got {label_values.shape}; "
             "pass the prediction of this very scan, in RAS+ order"
         )
-    _check_values(label_values, labels)
+    voxels = _voxels_by_value(label_values, labels)
+    if isinstance(result, Segmentation):
+        voxels = _voxels_of_masks(result)  # where they overlap, more than is shown
     labelled = label_values != 0
     planes = [
         picture
@@ -131,19 +142,41 @@ def draw_preview(
         for picture in _pictures(volume, label_values, plane, [_fullest(labelled, axis)], window_hu)
     ]
     axials = _pictures(volume, label_values, "axial", _spread(labelled), window_hu)
-    _compose(planes, axials, labels, (title, _describe(volume, lang)), lang).save(path)
+    millilitres = {value: count * float(np.prod(volume.spacing_mm)) / 1000 for value, count in voxels.items()}
+    heading = _Heading(title, _describe(volume, lang), lines_of(warnings, lang))
+    _compose([*planes, *axials], labels, millilitres, heading, lang).save(path)
 
 
-def _check_values(values: LabelValues, labels: LabelSet) -> None:
-    found = np.zeros(np.iinfo(values.dtype).max + 1, bool)
+def _voxels_of_masks(result: Segmentation) -> dict[int, int]:
+    """Voxels of each structure, by id; none of those that were not found."""
+    channels = len(result.labels)
+    counts = np.zeros(channels, np.int64)
+    bytes_there_are = np.arange(256, dtype=np.uint8)
+    for plane, in_it in by_byte(range(channels)).items():
+        bits = result.byte_plane(plane)
+        times = sum((np.bincount(sheet.ravel(), minlength=256) for sheet in bits if sheet.any()), np.zeros(256, int))
+        for channel in in_it:
+            counts[channel] = times[mask_in(bytes_there_are, channel)].sum()
+    return {value: int(count) for value, count in zip(result.labels.ids, counts, strict=True) if count}
+
+
+def _voxels_by_value(values: LabelValues, labels: LabelSet) -> dict[int, int]:
+    """Voxels of each id that occurs.
+
+    Raises:
+        LabelError: If one is no structure's.
+    """
+    counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
     for sheet in values:  # one at a time, since an array used as an index is copied at 8 bytes a voxel
-        found |= np.bincount(sheet.ravel(), minlength=found.size) > 0
-    unknown = sorted(set(np.flatnonzero(found).tolist()) - {0, *labels.ids})
+        counts += np.bincount(sheet.ravel(), minlength=counts.size)
+    found = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
+    unknown = sorted(found.keys() - set(labels.ids))
     if unknown:
         raise LabelError(
             f"expected the ids of {len(labels)} structures in the label map, got {unknown[:5]} besides; "
             "pass the label set that it was made with"
         )
+    return found
 
 
 def _pictures(
@@ -156,9 +189,17 @@ def _pictures(
     content = np.any([(hu > BODY_HU) | (mark > 0) for hu, mark in zip(hus, marked, strict=True)], axis=0)
     box = content_box(content, [round(_BODY_MARGIN_MM / edge) for edge in reversed(spacing)])
     return [
-        _Picture(plane, index, window_to_grey(hu[box], window_hu), mark[box], spacing)
+        _Picture(plane, _position_mm(volume, plane, index), window_to_grey(hu[box], window_hu), mark[box], spacing)
         for index, hu, mark in zip(indices, hus, marked, strict=True)
     ]
+
+
+def _position_mm(volume: Volume, plane: Plane, index: int) -> float:
+    """Where a slice lies along the axis across it, in RAS+ mm; of an oblique scan that of its middle."""
+    axis = NORMAL_AXIS[plane]
+    place = [(size - 1) / 2 for size in volume.shape]
+    place[axis] = index
+    return float((volume.affine @ np.array([*place, 1.0]))[axis])
 
 
 def _fullest(labelled: np.ndarray, axis: int) -> int:
@@ -182,57 +223,55 @@ def _describe(volume: Volume, lang: Language) -> str:
     return say("{shape} voxels of {spacing} mm", lang, shape=shape, spacing=spacing)
 
 
+@dataclass(frozen=True)
+class _Heading:
+    """What stands above the pictures."""
+
+    title: str
+    details: str
+    warnings: list[tuple[str, str]]
+
+
 def _compose(
-    planes: list[_Picture], axials: list[_Picture], labels: LabelSet, heading: tuple[str, str], lang: Language
+    pictures: list[_Picture], labels: LabelSet, millilitres: dict[int, float], heading: _Heading, lang: Language
 ) -> Sheet:
-    shown = _areas([*planes, *axials])
-    ids = sorted(shown, key=lambda value: (-shown[value], value))
-    heights = [_row_height(planes), _row_height(axials)]
-    legend_top = _HEADER + sum(heights) + 2 * _CAPTION + 2 * _GAP
-    sheet = Sheet(_WIDTH, round(legend_top + legend_height(ids) + _MARGIN))
-    sheet.text(_MARGIN, _HEADER / 2, heading[0], 22, longest=_LONGEST_TITLE, weight="bold")
-    sheet.text(_WIDTH - _MARGIN, _HEADER / 2, heading[1], 15, DIM, ha="right")
+    """The first three pictures are the planes, the others axial slices."""
+    top = _HEADER + warning_height(heading.warnings)
+    aspects = [picture.aspect for picture in pictures]
+    places = arrange(aspects[:3], aspects[3:], top, _MARGIN, _WIDTH - 2 * _MARGIN)
+    ids = sorted(millilitres, key=lambda value: (-millilitres[value], value))
+    shown = {int(value) for picture in pictures for value in np.unique(picture.values)}
+    beside = {value: Beside(_ml(millilitres[value], lang), value in shown) for value in ids}
+    legend_top = bottom_of(places) + GAP
+    note = _NOTE if any(not one.filled for one in beside.values()) else 0
+    sheet = Sheet(_WIDTH, round(legend_top + legend_height(ids) + note + _MARGIN))
+    sheet.text(_MARGIN, _HEADER / 2, heading.title, 22, longest=_LONGEST_TITLE, weight="bold")
+    sheet.text(_WIDTH - _MARGIN, _HEADER / 2, heading.details, 15, DIM, ha="right")
+    draw_warnings(sheet, heading.warnings, _HEADER, _MARGIN)
     colours = palette(labels)
-    _draw_row(sheet, planes, _HEADER, heights[0], colours, lang)
-    _draw_row(sheet, axials, _HEADER + _CAPTION + heights[0] + _GAP, heights[1], colours, lang)
-    draw_legend(sheet, ids, labels, legend_top, _MARGIN, say("Nothing is labelled in this scan.", lang), lang)
+    for picture, place in zip(pictures, places, strict=True):
+        _draw(sheet, picture, place, colours, lang)
+    draw_legend(sheet, ids, labels, legend_top, _MARGIN, say("Nothing is labelled in this scan.", lang), lang, beside)
+    if note:
+        text = say("An empty square: found, but in none of these pictures.", lang)
+        sheet.text(_MARGIN, legend_top + legend_height(ids) + note / 2, text, 14, DIM)
     return sheet
 
 
-def _areas(pictures: list[_Picture]) -> dict[int, float]:
-    """mm² of each structure over all pictures."""
-    areas: dict[int, float] = {}
-    for picture in pictures:
-        pixel = picture.spacing_mm[0] * picture.spacing_mm[1]
-        for value, count in zip(*np.unique(picture.values[picture.values > 0], return_counts=True), strict=True):
-            areas[int(value)] = areas.get(int(value), 0) + int(count) * pixel
-    return areas
+def _ml(millilitres: float, lang: Language) -> str:
+    return f"{number(millilitres, 1 if millilitres < 100 else 0, lang)} ml" if millilitres >= 0.05 else "< 0.1 ml"
 
 
-def _row_height(pictures: list[_Picture]) -> float:
-    """The height at which the pictures fill the width beside each other."""
-    room = _WIDTH - 2 * _MARGIN - (len(pictures) - 1) * _GAP
-    return min(_TALLEST_ROW, room / sum(picture.aspect for picture in pictures))
-
-
-def _draw_row(
-    sheet: Sheet,
-    pictures: list[_Picture],
-    top: float,
-    height: float,
-    colours: UInt8[np.ndarray, "n 3"],
-    lang: Language,
-) -> None:
-    """Pictures of one height beside each other, centred, each with its plane and index above."""
-    used = sum(picture.aspect for picture in pictures) * height + (len(pictures) - 1) * _GAP
-    left = (_WIDTH - used) / 2
-    for picture in pictures:
-        width = picture.aspect * height
-        caption = f"{say(picture.plane, lang)}, {'xyz'[NORMAL_AXIS[picture.plane]]} = {picture.index}"
-        sheet.text(left + width / 2, top + _CAPTION / 2, caption, 14, DIM, ha="center")
-        view = sheet.view(left, top + _CAPTION, width, height, picture.spacing_mm)
-        view.image(picture.grey)
-        view.structures(picture.values, colours, _OPACITY, _LINE_PX)
-        view.marks(picture.plane, lang=lang)
-        view.scale_bar()
-        left += width + _GAP
+def _draw(sheet: Sheet, picture: _Picture, place: Place, colours: UInt8[np.ndarray, "n 3"], lang: Language) -> None:
+    """A picture with its plane and position above."""
+    positive, negative = _SIDES[picture.plane]
+    side = say(negative if picture.position_mm < 0 else positive, lang)
+    caption = f"{say(picture.plane, lang)}, {side} {number(abs(picture.position_mm), 1, lang)} mm"
+    sheet.text(place.left + place.width / 2, place.top - CAPTION / 2, caption, 14, DIM, ha="center")
+    view = sheet.view(place.left, place.top, place.width, place.height, picture.spacing_mm)
+    view.image(picture.grey)
+    if place.room:
+        view.widen(place.room / place.width)
+    view.structures(picture.values, colours, _OPACITY, _LINE_PX)
+    view.marks(picture.plane, lang=lang)
+    view.scale_bar()

@@ -18,6 +18,10 @@ FRENCH: dict[str, str] = {
     "+{count} more": "+{count} autres",
     "{shape} voxels of {spacing} mm": "{shape} voxels de {spacing} mm",
     "Nothing is labelled in this scan.": "Rien n'est segmenté dans cet examen.",
+    "An empty square: found, but in none of these pictures.": (
+        "Carré vide : segmentée, mais visible dans aucune de ces images."
+    ),
+    "+{count} more warnings": "+{count} autres avertissements",
     "Nothing is labelled in these slices.": "Rien n'est annoté dans ces coupes.",
     # panel.py, in the words of the guide
     "Segmentation: {structure}": "Segmentation : {structure}",

@@ -63,5 +63,7 @@ def show_triage(results: Sequence[ScanDone]) -> None:
         ]
         table("To be looked at first: a rank by how sure the model is, no Dice", columns, shown)
     for row in rows if len(rows) == 1 else ():
-        rating = f"- ({row.reason})" if row.rating is None else f"{row.rating:.3f}, lowest {row.lowest} {row.least:.3f}"
-        out.print(f"self-rating {rating}; structures found: {row.found}. It ranks scans of one model and is no Dice.")
+        rating = f"- ({row.reason})"
+        if row.rating is not None:
+            rating = f"{row.rating:.3f}, lowest {row.lowest} {row.least:.3f}: a rank among scans of this model, no Dice"
+        out.print(f"self-rating {rating}; structures found: {row.found}")

@@ -239,6 +239,6 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
             files.append(write_statistics(prediction.statistics, scan))
     if options.preview:
         with stages("preview"):
-            files.append(write_preview(prediction.result, volume, scan, options.lang))
+            files.append(write_preview(prediction.result, volume, scan, options.lang, course.notices))
     record = write_record(scan, course.asked, files, course.notices, stages.seconds, prediction.self_rating)
     return ScanDone(scan, None, course.notices, False, record)

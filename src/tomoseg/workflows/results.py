@@ -17,7 +17,7 @@ from tomoseg.files.nifti import write_nifti
 from tomoseg.files.results import nifti_stem, write_confidence
 from tomoseg.files.target import Origin, Target
 from tomoseg.formats import FORMATS, LABEL_MAP_SUFFIXES, OutputFormat
-from tomoseg.notices import Notice
+from tomoseg.notices import Notice, by_weight
 from tomoseg.packages import require_installed
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.settings import Language
@@ -155,8 +155,8 @@ def _entry(measured: Measurement) -> dict[str, object]:
     return {key: value for key, value in asdict(measured).items() if key != "structure"}
 
 
-def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language) -> str:
-    """Draw a picture to judge the result by, in `en` or `fr`.
+def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language, notices: Sequence[Notice] = ()) -> str:
+    """Draw a picture to judge the result by, in `en` or `fr`, with the warnings about the scan.
 
     Returns:
         The file's name.
@@ -167,5 +167,6 @@ def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language) ->
     from tomoseg.pictures.preview import draw_preview  # imports Matplotlib
 
     path = beside(scan, "preview.png", "_")
-    draw_preview(volume, result, path, scan.name, lang=lang)
+    told = [str(notice).removeprefix(f"{scan.path}: ") for notice in by_weight(notices) if notice.level == "warning"]
+    draw_preview(volume, result, path, scan.name, lang=lang, warnings=told)
     return path.name
