@@ -18,6 +18,7 @@ from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 from tyro.conf import Positional
 
+from tomoseg.bodies.config import BodyConfig
 from tomoseg.cli import COMMANDS
 from tomoseg.cli.running import command_of
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
@@ -28,7 +29,8 @@ COMMANDS_PAGE = Path(__file__).parent / "reference" / "commands.md"
 
 INTRODUCTION = """# Configuration
 
-Every setting of `tomoseg preprocess` and `tomoseg train`. A value comes from the preset, then the YAML file, then the
+Every setting of `tomoseg preprocess` and `tomoseg train`, and what `tomoseg phantom` draws bodies from. A
+value comes from the preset, then the YAML file, then the
 command line. A dotted name such as `network.channels` is `channels` under `network` in the file:
 
 ```yaml
@@ -51,6 +53,12 @@ roi_subset: [liver, spleen]
 Made from `src/tomoseg/config.py` by `make docs`.
 """
 
+PHANTOM = """## tomoseg phantom
+
+With `--anatomy` and `--config FILE`; [made bodies](../concepts/made-bodies.md) says how they are used. There is no
+preset. A range is `[from, to]`; HU are four ranges: native, arterial, portal venous, late.
+"""
+
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 UNQUOTED = str.maketrans("", "", '"')
 
@@ -62,6 +70,8 @@ def reference() -> str:
         parts.append(f"## tomoseg {command}\n")
         decides = {name: role.value for name, role in roles(type(presets["default"])).items()}
         parts += _tables(presets["default"], presets["guide"], "", decides)
+    decides = {name: role.value for name, role in roles(BodyConfig).items()}
+    parts += [PHANTOM, *_tables(BodyConfig(), BodyConfig(), "", decides)]
     return "\n".join(parts)
 
 

@@ -23,6 +23,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("files",),
     ("phantom",),
     ("datasets",),
+    ("bodies",),
     ("checks",),
     ("preprocessed",),
     ("postprocess",),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from tomoseg.bodies.config import BodyConfig
 from tomoseg.cli import COMMANDS, main
 from tomoseg.config import PreprocessConfig, TrainConfig
 
@@ -23,10 +24,10 @@ def _settings(kind: type[BaseModel], prefix: str = "") -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("kind", [PreprocessConfig, TrainConfig])
+@pytest.mark.parametrize("kind", [PreprocessConfig, TrainConfig, BodyConfig])
 def test_every_setting_has_its_line_with_help(kind):
     page = CONFIGURATION.read_text(encoding="utf-8")
-    command = kind.__name__.removesuffix("Config").lower()
+    command = "phantom" if kind is BodyConfig else kind.__name__.removesuffix("Config").lower()
     section = re.search(rf"^## tomoseg {command}$(.*?)(^## |\Z)", page, re.M | re.S)
     lines = {line.split("`")[1]: line for line in section[1].splitlines() if line.startswith("| `")}
     assert sorted(lines) == sorted(_settings(kind))

@@ -16,7 +16,7 @@ from tomoseg.version import __version__
 COMMANDS: dict[str, str] = {
     "labels": "Print the 117 structures, or those of a dataset or a model.",
     "download": "Fetch a public dataset from its server, or single cases of it.",
-    "phantom": "Make a dataset of procedural CTs with all 117 structures.",
+    "phantom": "Make a dataset of procedural CTs with all 117 structures, or of CTs made of label maps.",
     "inspect": "Look at a scan before anything is made of it: values, geometry, the body, what is odd.",
     "check": "Look at a dataset before it is learned: what is broken, and what is unlike the rest.",
     "preprocess": "Put a dataset on the network's grid, written once for fast training.",

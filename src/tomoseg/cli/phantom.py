@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 
 from tomoseg.cli.arguments import Output
 from tomoseg.cli.exits import DONE
@@ -10,9 +11,16 @@ from tomoseg.terminal import console
 
 
 def phantom(
-    output: Output, train: int = 8, validation: int = 2, test: int = 2, seed: int = 0, spacing_mm: float = 3.0
+    output: Output,
+    train: int = 8,
+    validation: int = 2,
+    test: int = 2,
+    seed: int = 0,
+    spacing_mm: float = 3.0,
+    anatomy: tuple[str, ...] = (),
+    config: Path | None = None,
 ) -> int:
-    """Make a dataset of procedural CTs with all 117 structures.
+    """Make a dataset of procedural CTs with all 117 structures, or of CTs made of label maps.
 
     Args:
         output: Folder of the dataset.
@@ -21,11 +29,29 @@ def phantom(
         test: Test cases.
         seed: Another seed makes other bodies.
         spacing_mm: In-plane voxel edge, 0.5 or more; slices are 5 mm apart.
-    """
-    from tomoseg.workflows.phantom import make_dataset
+        anatomy: Label maps, folders of masks or datasets to make bodies of, in turn; `procedural` for the phantom's
+            own anatomies.
+        config: YAML file of what is drawn from which range, with --anatomy.
 
+    Raises:
+        ConfigError: If the file is given without --anatomy, or has an unknown key or a wrong value.
+    """
+    from tomoseg.bodies.config import BodyConfig
+    from tomoseg.errors import ConfigError
+    from tomoseg.settings import load_config
+    from tomoseg.terminal.phantoms import show_sources
+    from tomoseg.workflows.phantom import make_bodies, make_dataset
+
+    if config is not None and not anatomy:
+        raise ConfigError(f"{config}: expected --anatomy with --config, got none; name label maps, or `procedural`")
+    ranges = load_config(BodyConfig, BodyConfig(), config)
     counts, done = {"train": train, "validation": validation, "test": test}, count(1)
     with console.progress("phantoms", sum(counts.values())) as show:
-        made = make_dataset(output, counts, seed, spacing_mm, lambda case: show(next(done)))
-    console.out.print(f"{made} phantoms in {output}")
+        if anatomy:
+            made = make_bodies(output, anatomy, counts, seed, spacing_mm, ranges, lambda case: show(next(done)))
+            show_sources(made.sources)
+            cases = made.cases
+        else:
+            cases = make_dataset(output, counts, seed, spacing_mm, lambda case: show(next(done)))
+    console.out.print(f"{cases} phantoms in {output}")
     return DONE

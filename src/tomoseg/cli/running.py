@@ -66,7 +66,7 @@ def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Con
         return settings  # tyro says what is wrong with it
     if "preset" in parameters:
         settings = {name: _preset(one, chosen.preset) for name, one in settings.items()}
-    if "config" in parameters and chosen.config is not None:
+    if settings and "config" in parameters and chosen.config is not None:
         settings = dict(zip(settings, load_together(list(settings.values()), chosen.config), strict=True))
     return settings
 

@@ -124,13 +124,30 @@ def make_phantom(
     rng = generator(seed, "scan")
     view = draw_view(rng) if field_of_view == "random" else cast(ViewName, field_of_view)
     axes = _grid(body, view, spacing_mm, rng)
-    canvas = Canvas(body.frame, axes, TissueTable.draw(generator(seed, "tissues")))
-    for paint in _PAINTERS:
-        paint(canvas, body)
+    canvas = _painted(body, axes)
     _paint_table(canvas)
     affine = np.diag([*spacing_mm, 1.0])
     affine[:3, 3] = [axis[0] for axis in axes]
     return Phantom(_acquire(canvas, rng), canvas.packed(len(LabelSet.total())), affine, view)
+
+
+def paint_body(seed: int, spacing_mm: tuple[float, float, float], view: ViewName = "whole") -> Canvas:
+    """The body of a seed as its structures and tissues, before it is scanned; no table.
+
+    Args:
+        seed: Any number from 0 up.
+        spacing_mm: Voxel edges along x, y and z.
+        view: Which part of it.
+    """
+    body = Body.draw(seed)
+    return _painted(body, _grid(body, view, spacing_mm, generator(seed, "scan")))
+
+
+def _painted(body: Body, axes: tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]) -> Canvas:
+    canvas = Canvas(body.frame, axes, TissueTable.draw(generator(body.seed, "tissues")))
+    for paint in _PAINTERS:
+        paint(canvas, body)
+    return canvas
 
 
 def draw_view(rng: np.random.Generator) -> ViewName:

@@ -6,7 +6,11 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int16, UInt8
 
 from tomoseg.errors import InputError
 from tomoseg.files.nifti import write_bit, write_nifti
@@ -31,14 +35,28 @@ def write_phantom(phantom: Phantom, case_folder: Path) -> None:
     Raises:
         OutputError: If a file cannot be written.
     """
+    x, y, z = phantom.hu.shape
+    write_case(case_folder, phantom.hu, phantom.packed, LabelSet.total(), SourceGrid((x, y, z), phantom.affine))
+
+
+def write_case(
+    case_folder: Path,
+    hu: Int16[np.ndarray, "x y z"],
+    packed: UInt8[np.ndarray, "b x y z"],
+    labels: LabelSet,
+    grid: SourceGrid,
+) -> None:
+    """Write a scan as `ct.nii.gz` and its packed masks as `segmentations/<structure>.nii.gz`, empty ones too.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
     segmentations = case_folder / "segmentations"
     segmentations.mkdir(parents=True, exist_ok=True)
-    x, y, z = phantom.hu.shape
-    grid = SourceGrid((x, y, z), phantom.affine)
-    for channel, name in enumerate(LabelSet.total().names):
+    for channel, name in enumerate(labels.names):
         plane, bit = byte_of(channel)
-        write_bit(segmentations / f"{name}.nii.gz", phantom.packed[plane], bit, grid)
-    write_nifti(case_folder / "ct.nii.gz", phantom.hu, grid)
+        write_bit(segmentations / f"{name}.nii.gz", packed[plane], bit, grid)
+    write_nifti(case_folder / "ct.nii.gz", hu, grid)
 
 
 def make_phantom_dataset(
@@ -70,6 +88,37 @@ def make_phantom_dataset(
         InputError: If a count is negative or too large, or `workers` is below 1.
         OutputError: If a file cannot be written.
     """
+    return make_cases(
+        folder, counts, seed, partial(_make_case, spacing_mm=spacing_mm), workers=workers, on_done=on_done
+    )
+
+
+def make_cases(
+    folder: Path,
+    counts: Mapping[str, int],
+    seed: int,
+    make: Callable[[Path, int], None],
+    *,
+    workers: int,
+    on_done: Callable[[Path], None] | None = None,
+) -> list[Path]:
+    """Make the cases of a dataset that are not there yet, in several processes; see `make_phantom_dataset`.
+
+    Args:
+        folder: Made if missing.
+        counts: Number of cases of each split.
+        seed: 0 or more.
+        make: Writes a case into a folder from a seed; it can be pickled.
+        workers: Processes, 1 or more.
+        on_done: Told each case's folder.
+
+    Returns:
+        The folders of all cases, in the order of `counts`.
+
+    Raises:
+        InputError: If a count is negative or too large, or `workers` is below 1.
+        OutputError: If a file cannot be written.
+    """
     _check_counts(counts, workers)
     first = seed * SEEDS_A_SPLIT * 100
     cases = [
@@ -87,7 +136,7 @@ def make_phantom_dataset(
     if todo:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
-            futures = {pool.submit(_make_case, case, case_seed, spacing_mm): case for case, case_seed in todo}
+            futures = {pool.submit(_make_aside, make, case, case_seed): case for case, case_seed in todo}
             for future in as_completed(futures):
                 future.result()
                 done(futures[future])
@@ -102,8 +151,12 @@ def _check_counts(counts: Mapping[str, int], workers: int) -> None:
             raise InputError(f"expected 0 to {SEEDS_A_SPLIT} cases in {split!r}, got {count}; change the count")
 
 
-def _make_case(case: Path, seed: int, spacing_mm: tuple[float, float, float]) -> None:
+def _make_aside(make: Callable[[Path, int], None], case: Path, seed: int) -> None:
     aside = case.with_name(case.name + _ASIDE)
     shutil.rmtree(aside, ignore_errors=True)
-    write_phantom(make_phantom(seed, spacing_mm=spacing_mm), aside)
+    make(aside, seed)
     aside.rename(case)
+
+
+def _make_case(folder: Path, seed: int, spacing_mm: tuple[float, float, float]) -> None:
+    write_phantom(make_phantom(seed, spacing_mm=spacing_mm), folder)

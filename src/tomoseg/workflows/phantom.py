@@ -1,11 +1,14 @@
-"""`tomoseg phantom`: a dataset of procedural CTs."""
+"""`tomoseg phantom`: a dataset of procedural CTs, or of bodies made of label maps."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from tomoseg.bodies.config import BodyConfig
+from tomoseg.bodies.write import SourceFacts, check_sources, find_sources, make_body_dataset
 from tomoseg.phantom import make_phantom_dataset
 
 SLICE_MM = 5.0
@@ -37,3 +40,54 @@ def make_dataset(
     """
     spacing = (spacing_mm, spacing_mm, SLICE_MM)
     return len(make_phantom_dataset(folder, counts, seed, spacing, workers=os.cpu_count() or 1, on_done=on_done))
+
+
+@dataclass(frozen=True)
+class MadeDataset:
+    """What was made.
+
+    Attributes:
+        cases: How many cases the dataset has.
+        sources: What they are made of; nothing of procedural anatomies.
+    """
+
+    cases: int
+    sources: tuple[SourceFacts, ...]
+
+
+def make_bodies(
+    folder: Path,
+    anatomy: Sequence[str],
+    counts: Mapping[str, int],
+    seed: int = 0,
+    spacing_mm: float = 3.0,
+    config: BodyConfig | None = None,
+    on_done: Callable[[Path], None] | None = None,
+) -> MadeDataset:
+    """Write bodies made of label maps as a dataset with splits; cases that are there already are kept.
+
+    Args:
+        folder: The dataset.
+        anatomy: Paths of label maps, folders of masks or datasets, taken in turn; `procedural` for the phantom's.
+        counts: Cases of each split.
+        seed: Another seed makes other bodies.
+        spacing_mm: In-plane voxel edge.
+        config: What is drawn from which range; the defaults if omitted.
+        on_done: Told each case's folder.
+
+    Returns:
+        What was made, and of what.
+
+    Raises:
+        DatasetError: If a path holds no label maps.
+        InputError: If a count is negative, or a label map cannot be used.
+        LabelError: If a label map holds a value that has no name.
+        OutputError: If a file cannot be written.
+    """
+    sources = find_sources(anatomy)
+    facts = check_sources(sources)
+    spacing = (spacing_mm, spacing_mm, SLICE_MM)
+    cases = make_body_dataset(
+        folder, sources, counts, seed, config or BodyConfig(), spacing, workers=os.cpu_count() or 1, on_done=on_done
+    )
+    return MadeDataset(len(cases), tuple(facts))

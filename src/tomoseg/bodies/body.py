@@ -1,0 +1,177 @@
+"""Bodies made of anatomies: drawn from a seed, scanned, with their masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8, UInt16
+
+from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.config import BodyConfig
+from tomoseg.bodies.hu import Phase
+from tomoseg.bodies.looks import draw_look, draw_phase
+from tomoseg.bodies.placement import Placement, place
+from tomoseg.bodies.render import Look, Map, render
+from tomoseg.bodies.scanner import Scan, acquire
+from tomoseg.bodies.views import Axes, View, draw_view, with_arms
+from tomoseg.errors import InputError
+from tomoseg.labels import LabelSet, label_type
+from tomoseg.masks import packed_bytes
+from tomoseg.phantom.body import generator
+from tomoseg.volume import Volume
+
+FINEST_MM = 0.3
+MOST_VOXELS = 400_000_000
+VIEWS_TRIED = 8
+_TABLE_MM = 34.0
+
+
+@dataclass(frozen=True)
+class MadeBody:
+    """A scan of a made body.
+
+    Attributes:
+        volume: The scan.
+        numbers: Channel + 1 of the structure in each voxel, or 0.
+        labels: The structures; all of them are annotated, those out of view or lacking are absent.
+        phase: Of the contrast medium.
+    """
+
+    volume: Volume
+    numbers: UInt8[np.ndarray, "x y z"]
+    labels: LabelSet
+    phase: Phase
+
+    @property
+    def ids(self) -> UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]:
+        """The label map: the id of the structure in each voxel."""
+        table = np.array([0, *self.labels.ids], label_type(self.labels.ids))
+        return table[self.numbers]
+
+    @property
+    def packed(self) -> UInt8[np.ndarray, "b x y z"]:
+        """Packed masks in the channel order of `labels`."""
+        channels = np.arange(len(self.labels))
+        bits = np.zeros((packed_bytes(len(self.labels)), len(self.labels) + 1), np.uint8)
+        bits[channels // 8, channels + 1] = 1 << (channels % 8)
+        return np.stack([plane[self.numbers] for plane in bits])
+
+
+def make_body(
+    anatomy: Anatomy,
+    seed: int,
+    config: BodyConfig | None = None,
+    spacing_mm: tuple[float, float, float] | None = None,
+) -> MadeBody:
+    """Make a body of an anatomy and scan it.
+
+    Shape, flesh, contrast, illness, field of view, scanner and noise follow from the seed; the same anatomy, seed,
+    settings and voxels give the same bytes.
+
+    Args:
+        anatomy: What it is made of: `read_anatomy`, `procedural_anatomy` or `build_anatomy`.
+        seed: Any number from 0 up.
+        config: What is drawn from which range; the defaults if omitted.
+        spacing_mm: Voxel edges of the scan along x, y and z; the drawn scanner's own if omitted.
+
+    Returns:
+        The scan and its structures.
+
+    Raises:
+        InputError: If the seed is negative, the voxels are too small, or no structure is in any of some fields of
+            view.
+
+    Example:
+        >>> values = np.zeros((40, 40, 20), np.uint8); values[10:30, 10:30, :] = 5
+        >>> anatomy = build_anatomy(values, LabelSet.total(), np.diag([3.0, 3.0, 5.0, 1.0]))
+        >>> body = make_body(anatomy, seed=1, spacing_mm=(6, 6, 10))
+        >>> body.labels.names[body.numbers.max() - 1], body.volume.hu.shape == body.numbers.shape
+        ('liver', True)
+    """
+    config = config or BodyConfig()
+    scan = Scan.draw(config.scanner, generator(_checked(seed), "scanner"))
+    spacing = spacing_mm or (scan.pixel_mm, scan.pixel_mm, scan.slice_mm)
+    if min(spacing) < FINEST_MM:
+        raise InputError(f"expected voxels of {FINEST_MM} mm or more, got {spacing}; choose larger ones")
+    placement = place(anatomy, config.shape, generator(seed, "shape"))
+    lying = generator(seed, "lying")
+    prone = bool(lying.random() < config.view.prone_share)
+    phase = draw_phase(config, generator(seed, "phase"))
+    look = draw_look(anatomy, config, phase, generator(seed, "look"), prone)
+    look = with_arms(anatomy, placement, look, config.view, generator(seed, "arms"))
+    axes, (hu, numbers, body) = _drawn(anatomy, placement, look, config, spacing, generator(seed, "view"))
+    if lying.random() < config.view.table_share:
+        _add_table(hu, body, axes, prone, lying)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = [axis[0] for axis in axes]
+    volume = Volume.from_array(acquire(hu, body, spacing, scan, generator(seed, "noise")), affine)
+    return MadeBody(volume, numbers, anatomy.labels, phase)
+
+
+def _checked(seed: int) -> int:
+    if seed < 0:
+        raise InputError(f"expected a seed from 0 up, got {seed}; choose another")
+    return seed
+
+
+def _drawn(
+    anatomy: Anatomy,
+    placement: Placement,
+    look: Look,
+    config: BodyConfig,
+    spacing: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> tuple[Axes, tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]]:
+    """The body in the first field of view that holds a structure.
+
+    Raises:
+        InputError: If none does, or a field of view has too many voxels.
+    """
+    chart = Map(*(getattr(anatomy, name) for name in Map._fields))
+    x, y, z = (int(np.clip(np.ceil(s / config.scanner.samples_mm), 1, 4)) for s in spacing)
+    for _ in range(VIEWS_TRIED):
+        axes = _axes(draw_view(placement, look, config.view, rng), spacing, anatomy.name)
+        drawn = render(chart, placement.way, look, axes, (x, y, z))
+        if drawn[1].any():
+            return axes, drawn
+    raise InputError(
+        f"{anatomy.name}: expected a structure in one of {VIEWS_TRIED} fields of view, got none in any; "
+        "raise view.height_mm or view.narrow_mm"
+    )
+
+
+def _axes(view: View, spacing: tuple[float, float, float], name: str) -> Axes:
+    axes = view.axes(spacing)
+    if np.prod([len(axis) for axis in axes]) > MOST_VOXELS:
+        raise InputError(
+            f"{name}: expected at most {MOST_VOXELS} voxels, got {[len(axis) for axis in axes]}; "
+            "choose larger voxels, or a smaller view.height_mm"
+        )
+    return axes
+
+
+def _add_table(
+    hu: Float32[np.ndarray, "x y z"],
+    body: Bool[np.ndarray, "x y z"],
+    axes: Axes,
+    prone: bool,
+    rng: np.random.Generator,
+) -> None:
+    """A curved shell filled with foam under the body, and a thin mattress."""
+    rows = np.flatnonzero(body.any((0, 2)))
+    sag, depth = rng.uniform(0.0001, 0.0009), _TABLE_MM * rng.uniform(0.6, 1.4)
+    shell, half_width = rng.uniform(1.5, 4), rng.uniform(190, 240)
+    grey, foam, gap = rng.uniform(-250, 50), rng.uniform(-960, -900), rng.uniform(0, 25)
+    if rows.size == 0:
+        return
+    side = 1 if prone else -1
+    edge = axes[1][rows[-1 if prone else 0]]
+    middle = rng.uniform(-25, 25)
+    x, y = axes[0] - middle, axes[1]
+    under = side * (y[None, :] - edge) - gap + side * side * sag * -(x[:, None] ** 2)  # mm below the table's top
+    within = (np.abs(x) < half_width)[:, None] & (under > 0) & (under < depth)
+    hard = within & ((under < shell) | (under > depth - shell) | (np.abs(x)[:, None] > half_width - 2 * shell))
+    plate = np.where(hard, grey, foam).astype(np.float32)[:, :, None]
+    free = within[:, :, None] & ~body & (hu < -900)
+    np.copyto(hu, np.broadcast_to(plate, hu.shape), where=free)

@@ -1,0 +1,166 @@
+"""HU at a point that no structure is at: between structures, in the body's wall, in an arm, beside it. Compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomoseg.bodies.inside import muscle_hu
+from tomoseg.bodies.noise import noise_at
+from tomoseg.bodies.slots import (
+    AIR,
+    BONE,
+    BRANCHES,
+    CLOTHES_MM,
+    CORTICAL,
+    DISC,
+    FAT,
+    FAT_MM,
+    FLUID,
+    INFILTRATION,
+    MESH,
+    MUSCLE,
+    SINUS,
+    SKIN,
+    SKIN_MM,
+    WALL_MM,
+)
+from tomoseg.kernels import kernel
+
+f32 = np.float32
+CLOTH_HU = f32(-800)
+
+
+@kernel(fastmath=True)
+def region_hu(block: Any, p: Any, region: Any, s: Any) -> Any:
+    """HU of a `Region`."""
+    if region == 1:
+        return s[DISC]
+    if region == 2:
+        return s[FLUID]
+    if region == 3:
+        return _face(block, p, s)
+    if region == 4:
+        return s[SINUS] if noise_at(block, p[0] * f32(0.3), p[1] * f32(0.3), p[2] * f32(0.3)) > f32(0.2) else s[FAT]
+    if region == 5:
+        return s[AIR]
+    return s[BONE] + f32(0.4) * (s[CORTICAL] - s[BONE])
+
+
+@kernel(fastmath=True)
+def _face(block: Any, p: Any, s: Any) -> Any:
+    """Muscles, fat and hollows of face and throat."""
+    slow = noise_at(block, p[0] * f32(0.14), p[1] * f32(0.14), p[2] * f32(0.14))
+    if slow > f32(1.15):
+        return s[AIR]
+    if slow < f32(-0.4):
+        return s[FAT]
+    return muscle_hu(block, p, s)
+
+
+@kernel(fastmath=True)
+def covers(block: Any, p: Any, cover: Any, s: Any) -> Any:
+    """Thickness of the wall and of the fat under the skin at a place, and an unevenness of everything there."""
+    slow = noise_at(block, p[0] * f32(0.035), p[1] * f32(0.035), p[2] * f32(0.035))
+    other = noise_at(block, p[0] * f32(0.02) + f32(31), p[1] * f32(0.02), p[2] * f32(0.02))
+    wall = s[WALL_MM] * cover * max(f32(0.3), f32(1) + f32(0.35) * slow)
+    fat = s[FAT_MM] * cover * max(f32(0.35), f32(1) + f32(0.3) * other) + f32(1.5)
+    return wall, fat, slow
+
+
+@kernel(fastmath=True)
+def flesh_hu(block: Any, p: Any, outer: Any, muscle: Any, around: Any, s: Any) -> Any:
+    """HU of what is not labelled, and whether it is of the body.
+
+    Args:
+        block: `noise_block`.
+        p: The point in mm of the anatomy.
+        outer: See `Anatomy.outer`.
+        muscle: See `Anatomy.muscle`.
+        around: Thickness of wall and fat here, and unevenness: `covers`.
+        s: Of the body; see `slots`.
+    """
+    wall, fat, slow = around
+    if outer < f32(-2) + slow:
+        return _between(block, p, muscle + f32(1.5) * slow, s), 1
+    if outer < wall:
+        return _wall(block, p, outer, wall, s), 1
+    rest = outer - wall - fat
+    if rest < 0:
+        return _fat(block, p, s), 1
+    if rest < s[SKIN_MM]:
+        return s[SKIN], 1
+    if s[CLOTHES_MM] > 0 and abs(rest - s[SKIN_MM] - f32(4) - f32(2) * slow) < s[CLOTHES_MM]:
+        return CLOTH_HU, 0
+    return s[AIR], 0
+
+
+@kernel(fastmath=True)
+def _between(block: Any, p: Any, muscle: Any, s: Any) -> Any:
+    """Muscle near bones, else fat with vessels and strands in it."""
+    if muscle < 0:
+        return muscle_hu(block, p, s)
+    hu = _fat(block, p, s)
+    a = abs(noise_at(block, p[0] * f32(0.2), p[1] * f32(0.2), p[2] * f32(0.2)))
+    if a < s[MESH]:
+        b = abs(noise_at(block, p[0] * f32(0.2) + f32(19), p[1] * f32(0.2) + f32(3), p[2] * f32(0.2) + f32(51)))
+        if b < s[MESH]:
+            return hu + (s[BRANCHES] - hu) * min(f32(1), f32(2) * (f32(1) - max(a, b) / s[MESH]))
+        return hu + f32(30) * (f32(1) - a / s[MESH])
+    return hu
+
+
+@kernel(fastmath=True)
+def _wall(block: Any, p: Any, outer: Any, wall: Any, s: Any) -> Any:
+    """Muscles of the wall in two layers, with thin fat between them."""
+    if abs(outer - f32(0.5) * wall) < s[INFILTRATION]:
+        return f32(0.6) * s[FAT] + f32(0.4) * s[MUSCLE]
+    return muscle_hu(block, p, s)
+
+
+@kernel(fastmath=True)
+def _fat(block: Any, p: Any, s: Any) -> Any:
+    return s[FAT] + f32(6) * noise_at(block, p[0] * f32(0.4), p[1] * f32(0.4), p[2] * f32(0.4))
+
+
+@kernel(fastmath=True)
+def breast_mm(breasts: Any, p: Any) -> Any:
+    """How much thicker the fat is over a breast."""
+    more = f32(0)
+    for n in range(breasts.shape[0]):
+        radius = breasts[n, 3]
+        x, y, z = p[0] - breasts[n, 0], f32(0.5) * (p[1] - breasts[n, 1]), p[2] - breasts[n, 2]
+        more += f32(0.75) * radius * max(f32(0), f32(1) - (x * x + y * y + z * z) / (radius * radius))
+    return more
+
+
+@kernel(fastmath=True)
+def beside_hu(arms: Any, at: Any, s: Any) -> Any:
+    """Air or an arm: HU, the structure that its bone is, whether it is of the body."""
+    for n in range(arms.shape[0]):
+        arm = arms[n]
+        ux, uy, uz = arm[3] - arm[0], arm[4] - arm[1], arm[5] - arm[2]
+        x, y, z = at[0] - arm[0], at[1] - arm[1], at[2] - arm[2]
+        t = min(max((x * ux + y * uy + z * uz) / (ux * ux + uy * uy + uz * uz), f32(0)), f32(1))
+        x, y, z = x - t * ux, y - t * uy, z - t * uz
+        away = np.sqrt(x * x + y * y + z * z)
+        if away < arm[6]:
+            if arm[8] < 0:  # a forearm has two bones, side by side
+                x = abs(x) - f32(1.4) * arm[7]
+                hu, of_bone = _arm(arm, away, np.sqrt(x * x + y * y), s)
+                return hu, 0, 1
+            hu, of_bone = _arm(arm, away, away, s)
+            return hu, int(arm[8]) if of_bone else 0, 1
+    return s[AIR], 0, 0
+
+
+@kernel(fastmath=True)
+def _arm(arm: Any, away: Any, from_bone: Any, s: Any) -> Any:
+    """HU within an arm, and whether it is its bone."""
+    radius, bone = arm[6], arm[7]
+    if from_bone < bone:
+        return (s[CORTICAL] if from_bone > f32(0.55) * bone else f32(0.3) * s[FAT]), True
+    if away > radius - s[SKIN_MM]:
+        return s[SKIN], False
+    return (s[FAT] if away > f32(0.8) * radius else s[MUSCLE]), False

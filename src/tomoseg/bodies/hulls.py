@@ -1,0 +1,101 @@
+"""Where the body ends and where it is muscle: guessed from its structures, or known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+from tomoseg.bodies.distances import closed_distance, spread
+from tomoseg.bodies.kinds import Kind
+from tomoseg.volume import spacing_of
+
+COARSE_STEP_MM = 3.0
+MARGIN_MM = 96.0
+"""Room around the structures for flesh and skin."""
+TRUNK_CLOSING_MM = 70.0
+HEAD_CLOSING_MM = 22.0
+
+Hulls = tuple[
+    Float32[np.ndarray, "a b c"], Float32[np.ndarray, "a b c"], Float32[np.ndarray, "a b c"], Float[np.ndarray, "4 4"]
+]
+"""`outer`, `muscle`, `cover` and `coarse_affine` of an `Anatomy`."""
+
+
+@dataclass(frozen=True)
+class Flesh:
+    """What is known of the unlabelled voxels of a map, where that need not be guessed.
+
+    Attributes:
+        body: The body, skin included.
+        muscle: Muscle.
+        regions: `Region` of the others.
+    """
+
+    body: Bool[np.ndarray, "x y z"]
+    muscle: Bool[np.ndarray, "x y z"]
+    regions: UInt8[np.ndarray, "x y z"]
+
+
+def guessed_flesh(
+    numbers: UInt8[np.ndarray, "x y z"], kinds: tuple[Kind, ...], affine: Float[np.ndarray, "4 4"]
+) -> Hulls:
+    """Where the body ends and where it is muscle, from its structures."""
+    padded, coarse_affine, spacing = _coarse(numbers, affine)
+    far = 1e3
+
+    def table(values: list[float]) -> Float32[np.ndarray, "n"]:
+        return np.array([far, *values], np.float32)
+
+    hulls = np.array(["", *(kind.hull for kind in kinds)])
+    outer = closed_distance((hulls == "trunk")[padded], TRUNK_CLOSING_MM, spacing)
+    reach = table([-kind.flesh_mm if kind.hull in ("limb", "neck") else far for kind in kinds])
+    head = closed_distance((hulls == "head")[padded], HEAD_CLOSING_MM, spacing)
+    outer = np.minimum(np.minimum(outer, spread(reach[padded], spacing)), head)
+    outer = gaussian_filter(outer, [4.0 / s for s in spacing], mode="nearest", truncate=3.0)
+    muscle = spread(table([-kind.muscle_mm if kind.muscle_mm > 0 else far for kind in kinds])[padded], spacing)
+    cover = np.clip(0.2 + np.maximum(head, 0) / 90, 0.2, 1).astype(np.float32)
+    return outer, muscle, cover, coarse_affine
+
+
+def known_flesh(flesh: Flesh, box: tuple[slice, ...], affine: Float[np.ndarray, "4 4"]) -> Hulls:
+    """The same where the body and its muscles are known."""
+    body, coarse_affine, spacing = _coarse(flesh.body[box].astype(np.uint8), affine)
+    inside = body > 0
+    outer = distance_transform_edt(~inside, spacing) - distance_transform_edt(inside, spacing)
+    muscle, _, _ = _coarse(flesh.muscle[box].astype(np.uint8), affine)
+    half = np.float32(min(spacing) / 2)
+    near = gaussian_filter(np.where(muscle > 0, -half, half), 0.6, mode="nearest")
+    return outer.astype(np.float32), near.astype(np.float32), np.ones(outer.shape, np.float32), coarse_affine
+
+
+def _coarse(
+    numbers: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]
+) -> tuple[UInt8[np.ndarray, "a b c"], Float[np.ndarray, "4 4"], tuple[float, float, float]]:
+    """Every so many voxels, with a margin to the sides; above and below the body goes on."""
+    steps = [max(1, round(COARSE_STEP_MM / s)) for s in spacing_of(affine)]
+    thinned = numbers[:: steps[0], :: steps[1], :: steps[2]]
+    coarse_affine = affine @ np.diag([*steps, 1.0])
+    spacing = spacing_of(coarse_affine)
+    margins = [int(np.ceil(MARGIN_MM / s)) for s in spacing[:2]]
+    padded = np.pad(thinned, ((margins[0],) * 2, (margins[1],) * 2, (0, 0)))
+    coarse_affine = coarse_affine.copy()
+    coarse_affine[:3, 3] -= coarse_affine[:3, :3] @ [margins[0], margins[1], 0]
+    return padded, coarse_affine, spacing
+
+
+def upsampled(
+    mask: Bool[np.ndarray, "a b c"],
+    shape: tuple[int, ...],
+    coarse_affine: Float[np.ndarray, "4 4"],
+    affine: Float[np.ndarray, "4 4"],
+) -> Bool[np.ndarray, "x y z"]:
+    """A mask of the coarse grid on the fine one."""
+    there = np.linalg.inv(coarse_affine) @ affine
+    index = [
+        np.clip(np.rint(there[axis, axis] * np.arange(shape[axis]) + there[axis, 3]).astype(int), 0, n - 1)
+        for axis, n in enumerate(mask.shape)
+    ]
+    return mask[np.ix_(*index)]

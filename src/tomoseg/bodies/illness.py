@@ -1,0 +1,103 @@
+"""What is ill or foreign in a body: lungs without air, cysts, masses, metal."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.config import BodyConfig
+from tomoseg.bodies.kinds import Fill
+
+_WITH_CYSTS = (Fill.LIVER, Fill.KIDNEY)
+_WITH_MASSES = ("liver", "spleen", "pancreas", "kidney_medulla", "bone")
+
+
+def draw_lungs(anatomy: Anatomy, config: BodyConfig, extra: Float32[np.ndarray, "n"], rng: np.random.Generator) -> None:
+    """Up to which height the lower parts of a lung hold no air."""
+    for side in ("left", "right"):
+        if rng.random() < config.disease.effusion_share:
+            height = rng.uniform(0.1, 0.6)
+            for number, name in enumerate(anatomy.labels.names, start=1):
+                if anatomy.kinds[number - 1].fill == Fill.LUNG and side in name.lower():
+                    extra[number] = height * (1.0 if "lower" in name.lower() else 0.4)
+
+
+def draw_lesions(
+    anatomy: Anatomy,
+    config: BodyConfig,
+    hu: dict[str, float],
+    shown: UInt8[np.ndarray, "n"],
+    rng: np.random.Generator,
+) -> Float32[np.ndarray, "m 8"]:
+    """Cysts, masses, metal."""
+    disease = config.disease
+    there = [number for number in anatomy.boxes if shown[number]]
+    rows: list[list[float]] = []
+    if rng.random() < disease.metal_share:
+        rows += _metal(anatomy, there, hu["metal"], rng)
+    for kind, count in (("cyst", disease.cysts), ("mass", disease.masses)):
+        hosts = [n for n in there if _hosts(anatomy, n, kind)]
+        drawn = int(rng.integers(*count, endpoint=True)) if hosts else 0
+        rows += [_lesion(anatomy, int(rng.choice(hosts)), kind, config, hu, rng) for _ in range(drawn)]
+    return np.array(rows, np.float32).reshape(-1, 8)
+
+
+def _lesion(
+    anatomy: Anatomy, host: int, kind: str, config: BodyConfig, hu: dict[str, float], rng: np.random.Generator
+) -> list[float]:
+    radius = float(np.exp(rng.uniform(*np.log(np.maximum(config.disease.lesion_mm, 0.1)))))
+    value = _lesion_hu(anatomy, host, kind, hu, rng)
+    counts = _cyst_of(anatomy, host) if kind == "cyst" else host
+    return [*_point_in(anatomy, host, rng), radius, value, 0.0, host, counts]
+
+
+def _hosts(anatomy: Anatomy, number: int, kind: str) -> bool:
+    one = anatomy.kinds[number - 1]
+    return one.fill in _WITH_CYSTS if kind == "cyst" else one.tissue in _WITH_MASSES
+
+
+def _lesion_hu(anatomy: Anatomy, host: int, kind: str, hu: dict[str, float], rng: np.random.Generator) -> float:
+    if kind == "cyst":
+        return hu["fluid"]
+    if anatomy.kinds[host - 1].fill == Fill.BONE:
+        return float(rng.choice([hu["mass"], rng.uniform(400, 900)]))
+    return hu["mass"] + float(rng.normal(0, 12))
+
+
+def _cyst_of(anatomy: Anatomy, host: int) -> int:
+    """A cyst of the kidney counts as one where the map knows such; else it belongs to its organ."""
+    name = anatomy.labels.names[host - 1].replace("kidney", "kidney_cyst")
+    known = anatomy.kinds[host - 1].fill == Fill.KIDNEY and name in anatomy.labels
+    return anatomy.labels.channel(name) + 1 if known else host
+
+
+def _metal(anatomy: Anatomy, there: list[int], value: float, rng: np.random.Generator) -> list[list[float]]:
+    """The shaft and head of one femur, screws in a vertebra, or fillings of teeth."""
+    places = [n for n in there if anatomy.kinds[n - 1].tissue in ("long_bone", "skull") or _is_lumbar(anatomy, n)]
+    if not places:
+        return []
+    chosen = int(rng.choice(places))
+    box = anatomy.boxes[chosen]
+    if anatomy.kinds[chosen - 1].tissue == "long_bone":
+        top = np.array([(box[0].start + box[0].stop) / 2, (box[1].start + box[1].stop) / 2, box[2].stop])
+        at = [float(v) for v in top * anatomy.spacing_mm]
+        return [[*at, rng.uniform(60, 140), value, 4.0, chosen, chosen]]
+    highest = 0.25 if anatomy.kinds[chosen - 1].tissue == "skull" else 1.0
+    return [
+        [*_point_in(anatomy, chosen, rng, highest), rng.uniform(2, 5), value, 0.0, chosen, chosen]
+        for _ in range(int(rng.integers(2, 6)))
+    ]
+
+
+def _is_lumbar(anatomy: Anatomy, number: int) -> bool:
+    return anatomy.labels.names[number - 1].lower().startswith("vertebrae_l")
+
+
+def _point_in(anatomy: Anatomy, number: int, rng: np.random.Generator, highest: float = 1.0) -> list[float]:
+    """A point of the lower part of a structure in mm of the map's own axes."""
+    x, y, z = anatomy.boxes[number]
+    part = anatomy.numbers[x, y, z.start : z.start + max(1, round((z.stop - z.start) * highest))] == number
+    found = np.argwhere(part) if part.any() else np.argwhere(anatomy.numbers[x, y, z] == number)
+    at = found[int(rng.integers(len(found)))] + [x.start, y.start, z.start]
+    return [float(v) for v in at * np.array(anatomy.spacing_mm)]

@@ -1,0 +1,199 @@
+"""HU at a point within a structure, by how the structure is filled. Compiled; points are in mm of the anatomy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tomoseg.bodies.noise import noise_at
+from tomoseg.bodies.slots import (
+    AIR,
+    BRANCHES,
+    CALCIFICATION,
+    CALCIFIED,
+    CONSOLIDATED,
+    CORTEX_HU,
+    CORTEX_MM,
+    CORTICAL,
+    FAT,
+    GUT_WALL_MM,
+    INFILTRATION,
+    KIDNEY_CORTEX_MM,
+    LEFT_BLOOD,
+    LUNG_VESSELS,
+    MUSCLE,
+    OF_CONTENT,
+    OF_EXTRA,
+    OF_FILL,
+    OF_GAS,
+    OF_HU,
+    OF_LAYER,
+    OF_ROUGH,
+    RIGHT_BLOOD,
+    SOFT,
+    TEXTURE,
+)
+from tomoseg.kernels import kernel
+
+f32 = np.float32
+
+
+@kernel(fastmath=True)
+def inside(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
+    """HU of a structure at a point.
+
+    Args:
+        block: `noise_block`.
+        p: The point.
+        depth: Under the structure's surface in mm.
+        place: See `Anatomy.place`.
+        number: The structure.
+        table: Of structures; see `slots`.
+        s: Of the body; see `slots`.
+    """
+    fill = table[number, OF_FILL]
+    if fill == 1:
+        return _bone(block, p, depth, number, table, s)
+    if fill == 2:
+        return _gut(block, p, depth, place, number, table, s)
+    if fill == 3:
+        return _kidney(block, p, depth, number, table, s)
+    if fill == 4:
+        return _lung(block, p, place, number, table, s)
+    if fill == 5:
+        return _heart(block, p, depth, place, number, table, s)
+    if fill == 12:
+        return muscle_hu(block, p, s)
+    return _others(block, p, depth, place, number, table, s, fill)
+
+
+@kernel(fastmath=True)
+def _others(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any, fill: Any) -> Any:
+    hu = table[number, OF_HU]
+    if fill == 6:
+        return _artery(block, p, depth, number, table, s)
+    if fill == 8:
+        return hu + _grain(block, p, s) + _vessels(block, p, f32(0.16), s[BRANCHES] - hu)
+    if fill == 9:
+        return _fluid(block, p, depth, place, number, table, s)
+    if fill == 11:
+        return _brain(block, p, depth, hu)
+    if fill == 13:
+        return hu + f32(25) * max(f32(0), noise_at(block, p[0] / 2, p[1] / 2, p[2] / 2))
+    if fill == 10 or fill == 7:
+        return hu
+    return hu + _grain(block, p, s)
+
+
+@kernel(fastmath=True)
+def _grain(block: Any, p: Any, s: Any) -> Any:
+    return s[TEXTURE] * noise_at(block, p[0] * f32(0.6), p[1] * f32(0.6), p[2] * f32(0.6))
+
+
+@kernel(fastmath=True)
+def _vessels(block: Any, p: Any, width: Any, contrast: Any) -> Any:
+    """Tubes where two noises are both near zero; a contrast within, fading at the wall."""
+    a = abs(noise_at(block, p[0] * f32(0.11), p[1] * f32(0.11), p[2] * f32(0.11)))
+    if a > width:
+        return f32(0)
+    b = abs(noise_at(block, p[0] * f32(0.11) + f32(23), p[1] * f32(0.11) + f32(41), p[2] * f32(0.11) + f32(11)))
+    if b > width:
+        return f32(0)
+    return contrast * min(f32(1), f32(2.5) * (f32(1) - max(a, b) / width))
+
+
+@kernel(fastmath=True)
+def muscle_hu(block: Any, p: Any, s: Any) -> Any:
+    """Muscle with streaks of fat between its fibres, which run along the body."""
+    hu = s[MUSCLE] + s[TEXTURE] * noise_at(block, p[0] * f32(0.7), p[1] * f32(0.7), p[2] * f32(0.25))
+    streak = abs(noise_at(block, p[0] * f32(0.3) + f32(7), p[1] * f32(0.3), p[2] * f32(0.08)))
+    if streak < s[INFILTRATION]:
+        share = (f32(1) - streak / s[INFILTRATION]) * f32(0.8)
+        hu += share * (s[FAT] - hu)
+    return hu
+
+
+@kernel(fastmath=True)
+def _bone(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
+    shell = s[CORTEX_MM] * table[number, OF_EXTRA]
+    core = table[number, OF_HU]
+    if depth > shell + f32(0.8):
+        rough = noise_at(block, p[0] * f32(0.8), p[1] * f32(0.8), p[2] * f32(0.8))
+        slow = noise_at(block, p[0] * f32(0.15), p[1] * f32(0.15), p[2] * f32(0.15))
+        return core + (f32(35) + f32(0.16) * abs(core)) * rough + f32(0.22) * abs(core) * slow
+    share = min(f32(1), (shell + f32(0.8) - depth) / f32(0.8))
+    return core + share * (s[CORTICAL] - core)
+
+
+@kernel(fastmath=True)
+def _gut(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
+    if depth < s[GUT_WALL_MM]:
+        return table[number, OF_HU] + _grain(block, p, s)
+    slow = noise_at(block, p[0] * f32(0.06), p[1] * f32(0.06), p[2] * f32(0.06))
+    gas = table[number, OF_GAS] + f32(0.32) * slow
+    if place > f32(1) - gas:
+        return s[AIR]
+    content = table[number, OF_CONTENT]
+    rough = table[number, OF_ROUGH]
+    fine = noise_at(block, p[0] * f32(0.45), p[1] * f32(0.45), p[2] * f32(0.45))
+    if rough > f32(30) and fine > f32(1.1):
+        return content - rough * f32(5) * (fine - f32(1.1))  # bubbles
+    return content + rough * fine + f32(10) * slow
+
+
+@kernel(fastmath=True)
+def _kidney(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
+    columns = noise_at(block, p[0] * f32(0.22), p[1] * f32(0.22), p[2] * f32(0.22))
+    share = min(max((depth - s[KIDNEY_CORTEX_MM] - f32(2.4) * columns) / f32(1.5) + f32(0.5), f32(0)), f32(1))
+    cortex = s[CORTEX_HU]
+    return cortex + share * (table[number, OF_HU] - cortex) + _grain(block, p, s)
+
+
+@kernel(fastmath=True)
+def _lung(block: Any, p: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
+    slow = noise_at(block, p[0] * f32(0.12), p[1] * f32(0.12), p[2] * f32(0.12))
+    if place < table[number, OF_EXTRA] + f32(0.06) * slow:
+        return s[CONSOLIDATED] + _grain(block, p, s)
+    hu = table[number, OF_HU] + f32(45) * (f32(0.5) - place) + f32(14) * slow
+    wide = _vessels(block, p, s[LUNG_VESSELS], f32(40) - hu)
+    thin = noise_at(block, p[0] * f32(0.35), p[1] * f32(0.35) + f32(9), p[2] * f32(0.35))
+    return hu + wide + (f32(150) * max(f32(0), thin - f32(1.2)) if wide == 0 else f32(0))
+
+
+@kernel(fastmath=True)
+def _heart(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
+    chamber = int(place) // 2
+    wall = f32(2.5)
+    if chamber == 1 and int(place) % 2 == 1:
+        wall = f32(10)
+    rough = f32(1.5) * noise_at(block, p[0] * f32(0.2), p[1] * f32(0.2), p[2] * f32(0.2))
+    if chamber == 0 or depth < wall + rough:
+        return table[number, OF_HU] + _grain(block, p, s)
+    return s[LEFT_BLOOD] if chamber == 1 else s[RIGHT_BLOOD]
+
+
+@kernel(fastmath=True)
+def _artery(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
+    if depth < f32(2) and s[CALCIFIED] > 0:
+        plaque = noise_at(block, p[0] * f32(0.28), p[1] * f32(0.28), p[2] * f32(0.28))
+        if plaque > f32(2.2) - s[CALCIFIED]:
+            return s[CALCIFICATION]
+    return table[number, OF_HU]
+
+
+@kernel(fastmath=True)
+def _fluid(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
+    if depth < f32(1.6):
+        return s[SOFT]
+    if place < table[number, OF_LAYER]:
+        return table[number, OF_CONTENT]
+    return table[number, OF_HU]
+
+
+@kernel(fastmath=True)
+def _brain(block: Any, p: Any, depth: Any, hu: Any) -> Any:
+    fold = abs(noise_at(block, p[0] * f32(0.3), p[1] * f32(0.3), p[2] * f32(0.3)))
+    if depth < f32(14) and fold < f32(0.22) * (f32(1) - depth / f32(14)):
+        return f32(9)
+    return hu + (f32(4) if fold < f32(0.5) else f32(-3))

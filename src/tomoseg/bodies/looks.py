@@ -1,0 +1,154 @@
+"""What one body looks like: HU by phase, flesh, contents of the gut, what is ill, lacking or foreign."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.config import BodyConfig, FleshConfig
+from tomoseg.bodies.hu import PHASES, TISSUES, Phase
+from tomoseg.bodies.illness import draw_lesions, draw_lungs
+from tomoseg.bodies.kinds import Fill
+from tomoseg.bodies.render import Look
+from tomoseg.bodies.slots import COLUMNS, SLOTS
+
+_UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.BONE, Fill.VEIN)
+"""Fills whose structures differ a little within one tissue."""
+_THICK_SHELL = {"skull": 1.6, "long_bone": 1.8}
+
+
+def draw_phase(config: BodyConfig, rng: np.random.Generator) -> Phase:
+    """A contrast phase."""
+    shares = np.array([getattr(config.contrast, f"{phase}_share") for phase in PHASES], float)
+    if shares.sum() == 0:
+        return "native"
+    return PHASES[int(rng.choice(len(PHASES), p=shares / shares.sum()))]
+
+
+def tissue_hu(config: BodyConfig, phase: Phase, rng: np.random.Generator) -> dict[str, float]:
+    """Mean HU of each tissue: bodies that take up much contrast do so everywhere."""
+    common = rng.random()
+    found = {}
+    for tissue in TISSUES:
+        low, high = getattr(config.hu, tissue)[PHASES.index(phase)]
+        share = float(np.clip(0.5 * common + 0.5 * rng.random(), 0, 1)) if phase != "native" else rng.random()
+        found[tissue] = low + share * (high - low)
+    return found
+
+
+def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random.Generator, prone: bool) -> Look:
+    """Draw what a body looks like, without its arms."""
+    hu = tissue_hu(config, phase, rng)
+    shown = _shown(anatomy, config, rng)
+    table = {name: np.zeros(len(anatomy.kinds) + 1, np.float32) for name in COLUMNS}
+    table["shown"][:] = shown
+    for number, kind in enumerate(anatomy.kinds, start=1):
+        mean = hu[kind.tissue]
+        if kind.fill in _UNLIKE:
+            mean += float(rng.normal(0, config.contrast.structure_shift_hu * (0.25 if kind.tissue == "fluid" else 1)))
+        table["fill"][number] = kind.fill
+        table["hu"][number] = mean
+        table["extra"][number] = _THICK_SHELL.get(kind.tissue, 1.0) if kind.fill == Fill.BONE else -1.0
+    _draw_contents(anatomy, config, phase, hu, table, rng)
+    draw_lungs(anatomy, config, table["extra"], rng)
+    return Look(
+        structures=np.stack([table[name] for name in COLUMNS], 1),
+        body=_body(anatomy, config, hu, prone, rng),
+        breasts=_breasts(anatomy, config.flesh, rng),
+        lesions=draw_lesions(anatomy, config, hu, shown, rng),
+        arms=np.zeros((0, 9), np.float32),
+    )
+
+
+def _body(
+    anatomy: Anatomy, config: BodyConfig, hu: dict[str, float], prone: bool, rng: np.random.Generator
+) -> Float32[np.ndarray, "s"]:
+    """What holds for the body as a whole, in the order of `SLOTS`."""
+    flesh = config.flesh
+    body = {name: float(rng.uniform(*getattr(flesh, name))) for name in _DRAWN}
+    body |= {name: hu[name] for name in SLOTS if name in hu}
+    body |= {
+        "wall_mm": body["wall_mm"] if anatomy.wall else 0.0,
+        "fat_mm": _fat_mm(flesh, anatomy.wall, rng),
+        "texture": config.scanner.texture_hu * rng.uniform(0.5, 1.5),
+        "calcified": rng.uniform(0.6, 1.6) if rng.random() < config.disease.calcified_share else 0.0,
+        "prone": float(prone),
+        "clothes_mm": rng.uniform(0.4, 1.5) if rng.random() < flesh.clothes_share else 0.0,
+        "cortex_hu": hu["kidney_cortex"],
+        "sinus": hu["kidney_pelvis"],
+        "branches": 0.5 * (hu["portal_blood"] + hu["artery"]),
+        "consolidated": rng.uniform(0, 60),
+    }
+    return np.array([body[name] for name in SLOTS], np.float32)
+
+
+_DRAWN = ("wall_mm", "skin_mm", "infiltration", "mesh", "cortex_mm", "kidney_cortex_mm", "gut_wall_mm", "lung_vessels")
+
+
+def _fat_mm(flesh: FleshConfig, wall: bool, rng: np.random.Generator) -> float:
+    """Fat under the skin, little more often than much; a map that has its flesh gets only some more."""
+    low, high = flesh.fat_mm
+    thick = low + (high - low) * rng.beta(1.3, 2.6)
+    return float(thick if wall else 0.35 * (thick - low))
+
+
+def _shown(anatomy: Anatomy, config: BodyConfig, rng: np.random.Generator) -> UInt8[np.ndarray, "n"]:
+    """What structures count as, where one may have been taken out."""
+    shown = np.arange(len(anatomy.kinds) + 1, dtype=np.uint8)
+    removable = [number for number in anatomy.boxes if anatomy.kinds[number - 1].may_lack]
+    if removable and rng.random() < config.shape.lacking_share:
+        shown[int(rng.choice(removable))] = 0
+    return shown
+
+
+def _draw_contents(
+    anatomy: Anatomy,
+    config: BodyConfig,
+    phase: Phase,
+    hu: dict[str, float],
+    table: dict[str, Float32[np.ndarray, "n"]],
+    rng: np.random.Generator,
+) -> None:
+    """What hollow organs hold."""
+    oral = rng.random() < config.contrast.oral_share
+    for number, (name, kind) in enumerate(zip(anatomy.labels.names, anatomy.kinds, strict=True), start=1):
+        if kind.fill == Fill.GUT:
+            drawn = _gut(name.lower(), config.flesh, hu, oral, rng)
+            for key, value in zip(("gas", "content", "rough"), drawn, strict=True):
+                table[key][number] = value
+        layer, content = -1.0, table["content"][number]
+        if kind.tissue == "urine" and phase == "late":
+            layer, content = rng.uniform(0, 0.8), hu["urine"] + rng.uniform(100, 900)
+        elif kind.tissue == "bile" and rng.random() < config.disease.stones_share:
+            layer, content = rng.uniform(0.1, 0.35), rng.uniform(50, 400)
+        table["layer"][number], table["content"][number] = layer, content
+
+
+def _gut(
+    name: str, flesh: FleshConfig, hu: dict[str, float], oral: bool, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Share of gas, HU and unevenness of what a part of the gut holds."""
+    with_contrast = oral and rng.random() < 0.65
+    if "colon" in name or "rectum" in name:
+        gas, rough = rng.uniform(*flesh.colon_gas), rng.uniform(*flesh.stool_roughness_hu)
+        return gas, hu["gut_contrast" if with_contrast else "stool"], rough
+    content = hu["gut_contrast" if with_contrast else "gut_fluid"]
+    if "stomach" in name:
+        return rng.uniform(*flesh.stomach_gas), content, rng.uniform(2, 35)
+    return rng.uniform(*flesh.small_bowel_gas), content, rng.uniform(2, 12)
+
+
+def _breasts(anatomy: Anatomy, flesh: FleshConfig, rng: np.random.Generator) -> Float32[np.ndarray, "m 4"]:
+    """In front of the ribs, beside the breastbone, in mm of the map's own axes."""
+    front = anatomy.named("sternum")
+    if not front or anatomy.named("prostate") or rng.random() >= flesh.breasts_share:
+        return np.zeros((0, 4), np.float32)
+    spacing = np.array(anatomy.spacing_mm)
+    low, high = (
+        np.array([getattr(side, end) for side in anatomy.boxes[front[0]]]) * spacing for end in ("start", "stop")
+    )
+    centre = (low + high) / 2
+    radius = rng.uniform(38, 68)
+    z = low[2] + rng.uniform(-20, 25)
+    return np.array([[centre[0] + side * 78, high[1] - 5, z, radius] for side in (-1, 1)], np.float32)

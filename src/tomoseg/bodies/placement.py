@@ -1,0 +1,139 @@
+"""How a body lies in the scanner: stretched, turned, bent, single organs shifted, never folded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+from scipy.ndimage import gaussian_filter
+
+from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.config import ShapeConfig
+from tomoseg.bodies.kinds import Fill
+from tomoseg.bodies.render import Way
+from tomoseg.phantom.shapes import rotation
+from tomoseg.volume import spacing_of
+
+STEP_MM = 14.0
+"""Distance of the points at which the bend is kept; it is linear in between."""
+ROOM_MM = 110.0
+STEEPEST = 0.8
+"""Largest slope of the bend against the stretch that would undo it: below 1 nothing folds."""
+_MOVABLE = (Fill.KIDNEY, Fill.LIVER, Fill.FLUID, Fill.GUT, Fill.PLAIN, Fill.HEART)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a body lies.
+
+    Attributes:
+        turn: `(3, 3)`: body mm, from the middle of the anatomy, to scanner mm; stretches too.
+        middle: The middle of the anatomy in its own mm.
+        box: `(2, 3)`: lower and upper corner of the structures in the scanner, between the first and last slice.
+        way: From the scanner to the anatomy.
+    """
+
+    turn: Float[np.ndarray, "3 3"]
+    middle: Float[np.ndarray, "3"]
+    box: Float[np.ndarray, "2 3"]
+    way: Way
+
+    def to_scanner(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+        """Points in mm of the anatomy in scanner mm, without the bend."""
+        return (points - self.middle) @ self.turn.T
+
+
+def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator) -> Placement:
+    """Draw how a body lies."""
+    size = rng.uniform(*config.size)
+    stretch = np.array([rng.uniform(*config.stretch) for _ in range(3)])
+    turned = rotation(*(rng.uniform(*config.turn_deg) for _ in range(3)))
+    if rng.random() < config.upside_down_share:
+        turned = rotation(*np.roll([180, 0, 0], rng.integers(3))) @ turned
+    turn = turned @ np.diag(size * stretch)
+    shape = np.array(anatomy.numbers.shape) - 1
+    middle = anatomy.affine[:3, :3] @ (shape / 2) + anatomy.affine[:3, 3]
+    corners = np.array(list(np.ndindex(2, 2, 2))) * shape @ anatomy.affine[:3, :3].T + anatomy.affine[:3, 3]
+    box = _box((corners - middle) @ turn.T)
+    start = box[0] - ROOM_MM
+    count = np.ceil((box[1] - box[0] + 2 * ROOM_MM) / STEP_MM).astype(int) + 1
+    bend = _bend(config, start, count, rng)
+    for number in _moved(anatomy, config, rng):
+        _shift_one(anatomy, number, (turn, middle), bend, start, rng.uniform(*config.move_mm), rng)
+    bend *= np.float32(min(1.0, STEEPEST * np.linalg.svd(np.linalg.inv(turn))[1][-1] / max(_slope(bend), 1e-6)))
+    inverse = np.linalg.inv(anatomy.affine)
+    to_index = np.empty((3, 4), np.float32)
+    to_index[:, :3] = inverse[:3, :3] @ np.linalg.inv(turn)
+    to_index[:, 3] = inverse[:3, :3] @ middle + inverse[:3, 3]
+    coarse = np.linalg.inv(anatomy.coarse_affine) @ anatomy.affine
+    way = Way(
+        to_index,
+        (bend @ inverse[:3, :3].T).astype(np.float32),
+        np.array([*start, STEP_MM], np.float32),
+        np.array(spacing_of(anatomy.affine), np.float32),
+        np.stack([np.diag(coarse)[:3], coarse[:3, 3]], 1).astype(np.float32),
+        rng.uniform(4000, 9000, 3).astype(np.float32),
+    )
+    return Placement(turn, middle, box, way)
+
+
+def _box(corners: Float[np.ndarray, "8 3"]) -> Float[np.ndarray, "2 3"]:
+    """The box of a turned box; up and down, where the slices end in its middle line rather than at its corners."""
+    box = np.stack([corners.min(0), corners.max(0)])
+    order = np.sort(corners[:, 2])
+    box[:, 2] = (order[:4].mean(), order[4:].mean())
+    return box
+
+
+def _bend(
+    config: ShapeConfig, start: Float[np.ndarray, "3"], count: np.ndarray, rng: np.random.Generator
+) -> Float32[np.ndarray, "i j k 3"]:
+    """A smooth field of displacements in mm, and the bow of the whole body."""
+    bend = np.empty((*count, 3), np.float32)
+    spread = rng.uniform(*config.bend_mm)
+    wave = rng.uniform(*config.bend_wavelength_mm)
+    for axis in range(3):
+        swell = gaussian_filter(rng.standard_normal(count, np.float32), wave / 5 / STEP_MM, mode="wrap")
+        bend[..., axis] = spread * swell / max(float(swell.std()), 1e-6)
+    z = start[2] + STEP_MM * np.arange(count[2])
+    for axis in range(2):
+        bow = rng.uniform(*config.sway_mm) * np.sin(2 * np.pi * (z / rng.uniform(500, 1100) + rng.random()))
+        bend[..., axis] += bow.astype(np.float32)
+    return bend
+
+
+def _moved(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator) -> list[int]:
+    """Which organs are shifted."""
+    movable = [n for n in anatomy.boxes if anatomy.kinds[n - 1].fill in _MOVABLE]
+    count = min(len(movable), int(rng.integers(config.moved[0], config.moved[1], endpoint=True)))
+    return [int(n) for n in rng.choice(movable, count, replace=False)] if count else []
+
+
+def _shift_one(
+    anatomy: Anatomy,
+    number: int,
+    placed: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]],
+    bend: Float32[np.ndarray, "i j k 3"],
+    start: Float[np.ndarray, "3"],
+    length_mm: float,
+    rng: np.random.Generator,
+) -> None:
+    """Add the shift of one organ, which its neighbours follow less and less."""
+    turn, middle = placed
+    box = anatomy.boxes[number]
+    low, high = (np.array([getattr(side, end) for side in box], float) for end in ("start", "stop"))
+    centre = turn @ (anatomy.affine[:3, :3] @ ((low + high) / 2) + anatomy.affine[:3, 3] - middle)
+    reach = 0.35 * np.linalg.norm((high - low) * anatomy.spacing_mm) + 25
+    away = [
+        ((start[axis] + STEP_MM * np.arange(bend.shape[axis]) - centre[axis]) / reach) ** 2 / 2 for axis in range(3)
+    ]
+    weight = np.exp(-away[0])[:, None, None] * np.exp(-away[1])[:, None] * np.exp(-away[2])
+    direction = rng.normal(0, [0.6, 0.5, 1.0])
+    bend += (weight[..., None] * (length_mm * direction / np.linalg.norm(direction))).astype(np.float32)
+
+
+def _slope(bend: Float32[np.ndarray, "i j k 3"]) -> float:
+    """An upper bound of how steep the bend is."""
+    steepest = [np.sqrt((np.diff(bend, axis=axis) ** 2).sum(-1).max()) / STEP_MM for axis in range(3)]
+    return float(np.linalg.norm(steepest))

@@ -1,0 +1,248 @@
+"""From an anatomy to HU: tissues are told at several points of each voxel, and a voxel gets their mean."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from tomoseg.bodies.flesh import beside_hu, breast_mm, covers, flesh_hu, region_hu
+from tomoseg.bodies.inside import inside
+from tomoseg.bodies.noise import noise_block
+from tomoseg.bodies.slots import CLOTHES_MM, OF_FILL, OF_SHOWN, PRONE, SKIN_MM
+from tomoseg.kernels import kernel
+
+f32 = np.float32
+POINTS = 64
+"""Most points of a voxel."""
+SPARSE = 3
+"""Deep within one structure only every so many of them are needed."""
+
+
+class Look(NamedTuple):
+    """All that is drawn for one body.
+
+    Attributes:
+        structures: Of each structure, by its number; see `slots`.
+        body: Of the body; see `slots`.
+        breasts: x, y, z and radius of each, in mm of the map's axes.
+        lesions: x, y, z, radius in those, HU, least depth, structure within which, structure that it is.
+        arms: Two ends, radius, radius of the bone and structure of the bone (-1 for a forearm), in mm of the scanner.
+    """
+
+    structures: Float32[np.ndarray, "n 8"]
+    body: Float32[np.ndarray, "s"]
+    breasts: Float32[np.ndarray, "m 4"]
+    lesions: Float32[np.ndarray, "m 8"]
+    arms: Float32[np.ndarray, "m 9"]
+
+
+class Map(NamedTuple):
+    """The arrays of an `Anatomy`."""
+
+    numbers: UInt8[np.ndarray, "x y z"]
+    depth: UInt8[np.ndarray, "x y z"]
+    place: UInt8[np.ndarray, "x y z"]
+    regions: UInt8[np.ndarray, "x y z"]
+    outer: Float32[np.ndarray, "a b c"]
+    muscle: Float32[np.ndarray, "a b c"]
+    cover: Float32[np.ndarray, "a b c"]
+
+
+class Way(NamedTuple):
+    """From the scanner to the anatomy.
+
+    Attributes:
+        to_index: `(3, 4)`: scanner mm to index of the map.
+        bend: Displacement in voxels of the map on a grid of the scanner.
+        bend_grid: Scanner mm of that grid's first point, and the distance of its points.
+        spacing: Voxel edges of the map in mm.
+        coarse: `(3, 2)`: index of the map to index of its coarser grid: times, plus.
+        shift: Where in the noise this body lies, in mm.
+    """
+
+    to_index: Float32[np.ndarray, "3 4"]
+    bend: Float32[np.ndarray, "i j k 3"]
+    bend_grid: Float32[np.ndarray, "4"]
+    spacing: Float32[np.ndarray, "3"]
+    coarse: Float32[np.ndarray, "3 2"]
+    shift: Float32[np.ndarray, "3"]
+
+
+def render(
+    anatomy: Map, way: Way, look: Look, axes: tuple[np.ndarray, np.ndarray, np.ndarray], points: tuple[int, int, int]
+) -> tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]:
+    """Draw a body on a grid of the scanner.
+
+    Args:
+        anatomy: What is drawn.
+        way: Where.
+        look: How.
+        axes: Scanner mm of the voxels' middles.
+        points: Points of a voxel along each axis.
+
+    Returns:
+        HU; the number of the structure that most points of a voxel belong to, or 0; where the body is.
+    """
+    shape = tuple(len(axis) for axis in axes)
+    out = (np.empty(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
+    x, y, z = (np.asarray(axis, np.float32) for axis in axes)
+    steps = [float(axis[1] - axis[0]) for axis in axes]
+    offsets = np.array(
+        [[((n + 0.5) / m - 0.5) * s for n, m, s in zip(at, points, steps, strict=True)] for at in np.ndindex(*points)],
+        np.float32,
+    )
+    nearby = (offsets @ way.to_index[:, :3].T).astype(np.float32)
+    reach = float(np.sqrt((np.square(steps)).sum())) / 2 + 1
+    breasts, lesions = look.breasts.copy(), look.lesions.copy()
+    breasts[:, :3] += way.shift
+    lesions[:, :3] += way.shift
+    look = look._replace(breasts=breasts, lesions=lesions)
+    _render(noise_block(), anatomy, way, look, (x, y, z), (offsets, nearby, np.float32(reach)), out)
+    return out
+
+
+@kernel(fastmath=True)
+def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: Any, out: Any) -> None:
+    hu, numbers, body = out
+    xs, ys, zs = axes
+    offsets, nearby, reach = points
+    charts = (anatomy.numbers, anatomy.depth, anatomy.place, anatomy.regions)
+    outer, muscle, cover = anatomy.outer, anatomy.muscle, anatomy.cover
+    to_index, bend, bend_grid = way.to_index, way.bend, way.bend_grid
+    spacing, coarse, shift = way.spacing, way.coarse, way.shift
+    table, s = look.structures, look.body
+    breasts, lesions, arms = look.breasts, look.lesions, look.arms
+    votes = np.zeros(POINTS, np.uint8)
+    for i, j, k in np.ndindex(hu.shape):
+        at = (xs[i], ys[j], zs[k])
+        f = _index(to_index, bend, bend_grid, at)
+        out_mm = _at(outer, coarse, f)
+        p = (f[0] * spacing[0] + shift[0], f[1] * spacing[1] + shift[1], f[2] * spacing[2] + shift[2])
+        around = covers(block, p, _at(cover, coarse, f), s)
+        thick = around[1] + breast_mm(breasts, p)
+        around = (around[0], thick, around[2])
+        if out_mm > around[0] + thick + s[SKIN_MM] + s[CLOTHES_MM] + f32(9) + reach:
+            hu[i, j, k], numbers[i, j, k], body[i, j, k] = beside_hu(arms, at, s)
+            continue
+        near = _at(muscle, coarse, f)
+        step = SPARSE if _depth(charts, f) > reach else 1
+        total, solid, count = f32(0), 0, 0
+        for n in range(0, offsets.shape[0], step):
+            g = (f[0] + nearby[n, 0], f[1] + nearby[n, 1], f[2] + nearby[n, 2])
+            p = (g[0] * spacing[0] + shift[0], g[1] * spacing[1] + shift[1], g[2] * spacing[2] + shift[2])
+            number, depth, place, region = _chart(charts, g, table)
+            if number > 0:
+                value, number = _structure(block, p, (depth, place), number, table, s, lesions)
+                flesh = 1
+            elif region > 0:
+                value, flesh = region_hu(block, p, region, s), 1
+            else:
+                value, flesh = flesh_hu(block, p, _at(outer, coarse, g), near, around, s)
+                if flesh == 0:
+                    there = (at[0] + offsets[n, 0], at[1] + offsets[n, 1], at[2] + offsets[n, 2])
+                    arm_hu, number, flesh = beside_hu(arms, there, s)
+                    value = max(value, arm_hu)
+            votes[count] = number
+            count += 1
+            total += value
+            solid += flesh
+        hu[i, j, k] = total / count
+        numbers[i, j, k] = _most(votes, count)
+        body[i, j, k] = 2 * solid >= count
+
+
+@kernel()
+def _most(votes: Any, count: Any) -> Any:
+    best, most = votes[0], 0
+    for n in range(count):
+        same = 0
+        for m in range(count):
+            same += votes[m] == votes[n]
+        if same > most:
+            best, most = votes[n], same
+        if 2 * most >= count:
+            break
+    return best
+
+
+@kernel(fastmath=True)
+def _index(m: Any, bend: Any, grid: Any, at: Any) -> Any:
+    """Index in the map of a point of the scanner."""
+    x = min(max((at[0] - grid[0]) / grid[3], f32(0)), f32(bend.shape[0] - 1.001))
+    y = min(max((at[1] - grid[1]) / grid[3], f32(0)), f32(bend.shape[1] - 1.001))
+    z = min(max((at[2] - grid[2]) / grid[3], f32(0)), f32(bend.shape[2] - 1.001))
+    i, j, k = int(x), int(y), int(z)
+    u, v, w = f32(x - i), f32(y - j), f32(z - k)
+    a, b, c = f32(0), f32(0), f32(0)
+    for di in range(2):
+        for dj in range(2):
+            for dk in range(2):
+                weight = (u if di else f32(1) - u) * (v if dj else f32(1) - v) * (w if dk else f32(1) - w)
+                a += weight * bend[i + di, j + dj, k + dk, 0]
+                b += weight * bend[i + di, j + dj, k + dk, 1]
+                c += weight * bend[i + di, j + dj, k + dk, 2]
+    return (
+        m[0, 0] * at[0] + m[0, 1] * at[1] + m[0, 2] * at[2] + m[0, 3] + a,
+        m[1, 0] * at[0] + m[1, 1] * at[1] + m[1, 2] * at[2] + m[1, 3] + b,
+        m[2, 0] * at[0] + m[2, 1] * at[1] + m[2, 2] * at[2] + m[2, 3] + c,
+    )
+
+
+@kernel(fastmath=True)
+def _at(field: Any, coarse: Any, f: Any) -> Any:
+    """A field of the coarser grid at an index of the map; its border goes on outside."""
+    x = min(max(f[0] * coarse[0, 0] + coarse[0, 1], f32(0)), f32(field.shape[0] - 1.001))
+    y = min(max(f[1] * coarse[1, 0] + coarse[1, 1], f32(0)), f32(field.shape[1] - 1.001))
+    z = min(max(f[2] * coarse[2, 0] + coarse[2, 1], f32(0)), f32(field.shape[2] - 1.001))
+    i, j, k = int(x), int(y), int(z)
+    u, v, w = f32(x - i), f32(y - j), f32(z - k)
+    a = (f32(1) - w) * field[i, j, k] + w * field[i, j, k + 1]
+    b = (f32(1) - w) * field[i, j + 1, k] + w * field[i, j + 1, k + 1]
+    c = (f32(1) - w) * field[i + 1, j, k] + w * field[i + 1, j, k + 1]
+    d = (f32(1) - w) * field[i + 1, j + 1, k] + w * field[i + 1, j + 1, k + 1]
+    return (f32(1) - u) * ((f32(1) - v) * a + v * b) + u * ((f32(1) - v) * c + v * d)
+
+
+@kernel(fastmath=True)
+def _voxel(shape: Any, f: Any) -> Any:
+    """The nearest voxel of the map, whose last slices go on; -1 beside it."""
+    i, j, k = int(f[0] + f32(1000.5)) - 1000, int(f[1] + f32(1000.5)) - 1000, int(f[2] + f32(1000.5)) - 1000
+    if i < 0 or j < 0 or i >= shape[0] or j >= shape[1]:
+        return -1, -1, -1
+    return i, j, min(max(k, 0), shape[2] - 1)
+
+
+@kernel(fastmath=True)
+def _depth(charts: Any, f: Any) -> Any:
+    numbers, depth, _, _ = charts
+    i, j, k = _voxel(numbers.shape, f)
+    return f32(0) if i < 0 else f32(depth[i, j, k]) * f32(0.25)
+
+
+@kernel(fastmath=True)
+def _chart(charts: Any, f: Any, table: Any) -> Any:
+    """Structure, depth in mm, place and region at an index of the map."""
+    numbers, depth, place, regions = charts
+    i, j, k = _voxel(numbers.shape, f)
+    if i < 0:
+        return 0, f32(0), f32(0), 0
+    number = int(table[numbers[i, j, k], OF_SHOWN])
+    return number, f32(depth[i, j, k]) * f32(0.25), f32(place[i, j, k]), int(regions[i, j, k])
+
+
+@kernel(fastmath=True)
+def _structure(block: Any, p: Any, where: Any, number: Any, table: Any, s: Any, lesions: Any) -> Any:
+    """HU within a structure, or of a lesion in it, and what that counts as."""
+    depth, place = where
+    for n in range(lesions.shape[0]):
+        if int(lesions[n, 6]) == number and depth >= lesions[n, 5]:
+            x, y, z = p[0] - lesions[n, 0], p[1] - lesions[n, 1], p[2] - lesions[n, 2]
+            if x * x + y * y + z * z < lesions[n, 3] * lesions[n, 3]:
+                return lesions[n, 4], int(lesions[n, 7])
+    if table[number, OF_FILL] != 5:
+        place = place / f32(255)
+        if s[PRONE] > 0:
+            place = f32(1) - place
+    return inside(block, p, depth, place, number, table, s), number

@@ -1,0 +1,175 @@
+"""Image formation: what a scanner makes of the HU of a body: blur, artefacts, noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int16
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from tomoseg.bodies.config import ScannerConfig
+
+BONE_HU = 300.0
+METAL_HU = 2300.0
+_FWHM = 2.355
+_LOUDEST_HU = 70.0
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scanner's settings.
+
+    Attributes:
+        pixel_mm: Pixel edge of its own images.
+        slice_mm: Thickness of its slices.
+        kernel_fwhm_mm: Blur in plane.
+        noise_hu: See `ScannerConfig`.
+        grain_mm: Size of the noise's grains.
+        streaks: Noise along the widest way.
+        hardening_hu: Dark bands between bones.
+        cupping_hu: Darker middle.
+    """
+
+    pixel_mm: float
+    slice_mm: float
+    kernel_fwhm_mm: float
+    noise_hu: float
+    grain_mm: float
+    streaks: float
+    hardening_hu: float
+    cupping_hu: float
+
+    @classmethod
+    def draw(cls, config: ScannerConfig, rng: np.random.Generator) -> Scan:
+        """A scanner."""
+        thickness = float(np.exp(rng.uniform(*np.log(np.maximum(config.slice_mm, 0.05)))))
+        pixel, fwhm = float(rng.uniform(*config.pixel_mm)), float(rng.uniform(*config.kernel_fwhm_mm))
+        noise, grain = float(rng.uniform(*config.noise_hu)), float(rng.uniform(*config.noise_grain_mm))
+        rest = (float(rng.uniform(*ends)) for ends in (config.streaks, config.hardening_hu, config.cupping_hu))
+        return cls(pixel, thickness, fwhm, noise, grain, *rest)
+
+
+def acquire(
+    hu: Float32[np.ndarray, "x y z"],
+    body: Bool[np.ndarray, "x y z"],
+    spacing_mm: tuple[float, float, float],
+    scan: Scan,
+    rng: np.random.Generator,
+) -> Int16[np.ndarray, "x y z"]:
+    """The scan of a body.
+
+    Args:
+        hu: HU as they are, each the mean over its voxel.
+        body: Where the body is.
+        spacing_mm: Voxel edges of the grid, which may be coarser than the scanner's own.
+        scan: The scanner.
+        rng: For noise.
+
+    Returns:
+        HU as measured, within -1024 to 3071.
+    """
+    metal = hu > METAL_HU
+    measured = hu.copy()
+    _darken(measured, hu, body, spacing_mm, scan)
+    if metal.any():
+        measured += _metal_rays(metal, spacing_mm, rng)
+    measured = _blurred(measured, spacing_mm, scan)
+    measured += _noise(hu, body, spacing_mm, scan, rng)
+    return np.clip(np.rint(measured), -1024, 3071).astype(np.int16)
+
+
+def noise_spread(spacing_mm: tuple[float, float, float], scan: Scan) -> float:
+    """Spread of the noise on a grid: more in thin slices, less where pixels are larger than the grains.
+
+    Example:
+        >>> scan = Scan(1.0, 5.0, 1.0, 10.0, 1.5, 0.0, 0.0, 0.0)
+        >>> noise_spread((1, 1, 5), scan), noise_spread((3, 3, 5), scan)
+        (10.0, 5.0)
+    """
+    thickness = max(scan.slice_mm, spacing_mm[2])
+    spread = scan.noise_hu * np.sqrt(5.0 / thickness) * min(1.0, scan.grain_mm / max(spacing_mm[:2]))
+    return float(min(spread, _LOUDEST_HU))
+
+
+def _blurred(
+    hu: Float32[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], scan: Scan
+) -> Float32[np.ndarray, "x y z"]:
+    """Kernel in plane; along z what a slice is thicker than the grid."""
+    wider = max(0.0, scan.slice_mm**2 - spacing_mm[2] ** 2) / 12
+    sigmas = [scan.kernel_fwhm_mm / _FWHM / spacing_mm[0], scan.kernel_fwhm_mm / _FWHM / spacing_mm[1],
+              np.sqrt(wider) / spacing_mm[2]]  # fmt: skip
+    for axis, sigma in enumerate(sigmas):
+        if sigma > 0.15:
+            hu = gaussian_filter1d(hu, sigma, axis, truncate=3.0, mode="nearest")
+    return hu
+
+
+def _noise(
+    hu: Float32[np.ndarray, "x y z"],
+    body: Bool[np.ndarray, "x y z"],
+    spacing_mm: tuple[float, float, float],
+    scan: Scan,
+    rng: np.random.Generator,
+) -> Float32[np.ndarray, "x y z"]:
+    """Noise with grains, louder in wide slices, with streaks along rows through much bone."""
+    noise = rng.standard_normal(hu.shape, np.float32)
+    wider = max(0.0, scan.slice_mm**2 - spacing_mm[2] ** 2) / 12
+    for axis, sigma in enumerate([*(scan.grain_mm / _FWHM / s for s in spacing_mm[:2]), wider**0.5 / spacing_mm[2]]):
+        if sigma > 0.15:
+            noise = gaussian_filter1d(noise, sigma, axis, truncate=3.0, mode="wrap")
+    spread = max(float(noise.std()), 1e-6)
+    width = body.sum(0).max(0) * spacing_mm[0] if body.any() else np.zeros(hu.shape[2])
+    loud = np.clip(np.exp(0.5 * 0.0095 * (width - 330)), 0.6, 1.8).astype(np.float32)
+    level = np.float32(noise_spread(spacing_mm, scan) / spread)
+    noise *= level * loud
+    if scan.streaks > 0:
+        bone = np.clip(hu - BONE_HU, 0, 1000).sum(0) * (spacing_mm[0] / 1000)
+        rows = np.clip((gaussian_filter1d(bone, 2.0, 0) - 15) / 25, 0, 1.6).astype(np.float32)
+        if rows.any():
+            smeared = gaussian_filter1d(rng.standard_normal(hu.shape, np.float32), 25 / spacing_mm[0], 0, mode="wrap")
+            smeared *= np.float32(scan.streaks * noise_spread(spacing_mm, scan) / max(float(smeared.std()), 1e-6))
+            noise += smeared * rows
+    return noise
+
+
+def _darken(
+    measured: Float32[np.ndarray, "x y z"],
+    hu: Float32[np.ndarray, "x y z"],
+    body: Bool[np.ndarray, "x y z"],
+    spacing_mm: tuple[float, float, float],
+    scan: Scan,
+) -> None:
+    """Beam hardening: darker where dense bone lies on both sides of a point, and in the middle of the body."""
+    bone = np.clip(hu - BONE_HU, 0, 900) * np.float32(1 / 900)
+    dark = np.zeros_like(hu)
+    for axis, share in ((0, 1.0), (1, 0.4)):
+        before = np.cumsum(bone, axis) * np.float32(spacing_mm[axis])
+        total = before.take([-1], axis)
+        dark += np.float32(share) * np.clip(np.minimum(before, total - before) / 12, 0, 1)
+    dark = gaussian_filter(dark, [4 / spacing_mm[0], 4 / spacing_mm[1], 0], truncate=2.0)
+    dark *= np.float32(scan.hardening_hu)
+    if scan.cupping_hu > 0 and body.any():
+        x, y = (np.linspace(-1, 1, n, dtype=np.float32) ** 2 for n in hu.shape[:2])
+        dark += np.float32(scan.cupping_hu) * np.clip(1 - x[:, None] - y, 0, 1)[:, :, None]
+    measured -= np.where(body & (bone < 0.2), dark, 0)
+
+
+def _metal_rays(
+    metal: Bool[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], rng: np.random.Generator
+) -> Float32[np.ndarray, "x y z"]:
+    """Bright and dark rays from metal, in its slices only."""
+    rays = np.zeros(metal.shape, np.float32)
+    strength = rng.uniform(80, 350)
+    x, y = (np.arange(n, dtype=np.float32) * s for n, s in zip(metal.shape[:2], spacing_mm[:2], strict=True))
+    for k in np.flatnonzero(metal.any((0, 1))):
+        found = np.argwhere(metal[:, :, k]) * spacing_mm[:2]
+        centre = found.mean(0)
+        away, along = x[:, None] - np.float32(centre[0]), y - np.float32(centre[1])
+        angle = np.arctan2(along, away)
+        radius = np.sqrt(away**2 + along**2) + 4
+        ray = gaussian_filter1d(rng.standard_normal(256), 2.0, mode="wrap")
+        ray *= strength / ray.std() * min(1.0, np.sqrt(len(found)) * spacing_mm[0] / 15)
+        spots = ray[((angle + np.pi) / (2 * np.pi) * 255).astype(int)]
+        rays[:, :, k] = np.where(metal[:, :, k], 0, spots * np.exp(-radius / 55)).astype(np.float32)
+    return rays

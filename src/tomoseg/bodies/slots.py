@@ -1,0 +1,73 @@
+"""Where the compiled loops find what is drawn for one body: rows of two small tables."""
+
+from __future__ import annotations
+
+SLOTS: tuple[str, ...] = (
+    "wall_mm",
+    "fat_mm",
+    "skin_mm",
+    "infiltration",
+    "mesh",
+    "cortex_mm",
+    "kidney_cortex_mm",
+    "gut_wall_mm",
+    "lung_vessels",
+    "texture",
+    "calcified",
+    "prone",
+    "clothes_mm",
+    "air",
+    "fat",
+    "skin",
+    "muscle",
+    "soft",
+    "disc",
+    "fluid",
+    "bone",
+    "cortical",
+    "cortex_hu",
+    "sinus",
+    "left_blood",
+    "right_blood",
+    "branches",
+    "consolidated",
+    "calcification",
+)
+(
+    WALL_MM,
+    FAT_MM,
+    SKIN_MM,
+    INFILTRATION,
+    MESH,
+    CORTEX_MM,
+    KIDNEY_CORTEX_MM,
+    GUT_WALL_MM,
+    LUNG_VESSELS,
+    TEXTURE,
+    CALCIFIED,
+    PRONE,
+    CLOTHES_MM,
+    AIR,
+    FAT,
+    SKIN,
+    MUSCLE,
+    SOFT,
+    DISC,
+    FLUID,
+    BONE,
+    CORTICAL,
+    CORTEX_HU,
+    SINUS,
+    LEFT_BLOOD,
+    RIGHT_BLOOD,
+    BRANCHES,
+    CONSOLIDATED,
+    CALCIFICATION,
+) = range(len(SLOTS))
+"""Of the body as a whole: lengths in mm, HU, and widths of streaks and tubes in the noise."""
+
+COLUMNS: tuple[str, ...] = ("shown", "fill", "hu", "extra", "gas", "content", "rough", "layer")
+OF_SHOWN, OF_FILL, OF_HU, OF_EXTRA, OF_GAS, OF_CONTENT, OF_ROUGH, OF_LAYER = range(len(COLUMNS))
+"""Of each structure, by its number (channel + 1): what it counts as (itself, or 0 if this body lacks it); `Fill`; mean
+HU; how thick the shell of a bone is, or up to which height a lung is without air; the share of a hollow organ that is
+gas; HU and unevenness of its content; up to which height a layer of that content reaches."""

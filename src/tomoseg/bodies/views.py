@@ -1,0 +1,100 @@
+"""What of a body a scan shows: the field of view, the grid, arms beside the trunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.config import ViewConfig
+from tomoseg.bodies.placement import Placement
+from tomoseg.bodies.render import Look
+from tomoseg.bodies.slots import FAT_MM, SKIN_MM, WALL_MM
+
+Axes = tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]
+_ARM_ROOM_MM = 100.0
+_SHOULDERS = ("humerus", "scapula", "clavicula")
+
+
+@dataclass(frozen=True)
+class View:
+    """A field of view.
+
+    Attributes:
+        box: `(2, 3)` lower and upper corner in scanner mm.
+    """
+
+    box: Float[np.ndarray, "2 3"]
+
+    def axes(self, spacing_mm: tuple[float, float, float]) -> Axes:
+        """Scanner mm of the voxels' middles."""
+        x, y, z = (
+            low + spacing * (np.arange(max(2, round((high - low) / spacing))) + 0.5)
+            for low, high, spacing in zip(*self.box, spacing_mm, strict=True)
+        )
+        return x, y, z
+
+
+def draw_view(placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator) -> View:
+    """Draw a field of view: the height of the anatomy or less, the width of the body and air, or less."""
+    flesh = _flesh_mm(look) + 8
+    low, high = placement.box[0].copy(), placement.box[1].copy()
+    low[:2] -= flesh
+    high[:2] += flesh
+    if len(look.arms):
+        low[0] -= _ARM_ROOM_MM
+        high[0] += _ARM_ROOM_MM
+    height = high[2] - low[2]
+    if rng.random() >= config.whole_share:
+        ends = np.log(np.maximum(config.height_mm, 1.0))
+        part = min(height, float(np.exp(rng.uniform(*ends))))
+        low[2] += rng.uniform(0, height - part)
+        high[2] = low[2] + part
+    width = (high - low)[:2]
+    centre = (low + high)[:2] / 2
+    edge = float(rng.uniform(*config.narrow_mm))
+    if rng.random() < config.narrow_share and edge < width.max():
+        room = np.maximum(width - edge, 0) / 2
+        centre += rng.normal(0, 0.45, 2).clip(-1, 1) * room
+        size = np.array([edge, edge])
+    else:
+        air = 2 * float(rng.uniform(*config.air_mm))
+        size = np.full(2, width.max() + air) if rng.random() < 0.5 else width + air
+        centre += rng.uniform(*config.off_centre_mm, 2)
+    box = np.array([[*(centre - size / 2), low[2]], [*(centre + size / 2), high[2]]])
+    return View(box)
+
+
+def _flesh_mm(look: Look) -> float:
+    """How far the skin lies from the structures."""
+    return float(look.body[WALL_MM] + 1.1 * look.body[FAT_MM] + look.body[SKIN_MM])
+
+
+def with_arms(anatomy: Anatomy, placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator) -> Look:
+    """The body with its arms beside the trunk: not where the anatomy reaches up to the shoulders."""
+    has_shoulders = any(anatomy.labels.names[n - 1].startswith(_SHOULDERS) for n in anatomy.boxes)
+    if has_shoulders or rng.random() >= config.arms_share:
+        return look
+    return look._replace(arms=_arms(anatomy, placement, look, rng))
+
+
+def _arms(anatomy: Anatomy, placement: Placement, look: Look, rng: np.random.Generator) -> Float32[np.ndarray, "m 9"]:
+    """Upper arm and forearm on each side; the bone of the upper arm counts as what the map calls it."""
+    (left, _, bottom), (right, _, top) = placement.box
+    out = _flesh_mm(look) + 5
+    elbow_z = bottom + rng.uniform(0.35, 0.8) * (top - bottom)
+    radius = rng.uniform(32, 46) + 0.15 * float(look.body[FAT_MM])
+    rows = []
+    for name, side, edge in (("left", -1, left), ("right", 1, right)):
+        x = edge + side * (out + radius + rng.uniform(0, 15))
+        y = rng.uniform(-40, 30)
+        humerus = f"humerus_{name}"
+        number = anatomy.labels.channel(humerus) + 1 if humerus in anatomy.labels else 0
+        elbow = [x, y, elbow_z]
+        shoulder = [x - side * 10, y - 10, max(top + 150, elbow_z + 200)]
+        hand = [x - side * rng.uniform(0, 20), y + rng.uniform(0, 70), elbow_z - 330]
+        rows.append([*elbow, *shoulder, radius * 1.1, 11.0, number])
+        rows.append([*elbow, *hand, radius * 0.85, 7.5, -1])
+    return np.array(rows, np.float32)

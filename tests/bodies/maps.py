@@ -1,0 +1,43 @@
+"""Small label maps to make bodies of."""
+
+import numpy as np
+
+from tomoseg.bodies import Anatomy, BodyConfig, build_anatomy
+from tomoseg.bodies.config import ContrastConfig, DiseaseConfig, FleshConfig, ScannerConfig, ShapeConfig, ViewConfig
+from tomoseg.labels import LabelSet
+
+SPACING = (4.0, 4.0, 4.0)
+AFFINE = np.diag([*SPACING, 1.0])
+
+STILL = ShapeConfig(
+    stretch=(1, 1), size=(1, 1), turn_deg=(0, 0), upside_down_share=0, bend_mm=(0, 0), sway_mm=(0, 0), moved=(0, 0),
+    lacking_share=0,
+)  # fmt: skip
+PLAIN = BodyConfig(
+    shape=STILL,
+    flesh=FleshConfig(clothes_share=0, breasts_share=0, wall_mm=(12, 12), fat_mm=(16, 16)),
+    contrast=ContrastConfig(
+        native_share=0, arterial_share=0, portal_share=1, late_share=0, oral_share=0, structure_shift_hu=0
+    ),
+    disease=DiseaseConfig(
+        calcified_share=0, cysts=(0, 0), masses=(0, 0), effusion_share=0, metal_share=0, stones_share=0
+    ),
+    view=ViewConfig(whole_share=1, narrow_share=0, table_share=0, prone_share=0, arms_share=0, off_centre_mm=(0, 0)),
+    scanner=ScannerConfig(noise_hu=(0, 0), streaks=(0, 0), hardening_hu=(0, 0), cupping_hu=(0, 0), texture_hu=0),
+)
+"""Nothing is bent, ill or noisy: what is left can be told by hand."""
+
+
+def block_map() -> np.ndarray:
+    """A liver to the right of a spleen, with a vertebra behind and a kidney in between: boxes 60 to 80 mm wide."""
+    labels = LabelSet.total()
+    values = np.zeros((60, 50, 30), np.uint8)
+    values[34:54, 15:35, :] = labels["liver"].id
+    values[6:24, 15:33, 4:26] = labels["spleen"].id
+    values[24:34, 10:22, :] = labels["vertebrae_L1"].id
+    values[24:34, 26:40, 5:25] = labels["kidney_left"].id
+    return values
+
+
+def block_anatomy() -> Anatomy:
+    return build_anatomy(block_map(), LabelSet.total(), AFFINE, "blocks")

@@ -1,0 +1,85 @@
+"""What is derived of a label map, and maps that cannot be used."""
+
+import numpy as np
+import pytest
+
+from tests.bodies.maps import AFFINE, block_anatomy
+from tomoseg.bodies import build_anatomy
+from tomoseg.bodies.distances import DEPTH_UNIT_MM, closed_distance, depth_within, spread
+from tomoseg.bodies.kinds import Fill, kind_of, kinds_of
+from tomoseg.errors import InputError
+from tomoseg.labels import LabelSet
+
+TOTAL = LabelSet.total()
+
+
+def test_the_map_is_cropped_to_its_structures_and_stays_in_place():
+    anatomy = block_anatomy()
+    x, y, z = anatomy.numbers.shape
+    assert (x, y, z) == (50, 32, 30)  # boxes from 6 to 54 and 10 to 40, one voxel around, all slices
+    assert anatomy.affine[:3, 3].tolist() == [20.0, 36.0, 0.0]
+
+
+def test_every_one_of_the_117_is_made_of_something():
+    kinds, generic = kinds_of(TOTAL)
+    assert generic == ()
+    of = dict(zip(TOTAL.names, kinds, strict=True))
+    assert {n for n, kind in of.items() if kind.fill == Fill.LUNG} == {n for n in TOTAL.names if n.startswith("lung_")}
+    bones = ("vertebrae_", "rib_", "hip_", "femur_", "humerus_", "scapula_", "clavicula_", "sternum", "skull", "sacrum")
+    assert {n for n, kind in of.items() if kind.fill == Fill.BONE} == {n for n in TOTAL.names if n.startswith(bones)}
+    assert of["kidney_cyst_left"].tissue == "fluid"
+    assert of["inferior_vena_cava"].tissue == "lower_vein"
+    assert of["superior_vena_cava"].tissue == "upper_vein"
+    assert of["atrial_appendage_left"].tissue == "left_blood"
+    assert of["spinal_cord"].tissue == "cord"
+
+
+@pytest.mark.parametrize(
+    ("name", "tissue"),
+    [("Left Kidney", "kidney_medulla"), ("KidneyLeft", "kidney_medulla"), ("Parotid_L", "gland"),
+     ("BrainStem", "brain"),
+          ("liver_tumour", "mass"), ("Mandible", "skull"), ("psoas", "muscle")],
+)  # fmt: skip
+def test_other_names_of_known_tissues(name, tissue):
+    assert kind_of(name).tissue == tissue
+
+
+def test_depth_stops_at_another_structure_and_not_at_the_border():
+    row = np.zeros((8, 1, 1), np.uint8)
+    row[:4], row[4:] = 1, 2
+    depth = depth_within(row, (2.0, 2.0, 2.0))[:, 0, 0] * DEPTH_UNIT_MM
+    assert depth.tolist() == [7, 5, 3, 1, 1, 3, 5, 7]
+
+
+def test_balls_around_seeds():
+    seeds = np.full((7, 1, 1), 100, np.float32)
+    seeds[1], seeds[6] = -4, -1
+    assert spread(seeds, (2.0, 2.0, 2.0))[:, 0, 0].tolist() == [-2, -4, -2, 0, 2, 1, -1]
+
+
+def test_closing_fills_a_bay_and_leaves_the_outside():
+    mask = np.zeros((40, 40, 3), bool)
+    mask[10:16, 10:30], mask[24:30, 10:30] = True, True  # 16 mm apart
+    distance = closed_distance(mask, 12.0, (2.0, 2.0, 2.0))
+    assert distance[20, 20, 1] < 0
+    assert distance[0, 0, 1] > 20
+    assert closed_distance(np.zeros((4, 4, 4), bool), 12.0, (2.0, 2.0, 2.0)).min() > 500
+
+
+def test_names_that_say_nothing_are_a_generic_tissue():
+    labels = LabelSet.from_names(["blob", "liver"])
+    values = np.ones((6, 6, 6), np.uint8)
+    assert build_anatomy(values, labels, AFFINE).generic == ("blob",)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.ones((9, 9, 1), np.uint8), r"expected a label map of two slices or more, got \(9, 9, 1\)"),
+        (np.zeros((9, 9, 9), np.uint8), "expected a label map with structures in it, got an empty one"),
+        (np.full((9, 9, 9), 200, np.uint8), "expected values that stand for structures, got 200 too"),
+    ],
+)
+def test_maps_that_cannot_be_used(values, message):
+    with pytest.raises(InputError, match=message):
+        build_anatomy(values, TOTAL, AFFINE, "map.nii.gz")
