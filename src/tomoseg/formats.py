@@ -35,6 +35,7 @@ class OutputFormat:
         writer: `module:function`, imported when it is written, since some modules take a second. The function takes
             the result and a `files.target.Target`, and returns the paths that it wrote.
         help: One line for a list of formats.
+        refers_to_slices: It refers to the slices of a DICOM scan by their identifiers.
         needs_slices: It belongs to the slices of a DICOM scan, and cannot be written for others.
         packages: What must be installed beside the base, by the names in `packages.EXTRAS`.
     """
@@ -44,6 +45,7 @@ class OutputFormat:
     writer: str
     help: str
     needs_slices: bool = False
+    refers_to_slices: bool = False
     packages: tuple[str, ...] = ()
 
     def path(self, output: Path, stem: str | None) -> Path:
@@ -114,12 +116,14 @@ FORMATS: dict[str, OutputFormat] = {
         "one file",
         "tomoseg.files.dicom.segmentation:write_result",
         "one DICOM Segmentation, BINARY, which every PACS and viewer takes; overlaps are kept",
+        refers_to_slices=True,
     ),
     "dicom-seg-labelmap": OutputFormat(
         ("labelmap.seg.dcm",),
         "one file",
         "tomoseg.files.dicom.segmentation:write_labelmap_result",
         "the same as LABELMAP, small and new (2024); structures must not overlap, which `--ml` sees to",
+        refers_to_slices=True,
     ),
     "rtstruct": OutputFormat(
         ("rtstruct.dcm",),
@@ -127,6 +131,7 @@ FORMATS: dict[str, OutputFormat] = {
         "tomoseg.files.dicom.structures:write_result",
         "one DICOM structure set of closed contours; needs a scan that was read from DICOM",
         needs_slices=True,
+        refers_to_slices=True,
     ),
 }
 """In the order in which they are written."""

@@ -52,6 +52,7 @@ class SourceSlices:
         number: Which of these they are, from 1.
         header: Patient and study, as the first of the files has them; opaque to everyone but `files.dicom`, and never
             to be shown.
+        not_to_be_told: Why other files cannot refer to the slices; empty where they can.
     """
 
     shape: tuple[int, int]
@@ -60,6 +61,18 @@ class SourceSlices:
     series: tuple[str, ...] = ()
     number: int = 1
     header: Any = field(default=None, repr=False, compare=False)
+    not_to_be_told: str = ""
+
+    def refusal(self, name: str) -> str:
+        """The sentence for slices that no DICOM result can refer to.
+
+        Args:
+            name: What to call the scan.
+        """
+        return (
+            f"{name}: expected slices that a DICOM result can refer to, but {self.not_to_be_told}; export the series "
+            "again, or write another format, such as nifti"
+        )
 
     @property
     def are_planes(self) -> bool:

@@ -12,6 +12,7 @@ Nothing is guessed and nothing is kept quiet: everything that was found is a sen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,10 @@ class Slices:
     pixel_mm: tuple[float, float]
     shape: tuple[int, int]
     thickness_mm: float | None = None
+
+    def along_mm(self, order: Sequence[int]) -> Float[np.ndarray, "k"]:
+        """Where some of the slices lie along the normal."""
+        return self.positions_mm[list(order)] @ np.cross(self.across, self.down)
 
 
 @dataclass(frozen=True)

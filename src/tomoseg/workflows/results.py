@@ -58,7 +58,7 @@ def check_scan_has_format(grid: SourceGrid, formats: Sequence[str], path: Path) 
     """Refuse a scan that a format cannot be written for.
 
     Raises:
-        InputError: If a format belongs to slices that the scan has not.
+        InputError: If a format belongs to slices that the scan has not, or refers to slices that cannot be told.
     """
     for name in formats:
         if FORMATS[name].needs_slices and grid.slices is None:
@@ -66,6 +66,8 @@ def check_scan_has_format(grid: SourceGrid, formats: Sequence[str], path: Path) 
                 f"{path}: expected DICOM for --format {name}, which belongs to its slices, got another file; "
                 "pass the DICOM series, or write dicom-seg"
             )
+        if FORMATS[name].refers_to_slices and grid.slices is not None and grid.slices.not_to_be_told:
+            raise InputError(grid.slices.refusal(f"{path}"))
 
 
 def beside(scan: Scan, name: str, joint: Literal[".", "_"] = ".") -> Path:

@@ -13,13 +13,15 @@ import numpy as np
 from jaxtyping import Float, Int16
 
 from tomoseg.errors import GridError, InputError, TomosegError
-from tomoseg.files.dicom.carried import Carried
+from tomoseg.files.dicom.carried import Carried, is_sound
 from tomoseg.files.dicom.entries import Entry, entries
 from tomoseg.files.dicom.headers import ImageHeader, images_in, quietly
+from tomoseg.files.dicom.lone import is_joined
+from tomoseg.files.dicom.mixed import are_pairs, gaps_in_turn, period_of
 from tomoseg.files.dicom.pixels import Taker, decode, unit_words
-from tomoseg.files.dicom.series import Stack, choose, slices_among, stacks_of
+from tomoseg.files.dicom.series import Choice, Stack, check_one_scan, choose, slices_among, stacks_of
 from tomoseg.files.source import ScanSource
-from tomoseg.files.stack import SAME_PLACE_MM, Slices, arrange, resample
+from tomoseg.files.stack import SAME_PLACE_MM, Arrangement, Slices, arrange, resample
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceImage, SourceSlices
 from tomoseg.volume import SourceGrid, Volume, check_affine
@@ -56,25 +58,24 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
         if not slices:
             raise InputError(f"{path}: expected CT slices, got {_counted(left_out) or 'none'}; check the path")
         stacks = stacks_of(slices)
-        stack, words = choose(stacks, series, str(path))
+        choice, words = choose(stacks, series, str(path))
         words += _left_out(left_out)
         if len({image.patient for image in slices}) > 1:
             text = "There are scans of several patients; one of them was taken. Name the folder of one patient."
             words.append(Notice(text, "several patients"))
         try:
-            volume = _volume(stack, assume_spacing, str(path))
-            volume = _listing(volume, stacks, stack)
+            volume = _volume(choice, assume_spacing, str(path))
+            volume = _listing(volume, stacks, choice)
         except TomosegError as error:
             raise type(error)(" ".join([f"{error}.", *map(str, words)]) if len(stacks) > 1 else str(error)) from None
-    told = [*words, *unit_words(stack.images), *volume.warnings]
+    told = [*words, *unit_words(choice.stack.images), *volume.warnings]
     return replace(volume, warnings=tuple(word.of(str(path)) for word in told))
 
 
-def _listing(volume: Volume, stacks: Sequence[Stack], chosen: Stack) -> Volume:
+def _listing(volume: Volume, stacks: Sequence[Stack], choice: Choice) -> Volume:
     """The volume with what else it could have been."""
     assert volume.source.slices is not None  # it was read from slices
-    number = next(number for number, stack in enumerate(stacks, 1) if stack is chosen)
-    slices = replace(volume.source.slices, series=tuple(map(str, stacks)), number=number)
+    slices = replace(volume.source.slices, series=tuple(map(str, stacks)), number=choice.number)
     return replace(volume, source=replace(volume.source, slices=slices))
 
 
@@ -118,7 +119,8 @@ def _counted(kinds: Counter[str]) -> str:
     return ", ".join(f"{kind} ({count})" for kind, count in sorted(kinds.items()))
 
 
-def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
+def _volume(choice: Choice, assume_spacing: Edges | None, name: str) -> Volume:
+    stack = choice.stack
     slices, words, has_positions = _geometry(stack, assume_spacing, name)
     try:
         arrangement = arrange(slices)
@@ -130,17 +132,49 @@ def _volume(stack: Stack, assume_spacing: Edges | None, name: str) -> Volume:
     hu, noticed = _decoded(in_order, name, carried.take)
     words += noticed
     if arrangement.repeated:
-        words += _compared(stack, arrangement.order, arrangement.repeated, hu, name)
+        words += _compared(choice, arrangement, hu, name)
+    period = _period(in_order, hu, slices.along_mm(arrangement.order)) if has_positions else 1
+    part = check_one_scan(choice, len(in_order), period, name)
+    if part >= 0:
+        part_of = Stack(tuple(in_order[part::period]))
+        return _volume(replace(choice, stack=part_of, part=None), assume_spacing, name)
     source = SourceSlices(
         slices.shape,
         arrangement.offsets_voxels,
         tuple(_source(image, has_positions, carried) for image in in_order),
         header=carried.header,
+        not_to_be_told=_not_to_be_told(in_order),
     )
+    words += _of_identifiers(source.not_to_be_told)
     if not source.are_planes:
         hu = resample(hu, arrangement)
     grid = SourceGrid(arrangement.shape, arrangement.affine, slices=source)
     return Volume(grid.to_canonical(hu.T), grid, (*arrangement.findings, *words))
+
+
+def _period(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"], along_mm: Float[np.ndarray, "n"]) -> int:
+    """Of how many scans slices are in turn."""
+    period = period_of(hu, along_mm)
+    return 2 if period == 1 and gaps_in_turn(along_mm) and not are_pairs(images, along_mm) else period
+
+
+def _not_to_be_told(images: Sequence[ImageHeader]) -> str:
+    """Why other files cannot refer to the slices; empty where they can."""
+    if is_joined(images):
+        return "each slice has a SeriesInstanceUID of its own"
+    times = Counter((image.sop_instance_uid, image.frame) for image in images if is_sound(image.sop_instance_uid))
+    shared = sum(count for count in times.values() if count > 1)
+    return f"{shared} of {len(images)} slices share a SOPInstanceUID with another" if shared else ""
+
+
+def _of_identifiers(why: str) -> list[Notice]:
+    if not why:
+        return []
+    text = (
+        f"The identifiers of the slices are wrong: {why}. They were read as one scan by their places; DICOM results, "
+        "which refer to slices by these, cannot be written. Export the series again to have them."
+    )
+    return [Notice(text, "headers")]
 
 
 AXIAL = (np.array([-1.0, 0.0, 0.0]), np.array([0.0, -1.0, 0.0]))
@@ -256,23 +290,27 @@ def _room(images: int, shape: tuple[int, int], stored_bytes: int, name: str) -> 
         ) from None
 
 
-def _compared(
-    stack: Stack,
-    order: Sequence[int],
-    repeated: Sequence[tuple[int, int]],
-    hu: Int16[np.ndarray, "n r c"],
-    name: str,
-) -> list[Notice]:
-    """Whether slices that were left out show the same as those at their places."""
-    left_out, _ = _decoded([stack.images[other] for other, _ in repeated], name)
-    place_of = {number: place for place, number in enumerate(order)}
+def _compared(choice: Choice, arrangement: Arrangement, hu: Int16[np.ndarray, "n r c"], name: str) -> list[Notice]:
+    """Whether slices that were left out show the same as those at their places.
+
+    Raises:
+        InputError: If so many differ that they are another scan, and the stack was not asked for.
+    """
+    left_out, _ = _decoded([choice.stack.images[other] for other, _ in arrangement.repeated], name)
+    place_of = {number: place for place, number in enumerate(arrangement.order)}
     different = sum(
         not np.array_equal(pixels, hu[place_of[taken]])
-        for pixels, (_, taken) in zip(left_out, repeated, strict=True)
+        for pixels, (_, taken) in zip(left_out, arrangement.repeated, strict=True)
         if taken in place_of
     )
     if not different:
         return []
+    if 2 * different > len(hu) > 1 and not choice.is_asked_for:
+        raise InputError(
+            f"{name}: expected one scan, got {different} of {len(hu)} places shown once more and differently, and "
+            "nothing in the headers tells the two scans apart; export them apart, or take the lowest number of each "
+            f"place with --series {choice.number}"
+        )
     text = (
         f"{different} of the slices that were left out differ from the one at their place; the one with the lowest "
         "number was taken. Two scans may be mixed in one series: export them apart."

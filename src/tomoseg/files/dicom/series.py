@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -17,11 +17,20 @@ from jaxtyping import Float
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.apart import parts_of
 from tomoseg.files.dicom.headers import ImageHeader
+from tomoseg.files.dicom.lone import joined
+from tomoseg.files.dicom.mixed import LONGEST_PERIOD
 from tomoseg.notices import Notice
 
 SAME_DIRECTION = 1e-3
 """How far a component of two slices' directions may differ (0.06 degrees) and the slices still be parallel."""
 
+PARTS = LONGEST_PERIOD + 1
+"""Numbers that each stack has for its parts, beyond those of the stacks."""
+
+FEWEST_LONE = 3
+"""So many slices with a series each are a scan that was taken apart."""
+
+_ORDINALS, _COUNTED = ("first", "second", "third", "fourth"), {2: "second", 3: "third", 4: "fourth", 1: ""}
 _AXIAL_COSINE = 0.7
 _PLANES = ("sagittal", "coronal", "axial")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -112,7 +121,7 @@ def stacks_of(images: Sequence[ImageHeader]) -> list[Stack]:
     """Put images together to stacks, in the order of series number and first image."""
     groups: dict[tuple, list[ImageHeader]] = {}
     directions: list[Float[np.ndarray, "2 3"]] = []
-    for image in sorted(images, key=_in_order):
+    for image in sorted(joined(images), key=_in_order):
         key = (image.series, image.frame is None, image.shape, _rounded(image.pixel_mm), _direction(image, directions))
         groups.setdefault(key, []).append(image)
     stacks = [part for group in groups.values() for part in _apart(Stack(tuple(group)))]
@@ -149,28 +158,109 @@ def _apart(stack: Stack) -> list[Stack]:
     return [piece for one in smaller for piece in _apart(one)] or [stack]
 
 
-def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Stack, list[Notice]]:
+@dataclass(frozen=True)
+class Choice:
+    """Which stack is read.
+
+    Attributes:
+        stack: The stack.
+        number: Its number from 1.
+        is_asked_for: Whether it was named.
+        first_part: The number that names the first part of it, should its slices turn out to be of several scans.
+        part: The part that was asked for, from 0; the one beyond the last is all of it as one scan. None for no part.
+        refusal: What to say if there is no such part.
+    """
+
+    stack: Stack
+    number: int
+    is_asked_for: bool
+    first_part: int
+    part: int | None = None
+    refusal: str = ""
+
+
+def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Choice, list[Notice]]:
     """The stack that is asked for, or the largest axial one.
 
     Args:
         stacks: At least one.
-        series: Its number from 1, or None.
+        series: Its number from 1, or beyond the last the number of a part of one; or None.
         name: What to call the place in messages.
 
     Returns:
-        The stack, and what there is to say about the choice.
+        The choice, and what there is to say about it.
 
     Raises:
-        InputError: If there is no such number.
+        InputError: If there is no such number, or slices make no stack.
     """
     listed = "; ".join(f"{number}: {stack}" for number, stack in enumerate(stacks, 1))
     if series is not None:
-        if not 1 <= series <= len(stacks):
-            raise InputError(f"{name}: expected a series from 1 to {len(stacks)}, got {series}; choose of {listed}")
-        return stacks[series - 1], []
+        owner, part = divmod(series - len(stacks) - 1, PARTS)
+        refusal = f"{name}: expected a series from 1 to {len(stacks)}, got {series}; choose of {listed}"
+        if not 1 <= series <= len(stacks) * (1 + PARTS):
+            raise InputError(refusal)
+        if series > len(stacks):
+            return replace(_choice(stacks, owner, True), part=part, refusal=refusal), []
+        return _choice(stacks, series - 1, True), []
     axial = [stack for stack in stacks if stack.is_axial]
     chosen = max(axial or stacks, key=lambda stack: stack.pixels)
-    return chosen, _of_choice(chosen, stacks, listed)
+    _check_is_no_lone_slice(chosen, stacks, listed, name)
+    number = next(number for number, stack in enumerate(stacks) if stack is chosen)
+    return _choice(stacks, number, False), _of_choice(chosen, stacks, listed)
+
+
+def _choice(stacks: Sequence[Stack], number: int, is_asked_for: bool) -> Choice:
+    return Choice(stacks[number], number + 1, is_asked_for, len(stacks) + 1 + PARTS * number)
+
+
+def _check_is_no_lone_slice(chosen: Stack, stacks: Sequence[Stack], listed: str, name: str) -> None:
+    """Refuse a slice of several that each have a series of their own and make no stack.
+
+    Raises:
+        InputError: If it is one.
+    """
+
+    def alike(stack: Stack) -> tuple[object, ...]:
+        first = stack.images[0]
+        return (len(stack.images), first.frame is None, first.patient, first.series_number, first.shape)
+
+    lone = [stack for stack in stacks if alike(stack) == alike(chosen)]
+    if len(chosen.images) == 1 and len(lone) >= FEWEST_LONE:
+        raise InputError(
+            f"{name}: expected the slices of a scan in one series, got {len(lone)} slices with a series each, of other "
+            f"studies, frames of reference or at uneven places; export them as one, or choose of {listed} with --series"
+        )
+
+
+def check_one_scan(choice: Choice, slices: int, period: int, name: str) -> int:
+    """Refuse a stack whose slices are of several scans in turn, unless a part of it was asked for.
+
+    Args:
+        choice: The stack, and the part.
+        slices: How many it has.
+        period: Of how many scans they are.
+        name: What to call the place in messages.
+
+    Returns:
+        The part from 0; -1 for all slices.
+
+    Raises:
+        InputError: If no part was asked for, or there is no such part.
+    """
+    if choice.part is None and period == 1:
+        return -1
+    parts = [f"every {_COUNTED[period]} slice from the {_ORDINALS[number]}" for number in range(period)]
+    parts.append(f"all {slices} slices as one scan")
+    listed = "; ".join(f"{number}: {words}" for number, words in enumerate(parts, choice.first_part))
+    if choice.part is None:
+        raise InputError(
+            f"{name}: expected one scan, got slices that are those of {period} scans in turn, by what they show or by "
+            "their gaps, and nothing in the headers tells these apart; export them apart, or choose with --series of "
+            f"{listed}"
+        )
+    if period == 1 or choice.part > period:
+        raise InputError(choice.refusal)
+    return -1 if choice.part == period else choice.part
 
 
 def _of_choice(chosen: Stack, stacks: Sequence[Stack], listed: str) -> list[Notice]:

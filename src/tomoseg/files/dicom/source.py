@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from pydicom.dataset import Dataset
 
+from tomoseg.errors import InputError
 from tomoseg.files.dicom.carried import NEEDED_TAGS, OTHER_TAGS, UIDS, is_sound
 from tomoseg.files.dicom.headers import quietly
 from tomoseg.notices import Notice
@@ -113,7 +114,12 @@ def source_series(grid: SourceGrid, name: str) -> SourceSeries:
     Args:
         grid: The scan's grid.
         name: What to call the scan in messages.
+
+    Raises:
+        InputError: If no file can refer to the scan's slices.
     """
+    if grid.slices is not None and grid.slices.not_to_be_told:
+        raise InputError(grid.slices.refusal(name))
     return _made_series(grid, name) if grid.slices is None else _read_series(grid, grid.slices, name)
 
 
