@@ -92,6 +92,18 @@ def test_ids_may_come_in_another_order_than_channels(tmp_path, rng, as_map):
         np.testing.assert_array_equal(mask, values.values == numbers[name])
 
 
+@pytest.mark.parametrize("slices", [slice(None), slice(1, 2), slice(0, 0)], ids=["all", "one", "none"])
+@pytest.mark.parametrize("described", [LABELS, LABELS.subset(["kidney_right"])], ids=["of several", "alone"])
+def test_one_structure(tmp_path, rng, described, slices):
+    volume = series(tmp_path / "ct")
+    values = np.zeros(volume.shape, np.uint8)
+    values[:, :, slices] = rng.choice(np.array([0, 2], np.uint8), values[:, :, slices].shape)
+    result = LabelMap(values, described, volume.source)
+    kind, segmentation = written(result, tmp_path)
+    assert kind == "BINARY"
+    np.testing.assert_array_equal(read_back(segmentation, volume.source)["kidney_right"], values == 2)
+
+
 def test_each_frame_refers_to_its_slice(tmp_path, rng):
     volume = series(tmp_path / "ct", [3, 1, 0, 2])
     for labelmap in (False, True):

@@ -42,6 +42,7 @@ SERIES_NUMBER = 9001
 """Far from the numbers that scanners give."""
 
 _STAND_IN = "2.25."
+_SEGMENT = "SegmentIdentificationSequence"
 
 
 def write_seg(
@@ -289,9 +290,10 @@ def _in_frames(mask: BoxedMask) -> Bool[np.ndarray, "n"]:
 
 def _frame_numbers(dataset: Dataset) -> list[tuple[int, int]]:
     """For each frame the number of its segment, from 1, and of its slice, from 0."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]  # says which segment it is where there is only one
     return [
         (
-            int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber),
+            int((frame if _SEGMENT in frame else shared)[_SEGMENT][0].ReferencedSegmentNumber),
             int(_referred(frame).ReferencedSOPInstanceUID.removeprefix(_STAND_IN)) - 1,
         )
         for frame in dataset.PerFrameFunctionalGroupsSequence
