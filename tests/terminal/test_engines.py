@@ -12,11 +12,29 @@ def test_each_engine_against_the_first_by_hand(capsys):
     printed = capsys.readouterr().out
     assert rows_in(printed) == [
         ("engine", "MB", "ms a slice", "times faster", "Dice", "lost", "most lost"),
-        ("torch fp32", "31.0", "80.0", "1.00", "0.800", "0.0000", "-"),
-        ("openvino int8", "8.0", "10.0", "8.00", "0.774", "0.0260", "rib 0.0500"),
+        ("torch fp32", "31.0", "80.0", "1.0", "0.800", "0.0000", "-"),
+        ("openvino int8", "8.0", "10.0", "8.0", "0.774", "0.0260", "rib 0.0500"),
         ("structure", "torch fp32", "openvino int8"),
         ("liver", "0.900", "0.898"),
         ("rib", "0.700", "0.650"),
         ("heart", "-", "-"),
     ]
     assert "openvino int8 is not within the limits" in printed
+
+
+def test_a_time_has_its_spread_and_what_is_not_stable_is_not_compared(capsys):
+    reference = Way("torch", "fp32", 31.0, 80.0, {"liver": 0.9}, 0.9, (79.0, 82.0), 7)
+    fast = Way("openvino", "fp32", 31.0, 8.0, {"liver": 0.9}, 0.9, (7.9, 8.2), 7)
+    noisy = Way("onnx", "fp32", 31.0, 0.25, {"liver": 0.9}, 0.9, (0.2, 9.0), 7, is_stable=False)
+    show_ways([reference, fast, noisy])
+    printed = capsys.readouterr().out
+    assert [row[2:4] for row in rows_in(printed)[1:4]] == [
+        ("80.0 (79.0 to 82.0)", "1.0"),
+        ("8.0 (7.9 to 8.2)", "10.0"),
+        ("0.2 (0.2 to 9.0)", "-"),
+    ]
+    assert "medians of the last 5 of 7 rounds in turn, after a warm-up" in printed
+    assert "onnx fp32 did not become stable in 60 s: its time says little. Measure again" in printed
+    assert "320" not in printed
+    show_ways([noisy, fast])  # nor is anything compared with it
+    assert [row[3] for row in rows_in(capsys.readouterr().out)[1:3]] == ["-", "-"]

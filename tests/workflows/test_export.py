@@ -19,6 +19,7 @@ from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import measure_engines as measuring
+from tomoseg.workflows import time_engines as timing
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.export import calibration_slices, export, network_image
 from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines, ways_of
@@ -167,7 +168,8 @@ def test_what_cannot_be_exported_is_refused(dataset, tmp_path, monkeypatch):
 
 def test_what_is_measured_is_what_evaluation_says_and_decides_what_auto_takes(exported, dataset, monkeypatch):
     told = []
-    monkeypatch.setattr(measuring, "ROUNDS", 1)
+    monkeypatch.setattr(timing, "ROUNDS", 1)
+    monkeypatch.setattr(timing, "STABLE", 100.0)
     ways = {
         f"{w.engine} {w.precision}": w for w in measure_engines(exported, dataset, on_case=lambda *t: told.append(t))
     }
@@ -179,6 +181,7 @@ def test_what_is_measured_is_what_evaluation_says_and_decides_what_auto_takes(ex
         summary = evaluate(exported, dataset, compute=Compute(engine=engine, device="cpu", precision=precision)).summary
         assert ways[name].dice == {row.structure: row.dice for row in summary.structures}
         assert ways[name].ms_per_slice > 0
+        assert (ways[name].rounds, ways[name].is_stable) == (2, True)
     written = json.loads((exported / MEASURED).read_text(encoding="utf-8"))
     assert [f"{w['engine']} {w['precision']}" for w in written["ways"]] == list(ways)
     exports = load_exports(exported)

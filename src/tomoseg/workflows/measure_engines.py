@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
-from jaxtyping import Float32
 
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.files.atomic import whole_file
-from tomoseg.inference.engine import Engine
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
@@ -25,11 +21,12 @@ from tomoseg.options import Compute, EngineName, Precision
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.export import calibration_slices, network_image
+from tomoseg.workflows.time_engines import Timing, time_engines
 
 MEASURED = "measured.json"
 MEAN_LOSS, STRUCTURE_LOSS = 0.01, 0.03
 """The Dice that a faster way may lose against fp32 to be trusted: in the mean, and in any structure."""
-TIMED_SLICES, ROUNDS = 8, 5
+TIMED_SLICES = 8
 
 
 @dataclass(frozen=True)
@@ -40,9 +37,12 @@ class Way:
         engine: Its name.
         precision: What it computes in.
         megabytes: Of the files that it reads its weights from.
-        ms_per_slice: Median time of the network for one slice.
+        ms_per_slice: Median time of the network for one slice, after a warm-up.
         dice: Of each structure, over the cases where it is annotated and present; None if there is none.
         mean_dice: Over the structures.
+        ms_quartiles: Between which the middle half of the rounds lie; None if they were not kept.
+        rounds: In which it was timed.
+        is_stable: Whether the rounds came to agree; if not, the time says little.
     """
 
     engine: EngineName
@@ -51,6 +51,14 @@ class Way:
     ms_per_slice: float
     dice: dict[str, float | None]
     mean_dice: float | None
+    ms_quartiles: tuple[float, float] | None = None
+    rounds: int = 0
+    is_stable: bool = True
+
+    def times_faster(self, reference: Way) -> float | None:
+        """How many times as fast as another it is; None where one of the two was not stable."""
+        stable = self.is_stable and reference.is_stable
+        return reference.ms_per_slice / self.ms_per_slice if stable else None
 
     def losses(self, reference: Way) -> dict[str, float]:
         """Dice lost against another way, structure by structure."""
@@ -98,13 +106,13 @@ def measure_engines(
     ]
     chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
     images = [network_image(loaded.record.reads, case, k) for case, k in chosen]
-    times = time_engines([predictor.engines()[0] for predictor in predictors], images)
+    times = time_engines([predictor.engines()[0].run for predictor in predictors], images)
     ways = []
-    for (engine, precision), predictor, ms in zip(known, predictors, times, strict=True):
+    for (engine, precision), predictor, timing in zip(known, predictors, times, strict=True):
         done = iter(range(1, len(cases) + 1))
         name = f"{engine} {precision}"
         scores = score_cases(predictor, cases, lambda _, d=done, n=name: on_case(n, next(d), len(cases)))  # type: ignore[misc]
-        ways.append(_way(loaded, engine, precision, ms, summarise(scores, data.labels)))
+        ways.append(_way(loaded, engine, precision, timing, summarise(scores, data.labels)))
     _write(loaded, ways, data.folder.name, split, len(cases))
     return ways
 
@@ -115,27 +123,19 @@ def ways_of(model: Model) -> list[tuple[EngineName, Precision]]:
     return [(kind.name, precision) for kind in kinds for precision in kind.compared(model)]  # type: ignore[misc]
 
 
-def time_engines(engines: Sequence[Engine], images: Sequence[Float32[np.ndarray, "1 w *xyz"]]) -> list[float]:
-    """Median milliseconds a slice of each engine; the engines take turns, so that what slows the machine slows all.
-
-    Args:
-        engines: What is timed.
-        images: Slices as networks take them.
-    """
-    taken: list[list[float]] = [[] for _ in engines]
-    for number in range(ROUNDS + 1):
-        for engine, mine in zip(engines, taken, strict=True):
-            for image in images:
-                began = time.perf_counter()
-                engine.run(image)
-                if number > 0:  # the first round compiles
-                    mine.append(1000 * (time.perf_counter() - began))
-    return [median(mine) for mine in taken]
-
-
-def _way(model: Model, engine: EngineName, precision: Precision, ms: float, summary: Summary) -> Way:
+def _way(model: Model, engine: EngineName, precision: Precision, timing: Timing, summary: Summary) -> Way:
     dice = {row.structure: row.dice for row in summary.structures}
-    return Way(engine, precision, _megabytes(model, engine, precision), ms, dice, summary.dice)
+    return Way(
+        engine,
+        precision,
+        _megabytes(model, engine, precision),
+        timing.median,
+        dice,
+        summary.dice,
+        (timing.low, timing.high),
+        timing.rounds,
+        timing.is_stable,
+    )
 
 
 def _megabytes(model: Model, engine: EngineName, precision: Precision) -> float:
