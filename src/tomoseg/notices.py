@@ -12,7 +12,7 @@ Kind = Literal[
     # while it is read
     "several series", "several patients", "left out", "unreadable files", "slice direction", "tilt", "shifted slices",
     "uneven gaps", "missing slices", "repeated slices", "blank slices", "assumed geometry", "two orientations",
-    "two edges", "unit of length", "trailing bytes", "no rescale", "not HU", "clipped",
+    "two edges", "unit of length", "trailing bytes", "no rescale", "padding", "not HU", "clipped",
     # when its voxels are looked at
     "one value", "label map", "grey values", "windowed", "shifted HU", "scaled HU", "no air", "no bone", "too dense",
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",

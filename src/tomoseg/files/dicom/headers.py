@@ -12,7 +12,7 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ _HEADER_TAGS = (
     "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "PatientID", "PatientName", "StudyInstanceUID",
     "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "FrameOfReferenceUID",
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PixelSpacing",
-    "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept",
+    "SpacingBetweenSlices", "SliceLocationVector", "FrameTime", "SliceThickness", "ImagePositionPatient",
+    "ImageOrientationPatient", "RescaleSlope", "RescaleIntercept",
     "RescaleType", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     *TAGS,
 )  # fmt: skip
@@ -82,6 +83,7 @@ class ImageHeader:
         slope: Multiplies stored values; None where it is not given.
         intercept: Is added after that; None where it is not given.
         unit: The rescale type: HU, or empty.
+        is_place_inferred: Whether the file gives the place of its first frame alone.
     """
 
     entry: Entry
@@ -106,6 +108,7 @@ class ImageHeader:
     slope: float | None
     intercept: float | None
     unit: str
+    is_place_inferred: bool = False
 
 
 @contextmanager
@@ -222,12 +225,49 @@ def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:
     shared = _item(dataset, "SharedFunctionalGroupsSequence", 0)
     if shared is None and "NumberOfFrames" not in dataset:
         return [_header(_Said(dataset, (dataset,), None), entry, (columns, rows))]
+    if shared is None and "PerFrameFunctionalGroupsSequence" not in dataset:
+        return _classic(dataset, frames, entry, (columns, rows))
+    return _enhanced(dataset, frames, entry, (columns, rows))
+
+
+def _enhanced(dataset: Dataset, frames: int, entry: Entry, shape: tuple[int, int]) -> list[ImageHeader]:
+    """Frames of a file with functional groups."""
+    shared = _item(dataset, "SharedFunctionalGroupsSequence", 0)
     whole = dataset if frames == 1 else None
     said = (
         _Said(dataset, (_item(dataset, "PerFrameFunctionalGroupsSequence", frame), shared, whole), frame)
         for frame in range(frames)
     )
-    return [_header(of_frame, entry, (columns, rows)) for of_frame in said]
+    return [_header(of_frame, entry, shape) for of_frame in said]
+
+
+def _classic(dataset: Dataset, frames: int, entry: Entry, shape: tuple[int, int]) -> list[ImageHeader]:
+    """Frames of a file without functional groups, which gives the place of the first one and how far they are apart.
+
+    They are taken to follow one another along the normal, by their own offsets, the spacing between slices, or the
+    slice thickness. Frames of one place, as times are, and frames without a distance have no place.
+    """
+    first = _header(_Said(dataset, (dataset,), 0), entry, shape)
+    if frames == 1:
+        return [first]
+    images = [replace(first, frame=frame, number=frame, position_mm=None) for frame in range(frames)]
+    offsets = _offsets_mm(dataset, frames)
+    if first.position_mm is None or first.orientation is None or offsets is None:
+        return images
+    normal = np.cross(first.orientation[0], first.orientation[1])
+    places = [first.position_mm + (offset - offsets[0]) * normal for offset in offsets]
+    return [
+        replace(image, position_mm=place, is_place_inferred=True) for image, place in zip(images, places, strict=True)
+    ]
+
+
+def _offsets_mm(dataset: Dataset, frames: int) -> tuple[float, ...] | None:
+    """How far along the normal frames lie; None where it is not said."""
+    offsets = _numbers(_get(dataset, "SliceLocationVector"), frames)
+    if offsets is not None or _get(dataset, "FrameTime") is not None:
+        return offsets
+    gap = _numbers(_get(dataset, "SpacingBetweenSlices"), 1) or _numbers(_get(dataset, "SliceThickness"), 1)
+    return tuple(frame * gap[0] for frame in range(frames)) if gap and gap[0] else None
 
 
 def _check_size(columns: int, rows: int, frames: int, entry: Entry) -> None:

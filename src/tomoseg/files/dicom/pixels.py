@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int16, Shaped
+from jaxtyping import Bool, Float32, Int16, Shaped
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
@@ -27,6 +27,7 @@ from pydicom.uid import (
     JPEGLSNearLossless,
     RLELossless,
 )
+from scipy import ndimage
 
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.headers import ImageHeader, quietly, read_dataset
@@ -49,6 +50,25 @@ SMALLEST_FRAME_BYTES = 32
 """No coded image is smaller."""
 
 _INT16 = np.iinfo(np.int16)
+
+_MAKERS = {
+    "1.2.840.113619": "GE",
+    "1.3.46.670589": "Philips",
+    "1.3.12.2.1107": "Siemens",
+    "1.2.392.200036": "Canon or Fujifilm",
+}
+"""Roots of the identifiers of scanner makers, under which their private transfer syntaxes are."""
+
+_PHILIPS_BLOCK = 0x07A10010
+"""Names the owner of the private group that holds pixels of Philips' own compression."""
+
+REAL_HU = -950
+"""Padding above this may be tissue as well, or metal."""
+
+_PADDING_WITHIN = (
+    "The value that stands for no pixel is one that the patient has too: it was taken for air where it reaches the "
+    "picture's border, and for what it is elsewhere. Check that the patient has no holes."
+)
 
 Taker = Callable[[Any, ImageHeader], None]
 """Keeps what else is needed of a file that is open."""
@@ -98,8 +118,12 @@ def _check(dataset: Dataset, name: str) -> str:
     if syntax not in BY_PYDICOM | BY_GDCM:
         raise InputError(
             f"{name}: expected uncompressed, RLE, lossless JPEG, JPEG-LS or JPEG 2000 pixels, got "
-            f"{syntax.name if syntax.is_transfer_syntax else 'an unknown transfer syntax'}; "
-            "export the series uncompressed"
+            f"{_called(syntax)}; export the series uncompressed"
+        )
+    if "PixelData" not in dataset and _PHILIPS_BLOCK in dataset:
+        raise InputError(
+            f"{name}: expected pixels, got a file whose pixels are in Philips' private compression; export the series "
+            "uncompressed from the scanner or the PACS"
         )
     if "PixelData" not in dataset:
         raise InputError(f"{name}: expected pixels, got a file without; export it again")
@@ -110,6 +134,14 @@ def _check(dataset: Dataset, name: str) -> str:
             "it is cut short, copy it again"
         )
     return str(syntax)
+
+
+def _called(syntax: UID) -> str:
+    """What a transfer syntax that is not read is called, a maker's own by the maker."""
+    if syntax.is_transfer_syntax:
+        return str(syntax.name)
+    maker = next((maker for root, maker in _MAKERS.items() if syntax.startswith(f"{root}.")), None)
+    return "an unknown transfer syntax" if maker is None else f"a private compression of {maker}"
 
 
 def _syntax(dataset: Dataset) -> UID:
@@ -207,10 +239,7 @@ def _hu(
         values: Float32[np.ndarray, "r c"] = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     np.rint(values, out=values)
     if padding is not None:
-        empty = (stored >= padding[0]) & (stored <= padding[1])
-        values[empty] = AIR_HU
-        if empty.all():
-            noticed.append(Notice("Slices hold padding alone. Check that the export is whole.", "blank slices"))
+        noticed += _fill(values, (stored >= padding[0]) & (stored <= padding[1]))
     if values.min() < _INT16.min or values.max() > _INT16.max:
         text = (
             f"Values outside of {_INT16.min}..{_INT16.max} HU were clipped. Check that the scan is in HU and its "
@@ -221,14 +250,22 @@ def _hu(
     return values.astype(np.int16), tuple(noticed)
 
 
-def unit_words(images: Sequence[ImageHeader]) -> list[Notice]:
-    """What is missing or odd about the scale of images."""
-    words = []
-    if any(image.slope is None or image.intercept is None for image in images):
-        text = "Slices give no rescale slope or intercept; 1 and 0 were taken. Check that air is near -1000 HU."
-        words.append(Notice(text, "no rescale"))
-    units = {image.unit for image in images} - {"HU", "", "US"}
-    if units:
-        text = "The rescale type is not HU. Check that it is a CT, and that air is near -1000 HU."
-        words.append(Notice(text, "not HU"))
-    return words
+def _fill(values: Float32[np.ndarray, "r c"], empty: Bool[np.ndarray, "r c"]) -> list[Notice]:
+    """Put air where there is no pixel."""
+    if empty.all():
+        values[:] = AIR_HU
+        return [Notice("Slices hold padding alone. Check that the export is whole.", "blank slices")]
+    if not (values[empty] > REAL_HU).any():
+        values[empty] = AIR_HU
+        return []
+    outside = _from_border(empty)
+    values[outside] = AIR_HU
+    return [] if np.array_equal(outside, empty) else [Notice(_PADDING_WITHIN, "padding")]
+
+
+def _from_border(empty: Bool[np.ndarray, "r c"]) -> Bool[np.ndarray, "r c"]:
+    """The parts of a mask that reach the border of the picture."""
+    border = np.zeros_like(empty)
+    border[[0, -1]], border[:, [0, -1]] = empty[[0, -1]], empty[:, [0, -1]]
+    reached: Bool[np.ndarray, "r c"] = ndimage.binary_propagation(border, mask=empty)
+    return reached

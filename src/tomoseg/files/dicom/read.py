@@ -18,7 +18,8 @@ from tomoseg.files.dicom.entries import Entry, entries
 from tomoseg.files.dicom.headers import ImageHeader, images_in, quietly
 from tomoseg.files.dicom.lone import is_joined
 from tomoseg.files.dicom.mixed import are_pairs, gaps_in_turn, period_of
-from tomoseg.files.dicom.pixels import Taker, decode, unit_words
+from tomoseg.files.dicom.pixels import Taker, decode
+from tomoseg.files.dicom.scales import scaled, unit_words
 from tomoseg.files.dicom.series import Choice, Stack, check_one_scan, choose, slices_among, stacks_of
 from tomoseg.files.source import ScanSource
 from tomoseg.files.stack import SAME_PLACE_MM, Arrangement, Slices, arrange, resample
@@ -127,7 +128,8 @@ def _volume(choice: Choice, assume_spacing: Edges | None, name: str) -> Volume:
     except GridError as error:
         raise GridError(f"{name}: {error}") from None
     check_affine(arrangement.affine, name)
-    in_order = [stack.images[number] for number in arrangement.order]
+    in_order, unscaled = scaled([stack.images[number] for number in arrangement.order], name)
+    words += unscaled
     carried = Carried(in_order[0].entry)
     hu, noticed = _decoded(in_order, name, carried.take)
     words += noticed
@@ -194,10 +196,7 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
     known = _positions(stack)
     lacking = _lacking(first, known, np.cross(across, down))
     if lacking and assume_spacing is None:
-        raise GridError(
-            f"{name}: expected slices that say where they lie, got no usable {' or '.join(lacking)}; "
-            "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
-        )
+        raise GridError(_refusal(lacking, known, name))
     across_mm, down_mm, along_mm = assume_spacing or (0.0, 0.0, 0.0)
     if known is not None and POSITION not in lacking:
         positions, thickness_mm = known, first.thickness_mm or along_mm
@@ -205,7 +204,33 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
         positions = -along_mm * np.arange(len(stack.images))[:, None] * np.cross(across, down) + 0.0
         thickness_mm = along_mm
     slices = Slices(positions, across, down, first.pixel_mm or (across_mm, down_mm), first.shape, thickness_mm)
-    return slices, _assumed(lacking, (across_mm, down_mm, along_mm)), POSITION not in lacking
+    words = _assumed(lacking, (across_mm, down_mm, along_mm))
+    words += _inferred(first, POSITION not in lacking)
+    return slices, words, POSITION not in lacking
+
+
+def _refusal(lacking: Sequence[str], known: Float[np.ndarray, "n 3"] | None, name: str) -> str:
+    """What to say of slices whose places are not known."""
+    if lacking == [POSITION] and known is not None and known.any():
+        return (
+            f"{name}: expected slices one behind the other, got one place {len(known)} times: copies of one slice, one "
+            "place over time, or positions that were lost; pass one of the files, another series, or the voxel edges "
+            "with --assume-spacing X Y Z if they are slices of a scan"
+        )
+    return (
+        f"{name}: expected slices that say where they lie, got no usable {' or '.join(lacking)}; "
+        "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
+    )
+
+
+def _inferred(first: ImageHeader, has_positions: bool) -> list[Notice]:
+    if not first.is_place_inferred or not has_positions:
+        return []
+    text = (
+        "The file gives the place of its first frame alone; frames were taken to follow one another along the "
+        "normal by the distance that it gives. Check that head and feet are not swapped."
+    )
+    return [Notice(text, "assumed geometry")]
 
 
 def _positions(stack: Stack) -> Float[np.ndarray, "n 3"] | None:
