@@ -8,6 +8,7 @@ from typing import ClassVar
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 
 from tests.files.dicom.scans import series
@@ -729,3 +730,15 @@ class TestUnforeseen:
             == "expected no such error, got ZeroDivisionError: division by zero; please report it with the traceback"
         )
         assert "ZeroDivisionError" in b.traceback
+
+
+@pytest.mark.parametrize("name", ["a.mhd", "a.nhdr"])
+def test_other_voxels_beside_the_same_header_are_segmented_anew(ct, model, tmp_path, name):
+    volume = SimpleITK.ReadImage(str(ct))
+    SimpleITK.WriteImage(volume, str(tmp_path / name))
+    for skipped in (False, True):
+        assert [done.skipped for done in run(tmp_path / name, tmp_path / "out", model)] == [skipped]
+    header = (tmp_path / name).stat().st_mtime_ns
+    (tmp_path / "a.raw").write_bytes((tmp_path / "a.raw").read_bytes()[::-1])
+    assert (tmp_path / name).stat().st_mtime_ns == header
+    assert [done.skipped for done in run(tmp_path / name, tmp_path / "out", model)] == [False]

@@ -10,6 +10,7 @@ from typing import Any
 
 from tomoseg.errors import OutputError
 from tomoseg.files.atomic import whole_file
+from tomoseg.files.itk.detached import detached
 from tomoseg.files.source import ScanSource
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.engine import Engine
@@ -111,7 +112,8 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
         source: What lies there.
         options: As given.
     """
-    files = [file for file in source.files if not is_result(file.path, scan.path, scan.output)]
+    there = (*source.files, *detached(source))
+    files = [file for file in there if not is_result(file.path, scan.path, scan.output)]
     return {
         "input": {
             "path": str(scan.path.absolute()),

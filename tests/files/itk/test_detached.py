@@ -1,0 +1,22 @@
+import numpy as np
+import pytest
+import SimpleITK
+
+from tomoseg.files.itk.detached import detached
+from tomoseg.files.scan import look
+
+
+@pytest.mark.parametrize(
+    ("name", "voxels"),
+    [("a.mhd", ["a.raw"]), ("a.nhdr", ["a.raw"]), ("a.mha", []), ("a.nrrd", []), ("a.nii", [])],
+)
+def test_voxels_beside_a_header_are_found(tmp_path, name, voxels):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.zeros((3, 4, 5), np.int16)), str(tmp_path / name))
+    assert [file.path.name for file in detached(look(tmp_path / name))] == voxels
+    assert [file.size for file in detached(look(tmp_path / name))] == [120] * len(voxels)
+
+
+@pytest.mark.parametrize("named", ["gone.raw", "\0", "a.mhd", "LIST"])
+def test_what_is_not_there_is_left_out(tmp_path, named):
+    (tmp_path / "a.mhd").write_text(f"ObjectType = Image\nElementDataFile = {named}\n")
+    assert list(detached(look(tmp_path / "a.mhd"))) == []
