@@ -20,6 +20,7 @@ def detached(source: ScanSource) -> Iterator[SourceFile]:
         source: A scan of any kind; only NRRD and MetaImage have such files.
 
     Example:
+        >>> from pathlib import Path
         >>> from tomoseg.files.scan import look
         >>> list(detached(look(Path("ct.nii.gz"))))
         []
