@@ -90,6 +90,13 @@ def test_unknown_names_get_colours_of_their_own():
     assert min(steps) > 100
 
 
+def test_a_colour_of_its_own_is_unlike_those_of_the_117_beside_it():
+    # By number alone the larynx would be (242, 85, 223), a pink beside the esophagus' (190, 90, 170).
+    labels = LabelSet.from_names(["brainstem", "esophagus", "larynx"])
+    assert labels["esophagus"].colour == LabelSet.total()["esophagus"].colour
+    assert np.linalg.norm(np.subtract(labels["larynx"].colour, labels["esophagus"].colour)) > 110
+
+
 def test_the_117():
     total = LabelSet.total()
     assert len(total) == 117

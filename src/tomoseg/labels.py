@@ -24,6 +24,10 @@ LARGEST_ID = 65535
 """What a label map can hold. Masks of structures with larger ids can be written, as files of their own."""
 
 
+LEAST_COLOUR_DISTANCE = 110
+"""Of RGB values; nearer ones are hard to tell apart in a picture."""
+
+
 @dataclass(frozen=True)
 class Structure:
     """One anatomical structure.
@@ -154,14 +158,16 @@ class LabelSet:
         Some others have codes too (`data/others.csv`).
         """
         known = {s.name: s for s in LabelSet.total()}
+        taken = [known[name].colour for name in names if name in known]
         structures = []
         for number, name in enumerate(names, start=1):
             found = known.get(name)
-            structures.append(
-                Structure(number, name, OTHER_GROUP, *_other_codes().get(name, (None,) * 3), _spread_colour(number))
-                if found is None
-                else Structure(**{**asdict(found), "id": number})
-            )
+            if found is None:
+                codes = _other_codes().get(name, (None,) * 3)
+                structures.append(Structure(number, name, OTHER_GROUP, *codes, _spread_colour(number, taken)))
+                taken.append(structures[-1].colour)
+            else:
+                structures.append(Structure(**{**asdict(found), "id": number}))
         return cls(tuple(structures))
 
     @classmethod
@@ -244,9 +250,20 @@ def _rgb(text: str) -> tuple[int, int, int]:
     return (red, green, blue)
 
 
-def _spread_colour(number: int) -> tuple[int, int, int]:
-    """A colour unlike its neighbours': hues a golden ratio apart."""
+def _spread_colour(number: int, taken: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
+    """A colour unlike its neighbours', with hues a golden ratio apart, and unlike those taken where there is another."""
+    hues = [(number * 0.618034 + turn / 12) % 1.0 for turn in range(12)]
+    colours = [_bright(hue) for hue in hues]
+    return next((colour for colour in colours if all(_apart(colour, other) for other in taken)), colours[0])
+
+
+def _bright(hue: float) -> tuple[int, int, int]:
     import colorsys
 
-    red, green, blue = colorsys.hsv_to_rgb((number * 0.618034) % 1.0, 0.65, 0.95)
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.65, 0.95)
     return (round(red * 255), round(green * 255), round(blue * 255))
+
+
+def _apart(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    """Whether two colours are told apart at a glance."""
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) >= LEAST_COLOUR_DISTANCE**2
