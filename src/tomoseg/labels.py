@@ -251,7 +251,7 @@ def _rgb(text: str) -> tuple[int, int, int]:
 
 
 def _spread_colour(number: int, taken: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
-    """A colour unlike its neighbours', with hues a golden ratio apart, and unlike those taken where there is another."""
+    """A colour unlike its neighbours', hues a golden ratio apart, and unlike those taken if one is left."""
     hues = [(number * 0.618034 + turn / 12) % 1.0 for turn in range(12)]
     colours = [_bright(hue) for hue in hues]
     return next((colour for colour in colours if all(_apart(colour, other) for other in taken)), colours[0])
