@@ -11,9 +11,9 @@ def test_each_engine_against_the_first_by_hand(capsys):
     show_ways([reference, small])
     printed = capsys.readouterr().out
     assert rows_in(printed) == [
-        ("engine", "MB", "ms a slice", "times faster", "Dice", "lost", "most lost"),
-        ("torch fp32", "31.0", "80.0", "1.0", "0.800", "0.0000", "-"),
-        ("openvino int8", "8.0", "10.0", "8.0", "0.774", "0.0260", "rib 0.0500"),
+        ("engine", "MB", "ms a slice", "times faster", "Dice", "change", "worst change"),
+        ("torch fp32", "31.0", "80.0", "1.0", "0.800", "-", "-"),
+        ("openvino int8", "8.0", "10.0", "8.0", "0.774", "-0.0260", "rib -0.0500"),
         ("structure", "torch fp32", "openvino int8"),
         ("liver", "0.900", "0.898"),
         ("rib", "0.700", "0.650"),

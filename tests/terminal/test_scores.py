@@ -59,4 +59,4 @@ def test_a_comparison_names_cases_of_one_side(capsys):
         ("rib", "1", "0.000"),
         ("all", "3", "0.050"),
     ]
-    assert "warning: 1 cases are only in theirs: c" in printed.err
+    assert "warning: 1 case is only in theirs: c" in printed.err

@@ -69,7 +69,7 @@ def mistaken(command: str, given: Mapping[str, Any]) -> str | None:
     wanted = WANTED.get(command, {})
     places = {name: place for name in {*wanted, "output"} if (place := _place(given.get(name))) is not None}
     for first, called, second, other in EXCHANGED.get(command, ()):
-        if first in places and second in places and _are_exchanged(places, first, second, wanted):
+        if _are_exchanged(places, first, second, wanted):
             return (
                 f"expected {WORDS[wanted[first]]} for {called}, got it for {other} ({places[second]}); "
                 f"exchange {called} and {other}"
@@ -93,6 +93,8 @@ def _place(given: object) -> Path | None:
 
 
 def _are_exchanged(places: Mapping[str, Path], first: str, second: str, wanted: Mapping[str, Kind]) -> bool:
+    if first not in places or second not in places:
+        return False
     one, other = kind_of(places[first]), kind_of(places[second])
     if second not in wanted:  # the output, which need not be there
         return other == wanted[first] and one in {None, "nothing"}

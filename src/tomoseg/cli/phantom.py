@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tomoseg.cli.arguments import Output
 from tomoseg.cli.exits import DONE
+from tomoseg.errors import ConfigError, counted
 from tomoseg.terminal import console
 
 
@@ -37,7 +38,6 @@ def phantom(
         ConfigError: If the file is given without --anatomy, or has an unknown key or a wrong value.
     """
     from tomoseg.bodies.config import BodyConfig
-    from tomoseg.errors import ConfigError
     from tomoseg.settings import load_config
     from tomoseg.terminal.phantoms import show_sources
     from tomoseg.workflows.phantom import make_bodies, make_dataset
@@ -53,5 +53,5 @@ def phantom(
             cases = made.cases
         else:
             cases = make_dataset(output, counts, seed, spacing_mm, lambda case: show(next(done)))
-    console.out.print(f"{cases} phantoms in {output}")
+    console.out.print(f"{counted(cases, 'phantom')} in {output}")
     return DONE

@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
 from tomoseg.datasets.download.sources import Archive
+from tomoseg.errors import counted
 from tomoseg.terminal.console import out, progress_bar, warn_all
 from tomoseg.workflows.download import DownloadReport, Progress
 
@@ -27,7 +28,7 @@ def watch_download() -> Iterator[Progress]:
 
 def show_download(report: DownloadReport, archive: Archive, output: Path) -> None:
     """Where the cases are, what they may be used under, and what was not verified."""
-    out.print(f"{report.cases} case{'' if report.cases == 1 else 's'} in {output}, {report.new} new")
+    out.print(f"{counted(report.cases, 'case')} in {output}, {report.new} new")
     if report.archive is not None:
         out.print(f"The archive is {report.archive}")
     if archive.licence is not None:

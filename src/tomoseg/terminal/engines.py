@@ -20,7 +20,7 @@ def show_ways(ways: Sequence[Way]) -> None:
     """What each engine and precision costs and gives, PyTorch in fp32 first, and whether int8 will do."""
     reference = ways[0]
     rows = [_row(way, reference) for way in ways]
-    table("Engines", ("engine", "MB", "ms a slice", "times faster", "Dice", "lost", "most lost"), rows)
+    table("Engines", ("engine", "MB", "ms a slice", "times faster", "Dice", "change", "worst change"), rows)
     names = [f"{way.engine} {way.precision}" for way in ways]
     table(
         "Dice",
@@ -56,7 +56,7 @@ def _show_rule(ways: Sequence[Way]) -> None:
 def _row(way: Way, reference: Way) -> tuple[object, ...]:
     losses = way.losses(reference)
     worst = max(losses, key=lambda name: losses[name], default=None)
-    lost = None if way.mean_dice is None or reference.mean_dice is None else reference.mean_dice - way.mean_dice
+    gained = None if way.mean_dice is None or reference.mean_dice is None else way.mean_dice - reference.mean_dice
     faster = way.times_faster(reference)
     return (
         f"{way.engine} {way.precision}",
@@ -64,8 +64,8 @@ def _row(way: Way, reference: Way) -> tuple[object, ...]:
         f"{way.ms_per_slice:.1f}{_quartiles(way)}",
         None if faster is None else f"{faster:.1f}",
         way.mean_dice,
-        None if lost is None else f"{lost:.4f}",
-        None if worst is None or way is reference else f"{worst} {losses[worst]:.4f}",
+        None if gained is None or way is reference else f"{gained:+.4f}",
+        None if worst is None or way is reference else f"{worst} {-losses[worst]:+.4f}",
     )
 
 

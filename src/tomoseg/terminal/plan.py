@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tomoseg.errors import counted
 from tomoseg.terminal.console import out, table
 from tomoseg.training.plan import Plan
 
@@ -20,6 +21,6 @@ def show_plan(plan: Plan, asked: int) -> None:
     ]
     table("Memory of training", ("batch size", "GB", f"fits into {plan.limit_bytes / 1e9:.2f} GB"), rows)
     out.print(
-        f"For steps of {asked} slices: --batch-size {plan.batch_size} --accumulation {plan.accumulation} "
+        f"For steps of {counted(asked, 'slice')}: --batch-size {plan.batch_size} --accumulation {plan.accumulation} "
         f"({plan.bytes_of(plan.batch_size) / 1e9:.2f} GB)"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tomoseg.errors import counted
 from tomoseg.evaluation.metrics import METRICS
 from tomoseg.evaluation.statistics import LEAST_PATIENTS, Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
@@ -20,7 +21,7 @@ def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None
         other: What it was compared with, if it was.
         output: The folder of the files.
     """
-    show_scores(result.summary, f"{result.summary.cases} cases")
+    show_scores(result.summary, counted(result.summary.cases, "case"))
     if 0 < result.summary.patients < LEAST_PATIENTS:
         out.print(f"No intervals: fewer than {LEAST_PATIENTS} patients ({result.summary.patients}).")
     if result.comparison is not None:
@@ -45,7 +46,7 @@ def show_scores(summary: Summary, title: str) -> None:
         table("Groups", ("group", "structures", *columns), groups)
     if summary.dice is not None:
         means = [f"{_column(metric)} {_with_interval(summary.overall[metric])}" for metric in shown]
-        out.print(f"Mean over {summary.overall['dice'].n} structures: {', '.join(means)}")
+        out.print(f"Mean over {counted(summary.overall['dice'].n, 'structure')}: {', '.join(means)}")
 
 
 def _means(estimates: Mapping[str, Estimate], metrics: Sequence[str]) -> list[float | None]:
@@ -75,10 +76,12 @@ def show_comparison(comparison: Comparison, other: str) -> None:
     dice = comparison.overall["dice"]
     rows.append(("all", dice.n, dice.difference, dice.low, dice.high, dice.p))
     table(
-        f"Dice less that of {other}, {comparison.cases} common cases",
+        f"Dice less that of {other}, {counted(comparison.cases, 'common case')}",
         ("structure", "pairs", "difference", "from", "to", "p (Wilcoxon, Holm)"),
         rows,
     )
     for names, side in ((comparison.only_ours, "here"), (comparison.only_theirs, f"in {other}")):
         if names:
-            warn_all([f"{len(names)} cases are only {side}: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"])
+            verb = "is" if len(names) == 1 else "are"
+            some = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+            warn_all([f"{counted(len(names), 'case')} {verb} only {side}: {some}"])

@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.text import Text
-
 from tomoseg.errors import counted
-from tomoseg.terminal.console import err, out, warn_all
+from tomoseg.terminal.console import out, warn_all
+from tomoseg.terminal.rows import Clock, Screen
 from tomoseg.training.listener import Beginning, Listener, Outcome, Step, is_first_process
 
 SMOOTHING = 0.95
@@ -27,7 +23,7 @@ def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
 
     Of several processes that train together only the first shows anything.
     """
-    with _Screen() as screen:
+    with Screen(shown=is_first_process()) as screen:
         display = _Display(screen)
         yield Listener(
             on_step=display.on_step,
@@ -40,58 +36,9 @@ def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
         )
 
 
-@dataclass(frozen=True)
-class _Clock:
-    """Times that go on between what is told: seconds passed and left at a moment of `time.monotonic`."""
-
-    passed: float
-    left: float | None
-    at: float
-
-    @classmethod
-    def of(cls, passed: float, share: float) -> _Clock:
-        """After so many seconds, with so much of it done, 0 to 1."""
-        return cls(passed, passed * (1 - share) / share if share > 0 else None, time.monotonic())
-
-    def __str__(self) -> str:
-        since = time.monotonic() - self.at
-        passed = _hours(self.passed + since)
-        return passed if self.left is None else f"{passed}, {_hours(max(self.left - since, 0))} left"
-
-
-def _hours(seconds: float) -> str:
-    return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02}:{int(seconds % 60):02}"
-
-
-class _Times(ProgressColumn):
-    """The clock of a row."""
-
-    def render(self, task: Task) -> Text:
-        return Text(str(task.fields["clock"] or ""))
-
-
-class _Screen(Progress):
-    """A row for the run, for its epoch, and for what else takes a while; below them the numbers of the last step.
-
-    It leaves nothing behind, and without a terminal nothing is drawn.
-    """
-
-    def __init__(self) -> None:
-        self.numbers = ""
-        columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[count]}"), _Times())
-        shown = err.is_terminal and is_first_process()
-        super().__init__(*columns, console=err, transient=True, disable=not shown)
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        yield self.make_tasks_table(self.tasks)
-        if self.numbers:
-            yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
-
-
 class _Display:
-    def __init__(self, screen: _Screen) -> None:
+    def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._rows: dict[str, TaskID] = {}
         self._budget = ""
         self._share = 0.0
         self._loss: float | None = None
@@ -102,11 +49,11 @@ class _Display:
     def on_stage(self, stage: str) -> None:
         """A row of its own until something else is told; alone once the budget is used up."""
         self._began = time.monotonic()
-        self._hide("validate")
+        self._screen.hide("validate")
         if self._share >= 1:
-            self._hide("train", "epoch")
+            self._screen.hide("train", "epoch")
             self._screen.numbers = ""
-        self._show("stage", stage, 0, None, "", _Clock(0, None, self._began))
+        self._screen.show("stage", stage, 0, None, "", Clock(0, None, self._began))
 
     def on_begin(self, beginning: Beginning) -> None:
         facts, behind = beginning.facts, len(beginning.history)
@@ -119,12 +66,16 @@ class _Display:
     def on_step(self, step: Step) -> None:
         if self._first is None or self._first.epoch != step.epoch:
             self._first = step
-        self._hide("stage", "validate")
+        self._screen.hide("stage", "validate")
         share = self._share = step.progress
-        self._show("train", "train", share, 1.0, f"{share:.0%} of {self._budget}", _Clock.of(60 * step.minutes, share))
+        self._screen.show(
+            "train", "train", share, 1.0, f"{share:.0%} of {self._budget}", Clock.of(60 * step.minutes, share)
+        )
         before = self._first.step - 1
-        clock = _Clock.of(time.monotonic() - self._began, (step.step - before) / (step.steps - before))
-        self._show("epoch", f"epoch {step.epoch}", step.step, step.steps, f"step {step.step} of {step.steps}", clock)
+        clock = Clock.of(time.monotonic() - self._began, (step.step - before) / (step.steps - before))
+        self._screen.show(
+            "epoch", f"epoch {step.epoch}", step.step, step.steps, f"step {step.step} of {step.steps}", clock
+        )
         self._loss = _smoothed(self._loss, step.loss)
         self._speed = _smoothed(self._speed, step.slices_per_second)
         dice = "-" if step.dice is None else f"{step.dice:.4f}"
@@ -134,12 +85,12 @@ class _Display:
         )
 
     def on_validated(self, done: int, total: int) -> None:
-        self._hide("stage")
-        clock = _Clock.of(time.monotonic() - self._began, done / total)
-        self._show("validate", "validate", done, total, f"case {done} of {total}", clock)
+        self._screen.hide("stage")
+        clock = Clock.of(time.monotonic() - self._began, done / total)
+        self._screen.show("validate", "validate", done, total, f"case {done} of {total}", clock)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
-        self._hide("stage", "validate")
+        self._screen.hide("stage", "validate")
         text = f"epoch {record['epoch']:>3}  {record['minutes']:6.1f} min"
         names = {"loss": "train_loss", "validation loss": "validation_loss", "Dice": "validation_dice"}
         for shown, name in names.items():
@@ -149,18 +100,6 @@ class _Display:
             text += f"  drawn from the easiest {record['curriculum_share']:.0%} of slices"
         out.print(text)
         self._began = time.monotonic()
-
-    def _show(self, row: str, what: str, done: float, total: float | None, count: str, clock: _Clock) -> None:
-        if row not in self._rows:
-            self._rows[row] = self._screen.add_task(what, count="", clock=None)
-        self._screen.update(
-            self._rows[row], description=what, completed=done, total=total, count=count, clock=clock, visible=True
-        )
-
-    def _hide(self, *rows: str) -> None:
-        for row in rows:
-            if row in self._rows:
-                self._screen.update(self._rows[row], visible=False)
 
 
 def show_outcome(outcome: Outcome, output: Path) -> None:
