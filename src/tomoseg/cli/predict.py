@@ -10,7 +10,6 @@ from tyro.conf import arg
 from tomoseg.cli.arguments import Models, Output
 from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
-from tomoseg.terminal import console
 
 
 def predict(
@@ -36,21 +35,30 @@ def predict(
         options: Which of the scans are segmented, and what is written.
         compute: What computes the network, where, and in what.
     """
+    from tomoseg.terminal.predicting import Predicting
     from tomoseg.terminal.predictions import show_predictions
+    from tomoseg.terminal.rows import Screen
     from tomoseg.workflows.predict import predict as run
     from tomoseg.workflows.prediction_record import ScanDone
 
     results: list[ScanDone] = []
     try:
-        with console.progress("predict") as show:
+        with Screen() as screen:
+            display = Predicting(screen)
+
+            def on_scan(done: ScanDone) -> None:
+                results.append(done)
+                display.on_scan(skipped=done.skipped)
+
             run(
                 input,
                 output,
                 model,
                 options,
                 compute,
-                lambda scan, done, total: show(done, total, scan.name),
-                results.append,
+                lambda scan, done, total: display.on_slice(scan.name, done, total),
+                on_scan,
+                lambda found: display.on_found(len(found)),
             )
     finally:  # what became of each scan is told of an interrupted command too
         show_predictions(results)

@@ -54,6 +54,7 @@ def predict(
     compute: Compute = AUTO,
     on_slice: Callable[[Scan, int, int], None] = lambda scan, done, total: None,
     on_scan: Callable[[ScanDone], None] = lambda done: None,
+    on_found: Callable[[Sequence[Scan]], None] = lambda found: None,
 ) -> list[ScanDone]:
     """Segment a scan or many; one that fails stops no other, and one that is done already is not done again.
 
@@ -67,6 +68,7 @@ def predict(
         compute: What computes the network, where, and in what.
         on_slice: Told the scan, its slices done and in all.
         on_scan: Told after each scan.
+        on_found: Told before the first, which scans there are.
 
     Returns:
         One entry a scan; for many scans `manifest_path` says the same.
@@ -86,6 +88,7 @@ def predict(
     """
     check_formats(options.format)
     found = find_scans(scans, output, options.ml, options.part)
+    on_found(found)
     models = [load_model(one) for one in ([model] if isinstance(model, Path) else model)]
     batch = _Batch.of(Predictor(models, compute), options)
     results: list[ScanDone] = []
