@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Shaped
+from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.carried import NEEDED_TAGS, OTHER_TAGS, UIDS, is_sound
@@ -30,7 +34,11 @@ _NO_DICOM = (
 )
 
 _DATE = r"\d{8}"
+_LONGEST = {"SH": 16, "LO": 64, "PN": 3 * 64 + 2, "CS": 16, "DS": 16, "AS": 4}
+"""Characters of a value."""
+
 _ALLOWED = {
+    "PatientAge": r"\d{3}[DWMY]",
     "PatientSex": "[MFO]",
     "PatientBirthDate": _DATE,
     "StudyDate": _DATE,
@@ -135,7 +143,7 @@ def _read_series(grid: SourceGrid, slices: SourceSlices, name: str) -> SourceSer
     made = _Made(slices, name)
     with quietly(name):
         header = Dataset() if slices.header is None else slices.header
-        identity = _identity(header)
+        identity, odd = _identity(header)
         uids = [made.unless_sound(header.get(keyword), keyword) for keyword in UIDS]
     identity.StudyInstanceUID = uids[0]
     directions = grid.affine[:3, :2] * [[-1.0], [-1.0], [1.0]] + 0.0
@@ -159,13 +167,13 @@ def _read_series(grid: SourceGrid, slices: SourceSlices, name: str) -> SourceSer
         directions[:, 1] / pixel_mm[1],
         (float(pixel_mm[0]), float(pixel_mm[1])),
         spacing_of(grid.affine)[2],
-        made.notices(),
+        (*made.notices(), *_of_odd(odd, name)),
     )
 
 
 def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
     """A study of its own for a scan that was no DICOM: axial slices from the feet up, on the scan's own voxels."""
-    identity = _identity(Dataset())
+    identity, _ = _identity(Dataset())
     identity.StudyInstanceUID = new_uid()
     affine, (columns, rows, slices) = grid.canonical_affine, grid.canonical_shape
     x_mm, y_mm, z_mm = grid.spacing_mm
@@ -184,19 +192,55 @@ def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
     )
 
 
-def _identity(header: Dataset) -> Dataset:
-    """Patient and study of a header; what must be there is, and what it may not hold is left empty."""
+def _identity(header: Dataset) -> tuple[Dataset, list[str]]:
+    """Patient and study of a header, and what of it had to be left empty; what must be there is."""
     identity = Dataset()
-    for keyword in ("SpecificCharacterSet", *NEEDED_TAGS, *OTHER_TAGS):
-        if keyword in header:
+    given = [keyword for keyword in (*NEEDED_TAGS, *OTHER_TAGS) if str(header.get(keyword) or "")]
+    odd = [keyword for keyword in given if not _may_be(keyword, header.get(keyword))]
+    for keyword in (*NEEDED_TAGS, *OTHER_TAGS):
+        if keyword in header and keyword not in odd:
             identity.add(header[keyword])
         elif keyword in NEEDED_TAGS:
             setattr(identity, keyword, "")
-    identity.PositionReferenceIndicator = str(header.get("PositionReferenceIndicator") or "")
-    for keyword, allowed in _ALLOWED.items():
-        if not re.fullmatch(allowed, str(identity.get(keyword) or "")):
-            setattr(identity, keyword, "")
-    return identity
+    _add_rest(identity, header)
+    return identity, odd
+
+
+def _add_rest(identity: Dataset, header: Dataset) -> None:
+    """The table's mark, and the character set, of which UTF-8 takes the place where it is none."""
+    place = str(header.get("PositionReferenceIndicator") or "")
+    identity.PositionReferenceIndicator = place if _is_text(place, _LONGEST["LO"]) else ""
+    characters = header.get("SpecificCharacterSet")
+    if characters is not None:
+        identity.SpecificCharacterSet = characters if _are_known(characters) else "ISO_IR 192"
+
+
+def _are_known(characters: object) -> bool:
+    names = characters if isinstance(characters, MultiValue) else [characters]
+    return all(one in python_encoding for one in names)
+
+
+def _may_be(keyword: str, value: object) -> bool:
+    """Whether a value is one that its attribute may have: a single one, not too long, and of the right kind."""
+    if isinstance(value, MultiValue | Sequence):
+        return False
+    if keyword in _ALLOWED:
+        return re.fullmatch(_ALLOWED[keyword], str(value)) is not None
+    return _is_text(str(value), _LONGEST.get(dictionary_VR(keyword), _LONGEST["LO"]))
+
+
+def _is_text(text: str, longest: int) -> bool:
+    return len(text) <= longest and text.isprintable() and "\\" not in text
+
+
+def _of_odd(keywords: list[str], name: str) -> list[Notice]:
+    if not keywords:
+        return []
+    text = (
+        f"{name}: the scan's {', '.join(keywords)} cannot be what is written there; they are left empty in the DICOM "
+        "result."
+    )
+    return [Notice(text, "headers")]
 
 
 def _position(image: SourceImage, affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
