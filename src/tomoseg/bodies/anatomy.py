@@ -37,7 +37,8 @@ class Anatomy:
         regions: `Region` of unlabelled voxels.
         outer: Distance to the body under its wall and its fat, on a coarser grid; negative inside.
         muscle: Distance to where unlabelled flesh is muscle, on that grid; negative there.
-        cover: Share of the body's wall and fat that lies over it there: little on the head.
+        cover: Share of the fat under the skin there: little on the head.
+        walls: Share of the muscles of the body's wall there: hardly any over limbs and over muscles that the map has.
         affine: `(4, 4)`, index of `numbers` to mm.
         coarse_affine: `(4, 4)`, index of the coarser grid to mm.
         generic: Structures whose names say nothing of what they are made of: a generic soft tissue.
@@ -55,6 +56,7 @@ class Anatomy:
     outer: Float32[np.ndarray, "a b c"]
     muscle: Float32[np.ndarray, "a b c"]
     cover: Float32[np.ndarray, "a b c"]
+    walls: Float32[np.ndarray, "a b c"]
     affine: Float[np.ndarray, "4 4"]
     coarse_affine: Float[np.ndarray, "4 4"]
     generic: tuple[str, ...] = field(default=())
@@ -116,17 +118,17 @@ def build_anatomy(
     depth = depth_within(_grouped(numbers, kinds), spacing)
     if flesh is None:
         regions = guessed_regions(numbers, labels, kinds, spacing)
-        outer, muscle, cover, coarse_affine = guessed_flesh(numbers, kinds, affine)
-        inside = upsampled(outer < 0, numbers.shape, coarse_affine, affine)
-        head = upsampled(cover < 0.22, numbers.shape, coarse_affine, affine)
+        hulls = guessed_flesh(numbers, kinds, affine)
+        inside = upsampled(hulls.outer < 0, numbers.shape, hulls.coarse_affine, affine)
+        head = upsampled(hulls.cover < 0.22, numbers.shape, hulls.coarse_affine, affine)
         regions[(numbers == 0) & (regions == 0) & inside & head] = Region.FACE
     else:
         regions = np.where(numbers == 0, flesh.regions[box], 0).astype(np.uint8)
-        outer, muscle, cover, coarse_affine = known_flesh(flesh, box, affine)
+        hulls = known_flesh(flesh, box, affine)
     place = places(numbers, kinds)
     return Anatomy(
-        name, labels, kinds, numbers, depth, place, regions, outer, muscle, cover, affine, coarse_affine,
-        generic, wall=flesh is None,
+        name, labels, kinds, numbers, depth, place, regions, affine=affine, generic=generic, wall=flesh is None,
+        **hulls._asdict(),
     )  # fmt: skip
 
 

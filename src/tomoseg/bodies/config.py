@@ -46,7 +46,7 @@ class FleshConfig(Config):
     """Fat under the skin of the trunk; most bodies have little (Storz et al., Eur Radiol 22 (2012))."""
     skin_mm: Range = (1.2, 2.8)
     """Thickness of the skin."""
-    infiltration: Range = (0.0, 0.5)
+    infiltration: Range = (0.02, 0.45)
     """Fat between the fibres of muscles: width of its streaks (Goodpaster)."""
     mesh: Range = (0.05, 0.4)
     """Vessels and strands in the fat between organs."""

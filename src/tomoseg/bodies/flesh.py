@@ -60,12 +60,12 @@ def _face(block: Any, p: Any, s: Any) -> Any:
 
 
 @kernel(fastmath=True)
-def covers(block: Any, p: Any, cover: Any, s: Any) -> Any:
+def covers(block: Any, p: Any, cover: Any, walls: Any, s: Any) -> Any:
     """Thickness of the wall and of the fat under the skin at a place, and an unevenness of everything there."""
     slow = noise_at(block, p[0] * f32(0.035), p[1] * f32(0.035), p[2] * f32(0.035))
     other = noise_at(block, p[0] * f32(0.02) + f32(31), p[1] * f32(0.02), p[2] * f32(0.02))
-    wall = s[WALL_MM] * cover * max(f32(0.3), f32(1) + f32(0.35) * slow)
-    fat = s[FAT_MM] * cover * max(f32(0.35), f32(1) + f32(0.3) * other) + f32(1.5)
+    wall = s[WALL_MM] * walls * min(max(f32(0.3), f32(1) + f32(0.35) * slow), f32(2))
+    fat = s[FAT_MM] * cover * min(max(f32(0.35), f32(1) + f32(0.3) * other), f32(2)) + f32(1.5)
     return wall, fat, slow
 
 
@@ -126,17 +126,18 @@ def _fat(block: Any, p: Any, s: Any) -> Any:
 
 @kernel(fastmath=True)
 def breast_mm(breasts: Any, p: Any) -> Any:
-    """How much thicker the fat is over a breast."""
+    """How much thicker the fat is over a breast, which lies in front of its middle only."""
     more = f32(0)
     for n in range(breasts.shape[0]):
         radius = breasts[n, 3]
-        x, y, z = p[0] - breasts[n, 0], f32(0.5) * (p[1] - breasts[n, 1]), p[2] - breasts[n, 2]
-        more += f32(0.75) * radius * max(f32(0), f32(1) - (x * x + y * y + z * z) / (radius * radius))
+        x, z = p[0] - breasts[n, 0], p[2] - breasts[n, 2]
+        front = min(max((p[1] - breasts[n, 1] + f32(60)) / f32(40), f32(0)), f32(1))
+        more += front * f32(0.75) * radius * max(f32(0), f32(1) - (x * x + z * z) / (radius * radius))
     return more
 
 
 @kernel(fastmath=True)
-def beside_hu(arms: Any, at: Any, s: Any) -> Any:
+def beside_hu(block: Any, arms: Any, at: Any, s: Any) -> Any:
     """Air or an arm: HU, the structure that its bone is, whether it is of the body."""
     for n in range(arms.shape[0]):
         arm = arms[n]
@@ -145,22 +146,31 @@ def beside_hu(arms: Any, at: Any, s: Any) -> Any:
         t = min(max((x * ux + y * uy + z * uz) / (ux * ux + uy * uy + uz * uz), f32(0)), f32(1))
         x, y, z = x - t * ux, y - t * uy, z - t * uz
         away = np.sqrt(x * x + y * y + z * z)
-        if away < arm[6]:
+        if away < f32(1.3) * arm[6]:
+            uneven = noise_at(block, at[0] * f32(0.05) + 900, at[1] * f32(0.05) + 900, at[2] * f32(0.03) + 900)
+            outer = away * (f32(1) + f32(0.12) * uneven)
+            if outer > arm[6]:
+                continue
             if arm[8] < 0:  # a forearm has two bones, side by side
                 x = abs(x) - f32(1.4) * arm[7]
-                hu, of_bone = _arm(arm, away, np.sqrt(x * x + y * y), s)
+                hu, of_bone = _arm(block, at, arm, outer, np.sqrt(x * x + y * y), s)
                 return hu, 0, 1
-            hu, of_bone = _arm(arm, away, away, s)
+            hu, of_bone = _arm(block, at, arm, outer, away, s)
             return hu, int(arm[8]) if of_bone else 0, 1
     return s[AIR], 0, 0
 
 
 @kernel(fastmath=True)
-def _arm(arm: Any, away: Any, from_bone: Any, s: Any) -> Any:
+def _arm(block: Any, at: Any, arm: Any, away: Any, from_bone: Any, s: Any) -> Any:
     """HU within an arm, and whether it is its bone."""
     radius, bone = arm[6], arm[7]
     if from_bone < bone:
         return (s[CORTICAL] if from_bone > f32(0.55) * bone else f32(0.3) * s[FAT]), True
     if away > radius - s[SKIN_MM]:
         return s[SKIN], False
-    return (s[FAT] if away > f32(0.8) * radius else s[MUSCLE]), False
+    p = (at[0] + f32(900), at[1] + f32(900), at[2] + f32(900))
+    limit = radius - f32(3) - f32(0.4) * s[FAT_MM] * min(f32(1), f32(0.6) * radius / (s[FAT_MM] + f32(1)))
+    slow = noise_at(block, p[0] * f32(0.09), p[1] * f32(0.09), p[2] * f32(0.04))
+    if away > limit + f32(3) * slow:
+        return s[FAT], False
+    return muscle_hu(block, p, s), False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from tomoseg.bodies.distances import closed_distance, spread
-from tomoseg.bodies.kinds import Kind
+from tomoseg.bodies.kinds import Fill, Kind
 from tomoseg.volume import spacing_of
 
 COARSE_STEP_MM = 3.0
@@ -18,10 +19,18 @@ MARGIN_MM = 96.0
 TRUNK_CLOSING_MM = 70.0
 HEAD_CLOSING_MM = 22.0
 
-Hulls = tuple[
-    Float32[np.ndarray, "a b c"], Float32[np.ndarray, "a b c"], Float32[np.ndarray, "a b c"], Float[np.ndarray, "4 4"]
-]
-"""`outer`, `muscle`, `cover` and `coarse_affine` of an `Anatomy`."""
+BARE_MM = 45.0
+"""So far from the muscles of back and buttocks, and from limbs, the body's wall reaches its full thickness."""
+
+
+class Hulls(NamedTuple):
+    """Fields on a coarser grid than the map's, by their names in `Anatomy`."""
+
+    outer: Float32[np.ndarray, "a b c"]
+    muscle: Float32[np.ndarray, "a b c"]
+    cover: Float32[np.ndarray, "a b c"]
+    walls: Float32[np.ndarray, "a b c"]
+    coarse_affine: Float[np.ndarray, "4 4"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,9 @@ def guessed_flesh(
     outer = gaussian_filter(outer, [4.0 / s for s in spacing], mode="nearest", truncate=3.0)
     muscle = spread(table([-kind.muscle_mm if kind.muscle_mm > 0 else far for kind in kinds])[padded], spacing)
     cover = np.clip(0.2 + np.maximum(head, 0) / 90, 0.2, 1).astype(np.float32)
-    return outer, muscle, cover, coarse_affine
+    bare = table([-kind.flesh_mm if kind.fill == Fill.MUSCLE or kind.hull == "limb" else far for kind in kinds])
+    walls = cover * np.clip(spread(bare[padded], spacing) / BARE_MM, 0.05, 1)
+    return Hulls(outer, muscle, cover, walls.astype(np.float32), coarse_affine)
 
 
 def known_flesh(flesh: Flesh, box: tuple[slice, ...], affine: Float[np.ndarray, "4 4"]) -> Hulls:
@@ -68,7 +79,8 @@ def known_flesh(flesh: Flesh, box: tuple[slice, ...], affine: Float[np.ndarray, 
     muscle, _, _ = _coarse(flesh.muscle[box].astype(np.uint8), affine)
     half = np.float32(min(spacing) / 2)
     near = gaussian_filter(np.where(muscle > 0, -half, half), 0.6, mode="nearest")
-    return outer.astype(np.float32), near.astype(np.float32), np.ones(outer.shape, np.float32), coarse_affine
+    everywhere = np.ones(outer.shape, np.float32)
+    return Hulls(outer.astype(np.float32), near.astype(np.float32), everywhere, everywhere, coarse_affine)
 
 
 def _coarse(

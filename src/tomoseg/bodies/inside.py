@@ -109,7 +109,8 @@ def muscle_hu(block: Any, p: Any, s: Any) -> Any:
     hu = s[MUSCLE] + s[TEXTURE] * noise_at(block, p[0] * f32(0.7), p[1] * f32(0.7), p[2] * f32(0.25))
     streak = abs(noise_at(block, p[0] * f32(0.3) + f32(7), p[1] * f32(0.3), p[2] * f32(0.08)))
     if streak < s[INFILTRATION]:
-        share = (f32(1) - streak / s[INFILTRATION]) * f32(0.8)
+        patch = noise_at(block, p[0] * f32(0.07), p[1] * f32(0.07), p[2] * f32(0.05))
+        share = (f32(1) - streak / s[INFILTRATION]) * min(max(f32(0.35) + f32(0.3) * patch, f32(0)), f32(0.85))
         hu += share * (s[FAT] - hu)
     return hu
 

@@ -18,6 +18,9 @@ _UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.BONE, Fill.VEIN)
 _THICK_SHELL = {"skull": 1.6, "long_bone": 1.8}
 
 
+_WHOLE_STERNUM_MM = 100.0
+
+
 def draw_phase(config: BodyConfig, rng: np.random.Generator) -> Phase:
     """A contrast phase."""
     shares = np.array([getattr(config.contrast, f"{phase}_share") for phase in PHASES], float)
@@ -149,6 +152,8 @@ def _breasts(anatomy: Anatomy, flesh: FleshConfig, rng: np.random.Generator) -> 
         np.array([getattr(side, end) for side in anatomy.boxes[front[0]]]) * spacing for end in ("start", "stop")
     )
     centre = (low + high) / 2
+    if high[2] - low[2] < _WHOLE_STERNUM_MM:
+        return np.zeros((0, 4), np.float32)
     radius = rng.uniform(38, 68)
     z = low[2] + rng.uniform(-20, 25)
     return np.array([[centre[0] + side * 78, high[1] - 5, z, radius] for side in (-1, 1)], np.float32)

@@ -10,12 +10,14 @@ from jaxtyping import Bool, Float32, UInt8
 from tomoseg.bodies.flesh import beside_hu, breast_mm, covers, flesh_hu, region_hu
 from tomoseg.bodies.inside import inside
 from tomoseg.bodies.noise import noise_block
-from tomoseg.bodies.slots import CLOTHES_MM, OF_FILL, OF_SHOWN, PRONE, SKIN_MM
+from tomoseg.bodies.slots import CLOTHES_MM, FAT_MM, OF_FILL, OF_SHOWN, PRONE, SKIN_MM, WALL_MM
 from tomoseg.kernels import kernel
 
 f32 = np.float32
 POINTS = 64
 """Most points of a voxel."""
+THICKEST = f32(2)
+"""Wall and fat are nowhere thicker, in shares of their means."""
 SPARSE = 3
 """Deep within one structure only every so many of them are needed."""
 
@@ -48,6 +50,7 @@ class Map(NamedTuple):
     outer: Float32[np.ndarray, "a b c"]
     muscle: Float32[np.ndarray, "a b c"]
     cover: Float32[np.ndarray, "a b c"]
+    walls: Float32[np.ndarray, "a b c"]
 
 
 class Way(NamedTuple):
@@ -109,23 +112,25 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
     xs, ys, zs = axes
     offsets, nearby, reach = points
     charts = (anatomy.numbers, anatomy.depth, anatomy.place, anatomy.regions)
-    outer, muscle, cover = anatomy.outer, anatomy.muscle, anatomy.cover
+    outer, muscle, cover, walls = anatomy.outer, anatomy.muscle, anatomy.cover, anatomy.walls
     to_index, bend, bend_grid = way.to_index, way.bend, way.bend_grid
     spacing, coarse, shift = way.spacing, way.coarse, way.shift
     table, s = look.structures, look.body
     breasts, lesions, arms = look.breasts, look.lesions, look.arms
+    farthest = THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + f32(12) + reach
+    for n in range(breasts.shape[0]):
+        farthest += f32(0.75) * breasts[n, 3]
     votes = np.zeros(POINTS, np.uint8)
     for i, j, k in np.ndindex(hu.shape):
         at = (xs[i], ys[j], zs[k])
         f = _index(to_index, bend, bend_grid, at)
         out_mm = _at(outer, coarse, f)
-        p = (f[0] * spacing[0] + shift[0], f[1] * spacing[1] + shift[1], f[2] * spacing[2] + shift[2])
-        around = covers(block, p, _at(cover, coarse, f), s)
-        thick = around[1] + breast_mm(breasts, p)
-        around = (around[0], thick, around[2])
-        if out_mm > around[0] + thick + s[SKIN_MM] + s[CLOTHES_MM] + f32(9) + reach:
-            hu[i, j, k], numbers[i, j, k], body[i, j, k] = beside_hu(arms, at, s)
+        if out_mm > farthest:
+            hu[i, j, k], numbers[i, j, k], body[i, j, k] = beside_hu(block, arms, at, s)
             continue
+        p = (f[0] * spacing[0] + shift[0], f[1] * spacing[1] + shift[1], f[2] * spacing[2] + shift[2])
+        wall, fat, slow = covers(block, p, _at(cover, coarse, f), _at(walls, coarse, f), s)
+        around = (wall, fat + breast_mm(breasts, p), slow)
         near = _at(muscle, coarse, f)
         step = SPARSE if _depth(charts, f) > reach else 1
         total, solid, count = f32(0), 0, 0
@@ -142,7 +147,7 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
                 value, flesh = flesh_hu(block, p, _at(outer, coarse, g), near, around, s)
                 if flesh == 0:
                     there = (at[0] + offsets[n, 0], at[1] + offsets[n, 1], at[2] + offsets[n, 2])
-                    arm_hu, number, flesh = beside_hu(arms, there, s)
+                    arm_hu, number, flesh = beside_hu(block, arms, there, s)
                     value = max(value, arm_hu)
             votes[count] = number
             count += 1

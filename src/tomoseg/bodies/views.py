@@ -83,7 +83,7 @@ def with_arms(anatomy: Anatomy, placement: Placement, look: Look, config: ViewCo
 def _arms(anatomy: Anatomy, placement: Placement, look: Look, rng: np.random.Generator) -> Float32[np.ndarray, "m 9"]:
     """Upper arm and forearm on each side; the bone of the upper arm counts as what the map calls it."""
     (left, _, bottom), (right, _, top) = placement.box
-    out = _flesh_mm(look) + 5
+    out = _flesh_mm(look) - 4
     elbow_z = bottom + rng.uniform(0.35, 0.8) * (top - bottom)
     radius = rng.uniform(32, 46) + 0.15 * float(look.body[FAT_MM])
     rows = []
