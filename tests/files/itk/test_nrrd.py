@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tomoseg.errors import GridError, InputError
-from tomoseg.files.itk.nrrd import read_nrrd
+from tomoseg.files.itk.nrrd import _check_unit, read_nrrd
 from tomoseg.files.scan import read_scan
 
 FIELDS = {
@@ -176,3 +176,14 @@ class TestRefused:
         (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n" + b"#" * (2 << 20))
         with pytest.raises(InputError, match=r"got one without an end"):
             read_nrrd(tmp_path / "a.nrrd")
+
+
+@pytest.mark.parametrize(
+    ("units", "is_read"), [('"mm" "mm" "mm"', True), ('"m" "m" "m"', False), ('"um" "um" "um"', False)]
+)
+def test_units_of_length(units, is_read):
+    if is_read:
+        _check_unit(units, "a.nrrd")
+    else:
+        with pytest.raises(GridError, match="expected lengths in mm, got other space units"):
+            _check_unit(units, "a.nrrd")

@@ -146,6 +146,17 @@ def _one_file(data: str, name: str) -> str:
     return data
 
 
+def _check_unit(units: str, name: str) -> None:
+    """Refuse lengths in another unit than mm.
+
+    Raises:
+        GridError: If there is one.
+    """
+    named = {one.strip().lower() for one in re.findall(r'"([^"]*)"', units)} - {"", "mm", "millimeter", "millimeters"}
+    if named:
+        raise GridError(f"{name}: expected lengths in mm, got other space units; convert it, or correct the header")
+
+
 def _affine(
     fields: dict[str, str], assume_spacing: Edges | None, name: str
 ) -> tuple[Float[np.ndarray, "4 4"], tuple[Notice, ...]]:
@@ -154,6 +165,7 @@ def _affine(
     Raises:
         GridError: If the space or the directions are not known.
     """
+    _check_unit(fields.get("space units", ""), name)
     to_ras = _TO_RAS.get(fields.get("space", "").lower())
     directions = [numbers(found[1] or "", 3) for found in _VECTOR.finditer(fields.get("space directions", ""))]
     if to_ras is None or "space directions" not in fields:
