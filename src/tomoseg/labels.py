@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -114,7 +115,7 @@ class LabelSet:
         return groups
 
     def channel(self, name: str) -> int:
-        """The channel of a structure.
+        """The channel of a structure, its name in any Unicode form.
 
         Raises:
             LabelError: If there is none of that name; the message names the nearest.
@@ -122,6 +123,9 @@ class LabelSet:
         try:
             return self.names.index(name)
         except ValueError:
+            alike = [channel for channel, one in enumerate(self.names) if composed(one) == composed(name)]
+            if len(alike) == 1:
+                return alike[0]
             raise LabelError(unknown_name_message(name, self.names)) from None
 
     def subset(self, names: Sequence[str]) -> LabelSet:
@@ -190,6 +194,16 @@ class LabelSet:
                 for row in rows
             )
         )
+
+
+def composed(name: str) -> str:
+    r"""A name in the one of its Unicode forms that is used throughout: letters with their marks, NFC.
+
+    Example:
+        >>> composed("e\u0301") == "\u00e9"
+        True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def label_type(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:

@@ -1,11 +1,12 @@
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from tomoseg.errors import OutputError
-from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.files.atomic import check_writable, whole_file, whole_folder, write_whole_text
 
 
 def test_a_file_appears_at_the_end_only(tmp_path):
@@ -106,3 +107,23 @@ def test_an_error_leaves_no_folder(tmp_path):
         with pytest.raises(ValueError, match="stop"):
             interrupted(tmp_path / name)
     assert list(tmp_path.rglob("*")) == [tmp_path / "former"]
+
+
+def test_names_of_any_letters_and_the_longest_length_are_written(tmp_path):
+    path = tmp_path / ("\u00e9" * 124 + ".nii.gz")  # 255 bytes, which fewer letters than bytes make
+    with whole_file(path) as aside:
+        aside.write_text("all")
+    assert path.read_text() == "all"
+
+
+def test_a_name_longer_than_the_disk_takes_is_refused_before_it_is_needed(tmp_path):
+    check_writable(tmp_path / "new" / ("a" * 255))
+    with pytest.raises(OutputError, match="expected names of up to 255 bytes, got one of 256"):
+        check_writable(tmp_path / "new" / ("\u00e9" * 128))
+
+
+def test_a_name_that_is_no_utf8_is_written_as_json_reads_it_back(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    write_whole_text(tmp_path / "a.json", json.dumps([name], ensure_ascii=False))
+    assert (tmp_path / "a.json").read_bytes() == rb'["caf\udce9"]'
+    assert json.loads((tmp_path / "a.json").read_text()) == [name]

@@ -547,3 +547,27 @@ def test_real_files_that_must_be_refused(test_data):
     scan = read_geometry(hostile / "ct_for_mask_on_another_grid.nii.gz")
     with pytest.raises(GridError, match="expected the grid of the scan, got"):
         read_mask(hostile / "mask_on_another_grid.nii.gz", scan)
+
+
+@pytest.mark.parametrize(
+    ("values", "slope", "intercept", "expected"),
+    [
+        # As NiBabel saves 0, 2, 4 of reals in uint8: 255 steps, so that 2 lies half a step from a stored value.
+        ([0, 127, 128, 255], 4 / 255, 0, [0, 2, 2, 4]),
+        ([0, 64, 255], 116 / 255, 0, [0, 29, 116]),  # 64 steps of 0.4549 are 29.11
+    ],
+)
+def test_whole_numbers_saved_in_steps_are_read_within_half_a_step(scan, values, slope, intercept, expected):
+    stored = np.array(values, np.uint8).reshape(-1, 1, 1)
+    assert read_label_map(scan(nifti1(stored, scaling=(slope, intercept)))).ravel().tolist() == expected
+
+
+def test_steps_that_do_not_tell_whole_numbers_apart_are_refused(scan):
+    stored = np.array([0, 3], np.uint8).reshape(-1, 1, 1)  # 3 steps of 0.6 are 1.8
+    with pytest.raises(InputError, match=r"expected whole numbers from 0 to 65535, got 1\.8"):
+        read_label_map(scan(nifti1(stored, scaling=(0.6, 0))))
+    half = np.array([0, 5], np.uint8).reshape(-1, 1, 1)  # 5 tenths lie between two whole numbers
+    with pytest.raises(InputError, match=r"got 0\.5"):
+        read_label_map(scan(nifti1(half, scaling=(0.1, 0))))
+    with pytest.raises(InputError, match=r"expected only 0 and 1, got 0\.5"):
+        read_mask(scan(nifti1(half, scaling=(0.1, 0))))

@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
-from tomoseg.errors import DatasetError, unknown_name_message
-from tomoseg.files.label_names import check_file_name, parse_label_names, read_json, read_label_names
+from tomoseg.errors import DatasetError, LabelError, unknown_name_message
+from tomoseg.files.label_names import (
+    check_told_apart,
+    parse_label_names,
+    read_json,
+    read_label_names,
+    structure_name,
+)
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, composed
 
 SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
@@ -138,9 +144,27 @@ def _read_case(folder: Path, split: Split | None, shared: dict[int, str] | None)
 
 def _mask_files(folder: Path) -> dict[str, Path]:
     inner = folder / MASKS_FOLDER
-    masks = {nifti_stem(path): path for path in nifti_files(inner)} if inner.is_dir() else {}
-    for structure in masks:
-        check_file_name(structure, str(inner))
+    return named_masks(nifti_files(inner), inner) if inner.is_dir() else {}
+
+
+def named_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Mask files by the structures that they are named after.
+
+    Args:
+        files: One a structure.
+        folder: Where they lie.
+
+    Raises:
+        LabelError: If two structures have one name, or names that differ in capitals alone, or one has a name that
+            cannot be used.
+    """
+    masks: dict[str, Path] = {}
+    for path in files:
+        name = structure_name(nifti_stem(path), str(folder))
+        if name in masks:
+            raise LabelError(f"{folder}: expected one mask a structure, got two files of {name}; remove one")
+        masks[name] = path
+    check_told_apart(masks, str(folder))
     return masks
 
 
@@ -210,6 +234,7 @@ def _values_by_file_name(label_map: Path) -> dict[int, str]:
 
 
 def _annotated_subset(data: list[Any], names: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    data = [composed(entry) if isinstance(entry, str) else entry for entry in data]
     for entry in data:
         if entry not in names:
             raise DatasetError(f"{path}: {unknown_name_message(str(entry), names)}")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
 
-from tomoseg.errors import LabelError
+from tomoseg.errors import DatasetError, LabelError
 from tomoseg.files.label_names import values_in
 from tomoseg.files.nifti import read_label_map, read_mask
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, composed
 from tomoseg.volume import SourceGrid
 
+SomeCase = TypeVar("SomeCase", bound="MaskCase")
 Split = Literal["train", "validation", "test"]
 
 
@@ -62,6 +63,24 @@ class Case(MaskCase):
 
     ct: Path
     split: Split | None = None
+
+
+def named_alike(cases: Iterable[SomeCase]) -> list[SomeCase]:
+    """Cases under names of one Unicode form, each once.
+
+    Raises:
+        DatasetError: If two have one name, or names that differ in capitals alone, which are one folder on many disks.
+    """
+    composed_ = [replace(case, name=composed(case.name), patient=composed(case.patient)) for case in cases]
+    seen: dict[str, SomeCase] = {}
+    for case in composed_:
+        first = seen.setdefault(case.name.casefold(), case)
+        if first is not case:
+            raise DatasetError(
+                f"expected names of cases that differ in more than capitals and accents' forms, got {first.name} at "
+                f"{first.ct or first.first_file} and {case.name} at {case.ct or case.first_file}; rename one"
+            )
+    return composed_
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:

@@ -9,7 +9,7 @@ from typing import Any
 from tomoseg.datasets.case_folders import CaseFolders
 from tomoseg.datasets.cases import Case
 from tomoseg.errors import DatasetError
-from tomoseg.files.label_names import check_file_name, parse_label_names, read_json
+from tomoseg.files.label_names import check_told_apart, parse_label_names, read_json, structure_name
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem
 
 DATASET_FILE = "dataset.json"
@@ -143,18 +143,18 @@ def _label_values(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]
             f"{path}: expected every voxel to be labelled, got a label 'ignore'; leave the cases that use it out and "
             "remove it from the labels, since single voxels cannot be unknown here, only whole structures of a case"
         )
-    regions = {name: tuple(value) for name, value in labels.items() if isinstance(value, list)}
-    for name, values in regions.items():
-        _check_region(name, values, path)
-    plain = {key: value for key, value in labels.items() if key not in regions}
+    lists = {name: tuple(value) for name, value in labels.items() if isinstance(value, list)}
+    regions = {structure_name(name, str(path)): _region(name, values, path) for name, values in lists.items()}
+    plain = {key: value for key, value in labels.items() if key not in lists}
     names = parse_label_names(plain, str(path)) if plain else {}
+    check_told_apart([*names.values(), *regions], str(path))
     return {name: (value,) for value, name in names.items()} | regions
 
 
-def _check_region(name: str, values: tuple[Any, ...], path: Path) -> None:
-    check_file_name(name, str(path))
+def _region(name: str, values: tuple[Any, ...], path: Path) -> tuple[int, ...]:
     if not values or not all(type(v) is int and 0 < v <= 65535 for v in values):
         raise DatasetError(f"{path}: expected a region's values from 1 to 65535, got {name!r}: {values}; renumber")
+    return values
 
 
 def _inside(root: Path, text: Any, path: Path) -> Path:

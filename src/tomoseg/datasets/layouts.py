@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import Literal
 
 from tomoseg.datasets.case_folders import MASKS_FOLDER, CaseFolders, find_case_folders, find_flat_cases, nifti_files
-from tomoseg.datasets.cases import Case
+from tomoseg.datasets.cases import Case, named_alike
 from tomoseg.datasets.dataset_json import DATASET_FILE, find_listed_cases, find_numbered_cases, is_listed
 from tomoseg.datasets.first_version import as_second_version, is_first_version
 from tomoseg.datasets.label_ids import label_set_of_cases
 from tomoseg.datasets.meta_table import META_FILE, apply_meta
 from tomoseg.errors import DatasetError
+from tomoseg.files.label_names import check_told_apart
 from tomoseg.labels import LabelSet
 
 Layout = Literal["case folders", "flat", "listed", "numbered"]
@@ -79,9 +80,12 @@ def find_dataset(folder: Path) -> Dataset:
     if not found.cases:
         raise DatasetError(_nothing_found(folder, found.warnings))
     cases, warnings = _with_meta(folder, found)
+    cases = named_alike(cases)
     with_ids = [case for case in cases if not is_first_version(case.annotated)]
     cases, more = as_second_version(sorted(cases, key=lambda case: case.name))
-    labels, disagreement = label_set_of_cases(sorted({name for case in cases for name in case.annotated}), with_ids)
+    names = sorted({name for case in cases for name in case.annotated})
+    check_told_apart(names, str(folder))
+    labels, disagreement = label_set_of_cases(names, with_ids)
     warnings = [*warnings, *more, *disagreement]
     return Dataset(tuple(cases), labels, layout, tuple(warnings), tuple(found.warnings))
 

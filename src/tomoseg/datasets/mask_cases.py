@@ -17,12 +17,12 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from scipy import ndimage
 
-from tomoseg.datasets.case_folders import LABELS_FILE, MASKS_FOLDER, nifti_files, visible_folders
-from tomoseg.datasets.cases import MaskCase, check_values_known
+from tomoseg.datasets.case_folders import LABELS_FILE, MASKS_FOLDER, named_masks, nifti_files, visible_folders
+from tomoseg.datasets.cases import MaskCase, check_values_known, named_alike
 from tomoseg.datasets.dataset_json import DATASET_FILE, read_label_values
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import DatasetError
-from tomoseg.files.label_names import check_file_name, read_label_names
+from tomoseg.files.label_names import read_label_names
 from tomoseg.files.nifti import read_geometry, read_label_map, read_mask
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
 from tomoseg.labels import LabelSet
@@ -59,7 +59,7 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
                 f"{path}: expected masks as <case>.nii.gz with names in labels.json, as <case>/<structure>.nii.gz, or "
                 f"a dataset, got none of them; as a dataset: {error}"
             ) from None
-        return cases
+        return named_alike(cases)
     return list(found)
 
 
@@ -165,9 +165,7 @@ def _folder_case(folder: Path) -> MaskCase | None:
 
 
 def _mask_folder_case(name: str, files: Sequence[Path], folder: Path) -> MaskCase:
-    masks = {nifti_stem(path): path for path in files}
-    for structure in masks:
-        check_file_name(structure, str(folder))
+    masks = named_masks(files, folder)
     return MaskCase(name=name, patient=name, masks=masks, annotated=tuple(masks))
 
 

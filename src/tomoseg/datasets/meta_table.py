@@ -14,6 +14,7 @@ from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
 from tomoseg.errors import DatasetError
+from tomoseg.labels import composed
 
 META_FILE = "meta.csv"
 
@@ -62,7 +63,7 @@ def _with_row(case: Case, row: dict[str, str], path: Path) -> Case:
 
 def _stripped(row: dict[Any, Any]) -> dict[str, str]:
     """A row without spaces around its words, and without cells beyond the columns that have a name."""
-    return {key.strip(): (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+    return {key.strip(): composed((value or "").strip()) for key, value in row.items() if isinstance(key, str)}
 
 
 def _rows(path: Path) -> dict[str, dict[str, str]]:

@@ -60,7 +60,7 @@ def _draw(cases: Sequence[Case], validation_share: float, test_share: float, see
 
 
 def _rank(patient: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+    return hashlib.sha256(f"{seed}:{patient}".encode("utf-8", "surrogateescape")).digest()
 
 
 def _count(share: float, patients: int, most: int) -> int:

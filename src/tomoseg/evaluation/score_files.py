@@ -9,7 +9,7 @@ from pathlib import Path
 from tomoseg.errors import InputError
 from tomoseg.evaluation.metrics import METRICS, metrics_in
 from tomoseg.evaluation.scores import CaseScore, StructureScore
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import ODD_NAMES, whole_file
 
 SCORES = "scores.csv"
 
@@ -33,7 +33,7 @@ def write_scores(scores: Sequence[CaseScore], path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=ODD_NAMES) as stream:
         columns = (*FIRST, *(name for name in metrics_in(scores) if name not in FIRST))
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
         writer.writeheader()

@@ -13,8 +13,15 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from tomoseg.errors import OutputError
+
+ODD_NAMES: Literal["backslashreplace"] = "backslashreplace"
+"""How a text file takes names that are no UTF-8: as escapes, so that nothing is lost for the sake of a name."""
+
+_ASIDE_BYTES = 20
+"""Of a name aside, beside the name itself."""
 
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk or choose another one",
@@ -66,6 +73,18 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise
 
 
+def write_whole_text(path: Path, text: str) -> None:
+    r"""Write a text as `whole_file` does, in UTF-8; of a name that is no UTF-8 the odd bytes are written escaped.
+
+    A byte E9 in a file's name becomes `\udce9`, which JSON reads back as the same name.
+
+    Raises:
+        OutputError: If the disk is full, the folder may not be written to, or the like.
+    """
+    with whole_file(path) as aside:
+        aside.write_text(text, encoding="utf-8", errors=ODD_NAMES)
+
+
 @contextlib.contextmanager
 def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Fill a folder aside and give it its name when the block ends without an error.
@@ -105,13 +124,20 @@ def check_writable(path: Path) -> None:
     """Refuse a place that cannot be written to, before hours are spent on what is to lie there.
 
     Raises:
-        OutputError: If the folder may not be written to, or is a file.
+        OutputError: If the folder may not be written to, or is a file, or the name is longer than names can be there.
     """
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise OutputError(f"{path}: expected a folder to write into, got the file {folder}; choose another output")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{path}: expected a folder to write into, got no permission for {folder}; choose another")
+    longest = _longest_name(folder)
+    for part in path.absolute().relative_to(folder).parts:
+        if len(os.fsencode(part)) > longest:
+            raise OutputError(
+                f"{path}: expected names of up to {longest} bytes, got one of {len(os.fsencode(part))}; name the "
+                "output, or rename the scan"
+            )
 
 
 def check_space(folder: Path, needed_bytes: int) -> None:
@@ -144,7 +170,16 @@ def remove_file(path: Path) -> None:
 
 
 def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:200]}.{uuid.uuid4().hex[:12]}.part")
+    start = os.fsencode(path.name)[: 255 - _ASIDE_BYTES].decode("utf-8", "ignore")
+    return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.part")
+
+
+def _longest_name(folder: Path) -> int:
+    """Bytes of the longest name that files in a folder can have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return 255
 
 
 def _move_into_place(aside: Path, path: Path) -> None:

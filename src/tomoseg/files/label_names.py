@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ import numpy as np
 from jaxtyping import UInt8, UInt16
 
 from tomoseg.errors import InputError, LabelError
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, composed
+
+LONGEST_NAME_BYTES = 200
+"""Of a structure's name: files are named after it, with endings, and a name of 255 bytes is the longest there is."""
 
 _CHUNK = 1 << 20
 _LARGEST_JSON_BYTES = 64_000_000
@@ -60,11 +63,10 @@ def parse_label_names(data: Any, name: str) -> dict[int, str]:
     if not isinstance(data, dict) or not data:
         raise LabelError(f'{name}: expected {{"1": "spleen", ...}}, got {str(data)[:80]}; correct the file')
     pairs = [_value_and_name(key, value, name) for key, value in data.items()]
-    names = {value: structure for value, structure in pairs if value != 0}
     _check_once([str(value) for value, _ in pairs], "value", name)
     _check_once([structure for _, structure in pairs], "name", name)
-    for structure in names.values():
-        check_file_name(structure, name)
+    names = {value: structure_name(structure, name) for value, structure in pairs if value != 0}
+    check_told_apart(names.values(), name)
     return dict(sorted(names.items()))
 
 
@@ -147,12 +149,52 @@ def values_in(labels: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]) 
     return tuple(np.flatnonzero(seen).tolist())
 
 
+def structure_name(text: str, name: str) -> str:
+    """A structure's name as it is used throughout: `composed`, and fit for a file.
+
+    Args:
+        text: As a file or its name has it.
+        name: What to call where it was found in messages.
+
+    Raises:
+        LabelError: As of `check_file_name`.
+    """
+    structure = composed(text)
+    check_file_name(structure, name)
+    return structure
+
+
+def check_told_apart(names: Iterable[str], name: str) -> None:
+    """Refuse names of structures that differ in nothing but capitals, which are one file on many disks.
+
+    Args:
+        names: The structures.
+        name: What to call where they were found in messages.
+
+    Raises:
+        LabelError: With both.
+    """
+    seen: dict[str, str] = {}
+    for structure in names:
+        first = seen.setdefault(structure.casefold(), structure)
+        if first != structure:
+            raise LabelError(
+                f"{name}: expected names that differ in more than capitals, got {first} and {structure}; "
+                "give one structure one name"
+            )
+
+
 def check_file_name(structure: str, name: str) -> None:
     """Refuse a structure's name that would not name a file in the folder it is written to.
 
     Raises:
-        LabelError: If it is empty, hidden, or has a separator or a control character in it.
+        LabelError: If it is empty, hidden, too long, or has a separator or a control character in it, or bytes that are
+            no UTF-8.
     """
+    if len(structure.encode("utf-8", "replace")) > LONGEST_NAME_BYTES:
+        raise LabelError(
+            f"{name}: expected names of up to {LONGEST_NAME_BYTES} bytes, got {structure[:40]!r}...; rename it"
+        )
     if not structure or structure.startswith(".") or not structure.isprintable() or set(structure) & set('/\\:*?"<>|'):
         raise LabelError(f"{name}: expected names that can be file names, got {structure!r}; rename the structure")
 

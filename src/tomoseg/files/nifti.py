@@ -44,7 +44,15 @@ _READ_BYTES = 1 << 20
 _SLAB_BYTES = 4_000_000
 _LARGEST_LABEL = np.iinfo(np.uint16).max
 _NEARLY = 1e-4
-"""How far a scaled mask value may be from a whole number: 255 x float32(1 / 255) is not exactly 1."""
+"""How far a scaled mask value may be from a whole number: 255 x float32(1 / 255) is not exactly 1. A whole number that
+was saved in steps, as programs save reals in integers, may be half a step away, as long as steps are below
+`_WIDEST_STEP`."""
+
+_FLOAT32 = 2.0**-22
+"""How much of a value is lost when it is scaled in float32."""
+
+_WIDEST_STEP = 0.5
+"""With wider steps a value lies between two whole numbers as easily as near one: nobody knows which was meant."""
 
 _WRITABLE = tuple(np.dtype(kind) for kind in ("bool", "uint8", "uint16", "int16", "float32"))
 
@@ -361,10 +369,10 @@ def _read_mask_bytes(stream: Any, header: Header, path: Path) -> Bool[np.ndarray
 
 
 def _read_scaled_mask(stream: Any, header: Header, path: Path) -> Bool[np.ndarray, "i j k"]:
-    mask = _empty(header.grid.shape[::-1], bool, path).T
+    mask, nearly = _empty(header.grid.shape[::-1], bool, path).T, _nearly(header)
     for slab, values in _scaled_slabs(stream, header, path):
-        inside = np.abs(values - 1) <= _NEARLY
-        strange = ~(inside | (np.abs(values) <= _NEARLY))
+        inside = np.abs(values - 1) <= nearly
+        strange = ~(inside | (np.abs(values) <= nearly))
         if strange.any():
             _refuse_values(np.unique(values[strange]), "only 0 and 1", path)
         mask[..., slab] = inside
@@ -374,17 +382,25 @@ def _read_scaled_mask(stream: Any, header: Header, path: Path) -> Bool[np.ndarra
 def _read_scaled_labels(
     stream: Any, header: Header, path: Path
 ) -> UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"]:
-    labels = _empty(header.grid.shape[::-1], np.uint16, path).T
+    labels, nearly = _empty(header.grid.shape[::-1], np.uint16, path).T, _nearly(header)
     highest = 0.0
     for slab, values in _scaled_slabs(stream, header, path):
         whole = np.rint(values)
         with np.errstate(invalid="ignore"):  # infinity less infinity is not near anything, as it should be
-            strange = ~((np.abs(values - whole) <= _NEARLY) & (whole >= 0) & (whole <= _LARGEST_LABEL))
+            strange = ~(
+                (np.abs(values - whole) <= nearly + whole * _FLOAT32) & (whole >= 0) & (whole <= _LARGEST_LABEL)
+            )
         if strange.any():
             _refuse_values(np.unique(values[strange]), f"whole numbers from 0 to {_LARGEST_LABEL}", path)
         labels[..., slab] = whole
         highest = max(highest, float(whole.max()))
     return labels if highest > 255 else labels.astype(np.uint8)
+
+
+def _nearly(header: Header) -> float:
+    """How far a value may be from the whole number that it stands for."""
+    step = abs(header.slope) if header.is_scaled and header.dtype.kind in "iu" else 0.0
+    return max(_NEARLY, step / 2 * (1 + _NEARLY)) if step < _WIDEST_STEP else _NEARLY
 
 
 def _refuse_values(found: np.ndarray, expected: str, path: Path) -> NoReturn:

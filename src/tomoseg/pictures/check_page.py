@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from tomoseg.checks.findings import CheckReport, Finding
 from tomoseg.errors import counted
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.pictures.structure_names import readable
 
 Pictures = Mapping[tuple[str, str | None], bytes]
@@ -38,5 +38,4 @@ def write_check_page(report: CheckReport, name: str, path: Path, pictures: Pictu
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
     told = {"report": report, "name": name, "groups": groups, "pictures": shown}
     told |= {"readable": readable, "counted": counted}
-    with whole_file(path) as aside:
-        aside.write_text(page.render(**told), encoding="utf-8")
+    write_whole_text(path, page.render(**told))

@@ -23,7 +23,7 @@ from tomoseg.evaluation.metrics import METRICS, Place
 from tomoseg.evaluation.scores import CaseScore, StructureScore
 from tomoseg.evaluation.statistics import Difference, Estimate
 from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, table_of
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import number, say, short
@@ -130,8 +130,7 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         pictures=[(_caption(page, case, name, columns, lang), _embedded(file)) for case, name, file in page.pictures],
         curves=_curves(page.course, lang),
     )
-    with whole_file(path) as aside:
-        aside.write_text(rendered, encoding="utf-8")
+    write_whole_text(path, rendered)
 
 
 def spread(values: Float64[np.ndarray, " n"]) -> Spread | None:

@@ -14,7 +14,7 @@ from tomoseg.checks.holdings import CaseHolding, Holdings
 from tomoseg.datasets.cases import Case, mask_loader
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import GridError, InputError, LabelError
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
@@ -71,8 +71,7 @@ def write_findings(report: CheckReport, path: Path) -> None:
         "warnings": report.warnings,
         "holds": asdict(report.holdings),
     }
-    with whole_file(path) as aside:
-        aside.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_whole_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def _held(facts: CaseFacts, case: Case) -> CaseHolding:

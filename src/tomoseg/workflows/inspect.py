@@ -10,7 +10,7 @@ from typing import Any
 
 from tomoseg.checks.scan import Inspection, inspect_scan
 from tomoseg.errors import TomosegError
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.files.scan import read_scan
 from tomoseg.notices import Notice
 from tomoseg.version import __version__
@@ -111,8 +111,7 @@ def write_json(found: Inspected, path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    with whole_file(path) as aside:
-        aside.write_text(json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole_text(path, json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n")
 
 
 def _values(seen: Inspection) -> dict[str, Any]:

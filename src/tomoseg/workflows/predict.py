@@ -36,6 +36,7 @@ from tomoseg.workflows.prediction_record import (
     write_record,
 )
 from tomoseg.workflows.results import (
+    beside,
     check_formats,
     check_scan_has_format,
     write_preview,
@@ -197,7 +198,7 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
     if course.done is not None:
         return None
     with course.stages("read"):
-        check_writable(scan.output)
+        check_writable(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
         volume = read_scan(source, options.series, options.assume_spacing)
         course.notices = volume.warnings
         check_scan_has_format(volume.source, options.format, scan.path)

@@ -12,11 +12,11 @@ from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
 from tomoseg.errors import ConfigError, DatasetError, unknown_name_message
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
-from tomoseg.files.label_names import label_set_named
+from tomoseg.files.label_names import check_told_apart, label_set_named
 from tomoseg.files.nifti import read_ct
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_case_fully
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, composed
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.options import Compute, EvaluateOptions, Request
@@ -158,11 +158,14 @@ def _common_labels(
     Raises:
         ConfigError: If a wanted structure is on neither side.
         DatasetError: If there is nothing in common.
+        LabelError: If two names differ in capitals alone.
     """
     ours, theirs = ({name for pair in pairs for name in pair[side].annotated} for side in (0, 1))
+    wanted = [composed(name) for name in wanted]
     for name in wanted:
         if name not in ours | theirs:
             raise ConfigError(f"structures: {unknown_name_message(name, sorted(ours | theirs))}")
+    check_told_apart(sorted(ours | theirs), "predictions and references")
     common = (ours & theirs) & (set(wanted) or ours)
     if not common:
         raise DatasetError(

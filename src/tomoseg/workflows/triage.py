@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import ODD_NAMES, whole_file
 from tomoseg.inference.self_rating import UNLIKE
 from tomoseg.workflows.prediction_record import ScanDone
 
@@ -84,7 +84,7 @@ def write_triage(results: Sequence[ScanDone], path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=ODD_NAMES) as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
         for place, row in enumerate(ranked(results), start=1):
