@@ -75,7 +75,7 @@ def test_no_format_opens_a_slice_again(dicom, model, tmp_path, rng, lacking):
     save([image(hu[k], (0, 0, 4.0 * k), k + 1, **PLACE | lacking) for k in range(5)], dicom)
     with watched(dicom) as (listed, opened):
         (done,) = run(dicom, tmp_path / "out", model, format=tuple(FORMATS), preview=True, statistics=True)
-    assert done.error is None
+    assert done.record is not None
     assert listed == {dicom: 1}
     assert set(opened.values()) == {2}
     assert any("made ones" in str(notice) for notice in done.warnings) == bool(lacking)

@@ -13,6 +13,7 @@ from tests.workflows.predicting import LABELS, ON_CPU, expected_masks, names_in,
 from tomoseg.errors import ConfigError, OutputError
 from tomoseg.files.dicom import segmentation
 from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.itk import seg_nrrd
 from tomoseg.files.nifti import read_mask
 from tomoseg.formats import FORMATS
 from tomoseg.inference.segment import segment
@@ -21,6 +22,13 @@ from tomoseg.segmentation import LabelMap
 from tomoseg.volume import Volume
 from tomoseg.workflows.results import check_formats, write_preview
 from tomoseg.workflows.scans import Scan
+
+
+def raising(error):
+    def fail(*arguments):
+        raise error
+
+    return fail
 
 
 @pytest.fixture
@@ -47,7 +55,8 @@ def test_a_preview_gets_the_warnings_in_order_and_without_paths(model, tmp_path,
 def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):
     formats = tuple(FORMATS)
     (done,) = run(dicom, tmp_path / "out", model, format=formats)
-    assert (done.error, done.warnings) == (None, ())
+    assert done.warnings == ()
+    assert done.error.startswith("dicom-seg-labelmap: expected structures that do not overlap")
     assert sorted(done.record["files"]) == names_in(tmp_path / "out")
     assert done.record["options"]["format"] == list(formats)
     found = segment(dicom, model, compute=ON_CPU).result
@@ -112,6 +121,37 @@ def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, 
     (refused,) = run(ct, tmp_path / "rt", model, format=("rtstruct",))
     assert "expected DICOM for --format rtstruct" in refused.error
     assert not (tmp_path / "rt").exists()
+
+
+def test_a_format_that_a_scan_cannot_have_stops_no_other_and_is_told_each_time(ct, model, tmp_path):
+    for skipped in (False, True):
+        (done,) = run(ct, tmp_path / "out", model, format=("nifti", "rtstruct"))
+        assert "expected DICOM for --format rtstruct" in done.error
+        assert done.skipped is skipped
+        assert (
+            sorted(done.record["files"]) == names_in(tmp_path / "out") == [f"{n}.nii.gz" for n in sorted(LABELS.names)]
+        )
+    (done,) = run(ct, tmp_path / "out", model)
+    assert (done.error, done.skipped) == (None, False)
+
+
+def test_an_unforeseen_error_of_a_format_comes_after_the_others(ct, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(seg_nrrd, "write_seg_nrrd", raising(ZeroDivisionError("a fault")))
+    (done,) = run(ct, tmp_path / "out", model, format=("nrrd", "mha"))
+    assert "ZeroDivisionError: a fault" in done.error
+    assert done.state == "failed"
+    assert (tmp_path / "out" / "liver.mha").is_file()
+
+
+def test_a_format_that_fails_stops_no_other_and_is_tried_again(ct, model, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(seg_nrrd, "write_seg_nrrd", raising(OutputError("no space left")))
+        (done,) = run(ct, tmp_path / "out", model, format=("nrrd", "mha"))
+    assert (done.error, done.state) == ("no space left", "incomplete")
+    assert sorted(done.record["files"]) == names_in(tmp_path / "out")
+    (again,) = run(ct, tmp_path / "out", model, format=("nrrd", "mha"))
+    assert (again.error, again.skipped) == (None, False)
+    assert "segmentation.seg.nrrd" in again.record["files"]
 
 
 def test_no_format_is_refused(ct, model, tmp_path):

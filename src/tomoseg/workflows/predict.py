@@ -30,6 +30,7 @@ from tomoseg.workflows.prediction_record import (
     done_before,
     exports_of,
     manifest_path,
+    record_of,
     record_path,
     write_failure,
     write_manifest,
@@ -38,7 +39,8 @@ from tomoseg.workflows.prediction_record import (
 from tomoseg.workflows.results import (
     beside,
     check_formats,
-    check_scan_has_format,
+    impossible_formats,
+    told_of,
     write_preview,
     write_result,
     write_statistics,
@@ -140,6 +142,7 @@ class _Course:
         stages: Seconds by stage.
         asked: What its result depends on.
         notices: What was noticed so far.
+        not_written: Formats that the scan cannot have, with the reason.
         done: It was done before, has failed, or is written.
     """
 
@@ -147,6 +150,7 @@ class _Course:
     stages: Stages = field(default_factory=Stages)
     asked: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    not_written: dict[str, str] = field(default_factory=dict)
     done: ScanDone | None = None
 
     @contextmanager
@@ -201,7 +205,7 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
         check_writable(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
         volume = read_scan(source, options.series, options.assume_spacing)
         course.notices = volume.warnings
-        check_scan_has_format(volume.source, options.format, scan.path)
+        course.not_written = impossible_formats(volume.source, options.format, scan.path)
         course.notices = preflight(volume, batch.predictor)
         if options.strict:
             refuse_warnings(course.notices, str(scan.path))
@@ -235,7 +239,8 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     """Everything that belongs to a result, its record last."""
     scan, options, stages = course.scan, batch.options, course.stages
     with stages("write"):
-        written = write_result(prediction.result, prediction.confidence, scan, options.format, batch.made_by)
+        possible = [name for name in options.format if name not in course.not_written]
+        written = write_result(prediction.result, prediction.confidence, scan, possible, batch.made_by)
     files = written.files
     course.notices = by_weight((*course.notices, *written.notices))
     if prediction.statistics is not None:
@@ -244,5 +249,8 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     if options.preview:
         with stages("preview"):
             files.append(write_preview(prediction.result, volume, scan, options.lang, course.notices))
-    record = write_record(scan, course.asked, files, course.notices, stages.seconds, prediction.self_rating)
-    return ScanDone(scan, None, course.notices, False, record)
+    written.failed |= course.not_written
+    record = record_of(course.asked, written, course.notices, stages.seconds, prediction.self_rating)
+    if written.failed == course.not_written:  # what may succeed another time is tried again
+        write_record(scan, record)
+    return ScanDone(scan, told_of(written.failed) or None, course.notices, False, record)

@@ -23,7 +23,7 @@ from tomoseg.notices import Notice
 from tomoseg.options import PredictOptions
 from tomoseg.settings import deciding
 from tomoseg.version import __version__
-from tomoseg.workflows.results import beside
+from tomoseg.workflows.results import Written, beside, told_of
 from tomoseg.workflows.scans import Scan, is_result
 
 OVERLAPPING = ("grid", "prepare", "network", "decisions")
@@ -36,10 +36,10 @@ class ScanDone:
 
     Attributes:
         scan: Which.
-        error: Why it failed, or None.
+        error: Why it failed, or why a format was not written, or None.
         warnings: What was noticed.
         skipped: It was done before, from the same scan with the same model and options.
-        record: What is written beside the result; None if it failed.
+        record: What is written beside the result; None if there is none.
         traceback: Where it failed, if nobody foresaw that it could.
     """
 
@@ -49,6 +49,13 @@ class ScanDone:
     skipped: bool = False
     record: dict[str, Any] | None = None
     traceback: str | None = None
+
+    @property
+    def state(self) -> str:
+        """`done`, `done before`, `incomplete` where a format was not written, or `failed`."""
+        if self.error is not None:
+            return "failed" if self.record is None else "incomplete"
+        return "done before" if self.skipped else "done"
 
 
 def record_path(scan: Scan) -> Path:
@@ -139,43 +146,53 @@ def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
         same = all(record[key] == value for key, value in asked.items())
         whole = all((path.parent / name).exists() for name in record["files"])
         warnings = tuple(Notice.from_dict(one) for one in record["warnings"])
+        error = told_of(record.get("not_written", {})) or None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return ScanDone(scan, None, warnings, True, record) if same and whole else None
+    return ScanDone(scan, error, warnings, True, record) if same and whole else None
 
 
-def write_record(
-    scan: Scan,
+def record_of(
     asked: dict[str, Any],
-    files: Sequence[str],
+    written: Written,
     notices: Sequence[Notice],
     seconds: dict[str, float],
     rating: SelfRating | None,
 ) -> dict[str, Any]:
-    """Write what is known of a result beside it.
+    """What is known of a result.
 
     Args:
-        scan: Which.
-        asked: What the result depends on.
-        files: Of the result.
+        asked: What it depends on.
+        written: Its files, and the formats that are not among them.
         notices: What was noticed.
         seconds: By stage.
         rating: The model's own of it, if it was asked for.
-
-    Raises:
-        OutputError: If it cannot be written.
     """
     record = asked | {
-        "files": list(files),
+        "files": list(written.files),
         "warnings": [notice.as_dict() for notice in notices],
         "seconds": {stage: round(taken, 3) for stage, taken in seconds.items()},
         "peak_memory_bytes": peak_memory_bytes(),
     }
+    if written.failed:
+        record["not_written"] = dict(written.failed)
     if rating is not None:
         record["self_rating"] = asdict(rating)
+    return record
+
+
+def write_record(scan: Scan, record: dict[str, Any]) -> None:
+    """Write what is known of a result beside it.
+
+    Args:
+        scan: Which.
+        record: Of `record_of`.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     with whole_file(record_path(scan)) as aside:
         aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    return record
 
 
 def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str) -> Path | None:
@@ -217,7 +234,7 @@ def write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: Pa
             "name": done.scan.name,
             "input": str(done.scan.path.absolute()),
             "output": str(done.scan.output.absolute()),
-            "state": "failed" if done.record is None else "done before" if done.skipped else "done",
+            "state": done.state,
             "error": done.error,
             **({} if done.traceback is None else {"traceback": done.traceback}),
             "warnings": [notice.as_dict() for notice in done.warnings],

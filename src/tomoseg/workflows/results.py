@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
-from tomoseg.errors import ConfigError, InputError, OutputError, unknown_name_message
+from tomoseg.errors import ConfigError, InputError, OutputError, TomosegError, unknown_name_message
 from tomoseg.evaluation.measure import Measurement
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import remove_file, whole_file
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.nifti import write_nifti
 from tomoseg.files.results import nifti_stem, write_confidence
@@ -34,10 +34,12 @@ class Written:
     Attributes:
         files: Names from where the record lies.
         notices: What could not be as it should.
+        failed: Formats that could not be written, with the reason.
     """
 
     files: list[str] = field(default_factory=list)
     notices: tuple[Notice, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -54,20 +56,34 @@ def check_formats(formats: Sequence[str]) -> None:
         require_installed(*FORMATS[name].packages)
 
 
-def check_scan_has_format(grid: SourceGrid, formats: Sequence[str], path: Path) -> None:
-    """Refuse a scan that a format cannot be written for.
+def impossible_formats(grid: SourceGrid, formats: Sequence[str], path: Path) -> dict[str, str]:
+    """The formats that a scan cannot have, with the reason.
+
+    Args:
+        grid: The scan's.
+        formats: What is asked for.
+        path: The scan, for messages.
 
     Raises:
-        InputError: If a format belongs to slices that the scan has not, or refers to slices that cannot be told.
+        InputError: If it can have none of those asked for.
     """
+    found = {}
     for name in formats:
         if FORMATS[name].needs_slices and grid.slices is None:
-            raise InputError(
+            found[name] = (
                 f"{path}: expected DICOM for --format {name}, which belongs to its slices, got another file; "
                 "pass the DICOM series, or write dicom-seg"
             )
-        if FORMATS[name].refers_to_slices and grid.slices is not None and grid.slices.not_to_be_told:
-            raise InputError(grid.slices.refusal(f"{path}"))
+        elif FORMATS[name].refers_to_slices and grid.slices is not None and grid.slices.not_to_be_told:
+            found[name] = grid.slices.refusal(f"{path}")
+    if len(found) == len(set(formats)):
+        raise InputError(told_of(found))
+    return found
+
+
+def told_of(not_written: Mapping[str, str]) -> str:
+    """One message of all formats that were not written."""
+    return "; ".join(dict.fromkeys(not_written.values()))
 
 
 def beside(scan: Scan, name: str, joint: Literal[".", "_"] = ".") -> Path:
@@ -90,7 +106,7 @@ def _stem(scan: Scan) -> str | None:
 def write_result(
     result: Result, confidence: Confidence | None, scan: Scan, formats: Sequence[str], made_by: MadeBy
 ) -> Written:
-    """Write masks or a label map in each of the formats, and probabilities.
+    """Write masks or a label map in each of the formats, and probabilities; a format that fails stops no other.
 
     Args:
         result: Masks or a label map.
@@ -100,23 +116,35 @@ def write_result(
         made_by: What is said of the algorithm.
 
     Raises:
-        InputError: If contours are wanted of a scan without slices.
-        ConfigError: If a package is missing.
-        OutputError: If something cannot be written.
+        TomosegError: If no format could be written, or probabilities could not.
     """
     origin = Origin(result.grid, str(scan.path))
     folder = scan.output if _stem(scan) is None else scan.output.parent
     files: list[str] = []
-    for name, kind in FORMATS.items():
-        if name in formats:
-            target = Target(kind.path(scan.output, _stem(scan)), origin, made_by)
-            paths = _writer(kind)(result, target)
-            if not paths:
-                raise OutputError(f"{target.path}: expected files of format {name}, got none; report this as a fault")
-            files += [path.relative_to(folder).as_posix() for path in paths]
+    failed: dict[str, TomosegError] = {}
+    unforeseen: list[Exception] = []
+    for name in (name for name in FORMATS if name in formats):
+        target = Target(FORMATS[name].path(scan.output, _stem(scan)), origin, made_by)
+        try:
+            files += [path.relative_to(folder).as_posix() for path in _paths(name, result, target)]
+        except TomosegError as error:
+            failed[name] = error
+            if FORMATS[name].layout == "one file":
+                remove_file(target.path)  # a former result's would pass for this one's
+        except Exception as error:  # a fault of ours or a library's, which is told once the others are written
+            unforeseen.append(error)
+    for first in (*unforeseen, *(() if files else failed.values())):
+        raise first
     if confidence is not None:
         files += _write_probabilities(result, confidence, scan)
-    return Written(files, origin.notices)
+    return Written(files, origin.notices, {name: str(error) for name, error in failed.items()})
+
+
+def _paths(name: str, result: Result, target: Target) -> Sequence[Path]:
+    paths = _writer(FORMATS[name])(result, target)
+    if not paths:
+        raise OutputError(f"{target.path}: expected files of format {name}, got none; report this as a fault")
+    return paths
 
 
 def _writer(kind: OutputFormat) -> Callable[[Result, Target], Sequence[Path]]:
