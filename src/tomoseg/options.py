@@ -146,7 +146,7 @@ class Request(Config):
     first; the figure is no Dice, and scans unlike those of training have none."""
     statistics: Annotated[bool, Role.RESULT] = False
     """Also give of each structure the volume in ml, mean, median and standard deviation of HU, centroid in mm, and
-    whether it touches the border of the scan."""
+    whether it touches the border of the scan; those of many scans are in one table, statistics.csv, too."""
     strict: Annotated[bool, Role.RESULT] = False
     """Segment no scan that there is a warning about: it counts as failed, the others are done."""
 

@@ -31,7 +31,7 @@ class TestListFolder:
         assert names(folder.files) == ["a", "b", "c"]
         assert (folder.folders, folder.linked) == ((), ())
         state = (tmp_path / "a").stat()
-        assert folder.files[0] == SourceFile(tmp_path / "a", 1, state.st_mtime_ns)
+        assert folder.files[0] == SourceFile(tmp_path / "a", 1, state.st_mtime_ns, state.st_ctime_ns)
 
     def test_a_walk_takes_files_and_folders_in_one_order(self, tmp_path):
         for name in ("b/d", "b/c", "a", "e", ".h/i"):

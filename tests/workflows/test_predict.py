@@ -1,4 +1,6 @@
+import csv
 import json
+import os
 import shutil
 import time
 from itertools import permutations, product
@@ -373,6 +375,15 @@ class TestRecord:
         assert again(roi_subset=("aorta", "liver"), preview=True)
         assert not again(roi_subset=("aorta", "liver"), preview=True)
 
+    def test_another_scan_of_the_same_size_and_time_is_done_again(self, ct, model, tmp_path):
+        run(ct, tmp_path / "out", model)
+        state, content = ct.stat(), bytearray(ct.read_bytes())
+        content[9] ^= 1  # the operating system in the gzip header
+        ct.write_bytes(content)
+        os.utime(ct, ns=(state.st_atime_ns, state.st_mtime_ns))
+        (done,) = run(ct, tmp_path / "out", model)
+        assert (done.error, done.skipped) == (None, False)
+
     def test_another_model_does_it_again(self, ct, model, tmp_path):
         run(ct, tmp_path / "out", model)
         other = make_model(tmp_path / "other", spacing_mm=5.0)
@@ -393,6 +404,26 @@ class TestRecord:
         assert mask.any()
         assert found["liver"]["volume_ml"] == pytest.approx(mask.sum() * 3 * 3 * 5 / 1000)
         assert found["liver"]["mean_hu"] == pytest.approx(read_ct(ct).hu[mask].mean())
+
+    def test_statistics_of_many_are_one_table(self, ct, model, tmp_path):
+        shutil.copy(ct, tmp_path / "b.nii.gz")
+        write_nifti(
+            tmp_path / "c.nii.gz",
+            np.full((8, 8, 4), -1000, np.int16),
+            SourceGrid((8, 8, 4), np.diag([3.0, 3.0, 5.0, 1.0])),
+        )
+        (tmp_path / "a.nii.gz").write_bytes(b"broken")
+        for _ in range(2):
+            run(tmp_path / "[abc].nii.gz", tmp_path / "out", model, statistics=True)
+            with (tmp_path / "out" / "statistics.csv").open(newline="", encoding="utf-8") as stream:
+                lines = list(csv.DictReader(stream))
+            assert [(line["scan"], line["structure"]) for line in lines] == [(s, n) for s in "bc" for n in LABELS.names]
+            for line in lines:
+                entry = json.loads((tmp_path / "out" / line["scan"] / "statistics.json").read_text())[line["structure"]]
+                x, y, z = entry.pop("centroid_mm") or ("", "", "")
+                places = {"centroid_mm_x": x, "centroid_mm_y": y, "centroid_mm_z": z}
+                expected = {key: "" if value is None else str(value) for key, value in (entry | places).items()}
+                assert line == {"scan": line["scan"], "structure": line["structure"]} | expected
 
     def test_confidence(self, ct, model, tmp_path):
         (masks,) = run(ct, tmp_path / "out", model, confidence=True)

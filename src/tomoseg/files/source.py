@@ -27,12 +27,14 @@ class SourceFile:
     Attributes:
         path: The file.
         size: Its length in bytes.
-        modified_ns: When it was last written to, in nanoseconds since 1970.
+        modified_ns: When it was last written to, in nanoseconds since 1970; whoever copies a file may set it.
+        changed_ns: When anything of it last changed, which nobody can set; on Windows when it was made.
     """
 
     path: Path = field(repr=False)
     size: int
     modified_ns: int
+    changed_ns: int = 0
 
     @classmethod
     def at(cls, path: Path) -> SourceFile:
@@ -45,7 +47,7 @@ class SourceFile:
 
     @classmethod
     def _of(cls, path: Path, state: os.stat_result) -> SourceFile:
-        return cls(path, state.st_size, state.st_mtime_ns)
+        return cls(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @dataclass(frozen=True)

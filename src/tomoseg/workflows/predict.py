@@ -23,6 +23,7 @@ from tomoseg.models.folder import load_model
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
 from tomoseg.volume import Volume
+from tomoseg.workflows.cohort_statistics import cohort_statistics_path, write_cohort_statistics
 from tomoseg.workflows.prediction_record import (
     ScanDone,
     asked_of,
@@ -104,6 +105,8 @@ def predict(
             write_manifest(results, batch.of_all, manifest_path(output, options.part))
             if options.triage:
                 write_triage(results, triage_path(output, options.part))
+            if options.statistics:
+                write_cohort_statistics(results, cohort_statistics_path(output, options.part))
     return results
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 from tomoseg.errors import OutputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.itk.detached import detached
-from tomoseg.files.source import ScanSource
+from tomoseg.files.source import ScanSource, SourceFile
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.engines import ENGINES
@@ -126,11 +128,18 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
             "path": str(scan.path.absolute()),
             "bytes": sum(file.size for file in files) if files else None,
             "modified_ns": max((file.modified_ns for file in files), default=None),
+            "sha256": _state_of(files, scan.path),
         },
         "options": deciding(options.model_copy(update={"strict": False})),
         **({"strict": True} if options.strict else {}),  # what passed serves a run that is not strict, too
         "preview": options.lang if options.preview else None,
     }
+
+
+def _state_of(files: Sequence[SourceFile], path: Path) -> str:
+    """A digest of each file's name, size and times: another file of the same size and time has another change time."""
+    states = [(os.path.relpath(f.path, path), f.size, f.modified_ns, f.changed_ns) for f in files]
+    return hashlib.sha256(repr(sorted(states)).encode()).hexdigest()
 
 
 def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:

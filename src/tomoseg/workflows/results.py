@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -120,24 +121,35 @@ def write_result(
     """
     origin = Origin(result.grid, str(scan.path))
     folder = scan.output if _stem(scan) is None else scan.output.parent
-    files: list[str] = []
+    targets = {n: Target(FORMATS[n].path(scan.output, _stem(scan)), origin, made_by) for n in FORMATS if n in formats}
+    paths, failed = _write_each(result, targets)
+    files = [path.relative_to(folder).as_posix() for path in paths]
+    if confidence is not None:
+        files += _write_probabilities(result, confidence, scan)
+    return Written(files, origin.notices, failed)
+
+
+def _write_each(result: Result, targets: Mapping[str, Target]) -> tuple[list[Path], dict[str, str]]:
+    """The files, and the formats that could not be written, with the reason; an error if none could.
+
+    A fault of ours or a library's is raised too, once the other formats are written.
+    """
+    files: list[Path] = []
     failed: dict[str, TomosegError] = {}
     unforeseen: list[Exception] = []
-    for name in (name for name in FORMATS if name in formats):
-        target = Target(FORMATS[name].path(scan.output, _stem(scan)), origin, made_by)
+    for name, target in targets.items():
         try:
-            files += [path.relative_to(folder).as_posix() for path in _paths(name, result, target)]
+            files += _paths(name, result, target)
         except TomosegError as error:
             failed[name] = error
             if FORMATS[name].layout == "one file":
-                remove_file(target.path)  # a former result's would pass for this one's
-        except Exception as error:  # a fault of ours or a library's, which is told once the others are written
+                with suppress(OutputError):  # a former result's would pass for this one's
+                    remove_file(target.path)
+        except Exception as error:
             unforeseen.append(error)
     for first in (*unforeseen, *(() if files else failed.values())):
         raise first
-    if confidence is not None:
-        files += _write_probabilities(result, confidence, scan)
-    return Written(files, origin.notices, {name: str(error) for name, error in failed.items()})
+    return files, {name: str(error) for name, error in failed.items()}
 
 
 def _paths(name: str, result: Result, target: Target) -> Sequence[Path]:
@@ -161,6 +173,11 @@ def _write_probabilities(result: Result, confidence: Confidence, scan: Scan) -> 
     return [f"confidence/{name}" for name in write_confidence(confidence, scan.output / "confidence")]
 
 
+def statistics_path(scan: Scan) -> Path:
+    """Where what was measured of a result is written."""
+    return beside(scan, "statistics.json")
+
+
 def write_statistics(measured: Sequence[Measurement], scan: Scan) -> str:
     """Write what was measured of each structure, one entry each; null where something cannot be said, with the reason.
 
@@ -174,7 +191,7 @@ def write_statistics(measured: Sequence[Measurement], scan: Scan) -> str:
     Raises:
         OutputError: If it cannot be written.
     """
-    path = beside(scan, "statistics.json")
+    path = statistics_path(scan)
     entries = {one.structure: _entry(one) for one in measured}
     with whole_file(path) as aside:
         aside.write_text(json.dumps(entries, indent=1), encoding="utf-8")
