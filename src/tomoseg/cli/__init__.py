@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from tomoseg.cli.streams import with_streams
 from tomoseg.version import __version__
 
 COMMANDS: dict[str, str] = {
@@ -39,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; the process's own if omitted.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    return with_streams(lambda: _main(given))
+
+
+def _main(given: Sequence[str]) -> int:
     if given and given[0] in COMMANDS:
         from tomoseg.cli.running import run
 
@@ -47,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse_no_command(given: Sequence[str]) -> NoReturn:
-    """Help, the version, or what is wrong with it."""
+    """Help, the version, or what is wrong with it.
+
+    Raises:
+        SystemExit: Always.
+    """
     parser = argparse.ArgumentParser(
         prog="tomoseg",
         description="Multi-label segmentation of CT: train from labelled scans, predict on a laptop.",
@@ -56,10 +65,16 @@ def _parse_no_command(given: Sequence[str]) -> NoReturn:
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16),
     )
-    parser.add_argument("--version", action="version", version=f"tomoseg {__version__}")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, summary in COMMANDS.items():
         commands.add_parser(name, help=summary, add_help=False)
+    if given and given[0] in {"-h", "--help"}:  # argparse would hide that it cannot be printed
+        sys.stdout.write(parser.format_help())
+        raise SystemExit(0)
+    if given and given[0] == "--version":
+        sys.stdout.write(f"tomoseg {__version__}\n")
+        raise SystemExit(0)
     if given and given[0].startswith("-"):
         parser.parse_args(given[:1])
     if given and not given[0].startswith("-"):

@@ -32,6 +32,7 @@ def run(name: str, argv: Sequence[str]) -> int:
 
     Raises:
         ModuleNotFoundError: If a package is missing that every installation has.
+        OSError: If what is printed cannot be written.
     """
     given: Mapping[str, Any] = {}
     try:
@@ -39,6 +40,8 @@ def run(name: str, argv: Sequence[str]) -> int:
         call = read(command, name, argv, _settings(command, argv))
         given = call.keywords
         return call()
+    except console.PrintError as error:
+        raise error.__cause__ or error from None
     except TomosegError as error:
         about_places = None if isinstance(error, ConfigError) else mistaken(name, given)
         console.error(about_places or str(error))

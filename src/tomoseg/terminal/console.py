@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,6 +21,34 @@ FILE_WIDTH = 200
 """Columns where the output is no terminal; a table that is narrower takes what it needs."""
 
 
+class PrintError(Exception):
+    """What is to be printed cannot be; `__cause__` is the system's error."""
+
+
+class _Console(Console):
+    """A console that tells what it cannot print from what else the system refuses."""
+
+    def print(self, *objects: Any, **keywords: Any) -> None:
+        """As in rich.
+
+        Raises:
+            PrintError: If nobody reads it, as with `| head`, or it cannot be written.
+        """
+        try:
+            super().print(*objects, **keywords)
+        except OSError as error:
+            self.quiet = True
+            raise PrintError from error
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process, from any thread.
+
+        Raises:
+            BrokenPipeError: Always.
+        """
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def _is_one_terminal() -> bool:
     """Whether results and messages go to the same screen."""
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
@@ -27,9 +58,9 @@ def _is_one_terminal() -> bool:
 
 # names of files and cases are data: neither markup nor emoji codes
 _WIDTH = None if sys.stdout.isatty() else FILE_WIDTH
-out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False, width=_WIDTH)
+out = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False, width=_WIDTH)
 # one screen has one console, else a line would be written into a bar that another console draws
-err = out if _is_one_terminal() else Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = out if _is_one_terminal() else _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 @contextmanager
@@ -100,4 +131,5 @@ def error(message: str) -> None:
 
 
 def _message(word: str, colour: str, text: str) -> None:
-    err.print(Text.assemble((word, colour), " ", text))
+    with contextlib.suppress(PrintError):  # where messages cannot be written, the command goes on without
+        err.print(Text.assemble((word, colour), " ", text))

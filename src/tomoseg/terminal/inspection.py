@@ -33,7 +33,7 @@ def show_inspection(found: Inspected) -> None:
 
 def show_json(found: Inspected) -> None:
     """The same for programs; why it cannot be read for the person as well."""
-    out.print(json.dumps(as_json(found), indent=1, ensure_ascii=False))
+    out.print(json.dumps(as_json(found), indent=1))
     if found.error is not None:
         error(found.error)
 

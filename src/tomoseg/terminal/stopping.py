@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tomoseg.terminal.console import err
+from tomoseg.terminal.console import PrintError, err
 
 
 @contextmanager
@@ -41,4 +42,5 @@ class StopRequest:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        err.print("Stopping after this step; press Ctrl-C again to stop at once.")
+        with contextlib.suppress(PrintError):
+            err.print("Stopping after this step; press Ctrl-C again to stop at once.")
