@@ -19,6 +19,8 @@ MARGIN_MM = 96.0
 TRUNK_CLOSING_MM = 70.0
 HEAD_CLOSING_MM = 22.0
 
+NECK_MM = 140.0
+"""So far from the neck the fat under the skin reaches its full thickness."""
 BARE_MM = 45.0
 """So far from the muscles of back and buttocks, and from limbs, the body's wall reaches its full thickness."""
 
@@ -65,8 +67,11 @@ def guessed_flesh(
     outer = np.minimum(np.minimum(outer, spread(reach[padded], spacing)), head)
     outer = gaussian_filter(outer, [4.0 / s for s in spacing], mode="nearest", truncate=3.0)
     muscle = spread(table([-kind.muscle_mm if kind.muscle_mm > 0 else far for kind in kinds])[padded], spacing)
-    cover = np.clip(0.2 + np.maximum(head, 0) / 90, 0.2, 1).astype(np.float32)
-    bare = table([-kind.flesh_mm if kind.fill == Fill.MUSCLE or kind.hull == "limb" else far for kind in kinds])
+    neck = spread(table([0.0 if kind.hull == "neck" else far for kind in kinds])[padded], spacing)
+    thin = np.minimum(np.maximum(head, 0) / 90, np.maximum(neck / NECK_MM, 0.15))
+    cover = np.clip(0.2 + thin, 0.2, 1).astype(np.float32)
+    own = [kind.fill == Fill.MUSCLE or kind.hull in ("limb", "neck") for kind in kinds]
+    bare = table([-kind.flesh_mm if has else far for kind, has in zip(kinds, own, strict=True)])
     walls = cover * np.clip(spread(bare[padded], spacing) / BARE_MM, 0.05, 1)
     return Hulls(outer, muscle, cover, walls.astype(np.float32), coarse_affine)
 

@@ -53,7 +53,7 @@ class Kind:
 _BONE = Kind("bone", Fill.BONE, 5.0)
 _KINDS: tuple[tuple[str, Kind], ...] = (
     # by the whole name or a part of it between separators; the first that is found counts
-    ("vertebrae? c|cervical|vertebra c|axis|atlas", Kind("bone", Fill.BONE, 32.0, "neck", 42.0)),
+    ("vertebrae? c|cervical|vertebra c|axis|atlas", Kind("bone", Fill.BONE, 38.0, "neck", 42.0)),
     ("femur|femoral|femurs", Kind("long_bone", Fill.BONE, 44.0, "limb", 52.0)),
     ("humerus|humeri", Kind("long_bone", Fill.BONE, 24.0, "limb", 30.0)),
     ("tibia|fibula|patella|radius|ulna", Kind("long_bone", Fill.BONE, 20.0, "limb", 26.0)),
