@@ -40,11 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; the process's own if omitted.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    return with_streams(lambda: _main(given))
+    return with_streams(lambda: _main(given, is_process=argv is None))
 
 
-def _main(given: Sequence[str]) -> int:
+def _main(given: Sequence[str], *, is_process: bool) -> int:
     if given and given[0] in COMMANDS:
+        if is_process:
+            from tomoseg.cli.libraries import silence_libraries
+
+            silence_libraries()
         from tomoseg.cli.running import run
 
         return run(given[0], given[1:])

@@ -79,6 +79,7 @@ def read_openvino(path: Path) -> Any:
         ModelError: If this version of OpenVINO cannot read it.
     """
     try:
+        _check_format(path)
         return openvino_core().read_model(path)
     except RuntimeError as error:
         version = import_openvino().__version__
@@ -86,6 +87,20 @@ def read_openvino(path: Path) -> Any:
         raise ModelError(
             f"{path}: expected a model that OpenVINO {version} reads, got: {reason}; export the model again"
         ) from None
+
+
+def _check_format(path: Path) -> None:
+    """Whether it is OpenVINO's own format is asked first: readers of other formats write to standard error.
+
+    Raises:
+        RuntimeError: If it is not, or of a version that is not known here.
+    """
+    import_openvino()
+    from openvino.frontend import FrontEndManager
+
+    own = FrontEndManager().load_by_framework("ir")
+    if not own.supported(str(path)):
+        raise RuntimeError("another version of its format")
 
 
 def compile_openvino(model: Any, shape: tuple[int, ...], settings: dict[str, Any], identity: str | None) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -201,7 +202,8 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[CaseDone]:
     if workers <= 1:
         yield from map(_attempt, tasks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    silent = (logging.getLogger().addHandler, (logging.NullHandler(),))  # else Python prints what libraries log
+    with ProcessPoolExecutor(workers, get_context("spawn"), *silent) as pool:
         try:
             for future in as_completed([pool.submit(_attempt, task) for task in tasks]):
                 yield future.result()
