@@ -57,6 +57,35 @@ def test_a_shift_says_how_far():
     assert "Air has about 2" in notice.message
 
 
+def magnetic(scale, *, noise, emptied, seed=0):
+    """Intensities as of an MR: Rician noise around, five tissues, a coil that is nearer to one side."""
+    drawn = np.random.default_rng(seed)
+    x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in (96, 96, 12)), indexing="ij")
+    radius = x**2 + (1.2 * y) ** 2
+    signal = np.select([radius < 0.45, radius < 0.68, radius < 0.8], [0.6, 0.38, 1.0], 0.0)
+    signal[(x - 0.3) ** 2 + y**2 < 0.06] = 1.4
+    signal[(x + 0.3) ** 2 + y**2 < 0.08] = 0.8
+    signal = scale * signal * np.exp(-0.35 * ((x + 0.4) ** 2 + y**2 + 0.3 * z))
+    measured = np.hypot(signal + drawn.normal(0, noise, x.shape), drawn.normal(0, noise, x.shape))
+    return Volume.from_array(np.rint(np.where(emptied & (radius >= 0.8), 0, measured)).astype(np.int16), np.eye(4))
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["noise around", "zeros around"])
+@pytest.mark.parametrize("scale", [300, 600, 1000, 1200, 1500, 1700, 2500])
+@pytest.mark.parametrize("noise", [10, 30])
+def test_magnetic_resonance_is_no_shifted_or_windowed_ct(scale, noise, emptied):
+    volume = magnetic(scale, noise=noise, emptied=emptied)
+    facts, (notice,) = value_facts(volume, thin_slices(volume))
+    assert notice.kind == "not HU"
+    assert "It may be an MR or another kind of scan" in notice.message
+    if scale == 1700 and not emptied:  # as far apart as air and soft tissue are, and yet no CT
+        assert any(abs(hu - 1020) < 170 for hu, _ in facts.peaks)
+
+
+def test_a_scan_cut_off_below_0_is_windowed():
+    assert kinds(np.maximum(ABDOMEN.hu, 0)) == ["windowed"]
+
+
 def test_an_unsigned_label_map_of_many_names():
     labels = np.zeros((64, 64, 8), np.int16)
     labels[8:40, 8:40] = 1

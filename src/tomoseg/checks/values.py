@@ -25,6 +25,12 @@ TISSUE_PEAK_HU = (-160, 160)
 
 TISSUE_ABOVE_AIR_HU = (850, 1150)
 
+LUNG_ABOVE_AIR_HU = 300
+"""Most of the lungs lies below."""
+
+TISSUE_HALF_HU, TISSUE_SHARE = 160, 0.5
+"""Of what is not air so much lies so near to the peak of soft tissue in every CT; MR has tissues of all intensities."""
+
 BONE_HU = 300
 NOT_AIR_HU = -300
 TOO_DENSE_HU, TOO_DENSE_SHARE = 3071, 0.03
@@ -95,7 +101,8 @@ def value_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[ValueFa
         round(float(counts[_OFFSET + BONE_HU :].sum()) / inside, 4) if inside else None,
         peaks,
     )
-    notice = _odd_range(facts, volume) if lowest > PLAUSIBLE_AIR_HU or lowest == highest else _odd_peaks(facts)
+    no_air = lowest > PLAUSIBLE_AIR_HU or lowest == highest
+    notice = _odd_range(facts, volume, counts) if no_air else _odd_peaks(facts)
     notice = notice or _windowed(facts, counts) or _no_air(facts) or _dense(facts, counts, inside)
     return facts, () if notice is None else (notice,)
 
@@ -138,36 +145,65 @@ def _pair(facts: ValueFacts) -> tuple[int, int] | None:
     return None
 
 
-def _odd_range(facts: ValueFacts, volume: Volume) -> Notice | None:
+def _is_of_tissue(counts: Int64[np.ndarray, " hu"], tissue: int, above: int) -> bool:
+    """Whether what is not air has about the same value, as it has in CT but for bone and lungs.
+
+    Args:
+        counts: How often each value is.
+        tissue: The most frequent one of soft tissue.
+        above: What is not air lies above this.
+    """
+    inside = counts[above + 1 + _OFFSET :].sum()
+    near = counts[max(above + 1, tissue - TISSUE_HALF_HU) + _OFFSET : tissue + TISSUE_HALF_HU + 1 + _OFFSET].sum()
+    return bool(near >= TISSUE_SHARE * inside)
+
+
+def _odd_range(facts: ValueFacts, volume: Volume, counts: Int64[np.ndarray, " hu"]) -> Notice | None:
     """What a volume is that reaches nowhere near air."""
-    runs = f"Values run from {facts.lowest} to {facts.highest}"
+    if made := _not_measured(facts, volume):
+        return made
+    pair = _pair(facts)
+    if pair is not None and _is_of_tissue(counts, pair[1], pair[0] + LUNG_ABOVE_AIR_HU):
+        return _shifted(*pair)
+    if facts.lowest >= 0 and facts.highest <= 255:
+        text = (
+            f"Values run from {facts.lowest} to {facts.highest}, HU from -1000 for air were expected. It is a picture "
+            "of 256 grey values, or no CT: export the scan itself."
+        )
+        return Notice(text, "grey values")
+    return None if _is_of_tissue(counts, facts.tissue_hu or 0, max(facts.lowest, 0)) else _not_hu(facts)
+
+
+def _not_measured(facts: ValueFacts, volume: Volume) -> Notice | None:
+    """Whether values are no measured ones."""
     if facts.lowest == facts.highest:
         text = f"Every voxel is {facts.lowest} HU, a scan was expected. Check that the right file was exported."
         return Notice(text, "one value")
     if facts.lowest >= 0 and facts.levels <= 256 and _is_flat(volume):
-        text = f"{runs} in even patches, HU of a scan were expected. It is a mask or a label map: pass the scan itself."
-        return Notice(text, "label map")
-    pair = _pair(facts)
-    if pair is not None:
-        return _shifted(*pair)
-    if facts.lowest >= 0 and facts.highest <= 255:
         text = (
-            f"{runs}, HU from -1000 for air were expected. It is a picture of 256 grey values, or no CT: export the "
-            "scan itself."
+            f"Values run from {facts.lowest} to {facts.highest} in even patches, HU of a scan were expected. It is a "
+            "mask or a label map: pass the scan itself."
         )
-        return Notice(text, "grey values")
+        return Notice(text, "label map")
     return None
+
+
+def _not_hu(facts: ValueFacts) -> Notice | None:
+    """Whether values are such as raw intensities have."""
+    if facts.lowest < -1 or facts.highest <= PLAUSIBLE_DENSE_HU:
+        return None
+    text = (
+        f"Values run from {facts.lowest} to {facts.highest} and do not look like HU: -1000 of air and about 40 of soft "
+        "tissue were expected. It may be an MR or another kind of scan: pass a CT."
+    )
+    return Notice(text, "not HU")
 
 
 def _no_air(facts: ValueFacts) -> Notice | None:
     if facts.lowest <= PLAUSIBLE_AIR_HU:
         return None
-    if facts.lowest >= -1 and facts.highest > PLAUSIBLE_DENSE_HU:
-        text = (
-            f"Values run from {facts.lowest} to {facts.highest} without the 1000 between air and soft tissue, HU from "
-            "-1000 for air were expected. It may be an MR or another kind of scan: pass a CT."
-        )
-        return Notice(text, "not HU")
+    if raw := _not_hu(facts):
+        return raw
     text = (
         f"The lowest value is {facts.lowest} HU, air near -1000 was expected. The scan may be windowed, scaled or not "
         "in HU: export it again with its rescale slope and intercept."

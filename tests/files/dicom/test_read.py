@@ -92,9 +92,10 @@ class TestOneSeries:
         with pytest.raises(InputError, match=r"slice 3 of 4: expected (60 bytes of pixels|a whole DICOM file)"):
             read_scan(tmp_path)
 
-    def test_no_ct_is_refused(self, rng, tmp_path):
-        slices, _ = axial(rng, Modality="MR")
-        with pytest.raises(InputError, match=r"expected CT slices, got images of modality MR \(4\); check the path"):
+    @pytest.mark.parametrize("modality", ["MR", "PT", "NM", "US"])
+    def test_no_ct_is_refused_by_its_modality(self, rng, tmp_path, modality):
+        slices, _ = axial(rng, Modality=modality)
+        with pytest.raises(InputError, match=rf"expected CT slices, got images of modality {modality} \(4\); check"):
             read_scan(save(slices, tmp_path))
 
     def test_an_empty_folder_is_refused(self, tmp_path):
