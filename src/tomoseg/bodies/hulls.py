@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,10 @@ NECK_MM = 140.0
 """So far from the neck the fat under the skin reaches its full thickness."""
 BARE_MM = 45.0
 """So far from the muscles of back and buttocks, and from limbs, the body's wall reaches its full thickness."""
+
+
+FAR_MM = 1e3
+_FLESHY = ("limb", "neck")
 
 
 class Hulls(NamedTuple):
@@ -55,25 +60,29 @@ def guessed_flesh(
 ) -> Hulls:
     """Where the body ends and where it is muscle, from its structures."""
     padded, coarse_affine, spacing = _coarse(numbers, affine)
-    far = 1e3
-
-    def table(values: list[float]) -> Float32[np.ndarray, "n"]:
-        return np.array([far, *values], np.float32)
-
     hulls = np.array(["", *(kind.hull for kind in kinds)])
+
+    def around(reach_mm: Sequence[float | None]) -> Float32[np.ndarray, "a b c"]:
+        """Distance to what lies so near to the structures; None for those that do not count."""
+        seeds = np.array([FAR_MM, *(FAR_MM if mm is None else -mm for mm in reach_mm)], np.float32)
+        return spread(seeds[padded], spacing)
+
     outer = closed_distance((hulls == "trunk")[padded], TRUNK_CLOSING_MM, spacing)
-    reach = table([-kind.flesh_mm if kind.hull in ("limb", "neck") else far for kind in kinds])
     head = closed_distance((hulls == "head")[padded], HEAD_CLOSING_MM, spacing)
-    outer = np.minimum(np.minimum(outer, spread(reach[padded], spacing)), head)
+    flesh = around([kind.flesh_mm if kind.hull in _FLESHY else None for kind in kinds])
+    outer = np.minimum(np.minimum(outer, flesh), head)
     outer = gaussian_filter(outer, [4.0 / s for s in spacing], mode="nearest", truncate=3.0)
-    muscle = spread(table([-kind.muscle_mm if kind.muscle_mm > 0 else far for kind in kinds])[padded], spacing)
-    neck = spread(table([0.0 if kind.hull == "neck" else far for kind in kinds])[padded], spacing)
+    muscle = around([kind.muscle_mm or None for kind in kinds])
+    neck = around([0.0 if kind.hull == "neck" else None for kind in kinds])
     thin = np.minimum(np.maximum(head, 0) / 90, np.maximum(neck / NECK_MM, 0.15))
     cover = np.clip(0.2 + thin, 0.2, 1).astype(np.float32)
-    own = [kind.fill == Fill.MUSCLE or kind.hull in ("limb", "neck") for kind in kinds]
-    bare = table([-kind.flesh_mm if has else far for kind, has in zip(kinds, own, strict=True)])
-    walls = cover * np.clip(spread(bare[padded], spacing) / BARE_MM, 0.05, 1)
+    walls = cover * np.clip(around([_bare_mm(kind) for kind in kinds]) / BARE_MM, 0.05, 1)
     return Hulls(outer, muscle, cover, walls.astype(np.float32), coarse_affine)
+
+
+def _bare_mm(kind: Kind) -> float | None:
+    """How far from it the body's wall has no muscles of its own."""
+    return kind.flesh_mm if kind.fill == Fill.MUSCLE or kind.hull in _FLESHY else None
 
 
 def known_flesh(flesh: Flesh, box: tuple[slice, ...], affine: Float[np.ndarray, "4 4"]) -> Hulls:
