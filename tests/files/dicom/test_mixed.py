@@ -15,7 +15,7 @@ from tomoseg.files.dicom.segmentation import write_seg
 from tomoseg.files.dicom.source import source_series
 from tomoseg.files.scan import read_scan
 from tomoseg.segmentation import LabelMap
-from tomoseg.workflows.results import check_scan_has_format
+from tomoseg.workflows.results import impossible_formats
 
 SLICES, SIDE = 24, 64
 MADE_BY = MadeBy("a" * 64)
@@ -140,8 +140,10 @@ class TestIdentifiers:
         assert not path.exists()
         for name in ("dicom-seg", "dicom-seg-labelmap", "rtstruct"):
             with pytest.raises(InputError, match=why):
-                check_scan_has_format(volume.source, ["nifti", name], path)
-        check_scan_has_format(volume.source, ["nifti", "nrrd", "stl"], path)
+                impossible_formats(volume.source, [name], path)
+            (reason,) = impossible_formats(volume.source, ["nifti", name], path).values()
+            assert why in reason
+        assert impossible_formats(volume.source, ["nifti", "nrrd", "stl"], path) == {}
 
     def test_a_series_for_each_slice(self, rng, tmp_path):
         hu = rng.integers(-1000, 1000, (5, 5, 6))
