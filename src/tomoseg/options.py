@@ -176,6 +176,8 @@ class PredictOptions(Request):
     """Language of the preview sheet."""
     part: Annotated[str | None, Role.RESOURCES] = None
     """2/8 does every eighth scan, from the second, so that eight machines or processes share a list."""
+    force: Annotated[bool, Role.RESULT] = False
+    """Also segment what is known to be no scan: label maps, masks, results of tomoseg."""
     series: Annotated[int | None, Role.RESULT] = None
     """Which of several DICOM series, from 1 as they are listed; the largest axial one if omitted."""
     assume_spacing: Annotated[tuple[float, float, float] | None, Role.RESULT] = None

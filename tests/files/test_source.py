@@ -1,3 +1,4 @@
+import os
 import pickle
 import subprocess
 import sys
@@ -9,8 +10,12 @@ import pytest
 from tests.files.dicom.series import image, save
 from tomoseg.files.nifti import write_nifti
 from tomoseg.files.scan import look, read_scan
-from tomoseg.files.source import SourceFile, list_folder, starts_dicom, starts_zip
+from tomoseg.files.source import Lost, SourceFile, list_folder, starts_dicom, starts_zip, walk
 from tomoseg.volume import SourceGrid
+
+
+def all_files(folders):
+    return [file for folder in folders for file in folder.files]
 
 
 def names(files):
@@ -37,7 +42,7 @@ class TestListFolder:
         for name in ("b/d", "b/c", "a", "e", ".h/i"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
-        assert names(list_folder(tmp_path).walk()) == ["a", "c", "d", "e"]
+        assert names(all_files(walk(tmp_path))) == ["a", "e", "c", "d"]
 
     def test_links_to_files_are_files_and_links_to_folders_are_not_followed(self, tmp_path):
         (tmp_path / "there").mkdir()
@@ -46,9 +51,36 @@ class TestListFolder:
         (tmp_path / "c").symlink_to(tmp_path / "there")
         (tmp_path / "d").symlink_to(tmp_path / "gone")
         folder = list_folder(tmp_path)
-        assert names(folder.walk()) == ["b", "a"]
+        assert names(all_files(walk(tmp_path))) == ["b", "a"]
         assert folder.files[0].size == 3
         assert folder.linked == (tmp_path / "c",)
+        assert folder.lost == (Lost(tmp_path / "d", "a link to nothing"),)
+
+    def test_links_to_folders_elsewhere_are_followed_if_asked_for_and_none_in_a_circle(self, tmp_path):
+        for name in ("in/a", "out/b"):
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).touch()
+        (tmp_path / "in" / "c").symlink_to(tmp_path / "out")
+        (tmp_path / "in" / "d").symlink_to(tmp_path / "out")
+        (tmp_path / "in" / "up").symlink_to(tmp_path)
+        (tmp_path / "out" / "back").symlink_to(tmp_path / "in")
+        (tmp_path / "out" / "round").symlink_to(tmp_path / "out")
+        assert names(all_files(walk(tmp_path / "in", follow=True))) == ["a", "b"]
+
+    def test_a_folder_that_cannot_be_listed_is_lost(self, tmp_path, monkeypatch):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        scandir = os.scandir
+
+        def fail(path):
+            if path == tmp_path / "a":
+                raise PermissionError(13, "Permission denied")
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", fail)
+        found = list(walk(tmp_path))
+        assert [folder.path for folder in found] == [tmp_path, tmp_path / "b"]
+        assert found[0].lost == (Lost(tmp_path / "a", "permission denied"),)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +114,7 @@ class TestLook:
         found = look(series)
         assert (found.kind, found.path, found.is_dicom) == ("dicom", series, True)
         assert names(found.files) == ["000.dcm", "001.dcm", "002.dcm", "notes.txt"]
-        assert len(found.first_images) == 1
+        assert len(found.headers[series / "000.dcm"]) == 1
 
     @pytest.mark.parametrize(
         ("name", "start", "kind"),

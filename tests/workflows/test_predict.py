@@ -224,10 +224,8 @@ class TestManyScans:
     def test_two_of_one_name(self, tmp_path, model):
         write_nifti(tmp_path / "a.nii.gz", scan(), GRID)
         write_nifti(tmp_path / "a" / "ct.nii.gz", scan(), GRID)
-        with pytest.raises(
-            InputError, match=r"expected scans of different names, got .*a.ct\.nii\.gz and .*a\.nii\.gz"
-        ):
-            find_scans(tmp_path, tmp_path / "out", label_map=False)
+        done = run(tmp_path, tmp_path / "out", model)
+        assert [(one.scan.name, one.error) for one in done] == [("a_1", None), ("a_2", None)]
 
 
 class TestWhichScans:
@@ -241,7 +239,7 @@ class TestWhichScans:
         return folder
 
     def found(self, scans, **options):
-        return [(s.name, s.output.name) for s in find_scans(scans, Path("out"), **{"label_map": False} | options)]
+        return [(s.name, s.output.name) for s in find_scans(scans, Path("out"), **{"label_map": False} | options).scans]
 
     def test_folders_of_folders(self, tmp_path):
         for name in ("one/two/a.nii.gz", "one/b.mha", "one/notes.txt"):
@@ -251,20 +249,20 @@ class TestWhichScans:
         for name in ("train/p1/ct.nii.gz", "train/p1/segmentations/liver.nii.gz"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
-        assert self.found(tmp_path) == [("p1", "p1")]
+        assert self.found(tmp_path) == [("a", "a"), ("b", "b"), ("p1", "p1")]
 
     def test_results_of_before_are_no_scans(self, tmp_path):
         for name in ("one/a.nii.gz", "out/a/liver.nii.gz"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
-        assert [s.name for s in find_scans(tmp_path, tmp_path / "out", label_map=False)] == ["a"]
-        assert len(find_scans(tmp_path / "one", tmp_path / "one", label_map=False)) == 1
+        assert [s.name for s in find_scans(tmp_path, tmp_path / "out", label_map=False).scans] == ["a"]
+        assert len(find_scans(tmp_path / "one", tmp_path / "one", label_map=False).scans) == 1
 
     def test_dicom_with_results_below_it_is_one_scan(self, tmp_path):
         series(tmp_path / "ct")
         (tmp_path / "ct" / "masks").mkdir()
         (tmp_path / "ct" / "masks" / "liver.nii.gz").touch()
-        (one,) = find_scans(tmp_path / "ct", tmp_path / "ct" / "masks", label_map=False)
+        (one,) = find_scans(tmp_path / "ct", tmp_path / "ct" / "masks", label_map=False).scans
         assert (one.path, one.output) == (tmp_path / "ct", tmp_path / "ct" / "masks")
 
     def test_a_part_of_one_scan(self, scans):
@@ -272,7 +270,7 @@ class TestWhichScans:
             self.found(scans / "a.nii.gz", part="2/2")
 
     def test_a_scan_of_a_case_folder_is_named_by_it(self, scans):
-        (one,) = find_scans(scans / "d" / "ct.nii.gz", Path("out"), label_map=True)
+        (one,) = find_scans(scans / "d" / "ct.nii.gz", Path("out"), label_map=True).scans
         assert (one.name, one.output) == ("d", Path("out/d.nii.gz"))
 
     def test_a_list_that_is_not_utf_8(self, scans):
@@ -677,7 +675,7 @@ def test_a_scan_called_ct_is_named_by_its_folder(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     for name, expected in (("patient_7/ct.nii.gz", "patient_7"), ("other.nii.gz", "other")):
-        (scan_,) = find_scans(tmp_path / name, tmp_path / "out", label_map=False)
+        (scan_,) = find_scans(tmp_path / name, tmp_path / "out", label_map=False).scans
         assert scan_.name == expected
 
 

@@ -39,6 +39,9 @@ TOO_DENSE_HU, TOO_DENSE_SHARE = 3071, 0.03
 LEAST_VOXELS = 4096
 """Fewer voxels have neither peaks nor shapes that mean anything."""
 
+FEW_LEVELS = 3
+"""No scan has so few different values."""
+
 LEAST_PEAK_SHARE = 0.02
 _SMOOTHING_HU = 12
 _PEAK_HALF_HU = 60
@@ -179,7 +182,7 @@ def _not_measured(facts: ValueFacts, volume: Volume) -> Notice | None:
     if facts.lowest == facts.highest:
         text = f"Every voxel is {facts.lowest} HU, a scan was expected. Check that the right file was exported."
         return Notice(text, "one value")
-    if facts.lowest >= 0 and facts.levels <= 256 and _is_flat(volume):
+    if _are_labels(facts, volume):
         text = (
             f"Values run from {facts.lowest} to {facts.highest} in even patches, HU of a scan were expected. It is a "
             "mask or a label map: pass the scan itself."
@@ -197,6 +200,24 @@ def _not_hu(facts: ValueFacts) -> Notice | None:
         "tissue were expected. It may be an MR or another kind of scan: pass a CT."
     )
     return Notice(text, "not HU")
+
+
+def holds_labels(volume: Volume) -> bool:
+    """Whether the values of a volume are those of a mask or a label map, not of a scan.
+
+    Example:
+        >>> import numpy as np
+        >>> mask = np.zeros((16, 16, 4), np.int16)
+        >>> mask[4:8, 4:8] = 1
+        >>> holds_labels(Volume.from_array(mask, np.eye(4)))
+        True
+    """
+    facts, _ = value_facts(volume, thin_slices(volume))
+    return facts.lowest < facts.highest and _are_labels(facts, volume)
+
+
+def _are_labels(facts: ValueFacts, volume: Volume) -> bool:
+    return facts.lowest >= 0 and facts.levels <= 256 and (facts.levels <= FEW_LEVELS or _is_flat(volume))
 
 
 def _no_air(facts: ValueFacts) -> Notice | None:

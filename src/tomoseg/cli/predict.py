@@ -25,9 +25,9 @@ def predict(
     The model is loaded once; a scan that fails stops no other; what is done already is skipped.
 
     Args:
-        input: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, a folder of such files, a folder
-            of cases with ct.nii.gz each, a pattern in quotes such as 'scans/*.nii.gz', or a .txt file with one path a
-            line, from where it lies.
+        input: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, a folder with any of these in
+            it, in whatever folders, a pattern in quotes such as 'scans/*.nii.gz', or a .txt file with one path a line,
+            from where it lies.
         output: Folder of the masks; with --ml the label map's file, or a folder.
         model: A model folder, a run folder or a packaged model's name; of several with the same structures and grid
             the mean of their logits decides.
@@ -36,12 +36,15 @@ def predict(
         compute: What computes the network, where, and in what.
     """
     from tomoseg.terminal.predicting import Predicting
-    from tomoseg.terminal.predictions import show_predictions
+    from tomoseg.terminal.predictions import show_found, show_predictions
     from tomoseg.terminal.rows import Screen
     from tomoseg.workflows.predict import predict as run
     from tomoseg.workflows.prediction_record import ScanDone
+    from tomoseg.workflows.scans import FoundScans
 
     results: list[ScanDone] = []
+    found: list[FoundScans] = []
+
     try:
         with Screen() as screen:
             display = Predicting(screen)
@@ -49,6 +52,11 @@ def predict(
             def on_scan(done: ScanDone) -> None:
                 results.append(done)
                 display.on_scan(skipped=done.skipped)
+
+            def on_found(all_of_it: FoundScans) -> None:
+                found.append(all_of_it)
+                show_found(all_of_it)
+                display.on_found(len(all_of_it.scans))
 
             run(
                 input,
@@ -58,8 +66,9 @@ def predict(
                 compute,
                 lambda scan, done, total: display.on_slice(scan.name, done, total),
                 on_scan,
-                lambda found: display.on_found(len(found)),
+                on_found,
             )
     finally:  # what became of each scan is told of an interrupted command too
         show_predictions(results)
-    return SOME_FAILED if any(result.error is not None for result in results) else DONE
+    left_out = any(one.left_out for one in found)
+    return SOME_FAILED if left_out or any(result.error is not None for result in results) else DONE

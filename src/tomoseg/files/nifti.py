@@ -83,6 +83,17 @@ def read_ct(path: Path, assume_spacing: tuple[float, float, float] | None = None
     return Volume(header.grid.to_canonical(hu), header.grid, (*header.warnings, *warnings))
 
 
+def read_first_values(path: Path) -> Float32[np.ndarray, "i j s"]:
+    """The first few megabytes of a volume's voxels, scaled, as they lie in the file.
+
+    Raises:
+        InputError: If the file is missing, damaged or no NIfTI volume.
+        GridError: If its orientation is unknown, or its geometry cannot be used.
+    """
+    with _opened(path) as (stream, header):
+        return next(_scaled_slabs(stream, header, path))[1]
+
+
 def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan") -> Bool[np.ndarray, "x y z"]:
     """Read the mask of one structure.
 

@@ -1,8 +1,33 @@
-"""Names that come from files and archives, and may not be trusted."""
+"""Names that come from files and archives: they may not be trusted, and may hold what messages must not."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath, PureWindowsPath
+import os
+import re
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+_UID = re.compile(r"\d+(\.\d+){4,}")
+
+
+def without_uids(name: str) -> str:
+    """A name without the identifiers that DICOM writers put into it.
+
+    Example:
+        >>> without_uids("CT.1.2.840.113619.2.5.dcm")
+        'CT.UID.dcm'
+    """
+    return _UID.sub("UID", os.fsencode(name).decode("utf-8", "replace"))
+
+
+def shown(path: Path, folder: Path) -> str:
+    """A path as messages have it: from a folder that the user named, without identifiers.
+
+    Args:
+        path: In the folder; another path is shown whole.
+        folder: What the user named.
+    """
+    inside = path.relative_to(folder) if path.is_relative_to(folder) else path
+    return without_uids(inside.as_posix())
 
 
 def climbs(name: str) -> bool:

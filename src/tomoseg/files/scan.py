@@ -7,19 +7,37 @@ is DICOM.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from jaxtyping import Float32
+
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.entries import Entry
 from tomoseg.files.itk.metaimage import SUFFIXES as META_SUFFIXES
-from tomoseg.files.itk.metaimage import read_metaimage
+from tomoseg.files.itk.metaimage import first_values_of_metaimage, read_metaimage
 from tomoseg.files.itk.nrrd import MAGIC as NRRD_MAGIC
-from tomoseg.files.itk.nrrd import read_nrrd
-from tomoseg.files.nifti import read_ct
-from tomoseg.files.source import START_BYTES, ScanKind, ScanSource, SourceFile, list_folder, starts_dicom, starts_zip
+from tomoseg.files.itk.nrrd import first_values_of_nrrd, read_nrrd
+from tomoseg.files.nifti import read_ct, read_first_values
+from tomoseg.files.no_scan import says_it_is
+from tomoseg.files.paths import shown
+from tomoseg.files.source import (
+    HEADER_BYTES,
+    START_BYTES,
+    Headers,
+    Lost,
+    ScanKind,
+    ScanSource,
+    SourceFile,
+    reason,
+    starts_dicom,
+    starts_zip,
+    walk,
+)
+from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
@@ -52,6 +70,11 @@ def read_scan(
     if assume_spacing is not None and not all(0 < edge < 1000 for edge in assume_spacing):
         raise InputError(f"expected voxel edges in mm above 0, got {assume_spacing}; correct --assume-spacing")
     source = scan if isinstance(scan, ScanSource) else look(scan)
+    volume = _read(source, series, assume_spacing)
+    return replace(volume, warnings=(*source.notices, *volume.warnings)) if source.notices else volume
+
+
+def _read(source: ScanSource, series: int | None, assume_spacing: tuple[float, float, float] | None) -> Volume:
     if source.is_dicom:
         from tomoseg.files.dicom.read import read_dicom  # imports pydicom
 
@@ -63,6 +86,20 @@ def read_scan(
     if source.kind == "metaimage":
         return read_metaimage(source.path, assume_spacing)
     return read_ct(source.path, assume_spacing)
+
+
+def first_values(source: ScanSource) -> Float32[np.ndarray, "i j s"]:
+    """The first few megabytes of a volume's voxels, scaled, as they lie in the file.
+
+    Args:
+        source: Of any kind but DICOM.
+
+    Raises:
+        InputError: If it cannot be read.
+        GridError: If its geometry is not known.
+    """
+    readers = {"nrrd": first_values_of_nrrd, "metaimage": first_values_of_metaimage}
+    return readers.get(source.kind, read_first_values)(source.path)
 
 
 def look(path: Path) -> ScanSource:
@@ -77,38 +114,62 @@ def look(path: Path) -> ScanSource:
     """
     with _looking_into(path):
         if not path.is_dir():
-            return _look_at_file(path)
-        files = tuple(list_folder(path).walk())
-    return dicom_among(files, path) or _only_scan(files, path)
+            return look_at_file(path)
+        folders = list(walk(path))
+    files = sorted((file for folder in folders for file in folder.files), key=lambda file: file.path.parts)
+    lost = [one for folder in folders for one in folder.lost]
+    return _dicom_among(files, path, lost) or _only_scan(files, path)
 
 
-def dicom_among(files: Sequence[SourceFile], folder: Path) -> ScanSource | None:
+def _dicom_among(files: Sequence[SourceFile], folder: Path, lost: Sequence[Lost]) -> ScanSource | None:
     """The DICOM of a folder; None if there is none.
 
     Args:
         files: All files of it.
         folder: Where they lie.
-
-    Raises:
-        InputError: If a file cannot be read.
+        lost: What lies there and cannot be read; so does what cannot be opened.
     """
-    with _looking_into(folder):
-        for file in files:
-            with file.path.open("rb") as stream:
-                if starts_dicom(stream.read(START_BYTES)):
-                    return ScanSource("dicom", folder, tuple(files), _first_images(stream, file))
+    lost = list(lost)
+    known: Headers = {}
+    for file in files:
+        try:
+            known[file.path] = images_of(file)
+        except OSError as error:
+            lost.append(Lost(file.path, reason(error)))
+        except InputError:  # reading says how it is damaged
+            return ScanSource("dicom", folder, tuple(files), notices=of_lost(lost, folder), headers=known)
+        if known.get(file.path) is not None:
+            return ScanSource("dicom", folder, tuple(files), notices=of_lost(lost, folder), headers=known)
     return None
 
 
-def _first_images(stream: IO[bytes], file: SourceFile) -> tuple[Any, ...]:
-    """What a DICOM file says of its images, so that it need not be opened again; nothing where it is damaged."""
+def of_lost(lost: Sequence[Lost], folder: Path) -> tuple[Notice, ...]:
+    """What is said of a DICOM scan beside which something cannot be read: slices of it may be missing."""
+    if not lost:
+        return ()
+    named = "; ".join(f"{shown(one.path, folder)}: {one.why}" for one in lost[:5])
+    more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
+    count = "1 file" if len(lost) == 1 else f"{len(lost)} files"
+    text = f"{folder}: {count} cannot be read ({named}{more}); slices may be missing. Copy the folder again."
+    return (Notice(text, "unreadable files"),)
+
+
+def images_of(file: SourceFile) -> tuple[Any, ...] | None:
+    """What a DICOM file says of its images, so that it need not be opened again; None of a file that is no DICOM.
+
+    Raises:
+        OSError: If it cannot be read.
+        InputError: If it is damaged.
+    """
+    with file.path.open("rb") as stream:
+        return _images_in(stream, file) if starts_dicom(stream.read(START_BYTES)) else None
+
+
+def _images_in(stream: IO[bytes], file: SourceFile) -> tuple[Any, ...] | None:
     from tomoseg.files.dicom.headers import images_in  # imports pydicom
 
     stream.seek(0)
-    try:
-        return images_in(stream, Entry(file.path, None, file.size), str(file.path)) or ()
-    except InputError:
-        return ()  # reading says how it is damaged
+    return images_in(stream, Entry(file.path, None, file.size), str(file.path))
 
 
 def _only_scan(files: Sequence[SourceFile], folder: Path) -> ScanSource:
@@ -124,10 +185,10 @@ def _only_scan(files: Sequence[SourceFile], folder: Path) -> ScanSource:
             f"{'name one of them' if found else 'check the path'}"
         )
     with _looking_into(found[0]):
-        return replace(_look_at_file(found[0]), files=tuple(files))
+        return replace(look_at_file(found[0]), files=tuple(files))
 
 
-def _look_at_file(path: Path) -> ScanSource:
+def look_at_file(path: Path) -> ScanSource:
     """A file told apart by its first bytes.
 
     Raises:
@@ -140,8 +201,13 @@ def _look_at_file(path: Path) -> ScanSource:
         raise InputError(f"{path}: expected a file or a folder, got neither, perhaps a pipe; name a file")
     file = SourceFile.at(path)
     with path.open("rb") as stream:
-        kind = _kind(path, stream.read(START_BYTES))
-        return ScanSource(kind, path, (file,), _first_images(stream, file) if kind == "dicom" else ())
+        start = stream.read(HEADER_BYTES)
+        kind = _kind(path, start)
+        headers: Headers = {}
+        if kind == "dicom":
+            with suppress(InputError):  # reading says how it is damaged
+                headers[path] = _images_in(stream, file)
+    return ScanSource(kind, path, (file,), says_it_is(kind, start), headers=headers)
 
 
 def _kind(path: Path, start: bytes) -> ScanKind:

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from tomoseg.notices import Notice
 
 ScanKind = Literal["dicom", "zip", "nifti", "nrrd", "metaimage"]
 """What a scan is read as. A `zip` holds DICOM; `dicom` is a folder of files, or one file."""
 
+Headers = dict[Path, tuple[Any, ...] | None]
+"""What DICOM files say of their images, by file; None of a file that is no DICOM."""
+
 START_BYTES = 132
 """Bytes at the start of a file that tell all formats apart."""
+
+HEADER_BYTES = 4096
+"""Bytes at the start of a volume that say what it is, unless its header is unusual."""
 
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -59,19 +67,38 @@ class ScanSource:
         path: What messages call it: the folder, archive or file.
         files: The files at the path as they were when it was looked at; none where nothing is there. Files beside a
             scan's own, such as damaged ones or a text, are among them.
-        first_images: What the first DICOM file says of its images, if it was read to know that it is DICOM; opaque to
+        says: What a file says that it is, if that is no scan.
+        number: Which of several scans of that path, from 1; 0 if it is the only one.
+        notices: What was seen of it while it was looked for.
+        headers: What its files say of their images, as far as they were read to know that they are DICOM; opaque to
             everyone but `files.dicom`.
     """
 
     kind: ScanKind
     path: Path
     files: tuple[SourceFile, ...] = field(repr=False)
-    first_images: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    says: str | None = None
+    number: int = 0
+    notices: tuple[Notice, ...] = ()
+    headers: Headers = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_dicom(self) -> bool:
         """Whether it is DICOM, packed or not."""
         return self.kind in {"dicom", "zip"}
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What lies in a folder and cannot be read.
+
+    Attributes:
+        path: Where.
+        why: Such as "a link to nothing".
+    """
+
+    path: Path = field(repr=False)
+    why: str
 
 
 @dataclass(frozen=True)
@@ -82,28 +109,39 @@ class Folder:
         path: The folder.
         files: Its files.
         folders: Its folders.
-        linked: Links to folders, which `walk` does not follow.
+        linked: Links to folders.
+        lost: What cannot be read.
     """
 
     path: Path
     files: tuple[SourceFile, ...]
     folders: tuple[Path, ...]
     linked: tuple[Path, ...]
+    lost: tuple[Lost, ...] = ()
 
-    def walk(self) -> Iterator[SourceFile]:
-        """Files in this folder and below it, folder by folder; each folder below is listed once, when it is reached.
 
-        Raises:
-            OSError: If a folder cannot be listed.
-        """
-        inside: dict[str, SourceFile | Path] = {file.path.name: file for file in self.files}
-        inside |= {path.name: path for path in self.folders}
-        for name in sorted(inside):
-            found = inside[name]
-            if isinstance(found, SourceFile):
-                yield found
-            else:
-                yield from list_folder(found).walk()
+@dataclass
+class DicomFolder:
+    """A folder that may hold DICOM.
+
+    Attributes:
+        path: The folder.
+        files: Its files, but for volumes of other kinds.
+        headers: What they say of their images, as in `ScanSource`; a damaged one is not among them.
+        lost: What cannot be read, damaged DICOM files included.
+        has_damaged: Whether a DICOM file is damaged.
+    """
+
+    path: Path
+    files: list[SourceFile] = field(default_factory=list)
+    headers: Headers = field(default_factory=dict)
+    lost: list[Lost] = field(default_factory=list)
+    has_damaged: bool = False
+
+    @property
+    def has_dicom(self) -> bool:
+        """Whether there is any."""
+        return self.has_damaged or any(images is not None for images in self.headers.values())
 
 
 def list_folder(path: Path) -> Folder:
@@ -112,22 +150,67 @@ def list_folder(path: Path) -> Folder:
     Raises:
         OSError: If it cannot be listed.
     """
-    files, folders, linked = [], [], []
+    files: list[SourceFile] = []
+    folders: list[Path] = []
+    linked: list[Path] = []
+    lost: list[Lost] = []
     with os.scandir(path) as listing:
         for entry in sorted(listing, key=lambda entry: entry.name):
-            inside = path / entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_symlink():
-                if inside.is_dir():
-                    linked.append(inside)
-                elif inside.is_file():
-                    files.append(SourceFile.at(inside))
-            elif entry.is_dir():
-                folders.append(inside)
-            elif entry.is_file():
-                files.append(SourceFile._of(inside, entry.stat()))
-    return Folder(path, tuple(files), tuple(folders), tuple(linked))
+            inside = path / entry.name
+            try:
+                if entry.is_dir():
+                    (linked if entry.is_symlink() else folders).append(inside)
+                elif entry.is_file():
+                    files.append(SourceFile._of(inside, entry.stat()))
+                else:
+                    is_dead = entry.is_symlink() and not inside.exists()
+                    lost.append(Lost(inside, "a link to nothing" if is_dead else "neither a file nor a folder"))
+            except OSError as error:
+                lost.append(Lost(inside, reason(error)))
+    return Folder(path, tuple(files), tuple(folders), tuple(linked), tuple(lost))
+
+
+def walk(path: Path, follow: bool = False) -> Iterator[Folder]:
+    """A folder and those below it, each listed once, when it is reached; one that cannot be listed is lost above it.
+
+    Args:
+        path: Where it begins.
+        follow: Whether links to folders are followed, which lead out of the place; else they are passed over.
+
+    Raises:
+        OSError: If the first folder cannot be listed.
+    """
+    return _walk(list_folder(path), follow, {path.resolve()})
+
+
+def _walk(folder: Folder, follow: bool, seen: set[Path]) -> Iterator[Folder]:
+    lost = list(folder.lost)
+    below = []
+    for path in sorted((*folder.folders, *(folder.linked if follow else ()))):
+        try:
+            if path in folder.linked and _leads_back(path.resolve(), seen):
+                continue
+            below.append(list_folder(path))
+        except OSError as error:
+            lost.append(Lost(path, reason(error)))
+    yield replace(folder, lost=tuple(lost))
+    for inner in below:
+        yield from _walk(inner, follow, seen)
+
+
+def _leads_back(target: Path, seen: set[Path]) -> bool:
+    """Whether a link leads to where the walk passes anyway; if not, that place is one from now on."""
+    if any(place in (target, *target.parents) or target in place.parents for place in seen):
+        return True
+    seen.add(target)
+    return False
+
+
+def reason(error: OSError) -> str:
+    """Why something cannot be read, without its name."""
+    return (error.strerror or str(error)).lower()
 
 
 def starts_zip(start: bytes) -> bool:

@@ -24,6 +24,7 @@ from tomoseg.notices import Notice, by_weight
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
 from tomoseg.volume import Volume
 from tomoseg.workflows.cohort_statistics import cohort_statistics_path, write_cohort_statistics
+from tomoseg.workflows.label_maps import refuse_known, refuse_label_map
 from tomoseg.workflows.prediction_record import (
     ScanDone,
     asked_of,
@@ -46,7 +47,7 @@ from tomoseg.workflows.results import (
     write_result,
     write_statistics,
 )
-from tomoseg.workflows.scans import Scan, find_scans
+from tomoseg.workflows.scans import FoundScans, Scan, find_scans
 from tomoseg.workflows.triage import triage_path, write_triage
 
 
@@ -58,13 +59,13 @@ def predict(
     compute: Compute = AUTO,
     on_slice: Callable[[Scan, int, int], None] = lambda scan, done, total: None,
     on_scan: Callable[[ScanDone], None] = lambda done: None,
-    on_found: Callable[[Sequence[Scan]], None] = lambda found: None,
+    on_found: Callable[[FoundScans], None] = lambda found: None,
 ) -> list[ScanDone]:
     """Segment a scan or many; one that fails stops no other, and one that is done already is not done again.
 
     Args:
-        scans: A NIfTI, NRRD or MetaImage file, or DICOM as a file, a folder or a zip archive; a folder of such files,
-            a folder with one folder a case that holds `ct.nii.gz`, a pattern, or a `.txt` file with one path a line.
+        scans: A NIfTI, NRRD or MetaImage file, or DICOM as a file, a folder or a zip archive; a folder with any of
+            these in it, in whatever folders; a pattern, or a `.txt` file with one path a line.
         output: For one scan the folder of its masks, or with `ml` its file (a folder is taken for
             `FOLDER/<scan>.nii.gz`); for many a folder with one such result each.
         model: A model folder or a run folder, or several whose logits are averaged.
@@ -72,10 +73,10 @@ def predict(
         compute: What computes the network, where, and in what.
         on_slice: Told the scan, its slices done and in all.
         on_scan: Told after each scan.
-        on_found: Told before the first, which scans there are.
+        on_found: Told before the first, which scans there are and what is left out.
 
     Returns:
-        One entry a scan; for many scans `manifest_path` says the same.
+        One entry a scan; for many scans `manifest_path` says the same, and what was left out.
 
     Raises:
         InputError: If there is no scan.
@@ -91,18 +92,18 @@ def predict(
         (None, 7)
     """
     check_formats(options.format)
-    found = find_scans(scans, output, options.ml, options.part)
+    found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
     models = [load_model(one) for one in ([model] if isinstance(model, Path) else model)]
     batch = _Batch.of(Predictor(models, compute), options)
     results: list[ScanDone] = []
     try:
-        for done in _do_all(found, batch, on_slice):
+        for done in _do_all(found.scans, batch, on_slice):
             results.append(done)
             on_scan(done)
     finally:  # what is done is told of an interrupted command too
-        if not any(scan.is_only for scan in found):
-            write_manifest(results, batch.of_all, manifest_path(output, options.part))
+        if not any(scan.is_only for scan in found.scans):
+            write_manifest(results, batch.of_all, manifest_path(output, options.part), found.reasons())
             if options.triage:
                 write_triage(results, triage_path(output, options.part))
             if options.statistics:
@@ -206,10 +207,14 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
         return None
     with course.stages("read"):
         check_writable(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
+        if not options.force:
+            refuse_known(source, scan.path)
         volume = read_scan(source, options.series, options.assume_spacing)
         course.notices = volume.warnings
         course.not_written = impossible_formats(volume.source, options.format, scan.path)
         course.notices = preflight(volume, batch.predictor)
+        if not (options.force or source.is_dicom):
+            refuse_label_map(course.notices, scan.path)
         if options.strict:
             refuse_warnings(course.notices, str(scan.path))
     return volume

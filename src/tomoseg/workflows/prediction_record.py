@@ -130,7 +130,7 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
             "modified_ns": max((file.modified_ns for file in files), default=None),
             "sha256": _state_of(files, scan.path),
         },
-        "options": deciding(options.model_copy(update={"strict": False})),
+        "options": deciding(options.model_copy(update={"strict": False, "force": False})),
         **({"strict": True} if options.strict else {}),  # what passed serves a run that is not strict, too
         "preview": options.lang if options.preview else None,
     }
@@ -226,13 +226,16 @@ def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str
     return path
 
 
-def write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: Path) -> None:
+def write_manifest(
+    results: Sequence[ScanDone], of_all: dict[str, Any], path: Path, left_out: Sequence[str] = ()
+) -> None:
     """What became of each scan: its files, seconds by stage, peak memory and warnings, or why it failed.
 
     Args:
         results: In order.
         of_all: What every result depends on.
         path: The JSON file.
+        left_out: What was found and is no scan of these, each with the reason.
 
     Raises:
         OutputError: If it cannot be written.
@@ -252,4 +255,4 @@ def write_manifest(results: Sequence[ScanDone], of_all: dict[str, Any], path: Pa
         for done in results
     ]
     with whole_file(path) as aside:
-        aside.write_text(json.dumps(of_all | {"scans": scans}, indent=1), encoding="utf-8")
+        aside.write_text(json.dumps(of_all | {"scans": scans, "left_out": list(left_out)}, indent=1), encoding="utf-8")

@@ -1,23 +1,28 @@
-"""Which scans a command is about, and where each one's result goes."""
+"""Which scans a command is about, what lies among them that is none, and where each one's result goes."""
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
-from tomoseg.files.scan import SCAN_SUFFIXES, dicom_among, look, scan_stem
-from tomoseg.files.source import Folder, ScanSource, list_folder
+from tomoseg.files.cohort import CASE_NAMES, Cohort, find_cohort
+from tomoseg.files.paths import shown
+from tomoseg.files.scan import look, scan_stem
+from tomoseg.files.source import Lost, ScanSource
 from tomoseg.formats import LABEL_MAP_SUFFIXES, endings_of_their_own
-
-SCAN_NAMES = ("ct.nii.gz", "ct.nii")
-"""What a scan is called in a folder a case."""
+from tomoseg.workflows.label_maps import without_label_maps
+from tomoseg.workflows.scan_names import names_of
 
 LIST_SUFFIX = ".txt"
 """A file of this kind lists scans, one path a line."""
+
+_KINDS = {"dicom": "DICOM", "zip": "zip archives", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
+_ORDER = tuple(_KINDS.values())
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Scan:
         name: What it is called.
         path: Where it lies.
         output: Where its result goes: a file for a label map, else a folder.
-        is_only: It was named itself, not found in a folder, a list or by a pattern.
+        is_only: It was named itself, or is the one DICOM scan of a folder; its result goes to the output itself.
         found: What lies there, if that had to be known to tell that it is a scan.
     """
 
@@ -47,31 +52,114 @@ class Scan:
         return self.found or look(self.path)
 
 
-def find_scans(scans: Path, output: Path, label_map: bool, part: str | None = None) -> list[Scan]:
+@dataclass(frozen=True)
+class FoundScans:
+    """What a command is about.
+
+    Attributes:
+        place: What was named.
+        scans: The scans.
+        left_out: What may be a scan and is none of these, with the reason.
+        others: What is known to be no scan, and how often it is there.
+    """
+
+    place: Path
+    scans: list[Scan]
+    left_out: tuple[Lost, ...] = ()
+    others: Counter[str] = field(default_factory=Counter)
+
+    def summary(self) -> str:
+        """How many scans of which kind, what is left out and why, and what else is there, in one line."""
+        kinds = Counter(_KINDS[scan.found.kind] for scan in self.scans if scan.found is not None)
+        ordered = sorted(kinds, key=lambda kind: (-kinds[kind], _ORDER.index(kind)))
+        listed = ", ".join(f"{kinds[kind]} {kind}" for kind in ordered)
+        words = [f"{len(self.scans)} scan{'' if len(self.scans) == 1 else 's'}{': ' if listed else ''}{listed}"]
+        if self.left_out:
+            words.append(f"left out: {'; '.join(self.reasons())}")
+        if self.others:
+            words.append(f"no scans: {', '.join(f'{count} {what}' for what, count in self.others.most_common())}")
+        return "; ".join(words)
+
+    def reasons(self) -> list[str]:
+        """What was left out, each with the reason, as it is shown."""
+        return [f"{shown(one.path, self.place)} ({one.why})" for one in self.left_out]
+
+
+def find_scans(
+    scans: Path,
+    output: Path,
+    label_map: bool,
+    part: str | None = None,
+    *,
+    series: int | None = None,
+    force: bool = False,
+) -> FoundScans:
     """The scans of a path and where their results go.
 
     Args:
-        scans: A scan (a file, or a folder of DICOM), a folder of scans or of folders with `ct.nii.gz` each, a pattern
+        scans: A scan (a file, or a folder of DICOM), a folder with scans in whatever folders (`files.cohort`), a pattern
             such as `scans/*.nii.gz`, or a `.txt` file with one path a line (from where the list lies).
         output: For one scan its result, for many the folder of all results.
         label_map: Whether a result is a file.
         part: `2/8` keeps every eighth scan, from the second.
+        series: Which of several DICOM series is asked for; a folder of DICOM is one scan then.
+        force: Whether label maps count as scans.
 
     Raises:
-        InputError: If there is none, two would write to one place, or the part is none.
+        InputError: If there is none, or the part is none.
         OutputError: If the output is a file where a folder is needed, or a result would take the place of a scan.
     """
-    is_file = scans.is_file() and scans.suffix != LIST_SUFFIX
-    only, paths = _in_folder(scans) if scans.is_dir() else (None, [] if is_file else _listed(scans))
-    if is_file or only is not None:
-        found = [_only_scan(scans, output, label_map, only)]
-        if part is not None:
-            raise InputError(f"{scans}: expected a folder of scans for a part of them, got one scan; leave --part off")
-    else:
-        others = (path for path in _some(paths, scans) if not is_result(path, scans, output))
-        found = _to_folder(_named(others), output, label_map)
-    _check_spares_scans(found)
-    return found if part is None else _part_of(found, part)
+    found = _found(scans, output, label_map, series, force)
+    _check_spares_scans(found.scans)
+    if part is None:
+        return found
+    if any(scan.is_only for scan in found.scans):
+        raise InputError(f"{scans}: expected a folder of scans for a part of them, got one scan; leave --part off")
+    return replace(found, scans=_part_of(found.scans, part))
+
+
+def _found(scans: Path, output: Path, label_map: bool, series: int | None, force: bool) -> FoundScans:
+    if scans.is_file() and scans.suffix != LIST_SUFFIX:
+        return FoundScans(scans, [_only_scan(scans, output, label_map, None)])
+    if not scans.is_dir():
+        found, left_out = _at(_listed(scans))
+        return FoundScans(scans, _to_folder(found, output, label_map), left_out)
+    cohort = find_cohort(scans, output)
+    only = _only_dicom(cohort, series)
+    if only is not None:
+        return FoundScans(scans, [_only_scan(scans, output, label_map, only)], cohort.left_out, cohort.others)
+    kept, maps = (cohort.scans, []) if force else without_label_maps(cohort.scans)
+    left_out = tuple(sorted((*cohort.left_out, *maps), key=lambda lost: lost.path.parts))
+    among = FoundScans(scans, [], left_out, cohort.others)
+    if not kept:
+        told = f"; left out: {'; '.join(among.reasons()[:5])}" if left_out else ""
+        raise InputError(f"{scans}: expected {_SCANS_IN_A_FOLDER}, found none; check the path{told}")
+    return replace(among, scans=_to_folder([(one.path, one) for one in kept], output, label_map, scans))
+
+
+def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
+    """The DICOM of a folder that is one scan: where there is one and no volume beside it, or a series is asked for.
+
+    Where no slices are, all of it is taken, so that reading says what it is.
+    """
+    if cohort.dicom is None or any(scan.kind != "dicom" for scan in cohort.scans):
+        return None
+    if len(cohort.scans) == 1:
+        return replace(cohort.scans[0], path=cohort.folder)
+    return cohort.dicom if not cohort.scans or series is not None else None
+
+
+def _at(paths: Sequence[Path]) -> tuple[list[tuple[Path, ScanSource | None]], tuple[Lost, ...]]:
+    """What lies at paths that were listed one by one: of folders with several scans all of them, and what is lost."""
+    found: list[tuple[Path, ScanSource | None]] = []
+    left_out: list[Lost] = []
+    for path in paths:
+        cohort = find_cohort(path) if path.is_dir() else Cohort(path, ())
+        only = _only_dicom(cohort, None)
+        several = [(one.path, one) for one in cohort.scans] if len(cohort.scans) > 1 else []
+        found += several or [(path, only)]
+        left_out += cohort.left_out
+    return found, tuple(left_out)
 
 
 def _check_spares_scans(found: list[Scan]) -> None:
@@ -85,38 +173,6 @@ def is_result(path: Path, scans: Path, output: Path) -> bool:
     """Whether a file below the scans' folder lies where an earlier run has written, in a folder of that folder."""
     inside, place = scans.resolve(), output.resolve()
     return inside in place.parents and path.resolve().is_relative_to(place)
-
-
-def _in_folder(path: Path) -> tuple[ScanSource | None, list[Path]]:
-    """A folder that is a scan itself, or else the scans in it; each folder is listed once.
-
-    A folder is a scan if it holds DICOM, in whatever folders of it, and no scans of other kinds beside them. Scans
-    further down are those that are called as scans are, if there are such, among masks perhaps.
-
-    Raises:
-        InputError: If it cannot be looked into.
-    """
-    try:
-        folder = list_folder(path)
-        if beside := _beside(folder):
-            return None, beside
-        files = list(folder.walk())
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable folder, got: {error.strerror or error}; check it") from None
-    only = dicom_among(files, path)
-    below = [file.path for file in files if file.path.name.lower().endswith(SCAN_SUFFIXES)]
-    return only, [] if only else [file for file in below if file.name in SCAN_NAMES] or below
-
-
-def _beside(folder: Folder) -> list[Path]:
-    """Scans in a folder, and in folders of it that hold a case each."""
-    files = [file.path for file in folder.files if file.path.name.lower().endswith(SCAN_SUFFIXES)]
-    inner = [next(_case_scans(case), None) for case in (*folder.folders, *folder.linked)]
-    return sorted([*files, *(path for path in inner if path is not None)], key=lambda path: path.parts)
-
-
-def _case_scans(case: Path) -> Iterator[Path]:
-    return (case / name for name in SCAN_NAMES if (case / name).is_file())
 
 
 def _listed(scans: Path) -> list[Path]:
@@ -137,27 +193,17 @@ def _listed(scans: Path) -> list[Path]:
     raise InputError(f"{scans}: expected a scan or a folder of scans, found nothing there; check the path")
 
 
-_SCANS_IN_A_FOLDER = f"DICOM, NIfTI, NRRD or MetaImage files, or folders with a {SCAN_NAMES[0]} each"
+_SCANS_IN_A_FOLDER = f"DICOM, NIfTI, NRRD or MetaImage files, or folders with a {CASE_NAMES[0]} each"
 
 
-def _some(paths: list[Path], scans: Path, wanted: str = _SCANS_IN_A_FOLDER) -> list[Path]:
+def _some(paths: list[Path], scans: Path, wanted: str) -> list[Path]:
     if not paths:
         raise InputError(f"{scans}: expected {wanted}, found none; check the path")
     return paths
 
 
-def _named(paths: Iterable[Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for path in paths:
-        name = _name(path)
-        if name in named:
-            raise InputError(f"expected scans of different names, got {named[name]} and {path}; rename one")
-        named[name] = path
-    return named
-
-
 def _name(path: Path) -> str:
-    return path.resolve().parent.name if path.name in SCAN_NAMES else scan_stem(path)
+    return path.resolve().parent.name if path.name in CASE_NAMES else scan_stem(path)
 
 
 def _only_scan(path: Path, output: Path, label_map: bool, source: ScanSource | None) -> Scan:
@@ -177,14 +223,18 @@ def _check_is_folder(output: Path) -> None:
         raise OutputError(f"{output}: expected a folder for files of this format, got a file's name; name a folder")
 
 
-def _to_folder(named: dict[str, Path], output: Path, label_map: bool) -> list[Scan]:
+def _to_folder(
+    found: Sequence[tuple[Path, ScanSource | None]], output: Path, label_map: bool, root: Path | None = None
+) -> list[Scan]:
     _check_is_folder(output)
     if output.is_file() or output.name.endswith(LABEL_MAP_SUFFIXES):
         raise OutputError(
-            f"{output}: expected a folder for the results of {len(named)} scans, got a file; name a folder"
+            f"{output}: expected a folder for the results of {len(found)} scans, got a file; name a folder"
         )
+    named = sorted(zip(names_of(found, root), found, strict=True), key=lambda pair: pair[0])
     return [
-        Scan(name, path, output / (f"{name}.nii.gz" if label_map else name)) for name, path in sorted(named.items())
+        Scan(name, path, output / (f"{name}.nii.gz" if label_map else name), found=source)
+        for name, (path, source) in named
     ]
 
 

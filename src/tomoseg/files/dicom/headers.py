@@ -42,6 +42,7 @@ INFLATED_RATIO, INFLATED_BYTES = 200, 64 << 20
 
 _ALWAYS_READ_BYTES = 1 << 16
 
+_CT_CLASSES = {f"1.2.840.10008.5.1.4.1.1.2{kind}" for kind in ("", ".1", ".2")}  # classic, enhanced, converted
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1\0"
 _PLAIN_START = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", len(_EXPLICIT_LITTLE)) + _EXPLICIT_LITTLE
@@ -208,7 +209,11 @@ def images_in(stream: Any, entry: Entry, name: str) -> tuple[ImageHeader, ...] |
         if not starts_dicom(stream.read(START_BYTES)):
             return None
         stream.seek(0)
-        return tuple(headers_of(read_dataset(stream, entry.size, pixels=False), entry))
+        dataset = read_dataset(stream, entry.size, pixels=False)
+        found = tuple(headers_of(dataset, entry))
+        if not found and _text(dataset.file_meta, "MediaStorageSOPClassUID") in _CT_CLASSES:
+            raise InputError(f"{name}: expected a CT image, got a file that ends before it; copy it again")
+        return found
 
 
 def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:

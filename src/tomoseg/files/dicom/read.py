@@ -21,7 +21,7 @@ from tomoseg.files.dicom.mixed import are_pairs, gaps_in_turn, period_of
 from tomoseg.files.dicom.pixels import Taker, decode
 from tomoseg.files.dicom.scales import scaled, unit_words
 from tomoseg.files.dicom.series import Choice, Stack, check_one_scan, choose, slices_among, stacks_of
-from tomoseg.files.source import ScanSource
+from tomoseg.files.source import Headers, ScanSource
 from tomoseg.files.stack import SAME_PLACE_MM, Arrangement, Slices, arrange, resample
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceImage, SourceSlices
@@ -53,7 +53,7 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
     """
     path = source.path
     with entries(source) as found:
-        images, left_out = _headers(found, source.first_images, str(path))
+        images, left_out = _headers(found, source.headers, str(path))
         slices, others = slices_among(images)
         left_out += others
         if not slices:
@@ -80,14 +80,14 @@ def _listing(volume: Volume, stacks: Sequence[Stack], choice: Choice) -> Volume:
     return replace(volume, source=replace(volume.source, slices=slices))
 
 
-def _headers(found: Sequence[Entry], known: Sequence[ImageHeader], name: str) -> tuple[list[ImageHeader], Counter[str]]:
-    """The images of all files, and how many files of which kind have none; a file of known images is not opened."""
+def _headers(found: Sequence[Entry], known: Headers, name: str) -> tuple[list[ImageHeader], Counter[str]]:
+    """The images of all files, and how many files of which kind have none; a file that is known is not opened."""
     images: list[ImageHeader] = []
     left_out = Counter[str]()
     problem = None
     for entry in found:
         try:
-            of_file = tuple(known) if known and known[0].entry == entry else _images(entry, name)
+            of_file = known[entry.path] if entry.member is None and entry.path in known else _images(entry, name)
         except InputError as error:
             problem = error
             left_out[UNREADABLE] += 1

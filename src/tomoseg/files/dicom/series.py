@@ -108,7 +108,7 @@ def slices_among(images: Sequence[ImageHeader]) -> tuple[list[ImageHeader], Coun
 def _kind_of_other(image: ImageHeader) -> str | None:
     """What an image is, if it is no CT slice."""
     if image.modality not in {"CT", ""}:
-        return f"images of modality {image.modality[:4]}" if image.modality.isalpha() else "images of no modality"
+        return f"images of modality {image.modality[:8]}" if image.modality.isalpha() else "images of no modality"
     for word, kind in _NO_SLICES.items():
         if word in image.image_type:
             return kind

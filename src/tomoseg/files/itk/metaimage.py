@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.itk.voxels import (
@@ -23,6 +23,7 @@ from tomoseg.files.itk.voxels import (
     assumed,
     beside,
     box_affine,
+    first_values,
     header_lines,
     numbers,
     opened,
@@ -56,6 +57,18 @@ def read_metaimage(path: Path, assume_spacing: Edges | None = None) -> Volume:
     with opened(path, name) as stream:
         stored, words = _described(stream, path, assume_spacing)
         return read_stored(stored, name, words, stream)
+
+
+def first_values_of_metaimage(path: Path) -> Float32[np.ndarray, "i j s"]:
+    """The first few megabytes of a volume's voxels, as they lie in the file.
+
+    Raises:
+        InputError: If it is missing, damaged, no scalar volume, or its data lie elsewhere.
+        GridError: If its geometry is not known.
+    """
+    name = str(path)
+    with opened(path, name) as stream:
+        return first_values(_described(stream, path, None)[0], name, stream)
 
 
 def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:

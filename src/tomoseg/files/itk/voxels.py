@@ -89,21 +89,45 @@ def read_stored(stored: Stored, name: str, noticed: tuple[Notice, ...], header: 
         GridError: If the geometry cannot be used.
     """
     check_affine(stored.affine, name)
+    with _voxels(stored, name, header) as slabs:
+        hu = np.empty(stored.shape[::-1], np.int16).T
+        words = fill_hu(hu, slabs, name)
+    grid = SourceGrid(stored.shape, stored.affine)
+    return Volume(grid.to_canonical(hu), grid, (*noticed, *words))
+
+
+def first_values(stored: Stored, name: str, header: IO[bytes]) -> Float32[np.ndarray, "i j s"]:
+    """The first few megabytes of the voxels that a header describes, as they lie in the file.
+
+    Args:
+        stored: What the header says.
+        name: What to call the file in messages.
+        header: The header's file, open.
+
+    Raises:
+        InputError: If the file cannot hold what the header claims, or is damaged.
+    """
+    with _voxels(stored, name, header) as slabs:
+        return next(slabs)[1]
+
+
+@contextmanager
+def _voxels(
+    stored: Stored, name: str, header: IO[bytes]
+) -> Iterator[Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]]:
+    """The voxels slab by slab; every fault of their file becomes an `InputError`."""
     try:
         size = stored.path.stat().st_size
         _check_size(stored, size, name)
         with nullcontext(header) if stored.path == Path(header.name) else stored.path.open("rb") as file:
             _skip(file, stored, size)
-            hu = np.empty(stored.shape[::-1], np.int16).T
-            words = fill_hu(hu, _slabs(file, stored, name), name)
+            yield _slabs(file, stored, name)
     except OSError as error:
         raise InputError(f"{name}: expected a readable data file, got: {error.strerror or error}; check it") from None
     except zlib.error as error:
         raise InputError(f"{name}: expected whole compressed voxels, got: {error}; copy the file again") from None
     except MemoryError:
         raise InputError(f"{name}: expected a volume that fits in memory, got {stored.shape} voxels; crop it") from None
-    grid = SourceGrid(stored.shape, stored.affine)
-    return Volume(grid.to_canonical(hu), grid, (*noticed, *words))
 
 
 def beside(header: Path, data: str, name: str) -> Path:

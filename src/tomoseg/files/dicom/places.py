@@ -1,0 +1,182 @@
+"""DICOM below a folder put together to scans: which files belong to which, and what is none.
+
+Each folder that holds slices is a place, and the images of each patient and study in it are a scan. Where a series goes
+on in other folders, they are one place with this one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tomoseg.files.dicom.headers import ImageHeader
+from tomoseg.files.dicom.series import slices_among
+from tomoseg.files.scan import of_lost
+from tomoseg.files.source import DicomFolder, Headers, Lost, ScanSource, SourceFile
+
+_MODALITY = "images of modality "
+_MADE_FROM_SCANS = {
+    f"{_MODALITY}RTDOSE": "dose grids",
+    f"{_MODALITY}SEG": "DICOM segmentations",
+    f"{_MODALITY}RTSTRUCT": "structure sets",
+    f"{_MODALITY}SR": "reports",
+    f"{_MODALITY}PR": "presentation states",
+    f"{_MODALITY}REG": "registrations",
+}
+"""What nobody takes for a scan, by what `slices_among` calls it."""
+
+
+@dataclass
+class Places:
+    """What DICOM there is below a folder.
+
+    Attributes:
+        scans: One a place, patient and study.
+        left_out: Images that are no CT, and files that cannot be read.
+        others: What is made from scans, and how often it is there.
+        together: All of it taken for one scan.
+    """
+
+    together: ScanSource
+    scans: list[ScanSource] = field(default_factory=list)
+    left_out: list[Lost] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(eq=False)
+class _Part:
+    """Images of one patient and study, in folders that belong together."""
+
+    folders: list[DicomFolder]
+    images: list[ImageHeader]
+
+    @property
+    def path(self) -> Path:
+        """Where all of it lies."""
+        return Path(os.path.commonpath([folder.path for folder in self.folders]))
+
+    @property
+    def series(self) -> set[tuple[str, ...]]:
+        """Patient, study and series of each series in it."""
+        return {(image.patient, image.study, image.series) for image in self.images}
+
+
+def dicom_places(root: Path, folders: Sequence[DicomFolder]) -> Places:
+    """Put the DICOM of folders together.
+
+    Args:
+        root: Around them all.
+        folders: Each with DICOM in it, by path.
+    """
+    found = Places(_source(root, folders, [file for folder in folders for file in folder.files]))
+    parts = _joined([part for folder in folders for part in _apart(folder)])
+    with_slices = [part for part in parts if slices_among(part.images)[0]]
+    for part in parts:
+        if part not in with_slices:
+            _tell(part, found)
+    in_folder = Counter(folder.path for part in parts for folder in part.folders)
+    at_path = Counter(part.path for part in with_slices)
+    numbers = Counter[Path]()
+    for part in with_slices:
+        is_alone = all(in_folder[folder.path] == 1 for folder in part.folders)
+        source = _source(part.path, part.folders, _files(part, is_alone))
+        if at_path[part.path] > 1:
+            numbers[part.path] += 1
+            source = replace(source, number=numbers[part.path])
+        found.scans.append(source)
+    holding = {folder.path for part in with_slices for folder in part.folders}
+    without = sum(images == () for one in folders if one.path not in holding for images in one.headers.values())
+    if without:
+        found.others["DICOM files without images"] += without
+    return found
+
+
+def _source(path: Path, folders: Iterable[DicomFolder], files: Sequence[SourceFile]) -> ScanSource:
+    lost = [one for folder in folders for one in folder.lost if one.path not in {file.path for file in folder.files}]
+    headers: Headers = {}
+    for folder in folders:
+        headers |= folder.headers
+    ordered = sorted(files, key=lambda file: file.path.parts)
+    known = {file.path: headers[file.path] for file in ordered if file.path in headers}
+    return ScanSource("dicom", path, tuple(ordered), notices=of_lost(lost, path), headers=known)
+
+
+def _files(part: _Part, is_alone: bool) -> list[SourceFile]:
+    """Those of its images and damaged ones; of a part that is alone in its folders, all."""
+    own = {image.entry.path for image in part.images}
+    return [
+        file
+        for folder in part.folders
+        for file in folder.files
+        if is_alone or file.path in own or file.path not in folder.headers
+    ]
+
+
+def _apart(folder: DicomFolder) -> list[_Part]:
+    """The images of a folder by patient and study.
+
+    Where nearly every image has a study of its own, writers have made up identifiers image by image: it is one study.
+    """
+    images = [image for of_file in folder.headers.values() for image in of_file or ()]
+    by_study = _grouped(images, ("patient", "study"))
+    by_patient = _grouped(images, ("patient",))
+    groups = by_study if 2 * len(by_study) <= len(images) or len(by_study) == len(by_patient) else by_patient
+    return [_Part([folder], group) for group in groups]
+
+
+def _grouped(images: Iterable[ImageHeader], by: Sequence[str]) -> list[list[ImageHeader]]:
+    groups: dict[tuple, list[ImageHeader]] = {}
+    for image in images:
+        groups.setdefault(tuple(getattr(image, name) for name in by), []).append(image)
+    return list(groups.values())
+
+
+def _joined(parts: Sequence[_Part]) -> list[_Part]:
+    """Parts in which a series goes on put together; copies, and what merely has the same identifiers, stay apart."""
+    joined: list[_Part] = []
+    for part in parts:
+        for other in joined:
+            if _goes_on(other, part):
+                other.folders += [folder for folder in part.folders if folder not in other.folders]
+                other.images += part.images
+                break
+        else:
+            joined.append(part)
+    return joined
+
+
+def _goes_on(part: _Part, other: _Part) -> bool:
+    """Whether two parts share series, and of these no place and no number is in both."""
+    shared = part.series & other.series
+    if not shared or part.folders == other.folders:
+        return False
+    return _of_shared(part, shared).isdisjoint(_of_shared(other, shared))
+
+
+def _of_shared(part: _Part, shared: set[tuple[str, ...]]) -> set[tuple]:
+    """What tells the images of some series apart: their places, and their numbers."""
+    found: set[tuple] = set()
+    for image in part.images:
+        series = (image.patient, image.study, image.series)
+        if series not in shared:
+            continue
+        place = None if image.position_mm is None else tuple(round(float(mm), 2) for mm in image.position_mm)
+        if place is not None or image.number is None:
+            found.add((series, "place", place))
+        if image.number is not None:
+            found.add((series, "number", image.frame, image.number))
+    return found
+
+
+def _tell(part: _Part, found: Places) -> None:
+    """Say what images are that no scan can be made of."""
+    for kind, count in sorted(slices_among(part.images)[1].items()):
+        if kind in _MADE_FROM_SCANS:
+            found.others[_MADE_FROM_SCANS[kind]] += count
+        elif kind.startswith(_MODALITY):
+            found.left_out.append(Lost(part.path, f"{kind} ({count})"))
+        else:
+            found.others[kind] += count

@@ -1,0 +1,82 @@
+"""What says of itself, or is said by a record of ours, to be no scan.
+
+Only headers are looked at here; that values are those of a label map is seen by `checks.values`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from tomoseg.files.source import ScanKind, ScanSource
+
+RECORD = "prediction.json"
+"""How the file ends that says which files a prediction wrote, from where it lies."""
+
+OURS, SEGMENTATION, LABELS = "a result of tomoseg", "a segmentation of 3D Slicer", "a label map"
+"""What is known for something else than a scan."""
+
+_SEGMENT_KEYS = (b"\nSegment0_", b"\nSegmentation_")
+_LABEL_INTENT = 1002
+_INTENT_PLACES = {348: slice(68, 70), 540: slice(504, 508)}
+"""Where a NIfTI header of so many bytes has its intent code."""
+_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
+
+
+def known_as(source: ScanSource) -> str | None:
+    """What lies at a path, if it is known to be no scan; else None."""
+    return source.says or (None if source.is_dicom or source.path not in _written_near(source.path) else OURS)
+
+
+def says_it_is(kind: ScanKind, start: bytes) -> str | None:
+    """What a file calls itself, if that is no scan; None of everything else, damaged files included.
+
+    Args:
+        kind: What it is read as.
+        start: Its first bytes, enough of them for a header.
+    """
+    if kind == "nrrd" and any(key in start for key in _SEGMENT_KEYS):
+        return SEGMENTATION
+    return LABELS if kind == "nifti" and _intent(start) == _LABEL_INTENT else None
+
+
+def written_by(records: Iterable[Path]) -> set[Path]:
+    """The files that predictions wrote, by what lies beside them.
+
+    Args:
+        records: Files that end in `RECORD`; those of other programs, and unreadable ones, name nothing.
+    """
+    return {path for record in records for path in _named_in(record)}
+
+
+def _written_near(path: Path) -> set[Path]:
+    """What the records of a file's folder, and of the folder around it, name: those of its folder and of its name."""
+    folders = (path.parent, path.parent.parent)
+    stems = [path.name[:end] for end, letter in enumerate(path.name) if letter in "._"]
+    names = (RECORD, *(f"{stem}.{RECORD}" for stem in stems))
+    return written_by(record for folder in folders for name in names if (record := folder / name).is_file())
+
+
+def _named_in(record: Path) -> list[Path]:
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+        return [record.parent / name for name in content["files"]] if "model_sha256" in content else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _intent(start: bytes) -> int:
+    """The intent code of a NIfTI header, 0 where there is none."""
+    if start[:2] == b"\x1f\x8b":
+        try:
+            start = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(start, 540)
+        except zlib.error:
+            return 0
+    for order in _ORDERS:
+        place = _INTENT_PLACES.get(int.from_bytes(start[:4], order))
+        if place is not None:
+            return int.from_bytes(start[place], order)
+    return 0
