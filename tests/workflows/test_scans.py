@@ -79,7 +79,7 @@ def test_patients_studies_and_volumes_of_all_kinds_as_deep_as_they_lie(cohort):
     (cohort / "notes.txt").write_text("no scan")
     assert names(cohort) == ["m", "n", "p1_study_CT", "p2_CT", "p3", "r"]
     assert found(cohort).summary() == (
-        "6 scans: 2 DICOM, 2 NIfTI, 1 MetaImage, 1 NRRD; no scans: 1 masks beside a ct.nii.gz"
+        "6 scans: 2 DICOM, 2 NIfTI, 1 NRRD, 1 MetaImage; no scans: 1 masks beside a ct.nii.gz"
     )
 
 
@@ -93,7 +93,7 @@ class TestDicom:
         done = run(cohort, cohort.parent / "out", model, ml=True)
         shapes = [read_label_map(one.scan.output).shape[2] for one in done]
         assert sorted(shapes) == [8, SLICES]
-        assert not any("several patients" == notice.kind for one in done for notice in one.warnings)
+        assert not any(notice.kind == "several patients" for one in done for notice in one.warnings)
 
     def test_two_studies_of_a_patient_in_one_folder_are_two_scans(self, cohort):
         slices(cohort, "1", range(8), StudyInstanceUID="1.2.3", SeriesInstanceUID="1.2.3.1")
@@ -161,7 +161,7 @@ class TestLost:
         arguments = ["-i", str(cohort), "-o", str(cohort.parent / "out"), "-m", str(model)]
         assert main(["predict", *arguments]) == 1
         shown = capsys.readouterr()
-        assert "1 scan: 1 DICOM; left out: 099.dcm (a link to nothing)" in shown.out
+        assert "1 scan: 1 DICOM; left out: 099.dcm (a link to nothing)" in shown.err
         assert "1 file cannot be read (099.dcm: a link to nothing); slices may be missing" in shown.err
 
     def test_the_same_where_the_folder_is_read_alone(self, cohort):

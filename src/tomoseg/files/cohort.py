@@ -121,14 +121,17 @@ class _Search:
         """Take a file that is called as volumes are, even if it is DICOM in truth."""
         path = file.path
         case = next((folder for folder in path.parents if folder in self.cases), None)
-        if path in self.ours or (self.results is not None and path.resolve().is_relative_to(self.results)):
+        if path in self.ours or self._is_in_results(path):
             self.others[OURS] += 1
-        elif case is not None and (case / MASKS_FOLDER in path.parents or _is_called_labels(path)):
-            self.others[f"masks beside a {CASE_NAMES[0]}"] += 1
-        elif case is not None and path not in {case / name for name in CASE_NAMES}:
-            self.left_out.append(Lost(path, f"beside a {CASE_NAMES[0]}, which is the scan of its case"))
-        else:
+        elif case is None or (path.parent == case and path.name in CASE_NAMES):
             self._file(file, here)
+        elif case / MASKS_FOLDER in path.parents or _is_called_labels(path):
+            self.others[f"masks beside a {CASE_NAMES[0]}"] += 1
+        else:
+            self.left_out.append(Lost(path, f"beside a {CASE_NAMES[0]}, which is the scan of its case"))
+
+    def _is_in_results(self, path: Path) -> bool:
+        return self.results is not None and path.resolve().is_relative_to(self.results)
 
     def _file(self, file: SourceFile, here: DicomFolder) -> None:
         try:

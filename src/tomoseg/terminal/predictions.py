@@ -8,7 +8,7 @@ from typing import Any
 
 from tomoseg.models.tuned import LEAST_PATIENTS
 from tomoseg.notices import Notice, gathered
-from tomoseg.terminal.console import fail, out, table, warn_all
+from tomoseg.terminal.console import err, fail, out, table, warn_all
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
 from tomoseg.workflows.scans import FoundScans
 from tomoseg.workflows.triage import ranked
@@ -17,7 +17,7 @@ from tomoseg.workflows.triage import ranked
 def show_found(found: FoundScans) -> None:
     """Which scans there are, and what is left out and why; nothing of a scan that was named itself."""
     if len(found.scans) != 1 or found.left_out or found.others:
-        out.print(found.summary())
+        err.print(found.summary())
 
 
 def show_predictions(results: Sequence[ScanDone]) -> None:

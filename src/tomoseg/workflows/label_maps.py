@@ -14,7 +14,6 @@ from tomoseg.files.scan import first_values, read_scan
 from tomoseg.files.source import Lost, ScanSource
 from tomoseg.notices import Notice
 
-
 NEARLY_WHOLE = 1e-3
 """How far a number may be from a whole one that was stored as another."""
 

@@ -97,8 +97,8 @@ def find_scans(
     """The scans of a path and where their results go.
 
     Args:
-        scans: A scan (a file, or a folder of DICOM), a folder with scans in whatever folders (`files.cohort`), a pattern
-            such as `scans/*.nii.gz`, or a `.txt` file with one path a line (from where the list lies).
+        scans: A scan (a file, or a folder of DICOM), a folder with scans in whatever folders (`files.cohort`), a
+            pattern such as `scans/*.nii.gz`, or a `.txt` file with one path a line (from where the list lies).
         output: For one scan its result, for many the folder of all results.
         label_map: Whether a result is a file.
         part: `2/8` keeps every eighth scan, from the second.

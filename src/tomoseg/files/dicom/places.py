@@ -72,26 +72,24 @@ def dicom_places(root: Path, folders: Sequence[DicomFolder]) -> Places:
         folders: Each with DICOM in it, by path.
     """
     found = Places(_source(root, folders, [file for folder in folders for file in folder.files]))
-    parts = _joined([part for folder in folders for part in _apart(folder)])
+    parts = _joined(folders)
     with_slices = [part for part in parts if slices_among(part.images)[0]]
+    _tell_of_others([part for part in parts if part not in with_slices], found)
+    _tell_of_files_without_images(folders, with_slices, found)
+    found.scans = _scans(with_slices, Counter(folder.path for part in parts for folder in part.folders))
+    return found
+
+
+def _scans(parts: Sequence[_Part], in_folder: Counter[Path]) -> list[ScanSource]:
+    """What each part is read from, numbered where several are at one path."""
+    at_path, numbers = Counter(part.path for part in parts), Counter[Path]()
+    scans = []
     for part in parts:
-        if part not in with_slices:
-            _tell(part, found)
-    in_folder = Counter(folder.path for part in parts for folder in part.folders)
-    at_path = Counter(part.path for part in with_slices)
-    numbers = Counter[Path]()
-    for part in with_slices:
         is_alone = all(in_folder[folder.path] == 1 for folder in part.folders)
         source = _source(part.path, part.folders, _files(part, is_alone))
-        if at_path[part.path] > 1:
-            numbers[part.path] += 1
-            source = replace(source, number=numbers[part.path])
-        found.scans.append(source)
-    holding = {folder.path for part in with_slices for folder in part.folders}
-    without = sum(images == () for one in folders if one.path not in holding for images in one.headers.values())
-    if without:
-        found.others["DICOM files without images"] += without
-    return found
+        numbers[part.path] += 1
+        scans.append(replace(source, number=numbers[part.path] if at_path[part.path] > 1 else 0))
+    return scans
 
 
 def _source(path: Path, folders: Iterable[DicomFolder], files: Sequence[SourceFile]) -> ScanSource:
@@ -134,10 +132,13 @@ def _grouped(images: Iterable[ImageHeader], by: Sequence[str]) -> list[list[Imag
     return list(groups.values())
 
 
-def _joined(parts: Sequence[_Part]) -> list[_Part]:
-    """Parts in which a series goes on put together; copies, and what merely has the same identifiers, stay apart."""
+def _joined(folders: Iterable[DicomFolder]) -> list[_Part]:
+    """The parts of all folders, those in which a series goes on put together.
+
+    Copies, and what merely has the same identifiers, stay apart.
+    """
     joined: list[_Part] = []
-    for part in parts:
+    for part in (part for folder in folders for part in _apart(folder)):
         for other in joined:
             if _goes_on(other, part):
                 other.folders += [folder for folder in part.folders if folder not in other.folders]
@@ -171,12 +172,21 @@ def _of_shared(part: _Part, shared: set[tuple[str, ...]]) -> set[tuple]:
     return found
 
 
-def _tell(part: _Part, found: Places) -> None:
+def _tell_of_others(parts: Iterable[_Part], found: Places) -> None:
     """Say what images are that no scan can be made of."""
-    for kind, count in sorted(slices_among(part.images)[1].items()):
-        if kind in _MADE_FROM_SCANS:
-            found.others[_MADE_FROM_SCANS[kind]] += count
-        elif kind.startswith(_MODALITY):
-            found.left_out.append(Lost(part.path, f"{kind} ({count})"))
-        else:
-            found.others[kind] += count
+    for part in parts:
+        for kind, count in sorted(slices_among(part.images)[1].items()):
+            if kind in _MADE_FROM_SCANS:
+                found.others[_MADE_FROM_SCANS[kind]] += count
+            elif kind.startswith(_MODALITY):
+                found.left_out.append(Lost(part.path, f"{kind} ({count})"))
+            else:
+                found.others[kind] += count
+
+
+def _tell_of_files_without_images(folders: Iterable[DicomFolder], scans: Iterable[_Part], found: Places) -> None:
+    """Count structure sets, reports and the like in folders without a scan; beside one, its notices tell of them."""
+    holding = {folder.path for part in scans for folder in part.folders}
+    headers = [images for one in folders if one.path not in holding for images in one.headers.values()]
+    if () in headers:
+        found.others["DICOM files without images"] += headers.count(())

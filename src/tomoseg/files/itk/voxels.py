@@ -115,7 +115,11 @@ def first_values(stored: Stored, name: str, header: IO[bytes]) -> Float32[np.nda
 def _voxels(
     stored: Stored, name: str, header: IO[bytes]
 ) -> Iterator[Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]]:
-    """The voxels slab by slab; every fault of their file becomes an `InputError`."""
+    """The voxels slab by slab.
+
+    Raises:
+        InputError: If there is any fault in their file.
+    """
     try:
         size = stored.path.stat().st_size
         _check_size(stored, size, name)
