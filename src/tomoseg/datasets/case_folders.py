@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
-from tomoseg.errors import DatasetError, LabelError, unknown_name_message
+from tomoseg.errors import DatasetError, GridError, InputError, LabelError, unknown_name_message
 from tomoseg.files.label_names import (
     check_told_apart,
     parse_label_names,
     read_json,
     read_label_names,
     structure_name,
+    values_in,
 )
+from tomoseg.files.nifti import read_label_map
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
 from tomoseg.labels import LabelSet, composed
 
@@ -46,13 +48,13 @@ def find_case_folders(root: Path) -> CaseFolders:
         InputError: If a `labels.json` cannot be read.
         LabelError: If a `labels.json` says a name or a value twice.
     """
-    shared = _shared_labels(root)
+    shared = shared_labels(root)
     cases, warnings = [], []
     for folder, split in _folders(root):
         case, warning = _read_case(folder, split, shared)
         cases += case
         warnings += warning
-    _check_names_unique(cases)
+    check_names_unique(cases)
     return CaseFolders(cases, warnings)
 
 
@@ -66,7 +68,7 @@ def find_flat_cases(folder: Path) -> CaseFolders:
         InputError: If a `labels.json` cannot be read.
         LabelError: If a `labels.json` says a name or a value twice.
     """
-    shared = _shared_labels(folder)
+    shared = shared_labels(folder)
     files = {nifti_stem(path): path for path in nifti_files(folder)}
     scans = [stem for stem in files if not _is_flat_label(stem, files)]
     maps: dict[str, list[Path]] = {stem: [] for stem in scans}
@@ -77,9 +79,9 @@ def find_flat_cases(folder: Path) -> CaseFolders:
         if not maps[stem]:
             warnings.append(f"{files[stem]}: a scan without a label map was left out; add {stem}_labels.nii.gz.")
             continue
-        label_map = _the_only(maps[stem], f"label map for {stem}", folder)
+        label_map = the_only(maps[stem], f"label map for {stem}", folder)
         patient = folder.resolve().name if "ct" in files else stem
-        cases.append(_label_map_case(stem, files[stem], label_map, shared, patient))
+        cases.append(label_map_case(stem, files[stem], label_map, shared, patient))
     return CaseFolders(cases, warnings)
 
 
@@ -138,8 +140,8 @@ def _read_case(folder: Path, split: Split | None, shared: dict[int, str] | None)
         return [], [
             f"{folder}: a scan without masks was left out; add {MASKS_FOLDER}/<structure>.nii.gz or a label map."
         ]
-    label_map = _the_only(label_maps, "label map", folder)
-    return [replace(_label_map_case(folder.name, ct, label_map, shared, folder.name), split=split)], []
+    label_map = the_only(label_maps, "label map", folder)
+    return [replace(label_map_case(folder.name, ct, label_map, shared, folder.name), split=split)], []
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
@@ -172,10 +174,20 @@ def _scan_and_label_maps(files: Sequence[Path], folder: Path) -> tuple[Path | No
     scans = [path for path in files if nifti_stem(path) == "ct"]
     label_maps = [path for path in files if _is_label_stem(nifti_stem(path)) and path not in scans]
     scans = scans or [path for path in files if path not in label_maps]
-    return (_the_only(scans, "scan (or one named ct.nii.gz)", folder) if scans else None), label_maps
+    return (the_only(scans, "scan (or one named ct.nii.gz)", folder) if scans else None), label_maps
 
 
-def _the_only(paths: Sequence[Path], what: str, folder: Path) -> Path:
+def the_only(paths: Sequence[Path], what: str, folder: Path) -> Path:
+    """The one path of several.
+
+    Args:
+        paths: One or more.
+        what: What is expected once, for the message.
+        folder: Where they lie.
+
+    Raises:
+        DatasetError: If there are several.
+    """
     if len(paths) > 1:
         names = ", ".join(sorted(path.name for path in paths))
         raise DatasetError(f"{folder}: expected one {what}, got {names}; move the others out of the folder")
@@ -198,12 +210,32 @@ def _is_flat_label(stem: str, files: dict[str, Path]) -> bool:
     return _scan_of(stem, files) != ""
 
 
-def _shared_labels(root: Path) -> dict[int, str] | None:
+def shared_labels(root: Path) -> dict[int, str] | None:
+    """What the values stand for, by the `labels.json` of a folder; None without one.
+
+    Raises:
+        InputError: If it cannot be read.
+        LabelError: If it says a name or a value twice.
+    """
     path = root / LABELS_FILE
     return read_label_names(path) if path.is_file() else None
 
 
-def _label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] | None, patient: str) -> Case:
+def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] | None, patient: str) -> Case:
+    """A case with a label map, whose values are named by what lies beside it, or by what the dataset shares.
+
+    Args:
+        name: The case's name.
+        ct: Its scan.
+        label_map: Its label map.
+        shared: Value to structure, where nothing beside the label map says so.
+        patient: Whose it is.
+
+    Raises:
+        DatasetError: If nothing names the values.
+        InputError: If a `labels.json` cannot be read.
+        LabelError: If one says a name or a value twice.
+    """
     values, annotated = shared, None
     own = label_map.parent / LABELS_FILE
     if own.is_file():
@@ -227,10 +259,22 @@ def _values_by_file_name(label_map: Path) -> dict[int, str]:
     if "total" not in nifti_stem(label_map).lower():
         raise DatasetError(
             f"{label_map}: expected names for its values, got no {LABELS_FILE}; "
-            f'write {{"1": "spleen", ...}} to {LABELS_FILE} beside it or in the dataset\'s folder'
+            f"write {_names_to_write(label_map)} to {LABELS_FILE} beside it or in the dataset's folder"
         )
     total = LabelSet.total()
     return dict(zip(total.ids, total.names, strict=True))
+
+
+def _names_to_write(label_map: Path) -> str:
+    """What a `labels.json` of a label map would be, as words for a message; an example where it cannot be read."""
+    try:
+        found = [value for value in values_in(read_label_map(label_map)) if value]
+    except (InputError, GridError):
+        found = []
+    if not found:
+        return '{"1": "spleen", ...}'
+    listed = ", ".join(f'"{value}": "NAME"' for value in found[:12])
+    return f"{{{listed}{', ...' if len(found) > 12 else ''}}}, with the structures' names,"
 
 
 def _annotated_subset(data: list[Any], names: tuple[str, ...], path: Path) -> tuple[str, ...]:
@@ -243,7 +287,12 @@ def _annotated_subset(data: list[Any], names: tuple[str, ...], path: Path) -> tu
     return tuple(name for name in names if name in data)
 
 
-def _check_names_unique(cases: Sequence[Case]) -> None:
+def check_names_unique(cases: Sequence[Case]) -> None:
+    """Refuse two cases of one name.
+
+    Raises:
+        DatasetError: If there are such.
+    """
     seen: dict[str, Case] = {}
     for case in cases:
         first = seen.setdefault(case.name, case)

@@ -7,6 +7,8 @@ Layouts:
   under `train/`, `validation/` or `val/`, `test/`. A table `meta.csv` may give splits and patients.
 - *flat*: `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, all in one folder.
 - *listed*: a `dataset.json` with `training`, as Medical Decathlon has it.
+- *paired folders*: `images/<case>.nii.gz` with `labels/<case>.nii.gz`, or `imagesTr/<case>_0000.nii.gz` with
+  `labelsTr/<case>.nii.gz`, without a `dataset.json`.
 - *numbered*: a `dataset.json` with `imagesTr/<case>_0000.nii.gz` and `labelsTr/<case>.nii.gz`, as nnU-Net raw has it.
 
 What the values of a label map stand for is read, in this order, from `<label map>.labels.json` beside it, from a
@@ -31,11 +33,12 @@ from tomoseg.datasets.dataset_json import DATASET_FILE, find_listed_cases, find_
 from tomoseg.datasets.first_version import as_second_version, is_first_version
 from tomoseg.datasets.label_ids import label_set_of_cases
 from tomoseg.datasets.meta_table import META_FILE, apply_meta
+from tomoseg.datasets.paired_folders import find_paired_cases, has_paired_folders
 from tomoseg.errors import DatasetError
 from tomoseg.files.label_names import check_told_apart
 from tomoseg.labels import LabelSet
 
-Layout = Literal["case folders", "flat", "listed", "numbered"]
+Layout = Literal["case folders", "flat", "listed", "numbered", "paired folders"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def _with_meta(folder: Path, found: CaseFolders) -> tuple[list[Case], list[str]]
 def _find(folder: Path) -> tuple[Layout, CaseFolders]:
     if (folder / DATASET_FILE).is_file():
         return ("listed", find_listed_cases(folder)) if is_listed(folder) else ("numbered", find_numbered_cases(folder))
+    if has_paired_folders(folder):
+        return "paired folders", find_paired_cases(folder)
     if nifti_files(folder) and not (folder / MASKS_FOLDER).is_dir():
         return "flat", find_flat_cases(folder)
     return "case folders", find_case_folders(folder)
@@ -113,6 +118,6 @@ def _nothing_found(folder: Path, warnings: list[str]) -> str:
     return (
         f"{folder}: expected a dataset, got none; looked for <case>/ct.nii.gz with "
         "<case>/segmentations/<structure>.nii.gz or <case>/labels.nii.gz (under train/, validation/, test/ or not), "
-        "<stem>.nii.gz with <stem>_labels.nii.gz, and dataset.json with imagesTr/ and labelsTr/; "
+        "<stem>.nii.gz with <stem>_labels.nii.gz, images/ with labels/ or imagesTr/ with labelsTr/, and dataset.json; "
         "lay it out as one of these"
     )

@@ -1,0 +1,148 @@
+"""Scans in one folder and their label maps in another, paired by name, without a `dataset.json`.
+
+The folders are `images/` with `labels/`, or `imagesTr/` with `labelsTr/` and their like.
+`layouts.py` describes the layouts; this module reads this one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tomoseg.datasets.case_folders import (
+    SPLIT_FOLDERS,
+    CaseFolders,
+    check_names_unique,
+    label_map_case,
+    nifti_files,
+    shared_labels,
+    the_only,
+    visible_folders,
+)
+from tomoseg.datasets.cases import Case, Split
+from tomoseg.errors import DatasetError
+from tomoseg.files.results import nifti_stem
+
+CHANNEL = "_0000"
+"""What nnU-Net adds to the name of a scan of one channel."""
+
+_PARTS: dict[str, Split | None] = {"": None, "tr": "train", "va": "validation", "val": "validation", "ts": "test"}
+"""What follows `images` and `labels`, and the split that it stands for where there are several."""
+
+_LABEL_WORDS = re.compile(r"[_-](labels?|seg(mentations?)?|masks?)$", re.IGNORECASE)
+_OTHER_CHANNEL = re.compile(r"_\d{4}$")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two folders that belong together."""
+
+    images: Path
+    labels: Path
+    split: Split | None
+
+
+def has_paired_folders(root: Path) -> bool:
+    """Whether a folder, or one of its folders named after splits, has scans and label maps in folders of their own."""
+    return bool(_pairs(root))
+
+
+def find_paired_cases(root: Path) -> CaseFolders:
+    """Read `images/<case>.nii.gz` with `labels/<case>.nii.gz`.
+
+    A label map has its scan's name, with or without nnU-Net's channel number and words such as `_seg`.
+
+    Raises:
+        DatasetError: If a case is in two splits, a scan has two label maps or several channels, or nothing names the
+            values of a label map.
+        InputError: If a `labels.json` cannot be read.
+        LabelError: If a `labels.json` says a name or a value twice.
+    """
+    shared = shared_labels(root)
+    cases: list[Case] = []
+    warnings = [
+        f"{path}: a file beside the folders of scans and label maps was left out; move it into one of them."
+        for path in nifti_files(root)
+    ]
+    for pair in _pairs(root):
+        inner = shared_labels(pair.labels.parent) or shared
+        found, alone = _of_pair(pair, inner)
+        cases += found
+        warnings += alone
+    check_names_unique(cases)
+    return CaseFolders(cases, warnings)
+
+
+def _pairs(root: Path) -> list[_Pair]:
+    """Folders that belong together; each has a split where there is more than one kind of them."""
+    places: list[tuple[Path, Split | None]] = [(root, None)]
+    places += [
+        (folder, SPLIT_FOLDERS[folder.name.lower()])
+        for folder in visible_folders(root)
+        if folder.name.lower() in SPLIT_FOLDERS
+    ]
+    found = [replace(pair, split=split or pair.split) for folder, split in places for pair in _in_folder(folder)]
+    return [replace(found[0], split=None)] if len(found) == 1 else found
+
+
+def _in_folder(folder: Path) -> Iterator[_Pair]:
+    inside = {inner.name.lower(): inner for inner in visible_folders(folder)}
+    for part, split in _PARTS.items():
+        images, labels = inside.get(f"images{part}"), inside.get(f"labels{part}")
+        if images is not None and labels is not None:
+            nested = list(_nested(images, labels))
+            yield from nested or [_Pair(images, labels, split)]
+
+
+def _nested(images: Path, labels: Path) -> Iterator[_Pair]:
+    """`images/train/` with `labels/train/`, and so on."""
+    others = {folder.name.lower(): folder for folder in visible_folders(labels)}
+    for folder in visible_folders(images):
+        name = folder.name.lower()
+        if name in SPLIT_FOLDERS and name in others:
+            yield _Pair(folder, others[name], SPLIT_FOLDERS[name])
+
+
+def _of_pair(pair: _Pair, shared: dict[int, str] | None) -> tuple[list[Case], list[str]]:
+    """The cases of two folders, and a sentence for each scan and each label map without the other."""
+    scans = {nifti_stem(path): path for path in nifti_files(pair.images)}
+    maps: dict[str, list[Path]] = {stem: [] for stem in scans}
+    warnings = []
+    for path in nifti_files(pair.labels):
+        stem = _scan_of(nifti_stem(path), scans)
+        if stem is None:
+            warnings.append(f"{path}: a label map without a scan of its name in {pair.images.name} was left out.")
+        else:
+            maps[stem].append(path)
+    _check_one_channel(maps, pair.images)
+    cases = []
+    for stem, found in maps.items():
+        if not found:
+            warnings.append(f"{scans[stem]}: a scan without a label map in {pair.labels.name} was left out.")
+            continue
+        label_map = the_only(found, f"label map for {stem}", pair.labels)
+        name = stem if nifti_stem(label_map) == stem else stem.removesuffix(CHANNEL)
+        cases.append(replace(label_map_case(name, scans[stem], label_map, shared, name), split=pair.split))
+    return cases, warnings
+
+
+def _scan_of(label: str, scans: dict[str, Path]) -> str | None:
+    """The stem of a label map's scan: its own, or without a word for labels, with a channel number or without."""
+    plain = _LABEL_WORDS.sub("", label)
+    tried = (label, label + CHANNEL, plain, plain + CHANNEL, plain.removesuffix(CHANNEL))
+    return next((stem for stem in tried if stem in scans), None)
+
+
+def _check_one_channel(maps: dict[str, list[Path]], folder: Path) -> None:
+    """Refuse scans that differ in nnU-Net's channel number where one of them has a label map and the others have none.
+
+    Raises:
+        DatasetError: If there are such.
+    """
+    for stem, found in maps.items():
+        numbered = _OTHER_CHANNEL.search(stem)
+        first = _OTHER_CHANNEL.sub(CHANNEL, stem)
+        if numbered and not found and stem != first and any(nifti_stem(one) != first for one in maps.get(first, [])):
+            raise DatasetError(f"{folder}: expected one channel, CT, got {first} and {stem}; pass a dataset of CT")
