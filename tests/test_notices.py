@@ -41,18 +41,18 @@ def test_notes_are_kinds():
 
 
 def test_the_decisive_come_first_and_notes_last():
-    kinds = ("left out", "headers", "missing slices", "unlike training", "uneven gaps", "not HU")
+    kinds = ("left out", "headers", "missing slices", "unlike training", "other body part", "uneven gaps", "not HU")
     told = [Notice(kind, kind) for kind in kinds]
     assert [notice.kind for notice in by_weight([*told, told[2]])] == [
-        *("unlike training", "not HU", "missing slices", "uneven gaps", "headers", "left out")
+        *("other body part", "not HU", "missing slices", "unlike training", "uneven gaps", "headers", "left out")
     ]
 
 
 def test_what_is_said_of_many_scans_is_one_line_with_their_names():
-    tilt, other = Notice("The gantry was tilted.", "tilt"), Notice("It seems to show abdomen.", "unlike training")
+    tilt, other = Notice("The gantry was tilted.", "tilt"), Notice("It seems to show abdomen.", "other body part")
     said = [("a", tilt), ("b", other), ("b", tilt), ("c", tilt)]
     assert gathered(said) == [
-        Notice("b: It seems to show abdomen.", "unlike training"),
+        Notice("b: It seems to show abdomen.", "other body part"),
         Notice("a, b, c: The gantry was tilted.", "tilt"),
     ]
     assert str(gathered([(f"s{n}", tilt) for n in range(9)])[0]).startswith("s0, s1, s2, s3, s4, s5 and 3 more: The")

@@ -17,7 +17,7 @@ Kind = Literal[
     "one value", "label map", "grey values", "windowed", "shifted HU", "scaled HU", "no air", "no bone", "too dense",
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
-    "unlike training", "other voxels", "tuned step",
+    "other body part", "unlike training", "other voxels", "tuned step",
     # when its result is written
     "headers",
 ]  # fmt: skip
@@ -41,11 +41,14 @@ DECISIVE: frozenset[Kind] = frozenset(
             "no air",
             "no body",
         ),
-        *("upside down", "back to front", "several patients", "unlike training"),
+        *("upside down", "back to front", "several patients", "other body part"),
     }
 )
 """What may make all of a result worthless: no HU, no patient or another, the wrong way round, another part of the body
 than the model knows."""
+
+UNLIKE_TRAINING: frozenset[Kind] = frozenset({"other body part", "unlike training"})
+"""Of such scans the model does not know how good its masks are."""
 
 SMALL: frozenset[Kind] = frozenset({"headers", "clipped", "trailing bytes", "tilt", "body cut", "too dense", "no bone"})
 """What changes little of a mask, if anything; what is neither is of the scan's geometry or its slices."""
@@ -112,8 +115,8 @@ def by_weight(notices: Iterable[Notice]) -> tuple[Notice, ...]:
         notices: In any order, which those of equal weight keep.
 
     Example:
-        >>> [n.kind for n in by_weight([Notice("", "left out"), Notice("", "tilt"), Notice("", "unlike training")])]
-        ['unlike training', 'tilt', 'left out']
+        >>> [n.kind for n in by_weight([Notice("", "left out"), Notice("", "tilt"), Notice("", "other body part")])]
+        ['other body part', 'tilt', 'left out']
     """
     return tuple(sorted(dict.fromkeys(notices), key=lambda notice: notice.weight))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tomoseg.checks.familiar import ScanFacts, ScanRange, facts_of, spread_over, unlike
+from tomoseg.notices import gathered
 from tomoseg.volume import Volume
 
 KNOWN = ScanRange(
@@ -95,6 +96,10 @@ def test_the_part_of_the_body_is_told_first():
     told = unlike(scan(spacing=(0.5, 1.5, 3.0), shape=(300, 120, 300), shift=150), known, ["pelvis"])
     assert [notice.message.split(" ")[1] for notice in told] == ["scan", "is", "measure", "scan"]
     assert told[0].message.startswith("The scan seems to show pelvis")
+    assert [notice.kind for notice in told] == ["other body part", *["unlike training"] * 3]
+    short = unlike(scan(shape=(20, 120, 10)), known)  # of many scans the wrong part comes before any length
+    of_two = gathered([*(("a", notice) for notice in short), ("b", told[0])])
+    assert [notice.kind for notice in of_two] == ["other body part", "unlike training"]
 
 
 def test_parts_are_those_of_nearly_all_scans():

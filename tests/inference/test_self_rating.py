@@ -17,6 +17,7 @@ from tomoseg.inference.self_rating import RatingSums, SelfRating
 from tomoseg.inference.smoothing import smoothed
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.models.folder import Model
+from tomoseg.notices import Notice
 from tomoseg.options import Compute, Request
 from tomoseg.volume import Volume
 
@@ -113,6 +114,12 @@ def test_a_scan_unlike_the_training_scans_has_none():
     assert ratings["unlike"] == SelfRating(
         None, dict.fromkeys(LABELS.names), ratings["like"].found, "unlike the training scans"
     )
+
+
+def test_a_scan_of_another_part_of_the_body_has_none():
+    noticed = (Notice("The scan seems to show pelvis.", "other body part"),)
+    rating = segment(scan(), make_model(GRIDS["native"]), Request(triage=True), compute=TORCH, notices=noticed)
+    assert (rating.self_rating.mean, rating.self_rating.reason) == (None, "unlike the training scans")
 
 
 def test_the_rating_is_of_smoothed_masks():

@@ -47,9 +47,9 @@ def test_what_is_noticed_of_many_scans_is_told_once_and_the_decisive_first(capsy
             scan(name), None, tuple(Notice(f"{name}.nii.gz: It is {k}.", k) for k in kinds), record=record()
         )
 
-    show_predictions([noticed("a", "left out", "tilt"), noticed("b", "tilt", "unlike training"), noticed("c", "tilt")])
+    show_predictions([noticed("a", "left out", "tilt"), noticed("b", "tilt", "other body part"), noticed("c", "tilt")])
     assert capsys.readouterr().err.splitlines() == [
-        "warning: b: It is unlike training.",
+        "warning: b: It is other body part.",
         "warning: a, b, c: It is tilt.",
         "note: a: It is left out.",
     ]
@@ -73,7 +73,8 @@ def rated(name, mean, notices=(), key="self_rating", **structures):
     return ScanDone(scan(name), None, notices, record=record(**{key: rating}))
 
 
-OTHER = (Notice("It seems to show pelvis.", "unlike training"),)
+OTHER = (Notice("It seems to show pelvis.", "other body part"),)
+LONG = (Notice("The scan measures 900 mm.", "unlike training"),)
 
 
 def test_the_scan_to_look_at_first_comes_first(capsys):
@@ -107,6 +108,7 @@ def test_the_scan_to_look_at_first_comes_first(capsys):
             "self-rating 0.900, lowest rib 0.850: a rank among scans of this model, no Dice; structures found: 2",
         ),
         (rated("a", 0.9, OTHER, liver=0.9), "self-rating - (unlike the training scans); structures found: 1"),
+        (rated("a", 0.9, LONG, liver=0.9), "self-rating - (unlike the training scans); structures found: 1"),
         (rated("a", None, rib=None), "self-rating - (no structure was found); structures found: 0"),
     ],
 )

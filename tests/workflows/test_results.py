@@ -46,7 +46,7 @@ def test_a_preview_gets_the_warnings_in_order_and_without_paths(model, tmp_path,
     notices = [
         Notice(f"{scan.path}: The gantry was tilted.", "tilt"),
         Notice("Left out: localizers.", "left out"),
-        Notice("It seems to show abdomen.", "unlike training"),
+        Notice("It seems to show abdomen.", "other body part"),
     ]
     assert write_preview(LabelMap(volume.hu.astype(np.uint8), LABELS, volume.source), volume, scan, "en", notices)
     assert drawn == [["It seems to show abdomen.", "The gantry was tilted."]]

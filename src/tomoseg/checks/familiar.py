@@ -143,12 +143,14 @@ def unlike(
     """
     found = facts_of((volume.hu[:, :, k] for k in spread_over(volume.shape[2])), volume.spacing_mm, volume.shape)
     texts = [
-        *_other_parts(parts, trained_on.parts),
         *_other_tissue(found, trained_on),
         *(_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR) if voxels else ()),
         *_other_lengths("The scan measures", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
     ]
-    return tuple(Notice(text, "unlike training") for text in texts)
+    return (
+        *(Notice(text, "other body part") for text in _other_parts(parts, trained_on.parts)),
+        *(Notice(text, "unlike training") for text in texts),
+    )
 
 
 def _other_parts(parts: Sequence[str], known: Sequence[str]) -> Iterator[str]:

@@ -35,7 +35,7 @@ from tomoseg.inference.sinks import (
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, load_model
-from tomoseg.notices import Notice, by_weight
+from tomoseg.notices import UNLIKE_TRAINING, Notice, by_weight
 from tomoseg.options import AS_TUNED, AUTO, Compute, Request
 from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
@@ -148,7 +148,7 @@ def segment(
 
 def _rating_of(found: Prediction, seen: tuple[Notice, ...]) -> SelfRating | None:
     """The model's own rating; withheld where the scan is unlike those that it was trained on."""
-    if found.self_rating is None or all(notice.kind != "unlike training" for notice in seen):
+    if found.self_rating is None or all(notice.kind not in UNLIKE_TRAINING for notice in seen):
         return found.self_rating
     return found.self_rating.withheld(UNLIKE)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tomoseg.files.atomic import ODD_NAMES, whole_file
 from tomoseg.inference.self_rating import UNLIKE
+from tomoseg.notices import UNLIKE_TRAINING
 from tomoseg.workflows.prediction_record import ScanDone
 
 COLUMNS = (
@@ -67,7 +68,7 @@ def _rank(result: ScanDone, record: Mapping[str, Any]) -> Rank | None:
         return None
     known = {name: value for name, value in found["structures"].items() if value is not None}
     number = found.get("found", len(known))
-    if any(notice.kind == "unlike training" for notice in result.warnings):
+    if any(notice.kind in UNLIKE_TRAINING for notice in result.warnings):
         return Rank(result.scan.name, None, "", None, number, UNLIKE)
     lowest = min(known, key=lambda name: known[name], default="")
     reason = "" if known else "no structure was found"
