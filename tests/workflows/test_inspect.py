@@ -102,6 +102,8 @@ def test_series_are_listed_and_nobody_is_named(tmp_path, capsys):
     chosen = inspect(tmp_path / "scan", series=1)
     assert (chosen.series_number, chosen.shape) == (1, (5, 6, 3))
     assert "several series" not in {notice.kind for notice in chosen.notices}
+    for path in (tmp_path / "scan" / "1").iterdir():
+        path.rename(tmp_path / "scan" / "2" / f"other_{path.name}")
     main(["inspect", str(tmp_path / "scan")])
     main(["inspect", str(tmp_path / "scan"), "--json"])
     shown = "".join(capsys.readouterr())
@@ -116,3 +118,21 @@ def test_the_only_scan_of_a_folder(ct, tmp_path, labels):
     assert "got 2 in it; name one of them" in inspect(tmp_path).error
     (tmp_path / "c").mkdir()
     assert "got none in it; check the path" in inspect(tmp_path / "c").error
+
+
+def test_a_folder_of_scans_is_a_table(ct, tmp_path, capsys):
+    folder = tmp_path / "scans"
+    (folder / "p").mkdir(parents=True)
+    ct.rename(folder / "p" / "ct.nii.gz")
+    (folder / "broken.nii").write_bytes(b"nothing")
+    assert main(["inspect", str(folder)]) == 1
+    shown = capsys.readouterr()
+    assert [line for line in shown.out.splitlines() if "80 x 60 x 12" in line and "abdomen" in line and " p " in line]
+    assert "failed: broken: " in shown.err
+    (folder / "broken.nii").unlink()
+    (folder / "dead.nii").symlink_to("/nowhere")
+    assert main(["inspect", str(folder), "--json", "-o", str(tmp_path / "found.json")]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert [(one["name"], one["shape"]) for one in told["scans"]] == [("p", [80, 60, 12])]
+    assert told["left_out"] == ["dead.nii (a link to nothing)"]

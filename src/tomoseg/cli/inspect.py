@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, NOT_STARTED, SOME_FAILED
+from tomoseg.terminal import console
 
 
 def inspect(
@@ -22,7 +23,8 @@ def inspect(
     """Look at a scan before anything is made of it: values, geometry, the body, what is odd.
 
     Args:
-        scan: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, or a folder with one scan in it.
+        scan: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, or a folder
+            with scans in whatever folders, which gives a table.
         json: Print what was found as JSON instead of a table.
         output: JSON file for what was found.
         strict: End with exit status 1 where there is a warning; a note is none.
@@ -34,6 +36,10 @@ def inspect(
     from tomoseg.workflows.inspect import inspect as run
     from tomoseg.workflows.inspect import write_json
 
+    if scan.is_dir() and series is None:
+        status = _inspect_folder(scan, json, output, strict, assume_spacing)
+        if status is not None:
+            return status
     found = run(scan, series, assume_spacing)
     if output is not None:
         write_json(found, output)
@@ -41,3 +47,21 @@ def inspect(
     if found.error is not None:
         return NOT_STARTED
     return SOME_FAILED if strict and found.warnings else DONE
+
+
+def _inspect_folder(
+    folder: Path, json: bool, output: Path | None, strict: bool, assume_spacing: tuple[float, float, float] | None
+) -> int | None:
+    """The exit status for a folder of scans; None where it is one scan."""
+    from tomoseg.terminal.inspection import show_folder, show_json
+    from tomoseg.workflows.inspect import inspect_folder, write_json
+
+    with console.progress("inspect") as show:
+        several = inspect_folder(folder, assume_spacing, lambda name, done, total: show(done, total, name))
+    if several is None:
+        return None
+    if output is not None:
+        write_json(several, output)
+    (show_json if json else show_folder)(several)
+    odd = any(one.error is not None or (strict and one.warnings) for one in several.scans.values())
+    return SOME_FAILED if odd or several.found.left_out else DONE

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from tomoseg.checks.scan import Inspection
 from tomoseg.notices import by_weight
-from tomoseg.terminal.console import error, out, table, warn_all
-from tomoseg.workflows.inspect import Inspected, as_json
+from tomoseg.terminal.console import error, fail, out, table, warn_all
+from tomoseg.workflows.inspect import Inspected, InspectedFolder, json_of
 
 CONTRAST = {"likely": "likely ({ml:g} ml as bright as vessels, {hu} HU)", "not seen": "not seen, which is no proof"}
 
@@ -31,10 +31,27 @@ def show_inspection(found: Inspected) -> None:
     out.print("Nothing looks wrong." if not count else f"{count} warning{'s' if count > 1 else ''}.")
 
 
-def show_json(found: Inspected) -> None:
+def show_folder(looked_at: InspectedFolder) -> None:
+    """A row a scan, then what is odd about each, and what is left out."""
+    rows = [(name, *_row(one)) for name, one in looked_at.scans.items()]
+    table(str(looked_at.found.place), ("scan", "voxels", "voxel edges in mm", "part of the body", "warnings"), rows)
+    warn_all([notice.of(name) for name, one in looked_at.scans.items() for notice in one.warnings])
+    fail({name: one.error for name, one in looked_at.scans.items() if one.error is not None})
+    out.print(looked_at.found.summary())
+
+
+def _row(found: Inspected) -> tuple[str, str, str, int | str]:
+    if found.shape is None or found.spacing_mm is None or found.inspection is None:
+        return "-", "-", "-", "cannot be read"
+    parts = ", ".join(part.name for part in reversed(found.inspection.parts))
+    edges = " x ".join(f"{edge:.4g}" for edge in found.spacing_mm)
+    return " x ".join(map(str, found.shape)), edges, parts or "-", len(found.warnings)
+
+
+def show_json(found: Inspected | InspectedFolder) -> None:
     """The same for programs; why it cannot be read for the person as well."""
-    out.print(json.dumps(as_json(found), indent=1))
-    if found.error is not None:
+    out.print(json.dumps(json_of(found), indent=1))
+    if isinstance(found, Inspected) and found.error is not None:
         error(found.error)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tomoseg.files.scan import read_scan
 from tomoseg.notices import Notice
 from tomoseg.version import __version__
 from tomoseg.volume import Volume
+from tomoseg.workflows.scans import FoundScans, scans_below
 
 FORMAT = 2
 """Raised when a field of the JSON changes its meaning or goes; new ones may come."""
@@ -67,6 +68,59 @@ def inspect(
     return _of_volume(path, volume)
 
 
+@dataclass(frozen=True)
+class InspectedFolder:
+    """What lies in a folder of scans.
+
+    Attributes:
+        found: Its scans, and what is left out.
+        scans: What each is, by name.
+    """
+
+    found: FoundScans
+    scans: dict[str, Inspected]
+
+
+def inspect_folder(
+    folder: Path,
+    assume_spacing: tuple[float, float, float] | None = None,
+    on_scan: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> InspectedFolder | None:
+    """Look at every scan of a folder, one in memory at a time; None where it holds just one, and nothing is left out.
+
+    Args:
+        folder: With scans in whatever folders.
+        assume_spacing: Voxel edges in mm, taken where a file does not say where its voxels lie.
+        on_scan: Told the name of each that was looked at, and how many are done of how many.
+
+    Raises:
+        InputError: If the folder cannot be listed.
+    """
+    found = scans_below(folder)
+    if found is None:
+        return None
+    looked_at: dict[str, Inspected] = {}
+    for scan in found.scans:
+        try:
+            looked_at[scan.name] = _of_volume(scan.path, read_scan(scan.source(), None, assume_spacing))
+        except TomosegError as error:
+            looked_at[scan.name] = Inspected(scan.path, str(error))
+        on_scan(scan.name, len(looked_at), len(found.scans))
+    return InspectedFolder(found, looked_at)
+
+
+def folder_as_json(looked_at: InspectedFolder) -> dict[str, Any]:
+    """What is written of a folder: each scan as it is written alone, with its name, and what is left out."""
+    return {
+        "format": FORMAT,
+        "tomoseg": __version__,
+        "folder": str(looked_at.found.place),
+        "scans": [{"name": name} | as_json(one) for name, one in looked_at.scans.items()],
+        "left_out": looked_at.found.reasons(),
+        "no_scans": dict(looked_at.found.others),
+    }
+
+
 def _of_volume(path: Path, volume: Volume) -> Inspected:
     inspection = inspect_scan(volume)
     slices = volume.source.slices
@@ -105,13 +159,18 @@ def as_json(found: Inspected) -> dict[str, Any]:
     }
 
 
-def write_json(found: Inspected, path: Path) -> None:
+def json_of(found: Inspected | InspectedFolder) -> dict[str, Any]:
+    """What is written of a scan, or of a folder of scans."""
+    return as_json(found) if isinstance(found, Inspected) else folder_as_json(found)
+
+
+def write_json(found: Inspected | InspectedFolder, path: Path) -> None:
     """Write it whole or not at all.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    write_whole_text(path, json.dumps(as_json(found), indent=1, ensure_ascii=False) + "\n")
+    write_whole_text(path, json.dumps(json_of(found), indent=1, ensure_ascii=False) + "\n")
 
 
 def _values(seen: Inspection) -> dict[str, Any]:

@@ -137,6 +137,20 @@ def _found(scans: Path, output: Path, label_map: bool, series: int | None, force
     return replace(among, scans=_to_folder([(one.path, one) for one in kept], output, label_map, scans))
 
 
+def scans_below(folder: Path) -> FoundScans | None:
+    """The scans of a folder that are looked at one by one; None where it holds just one, and nothing is left out.
+
+    Raises:
+        InputError: If the folder cannot be listed.
+    """
+    cohort = find_cohort(folder)
+    kept, maps = without_label_maps(cohort.scans)
+    found = FoundScans(folder, [], tuple((*cohort.left_out, *maps)), cohort.others)
+    if not kept or (len(kept) == 1 and not found.left_out):
+        return None
+    return replace(found, scans=_to_folder([(one.path, one) for one in kept], folder, False, folder))
+
+
 def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
     """The DICOM of a folder that is one scan: where there is one and no volume beside it, or a series is asked for.
 
