@@ -18,7 +18,18 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     # The words that everyone uses. `data` holds no code.
     (
         *("data", "version", "errors", "notices", "slices", "volume", "labels", "masks", "segmentation", "grid"),
-        *("packages", "cache", "kernels", "settings", "network_kinds", "loss_kinds", "formats", "config", "options"),
+        *(
+            "limits",
+            "packages",
+            "cache",
+            "kernels",
+            "settings",
+            "network_kinds",
+            "loss_kinds",
+            "formats",
+            "config",
+            "options",
+        ),
     ),
     ("files",),
     ("phantom",),

@@ -26,6 +26,7 @@ from tomoseg.files.results import label_map_files
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import segment
+from tomoseg.limits import OF_MEMORY
 from tomoseg.models.folder import load_model, save_model, sha256
 from tomoseg.options import ALL_MASKS, Compute, PredictOptions, Request
 from tomoseg.volume import SourceGrid
@@ -193,8 +194,8 @@ class TestManyScans:
         with monkeypatch.context() as patch:
             patch.setattr(workflow, "segment", fail)
             done = run(folder, tmp_path / "out", model)
-        assert done[1].error == "out of memory; use a smaller batch or fewer structures"
-        assert done[2].error == "CUDA out of memory"
+        assert done[1].error == OF_MEMORY
+        assert done[2].error == OF_MEMORY
         assert [result.error is None for result in run(folder, tmp_path / "out", model)] == [False, True, True]
 
     def test_warnings_come_with_their_scan(self, tmp_path, model):

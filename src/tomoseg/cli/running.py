@@ -13,6 +13,7 @@ from tomoseg.cli.exits import NOT_STARTED, STOPPED
 from tomoseg.cli.mistaken import mistaken
 from tomoseg.cli.reading import read
 from tomoseg.errors import ConfigError, TomosegError
+from tomoseg.limits import refusal
 from tomoseg.packages import EXTRAS, missing
 from tomoseg.settings import Config, load_together
 from tomoseg.terminal import console
@@ -54,6 +55,12 @@ def run(name: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.error("stopped")
         return STOPPED
+    except Exception as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        console.error(reason)
+        return NOT_STARTED
 
 
 def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Config]:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from tomoseg.cli.exits import DONE, NOT_READ, NOT_STARTED, SOME_FAILED
+from tomoseg.cli.exits import DONE, NOT_READ, NOT_STARTED, SOME_FAILED, STOPPED
 
 _LAST_DESCRIPTOR = 2
 
@@ -36,6 +36,8 @@ def with_streams(command: Callable[[], int]) -> int:
         raise
     except OSError as error:
         return _told(error)
+    except KeyboardInterrupt:  # while the command is still being loaded
+        return STOPPED
     return int(_flushed(status) or DONE)
 
 

@@ -19,6 +19,7 @@ from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import Prediction, preflight, segment
 from tomoseg.inference.stages import Stages
+from tomoseg.limits import refusal
 from tomoseg.models.folder import load_model
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
@@ -164,11 +165,9 @@ class _Course:
             yield
         except (TomosegError, PermissionError) as error:
             self.done = ScanDone(self.scan, str(error), self.notices)
-        except MemoryError as error:
-            reason = str(error) or "out of memory; use a smaller batch or fewer structures"
-            self.done = ScanDone(self.scan, reason, self.notices)
         except Exception as error:
-            self.done = self._unforeseen(error)
+            reason = refusal(error)
+            self.done = self._unforeseen(error) if reason is None else ScanDone(self.scan, reason, self.notices)
 
     def _unforeseen(self, error: Exception) -> ScanDone:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")

@@ -26,6 +26,7 @@ from tomoseg.errors import DatasetError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
+from tomoseg.limits import refusal
 from tomoseg.notices import gathered_texts
 from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
 from tomoseg.preprocessed.holdings import holdings_of
@@ -226,8 +227,13 @@ def _attempt(task: _Task) -> CaseDone:
         if existing is not None:
             return CaseDone(task.case.name, existing, None, reused=True)
         return CaseDone(task.case.name, _write(task, fingerprint), None)
-    except (TomosegError, MemoryError) as error:
-        return CaseDone(task.case.name, None, str(error) or "out of memory; use fewer workers")
+    except TomosegError as error:
+        return CaseDone(task.case.name, None, str(error))
+    except Exception as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        return CaseDone(task.case.name, None, reason)
 
 
 def _write(task: _Task, fingerprint: str) -> CaseRecord:
