@@ -79,6 +79,7 @@ def test_axes_that_differ_alike_are_told_in_one_sentence():
         "Voxels measure 0.5 mm from left to right and from back to front; the model was trained on 1 to 2 mm. "
         "Expect worse masks, and look at them."
     )
+    assert unlike(scan(spacing=(0.5, 0.5, 3.0), shape=(300, 300, 60)), KNOWN, averaged=(True, True, False)) == ()
     (extent,) = unlike(scan(shape=(20, 120, 10)), KNOWN)
     assert extent.message.startswith(
         "The scan measures 30 mm from left to right and from feet to head; the model was trained on "

@@ -10,7 +10,7 @@ from tests.training.tiny import make_scan
 from tomoseg.checks.familiar import ScanRange
 from tomoseg.files.nifti import read_geometry
 from tomoseg.grid import to_grid
-from tomoseg.inference.grids import grid_for, told_of
+from tomoseg.inference.grids import averaged_axes, grid_for, told_of
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import preflight, segment
 from tomoseg.inference.stages import Stages
@@ -59,6 +59,20 @@ def test_else_the_grid_is_the_models_own(grid, trained_on, spacing_mm):
     record = model_of(grid, trained_on).record
     assert grid_for(record, spacing_mm) is record.grid
     assert told_of(record, spacing_mm) == ()
+
+
+@pytest.mark.parametrize(
+    ("grid", "spacing_mm", "expected"),
+    [
+        ("native", (4.0, 4.0, 3.0), (False, False, False)),
+        ("native", (0.6, 0.6, 3.0), (True, True, True)),  # brought to others
+        ("spacing", (0.6, 9.0, 0.6), (True, False, True)),
+        ("spacing", (0.6, 0.6, 60.0), (True, True, False)),
+        ("size", (0.6, 0.6, 0.6), (False, False, False)),
+    ],
+)
+def test_finer_voxels_do_not_matter_where_a_grid_averages_them(grid, spacing_mm, expected):
+    assert averaged_axes(model_of(grid).record, spacing_mm) == expected
 
 
 def test_the_network_is_given_voxels_of_training_and_masks_lie_on_the_scans_own():

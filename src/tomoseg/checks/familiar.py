@@ -128,7 +128,7 @@ def spread_over(slices: int, count: int = LOOKED_AT) -> list[int]:
 
 
 def unlike(
-    volume: Volume, trained_on: ScanRange, parts: Sequence[str] = (), *, voxels: bool = True
+    volume: Volume, trained_on: ScanRange, parts: Sequence[str] = (), averaged: Sequence[bool] = (False, False, False)
 ) -> tuple[Notice, ...]:
     """In what a scan differs from all that a model was trained on.
 
@@ -136,7 +136,7 @@ def unlike(
         volume: The scan.
         trained_on: The model's training scans.
         parts: Parts of the body that the scan shows; none if that cannot be told.
-        voxels: Whether its voxels count: not where the model is given the scan on others.
+        averaged: Along which axes its voxels do not count, since the model is given averages over them.
 
     Returns:
         A sentence or two for each, the part of the body first: what was seen, what was expected, what to do.
@@ -144,7 +144,7 @@ def unlike(
     found = facts_of((volume.hu[:, :, k] for k in spread_over(volume.shape[2])), volume.spacing_mm, volume.shape)
     texts = [
         *_other_tissue(found, trained_on),
-        *(_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR) if voxels else ()),
+        *_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR, averaged),
         *_other_lengths("The scan measures", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
     ]
     return (
@@ -161,12 +161,18 @@ def _other_parts(parts: Sequence[str], known: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _other_lengths(what: str, lengths_mm: Sequence[float], ranges: Sequence[Range], factor: float) -> Iterator[str]:
+def _other_lengths(
+    what: str,
+    lengths_mm: Sequence[float],
+    ranges: Sequence[Range],
+    factor: float,
+    passed_over: Sequence[bool] = (False, False, False),
+) -> Iterator[str]:
     """One sentence for all axes that differ; what is the same is said once."""
     seen: dict[str, list[str]] = {}
     known: list[str] = []
-    for axis, value, (low, high) in zip(_AXES, lengths_mm, ranges, strict=True):
-        if not low / factor <= value <= high * factor:
+    for axis, value, (low, high), passed in zip(_AXES, lengths_mm, ranges, passed_over, strict=True):
+        if not passed and not low / factor <= value <= high * factor:
             seen.setdefault(f"{value:.4g} mm", []).append(f"from {axis}")
             known.append(_written(low, high))
     if seen:

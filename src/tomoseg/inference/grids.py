@@ -59,6 +59,24 @@ def told_of(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> tupl
     )
 
 
+def averaged_axes(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> tuple[bool, bool, bool]:
+    """Along which axes it does not matter that a scan's voxels are finer than those of training, or others.
+
+    There the network sees averages over them, as it did in training.
+
+    Args:
+        record: What the model is.
+        spacing_mm: The scan's voxel edges.
+    """
+    grid = grid_for(record, spacing_mm)
+    if grid is not record.grid:
+        return (True, True, True)
+    if grid.mode != "spacing":
+        return (False, False, False)
+    x, y, z = spacing_mm
+    return (x <= grid.spacing_mm, y <= grid.spacing_mm, z <= (grid.slice_spacing_mm or 0.0))
+
+
 def _is_like(edge: float, between: Range) -> bool:
     return between[0] / MARGIN <= edge <= between[1] * MARGIN
 

@@ -19,7 +19,7 @@ from tomoseg.checks.scan import inspect_scan, refuse_warnings
 from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.grids import told_of
+from tomoseg.inference.grids import averaged_axes, told_of
 from tomoseg.inference.predictor import OnGrid, Predictor
 from tomoseg.inference.self_rating import UNLIKE, RatingSums, SelfRating
 from tomoseg.inference.sinks import (
@@ -167,7 +167,8 @@ def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
     trained_on = predictor.record.trained_on
     brought = told_of(predictor.record, volume.spacing_mm)
     parts = [part.name for part in seen.parts]
-    unfamiliar = () if trained_on is None else unlike(volume, trained_on, parts, voxels=not brought)
+    averaged = averaged_axes(predictor.record, volume.spacing_mm)
+    unfamiliar = () if trained_on is None else unlike(volume, trained_on, parts, averaged)
     return by_weight((*volume.warnings, *seen.notices, *brought, *unfamiliar))
 
 
