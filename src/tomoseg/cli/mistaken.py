@@ -68,14 +68,19 @@ def mistaken(command: str, given: Mapping[str, Any]) -> str | None:
     """
     wanted = WANTED.get(command, {})
     places = {name: place for name in {*wanted, "output"} if (place := _place(given.get(name))) is not None}
-    for first, called, second, other in EXCHANGED.get(command, ()):
-        if _are_exchanged(places, first, second, wanted):
-            return (
-                f"expected {WORDS[wanted[first]]} for {called}, got it for {other} ({places[second]}); "
-                f"exchange {called} and {other}"
-            )
-    told = (_wrong(command, name, kind, places) for name, kind in wanted.items() if name in places)
-    return next((sentence for sentence in told if sentence is not None), None)
+    exchanged = (_exchanged(pair, wanted, places) for pair in EXCHANGED.get(command, ()))
+    wrong = (_wrong(command, name, kind, places) for name, kind in wanted.items() if name in places)
+    return next((sentence for sentence in (*exchanged, *wrong) if sentence is not None), None)
+
+
+def _exchanged(pair: tuple[str, str, str, str], wanted: Mapping[str, Kind], places: Mapping[str, Path]) -> str | None:
+    first, called, second, other = pair
+    if not _are_exchanged(places, first, second, wanted):
+        return None
+    return (
+        f"expected {WORDS[wanted[first]]} for {called}, got it for {other} ({places[second]}); "
+        f"exchange {called} and {other}"
+    )
 
 
 def _wrong(command: str, name: str, wanted: Kind, places: Mapping[str, Path]) -> str | None:
