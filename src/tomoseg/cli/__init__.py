@@ -61,18 +61,7 @@ def _parse_no_command(given: Sequence[str]) -> NoReturn:
     Raises:
         SystemExit: Always.
     """
-    parser = argparse.ArgumentParser(
-        prog="tomoseg",
-        description="Multi-label segmentation of CT: train from labelled scans, predict on a laptop.",
-        epilog="`tomoseg COMMAND --help` says what a command takes.",
-        usage="tomoseg [-h] [--version] COMMAND ...",
-        allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16),
-    )
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        commands.add_parser(name, help=summary, add_help=False)
+    parser = _parser()
     if given and given[0] in {"-h", "--help"}:  # argparse would hide that it cannot be printed
         sys.stdout.write(parser.format_help())
         raise SystemExit(0)
@@ -90,3 +79,19 @@ def _parse_no_command(given: Sequence[str]) -> NoReturn:
             parser.error(f"expected one of our commands, got {given[0]!r}; `tomoseg {ours} --help` says how it is done")
         parser.error(unknown_name_message(given[0], tuple(COMMANDS)))
     parser.error("expected a command, got none; `tomoseg --help` lists them")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tomoseg",
+        description="Multi-label segmentation of CT: train from labelled scans, predict on a laptop.",
+        epilog="`tomoseg COMMAND --help` says what a command takes.",
+        usage="tomoseg [-h] [--version] COMMAND ...",
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=16),
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    return parser
