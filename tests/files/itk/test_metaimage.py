@@ -3,6 +3,7 @@ import zlib
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.itk.metaimage import read_metaimage
@@ -84,18 +85,41 @@ def test_a_real_file(test_data):
     assert volume.hu.min() < -900
 
 
-@pytest.mark.parametrize("lacking", ["ElementSpacing", "TransformMatrix"])
-def test_unknown_geometry_is_refused_unless_it_is_assumed(tmp_path, stored, lacking):
-    path = written(tmp_path / "a.mha", stored.tobytes(), **{lacking: None})
-    with pytest.raises(GridError, match=r"expected ElementSpacing and TransformMatrix, got none; give the voxel edges"):
+def test_edges_that_are_not_known_are_refused_unless_they_are_assumed(tmp_path, stored):
+    path = written(tmp_path / "a.mha", stored.tobytes(), ElementSpacing=None)
+    with pytest.raises(GridError, match=r"expected the edges of voxels, got none; give the voxel edges"):
         read_scan(path)
-    assert read_scan(path, assume_spacing=(1.0, 2.0, 3.0)).spacing_mm == (1, 2, 3)
+    volume = read_scan(path, assume_spacing=(1.0, 2.0, 3.0))
+    assert volume.spacing_mm == (1, 2, 3)
+    np.testing.assert_array_equal(volume.source.affine[:3, 3], (-10, -20, 30))
+    assert "voxels of 1 x 2 x 3 mm were assumed." in volume.warnings[0].message
+
+
+@pytest.mark.parametrize("assume_spacing", [None, (7.0, 8.0, 9.0)])
+def test_directions_that_are_not_known_are_those_of_axes_as_itk_has_them(tmp_path, stored, assume_spacing):
+    volume = read_scan(written(tmp_path / "a.mha", stored.tobytes(), TransformMatrix=None), None, assume_spacing)
+    by_itk = SimpleITK.ReadImage(str(tmp_path / "a.mha"))
+    assert by_itk.GetDirection() == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    assert volume.spacing_mm == by_itk.GetSpacing() == (0.5, 0.75, 2.0)
+    np.testing.assert_array_equal(volume.source.affine[:3, 3] * (-1, -1, 1), by_itk.GetOrigin())
+    assert [one.kind for one in volume.warnings] == ["assumed geometry"]
+
+
+def test_four_axes_and_one_volume(tmp_path, stored):
+    four = {
+        "NDims": "4",
+        "DimSize": "4 3 2 1",
+        "ElementSpacing": "0.5 0.75 2 1",
+        "TransformMatrix": "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1",
+        "Offset": "10 20 30 0",
+    }
+    check(read_scan(written(tmp_path / "a.mha", stored.tobytes(), **four)), stored)
 
 
 @pytest.mark.parametrize(
     ("file", "fields", "error", "words"),
     [
-        ("LOCAL", {"NDims": "4"}, InputError, "expected 3 axes, got NDims '4'"),
+        ("LOCAL", {"NDims": "4"}, InputError, "expected 3 axes of one volume, got NDims '4'"),
         ("LOCAL", {"DimSize": "4 3 -2"}, InputError, "expected 3 axes"),
         ("LOCAL", {"DimSize": "4000 3000 2000"}, InputError, "got a file that cannot hold them"),
         ("LOCAL", {"ElementType": "MET_OTHER"}, InputError, "expected one number a voxel, got ElementType 'MET_OTHER'"),

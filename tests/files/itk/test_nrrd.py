@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.itk.nrrd import _check_unit, read_nrrd
@@ -92,15 +93,57 @@ class TestRead:
         np.testing.assert_allclose(mask.affine, series.affine, rtol=0, atol=1e-4)
 
 
+AS_ITK = {
+    "spacings alone": {"space": None, "space_directions": None, "space_origin": None, "spacings": "0.5 0.75 2"},
+    "another space": {"space": "3D-right-handed"},
+}
+FOUR_AXES = {
+    "a fourth axis first": {
+        "sizes": "1 4 3 2",
+        "dimension": "4",
+        "space_directions": "none (.5,0,0) (0,.75,0) (0,0,2)",
+    },
+    "a fourth axis last": {"sizes": "4 3 2 1", "dimension": "4", "space_directions": "(.5,0,0) (0,.75,0) (0,0,2) none"},
+}
+
+
+@pytest.mark.parametrize("fields", AS_ITK.values(), ids=AS_ITK)
+@pytest.mark.parametrize("assume_spacing", [None, (7.0, 8.0, 9.0)])
+def test_what_a_file_does_not_say_is_taken_as_itk_takes_it(tmp_path, stored, fields, assume_spacing):
+    path = written(tmp_path / "a.nrrd", stored, **fields)
+    volume, by_itk = read_nrrd(path, assume_spacing), SimpleITK.ReadImage(str(path))
+    turns = np.diag([-1, -1, 1]) @ np.reshape(by_itk.GetDirection(), (3, 3))
+    np.testing.assert_array_equal(volume.source.affine[:3, :3], turns @ np.diag(by_itk.GetSpacing()))
+    np.testing.assert_array_equal(volume.source.affine[:3, 3], np.array(by_itk.GetOrigin()) * (-1, -1, 1))
+    assert volume.spacing_mm == (0.5, 0.75, 2.0)
+    assert [one.kind for one in volume.warnings] == ["assumed geometry"]
+
+
+def test_directions_without_a_space_are_kept(tmp_path, stored):
+    path = written(tmp_path / "a.nrrd", stored, space=None, space_directions="(0,0.5,0) (0.75,0,0) (0,0,2)")
+    volume = read_nrrd(path, (7.0, 8.0, 9.0))
+    np.testing.assert_array_equal(volume.source.affine[:3], [[0, -0.75, 0, -10], [-0.5, 0, 0, -20], [0, 0, 2, 30]])
+
+
+@pytest.mark.parametrize("fields", FOUR_AXES.values(), ids=FOUR_AXES)
+def test_four_axes_and_one_volume(tmp_path, stored, fields):
+    volume = read_nrrd(written(tmp_path / "a.nrrd", stored, **fields))
+    whole = read_nrrd(written(tmp_path / "b.nrrd", stored))
+    np.testing.assert_array_equal(volume.hu, whole.hu)
+    np.testing.assert_array_equal(volume.affine, whole.affine)
+    assert volume.warnings == ()
+
+
 class TestRefused:
-    @pytest.mark.parametrize("lacking", ["space", "space_directions"])
-    def test_unknown_geometry_unless_it_is_assumed(self, tmp_path, stored, lacking):
-        path = written(tmp_path / "a.nrrd", stored, **{lacking: None})
+    def test_edges_that_are_not_known_unless_they_are_assumed(self, tmp_path, stored):
+        path = written(tmp_path / "a.nrrd", stored, space_directions=None)
         with pytest.raises(GridError, match=r"got none; give the voxel edges in mm with --assume-spacing"):
             read_nrrd(path)
         volume = read_nrrd(path, (1.0, 2.0, 3.0))
         assert volume.spacing_mm == (1, 2, 3)
+        assert "voxels of 1 x 2 x 3 mm and axes to the left, back and head were assumed" in volume.warnings[0].message
         assert "Left and right may be swapped" in volume.warnings[0].message
+        np.testing.assert_array_equal(volume.source.affine[:3, 3], (-10, -20, 30))  # the file says where it begins
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
 
     @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ Source: the MetaIO documentation, https://itk.org/Wiki/ITK/MetaIO/Documentation.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Literal
 
@@ -19,14 +20,14 @@ from jaxtyping import Float, Float32
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.itk.voxels import (
     Edges,
+    Placing,
     Stored,
-    assumed,
     beside,
-    box_affine,
     first_values,
     header_lines,
     numbers,
     opened,
+    placed,
     read_stored,
     whole_shape,
 )
@@ -80,14 +81,13 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
     name = str(path)
     fields, end = _fields(stream, name)
     dtype = _dtype(fields, name)
-    if fields.get("ndims", "3") != "3":
-        raise InputError(f"{name}: expected 3 axes, got NDims {fields['ndims'][:40]!r}; pass one volume")
-    shape = whole_shape(fields.get("dimsize", ""), name)
-    affine, words = _affine(fields, assume_spacing, name)
+    axes = _axes(fields, name)
+    shape = whole_shape(" ".join(fields.get("dimsize", "").split()[:3]), name)
+    affine, words = _affine(fields, axes, assume_spacing, name)
     local = fields["elementdatafile"].upper() == "LOCAL"
     data = path if local else _data_file(fields["elementdatafile"], path, name)
     offset = _offset(fields, end if local else 0, name)
-    return Stored(shape, dtype, affine, data, offset, _encoding(fields)), words
+    return Stored(shape, dtype, affine, data, offset, _encoding(fields)), tuple(words)
 
 
 def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
@@ -138,22 +138,49 @@ def _offset(fields: dict[str, str], end: int, name: str) -> int | None:
     return None if text == "-1" else max(int(text), end)
 
 
+def _axes(fields: dict[str, str], name: str) -> int:
+    """How many axes there are: three, and perhaps others of length 1.
+
+    Raises:
+        InputError: If there is more than one volume, or none.
+    """
+    sizes = fields.get("dimsize", "").split()
+    if fields.get("ndims", "3") != str(len(sizes)) or len(sizes) < 3 or any(size != "1" for size in sizes[3:]):
+        told = f"NDims {fields.get('ndims', '')[:20]!r} and DimSize {fields.get('dimsize', '')[:40]!r}"
+        raise InputError(f"{name}: expected 3 axes of one volume, got {told}; pass one volume")
+    return len(sizes)
+
+
 def _affine(
-    fields: dict[str, str], assume_spacing: Edges | None, name: str
-) -> tuple[Float[np.ndarray, "4 4"], tuple[Notice, ...]]:
+    fields: dict[str, str], axes: int, assume_spacing: Edges | None, name: str
+) -> tuple[Float[np.ndarray, "4 4"], list[Notice]]:
     """Index to RAS+ mm, and what was assumed.
 
     Raises:
-        GridError: If spacing or directions are not known.
+        GridError: If the spacing is not known, or something is no number.
     """
-    matrix = next((fields[key] for key in ("transformmatrix", "rotation", "orientation") if key in fields), None)
-    spacing = fields.get("elementspacing")
-    if matrix is None or spacing is None:
-        affine, word = assumed(assume_spacing, "ElementSpacing and TransformMatrix", name)
-        return affine, (word,)
-    origin = next((fields[key] for key in ("offset", "position", "origin") if key in fields), "0 0 0")
-    turns, edges, place = numbers(matrix, 9), numbers(spacing, 3), numbers(origin, 3)
-    if turns is None or edges is None or place is None:
+    turns = _numbers_of(fields, ("transformmatrix", "rotation", "orientation"), axes * axes, name)
+    edges = _numbers_of(fields, ("elementspacing",), axes, name)
+    origin = _numbers_of(fields, ("offset", "position", "origin"), axes, name)
+    said = Placing(
+        None if turns is None else turns.reshape(axes, axes)[:3, :3],
+        None if edges is None else edges[:3],
+        None if origin is None else origin[:3],
+        (-1, -1, 1),
+    )
+    return placed(said, assume_spacing, name)
+
+
+def _numbers_of(fields: dict[str, str], keys: Sequence[str], count: int, name: str) -> Float[np.ndarray, "n"] | None:
+    """The numbers of the first key that there is; None where there is none.
+
+    Raises:
+        GridError: If they are others.
+    """
+    text = next((fields[key] for key in keys if key in fields), None)
+    if text is None:
+        return None
+    found = numbers(text, count)
+    if found is None:
         raise GridError(f"{name}: expected finite numbers for spacing, directions and origin, got others; repair them")
-    steps = np.array(turns).reshape(3, 3) * np.array(edges)[:, None]
-    return box_affine(steps, np.array(place), (-1, -1, 1)), ()
+    return np.array(found)

@@ -12,6 +12,7 @@ Source: the definition of the NRRD file format, https://teem.sourceforge.net/nrr
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -21,14 +22,14 @@ from jaxtyping import Float, Float32
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.itk.voxels import (
     Edges,
+    Placing,
     Stored,
-    assumed,
     beside,
-    box_affine,
     first_values,
     header_lines,
     numbers,
     opened,
+    placed,
     read_stored,
     whole_shape,
 )
@@ -95,8 +96,10 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
     """
     name = str(path)
     fields, end = _fields(stream, name)
-    shape = whole_shape(_needed(fields, "sizes", name), name)
-    affine, words = _affine(fields, assume_spacing, name)
+    sizes = _needed(fields, "sizes", name).split()
+    axes = _axes(sizes, fields)
+    shape = whole_shape(" ".join(sizes[axis] for axis in axes), name)
+    affine, words = _affine(fields, axes, assume_spacing, name)
     data = fields.get("data file", fields.get("datafile"))
     skip = _skip(fields, "byte skip", name)
     encoding = _choice(fields, "encoding", _ENCODINGS, name)
@@ -111,7 +114,7 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
         encoding,
         max(_skip(fields, "line skip", name), 0),
     )
-    return stored, words
+    return stored, tuple(words)
 
 
 def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
@@ -170,24 +173,63 @@ def _check_unit(units: str, name: str) -> None:
         raise GridError(f"{name}: expected lengths in mm, got other space units; convert it, or correct the header")
 
 
+def _axes(sizes: Sequence[str], fields: dict[str, str]) -> list[int]:
+    """The axes that a volume has, without others of length 1: those that no direction is given for, then the last."""
+    axes = list(range(len(sizes)))
+    vectors = [found[0] for found in _VECTOR.finditer(fields.get("space directions", ""))]
+    while len(axes) > 3:
+        single = [axis for axis in axes if sizes[axis] == "1"]
+        aside = [axis for axis in single if len(vectors) == len(sizes) and vectors[axis] == "none"]
+        if not single:
+            break  # several volumes, which `whole_shape` refuses
+        axes.remove((aside or single)[-1])
+    return axes
+
+
 def _affine(
-    fields: dict[str, str], assume_spacing: Edges | None, name: str
-) -> tuple[Float[np.ndarray, "4 4"], tuple[Notice, ...]]:
+    fields: dict[str, str], axes: Sequence[int], assume_spacing: Edges | None, name: str
+) -> tuple[Float[np.ndarray, "4 4"], list[Notice]]:
     """Index to RAS+ mm, and what was assumed.
 
     Raises:
-        GridError: If the space or the directions are not known.
+        GridError: If the spacing is not known, or something is no number.
     """
     _check_unit(fields.get("space units", ""), name)
     to_ras = _TO_RAS.get(fields.get("space", "").lower())
-    directions = [numbers(found[1] or "", 3) for found in _VECTOR.finditer(fields.get("space directions", ""))]
-    if to_ras is None or "space directions" not in fields:
-        affine, word = assumed(assume_spacing, "a space of left, right, front, back and its directions", name)
-        return affine, (word,)
-    steps = [step for step in directions if step is not None]
-    if len(directions) != 3 or len(steps) != 3:
-        raise GridError(f"{name}: expected three space directions of three numbers, got others; repair the header")
-    origin = numbers(fields.get("space origin", "(0,0,0)").strip("() "), 3)
-    if origin is None:
+    origin = _origin(fields, name)
+    if "space directions" in fields:
+        steps = _steps(fields["space directions"], axes, name)
+        return placed(Placing(steps, np.ones(3), origin, to_ras), assume_spacing, name)
+    return placed(Placing(None, _spacings(fields, axes, name), origin, to_ras), assume_spacing, name)
+
+
+def _origin(fields: dict[str, str], name: str) -> Float[np.ndarray, "3"] | None:
+    if "space origin" not in fields:
+        return None
+    origin = numbers(fields["space origin"].strip("() "), None)
+    if origin is None or len(origin) < 3:
         raise GridError(f"{name}: expected a space origin of three numbers, got another; repair the header")
-    return box_affine(np.array(steps), np.array(origin), to_ras), ()
+    return np.array(origin[:3])
+
+
+def _spacings(fields: dict[str, str], axes: Sequence[int], name: str) -> Float[np.ndarray, "3"] | None:
+    if "spacings" not in fields:
+        return None
+    words = fields["spacings"].split()
+    found = numbers(" ".join(words[axis] for axis in axes if axis < len(words)), 3)
+    if found is None:
+        raise GridError(f"{name}: expected a finite spacing for each axis, got others; repair the header")
+    return np.array(found)
+
+
+def _steps(text: str, axes: Sequence[int], name: str) -> Float[np.ndarray, "3 3"]:
+    """The step along each axis of the volume.
+
+    Raises:
+        GridError: If there are others than three of three numbers.
+    """
+    vectors = [numbers(found[1] or "", None) for found in _VECTOR.finditer(text)]
+    steps = [vector[:3] for axis in axes if axis < len(vectors) and (vector := vectors[axis]) is not None]
+    if len(steps) != 3 or any(len(step) != 3 for step in steps):
+        raise GridError(f"{name}: expected three space directions of three numbers, got others; repair the header")
+    return np.array(steps)

@@ -161,24 +161,62 @@ def box_affine(
     return affine + 0.0
 
 
-def assumed(assume_spacing: Edges | None, lacking: str, name: str) -> tuple[Float[np.ndarray, "4 4"], Notice]:
-    """Axes to the left, back and head, as ITK has them where nothing is said, and a notice of it.
+@dataclass(frozen=True)
+class Placing:
+    """What a header says of where its voxels lie, along its axes; None of what it does not say.
+
+    Attributes:
+        turns: `(3, 3)` a row an axis: its direction in the file's space.
+        edges_mm: What each direction is multiplied by to be a step to the next voxel.
+        origin: The first voxel's centre.
+        to_ras: Signs that turn the file's space into RAS+.
+    """
+
+    turns: Float[np.ndarray, "3 3"] | None
+    edges_mm: Float[np.ndarray, "3"] | None
+    origin: Float[np.ndarray, "3"] | None
+    to_ras: tuple[int, int, int] | None
+
+
+def placed(said: Placing, assume_spacing: Edges | None, name: str) -> tuple[Float[np.ndarray, "4 4"], list[Notice]]:
+    """Index to RAS+ mm: what a header says, and in the place of what lacks what other readers take, with a notice.
+
+    Axes without directions run to the left, back and head, as ITK has them, and so does an unknown space.
+
+    Args:
+        said: What the header says.
+        assume_spacing: Edges that are taken where the header has none.
+        name: What to call the file in messages.
 
     Raises:
-        GridError: If nothing is to be assumed.
+        GridError: If the edges are not known.
     """
-    if assume_spacing is None:
+    if said.edges_mm is None and assume_spacing is None:
         raise GridError(
-            f"{name}: expected {lacking}, got none; "
+            f"{name}: expected the edges of voxels, got none; "
             "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
         )
-    affine = box_affine(np.diag(assume_spacing), np.zeros(3), (-1, -1, 1))
-    text = (
-        f"{name}: no {lacking}; axes to the left, back and head and voxels of "
-        f"{' x '.join(f'{edge:g}' for edge in assume_spacing)} mm were assumed. Left and right may be swapped: "
-        "check them."
-    )
-    return affine, Notice(text, "assumed geometry")
+    edges_mm = np.array(assume_spacing) if said.edges_mm is None else said.edges_mm
+    turns = np.eye(3) if said.turns is None else said.turns
+    origin = np.zeros(3) if said.origin is None else said.origin
+    affine = box_affine(turns * edges_mm[:, None], origin, said.to_ras or (-1, -1, 1))
+    return affine, _assumed(said, tuple(edges_mm), name)
+
+
+def _assumed(said: Placing, edges_mm: tuple[float, ...], name: str) -> list[Notice]:
+    """What was assumed in the place of what a header does not say."""
+    lacking, sides = [], ""
+    if said.edges_mm is None:
+        lacking.append(f"voxels of {' x '.join(f'{edge:g}' for edge in edges_mm)} mm")
+    if said.turns is None or said.to_ras is None:
+        sides = " Left and right may be swapped: check them."
+        lacking.append(
+            "axes to the left, back and head" if said.turns is None else "a space to the left, back and head"
+        )
+    if not lacking:
+        return []
+    text = f"{name}: the file does not say all of where its voxels lie; {' and '.join(lacking)} were assumed.{sides}"
+    return [Notice(text, "assumed geometry")]
 
 
 def header_lines(stream: Any, name: str) -> Iterator[str]:
@@ -195,13 +233,13 @@ def header_lines(stream: Any, name: str) -> Iterator[str]:
         yield line.rstrip(b"\r\n").decode("utf-8", "replace")
 
 
-def numbers(text: str, count: int) -> tuple[float, ...] | None:
-    """So many finite numbers of a text, else None."""
+def numbers(text: str, count: int | None) -> tuple[float, ...] | None:
+    """So many finite numbers of a text, any if None, else None."""
     try:
         found = tuple(float(word) for word in text.replace(",", " ").split())
     except ValueError:
         return None
-    return found if len(found) == count and all(abs(one) < 1e7 for one in found) else None
+    return found if count in {None, len(found)} and all(abs(one) < 1e7 for one in found) else None
 
 
 def whole_shape(text: str, name: str) -> tuple[int, int, int]:
