@@ -21,10 +21,12 @@ REFUSED = {
     "JPEGProcess2_4TransferSyntax": "got JPEG Extended (Process 2 and 4); export the series uncompressed",
     "JPEGProcess6_8TransferSyntax": "got JPEG Spectral Selection",
     "JPEGProcess10_12TransferSyntax": "got JPEG Full Progression",
-    "transfer_syntaxes": "got no usable position of each slice",
-    "pydicom_ct": "got no usable slice thickness",
+    "_msk.nii.gz": "expected a CT scan, got a label map",
+    "mask": "expected a CT scan, got a label map",
+    "liver_seg.nrrd": "expected a CT scan, got a label map",
 }
-FOLDERS = ("head_tilted_uneven_gaps", "enhanced_and_classic_in_one_folder", "transfer_syntaxes", "pydicom_ct")
+FOLDERS = ("head_tilted_uneven_gaps", "enhanced_and_classic_in_one_folder")
+SEVERAL_PATIENTS = {"transfer_syntaxes": 3, "pydicom_ct": 5}
 ON_CPU = Compute(engine="torch", device="cpu", precision="fp32")
 
 
@@ -52,6 +54,14 @@ def test_each_is_segmented_or_refused_in_one_line(test_data, model, tmp_path):
     for name, error in refused.items():
         assert any(part in name and words in error for part, words in REFUSED.items()), (name, error)
     assert all(any(part in name for name in refused) for part in REFUSED)
+
+
+@pytest.mark.parametrize(("name", "count"), SEVERAL_PATIENTS.items())
+def test_a_folder_of_several_patients_is_a_scan_each(test_data, model, tmp_path, name, count):
+    done = predict(test_data / "hostile" / name, tmp_path / "out", model, PredictOptions(ml=True), ON_CPU)
+    assert [one.scan.name for one in done] == [f"{name}_{number}" for number in range(1, count + 1)]
+    assert sum(one.error is None for one in done) == len(list((tmp_path / "out").glob("*.nii.gz")))
+    assert all(one.error is None or one.error.isprintable() for one in done)
 
 
 def test_a_real_series_is_segmented_as_the_nifti_file_that_itk_makes_of_it(test_data, model, tmp_path):
