@@ -9,8 +9,11 @@ from tomoseg.datasets.cases import mask_loader
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.datasets.splits import assign_splits
 from tomoseg.errors import DatasetError, LabelError
+from tomoseg.files.itk.seg_nrrd import write_seg_nrrd
+from tomoseg.files.label_names import label_set_of
 from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
+from tomoseg.segmentation import LabelMap
 
 
 def image(path, values=(0, 1)):
@@ -409,3 +412,23 @@ def test_expert_contours_of_the_head_and_neck(test_data):
     )  # fmt: skip
     splits = list(assign_splits(dataset.cases, 0.5, 0.2, 0).values())
     assert (splits.count("train"), splits.count("validation"), splits.count("test")) == (170, 33, 0)
+
+
+@pytest.mark.parametrize(
+    ("scan", "labels"),
+    [
+        ("a/ct.nii.gz", "a/labels.seg.nrrd"),
+        ("a/ct.nii.gz", "a/Segmentation.seg.nrrd"),
+        ("a.nii.gz", "a_labels.seg.nrrd"),
+        ("a.nii.gz", "a.seg.nrrd"),
+    ],
+)
+def test_segmentations_of_3d_slicer(tmp_path, scan, labels):
+    image(tmp_path / scan, (0, 1, 7))
+    grid = read_ct(tmp_path / scan).source
+    values = np.array([[[0]], [[5]], [[2]]], np.uint8)
+    write_seg_nrrd(LabelMap(values, label_set_of({5: "liver", 2: "spleen"}), grid), tmp_path / labels)
+    dataset = find_dataset(tmp_path)
+    assert dict(zip(dataset.labels.names, dataset.labels.ids, strict=True)) == {"spleen": 2, "liver": 5}
+    assert as_lists(dataset.cases[0], dataset.labels) == {"spleen": [0, 0, 1], "liver": [0, 1, 0]}
+    assert dataset.warnings == ()

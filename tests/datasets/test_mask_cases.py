@@ -8,7 +8,11 @@ import pytest
 
 from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases, resampled
 from tomoseg.errors import DatasetError, GridError, LabelError
+from tomoseg.files.itk.seg_nrrd import write_seg_nrrd
+from tomoseg.files.itk.write_metaimage import write_metaimage
+from tomoseg.files.label_names import label_set_of
 from tomoseg.files.nifti import write_nifti
+from tomoseg.segmentation import LabelMap
 from tomoseg.volume import SourceGrid
 
 GRID = SourceGrid((4, 5, 6), np.diag([2.0, 2.0, 3.0, 1.0]))
@@ -110,7 +114,7 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"expected names for its values, got no labels.json; write"):
         find_mask_cases(tmp_path / "x.nii.gz")
     (tmp_path / "notes.txt").write_text("a")
-    with pytest.raises(DatasetError, match=r"expected a label map \(.nii.gz or .nii\), got another kind"):
+    with pytest.raises(DatasetError, match=r"expected masks \(.nii.gz, .seg.nrrd, .nrrd or .mha\), got another kind"):
         find_mask_cases(tmp_path / "notes.txt")
     (tmp_path / "x.labels.json").write_text('{"1": "liver"}')
     with pytest.raises(LabelError, match="expected only values that have a name, got 2"):
@@ -151,3 +155,41 @@ def test_a_structure_may_be_the_union_of_files(tmp_path):
     both = replace(case, unions={"all": ("liver", "spleen"), "half": ("liver", "gone")})
     assert np.array_equal(OpenMasks(both).mask("all").whole(), VALUES > 0)
     assert np.array_equal(OpenMasks(both).mask("half").whole(), VALUES == 1)
+
+
+def write_segments(path, values=VALUES):
+    labels = label_set_of({1: "liver", 2: "spleen"})
+    write_seg_nrrd(LabelMap(values, labels, GRID), path)
+
+
+@pytest.mark.parametrize("place", ["a.seg.nrrd", "a/segmentation.seg.nrrd"])
+def test_segmentations_of_3d_slicer_are_cases(tmp_path, place):
+    write_segments(tmp_path / place)
+    (case,) = find_mask_cases(tmp_path)
+    assert (case.name, sorted(case.annotated)) == ("a", ["liver", "spleen"])
+    assert find_mask_cases(tmp_path / place)[0].segments == case.segments
+    np.testing.assert_array_equal(OpenMasks(case, GRID).mask("spleen").whole(), VALUES == 2)
+    assert OpenMasks(case).mask("heart").voxels == 0
+    finer = SourceGrid((8, 5, 6), np.diag([1.0, 2, 3, 1]))
+    with pytest.raises(GridError):
+        OpenMasks(case, finer)
+    assert OpenMasks(case, finer, resample=True).mask("liver").voxels == 2
+
+
+def test_of_several_formats_side_by_side_one_is_read(tmp_path):
+    write_masks(tmp_path)
+    write_segments(tmp_path / "segmentation.seg.nrrd", np.roll(VALUES, 1))
+    (case,) = find_mask_cases(tmp_path)
+    assert [path.name for path in case.mask_files] == ["liver.nii.gz", "spleen.nii.gz"]
+
+
+def test_metaimage_masks_and_endings_in_capitals(tmp_path):
+    masks = {"liver": VALUES == 1, "spleen": VALUES == 2}
+    for name in masks:
+        write_metaimage(tmp_path / "mha" / f"{name}.mha", masks[name].astype(np.uint8), GRID)
+        write(tmp_path / f"{name}.nii.gz", masks[name])
+        (tmp_path / f"{name}.nii.gz").rename(tmp_path / f"{name}.NII.GZ")
+    for folder in (tmp_path / "mha", tmp_path):
+        (case,) = find_mask_cases(folder)
+        assert case.annotated == ("liver", "spleen")
+        np.testing.assert_array_equal(OpenMasks(case).mask("spleen").whole(), VALUES == 2)

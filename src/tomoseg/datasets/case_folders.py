@@ -12,6 +12,7 @@ from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
 from tomoseg.errors import DatasetError, GridError, InputError, LabelError, unknown_name_message
+from tomoseg.files.label_files import SEG_NRRD, SUFFIXES, label_stem, label_suffix, segment_values
 from tomoseg.files.label_names import (
     check_told_apart,
     parse_label_names,
@@ -71,9 +72,8 @@ def find_flat_cases(folder: Path) -> CaseFolders:
     shared = shared_labels(folder)
     files = {nifti_stem(path): path for path in nifti_files(folder)}
     scans = [stem for stem in files if not _is_flat_label(stem, files)]
-    maps: dict[str, list[Path]] = {stem: [] for stem in scans}
-    for stem in files.keys() - maps.keys():
-        maps[_scan_of(stem, scans)].append(files[stem])
+    labels = [path for stem, path in files.items() if stem not in scans]
+    maps = _by_scan([*labels, *_other_label_maps(folder)], scans)
     cases, warnings = [], []
     for stem in scans:
         if not maps[stem]:
@@ -91,12 +91,39 @@ def nifti_files(folder: Path) -> list[Path]:
     Raises:
         DatasetError: If one is there as `.nii` and as `.nii.gz`.
     """
-    found = sorted(p for p in folder.iterdir() if p.name.endswith(NIFTI_SUFFIXES) and not p.name.startswith("."))
+    found = sorted(
+        p for p in folder.iterdir() if p.name.lower().endswith(NIFTI_SUFFIXES) and not p.name.startswith(".")
+    )
     stems = [nifti_stem(path) for path in found]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise DatasetError(f"{folder}: expected each file once, got .nii and .nii.gz of {', '.join(twice)}; remove one")
     return found
+
+
+def _by_scan(labels: Sequence[Path], scans: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of labels that go with each scan: named after it, or as it in another format."""
+    maps: dict[str, list[Path]] = {stem: [] for stem in scans}
+    for path in labels:
+        stem = label_stem(path)
+        scan = stem if stem in maps else _scan_of(stem, scans)
+        if scan:
+            maps[scan].append(path)
+    return maps
+
+
+def label_files(folder: Path) -> list[Path]:
+    """The files of masks in a folder by name, all of one kind: NIfTI where there is any, then as in `SUFFIXES`.
+
+    Raises:
+        DatasetError: If a NIfTI file is there as `.nii` and as `.nii.gz`.
+    """
+    found = nifti_files(folder)
+    if found:
+        return found
+    visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+    kinds = {suffix: [path for path in visible if label_suffix(path) == suffix] for suffix in SUFFIXES}
+    return next((files for files in kinds.values() if files), [])
 
 
 def visible_folders(folder: Path) -> list[Path]:
@@ -128,6 +155,7 @@ def _read_case(folder: Path, split: Split | None, shared: dict[int, str] | None)
     if not files and not mask_files:
         return [], []
     ct, label_maps = _scan_and_label_maps(files, folder)
+    label_maps += _other_label_maps(folder)
     if ct is None:
         return [], [f"{folder}: a folder without a scan was left out; add ct.nii.gz."]
     if mask_files:
@@ -146,7 +174,7 @@ def _read_case(folder: Path, split: Split | None, shared: dict[int, str] | None)
 
 def _mask_files(folder: Path) -> dict[str, Path]:
     inner = folder / MASKS_FOLDER
-    return named_masks(nifti_files(inner), inner) if inner.is_dir() else {}
+    return named_masks(label_files(inner), inner) if inner.is_dir() else {}
 
 
 def named_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
@@ -162,7 +190,7 @@ def named_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
     """
     masks: dict[str, Path] = {}
     for path in files:
-        name = structure_name(nifti_stem(path), str(folder))
+        name = structure_name(label_stem(path), str(folder))
         if name in masks:
             raise LabelError(f"{folder}: expected one mask a structure, got two files of {name}; remove one")
         masks[name] = path
@@ -175,6 +203,13 @@ def _scan_and_label_maps(files: Sequence[Path], folder: Path) -> tuple[Path | No
     label_maps = [path for path in files if _is_label_stem(nifti_stem(path)) and path not in scans]
     scans = scans or [path for path in files if path not in label_maps]
     return (the_only(scans, "scan (or one named ct.nii.gz)", folder) if scans else None), label_maps
+
+
+def _other_label_maps(folder: Path) -> list[Path]:
+    """Files of labels that are no NIfTI: segmentations of 3D Slicer, and what is called a label map."""
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    others = [path for path in files if label_suffix(path) not in {None, *NIFTI_SUFFIXES}]
+    return sorted(path for path in others if label_suffix(path) == SEG_NRRD or _is_label_stem(label_stem(path)))
 
 
 def the_only(paths: Sequence[Path], what: str, folder: Path) -> Path:
@@ -236,6 +271,11 @@ def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] 
         InputError: If a `labels.json` cannot be read.
         LabelError: If one says a name or a value twice.
     """
+    if (segments := segment_values(label_map)) is not None:
+        by_name = {structure: tuple(values) for structure, values in segments.items()}
+        return Case(
+            name=name, patient=patient, ct=ct, segments=label_map, annotated=tuple(by_name), label_values=by_name
+        )
     values, annotated = shared, None
     own = label_map.parent / LABELS_FILE
     if own.is_file():
@@ -251,7 +291,7 @@ def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] 
     names = tuple(values.values())
     if annotated is not None:
         names = _annotated_subset(annotated, names, own)
-    by_name: dict[str, tuple[int, ...]] = {structure: (value,) for value, structure in values.items()}
+    by_name = {structure: (value,) for value, structure in values.items()}
     return Case(name=name, patient=patient, ct=ct, label_map=label_map, annotated=names, label_values=by_name)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from tomoseg.errors import DatasetError, LabelError
+from tomoseg.files.label_files import open_segments, read_label_map, read_mask
 from tomoseg.files.label_names import values_in
-from tomoseg.files.nifti import read_label_map, read_mask
 from tomoseg.labels import LabelSet, composed
 from tomoseg.volume import SourceGrid
 
@@ -22,17 +22,18 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class MaskCase:
-    """The masks of one case, as mask files, one a structure, or as one label map.
+    """The masks of one case, as mask files, one a structure, as one label map, or as one file of named segments.
 
     Attributes:
         name: Unique in the dataset, or on its side of a comparison.
         patient: Whose it is; cases of one patient never come into two splits.
-        masks: Structure to mask file; None where there is a label map.
-        label_map: The label map; None where there are mask files.
+        masks: Structure to mask file; None where there is one file of all.
+        label_map: The label map, if there is one.
+        segments: The file that names its structures itself, if there is one.
         annotated: The structures that someone looked for here. One of them without a voxel is absent; any other
             is unknown: it gives no loss and no score.
         label_values: Structure to the values that stand for it in the label map, more than one for a region. It may
-            name structures that are not annotated in this case.
+            name structures that are not annotated in this case. Of segments none where several have one value.
         unions: Structure without a mask file of its own to the mask files, by their names in `masks`, that make it up.
         ct: The scan, if it is there.
     """
@@ -41,6 +42,7 @@ class MaskCase:
     patient: str
     masks: dict[str, Path] | None = None
     label_map: Path | None = None
+    segments: Path | None = None
     annotated: tuple[str, ...]
     label_values: dict[str, tuple[int, ...]] = field(default_factory=dict)
     unions: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -49,7 +51,17 @@ class MaskCase:
     @property
     def first_file(self) -> Path:
         """A file that has the case's grid."""
-        return self.label_map or next(iter((self.masks or {}).values()))
+        return self.mask_files[0]
+
+    @property
+    def mask_files(self) -> tuple[Path, ...]:
+        """All files of its masks."""
+        whole = self.label_map or self.segments
+        return (whole,) if whole is not None else tuple((self.masks or {}).values())
+
+    def parts(self, structure: str) -> tuple[str, ...]:
+        """The masks, by their names in the files, that make up a structure."""
+        return self.unions.get(structure, (structure,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +113,9 @@ def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int
         LabelError: If the label map holds a value that stands for no structure.
     """
     names = labels.names
+    if case.segments is not None:
+        segments = open_segments(case.segments, grid, str(case.ct))
+        return lambda channel: _union(segments.mask(name) for name in case.parts(names[channel]))
     if case.label_map is None:
         return lambda channel: _mask_of_files(case, names[channel], grid)
     values = read_label_map(case.label_map, grid, str(case.ct))
@@ -109,11 +124,15 @@ def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int
 
 
 def _mask_of_files(case: Case, structure: str, grid: SourceGrid) -> Bool[np.ndarray, "x y z"]:
-    first, *others = [(case.masks or {})[name] for name in case.unions.get(structure, (structure,))]
-    mask = read_mask(first, grid, str(case.ct))
-    for path in others:
-        mask = mask | read_mask(path, grid, str(case.ct))
-    return mask
+    files = case.masks or {}
+    return _union(read_mask(files[name], grid, str(case.ct)) for name in case.parts(structure))
+
+
+def _union(masks: Iterable[Bool[np.ndarray, "x y z"]]) -> Bool[np.ndarray, "x y z"]:
+    first, *others = masks
+    for mask in others:
+        first = first | mask
+    return first
 
 
 def _mask_of_values(values: np.ndarray, of: tuple[int, ...]) -> Bool[np.ndarray, "x y z"]:

@@ -5,26 +5,40 @@ A dataset of any layout will do (`layouts.py`), and what is left of one without 
 - *label maps*: `<case>.nii.gz`, whose values are named by `<case>.labels.json` beside it, by `labels.json` or
   `dataset.json` in the folder or the one above, or that have `total` in their names; or a single such file;
 - *mask folders*: `<case>/<structure>.nii.gz` or `<case>/segmentations/<structure>.nii.gz`;
-- *one case*: `<structure>.nii.gz` in the folder itself.
+- *one case*: `<structure>.nii.gz` in the folder itself;
+- *files that name their structures*: `<case>.seg.nrrd`, or one in `<case>/`.
+
+`.nii`, `.mha`, `.mhd`, `.nrrd` and `.nhdr` serve as `.nii.gz` does. Of a folder with several kinds, as `predict` writes
+them side by side, one kind is read: the first of `label_files.SUFFIXES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Shaped
 from scipy import ndimage
 
-from tomoseg.datasets.case_folders import LABELS_FILE, MASKS_FOLDER, named_masks, nifti_files, visible_folders
+from tomoseg.datasets.case_folders import LABELS_FILE, MASKS_FOLDER, label_files, named_masks, visible_folders
 from tomoseg.datasets.cases import MaskCase, check_values_known, named_alike
 from tomoseg.datasets.dataset_json import DATASET_FILE, read_label_values
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import DatasetError
+from tomoseg.files.label_files import (
+    label_stem,
+    label_suffix,
+    open_segments,
+    read_geometry,
+    read_label_map,
+    read_mask,
+    segment_values,
+)
 from tomoseg.files.label_names import read_label_names
-from tomoseg.files.nifti import read_geometry, read_label_map, read_mask
-from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
+from tomoseg.files.results import sidecar_path
+from tomoseg.files.segments import Segments
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.volume import SourceGrid, same_grid
@@ -36,7 +50,7 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
     """Find cases without opening an image.
 
     Args:
-        path: A folder of one of the kinds above, or a label map.
+        path: A folder of one of the kinds above, or a file of all masks.
 
     Returns:
         By name, each once.
@@ -47,7 +61,7 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
         LabelError: If a file of labels says a name or a value twice.
     """
     if path.is_file():
-        return [_label_map_case(path, _values_of(path))]
+        return [_file_case(path)]
     if not path.is_dir():
         raise DatasetError(f"{path}: expected masks, got no such file or folder; check the path")
     try:
@@ -56,8 +70,8 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
         cases = _without_scans(path)
         if not cases:
             raise DatasetError(
-                f"{path}: expected masks as <case>.nii.gz with names in labels.json, as <case>/<structure>.nii.gz, or "
-                f"a dataset, got none of them; as a dataset: {error}"
+                f"{path}: expected masks as <case>.nii.gz with names in labels.json, as <case>.seg.nrrd, as "
+                f"<case>/<structure>.nii.gz, or a dataset, got none of them; as a dataset: {error}"
             ) from None
         return named_alike(cases)
     return list(found)
@@ -86,6 +100,11 @@ class OpenMasks:
         self._owner = owner
         self._resample = resample
         self._values: np.ndarray | None = None
+        self._segments: Segments | None = None
+        if case.segments is not None:
+            self._segments = open_segments(case.segments)
+            if not resample:
+                self._segments = self._segments.on(self.grid, owner)
         if case.label_map is not None:
             self._values = self._read(case.label_map, read_label_map)
             self._boxes = ndimage.find_objects(self._values)
@@ -101,14 +120,25 @@ class OpenMasks:
         """
         if self._values is not None:
             return self._of_values(self._values, self.case.label_values.get(name, ()))
-        files = self.case.masks or {}
-        parts = [files[part] for part in self.case.unions.get(name, (name,)) if part in files]
-        if not parts:
+        masks = self._parts(self.case.parts(name))
+        mask = next(masks, None)
+        if mask is None:
             return BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), self.grid.canonical_shape)
-        mask = self._read(parts[0], read_mask)
-        for path in parts[1:]:
-            mask = mask | self._read(path, read_mask)
+        for other in masks:
+            mask = mask | other
         return BoxedMask.of(mask)
+
+    def _parts(self, names: Sequence[str]) -> Iterator[Bool[np.ndarray, "x y z"]]:
+        """The masks of these names, of those that are there."""
+        if self._segments is None:
+            files = self.case.masks or {}
+            yield from (self._read(files[name], read_mask) for name in names if name in files)
+            return
+        for name in names:
+            if name in self._segments.names:
+                mask = self._segments.mask(name)
+                own = self._segments.grid
+                yield mask if same_grid(own, self.grid) else resampled(mask, own, self.grid)
 
     def _read(self, path: Path, read: Callable[..., np.ndarray]) -> np.ndarray:
         if not self._resample:
@@ -147,20 +177,20 @@ def resampled(
 
 
 def _without_scans(folder: Path) -> list[MaskCase]:
-    files = nifti_files(folder)
+    files = label_files(folder)
     if not files:
         return [case for inner in visible_folders(folder) if (case := _folder_case(inner)) is not None]
-    named = [_values_of(path, required=False) for path in files]
-    if any(named):
-        return [_label_map_case(path, values or _values_of(path)) for path, values in zip(files, named, strict=True)]
+    found = [_case_of_all(path) for path in files]
+    if any(found):
+        return [case or _file_case(path) for path, case in zip(files, found, strict=True)]
     return [_mask_folder_case(folder.resolve().name, files, folder)]
 
 
 def _folder_case(folder: Path) -> MaskCase | None:
     inner = folder / MASKS_FOLDER
-    files = nifti_files(inner) if inner.is_dir() else nifti_files(folder)
-    if len(files) == 1 and (values := _values_of(files[0], required=False)):
-        return _label_map_case(files[0], values, folder.name)
+    files = label_files(inner) if inner.is_dir() else label_files(folder)
+    if len(files) == 1 and (case := _case_of_all(files[0])) is not None:
+        return replace(case, name=folder.name, patient=folder.name)
     return _mask_folder_case(folder.name, files, folder) if files else None
 
 
@@ -169,30 +199,46 @@ def _mask_folder_case(name: str, files: Sequence[Path], folder: Path) -> MaskCas
     return MaskCase(name=name, patient=name, masks=masks, annotated=tuple(masks))
 
 
-def _label_map_case(path: Path, values: Values, name: str | None = None) -> MaskCase:
-    name = nifti_stem(path) if name is None else name
+def _file_case(path: Path) -> MaskCase:
+    """The case that one file is.
+
+    Raises:
+        DatasetError: If nothing says what its values stand for.
+    """
+    if label_suffix(path) is None:
+        raise DatasetError(
+            f"{path}: expected masks (.nii.gz, .seg.nrrd, .nrrd or .mha), got another kind of file; pass one of them"
+        )
+    case = _case_of_all(path)
+    if case is None:
+        raise DatasetError(
+            f'{path}: expected names for its values, got no {LABELS_FILE}; write {{"1": "spleen", ...}} to '
+            f"{sidecar_path(path).name} or {LABELS_FILE} beside it"
+        )
+    return case
+
+
+def _case_of_all(path: Path) -> MaskCase | None:
+    """The case of one file with all masks; None for a file of which nothing says what its values stand for."""
+    name = label_stem(path)
+    segments = segment_values(path)
+    if segments is not None:
+        values = {structure: tuple(own) for structure, own in segments.items()}
+        return MaskCase(name=name, patient=name, segments=path, annotated=tuple(values), label_values=values)
+    values = _values_of(path)
+    if not values:
+        return None
     return MaskCase(name=name, patient=name, label_map=path, annotated=tuple(values), label_values=values)
 
 
-def _values_of(path: Path, *, required: bool = True) -> Values:
-    """What the values of a label map stand for.
-
-    Raises:
-        DatasetError: If nothing says so and it is required.
-    """
-    if not path.name.endswith(NIFTI_SUFFIXES):
-        raise DatasetError(f"{path}: expected a label map (.nii.gz or .nii), got another kind of file; pass one")
+def _values_of(path: Path) -> Values:
+    """What the values of a label map stand for; nothing where nothing says so."""
     for file in (sidecar_path(path), path.parent / LABELS_FILE, path.parent.parent / LABELS_FILE):
         if file.is_file():
             return {name: (value,) for value, name in read_label_names(file).items()}
     for folder in (path.parent, path.parent.parent):
         if (folder / DATASET_FILE).is_file():
             return read_label_values(folder / DATASET_FILE)
-    if "total" in nifti_stem(path).lower():
+    if "total" in label_stem(path).lower():
         return {structure.name: (structure.id,) for structure in LabelSet.total()}
-    if required:
-        raise DatasetError(
-            f'{path}: expected names for its values, got no {LABELS_FILE}; write {{"1": "spleen", ...}} to '
-            f"{sidecar_path(path).name} or {LABELS_FILE} beside it"
-        )
     return {}

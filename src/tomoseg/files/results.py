@@ -28,9 +28,9 @@ _WRITERS = min(4, os.cpu_count() or 1)
 
 
 def nifti_stem(path: Path) -> str:
-    """The file's name without `.nii` or `.nii.gz`."""
+    """The file's name without `.nii` or `.nii.gz`, in capitals or not."""
     for suffix in NIFTI_SUFFIXES:
-        if path.name.endswith(suffix):
+        if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return path.stem
 

@@ -271,7 +271,7 @@ def _fingerprint(task: _Task) -> str:
     whether it can be.
     """
     case = task.case
-    files = [case.ct, *sorted((case.masks or {}).values()), *([case.label_map] if case.label_map else [])]
+    files = [case.ct, *sorted(case.mask_files)]
     content = [
         FORMAT_VERSION,
         [(path.name, _state_of(path)) for path in files],

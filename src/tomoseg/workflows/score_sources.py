@@ -126,7 +126,10 @@ class MaskSource:
         return True
 
     def _open(self, ours: MaskCase, theirs: MaskCase) -> tuple[OpenMasks, OpenMasks]:
-        """The reference, and the prediction on its grid."""
+        """Reference and prediction on one grid, the reference's; a file of segments may have a box of it alone."""
+        if theirs.segments is not None and ours.segments is None and not self._resample:
+            predicted = OpenMasks(ours)
+            return OpenMasks(theirs, predicted.grid, str(ours.first_file)), predicted
         reference = OpenMasks(theirs)
         return reference, OpenMasks(ours, reference.grid, str(theirs.first_file), resample=self._resample)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8, UInt16
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.itk.voxels import (
@@ -29,10 +29,11 @@ from tomoseg.files.itk.voxels import (
     opened,
     placed,
     read_stored,
+    read_whole_numbers,
     whole_shape,
 )
 from tomoseg.notices import Notice
-from tomoseg.volume import Volume
+from tomoseg.volume import SourceGrid, Volume, check_affine
 
 SUFFIXES = (".mha", ".mhd")
 
@@ -70,6 +71,30 @@ def first_values_of_metaimage(path: Path) -> Float32[np.ndarray, "i j s"]:
     name = str(path)
     with opened(path, name) as stream:
         return first_values(_described(stream, path, None)[0], name, stream)
+
+
+def read_metaimage_labels(path: Path) -> tuple[UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"], SourceGrid]:
+    """Read a label map, in the file's axis order, and its grid.
+
+    Args:
+        path: A `.mha` file, or a `.mhd` file with its data beside it.
+
+    Raises:
+        InputError: If it is missing, damaged, no scalar volume, or holds anything but whole numbers from 0 up.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    name = str(path)
+    with opened(path, name) as stream:
+        stored, _ = _described(stream, path, None)
+        return read_whole_numbers(stored, name, stream), SourceGrid(stored.shape, stored.affine)
+
+
+def read_metaimage_geometry(path: Path) -> SourceGrid:
+    """The grid of a file, from its header alone; raises as `read_metaimage_labels`."""
+    with opened(path, str(path)) as stream:
+        stored, _ = _described(stream, path, None)
+    check_affine(stored.affine, str(path))
+    return SourceGrid(stored.shape, stored.affine)
 
 
 def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:

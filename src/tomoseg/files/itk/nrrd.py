@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, UInt8, UInt16
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.itk.voxels import (
@@ -31,10 +31,11 @@ from tomoseg.files.itk.voxels import (
     opened,
     placed,
     read_stored,
+    read_whole_numbers,
     whole_shape,
 )
 from tomoseg.notices import Notice
-from tomoseg.volume import Volume
+from tomoseg.volume import SourceGrid, Volume, check_affine
 
 MAGIC = b"NRRD"
 
@@ -88,14 +89,56 @@ def first_values_of_nrrd(path: Path) -> Float32[np.ndarray, "i j s"]:
         return first_values(_described(stream, path, None)[0], name, stream)
 
 
+def read_nrrd_labels(path: Path) -> tuple[UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"], SourceGrid]:
+    """Read a label map, in the file's axis order, and its grid.
+
+    Args:
+        path: A `.nrrd` file, or a `.nhdr` file with its data beside it.
+
+    Raises:
+        InputError: If it is missing, damaged, no scalar volume, or holds anything but whole numbers from 0 up.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    name = str(path)
+    with opened(path, name) as stream:
+        stored, _ = _described(stream, path, None)
+        return read_whole_numbers(stored, name, stream), SourceGrid(stored.shape, stored.affine)
+
+
+def read_nrrd_geometry(path: Path) -> SourceGrid:
+    """The grid of a file, from its header alone; raises as `read_nrrd_labels`."""
+    with opened(path, str(path)) as stream:
+        stored, _ = _described(stream, path, None)
+    check_affine(stored.affine, str(path))
+    return SourceGrid(stored.shape, stored.affine)
+
+
 def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:
     """What a header says of its voxels, and what was assumed.
 
     Raises:
         InputError: If it is damaged, or the voxels cannot be those of a scan.
     """
+    fields, end = read_fields(stream, str(path))
+    return stored_of(fields, end, path, assume_spacing)
+
+
+def stored_of(
+    fields: dict[str, str], end: int, path: Path, assume_spacing: Edges | None = None
+) -> tuple[Stored, tuple[Notice, ...]]:
+    """What a header's fields say of its voxels, and what was assumed.
+
+    Args:
+        fields: As `read_fields` gives them.
+        end: Where the header ends.
+        path: Its file.
+        assume_spacing: As of `read_nrrd`.
+
+    Raises:
+        InputError: If it is damaged, or the voxels cannot be those of a scan.
+        GridError: If the geometry is not known.
+    """
     name = str(path)
-    fields, end = _fields(stream, name)
     sizes = _needed(fields, "sizes", name).split()
     axes = _axes(sizes, fields)
     shape = whole_shape(" ".join(sizes[axis] for axis in axes), name)
@@ -117,8 +160,8 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
     return stored, tuple(words)
 
 
-def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
-    """The header's fields, and where it ends.
+def read_fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
+    """The header's fields, and where it ends; keys of programs, which have `:=`, are among them as `key:=`.
 
     Raises:
         InputError: If it is something else.
@@ -131,8 +174,9 @@ def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         if not line:
             break
         key, colon, value = line.partition(":")
-        if colon and not line.startswith("#") and not value.startswith("="):
-            fields[key.strip().lower()] = value.strip()
+        if colon and not line.startswith("#"):
+            own = value.startswith("=")
+            fields[f"{key}:=" if own else key.strip().lower()] = value[1:] if own else value.strip()
     return fields, stream.tell()
 
 

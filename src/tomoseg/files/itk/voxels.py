@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32, Float64, UInt8, UInt16
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.hu import fill_hu
@@ -25,6 +25,10 @@ from tomoseg.volume import SourceGrid, Volume, check_affine
 LARGEST_HEADER_BYTES = 1 << 20
 LARGEST_RATIO = 1032
 """Deflate codes at most 258 bytes in 2 bits."""
+
+_LARGEST_LABEL = 65535
+_NEARLY = 1e-4
+"""How far a label may be from a whole number."""
 
 _READ_BYTES = 1 << 20
 _SLAB_BYTES = 4_000_000
@@ -109,6 +113,36 @@ def first_values(stored: Stored, name: str, header: IO[bytes]) -> Float32[np.nda
     """
     with _voxels(stored, name, header) as slabs:
         return next(slabs)[1]
+
+
+def read_whole_numbers(
+    stored: Stored, name: str, header: IO[bytes]
+) -> UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"]:
+    """Read the labels that a header describes, in the file's axis order; uint8 where they fit.
+
+    Args:
+        stored: What the header says.
+        name: What to call the file in messages.
+        header: The header's file, open; the voxels are read from it where they lie in it.
+
+    Raises:
+        InputError: If the file cannot hold what the header claims, is damaged, or holds negative, fractional or too
+            large values.
+        GridError: If the geometry cannot be used.
+    """
+    check_affine(stored.affine, name)
+    with _voxels(stored, name, header) as slabs:
+        labels = np.empty(stored.shape[::-1], np.uint16).T
+        for where, values in slabs:
+            whole = np.rint(values)
+            strange = values[~((np.abs(values - whole) <= _NEARLY) & (whole >= 0) & (whole <= _LARGEST_LABEL))]
+            if strange.size:
+                named = ", ".join(f"{value:.6g}" for value in np.unique(strange)[:6])
+                raise InputError(
+                    f"{name}: expected whole numbers from 0 to {_LARGEST_LABEL}, got {named}; export it again as labels"
+                )
+            labels[..., where] = whole
+    return labels if labels.max() > 255 else labels.astype(np.uint8)
 
 
 @contextmanager
