@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 nice .venv/bin/python benchmarks/mixed.py OPENKBP DICOM_FOLDER SCAN.nii.gz ...
 
 A folder with `ct.nii.gz` below it, such as OpenKBP's, stands for all of these; another is a scan in DICOM. Each scan is
-looked at as it is and mixed slice by slice with itself: moved, smoothed, enhanced, in the noise of a lower dose. Printed
-are, for each kind, how many are taken for several scans, the greatest value over all periods of what comes back in turn
-(what three quarters of the pairs of slices exceed), and how many are taken for the right number.
+looked at as it is and mixed with itself slice by slice: moved, smoothed, enhanced, with the noise of a lower dose.
+Printed are, for each kind, how many are taken for several scans and how many for the right number, and the greatest
+value over all periods of what comes back in turn (what three quarters of the pairs of slices exceed).
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_empty_masks_are_told_one_by_one_where_they_are_rare():
     ]
     found = [f for f in check_cases(with_empties) if f.kind == "empty"]
     assert [(f.case, f.structure) for f in found] == [("", None), ("c3", "lung")]
-    assert "Masks without a voxel: 5, of 1 structures (prostate in 5 of 10 cases)" in found[0].text
+    assert "Masks without a voxel: 5, of 1 structure (prostate in 5 of 10 cases)" in found[0].text
     assert "it is there in 9 of 10 cases" in found[1].text
 
 

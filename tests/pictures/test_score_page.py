@@ -67,7 +67,7 @@ def test_it_says_what_was_found(tmp_path):
     )
     assert "Evaluation of model & data against refs" in text
     assert "6 cases · 6 patients · 3 structures · voxels of 1.5 × 1.5 × 2 to 2.5 mm" in text
-    assert "surface Dice at 3 mm 0.900 (0.900, 0.900) 1 structures" in text
+    assert "surface Dice at 3 mm 0.900 (0.900, 0.900) 1 structure" in text
     assert "left lung 6 0.825 (0.812, 0.840) 0.700 (0.700, 0.700) 0.900" in text
     assert "bones 0 structures – –" in text
     assert "(+5.6, +5.6) 6 / 6 bones" in text  # found

@@ -254,8 +254,8 @@ def test_masks_against_a_label_map(tmp_path):
     assert found.failed == {"c": f"no prediction in {tmp_path / 'ours'}"}
     assert found.scores[0].spacing_mm == (1, 1, 2)
     assert found.warnings == (
-        "1 structures are predicted without a reference and were not scored: heart",
-        "1 structures are never predicted and were not scored: aorta",
+        "1 structure is predicted without a reference and not scored: heart",
+        "1 structure is never predicted and not scored: aorta",
         "1 masks have no file among the predictions and were taken as empty: b spleen",
     )
     assert (tmp_path / "out" / "report.html").is_file()

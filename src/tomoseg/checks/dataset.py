@@ -10,6 +10,7 @@ import numpy as np
 from tomoseg.checks.facts import SCAN_BIN, CaseFacts, StructureFacts
 from tomoseg.checks.findings import LEAST_CASES, Finding, Typical
 from tomoseg.checks.sides import direction_findings, image_findings, side_findings
+from tomoseg.errors import counted
 
 OVERLAP_SHARE = 0.10
 SHIFT_HU = 40
@@ -126,10 +127,11 @@ def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
 
 def _empty_often(often: dict[str, list[str]], held: Mapping[str, int]) -> Finding:
     most = sorted(often, key=lambda name: -len(often[name]))
+    where = [f"{name} in {len(often[name])} of {counted(held[name], 'case')}" for name in most[:4]]
     text = (
-        f"Masks without a voxel: {sum(map(len, often.values()))}, of {len(often)} structures "
-        f"({', '.join(f'{name} in {len(often[name])} of {held[name]} cases' for name in most[:4])}"
-        f"{', ...' if len(most) > 4 else ''}): they say that the structures are absent from these scans. If nobody "
+        f"Masks without a voxel: {sum(map(len, often.values()))}, of {counted(len(often), 'structure')} "
+        f"({', '.join(where)}"
+        f"{', ...' if len(most) > 4 else ''}): they say that there is nothing of it in these scans. If nobody "
         "looked for them, delete the files, or leave the names out of the label map's: unknown is not absent."
     )
     return Finding.warning("empty", text, "")

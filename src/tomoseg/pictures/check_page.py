@@ -18,7 +18,9 @@ Pictures = Mapping[tuple[str, str | None], bytes]
 """A PNG for each case and structure that something is said of; None for the scan alone."""
 
 
-def write_check_page(report: CheckReport, name: str, path: Path, pictures: Pictures | None = None) -> None:
+def write_check_page(
+    report: CheckReport, name: str, path: Path, pictures: Pictures | None = None, most: int | None = None
+) -> None:
     """Write the page.
 
     Args:
@@ -26,6 +28,7 @@ def write_check_page(report: CheckReport, name: str, path: Path, pictures: Pictu
         name: Of the dataset.
         path: The HTML file to write.
         pictures: What findings look like.
+        most: So many findings had their picture drawn at the most, the first; all if omitted.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -37,5 +40,7 @@ def write_check_page(report: CheckReport, name: str, path: Path, pictures: Pictu
     template = files("tomoseg.pictures").joinpath("check_page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(template)
     told = {"report": report, "name": name, "groups": groups, "pictures": shown}
+    of_cases = sum(bool(finding.case) for finding in report.findings)
+    told["unpictured"] = (most, of_cases) if most is not None and of_cases > most else None
     told |= {"readable": readable, "counted": counted}
     write_whole_text(path, page.render(**told))

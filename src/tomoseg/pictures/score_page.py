@@ -112,6 +112,7 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         page=page,
         lang=lang,
         say=lambda text, **values: say(text, lang, **values),
+        many=partial(_many, lang=lang),
         estimate=partial(_estimate, lang=lang),
         cell=lambda estimate, metric, n: _cell(estimate, metric, n, lang),
         named=lambda metric: _named(metric, page.tolerance, lang),
@@ -155,6 +156,16 @@ def spread(values: Float64[np.ndarray, " n"]) -> Spread | None:
 
 def _shown(place: Place, metrics: Iterable[str]) -> list[str]:
     return [metric for metric in metrics if place in METRICS[metric].places]
+
+
+def _many(count: int, one: str, lang: Language) -> str:
+    """A number with its noun, in the singular where it is one."""
+    one_and_many = {
+        "case": (say("1 case", lang), say("{count} cases", lang, count=count)),
+        "patient": (say("1 patient", lang), say("{count} patients", lang, count=count)),
+        "structure": (say("1 structure", lang), say("{count} structures", lang, count=count)),
+    }
+    return one_and_many[one][count != 1]
 
 
 def _column(metric: str, lang: Language) -> str:

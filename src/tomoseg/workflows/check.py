@@ -20,7 +20,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.pictures.check_page import write_check_page
 from tomoseg.volume import Volume
-from tomoseg.workflows.check_pictures import draw_findings
+from tomoseg.workflows.check_pictures import MOST_PICTURES, draw_findings
 
 
 def check(
@@ -51,7 +51,7 @@ def check(
         output.mkdir(parents=True, exist_ok=True)
         write_findings(report, output / "check.json")
         pictures = draw_findings(report.findings, found.cases, found.labels, on_case)
-        write_check_page(report, dataset.absolute().name, output / "check.html", pictures)
+        write_check_page(report, dataset.absolute().name, output / "check.html", pictures, most=MOST_PICTURES)
     return report
 
 

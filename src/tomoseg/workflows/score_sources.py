@@ -9,7 +9,7 @@ import numpy as np
 
 from tomoseg.datasets.cases import MaskCase
 from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
-from tomoseg.errors import ConfigError, DatasetError, unknown_name_message
+from tomoseg.errors import ConfigError, DatasetError, counted, unknown_name_message
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.files.label_names import check_told_apart, label_set_named
@@ -182,7 +182,7 @@ def _common_labels(
 def _on_one_side(ours: Set[str], theirs: Set[str]) -> Iterator[str]:
     for only, what in ((ours - theirs, "predicted without a reference"), (theirs - ours, "never predicted")):
         if only:
-            yield f"{len(only)} structures are {what} and were not scored: {_some(sorted(only))}"
+            yield f"{counted(len(only), 'structure is', 'structures are')} {what} and not scored: {_some(sorted(only))}"
 
 
 def _lacking(ours: Set[str], theirs: Set[str], wanted: Sequence[str]) -> Iterator[str]:

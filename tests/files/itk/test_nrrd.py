@@ -230,3 +230,10 @@ def test_units_of_length(units, is_read):
     else:
         with pytest.raises(GridError, match="expected lengths in mm, got other space units"):
             _check_unit(units, "a.nrrd")
+
+
+@pytest.mark.parametrize("unit", ["cm", "um", "inch", "m"])
+def test_a_file_in_another_unit_is_refused(tmp_path, stored, unit):
+    path = written(tmp_path / "a.nrrd", stored, **{"space units": f'"{unit}" "{unit}" "{unit}"'})
+    with pytest.raises(GridError, match="expected lengths in mm, got other space units; convert it"):
+        read_nrrd(path)
