@@ -285,7 +285,7 @@ def _opened(path: Path, assume_spacing: tuple[float, float, float] | None = None
             raise InputError(f"{path}: expected a NIfTI file, got a folder; name the file in it")
         size = path.stat().st_size
         if size == 0:
-            raise InputError(f"{path}: expected a file with content, got an empty one; copy it again")
+            raise InputError(f"{path}: expected a file with content, got an empty one; copy or download it again")
         with path.open("rb") as file:
             if file.peek(2)[:2] == GZIP_MAGIC:
                 with _gzip(None, "rb", fileobj=file) as stream:

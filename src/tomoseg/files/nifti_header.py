@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tomoseg.errors import GridError, InputError
+from tomoseg.files.impostors import called
 from tomoseg.files.nifti_layout import NIFTI1, NIFTI2, quaternion_of, rotation_of
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, check_affine, spacing_of
@@ -179,10 +180,8 @@ def _fields(raw: bytes, name: str) -> np.ndarray:
             fields = np.frombuffer(raw, layout.newbyteorder(order), 1).reshape(())
             _check_magic(bytes(fields["magic"].item()), name)
             return fields
-    raise InputError(
-        f"{name}: expected a NIfTI file (a scan may also be DICOM, NRRD or MetaImage), got something else; "
-        "convert it to NIfTI"
-    )
+    what, do = called(raw) or ("something else", "convert it to NIfTI")
+    raise InputError(f"{name}: expected a NIfTI file (a scan may also be DICOM, NRRD or MetaImage), got {what}; {do}")
 
 
 def _check_magic(magic: bytes, name: str) -> None:

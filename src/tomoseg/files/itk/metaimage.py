@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8, UInt16
 
 from tomoseg.errors import GridError, InputError
+from tomoseg.files.impostors import START_BYTES, called
 from tomoseg.files.itk.voxels import (
     Edges,
     Placing,
@@ -129,7 +130,9 @@ def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         fields[key.strip().lower()] = value.strip()
         if key.strip().lower() == "elementdatafile":
             return fields, stream.tell()
-    raise InputError(f"{name}: expected a MetaImage header up to ElementDataFile, got something else; check the path")
+    stream.seek(0)
+    what, do = called(stream.read(START_BYTES)) or ("something else", "check the path")
+    raise InputError(f"{name}: expected a MetaImage header up to ElementDataFile, got {what}; {do}")
 
 
 def _dtype(fields: dict[str, str], name: str) -> np.dtype:
