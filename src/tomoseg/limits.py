@@ -38,15 +38,18 @@ def refusal(error: BaseException) -> str | None:
         >>> refusal(KeyError("of ours")) is None
         True
     """
-    words = str(error).lower()
     number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(one in words for one in _MEMORY):
+    if isinstance(error, MemoryError) or _is(error, number, {errno.ENOMEM}, _MEMORY):
         return OF_MEMORY
-    if number == errno.EAGAIN or any(one in words for one in _THREADS):
+    if _is(error, number, {errno.EAGAIN}, _THREADS):
         return OF_THREADS
     if number in {errno.EMFILE, errno.ENFILE}:
         return OF_FILES
     return _of_the_system(error) if isinstance(error, OSError) else None
+
+
+def _is(error: BaseException, number: int | None, numbers: set[int], words: tuple[str, ...]) -> bool:
+    return number in numbers or any(one in str(error).lower() for one in words)
 
 
 def _of_the_system(error: OSError) -> str:

@@ -43,24 +43,25 @@ def run(name: str, argv: Sequence[str]) -> int:
         return call()
     except console.PrintError as error:
         raise error.__cause__ or error from None
-    except TomosegError as error:
-        about_places = None if isinstance(error, ConfigError) else mistaken(name, given)
-        console.error(about_places or str(error))
-        return NOT_STARTED
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRAS:
-            raise
-        console.error(missing(error.name))
-        return NOT_STARTED
     except KeyboardInterrupt:
         console.error("stopped")
         return STOPPED
     except Exception as error:
-        reason = refusal(error)
-        if reason is None:
+        told = _told(error, name, given)
+        if told is None:
             raise
-        console.error(reason)
+        console.error(told)
         return NOT_STARTED
+
+
+def _told(error: Exception, name: str, given: Mapping[str, Any]) -> str | None:
+    """One sentence for an error that was foreseen; None for a fault of ours."""
+    if isinstance(error, TomosegError):
+        about_places = None if isinstance(error, ConfigError) else mistaken(name, given)
+        return about_places or str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return missing(error.name) if error.name in EXTRAS else None
+    return refusal(error)
 
 
 def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Config]:
