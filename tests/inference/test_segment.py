@@ -175,3 +175,16 @@ def test_evaluation_scores_the_same_masks(tmp_path):
         for scored, mask, reference in zip(case.structures, found, masks, strict=True):
             assert scored.dice == pytest.approx(2 * (mask & reference).sum() / (mask.sum() + reference.sum()))
         assert max(scored.dice for scored in case.structures) > 0.1
+
+
+def test_a_label_map_or_a_result_of_ours_is_no_scan(ct, model, predictor, tmp_path):
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:9, 5:12, 3:8], labels[12:20, 5:12, 3:8] = 1, 2
+    write_nifti(tmp_path / "labels.nii.gz", labels, GRID)
+    expected = "expected a CT scan, got a label map; pass the scan itself, or what `read_scan` reads of it"
+    with pytest.raises(InputError, match=expected):
+        segment(tmp_path / "labels.nii.gz", predictor)
+    assert segment(read_ct(tmp_path / "labels.nii.gz"), predictor).labels == LABELS
+    assert main(["predict", "-i", str(ct), "-o", str(tmp_path / "out"), "-m", str(model), *CPU_FLAGS]) == 0
+    with pytest.raises(InputError, match="expected a CT scan, got a result of tomoseg; pass the scan itself"):
+        segment(tmp_path / "out" / "liver.nii.gz", predictor)

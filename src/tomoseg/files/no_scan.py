@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from tomoseg.errors import InputError
 from tomoseg.files.source import ScanKind, ScanSource
+from tomoseg.notices import Notice
 
 RECORD = "prediction.json"
 """How the file ends that says which files a prediction wrote, from where it lies."""
@@ -29,6 +31,41 @@ _ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 def known_as(source: ScanSource) -> str | None:
     """What lies at a path, if it is known to be no scan; else None."""
     return source.says or (None if source.is_dicom or source.path not in _written_near(source.path) else OURS)
+
+
+def refuse_known(source: ScanSource, path: Path, otherwise: str) -> None:
+    """Refuse a file that is known to be no scan before it is read.
+
+    Args:
+        source: What lies there.
+        path: What to call it.
+        otherwise: What to do to have it segmented all the same.
+
+    Raises:
+        InputError: If it is known for something else.
+    """
+    known = known_as(source)
+    if known is not None:
+        raise InputError(_refusal(path, known, otherwise))
+
+
+def refuse_label_map(notices: Sequence[Notice], path: Path, otherwise: str) -> None:
+    """Refuse a scan whose values are those of a label map.
+
+    Args:
+        notices: What was noticed when its voxels were looked at.
+        path: What to call it.
+        otherwise: As of `refuse_known`.
+
+    Raises:
+        InputError: If that was among it.
+    """
+    if any(notice.kind == "label map" for notice in notices):
+        raise InputError(_refusal(path, LABELS, otherwise))
+
+
+def _refusal(path: Path, known: str, otherwise: str) -> str:
+    return f"{path}: expected a CT scan, got {known}; pass the scan itself, or {otherwise} to segment it all the same"
 
 
 def says_it_is(kind: ScanKind, start: bytes) -> str | None:

@@ -45,7 +45,7 @@ SCAN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
 
 
 def read_scan(
-    scan: Path | ScanSource, series: int | None = None, assume_spacing: tuple[float, float, float] | None = None
+    scan: Path | str | ScanSource, series: int | None = None, assume_spacing: tuple[float, float, float] | None = None
 ) -> Volume:
     """Read a CT scan.
 
@@ -69,7 +69,7 @@ def read_scan(
     """
     if assume_spacing is not None and not all(0 < edge < 1000 for edge in assume_spacing):
         raise InputError(f"expected voxel edges in mm above 0, got {assume_spacing}; correct --assume-spacing")
-    source = scan if isinstance(scan, ScanSource) else look(scan)
+    source = scan if isinstance(scan, ScanSource) else look(Path(scan))
     volume = _read(source, series, assume_spacing)
     return replace(volume, warnings=(*source.notices, *volume.warnings)) if source.notices else volume
 

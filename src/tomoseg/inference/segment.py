@@ -17,7 +17,8 @@ from jaxtyping import Bool, Int16
 from tomoseg.checks.familiar import unlike
 from tomoseg.checks.scan import inspect_scan, refuse_warnings
 from tomoseg.evaluation.measure import Measurement, measure
-from tomoseg.files.scan import read_scan
+from tomoseg.files.no_scan import refuse_known, refuse_label_map
+from tomoseg.files.scan import look, read_scan
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.grids import averaged_axes, told_of
 from tomoseg.inference.predictor import OnGrid, Predictor
@@ -43,6 +44,10 @@ from tomoseg.volume import Volume
 
 AnyModel = Predictor | Model | Path | str | Sequence[Model]
 """What a scan is segmented with; a `Predictor` keeps its engines for the next scan."""
+
+
+OTHERWISE = "what `read_scan` reads of it"
+"""What to give where a file that is known for something else is to be segmented all the same."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,8 @@ def segment(
         Masks on the scan's own grid, and what else was asked for.
 
     Raises:
-        InputError: If the scan cannot be read, does not fit into the memory allowed, or `strict` is asked for and there
-            is a warning about it.
+        InputError: If the scan cannot be read, is a label map or a result of ours, does not fit into the memory allowed,
+            or `strict` is asked for and there is a warning about it.
         ModelError: If the model cannot be loaded.
         LabelError: If the model does not know a structure.
         ConfigError: If the request cannot be met: a threshold or a step that cannot be read, an engine or a device that
@@ -125,9 +130,11 @@ def segment(
         (('mandible',), True)
     """
     predictor = open_predictor(model, compute)
-    volume = scan if isinstance(scan, Volume) else read_scan(Path(scan))
+    volume = scan if isinstance(scan, Volume) else _read(Path(scan))
     choices = predictor.choices(request)
     seen = preflight(volume, predictor) if notices is None else notices
+    if not isinstance(scan, Volume):
+        refuse_label_map(seen, Path(scan), OTHERWISE)
     if request.strict:
         refuse_warnings(seen, "the scan")
     stages = Stages()
@@ -144,6 +151,13 @@ def segment(
         by_weight((*seen, *choices.notices)),
         stages.seconds,
     )
+
+
+def _read(path: Path) -> Volume:
+    """A scan, which is nothing that is known for something else."""
+    source = look(path)
+    refuse_known(source, path, OTHERWISE)
+    return read_scan(source)
 
 
 def _rating_of(found: Prediction, seen: tuple[Notice, ...]) -> SelfRating | None:

@@ -1,18 +1,16 @@
-"""Label maps among scans, known by their values, and refused."""
+"""Label maps among scans, known by their values."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 
 from tomoseg.checks.values import holds_labels
-from tomoseg.errors import InputError, TomosegError
-from tomoseg.files.no_scan import LABELS, known_as
+from tomoseg.errors import TomosegError
+from tomoseg.files.no_scan import LABELS
 from tomoseg.files.scan import first_values, read_scan
 from tomoseg.files.source import Lost, ScanSource
-from tomoseg.notices import Notice
 
 NEARLY_WHOLE = 1e-3
 """How far a number may be from a whole one that was stored as another."""
@@ -40,36 +38,3 @@ def _is_label_map(source: ScanSource) -> bool:
         return holds_labels(read_scan(source))
     except TomosegError:
         return False  # reading says what is wrong with it
-
-
-def refuse_known(source: ScanSource, path: Path) -> None:
-    """Refuse a file that is known to be no scan before it is read.
-
-    Args:
-        source: What lies there.
-        path: What to call it.
-
-    Raises:
-        InputError: If it is known for something else.
-    """
-    known = known_as(source)
-    if known is not None:
-        raise InputError(_refusal(path, known))
-
-
-def refuse_label_map(notices: Sequence[Notice], path: Path) -> None:
-    """Refuse a scan whose values are those of a label map.
-
-    Args:
-        notices: What was noticed when its voxels were looked at.
-        path: What to call it.
-
-    Raises:
-        InputError: If that was among it.
-    """
-    if any(notice.kind == "label map" for notice in notices):
-        raise InputError(_refusal(path, LABELS))
-
-
-def _refusal(path: Path, known: str) -> str:
-    return f"{path}: expected a CT scan, got {known}; pass the scan itself, or --force to segment it all the same"

@@ -14,6 +14,7 @@ from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
 from tomoseg.files.atomic import check_writable, remove_file
 from tomoseg.files.dicom.made_by import MadeBy
+from tomoseg.files.no_scan import refuse_known, refuse_label_map
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.predictor import Predictor
@@ -25,7 +26,6 @@ from tomoseg.notices import Notice, by_weight
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
 from tomoseg.volume import Volume
 from tomoseg.workflows.cohort_statistics import cohort_statistics_path, write_cohort_statistics
-from tomoseg.workflows.label_maps import refuse_known, refuse_label_map
 from tomoseg.workflows.prediction_record import (
     ScanDone,
     asked_of,
@@ -207,13 +207,13 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
     with course.stages("read"):
         check_writable(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
         if not options.force:
-            refuse_known(source, scan.path)
+            refuse_known(source, scan.path, "--force")
         volume = read_scan(source, options.series, options.assume_spacing)
         course.notices = volume.warnings
         course.not_written = impossible_formats(volume.source, options.format, scan.path)
         course.notices = preflight(volume, batch.predictor)
         if not (options.force or source.is_dicom):
-            refuse_label_map(course.notices, scan.path)
+            refuse_label_map(course.notices, scan.path, "--force")
         if options.strict:
             refuse_warnings(course.notices, str(scan.path))
     return volume

@@ -102,7 +102,7 @@ def find_scans(
         output: For one scan its result, for many the folder of all results.
         label_map: Whether a result is a file.
         part: `2/8` keeps every eighth scan, from the second.
-        series: Which of several DICOM series is asked for; a folder of DICOM is one scan then.
+        series: Which of several DICOM series is asked for; a folder of DICOM of one study is one scan then.
         force: Whether label maps count as scans.
 
     Raises:
@@ -152,7 +152,7 @@ def scans_below(folder: Path) -> FoundScans | None:
 
 
 def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
-    """The DICOM of a folder that is one scan: where there is one and no volume beside it, or a series is asked for.
+    """The DICOM of a folder that is one scan: where there is one and no volume beside it, or a series of one study.
 
     Where no slices are, all of it is taken, so that reading says what it is.
     """
@@ -160,7 +160,12 @@ def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
         return None
     if len(cohort.scans) == 1:
         return replace(cohort.scans[0], path=cohort.folder)
-    return cohort.dicom if not cohort.scans or series is not None else None
+    return cohort.dicom if not cohort.scans or (series is not None and _is_one_study(cohort.scans)) else None
+
+
+def _is_one_study(scans: Sequence[ScanSource]) -> bool:
+    found = {image.study for scan in scans for images in scan.headers.values() for image in images or ()}
+    return len(found) == 1
 
 
 def _at(paths: Sequence[Path]) -> tuple[list[tuple[Path, ScanSource | None]], tuple[Lost, ...]]:

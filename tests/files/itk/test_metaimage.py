@@ -47,6 +47,17 @@ def test_local(tmp_path, stored):
     check(read_scan(written(tmp_path / "a.mha", stored.tobytes())), stored)
 
 
+@pytest.mark.parametrize("unit", ["mm", "?", None])
+def test_millimetres(tmp_path, stored, unit):
+    check(read_scan(str(written(tmp_path / "a.mha", stored.tobytes(), DistanceUnits=unit))), stored)
+
+
+@pytest.mark.parametrize("unit", ["um", "cm"])
+def test_another_unit_of_length_is_refused(tmp_path, stored, unit):
+    with pytest.raises(GridError, match=f"expected lengths in mm, got DistanceUnits '{unit}'"):
+        read_scan(written(tmp_path / "a.mha", stored.tobytes(), DistanceUnits=unit))
+
+
 def test_compressed(tmp_path, stored):
     check(read_metaimage(written(tmp_path / "a.mha", zlib.compress(stored.tobytes()), CompressedData="True")), stored)
 

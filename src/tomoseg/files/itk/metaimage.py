@@ -107,6 +107,7 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
     name = str(path)
     fields, end = _fields(stream, name)
     dtype = _dtype(fields, name)
+    _check_unit(fields.get("distanceunits", ""), name)
     axes = _axes(fields, name)
     shape = whole_shape(" ".join(fields.get("dimsize", "").split()[:3]), name)
     affine, words = _affine(fields, axes, assume_spacing, name)
@@ -133,6 +134,18 @@ def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
     stream.seek(0)
     what, do = called(stream.read(START_BYTES)) or ("something else", "check the path")
     raise InputError(f"{name}: expected a MetaImage header up to ElementDataFile, got {what}; {do}")
+
+
+def _check_unit(unit: str, name: str) -> None:
+    """Refuse lengths in another unit than mm.
+
+    Raises:
+        GridError: If they are.
+    """
+    if unit.strip().lower() not in {"", "?", "mm"}:
+        raise GridError(
+            f"{name}: expected lengths in mm, got DistanceUnits {unit[:20]!r}; convert it, or correct the header"
+        )
 
 
 def _dtype(fields: dict[str, str], name: str) -> np.dtype:
