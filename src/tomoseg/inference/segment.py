@@ -117,8 +117,8 @@ def segment(
         Masks on the scan's own grid, and what else was asked for.
 
     Raises:
-        InputError: If the scan cannot be read, is a label map or a result of ours, does not fit into the memory allowed,
-            or `strict` is asked for and there is a warning about it.
+        InputError: If the scan cannot be read, is a label map or a result of ours, does not fit into the memory
+            allowed, or `strict` is asked for and there is a warning about it.
         ModelError: If the model cannot be loaded.
         LabelError: If the model does not know a structure.
         ConfigError: If the request cannot be met: a threshold or a step that cannot be read, an engine or a device that
