@@ -1,10 +1,11 @@
-"""What a model of native voxels loses on scans of other voxels than it was trained on.
+"""What a model loses on scans of other voxels than it was trained on.
 
     .venv/bin/python benchmarks/voxels.py OPENKBP [--edges 0.6 1 2] [--every 1] [--model head-neck]
 
-The validation patients are interpolated linearly to in-plane voxels of each edge, and their contours with them. Printed
-is the mean Dice over the structures on their own voxels and on the others, as the model is used, and as it would be
-without bringing them to voxels of its training.
+The validation patients are interpolated linearly to in-plane voxels of each edge. Their masks are scored there, against
+contours interpolated likewise, and averaged back to the voxels on which the contours were drawn. Printed is the mean
+Dice over the structures on their own voxels and on the others, as the model is used; and of a model of native voxels as
+it would be without bringing them to voxels of its training.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from scipy.ndimage import zoom
 
 from tomoseg import Predictor, Volume, load_model, read_scan, segment
 from tomoseg.files.nifti import read_mask
+from tomoseg.grid import axis_weights
 from tomoseg.inference import predictor as inside
 
 Scores = dict[str, list[float]]
@@ -35,15 +37,14 @@ def main() -> None:
     print(machine())
     predictor = Predictor(load_model(given.model))
     patients = sorted((given.openkbp / "validation").iterdir())[:: given.every]
-    ways = ["own voxels"] + [f"{edge:g} mm{how}" for edge in given.edges for how in ("", ", as they are")]
-    found: dict[str, Scores] = {way: {} for way in ways}
+    found: dict[str, Scores] = {}
     for patient in patients:
         for way, scores in scored(predictor, patient, given.edges):
             for name, dice in scores.items():
-                found[way].setdefault(name, []).append(dice)
+                found.setdefault(way, {}).setdefault(name, []).append(dice)
     own = means(found["own voxels"])
     print(f"{len(patients)} patients, mean Dice over {len(own)} structures")
-    for way in ways:
+    for way in found:
         values = means(found[way])
         print(f"{way:22} {np.mean(list(values.values())):.4f}  " + ", ".join(f"{n} {v:.3f}" for n, v in values.items()))
 
@@ -63,7 +64,12 @@ def scored(predictor: Predictor, patient: Path, edges: list[float]) -> Iterator[
         factors = (volume.spacing_mm[0] / edge, volume.spacing_mm[1] / edge, 1.0)
         finer = on_voxels(volume, factors)
         masks = {name: linear(mask.astype(np.float32), factors) > 0.5 for name, mask in references.items()}
-        yield f"{edge:g} mm", dices(predictor, finer, masks)
+        found = segment(finer, predictor, notices=())
+        yield f"{edge:g} mm", {name: dice(found.mask(name), mask) for name, mask in masks.items()}
+        back = {name: averaged(found.mask(name), mask.shape) for name, mask in references.items()}
+        yield f"{edge:g} mm, averaged back", {name: dice(back[name], mask) for name, mask in references.items()}
+        if predictor.models[0].record.grid.mode != "native":
+            continue
         with mock.patch.object(inside, "grid_for", lambda record, spacing_mm: record.grid):
             yield f"{edge:g} mm, as they are", dices(predictor, finer, masks)
 
@@ -78,10 +84,19 @@ def linear(values: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
     return zoom(values, factors, order=1, grid_mode=True, mode="nearest")
 
 
+def averaged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask on fewer pixels: those more than half of which are inside."""
+    x, y = (axis_weights(old, new) for old, new in zip(mask.shape[:2], shape[:2], strict=True))
+    return np.einsum("ax,xyz,by->abz", x, mask.astype(np.float32), y, optimize=True) > 0.5
+
+
 def dices(predictor: Predictor, volume: Volume, references: dict[str, np.ndarray]) -> dict[str, float]:
     found = segment(volume, predictor, notices=())
-    pairs = ((name, found.mask(name), reference) for name, reference in references.items())
-    return {name: float(2 * (a & b).sum() / (a.sum() + b.sum())) for name, a, b in pairs}
+    return {name: dice(found.mask(name), reference) for name, reference in references.items()}
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
 if __name__ == "__main__":

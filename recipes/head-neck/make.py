@@ -64,14 +64,14 @@ def pack(trained: Model, folder: Path, data: Path, given: argparse.Namespace) ->
     full, half = (
         evaluate(model, data, compute=AS_IN_TRAINING) for model in (trained.folder, folder) if model is not None
     )
-    record = load_model(folder).record
-    record = replace(record, trained_on=record.trained_on or range_of(Preprocessed(data).split("train")))
+    packed = load_model(folder)
+    record = replace(packed.record, trained_on=packed.record.trained_on or range_of(Preprocessed(data).split("train")))
     reached = {
         "validation_dice": half.summary.dice,
         "validation_iou": half.summary.iou,
         "dice": {row.structure: row.dice for row in half.summary.structures},
     }
-    save_model(replace(load_model(folder), record=replace(record, scores=reached)), folder, half=True)
+    save_model(Model(replace(record, scores=reached), packed.network), folder, half=True)
     export(folder, "openvino")  # so that any precision works where PyTorch is not installed
     export(folder, "openvino", "int8", data)
     ways = measure_engines(folder, data)
