@@ -101,11 +101,11 @@ def test_segment_gives_it_and_the_result_stays(ml):
 
 def test_a_scan_unlike_the_training_scans_has_none():
     model = make_model(GRIDS["native"])
-    lengths = ((1.0, 1.0),) * 3, tuple((float(n), float(n)) for n in scan().shape)
     tissue = ((-2000.0, 2000.0),) * 3
     ratings = {}
-    for name, spacing in (("like", 1.0), ("unlike", 3.0)):
-        known = ScanRange(((spacing, spacing),) * 3, lengths[1], tissue)
+    for name, times in (("like", 1.0), ("unlike", 9.0)):
+        extents = tuple((times * n, times * n) for n in scan().shape)
+        known = ScanRange(((1.0, 1.0),) * 3, extents, tissue)
         record = replace(model.record, trained_on=known, grid=GRIDS["spacing"])
         there = Model(record, model.network)
         ratings[name] = segment(scan(), there, Request(triage=True), compute=TORCH).self_rating

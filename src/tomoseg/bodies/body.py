@@ -83,6 +83,7 @@ def make_body(
             view.
 
     Example:
+        >>> from tomoseg.bodies.anatomy import build_anatomy
         >>> values = np.zeros((40, 40, 20), np.uint8); values[10:30, 10:30, :] = 5
         >>> anatomy = build_anatomy(values, LabelSet.total(), np.diag([3.0, 3.0, 5.0, 1.0]))
         >>> body = make_body(anatomy, seed=1, spacing_mm=(6, 6, 10))

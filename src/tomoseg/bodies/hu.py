@@ -47,7 +47,7 @@ class HuConfig(Config):
 
     Example:
         >>> HuConfig().liver[0]
-        (35.0, 68.0)
+        (35, 68)
     """
 
     liver: ByPhase = ((35, 68), (50, 85), (85, 135), (70, 105))

@@ -35,7 +35,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         ModuleNotFoundError: If a package is missing that every installation has.
         OSError: If what is printed cannot be written.
     """
-    given: Mapping[str, Any] = {}
+    given: Mapping[str, Any] | None = None
     try:
         command = command_of(name)
         call = read(command, name, argv, _settings(command, argv))
@@ -47,7 +47,8 @@ def run(name: str, argv: Sequence[str]) -> int:
         console.error("stopped")
         return STOPPED
     except Exception as error:
-        told = _told(error, name, given)
+        is_help_unread = given is None and isinstance(error, OSError)
+        told = None if is_help_unread else _told(error, name, given or {})
         if told is None:
             raise
         console.error(told)
