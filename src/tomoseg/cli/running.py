@@ -47,7 +47,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         console.error("stopped")
         return STOPPED
     except Exception as error:
-        is_help_unread = given is None and isinstance(error, OSError)
+        is_help_unread = given is None and isinstance(error, OSError) and error.filename is None
         told = None if is_help_unread else _told(error, name, given or {})
         if told is None:
             raise
