@@ -98,9 +98,25 @@ def test_only_pairs_count():
 
 
 def test_the_patients_and_not_the_cases_are_tested():
-    ours = [case(f"c{i}", 0.6, patient=f"p{i // 4}") for i in range(8)]
-    theirs = [case(f"c{i}", 0.5, patient=f"p{i // 4}") for i in range(8)]
-    assert compare(ours, theirs, LABELS).overall["dice"].p == pytest.approx(0.5)  # two patients: 2 / 2**2
+    ours = [case(f"c{i}", 0.6, patient=f"p{i // 2}") for i in range(10)]
+    theirs = [case(f"c{i}", 0.5, patient=f"p{i // 2}") for i in range(10)]
+    found = compare(ours, theirs, LABELS)
+    assert found.overall["dice"].p == pytest.approx(2 / 2**5)  # five patients
+    assert (found.cases, found.patients, found.lacks_patients) == (10, 5, False)
+
+
+def test_fewer_than_five_patients_give_no_p():
+    ours = [case(f"c{i}", 0.6, 0.9 if i else None, patient=f"p{i // 2}") for i in range(10)]
+    theirs = [case(f"c{i}", 0.5, 0.7 if i > 1 else None, patient=f"p{i // 2}") for i in range(10)]
+    found = compare(ours, theirs, LABELS)
+    liver, spleen = found.structures["liver"]["dice"], found.structures["spleen"]["dice"]
+    assert (liver.p, liver.n) == (pytest.approx(2 / 2**5), 10)
+    # Spleen has eight pairs, of four patients: one of the five is scored by one side alone.
+    assert (spleen.difference, spleen.low, spleen.high, spleen.p, spleen.n) == (pytest.approx(0.2), None, None, None, 8)
+    assert found.corrected_p() == {"liver": liver.p, "spleen": None}  # what is not tested costs the others nothing
+    assert found.lacks_patients
+    few = compare(ours[:8], theirs[:8], LABELS)
+    assert (few.patients, few.overall["dice"].p, few.overall["dice"].low) == (4, None, None)
 
 
 def test_holm_by_hand():

@@ -50,6 +50,16 @@ def test_few_patients_are_said_to_give_no_intervals(capsys):
         assert ("Dice 0.5500 (" in printed) is not said
 
 
+def test_a_comparison_of_few_patients_says_why_it_has_no_p(capsys):
+    for count, shown in ((4, True), (5, False)):
+        ours, theirs = ([replace(scores(s)[0], case=f"c{n}") for n in range(count)] for s in (0.1, 0.0))
+        show_comparison(compare(ours, theirs, LABELS), "theirs")
+        printed = capsys.readouterr().out
+        said = "No interval and no p where fewer than 5 patients have a pair; 4 patients in common."
+        assert (said in printed) is shown
+        assert rows_in(printed)[1][3:] == (("-", "-", "-") if shown else ("0.100", "0.100", "0.062"))
+
+
 def test_a_comparison_names_cases_of_one_side(capsys):
     ours, theirs = scores(0.1), [*scores(), CaseScore("c", ())]
     show_comparison(compare(ours, theirs, LABELS), "theirs")

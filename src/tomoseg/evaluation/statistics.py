@@ -15,7 +15,8 @@ from jaxtyping import Float64
 DRAWS = 2000
 LEVEL_PERCENT = 95.0
 LEAST_PATIENTS = 5
-"""Fewer give no interval: drawn from two to four values, it is far narrower than what other patients would show."""
+"""Fewer give neither an interval nor a p: drawn from two to four values, an interval is far narrower than what other
+patients would show, and a signed-rank test of four can say nothing below 0.125."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Difference:
         difference: Mean of ours less theirs.
         low: Lower end of its 95 % interval over patients; None where fewer than `LEAST_PATIENTS` have a pair.
         high: Its upper end.
-        p: Wilcoxon's signed-rank test over patients, two-sided; None where no patient differs.
+        p: Wilcoxon's signed-rank test over patients, two-sided; None where fewer than `LEAST_PATIENTS` have a pair, or
+            none of them differs.
         n: Pairs of scores.
     """
 
@@ -126,7 +128,8 @@ class Bootstrap:
         by_case = _mean_of_known(change)
         by_patient = np.array([_mean_of_known(by_case[self.patient == i][None])[0] for i in range(len(self.names))])
         by_patient = by_patient[np.isfinite(by_patient)]
-        p = float(wilcoxon(by_patient).pvalue) if np.any(by_patient) else None
+        tested = len(by_patient) >= LEAST_PATIENTS and bool(np.any(by_patient))
+        p = float(wilcoxon(by_patient).pvalue) if tested else None
         return Difference(estimate.mean, estimate.low, estimate.high, p, int(np.isfinite(change).sum()))
 
 

@@ -132,6 +132,7 @@ class Comparison:
         overall: Difference of the means over cases, then structures, by metric.
         structures: The same of each structure.
         cases: Cases that both have.
+        patients: Whose they are.
         only_ours: Cases that the others lack.
         only_theirs: Cases that we lack.
     """
@@ -139,8 +140,14 @@ class Comparison:
     overall: dict[str, Difference]
     structures: dict[str, dict[str, Difference]]
     cases: int
+    patients: int
     only_ours: tuple[str, ...]
     only_theirs: tuple[str, ...]
+
+    @property
+    def lacks_patients(self) -> bool:
+        """Whether a structure that both have scores of has neither interval nor p, for want of patients."""
+        return any(found["dice"].n and found["dice"].low is None for found in self.structures.values())
 
     def corrected_p(self) -> dict[str, float | None]:
         """Of each structure's Dice, corrected for how many there are (Holm)."""
@@ -179,6 +186,7 @@ def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: Labe
         paired(slice(None)),
         {name: paired(slice(column, column + 1)) for column, name in enumerate(labels.names)},
         len(names),
+        len(boot.names),
         tuple(name for name in mine if name not in others),
         tuple(sorted(others.keys() - mine.keys())),
     )

@@ -130,7 +130,8 @@ FRENCH: dict[str, str] = {
     "compared how": (
         "{ours} moins {theirs}, sur les {cases} cas communs : une différence positive du Dice est à l'avantage de "
         "{ours}, une différence positive de HD95 à son désavantage. p vient du test des rangs signés de Wilcoxon sur "
-        "les patients ; celui des structures est corrigé de leur nombre (Holm). En gras : p < 0,05."
+        "les patients ; celui des structures est corrigé de leur nombre (Holm). Moins de cinq patients ayant une paire "
+        "ne donnent ni intervalle ni p. En gras : p < 0,05."
     ),
     "empties": "Là où un masque est vide, les scores sont ceux de {what}.",
 }
@@ -149,7 +150,8 @@ ENGLISH: dict[str, str] = {
     "compared how": (
         "{ours} less {theirs}, on the {cases} cases that both have: a difference of Dice above 0 is in favour of "
         "{ours}, one of HD95 against it. p is of Wilcoxon's signed-rank test over patients; that of the structures is "
-        "corrected for how many they are (Holm). Bold: p < 0.05."
+        "corrected for how many they are (Holm). Fewer than five patients with a pair give neither an interval nor a p. "
+        "Bold: p < 0.05."
     ),
     "of the kept model": "Of the kept model, on whole volumes. A dash: no validation case has a reference of it.",
     "empties": "Where a mask is empty, scores are those of {what}.",

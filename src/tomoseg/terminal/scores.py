@@ -80,6 +80,11 @@ def show_comparison(comparison: Comparison, other: str) -> None:
         ("structure", "pairs", "difference", "from", "to", "p (Wilcoxon, Holm)"),
         rows,
     )
+    if comparison.lacks_patients:
+        out.print(
+            f"No interval and no p where fewer than {LEAST_PATIENTS} patients have a pair; "
+            f"{counted(comparison.patients, 'patient')} in common."
+        )
     for names, side in ((comparison.only_ours, "here"), (comparison.only_theirs, f"in {other}")):
         if names:
             verb = "is" if len(names) == 1 else "are"
