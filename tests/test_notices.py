@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from tomoseg.notices import DECISIVE, NOTES, SMALL, Kind, Notice, by_weight, gathered, gathered_texts
+from tomoseg.notices import DECISIVE, NOTES, SMALL, Kind, Notice, by_weight, gathered
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "warnings.md"
 
@@ -58,11 +58,29 @@ def test_what_is_said_of_many_scans_is_one_line_with_their_names():
     assert str(gathered([(f"s{n}", tilt) for n in range(9)])[0]).startswith("s0, s1, s2, s3, s4, s5 and 3 more: The")
 
 
+def test_a_decisive_one_names_all_of_its_scans():
+    other = Notice("It seems to show abdomen.", "other body part")
+    names = [f"s{n}" for n in range(9)]
+    assert str(gathered([(name, other) for name in names])[0]) == f"{', '.join(names)}: It seems to show abdomen."
+
+
+def told(*said):
+    return [str(notice) for notice in gathered([(name, Notice(text, "voxel size")) for name, text in said])]
+
+
 def test_sentences_that_differ_in_numbers_alone_are_told_once():
-    assert gathered_texts([("a", "Voxels measure 0.98 mm."), ("b", "Voxels measure 1 mm."), ("c", "It is odd.")]) == [
+    assert told(("a", "Voxels measure 0.98 mm."), ("b", "Voxels measure 1 mm."), ("c", "It is odd.")) == [
         "a, b: Voxels measure 0.98 mm. (The numbers are those of a.)",
         "c: It is odd.",
     ]
     # A number in a name is no number, and what is said twice of one scan is told twice.
     apart = [("a", "rib_1 is empty."), ("b", "rib_2 is empty."), ("b", "file 3/x is cut."), ("b", "file 4/x is cut.")]
-    assert len(gathered_texts(apart)) == 4
+    assert len(told(*apart)) == 4
+    # One sentence of two kinds is two: one may be decisive, the other not.
+    assert len(gathered([("a", Notice("It is odd.", "tilt")), ("b", Notice("It is odd.", "not HU"))])) == 2
+
+
+def test_a_file_is_taken_off_the_front_alone():
+    notice = Notice("in/a.nii: cut at in/a.nii: twice", "tilt")
+    assert notice.without(Path("in") / "a.nii").message == "cut at in/a.nii: twice"
+    assert notice.without("b.nii") == notice

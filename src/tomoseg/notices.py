@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ Kind = Literal[
     "other body part", "unlike training", "other voxels", "tuned step",
     # when its result is written
     "headers",
+    # in records from before kinds were kept
+    "former record",
 ]  # fmt: skip
 """Short and stable: docs/how-to/warnings.md has a line for each."""
 
@@ -54,7 +56,7 @@ SMALL: frozenset[Kind] = frozenset({"headers", "clipped", "trailing bytes", "til
 """What changes little of a mask, if anything; what is neither is of the scan's geometry or its slices."""
 
 MOST_NAMED = 6
-"""Scans that one line names."""
+"""Scans that one line names, unless it is decisive."""
 
 _NUMBER = re.compile(r"(?<![\w./])\d+(?:\.\d+)?(?!\w)")
 """One that stands alone: no part of a name or a path."""
@@ -88,11 +90,20 @@ class Notice:
     @property
     def weight(self) -> int:
         """From 0, the decisive, over geometry and what is small to notes: the order in which they are told."""
-        return 3 if self.level == "note" else 0 if self.kind in DECISIVE else 2 if self.kind in SMALL else 1
+        return 3 if self.level == "note" else 0 if self.is_decisive else 2 if self.kind in SMALL else 1
+
+    @property
+    def is_decisive(self) -> bool:
+        """Whether it may make all of a result worthless: such a one is never cut from a list."""
+        return self.kind in DECISIVE
 
     def of(self, name: str) -> Notice:
         """The same, of a file or a scan of this name."""
         return replace(self, message=f"{name}: {self.message}")
+
+    def without(self, name: object) -> Notice:
+        """The same without the name of a file before it, for where another name is put there."""
+        return replace(self, message=self.message.removeprefix(f"{name}: "))
 
     def as_dict(self) -> dict[str, str]:
         """What is written of it in every JSON file: `kind`, `level`, `message`."""
@@ -124,6 +135,8 @@ def by_weight(notices: Iterable[Notice]) -> tuple[Notice, ...]:
 def gathered(said: Iterable[tuple[str, Notice]]) -> list[Notice]:
     """What was noticed of many scans, in the order of `by_weight`, each once with the names of its scans.
 
+    Sentences that differ in numbers alone are one. A decisive one names all of its scans, others the first.
+
     Args:
         said: Name of a scan, and what was noticed of it.
 
@@ -132,36 +145,20 @@ def gathered(said: Iterable[tuple[str, Notice]]) -> list[Notice]:
         >>> [str(notice) for notice in gathered([("a", tilt), ("b", tilt)])]
         ['a, b: The gantry was tilted.']
     """
-    pairs = sorted(dict.fromkeys(said), key=lambda pair: pair[1].weight)
-    kinds = {str(notice): notice.kind for _, notice in pairs}
-    return [Notice(text, kinds[first]) for first, text in _together([(name, str(notice)) for name, notice in pairs])]
-
-
-def gathered_texts(said: Iterable[tuple[str, str]]) -> list[str]:
-    """The same of sentences alone, in the order in which they come.
-
-    Args:
-        said: Name of a scan, and a sentence about it.
-    """
-    return [text for _, text in _together(said)]
-
-
-def _together(said: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The first of sentences that are the same but for numbers, and what is told of all of them."""
-    alike: dict[tuple[str, int], dict[str, str]] = {}
+    alike: dict[tuple[str, str, int], dict[str, Notice]] = {}
     times: Counter[tuple[str, str]] = Counter()
-    for name, sentence in said:
-        pattern = _NUMBER.sub("0", sentence)
-        alike.setdefault((pattern, times[name, pattern]), {})[name] = sentence
+    for name, notice in sorted(dict.fromkeys(said), key=lambda pair: pair[1].weight):
+        pattern = _NUMBER.sub("0", str(notice))
+        alike.setdefault((notice.kind, pattern, times[name, pattern]), {})[name] = notice
         times[name, pattern] += 1
-    told = []
-    for of in alike.values():
-        names, sentences = list(of), list(of.values())
-        whose = f" (The numbers are those of {names[0]}.)" if len(set(sentences)) > 1 else ""
-        told.append((sentences[0], f"{_some(names)}: {sentences[0]}{whose}"))
-    return told
+    return [_together(of) for of in alike.values()]
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+def _together(alike: Mapping[str, Notice]) -> Notice:
+    """One of notices that are the same but for numbers, by the names of their scans."""
+    names = list(alike)
+    first = alike[names[0]]
+    whose = f" (The numbers are those of {names[0]}.)" if len(set(alike.values())) > 1 else ""
+    named = names if first.is_decisive else names[:MOST_NAMED]
+    more = f" and {len(names) - len(named)} more" if len(names) > len(named) else ""
+    return replace(first, message=f"{', '.join(named)}{more}: {first}{whose}")

@@ -84,7 +84,16 @@ def test_what_the_record_says_by_hand(tmp_path, hu, masks):
     assert record.slices_of(7).tolist() == record.slices_of(1).tolist() == []
     assert record.voxels == {0: int(masks[0].sum()), 3: 12, 7: 0, 8: 240, 18: 144}
     assert record.ceiling == {0: 1.0, 3: 1.0, 8: 1.0, 18: 1.0}
-    assert record.warnings == ("odd",)
+    assert record.warnings == (Notice("odd", "no air"),)
+    written = json.loads((tmp_path / "c" / CASE_RECORD).read_text())["warnings"]
+    assert written == [{"kind": "no air", "level": "warning", "message": "odd"}]
+
+
+def test_a_record_from_before_warnings_had_kinds_still_loads(tmp_path, hu, masks):
+    case = write(tmp_path / "c", make_case(hu, masks, 19), NATIVE_GRID)
+    path = tmp_path / "c" / CASE_RECORD
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"warnings": ["odd"]}))
+    assert CaseRecord.load(path) == replace(case.record, warnings=(Notice("odd", "former record"),))
 
 
 def test_a_record_from_before_slices_had_a_difficulty_still_loads(tmp_path, hu, masks):

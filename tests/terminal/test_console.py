@@ -1,5 +1,6 @@
 from contextlib import nullcontext
 
+from tomoseg.notices import Notice
 from tomoseg.terminal import console
 
 
@@ -16,6 +17,20 @@ def test_names_are_no_markup(capsys):
         *(f"warning: {number}" for number in range(3)),
         "warning: and 2 more",
     ]
+
+
+def test_the_decisive_are_told_first_and_never_left_out(capsys):
+    tilts = [Notice(f"tilt {n}", "tilt") for n in range(3)]
+    grave = [Notice(f"grave {n}", "not HU") for n in range(4)]
+    told = [*tilts, "of the dataset", *grave[:2], Notice("files", "left out"), *grave[2:]]
+    console.warn_all(told, at_most=5, elsewhere="see x")
+    assert capsys.readouterr().err.splitlines() == [
+        *(f"warning: grave {n}" for n in range(4)),
+        "warning: tilt 0",
+        "warning: and 4 more of less weight; see x",
+    ]
+    console.warn_all(grave, at_most=2)
+    assert capsys.readouterr().err.splitlines() == [f"warning: grave {n}" for n in range(4)]
 
 
 def test_a_table(capsys):

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +12,7 @@ from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.errors import DatasetError, InputError, LabelError, OutputError
 from tomoseg.files.nifti import read_ct, read_mask, write_nifti
 from tomoseg.masks import unpack
+from tomoseg.notices import Notice
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, INDEX, MASKS, NATIVE
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
@@ -155,9 +157,19 @@ class TestWhole:
         (dataset / "docs").mkdir()
         write_nifti(dataset / "s9" / "ct.nii.gz", scan(), GRID)
         warnings = preprocess(dataset, out, CONFIG).warnings
-        assert any(text.startswith("s1: Every voxel is 0 HU") for text in warnings)
-        assert any("s9: a scan without masks was left out" in text for text in warnings)
+        assert any("s9: a scan without masks was left out" in str(text) for text in warnings)
+        assert [notice.kind for notice in warnings if isinstance(notice, Notice)] == ["one value"]
+        assert any(str(text).startswith("s1: Every voxel is 0 HU") for text in warnings)
         assert len(warnings) == 2
+
+    def test_one_warning_of_several_scans_is_told_once_without_their_paths(self, dataset, out):
+        for name in ("s0", "s1"):  # bytes after the last voxel
+            path = dataset / name / "ct.nii.gz"
+            path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + b"more"))
+        told = [str(text) for text in preprocess(dataset, out, CONFIG).warnings]
+        assert [text for text in told if "bytes follow" in text] == [
+            "s0, s1: bytes follow the last voxel and were ignored. Check the size in the header."
+        ]
 
 
 class TestAgain:

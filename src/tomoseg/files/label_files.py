@@ -16,12 +16,13 @@ from jaxtyping import Bool, UInt8, UInt16
 
 from tomoseg.errors import InputError
 from tomoseg.files import nifti
+from tomoseg.files.itk.metaimage import METAIMAGE
 from tomoseg.files.itk.metaimage import SUFFIXES as META_SUFFIXES
-from tomoseg.files.itk.metaimage import read_metaimage_geometry, read_metaimage_labels
 from tomoseg.files.itk.nrrd import MAGIC as NRRD_MAGIC
-from tomoseg.files.itk.nrrd import read_nrrd_geometry, read_nrrd_labels
+from tomoseg.files.itk.nrrd import NRRD
 from tomoseg.files.itk.read_seg_nrrd import read_seg_nrrd, segments_in_nrrd
 from tomoseg.files.segments import Segments
+from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, check_same_grid
 
 SEG_NRRD = ".seg.nrrd"
@@ -77,7 +78,7 @@ def read_label_map(
         return nifti.read_label_map(path, expect, expect_name)
     if expect is not None:
         check_same_grid(expect, read_geometry(path), expect_name, str(path))
-    values, grid = read_nrrd_labels(path) if kind == "nrrd" else read_metaimage_labels(path)
+    values, grid = (NRRD if kind == "nrrd" else METAIMAGE).labels(path)
     return grid.to_canonical(values)
 
 
@@ -88,12 +89,21 @@ def read_geometry(path: Path) -> SourceGrid:
         InputError: If it cannot be read.
         GridError: If its geometry is not known, or cannot be used.
     """
+    return _geometry(path)[0]
+
+
+def noticed_of_geometry(path: Path) -> tuple[Notice, ...]:
+    """What is noticed of where a file's voxels lie, from its header alone; raises as `read_geometry`."""
+    return _geometry(path)[1]
+
+
+def _geometry(path: Path) -> tuple[SourceGrid, tuple[Notice, ...]]:
     kind = _kind(path)
     if kind == "nifti":
-        return nifti.read_geometry(path)
+        return nifti.read_geometry_and_notices(path)
     if kind == "metaimage":
-        return read_metaimage_geometry(path)
-    return read_seg_nrrd(path).grid if segments_in_nrrd(path) else read_nrrd_geometry(path)
+        return METAIMAGE.geometry(path)
+    return (read_seg_nrrd(path).grid, ()) if segments_in_nrrd(path) else NRRD.geometry(path)
 
 
 def segment_values(path: Path) -> Mapping[str, Sequence[int]] | None:

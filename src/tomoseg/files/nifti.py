@@ -153,8 +153,13 @@ def read_geometry(path: Path) -> SourceGrid:
         InputError: If the file is missing or no NIfTI volume.
         GridError: If its orientation is unknown, or its geometry cannot be used.
     """
+    return read_geometry_and_notices(path)[0]
+
+
+def read_geometry_and_notices(path: Path) -> tuple[SourceGrid, tuple[Notice, ...]]:
+    """The grid of a file and what is noticed of it, from its header alone; raises as `read_geometry`."""
     with _opened(path) as (_, header):
-        return header.grid
+        return header.grid, header.warnings
 
 
 def write_nifti(path: Path, array: Shaped[np.ndarray, "x y z"], grid: SourceGrid) -> None:

@@ -18,6 +18,7 @@ from tomoseg.files.label_tables import itksnap_labels, slicer_colours
 from tomoseg.files.nifti import read_geometry, read_label_map, used_bits, write_bit, write_nifti
 from tomoseg.files.target import Target
 from tomoseg.formats import LABEL_MAP_SUFFIXES
+from tomoseg.labels import LabelSet
 from tomoseg.masks import by_byte, byte_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
@@ -66,12 +67,24 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
         ['copy.ctbl', 'copy.label', 'copy.labels.json', 'copy.nii.gz']
     """
     labels = label_map.labels
-    names = dict(sorted(zip(labels.ids, labels.names, strict=True)))
     write_nifti(path, label_map.values, label_map.grid)
-    texts = (format_label_names(names), itksnap_labels(labels), slicer_colours(labels))
-    for name, text in zip(label_map_files(path)[1:], texts, strict=True):
+    write_names(labels, path)
+    tables = (itksnap_labels(labels), slicer_colours(labels))
+    for name, text in zip(label_map_files(path)[2:], tables, strict=True):
         with whole_file(path.with_name(name)) as aside:
             aside.write_text(text, encoding="utf-8")
+
+
+def write_names(labels: LabelSet, path: Path) -> Path:
+    """Write which value is which structure beside a label map that does not say it itself; returns the file.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    names = dict(sorted(zip(labels.ids, labels.names, strict=True)))
+    with whole_file(sidecar_path(path)) as aside:
+        aside.write_text(format_label_names(names), encoding="utf-8")
+    return sidecar_path(path)
 
 
 def read_labelled(path: Path) -> LabelMap:

@@ -17,10 +17,10 @@ from jaxtyping import Float32
 
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.entries import Entry
+from tomoseg.files.itk.metaimage import METAIMAGE
 from tomoseg.files.itk.metaimage import SUFFIXES as META_SUFFIXES
-from tomoseg.files.itk.metaimage import first_values_of_metaimage, read_metaimage
 from tomoseg.files.itk.nrrd import MAGIC as NRRD_MAGIC
-from tomoseg.files.itk.nrrd import first_values_of_nrrd, read_nrrd
+from tomoseg.files.itk.nrrd import NRRD
 from tomoseg.files.nifti import read_ct, read_first_values
 from tomoseg.files.no_scan import says_it_is
 from tomoseg.files.paths import shown
@@ -82,9 +82,9 @@ def _read(source: ScanSource, series: int | None, assume_spacing: tuple[float, f
     if series is not None:
         raise InputError(f"{source.path}: expected DICOM for --series, got one volume; leave it off")
     if source.kind == "nrrd":
-        return read_nrrd(source.path, assume_spacing)
+        return NRRD.scan(source.path, assume_spacing)
     if source.kind == "metaimage":
-        return read_metaimage(source.path, assume_spacing)
+        return METAIMAGE.scan(source.path, assume_spacing)
     return read_ct(source.path, assume_spacing)
 
 
@@ -98,7 +98,7 @@ def first_values(source: ScanSource) -> Float32[np.ndarray, "i j s"]:
         InputError: If it cannot be read.
         GridError: If its geometry is not known.
     """
-    readers = {"nrrd": first_values_of_nrrd, "metaimage": first_values_of_metaimage}
+    readers = {"nrrd": NRRD.first_values, "metaimage": METAIMAGE.first_values}
     return readers.get(source.kind, read_first_values)(source.path)
 
 

@@ -25,6 +25,7 @@ from tomoseg.evaluation.statistics import Difference, Estimate
 from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, table_of
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
+from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import number, say, short
 from tomoseg.settings import Language
@@ -51,6 +52,7 @@ class ScorePage:
         failed: Why a case could not be scored, by name.
         warnings: What else is to be known.
         course: The records of the training's epochs, if they are known.
+        noticed: What was noticed of scans and references, the decisive first.
     """
 
     title: str
@@ -66,6 +68,7 @@ class ScorePage:
     failed: dict[str, str] | None = None
     warnings: Sequence[str] = ()
     course: Sequence[Mapping[str, Any]] = ()
+    noticed: Sequence[Notice] = ()
 
 
 @dataclass(frozen=True)

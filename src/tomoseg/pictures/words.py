@@ -105,6 +105,7 @@ FRENCH: dict[str, str] = {
     "false positive, ml": "faux positif, ml",
     "Could not be scored": "N'ont pas pu être évalués",
     "To be known": "À savoir",
+    "Noticed of the scans": "Remarqué sur les examens",
     "Each structure": "Chaque structure",
     "all": "toutes",
     "cases 0 to 1": "cas, de 0 à 1",
@@ -150,8 +151,8 @@ ENGLISH: dict[str, str] = {
     "compared how": (
         "{ours} less {theirs}, on the {cases} cases that both have: a difference of Dice above 0 is in favour of "
         "{ours}, one of HD95 against it. p is of Wilcoxon's signed-rank test over patients; that of the structures is "
-        "corrected for how many they are (Holm). Fewer than five patients with a pair give neither an interval nor a p. "
-        "Bold: p < 0.05."
+        "corrected for how many they are (Holm). Fewer than five patients with a pair give neither an interval nor a "
+        "p. Bold: p < 0.05."
     ),
     "of the kept model": "Of the kept model, on whole volumes. A dash: no validation case has a reference of it.",
     "empties": "Where a mask is empty, scores are those of {what}.",

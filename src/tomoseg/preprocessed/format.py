@@ -27,6 +27,7 @@ from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, DatasetError, LabelError
 from tomoseg.grid import Placement
 from tomoseg.labels import LabelSet
+from tomoseg.notices import Notice
 from tomoseg.settings import validate_config
 from tomoseg.volume import SourceGrid
 
@@ -81,7 +82,7 @@ class CaseRecord:
     voxels: dict[int, int]
     ceiling: dict[int, float]
     fingerprint: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Notice, ...] = ()
     difficulty: tuple[float, ...] | None = None
     parts: tuple[str, ...] | None = None
     contents: str | None = None
@@ -98,7 +99,8 @@ class CaseRecord:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        content = asdict(self) | {"warnings": [notice.as_dict() for notice in self.warnings]}
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> CaseRecord:
@@ -116,7 +118,7 @@ class CaseRecord:
                 "shape": tuple(data["shape"]),
                 "affine": tuple(tuple(row) for row in data["affine"]),
                 "annotated": tuple(data["annotated"]),
-                "warnings": tuple(data["warnings"]),
+                "warnings": tuple(map(_noticed, data["warnings"])),
                 "placement": placement,
                 "difficulty": _difficulty(data.get("difficulty"), placement.shape[2]),
                 "parts": None if data.get("parts") is None else tuple(map(str, data["parts"])),
@@ -126,6 +128,11 @@ class CaseRecord:
             raise DatasetError(
                 f"{path}: expected a case record, got: {error!r}; preprocess this dataset again"
             ) from None
+
+
+def _noticed(written: Any) -> Notice:
+    """One of a record's warnings; a sentence alone is of a record from before kinds were kept."""
+    return Notice(written, "former record") if isinstance(written, str) else Notice.from_dict(written)
 
 
 def _difficulty(values: Any, slices: int) -> tuple[float, ...] | None:

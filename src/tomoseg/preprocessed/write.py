@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float64, UInt8
 from tomoseg.config import GridConfig
 from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
 from tomoseg.masks import BoxedMask, add_mask, by_byte, packed_bytes
-from tomoseg.notices import Notice
+from tomoseg.notices import Notice, by_weight
 from tomoseg.preprocessed.difficulty import rim_shares, slice_difficulties
 from tomoseg.preprocessed.format import CASE_RECORD, CHUNK_SLICES, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
 from tomoseg.volume import Volume
@@ -132,7 +132,7 @@ def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured
         voxels={c: m.voxels for c, m in measured.items()},
         ceiling={c: m.ceiling for c, m in measured.items() if m.ceiling is not None},
         fingerprint=case.fingerprint,
-        warnings=tuple(map(str, (*volume.warnings, *case.warnings))),
+        warnings=by_weight((*volume.warnings, *case.warnings)),
         parts=case.parts,
         difficulty=slice_difficulties((m.rim_shares for m in measured.values()), placement.shape[2]),
         contents=contents,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,13 +111,26 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     out.print(grid)
 
 
-def warn_all(messages: Sequence[str | Notice], at_most: int = 20) -> None:
-    """Print warnings, and notes as such, the first few of many."""
-    for message in messages[:at_most]:
-        level = message.level if isinstance(message, Notice) else "warning"
-        _message(f"{level}:", "yellow", str(message))
-    if len(messages) > at_most:
-        _message("warning:", "yellow", f"and {len(messages) - at_most} more")
+def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str = "") -> None:
+    """Print warnings, and notes as such, the first few of many; what is decisive comes first and is never left out.
+
+    Args:
+        messages: In the order in which the others are told.
+        at_most: So many, unless more are decisive.
+        elsewhere: Where the others are told, if they are.
+    """
+    decisive = sum(map(_is_decisive, messages))
+    others = itertools.count(decisive)
+    shown = [message for message in messages if _is_decisive(message) or next(others) < at_most]
+    for message in sorted(shown, key=_is_decisive, reverse=True):
+        _message(f"{message.level if isinstance(message, Notice) else 'warning'}:", "yellow", str(message))
+    if left_out := len(messages) - len(shown):
+        weight = " of less weight" if decisive else ""
+        _message("warning:", "yellow", f"and {left_out} more{weight}" + (f"; {elsewhere}" if elsewhere else ""))
+
+
+def _is_decisive(message: str | Notice) -> bool:
+    return isinstance(message, Notice) and message.is_decisive
 
 
 def fail(failures: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from tomoseg.checks.scan import Inspection
-from tomoseg.notices import by_weight
+from tomoseg.notices import by_weight, gathered
 from tomoseg.terminal.console import error, fail, out, table, warn_all
 from tomoseg.workflows.inspect import Inspected, InspectedFolder, json_of
 
@@ -35,7 +35,8 @@ def show_folder(looked_at: InspectedFolder) -> None:
     """A row a scan, then what is odd about each, and what is left out."""
     rows = [(name, *_row(one)) for name, one in looked_at.scans.items()]
     table(str(looked_at.found.place), ("scan", "voxels", "voxel edges in mm", "part of the body", "warnings"), rows)
-    warn_all([notice.of(name) for name, one in looked_at.scans.items() for notice in one.warnings])
+    noticed = ((name, notice.without(one.path)) for name, one in looked_at.scans.items() for notice in one.warnings)
+    warn_all(gathered(noticed), elsewhere="--json has each scan's own")
     fail({name: one.error for name, one in looked_at.scans.items() if one.error is not None})
     out.print(looked_at.found.summary())
 

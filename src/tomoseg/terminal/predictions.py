@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tomoseg.models.tuned import LEAST_PATIENTS
-from tomoseg.notices import Notice, gathered
+from tomoseg.notices import gathered
 from tomoseg.terminal.console import err, fail, out, table, warn_all
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
 from tomoseg.workflows.scans import FoundScans
@@ -23,7 +22,8 @@ def show_found(found: FoundScans) -> None:
 def show_predictions(results: Sequence[ScanDone]) -> None:
     """Where each result is, what computed them in how much memory, which to look at first, and which failed."""
     last = None
-    warn_all(gathered((result.scan.name, _without_path(n, result)) for result in results for n in result.warnings))
+    noticed = ((result.scan.name, n.without(result.scan.path)) for result in results for n in result.warnings)
+    warn_all(gathered(noticed), elsewhere="prediction.json of each scan has its own")
     for result in results:
         if result.record is not None:
             out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
@@ -36,11 +36,6 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
         )
     show_triage(results)
     fail({result.scan.name: result.error for result in results if result.error is not None})
-
-
-def _without_path(notice: Notice, result: ScanDone) -> Notice:
-    """As it is the same for all scans, whose name is put before it."""
-    return replace(notice, message=notice.message.removeprefix(f"{result.scan.path}: "))
 
 
 def _tuned(record: Mapping[str, Any]) -> str:

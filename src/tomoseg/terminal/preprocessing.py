@@ -15,7 +15,7 @@ def show_preprocessed(report: PreprocessReport, output: Path) -> None:
     """What the dataset holds, what the grid leaves of it, the cases of each split, and those that were left out."""
     show_holdings(report.holdings)
     show_ceilings(report.ceilings)
-    warn_all(report.warnings)
+    warn_all(report.warnings, elsewhere="case.json of each case has its own")
     splits = list(report.splits.values())
     counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "validation", "test"))
     left = f"; {counted(len(report.left_out), 'case')} left out" if report.left_out else ""

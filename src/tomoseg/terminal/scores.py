@@ -26,7 +26,10 @@ def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None
         out.print(f"No intervals: fewer than {LEAST_PATIENTS} patients ({result.summary.patients}).")
     if result.comparison is not None:
         show_comparison(result.comparison, other)
-    warn_all(result.warnings)
+    warn_all(
+        [*result.gathered, *result.warnings],
+        elsewhere="--output writes them all" if output is None else f"{output / 'report.html'} has them all",
+    )
     if output is not None:
         out.print(f"Scores in {output}, all on a page in {output / 'report.html'}")
     fail(result.failed)

@@ -20,6 +20,7 @@ from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
+from tomoseg.notices import Notice, gathered
 from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.pictures.score_page import ScorePage, write_score_page
 from tomoseg.preprocessed.format import INDEX
@@ -46,6 +47,7 @@ class Evaluation:
         comparison: Beside other scores, if that was asked for.
         pictures: Of the worst structures: case, structure and file.
         tracebacks: Of errors that nobody foresaw, by case.
+        noticed: Of scans and references, by case, where there is something.
     """
 
     summary: Summary
@@ -56,6 +58,12 @@ class Evaluation:
     comparison: Comparison | None = None
     pictures: tuple[tuple[str, str, Path], ...] = ()
     tracebacks: dict[str, str] = field(default_factory=dict)
+    noticed: Mapping[str, tuple[Notice, ...]] = field(default_factory=dict)
+
+    @property
+    def gathered(self) -> list[Notice]:
+        """What was noticed of scans and references, without notes, the decisive first and alike ones together."""
+        return gathered((case, one) for case, told in self.noticed.items() for one in told if one.level == "warning")
 
 
 def evaluate(
@@ -113,6 +121,7 @@ def evaluate(
         None if before is None else compare(scores, before, opened.labels),
         tuple(pictures),
         tracebacks,
+        opened.noticed,
     )
     if output is not None:
         write_evaluation(evaluation, output, _how(predicted, reference, options, scoring))
@@ -255,6 +264,7 @@ def _page(
         evaluation.failed,
         evaluation.warnings,
         () if course is None else _read_course(course),
+        evaluation.gathered,
     )
 
 
@@ -314,6 +324,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any
             "failed": evaluation.failed,
             **({"tracebacks": evaluation.tracebacks} if evaluation.tracebacks else {}),
             "warnings": evaluation.warnings,
+            "noticed": {case: [notice.as_dict() for notice in told] for case, told in evaluation.noticed.items()},
             "comparison": None
             if evaluation.comparison is None
             else asdict(evaluation.comparison) | {"dice_p_corrected": evaluation.comparison.corrected_p()},

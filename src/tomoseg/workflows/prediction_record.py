@@ -60,9 +60,36 @@ class ScanDone:
         return "done before" if self.skipped else "done"
 
 
+RECORD = "prediction.json"
+
+
 def record_path(scan: Scan) -> Path:
     """Where what is known of a result is written."""
-    return beside(scan, "prediction.json")
+    return beside(scan, RECORD)
+
+
+def noticed_of_result(file: Path) -> tuple[Notice, ...]:
+    """What was noticed of the scan that a file is a result of, as its record says; nothing where there is none.
+
+    Args:
+        file: Masks or a label map, of whatever format.
+    """
+    parts = file.name.split(".")
+    names = [".".join([*parts[:count], RECORD]) for count in range(len(parts) - 1, 0, -1)]
+    for path in (*map(file.with_name, names), file.with_name(RECORD)):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            scan = Path(record["input"]["path"]).name
+            return tuple(_of_no_file(Notice.from_dict(one), scan) for one in record["warnings"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return ()
+
+
+def _of_no_file(notice: Notice, scan: str) -> Notice:
+    """The same without the path of the scan, wherever it lay."""
+    path, _, _ = notice.message.partition(": ")
+    return notice.without(path) if Path(path).name == scan else notice
 
 
 def manifest_path(output: Path, part: str | None = None) -> Path:

@@ -27,7 +27,7 @@ from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
 from tomoseg.limits import refusal
-from tomoseg.notices import gathered_texts
+from tomoseg.notices import Notice, gathered
 from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
 from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
@@ -72,7 +72,7 @@ class PreprocessReport:
     splits: dict[str, str]
     failed: dict[str, str]
     ceilings: dict[str, float | None]
-    warnings: list[str]
+    warnings: list[str | Notice]
     holdings: Holdings
     left_out: tuple[str, ...] = ()
 
@@ -146,14 +146,16 @@ def preprocess(
     kept: dict[str, str] = {record.name: splits[record.name] for record in records}
     with whole_file(output / INDEX) as aside:
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
-    warnings = [
-        *found.warnings,
-        *renumbered,
-        *gathered_texts((record.name, text) for record in records for text in record.warnings),
-    ]
+    warnings: list[str | Notice] = [*found.warnings, *renumbered, *_noticed(cases, records)]
     held = holdings_of(records, labels)
     done = ceilings(records, labels)
     return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, found.left_out)
+
+
+def _noticed(cases: Sequence[Case], records: Sequence[CaseRecord]) -> list[Notice]:
+    """What was noticed of the scans, by the names of their cases."""
+    scans = {case.name: case.ct for case in cases}
+    return gathered((one.name, notice.without(scans[one.name])) for one in records for notice in one.warnings)
 
 
 def _done(results: Iterable[CaseDone], on_case: Callable[[CaseDone], None]) -> tuple[list[CaseRecord], dict[str, str]]:

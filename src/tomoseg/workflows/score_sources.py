@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from tomoseg.datasets.cases import MaskCase
 from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
-from tomoseg.errors import ConfigError, DatasetError, counted, unknown_name_message
+from tomoseg.errors import ConfigError, DatasetError, TomosegError, counted, unknown_name_message
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
+from tomoseg.files.label_files import noticed_of_geometry
 from tomoseg.files.label_names import check_told_apart, label_set_named
 from tomoseg.files.nifti import read_ct
 from tomoseg.inference.predictor import Predictor
@@ -19,11 +21,13 @@ from tomoseg.inference.score_cases import score_case_fully
 from tomoseg.labels import LabelSet, composed
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
+from tomoseg.notices import Notice, by_weight
 from tomoseg.options import Compute, EvaluateOptions, Request
 from tomoseg.postprocess.steps import scan_steps
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.volume import check_same_grid
+from tomoseg.workflows.prediction_record import noticed_of_result
 
 COURSE = "metrics.jsonl"
 """The records of a run's epochs, as `training/run_folder.py` names them; that module imports PyTorch."""
@@ -50,6 +54,7 @@ class ModelSource:
                 "dataset keeps it on another grid; predict, then score the masks"
             )
         self.missing: dict[str, str] = {}
+        self.noticed = {name: case.record.warnings for name, case in self.cases.items() if case.record.warnings}
         self.warnings: tuple[str, ...] = ()
         if options.panels and self._choices.steps:
             self.warnings = ("the pictures show masks before the steps that tune chose; the scores are after them",)
@@ -90,6 +95,7 @@ class MaskSource:
         self.cases, self.missing = _matched_cases(predicted, reference)
         self.labels, self.warnings = _common_labels(list(self.cases.values()), options.structures)
         self.warnings += _without_file(self.cases, self.labels.names)
+        self.noticed = {name: noticed for name, pair in self.cases.items() if (noticed := _noticed(*pair))}
         self.title, self.reference = predicted.absolute().name, reference.absolute().name
         self.courses: list[Path] = []
         self._resample = options.resample
@@ -151,6 +157,14 @@ def _matched_cases(predicted: Path, reference: Path) -> tuple[dict[str, tuple[Ma
     matched = {name: (ours[name], theirs[name]) for name in theirs if name in ours}
     alone = [(theirs, f"no prediction in {predicted}"), (ours, f"no reference in {reference}")]
     return matched, {name: why for side, why in alone for name in side if name not in matched}
+
+
+def _noticed(ours: MaskCase, theirs: MaskCase) -> tuple[Notice, ...]:
+    """What was noticed of the scan when it was segmented, and of the reference's geometry, which is scored on."""
+    told = [*noticed_of_result(ours.first_file), *noticed_of_result(theirs.first_file)]
+    with suppress(TomosegError):  # scoring it says what is wrong
+        told += [notice.without(theirs.first_file) for notice in noticed_of_geometry(theirs.first_file)]
+    return by_weight(told)
 
 
 def _common_labels(

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK
 
 from tomoseg.errors import GridError, InputError
-from tomoseg.files.itk.metaimage import read_metaimage
+from tomoseg.files.itk.metaimage import METAIMAGE
 from tomoseg.files.scan import read_scan
 
 FIELDS = {
@@ -59,12 +59,12 @@ def test_another_unit_of_length_is_refused(tmp_path, stored, unit):
 
 
 def test_compressed(tmp_path, stored):
-    check(read_metaimage(written(tmp_path / "a.mha", zlib.compress(stored.tobytes()), CompressedData="True")), stored)
+    check(METAIMAGE.scan(written(tmp_path / "a.mha", zlib.compress(stored.tobytes()), CompressedData="True")), stored)
 
 
 def test_text(tmp_path, stored):
     check(
-        read_metaimage(written(tmp_path / "a.mha", " ".join(map(str, stored.flat)).encode(), BinaryData="False")),
+        METAIMAGE.scan(written(tmp_path / "a.mha", " ".join(map(str, stored.flat)).encode(), BinaryData="False")),
         stored,
     )
 
@@ -78,13 +78,13 @@ def test_a_file_beside_it_big_endian(tmp_path, stored):
 @pytest.mark.parametrize("size", ["-1", "7"])
 def test_a_header_in_the_data_file(tmp_path, stored, size):
     (tmp_path / "a.raw").write_bytes(b"1234567" + stored.tobytes())
-    check(read_metaimage(written(tmp_path / "a.mhd", b"", "a.raw", HeaderSize=size)), stored)
+    check(METAIMAGE.scan(written(tmp_path / "a.mhd", b"", "a.raw", HeaderSize=size)), stored)
 
 
 def test_directions_are_those_of_axes(tmp_path, stored):
     """Nine numbers, three an axis: the first runs to the head, the second to the left, the third to the back."""
     path = written(tmp_path / "a.mha", stored.tobytes(), TransformMatrix="0 0 1 1 0 0 0 1 0")
-    volume = read_metaimage(path)
+    volume = METAIMAGE.scan(path)
     np.testing.assert_array_equal(volume.hu, stored.transpose(1, 0, 2)[::-1, ::-1])
     assert volume.spacing_mm == (0.75, 2.0, 0.5)
 
@@ -147,10 +147,10 @@ def test_four_axes_and_one_volume(tmp_path, stored):
 )
 def test_what_cannot_be_used(tmp_path, stored, file, fields, error, words):
     with pytest.raises(error, match=re.escape(words)):
-        read_metaimage(written(tmp_path / "a.mha", stored.tobytes(), file, **fields))
+        METAIMAGE.scan(written(tmp_path / "a.mha", stored.tobytes(), file, **fields))
 
 
 def test_no_header(tmp_path):
     (tmp_path / "a.mha").write_bytes(bytes(1000))
     with pytest.raises(InputError, match=r"expected a MetaImage header up to ElementDataFile"):
-        read_metaimage(tmp_path / "a.mha")
+        METAIMAGE.scan(tmp_path / "a.mha")

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK
 
 from tomoseg.errors import GridError, InputError
-from tomoseg.files.itk.nrrd import _check_unit, read_nrrd
+from tomoseg.files.itk.nrrd import NRRD, _check_unit
 from tomoseg.files.scan import read_scan
 
 FIELDS = {
@@ -50,40 +50,40 @@ class TestRead:
         np.testing.assert_array_equal(volume.source.affine[:3, 3], (-10, -20, 30))
 
     def test_raw(self, tmp_path, stored):
-        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored)), stored)
+        self.check(NRRD.scan(written(tmp_path / "a.nrrd", stored)), stored)
 
     def test_found_by_its_content(self, tmp_path, stored):
         self.check(read_scan(written(tmp_path / "a.data", stored)), stored)
 
     def test_gzip(self, tmp_path, stored):
         data = gzip.compress(stored.tobytes())
-        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored, data, encoding="gzip")), stored)
+        self.check(NRRD.scan(written(tmp_path / "a.nrrd", stored, data, encoding="gzip")), stored)
 
     def test_ascii(self, tmp_path, stored):
         data = "\n".join(" ".join(map(str, row)) for row in stored.reshape(6, 4)).encode()
-        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored, data, encoding="ascii")), stored)
+        self.check(NRRD.scan(written(tmp_path / "a.nrrd", stored, data, encoding="ascii")), stored)
 
     def test_big_endian_of_another_type(self, tmp_path, stored):
         data = stored.astype(">i4").tobytes()
-        self.check(read_nrrd(written(tmp_path / "a.nrrd", stored, data, type="int", endian="big")), stored)
+        self.check(NRRD.scan(written(tmp_path / "a.nrrd", stored, data, type="int", endian="big")), stored)
 
     def test_detached_with_skips(self, tmp_path, stored):
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "a.raw").write_bytes(b"line one\nline two\n" + stored.tobytes())
         path = written(tmp_path / "a.nhdr", stored, b"", data_file="data/a.raw", line_skip="2")
-        self.check(read_nrrd(path), stored)
+        self.check(NRRD.scan(path), stored)
         path = written(tmp_path / "b.nhdr", stored, b"", data_file="data/a.raw", byte_skip="-1")
-        self.check(read_nrrd(path), stored)
+        self.check(NRRD.scan(path), stored)
 
     def test_ras(self, tmp_path, stored):
-        volume = read_nrrd(written(tmp_path / "a.nrrd", stored, space="right-anterior-superior"))
+        volume = NRRD.scan(written(tmp_path / "a.nrrd", stored, space="right-anterior-superior"))
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0))
         np.testing.assert_array_equal(volume.affine[:3, 3], (10, 20, 30))
 
     def test_axes_in_any_order(self, tmp_path, stored):
         """The first axis runs to the head, the second to the left, the third to the back."""
         directions = "(0,0,2) (0.5,0,0) (0,0.75,0)"
-        volume = read_nrrd(written(tmp_path / "a.nrrd", stored, space_directions=directions))
+        volume = NRRD.scan(written(tmp_path / "a.nrrd", stored, space_directions=directions))
         np.testing.assert_array_equal(volume.hu, stored.transpose(1, 0, 2)[::-1, ::-1])
 
     def test_a_real_file_is_its_series(self, test_data):
@@ -111,7 +111,7 @@ FOUR_AXES = {
 @pytest.mark.parametrize("assume_spacing", [None, (7.0, 8.0, 9.0)])
 def test_what_a_file_does_not_say_is_taken_as_itk_takes_it(tmp_path, stored, fields, assume_spacing):
     path = written(tmp_path / "a.nrrd", stored, **fields)
-    volume, by_itk = read_nrrd(path, assume_spacing), SimpleITK.ReadImage(str(path))
+    volume, by_itk = NRRD.scan(path, assume_spacing), SimpleITK.ReadImage(str(path))
     turns = np.diag([-1, -1, 1]) @ np.reshape(by_itk.GetDirection(), (3, 3))
     np.testing.assert_array_equal(volume.source.affine[:3, :3], turns @ np.diag(by_itk.GetSpacing()))
     np.testing.assert_array_equal(volume.source.affine[:3, 3], np.array(by_itk.GetOrigin()) * (-1, -1, 1))
@@ -121,14 +121,14 @@ def test_what_a_file_does_not_say_is_taken_as_itk_takes_it(tmp_path, stored, fie
 
 def test_directions_without_a_space_are_kept(tmp_path, stored):
     path = written(tmp_path / "a.nrrd", stored, space=None, space_directions="(0,0.5,0) (0.75,0,0) (0,0,2)")
-    volume = read_nrrd(path, (7.0, 8.0, 9.0))
+    volume = NRRD.scan(path, (7.0, 8.0, 9.0))
     np.testing.assert_array_equal(volume.source.affine[:3], [[0, -0.75, 0, -10], [-0.5, 0, 0, -20], [0, 0, 2, 30]])
 
 
 @pytest.mark.parametrize("fields", FOUR_AXES.values(), ids=FOUR_AXES)
 def test_four_axes_and_one_volume(tmp_path, stored, fields):
-    volume = read_nrrd(written(tmp_path / "a.nrrd", stored, **fields))
-    whole = read_nrrd(written(tmp_path / "b.nrrd", stored))
+    volume = NRRD.scan(written(tmp_path / "a.nrrd", stored, **fields))
+    whole = NRRD.scan(written(tmp_path / "b.nrrd", stored))
     np.testing.assert_array_equal(volume.hu, whole.hu)
     np.testing.assert_array_equal(volume.affine, whole.affine)
     assert volume.warnings == ()
@@ -138,8 +138,8 @@ class TestRefused:
     def test_edges_that_are_not_known_unless_they_are_assumed(self, tmp_path, stored):
         path = written(tmp_path / "a.nrrd", stored, space_directions=None)
         with pytest.raises(GridError, match=r"got none; give the voxel edges in mm with --assume-spacing"):
-            read_nrrd(path)
-        volume = read_nrrd(path, (1.0, 2.0, 3.0))
+            NRRD.scan(path)
+        volume = NRRD.scan(path, (1.0, 2.0, 3.0))
         assert volume.spacing_mm == (1, 2, 3)
         assert "voxels of 1 x 2 x 3 mm and axes to the left, back and head were assumed" in volume.warnings[0].message
         assert "Left and right may be swapped" in volume.warnings[0].message
@@ -174,28 +174,28 @@ class TestRefused:
     )
     def test_what_cannot_be_used(self, tmp_path, stored, fields, error, words):
         with pytest.raises(error, match=re.escape(words)):
-            read_nrrd(written(tmp_path / "a.nrrd", stored, **fields))
+            NRRD.scan(written(tmp_path / "a.nrrd", stored, **fields))
 
     def test_cut_files(self, tmp_path, stored):
         path = written(tmp_path / "a.nrrd", stored, gzip.compress(stored.tobytes())[:-20], encoding="gzip")
         with pytest.raises(InputError, match=r"it is cut short, copy it again"):
-            read_nrrd(path)
+            NRRD.scan(path)
         path = written(tmp_path / "a.nrrd", stored, b"1 2 x " * 24, encoding="ascii")
         with pytest.raises(InputError, match=r"got other words; the file is damaged"):
-            read_nrrd(path)
+            NRRD.scan(path)
         path = written(tmp_path / "a.nrrd", stored, b"\x1f\x8b" + bytes(60), encoding="gzip")
         with pytest.raises(InputError, match=r"expected whole compressed voxels"):
-            read_nrrd(path)
+            NRRD.scan(path)
 
     def test_a_sum_that_is_wrong_or_lacks(self, tmp_path, stored):
         data = bytearray(gzip.compress(stored.tobytes()))
         data[-6] ^= 1
         path = written(tmp_path / "a.nrrd", stored, bytes(data), encoding="gzip")
         with pytest.raises(InputError, match=r"expected whole compressed voxels, got: .*incorrect data check"):
-            read_nrrd(path)
+            NRRD.scan(path)
         path = written(tmp_path / "a.nrrd", stored, gzip.compress(stored.tobytes())[:-3], encoding="gzip")
         with pytest.raises(InputError, match=r"it is cut short, copy it again"):
-            read_nrrd(path)
+            NRRD.scan(path)
 
     def test_a_stream_that_goes_on_is_not_unpacked_further(self, tmp_path, stored):
         """The header claims 48 bytes, the stream holds 64 MiB."""
@@ -203,7 +203,7 @@ class TestRefused:
         data = bomb.compress(stored.tobytes()) + b"".join(bomb.compress(bytes(1 << 20)) for _ in range(64))
         path = written(tmp_path / "a.nrrd", stored, data + bomb.flush(), encoding="gzip")
         tracemalloc.start()
-        volume = read_nrrd(path)
+        volume = NRRD.scan(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
@@ -213,12 +213,12 @@ class TestRefused:
         values = stored.astype("<f4")
         values[0, 0, 0] = np.nan
         with pytest.raises(InputError, match=r"got NaN or infinity"):
-            read_nrrd(written(tmp_path / "a.nrrd", values, type="float"))
+            NRRD.scan(written(tmp_path / "a.nrrd", values, type="float"))
 
     def test_a_header_without_an_end(self, tmp_path):
         (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n" + b"#" * (2 << 20))
         with pytest.raises(InputError, match=r"got one without an end"):
-            read_nrrd(tmp_path / "a.nrrd")
+            NRRD.scan(tmp_path / "a.nrrd")
 
 
 @pytest.mark.parametrize(
@@ -236,4 +236,4 @@ def test_units_of_length(units, is_read):
 def test_a_file_in_another_unit_is_refused(tmp_path, stored, unit):
     path = written(tmp_path / "a.nrrd", stored, **{"space units": f'"{unit}" "{unit}" "{unit}"'})
     with pytest.raises(GridError, match="expected lengths in mm, got other space units; convert it"):
-        read_nrrd(path)
+        NRRD.scan(path)

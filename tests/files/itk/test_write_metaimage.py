@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import SimpleITK
@@ -85,8 +87,10 @@ def test_masks_are_a_file_each_and_a_label_map_is_one(tmp_path, rng, directions)
         assert_same_geometry(found, image)
 
     values = rng.choice(np.array([0, 1, 5, 52], np.uint8), grid.canonical_shape)
-    (path,) = write_result(LabelMap(values, LABELS, grid), target(tmp_path / "s0.mha", grid))
+    path, names = write_result(LabelMap(values, LABELS, grid), target(tmp_path / "s0.mha", grid))
     np.testing.assert_array_equal(read(path)[0], grid.from_canonical(values))
+    assert json.loads(names.read_text()) == {str(s.id): s.name for s in LABELS}
+    assert names == tmp_path / "s0.labels.json"
     assert_same_place(read_scan(path), read(path)[1])
 
 

@@ -15,26 +15,22 @@ from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8, UInt16
+from jaxtyping import Float
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.impostors import START_BYTES, called
+from tomoseg.files.itk.text_headed import TextHeaded
 from tomoseg.files.itk.voxels import (
     Edges,
     Placing,
     Stored,
     beside,
-    first_values,
     header_lines,
     numbers,
-    opened,
     placed,
-    read_stored,
-    read_whole_numbers,
     whole_shape,
 )
 from tomoseg.notices import Notice
-from tomoseg.volume import SourceGrid, Volume, check_affine
 
 SUFFIXES = (".mha", ".mhd")
 
@@ -43,59 +39,6 @@ _DTYPES = {
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
-
-
-def read_metaimage(path: Path, assume_spacing: Edges | None = None) -> Volume:
-    """Read a CT scan.
-
-    Args:
-        path: A `.mha` file, or a `.mhd` file with its data beside it.
-        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
-
-    Raises:
-        InputError: If it is missing, damaged, no scalar volume, or its data lie elsewhere.
-        GridError: If its geometry is not known, or cannot be used.
-    """
-    name = str(path)
-    with opened(path, name) as stream:
-        stored, words = _described(stream, path, assume_spacing)
-        return read_stored(stored, name, words, stream)
-
-
-def first_values_of_metaimage(path: Path) -> Float32[np.ndarray, "i j s"]:
-    """The first few megabytes of a volume's voxels, as they lie in the file.
-
-    Raises:
-        InputError: If it is missing, damaged, no scalar volume, or its data lie elsewhere.
-        GridError: If its geometry is not known.
-    """
-    name = str(path)
-    with opened(path, name) as stream:
-        return first_values(_described(stream, path, None)[0], name, stream)
-
-
-def read_metaimage_labels(path: Path) -> tuple[UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"], SourceGrid]:
-    """Read a label map, in the file's axis order, and its grid.
-
-    Args:
-        path: A `.mha` file, or a `.mhd` file with its data beside it.
-
-    Raises:
-        InputError: If it is missing, damaged, no scalar volume, or holds anything but whole numbers from 0 up.
-        GridError: If its geometry is not known, or cannot be used.
-    """
-    name = str(path)
-    with opened(path, name) as stream:
-        stored, _ = _described(stream, path, None)
-        return read_whole_numbers(stored, name, stream), SourceGrid(stored.shape, stored.affine)
-
-
-def read_metaimage_geometry(path: Path) -> SourceGrid:
-    """The grid of a file, from its header alone; raises as `read_metaimage_labels`."""
-    with opened(path, str(path)) as stream:
-        stored, _ = _described(stream, path, None)
-    check_affine(stored.affine, str(path))
-    return SourceGrid(stored.shape, stored.affine)
 
 
 def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:
@@ -225,3 +168,7 @@ def _numbers_of(fields: dict[str, str], keys: Sequence[str], count: int, name: s
     if found is None:
         raise GridError(f"{name}: expected finite numbers for spacing, directions and origin, got others; repair them")
     return np.array(found)
+
+
+METAIMAGE = TextHeaded(_described)
+"""How MetaImage files are read."""

@@ -17,25 +17,21 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8, UInt16
+from jaxtyping import Float
 
 from tomoseg.errors import GridError, InputError
+from tomoseg.files.itk.text_headed import TextHeaded
 from tomoseg.files.itk.voxels import (
     Edges,
     Placing,
     Stored,
     beside,
-    first_values,
     header_lines,
     numbers,
-    opened,
     placed,
-    read_stored,
-    read_whole_numbers,
     whole_shape,
 )
 from tomoseg.notices import Notice
-from tomoseg.volume import SourceGrid, Volume, check_affine
 
 MAGIC = b"NRRD"
 
@@ -60,59 +56,6 @@ _ENCODINGS: dict[str, Literal["raw", "deflate", "text"]] = {
 _VECTOR = re.compile(r"\(([^()]*)\)|none")
 
 
-def read_nrrd(path: Path, assume_spacing: Edges | None = None) -> Volume:
-    """Read a CT scan.
-
-    Args:
-        path: A `.nrrd` file, or a `.nhdr` file with its data beside it.
-        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
-
-    Raises:
-        InputError: If it is missing, damaged, no scalar volume, or its data lie elsewhere.
-        GridError: If its geometry is not known, or cannot be used.
-    """
-    name = str(path)
-    with opened(path, name) as stream:
-        stored, words = _described(stream, path, assume_spacing)
-        return read_stored(stored, name, words, stream)
-
-
-def first_values_of_nrrd(path: Path) -> Float32[np.ndarray, "i j s"]:
-    """The first few megabytes of a volume's voxels, as they lie in the file.
-
-    Raises:
-        InputError: If it is missing, damaged, no scalar volume, or its data lie elsewhere.
-        GridError: If its geometry is not known.
-    """
-    name = str(path)
-    with opened(path, name) as stream:
-        return first_values(_described(stream, path, None)[0], name, stream)
-
-
-def read_nrrd_labels(path: Path) -> tuple[UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"], SourceGrid]:
-    """Read a label map, in the file's axis order, and its grid.
-
-    Args:
-        path: A `.nrrd` file, or a `.nhdr` file with its data beside it.
-
-    Raises:
-        InputError: If it is missing, damaged, no scalar volume, or holds anything but whole numbers from 0 up.
-        GridError: If its geometry is not known, or cannot be used.
-    """
-    name = str(path)
-    with opened(path, name) as stream:
-        stored, _ = _described(stream, path, None)
-        return read_whole_numbers(stored, name, stream), SourceGrid(stored.shape, stored.affine)
-
-
-def read_nrrd_geometry(path: Path) -> SourceGrid:
-    """The grid of a file, from its header alone; raises as `read_nrrd_labels`."""
-    with opened(path, str(path)) as stream:
-        stored, _ = _described(stream, path, None)
-    check_affine(stored.affine, str(path))
-    return SourceGrid(stored.shape, stored.affine)
-
-
 def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:
     """What a header says of its voxels, and what was assumed.
 
@@ -132,7 +75,7 @@ def stored_of(
         fields: As `read_fields` gives them.
         end: Where the header ends.
         path: Its file.
-        assume_spacing: As of `read_nrrd`.
+        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
 
     Raises:
         InputError: If it is damaged, or the voxels cannot be those of a scan.
@@ -277,3 +220,7 @@ def _steps(text: str, axes: Sequence[int], name: str) -> Float[np.ndarray, "3 3"
     if len(steps) != 3 or any(len(step) != 3 for step in steps):
         raise GridError(f"{name}: expected three space directions of three numbers, got others; repair the header")
     return np.array(steps)
+
+
+NRRD = TextHeaded(_described)
+"""How NRRD files are read."""

@@ -18,6 +18,7 @@ from jaxtyping import Shaped
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name
+from tomoseg.files.results import write_names
 from tomoseg.files.target import Target
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 from tomoseg.volume import SourceGrid
@@ -32,7 +33,7 @@ _zlib: Any = isal_zlib
 
 
 def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `mha`: a label map as one file, masks as one file per structure.
+    """Write the format `mha`: a label map as one file with its names beside it, masks as one file per structure.
 
     Args:
         result: The masks, or a label map.
@@ -47,7 +48,7 @@ def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
     """
     if isinstance(result, LabelMap):
         write_metaimage(target.path, result.values, result.grid)
-        return [target.path]
+        return [target.path, write_names(result.labels, target.path)]
     for name in result.labels.names:
         check_file_name(name, str(target.path))
     with whole_folder(target.path) as aside:
