@@ -52,6 +52,24 @@ def test_it_compiles_where_nothing_can_be_kept(tmp_path, kept):
     assert (tmp_path / "kept").is_dir() == kept
 
 
+def test_what_was_kept_goes_when_a_source_beside_it_changes(tmp_path):
+    """A kernel's constants may be another file's, which numba does not look at."""
+    (tmp_path / "constants.py").write_text("FACTOR = 2\n", encoding="utf-8")
+    (tmp_path / "times.py").write_text(
+        "from constants import FACTOR\nfrom tomoseg.kernels import kernel\n\n\n"
+        "@kernel()\ndef times(x):\n    return FACTOR * x\n\n\nprint(times(7), sum(times.stats.cache_hits.values()))\n",
+        encoding="utf-8",
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = [sys.executable, str(tmp_path / "times.py")]
+    said = []
+    for factor in (2, 2, 3):
+        if factor == 3:
+            (tmp_path / "constants.py").write_text("FACTOR = 3  # new\n", encoding="utf-8")
+        said.append(subprocess.run(run, capture_output=True, text=True, env=environment, timeout=300).stdout)
+    assert said == ["14 0\n", "14 1\n", "21 0\n"]
+
+
 def test_all_kernels_are_made_by_it():
     """Or else they would refuse to start where nothing can be kept."""
     importing = [p.name for p in PACKAGE.rglob("*.py") if "from numba import" in p.read_text(encoding="utf-8")]

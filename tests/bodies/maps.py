@@ -3,7 +3,15 @@
 import numpy as np
 
 from tomoseg.bodies import Anatomy, BodyConfig, build_anatomy
-from tomoseg.bodies.config import ContrastConfig, DiseaseConfig, FleshConfig, ScannerConfig, ShapeConfig, ViewConfig
+from tomoseg.bodies.config import (
+    BonesConfig,
+    ContrastConfig,
+    DiseaseConfig,
+    FleshConfig,
+    ScannerConfig,
+    ShapeConfig,
+    ViewConfig,
+)
 from tomoseg.labels import LabelSet
 
 SPACING = (4.0, 4.0, 4.0)
@@ -16,13 +24,22 @@ STILL = ShapeConfig(
 PLAIN = BodyConfig(
     shape=STILL,
     flesh=FleshConfig(clothes_share=0, breasts_share=0, wall_mm=(12, 12), fat_mm=(16, 16)),
+    bones=BonesConfig(unlike_share=0),
     contrast=ContrastConfig(
-        native_share=0, arterial_share=0, portal_share=1, late_share=0, oral_share=0, structure_shift_hu=0
+        native_share=0,
+        arterial_share=0,
+        portal_share=1,
+        late_share=0,
+        oral_share=0,
+        structure_shift_hu=0,
+        myelogram_share=0,
     ),
     disease=DiseaseConfig(
         calcified_share=0, cysts=(0, 0), masses=(0, 0), effusion_share=0, metal_share=0, stones_share=0
     ),
-    view=ViewConfig(whole_share=1, narrow_share=0, table_share=0, prone_share=0, arms_share=0, off_centre_mm=(0, 0)),
+    view=ViewConfig(
+        whole_share=1, narrow_share=0, round_share=0, table_share=0, prone_share=0, arms_share=0, off_centre_mm=(0, 0)
+    ),
     scanner=ScannerConfig(noise_hu=(0, 0), streaks=(0, 0), hardening_hu=(0, 0), cupping_hu=(0, 0), texture_hu=0),
 )
 """Nothing is bent, ill or noisy: what is left can be told by hand."""

@@ -108,6 +108,39 @@ def test_a_part_is_as_high_and_as_wide_as_asked_for(seed):
     assert body.numbers.any()
 
 
+def changed(**sections) -> BodyConfig:
+    """The plain settings, with some others."""
+    return BodyConfig(**{name: {**getattr(PLAIN, name).model_dump(), **values} for name, values in sections.items()})
+
+
+def test_a_thin_shell_brightens_the_outer_voxels_of_a_bone_by_its_share_of_them():
+    bones = {"vertebra_mm": (1, 1), "arch_mm": (1, 1), "unlike_share": 0}
+    hu = {"cortical": ((1100, 1100),) * 4, "bone": ((100, 100),) * 4}
+    body = make_body(anatomy(), 3, changed(shape={}, disease={}, view={}, scanner={}, bones=bones, hu=hu), GRID)
+    vertebra = mask(body, "vertebrae_L1")
+    inside = ndimage.binary_erosion(vertebra, iterations=3)
+    assert np.median(body.volume.hu[inside]) == pytest.approx(100, abs=15)
+    outer = vertebra & ~ndimage.binary_erosion(vertebra) & ndimage.binary_erosion(vertebra | (body.numbers == 0))
+    assert 150 < np.median(body.volume.hu[outer]) < 450  # 1 of 4 mm: 350, less where fat comes in
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_narrow_views_of_the_spine_show_it_in_their_middle(seed):
+    view = {"whole_share": 1, "narrow_share": 1, "narrow_mm": (120, 120), "spine_share": 1}
+    body = make_body(anatomy(), seed, changed(shape={}, view=view), GRID)
+    x, y, _ = np.argwhere(mask(body, "vertebrae_L1")).mean(0) * GRID[0]
+    assert abs(x - 60) < 45
+    assert abs(y - 60) < 45
+
+
+def test_round_views_have_nothing_in_their_corners():
+    view = {"narrow_share": 1, "narrow_mm": (100, 100), "round_share": 1, "spine_share": 1, "whole_share": 1}
+    body = make_body(anatomy(), 1, changed(shape={}, view=view), GRID)
+    assert not body.numbers[0, 0].any()
+    assert (body.volume.hu[0, 0] == body.volume.hu.min()).all()
+    assert body.numbers[12, 12].any()
+
+
 def test_refusals():
     with pytest.raises(InputError, match="expected a seed from 0 up, got -1"):
         make_body(anatomy(), -1)

@@ -33,7 +33,7 @@ class Anatomy:
         numbers: Channel + 1 of each voxel, or 0.
         depth: Under the surface of what it belongs to; see `depth_within`.
         place: 0 to 255: how high a voxel of a hollow organ lies between its lower and upper wall; the chamber of a
-            voxel of the heart.
+            voxel of the heart; the radius of a bone nearby, in the unit of `depth`.
         regions: `Region` of unlabelled voxels.
         outer: Distance to the body under its wall and its fat, on a coarser grid; negative inside.
         muscle: Distance to where unlabelled flesh is muscle, on that grid; negative there.
@@ -71,6 +71,11 @@ class Anatomy:
     def named(self, *names: str) -> list[int]:
         """The numbers of those of these structures that are in the map."""
         return [n for name in names if name in self.labels and (n := self.labels.channel(name) + 1) in self.boxes]
+
+    def centre_mm(self, number: int) -> Float[np.ndarray, "3"]:
+        """The middle of a structure's box."""
+        middle = [(side.start + side.stop - 1) / 2 for side in self.boxes[number]]
+        return self.affine[:3, :3] @ middle + self.affine[:3, 3]
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -125,7 +130,7 @@ def build_anatomy(
     else:
         regions = np.where(numbers == 0, flesh.regions[box], 0).astype(np.uint8)
         hulls = known_flesh(flesh, box, affine)
-    place = places(numbers, kinds)
+    place = places(numbers, kinds, depth, spacing)
     return Anatomy(
         name, labels, kinds, numbers, depth, place, regions, affine=affine, generic=generic, wall=flesh is None,
         **hulls._asdict(),

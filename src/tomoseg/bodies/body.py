@@ -101,12 +101,15 @@ def make_body(
     phase = draw_phase(config, generator(seed, "phase"))
     look = draw_look(anatomy, config, phase, generator(seed, "look"), prone)
     look = with_arms(anatomy, placement, look, config.view, generator(seed, "arms"))
-    axes, (hu, numbers, body) = _drawn(anatomy, placement, look, config, spacing, generator(seed, "view"))
+    view, axes, (hu, numbers, body) = _drawn(anatomy, placement, look, config, spacing, generator(seed, "view"))
     if lying.random() < config.view.table_share:
         _add_table(hu, body, axes, prone, lying)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = [axis[0] for axis in axes]
-    volume = Volume.from_array(acquire(hu, body, spacing, scan, generator(seed, "noise")), affine)
+    measured = acquire(hu, body, spacing, scan, generator(seed, "noise"))
+    if view.round:
+        measured[~_within_circle(measured.shape)] = measured.min()
+    volume = Volume.from_array(measured, affine)
     return MadeBody(volume, numbers, anatomy.labels, phase)
 
 
@@ -123,7 +126,7 @@ def _drawn(
     config: BodyConfig,
     spacing: tuple[float, float, float],
     rng: np.random.Generator,
-) -> tuple[Axes, tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]]:
+) -> tuple[View, Axes, tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]]:
     """The body in the first field of view that holds a structure.
 
     Raises:
@@ -132,14 +135,23 @@ def _drawn(
     chart = Map(*(getattr(anatomy, name) for name in Map._fields))
     x, y, z = (int(np.clip(np.ceil(s / config.scanner.samples_mm), 1, 4)) for s in spacing)
     for _ in range(VIEWS_TRIED):
-        axes = _axes(draw_view(placement, look, config.view, rng), spacing, anatomy.name)
+        view = draw_view(anatomy, placement, look, config.view, rng)
+        axes = _axes(view, spacing, anatomy.name)
         drawn = render(chart, placement.way, look, axes, (x, y, z))
+        if view.round:
+            drawn[1][~_within_circle(drawn[1].shape)] = 0
         if drawn[1].any():
-            return axes, drawn
+            return view, axes, drawn
     raise InputError(
         f"{anatomy.name}: expected a structure in one of {VIEWS_TRIED} fields of view, got none in any; "
         "raise view.height_mm or view.narrow_mm"
     )
+
+
+def _within_circle(shape: tuple[int, ...]) -> Bool[np.ndarray, "x y"]:
+    """The circle inscribed in a slice."""
+    x, y = (np.linspace(-1, 1, n) ** 2 for n in shape[:2])
+    return np.asarray(x[:, None] + y <= 1)
 
 
 def _axes(view: View, spacing: tuple[float, float, float], name: str) -> Axes:

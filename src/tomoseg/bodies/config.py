@@ -52,12 +52,12 @@ class FleshConfig(Config):
     """Vessels and strands in the fat between organs."""
     breasts_share: Share = 0.4
     """Bodies without a prostate that have breasts."""
-    cortex_mm: Range = (0.9, 2.6)
-    """Shell of bones (Treece et al., Med Image Anal 14 (2010) 276)."""
     kidney_cortex_mm: Range = (5, 9)
     """Cortex of the kidney (Beland et al., AJR 195 (2010) W146)."""
     gut_wall_mm: Range = (1.2, 3.5)
     """Wall of stomach and bowel."""
+    cord_fluid_mm: Range = (0.0, 4.0)
+    """Fluid between what counts as cord and the cord itself: maps take in more or less of it."""
     stomach_gas: Range = (0.0, 0.6)
     """Share of the stomach that is gas, from the top; the rest is fluid or food."""
     small_bowel_gas: Range = (-0.4, 0.15)
@@ -72,6 +72,27 @@ class FleshConfig(Config):
     """Bodies under clothes or a blanket."""
 
 
+class BonesConfig(Config):
+    """Thickness of the shells of bones."""
+
+    vertebra_mm: Range = (0.3, 0.9)
+    """Bodies of vertebrae (Edwards et al., 2001: 0.2 to 0.6 mm; plates and osteophytes are thicker)."""
+    arch_mm: Range = (0.8, 2.0)
+    """Arches of vertebrae and their processes."""
+    rib_mm: Range = (0.4, 1.2)
+    """Ribs, collarbone (Mohr et al., J Trauma 2007)."""
+    flat_mm: Range = (0.6, 2.0)
+    """Pelvis, sacrum, shoulder blade, breastbone (Anderson et al., J Biomech Eng 127 (2005) 364)."""
+    end_mm: Range = (0.5, 1.5)
+    """Ends of long bones (Treece et al., Med Image Anal 14 (2010) 276)."""
+    shaft_mm: Range = (3.0, 7.5)
+    """Shafts of long bones (Treece)."""
+    skull_mm: Range = (1.0, 2.6)
+    """Each table of the skull; jaw."""
+    unlike_share: Share = 0.12
+    """Spread of the spongy bone of single bones about the body's mean."""
+
+
 class ContrastConfig(Config):
     """Contrast medium."""
 
@@ -83,6 +104,8 @@ class ContrastConfig(Config):
     """Portal venous phase."""
     late_share: Share = 0.1
     """Late (excretory) phase; the four shares are taken relative to one another."""
+    myelogram_share: Share = 0.03
+    """Scans with contrast in the fluid around the cord (Prokop)."""
     oral_share: Share = 0.25
     """Scans with contrast in stomach and bowel."""
     structure_shift_hu: float = Field(6.0, ge=0)
@@ -115,10 +138,14 @@ class ViewConfig(Config):
     """Scans of the whole anatomy from top to bottom; the others show a part."""
     height_mm: Range = (40, 600)
     """Height of a part, short ones as often as tall ones (drawn in its logarithm)."""
-    narrow_share: Share = 0.2
+    narrow_share: Share = 0.25
     """Scans cut at the sides of the body."""
     narrow_mm: Range = (120, 320)
     """Width of those."""
+    spine_share: Share = 0.5
+    """Those about the spine, as of the back; the others are about any structure, or anywhere."""
+    round_share: Share = 0.1
+    """Square fields of view of which the scanner shows the inscribed circle."""
     air_mm: Range = (4, 70)
     """Air beside the body in the others."""
     off_centre_mm: Range = (-25, 25)
@@ -170,6 +197,8 @@ class BodyConfig(Config):
     """Stretching, turning, bending."""
     flesh: Annotated[FleshConfig, Role.RESULT] = FleshConfig()
     """Around and between the structures."""
+    bones: Annotated[BonesConfig, Role.RESULT] = BonesConfig()
+    """Shells of bones."""
     contrast: Annotated[ContrastConfig, Role.RESULT] = ContrastConfig()
     """Contrast medium."""
     disease: Annotated[DiseaseConfig, Role.RESULT] = DiseaseConfig()

@@ -14,6 +14,7 @@ from tomoseg.bodies.slots import (
     BRANCHES,
     CLOTHES_MM,
     CORTICAL,
+    CSF,
     DISC,
     FAT,
     FAT_MM,
@@ -45,6 +46,8 @@ def region_hu(block: Any, p: Any, region: Any, s: Any) -> Any:
         return s[SINUS] if noise_at(block, p[0] * f32(0.3), p[1] * f32(0.3), p[2] * f32(0.3)) > f32(0.2) else s[FAT]
     if region == 5:
         return s[AIR]
+    if region == 7:
+        return s[CSF]
     return s[BONE] + f32(0.4) * (s[CORTICAL] - s[BONE])
 
 
@@ -62,10 +65,10 @@ def _face(block: Any, p: Any, s: Any) -> Any:
 @kernel(fastmath=True)
 def covers(block: Any, p: Any, cover: Any, walls: Any, s: Any) -> Any:
     """Thickness of the wall and of the fat under the skin at a place, and an unevenness of everything there."""
-    slow = noise_at(block, p[0] * f32(0.035), p[1] * f32(0.035), p[2] * f32(0.035))
-    other = noise_at(block, p[0] * f32(0.02) + f32(31), p[1] * f32(0.02), p[2] * f32(0.02))
-    wall = s[WALL_MM] * walls * min(max(f32(0.3), f32(1) + f32(0.35) * slow), f32(2))
-    fat = s[FAT_MM] * cover * min(max(f32(0.35), f32(1) + f32(0.3) * other), f32(2)) + f32(1.5)
+    slow = noise_at(block, p[0] * f32(0.025), p[1] * f32(0.025), p[2] * f32(0.025))
+    other = noise_at(block, p[0] * f32(0.013) + f32(31), p[1] * f32(0.013), p[2] * f32(0.013))
+    wall = s[WALL_MM] * walls * min(max(f32(0.3), f32(1) + f32(0.25) * slow), f32(2))
+    fat = s[FAT_MM] * cover * min(max(f32(0.35), f32(1) + f32(0.22) * other), f32(2)) + f32(1.5)
     return wall, fat, slow
 
 

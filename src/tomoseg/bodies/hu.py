@@ -114,18 +114,22 @@ class HuConfig(Config):
     """Brain, grey and white together (Kalender)."""
     cord: ByPhase = ((28, 42), (30, 46), (32, 48), (32, 46))
     """Spinal cord with what is around it (Kalender)."""
+    myelogram: ByPhase = same(250, 1200)
+    """Fluid around the cord with contrast in it."""
     disc: ByPhase = same(55, 105)
     """Discs between vertebrae (Prokop)."""
     cartilage: ByPhase = same(70, 145)
     """Cartilage of the ribs (Schneider)."""
     bone: ByPhase = same(60, 290)
     """Spongy bone within vertebrae, pelvis, ribs; low in osteoporosis (Pickhardt; Schneider)."""
-    long_bone: ByPhase = same(-60, 220)
-    """Marrow of femur and humerus: fatty in the shaft (Schneider)."""
+    bone_end: ByPhase = same(80, 380)
+    """Spongy bone in the ends of femur and humerus (Schneider)."""
+    marrow: ByPhase = same(-80, 60)
+    """Marrow in their shafts: mostly fat (Schneider)."""
     skull: ByPhase = same(250, 700)
     """Spongy bone within skull and jaw (Schneider)."""
-    cortical: ByPhase = same(480, 1250)
-    """Cortical bone (Schneider; Kalender)."""
+    cortical: ByPhase = same(750, 1600)
+    """Cortical bone without the spongy bone that a voxel also holds (Schneider)."""
     lung: ByPhase = same(-900, -720)
     """Lung with its small vessels (Kalender; Schneider)."""
     air: ByPhase = same(-1000, -985)

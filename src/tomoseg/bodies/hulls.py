@@ -20,6 +20,9 @@ MARGIN_MM = 96.0
 TRUNK_CLOSING_MM = 70.0
 HEAD_CLOSING_MM = 22.0
 
+SMOOTH_MM = 7.0
+"""Spread over which the outline is smoothed."""
+
 NECK_MM = 140.0
 """So far from the neck the fat under the skin reaches its full thickness."""
 BARE_MM = 45.0
@@ -71,7 +74,7 @@ def guessed_flesh(
     head = closed_distance((hulls == "head")[padded], HEAD_CLOSING_MM, spacing)
     flesh = around([kind.flesh_mm if kind.hull in _FLESHY else None for kind in kinds])
     outer = np.minimum(np.minimum(outer, flesh), head)
-    outer = gaussian_filter(outer, [4.0 / s for s in spacing], mode="nearest", truncate=3.0)
+    outer = gaussian_filter(outer, [SMOOTH_MM / s for s in spacing], mode="nearest", truncate=3.0)
     muscle = around([kind.muscle_mm or None for kind in kinds])
     neck = around([0.0 if kind.hull == "neck" else None for kind in kinds])
     thin = np.minimum(np.maximum(head, 0) / 90, np.maximum(neck / NECK_MM, 0.15))

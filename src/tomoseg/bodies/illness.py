@@ -74,12 +74,12 @@ def _cyst_of(anatomy: Anatomy, host: int) -> int:
 
 def _metal(anatomy: Anatomy, there: list[int], value: float, rng: np.random.Generator) -> list[list[float]]:
     """The shaft and head of one femur, screws in a vertebra, or fillings of teeth."""
-    places = [n for n in there if anatomy.kinds[n - 1].tissue in ("long_bone", "skull") or _is_lumbar(anatomy, n)]
+    places = [n for n in there if anatomy.kinds[n - 1].tissue in ("bone_end", "skull") or _is_lumbar(anatomy, n)]
     if not places:
         return []
     chosen = int(rng.choice(places))
     box = anatomy.boxes[chosen]
-    if anatomy.kinds[chosen - 1].tissue == "long_bone":
+    if anatomy.kinds[chosen - 1].tissue == "bone_end":
         top = np.array([(box[0].start + box[0].stop) / 2, (box[1].start + box[1].stop) / 2, box[2].stop])
         at = [float(v) for v in top * anatomy.spacing_mm]
         return [[*at, rng.uniform(60, 140), value, 4.0, chosen, chosen]]

@@ -14,8 +14,8 @@ from tomoseg.bodies.slots import (
     CALCIFIED,
     CONSOLIDATED,
     CORTEX_HU,
-    CORTEX_MM,
     CORTICAL,
+    CSF,
     FAT,
     GUT_WALL_MM,
     INFILTRATION,
@@ -33,6 +33,7 @@ from tomoseg.bodies.slots import (
     RIGHT_BLOOD,
     SOFT,
     TEXTURE,
+    VOXEL_MM,
 )
 from tomoseg.kernels import kernel
 
@@ -54,7 +55,7 @@ def inside(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, 
     """
     fill = table[number, OF_FILL]
     if fill == 1:
-        return _bone(block, p, depth, number, table, s)
+        return _bone(block, p, depth, place, number, table, s)
     if fill == 2:
         return _gut(block, p, depth, place, number, table, s)
     if fill == 3:
@@ -81,6 +82,8 @@ def _others(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any,
         return _brain(block, p, depth, hu)
     if fill == 13:
         return hu + f32(25) * max(f32(0), noise_at(block, p[0] / 2, p[1] / 2, p[2] / 2))
+    if fill == 14:
+        return hu if depth > table[number, OF_LAYER] else s[CSF]
     if fill == 10 or fill == 7:
         return hu
     return hu + _grain(block, p, s)
@@ -116,15 +119,18 @@ def muscle_hu(block: Any, p: Any, s: Any) -> Any:
 
 
 @kernel(fastmath=True)
-def _bone(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
-    shell = s[CORTEX_MM] * table[number, OF_EXTRA]
-    core = table[number, OF_HU]
-    if depth > shell + f32(0.8):
-        rough = noise_at(block, p[0] * f32(0.8), p[1] * f32(0.8), p[2] * f32(0.8))
-        slow = noise_at(block, p[0] * f32(0.15), p[1] * f32(0.15), p[2] * f32(0.15))
-        return core + (f32(35) + f32(0.16) * abs(core)) * rough + f32(0.22) * abs(core) * slow
-    share = min(f32(1), (shell + f32(0.8) - depth) / f32(0.8))
-    return core + share * (s[CORTICAL] - core)
+def _bone(block: Any, p: Any, depth: Any, radius: Any, number: Any, table: Any, s: Any) -> Any:
+    """A shell around spongy bone; slender parts of it (shafts, arches) have another shell and another core."""
+    slender = min(max((table[number, OF_GAS] - radius) / (f32(0.3) * table[number, OF_GAS]), f32(0)), f32(1))
+    shell = table[number, OF_EXTRA] + slender * (table[number, OF_ROUGH] - table[number, OF_EXTRA])
+    core = table[number, OF_HU] + slender * (table[number, OF_CONTENT] - table[number, OF_HU])
+    share = (shell - depth) / s[VOXEL_MM] + f32(0.5)  # of a voxel of the map, which shells are often thinner than
+    if share >= f32(1):
+        return s[CORTICAL]
+    rough = noise_at(block, p[0] * f32(0.8), p[1] * f32(0.8), p[2] * f32(0.8))
+    slow = noise_at(block, p[0] * f32(0.15), p[1] * f32(0.15), p[2] * f32(0.15))
+    core += (f32(35) + f32(0.16) * abs(core)) * rough + f32(0.22) * abs(core) * slow
+    return core + max(share, f32(0)) * (s[CORTICAL] - core)
 
 
 @kernel(fastmath=True)

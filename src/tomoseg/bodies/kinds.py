@@ -27,6 +27,7 @@ class Fill(IntEnum):
     BRAIN = 11
     MUSCLE = 12
     CARTILAGE = 13
+    CORD = 14
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Kind:
         hull: Whether it belongs to the `trunk`, the `head`, or is a `limb` or the `neck` with flesh around it.
         flesh_mm: How far the body reaches from it, for limbs and the neck.
         may_lack: Whether people live without it.
+        shell: Which shell a bone has: a field of `BonesConfig` without `_mm`.
     """
 
     tissue: str
@@ -48,23 +50,26 @@ class Kind:
     hull: str = "trunk"
     flesh_mm: float = 0.0
     may_lack: bool = False
+    shell: str = ""
 
 
-_BONE = Kind("bone", Fill.BONE, 5.0)
+_BONE = Kind("bone", Fill.BONE, 5.0, shell="flat")
+_VERTEBRA = Kind("bone", Fill.BONE, 5.0, shell="vertebra")
 _KINDS: tuple[tuple[str, Kind], ...] = (
     # by the whole name or a part of it between separators; the first that is found counts
-    ("vertebrae? c|cervical|vertebra c|axis|atlas", Kind("bone", Fill.BONE, 38.0, "neck", 42.0)),
-    ("femur|femoral|femurs", Kind("long_bone", Fill.BONE, 44.0, "limb", 52.0)),
-    ("humerus|humeri", Kind("long_bone", Fill.BONE, 24.0, "limb", 30.0)),
-    ("tibia|fibula|patella|radius|ulna", Kind("long_bone", Fill.BONE, 20.0, "limb", 26.0)),
-    ("skull|mandible|maxilla|jaw|cranium|teeth|tooth", Kind("skull", Fill.BONE, 6.0, "head")),
-    ("scapula|scapulae|shoulder blade", Kind("bone", Fill.BONE, 16.0)),
-    ("clavicula|clavicle|clavicles|claviculae", Kind("bone", Fill.BONE, 8.0)),
+    ("vertebrae? c|cervical|vertebra c|axis|atlas", Kind("bone", Fill.BONE, 38.0, "neck", 42.0, shell="vertebra")),
+    ("femur|femoral|femurs", Kind("bone_end", Fill.BONE, 44.0, "limb", 52.0, shell="end")),
+    ("humerus|humeri", Kind("bone_end", Fill.BONE, 24.0, "limb", 30.0, shell="end")),
+    ("tibia|fibula|patella|radius|ulna", Kind("bone_end", Fill.BONE, 20.0, "limb", 26.0, shell="end")),
+    ("skull|mandible|maxilla|jaw|cranium|teeth|tooth", Kind("skull", Fill.BONE, 6.0, "head", shell="skull")),
+    ("scapula|scapulae|shoulder blade", Kind("bone", Fill.BONE, 16.0, shell="flat")),
+    ("clavicula|clavicle|clavicles|claviculae", Kind("bone", Fill.BONE, 8.0, shell="rib")),
     ("costal cartilages?|cartilages?", Kind("cartilage", Fill.CARTILAGE, 5.0)),
-    ("ribs?|rib cage", Kind("bone", Fill.BONE, 7.0)),
-    ("hips?|pelvis bone|coxa|ilium|pelvic bone", Kind("bone", Fill.BONE, 9.0)),
-    ("vertebrae?|sacrum|sternum|spine|bones?|coccyx|skeleton", _BONE),
-    ("spinal cord|cord|myelon|spinal canal|spinalcord", Kind("cord", Fill.PLAIN)),
+    ("ribs?|rib cage", Kind("bone", Fill.BONE, 7.0, shell="rib")),
+    ("hips?|pelvis bone|coxa|ilium|pelvic bone", Kind("bone", Fill.BONE, 9.0, shell="flat")),
+    ("vertebrae?|spine", _VERTEBRA),
+    ("sacrum|sternum|bones?|coccyx|skeleton", _BONE),
+    ("spinal cord|cord|myelon|spinal canal|spinalcord", Kind("cord", Fill.CORD)),
     ("brain ?stem", Kind("brain", Fill.PLAIN, 0, "head")),
     ("brain|cerebrum|cerebellum", Kind("brain", Fill.BRAIN, 0, "head")),
     ("eyes?|lens|eyeballs?", Kind("fluid", Fill.PLAIN, 0, "head")),

@@ -6,18 +6,17 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from tomoseg.bodies.anatomy import Anatomy
-from tomoseg.bodies.config import BodyConfig, FleshConfig
+from tomoseg.bodies.config import BodyConfig, BonesConfig, FleshConfig
 from tomoseg.bodies.hu import PHASES, TISSUES, Phase
 from tomoseg.bodies.illness import draw_lesions, draw_lungs
 from tomoseg.bodies.kinds import Fill
 from tomoseg.bodies.render import Look
 from tomoseg.bodies.slots import COLUMNS, SLOTS
 
-_UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.BONE, Fill.VEIN)
+_UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.VEIN)
 """Fills whose structures differ a little within one tissue."""
-_THICK_SHELL = {"skull": 1.6, "long_bone": 1.8}
-
-
+_SLENDER = {"vertebra": ("arch", 7.0), "end": ("shaft", 17.0)}
+"""The shell of slender parts of a bone, and up to which radius in mm they are slender."""
 _WHOLE_STERNUM_MM = 100.0
 
 
@@ -52,7 +51,8 @@ def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random
             mean += float(rng.normal(0, config.contrast.structure_shift_hu * (0.25 if kind.tissue == "fluid" else 1)))
         table["fill"][number] = kind.fill
         table["hu"][number] = mean
-        table["extra"][number] = _THICK_SHELL.get(kind.tissue, 1.0) if kind.fill == Fill.BONE else -1.0
+        table["extra"][number] = -1.0
+    _draw_bones(anatomy, config, hu, table, rng)
     _draw_contents(anatomy, config, phase, hu, table, rng)
     draw_lungs(anatomy, config, table["extra"], rng)
     return Look(
@@ -69,6 +69,7 @@ def _body(
 ) -> Float32[np.ndarray, "s"]:
     """What holds for the body as a whole, in the order of `SLOTS`."""
     flesh = config.flesh
+    myelogram = rng.random() < config.contrast.myelogram_share
     body = {name: float(rng.uniform(*getattr(flesh, name))) for name in _DRAWN}
     body |= {name: hu[name] for name in SLOTS if name in hu}
     body |= {
@@ -81,12 +82,15 @@ def _body(
         "cortex_hu": hu["kidney_cortex"],
         "sinus": hu["kidney_pelvis"],
         "branches": 0.5 * (hu["portal_blood"] + hu["artery"]),
+        "voxel_mm": float(np.mean(anatomy.spacing_mm)),
+        "csf": hu["myelogram"] if myelogram else hu["fluid"],
         "consolidated": rng.uniform(0, 60),
     }
     return np.array([body[name] for name in SLOTS], np.float32)
 
 
-_DRAWN = ("wall_mm", "skin_mm", "infiltration", "mesh", "cortex_mm", "kidney_cortex_mm", "gut_wall_mm", "lung_vessels")
+_SHELLS = tuple(name for name in BonesConfig.model_fields if name.endswith("_mm"))
+_DRAWN = ("wall_mm", "skin_mm", "infiltration", "mesh", "kidney_cortex_mm", "gut_wall_mm", "lung_vessels")
 
 
 def _fat_mm(flesh: FleshConfig, wall: bool, rng: np.random.Generator) -> float:
@@ -103,6 +107,24 @@ def _shown(anatomy: Anatomy, config: BodyConfig, rng: np.random.Generator) -> UI
     if removable and rng.random() < config.shape.lacking_share:
         shown[int(rng.choice(removable))] = 0
     return shown
+
+
+def _draw_bones(
+    anatomy: Anatomy,
+    config: BodyConfig,
+    hu: dict[str, float],
+    table: dict[str, Float32[np.ndarray, "n"]],
+    rng: np.random.Generator,
+) -> None:
+    """Shells and spongy bone."""
+    shells = {name.removesuffix("_mm"): rng.uniform(*getattr(config.bones, name)) for name in _SHELLS}
+    for number, kind in enumerate(anatomy.kinds, start=1):
+        if kind.fill == Fill.BONE:
+            slender, radius = _SLENDER.get(kind.shell, (kind.shell, 0.0))
+            factor = rng.normal(1, config.bones.unlike_share)
+            table["extra"][number], table["rough"][number] = shells[kind.shell], shells[slender]
+            table["hu"][number], table["gas"][number] = factor * hu[kind.tissue], max(radius, 1e-3)
+            table["content"][number] = hu["marrow"] if slender == "shaft" else factor * hu[kind.tissue]
 
 
 def _draw_contents(
@@ -123,6 +145,8 @@ def _draw_contents(
         layer, content = -1.0, table["content"][number]
         if kind.tissue == "urine" and phase == "late":
             layer, content = rng.uniform(0, 0.8), hu["urine"] + rng.uniform(100, 900)
+        elif kind.fill == Fill.CORD:
+            layer = rng.uniform(*config.flesh.cord_fluid_mm)
         elif kind.tissue == "bile" and rng.random() < config.disease.stones_share:
             layer, content = rng.uniform(0.1, 0.35), rng.uniform(50, 400)
         table["layer"][number], table["content"][number] = layer, content

@@ -26,7 +26,7 @@ PROCEDURAL_MM = (3.0, 3.0, 3.0)
 _REGIONS = {
     "air": Region.AIR,
     "gut_fluid": Region.FLUID,
-    "csf": Region.FLUID,
+    "csf": Region.CSF,
     "eye": Region.FLUID,
     "disc": Region.DISC,
     "cartilage": Region.DISC,

@@ -6,11 +6,14 @@ from enum import IntEnum
 
 import numpy as np
 from jaxtyping import UInt8
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter
 
 from tomoseg.bodies.kinds import Fill, Kind, with_fill
 from tomoseg.kernels import kernel
 from tomoseg.labels import LabelSet
+
+_NEARBY_MM = 9.0
+"""How far the radius of a bone is looked for."""
 
 
 class Region(IntEnum):
@@ -23,6 +26,7 @@ class Region(IntEnum):
     SINUS = 4
     AIR = 5
     BONE = 6
+    CSF = 7
 
 
 def guessed_regions(
@@ -39,7 +43,7 @@ def guessed_regions(
     _discs(numbers, vertebra, round(11 / spacing_mm[2]), regions)
     for number, kind in enumerate(kinds, start=1):
         if kind.tissue == "cord":
-            _around(numbers, number, regions, spacing_mm, 4.0, Region.FLUID)
+            _around(numbers, number, regions, spacing_mm, 4.0, Region.CSF)
         elif kind.fill == Fill.KIDNEY:
             _around(numbers, number, regions, spacing_mm, 11.0, Region.SINUS)
     return regions
@@ -67,9 +71,19 @@ def _around(
     regions[box][near & (numbers[box] == 0)] = region
 
 
-def places(numbers: UInt8[np.ndarray, "x y z"], kinds: tuple[Kind, ...]) -> UInt8[np.ndarray, "x y z"]:
+def places(
+    numbers: UInt8[np.ndarray, "x y z"],
+    kinds: tuple[Kind, ...],
+    depth: UInt8[np.ndarray, "x y z"],
+    spacing_mm: tuple[float, float, float],
+) -> UInt8[np.ndarray, "x y z"]:
     """See `Anatomy.place`."""
     place = np.zeros(numbers.shape, np.uint8)
+    bones, size = set(with_fill(kinds, Fill.BONE)), [2 * round(_NEARBY_MM / s) + 1 for s in spacing_mm]
+    for number, box in enumerate(find_objects(numbers), start=1):
+        if box is not None and number in bones:
+            mask = numbers[box] == number
+            place[box][mask] = maximum_filter(np.where(mask, depth[box], 0), size)[mask]
     hollow = np.zeros(len(kinds) + 1, bool)
     hollow[with_fill(kinds, Fill.GUT, Fill.FLUID, Fill.LUNG)] = True
     _heights(numbers, hollow, place)

@@ -246,7 +246,9 @@ def _structure(block: Any, p: Any, where: Any, number: Any, table: Any, s: Any, 
             x, y, z = p[0] - lesions[n, 0], p[1] - lesions[n, 1], p[2] - lesions[n, 2]
             if x * x + y * y + z * z < lesions[n, 3] * lesions[n, 3]:
                 return lesions[n, 4], int(lesions[n, 7])
-    if table[number, OF_FILL] != 5:
+    if table[number, OF_FILL] == 1:
+        place = place * f32(0.25)
+    elif table[number, OF_FILL] != 5:
         place = place / f32(255)
         if s[PRONE] > 0:
             place = f32(1) - place

@@ -8,7 +8,6 @@ SLOTS: tuple[str, ...] = (
     "skin_mm",
     "infiltration",
     "mesh",
-    "cortex_mm",
     "kidney_cortex_mm",
     "gut_wall_mm",
     "lung_vessels",
@@ -32,6 +31,8 @@ SLOTS: tuple[str, ...] = (
     "branches",
     "consolidated",
     "calcification",
+    "voxel_mm",
+    "csf",
 )
 (
     WALL_MM,
@@ -39,7 +40,6 @@ SLOTS: tuple[str, ...] = (
     SKIN_MM,
     INFILTRATION,
     MESH,
-    CORTEX_MM,
     KIDNEY_CORTEX_MM,
     GUT_WALL_MM,
     LUNG_VESSELS,
@@ -63,11 +63,14 @@ SLOTS: tuple[str, ...] = (
     BRANCHES,
     CONSOLIDATED,
     CALCIFICATION,
+    VOXEL_MM,
+    CSF,
 ) = range(len(SLOTS))
 """Of the body as a whole: lengths in mm, HU, and widths of streaks and tubes in the noise."""
 
 COLUMNS: tuple[str, ...] = ("shown", "fill", "hu", "extra", "gas", "content", "rough", "layer")
 OF_SHOWN, OF_FILL, OF_HU, OF_EXTRA, OF_GAS, OF_CONTENT, OF_ROUGH, OF_LAYER = range(len(COLUMNS))
 """Of each structure, by its number (channel + 1): what it counts as (itself, or 0 if this body lacks it); `Fill`; mean
-HU; how thick the shell of a bone is, or up to which height a lung is without air; the share of a hollow organ that is
-gas; HU and unevenness of its content; up to which height a layer of that content reaches."""
+HU; up to which height a lung is without air; the share of a hollow organ that is gas; HU and unevenness of its content;
+up to which height a layer of that content reaches, or how deep fluid lies around the cord in mm. Of a bone:
+thickness of its shell; parts up to which radius are slender; HU of their core and thickness of their shell."""

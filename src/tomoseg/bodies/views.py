@@ -14,6 +14,9 @@ from tomoseg.bodies.render import Look
 from tomoseg.bodies.slots import FAT_MM, SKIN_MM, WALL_MM
 
 Axes = tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]
+_AIM_MM = 14.0
+"""How well a narrow field of view is aimed."""
+_ANYWHERE_SHARE = 0.5
 _ARM_ROOM_MM = 100.0
 _SHOULDERS = ("humerus", "scapula", "clavicula")
 
@@ -24,9 +27,11 @@ class View:
 
     Attributes:
         box: `(2, 3)` lower and upper corner in scanner mm.
+        round: Whether only the inscribed cylinder is shown.
     """
 
     box: Float[np.ndarray, "2 3"]
+    round: bool = False
 
     def axes(self, spacing_mm: tuple[float, float, float]) -> Axes:
         """Scanner mm of the voxels' middles."""
@@ -37,7 +42,7 @@ class View:
         return x, y, z
 
 
-def draw_view(placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator) -> View:
+def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator) -> View:
     """Draw a field of view: the height of the anatomy or less, the width of the body and air, or less."""
     flesh = _flesh_mm(look) + 8
     low, high = placement.box[0].copy(), placement.box[1].copy()
@@ -56,15 +61,34 @@ def draw_view(placement: Placement, look: Look, config: ViewConfig, rng: np.rand
     centre = (low + high)[:2] / 2
     edge = float(rng.uniform(*config.narrow_mm))
     if rng.random() < config.narrow_share and edge < width.max():
+        about = _focus(anatomy, placement, (low[2], high[2]), config, rng)
         room = np.maximum(width - edge, 0) / 2
-        centre += rng.normal(0, 0.45, 2).clip(-1, 1) * room
+        centre = centre + rng.normal(0, 0.45, 2).clip(-1, 1) * room if about is None else about
         size = np.array([edge, edge])
     else:
         air = 2 * float(rng.uniform(*config.air_mm))
         size = np.full(2, width.max() + air) if rng.random() < 0.5 else width + air
         centre += rng.uniform(*config.off_centre_mm, 2)
     box = np.array([[*(centre - size / 2), low[2]], [*(centre + size / 2), high[2]]])
-    return View(box)
+    return View(box, bool(size[0] == size[1] and rng.random() < config.round_share))
+
+
+def _focus(
+    anatomy: Anatomy,
+    placement: Placement,
+    heights: tuple[float, float],
+    config: ViewConfig,
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "2"] | None:
+    """The x and y that a narrow field of view is about: a vertebra's, another structure's, or none's."""
+    spine, drawn, about = rng.random() < config.spine_share, rng.random(), rng.normal(0, _AIM_MM, 2)
+    centres = {number: placement.to_scanner(anatomy.centre_mm(number)) for number in anatomy.boxes}
+    seen = [number for number, centre in centres.items() if heights[0] <= centre[2] <= heights[1]]
+    if spine:
+        seen = [number for number in seen if anatomy.kinds[number - 1].shell == "vertebra"]
+    elif drawn < _ANYWHERE_SHARE:
+        return None
+    return centres[int(rng.choice(seen))][:2] + about if seen else None
 
 
 def _flesh_mm(look: Look) -> float:
