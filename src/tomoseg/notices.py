@@ -11,8 +11,9 @@ from typing import Any, Literal
 Kind = Literal[
     # while it is read
     "several series", "several patients", "left out", "unreadable files", "slice direction", "tilt", "shifted slices",
-    "uneven gaps", "missing slices", "repeated slices", "blank slices", "assumed geometry", "two orientations",
-    "two edges", "unit of length", "trailing bytes", "no rescale", "padding", "not HU", "clipped",
+    "uneven gaps", "joined parts", "missing slices", "repeated slices", "blank slices", "assumed geometry",
+    "two orientations", "two edges", "unit of length", "trailing bytes", "no rescale", "uneven HU", "padding", "not HU",
+    "clipped",
     # when its voxels are looked at
     "one value", "label map", "grey values", "windowed", "shifted HU", "scaled HU", "no air", "no bone", "too dense",
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
@@ -43,7 +44,7 @@ DECISIVE: frozenset[Kind] = frozenset(
             "no air",
             "no body",
         ),
-        *("upside down", "back to front", "several patients", "other body part"),
+        *("upside down", "back to front", "several patients", "other body part", "uneven HU"),
     }
 )
 """What may make all of a result worthless: no HU, no patient or another, the wrong way round, another part of the body

@@ -56,3 +56,20 @@ def test_a_piece_of_table_beyond_the_patient_does_not_put_blanks_between():
 
 def test_a_scan_of_one_value_has_no_slices_between():
     assert looked_at(np.zeros_like(ABDOMEN.hu))[0].blank_ends == 10
+
+
+def test_slices_that_are_brighter_as_a_whole():
+    hu = ABDOMEN.hu.copy()
+    hu[..., 4:6] += 1024
+    _, (step,) = looked_at(hu)
+    assert step.kind == "uneven HU"
+    assert "(number 5 by about +1020, 7 by about -1020 HU, counted from the feet)" in step.message
+
+
+def test_tissue_that_begins_or_ends_is_no_step():
+    """Half of the slices hold air alone; or are cut to it."""
+    hu = ABDOMEN.hu.copy()
+    hu[..., 5:] = -1000 + hu[..., 5:] % 7
+    assert looked_at(hu)[1] == ()
+    hu[..., 5:] = -1024
+    assert looked_at(hu)[1] == ()

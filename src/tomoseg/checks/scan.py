@@ -131,7 +131,7 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
     kinds = {notice.kind for notice in notices}
     is_large = thin.size >= LEAST_VOXELS
     if is_large and not kinds & {"one value", "label map"}:
-        notices += of_planes
+        notices += _not_told(of_planes, volume.warnings)
     oblique = _oblique_degrees(volume)
     notices += (*_geometry(volume), *_oblique(oblique))
     x, y, z = (n * edge for n, edge in zip(volume.shape, volume.spacing_mm, strict=True))
@@ -149,6 +149,12 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
         body.contrast,
         (*notices, *of_body),
     )
+
+
+def _not_told(notices: tuple[Notice, ...], warnings: tuple[Notice, ...]) -> tuple[Notice, ...]:
+    """Without steps between slices where the reader has told the reason for them."""
+    told = {"uneven HU"} & {warning.kind for warning in warnings}
+    return tuple(notice for notice in notices if notice.kind not in told)
 
 
 @dataclass(frozen=True)

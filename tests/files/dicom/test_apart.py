@@ -151,7 +151,8 @@ def test_one_scan(rng, tmp_path, what):
     volume = read_scan(save(scan(rng, count=24, **ONE_SCAN[what]), tmp_path))
     assert volume.source.slices.series == ("axial, 24 images of 6 x 5 at 1 mm (series number 2)",)
     assert volume.shape[2] == 24
-    assert {word.kind for word in volume.warnings} <= {"tilt"}
+    assert {word.kind for word in volume.warnings} <= {"tilt", "joined parts"}
+    assert ("joined parts" in {word.kind for word in volume.warnings}) == (what == "head and chest")
 
 
 @pytest.mark.parametrize("shared", [0.0, 2.5])

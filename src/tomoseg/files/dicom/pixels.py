@@ -69,6 +69,10 @@ _PADDING_WITHIN = (
     "The value that stands for no pixel is one that the patient has too: it was taken for air where it reaches the "
     "picture's border, and for what it is elsewhere. Check that the patient has no holes."
 )
+_PADDING_OF_ALL = (
+    "The range of values that stand for no pixel holds every pixel of a slice, tissue too: it was not believed. Check "
+    "that air is near -1000 HU around the patient."
+)
 
 Taker = Callable[[Any, ImageHeader], None]
 """Keeps what else is needed of a file that is open."""
@@ -252,6 +256,8 @@ def _hu(
 
 def _fill(values: Float32[np.ndarray, "r c"], empty: Bool[np.ndarray, "r c"]) -> list[Notice]:
     """Put air where there is no pixel."""
+    if empty.all() and values.max() > max(REAL_HU, float(values.min())):
+        return [Notice(_PADDING_OF_ALL, "padding")]
     if empty.all():
         values[:] = AIR_HU
         return [Notice("Slices hold padding alone. Check that the export is whole.", "blank slices")]

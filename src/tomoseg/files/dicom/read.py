@@ -19,7 +19,8 @@ from tomoseg.files.dicom.headers import ImageHeader, images_in, quietly
 from tomoseg.files.dicom.lone import is_joined
 from tomoseg.files.dicom.mixed import are_pairs, gaps_in_turn, period_of
 from tomoseg.files.dicom.pixels import Taker, decode
-from tomoseg.files.dicom.scales import scaled, unit_words
+from tomoseg.files.dicom.scales import scaled, steps, unit_words
+from tomoseg.files.dicom.seams import seams
 from tomoseg.files.dicom.series import Choice, Stack, check_one_scan, choose, slices_among, stacks_of
 from tomoseg.files.source import Headers, ScanSource
 from tomoseg.files.stack import SAME_PLACE_MM, Arrangement, Slices, arrange, resample
@@ -69,7 +70,7 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
             volume = _listing(volume, stacks, choice)
         except TomosegError as error:
             raise type(error)(" ".join([f"{error}.", *map(str, words)]) if len(stacks) > 1 else str(error)) from None
-    told = [*words, *unit_words(choice.stack.images), *volume.warnings]
+    told = [*words, *volume.warnings]
     return replace(volume, warnings=tuple(word.of(str(path)) for word in told))
 
 
@@ -129,10 +130,11 @@ def _volume(choice: Choice, assume_spacing: Edges | None, name: str) -> Volume:
         raise GridError(f"{name}: {error}") from None
     check_affine(arrangement.affine, name)
     in_order, unscaled = scaled([stack.images[number] for number in arrangement.order], name)
-    words += unscaled
+    words += (*unscaled, *unit_words(in_order))
     carried = Carried(in_order[0].entry)
     hu, noticed = _decoded(in_order, name, carried.take)
     words += noticed
+    words += steps(in_order, hu)
     if arrangement.repeated:
         words += _compared(choice, arrangement, hu, name)
     period = _period(in_order, hu, slices.along_mm(arrangement.order)) if has_positions else 1
@@ -148,6 +150,7 @@ def _volume(choice: Choice, assume_spacing: Edges | None, name: str) -> Volume:
         not_to_be_told=_not_to_be_told(in_order),
     )
     words += _of_identifiers(source.not_to_be_told)
+    words += seams(in_order)
     if not source.are_planes:
         hu = resample(hu, arrangement)
     grid = SourceGrid(arrangement.shape, arrangement.affine, slices=source)

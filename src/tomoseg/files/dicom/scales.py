@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Int16
 
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.headers import ImageHeader
+from tomoseg.files.stack import AIR_HU
 from tomoseg.notices import Notice
+
+LEAST_STEP_HU = 20.0
+"""The median of a slice's body, or of its air, differs by less from that of the slice beside it."""
+
+EXPLAINED = 0.25
+"""A scale is wrong if with the neighbour's no more than this share of the step is left."""
+
+_BODY_HU, _ACROSS, _FEWEST = -500, 128, 100
+_NO_UNIT = {"HU", "", "US"}
+"""Rescale types of a scan in HU; many scanners leave it unspecified (US)."""
+
+Scale = tuple[float, float]
+Plane = Int16[np.ndarray, "r c"]
 
 
 def scaled(images: Sequence[ImageHeader], name: str) -> tuple[list[ImageHeader], list[Notice]]:
@@ -47,14 +66,77 @@ def _lacks(image: ImageHeader) -> bool:
     return image.slope is None or image.intercept is None
 
 
+def steps(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"]) -> list[Notice]:
+    """What there is to say of slices whose scale is another than most, if their HU are another's, too.
+
+    Many scanners write a scale for each slice, and HU go on from slice to slice. Where they do not, and would with the
+    neighbour's scale, one of the two is wrong.
+
+    Args:
+        images: In the order of their places, with the scale that was taken.
+        hu: What came out.
+    """
+    scales = [_scale(image) for image in images]
+    usual = Counter(scales).most_common(1)[0][0]
+    starts = [place for place in range(1, len(scales)) if scales[place] != scales[place - 1]]
+    shifts = {at: _shift(hu[at - 1], hu[at], scales[at - 1], scales[at]) for at in starts}
+    odd = _jumping(scales, usual, starts, shifts)
+    if not odd:
+        return []
+    text = (
+        f"{_which(odd, len(images))} have another rescale slope or intercept than the others ({usual[0]:g} and "
+        f"{usual[1]:g}), and HU jump by up to {max(map(abs, shifts.values())):.0f} from slice to slice there. They "
+        "were taken as the files say, so that masks of these slices, or of the others, are wrong: export the series "
+        "again."
+    )
+    return [Notice(text, "uneven HU")]
+
+
+def _jumping(scales: Sequence[Scale], usual: Scale, starts: list[int], shifts: dict[int, float]) -> list[int]:
+    """The slices in runs of an unusual scale at whose ends HU jump."""
+    runs = pairwise([0, *starts, len(scales)])
+    jumping = [run for run in runs if scales[run[0]] != usual and any(shifts.get(end) for end in run)]
+    return [place for run in jumping for place in range(*run)]
+
+
+def _scale(image: ImageHeader) -> Scale:
+    return (1.0 if image.slope is None else image.slope, 0.0 if image.intercept is None else image.intercept)
+
+
+def _shift(lower: Plane, upper: Plane, of_lower: Scale, of_upper: Scale) -> float:
+    """By how many HU one slice is brighter than its neighbour, if it were not with the neighbour's scale; else 0."""
+    step = max(1, min(lower.shape) // _ACROSS)
+    one, other = (plane[::step, ::step].astype(np.float32).ravel() for plane in (lower, upper))
+    seen = (one != AIR_HU) & (other != AIR_HU)  # padding has no scale
+    one, other = one[seen], other[seen]
+    as_lower = (other - of_upper[1]) / of_upper[0] * of_lower[0] + of_lower[1]
+    found = 0.0
+    for group in (one > _BODY_HU, one <= _BODY_HU):
+        if np.count_nonzero(group) < _FEWEST:
+            continue
+        shift = float(np.median(other[group] - one[group]))
+        if abs(shift) >= LEAST_STEP_HU and abs(np.median(as_lower[group] - one[group])) <= EXPLAINED * abs(shift):
+            found = max(found, shift, key=abs)
+    return found
+
+
 def unit_words(images: Sequence[ImageHeader]) -> list[Notice]:
-    """What is missing or odd about the scale of images."""
+    """What is missing or odd about the scale of images.
+
+    Args:
+        images: In the order of their places.
+    """
     words = []
     if all(map(_lacks, images)):
         text = "Slices give no rescale slope or intercept; 1 and 0 were taken. Check that air is near -1000 HU."
         words.append(Notice(text, "no rescale"))
-    units = {image.unit for image in images} - {"HU", "", "US"}
-    if units:
-        text = "The rescale type is not HU. Check that it is a CT, and that air is near -1000 HU."
-        words.append(Notice(text, "not HU"))
+    units = {image.unit for image in images}
+    others = [
+        number for number, image in enumerate(images) if image.unit not in ({"HU", ""} if "HU" in units else _NO_UNIT)
+    ]
+    if others:
+        which = (
+            "The rescale type" if len(others) == len(images) else f"The rescale type of {_which(others, len(images))}"
+        )
+        words.append(Notice(f"{which} is not HU. Check that it is a CT, and that air is near -1000 HU.", "not HU"))
     return words

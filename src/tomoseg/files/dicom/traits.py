@@ -21,6 +21,10 @@ IN_PLANE_MM = 1.0
 """Slices whose first pixels lie so far from one another within their plane may be of two reconstructions."""
 
 
+HASH_LENGTH = 64
+"""Of a value that may name a patient, which is hashed; a shown one is shorter."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """Something that slices of one stack have in common.
@@ -127,10 +131,15 @@ def _mark(value: Any, is_shown: bool) -> str | None:
     if value is None:
         return None
     parts = value if isinstance(value, pydicom.multival.MultiValue | list | tuple) else [value]
-    text = " ".join(str(part).strip() for part in parts)
+    text = " ".join(_plain(str(part).strip()) for part in parts)
     if not is_shown or not re.fullmatch(r"[\w .+/-]{1,40}", text):
         return hashlib.sha256(text.encode(errors="replace")).hexdigest()
     return text
+
+
+def _plain(text: str) -> str:
+    """A decimal number in the one way to write it: 120 for 120.0 and 1.2E2."""
+    return f"{float(text):.10g}" if re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", text) else text
 
 
 def _number(value: Any) -> float | None:
