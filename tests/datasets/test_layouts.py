@@ -318,7 +318,7 @@ class TestDatasetJson:
         assert dataset.layout == "numbered"
         assert [(c.name, c.ct.name) for c in dataset.cases] == [("a", f"a_0000{ending}"), ("b_1", f"b_1_0000{ending}")]
         assert as_lists(dataset.cases[1], dataset.labels) == {"liver": [0, 1, 0, 0], "tumour": [0, 0, 1, 1]}
-        assert "c has no label map in labelsTr and was left out" in dataset.warnings[0]
+        assert f"c_0000{ending}: a scan without a label map in labelsTr was left out" in dataset.warnings[0]
 
     def test_regions_overlap(self, write):
         labels = {"background": 0, "liver": [1, 2], "tumour": 2}
@@ -340,7 +340,7 @@ class TestDatasetJson:
         assert dataset.layout == "listed"
         assert [(c.name, c.ct.name) for c in dataset.cases] == [("a", on_disk)]
         assert as_lists(dataset.cases[0], dataset.labels) == {"cancer": [0, 0, 1, 1], "liver": [0, 1, 0, 0]}
-        assert "./imagesTr/b.nii.gz has no label and was left out" in dataset.warnings[0]
+        assert "imagesTr/b.nii.gz: a scan without a label in dataset.json was left out" in dataset.warnings[0]
 
     def test_listed_files_of_one_name_are_called_by_their_folders(self, tmp_path):
         for patient in ("p1", "p2"):
@@ -369,8 +369,12 @@ class TestDatasetJson:
             ([], "expected 'labels' that name the structures"),
             ({"labels": {"liver": 1}, "channel_names": {"0": "T1", "1": "T2"}}, "expected one channel, CT, got 2"),
             (
+                {"labels": {"liver": 1}, "file_ending": ".png"},
+                r"expected files ending in \.nii\.gz, \.nii, \.nrrd, .* or \.mhd, got '\.png'",
+            ),
+            (
                 {"labels": {"liver": 1}, "file_ending": ".nrrd"},
-                r"expected files ending in \.nii\.gz or \.nii, got '\.nrrd'",
+                r"labelsTr: expected files ending in \.nrrd, got none; correct file_ending in dataset\.json",
             ),
             ({"labels": {"liver": 1}}, r"expected b_0000\.nii\.gz, got no such file"),
             ({"labels": {"liver": 1}, "training": {"a": 1}}, "expected a list under 'training'"),

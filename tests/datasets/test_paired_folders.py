@@ -48,7 +48,7 @@ def test_numbers_that_are_cases_are_no_channels(tmp_path):
     names(tmp_path)
     found = find_dataset(tmp_path)
     assert [case.name for case in found.cases] == ["liver_0000", "liver_0001", "liver_0002"]
-    assert "liver_0003.nii.gz: a scan without a label map in labels was left out" in found.left_out[0]
+    assert "liver_0003.nii.gz: a scan without a label map in labels was left out" in str(found.left_out[0])
 
 
 def test_several_channels_are_refused(tmp_path):
@@ -67,7 +67,7 @@ def test_what_has_no_other_half_is_named(tmp_path):
     names(tmp_path)
     found = find_dataset(tmp_path)
     assert [case.name for case in found.cases] == ["a"]
-    told = " ".join(found.left_out)
+    told = " ".join(map(str, found.left_out))
     assert "b.nii.gz: a scan without a label map in labels was left out" in told
     assert "c.nii.gz: a label map without a scan of its name in images was left out" in told
     assert "atlas.nii.gz: a file beside the folders" in told

@@ -1,17 +1,28 @@
-"""Cases as people lay them out by hand: one folder a case, or scans and label maps side by side in one folder.
+"""Cases as people lay them out by hand: one folder a case, and what its label map says.
 
 `layouts.py` describes the layouts; this module reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
+from tomoseg.datasets.scan_files import (
+    SCAN,
+    loose_dicom,
+    nifti_files,
+    scan_of_case,
+    the_only,
+    visible_folders,
+    volume_files,
+)
 from tomoseg.errors import DatasetError, GridError, InputError, LabelError, unknown_name_message
+from tomoseg.files.cohort import MASKS_FOLDER
 from tomoseg.files.label_files import SEG_NRRD, SUFFIXES, label_stem, label_suffix, segment_values
 from tomoseg.files.label_names import (
     check_told_apart,
@@ -22,27 +33,42 @@ from tomoseg.files.label_names import (
     values_in,
 )
 from tomoseg.files.nifti import read_label_map
-from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem, sidecar_path
+from tomoseg.files.results import NIFTI_SUFFIXES, sidecar_path
 from tomoseg.labels import LabelSet, composed
 
 SPLIT_FOLDERS: dict[str, Split] = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 LABELS_FILE = "labels.json"
-MASKS_FOLDER = "segmentations"
 
-_LABEL_STEMS = ("labels", "seg")
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was found in a dataset and is not used.
+
+    Attributes:
+        path: What is named.
+        why: The rest of the sentence, with what to do.
+        files: What it is about, where that is something else than the path.
+    """
+
+    path: Path
+    why: str
+    files: tuple[Path, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}."
 
 
 @dataclass(frozen=True)
 class CaseFolders:
-    """What was found: the cases, and a sentence for each that was left out."""
+    """What was found: the cases, and what was left out."""
 
     cases: list[Case]
-    warnings: list[str]
+    left_out: list[LeftOut]
 
 
 def find_case_folders(root: Path) -> CaseFolders:
-    """Read one folder a case, directly in `root` or under folders named after splits.
+    """Read one folder a case, as deep as they lie in `root` or under folders named after splits.
 
     Raises:
         DatasetError: If a case is in two splits, or its files cannot be told apart.
@@ -50,66 +76,55 @@ def find_case_folders(root: Path) -> CaseFolders:
         LabelError: If a `labels.json` says a name or a value twice.
     """
     shared = shared_labels(root)
-    cases, warnings = [], []
-    for folder, split in _folders(root):
-        case, warning = _read_case(folder, split, shared)
-        cases += case
-        warnings += warning
+    if (root / MASKS_FOLDER).is_dir() or (_label_maps(root) and loose_dicom(root)):
+        return CaseFolders(*_read_case(root, shared))
+    found, left_out = _below(root, shared, {root.resolve()})
+    cases = _named(found)
     check_names_unique(cases)
-    return CaseFolders(cases, warnings)
+    return CaseFolders(cases, left_out)
 
 
-def find_flat_cases(folder: Path) -> CaseFolders:
-    """Read `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, from one folder.
+@dataclass(frozen=True)
+class _Place:
+    """A case, and the folders that lead to it, from the dataset's folder or that of its split on."""
 
-    A folder with a plain `ct.nii.gz` is one patient's; otherwise every stem is a patient.
+    case: Case
+    folders: tuple[str, ...]
 
-    Raises:
-        DatasetError: If a scan has two label maps.
-        InputError: If a `labels.json` cannot be read.
-        LabelError: If a `labels.json` says a name or a value twice.
-    """
-    shared = shared_labels(folder)
-    files = {nifti_stem(path): path for path in nifti_files(folder)}
-    scans = [stem for stem in files if not _is_flat_label(stem, files)]
-    labels = [path for stem, path in files.items() if stem not in scans]
-    maps = _by_scan([*labels, *_other_label_maps(folder)], scans)
-    cases, warnings = [], []
-    for stem in scans:
-        if not maps[stem]:
-            warnings.append(f"{files[stem]}: a scan without a label map was left out; add {stem}_labels.nii.gz.")
+
+def _below(folder: Path, shared: dict[int, str] | None, around: Set[Path]) -> tuple[list[_Place], list[LeftOut]]:
+    """The cases in folders in a folder; a link that leads back into one of those around it is not followed."""
+    found: list[_Place] = []
+    left_out: list[LeftOut] = []
+    for inner in visible_folders(folder):
+        target = inner.resolve()
+        if target in around or inner.name == MASKS_FOLDER:
             continue
-        label_map = the_only(maps[stem], f"label map for {stem}", folder)
-        patient = folder.resolve().name if "ct" in files else stem
-        cases.append(label_map_case(stem, files[stem], label_map, shared, patient))
-    return CaseFolders(cases, warnings)
+        split = SPLIT_FOLDERS.get(inner.name.lower())
+        case, odd = _read_case(inner, shared)
+        left_out += odd
+        found += [_Place(one, (inner.name,)) for one in case]
+        if case:
+            continue
+        below, odd = _below(inner, shared, around | {target})
+        left_out += odd
+        found += [_in_split(one, split) if split else replace(one, folders=(inner.name, *one.folders)) for one in below]
+    return found, left_out
 
 
-def nifti_files(folder: Path) -> list[Path]:
-    """The NIfTI files of a folder by name, hidden ones (`._*` of macOS among them) left out.
-
-    Raises:
-        DatasetError: If one is there as `.nii` and as `.nii.gz`.
-    """
-    found = sorted(
-        p for p in folder.iterdir() if p.name.lower().endswith(NIFTI_SUFFIXES) and not p.name.startswith(".")
-    )
-    stems = [nifti_stem(path) for path in found]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise DatasetError(f"{folder}: expected each file once, got .nii and .nii.gz of {', '.join(twice)}; remove one")
-    return found
+def _in_split(place: _Place, split: Split) -> _Place:
+    return replace(place, case=replace(place.case, split=place.case.split or split))
 
 
-def _by_scan(labels: Sequence[Path], scans: Sequence[str]) -> dict[str, list[Path]]:
-    """The files of labels that go with each scan: named after it, or as it in another format."""
-    maps: dict[str, list[Path]] = {stem: [] for stem in scans}
-    for path in labels:
-        stem = label_stem(path)
-        scan = stem if stem in maps else _scan_of(stem, scans)
-        if scan:
-            maps[scan].append(path)
-    return maps
+def _named(found: Sequence[_Place]) -> list[Case]:
+    """Cases called by their folders; where two have one name, by those above them too: `berlin/p1` is `berlin_p1`."""
+    times = Counter(place.case.name.casefold() for place in found)
+    cases = []
+    for place in found:
+        case = place.case
+        name = "_".join(place.folders) if times[case.name.casefold()] > 1 else case.name
+        cases.append(replace(case, name=name, patient=name))
+    return cases
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -126,50 +141,43 @@ def label_files(folder: Path) -> list[Path]:
     return next((files for files in kinds.values() if files), [])
 
 
-def visible_folders(folder: Path) -> list[Path]:
-    """Folders in a folder that are neither hidden nor an archive's leavings, by name."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-
-
-def _folders(root: Path) -> list[tuple[Path, Split | None]]:
-    if _looks_like_case(root):
-        return [(root.resolve(), None)]
-    folders: list[tuple[Path, Split | None]] = []
-    for folder in visible_folders(root):
-        split = SPLIT_FOLDERS.get(folder.name.lower())
-        if split is None or _looks_like_case(folder):
-            folders.append((folder, None))
-        else:
-            folders += [(inner, split) for inner in visible_folders(folder)]
-    return folders
-
-
-def _looks_like_case(folder: Path) -> bool:
-    return (folder / MASKS_FOLDER).is_dir() or bool(nifti_files(folder))
-
-
-def _read_case(folder: Path, split: Split | None, shared: dict[int, str] | None) -> tuple[list[Case], list[str]]:
-    """The case in a folder, if there is one, and what is odd about it; a folder without any NIfTI is no case."""
-    files = nifti_files(folder)
-    mask_files = _mask_files(folder)
-    if not files and not mask_files:
+def _read_case(folder: Path, shared: dict[int, str] | None) -> tuple[list[Case], list[LeftOut]]:
+    """The case in a folder, if there is one, and what is left out; a folder without a volume and masks is no case."""
+    label_maps, mask_files = _label_maps(folder), _mask_files(folder)
+    masks = (*label_maps, *mask_files.values())
+    files = {*volume_files(folder), *masks}
+    if not files:
         return [], []
-    ct, label_maps = _scan_and_label_maps(files, folder)
-    label_maps += _other_label_maps(folder)
+    try:
+        ct = scan_of_case(folder, label_maps)
+        label_map = the_only(label_maps, "label map", folder) if label_maps and not mask_files else None
+    except DatasetError as error:
+        return [], [LeftOut(folder, str(error).removeprefix(f"{folder}: "), tuple(files))]
+    if ct is None or not masks:
+        return [], [_half(folder, ct, masks)]
+    return [_case(folder, ct, mask_files, label_map, shared)], _unused(folder, label_maps if mask_files else [])
+
+
+def _half(folder: Path, ct: Path | None, masks: tuple[Path, ...]) -> LeftOut:
+    """A folder with masks or a scan alone."""
     if ct is None:
-        return [], [f"{folder}: a folder without a scan was left out; add ct.nii.gz."]
-    if mask_files:
-        odd = [f"{folder}: the label map is not used, since there are masks in {MASKS_FOLDER}."] if label_maps else []
-        case = Case(
-            name=folder.name, patient=folder.name, ct=ct, masks=mask_files, annotated=tuple(mask_files), split=split
-        )
-        return [case], odd
-    if not label_maps:
-        return [], [
-            f"{folder}: a scan without masks was left out; add {MASKS_FOLDER}/<structure>.nii.gz or a label map."
-        ]
-    label_map = the_only(label_maps, "label map", folder)
-    return [replace(label_map_case(folder.name, ct, label_map, shared, folder.name), split=split)], []
+        return LeftOut(folder, f"a folder without a scan was left out; add {SCAN}.nii.gz", masks)
+    why = f"a scan without masks was left out; add {MASKS_FOLDER}/<structure>.nii.gz or a label map"
+    return LeftOut(folder, why, (ct,))
+
+
+def _case(
+    folder: Path, ct: Path, masks: dict[str, Path], label_map: Path | None, shared: dict[int, str] | None
+) -> Case:
+    name = folder.resolve().name if folder.name in {"", ".."} else folder.name
+    if label_map is not None:
+        return label_map_case(name, ct, label_map, shared, name)
+    return Case(name=name, patient=name, ct=ct, masks=masks, annotated=tuple(masks))
+
+
+def _unused(folder: Path, label_maps: Sequence[Path]) -> list[LeftOut]:
+    why = f"the label map is not used, since there are masks in {MASKS_FOLDER}"
+    return [LeftOut(folder, why, tuple(label_maps))] if label_maps else []
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
@@ -198,51 +206,21 @@ def named_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
     return masks
 
 
-def _scan_and_label_maps(files: Sequence[Path], folder: Path) -> tuple[Path | None, list[Path]]:
-    scans = [path for path in files if nifti_stem(path) == "ct"]
-    label_maps = [path for path in files if _is_label_stem(nifti_stem(path)) and path not in scans]
-    scans = scans or [path for path in files if path not in label_maps]
-    return (the_only(scans, "scan (or one named ct.nii.gz)", folder) if scans else None), label_maps
+def _label_maps(folder: Path) -> list[Path]:
+    """Files of labels by what they are called, and segmentations of 3D Slicer."""
+    return [path for path in nifti_files(folder) if _is_called_labels(path)] + other_label_maps(folder)
 
 
-def _other_label_maps(folder: Path) -> list[Path]:
+def other_label_maps(folder: Path) -> list[Path]:
     """Files of labels that are no NIfTI: segmentations of 3D Slicer, and what is called a label map."""
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     others = [path for path in files if label_suffix(path) not in {None, *NIFTI_SUFFIXES}]
-    return sorted(path for path in others if label_suffix(path) == SEG_NRRD or _is_label_stem(label_stem(path)))
+    return sorted(path for path in others if label_suffix(path) == SEG_NRRD or _is_called_labels(path))
 
 
-def the_only(paths: Sequence[Path], what: str, folder: Path) -> Path:
-    """The one path of several.
-
-    Args:
-        paths: One or more.
-        what: What is expected once, for the message.
-        folder: Where they lie.
-
-    Raises:
-        DatasetError: If there are several.
-    """
-    if len(paths) > 1:
-        names = ", ".join(sorted(path.name for path in paths))
-        raise DatasetError(f"{folder}: expected one {what}, got {names}; move the others out of the folder")
-    return paths[0]
-
-
-def _is_label_stem(stem: str) -> bool:
-    return "labels" in stem.lower() or stem.lower().startswith("seg")
-
-
-def _scan_of(stem: str, files: Collection[str]) -> str:
-    """The longest scan's stem that a label map's stem goes with; empty if it goes with none."""
-    fitting = [s for s in files if any(stem.startswith(f"{s}_{word}") for word in _LABEL_STEMS)]
-    if "ct" in files and stem.startswith(_LABEL_STEMS):
-        fitting.append("ct")
-    return max(fitting, key=len, default="")
-
-
-def _is_flat_label(stem: str, files: dict[str, Path]) -> bool:
-    return _scan_of(stem, files) != ""
+def _is_called_labels(path: Path) -> bool:
+    stem = label_stem(path).lower()
+    return stem != SCAN and ("labels" in stem or stem.startswith("seg"))
 
 
 def shared_labels(root: Path) -> dict[int, str] | None:
@@ -296,7 +274,7 @@ def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] 
 
 
 def _values_by_file_name(label_map: Path) -> dict[int, str]:
-    if "total" not in nifti_stem(label_map).lower():
+    if "total" not in label_stem(label_map).lower():
         raise DatasetError(
             f"{label_map}: expected names for its values, got no {LABELS_FILE}; "
             f"write {_names_to_write(label_map)} to {LABELS_FILE} beside it or in the dataset's folder"

@@ -13,8 +13,9 @@ from jaxtyping import Bool
 from tomoseg.errors import DatasetError, LabelError
 from tomoseg.files.label_files import open_segments, read_label_map, read_mask
 from tomoseg.files.label_names import values_in
+from tomoseg.files.scan import read_scan
 from tomoseg.labels import LabelSet, composed
-from tomoseg.volume import SourceGrid
+from tomoseg.volume import SourceGrid, Volume
 
 SomeCase = TypeVar("SomeCase", bound="MaskCase")
 Split = Literal["train", "validation", "test"]
@@ -69,7 +70,7 @@ class Case(MaskCase):
     """One labelled scan of a dataset.
 
     Attributes:
-        ct: The scan.
+        ct: The scan: a file of any kind that is read, or a folder of DICOM.
         split: Where the dataset itself puts the case, if it does.
     """
 
@@ -93,6 +94,18 @@ def named_alike(cases: Iterable[SomeCase]) -> list[SomeCase]:
                 f"{first.ct or first.first_file} and {case.name} at {case.ct or case.first_file}; rename one"
             )
     return composed_
+
+
+def read_case(case: Case) -> Volume:
+    """Read the scan of a case, of any kind that `predict` reads, with notices that do not name its file.
+
+    Raises:
+        InputError: If it cannot be read.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    volume = read_scan(case.ct)
+    told = [replace(one, message=one.message.removeprefix(f"{case.ct}: ")) for one in volume.warnings]
+    return replace(volume, warnings=tuple(told))
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:

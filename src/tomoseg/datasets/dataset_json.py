@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tomoseg.datasets.case_folders import CaseFolders
+from tomoseg.datasets.case_folders import CaseFolders, LeftOut
 from tomoseg.datasets.cases import Case
 from tomoseg.errors import DatasetError
+from tomoseg.files.label_files import SEG_NRRD, SUFFIXES, label_stem
 from tomoseg.files.label_names import check_told_apart, parse_label_names, read_json, structure_name
-from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem
 
 DATASET_FILE = "dataset.json"
 
 _CHANNEL = "_0000"
+_ENDINGS = tuple(suffix for suffix in SUFFIXES if suffix != SEG_NRRD)
+"""How the files of nnU-Net's layout may end, scans and label maps alike."""
 
 
 def find_listed_cases(root: Path) -> CaseFolders:
@@ -30,7 +32,7 @@ def find_listed_cases(root: Path) -> CaseFolders:
     path = root / DATASET_FILE
     data = _description(path)
     label_values = _label_values(data, path)
-    cases, warnings = [], []
+    cases, left_out = [], []
     entries = data["training"]
     if not isinstance(entries, list):
         raise DatasetError(f"{path}: expected a list under 'training', got {str(entries)[:80]}; correct the file")
@@ -38,11 +40,12 @@ def find_listed_cases(root: Path) -> CaseFolders:
         if not isinstance(entry, dict) or "image" not in entry:
             raise DatasetError(f"{path}: expected an image and a label each, got {str(entry)[:80]}; correct the file")
         if "label" not in entry:
-            warnings.append(f"{path}: {entry['image']} has no label and was left out.")
+            image = _inside(root, entry["image"], path)
+            left_out.append(LeftOut(image, f"a scan without a label in {DATASET_FILE} was left out"))
             continue
         label_map = _inside(root, entry["label"], path)
         cases.append(_case(_inside(root, entry["image"], path), label_map, label_values))
-    return CaseFolders(_told_apart(cases, root, path), warnings)
+    return CaseFolders(_told_apart(cases, root, path), left_out)
 
 
 def _told_apart(cases: list[Case], root: Path, path: Path) -> list[Case]:
@@ -72,29 +75,35 @@ def find_numbered_cases(root: Path) -> CaseFolders:
     Raises:
         InputError: If `dataset.json` cannot be read.
         DatasetError: If a folder or the channel's file is missing, there are several channels or a label to ignore, or
-            the files are no NIfTI.
+            the files are of a kind that is not read.
         LabelError: If a name or a value comes twice.
     """
     path = root / DATASET_FILE
     data = _description(path)
     label_values = _label_values(data, path)
     ending = data.get("file_ending", ".nii.gz")
-    if ending not in NIFTI_SUFFIXES:
-        raise DatasetError(f"{path}: expected files ending in .nii.gz or .nii, got {ending!r}; convert them to NIfTI")
+    if ending not in _ENDINGS:
+        raise DatasetError(
+            f"{path}: expected files ending in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}, got {ending!r}; "
+            "convert them to NIfTI"
+        )
     images, labels = root / "imagesTr", root / "labelsTr"
     for folder in (images, labels):
         if not folder.is_dir():
             raise DatasetError(f"{root}: expected a folder {folder.name} beside {DATASET_FILE}, got none; add it")
     files = _files_ending(labels, ending)
+    if not files:
+        raise DatasetError(f"{labels}: expected files ending in {ending}, got none; correct file_ending in {path.name}")
     labelled = {file.name.removesuffix(ending) for file in files}
     cases = [
         _case(images / f"{file.name.removesuffix(ending)}{_CHANNEL}{ending}", file, label_values) for file in files
     ]
-    scans = [file.name.removesuffix(ending).removesuffix(_CHANNEL) for file in _files_ending(images, ending)]
-    unlabelled = sorted(set(scans) - labelled)
-    return CaseFolders(
-        cases, [f"{images}: {name} has no label map in labelsTr and was left out." for name in unlabelled]
-    )
+    alone = [
+        LeftOut(file, f"a scan without a label map in {labels.name} was left out")
+        for file in _files_ending(images, ending)
+        if file.name.removesuffix(ending).removesuffix(_CHANNEL) not in labelled
+    ]
+    return CaseFolders(cases, alone)
 
 
 def is_listed(root: Path) -> bool:
@@ -162,16 +171,16 @@ def _inside(root: Path, text: Any, path: Path) -> Path:
     if relative.is_absolute() or ".." in relative.parts or "\\" in str(text):
         raise DatasetError(f"{path}: expected paths inside of the dataset's folder, got {text!r}; correct the file")
     file = root / relative
-    suffix = next((s for s in NIFTI_SUFFIXES if file.name.endswith(s)), "")
+    suffix = next((s for s in _ENDINGS if file.name.endswith(s)), "")
     numbered = file.with_name(file.name.removesuffix(suffix) + _CHANNEL + suffix)
-    return numbered if not file.is_file() and numbered.is_file() else file
+    return numbered if not file.exists() and numbered.is_file() else file
 
 
 def _case(ct: Path, label_map: Path, label_values: dict[str, tuple[int, ...]]) -> Case:
     for file in (ct, label_map):
-        if not file.is_file():
+        if not file.is_file() and not (file == ct and ct.is_dir()):
             raise DatasetError(f"{file.parent}: expected {file.name}, got no such file; add it or take the case out")
-    name = nifti_stem(label_map)
+    name = label_stem(label_map)
     return Case(
         name=name, patient=name, ct=ct, label_map=label_map, annotated=tuple(label_values), label_values=label_values
     )

@@ -23,18 +23,21 @@ public 117-structure dataset's first version, which had 104, get the names of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tomoseg.datasets.case_folders import MASKS_FOLDER, CaseFolders, find_case_folders, find_flat_cases, nifti_files
+from tomoseg.datasets.case_folders import CaseFolders, LeftOut, find_case_folders
 from tomoseg.datasets.cases import Case, named_alike
 from tomoseg.datasets.dataset_json import DATASET_FILE, find_listed_cases, find_numbered_cases, is_listed
 from tomoseg.datasets.first_version import as_second_version, is_first_version
+from tomoseg.datasets.flat import find_flat_cases
 from tomoseg.datasets.label_ids import label_set_of_cases
 from tomoseg.datasets.meta_table import META_FILE, apply_meta
 from tomoseg.datasets.paired_folders import find_paired_cases, has_paired_folders
 from tomoseg.errors import DatasetError
+from tomoseg.files.cohort import MASKS_FOLDER
 from tomoseg.files.label_names import check_told_apart
 from tomoseg.labels import LabelSet
 
@@ -50,14 +53,14 @@ class Dataset:
         labels: All structures that are annotated anywhere, with the ids that the dataset gives them (`label_ids.py`).
         layout: What the folder was recognised as.
         warnings: What was left out and why, and what else was noticed; each a full sentence.
-        left_out: Those of the warnings that are about cases that are not in.
+        left_out: What is not used; each is among the warnings.
     """
 
     cases: tuple[Case, ...]
     labels: LabelSet
     layout: Layout
     warnings: tuple[str, ...]
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def find_dataset(folder: Path) -> Dataset:
@@ -81,7 +84,7 @@ def find_dataset(folder: Path) -> Dataset:
     except OSError as error:
         raise DatasetError(f"{folder}: expected readable folders, got: {error}; check their permissions") from None
     if not found.cases:
-        raise DatasetError(_nothing_found(folder, found.warnings))
+        raise DatasetError(_nothing_found(folder, found.left_out))
     cases, warnings = _with_meta(folder, found)
     cases = named_alike(cases)
     with_ids = [case for case in cases if not is_first_version(case.annotated)]
@@ -90,16 +93,15 @@ def find_dataset(folder: Path) -> Dataset:
     check_told_apart(names, str(folder))
     labels, disagreement = label_set_of_cases(names, with_ids)
     warnings = [*warnings, *more, *disagreement]
-    return Dataset(tuple(cases), labels, layout, tuple(warnings), tuple(found.warnings))
+    return Dataset(tuple(cases), labels, layout, (*map(str, found.left_out), *warnings), tuple(found.left_out))
 
 
 def _with_meta(folder: Path, found: CaseFolders) -> tuple[list[Case], list[str]]:
-    """The cases and warnings, with what a table of them says where there is one."""
+    """The cases with what a table of them says, where there is one, and what is odd about it."""
     if not (folder / META_FILE).is_file():
-        return found.cases, found.warnings
+        return found.cases, []
     present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
-    cases, more = apply_meta(found.cases, folder / META_FILE, present)
-    return cases, [*found.warnings, *more]
+    return apply_meta(found.cases, folder / META_FILE, present)
 
 
 def _find(folder: Path) -> tuple[Layout, CaseFolders]:
@@ -107,14 +109,18 @@ def _find(folder: Path) -> tuple[Layout, CaseFolders]:
         return ("listed", find_listed_cases(folder)) if is_listed(folder) else ("numbered", find_numbered_cases(folder))
     if has_paired_folders(folder):
         return "paired folders", find_paired_cases(folder)
-    if nifti_files(folder) and not (folder / MASKS_FOLDER).is_dir():
-        return "flat", find_flat_cases(folder)
-    return "case folders", find_case_folders(folder)
+    flat = CaseFolders([], []) if (folder / MASKS_FOLDER).is_dir() else find_flat_cases(folder)
+    if flat.cases:
+        return "flat", flat
+    folders = find_case_folders(folder)
+    used = {path for case in folders.cases for path in case.mask_files}
+    alone = [one for one in flat.left_out if one.path not in used]
+    return "case folders", CaseFolders(folders.cases, [*alone, *folders.left_out])
 
 
-def _nothing_found(folder: Path, warnings: list[str]) -> str:
-    if warnings:
-        return f"{folder}: expected cases with masks, got none; the first of {len(warnings)} left out: {warnings[0]}"
+def _nothing_found(folder: Path, left_out: Sequence[LeftOut]) -> str:
+    if left_out:
+        return f"{folder}: expected cases with masks, got none; the first of {len(left_out)} left out: {left_out[0]}"
     return (
         f"{folder}: expected a dataset, got none; looked for <case>/ct.nii.gz with "
         "<case>/segmentations/<structure>.nii.gz or <case>/labels.nii.gz (under train/, validation/, test/ or not), "

@@ -22,11 +22,13 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from scipy import ndimage
 
-from tomoseg.datasets.case_folders import LABELS_FILE, MASKS_FOLDER, label_files, named_masks, visible_folders
+from tomoseg.datasets.case_folders import LABELS_FILE, label_files, named_masks
 from tomoseg.datasets.cases import MaskCase, check_values_known, named_alike
 from tomoseg.datasets.dataset_json import DATASET_FILE, read_label_values
 from tomoseg.datasets.layouts import find_dataset
+from tomoseg.datasets.scan_files import visible_folders
 from tomoseg.errors import DatasetError
+from tomoseg.files.cohort import MASKS_FOLDER
 from tomoseg.files.label_files import (
     label_stem,
     label_suffix,

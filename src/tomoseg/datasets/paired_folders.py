@@ -7,23 +7,31 @@ The folders are `images/` with `labels/`, or `imagesTr/` with `labelsTr/` and th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tomoseg.datasets.case_folders import (
     SPLIT_FOLDERS,
     CaseFolders,
+    LeftOut,
     check_names_unique,
     label_map_case,
-    nifti_files,
     shared_labels,
-    the_only,
-    visible_folders,
 )
 from tomoseg.datasets.cases import Case, Split
+from tomoseg.datasets.scan_files import (
+    DICOM_SUFFIX,
+    by_stem,
+    dicom_folders,
+    loose_dicom,
+    nifti_files,
+    the_only,
+    visible_folders,
+    volume_files,
+)
 from tomoseg.errors import DatasetError
-from tomoseg.files.results import nifti_stem
+from tomoseg.files.label_files import SUFFIXES, label_stem, label_suffix
 
 CHANNEL = "_0000"
 """What nnU-Net adds to the name of a scan of one channel."""
@@ -52,7 +60,8 @@ def has_paired_folders(root: Path) -> bool:
 def find_paired_cases(root: Path) -> CaseFolders:
     """Read `images/<case>.nii.gz` with `labels/<case>.nii.gz`.
 
-    A label map has its scan's name, with or without nnU-Net's channel number and words such as `_seg`.
+    A scan may be of any kind, a folder of DICOM among them. A label map has its scan's name, with or without nnU-Net's
+    channel number and words such as `_seg`.
 
     Raises:
         DatasetError: If a case is in two splits, a scan has two label maps or several channels, or nothing names the
@@ -62,17 +71,17 @@ def find_paired_cases(root: Path) -> CaseFolders:
     """
     shared = shared_labels(root)
     cases: list[Case] = []
-    warnings = [
-        f"{path}: a file beside the folders of scans and label maps was left out; move it into one of them."
-        for path in nifti_files(root)
+    left_out = [
+        LeftOut(path, "a file beside the folders of scans and label maps was left out; move it into one of them")
+        for path in volume_files(root)
     ]
     for pair in _pairs(root):
         inner = shared_labels(pair.labels.parent) or shared
         found, alone = _of_pair(pair, inner)
         cases += found
-        warnings += alone
+        left_out += alone
     check_names_unique(cases)
-    return CaseFolders(cases, warnings)
+    return CaseFolders(cases, left_out)
 
 
 def _pairs(root: Path) -> list[_Pair]:
@@ -105,27 +114,49 @@ def _nested(images: Path, labels: Path) -> Iterator[_Pair]:
             yield _Pair(folder, others[name], SPLIT_FOLDERS[name])
 
 
-def _of_pair(pair: _Pair, shared: dict[int, str] | None) -> tuple[list[Case], list[str]]:
-    """The cases of two folders, and a sentence for each scan and each label map without the other."""
-    scans = {nifti_stem(path): path for path in nifti_files(pair.images)}
+def _of_pair(pair: _Pair, shared: dict[int, str] | None) -> tuple[list[Case], list[LeftOut]]:
+    """The cases of two folders, and what is a scan or a label map without the other."""
+    labels = _label_files(pair.labels)
+    scans = _scans(pair.images, labels)
     maps: dict[str, list[Path]] = {stem: [] for stem in scans}
-    warnings = []
-    for path in nifti_files(pair.labels):
-        stem = _scan_of(nifti_stem(path), scans)
+    left_out = []
+    for path in labels:
+        stem = _scan_of(label_stem(path), scans)
         if stem is None:
-            warnings.append(f"{path}: a label map without a scan of its name in {pair.images.name} was left out.")
+            why = f"a label map without a scan of its name in {pair.images.name} was left out"
+            left_out.append(LeftOut(path, why))
         else:
             maps[stem].append(path)
     _check_one_channel(maps, pair.images)
     cases = []
     for stem, found in maps.items():
         if not found:
-            warnings.append(f"{scans[stem]}: a scan without a label map in {pair.labels.name} was left out.")
+            why = f"a scan without a label map in {pair.labels.name} was left out"
+            left_out.append(LeftOut(scans[stem], why))
             continue
         label_map = the_only(found, f"label map for {stem}", pair.labels)
-        name = stem if nifti_stem(label_map) == stem else stem.removesuffix(CHANNEL)
+        name = stem if label_stem(label_map) == stem else stem.removesuffix(CHANNEL)
         cases.append(replace(label_map_case(name, scans[stem], label_map, shared, name), split=pair.split))
-    return cases, warnings
+    return cases, left_out
+
+
+def _label_files(folder: Path) -> list[Path]:
+    """The files of labels in a folder, of several with one name the first kind of `SUFFIXES`."""
+    nifti_files(folder)  # refuses .nii beside .nii.gz
+    found = [path for path in folder.iterdir() if label_suffix(path) and not path.name.startswith(".")]
+    found.sort(key=lambda path: SUFFIXES.index(label_suffix(path) or SUFFIXES[-1]))
+    first: dict[str, Path] = {}
+    for path in found:
+        first.setdefault(label_stem(path), path)
+    return sorted(first.values())
+
+
+def _scans(folder: Path, labels: Sequence[Path]) -> dict[str, Path]:
+    """The scans of a folder by name: volumes, folders of DICOM, and files of DICOM that a label map is named after."""
+    scans = by_stem([*volume_files(folder), *dicom_folders(folder)])
+    files = {path.name[: -len(DICOM_SUFFIX)]: path for path in loose_dicom(folder) if path.suffix == DICOM_SUFFIX}
+    named = {_scan_of(label_stem(path), scans | files) for path in labels}
+    return scans | {stem: path for stem, path in files.items() if stem in named and stem not in scans}
 
 
 def _scan_of(label: str, scans: dict[str, Path]) -> str | None:
@@ -144,5 +175,5 @@ def _check_one_channel(maps: dict[str, list[Path]], folder: Path) -> None:
     for stem, found in maps.items():
         numbered = _OTHER_CHANNEL.search(stem)
         first = _OTHER_CHANNEL.sub(CHANNEL, stem)
-        if numbered and not found and stem != first and any(nifti_stem(one) != first for one in maps.get(first, [])):
+        if numbered and not found and stem != first and any(label_stem(one) != first for one in maps.get(first, [])):
             raise DatasetError(f"{folder}: expected one channel, CT, got {first} and {stem}; pass a dataset of CT")

@@ -11,11 +11,10 @@ from tomoseg.checks.dataset import check_cases
 from tomoseg.checks.facts import CaseFacts, case_facts, unreadable_case
 from tomoseg.checks.findings import CheckReport
 from tomoseg.checks.holdings import CaseHolding, Holdings
-from tomoseg.datasets.cases import Case, mask_loader
+from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import GridError, InputError, LabelError
 from tomoseg.files.atomic import write_whole_text
-from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.pictures.check_page import write_check_page
@@ -46,7 +45,8 @@ def check(
         on_case(case.name, number, len(found.cases))
     masks = sum(len(case.structures) for case in facts)
     held = Holdings.of([_held(one, case) for one, case in zip(facts, found.cases, strict=True)], found.labels.names)
-    report = CheckReport(dataset, len(facts), masks, check_cases(facts), found.warnings, held, found.left_out)
+    left_out = tuple(map(str, found.left_out))
+    report = CheckReport(dataset, len(facts), masks, check_cases(facts), found.warnings, held, left_out)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         write_findings(report, output / "check.json")
@@ -81,7 +81,7 @@ def _held(facts: CaseFacts, case: Case) -> CaseHolding:
 
 def _facts(case: Case, labels: LabelSet) -> CaseFacts:
     try:
-        volume = read_ct(case.ct)
+        volume = read_case(case)
         return case_facts(case.name, case.patient, case.split, volume, _masks(case, labels, volume))
     except (InputError, GridError, LabelError) as error:
         return unreadable_case(case.name, case.patient, case.split, str(error))

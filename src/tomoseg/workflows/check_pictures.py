@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tomoseg.checks.findings import Finding
-from tomoseg.datasets.cases import Case, mask_loader
+from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.errors import TomosegError
-from tomoseg.files.nifti import read_ct
 from tomoseg.labels import LabelSet
 from tomoseg.pictures.finding import COLOURS, draw_finding
 
@@ -48,7 +47,7 @@ def draw_findings(
 
 def _of_case(case: Case, labels: LabelSet, places: Mapping[str | None, str]) -> dict[str | None, bytes]:
     try:
-        volume = read_ct(case.ct)
+        volume = read_case(case)
         load = mask_loader(case, labels, volume.source)
     except TomosegError:
         return {}  # the finding says so

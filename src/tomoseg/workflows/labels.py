@@ -54,4 +54,5 @@ def structures_of(place: Path | None) -> Structures:
         return Structures(load_record(model_in(place)).labels)
     found = find_dataset(place)
     held = [CaseHolding(case.name, case.annotated, {}, None) for case in found.cases]
-    return Structures(found.labels, Holdings.of(held, found.labels.names), found.warnings, found.left_out)
+    left_out = tuple(map(str, found.left_out))
+    return Structures(found.labels, Holdings.of(held, found.labels.names), found.warnings, left_out)

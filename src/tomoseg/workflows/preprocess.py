@@ -19,12 +19,12 @@ import numpy as np
 from tomoseg.checks.holdings import Holdings
 from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
-from tomoseg.datasets.cases import Case, mask_loader
+from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.datasets.splits import assign_splits
 from tomoseg.errors import DatasetError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
-from tomoseg.files.nifti import read_ct
+from tomoseg.files.contents import files_of
 from tomoseg.labels import LabelSet
 from tomoseg.limits import refusal
 from tomoseg.notices import Notice, gathered
@@ -149,7 +149,8 @@ def preprocess(
     warnings: list[str | Notice] = [*found.warnings, *renumbered, *_noticed(cases, records)]
     held = holdings_of(records, labels)
     done = ceilings(records, labels)
-    return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, found.left_out)
+    left_out = tuple(map(str, found.left_out))
+    return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, left_out)
 
 
 def _noticed(cases: Sequence[Case], records: Sequence[CaseRecord]) -> list[Notice]:
@@ -240,7 +241,7 @@ def _attempt(task: _Task) -> CaseDone:
 
 def _write(task: _Task, fingerprint: str) -> CaseRecord:
     case, labels = task.case, task.labels
-    volume = read_ct(case.ct)
+    volume = read_case(case)
     annotated = tuple(labels.channel(name) for name in case.annotated if name in labels)
     load = mask_loader(case, labels, volume.source)
     seen = inspect_scan(volume, contrast=False)
@@ -267,16 +268,16 @@ def _existing(task: _Task, fingerprint: str) -> CaseRecord | None:
 
 
 def _fingerprint(task: _Task) -> str:
-    """Changes when a file's bytes or time, the grid or the label set does.
+    """Changes when a file's bytes or time, the grid or the label set does; slices and files of voxels are among them.
 
     Bytes alone would do for what comes out. A file that was written again is read again, too, which shows
     whether it can be.
     """
     case = task.case
-    files = [case.ct, *sorted(case.mask_files)]
+    files = [file for path in (case.ct, *sorted(case.mask_files)) for file in files_of(path)]
     content = [
         FORMAT_VERSION,
-        [(path.name, _state_of(path)) for path in files],
+        [(name, _state_of(path)) for name, path in files],
         task.grid.model_dump(mode="json"),
         task.labels.names,
         sorted(case.annotated),

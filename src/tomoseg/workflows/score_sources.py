@@ -15,7 +15,7 @@ from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.files.label_files import noticed_of_geometry
 from tomoseg.files.label_names import check_told_apart, label_set_named
-from tomoseg.files.nifti import read_ct
+from tomoseg.files.scan import read_scan
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_case_fully
 from tomoseg.labels import LabelSet, composed
@@ -121,7 +121,7 @@ class MaskSource:
         ct = theirs.ct or ours.ct
         if ct is None:
             return False
-        volume = read_ct(ct)
+        volume = read_scan(ct)
         reference, predicted = self._open(ours, theirs)
         check_same_grid(volume.source, reference.grid, str(ct), "the reference")
         given, found = reference.mask(structure), predicted.mask(structure)

@@ -1,0 +1,89 @@
+"""Scans and label maps side by side in one folder.
+
+`layouts.py` describes the layouts; this module reads this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from tomoseg.datasets.case_folders import CaseFolders, LeftOut, label_map_case, shared_labels
+from tomoseg.datasets.scan_files import (
+    DICOM_SUFFIX,
+    SCAN,
+    by_stem,
+    holds_dicom,
+    the_only,
+    visible_folders,
+    volume_files,
+)
+from tomoseg.files.label_files import SEG_NRRD, label_stem, label_suffix
+
+_LABEL_STEMS = ("labels", "seg")
+
+
+def find_flat_cases(folder: Path) -> CaseFolders:
+    """Read `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, from one folder.
+
+    A scan may be of any kind, a folder of DICOM among them. A folder with a plain `ct` is one patient's; otherwise
+    every stem is a patient.
+
+    Raises:
+        DatasetError: If a scan has two label maps.
+        InputError: If a `labels.json` cannot be read.
+        LabelError: If a `labels.json` says a name or a value twice.
+    """
+    scans, maps = _scans_and_label_maps(folder)
+    shared = shared_labels(folder)
+    whose = folder.resolve().name if SCAN in scans else None
+    alone = [
+        LeftOut(path, f"a scan without a label map was left out; add {stem}_labels.nii.gz")
+        for stem, path in scans.items()
+        if not maps[stem]
+    ]
+    cases = [
+        label_map_case(stem, scans[stem], the_only(found, f"label map for {stem}", folder), shared, whose or stem)
+        for stem, found in maps.items()
+        if found
+    ]
+    return CaseFolders(cases, alone)
+
+
+def _scans_and_label_maps(folder: Path) -> tuple[dict[str, Path], dict[str, list[Path]]]:
+    """The scans of a folder by name, and the label maps of each."""
+    labels = sorted(path for path in folder.iterdir() if label_suffix(path) and not path.name.startswith("."))
+    files = by_stem(volume_files(folder))
+    named = files | _dicom_with_labels(folder, labels, files)
+    scans = {stem: path for stem, path in named.items() if not _scan_of(stem, named)}
+    return scans, _by_scan([path for path in labels if path not in scans.values()], list(scans))
+
+
+def _dicom_with_labels(folder: Path, labels: Sequence[Path], volumes: Collection[str]) -> dict[str, Path]:
+    """Folders of DICOM, and single files of it, that a label map goes with."""
+    if not labels:
+        return {}
+    files = {p.name[: -len(DICOM_SUFFIX)]: p for p in folder.iterdir() if p.name.lower().endswith(DICOM_SUFFIX)}
+    places = files | {inner.name: inner for inner in visible_folders(folder)}
+    stems = {*volumes, *places}
+    wanted = {_scan_of(label_stem(path), stems) for path in labels} - {"", *volumes}
+    return {stem: places[stem] for stem in sorted(wanted) if holds_dicom(places[stem])}
+
+
+def _by_scan(labels: Sequence[Path], scans: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of labels that go with each scan: named after it, or, as a segmentation of 3D Slicer, as it is."""
+    maps: dict[str, list[Path]] = {stem: [] for stem in scans}
+    for path in labels:
+        stem = label_stem(path)
+        scan = stem if stem in maps and label_suffix(path) == SEG_NRRD else _scan_of(stem, scans)
+        if scan:
+            maps[scan].append(path)
+    return maps
+
+
+def _scan_of(stem: str, scans: Collection[str]) -> str:
+    """The longest scan's stem that a label map's stem goes with; empty if it goes with none."""
+    fitting = [scan for scan in scans if any(stem.startswith(f"{scan}_{word}") for word in _LABEL_STEMS)]
+    if SCAN in scans and stem.startswith(_LABEL_STEMS):
+        fitting.append(SCAN)
+    return max(fitting, key=len, default="")
