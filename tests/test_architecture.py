@@ -27,6 +27,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
             "network_kinds",
             "loss_kinds",
             "formats",
+            "views",
             "config",
             "options",
         ),

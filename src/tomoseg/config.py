@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from tomoseg.loss_kinds import LossConfig as LossConfig
 from tomoseg.network_kinds import NetworkConfig as NetworkConfig
 from tomoseg.settings import Config, Language, Role
+from tomoseg.views import ViewName
 
 PresetName = Literal["default", "guide"]
 
@@ -35,6 +36,9 @@ class GridConfig(Config):
     """`body` cuts the surrounding air and table away first, with a margin."""
     body_margin_mm: float = Field(10.0, ge=0)
     """What `crop: body` keeps around the body."""
+    view: ViewName = "axial"
+    """What a network of slices looks at: `axial` slices, `coronal` or `sagittal` ones of the same voxels. `spacing_mm`
+    and `size` stay those of axial slices."""
 
 
 class PreprocessConfig(Config):

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int16
 from tomoseg.config import GridConfig
 from tomoseg.errors import GridError
 from tomoseg.masks import BoxedMask
+from tomoseg.views import ordered
 
 AIR_HU = -1024
 """What padding is filled with; every window maps it to its lower end."""
@@ -69,8 +70,8 @@ def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, f
     """Lay the network's grid over a scan.
 
     Args:
-        hu: The scan in RAS+ order.
-        spacing_mm: Its voxel edges.
+        hu: The scan in RAS+ order, or as the grid's view sees it.
+        spacing_mm: Its voxel edges, in that order.
         config: The grid's settings.
 
     Raises:
@@ -90,9 +91,10 @@ def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, f
 def _grid_shape(extent: tuple[int, ...], spacing_mm: tuple[float, float, float], config: GridConfig) -> list[int]:
     shape = list(extent)
     if config.mode == "size":
-        shape[:2] = config.size
+        for axis, pixels in enumerate(ordered((*config.size, None), config.view)):
+            shape[axis] = shape[axis] if pixels is None else pixels
     elif config.mode == "spacing":
-        targets = (config.spacing_mm, config.spacing_mm, config.slice_spacing_mm)
+        targets = ordered((config.spacing_mm, config.spacing_mm, config.slice_spacing_mm), config.view)
         for axis, target in enumerate(targets):
             if target is not None:
                 shape[axis] = max(1, round(extent[axis] * spacing_mm[axis] / target))

@@ -18,7 +18,7 @@ Kind = Literal[
     "one value", "label map", "grey values", "windowed", "shifted HU", "scaled HU", "no air", "no bone", "too dense",
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
-    "other body part", "unlike training", "other voxels", "tuned step",
+    "other body part", "unlike training", "other voxels", "tuned step", "structures left out",
     # when its result is written
     "headers",
     # in records from before kinds were kept
@@ -28,7 +28,7 @@ Kind = Literal[
 
 Level = Literal["note", "warning"]
 
-NOTES: frozenset[Kind] = frozenset({"left out", "other voxels", "tuned step"})
+NOTES: frozenset[Kind] = frozenset({"left out", "other voxels", "tuned step", "structures left out"})
 """What ordinary scans have too; all else may make a result wrong."""
 
 DECISIVE: frozenset[Kind] = frozenset(

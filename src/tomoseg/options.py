@@ -124,6 +124,8 @@ class Request(Config):
     """One structure per voxel: one label map instead of a mask for each structure."""
     roi_subset: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Only these structures."""
+    all: Annotated[bool, Role.RESULT] = False
+    """Also the structures that a model leaves out because it finds them badly, as its card says."""
     confidence: Annotated[bool, Role.RESULT] = False
     """Also give probabilities, 0 to 255 for 0 to 1: a map for each structure, or with ml one of the most probable
     structure at each voxel."""

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int16, Shaped
 from tomoseg.errors import GridError
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceSlices
+from tomoseg.views import AXES, axes_back, ordered
 
 GRID_TOLERANCE_VOXELS = 0.1
 """How far two grids may be apart at the farthest corner and still be the same grid, as a share of the shortest edge of
@@ -157,6 +158,39 @@ class Volume:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel edges along x, y and z in mm."""
         return spacing_of(self.affine)
+
+    def seen(self, view: str) -> Volume:
+        """The scan with its axes in a view's order, for what goes through it slice by slice.
+
+        Its grid has the voxel edges in that order, and says no more where the patient's left is.
+
+        Args:
+            view: One of `views.AXES`; `axial` gives the scan itself.
+        """
+        if view == "axial":
+            return self
+        grid = SourceGrid(ordered(self.shape, view), np.diag([*ordered(self.spacing_mm, view), 1.0]))
+        return Volume(seen(self.hu, view), grid, self.warnings)
+
+
+def seen(array: Shaped[np.ndarray, "*some x y z"], view: str) -> Shaped[np.ndarray, "*some a b n"]:
+    """An array with its last three axes in a view's order: the same memory.
+
+    Example:
+        >>> seen(np.zeros((2, 4, 5, 6)), "sagittal").shape
+        (2, 5, 6, 4)
+    """
+    return _transposed(array, AXES[view])
+
+
+def as_axial(array: Shaped[np.ndarray, "*some a b n"], view: str) -> Shaped[np.ndarray, "*some x y z"]:
+    """The inverse of `seen`."""
+    return _transposed(array, axes_back(view))
+
+
+def _transposed(array: np.ndarray, axes: tuple[int, int, int]) -> np.ndarray:
+    ahead = array.ndim - 3
+    return array.transpose(*range(ahead), *(ahead + axis for axis in axes))
 
 
 def spacing_of(affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:

@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Score whole volumes: a model on a preprocessed dataset, or masks against masks.",
     "predict": "Segment a scan or many.",
     "tune": "Find out which thresholds, smoothing and post-processing help a model; predict then uses them.",
+    "fuse": "Make one model of several that look at the body from several sides.",
     "export": "Write a model in the format of another runtime, and measure what each engine and precision costs.",
     "models": "List the models that come with the package, or print what is known of one, or of a run.",
     "demo": "Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.errors import ConfigError
+from tomoseg.errors import ConfigError, counted
 from tomoseg.labels import LabelSet, side_of
 from tomoseg.models.tuned import Tuned
 from tomoseg.notices import Notice
@@ -41,25 +41,38 @@ class Choices:
         return np.log(thresholds / (1 - thresholds)).astype(np.float32)
 
 
-def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request) -> Choices:
+def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request, left_out: Sequence[str] = ()) -> Choices:
     """What decides, from what was asked for and what the model was tuned to.
 
     Args:
         labels: All structures of the model.
         tuned: What tuning found, if it did and it is to be used.
         request: What was asked for; it goes before what was tuned.
+        left_out: Structures that are found only when they are named.
 
     Raises:
         LabelError: If the model does not know a structure.
         ConfigError: If a threshold or a step cannot be read, a step needs probabilities beside a label map, or mirror
             images are asked for where there is a left and a right.
     """
+    if left_out and not request.roi_subset:
+        kept = choices_of(labels.subset([name for name in labels.names if name not in left_out]), tuned, request)
+        return replace(kept, notices=(*kept.notices, _told_of(left_out)))
     untuned = _made(labels, Tuned(""), request)
     if tuned is None:
         return untuned
     made = _made(labels, tuned, request)
     differs = (made.decisions, made.steps) != (untuned.decisions, untuned.steps)
     return replace(made, tuned=tuned if differs else None)
+
+
+def _told_of(left_out: Sequence[str]) -> Notice:
+    words = (
+        f"{counted(len(left_out), 'structure')} that this model finds badly, as its card says, "
+        f"{'is' if len(left_out) == 1 else 'are'} left out: {', '.join(left_out)}. Add --all, or name them with "
+        "--roi-subset."
+    )
+    return Notice(words, "structures left out")
 
 
 def _made(labels: LabelSet, found: Tuned, request: Request) -> Choices:

@@ -26,13 +26,16 @@ from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.sinks import ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
-from tomoseg.inference.tiles import slice_logits
+from tomoseg.inference.tiles import bytes_of_blocks, slice_logits
+from tomoseg.inference.views import KeptLogits, bytes_of_view
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
 from tomoseg.models.tuned import Tuned, load_tuned
+from tomoseg.models.views import Fusion
 from tomoseg.options import AS_TUNED, AUTO, Compute, Request
-from tomoseg.volume import SourceGrid, Volume
+from tomoseg.views import ordered
+from tomoseg.volume import SourceGrid, Volume, seen
 
 GridLogits = Float32[np.ndarray, "c gx gy"]
 
@@ -53,11 +56,13 @@ class OnGrid:
         slabs: HU, from inferior to superior; read once.
         placement: Where the grid lies in the scan.
         source: The scan's own grid.
+        view: What its slices show, where its axes are in a view's order already, as a preprocessed case's are.
     """
 
     slabs: Iterable[Int16[np.ndarray, "gx gy _"]]
     placement: Placement
     source: SourceGrid
+    view: str = "axial"
 
 
 class Predictor:
@@ -65,13 +70,16 @@ class Predictor:
 
     Attributes:
         models: As loaded, with all their structures.
+        fusion: How much each of them counts; None for all alike.
         record: What the first of them is.
         compute: What computes, where, and in what.
         max_memory: Bytes that the process may take; None for any.
 
     Args:
-        model: A loaded model, or several with the same structures and grid.
+        model: A loaded model, or several with the same structures and grid; they may look at the body from several
+            sides.
         compute: What computes the network, where, and in what.
+        fusion: How much each of several counts.
 
     Raises:
         ConfigError: If several models differ in structures or grid.
@@ -85,8 +93,9 @@ class Predictor:
         [(48, 40, 12)]
     """
 
-    def __init__(self, model: Model | Sequence[Model], compute: Compute = AUTO) -> None:
+    def __init__(self, model: Model | Sequence[Model], compute: Compute = AUTO, fusion: Fusion | None = None) -> None:
         self.models: tuple[Model, ...] = (model,) if isinstance(model, Model) else tuple(model)
+        self.fusion = fusion
         self.record = self.models[0].record
         _check_alike([one.record for one in self.models])
         self.compute = compute
@@ -124,7 +133,19 @@ class Predictor:
             ConfigError: If a threshold or a step cannot be read, or does not go with the rest.
             ModelError: If the record of tuning cannot be read.
         """
-        return choices_of(self.record.labels, self._tuned if request.tuned else None, request)
+        left_out = () if self.fusion is None or request.all else self.fusion.left_out
+        return choices_of(self.record.labels, self._tuned if request.tuned else None, request, left_out)
+
+    @property
+    def name(self) -> str:
+        """What the model is called; of several that were given, their names with a plus between them."""
+        return self.fusion.name if self.fusion is not None else "+".join(one.name for one in self.models)
+
+    @property
+    def sha256(self) -> str:
+        """Of the weights, and of how much each of several networks counts."""
+        fusion = [] if self.fusion is None else [self.fusion.sha256]
+        return "+".join(map(str, [*(one.sha256 for one in self.models), *fusion]))
 
     @cached_property
     def _tuned(self) -> Tuned | None:
@@ -141,7 +162,8 @@ class Predictor:
             GridError: If the grid would be too large.
         """
         with stages("grid"):
-            placement = place_grid(volume.hu, volume.spacing_mm, grid_for(self.record, volume.spacing_mm))
+            grid = grid_for(self.record, volume.spacing_mm).model_copy(update={"view": "axial"})
+            placement = place_grid(volume.hu, volume.spacing_mm, grid)
         return OnGrid(stages.of("grid", slabs_on_grid(volume.hu, placement)), placement, volume.source)
 
     def slices(
@@ -217,13 +239,15 @@ class Predictor:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         placement = scan.placement
         engines = self.engines(choices.labels)
+        views = self._views(scan)
         with stages("prepare"):
-            for engine in engines:
-                engine.prepare(engine.reads.tile(placement.shape))
+            for engine, view in zip(engines, views, strict=True):
+                engine.prepare(engine.reads.tile(ordered(placement.shape, view)))
         batch = self._batch(engines, scan, choices)
         sources = [LogitSource(e, choices.offsets, mirrored=choices.decisions.flips) for e in engines]
         of_members = watch if len(sources) > 1 else None  # several are compared as they are, one as it decides
-        made = stages.of("network", _grid_logits(sources, scan, batch, of_members))
+        weights = self._weights(scan, choices.labels)
+        made = stages.of("network", _grid_logits(sources, views, scan, batch, weights, of_members))
         deciding = smoothed(made, choices.decisions.smoothing)
         logits = ahead(deciding if watch is None or of_members else _watched(deciding, watch), batch)
         slices, depth = scan_slices(logits, placement), placement.box()[2]
@@ -233,9 +257,32 @@ class Predictor:
             for _ in logits:
                 pass
 
+    def _views(self, scan: OnGrid) -> list[str]:
+        """How each model has to be given the scan: in the order of its view's axes, or `axial` for as it is.
+
+        Raises:
+            ConfigError: If it is in the order of a view that a model does not look at.
+        """
+        views: list[str] = [model.record.grid.view for model in self.models]
+        if scan.view == "axial":
+            return views
+        if set(views) != {scan.view}:
+            raise ConfigError(
+                f"expected a model of {scan.view} slices for a dataset of these, got one of {', '.join(views)}; "
+                "preprocess with its view"
+            )
+        return ["axial"] * len(views)
+
+    def _weights(self, scan: OnGrid, labels: LabelSet) -> Float32[np.ndarray, "m c 1 1"] | None:
+        """How much each model counts for each structure; None for all alike."""
+        if self.fusion is None:
+            return None
+        height_mm = scan.placement.extent[2] * scan.source.spacing_mm[2]
+        return self.fusion.weights(labels.names, height_mm)[..., None, None]
+
     def _batch(self, engines: Sequence[Engine], scan: OnGrid, choices: Choices) -> int:
         """Slices in one forward pass: as many as asked for and as the memory allows."""
-        most = self.compute.batch_size or (1 if engines[0].device == "cpu" else 4)
+        most = self.compute.batch_size or _usual_batch(engines[0])
         if self.max_memory is None:
             return most
         shape = scan.placement.shape
@@ -246,27 +293,58 @@ class Predictor:
         activations = max(activation_bytes(one.record.network) for one in self.models)
         each = batches * logits + activations * pixels
         result = math.prod(scan.source.shape) * 2  # the label map and its copy in the file's order, or compressed masks
-        held = 2 * logits  # the slices of the grid that a slice of the scan lies between
-        if choices.decisions.smoothing > 0:
-            held += (2 * MOST_REACH + 1) * logits
-        for block in (engine.reads for engine in engines if engine.reads.network.dims == 3):
-            depth = block.tile(shape)[2]  # three layers of tiles: summed, given out, begun
-            held += 3 * 4 * structures * math.prod(shape[:2]) * depth
+        smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
+        held = (2 + smoothed_over) * logits  # two are the slices of the grid that a slice of the scan lies between
+        held += sum(bytes_of_blocks(e.reads.tile(shape)[2], shape, structures) for e in engines if _takes_blocks(e))
+        held += sum(bytes_of_view(view, shape, structures) for view in self._views(scan) if view != "axial")
         return batch_that_fits(self.max_memory, result + held, each, most)
 
 
+def _usual_batch(engine: Engine) -> int:
+    return 1 if engine.device == "cpu" else 4
+
+
+def _takes_blocks(engine: Engine) -> bool:
+    return engine.reads.network.dims == 3
+
+
 def _grid_logits(
-    sources: Sequence[LogitSource], scan: OnGrid, batch: int, watch: LogitSink | None
+    sources: Sequence[LogitSource],
+    views: Sequence[str],
+    scan: OnGrid,
+    batch: int,
+    weights: Float32[np.ndarray, "m c 1 1"] | None,
+    watch: LogitSink | None,
 ) -> Generator[GridLogits, None, None]:
     """Of each slice of the grid, the mean over the models; what each of several says may be watched."""
-    shape = scan.placement.shape
-    copies = tee(scan.slabs, len(sources))  # a slab is held until the last of the engines has had it
-    streams = [slice_logits(s, own, shape, batch) for s, own in zip(sources, copies, strict=True)]
+    slabs = scan.slabs
+    if set(views) != {"axial"}:  # other views need the whole of the scan before its first slice
+        slabs = [np.concatenate(list(slabs), axis=2)]
+    copies = tee(slabs, len(sources))  # a slab is held until the last of the engines has had it
+    streams = [
+        _view_logits(source, view, own, scan.placement.shape, batch)
+        for source, view, own in zip(sources, views, copies, strict=True)
+    ]
     for members in zip(*streams, strict=True):
-        logits = members[0] if len(members) == 1 else mean_logits(members)
+        logits = members[0] if len(members) == 1 else mean_logits(members, weights)
         if watch is not None:
             watch.add(logits, members)
         yield logits
+
+
+def _view_logits(
+    source: LogitSource,
+    view: str,
+    slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
+    shape: tuple[int, int, int],
+    batch: int,
+) -> Iterator[GridLogits]:
+    """What one model says of each axial slice, whatever slices it looks at."""
+    if view == "axial":
+        yield from slice_logits(source, slabs, shape, batch)
+        return
+    (whole,) = slabs
+    yield from KeptLogits(slice_logits(source, [seen(whole, view)], ordered(shape, view), batch), view).axial()
 
 
 def _watched(logits: Iterable[GridLogits], watch: LogitSink) -> Generator[GridLogits, None, None]:
@@ -276,8 +354,10 @@ def _watched(logits: Iterable[GridLogits], watch: LogitSink) -> Generator[GridLo
         yield each
 
 
-def mean_logits(of_models: Sequence[GridLogits]) -> GridLogits:
-    """The mean over several models of a slice's logits."""
+def mean_logits(of_models: Sequence[GridLogits], weights: Float32[np.ndarray, "m c 1 1"] | None = None) -> GridLogits:
+    """The mean over several models of a slice's logits, weighted if weights are given, which add up to 1."""
+    if weights is not None:
+        return np.sum([weight * logits for weight, logits in zip(weights, of_models, strict=True)], axis=0)
     total = of_models[0]
     for logits in of_models[1:]:
         total = total + logits
@@ -293,7 +373,7 @@ def _check_alike(records: Sequence[ModelRecord]) -> None:
     for number, record in enumerate(records[1:], start=2):
         for what, first, other in (
             ("structures", records[0].labels.names, record.labels.names),
-            ("grid", records[0].grid, record.grid),
+            ("grid", records[0].grid, record.grid.model_copy(update={"view": records[0].grid.view})),
         ):
             if first != other:
                 raise ConfigError(

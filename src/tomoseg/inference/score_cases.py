@@ -28,7 +28,7 @@ def on_grid(case: PreprocessedCase) -> OnGrid:
     Args:
         case: Of a preprocessed dataset.
     """
-    return OnGrid([case.ct()], case.record.placement, case.record.source)
+    return OnGrid([case.ct()], case.record.placement, case.record.source, case.view)
 
 
 class OverlapSink:

@@ -36,6 +36,7 @@ from tomoseg.inference.sinks import (
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, load_model
+from tomoseg.models.views import is_of_views, load_views
 from tomoseg.notices import UNLIKE_TRAINING, Notice, by_weight
 from tomoseg.options import AS_TUNED, AUTO, Compute, Request
 from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
@@ -199,7 +200,12 @@ def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
     """
     if isinstance(model, Predictor):
         return model
-    return Predictor(load_model(Path(model)) if isinstance(model, Path | str) else model, compute)
+    if not isinstance(model, Path | str):
+        return Predictor(model, compute)
+    if is_of_views(Path(model)):
+        models, fusion = load_views(Path(model))
+        return Predictor(models, compute, fusion)
+    return Predictor(load_model(Path(model)), compute)
 
 
 def segment_on_grid(

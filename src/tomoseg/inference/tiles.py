@@ -80,6 +80,17 @@ def with_neighbours(
         held = held[batch:]
 
 
+def bytes_of_blocks(depth: int, shape: tuple[int, int, int], structures: int) -> int:
+    """What the sums of blocks take: three layers of tiles, one summed, one given out, one begun.
+
+    Args:
+        depth: Slices of a tile.
+        shape: Of the scan on the network's grid.
+        structures: How many.
+    """
+    return 3 * 4 * structures * shape[0] * shape[1] * depth
+
+
 def slice_logits(
     source: LogitSource, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], shape: tuple[int, int, int], batch: int
 ) -> Iterator[Float32[np.ndarray, "c gx gy"]]:

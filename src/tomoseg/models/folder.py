@@ -4,6 +4,9 @@ MODEL/
   model.json            architecture, labels, grid, windows, provenance, scores, SHA-256 of the weights
   weights.safetensors
   exports.json, ...     what `tomoseg export` made of it: `exports.py`
+
+A model of several networks that look at the body from several sides has a folder for each of them, and `views.json`
+(`views.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from tomoseg.packages import require_torch
 from tomoseg.settings import validate_config
 
 FORMAT_VERSION = 1
-RECORD, WEIGHTS = "model.json", "weights.safetensors"
+RECORD, WEIGHTS, VIEWS = "model.json", "weights.safetensors", "views.json"
 
 
 @dataclass(frozen=True)
@@ -165,9 +168,10 @@ def model_in(given: Path) -> Path:
 
 
 def is_model(given: Path) -> bool:
-    """Whether a model's record is there: in a model folder, in a run folder, or in the package under that name."""
+    """Whether a model's record is there: in its folder, in a run folder, or in the package under that name."""
     try:
-        return (model_in(given) / RECORD).is_file()
+        folder = model_in(given)
+        return (folder / RECORD).is_file() or (folder / VIEWS).is_file()
     except ModelError:
         return False
 
@@ -182,14 +186,17 @@ def load_model(folder: Path | str) -> Model:
         The model, ready to predict.
 
     Raises:
-        ModelError: If a file is missing, altered or of another version. Weights that do not fit the architecture are
-            found when the network is asked for.
+        ModelError: If a file is missing, altered or of another version, or the model is one of several networks, which
+            `views.load_views` reads. Weights that do not fit the architecture are found when the network is asked for.
 
     Example:
         >>> load_model(Path("head-neck")).record.labels.names[:3]
         ('brainstem', 'esophagus', 'larynx')
     """
     folder = model_in(Path(folder))
+    if (folder / VIEWS).is_file():
+        views = ", ".join(str(path.parent) for path in sorted(folder.glob(f"*/{RECORD}")))
+        raise ModelError(f"{folder}: expected a model of one network, got one of several; give one of theirs: {views}")
     record, digests = _load_record(folder)
     weights = folder / WEIGHTS
     if not weights.exists():
@@ -242,7 +249,7 @@ def sha256(path: Path) -> str:
 
 
 def load_record(folder: Path) -> ModelRecord:
-    """What a model is, without its weights.
+    """What a model is, without its weights; one of several networks is what the first of them is.
 
     Args:
         folder: A model folder.
@@ -250,6 +257,8 @@ def load_record(folder: Path) -> ModelRecord:
     Raises:
         ModelError: If it holds no record, or one that cannot be read.
     """
+    if (folder / VIEWS).is_file():
+        folder = min(path.parent for path in folder.glob(f"*/{RECORD}"))
     return _load_record(folder)[0]
 
 

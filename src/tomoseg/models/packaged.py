@@ -22,13 +22,17 @@ def model_folder(given: Path) -> Path:
     """A folder as it is given, or that of a packaged model if there is none and its name is one.
 
     Args:
-        given: A path, or a name such as `head-neck`.
+        given: A path, or a name such as `head-neck`, or `body-117/coronal` for one network of several.
 
     Raises:
         ModelError: If it is neither; the message names the nearest packaged model.
     """
     known = packaged_models()
-    if given.exists() or len(given.parts) > 1:
+    if given.exists():
+        return given
+    if len(given.parts) == 2 and given.parts[0] in known:  # one of a packaged model's networks
+        return known[given.parts[0]] / given.parts[1]
+    if len(given.parts) > 1:
         return given
     if str(given) not in known:
         near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)

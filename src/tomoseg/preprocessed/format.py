@@ -8,9 +8,11 @@
         masks.b2nd              packed masks there
         native.b2nd             packed masks on the scan's own grid (validation and test, where that differs)
 
-Arrays are stored `(z, y, x)` and `(byte, z, y, x)`, the order of a NIfTI file, one compressed block a slice (and
-byte), so that a slice is read by decompressing nothing else; readers hand out `(x, y)` views. `preprocessed.json` is
-written last and a case folder is renamed into place when it is whole: what can be opened is complete.
+Everything of a case is as the grid's view sees it: of a coronal grid x, y and z below stand for the body's x, z and y,
+and its slices are coronal (`views.py`). Arrays are stored `(z, y, x)` and `(byte, z, y, x)`, the order of a NIfTI file,
+one compressed block a slice (and byte), so that a slice is read by decompressing nothing else; readers hand out
+`(x, y)` views. `preprocessed.json` is written last and a case folder is renamed into place when it is whole: what can
+be opened is complete.
 """
 
 from __future__ import annotations

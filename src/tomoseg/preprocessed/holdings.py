@@ -9,22 +9,24 @@ import numpy as np
 from tomoseg.checks.holdings import CaseHolding, Holdings
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.format import CaseRecord
+from tomoseg.views import unordered
 
 
-def holdings_of(records: Sequence[CaseRecord], labels: LabelSet) -> Holdings:
+def holdings_of(records: Sequence[CaseRecord], labels: LabelSet, view: str = "axial") -> Holdings:
     """What its cases hold, volumes as they are on the network's grid.
 
     Args:
         records: The cases.
         labels: The structures, in channel order.
+        view: What the cases' slices show.
     """
-    return Holdings.of([_held(record, labels) for record in records], labels.names)
+    return Holdings.of([_held(record, labels, view) for record in records], labels.names)
 
 
-def _held(record: CaseRecord, labels: LabelSet) -> CaseHolding:
+def _held(record: CaseRecord, labels: LabelSet, view: str) -> CaseHolding:
     spacing = record.source.spacing_mm
     place = record.placement
     voxel_ml = float(np.prod(spacing) * np.prod(place.extent) / np.prod(place.shape)) / 1000
     annotated = tuple(labels.names[channel] for channel in record.annotated)
     volumes = {labels.names[channel]: record.voxels.get(channel, 0) * voxel_ml for channel in record.annotated}
-    return CaseHolding(record.name, annotated, volumes, spacing)
+    return CaseHolding(record.name, annotated, volumes, unordered(spacing, view))

@@ -17,6 +17,7 @@ from tomoseg.errors import DatasetError
 from tomoseg.grid import AIR_HU
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
+from tomoseg.views import ViewName, unordered
 from tomoseg.volume import spacing_of
 
 ALL = slice(None)
@@ -33,11 +34,13 @@ class PreprocessedCase:
         folder: The case's folder.
         split: `train`, `validation` or `test`.
         files: The open arrays of the dataset.
+        view: What its slices show; x, y and z are the axes in that order.
     """
 
-    def __init__(self, folder: Path, split: str, files: OpenArrays) -> None:
+    def __init__(self, folder: Path, split: str, files: OpenArrays, view: ViewName = "axial") -> None:
         self.folder = folder
         self.split = split
+        self.view = view
         self.record = CaseRecord.load(folder / CASE_RECORD)
         self._files = files
 
@@ -48,7 +51,7 @@ class PreprocessedCase:
 
     @property
     def slices(self) -> int:
-        """Axial slices on the grid."""
+        """Slices on the grid."""
         return self.shape[2]
 
     @property
@@ -196,7 +199,8 @@ class Preprocessed:
         self.folder = folder
         self.labels: LabelSet = index.labels
         self.grid: GridConfig = index.grid
-        self.cases = [PreprocessedCase(folder / CASES / n, s, files) for n, s in sorted(index.splits.items())]
+        view = self.grid.view
+        self.cases = [PreprocessedCase(folder / CASES / n, s, files, view) for n, s in sorted(index.splits.items())]
 
     def split(self, name: str) -> list[PreprocessedCase]:
         """The cases of one split, by name.
@@ -221,6 +225,7 @@ def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
     facts = []
     for number, case in enumerate(cases):
         slices = spread_over(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
-        shape = case.record.source.canonical_shape
-        facts.append(facts_of((case.ct_slice(k) for k in slices), case.spacing_mm, shape))
+        spacing_mm = unordered(case.spacing_mm, case.view)
+        shape = unordered(case.record.source.canonical_shape, case.view)
+        facts.append(facts_of((case.ct_slice(k) for k in slices), spacing_mm, shape))
     return ScanRange.of(facts, [case.record.parts or () for case in cases])

@@ -33,8 +33,8 @@ class CaseInput:
     Attributes:
         name: Unique in the dataset.
         patient: Who it is of.
-        volume: The scan.
-        load_mask: Gives the mask of an annotated channel.
+        volume: The scan, as the grid's view sees it.
+        load_mask: Gives the mask of an annotated channel, in the same order of axes.
         annotated: Channels that are annotated.
         structures: Structures in the label set.
         fingerprint: What the case is made from.

@@ -18,7 +18,7 @@ from tomoseg.files.no_scan import refuse_known, refuse_label_map
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.predictor import Predictor
-from tomoseg.inference.segment import Prediction, preflight, segment
+from tomoseg.inference.segment import Prediction, open_predictor, preflight, segment
 from tomoseg.inference.stages import Stages
 from tomoseg.limits import refusal
 from tomoseg.models.folder import load_model
@@ -95,8 +95,9 @@ def predict(
     check_formats(options.format)
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
-    models = [load_model(one) for one in ([model] if isinstance(model, Path) else model)]
-    batch = _Batch.of(Predictor(models, compute), options)
+    paths = [model] if isinstance(model, Path) else list(model)
+    predictor = open_predictor(paths[0] if len(paths) == 1 else [load_model(one) for one in paths], compute)
+    batch = _Batch.of(predictor, options)
     results: list[ScanDone] = []
     try:
         for done in _do_all(found.scans, batch, on_slice):
@@ -133,9 +134,8 @@ class _Batch:
         """Engines are opened here, so that what cannot be had is refused before any scan is read."""
         choices = predictor.choices(options)
         engines = predictor.engines(choices.labels)
-        model = "+".join(str(one.sha256) for one in predictor.models)
-        of_all = asked_of_all(choices, engines[0], model, exports_of(predictor.models, engines))
-        return cls(predictor, options, of_all, MadeBy(model, model="+".join(one.name for one in predictor.models)))
+        of_all = asked_of_all(choices, engines[0], predictor.sha256, exports_of(predictor.models, engines))
+        return cls(predictor, options, of_all, MadeBy(predictor.sha256, model=predictor.name))
 
 
 @dataclass

@@ -32,6 +32,7 @@ from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord
 from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
 from tomoseg.preprocessed.write import CaseInput, write_case
+from tomoseg.volume import seen
 
 MOST_WORKERS = 8
 """More cases at once than this take memory and wait for the disk."""
@@ -147,7 +148,7 @@ def preprocess(
     with whole_file(output / INDEX) as aside:
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
     warnings: list[str | Notice] = [*found.warnings, *renumbered, *_noticed(cases, records)]
-    held = holdings_of(records, labels)
+    held = holdings_of(records, labels, config.grid.view)
     done = ceilings(records, labels)
     left_out = tuple(map(str, found.left_out))
     return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, left_out)
@@ -244,10 +245,19 @@ def _write(task: _Task, fingerprint: str) -> CaseRecord:
     volume = read_case(case)
     annotated = tuple(labels.channel(name) for name in case.annotated if name in labels)
     load = mask_loader(case, labels, volume.source)
-    seen = inspect_scan(volume, contrast=False)
-    parts = tuple(dict.fromkeys(part.name for part in seen.parts))
+    view = task.grid.view
+    found = inspect_scan(volume, contrast=False)
+    parts = tuple(dict.fromkeys(part.name for part in found.parts))
     given = CaseInput(
-        case.name, case.patient, volume, load, annotated, len(labels), fingerprint, tuple(seen.notices), parts
+        case.name,
+        case.patient,
+        volume.seen(view),
+        lambda channel: seen(load(channel), view),
+        annotated,
+        len(labels),
+        fingerprint,
+        tuple(found.notices),
+        parts,
     )
     with whole_folder(task.folder, replace=True) as aside:
         record = write_case(given, aside, task.grid, keep_native=task.keep_native, threads=task.threads)
@@ -278,7 +288,7 @@ def _fingerprint(task: _Task) -> str:
     content = [
         FORMAT_VERSION,
         [(name, _state_of(path)) for name, path in files],
-        task.grid.model_dump(mode="json"),
+        task.grid.model_dump(mode="json", exclude=None if task.grid.view != "axial" else {"view"}),  # as before views
         task.labels.names,
         sorted(case.annotated),
         sorted(case.label_values.items()),

@@ -1,0 +1,93 @@
+"""Logits of slices that are not axial, handed out by axial slices.
+
+A network that looks at coronal or sagittal slices has to see all of them before the first axial slice is known. What it
+says is kept in a byte a voxel and structure, compressed: most structures are absent nearly everywhere, so that a
+hundred of them take a few bytes a voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+import blosc2
+import numpy as np
+from jaxtyping import Float32, Int8
+
+from tomoseg.views import ordered, unordered
+from tomoseg.volume import as_axial
+
+STEPS = 8
+"""Kept values are a logit's eighths, up to 16 either way: a probability to within 0.016."""
+
+SLAB = 16
+"""Slices of a view that are compressed together."""
+
+KEPT_SHARE = 0.25
+"""Bytes that a voxel and structure takes once it is compressed, at most."""
+
+DEPTH = 8
+"""Axial slices that are unpacked at a time."""
+
+
+def bytes_of_view(view: str, shape: tuple[int, int, int], structures: int) -> int:
+    """What a view's logits take at most: kept, with a slab on its way in and another on its way out, and the scan.
+
+    Args:
+        view: Which.
+        shape: Of the scan on the network's grid, along x, y and z.
+        structures: How many.
+    """
+    first, second, _ = ordered(shape, view)
+    slabs = 2 * structures * (first * second * SLAB + shape[0] * shape[1] * DEPTH)
+    voxels = shape[0] * shape[1] * shape[2]
+    return slabs + int(voxels * (2 + KEPT_SHARE * structures))
+
+
+class KeptLogits:
+    """The logits of a scan's slices in one view, to be read by axial slices.
+
+    Args:
+        slices: `(c, a, b)` each, in the order of the view.
+        view: Which.
+
+    Example:
+        >>> slices = [np.full((1, 3, 4), k, np.float32) for k in range(2)]  # coronal: x is 3, z is 4, y is 2
+        >>> kept = KeptLogits(slices, "coronal")
+        >>> [each.shape for each in kept.axial()], next(kept.axial())[0, 0].tolist()
+        ([(1, 3, 2), (1, 3, 2), (1, 3, 2), (1, 3, 2)], [0.0, 1.0])
+    """
+
+    def __init__(self, slices: Iterable[Float32[np.ndarray, "c a b"]], view: str) -> None:
+        self._along = unordered((0, 1, 2), view).index(2)  # which of x, y and z the view's slices follow
+        self._shapes: list[tuple[int, ...]] = []
+        self._packed: list[list[bytes]] = []  # by slab, then by depth
+        held: list[Int8[np.ndarray, "c a b"]] = []
+        for logits in slices:
+            held.append(np.clip(np.rint(logits * STEPS), -128, 127).astype(np.int8))
+            if len(held) == SLAB:
+                self._keep(np.stack(held, axis=-1), view)
+                held = []
+        if held:
+            self._keep(np.stack(held, axis=-1), view)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes."""
+        return sum(len(part) for slab in self._packed for part in slab)
+
+    def axial(self) -> Generator[Float32[np.ndarray, "c x y"], None, None]:
+        """Each axial slice, from inferior to superior; a few are unpacked at a time."""
+        for depth in range(len(self._packed[0])):
+            parts = []
+            for (c, x, y, z), slab in zip(self._shapes, self._packed, strict=True):
+                here = min(DEPTH, z - depth * DEPTH)
+                parts.append(np.frombuffer(blosc2.decompress2(slab[depth]), np.int8).reshape(c, x, y, here))
+            whole = np.concatenate(parts, axis=1 + self._along)
+            for k in range(whole.shape[3]):
+                yield whole[..., k].astype(np.float32) / STEPS
+
+    def _keep(self, slab: Int8[np.ndarray, "c a b n"], view: str) -> None:
+        axial = as_axial(slab, view)
+        parts = [np.ascontiguousarray(axial[..., k : k + DEPTH]) for k in range(0, axial.shape[3], DEPTH)]
+        self._shapes.append(axial.shape)
+        self._packed.append([blosc2.compress2(part, typesize=1, clevel=1, codec=blosc2.Codec.LZ4) for part in parts])

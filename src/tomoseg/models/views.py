@@ -1,0 +1,169 @@
+"""One model of several networks, each of which looks at the body from another side.
+
+    MODEL/
+      views.json            the networks' folders, and how much each counts for each structure
+      axial/, coronal/, ... a model folder each, of the same structures and, but for the view, the same grid
+
+How much a network counts depends on how tall the scan is: a stack of twenty slices is a thin strip to those that look
+from the front or from the side.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from tomoseg.errors import ModelError
+from tomoseg.files.atomic import whole_file
+from tomoseg.models.folder import VIEWS, Model, ModelRecord, load_model
+from tomoseg.models.folder import sha256 as digest_of
+from tomoseg.models.packaged import model_folder
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How much each network counts, for scans up to some height.
+
+    Attributes:
+        up_to_mm: The tallest scans that it is for; None for all that are taller than the others'.
+        of: For each structure one number a network; they add up to 1.
+    """
+
+    up_to_mm: float | None
+    of: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How what several networks say is brought together: a mean of logits, weighted by structure.
+
+    Attributes:
+        folders: The networks' folders, relative to the model's.
+        shares: From those for the shortest scans to those for the tallest.
+        left_out: Structures that are found only when they are asked for, since they are found badly.
+        provenance: What chose all this.
+        name: What the model is called.
+        sha256: Of the record; None if it was not read from one.
+
+    Example:
+        >>> shares = Shares(100.0, {"liver": (1.0, 0.0)}), Shares(None, {"liver": (0.5, 0.5)})
+        >>> fusion = Fusion(("axial", "coronal"), shares)
+        >>> fusion.weights(["liver"], height_mm=80).tolist(), fusion.weights(["liver"], height_mm=300).tolist()
+        ([[1.0], [0.0]], [[0.5], [0.5]])
+    """
+
+    folders: tuple[str, ...]
+    shares: tuple[Shares, ...]
+    left_out: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    sha256: str | None = None
+
+    def weights(self, structures: Sequence[str], height_mm: float) -> Float32[np.ndarray, "m c"]:
+        """What each network counts for each structure in a scan.
+
+        Args:
+            structures: In channel order.
+            height_mm: Of the scan, from the feet's side to the head's.
+        """
+        found = next(s for s in self.shares if s.up_to_mm is None or height_mm <= s.up_to_mm)
+        return np.array([found.of[name] for name in structures], np.float32).T
+
+
+def is_of_views(folder: Path) -> bool:
+    """Whether a folder, or the packaged model of that name, holds a model of several networks.
+
+    Raises:
+        ModelError: If there is neither such a folder nor such a packaged model.
+    """
+    return (model_folder(folder) / VIEWS).is_file()
+
+
+def load_views(folder: Path) -> tuple[tuple[Model, ...], Fusion]:
+    """The networks of a model, and how much each counts.
+
+    Args:
+        folder: Of a model of several networks, or a packaged model's name.
+
+    Raises:
+        ModelError: If a file is missing, altered or of another version, or the networks do not belong together.
+    """
+    folder = model_folder(folder)
+    fusion = load_fusion(folder)
+    models = tuple(load_model(folder / name) for name in fusion.folders)
+    _check_together(folder, fusion, [model.record for model in models])
+    return models, fusion
+
+
+def load_fusion(folder: Path) -> Fusion:
+    """How much each network of a model counts.
+
+    Raises:
+        ModelError: If the record is missing or cannot be read.
+    """
+    path = folder / VIEWS
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT_VERSION:
+            raise ModelError(
+                f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version"
+            )
+        fusion = Fusion(
+            tuple(map(str, data["folders"])),
+            tuple(map(_shares, data["shares"])),
+            tuple(map(str, data["left_out"])),
+            dict(data["provenance"]),
+            folder.absolute().name,
+            digest_of(path),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: expected a record of views, got: {error!r}; copy the model folder again") from None
+    heights = [one.up_to_mm for one in fusion.shares]
+    below = [height for height in heights[:-1] if height is not None]
+    if heights[-1:] != [None] or len(below) < len(heights) - 1 or below != sorted(below):
+        raise ModelError(f"{path}: expected shares by rising height, the last for all, got {heights}")
+    return fusion
+
+
+def _shares(data: dict[str, Any]) -> Shares:
+    up_to_mm = data["up_to_mm"]
+    of = {str(name): tuple(map(float, values)) for name, values in data["of"].items()}
+    return Shares(None if up_to_mm is None else float(up_to_mm), of)
+
+
+def save_fusion(fusion: Fusion, folder: Path) -> None:
+    """Write it into a model folder, beside the networks' folders.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    content = {
+        "format": FORMAT_VERSION,
+        "folders": fusion.folders,
+        "shares": [{"up_to_mm": one.up_to_mm, "of": one.of} for one in fusion.shares],
+        "left_out": fusion.left_out,
+        "provenance": fusion.provenance,
+    }
+    with whole_file(folder / VIEWS) as aside:
+        aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _check_together(folder: Path, fusion: Fusion, records: Sequence[ModelRecord]) -> None:
+    names = records[0].labels.names
+    for name, record in zip(fusion.folders, records, strict=True):
+        if record.labels.names != names:
+            raise ModelError(f"{folder / name}: expected the structures of {fusion.folders[0]}, got others")
+    for one in fusion.shares:
+        wrong = [name for name in names if len(one.of.get(name, ())) != len(records)]
+        if wrong:
+            raise ModelError(
+                f"{folder / VIEWS}: expected {len(records)} shares a structure, got others for {', '.join(wrong[:3])}"
+            )

@@ -1,0 +1,227 @@
+"""`tomoseg fuse`: one model of several that look at the body from several sides.
+
+How much each counts is chosen for every structure on held-out cases, among a few mixtures, by the Dice of all their
+voxels together, so that masks where there is nothing cost as much as masks that are missed. Short scans choose for
+themselves: to a network that looks from the front they are a thin strip.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.files.atomic import whole_folder
+from tomoseg.inference.predictor import GridLogits, Predictor
+from tomoseg.inference.score_cases import AS_TRAINED, on_grid
+from tomoseg.labels import LabelSet
+from tomoseg.masks import unpack
+from tomoseg.models.folder import Model, load_model, model_in
+from tomoseg.models.views import Fusion, Shares, save_fusion
+from tomoseg.options import AUTO, Compute
+from tomoseg.preprocessed.fits import check_fits
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+
+SHORT_MM = 120.0
+"""Up to this height a scan counts as short."""
+
+STEPS = 4
+"""Mixtures are of quarters."""
+
+LEAST_GAIN = 0.01
+"""What a structure's own mixture must add to the Dice that the best mixture for all has; else it takes that."""
+
+LEAST_VOXELS = 200
+"""Of a structure in the cases that choose; with fewer it takes the mixture that is best for all."""
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What was chosen.
+
+    Attributes:
+        fusion: How much each network counts, and what is left out.
+        dice: By structure, of all voxels of the cases that chose; NaN where they do not show it.
+        alone: The same of each network alone.
+    """
+
+    fusion: Fusion
+    dice: dict[str, float]
+    alone: tuple[dict[str, float], ...]
+
+
+def fuse(
+    models: Sequence[Path],
+    dataset: Path,
+    output: Path,
+    *,
+    split: str = "validation",
+    least_dice: float = 0.0,
+    compute: Compute = AUTO,
+    on_case: Callable[[int, int], None] = lambda done, total: None,
+) -> Fused:
+    """Bring models of several views together.
+
+    Args:
+        models: Two model or run folders or more, each of another view.
+        dataset: A preprocessed dataset of axial view, with the models' structures and grid.
+        output: The model's folder; it must not be there yet.
+        split: The cases that choose.
+        least_dice: Structures below it are left out unless they are asked for.
+        compute: What computes the networks, where, and in what.
+        on_case: Told after each case, how many are done, and of how many.
+
+    Raises:
+        ConfigError: If there are fewer than two models, two are of one view, or they differ in structures or grid.
+        DatasetError: If the dataset is not of axial view, or of other structures or another grid.
+        ModelError: If a model cannot be loaded.
+        OutputError: If the model cannot be written, or is there already.
+    """
+    loaded = [load_model(model) for model in models]
+    data = Preprocessed(dataset)
+    _check(loaded, data)
+    views = tuple(model.record.grid.view for model in loaded)
+    cases = data.split(split)
+    mixtures = mixtures_of(len(loaded))
+    counts = {True: _Counts(len(mixtures), len(data.labels)), False: _Counts(len(mixtures), len(data.labels))}
+    predictor = Predictor(loaded, compute)
+    for done, case in enumerate(cases, start=1):
+        height_mm = case.spacing_mm[2] * case.record.placement.extent[2]
+        _count(predictor, case, mixtures, counts[height_mm <= SHORT_MM])
+        on_case(done, len(cases))
+    fused = _fused(counts, mixtures, data.labels, views, least_dice)
+    fused.fusion.provenance.update(split=split, cases=[case.name for case in cases])
+    with whole_folder(output) as aside:
+        for view, model in zip(views, models, strict=True):
+            shutil.copytree(model_in(model), aside / view)
+        save_fusion(fused.fusion, aside)
+    return fused
+
+
+def _fused(
+    counts: dict[bool, _Counts],
+    mixtures: Float32[np.ndarray, "k m"],
+    labels: LabelSet,
+    views: tuple[str, ...],
+    least_dice: float,
+) -> Fused:
+    shares, mixed = _chosen(counts, mixtures, labels)
+    dice = _named(mixed.dice[0], labels)
+    left_out = tuple(name for name, value in dice.items() if not value >= least_dice) if least_dice > 0 else ()
+    known = {name: round(value, 4) for name, value in dice.items() if np.isfinite(value)}
+    everything = (counts[True] + counts[False]).dice
+    alone = (int(np.flatnonzero(mixtures[:, m] == 1)[0]) for m in range(len(views)))
+    return Fused(
+        Fusion(views, shares, left_out, {"dice": known}), dice, tuple(_named(everything[k], labels) for k in alone)
+    )
+
+
+def _check(models: Sequence[Model], data: Preprocessed) -> None:
+    views = [model.record.grid.view for model in models]
+    if len(views) < 2 or len(set(views)) < len(views):
+        raise ConfigError(f"expected two models or more, each of another view, got {', '.join(views) or 'none'}")
+    if data.grid.view != "axial":
+        raise DatasetError(f"{data.folder}: expected a dataset of axial view to choose on, got {data.grid.view}")
+    first = models[0].record
+    check_fits(first.labels.names, first.grid.model_copy(update={"view": "axial"}), data)
+
+
+def _named(values: Float32[np.ndarray, "c"], labels: LabelSet) -> dict[str, float]:
+    return dict(zip(labels.names, values.tolist(), strict=True))
+
+
+def mixtures_of(models: int) -> Float32[np.ndarray, "k m"]:
+    """All mixtures of so many models in quarters, the even one first.
+
+    Example:
+        >>> mixtures_of(2).tolist()
+        [[0.5, 0.5], [0.0, 1.0], [0.25, 0.75], [0.75, 0.25], [1.0, 0.0]]
+    """
+    quarters = [mixture for mixture in product(range(STEPS + 1), repeat=models) if sum(mixture) == STEPS]
+    found = [np.array(mixture, np.float32) / STEPS for mixture in quarters]
+    even = np.full(models, 1 / models, np.float32)
+    return np.stack([even, *(one for one in found if not np.array_equal(one, even))])
+
+
+class _Counts:
+    """Voxels of masks, references and both, for each mixture and structure."""
+
+    def __init__(self, mixtures: int, structures: int) -> None:
+        self.predicted: Int64[np.ndarray, "k c"] = np.zeros((mixtures, structures), np.int64)
+        self.both: Int64[np.ndarray, "k c"] = np.zeros((mixtures, structures), np.int64)
+        self.reference: Int64[np.ndarray, "c"] = np.zeros(structures, np.int64)
+
+    @property
+    def dice(self) -> Float32[np.ndarray, "k c"]:
+        """Of all voxels counted; NaN where there is no reference."""
+        with np.errstate(invalid="ignore"):
+            dice = 2 * self.both / (self.predicted + self.reference)
+        return np.where(self.reference > 0, dice, np.nan).astype(np.float32)
+
+    def __add__(self, other: _Counts) -> _Counts:
+        total = _Counts(*self.both.shape)
+        for name in ("predicted", "both", "reference"):
+            setattr(total, name, getattr(self, name) + getattr(other, name))
+        return total
+
+
+class _Watch:
+    """Counts each slice of the grid as its logits pass."""
+
+    def __init__(self, case: PreprocessedCase, mixtures: Float32[np.ndarray, "k m"], counts: _Counts) -> None:
+        self._case, self._mixtures, self._counts, self._next = case, mixtures, counts, 0
+
+    def add(self, logits: GridLogits, members: Sequence[GridLogits] = ()) -> None:
+        """Take in the next slice."""
+        counts = self._counts
+        structures = len(counts.reference)
+        known = np.zeros(structures, bool)
+        known[list(self._case.record.annotated)] = True
+        reference = unpack(self._case.masks_slice(self._next), structures) & known[:, None, None]
+        counts.reference += reference.sum((1, 2))
+        stacked = np.stack(members)
+        for k, mixture in enumerate(self._mixtures):
+            inside = (np.tensordot(mixture, stacked, 1) > 0) & known[:, None, None]
+            counts.predicted[k] += inside.sum((1, 2))
+            counts.both[k] += (inside & reference).sum((1, 2))
+        self._next += 1
+
+
+def _count(predictor: Predictor, case: PreprocessedCase, mixtures: np.ndarray, counts: _Counts) -> None:
+    for _ in predictor.slices(on_grid(case), predictor.choices(AS_TRAINED), watch=_Watch(case, mixtures, counts)):
+        pass
+
+
+def _chosen(
+    counts: dict[bool, _Counts], mixtures: Float32[np.ndarray, "k m"], labels: LabelSet
+) -> tuple[tuple[Shares, ...], _Counts]:
+    """The best mixture of each structure, for short scans and for the others, and what came of them."""
+    everything = counts[True] + counts[False]
+    channels = np.arange(len(labels))
+    mixed = _Counts(1, len(labels))
+    shares = []
+    for short, own in counts.items():
+        picks = _best(own, everything)
+        of = {name: tuple(map(float, mixtures[pick])) for name, pick in zip(labels.names, picks, strict=True)}
+        shares.append(Shares(SHORT_MM if short else None, of))
+        mixed.predicted[0] += own.predicted[picks, channels]
+        mixed.both[0] += own.both[picks, channels]
+        mixed.reference += own.reference
+    return tuple(shares), mixed
+
+
+def _best(own: _Counts, everything: _Counts) -> Int64[np.ndarray, "c"]:
+    """For each structure the mixture that gains over the one that is best in the mean; few voxels choose nothing."""
+    counts = own if own.reference.any() else everything
+    dice = counts.dice
+    shown = counts.reference >= LEAST_VOXELS
+    in_the_mean = int(dice[:, shown].mean(axis=1).argmax()) if shown.any() else 0
+    best = np.nan_to_num(dice, nan=-1).argmax(axis=0)
+    gain = np.take_along_axis(dice, best[None], axis=0)[0] - dice[in_the_mean]
+    return np.where(shown & (gain >= LEAST_GAIN), best, in_the_mean)

@@ -1,0 +1,134 @@
+"""Networks that look from the front or the side: against the network run on turned scans, and kept logits against
+what went in."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.inference.test_predictor import CPU, LABELS, make_model
+from tests.training.tiny import make_scan
+from tomoseg.config import GridConfig
+from tomoseg.errors import ConfigError
+from tomoseg.grid import place_grid
+from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.segment import segment
+from tomoseg.inference.stages import Stages
+from tomoseg.inference.views import KeptLogits
+from tomoseg.models.views import Fusion, Shares
+from tomoseg.options import Compute, Request
+from tomoseg.views import AXES, ordered
+from tomoseg.volume import Volume, as_axial, seen
+
+NATIVE = GridConfig(mode="native", crop="none")
+OTHERS = [view for view in AXES if view != "axial"]
+
+
+def model_of(view, grid=NATIVE, seed=0):
+    """Its logits are far from 0, as those of trained networks are: eighths decide hardly anywhere."""
+    model = make_model(grid.model_copy(update={"view": view}), seed=seed)
+    with torch.no_grad():
+        model.network.head.weight *= 30
+        model.network.head.bias *= 30
+    return model
+
+
+@pytest.fixture(scope="module")
+def volume():
+    return Volume.from_array(make_scan(0)[0], np.diag([1.5, 1.5, 2.0, 1.0]))
+
+
+@pytest.mark.parametrize("view", OTHERS)
+def test_kept_logits_come_back_to_within_half_a_step(view):
+    logits = np.random.default_rng(0).normal(0, 6, (3, 21, 17, 19)).astype(np.float32)  # c, x, y, z
+    logits[0] = -30  # beyond what is kept
+    kept = KeptLogits(list(np.moveaxis(seen(logits, view), -1, 0)), view)
+    back = np.stack(list(kept.axial()), axis=-1)
+    assert np.abs(back - logits.clip(-16, 15.875)).max() <= 1 / 16
+    assert kept.nbytes < logits.size
+
+
+def test_what_is_the_same_everywhere_takes_next_to_nothing():
+    kept = KeptLogits([np.full((40, 32, 32), -9.0, np.float32)] * 32, "coronal")
+    assert kept.nbytes < 40 * 32**3 / 50
+
+
+@pytest.mark.parametrize("view", OTHERS)
+def test_a_view_is_the_axial_way_on_the_turned_scan(volume, view):
+    found = segment(volume, Predictor(model_of(view), CPU))
+    turned = Volume(volume.hu.transpose(AXES[view]), volume.seen(view).source)
+    plain = segment(turned, Predictor(model_of("axial"), CPU))
+    differ = total = 0
+    for name in LABELS.names:
+        expected = as_axial(plain.mask(name), view)
+        differ += np.count_nonzero(found.mask(name) != expected)
+        total += expected.size
+    assert found.mask("s0").any()
+    assert differ / total < 0.02
+
+
+@pytest.mark.parametrize("view", OTHERS)
+def test_grid_edges_are_those_of_the_body(view):
+    grid = GridConfig(mode="spacing", spacing_mm=3.0, slice_spacing_mm=4.0, crop="none")
+    hu = np.zeros((24, 20, 16), np.int16)
+    volume = Volume.from_array(hu, np.diag([1.0, 1.5, 2.0, 1.0]))
+    axial = place_grid(volume.hu, volume.spacing_mm, grid)
+    turned = volume.seen(view)
+    placed = place_grid(turned.hu, turned.spacing_mm, grid.model_copy(update={"view": view}))
+    assert axial.shape == (8, 10, 8)
+    assert placed.shape == ordered(axial.shape, view)
+
+
+def shares(*of):
+    return {name: of for name in LABELS.names}
+
+
+def test_each_structure_is_decided_by_whom_its_shares_say(volume):
+    models = [model_of("axial"), model_of("coronal", seed=1)]
+    alone = [segment(volume, Predictor(one, CPU)) for one in models]
+    mixed = shares(1.0, 0.0) | {"s3": (0.0, 1.0)}
+    fusion = Fusion(("axial", "coronal"), (Shares(None, mixed),))
+    found = segment(volume, Predictor(models, CPU, fusion))
+    assert np.array_equal(found.mask("s2"), alone[0].mask("s2"))
+    assert np.array_equal(found.mask("s3"), alone[1].mask("s3"))
+    assert not np.array_equal(found.mask("s3"), alone[0].mask("s3"))
+
+
+def test_short_scans_have_shares_of_their_own(volume):
+    models = [model_of("axial"), model_of("coronal", seed=1)]
+    height_mm = volume.shape[2] * volume.spacing_mm[2]
+    fusion = Fusion(("axial", "coronal"), (Shares(height_mm, shares(1.0, 0.0)), Shares(None, shares(0.0, 1.0))))
+    found = segment(volume, Predictor(models, CPU, fusion))
+    assert np.array_equal(found.mask("s1"), segment(volume, Predictor(models[0], CPU)).mask("s1"))
+    lower = Fusion(("axial", "coronal"), (Shares(height_mm - 0.1, shares(1.0, 0.0)), Shares(None, shares(0.0, 1.0))))
+    found = segment(volume, Predictor(models, CPU, lower))
+    assert np.array_equal(found.mask("s1"), segment(volume, Predictor(models[1], CPU)).mask("s1"))
+
+
+def test_some_structures_are_found_only_when_asked_for(volume):
+    fusion = Fusion(("axial", "coronal"), (Shares(None, shares(0.5, 0.5)),), left_out=("s4", "s5"))
+    predictor = Predictor([model_of("axial"), model_of("coronal", seed=1)], CPU, fusion)
+    usual = segment(volume, predictor)
+    assert usual.labels.names == tuple(name for name in LABELS.names if name not in ("s4", "s5"))
+    assert [n.kind for n in usual.notices if "s4, s5" in str(n)] == ["structures left out"]
+    everything = segment(volume, predictor, Request(all=True))
+    assert everything.labels == LABELS
+    assert "structures left out" not in [n.kind for n in everything.notices]
+    named = segment(volume, predictor, Request(roi_subset=("s4",)))
+    assert np.array_equal(named.mask("s4"), everything.mask("s4"))
+
+
+def test_memory_of_other_views_counts(volume):
+    predictor = Predictor(model_of("coronal"), Compute(device="cpu", precision="fp32", max_memory=10**10))
+    axial = Predictor(model_of("axial"), Compute(device="cpu", precision="fp32", max_memory=10**10))
+    assert np.array_equal(
+        segment(volume, predictor).mask("s1"), segment(volume, Predictor(model_of("coronal"), CPU)).mask("s1")
+    )
+    assert segment(volume, axial).mask("s1").any()
+
+
+def test_a_case_of_one_view_is_not_given_to_a_model_of_another(volume):
+    predictor = Predictor(model_of("sagittal"), CPU)
+    on_grid = predictor.on_grid(volume, Stages())
+    case = OnGrid([volume.hu], on_grid.placement, on_grid.source, "coronal")
+    with pytest.raises(ConfigError, match="expected a model of coronal slices for a dataset of these, got one of sag"):
+        next(predictor.slices(case, predictor.choices()))
