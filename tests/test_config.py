@@ -150,7 +150,7 @@ def test_python_is_told_in_the_same_way():
     with pytest.raises(ConfigError, match=r"^optimizer.kind: .*, got 'adma'; did you mean 'adam'\?$"):
         TrainConfig(optimizer={"kind": "adma"})
     with pytest.raises(
-        ConfigError, match=r"^grid.moed: expected one of 6 known names, got 'moed'; did you mean 'mode'\?$"
+        ConfigError, match=r"^grid.moed: expected one of 7 known names, got 'moed'; did you mean 'mode'\?$"
     ):
         PreprocessConfig(grid={"moed": "size"})
     with pytest.raises(ConfigError, match=r"^spacing_mm: expected a value greater than 0, got -1; correct the value$"):

@@ -16,7 +16,7 @@ from tomoseg.terminal import console
 def fuse(
     models: Positional[tuple[Path, ...]],
     output: Output,
-    dataset: Annotated[Path, arg(name="on", metavar="PREPROCESSED")],
+    on: Annotated[Path, arg(metavar="PREPROCESSED")],
     split: str = "validation",
     least_dice: float = 0.0,
     config: Path | None = None,
@@ -30,7 +30,7 @@ def fuse(
     Args:
         models: Model or run folders, two or more, each of another view.
         output: The model's folder.
-        dataset: A preprocessed dataset of axial view with the models' structures and grid.
+        on: A preprocessed dataset of axial view with the models' structures and grid.
         split: Its cases that choose.
         least_dice: Structures that the cases that choose give a lower Dice are found only when they are asked for.
         config: YAML file of engine, device, precision, batch_size and max_memory; flags are put over it.
@@ -40,6 +40,6 @@ def fuse(
     from tomoseg.workflows.fuse import fuse as run
 
     with console.progress("fuse") as show:
-        fused = run(models, dataset, output, split=split, least_dice=least_dice, compute=compute, on_case=show)
+        fused = run(models, on, output, split=split, least_dice=least_dice, compute=compute, on_case=show)
     show_fused(fused)
     return DONE
