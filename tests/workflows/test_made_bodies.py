@@ -32,7 +32,7 @@ def made(tmp_path_factory):
 
 
 def test_cases_are_whole_and_of_the_grid(made):
-    plan, outputs = made
+    _, outputs = made
     data = Preprocessed(outputs["axial"])
     assert [(case.name, case.split) for case in data.cases] == [
         ("block_train_0000", "train"),
