@@ -232,7 +232,8 @@ class TrainConfig(Config):
     validate_every: Annotated[int, Role.LENGTH] = Field(5, ge=1)
     """Epochs between validations of the whole volumes."""
     warm_start: Annotated[Path | None, Role.RESULT] = None
-    """A model whose weights training starts from; structures that both have keep their last layer."""
+    """A model whose weights training starts from; structures that both have keep their last layer. Where the settings
+    name no network and no windows, these are the model's too; of a model of several views the dataset's counts."""
     ema_decay: Annotated[float, Role.RESULT] = Field(0.0, ge=0, lt=1)
     """Validate and keep a running mean of the weights that forgets so little in a step (0.999, say); 0 keeps the
     weights themselves."""

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, NATIVE, make_config, make_dataset
-from tomoseg.config import NetworkConfig, OptimizerConfig
+from tomoseg.config import NetworkConfig, OptimizerConfig, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.build import build_run
 from tomoseg.training.listener import Listener
-from tomoseg.training.weights import average_of, warm_start
+from tomoseg.training.weights import average_of, fitted_to, warm_start
 from tomoseg.workflows.train import train_run
 
 WINDOWS = ((-200.0, 300.0),)
@@ -86,3 +86,11 @@ def test_a_mean_by_hand():
         assert next(average.module.parameters()).flatten()[0].item() == pytest.approx(expected)
     buffers = dict(average.module.named_buffers())
     assert all(buffers[name].dtype == value.dtype for name, value in network.named_buffers())
+
+
+def test_settings_take_over_the_network_to_start_from_unless_they_have_their_own(tmp_path):
+    record = make_model(LABELS, 0).record
+    taken = fitted_to(TrainConfig(minutes=3), record)
+    assert (taken.network, taken.windows_hu, taken.minutes) == (record.network, record.windows_hu, 3)
+    own = TrainConfig(network=NetworkConfig(channels=(8, 16, 24)))
+    assert fitted_to(own, record) == own

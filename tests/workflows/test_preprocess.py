@@ -14,8 +14,8 @@ from tomoseg.files.nifti import read_ct, read_mask, write_nifti
 from tomoseg.masks import unpack
 from tomoseg.notices import Notice
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, INDEX, MASKS, NATIVE
-from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.volume import SourceGrid
+from tomoseg.preprocessed.read import Preprocessed, range_of
+from tomoseg.volume import SourceGrid, as_axial
 from tomoseg.workflows import preprocess as workflow
 from tomoseg.workflows.preprocess import preprocess
 
@@ -470,3 +470,30 @@ class TestRealData:
         spleen = unpack(case.masks(), 117)[0]
         assert spleen.sum() == torso.voxels[0] > 1000
         assert np.flatnonzero(spleen.any(axis=(0, 1))).tolist() == torso.slices_of(0).tolist()
+
+
+class TestViews:
+    @pytest.mark.parametrize("view", ["coronal", "sagittal"])
+    def test_the_same_voxels_in_another_order(self, view, dataset, tmp_path):
+        grid = GridConfig(spacing_mm=6.0, slice_spacing_mm=5.0, crop="none")
+        for name in ("axial", view):
+            config = PreprocessConfig(grid=grid.model_copy(update={"view": name}), workers=1, validation_share=0.3)
+            preprocess(dataset, tmp_path / name, config)
+        axial, turned = Preprocessed(tmp_path / "axial"), Preprocessed(tmp_path / view)
+        assert {case.name: case.split for case in axial.cases} == {case.name: case.split for case in turned.cases}
+        assert range_of(axial.cases).spacing_mm == range_of(turned.cases).spacing_mm
+        for one, other in zip(axial.cases, turned.cases, strict=True):
+            assert one.shape == (3, 2, 4)
+            assert np.abs(one.ct() - as_axial(other.ct(), view)).max() <= 1  # sums in another order
+            assert np.array_equal(one.masks(), as_axial(other.masks(), view))
+            assert one.record.voxels == other.record.voxels
+            if one.split == "validation":
+                native = np.stack([other.native_masks_slice(k) for k in range(other.record.source.shape[2])], -1)
+                expected = np.stack([one.native_masks_slice(k) for k in range(4)], -1)
+                assert np.array_equal(as_axial(native, view), expected)
+
+    def test_a_dataset_of_another_view_is_another_grid(self, dataset, out):
+        preprocess(dataset, out, CONFIG)
+        coronal = CONFIG.model_copy(update={"grid": NATIVE_GRID.model_copy(update={"view": "coronal"})})
+        with pytest.raises(DatasetError, match="got another grid"):
+            preprocess(dataset, out, coronal)

@@ -1,6 +1,7 @@
 """Datasets with different structures annotated, from their files to one network that knows all of them."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,15 @@ import pytest
 import torch
 
 from tests.training.tiny import NATIVE, make_config, make_dataset, make_scan
-from tomoseg.config import AugmentationConfig, LossConfig, OptimizerConfig, PreprocessConfig, SamplingConfig
+from tomoseg.config import (
+    AugmentationConfig,
+    LossConfig,
+    OptimizerConfig,
+    PreprocessConfig,
+    SamplingConfig,
+    TrainConfig,
+)
+from tomoseg.errors import ModelError
 from tomoseg.files.nifti import read_label_map, write_nifti
 from tomoseg.inference.segment import segment
 from tomoseg.models.exports import load_exports
@@ -131,3 +140,22 @@ def test_what_cannot_be_exported_is_said_and_the_run_is_kept(tmp_path, quick):
     run = a_run(tmp_path, told, network=network)
     assert told[-1].startswith("no OpenVINO export was written: expected network.tile for an export of swin_unetr")
     assert load_model(run).network is not None
+
+
+def test_a_warm_start_brings_its_network_and_goes_on_without_its_model(tmp_path, quick):
+    data = make_dataset(tmp_path / "data")
+    small = make_config(epochs=1, export=False)
+    train_run(data.folder, tmp_path / "first", small)
+    usual = TrainConfig().model_copy(
+        update={**small.model_dump(include={"batch_size", "workers", "export"}), "warm_start": tmp_path / "first"}
+    )
+    outcome = train_run(data.folder, tmp_path / "run", usual.model_copy(update={"steps": 1}))
+    assert outcome.finished
+    record = load_model(tmp_path / "run").record
+    assert (record.network.channels, record.windows_hu) == (small.network.channels, small.windows_hu)
+    assert record.network.channels != usual.network.channels
+    shutil.rmtree(tmp_path / "first")
+    assert train_run(data.folder, tmp_path / "run", usual.model_copy(update={"steps": 2})).finished
+    own = usual.model_copy(update={"network": NetworkConfig(channels=(8, 24)), "steps": 1})
+    with pytest.raises(ModelError, match="first"):
+        train_run(data.folder, tmp_path / "other", own)

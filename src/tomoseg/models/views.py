@@ -103,6 +103,22 @@ def load_views(folder: Path) -> tuple[tuple[Model, ...], Fusion]:
     return models, fusion
 
 
+def load_for_view(folder: Path, view: str) -> Model:
+    """One network of a model: of several the one that looks from a side, or else the first; else the only one.
+
+    Args:
+        folder: Of a model or a run, or a packaged model's name.
+        view: The side.
+
+    Raises:
+        ModelError: If a file is missing, altered or of another version.
+    """
+    if not is_of_views(folder):
+        return load_model(folder)
+    models, _ = load_views(folder)
+    return next((model for model in models if model.record.grid.view == view), models[0])
+
+
 def load_fusion(folder: Path) -> Fusion:
     """How much each network of a model counts.
 

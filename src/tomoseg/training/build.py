@@ -12,7 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from tomoseg.config import TrainConfig
 from tomoseg.errors import ConfigError, TrainingError, unknown_name_message
 from tomoseg.inference.device import autocast_dtype, choose_device
-from tomoseg.models.folder import ModelRecord, load_model
+from tomoseg.models.folder import ModelRecord
+from tomoseg.models.views import load_for_view
 from tomoseg.networks.build import set_prior_bias
 from tomoseg.networks.network import MEMORY_FORMAT, Network
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase, range_of
@@ -117,7 +118,7 @@ def set_first_weights(network: Network, record: ModelRecord, config: TrainConfig
         emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
         set_prior_bias(network, emphasised(frequencies, emphasis))
     if config.warm_start is not None:
-        warm_start(network, record, load_model(config.warm_start))
+        warm_start(network, record, load_for_view(config.warm_start, record.grid.view))
 
 
 def place(network: Network, device: torch.device) -> None:

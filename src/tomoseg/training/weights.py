@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
+from tomoseg.config import TRAIN_PRESETS, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.networks.network import Network
@@ -40,6 +41,19 @@ def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str
         else:
             value.copy_(source[key])
     return shared
+
+
+def fitted_to(config: TrainConfig, source: ModelRecord | TrainConfig) -> TrainConfig:
+    """Settings whose network and windows are those to start from, unless they have some of their own.
+
+    Args:
+        config: The settings.
+        source: The model to start from, or the settings of a run that began so.
+    """
+    usual = [(preset.network, preset.windows_hu) for preset in TRAIN_PRESETS.values()]
+    if (config.network, config.windows_hu) not in usual:
+        return config
+    return config.model_copy(update={"network": source.network, "windows_hu": source.windows_hu})
 
 
 def _check_fits(old: ModelRecord, new: ModelRecord) -> None:

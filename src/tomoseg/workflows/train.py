@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomoseg.config import TrainConfig
+from tomoseg.config import TRAIN_PRESETS, TrainConfig
 from tomoseg.errors import TomosegError
 from tomoseg.inference.device import choose_device
 from tomoseg.models.exports import find_export
-from tomoseg.models.folder import load_model
+from tomoseg.models.folder import ModelRecord, load_model
+from tomoseg.models.views import load_for_view
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.settings import load_config
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.training.recipe import train
-from tomoseg.training.run_folder import RunFolder
+from tomoseg.training.run_folder import CONFIG, RunFolder
 from tomoseg.training.tensorboard import tensorboard_beside
+from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.course import course_beside
 from tomoseg.workflows.export import export
 
@@ -57,6 +60,8 @@ def train_run(
     told = listener or Listener()
     told.on_stage("reading the dataset")
     data = Preprocessed(preprocessed)
+    if config.warm_start is not None:
+        config = fitted_to(config, _started_from(config.warm_start, output, data.grid.view))
     on_gpu = choose_device(config.device).type == "cuda"
     with launched_ranks(on_gpu=on_gpu) as ranks:
         if on_gpu and ranks.count > 1:
@@ -69,6 +74,14 @@ def train_run(
     if outcome.finished and config.export:
         _export_best(output, told)
     return outcome
+
+
+def _started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainConfig:
+    """What a run starts from; of one that began, what it began with, since the model may be gone."""
+    began = output / CONFIG
+    if began.is_file():
+        return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
+    return load_for_view(model, view).record
 
 
 def _export_best(run: Path, told: Listener) -> None:

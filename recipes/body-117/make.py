@@ -1,0 +1,115 @@
+"""Make the packaged model `body-117` from label maps of real anatomies, all of it or what is not done yet.
+
+    .venv/bin/python recipes/body-117/make.py ANATOMY [--work build/body-117] [--minutes 60]
+
+ANATOMY is the folder of the label maps (`s0000_labels_total_v2.nii.gz`, ...). Training takes two rounds. Each makes new
+bodies and trains every view on them, the second from where the first ended. One anatomy, and phantoms of other seeds,
+only choose how much each view counts and what is left out. Everything goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from tomoseg.bodies import BodyConfig
+from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
+from tomoseg.models.folder import load_model, save_model
+from tomoseg.models.packaged import CARD
+from tomoseg.models.views import load_fusion
+from tomoseg.settings import load_config
+from tomoseg.terminal.console import progress
+from tomoseg.terminal.fusing import show_fused
+from tomoseg.terminal.stopping import stop_on_signal
+from tomoseg.terminal.training import watch
+from tomoseg.workflows.export import export
+from tomoseg.workflows.fuse import fuse
+from tomoseg.workflows.made_bodies import BodyPlan, BodySource, preprocess_bodies
+from tomoseg.workflows.train import train_run
+
+HERE = Path(__file__).resolve().parent
+PACKAGE = HERE.parent.parent / "src" / "tomoseg" / "data" / "models" / "body-117"
+
+GRID = GridConfig(mode="spacing", spacing_mm=4.0, slice_spacing_mm=4.0, crop="body")
+SPACINGS_MM = ((4.0, 4.0, 4.0), (3.0, 3.0, 3.0), (3.0, 3.0, 5.0), (3.5, 3.5, 5.0), (4.0, 4.0, 2.5), (3.0, 3.0, 4.0))
+VIEWS = ("axial", "coronal")
+BODIES = (
+    {"s0327": 75, "s0004": 75, "s0328": 50, "s0001": 40, "s0002": 70, "s0000": 30, "procedural": 90},
+    {"s0327": 64, "s0004": 64, "s0328": 36, "s0001": 28, "s0002": 48, "s0000": 20, "procedural": 24},
+)
+"""Bodies to train on, by round and anatomy."""
+
+CHOOSING = {"s0006": 14, "procedural": 8}
+"""Bodies that choose."""
+
+MINUTES = ({"axial": 36.0, "coronal": 22.0}, {"axial": 15.0, "coronal": 25.0})
+"""Of one core, by round and view."""
+
+LEAST_DICE = 0.3
+"""On the bodies that choose; structures below are found only when they are asked for."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("anatomy", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("build/body-117"))
+    parser.add_argument("--faster", type=float, default=1.0, help="divides the minutes of training")
+    given = parser.parse_args()
+    runs: dict[str, Path] = {}
+    for number, (bodies, minutes) in enumerate(zip(BODIES, MINUTES, strict=True), start=1):
+        folder = given.work / f"round-{number}"
+        data = {view: folder / "preprocessed" / view for view in VIEWS}
+        made(bodies, given.anatomy, data, seed=number)
+        for view in VIEWS:
+            trained(data[view], folder / "run" / view, minutes[view] / given.faster, runs.get(view))
+            runs[view] = folder / "run" / view
+    model = given.work / "body-117"
+    if not model.exists():
+        with progress("fuse") as show:
+            show_fused(fuse(list(runs.values()), data["axial"], model, least_dice=LEAST_DICE, on_case=show))
+    pack(model, data)
+    shutil.rmtree(PACKAGE, ignore_errors=True)
+    shutil.copytree(model, PACKAGE)
+    shutil.copy(HERE / "card.md", PACKAGE / CARD)
+    print(f"{PACKAGE}: {sum(path.stat().st_size for path in PACKAGE.rglob('*') if path.is_file()) / 1e6:.1f} MB")
+
+
+def made(bodies: dict[str, int], anatomy: Path, data: dict[str, Path], seed: int) -> None:
+    """A round's bodies, in every view."""
+
+    def path(name: str) -> str:
+        return name if name == "procedural" else str(anatomy / f"{name}_labels_total_v2.nii.gz")
+
+    names = dict.fromkeys([*bodies, *CHOOSING])
+    sources = tuple(BodySource(path(name), bodies.get(name, 0), CHOOSING.get(name, 0)) for name in names)
+    config = load_config(BodyConfig, BodyConfig(), HERE / "bodies.yaml")
+    with progress(f"bodies of round {seed}") as show:
+        preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed, config=config), data, on_done=show)
+
+
+def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:
+    """A view's network, from where the last round ended.
+
+    Raises:
+        SystemExit: If it was stopped.
+    """
+    settings = load_config(TrainConfig, TRAIN_PRESETS["default"], HERE / "train.yaml")
+    settings = settings.model_copy(update={"minutes": minutes, "warm_start": start})
+    with stop_on_signal() as stop, watch(stop) as listener:
+        outcome = train_run(data, run, settings, listener)
+    if not outcome.finished:
+        raise SystemExit("stopped; the same command goes on")
+
+
+def pack(model: Path, data: dict[str, Path]) -> None:
+    """Store weights in 16 bits, and each network in int8 beside them."""
+    for view in load_fusion(model).folders:
+        folder = model / view
+        if not (folder / "openvino" / "int8").is_dir():
+            save_model(load_model(folder), folder, half=True)
+            export(folder, "openvino", "int8", data[view])
+
+
+if __name__ == "__main__":
+    main()
