@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/real_ct.py [--model body-117] SCAN=REFERENCE ... [--least-voxels 50] [--json FILE]
 
-REFERENCE is a label map (of the 117, or with its names beside it), a folder of masks, or whatever `evaluate` takes. Scored
-are the structures that both know and the reference shows with at least so many voxels; all of a model's structures are
-looked for, those too that it leaves out by default. Printed for each scan: the Dice of each structure, the mean, the
-mean of the 25 largest, of vertebrae and of ribs, and how long it took.
+REFERENCE is a label map (of the 117, or with its names beside it), a folder of masks, or whatever `evaluate` takes.
+Scored are the structures that both know and the reference shows with at least so many voxels; all of a model's
+structures are looked for, those too that it leaves out by default. Printed for each scan: the Dice of each structure,
+the mean, the mean of the 25 largest, of vertebrae and of ribs, and how long it took.
 """
 
 from __future__ import annotations
