@@ -120,7 +120,7 @@ class TestLabels:
         assert "s1: a scan without masks was left out" in capsys.readouterr().err
         assert preprocess(dataset, tmp_path / "out") == 1
         told = capsys.readouterr()
-        assert told.out.splitlines()[-1].endswith("; 1 case left out")
+        assert told.out.splitlines()[-1].endswith("; 1 left out")
         assert "s1: a scan without masks was left out" in told.err
 
     def test_of_a_model_and_of_a_run(self, model, tmp_path, capsys):

@@ -48,10 +48,10 @@ def files_in(folder):
 
 class TestWhole:
     def test_what_comes_out(self, dataset, out):
-        told, counts = [], []
-        report = preprocess(dataset, out, CONFIG, counts.append, told.append)
+        told, found = [], []
+        report = preprocess(dataset, out, CONFIG, found.append, told.append)
         data = Preprocessed(out)
-        assert counts == [3]
+        assert [len(one.cases) for one in found] == [3]
         assert [(done.name, done.error, done.reused) for done in told] == [(f"s{n}", None, False) for n in range(3)]
         assert report.layout == "case folders"
         assert data.labels == report.labels

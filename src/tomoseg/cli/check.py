@@ -18,11 +18,12 @@ def check(dataset: Positional[Path], output: MaybeOutput = None) -> int:
         dataset: A folder of labelled scans; its layout is found by looking.
         output: Folder for check.json and check.html, a page that needs no other file.
     """
+    from tomoseg.terminal.datasets import show_dataset
     from tomoseg.terminal.findings import show_findings
     from tomoseg.workflows.check import check as run
 
     with console.progress("check") as show:
-        report = run(dataset, output, lambda name, done, total: show(done, total, name))
+        report = run(dataset, output, lambda name, done, total: show(done, total, name), show_dataset)
     show_findings(report)
     if output is not None:
         console.out.print(f"All on a page in {output / 'check.html'}")

@@ -18,6 +18,7 @@ def labels(place: Positional[Path | None] = None) -> int:
         place: A dataset, a preprocessed dataset, a model folder, a run folder or a packaged model's name; the 117 if
             omitted.
     """
+    from tomoseg.terminal.datasets import show_left_out
     from tomoseg.terminal.holdings import show_holdings
     from tomoseg.workflows.labels import structures_of
 
@@ -29,5 +30,6 @@ def labels(place: Positional[Path | None] = None) -> int:
     console.table(title, ("structure", "id", "group", "SNOMED CT", "colour"), rows)
     if found.holdings is not None:
         show_holdings(found.holdings)
-    console.warn_all(found.warnings)
+    show_left_out(found.left_out)
+    console.warn_all([text for text in found.warnings if text not in found.left_out])
     return SOME_FAILED if found.left_out else DONE

@@ -30,13 +30,18 @@ def preprocess(
         config: YAML file of settings put over the preset.
         settings: Settings put over both.
     """
+    from tomoseg.datasets.layouts import Dataset
+    from tomoseg.terminal.datasets import show_dataset
     from tomoseg.terminal.preprocessing import show_preprocessed
     from tomoseg.workflows.preprocess import preprocess as run
 
     cases = count(1)
     with console.progress("preprocess") as show:
-        report = run(
-            dataset, output, settings, lambda total: show(0, total), lambda done: show(next(cases), None, done.name)
-        )
+
+        def on_found(found: Dataset) -> None:
+            show_dataset(found)
+            show(0, len(found.cases))
+
+        report = run(dataset, output, settings, on_found, lambda done: show(next(cases), None, done.name))
     show_preprocessed(report, output)
     return SOME_FAILED if report.failed or report.left_out else DONE

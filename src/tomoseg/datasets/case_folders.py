@@ -33,6 +33,7 @@ from tomoseg.files.label_names import (
     values_in,
 )
 from tomoseg.files.nifti import read_label_map
+from tomoseg.files.paths import without_uids
 from tomoseg.files.results import NIFTI_SUFFIXES, sidecar_path
 from tomoseg.labels import LabelSet, composed
 
@@ -56,7 +57,7 @@ class LeftOut:
     files: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.why}."
+        return f"{without_uids(str(self.path))}: {self.why}."
 
 
 @dataclass(frozen=True)

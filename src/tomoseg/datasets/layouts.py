@@ -3,13 +3,15 @@
 Layouts:
 
 - *case folders*: `<case>/ct.nii.gz` with `<case>/segmentations/<structure>.nii.gz`, or with one label map
-  (a NIfTI whose name contains `labels` or starts with `seg`) beside the scan. Cases lie in the dataset's folder or
-  under `train/`, `validation/` or `val/`, `test/`. A table `meta.csv` may give splits and patients.
+  (a NIfTI whose name contains `labels` or starts with `seg`) beside the scan. Cases lie in the dataset's folder, in
+  folders in it, or under `train/`, `validation/` or `val/`, `test/`. A table `meta.csv` may give splits and patients.
 - *flat*: `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, all in one folder.
 - *listed*: a `dataset.json` with `training`, as Medical Decathlon has it.
 - *paired folders*: `images/<case>.nii.gz` with `labels/<case>.nii.gz`, or `imagesTr/<case>_0000.nii.gz` with
   `labelsTr/<case>.nii.gz`, without a `dataset.json`.
 - *numbered*: a `dataset.json` with `imagesTr/<case>_0000.nii.gz` and `labelsTr/<case>.nii.gz`, as nnU-Net raw has it.
+
+Where a layout has `.nii.gz`, a scan may be a file or a folder of any kind that `files.scan` reads (`scan_files.py`).
 
 What the values of a label map stand for is read, in this order, from `<label map>.labels.json` beside it, from a
 `labels.json` in the case's folder, from one in the dataset's folder; or the label map has `total` in its name

@@ -12,6 +12,7 @@ and is not among the scans is left out, with the reason.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,12 +56,28 @@ class Cohort:
     dicom: ScanSource | None = None
 
 
-def find_cohort(folder: Path, results: Path | None = None) -> Cohort:
+@dataclass(frozen=True)
+class Known:
+    """What is accounted for already: it is passed over, and its files are not opened.
+
+    Attributes:
+        files: Files.
+        folders: Folders with all that is below them.
+        dicom: Folders of DICOM; volumes below them are looked at all the same.
+    """
+
+    files: frozenset[Path] = frozenset()
+    folders: frozenset[Path] = frozenset()
+    dicom: frozenset[Path] = frozenset()
+
+
+def find_cohort(folder: Path, results: Path | None = None, known: Known | None = None) -> Cohort:
     """Look for the scans below a folder.
 
     Args:
         folder: Where to look; links to folders elsewhere are followed.
         results: Where results go: volumes in it are those of an earlier run, if it lies in the folder.
+        known: What is accounted for already.
 
     Raises:
         InputError: If the folder cannot be listed.
@@ -74,10 +91,14 @@ def find_cohort(folder: Path, results: Path | None = None) -> Cohort:
         folders = list(walk(folder, follow=True))
     except OSError as error:
         raise InputError(f"{folder}: expected a readable folder, got: {error.strerror or error}; check it") from None
-    search = _Search(folder, folders, results)
+    search = _Search(folder, folders, results, known or Known())
     for one in folders:
         search.look_into(one)
     return search.found()
+
+
+def _is_below(path: Path, folders: Set[Path]) -> bool:
+    return not folders.isdisjoint((path, *path.parents))
 
 
 def _is_called_labels(path: Path) -> bool:
@@ -88,8 +109,8 @@ def _is_called_labels(path: Path) -> bool:
 class _Search:
     """What was found so far."""
 
-    def __init__(self, root: Path, folders: list[Folder], results: Path | None) -> None:
-        self.root = root
+    def __init__(self, root: Path, folders: list[Folder], results: Path | None, known: Known) -> None:
+        self.root, self.known = root, known
         self.results = None if results is None or root.resolve() not in results.resolve().parents else results.resolve()
         records = [file.path for one in folders for file in one.files if file.path.name.endswith(RECORD)]
         self.ours = written_by(records)
@@ -103,8 +124,10 @@ class _Search:
 
     def look_into(self, folder: Folder) -> None:
         """Tell the files of a folder apart."""
+        if _is_below(folder.path, self.known.folders):
+            return
         here = DicomFolder(folder.path, lost=list(folder.lost))
-        for file in folder.files:
+        for file in self._unknown(folder):
             lower = file.path.name.lower()
             if lower.endswith(SCAN_SUFFIXES):
                 self._volume(file, here)
@@ -116,6 +139,13 @@ class _Search:
             _miss_slices(here)
             self.with_dicom.append(here)
         self.left_out += here.lost
+
+    def _unknown(self, folder: Folder) -> list[SourceFile]:
+        """The files of a folder that are not accounted for."""
+        files = [file for file in folder.files if file.path not in self.known.files]
+        if not _is_below(folder.path, self.known.dicom):
+            return files
+        return [file for file in files if file.path.name.lower().endswith(SCAN_SUFFIXES)]
 
     def _volume(self, file: SourceFile, here: DicomFolder) -> None:
         """Take a file that is called as volumes are, even if it is DICOM in truth."""

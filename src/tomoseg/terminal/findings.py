@@ -16,7 +16,7 @@ def show_findings(report: CheckReport) -> None:
     for finding in report.findings:
         where = " ".join(part for part in (finding.case, finding.structure) if part)
         out.print(": ".join(part for part in (finding.level, finding.kind, where, finding.text) if part))
-    warn_all(report.warnings)
+    warn_all([text for text in report.warnings if text not in report.left_out])
     counts = Counter(f"{finding.level}: {finding.kind}" for finding in report.findings)
     if counts:
         table("Found", ("what", "times"), list(counts.items()))
@@ -25,5 +25,5 @@ def show_findings(report: CheckReport) -> None:
         f"{counted(report.cases, 'case')}, {counted(report.masks, 'mask')}: {counted(errors, 'error')}, "
         f"{counted(len(report.findings) - errors, 'warning')}"
         + (f", about {masks}" if report.flagged_masks else "")
-        + (f"; {counted(len(report.left_out), 'case')} left out" if report.left_out else "")
+        + (f"; {len(report.left_out)} left out" if report.left_out else "")
     )

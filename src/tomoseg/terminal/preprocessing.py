@@ -12,12 +12,13 @@ from tomoseg.workflows.preprocess import PreprocessReport
 
 
 def show_preprocessed(report: PreprocessReport, output: Path) -> None:
-    """What the dataset holds, what the grid leaves of it, the cases of each split, and those that were left out."""
+    """What the dataset holds, what the grid leaves of it, the cases of each split, and those that failed."""
     show_holdings(report.holdings)
     show_ceilings(report.ceilings)
-    warn_all(report.warnings, elsewhere="case.json of each case has its own")
+    noticed = [text for text in report.warnings if text not in report.left_out]
+    warn_all(noticed, elsewhere="case.json of each case has its own")
     splits = list(report.splits.values())
     counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "validation", "test"))
-    left = f"; {counted(len(report.left_out), 'case')} left out" if report.left_out else ""
+    left = f"; {len(report.left_out)} left out" if report.left_out else ""
     out.print(f"{counted(len(report.records), 'case')} ({report.layout}) in {output}: {counts}{left}")
     fail(report.failed)

@@ -12,7 +12,7 @@ from tomoseg.checks.facts import CaseFacts, case_facts, unreadable_case
 from tomoseg.checks.findings import CheckReport
 from tomoseg.checks.holdings import CaseHolding, Holdings
 from tomoseg.datasets.cases import Case, mask_loader, read_case
-from tomoseg.datasets.layouts import find_dataset
+from tomoseg.datasets.layouts import Dataset
 from tomoseg.errors import GridError, InputError, LabelError
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
@@ -20,12 +20,14 @@ from tomoseg.masks import BoxedMask
 from tomoseg.pictures.check_page import write_check_page
 from tomoseg.volume import Volume
 from tomoseg.workflows.check_pictures import MOST_PICTURES, draw_findings
+from tomoseg.workflows.datasets import open_dataset
 
 
 def check(
     dataset: Path,
     output: Path | None = None,
     on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
+    on_found: Callable[[Dataset], None] = lambda found: None,
 ) -> CheckReport:
     """Look at a dataset: each case alone, and all among each other. One scan is in memory at a time.
 
@@ -33,12 +35,14 @@ def check(
         dataset: A folder of labelled scans of any layout.
         output: Folder for `check.json` and `check.html`.
         on_case: Told the case, and how many are done of how many; with an output then the same of pictures.
+        on_found: Told before the first case which there are, and what is left out.
 
     Raises:
         DatasetError: If it is no dataset.
         OutputError: If the output cannot be written.
     """
-    found = find_dataset(dataset)
+    found = open_dataset(dataset)
+    on_found(found)
     facts = []
     for number, case in enumerate(found.cases, start=1):
         facts.append(_facts(case, found.labels))

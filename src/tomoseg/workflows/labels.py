@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.checks.holdings import CaseHolding, Holdings
-from tomoseg.datasets.layouts import find_dataset
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import is_model, load_record, model_in
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.workflows.datasets import open_dataset
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def structures_of(place: Path | None) -> Structures:
         return Structures(data.labels, holdings_of([case.record for case in data.cases], data.labels))
     if is_model(place):
         return Structures(load_record(model_in(place)).labels)
-    found = find_dataset(place)
+    found = open_dataset(place)
     held = [CaseHolding(case.name, case.annotated, {}, None) for case in found.cases]
     left_out = tuple(map(str, found.left_out))
     return Structures(found.labels, Holdings.of(held, found.labels.names), found.warnings, left_out)

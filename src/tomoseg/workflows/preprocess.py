@@ -20,7 +20,7 @@ from tomoseg.checks.holdings import Holdings
 from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.cases import Case, mask_loader, read_case
-from tomoseg.datasets.layouts import find_dataset
+from tomoseg.datasets.layouts import Dataset
 from tomoseg.datasets.splits import assign_splits
 from tomoseg.errors import DatasetError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
@@ -33,6 +33,7 @@ from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
 from tomoseg.preprocessed.write import CaseInput, write_case
 from tomoseg.volume import seen
+from tomoseg.workflows.datasets import open_dataset
 
 MOST_WORKERS = 8
 """More cases at once than this take memory and wait for the disk."""
@@ -64,7 +65,7 @@ class PreprocessReport:
         ceilings: Mean Dice of each structure after going to the grid and back; None where it never occurs.
         warnings: What was noticed, of the dataset and of each case.
         holdings: What the cases hold that are in.
-        left_out: Those of the warnings that are about cases that the dataset has and that are not in.
+        left_out: Those of the warnings that are about what lies in the dataset and is not in.
     """
 
     labels: LabelSet
@@ -96,7 +97,7 @@ def preprocess(
     dataset: Path,
     output: Path,
     config: PreprocessConfig,
-    on_found: Callable[[int], None] = lambda cases: None,
+    on_found: Callable[[Dataset], None] = lambda found: None,
     on_case: Callable[[CaseDone], None] = lambda done: None,
 ) -> PreprocessReport:
     """Read every case of a dataset, put it on the network's grid and write it compressed.
@@ -107,7 +108,7 @@ def preprocess(
         dataset: A folder in one of the known layouts.
         output: Where the preprocessed dataset goes.
         config: Grid, structures, splits, workers.
-        on_found: Told how many cases there are.
+        on_found: Told before the first case which there are, and what is left out.
         on_case: Told after each.
 
     Returns:
@@ -124,7 +125,7 @@ def preprocess(
         >>> report.labels.names, len(report.records), report.failed
         (('liver',), 4, {})
     """
-    found = find_dataset(dataset)
+    found = open_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     splits = assign_splits(found.cases, config.validation_share, config.test_share, config.seed)
     cases = without_masks(found.cases, config.leave_out)
@@ -136,7 +137,7 @@ def preprocess(
         _Task(case, labels, config.grid, output, keep_native=splits[case.name] != "train", threads=threads)
         for case in cases
     ]
-    on_found(len(tasks))
+    on_found(found)
     for left_over in (output / CASES).glob(".*.part"):
         shutil.rmtree(left_over, ignore_errors=True)
     records, failed = _done(_run(tasks, workers), on_case)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tomoseg.errors import InputError, OutputError
 from tomoseg.files.cohort import CASE_NAMES, Cohort, find_cohort
 from tomoseg.files.paths import shown
 from tomoseg.files.scan import look, scan_stem
-from tomoseg.files.source import Lost, ScanSource
+from tomoseg.files.source import Lost, ScanKind, ScanSource
 from tomoseg.formats import LABEL_MAP_SUFFIXES, endings_of_their_own
 from tomoseg.workflows.label_maps import without_label_maps
 from tomoseg.workflows.scan_names import names_of
@@ -70,9 +70,7 @@ class FoundScans:
 
     def summary(self) -> str:
         """How many scans of which kind, what is left out and why, and what else is there, in one line."""
-        kinds = Counter(_KINDS[scan.found.kind] for scan in self.scans if scan.found is not None)
-        ordered = sorted(kinds, key=lambda kind: (-kinds[kind], _ORDER.index(kind)))
-        listed = ", ".join(f"{kinds[kind]} {kind}" for kind in ordered)
+        listed = listed_kinds(scan.found.kind for scan in self.scans if scan.found is not None)
         words = [f"{len(self.scans)} scan{'' if len(self.scans) == 1 else 's'}{': ' if listed else ''}{listed}"]
         if self.left_out:
             words.append(f"left out: {'; '.join(self.reasons())}")
@@ -83,6 +81,18 @@ class FoundScans:
     def reasons(self) -> list[str]:
         """What was left out, each with the reason, as it is shown."""
         return [f"{shown(one.path, self.place)} ({one.why})" for one in self.left_out]
+
+
+def listed_kinds(kinds: Iterable[ScanKind]) -> str:
+    """How many scans there are of each kind, most first.
+
+    Example:
+        >>> listed_kinds(["nifti", "dicom", "dicom"])
+        '2 DICOM, 1 NIfTI'
+    """
+    counts = Counter(_KINDS[kind] for kind in kinds)
+    ordered = sorted(counts, key=lambda kind: (-counts[kind], _ORDER.index(kind)))
+    return ", ".join(f"{counts[kind]} {kind}" for kind in ordered)
 
 
 def find_scans(

@@ -1,0 +1,47 @@
+"""A dataset before anything is made of it: its cases, and whatever else lies in its folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tomoseg.datasets.layouts import Dataset, find_dataset
+from tomoseg.datasets.strays import strays
+from tomoseg.errors import counted
+from tomoseg.files.source import ScanKind
+from tomoseg.workflows.scans import listed_kinds
+
+_ENDINGS: dict[str, ScanKind] = {
+    ".nii.gz": "nifti", ".nii": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage",
+    ".zip": "zip",
+}  # fmt: skip
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """The cases of a dataset, with all that lies in its folder and belongs to none among what is left out.
+
+    Args:
+        folder: The dataset's.
+
+    Raises:
+        DatasetError: If it is no dataset.
+        InputError: If a JSON file in it cannot be read.
+        LabelError: If a file of labels says a name or a value twice.
+    """
+    found = find_dataset(folder)
+    more, notes = strays(folder, found.cases, found.left_out)
+    return replace(found, warnings=(*map(str, more), *found.warnings, *notes), left_out=(*found.left_out, *more))
+
+
+def summary(found: Dataset) -> str:
+    """How many cases there are, of scans of which kind, and how much is left out, in one line."""
+    kinds = [_kind(case.ct) for case in found.cases]
+    left = f"; {len(found.left_out)} left out" if found.left_out else ""
+    return f"{counted(len(kinds), 'case')} ({found.layout}): {listed_kinds(kinds)}{left}"
+
+
+def _kind(scan: Path) -> ScanKind:
+    """By its name."""
+    if scan.is_dir():
+        return "dicom"
+    return next((kind for ending, kind in _ENDINGS.items() if scan.name.lower().endswith(ending)), "dicom")
