@@ -1,10 +1,13 @@
 import errno
 import os
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from tomoseg.cli import main
-from tomoseg.limits import OF_FILES, OF_MEMORY, OF_THREADS, refusal
+from tomoseg.cli import COMMANDS, main
+from tomoseg.limits import LEAST_BYTES, OF_FILES, OF_MEMORY, OF_THREADS, OF_WORKERS, refusal
 
 
 @pytest.mark.parametrize(
@@ -14,7 +17,10 @@ from tomoseg.limits import OF_FILES, OF_MEMORY, OF_THREADS, refusal
         (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), OF_MEMORY),
         (ImportError("libx.so: failed to map segment from shared object"), OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), OF_MEMORY),
+        (RuntimeError("can't allocate lock"), OF_MEMORY),
         (RuntimeError("can't start new thread"), OF_THREADS),
+        (BrokenProcessPool("A process in the process pool was terminated abruptly"), OF_WORKERS),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), OF_WORKERS),
         (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), OF_THREADS),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE), "ct.nii"), OF_FILES),
         (RuntimeError("a fault of ours"), None),
@@ -52,3 +58,25 @@ def test_what_is_a_fault_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr("tomoseg.cli.running.read", fail)
     with pytest.raises(RuntimeError, match="of ours"):
         main(["labels"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of POSIX")
+@pytest.mark.parametrize("command", sorted(LEAST_BYTES))
+def test_a_limit_below_what_libraries_take_is_told_before_they_are_loaded(command):
+    assert command in COMMANDS
+    code = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (250_000_000, resource.RLIM_INFINITY))
+import functools
+import tomoseg.cli.running as running
+running.read = lambda *words: functools.partial(lambda: 1 / 0)
+running.command_of = lambda name: lambda: 0
+sys.exit(running.run({command!r}, []))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    needed = f"{LEAST_BYTES[command] / 1e9:g} GB"
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: expected {needed} of memory that may be addressed, which {command} takes to begin with, got a limit "
+        "of 0.25 GB; raise it (`ulimit -v`, or that of the job)\n"
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import sys
+from concurrent.futures import BrokenExecutor
 
 _MEMORY = (
     "allocate memory",
@@ -10,18 +12,43 @@ _MEMORY = (
     "bad allocation",
     "out of memory",
     "failed to map segment",
+    "allocate lock",
     "not enough memory",
     "paging file is too small",
 )
 _THREADS = ("can't start new thread", "resource temporarily unavailable", "thread constructor failed")
+_WORKERS = ("dataloader worker",)
+
+LEAST_BYTES: dict[str, float] = {
+    "inspect": 0.5e9,
+    "check": 0.5e9,
+    "preprocess": 0.5e9,
+    "phantom": 0.7e9,
+    "predict": 1.0e9,
+    "evaluate": 1.0e9,
+    "tune": 1.0e9,
+    "fuse": 1.5e9,
+    "export": 1.5e9,
+    "preview": 1.5e9,
+    "train": 1.5e9,
+    "demo": 1.5e9,
+}
+"""Address space that a command's libraries take before it has begun, measured on two cores and rounded up.
+
+With less they end the process, or wait without end, in words of their own. More cores take more."""
 
 OF_MEMORY = (
     "expected enough memory, got no more of it; lower what is held at once (--max-memory of predict, --workers of "
-    "preprocess and train, --batch-size of train), or raise the limit (`ulimit -v`, or that of the job)"
+    "preprocess and train, --batch-size of train, --structures of evaluate), or raise the limit (`ulimit -v`, or that "
+    "of the job)"
 )
 OF_THREADS = (
     "expected another thread or process, got none; set OMP_NUM_THREADS=1, lower --workers where there is one, or raise "
     "the limit (`ulimit -u`, `ulimit -v`, or that of the job)"
+)
+OF_WORKERS = (
+    "expected the worker processes to live, got one killed, most likely for want of memory; run the same command, "
+    "which goes on where it was, with fewer --workers where there is one, or raise the limit of memory"
 )
 OF_FILES = "expected to open one more file, got too many that are open; lower --workers, or raise `ulimit -n`"
 
@@ -43,9 +70,40 @@ def refusal(error: BaseException) -> str | None:
         return OF_MEMORY
     if _is(error, number, {errno.EAGAIN}, _THREADS):
         return OF_THREADS
+    if isinstance(error, BrokenExecutor) or _is(error, number, set(), _WORKERS):
+        return OF_WORKERS
     if number in {errno.EMFILE, errno.ENFILE}:
         return OF_FILES
     return _of_the_system(error) if isinstance(error, OSError) else None
+
+
+def too_little(command: str) -> str | None:
+    """One sentence where a process may not even take the memory that a command's libraries do; else None.
+
+    Args:
+        command: Its name.
+
+    Example:
+        >>> too_little("labels") is None
+        True
+    """
+    needed, limit = LEAST_BYTES.get(command, 0), _address_space()
+    if limit is None or limit >= needed:
+        return None
+    return (
+        f"expected {needed / 1e9:g} GB of memory that may be addressed, which {command} takes to begin with, got a "
+        f"limit of {limit / 1e9:.2g} GB; raise it (`ulimit -v`, or that of the job)"
+    )
+
+
+def _address_space() -> int | None:
+    """Bytes that this process may address; None where there is no limit."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _is(error: BaseException, number: int | None, numbers: set[int], words: tuple[str, ...]) -> bool:

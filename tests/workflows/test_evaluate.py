@@ -189,7 +189,7 @@ def test_cases_that_cannot_be_scored_leave_a_page_too(tmp_path):
             ZeroDivisionError("by nothing"),
             "expected no such error, got ZeroDivisionError: by nothing; please report it",
         ),
-        (MemoryError(), "out of memory; score fewer structures at once"),
+        (MemoryError(), "expected enough memory, got no more of it; lower what is held at once"),
     ],
 )
 def test_an_error_that_nobody_foresaw_ends_its_case_alone(tmp_path, monkeypatch, error, said):

@@ -424,6 +424,18 @@ class TestRecord:
                 expected = {key: "" if value is None else str(value) for key, value in (entry | places).items()}
                 assert line == {"scan": line["scan"], "structure": line["structure"]} | expected
 
+    def test_tables_of_scans_whose_names_are_no_utf8(self, ct, model, tmp_path):
+        try:
+            shutil.copy(ct, tmp_path / "a\udce9.nii.gz")
+        except OSError:
+            pytest.skip("this disk takes no such names")
+        shutil.copy(ct, tmp_path / "b.nii.gz")
+        done = run(tmp_path / "[ab]*.nii.gz", tmp_path / "out", model, statistics=True, triage=True, preview=True)
+        assert [one.error for one in done] == [None, None]
+        for table in ("statistics.csv", "triage.csv"):
+            with (tmp_path / "out" / table).open(newline="", encoding="utf-8") as stream:
+                assert {line["scan"] for line in csv.DictReader(stream)} == {r"a\udce9", "b"}
+
     def test_confidence(self, ct, model, tmp_path):
         (masks,) = run(ct, tmp_path / "out", model, confidence=True)
         (one,) = run(ct, tmp_path / "map.nii.gz", model, confidence=True, ml=True)
@@ -501,9 +513,22 @@ class TestRecord:
 
     def test_a_place_that_cannot_be_written_is_told_before_the_scan_is_read(self, ct, model, tmp_path, monkeypatch):
         monkeypatch.setattr(workflow, "read_scan", None)
+        monkeypatch.setattr(workflow, "load_model", None)
         (tmp_path / "file").write_text("")
-        (done,) = run(ct, tmp_path / "file" / "out", model)
-        assert "expected a folder to write into, got the file" in done.error
+        with pytest.raises(OutputError, match="expected a folder to write into, got the file"):
+            run(ct, tmp_path / "file" / "out", model)
+        (tmp_path / "out" / "prediction.json").mkdir(parents=True)
+        with pytest.raises(OutputError, match=r"prediction\.json: expected a file to write, got a folder"):
+            run(ct, tmp_path / "out", model)
+
+    def test_of_one_scan_of_many_the_others_are_done(self, ct, model, tmp_path):
+        for name in "ab":
+            shutil.copyfile(ct, tmp_path / f"{name}.nii.gz")
+        (tmp_path / "out" / "a" / "liver.nii.gz").mkdir(parents=True)
+        a, b = run(tmp_path / "[ab].nii.gz", tmp_path / "out", model)
+        assert f"{tmp_path / 'out' / 'a' / 'liver.nii.gz'}: expected a file to write, got a folder" in a.error
+        assert [path.name for path in (tmp_path / "out" / "a").iterdir()] == ["liver.nii.gz"]
+        assert b.error is None
 
     def test_a_scan_that_fails_has_none(self, ct, model, tmp_path, monkeypatch):
         def fail(*args):
@@ -752,7 +777,7 @@ class TestUnforeseen:
     def test_where_it_cannot_be_written_down_the_others_are_done_too(self, folder, model, tmp_path, monkeypatch):
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "b").write_text("a file in the way")
-        monkeypatch.setattr(workflow, "check_writable", lambda path: 1 / ("b" not in path.parts))
+        monkeypatch.setattr(workflow, "check_places", lambda scan, *_: 1 / (scan.name != "b"))
         a, b, c = run(folder, tmp_path / "out", model)
         assert (a.error, c.error) == (None, None)
         assert (

@@ -32,10 +32,13 @@ def inspect(
         assume_spacing: Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels
             lie.
     """
+    from tomoseg.files.outputs import check_file
     from tomoseg.terminal.inspection import show_inspection, show_json
     from tomoseg.workflows.inspect import inspect as run
     from tomoseg.workflows.inspect import write_json
 
+    if output is not None:
+        check_file(output)
     if scan.is_dir() and series is None:
         status = _inspect_folder(scan, json, output, strict, assume_spacing)
         if status is not None:

@@ -116,7 +116,14 @@ def _are_masks(command: str, name: str, places: Mapping[str, Path]) -> bool:
 
 
 def kind_of(place: Path) -> Kind | None:
-    """What lies at a place, as far as it can be told without opening a scan."""
+    """What lies at a place, as far as it can be told without opening a scan; None where it may not be looked at."""
+    try:
+        return _kind_of(place)
+    except OSError:
+        return None
+
+
+def _kind_of(place: Path) -> Kind | None:
     from tomoseg.models.folder import is_model
     from tomoseg.preprocessed.format import INDEX
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ ODD_NAMES: Literal["backslashreplace"] = "backslashreplace"
 _ASIDE_BYTES = 20
 """Of a name aside, beside the name itself."""
 
-_ADVICE = {
+ADVICE = {
     errno.ENOSPC: "free some space on that disk or choose another one",
     errno.EDQUOT: "free some of your quota or choose another disk",
     errno.EACCES: "choose a folder that you may write to",
@@ -33,7 +34,9 @@ _ADVICE = {
     errno.ENOTDIR: "choose a folder, not a file, to write into",
     errno.EEXIST: "choose a folder, not a file, to write into",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "choose another place: a link leads to itself",
 }
+"""What to do about an error of writing."""
 
 
 @contextlib.contextmanager
@@ -60,6 +63,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         >>> target.read_text()
         'all of it'
     """
+    refuse_other_than_file(path)
     with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _aside(path)
@@ -120,43 +124,27 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def check_writable(path: Path) -> None:
-    """Refuse a place that cannot be written to, before hours are spent on what is to lie there.
+def refuse_other_than_file(path: Path) -> None:
+    """Refuse to put a file where a folder, a device or a pipe is: renamed over it, a file would take its place.
 
     Raises:
-        OutputError: If the folder may not be written to, or is a file, or the name is longer than names can be there.
+        OutputError: If one is there, or the path has no name.
     """
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir():
-        raise OutputError(f"{path}: expected a folder to write into, got the file {folder}; choose another output")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"{path}: expected a folder to write into, got no permission for {folder}; choose another")
-    longest = _longest_name(folder)
-    for part in path.absolute().relative_to(folder).parts:
-        if len(os.fsencode(part)) > longest:
-            raise OutputError(
-                f"{path}: expected names of up to {longest} bytes, got one of {len(os.fsencode(part))}; name the "
-                "output, or rename the scan"
-            )
+    mode = mode_at(path)
+    got = None if mode is None or stat.S_ISREG(mode) else "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+    if got is not None or not path.name:
+        raise OutputError(f"{path}: expected a file to write, got {got or 'no name'}; choose another name")
 
 
-def check_space(folder: Path, needed_bytes: int) -> None:
-    """Refuse to begin with what will not fit onto the disk.
+def mode_at(path: Path) -> int | None:
+    """What lies at a path, or where its links lead, as the system says it; None where nothing does.
 
-    Args:
-        folder: Where it is to lie; it need not be there yet.
-        needed_bytes: How much is to be written.
-
-    Raises:
-        OutputError: If less is free.
+    Where it may not be known, too: `Path.is_dir` and its kind raise an error there.
     """
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(there).free
-    if free < needed_bytes:
-        raise OutputError(
-            f"{folder}: expected {needed_bytes / 1e9:.2f} GB of free space, got {free / 1e9:.2f} GB; "
-            "free some space on that disk or choose another one"
-        )
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
 
 
 def remove_file(path: Path) -> None:
@@ -172,14 +160,6 @@ def remove_file(path: Path) -> None:
 def _aside(path: Path) -> Path:
     start = os.fsencode(path.name)[: 255 - _ASIDE_BYTES].decode("utf-8", "ignore")
     return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.part")
-
-
-def _longest_name(folder: Path) -> int:
-    """Bytes of the longest name that files in a folder can have."""
-    try:
-        return os.pathconf(folder, "PC_NAME_MAX")
-    except (AttributeError, OSError, ValueError):  # Windows
-        return 255
 
 
 def _move_into_place(aside: Path, path: Path) -> None:
@@ -230,5 +210,5 @@ def errors_told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "check the disk and the folder")
+        advice = ADVICE.get(error.errno or 0, "check the disk and the folder")
         raise OutputError(f"{path}: expected to write it, got: {error.strerror or error}; {advice}") from error

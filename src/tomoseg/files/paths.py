@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -28,6 +29,26 @@ def shown(path: Path, folder: Path) -> str:
     """
     inside = path.relative_to(folder) if path.is_relative_to(folder) else path
     return without_uids(inside.as_posix())
+
+
+def fitting(stem: str, suffix: str, longest: int = 255) -> str:
+    """A file's name that the disk takes: of a longer one the end gives way to a digest, so that no two are the same.
+
+    Args:
+        stem: As it would be.
+        suffix: Stays.
+        longest: Bytes.
+
+    Example:
+        >>> fitting("case_liver", ".png"), fitting("a" * 20, ".png", 16)
+        ('case_liver.png', 'aaa_42492da0.png')
+    """
+    if len(os.fsencode(stem + suffix)) <= longest:
+        return stem + suffix
+    ending = f"_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{suffix}"
+    while len(os.fsencode(stem + ending)) > longest:
+        stem = stem[:-1]
+    return stem + ending
 
 
 def climbs(name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tomoseg.config import TrainConfig
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import FRENCH, number, say
@@ -52,21 +52,18 @@ def write_run_page(
             rows.append((readable(structure.name, lang), best["dice"][structure.name]))
     template = files("tomoseg.pictures").joinpath("run_page.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
-    with whole_file(path) as aside:
-        aside.write_text(
-            page.render(
-                lang=lang,
-                say=lambda text: say(text, lang),
-                number=lambda value, digits: number(value, digits, lang),
-                title=say("Training run {name}", lang, name=path.parent.absolute().name),
-                headline=_headline(history, best, lang),
-                facts={say(name, lang) if name in FRENCH else name: value for name, value in facts.items()},
-                curves=base64.b64encode(curves.read_bytes()).decode() if curves.exists() else None,
-                groups=groups,
-                settings=config_yaml(config),
-            ),
-            encoding="utf-8",
-        )
+    text = page.render(
+        lang=lang,
+        say=lambda text: say(text, lang),
+        number=lambda value, digits: number(value, digits, lang),
+        title=say("Training run {name}", lang, name=path.parent.absolute().name),
+        headline=_headline(history, best, lang),
+        facts={say(name, lang) if name in FRENCH else name: value for name, value in facts.items()},
+        curves=base64.b64encode(curves.read_bytes()).decode() if curves.exists() else None,
+        groups=groups,
+        settings=config_yaml(config),
+    )
+    write_whole_text(path, text)
 
 
 def _headline(history: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None, lang: Language) -> str:

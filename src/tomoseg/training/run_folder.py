@@ -40,6 +40,7 @@ CONFIG, ENVIRONMENT, METRICS, LAST, BEST = (
     "last.pt",
     "best",
 )
+FILES = (CONFIG, ENVIRONMENT, METRICS, LAST)
 
 FREE_TO_CHANGE = frozenset(name for name, role in roles(TrainConfig).items() if role is not Role.RESULT)
 """Settings that a resumed run may have otherwise: they say how long and on what, not what is learned."""

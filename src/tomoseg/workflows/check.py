@@ -15,12 +15,15 @@ from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.datasets.layouts import Dataset
 from tomoseg.errors import GridError, InputError, LabelError
 from tomoseg.files.atomic import write_whole_text
+from tomoseg.files.outputs import check_folder
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.pictures.check_page import write_check_page
 from tomoseg.volume import Volume
 from tomoseg.workflows.check_pictures import MOST_PICTURES, draw_findings
 from tomoseg.workflows.datasets import open_dataset
+
+FINDINGS, PAGE = "check.json", "check.html"
 
 
 def check(
@@ -41,6 +44,8 @@ def check(
         DatasetError: If it is no dataset.
         OutputError: If the output cannot be written.
     """
+    if output is not None:
+        check_folder(output, (FINDINGS, PAGE))
     found = open_dataset(dataset)
     on_found(found)
     facts = []
@@ -52,10 +57,9 @@ def check(
     left_out = tuple(map(str, found.left_out))
     report = CheckReport(dataset, len(facts), masks, check_cases(facts), found.warnings, held, left_out)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_findings(report, output / "check.json")
+        write_findings(report, output / FINDINGS)
         pictures = draw_findings(report.findings, found.cases, found.labels, on_case)
-        write_check_page(report, dataset.absolute().name, output / "check.html", pictures, most=MOST_PICTURES)
+        write_check_page(report, dataset.absolute().name, output / PAGE, pictures, most=MOST_PICTURES)
     return report
 
 

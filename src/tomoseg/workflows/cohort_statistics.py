@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.evaluation.measure import Measurement
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import ODD_NAMES, whole_file
 from tomoseg.workflows.prediction_record import ScanDone
 from tomoseg.workflows.results import statistics_path
 
@@ -50,7 +50,7 @@ def write_cohort_statistics(results: Sequence[ScanDone], path: Path) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=ODD_NAMES) as stream:
         writer = csv.DictWriter(stream, columns())
         writer.writeheader()
         for done in results:

@@ -25,6 +25,7 @@ from tomoseg.evaluation.baselines import (
 from tomoseg.evaluation.overlap import OverlapCounter
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import Summary, summarise
+from tomoseg.files.outputs import check_folder
 from tomoseg.inference.predictor import Predictor
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import load_model
@@ -40,6 +41,8 @@ from tomoseg.workflows.train import train_run
 
 COUNTS = {"train": 24, "validation": 2, "test": 6}
 SPACING_MM = 3.0
+MADE = ("dataset", "preprocessed", "run", "scores", "prediction", "pictures")
+"""The folders that it fills."""
 GRID = GridConfig(mode="spacing", spacing_mm=5.0, crop="body")
 TRAINING: TrainConfig = TRAIN_PRESETS["default"].model_copy(
     update={
@@ -88,6 +91,8 @@ def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener
     Returns:
         The report; None if training was stopped.
     """
+    for name in MADE:
+        check_folder(folder / name)
     began = time.monotonic()
     say(f"Making {sum(COUNTS.values())} phantoms in {folder / 'dataset'}")
     make_dataset(folder / "dataset", COUNTS, seed, SPACING_MM)

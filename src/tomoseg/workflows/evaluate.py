@@ -19,7 +19,10 @@ from tomoseg.evaluation.scores import EMPTIES, CaseScore, StructureScore
 from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
 from tomoseg.files.atomic import whole_file
+from tomoseg.files.outputs import check_folder
+from tomoseg.files.paths import fitting
 from tomoseg.labels import LabelSet
+from tomoseg.limits import refusal
 from tomoseg.notices import Notice, gathered
 from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.pictures.score_page import ScorePage, write_score_page
@@ -96,6 +99,7 @@ def evaluate(
         InputError: If a file that was named cannot be read.
         LabelError: If a structure is unknown.
         ModelError: If the model cannot be loaded.
+        OutputError: If the output cannot be written.
 
     Example:
         >>> found = evaluate(Path("masks"), Path("masks"), output=Path("scores"))
@@ -105,6 +109,8 @@ def evaluate(
     if options.panels and output is None:
         raise ConfigError(f"expected a folder for {options.panels} pictures, got none; name one with --output")
     check_metrics(options.metrics)
+    if output is not None:
+        check_folder(output, (SCORES, SUMMARY, REPORT))
     before = None if options.against is None else read_scores(options.against)
     source = ModelSource if (reference / INDEX).is_file() else MaskSource
     opened = source(predicted, reference, options, compute)
@@ -146,14 +152,16 @@ def _score_all(
             scores.append(source.score(name, scoring))
         except (ConfigError, DatasetError, ModelError):  # not of this case alone
             raise
-        except (TomosegError, MemoryError) as error:
-            failed[name] = str(error) or "out of memory; score fewer structures at once with --structures"
+        except TomosegError as error:
+            failed[name] = str(error)
         except Exception as error:  # one bad case stops no other
-            reason = f"{type(error).__name__}: {error}"
-            failed[name] = (
-                f"expected no such error, got {reason}; please report it, with its traceback in {SUMMARY} of --output"
+            told = refusal(error)
+            if told is None:
+                tracebacks[name] = "".join(traceback.format_exception(error))
+            failed[name] = told or (
+                f"expected no such error, got {type(error).__name__}: {error}; please report it, with its traceback in "
+                f"{SUMMARY} of --output"
             )
-            tracebacks[name] = "".join(traceback.format_exception(error))
         on_case(number, len(source.cases))
     return scores, failed, tracebacks
 
@@ -294,10 +302,9 @@ def _draw_worst(
     source: ModelSource | MaskSource, scores: Sequence[CaseScore], options: EvaluateOptions, output: Path
 ) -> tuple[list[tuple[str, str, Path]], list[str]]:
     """The pictures, and a sentence for each that could not be drawn: scores are not lost for want of one."""
-    output.mkdir(parents=True, exist_ok=True)
     drawn, undrawn = [], []
     for case, score in worst_of(scores, options.panels, each_once=True):
-        path = output / f"{case}_{score.structure}.png"
+        path = output / fitting(f"{case}_{score.structure}", ".png")
         try:
             if source.draw(case, score.structure, path, options):
                 drawn.append((case, score.structure, path))
@@ -314,7 +321,6 @@ def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any
         folder: Where to; made if it is missing.
         how: What the scores depend on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     write_scores(evaluation.scores, folder / SCORES)
     record = (
         {"how": how}

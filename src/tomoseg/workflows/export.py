@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Float32
 
 from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.files.outputs import check_folder
 from tomoseg.inference.engines import ENGINES
-from tomoseg.models.exports import Export, add_export
+from tomoseg.models.exports import EXPORTS, Export, add_export
 from tomoseg.models.folder import load_model
+from tomoseg.models.packaged import check_is_own
 from tomoseg.networks.images import NetworkInput, neighbours
 from tomoseg.packages import require_torch
 from tomoseg.preprocessed.fits import check_fits
@@ -33,7 +35,8 @@ def export(model: Path, to: str, precision: str = "fp32", calibrate: Path | None
     Raises:
         ConfigError: If the format has no such precision, int8 has no dataset, or a package is missing.
         DatasetError: If the dataset has other structures or another grid than the model.
-        ModelError: If the model cannot be loaded, or the export does not compute what the model does.
+        ModelError: If the model cannot be loaded, is a packaged one, or the export does not compute what it does.
+        OutputError: If its folder cannot be written to.
     """
     engine = ENGINES[to]
     if engine.conversion is None:
@@ -46,6 +49,10 @@ def export(model: Path, to: str, precision: str = "fp32", calibrate: Path | None
             "expected a preprocessed dataset to calibrate int8 with, got none; add --calibrate PREPROCESSED"
         )
     loaded = load_model(model)
+    assert loaded.folder is not None  # it was read from one
+    check_is_own(loaded.folder)
+    check_folder(loaded.folder, (EXPORTS,))
+    check_folder(loaded.folder / to / engine.stores(precision))
     images: list[Float32[np.ndarray, "1 w *xyz"]] = []
     made: dict[str, Any] = {}
     if precision == "int8" and calibrate is not None:

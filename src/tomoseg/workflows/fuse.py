@@ -18,6 +18,7 @@ from jaxtyping import Float32, Int64
 
 from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.files.atomic import whole_folder
+from tomoseg.files.outputs import check_folder
 from tomoseg.inference.predictor import GridLogits, Predictor
 from tomoseg.inference.score_cases import AS_TRAINED, on_grid
 from tomoseg.labels import LabelSet
@@ -83,6 +84,7 @@ def fuse(
         ModelError: If a model cannot be loaded.
         OutputError: If the model cannot be written, or is there already.
     """
+    check_folder(output)
     loaded = [load_model(model) for model in models]
     data = Preprocessed(dataset)
     _check(loaded, data)

@@ -11,10 +11,11 @@ import numpy as np
 
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.files.atomic import whole_file
+from tomoseg.files.outputs import check_folder
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
-from tomoseg.models.exports import find_export, set_trusted
+from tomoseg.models.exports import EXPORTS, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.options import Compute, EngineName, Precision
@@ -93,10 +94,12 @@ def measure_engines(
     Raises:
         DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
         ModelError: If the model cannot be loaded, or is a packaged one.
+        OutputError: If its folder cannot be written to.
     """
     loaded = load_model(model)
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
+    check_folder(loaded.folder, (MEASURED, EXPORTS))
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)

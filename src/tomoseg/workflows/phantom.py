@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tomoseg.bodies.config import BodyConfig
 from tomoseg.bodies.write import SourceFacts, check_sources, find_sources, make_body_dataset
+from tomoseg.files.outputs import check_folder
 from tomoseg.phantom import make_phantom_dataset
 
 SLICE_MM = 5.0
@@ -38,6 +39,7 @@ def make_dataset(
         InputError: If a count is negative.
         OutputError: If a file cannot be written.
     """
+    _check_output(folder, counts)
     spacing = (spacing_mm, spacing_mm, SLICE_MM)
     return len(make_phantom_dataset(folder, counts, seed, spacing, workers=os.cpu_count() or 1, on_done=on_done))
 
@@ -84,6 +86,7 @@ def make_bodies(
         LabelError: If a label map holds a value that has no name.
         OutputError: If a file cannot be written.
     """
+    _check_output(folder, counts)
     sources = find_sources(anatomy)
     facts = check_sources(sources)
     spacing = (spacing_mm, spacing_mm, SLICE_MM)
@@ -91,3 +94,8 @@ def make_bodies(
         folder, sources, counts, seed, config or BodyConfig(), spacing, workers=os.cpu_count() or 1, on_done=on_done
     )
     return MadeDataset(len(cases), tuple(facts))
+
+
+def _check_output(folder: Path, counts: Mapping[str, int]) -> None:
+    for place in (folder, *(folder / split for split, count in counts.items() if count > 0)):
+        check_folder(place)

@@ -12,9 +12,10 @@ from typing import Any
 
 from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
-from tomoseg.files.atomic import check_writable, remove_file
+from tomoseg.files.atomic import remove_file
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.no_scan import refuse_known, refuse_label_map
+from tomoseg.files.outputs import check_folder, check_place
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.predictor import Predictor
@@ -39,8 +40,8 @@ from tomoseg.workflows.prediction_record import (
     write_manifest,
     write_record,
 )
+from tomoseg.workflows.result_places import check_places
 from tomoseg.workflows.results import (
-    beside,
     check_formats,
     impossible_formats,
     told_of,
@@ -93,8 +94,10 @@ def predict(
         (None, 7)
     """
     check_formats(options.format)
+    check_place(output)
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
+    _check_output(found, output, options)
     paths = [model] if isinstance(model, Path) else list(model)
     predictor = open_predictor(paths[0] if len(paths) == 1 else [load_model(one) for one in paths], compute)
     batch = _Batch.of(predictor, options)
@@ -111,6 +114,19 @@ def predict(
             if options.statistics:
                 write_cohort_statistics(results, cohort_statistics_path(output, options.part))
     return results
+
+
+def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> None:
+    """Refuse what would be seen only when all is done.
+
+    Raises:
+        OutputError: If the result of the only scan cannot be written, or what is told of many.
+    """
+    if any(scan.is_only for scan in found.scans):
+        check_places(found.scans[0], options)
+        return
+    told = (manifest_path, triage_path, cohort_statistics_path)
+    check_folder(output, [path(output, options.part).name for path in told])
 
 
 @dataclass(frozen=True)
@@ -205,7 +221,7 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
     if course.done is not None:
         return None
     with course.stages("read"):
-        check_writable(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
+        check_places(scan, options, batch.of_all["structures"])
         if not options.force:
             refuse_known(source, scan.path, "--force")
         volume = read_scan(source, options.series, options.assume_spacing)

@@ -25,8 +25,9 @@ from tomoseg.datasets.splits import assign_splits
 from tomoseg.errors import DatasetError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.contents import files_of
+from tomoseg.files.outputs import check_folder
 from tomoseg.labels import LabelSet
-from tomoseg.limits import refusal
+from tomoseg.limits import OF_WORKERS, refusal
 from tomoseg.notices import Notice, gathered
 from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
 from tomoseg.preprocessed.holdings import holdings_of
@@ -118,6 +119,7 @@ def preprocess(
         DatasetError: If nothing usable is found, every case fails, the folder holds another grid's cases, or a mask to
             be left out is none.
         LabelError: If a structure that is asked for is unknown.
+        OutputError: If the output cannot be written.
 
     Example:
         >>> settings = PreprocessConfig(grid=GridConfig(spacing_mm=16.0), structures=("liver",), workers=1)
@@ -125,6 +127,8 @@ def preprocess(
         >>> report.labels.names, len(report.records), report.failed
         (('liver',), 4, {})
     """
+    check_folder(output, (INDEX,))
+    check_folder(output / CASES)
     found = open_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     splits = assign_splits(found.cases, config.validation_share, config.test_share, config.seed)
@@ -215,9 +219,7 @@ def _run(tasks: list[_Task], workers: int) -> Iterator[CaseDone]:
                 yield future.result()
         except BrokenProcessPool:
             raise DatasetError(
-                "expected the worker processes to live, got one killed, most likely for want of memory; "
-                "run the same command with fewer workers, it goes on where it was; in a script of your own, call it "
-                'under `if __name__ == "__main__":`'
+                f'{OF_WORKERS}; in a script of your own, call it under `if __name__ == "__main__":`'
             ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tomoseg.config import TrainConfig
+from tomoseg.files.outputs import check_file
 from tomoseg.networks.images import NetworkInput
 from tomoseg.pictures.samples import Sample, draw_samples, words_of_change
 from tomoseg.pictures.words import say
@@ -38,6 +39,7 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
         DatasetError: If the dataset cannot be used, or has no training cases.
         OutputError: If the file cannot be written.
     """
+    check_file(output)
     data = Preprocessed(preprocessed)
     cases = data.split("train")
     records = [case.record for case in cases]

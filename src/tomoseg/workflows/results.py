@@ -95,11 +95,11 @@ def beside(scan: Scan, name: str, joint: Literal[".", "_"] = ".") -> Path:
         name: What it is called among masks.
         joint: What comes between the label map's name and this one.
     """
-    stem = _stem(scan)
+    stem = stem_of(scan)
     return scan.output / name if stem is None else scan.output.with_name(f"{stem}{joint}{name}")
 
 
-def _stem(scan: Scan) -> str | None:
+def stem_of(scan: Scan) -> str | None:
     """The label map's name without its suffix; None where the output is a folder of masks."""
     return nifti_stem(scan.output) if scan.output.name.endswith(LABEL_MAP_SUFFIXES) else None
 
@@ -120,8 +120,8 @@ def write_result(
         TomosegError: If no format could be written, or probabilities could not.
     """
     origin = Origin(result.grid, str(scan.path))
-    folder = scan.output if _stem(scan) is None else scan.output.parent
-    targets = {n: Target(FORMATS[n].path(scan.output, _stem(scan)), origin, made_by) for n in FORMATS if n in formats}
+    folder = scan.output if stem_of(scan) is None else scan.output.parent
+    targets = {n: Target(FORMATS[n].path(scan.output, stem_of(scan)), origin, made_by) for n in FORMATS if n in formats}
     paths, failed = _write_each(result, targets)
     files = [path.relative_to(folder).as_posix() for path in paths]
     if confidence is not None:
@@ -202,6 +202,11 @@ def _entry(measured: Measurement) -> dict[str, object]:
     return {key: value for key, value in asdict(measured).items() if key != "structure"}
 
 
+def preview_path(scan: Scan) -> Path:
+    """Where the picture is drawn."""
+    return beside(scan, "preview.png", "_")
+
+
 def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language, notices: Sequence[Notice] = ()) -> str:
     """Draw a picture to judge the result by, in `en` or `fr`, with the warnings about the scan.
 
@@ -213,7 +218,7 @@ def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language, no
     """
     from tomoseg.pictures.preview import draw_preview  # imports Matplotlib
 
-    path = beside(scan, "preview.png", "_")
+    path = preview_path(scan)
     told = [str(notice).removeprefix(f"{scan.path}: ") for notice in by_weight(notices) if notice.level == "warning"]
     draw_preview(volume, result, path, scan.name, lang=lang, warnings=told)
     return path.name

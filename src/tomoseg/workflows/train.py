@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tomoseg.config import TRAIN_PRESETS, TrainConfig
 from tomoseg.errors import TomosegError
+from tomoseg.files.outputs import check_folder
 from tomoseg.inference.device import choose_device
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import ModelRecord, load_model
@@ -17,7 +18,7 @@ from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.training.recipe import train
-from tomoseg.training.run_folder import CONFIG, RunFolder
+from tomoseg.training.run_folder import BEST, CONFIG, FILES, RunFolder
 from tomoseg.training.tensorboard import tensorboard_beside
 from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.course import course_beside
@@ -49,6 +50,7 @@ def train_run(
 
     Raises:
         DatasetError: If the dataset cannot be used.
+        OutputError: If the run folder cannot be written.
         TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
 
     Example:
@@ -58,6 +60,8 @@ def train_run(
         True
     """
     told = listener or Listener()
+    check_folder(output, FILES)
+    check_folder(output / BEST)
     told.on_stage("reading the dataset")
     data = Preprocessed(preprocessed)
     if config.warm_start is not None:

@@ -16,13 +16,14 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 
 from tomoseg.errors import DatasetError
+from tomoseg.files.outputs import check_folder
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import on_grid
 from tomoseg.inference.sinks import ConfidenceSink, pour
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import check_is_own
-from tomoseg.models.tuned import LEAST_PATIENTS, Tuned, save_tuned
+from tomoseg.models.tuned import LEAST_PATIENTS, TUNED, Tuned, save_tuned
 from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.postprocess.step_kinds import Evidence
@@ -120,10 +121,12 @@ def tune(
     Raises:
         DatasetError: If the split holds no structure of enough patients, or the dataset does not fit the model.
         ModelError: If the model cannot be loaded, or is a packaged one.
+        OutputError: If its folder cannot be written to.
     """
     loaded = load_model(model)
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
+    check_folder(loaded.folder, (TUNED,))
     data = Preprocessed(preprocessed)
     check_fits(loaded.record.labels.names, loaded.record.grid, data)
     cases = data.split(split)

@@ -20,7 +20,8 @@ from typing import IO
 from tomoseg.datasets.download.http import CHUNK, Reply, TryAgainError, Web, check_url, keep_trying, opened
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError
-from tomoseg.files.atomic import check_space, check_writable, errors_told, remove_file, whole_file
+from tomoseg.files.atomic import errors_told, remove_file, whole_file
+from tomoseg.files.outputs import check_file, check_space
 
 OnBytes = Callable[[str, int, int], None]
 """Told what is going on (`check` or `download`), bytes done, bytes in all."""
@@ -46,7 +47,7 @@ def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda s
         _verify_there(archive, target, on_bytes)
         return
     check_url(archive.url, web)
-    check_writable(target)
+    check_file(target)
     aside = target.with_name(target.name + ".part")
     with errors_told(aside), _part(aside, archive, on_bytes) as part:
         keep_trying(lambda: _attempt(part, archive, web, on_bytes), lambda: part.furthest, web)

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from tomoseg.datasets.download.contents import Contents, Member, damage_told
 from tomoseg.datasets.download.http import CHUNK
 from tomoseg.errors import DownloadError
-from tomoseg.files.atomic import check_space, errors_told, whole_file, whole_folder
+from tomoseg.files.atomic import errors_told, whole_file, whole_folder
+from tomoseg.files.outputs import check_space
 
 
 def unpack(

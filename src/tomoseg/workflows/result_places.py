@@ -1,0 +1,59 @@
+"""Whether the result of a scan can be written where it goes: asked before the scan is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tomoseg.files.outputs import check_folder
+from tomoseg.files.results import label_map_files
+from tomoseg.formats import FORMATS
+from tomoseg.options import PredictOptions
+from tomoseg.workflows.prediction_record import record_path
+from tomoseg.workflows.results import beside, preview_path, statistics_path, stem_of
+from tomoseg.workflows.scans import Scan
+
+
+def check_places(scan: Scan, options: PredictOptions, structures: Sequence[str] = ()) -> None:
+    """Refuse a place where a result could not be written.
+
+    Args:
+        scan: Where its result goes.
+        options: What is written.
+        structures: After which files are named; none where they are not known yet.
+
+    Raises:
+        OutputError: If a folder cannot be made or written into, a folder is in the place of a file or a file in that of
+            a folder, or a name is longer than names can be there.
+    """
+    folders = _folders(scan, options, structures)
+    folders.setdefault(record_path(scan).parent, []).extend(_files(scan, options))
+    for folder, names in folders.items():
+        check_folder(folder, names)
+
+
+def _files(scan: Scan, options: PredictOptions) -> list[str]:
+    """Names of the files that lie beside the record."""
+    stem = stem_of(scan)
+    layouts = ("one file",) if stem is None else ("one file", "file per structure")
+    kinds = [FORMATS[name] for name in options.format]
+    paths = [kind.path(scan.output, stem) for kind in kinds if kind.layout in layouts]
+    paths += [record_path(scan), statistics_path(scan), preview_path(scan)]
+    if stem is not None:
+        paths.append(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
+        paths += [scan.output.with_name(name) for name in label_map_files(scan.output) if "nifti" in options.format]
+    return [path.name for path in paths]
+
+
+def _folders(scan: Scan, options: PredictOptions, structures: Sequence[str]) -> dict[Path, list[str]]:
+    """The folders of what has a file for each structure, with the names of these."""
+    stem = stem_of(scan)
+    found: dict[Path, list[str]] = {}
+    for name in options.format:
+        kind = FORMATS[name]
+        if kind.layout == "folder" or (kind.layout == "file per structure" and stem is None):
+            files = found.setdefault(kind.path(scan.output, stem), [])
+            files += [f"{structure}.{kind.endings[0]}" for structure in structures]
+    if options.confidence and stem is None:
+        found[scan.output / "confidence"] = [f"{structure}.nii.gz" for structure in structures]
+    return found
