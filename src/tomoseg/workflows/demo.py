@@ -91,8 +91,8 @@ def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener
     Returns:
         The report; None if training was stopped.
     """
-    for name in MADE:
-        check_folder(folder / name)
+    for place in (folder, *(folder / name for name in MADE)):
+        check_folder(place)
     began = time.monotonic()
     say(f"Making {sum(COUNTS.values())} phantoms in {folder / 'dataset'}")
     make_dataset(folder / "dataset", COUNTS, seed, SPACING_MM)

@@ -22,6 +22,7 @@ from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.files.outputs import check_folder
 from tomoseg.grid import Placement, place_grid, to_grid
 from tomoseg.labels import LabelSet
 from tomoseg.phantom.body import generator
@@ -115,6 +116,8 @@ def preprocess_bodies(
         InputError: If an anatomy cannot be read.
         OutputError: If a file cannot be written.
     """
+    for folder in outputs.values():
+        check_folder(folder, (INDEX,))
     jobs = list(plan.jobs())
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         made = pool.map(partial(_make, plan=plan, outputs=dict(outputs)), jobs, chunksize=4)
