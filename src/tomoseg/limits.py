@@ -6,6 +6,8 @@ import errno
 import sys
 from concurrent.futures import BrokenExecutor
 
+from tomoseg.errors import ConfigError
+
 _MEMORY = (
     "allocate memory",
     "bad_alloc",
@@ -77,20 +79,22 @@ def refusal(error: BaseException) -> str | None:
     return _of_the_system(error) if isinstance(error, OSError) else None
 
 
-def too_little(command: str) -> str | None:
-    """One sentence where a process may not even take the memory that a command's libraries do; else None.
+def refuse_too_little(command: str) -> None:
+    """Refuse a command where the process may not even take the memory that its libraries do.
 
     Args:
         command: Its name.
 
+    Raises:
+        ConfigError: If so.
+
     Example:
-        >>> too_little("labels") is None
-        True
+        >>> refuse_too_little("labels")
     """
     needed, limit = LEAST_BYTES.get(command, 0), _address_space()
     if limit is None or limit >= needed:
-        return None
-    return (
+        return
+    raise ConfigError(
         f"expected {needed / 1e9:g} GB of memory that may be addressed, which {command} takes to begin with, got a "
         f"limit of {limit / 1e9:.2g} GB; raise it (`ulimit -v`, or that of the job)"
     )

@@ -13,7 +13,7 @@ from tomoseg.cli.exits import NOT_STARTED, STOPPED
 from tomoseg.cli.mistaken import mistaken
 from tomoseg.cli.reading import read
 from tomoseg.errors import ConfigError, TomosegError
-from tomoseg.limits import refusal, too_little
+from tomoseg.limits import refusal, refuse_too_little
 from tomoseg.packages import EXTRAS, missing
 from tomoseg.settings import Config, load_together
 from tomoseg.terminal import console
@@ -40,10 +40,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         command = command_of(name)
         call = read(command, name, argv, _settings(command, argv))
         given = call.keywords
-        little = too_little(name)
-        if little is not None:
-            console.error(little)
-            return NOT_STARTED
+        refuse_too_little(name)
         return call()
     except console.PrintError as error:
         raise error.__cause__ or error from None
