@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Int64
 
+from tomoseg.checks.holdings import extent_of
 from tomoseg.checks.scan import check_scan
 from tomoseg.grid import body_box
 from tomoseg.masks import BoxedMask
@@ -76,6 +77,7 @@ class CaseFacts:
         unreadable: Why the scan (None) or a structure could not be read.
         digest: Same in two scans of the same voxels.
         spacing_mm: Voxel edges of the scan; None where it could not be read.
+        extent_mm: What it shows along x, y and z; None likewise.
     """
 
     name: str
@@ -92,6 +94,7 @@ class CaseFacts:
     unreadable: dict[str | None, str]
     digest: str
     spacing_mm: Triple | None = None
+    extent_mm: Triple | None = None
 
     def has(self, structure: str) -> bool:
         """Whether a structure is annotated and has voxels."""
@@ -145,6 +148,7 @@ def case_facts(
         unreadable,
         _digest(volume.hu),
         volume.spacing_mm,
+        extent_of(volume.source),
     )
 
 

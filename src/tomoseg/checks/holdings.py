@@ -7,8 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tomoseg.volume import SourceGrid
+
 Range = tuple[float, float]
 Triple = tuple[float, float, float]
+
+
+def extent_of(grid: SourceGrid) -> Triple:
+    """What a scan shows along x, y and z, in mm."""
+    x, y, z = (voxels * edge for voxels, edge in zip(grid.canonical_shape, grid.spacing_mm, strict=True))
+    return x, y, z
 
 
 @dataclass(frozen=True)
@@ -20,12 +28,14 @@ class CaseHolding:
         annotated: Structures that someone looked for.
         volumes_ml: Of those whose masks were measured; 0 for an empty mask.
         spacing_mm: Voxel edges of the scan; None where it was not read.
+        extent_mm: What the scan shows, from the outer side of its first voxel to that of its last; None likewise.
     """
 
     name: str
     annotated: tuple[str, ...]
     volumes_ml: Mapping[str, float]
     spacing_mm: Triple | None
+    extent_mm: Triple | None = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +64,14 @@ class Holdings:
         structures: By name, in the order of the label set.
         lacking: For each case that lacks masks of structures that others have, which; these are unknown, not absent.
         spacing_mm: From the least to the largest voxel edge along x, y and z; None where no scan was read.
+        extent_mm: The same of what scans show.
     """
 
     cases: int
     structures: dict[str, StructureHolding]
     lacking: dict[str, tuple[str, ...]]
     spacing_mm: tuple[Range, Range, Range] | None
+    extent_mm: tuple[Range, Range, Range] | None = None
 
     @classmethod
     def of(cls, cases: Sequence[CaseHolding], names: Iterable[str]) -> Holdings:
@@ -77,12 +89,12 @@ class Holdings:
         """
         names = tuple(names)
         lacking = {case.name: _lacking(case, names) for case in cases}
-        edges = np.array([case.spacing_mm for case in cases if case.spacing_mm is not None])
         return cls(
             len(cases),
             {name: _of_structure(name, cases) for name in names},
             {case: lack for case, lack in lacking.items() if lack},
-            (_ends(edges[:, 0]), _ends(edges[:, 1]), _ends(edges[:, 2])) if len(edges) else None,
+            _ends_along(case.spacing_mm for case in cases),
+            _ends_along(case.extent_mm for case in cases),
         )
 
 
@@ -90,8 +102,13 @@ def _lacking(case: CaseHolding, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in case.annotated)
 
 
-def _ends(values: np.ndarray) -> Range:
-    return float(values.min()), float(values.max())
+def _ends_along(lengths_mm: Iterable[Triple | None]) -> tuple[Range, Range, Range] | None:
+    """From the least to the largest along x, y and z; None where none is known."""
+    known = [one for one in lengths_mm if one is not None]
+    if not known:
+        return None
+    x, y, z = ([float(one[axis]) for one in known] for axis in range(3))
+    return (min(x), max(x)), (min(y), max(y)), (min(z), max(z))
 
 
 def _of_structure(name: str, cases: Sequence[CaseHolding]) -> StructureHolding:

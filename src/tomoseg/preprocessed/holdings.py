@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tomoseg.checks.holdings import CaseHolding, Holdings
+from tomoseg.checks.holdings import CaseHolding, Holdings, extent_of
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.format import CaseRecord
 from tomoseg.views import unordered
@@ -29,4 +29,6 @@ def _held(record: CaseRecord, labels: LabelSet, view: str) -> CaseHolding:
     voxel_ml = float(np.prod(spacing) * np.prod(place.extent) / np.prod(place.shape)) / 1000
     annotated = tuple(labels.names[channel] for channel in record.annotated)
     volumes = {labels.names[channel]: record.voxels.get(channel, 0) * voxel_ml for channel in record.annotated}
-    return CaseHolding(record.name, annotated, volumes, unordered(spacing, view))
+    return CaseHolding(
+        record.name, annotated, volumes, unordered(spacing, view), unordered(extent_of(record.source), view)
+    )

@@ -31,6 +31,9 @@ def show_holdings(holdings: Holdings, ids: Mapping[str, int] | None = None) -> N
     if holdings.spacing_mm is not None:
         edges = ", ".join(f"{axis} {_range(*ends)}" for axis, ends in zip("xyz", holdings.spacing_mm, strict=True))
         out.print(f"Voxel edges in mm: {edges}")
+    if holdings.extent_mm is not None:
+        shown = ", ".join(f"{axis} {_whole(*ends)}" for axis, ends in zip("xyz", holdings.extent_mm, strict=True))
+        out.print(f"Scans show in mm: {shown}")
     for line in lacking_lines(holdings):
         out.print(line)
 
@@ -63,6 +66,10 @@ def _volumes(one: StructureHolding) -> list[object]:
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _whole(low: float, high: float) -> str:
+    return f"{low:.0f}" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f}"
 
 
 def _range(low: float, high: float) -> str:

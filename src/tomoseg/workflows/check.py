@@ -84,7 +84,7 @@ def write_findings(report: CheckReport, path: Path) -> None:
 
 def _held(facts: CaseFacts, case: Case) -> CaseHolding:
     volumes = {name: one.volume_ml for name, one in facts.structures.items()}
-    return CaseHolding(case.name, case.annotated, volumes, facts.spacing_mm)
+    return CaseHolding(case.name, case.annotated, volumes, facts.spacing_mm, facts.extent_mm)
 
 
 def _facts(case: Case, labels: LabelSet) -> CaseFacts:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from tomoseg.datasets.cases import Case
 from tomoseg.datasets.layouts import Dataset, find_dataset
 from tomoseg.datasets.strays import strays
 from tomoseg.errors import counted
+from tomoseg.files.label_files import read_geometry
 from tomoseg.files.source import ScanKind
+from tomoseg.volume import SourceGrid
 from tomoseg.workflows.scans import listed_kinds
 
 _ENDINGS: dict[str, ScanKind] = {
@@ -38,6 +41,16 @@ def summary(found: Dataset) -> str:
     kinds = [_kind(case.ct) for case in found.cases]
     left = f"; {len(found.left_out)} left out" if found.left_out else ""
     return f"{counted(len(kinds), 'case')} ({found.layout}): {listed_kinds(kinds)}{left}"
+
+
+def grid_of(case: Case) -> SourceGrid:
+    """Where the voxels of a case lie, by a header: the scan's, or that of a mask on it where slices have one each.
+
+    Raises:
+        InputError: If it cannot be read.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    return read_geometry(case.first_file if _kind(case.ct) in {"dicom", "zip"} else case.ct)
 
 
 def _kind(scan: Path) -> ScanKind:

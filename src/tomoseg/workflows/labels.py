@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomoseg.checks.holdings import CaseHolding, Holdings
+from tomoseg.checks.holdings import CaseHolding, Holdings, extent_of
+from tomoseg.errors import GridError, InputError
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import is_model, load_record, model_in
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.workflows.datasets import open_dataset
+from tomoseg.workflows.datasets import grid_of, open_dataset
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Structures:
 
 
 def structures_of(place: Path | None) -> Structures:
-    """The structures of a dataset, a preprocessed dataset, a model or a run, without opening a scan.
+    """The structures of a dataset, a preprocessed dataset, a model or a run, without reading a voxel.
 
     Args:
         place: Its folder, or a packaged model's name; the 117 if None.
@@ -53,6 +54,13 @@ def structures_of(place: Path | None) -> Structures:
     if is_model(place):
         return Structures(load_record(model_in(place)).labels)
     found = open_dataset(place)
-    held = [CaseHolding(case.name, case.annotated, {}, None) for case in found.cases]
+    held, unread = [], []
+    for case in found.cases:
+        try:
+            grid = grid_of(case)
+            held.append(CaseHolding(case.name, case.annotated, {}, grid.spacing_mm, extent_of(grid)))
+        except (InputError, GridError) as error:
+            held.append(CaseHolding(case.name, case.annotated, {}, None))
+            unread.append(f"{case.name}: {error}.")
     left_out = tuple(map(str, found.left_out))
-    return Structures(found.labels, Holdings.of(held, found.labels.names), found.warnings, left_out)
+    return Structures(found.labels, Holdings.of(held, found.labels.names), (*found.warnings, *unread), left_out)
