@@ -250,7 +250,7 @@ class TrainConfig(Config):
     pin_memory: Annotated[bool, Role.RESOURCES] = True
     """Page-locked batches for faster copies to a GPU; without effect on a CPU."""
     device: Annotated[str, Role.RESOURCES] = "auto"
-    """`auto`, `cpu`, `cuda` (or `gpu`), `cuda:1`, `mps`."""
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `gpu` is the one that is there."""
     seed: Annotated[int, Role.RESULT] = Field(0, ge=0)
     """Seeds weights, draws and augmentation."""
     deterministic: Annotated[bool, Role.RESULT] = False

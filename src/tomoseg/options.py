@@ -46,7 +46,7 @@ class Compute(Config):
     """auto is OpenVINO on a CPU where it is installed and can hold the network, else torch; torch gives the numbers
     that training shows."""
     device: Annotated[str, Role.RESULT] = "auto"
-    """auto, cpu, cuda (or gpu), cuda:1, mps."""
+    """auto, cpu, cuda, cuda:1, mps; gpu is the one that is there."""
     precision: Annotated[Precision, Role.RESULT] = "auto"
     """What the network computes in; auto is int8 where the model has an export of it that was measured to be close,
     else half precision where the hardware computes in it."""

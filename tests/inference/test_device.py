@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tomoseg.errors import ConfigError
-from tomoseg.inference.device import autocast_dtype, choose_device
+from tomoseg.inference.device import autocast_dtype, choose_device, device_name
 
 
 def test_cpu_and_auto():
@@ -13,12 +13,41 @@ def test_cpu_and_auto():
     assert auto == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
 
 
-@pytest.mark.parametrize(("name", "meant"), [("gpu", "cuda"), ("gpu:1", "cuda:1")])
-def test_gpu_is_cuda(name, meant, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "there", "meant"),
+    [
+        ("gpu", {"cuda"}, "cuda"),
+        ("gpu:1", {"cuda"}, "cuda:1"),
+        ("GPU", {"cuda", "mps"}, "cuda"),
+        ("gpu", {"mps"}, "mps"),
+        ("gpu", set(), "cuda"),
+        ("CUDA:0", {"cuda"}, "cuda:0"),
+    ],
+)
+def test_gpu_is_the_one_that_is_there(name, there, meant, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "empty", lambda size, device: asked.append(device))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
     assert choose_device(name) == torch.device(meant)
     assert asked == [torch.device(meant)]
+
+
+def test_a_device_that_is_not_there_is_told_as_it_was_asked_for(monkeypatch):
+    def fail(size, device):
+        raise RuntimeError("no driver\nC++ stack")
+
+    monkeypatch.setattr(torch, "empty", fail)
+    with pytest.raises(
+        ConfigError, match=r"expected a device of this machine, got 'gpu' \(no driver\); use auto or cpu"
+    ):
+        choose_device("gpu")
+
+
+@pytest.mark.parametrize("name", ["cpu", "CPU"])
+def test_the_cpu_needs_no_pytorch(name, monkeypatch):
+    monkeypatch.setattr("tomoseg.inference.device.choose_device", lambda name: pytest.fail("PyTorch was asked"))
+    assert device_name(name) == "cpu"
 
 
 def test_a_device_that_nobody_knows_lists_those_that_people_mean():

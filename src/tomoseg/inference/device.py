@@ -33,7 +33,7 @@ def device_name(name: str) -> str:
     Raises:
         ConfigError: If this machine has no such device, or PyTorch, which runs on all but the CPU, is not installed.
     """
-    if name == "cpu" or (name == "auto" and not (_may_have_gpu() and is_installed("torch"))):
+    if name.lower() == "cpu" or (name.lower() == "auto" and not (_may_have_gpu() and is_installed("torch"))):
         return "cpu"
     return str(choose_device(name))
 
@@ -51,22 +51,24 @@ def choose_device(name: str) -> torch.device:
     """The device of a name.
 
     Args:
-        name: `auto` (a CUDA GPU, else an Apple GPU, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`; `gpu` is `cuda`.
+        name: In capitals or not: `auto` (a CUDA GPU, else an Apple GPU, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`;
+            `gpu` is `cuda`, or `mps` where only that is there.
 
     Raises:
         ConfigError: If this machine has no such device.
     """
     torch = require_torch()
-    name = re.sub(r"^gpu(?=$|:)", "cuda", name)
-    if name == "auto":
+    asked = name.lower()
+    if asked == "auto":
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(best)
+    has_mps_alone = torch.backends.mps.is_available() and not torch.cuda.is_available()
     try:
-        device = torch.device(name)
+        device = torch.device(re.sub(r"^gpu(?=$|:)", "mps" if has_mps_alone else "cuda", asked))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        if name.split(":")[0] not in KINDS:
+        if asked.split(":")[0] not in KINDS:
             reason = f"known are auto, {', '.join(KINDS)}, cuda:1"
         raise ConfigError(f"expected a device of this machine, got {name!r} ({reason}); use auto or cpu") from None
     return device
