@@ -16,6 +16,8 @@ from tomoseg.cli.export import export
 from tomoseg.files.nifti import read_label_map, write_nifti
 from tomoseg.inference.engines import ENGINES
 from tomoseg.labels import LabelSet
+from tomoseg.models.folder import weights_digest
+from tomoseg.models.tuned import Tuned, save_tuned
 from tomoseg.options import EngineName, Precision
 from tomoseg.preprocessed.format import INDEX, DatasetIndex
 
@@ -149,7 +151,44 @@ class TestModels:
         told = capsys.readouterr().out
         assert {row[0] for row in rows_in(told)} == {"structure", "aorta", "liver", "spleen"}
         assert "mean validation Dice: none" in told
-        assert "tuned: no" in told
+        assert "tuned: no; predict decides every structure at 0.5" in told
+        assert "exports: none; tomoseg export makes them" in told
+
+    def test_of_a_tuned_one_it_says_on_what_and_how(self, model, tmp_path, capsys):
+        place = shutil.copytree(model, tmp_path / "model")
+        chosen_on = {"dataset": "pre", "split": "validation", "cases": 33, "dice_before": 0.7, "dice_after": 0.725}
+        steps = {"spleen": ["largest", "closing:2"]}
+        save_tuned(Tuned(weights_digest(place), 0.5, {"liver": 0.4}, steps, chosen_on), place)
+        for command in ("models", "labels"):
+            assert run(command, place) == 0
+            assert capsys.readouterr().out.splitlines()[-4:] == [
+                "tuned: on 33 cases, split validation of pre (mean Dice on those cases 0.7000 before, 0.7250 after); "
+                "predict uses it unless --no-tuned is given",
+                "  smoothing over slices: 0.5",
+                "  liver: threshold 0.4, steps none",
+                "  spleen: threshold 0.5, steps largest, closing:2",
+            ]
+        (place / "CARD.md").write_text("# Ours")
+        assert run("models", place) == 0
+        told = capsys.readouterr().out
+        assert told.startswith("# Ours\nexports: none")
+        assert "tuned: on 33 cases" in told
+
+    def test_tuning_for_other_weights_or_without_effect_is_told(self, model, tmp_path, capsys):
+        place = shutil.copytree(model, tmp_path / "model")
+        save_tuned(Tuned("0" * 64, 0.5, chosen_on={"dataset": "pre", "split": "test", "cases": 1}), place)
+        assert run("labels", place) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == (
+            "tuned: no; what is there on 1 case, split test of pre was found for other weights and is not used: tune "
+            "it anew"
+        )
+        save_tuned(Tuned(weights_digest(place)), place)
+        assert run("labels", place) == 0
+        assert capsys.readouterr().out.splitlines()[-3:] == [
+            "tuned: yes; predict uses it unless --no-tuned is given",
+            "  smoothing over slices: 0",
+            "  nothing helped: every structure is decided as without tuning",
+        ]
 
     def test_what_is_none(self, dataset, tmp_path, capsys):
         assert run("models", "head_neck") == 2

@@ -49,7 +49,9 @@ def test_a_preview_gets_the_warnings_in_order_and_without_paths(model, tmp_path,
         Notice("It seems to show abdomen.", "other body part"),
     ]
     assert write_preview(LabelMap(volume.hu.astype(np.uint8), LABELS, volume.source), volume, scan, "en", notices)
-    assert drawn == [["It seems to show abdomen.", "The gantry was tilted."]]
+    assert [[str(notice) for notice in told] for told in drawn] == [
+        ["It seems to show abdomen.", "The gantry was tilted."]
+    ]
 
 
 def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):

@@ -20,6 +20,7 @@ def labels(place: Positional[Path | None] = None) -> int:
     """
     from tomoseg.terminal.datasets import show_left_out
     from tomoseg.terminal.holdings import show_holdings
+    from tomoseg.terminal.models import show_tuning
     from tomoseg.workflows.labels import structures_of
 
     found = structures_of(place)
@@ -30,6 +31,8 @@ def labels(place: Positional[Path | None] = None) -> int:
     console.table(title, ("structure", "id", "group", "SNOMED CT", "colour"), rows)
     if found.holdings is not None:
         show_holdings(found.holdings)
+    if found.tuning is not None:
+        show_tuning(found.tuning)
     show_left_out(found.left_out)
     console.warn_all([text for text in found.warnings if text not in found.left_out])
     return SOME_FAILED if found.left_out else DONE

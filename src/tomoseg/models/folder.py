@@ -262,6 +262,11 @@ def load_record(folder: Path) -> ModelRecord:
     return _load_record(folder)[0]
 
 
+def weights_digest(folder: Path) -> str | None:
+    """The SHA-256 that a model's record says of its weights, which are not read; raises as `load_record`."""
+    return _load_record(folder)[1].get(WEIGHTS)
+
+
 def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
     path = folder / RECORD
     try:

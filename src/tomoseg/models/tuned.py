@@ -9,7 +9,7 @@ from typing import Any
 
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
-from tomoseg.models.folder import Model
+from tomoseg.models.folder import Model, weights_digest
 from tomoseg.models.packaged import check_is_own
 
 TUNED = "tuned.json"
@@ -62,11 +62,49 @@ def load_tuned(model: Model) -> Tuned | None:
     Raises:
         ModelError: If the file is no such record.
     """
-    if model.folder is None or not (model.folder / TUNED).exists():
+    found = None if model.folder is None else read_tuned(model.folder)
+    return found if found is not None and found.weights_sha256 == model.sha256 else None
+
+
+def read_tuned(folder: Path) -> Tuned | None:
+    """What was found for a model, for its present weights or for former ones.
+
+    Args:
+        folder: The model's own.
+
+    Raises:
+        ModelError: If the file is no such record.
+    """
+    path = folder / TUNED
+    if not path.exists():
         return None
-    path = model.folder / TUNED
     try:
-        found = Tuned(**json.loads(path.read_text(encoding="utf-8")))
+        return Tuned(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path}: expected a record of tuning, got: {error}; delete it and tune again") from None
-    return found if found.weights_sha256 == model.sha256 else None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Whether a model is tuned.
+
+    Attributes:
+        found: What was found for it, if anything was.
+        is_current: Whether that is for its present weights; else it is not used.
+    """
+
+    found: Tuned | None
+    is_current: bool
+
+
+def tuning_of(folder: Path) -> Tuning:
+    """Whether a model is tuned, its weights not read.
+
+    Args:
+        folder: The model's own.
+
+    Raises:
+        ModelError: If a record cannot be read.
+    """
+    found = read_tuned(folder)
+    return Tuning(found, found is not None and found.weights_sha256 == weights_digest(folder))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int16
+from jaxtyping import Bool, Int16, UInt8
 from matplotlib.patches import Rectangle
 
 from tomoseg.errors import GridError
@@ -33,6 +35,9 @@ _BODY_MARGIN_MM = 10.0
 _ZOOM_MARGIN_MM = 15.0
 _LEAST_ZOOM = 1.5
 """A smaller enlargement is not worth leaving the other panels' scale for."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, width and height in mm."""
 
 
 def best_slice(mask: Bool[np.ndarray, "x y z"]) -> int:
@@ -104,51 +109,78 @@ def draw_panel(
             f"expected CT, reference and prediction of one shape, got {hu_slice.shape}, {given.shape} and "
             f"{predicted.shape}; take the same slice of all three"
         )
-    body = content_box((hu_slice > BODY_HU) | given | predicted, [round(_BODY_MARGIN_MM / edge) for edge in spacing_mm])
-    grey = to_display(window_to_grey(hu_slice[body], window_hu))
-    masks = [(to_display(given[body]), REFERENCE), (to_display(predicted[body]), PREDICTION)]
-
-    cell = (_WIDTH - 2 * _MARGIN - 3 * _GAP) / 4
-    rows, columns = grey.shape
-    height = float(np.clip(cell * (rows * spacing_mm[1]) / (columns * spacing_mm[0]), 120, 1000))
+    scene = _cut(hu_slice, given, predicted, spacing_mm, window_hu)
+    zoom = _zoom_box(scene)
+    width = (_WIDTH - 2 * _MARGIN - 3 * _GAP) / 4
+    height = float(np.clip(width * scene.size_mm[1] / scene.size_mm[0], 120, 1000))
     sheet = Sheet(_WIDTH, round(_HEADER + _CAPTION + height + _MARGIN))
-    sheet.text(
-        _MARGIN,
-        _HEADER / 2,
-        say("Segmentation: {structure}", lang, structure=readable(structure, lang)),
-        22,
-        longest=50,
-        weight="bold",
-    )
+    title = say("Segmentation: {structure}", lang, structure=readable(structure, lang))
+    sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=50, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, _summary(reference, predicted, spacing_mm, lang), 16, DIM, ha="right")
-
-    zoom = _zoom_box(to_display((given | predicted)[body]), spacing_mm)
-    pictures = (
-        (say("CT", lang), BRIGHT, masks[:0]),
-        (say("Reference" if reference is not None else "Reference: not annotated", lang), "#ff7a7a", masks[:1]),
-        (say("Prediction", lang), "#7fb0ff", masks[1:]),
-        (
-            say("Overlay", lang)
-            if zoom is None
-            else say("Overlay, enlarged {times}×", lang, times=number(columns * spacing_mm[0] / zoom[2], 1, lang)),
-            "#d08cff",
-            masks,
-        ),
-    )
+    pictures = _pictures(scene, zoom, lang, annotated=reference is not None)
     views = []
-    for position, (title, colour, shown) in enumerate(pictures):
-        left = _MARGIN + position * (cell + _GAP)
-        sheet.text(left + cell / 2, _HEADER + _CAPTION / 2, title, 16, colour, ha="center")
-        view = sheet.view(left, _HEADER + _CAPTION, cell, height, spacing_mm)
-        view.image(grey)
-        _draw_masks(view, shown)
-        view.marks("axial", lang=lang)
-        views.append(view)
+    for place, picture in enumerate(pictures):
+        left = _MARGIN + place * (width + _GAP)
+        sheet.text(left + width / 2, _HEADER + _CAPTION / 2, picture.title, 16, picture.colour, ha="center")
+        views.append(sheet.view(left, _HEADER + _CAPTION, width, height, spacing_mm))
+        _draw(views[-1], scene.grey, picture.masks, lang)
     if zoom is not None:
         _zoom_in(views[3], views[0], zoom)
     views[0].scale_bar()
     views[3].scale_bar()
     sheet.save(path)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What is shown, cut to the body and turned for display."""
+
+    grey: UInt8[np.ndarray, "r c"]
+    reference: Bool[np.ndarray, "r c"]
+    predicted: Bool[np.ndarray, "r c"]
+    spacing_mm: tuple[float, float]
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Width and height."""
+        rows, columns = self.grey.shape
+        return (columns * self.spacing_mm[0], rows * self.spacing_mm[1])
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One of the four: its caption, the colour of that, and which masks are on it."""
+
+    title: str
+    colour: str
+    masks: Sequence[tuple[Bool[np.ndarray, "r c"], Colour]]
+
+
+def _cut(
+    hu_slice: Int16[np.ndarray, "x y"],
+    reference: Bool[np.ndarray, "x y"],
+    predicted: Bool[np.ndarray, "x y"],
+    spacing_mm: tuple[float, float],
+    window_hu: tuple[float, float],
+) -> _Scene:
+    shown = (hu_slice > BODY_HU) | reference | predicted
+    body = content_box(shown, [round(_BODY_MARGIN_MM / edge) for edge in spacing_mm])
+    grey = to_display(window_to_grey(hu_slice[body], window_hu))
+    return _Scene(grey, to_display(reference[body]), to_display(predicted[body]), spacing_mm)
+
+
+def _pictures(scene: _Scene, zoom: Box | None, lang: Language, *, annotated: bool) -> list[_Picture]:
+    """CT, reference, prediction and both."""
+    masks = ((scene.reference, REFERENCE), (scene.predicted, PREDICTION))
+    overlay = say("Overlay", lang)
+    if zoom is not None:
+        overlay = say("Overlay, enlarged {times}×", lang, times=number(scene.size_mm[0] / zoom[2], 1, lang))
+    return [
+        _Picture(say("CT", lang), BRIGHT, ()),
+        _Picture(say("Reference" if annotated else "Reference: not annotated", lang), "#ff7a7a", masks[:1]),
+        _Picture(say("Prediction", lang), "#7fb0ff", masks[1:]),
+        _Picture(overlay, "#d08cff", masks),
+    ]
 
 
 def _summary(
@@ -172,21 +204,26 @@ def _summary(
     return "   ·   ".join(parts)
 
 
-def _draw_masks(view: View, masks: list[tuple[Bool[np.ndarray, "r c"], Colour]]) -> None:
-    """All areas first, so that no outline is covered."""
+def _draw(
+    view: View,
+    grey: UInt8[np.ndarray, "r c"],
+    masks: Sequence[tuple[Bool[np.ndarray, "r c"], Colour]],
+    lang: Language,
+) -> None:
+    """The CT, then all areas, so that no outline is covered, then the outlines."""
+    view.image(grey)
     for opacity, line_px in ((_OPACITY, 0.0), (0.0, _LINE_PX)):
         for mask, colour in masks:
             view.structures(mask.view(np.uint8), np.array([(0, 0, 0), colour], np.uint8), opacity, line_px)
+    view.marks("axial", lang=lang)
 
 
-def _zoom_box(
-    mask: Bool[np.ndarray, "r c"], spacing_mm: tuple[float, float]
-) -> tuple[float, float, float, float] | None:
-    """Left, top, width and height in mm of an enlargement around a mask, in the shape of the whole picture."""
+def _zoom_box(scene: _Scene) -> Box | None:
+    """An enlargement around both masks, in the shape of the whole picture; None where it would be a small one."""
+    mask, spacing_mm, full = scene.reference | scene.predicted, scene.spacing_mm, scene.size_mm
     if not mask.any():
         return None
     rows, columns = content_box(mask, (0, 0))
-    full = (mask.shape[1] * spacing_mm[0], mask.shape[0] * spacing_mm[1])
     first = (columns.start * spacing_mm[0], rows.start * spacing_mm[1])
     last = (columns.stop * spacing_mm[0], rows.stop * spacing_mm[1])
     scale = min(full[axis] / (last[axis] - first[axis] + 2 * _ZOOM_MARGIN_MM) for axis in (0, 1))
@@ -198,7 +235,7 @@ def _zoom_box(
     return (left, top, width, height)
 
 
-def _zoom_in(view: View, overview: View, box: tuple[float, float, float, float]) -> None:
+def _zoom_in(view: View, overview: View, box: Box) -> None:
     """Enlarge one picture and frame the part in another."""
     left, top, width, height = box
     view.axes.set_xlim(left, left + width)

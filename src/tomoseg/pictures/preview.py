@@ -12,6 +12,7 @@ from jaxtyping import UInt8, UInt16
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import by_byte, mask_in
+from tomoseg.notices import Notice
 from tomoseg.pictures.arrange import CAPTION, GAP, Place, arrange, bottom_of
 from tomoseg.pictures.canvas import (
     BODY_HU,
@@ -94,7 +95,7 @@ def draw_preview(
     window_hu: tuple[float, float] = (-200, 300),
     *,
     lang: Language = "en",
-    warnings: Sequence[str] = (),
+    warnings: Sequence[str | Notice] = (),
 ) -> None:
     """Draw three planes through where most is labelled, axial slices along the body, and a legend with volumes.
 
@@ -110,7 +111,7 @@ def draw_preview(
         title: The heading, such as the case's name.
         window_hu: What is shown black and white.
         lang: Of what is written.
-        warnings: What was noticed about the scan, the decisive first.
+        warnings: What was noticed about the scan, in the order in which it is told; no decisive notice is left out.
 
     Raises:
         GridError: If the label map is not on the scan's grid.

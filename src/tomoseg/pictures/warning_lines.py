@@ -5,36 +5,55 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from tomoseg.notices import Notice
 from tomoseg.pictures.canvas import Sheet
 from tomoseg.pictures.words import say
 from tomoseg.settings import Language
 
 FIRST, OTHERS = "#ff7a6b", "#ffc15e"
 MOST_LINES = 4
+"""Unless more are decisive."""
 
 _LINE, _SIZE, _GAP = 22, 16, 6
 _LONGEST = 165
 """Letters in a line of a sheet's width."""
 
 
-def lines_of(warnings: Sequence[str], lang: Language = "en") -> list[tuple[str, str]]:
-    """The lines and their colours: the first warning in full, of the others as many as fit, and how many do not.
+def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tuple[str, str]]:
+    """The lines and their colours: the first warning in full, every other decisive one, of the rest as many as fit.
 
     Args:
-        warnings: The decisive first.
+        warnings: In the order in which they are told.
         lang: Of what is added to them.
     """
     if not warnings:
         return []
-    first = textwrap.wrap(warnings[0], _LONGEST) or [""]
-    if len(first) > MOST_LINES - 1:
-        first = textwrap.wrap(warnings[0], _LONGEST, max_lines=MOST_LINES - 1, placeholder=" …")
-    room = MOST_LINES - len(first)
-    others = warnings[1 : 1 + room] if len(warnings) - 1 <= room else warnings[1:room]
-    lines = [(line, FIRST) for line in first]
-    lines += [(textwrap.shorten(text, _LONGEST, placeholder=" …"), OTHERS) for text in others]
-    more = len(warnings) - 1 - len(others)
+    first = _wrapped(str(warnings[0]))
+    grave = [str(text) for text in warnings[1:] if _is_decisive(text)]
+    rest = [str(text) for text in warnings[1:] if not _is_decisive(text)]
+    room = max(MOST_LINES - len(first) - len(grave), 0)
+    others = rest if len(rest) <= room else rest[: max(room - 1, 0)]
+    lines = [(text, FIRST) for text in [*first, *map(_shortened, grave)]] + [
+        (_shortened(text), OTHERS) for text in others
+    ]
+    more = len(rest) - len(others)
     return [*lines, (say("+{count} more warnings", lang, count=more), OTHERS)] if more else lines
+
+
+def _wrapped(text: str) -> list[str]:
+    """On several lines, one less than all that there are at the most."""
+    lines = textwrap.wrap(text, _LONGEST) or [""]
+    if len(lines) < MOST_LINES:
+        return lines
+    return textwrap.wrap(text, _LONGEST, max_lines=MOST_LINES - 1, placeholder=" …")
+
+
+def _shortened(text: str) -> str:
+    return textwrap.shorten(text, _LONGEST, placeholder=" …")
+
+
+def _is_decisive(warning: str | Notice) -> bool:
+    return isinstance(warning, Notice) and warning.is_decisive
 
 
 def warning_height(lines: Sequence[tuple[str, str]]) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tomoseg.checks.familiar import Range
+from tomoseg.errors import counted
 from tomoseg.models.folder import ModelRecord
+from tomoseg.models.tuned import Tuned, Tuning
 from tomoseg.terminal.console import out, table
 from tomoseg.workflows.models import KnownModel, PackagedModel
 
@@ -18,18 +20,22 @@ def show_models(found: Sequence[PackagedModel]) -> None:
 
 
 def show_model(model: KnownModel) -> None:
-    """Its card if it has one; else its structures with their scores, and what it was made from."""
-    if model.card is not None:
+    """Its card if it has one, else its structures with their scores, and what it was made from; exports and tuning."""
+    if model.card is None:
+        _show_record(model)
+    else:
         out.print(model.card)
-        return
+    out.print(f"exports: {', '.join(model.exports) or 'none; tomoseg export makes them'}")
+    show_tuning(model.tuning)
+
+
+def _show_record(model: KnownModel) -> None:
     record = model.record
     dice = record.scores.get("dice", {})
     rows = [(one.name, one.id, dice.get(one.name)) for one in record.labels]
     table(f"Model in {model.folder}", ("structure", "id", "validation Dice"), rows)
     for name, value in _facts(record).items():
         out.print(f"{name}: {value}")
-    out.print(f"exports: {', '.join(model.exports) or 'none; tomoseg export makes them'}")
-    out.print(f"tuned: {'yes, predict uses it unless --no-tuned is given' if model.tuned else 'no'}")
 
 
 def _facts(record: ModelRecord) -> dict[str, str]:
@@ -46,3 +52,42 @@ def _facts(record: ModelRecord) -> dict[str, str]:
 
 def _range(ends: Range) -> str:
     return " to ".join(dict.fromkeys(f"{end:.3g}" for end in ends))
+
+
+def show_tuning(tuning: Tuning) -> None:
+    """Whether a model is tuned, on what, and what that does."""
+    tuned = tuning.found
+    if tuned is None:
+        out.print("tuned: no; predict decides every structure at 0.5")
+    elif not tuning.is_current:
+        out.print(
+            f"tuned: no; what is there{_chosen_on(tuned)} was found for other weights and is not used: tune it anew"
+        )
+    else:
+        out.print(f"tuned:{_chosen_on(tuned) or ' yes'}{_gain(tuned)}; predict uses it unless --no-tuned is given")
+        for line in _what_it_does(tuned):
+            out.print(f"  {line}")
+
+
+def _chosen_on(tuned: Tuned) -> str:
+    """Cases and split, as far as they were written down."""
+    where = tuned.chosen_on
+    cases = "" if tuned.cases is None else f" on {counted(tuned.cases, 'case')}"
+    return cases + (f", split {where['split']} of {where['dataset']}" if {"split", "dataset"} <= where.keys() else "")
+
+
+def _gain(tuned: Tuned) -> str:
+    where = tuned.chosen_on
+    if not {"dice_before", "dice_after"} <= where.keys():
+        return ""
+    return f" (mean Dice on those cases {where['dice_before']:.4f} before, {where['dice_after']:.4f} after)"
+
+
+def _what_it_does(tuned: Tuned) -> Iterator[str]:
+    yield f"smoothing over slices: {tuned.smoothing:g}"
+    changed = sorted(tuned.thresholds.keys() | tuned.steps.keys())
+    for name in changed:
+        steps = ", ".join(tuned.steps.get(name, [])) or "none"
+        yield f"{name}: threshold {tuned.thresholds.get(name, 0.5):g}, steps {steps}"
+    if not (tuned.smoothing or changed):
+        yield "nothing helped: every structure is decided as without tuning"

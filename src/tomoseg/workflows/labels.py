@@ -9,6 +9,7 @@ from tomoseg.checks.holdings import CaseHolding, Holdings, extent_of
 from tomoseg.errors import GridError, InputError
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import is_model, load_record, model_in
+from tomoseg.models.tuned import Tuning, tuning_of
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import Preprocessed
@@ -24,12 +25,14 @@ class Structures:
         holdings: What the dataset holds of each; None where it is no dataset.
         warnings: What was noticed about the dataset.
         left_out: Those of them that are about cases that are not in.
+        tuning: Whether the model is tuned, and how; None where it is no model.
     """
 
     labels: LabelSet
     holdings: Holdings | None = None
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    tuning: Tuning | None = None
 
 
 def structures_of(place: Path | None) -> Structures:
@@ -52,7 +55,8 @@ def structures_of(place: Path | None) -> Structures:
         data = Preprocessed(place)
         return Structures(data.labels, holdings_of([case.record for case in data.cases], data.labels))
     if is_model(place):
-        return Structures(load_record(model_in(place)).labels)
+        folder = model_in(place)
+        return Structures(load_record(folder).labels, tuning=tuning_of(folder))
     found = open_dataset(place)
     held, unread = [], []
     for case in found.cases:

@@ -9,7 +9,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.models.exports import load_exports
 from tomoseg.models.folder import RECORD, ModelRecord, load_record, model_in
 from tomoseg.models.packaged import CARD, packaged_models
-from tomoseg.models.tuned import TUNED
+from tomoseg.models.tuned import Tuning, tuning_of
 from tomoseg.preprocessed.format import INDEX
 
 
@@ -47,14 +47,14 @@ class KnownModel:
         folder: Where it is.
         record: What it is.
         exports: Engines and precisions that it is exported for.
-        tuned: Whether there is a record of tuning.
+        tuning: Whether it is tuned, and how.
         card: What its makers say of it, as Markdown; None where they say nothing.
     """
 
     folder: Path
     record: ModelRecord
     exports: tuple[str, ...]
-    tuned: bool
+    tuning: Tuning
     card: str | None
 
 
@@ -79,7 +79,7 @@ def described(model: Path) -> KnownModel:
         )
     record, card = load_record(folder), folder / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else None
-    return KnownModel(folder, record, tuple(load_exports(folder)), (folder / TUNED).is_file(), text)
+    return KnownModel(folder, record, tuple(load_exports(folder)), tuning_of(folder), text)
 
 
 def _described(name: str, folder: Path) -> PackagedModel:

@@ -219,6 +219,6 @@ def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language, no
     from tomoseg.pictures.preview import draw_preview  # imports Matplotlib
 
     path = preview_path(scan)
-    told = [str(notice).removeprefix(f"{scan.path}: ") for notice in by_weight(notices) if notice.level == "warning"]
+    told = [notice.without(scan.path) for notice in by_weight(notices) if notice.level == "warning"]
     draw_preview(volume, result, path, scan.name, lang=lang, warnings=told)
     return path.name
