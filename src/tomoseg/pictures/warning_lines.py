@@ -33,9 +33,8 @@ def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tu
     rest = [str(text) for text in warnings[1:] if not _is_decisive(text)]
     room = max(MOST_LINES - len(first) - len(grave), 0)
     others = rest if len(rest) <= room else rest[: max(room - 1, 0)]
-    lines = [(text, FIRST) for text in [*first, *map(_shortened, grave)]] + [
-        (_shortened(text), OTHERS) for text in others
-    ]
+    lines = [(text, FIRST) for text in (*first, *map(_shortened, grave))]
+    lines += [(_shortened(text), OTHERS) for text in others]
     more = len(rest) - len(others)
     return [*lines, (say("+{count} more warnings", lang, count=more), OTHERS)] if more else lines
 
