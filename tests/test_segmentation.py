@@ -32,6 +32,16 @@ def test_what_goes_in_comes_out(rng, slices):
         np.testing.assert_array_equal(segmentation.byte_plane(plane), packed[plane], strict=True)
 
 
+@pytest.mark.parametrize("slices", [1, SLAB_SLICES + 1])
+def test_it_is_empty_without_a_voxel(slices):
+    masks = np.zeros((len(LABELS), 4, 3, slices), bool)
+    assert Segmentation.from_packed(pack(masks), LABELS, _grid(slices)).is_empty
+    assert LabelMap(np.zeros((4, 3, slices), np.uint8), LABELS, _grid(slices)).is_empty
+    masks[9, 3, 2, -1] = True
+    assert not Segmentation.from_packed(pack(masks), LABELS, _grid(slices)).is_empty
+    assert not LabelMap(masks[9].astype(np.uint16), LABELS, _grid(slices)).is_empty
+
+
 def test_slices_are_appended_one_by_one_from_inferior_to_superior(rng):
     masks = _masks(rng, 11)
     segmentation = Segmentation(LABELS, _grid(11))

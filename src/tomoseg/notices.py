@@ -19,8 +19,8 @@ Kind = Literal[
     "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
     "other body part", "unlike training", "other voxels", "tuned step", "structures left out",
-    # when its result is written
-    "headers",
+    # when it was segmented, and when its result is written
+    "nothing found", "headers",
     # in records from before kinds were kept
     "former record",
 ]  # fmt: skip
@@ -44,11 +44,11 @@ DECISIVE: frozenset[Kind] = frozenset(
             "no air",
             "no body",
         ),
-        *("upside down", "back to front", "several patients", "other body part", "uneven HU"),
+        *("upside down", "back to front", "several patients", "other body part", "uneven HU", "nothing found"),
     }
 )
 """What may make all of a result worthless: no HU, no patient or another, the wrong way round, another part of the body
-than the model knows."""
+than the model knows; or that there is nothing in it."""
 
 UNLIKE_TRAINING: frozenset[Kind] = frozenset({"other body part", "unlike training"})
 """Of such scans the model does not know how good its masks are."""

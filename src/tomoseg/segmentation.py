@@ -54,6 +54,11 @@ class LabelMap:
         """
         return self.values == self.labels[name].id
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found."""
+        return not self.values.any()
+
 
 class Slabs:
     """Many uint8 volumes of one scan, compressed in memory, filled slice by slice.
@@ -234,6 +239,15 @@ class Segmentation:
             GridError: If slices are still missing.
         """
         return self._slabs.slabs(descending)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found; looks no further than to the first voxel.
+
+        Raises:
+            GridError: If slices are still missing.
+        """
+        return not any(slab.any() for _, slab in self.slabs())
 
     @property
     def compressed_bytes(self) -> int:

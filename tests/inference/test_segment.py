@@ -130,6 +130,18 @@ def test_what_preflight_noticed_may_be_given_or_not(model, tmp_path, predictor):
             segment(volume, predictor, Request(strict=True), notices=notices)
 
 
+@pytest.mark.parametrize("ml", [False, True])
+def test_an_empty_result_is_told(ct, predictor, plain, ml):
+    assert "nothing found" not in {one.kind for one in plain.notices}
+    nothing = ("remove_small:1000000",)
+    several = segment(ct, predictor, Request(ml=ml, postprocess=nothing)).notices
+    assert [str(one) for one in several if one.kind == "nothing found"] == [
+        f"None of the {len(LABELS)} structures was found: absent, outside of the scan, or missed. Look at the scan."
+    ]
+    one = segment(ct, predictor, Request(ml=ml, postprocess=nothing, roi_subset=("liver",))).notices
+    assert "liver was not found: absent, outside of the scan, or missed. Look at the scan." in map(str, one)
+
+
 def test_a_scan_without_warnings_passes_strict(ct, predictor, plain):
     seen = preflight(read_ct(ct), predictor)
     harmless = tuple(one for one in seen if one.level == "note")

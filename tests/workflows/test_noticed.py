@@ -18,6 +18,7 @@ from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import Compute
 from tomoseg.preprocessed.format import CASE_RECORD, CASES
+from tomoseg.terminal.predictions import show_predictions
 from tomoseg.terminal.scores import show_evaluation
 from tomoseg.workflows.evaluate import Evaluation, evaluate
 from tomoseg.workflows.prediction_record import noticed_of_result
@@ -41,6 +42,20 @@ def test_what_predict_noticed_is_told_by_evaluate(ct, model, tmp_path, ml, forma
     assert "Noticed of the scans" in page
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text(encoding="utf-8"))
     assert summary["noticed"]["a"] == [notice.as_dict() for notice in noticed]
+
+
+def test_that_nothing_was_found_goes_everywhere(ct, model, tmp_path, capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("tomoseg.pictures.preview.draw_preview", lambda *given, **also: drawn.append(also["warnings"]))
+    (done,) = run(ct, tmp_path / "out", model, postprocess=("remove_small:1000000",), preview=True)
+    said = "None of the 3 structures was found: absent, outside of the scan, or missed. Look at the scan."
+    show_predictions([done])
+    assert f"warning: {done.scan.name}: {said}" in capsys.readouterr().err.splitlines()
+    record = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    assert {"kind": "nothing found", "level": "warning", "message": said} in record["warnings"]
+    assert said in map(str, drawn[0])
+    found = evaluate(tmp_path / "out", tmp_path / "out")
+    assert f"out: {said}" in map(str, found.gathered)
 
 
 def test_a_record_that_cannot_be_read_is_none(tmp_path):

@@ -149,9 +149,19 @@ def segment(
         found.confidence if request.confidence else None,
         _rating_of(found, seen),
         statistics,
-        by_weight((*seen, *choices.notices)),
+        by_weight((*seen, *choices.notices, *_told_of_nothing(found.result))),
         stages.seconds,
     )
+
+
+def _told_of_nothing(result: LabelMap | Segmentation) -> tuple[Notice, ...]:
+    """That a result is empty, which its files alone do not say."""
+    if not result.is_empty:
+        return ()
+    names = result.labels.names
+    what = f"{names[0]} was" if len(names) == 1 else f"None of the {len(names)} structures was"
+    text = f"{what} {'not ' if len(names) == 1 else ''}found: absent, outside of the scan, or missed. Look at the scan."
+    return (Notice(text, "nothing found"),)
 
 
 def _read(path: Path) -> Volume:
