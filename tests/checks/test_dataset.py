@@ -9,6 +9,7 @@ from tomoseg.checks.dataset import check_cases
 from tomoseg.checks.facts import case_facts, unreadable_case
 from tomoseg.checks.findings import Typical
 from tomoseg.masks import BoxedMask
+from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 SHAPE = (24, 20, 30)
@@ -182,6 +183,19 @@ def test_what_cannot_be_read_is_an_error_and_the_rest_goes_on():
         ("unreadable", "x", "skull", "no such file."),
         ("unreadable", "y", None, "cut short."),
         ("unreadable", "z", None, "a."),
+    ]
+
+
+def test_notices_of_scans_have_their_kinds_and_the_decisive_come_before_other_warnings():
+    volume, masks = body(50)
+    noticed = (Notice("Tilted.", "tilt"), Notice("It is upside down.", "upside down"), Notice("Blank.", "blank slices"))
+    volume = replace(volume, warnings=noticed)
+    volume.hu[:, :, 10] = 0
+    found = [(f.level, f.kind, f.structure) for f in check_cases([facts(volume, masks)])]
+    assert found == [
+        ("warning", "scan: upside down", None),
+        ("warning", "blank slices", None),  # the doctor's own, which says which
+        ("warning", "scan: tilt", None),
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tomoseg.config import TrainConfig
 from tomoseg.labels import LabelSet, Structure
+from tomoseg.notices import Notice
 from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.run_page import write_run_page
 
@@ -77,3 +78,14 @@ def test_a_run_without_validation(tmp_path, curves):
     assert "1 epoch in 1.0 minutes" in page.texts
     assert "organs" not in page.texts
     assert len(page.pictures) == curves
+
+
+def test_what_was_noticed_of_the_scans_is_on_it(tmp_path):
+    path = tmp_path / "run" / "summary.html"
+    noticed = [Notice("a: It is <no> CT.", "not HU"), Notice("b: Tilted.", "tilt")]
+    write_run_page(HISTORY, LABELS, TrainConfig(), {}, tmp_path / "none.png", path, noticed)
+    text = path.read_text(encoding="utf-8")
+    assert '<li class="decisive">a: It is &lt;no&gt; CT.</li>' in text
+    assert "<li>b: Tilted.</li>" in text
+    write_run_page(HISTORY, LABELS, TrainConfig(), {}, tmp_path / "none.png", path)
+    assert "Noticed of the scans" not in path.read_text(encoding="utf-8")

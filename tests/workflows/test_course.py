@@ -14,7 +14,7 @@ def drawn(monkeypatch):
     calls = []
     monkeypatch.setattr(course, "draw_history", lambda history, path, lang: None)
 
-    def page(history, labels, config, facts, curves, path):
+    def page(history, labels, config, facts, curves, path, noticed):
         calls.append(([record["epoch"] for record in history], dict(facts)))
 
     monkeypatch.setattr(course, "write_run_page", page)

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tomoseg.checks.facts import SCAN_BIN, CaseFacts, StructureFacts
-from tomoseg.checks.findings import LEAST_CASES, Finding, Typical
+from tomoseg.checks.findings import LEAST_CASES, SCAN, Finding, Typical
 from tomoseg.checks.sides import direction_findings, image_findings, side_findings
 from tomoseg.errors import counted
+from tomoseg.notices import DECISIVE
 
 OVERLAP_SHARE = 0.10
 SHIFT_HU = 40
@@ -28,7 +29,7 @@ factor of 2.5), of places in the body, of distances to other structures in mm, o
 
 
 def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
-    """Judge a dataset, errors first.
+    """Judge a dataset, errors first, then what is decisive of a scan.
 
     Args:
         cases: All that is known of each.
@@ -44,7 +45,14 @@ def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
         *image_findings(cases),
         *_outliers(cases),
     ]
-    return sorted(found, key=lambda f: (f.level != "error", f.kind, f.case, f.structure or ""))
+    return sorted(found, key=lambda f: (_weight(f), f.kind, f.case, f.structure or ""))
+
+
+def _weight(finding: Finding) -> int:
+    """Errors first, then what may make a whole scan worthless, then other warnings."""
+    if finding.level == "error":
+        return 0
+    return 1 if finding.kind.startswith(SCAN) and finding.kind.removeprefix(SCAN) in DECISIVE else 2
 
 
 def _alone(case: CaseFacts) -> Iterator[Finding]:
@@ -52,7 +60,7 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
     for structure, reason in case.unreadable.items():
         yield Finding.error("unreadable", f"{reason}.", case.name, structure)
     for notice in case.warnings:
-        yield Finding.warning("scan", str(notice), case.name)
+        yield Finding.warning(f"{SCAN}{notice.kind}", str(notice), case.name)
     if case.levels == 1:
         text = f"All of its voxels are {case.lowest}: nothing is in it. Export the scan again, or take the case out."
         yield Finding.error("constant", text, case.name)

@@ -14,6 +14,9 @@ from tomoseg.checks.holdings import Holdings
 LEAST_CASES = 8
 """With fewer cases nothing can be said to be unlike the others."""
 
+SCAN = "scan: "
+"""Before the kind of a notice that is a finding."""
+
 Level = Literal["error", "warning"]
 
 

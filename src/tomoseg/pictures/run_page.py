@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from tomoseg.config import TrainConfig
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
+from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.words import FRENCH, number, say
 from tomoseg.settings import Language, config_yaml
@@ -25,6 +26,7 @@ def write_run_page(
     facts: Mapping[str, object],
     curves: Path,
     path: Path,
+    noticed: Sequence[Notice] = (),
 ) -> None:
     """Write the page.
 
@@ -35,6 +37,7 @@ def write_run_page(
         facts: What else is to be said of the run, by name.
         curves: A picture of its course; left out if there is none.
         path: The HTML file to write.
+        noticed: What was noticed of the scans that it learns from, the decisive first.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -61,6 +64,7 @@ def write_run_page(
         facts={say(name, lang) if name in FRENCH else name: value for name, value in facts.items()},
         curves=base64.b64encode(curves.read_bytes()).decode() if curves.exists() else None,
         groups=groups,
+        noticed=noticed,
         settings=config_yaml(config),
     )
     write_whole_text(path, text)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from tomoseg.checks.findings import CheckReport
+from tomoseg.checks.findings import CheckReport, Finding
 from tomoseg.errors import counted
+from tomoseg.notices import Notice, gathered
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.terminal.holdings import show_holdings
 
@@ -13,9 +16,8 @@ from tomoseg.terminal.holdings import show_holdings
 def show_findings(report: CheckReport) -> None:
     """What a dataset holds, what looks wrong about it, errors first, and how much of that there is."""
     show_holdings(report.holdings)
-    for finding in report.findings:
-        where = " ".join(part for part in (finding.case, finding.structure) if part)
-        out.print(": ".join(part for part in (finding.level, finding.kind, where, finding.text) if part))
+    for line in finding_lines(report.findings):
+        out.print(line)
     warn_all([text for text in report.warnings if text not in report.left_out])
     counts = Counter(f"{finding.level}: {finding.kind}" for finding in report.findings)
     if counts:
@@ -27,3 +29,20 @@ def show_findings(report: CheckReport) -> None:
         + (f", about {masks}" if report.flagged_masks else "")
         + (f"; {len(report.left_out)} left out" if report.left_out else "")
     )
+
+
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line for each finding, and one for all scans of which the same is said but for numbers.
+
+    Args:
+        findings: Those of a level and kind one after the other.
+    """
+    for (level, kind), group in groupby(findings, key=lambda finding: (finding.level, finding.kind)):
+        alike = list(group)
+        of_scans = [one for one in alike if one.case and one.structure is None]
+        together = gathered((one.case, Notice.from_dict({"kind": kind, "message": one.text})) for one in of_scans)
+        yield from (f"{level}: {kind}: {notice}" for notice in together)
+        for one in alike:
+            if one not in of_scans:
+                where = " ".join(part for part in (one.case, one.structure) if part)
+                yield ": ".join(part for part in (level, kind, where, one.text) if part)

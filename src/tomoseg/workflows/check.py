@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tomoseg.checks.dataset import check_cases
@@ -90,6 +90,7 @@ def _held(facts: CaseFacts, case: Case) -> CaseHolding:
 def _facts(case: Case, labels: LabelSet) -> CaseFacts:
     try:
         volume = read_case(case)
+        volume = replace(volume, warnings=tuple(notice.without(case.ct) for notice in volume.warnings))
         return case_facts(case.name, case.patient, case.split, volume, _masks(case, labels, volume))
     except (InputError, GridError, LabelError) as error:
         return unreadable_case(case.name, case.patient, case.split, str(error))

@@ -9,6 +9,7 @@ from typing import Any
 
 from tomoseg.config import TrainConfig
 from tomoseg.labels import LabelSet
+from tomoseg.notices import Notice
 from tomoseg.pictures.history import draw_history
 from tomoseg.pictures.run_page import write_run_page
 from tomoseg.training.listener import Beginning, Listener
@@ -16,7 +17,9 @@ from tomoseg.training.listener import Beginning, Listener
 HISTORY, SUMMARY = "history.png", "summary.html"
 
 
-def course_beside(listener: Listener, run: Path, labels: LabelSet, config: TrainConfig) -> Listener:
+def course_beside(
+    listener: Listener, run: Path, labels: LabelSet, config: TrainConfig, noticed: Sequence[Notice] = ()
+) -> Listener:
     """A listener that also draws the course of the run, after each validation.
 
     Args:
@@ -24,6 +27,7 @@ def course_beside(listener: Listener, run: Path, labels: LabelSet, config: Train
         run: The run folder.
         labels: The structures that are learned.
         config: The settings of the run.
+        noticed: What was noticed of the scans that it learns from, the decisive first.
     """
     history: list[dict[str, Any]] = []
     facts: dict[str, object] = {}
@@ -40,7 +44,7 @@ def course_beside(listener: Listener, run: Path, labels: LabelSet, config: Train
         if _is_time(history):
             said = {**facts, **_of_curriculum(record), **environment}
             draw_history(history, run / HISTORY, config.lang)
-            write_run_page(history, labels, config, said, run / HISTORY, run / SUMMARY)
+            write_run_page(history, labels, config, said, run / HISTORY, run / SUMMARY, noticed)
         listener.on_epoch(record)
 
     return replace(listener, on_begin=on_begin, on_epoch=on_epoch)

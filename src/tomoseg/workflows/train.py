@@ -11,6 +11,7 @@ from tomoseg.inference.device import choose_device
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import ModelRecord, load_model
 from tomoseg.models.views import load_for_view
+from tomoseg.notices import Notice, gathered
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import load_config
 from tomoseg.training.learner import CustomLoss
@@ -74,7 +75,8 @@ def train_run(
         if not ranks.is_first:
             return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
         with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
-            outcome = train(data, config, folder, course_beside(beside, output, data.labels, config), loss, ranks)
+            drawn = course_beside(beside, output, data.labels, config, _noticed(data))
+            outcome = train(data, config, folder, drawn, loss, ranks)
     if outcome.finished and config.export:
         _export_best(output, told)
     return outcome
@@ -86,6 +88,12 @@ def _started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainCo
     if began.is_file():
         return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
     return load_for_view(model, view).record
+
+
+def _noticed(data: Preprocessed) -> list[Notice]:
+    """Warnings about the scans of a dataset, the decisive first and alike ones together."""
+    told = ((case.name, notice) for case in data.cases for notice in case.record.warnings)
+    return gathered((name, notice) for name, notice in told if notice.level == "warning")
 
 
 def _export_best(run: Path, told: Listener) -> None:

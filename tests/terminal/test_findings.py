@@ -1,0 +1,17 @@
+"""What looks wrong about a dataset, in the terminal."""
+
+from tomoseg.checks.findings import Finding
+from tomoseg.terminal.findings import finding_lines
+
+
+def test_what_is_said_of_several_scans_is_one_line():
+    tilts = [Finding.warning("scan: tilt", f"Tilted by {number} degrees.", f"s{number}") for number in range(2)]
+    volumes = [Finding.warning("volume", "It measures 3 ml.", name, "liver") for name in ("s0", "s1")]
+    others = [Finding.error("unreadable", "cut short.", "s9"), Finding.warning("empty", "Of 3 structures.", "")]
+    assert list(finding_lines([others[0], others[1], *tilts, *volumes])) == [
+        "error: unreadable: s9: cut short.",
+        "warning: empty: Of 3 structures.",
+        "warning: scan: tilt: s0, s1: Tilted by 0 degrees. (The numbers are those of s0.)",
+        "warning: volume: s0 liver: It measures 3 ml.",
+        "warning: volume: s1 liver: It measures 3 ml.",
+    ]
