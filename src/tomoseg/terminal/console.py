@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tomoseg.notices import Notice
+from tomoseg.terminal.fitting import fitted
 
 FILE_WIDTH = 200
 """Columns where the output is no terminal; a table that is narrower takes what it needs."""
@@ -100,15 +101,25 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table: the first column to the left, the others to the right; None is shown as a dash."""
-    grid = Table(title=title, title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        grid.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
-        grid.add_row(
-            *("-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value) for value in row)
-        )
-    out.print(grid)
+    """Print a table: the first column to the left, the others to the right; None is shown as a dash.
+
+    Where it is too wide for the terminal it wraps between words, then goes on in another table below (`fitting.py`).
+    """
+    cells = [[_written(value) for value in row] for row in rows]
+    for number, shown in enumerate(fitted(columns, cells, out.width)):
+        grid = Table(title=None if number else title, title_justify="left", title_style="bold")
+        for one in shown:
+            justify: Literal["left", "right"] = "left" if one.number == 0 else "right"
+            grid.add_column(columns[one.number], justify=justify, width=one.width, overflow="fold")
+        for row in cells:
+            grid.add_row(*(row[one.number] for one in shown))
+        out.print(grid)
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str = "") -> None:
