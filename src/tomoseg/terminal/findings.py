@@ -41,8 +41,11 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
         alike = list(group)
         of_scans = [one for one in alike if one.case and one.structure is None]
         together = gathered((one.case, Notice.from_dict({"kind": kind, "message": one.text})) for one in of_scans)
-        yield from (f"{level}: {kind}: {notice}" for notice in together)
-        for one in alike:
-            if one not in of_scans:
-                where = " ".join(part for part in (one.case, one.structure) if part)
-                yield ": ".join(part for part in (level, kind, where, one.text) if part)
+        others = [_placed(one) for one in alike if one not in of_scans]
+        yield from (f"{level}: {kind}: {text}" for text in (*together, *others))
+
+
+def _placed(finding: Finding) -> str:
+    """A finding by the name of its case and structure, as far as it has them."""
+    where = " ".join(filter(None, (finding.case, finding.structure)))
+    return f"{where}: {finding.text}" if where else finding.text
