@@ -146,20 +146,36 @@ def gathered(said: Iterable[tuple[str, Notice]]) -> list[Notice]:
         >>> [str(notice) for notice in gathered([("a", tilt), ("b", tilt)])]
         ['a, b: The gantry was tilted.']
     """
-    alike: dict[tuple[str, str, int], dict[str, Notice]] = {}
-    times: Counter[tuple[str, str]] = Counter()
+    of_kind: dict[Kind, list[tuple[str, str]]] = {}
     for name, notice in sorted(dict.fromkeys(said), key=lambda pair: pair[1].weight):
-        pattern = _NUMBER.sub("0", str(notice))
-        alike.setdefault((notice.kind, pattern, times[name, pattern]), {})[name] = notice
+        of_kind.setdefault(notice.kind, []).append((name, str(notice)))
+    return [
+        Notice(text, kind)
+        for kind, pairs in of_kind.items()
+        for text in gathered_texts(pairs, None if kind in DECISIVE else MOST_NAMED)
+    ]
+
+
+def gathered_texts(said: Iterable[tuple[str, str]], most_named: int | None = MOST_NAMED) -> list[str]:
+    """The same of sentences alone, in the order in which they come.
+
+    Args:
+        said: Name of a scan, and a sentence about it.
+        most_named: So many scans are named in a line; all if None.
+    """
+    alike: dict[tuple[str, int], dict[str, str]] = {}
+    times: Counter[tuple[str, str]] = Counter()
+    for name, text in said:
+        pattern = _NUMBER.sub("0", text)
+        alike.setdefault((pattern, times[name, pattern]), {})[name] = text
         times[name, pattern] += 1
-    return [_together(of) for of in alike.values()]
+    return [_together(of, most_named) for of in alike.values()]
 
 
-def _together(alike: Mapping[str, Notice]) -> Notice:
-    """One of notices that are the same but for numbers, by the names of their scans."""
+def _together(alike: Mapping[str, str], most_named: int | None) -> str:
+    """One of sentences that are the same but for numbers, by the names of their scans."""
     names = list(alike)
-    first = alike[names[0]]
     whose = f" (The numbers are those of {names[0]}.)" if len(set(alike.values())) > 1 else ""
-    named = names if first.is_decisive else names[:MOST_NAMED]
+    named = names[:most_named]
     more = f" and {len(names) - len(named)} more" if len(names) > len(named) else ""
-    return replace(first, message=f"{', '.join(named)}{more}: {first}{whose}")
+    return f"{', '.join(named)}{more}: {alike[names[0]]}{whose}"

@@ -188,13 +188,12 @@ def test_what_cannot_be_read_is_an_error_and_the_rest_goes_on():
 
 def test_notices_of_scans_have_their_kinds_and_the_decisive_come_before_other_warnings():
     volume, masks = body(50)
-    noticed = (Notice("Tilted.", "tilt"), Notice("It is upside down.", "upside down"), Notice("Blank.", "blank slices"))
-    volume = replace(volume, warnings=noticed)
+    volume = replace(volume, warnings=(Notice("Tilted.", "tilt"), Notice("It is upside down.", "upside down")))
     volume.hu[:, :, 10] = 0
     found = [(f.level, f.kind, f.structure) for f in check_cases([facts(volume, masks)])]
     assert found == [
         ("warning", "scan: upside down", None),
-        ("warning", "blank slices", None),  # the doctor's own, which says which
+        ("warning", "blank slices", None),
         ("warning", "scan: tilt", None),
     ]
 

@@ -15,3 +15,10 @@ def test_what_is_said_of_several_scans_is_one_line():
         "warning: volume: s0 liver: It measures 3 ml.",
         "warning: volume: s1 liver: It measures 3 ml.",
     ]
+
+
+def test_what_is_decisive_names_all_of_its_scans():
+    names = [f"s{number}" for number in range(9)]
+    for kind, named in (("scan: upside down", ", ".join(names)), ("scan: tilt", ", ".join(names[:6]) + " and 3 more")):
+        (line,) = finding_lines([Finding.warning(kind, "Seen.", name) for name in names])
+        assert line == f"warning: {kind}: {named}: Seen."

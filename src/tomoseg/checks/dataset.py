@@ -11,7 +11,6 @@ from tomoseg.checks.facts import SCAN_BIN, CaseFacts, StructureFacts
 from tomoseg.checks.findings import LEAST_CASES, SCAN, Finding, Typical
 from tomoseg.checks.sides import direction_findings, image_findings, side_findings
 from tomoseg.errors import counted
-from tomoseg.notices import DECISIVE
 
 OVERLAP_SHARE = 0.10
 SHIFT_HU = 40
@@ -45,14 +44,7 @@ def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
         *image_findings(cases),
         *_outliers(cases),
     ]
-    return sorted(found, key=lambda f: (_weight(f), f.kind, f.case, f.structure or ""))
-
-
-def _weight(finding: Finding) -> int:
-    """Errors first, then what may make a whole scan worthless, then other warnings."""
-    if finding.level == "error":
-        return 0
-    return 1 if finding.kind.startswith(SCAN) and finding.kind.removeprefix(SCAN) in DECISIVE else 2
+    return sorted(found, key=lambda f: (f.weight, f.kind, f.case, f.structure or ""))
 
 
 def _alone(case: CaseFacts) -> Iterator[Finding]:

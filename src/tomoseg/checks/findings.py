@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from tomoseg.checks.holdings import Holdings
+from tomoseg.notices import DECISIVE
 
 LEAST_CASES = 8
 """With fewer cases nothing can be said to be unlike the others."""
@@ -37,6 +38,13 @@ class Finding:
     case: str
     structure: str | None
     text: str
+
+    @property
+    def weight(self) -> int:
+        """0 for errors, 1 for what may make a whole scan worthless, 2 for other warnings: the order of a list."""
+        if self.level == "error":
+            return 0
+        return 1 if self.kind.startswith(SCAN) and self.kind.removeprefix(SCAN) in DECISIVE else 2
 
     @classmethod
     def error(cls, kind: str, text: str, case: str, structure: str | None = None) -> Finding:

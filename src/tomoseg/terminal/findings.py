@@ -8,7 +8,7 @@ from itertools import groupby
 
 from tomoseg.checks.findings import CheckReport, Finding
 from tomoseg.errors import counted
-from tomoseg.notices import Notice, gathered
+from tomoseg.notices import MOST_NAMED, gathered_texts
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.terminal.holdings import show_holdings
 
@@ -40,7 +40,8 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for (level, kind), group in groupby(findings, key=lambda finding: (finding.level, finding.kind)):
         alike = list(group)
         of_scans = [one for one in alike if one.case and one.structure is None]
-        together = gathered((one.case, Notice.from_dict({"kind": kind, "message": one.text})) for one in of_scans)
+        most_named = MOST_NAMED if alike[0].weight == 2 else None
+        together = gathered_texts([(one.case, one.text) for one in of_scans], most_named)
         others = [_placed(one) for one in alike if one not in of_scans]
         yield from (f"{level}: {kind}: {text}" for text in (*together, *others))
 
