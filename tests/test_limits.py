@@ -80,3 +80,24 @@ sys.exit(running.run({command!r}, []))
         f"error: expected {needed} of memory that may be addressed, which {command} takes to begin with, got a limit "
         "of 0.25 GB; raise it (`ulimit -v`, or that of the job)\n"
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads do not count as processes")
+def test_threads_that_libraries_could_not_start_are_told_before_they_are_loaded():
+    """As another user where the tests run as root, whom no such limit stops."""
+    code = """
+import os, resource, sys
+from tomoseg.errors import ConfigError
+from tomoseg.limits import refuse_too_little
+refuse_too_little("predict")
+if os.geteuid() == 0:
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+refuse_too_little("labels")
+try:
+    refuse_too_little("predict")
+except ConfigError as error:
+    sys.exit(str(error))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, OF_THREADS + "\n")

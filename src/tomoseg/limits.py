@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import threading
 from concurrent.futures import BrokenExecutor
 
 from tomoseg.errors import ConfigError
@@ -38,6 +39,12 @@ LEAST_BYTES: dict[str, float] = {
 """Address space that a command's libraries take before it has begun, measured on two cores and rounded up.
 
 With less they end the process, or wait without end, in words of their own. More cores take more."""
+
+LEAST_THREADS = 8
+"""Threads that libraries start on two cores; where one of them cannot, some end the process."""
+
+_FEW_PROCESSES = 1000
+"""A limit of processes and threads below this is tried; others are far from what a command takes."""
 
 OF_MEMORY = (
     "expected enough memory, got no more of it; lower what is held at once (--max-memory of predict, --workers of "
@@ -80,7 +87,7 @@ def refusal(error: BaseException) -> str | None:
 
 
 def refuse_too_little(command: str) -> None:
-    """Refuse a command where the process may not even take the memory that its libraries do.
+    """Refuse a command where the process may not even take the memory, or start the threads, that its libraries do.
 
     Args:
         command: Its name.
@@ -91,22 +98,45 @@ def refuse_too_little(command: str) -> None:
     Example:
         >>> refuse_too_little("labels")
     """
-    needed, limit = LEAST_BYTES.get(command, 0), _address_space()
-    if limit is None or limit >= needed:
-        return
-    raise ConfigError(
+    needed, limit = LEAST_BYTES.get(command, 0), _limit_of("RLIMIT_AS")
+    if limit is not None and limit < needed:
+        raise ConfigError(_too_little(command, needed, limit))
+    processes = _limit_of("RLIMIT_NPROC")
+    if needed and processes is not None and processes < _FEW_PROCESSES and not _can_start(LEAST_THREADS):
+        raise ConfigError(OF_THREADS)
+
+
+def _too_little(command: str, needed: float, limit: int) -> str:
+    return (
         f"expected {needed / 1e9:g} GB of memory that may be addressed, which {command} takes to begin with, got a "
         f"limit of {limit / 1e9:.2g} GB; raise it (`ulimit -v`, or that of the job)"
     )
 
 
-def _address_space() -> int | None:
-    """Bytes that this process may address; None where there is no limit."""
+def _can_start(threads: int) -> bool:
+    """Whether so many threads can run at once; they end at once."""
+    end, started = threading.Event(), []
+    try:
+        for _ in range(threads):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:  # "can't start new thread"
+        return False
+    finally:
+        end.set()
+        for thread in started:
+            thread.join()
+    return True
+
+
+def _limit_of(name: str) -> int | None:
+    """A limit of this process, by its name in `resource`; None where there is none."""
     if sys.platform == "win32":
         return None
     import resource
 
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limit, _ = resource.getrlimit(getattr(resource, name))
     return None if limit == resource.RLIM_INFINITY else limit
 
 
