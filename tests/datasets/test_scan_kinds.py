@@ -7,13 +7,27 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from tests.datasets.scan_kinds import FILES, FOLDERS, SPACING_MM, hu, liver, write_dicom, write_liver, write_scan
+from tests.datasets.scan_kinds import (
+    FILES,
+    FOLDERS,
+    SPACING_MM,
+    hu,
+    liver,
+    planes,
+    write_dicom,
+    write_liver,
+    write_scan,
+)
 from tests.files.dicom.series import image, save
 from tomoseg.datasets.cases import mask_loader, read_case
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import DatasetError, InputError
+from tomoseg.files.nifti import write_nifti
+from tomoseg.files.scan import read_scan
+from tomoseg.volume import SourceGrid
 
 KINDS = (*FILES, *FOLDERS)
+GRID_OF_NO_SCAN = SourceGrid((3, 3, 3), np.eye(4))
 
 
 def assert_is_the_scan(dataset, name="a", seed=0):
@@ -200,3 +214,31 @@ def test_notices_do_not_name_the_file(tmp_path):
     (notice,) = read_case(find_dataset(tmp_path).cases[0]).warnings
     assert notice.kind == "no rescale"
     assert str(tmp_path) not in str(notice)
+
+
+def two_series(folder):
+    """One of the scan, and one of it and a slice above, which is the larger."""
+    write_dicom(folder, 0)
+    rest = [image(plane, at, k + 1, (2.5, 2.0), SeriesInstanceUID="1.2.3") for k, plane, at in planes(1)]
+    x, y, z = rest[-1].ImagePositionPatient
+    rest.append(image(np.zeros((6, 7), np.int16), (x, y, z + 4.0), 6, (2.5, 2.0), SeriesInstanceUID="1.2.3"))
+    for number, slice_ in enumerate(rest):
+        slice_.save_as(folder / f"other{number}.dcm", enforce_file_format=True)
+
+
+def test_of_several_series_it_is_the_one_that_the_masks_lie_on(tmp_path):
+    two_series(tmp_path / "a" / "ct")
+    assert read_scan(tmp_path / "a" / "ct").shape == (7, 6, 6)
+    write_liver(tmp_path / "a" / "segmentations" / "liver.nii.gz")
+    assert_is_the_scan(find_dataset(tmp_path))
+    told = [str(notice) for notice in read_case(find_dataset(tmp_path).cases[0]).warnings]
+    assert any("There are 2 series; number 2 was taken, on which the masks lie." in text for text in told)
+
+
+def test_where_masks_lie_on_no_series_it_is_the_one_that_predict_takes(tmp_path):
+    two_series(tmp_path / "a" / "ct")
+    write_nifti(tmp_path / "a" / "labels.nii.gz", np.ones((3, 3, 3), np.uint8), GRID_OF_NO_SCAN)
+    names(tmp_path)
+    volume = read_case(find_dataset(tmp_path).cases[0])
+    assert volume.shape == (7, 6, 6)
+    assert any(str(one).endswith("Its masks decide: see that they are of this one.") for one in volume.warnings)

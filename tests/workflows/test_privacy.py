@@ -15,6 +15,7 @@ from tests.files.dicom.series import enhanced, image, save
 from tests.files.handmade import nifti1
 from tomoseg.cli import main
 from tomoseg.errors import TomosegError
+from tomoseg.files.nifti import write_nifti
 from tomoseg.files.scan import read_scan
 
 SECRET, SECRET_UID, SECRET_DAY = "QZXSECRET", "1.2.840.4711471147114711", "19620229"
@@ -201,3 +202,26 @@ def test_the_search_finds_what_is_there(tmp_path):
     assert SECRETS[0] not in zlib.compress(SECRETS[0])  # so files are unpacked before they are searched
     with pytest.raises(AssertionError, match="QZX"):
         assert_nothing_told(tmp_path / "gone", f"warning: {SECRET}")
+
+
+def test_nothing_of_the_patient_in_a_dataset_made_of_odd_dicom(tmp_path, capfd):
+    """Two workers, whose libraries have warnings of their own, with and without what is left out."""
+    for name, make in (("a", dicom), ("b", dicom_odd), ("c", dicom_many_frames)):
+        make(tmp_path / "data" / name / "ct")
+        grid = read_scan(tmp_path / "data" / name / "ct").source
+        write_nifti(
+            tmp_path / "data" / name / "segmentations" / "liver.nii.gz", np.ones(grid.canonical_shape, bool), grid
+        )
+    dicom(tmp_path / "data" / f"{SECRET_UID}.7")
+    grid = ["--grid.mode", "native", "--grid.crop", "none", "--workers", "2"]
+    assert main(["preprocess", str(tmp_path / "data"), "-o", str(tmp_path / "out"), *grid]) == 1
+    assert main(["labels", str(tmp_path / "data")]) == 1
+    main(["check", str(tmp_path / "data"), "-o", str(tmp_path / "checked")])
+    told = capfd.readouterr()
+    shown = (told.out + told.err).replace(f"/{SECRET}", "")  # the name of a folder that the user gave
+    assert "3 cases (case folders): 3 DICOM; 1 left out" in told.err
+    assert "Warning" not in shown
+    files = [path for folder in ("out", "checked") for path in (tmp_path / folder).rglob("*") if path.is_file()]
+    for secret in SECRETS:
+        assert secret not in shown.encode()
+        assert not [path for path in files if secret in path.read_bytes().replace(f"/{SECRET}".encode(), b"")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -10,12 +11,14 @@ from typing import Literal, TypeVar
 import numpy as np
 from jaxtyping import Bool
 
-from tomoseg.errors import DatasetError, LabelError
-from tomoseg.files.label_files import open_segments, read_label_map, read_mask
+from tomoseg.errors import DatasetError, LabelError, TomosegError
+from tomoseg.files.label_files import open_segments, read_geometry, read_label_map, read_mask
 from tomoseg.files.label_names import values_in
-from tomoseg.files.scan import read_scan
+from tomoseg.files.scan import look, read_scan
+from tomoseg.files.source import ScanSource
 from tomoseg.labels import LabelSet, composed
-from tomoseg.volume import SourceGrid, Volume
+from tomoseg.notices import Notice
+from tomoseg.volume import SourceGrid, Volume, same_grid
 
 SomeCase = TypeVar("SomeCase", bound="MaskCase")
 Split = Literal["train", "validation", "test"]
@@ -99,13 +102,42 @@ def named_alike(cases: Iterable[SomeCase]) -> list[SomeCase]:
 def read_case(case: Case) -> Volume:
     """Read the scan of a case, of any kind that `predict` reads, with notices that do not name its file.
 
+    Of several DICOM series it is the first that the masks lie on; where they lie on none, the one that `predict` takes.
+
     Raises:
         InputError: If it cannot be read.
         GridError: If its geometry is not known, or cannot be used.
     """
-    volume = read_scan(case.ct)
-    told = [replace(one, message=one.message.removeprefix(f"{case.ct}: ")) for one in volume.warnings]
+    source = look(case.ct)
+    volume = _under_masks(read_scan(source), source, case)
+    told = [replace(one, message=_of_case(one).removeprefix(f"{case.ct}: ")) for one in volume.warnings]
     return replace(volume, warnings=tuple(told))
+
+
+def _under_masks(volume: Volume, source: ScanSource, case: Case) -> Volume:
+    """The scan, or another series of it if the masks lie on that alone."""
+    series = () if volume.source.slices is None else volume.source.slices.series
+    if len(series) < 2 or case.segments is not None or _is_on(case, volume):
+        return volume
+    for number in range(1, len(series) + 1):
+        with suppress(TomosegError):
+            other = read_scan(source, number)
+            if _is_on(case, other):
+                text = f"There are {len(series)} series; number {number} was taken, on which the masks lie."
+                return replace(other, warnings=(*other.warnings, Notice(text, "several series")))
+    return volume
+
+
+def _is_on(case: Case, volume: Volume) -> bool:
+    try:
+        return same_grid(volume.source, read_geometry(case.first_file))
+    except TomosegError:
+        return False  # reading the masks says what is wrong
+
+
+def _of_case(notice: Notice) -> str:
+    """What is said to somebody who cannot choose: masks decide."""
+    return notice.message.replace("Choose another with --series.", "Its masks decide: see that they are of this one.")
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:
