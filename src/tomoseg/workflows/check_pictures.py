@@ -64,7 +64,9 @@ def _of_case(case: Case, labels: LabelSet, places: Mapping[str | None, str]) -> 
 
 
 def _named(structure: str | None, text: str, annotated: Sequence[str]) -> list[str]:
-    """The structure itself and the others that a text is about."""
+    """The structure itself and the others that a text is about: the first of all where it is about the masks."""
     words = {word.strip(".,;:()") for word in text.split()}
     others = [name for name in annotated if name in words and name != structure]
+    if structure is None and not others and "masks" in words:
+        others = list(annotated)
     return [*([structure] if structure in annotated and structure is not None else []), *others][: len(COLOURS)]
