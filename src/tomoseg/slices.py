@@ -123,3 +123,25 @@ class SourceSlices:
                 )
             on_slices[number] = inside.T
         return on_slices.T
+
+    def from_slices(
+        self, array: Shaped[np.ndarray, "c r n"], shape: tuple[int, int, int]
+    ) -> Shaped[np.ndarray, "i j k"]:
+        """Bring a mask or a label map of the slices onto the grid: each plane takes the nearest slice.
+
+        Args:
+            array: Column, row and slice.
+            shape: Of the grid, in the file's axes.
+
+        Returns:
+            On the grid, in the file's axes; the array itself where nothing was resampled.
+        """
+        if self.are_planes:
+            return array
+        columns, rows = self.shape
+        on_grid = np.zeros(shape[::-1], array.dtype)
+        for k in range(shape[2]):
+            number = int(np.abs(self.offsets_voxels[:, 2] - k).argmin())
+            i, j, _ = (int(place) for place in np.floor(self.offsets_voxels[number] + 0.5))
+            on_grid[k, j : j + rows, i : i + columns] = array[:, :, number].T
+        return on_grid.T

@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 
 from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases, resampled
-from tomoseg.errors import DatasetError, GridError, LabelError
+from tomoseg.errors import DatasetError, GridError, InputError, LabelError
 from tomoseg.files.itk.seg_nrrd import write_seg_nrrd
 from tomoseg.files.itk.write_metaimage import write_metaimage
 from tomoseg.files.label_names import label_set_of
@@ -105,7 +106,7 @@ def test_regions_are_unions(tmp_path):
 
 
 def test_what_cannot_be_used_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="expected masks, got no such file or folder"):
+    with pytest.raises(DatasetError, match="expected masks, got nothing of that name"):
         find_mask_cases(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=r"expected masks as <case>.nii.gz .*, got none of them; as a dataset: "):
@@ -114,7 +115,7 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"expected names for its values, got no labels.json; write"):
         find_mask_cases(tmp_path / "x.nii.gz")
     (tmp_path / "notes.txt").write_text("a")
-    with pytest.raises(DatasetError, match=r"expected masks \(.nii.gz, .seg.nrrd, .nrrd or .mha\), got another kind"):
+    with pytest.raises(DatasetError, match=r"expected masks \(.nii.gz, .seg.nrrd, .nrrd, .mha, .*\), got another"):
         find_mask_cases(tmp_path / "notes.txt")
     (tmp_path / "x.labels.json").write_text('{"1": "liver"}')
     with pytest.raises(LabelError, match="expected only values that have a name, got 2"):
@@ -193,3 +194,31 @@ def test_metaimage_masks_and_endings_in_capitals(tmp_path):
         (case,) = find_mask_cases(folder)
         assert case.annotated == ("liver", "spleen")
         np.testing.assert_array_equal(OpenMasks(case).mask("spleen").whole(), VALUES == 2)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_a_mask_that_is_a_link_to_nothing_is_not_passed_over(tmp_path, ending):
+    write_metaimage(tmp_path / "liver.mha", (VALUES == 1).astype(np.uint8), GRID)
+    write(tmp_path / "liver.nii.gz", VALUES == 1)
+    for path in (tmp_path / "liver.mha", tmp_path / "liver.nii.gz"):
+        if not path.name.endswith(ending):
+            path.unlink()
+    (tmp_path / f"spleen{ending}").symlink_to(tmp_path / "gone")
+    (case,) = find_mask_cases(tmp_path)
+    assert case.annotated == ("liver", "spleen")
+    with pytest.raises(InputError, match=r"spleen.*: expected a file, got a link to a file that is not there"):
+        OpenMasks(case).mask("spleen")
+
+
+def test_a_mask_a_channel(tmp_path, rng):
+    masks = rng.random((2, 4, 5, 6)) < 0.4
+    image = nibabel.Nifti1Image(np.moveaxis(masks, 0, 3).astype(np.uint8), GRID.affine)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    for names in (("structure_1", "structure_2"), ("liver", "spleen")):
+        if names[0] == "liver":
+            (tmp_path / "labels.json").write_text('{"3": "liver", "7": "spleen"}')
+        (case,) = find_mask_cases(tmp_path)
+        assert (case.name, case.annotated, case.label_map) == ("a", names, None)
+        for number, name in enumerate(names):
+            np.testing.assert_array_equal(OpenMasks(case, GRID).mask(name).whole(), masks[number])
+    assert case.label_values == {"liver": (3,), "spleen": (7,)}

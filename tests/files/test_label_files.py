@@ -138,3 +138,62 @@ def test_fractions_are_no_labels(tmp_path):
     )
     with pytest.raises(InputError, match=r"expected whole numbers from 0 to 65535, got 0\.5"):
         read_label_map(tmp_path / "a.nrrd")
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123456789abcdef\nsize 1234567\n" + b" " * 60
+
+
+def detached(folder, name):
+    """A header whose voxels are to lie in `voxels.raw`."""
+    if name.endswith(".nhdr"):
+        text = (
+            "NRRD0004\ntype: uchar\ndimension: 3\nspace: right-anterior-superior\nsizes: 4 5 6\nencoding: raw\n"
+            "space directions: (2,0,0) (0,2,0) (0,0,3)\nspace origin: (0,0,0)\ndata file: voxels.raw\n"
+        )
+    else:
+        text = "NDims = 3\nDimSize = 4 5 6\nElementSpacing = 2 2 3\nElementType = MET_UCHAR\n"
+        text += "ElementDataFile = voxels.raw\n"
+    (folder / name).write_text(text)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["a.nhdr", "a.mhd"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (LFS, "a git-lfs pointer, without the file's content; fetch it with git lfs pull"),
+        (b"<!DOCTYPE html><p>Sign in" + b"." * 200, "a web page or XML, as a failed download leaves it"),
+        (b"<p>", "a file that cannot hold them"),
+        (b"\x89PNG\r\n", "a PNG picture"),
+        (bytes(20), "zeros, as a placeholder or an unfinished download has them"),
+    ],
+)
+def test_what_lies_in_the_place_of_voxels_is_called_by_name(tmp_path, name, content, what):
+    path = detached(tmp_path, name)
+    (tmp_path / "voxels.raw").write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: expected .*, got {what}"):
+        read_mask(path)
+    (tmp_path / "voxels.raw").write_bytes(bytes(120))  # as many voxels, all of them empty
+    assert not read_mask(path).any()
+
+
+@pytest.mark.parametrize("name", ["a.nhdr", "a.mhd"])
+def test_voxels_that_are_not_there(tmp_path, name):
+    path = detached(tmp_path, name)
+    with pytest.raises(InputError, match=r"expected its data file voxels\.raw, got nothing of that name"):
+        read_mask(path)
+    (tmp_path / "voxels.raw").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=r"expected its data file voxels\.raw, got a link to a file that is not there"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nrrd", "a.mha", "a.seg.nrrd"])
+def test_a_link_to_nothing_is_called_that(tmp_path, name):
+    (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(
+        InputError, match=r"expected a file, got a link to a file that is not there; bring that file back"
+    ):
+        read_geometry(tmp_path / name)
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="expected a file, got nothing of that name"):
+        read_geometry(tmp_path / name)

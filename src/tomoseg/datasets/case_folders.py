@@ -22,8 +22,9 @@ from tomoseg.datasets.scan_files import (
     volume_files,
 )
 from tomoseg.errors import DatasetError, GridError, InputError, LabelError, unknown_name_message
+from tomoseg.files.channels import channel_names
 from tomoseg.files.cohort import MASKS_FOLDER
-from tomoseg.files.label_files import SEG_NRRD, SUFFIXES, label_stem, label_suffix, segment_values
+from tomoseg.files.label_files import SUFFIXES, label_stem, label_suffix, names_itself, segment_values
 from tomoseg.files.label_names import (
     check_told_apart,
     parse_label_names,
@@ -137,9 +138,16 @@ def label_files(folder: Path) -> list[Path]:
     found = nifti_files(folder)
     if found:
         return found
-    visible = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
-    kinds = {suffix: [path for path in visible if label_suffix(path) == suffix] for suffix in SUFFIXES}
-    return next((files for files in kinds.values() if files), [])
+    kinds: dict[str, list[Path]] = {}
+    for path in _visible_files(folder):
+        if (suffix := label_suffix(path)) is not None:
+            kinds.setdefault(suffix, []).append(path)
+    return next((kinds[suffix] for suffix in SUFFIXES if suffix in kinds), [])
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """Files, and links to nothing, which reading tells."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
 
 
 def _read_case(folder: Path, shared: dict[int, str] | None) -> tuple[list[Case], list[LeftOut]]:
@@ -213,10 +221,9 @@ def _label_maps(folder: Path) -> list[Path]:
 
 
 def other_label_maps(folder: Path) -> list[Path]:
-    """Files of labels that are no NIfTI: segmentations of 3D Slicer, and what is called a label map."""
-    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    others = [path for path in files if label_suffix(path) not in {None, *NIFTI_SUFFIXES}]
-    return sorted(path for path in others if label_suffix(path) == SEG_NRRD or _is_called_labels(path))
+    """Files of labels that are no NIfTI: what names its structures itself, and what is called a label map."""
+    others = [path for path in _visible_files(folder) if label_suffix(path) not in {None, *NIFTI_SUFFIXES}]
+    return [path for path in others if names_itself(path) or _is_called_labels(path)]
 
 
 def _is_called_labels(path: Path) -> bool:
@@ -255,6 +262,26 @@ def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] 
         return Case(
             name=name, patient=patient, ct=ct, segments=label_map, annotated=tuple(by_name), label_values=by_name
         )
+    values, annotated = _values_beside(label_map, shared)
+    channels = channel_names(label_map, tuple((values or {}).values()))
+    if values is None:
+        values = dict(enumerate(channels, start=1)) or _values_by_file_name(label_map)
+    names = tuple(values.values())
+    if annotated is not None:
+        names = _annotated_subset(annotated, names, label_map.parent / LABELS_FILE)
+    case = Case(
+        name=name,
+        patient=patient,
+        ct=ct,
+        label_map=label_map,
+        annotated=names,
+        label_values={structure: (value,) for value, structure in values.items()},
+    )
+    return replace(case, label_map=None, segments=label_map, channels=channels) if channels else case
+
+
+def _values_beside(label_map: Path, shared: dict[int, str] | None) -> tuple[dict[int, str] | None, list[Any] | None]:
+    """What the values stand for, and which structures are annotated, as files beside a label map say it, if they do."""
     values, annotated = shared, None
     own = label_map.parent / LABELS_FILE
     if own.is_file():
@@ -265,13 +292,7 @@ def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] 
             values = parse_label_names(data, str(own))
     if sidecar_path(label_map).is_file():
         values = read_label_names(sidecar_path(label_map))
-    if values is None:
-        values = _values_by_file_name(label_map)
-    names = tuple(values.values())
-    if annotated is not None:
-        names = _annotated_subset(annotated, names, own)
-    by_name = {structure: (value,) for value, structure in values.items()}
-    return Case(name=name, patient=patient, ct=ct, label_map=label_map, annotated=names, label_values=by_name)
+    return values, annotated
 
 
 def _values_by_file_name(label_map: Path) -> dict[int, str]:

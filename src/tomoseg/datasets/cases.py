@@ -33,7 +33,8 @@ class MaskCase:
         patient: Whose it is; cases of one patient never come into two splits.
         masks: Structure to mask file; None where there is one file of all.
         label_map: The label map, if there is one.
-        segments: The file that names its structures itself, if there is one.
+        segments: The file that names its structures itself, or has a channel for each, if there is one.
+        channels: The structures of the channels of that file, in their order.
         annotated: The structures that someone looked for here. One of them without a voxel is absent; any other
             is unknown: it gives no loss and no score.
         label_values: Structure to the values that stand for it in the label map, more than one for a region. It may
@@ -47,6 +48,7 @@ class MaskCase:
     masks: dict[str, Path] | None = None
     label_map: Path | None = None
     segments: Path | None = None
+    channels: tuple[str, ...] = ()
     annotated: tuple[str, ...]
     label_values: dict[str, tuple[int, ...]] = field(default_factory=dict)
     unions: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -159,7 +161,7 @@ def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int
     """
     names = labels.names
     if case.segments is not None:
-        segments = open_segments(case.segments, grid, str(case.ct))
+        segments = open_segments(case.segments, grid, str(case.ct), case.channels)
         return lambda channel: _union(segments.mask(name) for name in case.parts(names[channel]))
     if case.label_map is None:
         return lambda channel: _mask_of_files(case, names[channel], grid)

@@ -9,13 +9,14 @@ from typing import Any
 from tomoseg.datasets.case_folders import CaseFolders, LeftOut
 from tomoseg.datasets.cases import Case
 from tomoseg.errors import DatasetError
+from tomoseg.files.channels import channel_names
 from tomoseg.files.label_files import SEG_NRRD, SUFFIXES, label_stem
 from tomoseg.files.label_names import check_told_apart, parse_label_names, read_json, structure_name
 
 DATASET_FILE = "dataset.json"
 
 _CHANNEL = "_0000"
-_ENDINGS = tuple(suffix for suffix in SUFFIXES if suffix != SEG_NRRD)
+_ENDINGS = tuple(suffix for suffix in SUFFIXES if suffix != SEG_NRRD and not suffix.endswith(".dcm"))
 """How the files of nnU-Net's layout may end, scans and label maps alike."""
 
 
@@ -58,8 +59,7 @@ def _told_apart(cases: list[Case], root: Path, path: Path) -> list[Case]:
         return cases
     names = []
     for case in cases:
-        assert case.label_map is not None  # listed cases have one
-        folder = case.label_map.parent.relative_to(root)
+        folder = case.first_file.parent.relative_to(root)
         names.append("_".join([*folder.parts, case.name]))
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -179,8 +179,17 @@ def _inside(root: Path, text: Any, path: Path) -> Path:
 def _case(ct: Path, label_map: Path, label_values: dict[str, tuple[int, ...]]) -> Case:
     for file in (ct, label_map):
         if not file.is_file() and not (file == ct and ct.is_dir()):
-            raise DatasetError(f"{file.parent}: expected {file.name}, got no such file; add it or take the case out")
+            what = "a link to a file that is not there" if file.is_symlink() else "no such file"
+            raise DatasetError(f"{file.parent}: expected {file.name}, got {what}; add it or take the case out")
     name = label_stem(label_map)
+    channels = channel_names(label_map, tuple(label_values))
     return Case(
-        name=name, patient=name, ct=ct, label_map=label_map, annotated=tuple(label_values), label_values=label_values
+        name=name,
+        patient=name,
+        ct=ct,
+        label_map=None if channels else label_map,
+        segments=label_map if channels else None,
+        channels=channels,
+        annotated=tuple(label_values),
+        label_values=label_values,
     )

@@ -18,7 +18,7 @@ from tomoseg.datasets.scan_files import (
     visible_folders,
     volume_files,
 )
-from tomoseg.files.label_files import SEG_NRRD, label_stem, label_suffix
+from tomoseg.files.label_files import label_stem, label_suffix, names_itself
 
 _LABEL_STEMS = ("labels", "seg")
 
@@ -34,13 +34,17 @@ def find_flat_cases(folder: Path) -> CaseFolders:
         InputError: If a `labels.json` cannot be read.
         LabelError: If a `labels.json` says a name or a value twice.
     """
-    scans, maps = _scans_and_label_maps(folder)
+    scans, maps, unmatched = _scans_and_label_maps(folder)
     shared = shared_labels(folder)
     whose = folder.resolve().name if SCAN in scans else None
     alone = [
         LeftOut(path, f"a scan without a label map was left out; add {stem}_labels.nii.gz")
         for stem, path in scans.items()
         if not maps[stem]
+    ]
+    alone += [
+        LeftOut(path, "a file of labels without a scan of its name was left out; name it after its scan")
+        for path in unmatched
     ]
     cases = [
         label_map_case(stem, scans[stem], the_only(found, f"label map for {stem}", folder), shared, whose or stem)
@@ -50,13 +54,13 @@ def find_flat_cases(folder: Path) -> CaseFolders:
     return CaseFolders(cases, alone)
 
 
-def _scans_and_label_maps(folder: Path) -> tuple[dict[str, Path], dict[str, list[Path]]]:
-    """The scans of a folder by name, and the label maps of each."""
+def _scans_and_label_maps(folder: Path) -> tuple[dict[str, Path], dict[str, list[Path]], list[Path]]:
+    """The scans of a folder by name, the label maps of each, and those of none."""
     labels = sorted(path for path in folder.iterdir() if label_suffix(path) and not path.name.startswith("."))
     files = by_stem(volume_files(folder))
     named = files | _dicom_with_labels(folder, labels, files)
     scans = {stem: path for stem, path in named.items() if not _scan_of(stem, named)}
-    return scans, _by_scan([path for path in labels if path not in scans.values()], list(scans))
+    return scans, *_by_scan([path for path in labels if path not in scans.values()], list(scans))
 
 
 def _dicom_with_labels(folder: Path, labels: Sequence[Path], volumes: Collection[str]) -> dict[str, Path]:
@@ -70,15 +74,24 @@ def _dicom_with_labels(folder: Path, labels: Sequence[Path], volumes: Collection
     return {stem: places[stem] for stem in sorted(wanted) if holds_dicom(places[stem])}
 
 
-def _by_scan(labels: Sequence[Path], scans: Sequence[str]) -> dict[str, list[Path]]:
-    """The files of labels that go with each scan: named after it, or, as a segmentation of 3D Slicer, as it is."""
+def _by_scan(labels: Sequence[Path], scans: Sequence[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+    """The files of labels that go with each scan, and those that go with none.
+
+    They are named after it. What names its structures itself may be named as it is, or, beside a single scan, anyhow.
+    """
     maps: dict[str, list[Path]] = {stem: [] for stem in scans}
+    unmatched = []
     for path in labels:
         stem = label_stem(path)
-        scan = stem if stem in maps and label_suffix(path) == SEG_NRRD else _scan_of(stem, scans)
+        is_free = names_itself(path)
+        scan = stem if is_free and stem in maps else _scan_of(stem, scans)
+        if is_free and not scan and len(scans) == 1:
+            scan = scans[0]
         if scan:
             maps[scan].append(path)
-    return maps
+        else:
+            unmatched.append(path)
+    return maps, unmatched
 
 
 def _scan_of(stem: str, scans: Collection[str]) -> str:

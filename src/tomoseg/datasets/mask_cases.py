@@ -6,7 +6,9 @@ A dataset of any layout will do (`layouts.py`), and what is left of one without 
   `dataset.json` in the folder or the one above, or that have `total` in their names; or a single such file;
 - *mask folders*: `<case>/<structure>.nii.gz` or `<case>/segmentations/<structure>.nii.gz`;
 - *one case*: `<structure>.nii.gz` in the folder itself;
-- *files that name their structures*: `<case>.seg.nrrd`, or one in `<case>/`.
+- *files that name their structures*: `<case>.seg.nrrd`, a DICOM segmentation or a DICOM structure set of any name, or
+  one of them in `<case>/`;
+- *channels*: label maps of four axes, with a mask of each structure, named as the values are or numbered.
 
 `.nii`, `.mha`, `.mhd`, `.nrrd` and `.nhdr` serve as `.nii.gz` does. Of a folder with several kinds, as `predict` writes
 them side by side, one kind is read: the first of `label_files.SUFFIXES`.
@@ -28,10 +30,12 @@ from tomoseg.datasets.dataset_json import DATASET_FILE, read_label_values
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.datasets.scan_files import visible_folders
 from tomoseg.errors import DatasetError
+from tomoseg.files.channels import channel_names
 from tomoseg.files.cohort import MASKS_FOLDER
 from tomoseg.files.label_files import (
     label_stem,
     label_suffix,
+    needs_scan,
     open_segments,
     read_geometry,
     read_label_map,
@@ -39,6 +43,8 @@ from tomoseg.files.label_files import (
     segment_values,
 )
 from tomoseg.files.label_names import read_label_names
+from tomoseg.files.no_scan import looked_for
+from tomoseg.files.paths import lacking
 from tomoseg.files.results import sidecar_path
 from tomoseg.files.segments import Segments
 from tomoseg.labels import LabelSet
@@ -65,7 +71,7 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
     if path.is_file():
         return [_file_case(path)]
     if not path.is_dir():
-        raise DatasetError(f"{path}: expected masks, got no such file or folder; check the path")
+        raise DatasetError(f"{path}: expected masks, got {lacking(path)}")
     try:
         found = find_dataset(path).cases
     except DatasetError as error:
@@ -104,9 +110,8 @@ class OpenMasks:
         self._values: np.ndarray | None = None
         self._segments: Segments | None = None
         if case.segments is not None:
-            self._segments = open_segments(case.segments)
-            if not resample:
-                self._segments = self._segments.on(self.grid, owner)
+            moves = resample and not needs_scan(case.segments)
+            self._segments = open_segments(case.segments, None if moves else self.grid, owner, case.channels)
         if case.label_map is not None:
             self._values = self._read(case.label_map, read_label_map)
             self._boxes = ndimage.find_objects(self._values)
@@ -209,7 +214,8 @@ def _file_case(path: Path) -> MaskCase:
     """
     if label_suffix(path) is None:
         raise DatasetError(
-            f"{path}: expected masks (.nii.gz, .seg.nrrd, .nrrd or .mha), got another kind of file; pass one of them"
+            f"{path}: expected masks (.nii.gz, .seg.nrrd, .nrrd, .mha, a DICOM segmentation or structure set), got "
+            "another kind of file; pass one of them"
         )
     case = _case_of_all(path)
     if case is None:
@@ -226,8 +232,15 @@ def _case_of_all(path: Path) -> MaskCase | None:
     segments = segment_values(path)
     if segments is not None:
         values = {structure: tuple(own) for structure, own in segments.items()}
-        return MaskCase(name=name, patient=name, segments=path, annotated=tuple(values), label_values=values)
+        annotated = tuple(dict.fromkeys([*values, *looked_for(path)]))  # what was not found may be left out of the file
+        return MaskCase(name=name, patient=name, segments=path, annotated=annotated, label_values=values)
     values = _values_of(path)
+    channels = channel_names(path, tuple(values))
+    if channels:
+        values = values or {structure: (number,) for number, structure in enumerate(channels, start=1)}
+        return MaskCase(
+            name=name, patient=name, segments=path, channels=channels, annotated=channels, label_values=values
+        )
     if not values:
         return None
     return MaskCase(name=name, patient=name, label_map=path, annotated=tuple(values), label_values=values)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tomoseg.errors import DatasetError
 from tomoseg.files.cohort import MASKS_FOLDER, find_cohort
+from tomoseg.files.dicom.objects import label_object
 from tomoseg.files.label_files import SEG_NRRD
 from tomoseg.files.no_scan import RECORD, written_by
 from tomoseg.files.results import NIFTI_SUFFIXES, nifti_stem
@@ -163,8 +164,9 @@ def _is_other_volume(path: Path) -> bool:
 
 
 def _is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM and holds no structures instead of a scan."""
     try:
         with path.open("rb") as stream:
-            return starts_dicom(stream.read(START_BYTES))
+            return starts_dicom(stream.read(START_BYTES)) and label_object(path) is None
     except OSError:
         return False

@@ -5,11 +5,13 @@ from __future__ import annotations
 START_BYTES = 348
 """Enough of a file to tell."""
 
+GZIP = b"\x1f\x8b"
+
 _UNPACK = "unpack it"
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs.", "a git-lfs pointer, without the file's content", "fetch it with git lfs pull"),
     (b"version https://hawser.", "a git-lfs pointer, without the file's content", "fetch it with git lfs pull"),
-    (b"\x1f\x8b", "gzip, or gzip within gzip", _UNPACK),
+    (GZIP, "gzip, or gzip within gzip", _UNPACK),
     (b"BZh", "a bzip2 archive", _UNPACK),
     (b"\xfd7zXZ\x00", "an xz archive", _UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),

@@ -1,8 +1,8 @@
 """Labels in files of every kind that is read: masks, label maps, and files of several structures with their names.
 
 NIfTI, NRRD and MetaImage files hold one mask or one label map, whose names are said elsewhere. Segmentations of 3D
-Slicer (`.seg.nrrd`) name their segments themselves, which may overlap. Kinds are told by first bytes, and by a file's
-name where those say nothing.
+Slicer (`.seg.nrrd`), DICOM segmentations and DICOM structure sets name their structures themselves, which may overlap.
+Kinds are told by first bytes, and by a file's name where those say nothing.
 """
 
 from __future__ import annotations
@@ -12,40 +12,109 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, UInt8, UInt16
+from jaxtyping import Bool, Float, UInt8, UInt16
 
-from tomoseg.errors import InputError
+from tomoseg.errors import GridError, InputError
 from tomoseg.files import nifti
+from tomoseg.files.channels import count_channels, read_channels
+from tomoseg.files.dicom.objects import label_object
 from tomoseg.files.itk.metaimage import METAIMAGE
 from tomoseg.files.itk.metaimage import SUFFIXES as META_SUFFIXES
 from tomoseg.files.itk.nrrd import MAGIC as NRRD_MAGIC
 from tomoseg.files.itk.nrrd import NRRD
 from tomoseg.files.itk.read_seg_nrrd import read_seg_nrrd, segments_in_nrrd
-from tomoseg.files.segments import Segments
+from tomoseg.files.segments import Segments, voxel_corners_mm
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, check_same_grid
 
 SEG_NRRD = ".seg.nrrd"
 
-SUFFIXES = (".nii.gz", ".nii", SEG_NRRD, ".nrrd", ".nhdr", *META_SUFFIXES)
-"""How files of labels end, in capitals or not; where a folder has several kinds, those of the first are its masks."""
+_SEG_DCM, _RTSTRUCT_DCM = ".seg.dcm", ".rtstruct.dcm"
+_DICOM_ENDINGS = (".labelmap.seg.dcm", _SEG_DCM, _RTSTRUCT_DCM, ".dcm")
 
-_Kind = Literal["nifti", "nrrd", "metaimage"]
+SUFFIXES = (".nii.gz", ".nii", SEG_NRRD, ".nrrd", ".nhdr", *META_SUFFIXES, *_DICOM_ENDINGS[:-1])
+"""How files of labels end, in capitals or not; where a folder has several kinds, those of the first are its masks.
+
+DICOM files have any name: of what kind they are their content says."""
+
+_Kind = Literal["nifti", "nrrd", "metaimage", "segmentation", "structure set"]
 
 
 def label_suffix(path: Path) -> str | None:
-    """How a file of labels ends; None for any other file.
+    """How a file of labels ends, or would if it had the name of its kind; None for any other file.
 
     Example:
         >>> label_suffix(Path("s0/Labels.SEG.NRRD"))
         '.seg.nrrd'
     """
-    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    named = _ending(path, SUFFIXES)
+    if named is not None and not named.endswith(".dcm"):
+        return named
+    match label_object(path):
+        case "segmentation":
+            return named if named is not None and named.endswith(_SEG_DCM) else _SEG_DCM
+        case "structure set":
+            return _RTSTRUCT_DCM
+    return None if path.is_file() else named  # of a link to nothing the name says what it would be
 
 
 def label_stem(path: Path) -> str:
     """A file's name without the ending of its kind."""
-    return path.name[: len(path.name) - len(label_suffix(path) or path.suffix)]
+    ending = _ending(path, (*SUFFIXES, *_DICOM_ENDINGS))
+    return path.name[: len(path.name) - len(path.suffix if ending is None else ending)]
+
+
+def names_itself(path: Path) -> bool:
+    """Whether a file is of a kind that names its structures itself, whatever it is called."""
+    return label_suffix(path) in {SEG_NRRD, *_DICOM_ENDINGS}
+
+
+def needs_scan(path: Path) -> bool:
+    """Whether a file can be read onto the grid of its scan alone.
+
+    That is so of structure sets, whose contours have no voxels, and of segmentations on slices at uneven distances.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    kind = _kind(path)
+    if kind == "segmentation":
+        try:
+            read_geometry(path)
+        except GridError:
+            return True
+    return kind == "structure set"
+
+
+def corners_mm(path: Path) -> Float[np.ndarray, "n 3"]:
+    """The corners of the box that what a file holds lies in, by the centres of its voxels or by its contours, RAS+.
+
+    Raises:
+        InputError: If it cannot be read.
+        GridError: If its geometry is not known.
+    """
+    if _kind(path) != "structure set":
+        return voxel_corners_mm(read_geometry(path))
+    from tomoseg.files.dicom.read_structures import read_structure_set  # imports pydicom
+
+    return read_structure_set(path).corners_mm
+
+
+def belongs_to(path: Path, grid: SourceGrid) -> bool:
+    """Whether a DICOM file of structures lies in the frame of reference of a DICOM scan, as far as both say it.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    if label_object(path) is None or grid.slices is None or grid.slices.header is None:
+        return False
+    from tomoseg.files.dicom.spaces import shares_space  # imports pydicom
+
+    return shares_space(path, grid.slices.header)
+
+
+def _ending(path: Path, endings: Sequence[str]) -> str | None:
+    return next((ending for ending in endings if path.name.lower().endswith(ending)), None)
 
 
 def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan") -> Bool[np.ndarray, "x y z"]:
@@ -76,6 +145,11 @@ def read_label_map(
     kind = _kind(path)
     if kind == "nifti":
         return nifti.read_label_map(path, expect, expect_name)
+    if kind in {"segmentation", "structure set"}:
+        raise InputError(
+            f"{path}: expected a mask or a label map, got a DICOM {kind}, which names its structures itself; "
+            "pass it alone, as one file of all structures"
+        )
     if expect is not None:
         check_same_grid(expect, read_geometry(path), expect_name, str(path))
     values, grid = (NRRD if kind == "nrrd" else METAIMAGE).labels(path)
@@ -93,12 +167,25 @@ def read_geometry(path: Path) -> SourceGrid:
 
 
 def noticed_of_geometry(path: Path) -> tuple[Notice, ...]:
-    """What is noticed of where a file's voxels lie, from its header alone; raises as `read_geometry`."""
-    return _geometry(path)[1]
+    """What is noticed of where a file's voxels lie, from its header alone, or of what its contours leave out.
+
+    Raises:
+        InputError: If it cannot be read.
+        GridError: If its geometry is not known, or cannot be used.
+    """
+    if _kind(path) != "structure set":
+        return _geometry(path)[1]
+    from tomoseg.files.dicom.read_structures import read_structure_set  # imports pydicom
+
+    return read_structure_set(path).notices
 
 
 def _geometry(path: Path) -> tuple[SourceGrid, tuple[Notice, ...]]:
     kind = _kind(path)
+    if kind in {"segmentation", "structure set"}:
+        return open_segments(path).grid, ()
+    if count_channels(path) > 1:
+        return read_channels(path, ()).grid, ()
     if kind == "nifti":
         return nifti.read_geometry_and_notices(path)
     if kind == "metaimage":
@@ -116,27 +203,58 @@ def segment_values(path: Path) -> Mapping[str, Sequence[int]] | None:
         InputError: If its header cannot be read.
         LabelError: If a name comes twice, or cannot be used.
     """
-    if _kind(path) != "nrrd":
+    kind = _kind(path)
+    if kind in {"segmentation", "structure set"}:
+        return _values_in_dicom(path, kind)
+    if kind != "nrrd":
         return None
     places = segments_in_nrrd(path)
     values = [place.value for place in places.values()]
     return {name: (p.value,) if values.count(p.value) == 1 else () for name, p in places.items()} or None
 
 
-def open_segments(path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan") -> Segments:
+def _values_in_dicom(path: Path, kind: _Kind) -> dict[str, tuple[int, ...]]:
+    if kind == "segmentation":
+        from tomoseg.files.dicom.read_segmentation import segments_in_dicom  # imports pydicom
+
+        return {name: () if value is None else (value,) for name, value in segments_in_dicom(path).items()}
+    from tomoseg.files.dicom.read_structures import read_structure_set  # imports pydicom
+
+    return {name: () for name in read_structure_set(path).contours}
+
+
+def open_segments(
+    path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan", channels: Sequence[str] = ()
+) -> Segments:
     """Open a file of several structures.
 
     Args:
-        path: A file for which `segment_values` are not None.
+        path: A file for which `segment_values` are not None, or one of several channels.
         expect: The grid that the masks are wanted on, of which the file has all or a box; None takes the file's.
         expect_name: What to call the owner of that grid in messages.
+        channels: The structures of its channels, as `channels.channel_names` gives them.
 
     Raises:
         InputError: If it cannot be read.
         GridError: If its voxels are not voxels of that grid.
         LabelError: If a name comes twice, or cannot be used.
     """
-    segments = read_seg_nrrd(path)
+    kind = _kind(path)
+    if kind == "structure set":
+        from tomoseg.files.dicom.read_structures import read_structure_set  # imports pydicom
+
+        if expect is None:
+            raise GridError(
+                f"{path}: expected the scan beside a DICOM structure set, whose contours have no voxels of their own, "
+                "got none; put the scan that they were drawn on beside it"
+            )
+        return read_structure_set(path).on(expect, expect_name)
+    if kind == "segmentation":
+        from tomoseg.files.dicom.read_segmentation import read_segmentation  # imports pydicom
+
+        segments = read_segmentation(path, expect)
+    else:
+        segments = read_channels(path, channels) if channels else read_seg_nrrd(path)
     return segments if expect is None else segments.on(expect, expect_name)
 
 
@@ -149,4 +267,6 @@ def _kind(path: Path) -> _Kind:
         start = NRRD_MAGIC if path.name.lower().endswith((".nrrd", ".nhdr")) else b""
     if start == NRRD_MAGIC:
         return "nrrd"
+    if (dicom := label_object(path)) is not None:
+        return dicom
     return "metaimage" if path.name.lower().endswith(META_SUFFIXES) else "nifti"

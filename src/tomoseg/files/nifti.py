@@ -30,6 +30,7 @@ from tomoseg.files.atomic import whole_file
 from tomoseg.files.gzip_zeros import ZerosGzip
 from tomoseg.files.hu import fill_hu
 from tomoseg.files.nifti_header import Header, build_header, parse_header, read_header
+from tomoseg.files.paths import lacking
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, Volume, check_same_grid
 
@@ -111,10 +112,7 @@ def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "
     """
     with _opened(path) as (stream, header):
         _check_expected(header, path, expect, expect_name)
-        if header.dtype.itemsize == 1 and not header.is_scaled:
-            mask = _read_mask_bytes(stream, header, path)
-        else:
-            mask = _read_scaled_mask(stream, header, path)
+        mask = _mask_from(stream, header, path)
         _check_ends(stream)
     return header.grid.to_canonical(mask)
 
@@ -144,6 +142,30 @@ def read_label_map(
             labels = _read_scaled_labels(stream, header, path)
         _check_ends(stream)
     return header.grid.to_canonical(labels)
+
+
+def count_volumes(path: Path) -> int:
+    """How many volumes a file holds, along a fourth axis; raises as `read_geometry`."""
+    with _opened(path, several=True) as (_, header):
+        return header.volumes
+
+
+def read_masks_of_volumes(path: Path) -> tuple[SourceGrid, Iterator[Bool[np.ndarray, "x y z"]]]:
+    """The grid of a file of several volumes, and each of them as a mask in RAS+ order, one after the other.
+
+    Raises:
+        InputError: If the file cannot be read; of a mask, if it holds anything but 0 and 1.
+        GridError: If its orientation is unknown, or its geometry cannot be used.
+    """
+
+    def masks() -> Iterator[Bool[np.ndarray, "x y z"]]:
+        with _opened(path, several=True) as (stream, header):
+            for _ in range(header.volumes):
+                yield header.grid.to_canonical(_mask_from(stream, header, path))
+            _check_ends(stream)
+
+    with _opened(path, several=True) as (_, header):
+        return header.grid, masks()
 
 
 def read_geometry(path: Path) -> SourceGrid:
@@ -281,11 +303,13 @@ def _slabs_of(shape: tuple[int, ...], itemsize: int, within: slice | None = None
 
 
 @contextlib.contextmanager
-def _opened(path: Path, assume_spacing: tuple[float, float, float] | None = None) -> Iterator[tuple[Any, Header]]:
+def _opened(
+    path: Path, assume_spacing: tuple[float, float, float] | None = None, several: bool = False
+) -> Iterator[tuple[Any, Header]]:
     # yields the stream, at the first voxel, and the checked header; every fault of the file becomes an InputError
     try:
         if not path.exists():
-            raise InputError(f"{path}: expected a file, got nothing of that name; check the path")
+            raise InputError(f"{path}: expected a file, got {lacking(path)}")
         if path.is_dir():
             raise InputError(f"{path}: expected a NIfTI file, got a folder; name the file in it")
         size = path.stat().st_size
@@ -294,18 +318,24 @@ def _opened(path: Path, assume_spacing: tuple[float, float, float] | None = None
         with path.open("rb") as file:
             if file.peek(2)[:2] == GZIP_MAGIC:
                 with _gzip(None, "rb", fileobj=file) as stream:
-                    yield stream, _header(stream, path, size * _LARGEST_GZIP_RATIO, assume_spacing)
+                    yield stream, _header(stream, path, size * _LARGEST_GZIP_RATIO, assume_spacing, several)
             else:
-                yield file, _header(file, path, size, assume_spacing)
+                yield file, _header(file, path, size, assume_spacing, several)
     except _GZIP_ERRORS as error:
         raise InputError(f"{path}: expected a whole gzip file, got: {error}; copy or download it again") from None
     except OSError as error:
         raise InputError(f"{path}: expected a readable file, got: {error.strerror or error}; check it") from None
 
 
-def _header(stream: Any, path: Path, largest_size: int, assume_spacing: tuple[float, float, float] | None) -> Header:
+def _header(
+    stream: Any,
+    path: Path,
+    largest_size: int,
+    assume_spacing: tuple[float, float, float] | None,
+    several: bool,
+) -> Header:
     raw = read_header(stream)
-    header = parse_header(raw, str(path), assume_spacing)
+    header = parse_header(raw, str(path), assume_spacing, several)
     if header.offset + header.voxel_bytes > largest_size:
         raise InputError(
             f"{path}: expected {header.voxel_bytes} bytes of voxels for {header.grid.shape}, "
@@ -373,6 +403,12 @@ def _check_expected(header: Header, path: Path, expect: SourceGrid | None, expec
 def _check_ends(stream: Any) -> None:
     """Read past the last voxel, which makes gzip compare its checksum."""
     stream.read(1)
+
+
+def _mask_from(stream: Any, header: Header, path: Path) -> Bool[np.ndarray, "i j k"]:
+    if header.dtype.itemsize == 1 and not header.is_scaled:
+        return _read_mask_bytes(stream, header, path)
+    return _read_scaled_mask(stream, header, path)
 
 
 def _read_mask_bytes(stream: Any, header: Header, path: Path) -> Bool[np.ndarray, "i j k"]:

@@ -73,6 +73,7 @@ class Header:
         slope: Multiplies the stored values; 1 where the file has no scaling.
         intercept: Is added after that; 0 where the file has no scaling.
         warnings: What was noticed.
+        volumes: How many follow one another.
     """
 
     grid: SourceGrid
@@ -81,6 +82,7 @@ class Header:
     slope: float
     intercept: float
     warnings: tuple[Notice, ...]
+    volumes: int = 1
 
     @property
     def is_scaled(self) -> bool:
@@ -91,7 +93,7 @@ class Header:
     def voxel_bytes(self) -> int:
         """Bytes of all voxels, as the header claims."""
         x, y, z = self.grid.shape
-        return x * y * z * self.dtype.itemsize
+        return x * y * z * self.dtype.itemsize * self.volumes
 
 
 def read_header(stream: Any) -> bytes:
@@ -101,13 +103,16 @@ def read_header(stream: Any) -> bytes:
     return raw + bytes(stream.read(NIFTI2.itemsize - NIFTI1.itemsize)) if is_second else raw
 
 
-def parse_header(raw: bytes, name: str, assume_spacing: tuple[float, float, float] | None = None) -> Header:
+def parse_header(
+    raw: bytes, name: str, assume_spacing: tuple[float, float, float] | None = None, several: bool = False
+) -> Header:
     """Read a header and refuse what cannot be used.
 
     Args:
         raw: The first bytes of the file: 348, or 540 for NIfTI-2.
         name: What to call the file in messages.
         assume_spacing: Voxel edges in mm of a file without an orientation, whose axes are then taken for RAS+.
+        several: Whether there may be several volumes, along one further axis.
 
     Returns:
         The header's record.
@@ -117,14 +122,20 @@ def parse_header(raw: bytes, name: str, assume_spacing: tuple[float, float, floa
         GridError: If the file has no orientation, or one that cannot be used.
     """
     fields = _fields(raw, name)
-    shape = _shape(fields, name)
+    shape, volumes = _shape(fields, name, several)
     slope, intercept = _scaling(fields, name)
     with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers are refused with a sentence
         affine, warnings = _affine(fields, shape, name, assume_spacing)
     disagrees = any(notice.kind == "two edges" for notice in warnings)
-    used = None if disagrees else raw[: fields.dtype.itemsize]  # a result has one size, whoever reads it
+    used = None if disagrees or volumes > 1 else raw[: fields.dtype.itemsize]  # a result has one size, whoever reads it
     return Header(
-        SourceGrid(shape, affine, used), _voxel_dtype(fields, name), _offset(fields, name), slope, intercept, warnings
+        SourceGrid(shape, affine, used),
+        _voxel_dtype(fields, name),
+        _offset(fields, name),
+        slope,
+        intercept,
+        warnings,
+        volumes,
     )
 
 
@@ -191,16 +202,22 @@ def _check_magic(magic: bytes, name: str) -> None:
         raise InputError(f"{name}: expected the NIfTI magic n+1 or n+2, got {magic!r}; convert it to NIfTI")
 
 
-def _shape(fields: np.ndarray, name: str) -> tuple[int, int, int]:
+def _shape(fields: np.ndarray, name: str, several: bool) -> tuple[tuple[int, int, int], int]:
+    """The axes of a volume, and how many volumes there are.
+
+    Raises:
+        InputError: If they cannot be those of a volume.
+    """
     axes = int(fields["dim"][0])
     if not 1 <= axes <= 7:
         raise InputError(f"{name}: expected 3 axes, got {axes}; the header is damaged")
     shape = tuple(int(n) for n in fields["dim"][1 : axes + 1])
     if min(shape) < 1:
         raise InputError(f"{name}: expected axes of 1 voxel or more, got {shape}; the header is damaged")
-    if axes < 3 or max(shape[3:], default=1) > 1:
+    further = [n for n in shape[3:] if n > 1]
+    if axes < 3 or len(further) > several:
         raise InputError(f"{name}: expected 3 axes, got {shape}; pass one volume")
-    return (shape[0], shape[1], shape[2])
+    return (shape[0], shape[1], shape[2]), further[0] if further else 1
 
 
 def _voxel_dtype(fields: np.ndarray, name: str) -> np.dtype:

@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tomoseg.errors import InputError
 from tomoseg.files.source import ScanKind, ScanSource
@@ -89,20 +89,41 @@ def written_by(records: Iterable[Path]) -> set[Path]:
     return {path for record in records for path in _named_in(record)}
 
 
+def looked_for(path: Path) -> tuple[str, ...]:
+    """The structures that the prediction that wrote a file looked for, found or not; none where no record names it."""
+    for record in _records_near(path):
+        if path in _named_in(record):
+            structures = _content(record).get("structures")
+            return tuple(map(str, structures)) if isinstance(structures, list) else ()
+    return ()
+
+
 def _written_near(path: Path) -> set[Path]:
     """What the records of a file's folder, and of the folder around it, name: those of its folder and of its name."""
+    return written_by(_records_near(path))
+
+
+def _records_near(path: Path) -> list[Path]:
     folders = (path.parent, path.parent.parent)
     stems = [path.name[:end] for end, letter in enumerate(path.name) if letter in "._"]
     names = (RECORD, *(f"{stem}.{RECORD}" for stem in stems))
-    return written_by(record for folder in folders for name in names if (record := folder / name).is_file())
+    return [record for folder in folders for name in names if (record := folder / name).is_file()]
 
 
 def _named_in(record: Path) -> list[Path]:
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
-        return [record.parent / name for name in content["files"]] if "model_sha256" in content else []
-    except (OSError, ValueError, KeyError, TypeError):
+        return [record.parent / name for name in _content(record).get("files", [])]
+    except TypeError:
         return []
+
+
+def _content(record: Path) -> dict[str, Any]:
+    """What a record of ours says; nothing of another file."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and "model_sha256" in content else {}
 
 
 def _intent(start: bytes) -> int:

@@ -51,6 +51,18 @@ def fitting(stem: str, suffix: str, longest: int = 255) -> str:
     return stem + ending
 
 
+def lacking(path: Path) -> str:
+    """What to say of a path where nothing is, as the end of a sentence with what to do.
+
+    Example:
+        >>> lacking(Path("none.nii.gz"))
+        'nothing of that name; check the path'
+    """
+    if path.is_symlink():
+        return "a link to a file that is not there; bring that file back, or fetch it (git annex get)"
+    return "nothing of that name; check the path"
+
+
 def climbs(name: str) -> bool:
     """Whether a name leads out of the place that it is given for, or is none, on any system."""
     return (

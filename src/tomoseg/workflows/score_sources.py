@@ -10,6 +10,7 @@ import numpy as np
 
 from tomoseg.datasets.cases import MaskCase
 from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
+from tomoseg.datasets.shared_grid import shared_grid
 from tomoseg.errors import ConfigError, DatasetError, TomosegError, counted, unknown_name_message
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
@@ -132,12 +133,9 @@ class MaskSource:
         return True
 
     def _open(self, ours: MaskCase, theirs: MaskCase) -> tuple[OpenMasks, OpenMasks]:
-        """Reference and prediction on one grid, the reference's; a file of segments may have a box of it alone."""
-        if theirs.segments is not None and ours.segments is None and not self._resample:
-            predicted = OpenMasks(ours)
-            return OpenMasks(theirs, predicted.grid, str(ours.first_file)), predicted
-        reference = OpenMasks(theirs)
-        return reference, OpenMasks(ours, reference.grid, str(theirs.first_file), resample=self._resample)
+        """Reference and prediction on one grid."""
+        grid, owner = shared_grid(ours, theirs, self._resample)
+        return OpenMasks(theirs, grid, owner), OpenMasks(ours, grid, owner, resample=self._resample)
 
 
 def _matched_cases(predicted: Path, reference: Path) -> tuple[dict[str, tuple[MaskCase, MaskCase]], dict[str, str]]:

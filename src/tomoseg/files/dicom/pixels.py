@@ -100,19 +100,23 @@ def decode(
     with quietly(name), images[0].entry.open() as stream:
         take(stream, images[0])
         dataset = read_dataset(stream, images[0].entry.size, pixels=True)
-        syntax = _check(dataset, name)
-        plugin = "gdcm" if syntax in BY_GDCM else "pydicom" if syntax == RLELossless else ""
+        syntax = check_pixels(dataset, name)
         for image in images:
             columns, rows = image.shape
             stored = pixel_array(
-                dataset, index=image.frame or 0, raw=True, decoding_plugin=plugin, correct_unused_bits=False
+                dataset, index=image.frame or 0, raw=True, decoding_plugin=plugin_for(syntax), correct_unused_bits=False
             )
             if stored.shape != (rows, columns):
                 raise InputError(f"{name}: expected {rows} rows of {columns} pixels, got {stored.shape}; copy it again")
             yield image, *_hu(_used_bits(stored, dataset, syntax in LOSSY), image, _padding(dataset), name)
 
 
-def _check(dataset: Dataset, name: str) -> str:
+def plugin_for(syntax: str) -> str:
+    """What pydicom is told to decode pixels of a transfer syntax with."""
+    return "gdcm" if syntax in BY_GDCM else "pydicom" if syntax == RLELossless else ""
+
+
+def check_pixels(dataset: Dataset, name: str) -> str:
     """The transfer syntax, if the pixels can be decoded.
 
     Raises:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.impostors import START_BYTES, called
+from tomoseg.files.itk.layered import Layered
 from tomoseg.files.itk.text_headed import TextHeaded
 from tomoseg.files.itk.voxels import (
     Edges,
@@ -27,6 +28,7 @@ from tomoseg.files.itk.voxels import (
     beside,
     header_lines,
     numbers,
+    opened,
     placed,
     whole_shape,
 )
@@ -49,6 +51,30 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
     """
     name = str(path)
     fields, end = _fields(stream, name)
+    return _stored(fields, end, path, assume_spacing)
+
+
+def layers_of_metaimage(path: Path) -> Layered:
+    """The volumes of a file of four axes or of several channels, or its one volume.
+
+    Raises:
+        InputError: If it is damaged, or the voxels cannot be those of labels.
+        GridError: If the geometry is not known.
+    """
+    with opened(path, str(path)) as stream:
+        fields, end = _fields(stream, str(path))
+    sizes, channels = fields.get("dimsize", "").split(), fields.get("elementnumberofchannels", "1")
+    count, is_first = (channels, True) if channels != "1" else (sizes[3] if len(sizes) == 4 else "1", False)
+    if not re.fullmatch(r"[1-9]\d{0,4}", count, re.ASCII):
+        raise InputError(f"{path}: expected a number of channels, got {count[:40]!r}; the header is damaged")
+    one = {"dimsize": " ".join([*sizes[:3], *("1" for _ in sizes[3:])]), "elementnumberofchannels": "1"}
+    return Layered(_stored(fields | one, end, path, None)[0], int(count), is_first)
+
+
+def _stored(
+    fields: dict[str, str], end: int, path: Path, assume_spacing: Edges | None
+) -> tuple[Stored, tuple[Notice, ...]]:
+    name = str(path)
     dtype = _dtype(fields, name)
     _check_unit(fields.get("distanceunits", ""), name)
     axes = _axes(fields, name)

@@ -10,7 +10,7 @@ https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.ht
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,8 +18,9 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from tomoseg.errors import InputError, LabelError
+from tomoseg.files.itk.layered import Layered
 from tomoseg.files.itk.nrrd import read_fields, stored_of
-from tomoseg.files.itk.voxels import Stored, opened, read_whole_numbers
+from tomoseg.files.itk.voxels import opened
 from tomoseg.files.label_names import check_told_apart, structure_name
 from tomoseg.files.segments import Segments
 from tomoseg.volume import SourceGrid, check_affine
@@ -35,14 +36,6 @@ class SegmentPlace:
     value: int
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """The layers of a file: how many, and whether they are its first axis, not its last."""
-
-    count: int
-    first: bool
-
-
 class _File:
     """A file whose voxels are read when the first mask is asked for."""
 
@@ -51,10 +44,14 @@ class _File:
         with opened(path, self.name) as stream:
             fields, end = read_fields(stream, self.name)
         self.places = _places(fields, self.name)
-        self.layers, volume = _without_layers(fields, self.name)
-        self.stored = stored_of(volume, end, path)[0]
-        check_affine(self.stored.affine, self.name)
-        self.grid = SourceGrid(self.stored.shape, self.stored.affine)
+        self.layers = _layers_of(fields, end, path)
+        beyond = [place.layer for place in self.places.values() if place.layer >= self.layers.count]
+        if beyond:
+            raise InputError(
+                f"{self.name}: expected segments in its {self.layers.count} layers, got one in layer {max(beyond)}; "
+                "save it again"
+            )
+        self.grid = grid_of(self.layers, self.name)
 
     def mask(self, structure: str) -> Bool[np.ndarray, "x y z"]:
         place = self.places[structure]
@@ -62,14 +59,7 @@ class _File:
 
     @cached_property
     def _voxels(self) -> Shaped[np.ndarray, "l i j k"]:
-        x, y, z = self.stored.shape
-        count = self.layers.count
-        with opened(self.path, self.name) as stream:
-            values = read_whole_numbers(self._flat(), self.name, stream)
-        if self.layers.first:
-            layers = values.reshape((count, x, y, z), order="F")
-        else:
-            layers = np.moveaxis(values.reshape((x, y, z, count), order="F"), 3, 0)
+        layers = self.layers.read(self.path)
         for number, layer in enumerate(layers):
             known = {0, *(place.value for place in self.places.values() if place.layer == number)}
             if unknown := sorted(set(np.unique(layer).tolist()) - known):
@@ -79,11 +69,6 @@ class _File:
                     f"values {listed} in layer {number}; save it again in 3D Slicer"
                 )
         return layers
-
-    def _flat(self) -> Stored:
-        x, y, z = self.stored.shape
-        count = self.layers.count
-        return replace(self.stored, shape=(count * x, y, z) if self.layers.first else (x, y, z * count))
 
 
 def segments_in_nrrd(path: Path) -> dict[str, SegmentPlace]:
@@ -140,29 +125,46 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], text).strip()
 
 
-def _without_layers(fields: dict[str, str], name: str) -> tuple[_Layers, dict[str, str]]:
-    """The layers, and the fields of one of them.
+def layers_of_nrrd(path: Path) -> Layered:
+    """The volumes of a file of four axes, or its one volume.
 
     Raises:
-        InputError: If a segment is in a layer that is not there, or the axis of the layers is neither first nor last.
+        InputError: If the header cannot be read, or the axis of the volumes is neither first nor last.
+        GridError: If the geometry is not known.
     """
-    layers, volume = _Layers(1, first=False), fields
+    with opened(path, str(path)) as stream:
+        fields, end = read_fields(stream, str(path))
+    return _layers_of(fields, end, path)
+
+
+def grid_of(layers: Layered, name: str) -> SourceGrid:
+    """Where the volumes of a file lie.
+
+    Raises:
+        GridError: If the geometry cannot be used.
+    """
+    check_affine(layers.stored.affine, name)
+    return SourceGrid(layers.stored.shape, layers.stored.affine)
+
+
+def _layers_of(fields: dict[str, str], end: int, path: Path) -> Layered:
+    count, first, volume = 1, False, fields
     if len(fields.get("sizes", "").split()) == 4:
-        layers, volume = _of_four_axes(fields, name)
-    beyond = [place.layer for place in _places(fields, name).values() if place.layer >= layers.count]
-    if beyond:
-        raise InputError(
-            f"{name}: expected segments in its {layers.count} layers, got one in layer {max(beyond)}; save it again"
-        )
-    return layers, volume
+        count, first, volume = _of_four_axes(fields, str(path))
+    return Layered(stored_of(volume, end, path)[0], count, first)
 
 
-def _of_four_axes(fields: dict[str, str], name: str) -> tuple[_Layers, dict[str, str]]:
+def _of_four_axes(fields: dict[str, str], name: str) -> tuple[int, bool, dict[str, str]]:
+    """How many volumes there are, whether they are the first axis, and the fields of one of them.
+
+    Raises:
+        InputError: If they are neither the first nor the last.
+    """
     *rest, last = sizes = fields["sizes"].split()
     directions = re.findall(r"none|\([^()]*\)", fields.get("space directions", ""))
     if directions[:1] == ["none"]:
         volume = {"sizes": " ".join(sizes[1:]), "space directions": " ".join(directions[1:])}
-        return _Layers(_count(sizes[0], name), first=True), fields | volume
+        return _count(sizes[0], name), True, fields | volume
     if directions[-1:] == ["none"]:
         volume = {"sizes": " ".join(rest), "space directions": " ".join(directions[:-1])}
     elif fields.get("space dimension") == "4" and len(directions) == 4:
@@ -171,7 +173,7 @@ def _of_four_axes(fields: dict[str, str], name: str) -> tuple[_Layers, dict[str,
         volume = {"sizes": " ".join(rest), "space": "ras", "space directions": steps, "space origin": origin}
     else:
         raise InputError(f"{name}: expected layers as the first or the last axis, got others; save it again")
-    return _Layers(_count(last, name), first=False), fields | volume
+    return _count(last, name), False, fields | volume
 
 
 def _count(text: str, name: str) -> int:

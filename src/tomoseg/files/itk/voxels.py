@@ -18,7 +18,8 @@ from jaxtyping import Float, Float32, Float64, UInt8, UInt16
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.hu import fill_hu
-from tomoseg.files.paths import climbs
+from tomoseg.files.impostors import GZIP, START_BYTES, called
+from tomoseg.files.paths import climbs, lacking
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, Volume, check_affine
 
@@ -75,6 +76,8 @@ def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as stream:
             yield stream
+    except FileNotFoundError:
+        raise InputError(f"{name}: expected a file, got {lacking(path)}") from None
     except OSError as error:
         raise InputError(f"{name}: expected a readable file, got: {error.strerror or error}; check it") from None
 
@@ -155,11 +158,15 @@ def _voxels(
         InputError: If there is any fault in their file.
     """
     try:
+        if stored.path != Path(header.name):
+            _check_what_it_is(stored, name)
         size = stored.path.stat().st_size
         _check_size(stored, size, name)
         with nullcontext(header) if stored.path == Path(header.name) else stored.path.open("rb") as file:
             _skip(file, stored, size)
             yield _slabs(file, stored, name)
+    except FileNotFoundError:
+        raise InputError(f"{name}: expected its data file {stored.path.name}, got {lacking(stored.path)}") from None
     except OSError as error:
         raise InputError(f"{name}: expected a readable data file, got: {error.strerror or error}; check it") from None
     except zlib.error as error:
@@ -290,15 +297,36 @@ def whole_shape(text: str, name: str) -> tuple[int, int, int]:
     return (int(words[0]), int(words[1]), int(words[2]))
 
 
-def _check_size(stored: Stored, size: int, name: str) -> None:
+def _check_what_it_is(stored: Stored, name: str) -> None:
+    """Refuse a data file that is no voxels, by its name.
+
+    A file that begins with text is known for a pointer or a page; others are looked at where voxels cannot be in them.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    with stored.path.open("rb") as file:
+        start = file.read(START_BYTES)
+    is_text = re.fullmatch(rb"[\t\r\n -~]{9}", start[:9])
+    told = called(start) if is_text or not _holds(stored, stored.path.stat().st_size) else None
+    if told is not None and not (stored.encoding == "deflate" and start.startswith(GZIP)):
+        what, do = told
+        raise InputError(f"{name}: expected voxels in its data file {stored.path.name}, got {what}; {do}")
+
+
+def _holds(stored: Stored, size: int) -> bool:
+    """Whether a file of so many bytes can hold the voxels."""
     after = size - (stored.offset or 0)
     voxels = stored.voxel_bytes // stored.dtype.itemsize
-    holds = {
+    return {
         "raw": after >= stored.voxel_bytes,
         "deflate": after * LARGEST_RATIO >= stored.voxel_bytes,
         "text": after + 1 >= 2 * voxels,
-    }
-    if not holds[stored.encoding]:
+    }[stored.encoding]
+
+
+def _check_size(stored: Stored, size: int, name: str) -> None:
+    if not _holds(stored, size):
         raise InputError(
             f"{name}: expected {stored.voxel_bytes} bytes of voxels for {stored.shape}, got a file that cannot hold "
             "them; it is cut short or its header is damaged, copy it again"
