@@ -242,7 +242,7 @@ class TestPreprocess:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("grid:\n  moed: size\n", "grid.moed: expected one of 6 known names, got 'moed'; did you mean 'mode'?"),
+            ("grid:\n  moed: size\n", "grid.moed: expected one of 7 known names, got 'moed'; did you mean 'mode'?"),
             ("structure: [liver]\n", "got 'structure'; did you mean 'structures'?"),
             (
                 "grid:\n  spacing_mm: -1\n",
