@@ -15,8 +15,9 @@ Kind = Literal[
     "two orientations", "two edges", "unit of length", "trailing bytes", "no rescale", "uneven HU", "padding", "not HU",
     "clipped",
     # when its voxels are looked at
-    "one value", "label map", "grey values", "windowed", "shifted HU", "scaled HU", "no air", "no bone", "too dense",
-    "voxel size", "oblique", "few slices", "no body", "body cut", "upside down", "back to front",
+    "one value", "label map", "probability map", "dose or PET", "grey values", "windowed", "shifted HU", "scaled HU",
+    "no air", "no bone", "too dense", "voxel size", "oblique", "few slices", "no body", "body cut", "upside down",
+    "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
     "other body part", "unlike training", "other voxels", "tuned step", "structures left out",
     # when it was segmented, and when its result is written
@@ -35,6 +36,8 @@ DECISIVE: frozenset[Kind] = frozenset(
     {
         *(
             "label map",
+            "probability map",
+            "dose or PET",
             "one value",
             "grey values",
             "not HU",

@@ -245,12 +245,40 @@ class TestNoScans:
         (done,) = run(cohort / "b.nrrd", cohort.parent / "out", model)
         assert "got a segmentation of 3D Slicer; pass the scan itself" in done.error
 
+    def test_probabilities_doses_and_other_modalities(self, cohort, model):
+        """Known by values, names and headers; never segmented unless forced."""
+        volume(cohort / "a.nrrd")
+        radius = np.linalg.norm(np.indices(VOLUME.shape) / np.array(VOLUME.shape)[:, None, None, None] - 0.5, axis=0)
+        bump = np.exp(-8 * radius**2).astype(np.float32)
+        for name, values in (("p.mha", bump), ("g.mha", 70 * bump), ("dose.mha", np.rint(7000 * bump))):
+            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values.T), str(cohort / name))
+        header, _, voxels = (cohort / "a.nrrd").read_bytes().partition(b"\n\n")
+        (cohort / "m.nrrd").write_bytes(header + b"\nmodality:=MR\n\n" + voxels)
+        told = {
+            "dose.mha": "a dose grid, a PET or another map",
+            "g.mha": "a dose grid, a PET or another map",
+            "m.nrrd": "an MR",
+            "p.mha": "a probability map or a normalised scan",
+        }
+        assert names(cohort) == ["a"]
+        assert left_out(cohort) == [f"{name} ({what})" for name, what in told.items()]
+        for name, what in told.items():
+            (done,) = run(cohort / name, cohort.parent / "out", model)
+            assert f"{name}: expected a CT scan, got {what}; pass the scan itself, or --force" in done.error
+        assert len(names(cohort, force=True)) == 5
+
+    def test_files_are_counted_and_not_their_frames(self, cohort, model):
+        slices(cohort / "p", "1")
+        run(cohort / "p", cohort / "results", model, format=("dicom-seg",), preview=True)
+        told = found(cohort).summary()
+        assert told.endswith("no scans: 1 DICOM segmentation")
+
     @pytest.mark.parametrize("ml", [False, True])
     def test_our_own_results_are_known_by_their_records(self, cohort, model, ml):
         volume(cohort / "a.nii.gz")
         run(cohort, cohort / "results", model, ml=ml, format=("nifti", "mha", "nrrd"), confidence=True)
         assert names(cohort) == ["a"]
-        assert set(found(cohort).others) == {"a result of tomoseg"}
+        assert set(found(cohort).others) == {"results of tomoseg"}
         results = [path for path in (cohort / "results").rglob("*") if path.name.endswith((".nii.gz", ".mha", "nrrd"))]
         assert len(results) > 3
         for path in results:

@@ -37,8 +37,11 @@ MOST_BORDER = 0.4
 
 _DIRECTIONS = ("LR", "PA", "IS")
 
+MAPS_READ: frozenset[Kind] = frozenset({"probability map", "dose or PET"})
+"""What was no scan when it was read: nothing is said of its values once more."""
+
 UNREADABLE_VALUES: frozenset[Kind] = frozenset(
-    {"one value", "label map", "grey values", "not HU", "no air", "shifted HU", "scaled HU", "windowed"}
+    {*MAPS_READ, "one value", "label map", "grey values", "not HU", "no air", "shifted HU", "scaled HU", "windowed"}
 )
 """Where values are not those of a CT, nothing is said about the body."""
 
@@ -128,9 +131,10 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
     thin = thin_slices(volume)
     values, notices = value_facts(volume, thin)
     planes, of_planes = plane_facts(volume, thin)
-    kinds = {notice.kind for notice in notices}
+    kinds = {notice.kind for notice in (*notices, *volume.warnings)}
+    notices = () if kinds & MAPS_READ else notices
     is_large = thin.size >= LEAST_VOXELS
-    if is_large and not kinds & {"one value", "label map"}:
+    if is_large and not kinds & {"one value", "label map", *MAPS_READ}:
         notices += _not_told(of_planes, volume.warnings)
     oblique = _oblique_degrees(volume)
     notices += (*_geometry(volume), *_oblique(oblique))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tomoseg.errors import InputError
-from tomoseg.files.no_scan import OURS, RECORD, written_by
+from tomoseg.files.no_scan import OF_OURS, RECORD, written_by
 from tomoseg.files.scan import SCAN_SUFFIXES, images_of, look_at_file
 from tomoseg.files.source import DicomFolder, Folder, Lost, ScanSource, SourceFile, reason, walk
 
@@ -152,7 +152,7 @@ class _Search:
         path = file.path
         case = next((folder for folder in path.parents if folder in self.cases), None)
         if path in self.ours or self._is_in_results(path):
-            self.others[OURS] += 1
+            self.others[OF_OURS] += 1
         elif case is None or (path.parent == case and path.name in CASE_NAMES):
             self._file(file, here)
         elif case / MASKS_FOLDER in path.parents or _is_called_labels(path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int16
@@ -10,6 +12,13 @@ from jaxtyping import Float32, Int16
 from tomoseg.errors import InputError
 from tomoseg.notices import Notice
 
+NEARLY_WHOLE = 1e-3
+"""How far a number may be from a whole one that was stored as another."""
+
+MOST_GY = 150.0
+"""No dose of radiotherapy, and hardly a standardised uptake of PET, is higher; a CT that was shifted to 0 is."""
+
+_DOSE = re.compile(r"(?<![a-z])(rt)?dose(?![a-z])", re.IGNORECASE)
 _INT16 = np.iinfo(np.int16)
 
 
@@ -24,26 +33,59 @@ def fill_hu(
         name: What to call the file in messages.
 
     Returns:
-        A sentence if values were clipped.
+        A sentence if values were clipped, or are those of another map than a scan.
 
     Raises:
         InputError: If there is NaN or infinity.
     """
-    lowest, highest, clipped = np.inf, -np.inf, 0
+    lowest, highest, clipped, has_parts = np.inf, -np.inf, 0, False
     for slab, values in slabs:
         low, high = float(values.min()), float(values.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError(f"{name}: expected finite HU, got NaN or infinity among the voxels; replace them")
+        has_parts = has_parts or (low >= -1 and high <= MOST_GY and has_fractions(values))
         np.rint(values, out=values)
         if low < _INT16.min or high > _INT16.max:
             clipped += int(np.count_nonzero((values < _INT16.min) | (values > _INT16.max)))
             np.clip(values, _INT16.min, _INT16.max, out=values)
         hu[..., slab] = values
         lowest, highest = min(lowest, low), max(highest, high)
+    words = _of_map(lowest, highest, has_parts, name)
     if not clipped:
-        return []
+        return words
     text = (
         f"{name}: {clipped} voxels lie outside of {_INT16.min}..{_INT16.max} HU (the scan runs from {lowest:.6g} to "
         f"{highest:.6g}) and were clipped. Check that the scan is in HU and its scl_slope is right."
     )
-    return [Notice(text, "clipped")]
+    return [*words, Notice(text, "clipped")]
+
+
+def has_fractions(values: Float32[np.ndarray, "i j s"]) -> bool:
+    """Whether some of the values are no whole numbers, nor stored for such."""
+    return bool((np.abs(values - np.rint(values)) > NEARLY_WHOLE).any())
+
+
+def _of_map(lowest: float, highest: float, has_parts: bool, name: str) -> list[Notice]:
+    """What real numbers from 0 up are that are no HU.
+
+    Args:
+        lowest: The lowest value.
+        highest: The highest.
+        has_parts: Whether there are fractions.
+        name: The file's, which may say that it is a dose.
+    """
+    values = f"{name}: values run from {lowest:.4g} to {highest:.4g}"
+    if has_parts and highest <= 1:
+        text = (
+            f"{values} with fractions, as in a probability map or a normalised scan; HU from -1000 for air were "
+            "expected. Pass the scan itself."
+        )
+        return [Notice(text, "probability map")]
+    is_called_dose = _DOSE.search(Path(name).name.replace("_", " ")) is not None
+    if highest > lowest >= 0 and ((has_parts and highest <= MOST_GY) or is_called_dose):
+        text = (
+            f"{values}{' with fractions' if has_parts else ''}, as in a dose grid, a PET or another map; HU from -1000 "
+            "for air were expected. Pass the CT."
+        )
+        return [Notice(text, "dose or PET")]
+    return []

@@ -6,14 +6,15 @@ Only headers are looked at here; that values are those of a label map is seen by
 from __future__ import annotations
 
 import json
+import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from tomoseg.errors import InputError
 from tomoseg.files.source import ScanKind, ScanSource
-from tomoseg.notices import Notice
+from tomoseg.notices import Kind, Notice
 
 RECORD = "prediction.json"
 """How the file ends that says which files a prediction wrote, from where it lies."""
@@ -21,6 +22,25 @@ RECORD = "prediction.json"
 OURS, SEGMENTATION, LABELS = "a result of tomoseg", "a segmentation of 3D Slicer", "a label map"
 """What is known for something else than a scan."""
 
+OF_OURS = "results of tomoseg"
+"""What files that we wrote are counted as."""
+
+MAPS: dict[Kind, str] = {
+    "probability map": "a probability map or a normalised scan",
+    "label map": LABELS,
+    "dose or PET": "a dose grid, a PET or another map",
+}
+"""What values are of that are no scan's, by the kind of the notice that says so; the surest first."""
+
+_MODALITIES = {
+    "MR": "an MR", "PT": "a PET", "PET": "a PET", "NM": "an image of nuclear medicine", "US": "an ultrasound",
+    "RTDOSE": "a dose grid", "SEG": "a segmentation", "XA": "an angiogram", "MG": "a mammogram", "CR": "an X-ray",
+    "DX": "an X-ray",
+}  # fmt: skip
+"""What headers of NRRD and MetaImage may call their images that is no CT."""
+
+_MODALITY = re.compile(rb"^[^\n:=]{0,40}modality\s*:?=\s*(?:MET_MOD_)?(\w+)", re.IGNORECASE | re.MULTILINE)
+_HEADER_ENDS = {"nrrd": b"\n\n", "metaimage": b"ElementDataFile"}
 _SEGMENT_KEYS = (b"\nSegment0_", b"\nSegmentation_")
 _LABEL_INTENT = 1002
 _INTENT_PLACES = {348: slice(68, 70), 540: slice(504, 508)}
@@ -49,19 +69,30 @@ def refuse_known(source: ScanSource, path: Path, otherwise: str) -> None:
         raise InputError(_refusal(path, known, otherwise))
 
 
-def refuse_label_map(notices: Sequence[Notice], path: Path, otherwise: str) -> None:
-    """Refuse a scan whose values are those of a label map.
+def map_among(notices: Iterable[Notice]) -> str | None:
+    """What a file holds by its values, if that is no scan; else None.
 
     Args:
-        notices: What was noticed when its voxels were looked at.
+        notices: What was noticed when they were read and looked at.
+    """
+    kinds = {notice.kind for notice in notices}
+    return next((what for kind, what in MAPS.items() if kind in kinds), None)
+
+
+def refuse_map(notices: Iterable[Notice], path: Path, otherwise: str) -> None:
+    """Refuse a scan whose values are those of a label map, of probabilities or of a dose.
+
+    Args:
+        notices: What was noticed when its voxels were read and looked at.
         path: What to call it.
         otherwise: As of `refuse_known`.
 
     Raises:
         InputError: If that was among it.
     """
-    if any(notice.kind == "label map" for notice in notices):
-        raise InputError(_refusal(path, LABELS, otherwise))
+    known = map_among(notices)
+    if known is not None:
+        raise InputError(_refusal(path, known, otherwise))
 
 
 def _refusal(path: Path, known: str, otherwise: str) -> str:
@@ -77,6 +108,9 @@ def says_it_is(kind: ScanKind, start: bytes) -> str | None:
     """
     if kind == "nrrd" and any(key in start for key in _SEGMENT_KEYS):
         return SEGMENTATION
+    if kind in _HEADER_ENDS:
+        found = _MODALITY.search(start.replace(b"\r", b"").split(_HEADER_ENDS[kind])[0])
+        return None if found is None else _MODALITIES.get(found[1].decode().upper())
     return LABELS if kind == "nifti" and _intent(start) == _LABEL_INTENT else None
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int16
 from tomoseg.checks.familiar import unlike
 from tomoseg.checks.scan import inspect_scan, refuse_warnings
 from tomoseg.evaluation.measure import Measurement, measure
-from tomoseg.files.no_scan import refuse_known, refuse_label_map
+from tomoseg.files.no_scan import refuse_known, refuse_map
 from tomoseg.files.scan import look, read_scan
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.grids import averaged_axes, told_of
@@ -135,7 +135,7 @@ def segment(
     choices = predictor.choices(request)
     seen = preflight(volume, predictor) if notices is None else notices
     if not isinstance(scan, Volume):
-        refuse_label_map(seen, Path(scan), OTHERWISE)
+        refuse_map(seen, Path(scan), OTHERWISE)
     if request.strict:
         refuse_warnings(seen, "the scan")
     stages = Stages()

@@ -14,7 +14,7 @@ from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
 from tomoseg.files.atomic import remove_file
 from tomoseg.files.dicom.made_by import MadeBy
-from tomoseg.files.no_scan import refuse_known, refuse_label_map
+from tomoseg.files.no_scan import refuse_known, refuse_map
 from tomoseg.files.outputs import check_folder, check_place
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.ahead import ahead, behind
@@ -229,7 +229,7 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
         course.not_written = impossible_formats(volume.source, options.format, scan.path)
         course.notices = preflight(volume, batch.predictor)
         if not (options.force or source.is_dicom):
-            refuse_label_map(course.notices, scan.path, "--force")
+            refuse_map(course.notices, scan.path, "--force")
         if options.strict:
             refuse_warnings(course.notices, str(scan.path))
     return volume

@@ -15,7 +15,7 @@ from tomoseg.files.paths import shown
 from tomoseg.files.scan import look, scan_stem
 from tomoseg.files.source import Lost, ScanKind, ScanSource
 from tomoseg.formats import LABEL_MAP_SUFFIXES, endings_of_their_own
-from tomoseg.workflows.label_maps import without_label_maps
+from tomoseg.workflows.maps import without_maps
 from tomoseg.workflows.scan_names import names_of
 
 LIST_SUFFIX = ".txt"
@@ -75,7 +75,7 @@ class FoundScans:
         if self.left_out:
             words.append(f"left out: {'; '.join(self.reasons())}")
         if self.others:
-            words.append(f"no scans: {', '.join(f'{count} {what}' for what, count in self.others.most_common())}")
+            words.append(f"no scans: {', '.join(_counted(*pair) for pair in self.others.most_common())}")
         return "; ".join(words)
 
     def reasons(self) -> list[str]:
@@ -93,6 +93,17 @@ def listed_kinds(kinds: Iterable[ScanKind]) -> str:
     counts = Counter(_KINDS[kind] for kind in kinds)
     ordered = sorted(counts, key=lambda kind: (-counts[kind], _ORDER.index(kind)))
     return ", ".join(f"{counts[kind]} {kind}" for kind in ordered)
+
+
+def _counted(what: str, count: int) -> str:
+    """How many there are of what is named in the plural.
+
+    Example:
+        >>> _counted("dose grids", 1), _counted("masks beside a scan", 2)
+        ('1 dose grid', '2 masks beside a scan')
+    """
+    one = re.sub(r"s\b", "", what, count=1)
+    return f"{count} {one if count == 1 else what}"
 
 
 def find_scans(
@@ -138,7 +149,7 @@ def _found(scans: Path, output: Path, label_map: bool, series: int | None, force
     only = _only_dicom(cohort, series)
     if only is not None:
         return FoundScans(scans, [_only_scan(scans, output, label_map, only)], cohort.left_out, cohort.others)
-    kept, maps = (cohort.scans, []) if force else without_label_maps(cohort.scans)
+    kept, maps = (cohort.scans, []) if force else without_maps(cohort.scans)
     left_out = tuple(sorted((*cohort.left_out, *maps), key=lambda lost: lost.path.parts))
     among = FoundScans(scans, [], left_out, cohort.others)
     if not kept:
@@ -154,7 +165,7 @@ def scans_below(folder: Path) -> FoundScans | None:
         InputError: If the folder cannot be listed.
     """
     cohort = find_cohort(folder)
-    kept, maps = without_label_maps(cohort.scans)
+    kept, maps = without_maps(cohort.scans)
     found = FoundScans(folder, [], tuple((*cohort.left_out, *maps)), cohort.others)
     if not kept or (len(kept) == 1 and not found.left_out):
         return None

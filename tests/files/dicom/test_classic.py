@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian
 
 from tests.files.dicom.series import image, save
 from tomoseg.errors import GridError, InputError
@@ -38,10 +39,23 @@ def test_frames_without_places(rng, tmp_path, tags):
     assert read_scan(path, assume_spacing=(1, 1, 2)).shape == (6, 5, 4)
 
 
-def test_one_place_twice_is_called_that(rng, tmp_path):
+@pytest.mark.parametrize("assume_spacing", [None, (1, 1, 2)])
+@pytest.mark.parametrize(("copies", "times"), [(2, "twice"), (3, "3 times")])
+def test_one_slice_several_times_is_called_that(rng, tmp_path, copies, times, assume_spacing):
+    """Whatever voxel edges are assumed; differently coded, as in two exports of one slice."""
     stored = rng.integers(-1000, 1000, (5, 6), np.int16)
-    with pytest.raises(GridError, match=r"got one place 2 times: copies of one slice, one place over time"):
-        read_scan(save([image(stored, (0, 0, 5)), image(stored, (0, 0, 5))], tmp_path))
+    made = [image(stored, (0, 0, 5), syntax=ImplicitVRLittleEndian if k else None) for k in range(copies)]
+    with pytest.raises(GridError, match=rf"got one slice {times}, the same to the last pixel; pass one of the files"):
+        read_scan(save(made, tmp_path), assume_spacing=assume_spacing)
+
+
+def test_other_slices_at_one_place(rng, tmp_path):
+    made = [image(rng.integers(-1000, 1000, (5, 6), np.int16), (0, 0, 5), k) for k in range(3)]
+    with pytest.raises(
+        GridError, match=r"got one place 3 times, and other pixels each time: .* --assume-spacing X Y Z"
+    ):
+        read_scan(save(made, tmp_path))
+    assert read_scan(tmp_path, assume_spacing=(1, 1, 2)).shape == (6, 5, 3)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tomoseg.files.dicom.headers import ImageHeader
-from tomoseg.files.dicom.series import slices_among
+from tomoseg.files.dicom.series import kind_of_other, slices_among
 from tomoseg.files.scan import of_lost
 from tomoseg.files.source import DicomFolder, Headers, Lost, ScanSource, SourceFile
 
@@ -175,7 +175,8 @@ def _of_shared(part: _Part, shared: set[tuple[str, ...]]) -> set[tuple]:
 def _tell_of_others(parts: Iterable[_Part], found: Places) -> None:
     """Say what images are that no scan can be made of."""
     for part in parts:
-        for kind, count in sorted(slices_among(part.images)[1].items()):
+        files = {image.entry: str(kind_of_other(image)) for image in part.images}  # a file may have many frames
+        for kind, count in sorted(Counter(files.values()).items()):
             if kind in _MADE_FROM_SCANS:
                 found.others[_MADE_FROM_SCANS[kind]] += count
             elif kind.startswith(_MODALITY):

@@ -33,6 +33,9 @@ Edges = tuple[float, float, float]
 LARGEST_PIXEL_RATIO, ALWAYS_ALLOWED_BYTES = 2000, 512 << 20
 """Coded slices may come to so many times their files in memory, and to so many bytes in any case. A CT slice comes to
 three times its file; one of padding alone, in JPEG 2000, to a thousand times."""
+COMPARED = 16
+"""So many slices at one place show whether all are copies."""
+
 UNREADABLE = "files that cannot be read"
 
 
@@ -198,8 +201,10 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
     across, down = AXIAL if first.orientation is None else first.orientation
     known = _positions(stack)
     lacking = _lacking(first, known, np.cross(across, down))
+    at_one_place = _at_one_place(lacking, known)
+    _check_are_no_copies(stack.images[:at_one_place], name)
     if lacking and assume_spacing is None:
-        raise GridError(_refusal(lacking, known, name))
+        raise GridError(_refusal(lacking, at_one_place, name))
     across_mm, down_mm, along_mm = assume_spacing or (0.0, 0.0, 0.0)
     if known is not None and POSITION not in lacking:
         positions, thickness_mm = known, first.thickness_mm or along_mm
@@ -212,13 +217,38 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
     return slices, words, POSITION not in lacking
 
 
-def _refusal(lacking: Sequence[str], known: Float[np.ndarray, "n 3"] | None, name: str) -> str:
-    """What to say of slices whose places are not known."""
-    if lacking == [POSITION] and known is not None and known.any():
+def _at_one_place(lacking: Sequence[str], known: Float[np.ndarray, "n 3"] | None) -> int:
+    """How many slices lie at one place, if all do and it is no origin that was put in the place of others."""
+    return len(known) if lacking == [POSITION] and known is not None and known.any() else 0
+
+
+def _check_are_no_copies(images: Sequence[ImageHeader], name: str) -> None:
+    """Refuse slices at one place that show the same: no voxel edges make a scan of them.
+
+    Args:
+        images: All of them, or none.
+        name: What to call the scan in messages.
+
+    Raises:
+        GridError: If they do.
+    """
+    pixels = (_decoded([image], name)[0] for image in images[:COMPARED])
+    first = next(pixels, None)
+    if first is not None and all(np.array_equal(first, other) for other in pixels):
+        times = "twice" if len(images) == 2 else f"{len(images)} times"
+        raise GridError(
+            f"{name}: expected slices one behind the other, got one slice {times}, the same to the last pixel; pass "
+            "one of the files, or export the series again"
+        )
+
+
+def _refusal(lacking: Sequence[str], at_one_place: int, name: str) -> str:
+    """What to say of slices whose places are not known, or that are so many at one place."""
+    if at_one_place:
         return (
-            f"{name}: expected slices one behind the other, got one place {len(known)} times: copies of one slice, one "
-            "place over time, or positions that were lost; pass one of the files, another series, or the voxel edges "
-            "with --assume-spacing X Y Z if they are slices of a scan"
+            f"{name}: expected slices one behind the other, got one place {at_one_place} times, and other pixels each "
+            "time: one place over time, or positions that were lost; pass another series, or one of the files, or the "
+            "voxel edges with --assume-spacing X Y Z if they are slices of a scan"
         )
     return (
         f"{name}: expected slices that say where they lie, got no usable {' or '.join(lacking)}; "

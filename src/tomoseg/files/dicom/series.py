@@ -97,7 +97,7 @@ def slices_among(images: Sequence[ImageHeader]) -> tuple[list[ImageHeader], Coun
     """The images that can be slices of a CT, and how many others of which kind."""
     kept, others = [], Counter[str]()
     for image in images:
-        kind = _kind_of_other(image)
+        kind = kind_of_other(image)
         if kind is None:
             kept.append(image)
         else:
@@ -105,7 +105,7 @@ def slices_among(images: Sequence[ImageHeader]) -> tuple[list[ImageHeader], Coun
     return kept, others
 
 
-def _kind_of_other(image: ImageHeader) -> str | None:
+def kind_of_other(image: ImageHeader) -> str | None:
     """What an image is, if it is no CT slice."""
     if image.modality not in {"CT", ""}:
         return f"images of modality {image.modality[:8]}" if image.modality.isalpha() else "images of no modality"
