@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     # while it is read
-    "several series", "several patients", "left out", "unreadable files", "slice direction", "tilt", "shifted slices",
+    "several series", "left out", "unreadable files", "slice direction", "tilt", "shifted slices",
     "uneven gaps", "joined parts", "missing slices", "repeated slices", "blank slices", "assumed geometry",
     "two orientations", "two edges", "unit of length", "trailing bytes", "no rescale", "uneven HU", "padding", "not HU",
     "clipped",
@@ -47,7 +47,7 @@ DECISIVE: frozenset[Kind] = frozenset(
             "no air",
             "no body",
         ),
-        *("upside down", "back to front", "several patients", "other body part", "uneven HU", "nothing found"),
+        *("upside down", "back to front", "other body part", "uneven HU", "nothing found"),
     }
 )
 """What may make all of a result worthless: no HU, no patient or another, the wrong way round, another part of the body

@@ -39,7 +39,7 @@ def inspect(
 
     if output is not None:
         check_file(output)
-    if scan.is_dir() and series is None:
+    if series is None:
         status = _inspect_folder(scan, json, output, strict, assume_spacing)
         if status is not None:
             return status
@@ -53,14 +53,14 @@ def inspect(
 
 
 def _inspect_folder(
-    folder: Path, json: bool, output: Path | None, strict: bool, assume_spacing: tuple[float, float, float] | None
+    place: Path, json: bool, output: Path | None, strict: bool, assume_spacing: tuple[float, float, float] | None
 ) -> int | None:
-    """The exit status for a folder of scans; None where it is one scan."""
+    """The exit status for a folder or an archive of scans; None where it is one scan."""
     from tomoseg.terminal.inspection import show_folder, show_json
     from tomoseg.workflows.inspect import inspect_folder, write_json
 
     with console.progress("inspect") as show:
-        several = inspect_folder(folder, assume_spacing, lambda name, done, total: show(done, total, name))
+        several = inspect_folder(place, assume_spacing, lambda name, done, total: show(done, total, name))
     if several is None:
         return None
     if output is not None:

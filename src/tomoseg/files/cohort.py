@@ -1,9 +1,10 @@
 """All scans below a folder, and what lies there that is none: every file is looked at once, nothing is passed over.
 
-- Each volume (NIfTI, NRRD, MetaImage) and each zip archive is a scan, unless it is known to be something else. In a
-  folder with a `ct.nii.gz` that file is the scan of the case, and others beside or below it belong to the case.
-- DICOM: each folder that holds CT slices is a place. The images of each patient and study in it are a scan. A series
-  that is cut over several folders, no slice of it twice, is one place.
+- Each volume (NIfTI, NRRD, MetaImage) is a scan, unless it is known to be something else. In a folder with a
+  `ct.nii.gz` that file is the scan of the case, and others beside or below it belong to the case.
+- DICOM: each folder that holds CT slices is a place. The images of each patient and study in it are a scan; of several
+  series of one study one is taken. A series that is cut over several folders, no slice of it twice, is one place.
+- The DICOM in a zip archive is put together in the same way.
 
 Results of ours, masks of a case and DICOM objects that are made from scans are counted. All else that might be a scan
 and is not among the scans is left out, with the reason.
@@ -45,15 +46,19 @@ class Cohort:
         folder: The folder.
         scans: Its scans, by path; `number` tells those of one DICOM folder apart.
         left_out: What may be a scan and is none of these, with the reason.
+        unchosen: Series that are left out unless one is asked for, since another of their study is taken.
         others: What is known to be no scan, and how often it is there.
-        dicom: Every file, if one of them is DICOM: the folder taken for one scan.
+        dicom: All of it taken for one scan, if it is a folder with DICOM in it, or a file.
+        is_one_study: Whether all DICOM there is of one study, so that a series of it may be asked for by its number.
     """
 
     folder: Path
     scans: tuple[ScanSource, ...]
     left_out: tuple[Lost, ...] = ()
+    unchosen: tuple[Lost, ...] = ()
     others: Counter[str] = field(default_factory=Counter)
     dicom: ScanSource | None = None
+    is_one_study: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,22 @@ def _is_below(path: Path, folders: Set[Path]) -> bool:
     return not folders.isdisjoint((path, *path.parents))
 
 
+def find_in_archive(archive: ScanSource) -> Cohort:
+    """Look for the scans in a zip archive; one that cannot be read is one scan, so that reading says why.
+
+    Args:
+        archive: As `look_at_file` finds it.
+    """
+    from tomoseg.files.dicom.archives import places_in  # imports pydicom
+
+    try:
+        places = places_in(archive)
+    except InputError:
+        return Cohort(archive.path, (archive,))
+    lost = (tuple(places.left_out), tuple(places.unchosen))
+    return Cohort(archive.path, tuple(places.scans), *lost, places.others, archive, places.is_one_study)
+
+
 def _is_called_labels(path: Path) -> bool:
     name = path.name.lower()
     return "labels" in name or name.startswith("seg")
@@ -119,6 +140,7 @@ class _Search:
         }
         self.scans: list[ScanSource] = []
         self.left_out: list[Lost] = []
+        self.unchosen: list[Lost] = []
         self.others: Counter[str] = Counter()
         self.with_dicom: list[DicomFolder] = []
 
@@ -171,25 +193,35 @@ class _Search:
             return
         if source.kind == "dicom":
             _read_headers(file, here)  # once more: few call them so
+        elif source.kind == "zip":
+            self._archive(source)
         elif source.says is None:
             self.scans.append(source)
         else:
             self.left_out.append(Lost(file.path, source.says))
 
+    def _archive(self, source: ScanSource) -> None:
+        inside = find_in_archive(source)
+        self.scans += inside.scans
+        self.left_out += inside.left_out
+        self.unchosen += inside.unchosen
+        self.others += inside.others
+
     def found(self) -> Cohort:
         """All of it, DICOM put together to scans."""
-        together = None
+        together, is_one_study = None, False
         if self.with_dicom:
             from tomoseg.files.dicom.places import dicom_places  # imports pydicom
 
             places = dicom_places(self.root, self.with_dicom)
             self.scans += places.scans
             self.left_out += places.left_out
+            self.unchosen += places.unchosen
             self.others += places.others
-            together = places.together
-        scans = sorted(self.scans, key=lambda scan: (scan.path.parts, scan.number))
-        left_out = sorted(self.left_out, key=lambda lost: lost.path.parts)
-        return Cohort(self.root, tuple(scans), tuple(left_out), self.others, together)
+            together, is_one_study = places.together, places.is_one_study
+        scans = sorted(self.scans, key=lambda scan: (scan.path.parts, scan.inside, scan.number))
+        left_out, unchosen = (sorted(lost, key=lambda one: one.path.parts) for lost in (self.left_out, self.unchosen))
+        return Cohort(self.root, tuple(scans), tuple(left_out), tuple(unchosen), self.others, together, is_one_study)
 
 
 def _miss_slices(here: DicomFolder) -> None:

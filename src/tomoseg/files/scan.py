@@ -52,14 +52,15 @@ def read_scan(
     Args:
         scan: A NIfTI, NRRD or MetaImage file; or DICOM as a folder, a zip archive or a file; or a folder with one
             scan in it, in whatever folders. Or what `look` found there.
-        series: Which of several DICOM series, from 1; the largest axial one if None.
+        series: Which of several DICOM series, from 1; the largest axial one of a study if None.
         assume_spacing: Voxel edges in mm, along the file's axes, taken where it does not say where its voxels lie.
 
     Returns:
         The scan in RAS+ order, with what was noticed as its warnings.
 
     Raises:
-        InputError: If it cannot be read, or voxel edges cannot be such.
+        InputError: If it cannot be read, holds scans of several patients or studies and no series is asked for, or
+            voxel edges cannot be such.
         GridError: If its geometry is not known, or cannot be used.
 
     Example:

@@ -69,6 +69,8 @@ class ScanSource:
             scan's own, such as damaged ones or a text, are among them.
         says: What a file says that it is, if that is no scan.
         number: Which of several scans of that path, from 1; 0 if it is the only one.
+        inside: Where in an archive it lies, if that holds several scans.
+        members: The members of an archive that it may be read from; all of them if None.
         notices: What was seen of it while it was looked for.
         headers: What its files say of their images, as far as they were read to know that they are DICOM; opaque to
             everyone but `files.dicom`.
@@ -79,6 +81,8 @@ class ScanSource:
     files: tuple[SourceFile, ...] = field(repr=False)
     says: str | None = None
     number: int = 0
+    inside: str = ""
+    members: frozenset[str] | None = field(default=None, repr=False)
     notices: tuple[Notice, ...] = ()
     headers: Headers = field(default_factory=dict, repr=False, compare=False)
 

@@ -86,15 +86,15 @@ def inspect_folder(
     assume_spacing: tuple[float, float, float] | None = None,
     on_scan: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> InspectedFolder | None:
-    """Look at every scan of a folder, one in memory at a time; None where it holds just one, and nothing is left out.
+    """Look at every scan of a folder or archive, one in memory at a time; None where it holds one, and nothing else.
 
     Args:
-        folder: With scans in whatever folders.
+        folder: With scans in whatever folders; or a scan.
         assume_spacing: Voxel edges in mm, taken where a file does not say where its voxels lie.
         on_scan: Told the name of each that was looked at, and how many are done of how many.
 
     Raises:
-        InputError: If the folder cannot be listed.
+        InputError: If it cannot be looked into.
     """
     found = scans_below(folder)
     if found is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
-from tomoseg.files.cohort import CASE_NAMES, Cohort, find_cohort
+from tomoseg.files.cohort import CASE_NAMES, Cohort, find_cohort, find_in_archive
 from tomoseg.files.paths import shown
 from tomoseg.files.scan import look, scan_stem
 from tomoseg.files.source import Lost, ScanKind, ScanSource
@@ -21,7 +21,7 @@ from tomoseg.workflows.scan_names import names_of
 LIST_SUFFIX = ".txt"
 """A file of this kind lists scans, one path a line."""
 
-_KINDS = {"dicom": "DICOM", "zip": "zip archives", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
+_KINDS = {"dicom": "DICOM", "zip": "in zip archives", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
 _ORDER = tuple(_KINDS.values())
 
 
@@ -141,16 +141,17 @@ def find_scans(
 
 def _found(scans: Path, output: Path, label_map: bool, series: int | None, force: bool) -> FoundScans:
     if scans.is_file() and scans.suffix != LIST_SUFFIX:
-        return FoundScans(scans, [_only_scan(scans, output, label_map, None)])
+        return _of_file(scans, output, label_map, series)
     if not scans.is_dir():
-        found, left_out = _at(_listed(scans))
+        found, left_out = _at(_listed(scans), series)
         return FoundScans(scans, _to_folder(found, output, label_map), left_out)
     cohort = find_cohort(scans, output)
+    lost = _lost(cohort, series)
     only = _only_dicom(cohort, series)
     if only is not None:
-        return FoundScans(scans, [_only_scan(scans, output, label_map, only)], cohort.left_out, cohort.others)
+        return FoundScans(scans, [_only_scan(scans, output, label_map, only)], lost, cohort.others)
     kept, maps = (cohort.scans, []) if force else without_maps(cohort.scans)
-    left_out = tuple(sorted((*cohort.left_out, *maps), key=lambda lost: lost.path.parts))
+    left_out = tuple(sorted((*lost, *maps), key=lambda one: one.path.parts))
     among = FoundScans(scans, [], left_out, cohort.others)
     if not kept:
         told = f"; left out: {'; '.join(among.reasons()[:5])}" if left_out else ""
@@ -158,18 +159,34 @@ def _found(scans: Path, output: Path, label_map: bool, series: int | None, force
     return replace(among, scans=_to_folder([(one.path, one) for one in kept], output, label_map, scans))
 
 
-def scans_below(folder: Path) -> FoundScans | None:
-    """The scans of a folder that are looked at one by one; None where it holds just one, and nothing is left out.
+def _of_file(path: Path, output: Path, label_map: bool, series: int | None) -> FoundScans:
+    """A file is a scan; an archive may hold several."""
+    cohort = _in_file(path)
+    found = FoundScans(path, [], _lost(cohort, series), cohort.others)
+    if len(cohort.scans) < 2 or (series is not None and cohort.is_one_study):
+        return replace(found, scans=[_only_scan(path, output, label_map, cohort.dicom)])
+    return replace(found, scans=_to_folder([(one.path, one) for one in cohort.scans], output, label_map, path.parent))
+
+
+def _lost(cohort: Cohort, series: int | None) -> tuple[Lost, ...]:
+    """What is left out: of several series of a study those that are not taken, unless one was asked for."""
+    return cohort.left_out if series is not None else (*cohort.left_out, *cohort.unchosen)
+
+
+def scans_below(place: Path) -> FoundScans | None:
+    """The scans of a folder or an archive that are looked at one by one; None where it holds one, and nothing else.
 
     Raises:
-        InputError: If the folder cannot be listed.
+        InputError: If it cannot be looked into.
     """
-    cohort = find_cohort(folder)
+    cohort = find_cohort(place) if place.is_dir() else _in_file(place)
     kept, maps = without_maps(cohort.scans)
-    found = FoundScans(folder, [], tuple((*cohort.left_out, *maps)), cohort.others)
-    if not kept or (len(kept) == 1 and not found.left_out):
+    others = (*cohort.left_out, *maps)
+    if not kept or (len(kept) == 1 and not others):
         return None
-    return replace(found, scans=_to_folder([(one.path, one) for one in kept], folder, False, folder))
+    found = FoundScans(place, [], (*others, *cohort.unchosen), cohort.others)
+    root = place if place.is_dir() else place.parent
+    return replace(found, scans=_to_folder([(one.path, one) for one in kept], root, False, root))
 
 
 def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
@@ -181,25 +198,29 @@ def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
         return None
     if len(cohort.scans) == 1:
         return replace(cohort.scans[0], path=cohort.folder)
-    return cohort.dicom if not cohort.scans or (series is not None and _is_one_study(cohort.scans)) else None
+    return cohort.dicom if not cohort.scans or (series is not None and cohort.is_one_study) else None
 
 
-def _is_one_study(scans: Sequence[ScanSource]) -> bool:
-    found = {image.study for scan in scans for images in scan.headers.values() for image in images or ()}
-    return len(found) == 1
-
-
-def _at(paths: Sequence[Path]) -> tuple[list[tuple[Path, ScanSource | None]], tuple[Lost, ...]]:
+def _at(paths: Sequence[Path], series: int | None) -> tuple[list[tuple[Path, ScanSource | None]], tuple[Lost, ...]]:
     """What lies at paths that were listed one by one: of folders with several scans all of them, and what is lost."""
     found: list[tuple[Path, ScanSource | None]] = []
     left_out: list[Lost] = []
     for path in paths:
-        cohort = find_cohort(path) if path.is_dir() else Cohort(path, ())
-        only = _only_dicom(cohort, None)
+        cohort = find_cohort(path) if path.is_dir() else _in_file(path)
+        only = _only_dicom(cohort, None) if path.is_dir() else cohort.dicom
         several = [(one.path, one) for one in cohort.scans] if len(cohort.scans) > 1 else []
         found += several or [(path, only)]
-        left_out += cohort.left_out
+        left_out += _lost(cohort, series)
     return found, tuple(left_out)
+
+
+def _in_file(path: Path) -> Cohort:
+    """The scans of a file: several if it is an archive that holds such; what cannot be looked at fails when read."""
+    try:
+        source = look(path)
+    except InputError:
+        return Cohort(path, ())
+    return find_in_archive(source) if source.kind == "zip" else Cohort(path, (), dicom=source)
 
 
 def _check_spares_scans(found: list[Scan]) -> None:
@@ -271,11 +292,19 @@ def _to_folder(
         raise OutputError(
             f"{output}: expected a folder for the results of {len(found)} scans, got a file; name a folder"
         )
-    named = sorted(zip(names_of(found, root), found, strict=True), key=lambda pair: pair[0])
+    called = names_of([(_as_if_unpacked(path, source), source) for path, source in found], root)
+    named = sorted(zip(called, found, strict=True), key=lambda pair: pair[0])
     return [
         Scan(name, path, output / (f"{name}.nii.gz" if label_map else name), found=source)
         for name, (path, source) in named
     ]
+
+
+def _as_if_unpacked(path: Path, source: ScanSource | None) -> Path:
+    """Where a scan would lie if its archive, which holds several, were a folder."""
+    if source is None or source.members is None:
+        return path
+    return path.parent / scan_stem(path) / source.inside
 
 
 def _part_of(scans: list[Scan], part: str) -> list[Scan]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.files.dicom.series import image, save
+from tomoseg.errors import InputError
 from tomoseg.files.scan import read_scan
 
 SLICES, GAP = 8, 5.0
@@ -61,11 +62,13 @@ def test_two_scans(rng, tmp_path, what, offset):
     for number, one_of in enumerate(slices):
         one_of.InstanceNumber = number + 1
     folder = save(slices, tmp_path)
-    first, second = read_scan(folder), read_scan(folder, series=2)
+    with pytest.raises(InputError, match=r"got 2 of one stretch of the body, and nothing says which is meant; choose"):
+        read_scan(folder)
+    first, second = read_scan(folder, series=1), read_scan(folder, series=2)
     assert len(first.source.slices.series) == 2
     np.testing.assert_array_equal(first.hu, np.stack(stored[::2]).transpose(2, 1, 0)[::-1, ::-1])
     np.testing.assert_array_equal(second.hu, np.stack(stored[1::2]).transpose(2, 1, 0)[::-1, ::-1])
-    assert {word.kind for word in first.warnings} == {"several series"}
+    assert first.warnings == ()
 
 
 @pytest.mark.parametrize("numbers", [(1, 1), (1, SLICES + 1), (1, 100)])
@@ -75,25 +78,26 @@ def test_nothing_but_numbers(rng, tmp_path, numbers, offset):
     tags = {"SeriesInstanceUID": "", "SOPInstanceUID": ""}
     one, other = scan(rng, number=numbers[0], **tags), scan(rng, offset, number=numbers[1], **tags)
     slices = [one_of for pair in zip(one, other, strict=True) for one_of in pair]
-    volume = read_scan(save(slices, tmp_path))
+    volume = read_scan(save(slices, tmp_path), series=2)
     assert len(volume.source.slices.series) == 2
-    assert {word.kind for word in volume.warnings} == {"several series"}
+    assert volume.warnings == ()
     assert volume.spacing_mm == (1, 1, GAP)
 
 
 def test_nothing_but_names_of_files(rng, tmp_path):
     slices = [*scan(rng, InstanceNumber=None), *scan(rng, 2.5, InstanceNumber=None)]
-    volume = read_scan(save(slices, tmp_path))
+    with pytest.raises(InputError, match=r"\(series number 2, the first by file name\); 2:"):
+        read_scan(save(slices, tmp_path))
+    volume = read_scan(tmp_path, series=1)
     np.testing.assert_array_equal(volume.hu[..., 0], slices[0].pixel_array.T[::-1, ::-1])
     assert volume.shape[2] == SLICES
-    assert "(series number 2, the first by file name); 2:" in volume.warnings[0].message
 
 
 def test_nothing_but_folders(rng, tmp_path):
     slices = scan(rng, count=2 * SLICES, gap=GAP / 2)
     save(slices[::2], tmp_path / "a")
     save(slices[1::2], tmp_path / "b")
-    assert read_scan(tmp_path).shape[2] == SLICES
+    assert read_scan(tmp_path, series=2).shape[2] == SLICES
 
 
 def test_three_phases_of_other_gaps(rng, tmp_path):
@@ -102,7 +106,7 @@ def test_three_phases_of_other_gaps(rng, tmp_path):
         *scan(rng, 1.0, 3.0, 14, AcquisitionNumber=2),
         *scan(rng, 0.5, AcquisitionNumber=3),
     ]
-    series = read_scan(save(slices, tmp_path)).source.slices.series
+    series = read_scan(save(slices, tmp_path), series=3).source.slices.series
     assert [words.split(" images")[0] for words in series] == ["axial, 8", "axial, 14", "axial, 8"]
 
 
@@ -186,6 +190,6 @@ def test_an_odd_attribute_loses_no_slice(rng, tmp_path):
 
 def test_what_may_name_a_patient_is_not_told(rng, tmp_path):
     slices = [*scan(rng, SeriesDescription="Miller"), *scan(rng, 2.5, SeriesDescription="Smith")]
-    (warning,) = read_scan(save(slices, tmp_path)).warnings
-    assert "the first by description" in warning.message
-    assert "Miller" not in warning.message
+    with pytest.raises(InputError, match="the first by description") as caught:
+        read_scan(save(slices, tmp_path))
+    assert "Miller" not in str(caught.value)

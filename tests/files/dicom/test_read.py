@@ -151,9 +151,14 @@ class TestSeveralSeries:
     def test_phases_in_one_series_are_told_apart(self, rng, tmp_path, keyword):
         one, stored = axial(rng, **{keyword: "1"})
         other, _ = axial(rng, **{keyword: "2"})
-        volume = read_scan(save([*one, *other], tmp_path))
+        save([*one, *other], tmp_path)
+        with pytest.raises(
+            InputError, match=r"expected one scan in a series, got 2 .* with --series of 1: axial, .*; 2: ax"
+        ):
+            read_scan(tmp_path)
+        volume = read_scan(tmp_path, series=1)
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
-        assert "2 series were found" in volume.warnings[0].message
+        assert volume.warnings == ()
 
     def test_blocks_that_meet_stay_together(self, rng, tmp_path):
         slices, _ = axial(rng, count=6)
@@ -172,11 +177,23 @@ class TestSeveralSeries:
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
         assert "1 of the slices that were left out differ from the one at their place" in volume.warnings[1].message
 
-    def test_several_patients_get_a_word(self, rng, tmp_path):
-        slices, _ = axial(rng)
-        other, _ = axial(rng, count=2, SeriesInstanceUID="1.2.9", PatientID="another")
-        warnings = read_scan(save([*slices, *other], tmp_path)).warnings
-        assert any("There are scans of several patients" in str(warning) for warning in warnings)
+    @pytest.mark.parametrize(
+        ("tags", "whose"),
+        [({"PatientID": "another"}, "2 patients"), ({"StudyInstanceUID": "1.2.8"}, "2 studies of a patient")],
+    )
+    @pytest.mark.parametrize("series", [{"SeriesInstanceUID": "1.2.9"}, {}], ids=["another series", "one series"])
+    def test_several_patients_or_studies_are_refused_with_the_choices(self, rng, tmp_path, tags, whose, series):
+        slices, stored = axial(rng)
+        other, _ = axial(rng, count=2, **series, **tags)
+        save([*slices, *other], tmp_path)
+        with pytest.raises(
+            InputError, match=rf"expected one scan, got those of {whose}; .* of 1: axial, .*; 2: axi"
+        ) as caught:
+            read_scan(tmp_path)
+        assert not {"another", PATIENT_ID} & set(str(caught.value).split())
+        first, second = sorted((read_scan(tmp_path, series=number) for number in (1, 2)), key=lambda one: one.shape)
+        assert first.shape == (6, 5, 2)
+        np.testing.assert_array_equal(second.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
 
 
 class TestGeometry:

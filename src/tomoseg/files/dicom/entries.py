@@ -44,6 +44,11 @@ class Entry:
     size: int
     archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def place(self) -> Path:
+        """Where it lies, as if an archive were a folder."""
+        return self.path if self.member is None else self.path / self.member
+
     def open(self) -> Any:
         """A stream that can be read and moved in.
 
@@ -68,7 +73,8 @@ def entries(source: ScanSource) -> Iterator[list[Entry]]:
     with _readable(source.path):
         if source.kind == "zip":
             with _archive(source.path) as archive:
-                yield _in_archive(archive, source.path)
+                found = _in_archive(archive, source.path)
+                yield [one for one in found if source.members is None or one.member in source.members]
             return
         if len(source.files) > MOST_FILES:
             raise InputError(

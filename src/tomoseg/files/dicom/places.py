@@ -10,12 +10,20 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from tomoseg.files.dicom.headers import ImageHeader
-from tomoseg.files.dicom.series import kind_of_other, slices_among
+from tomoseg.files.dicom.series import Stack, kind_of_other, largest_axial, slices_among, stacks_of
+from tomoseg.files.dicom.whose import by_patient_and_study
 from tomoseg.files.scan import of_lost
 from tomoseg.files.source import DicomFolder, Headers, Lost, ScanSource, SourceFile
+from tomoseg.files.stack import SAME_PLACE_MM
+
+FEWEST_SLICES = 3
+"""A series of fewer is a localizer or a view of the monitored vessel."""
 
 _MODALITY = "images of modality "
 _MADE_FROM_SCANS = {
@@ -36,14 +44,18 @@ class Places:
     Attributes:
         scans: One a place, patient and study.
         left_out: Images that are no CT, and files that cannot be read.
+        unchosen: Series beside the one of their study that is taken where none is asked for.
         others: What is made from scans, and how often it is there.
         together: All of it taken for one scan.
+        is_one_study: Whether all slices are of one study.
     """
 
     together: ScanSource
     scans: list[ScanSource] = field(default_factory=list)
     left_out: list[Lost] = field(default_factory=list)
+    unchosen: list[Lost] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    is_one_study: bool = False
 
 
 @dataclass(eq=False)
@@ -76,8 +88,30 @@ def dicom_places(root: Path, folders: Sequence[DicomFolder]) -> Places:
     with_slices = [part for part in parts if slices_among(part.images)[0]]
     _tell_of_others([part for part in parts if part not in with_slices], found)
     _tell_of_files_without_images(folders, with_slices, found)
+    found.is_one_study = _are_of_one_study(with_slices)
+    found.unchosen = list(chain.from_iterable(map(_unchosen, with_slices)))
     found.scans = _scans(with_slices, Counter(folder.path for part in parts for folder in part.folders))
     return found
+
+
+def _are_of_one_study(parts: Sequence[_Part]) -> bool:
+    return len({image.study for part in parts for image in part.images}) == 1
+
+
+def _unchosen(part: _Part) -> list[Lost]:
+    """The series of a study that are not read where none is asked for; no single slices, which are no scans."""
+    stacks = stacks_of(slices_among(part.images)[0])
+    taken = largest_axial(stacks)
+    return [
+        Lost(part.path, f"series {number + 1} of {len(stacks)}, {stack}; --series {number + 1} takes it")
+        for number, stack in enumerate(stacks)
+        if number != taken and _is_scan(stack)
+    ]
+
+
+def _is_scan(stack: Stack) -> bool:
+    places = stack.places_mm()
+    return len(stack.images) >= FEWEST_SLICES and (places is None or float(np.ptp(places)) >= SAME_PLACE_MM)
 
 
 def _scans(parts: Sequence[_Part], in_folder: Counter[Path]) -> list[ScanSource]:
@@ -104,7 +138,7 @@ def _source(path: Path, folders: Iterable[DicomFolder], files: Sequence[SourceFi
 
 def _files(part: _Part, is_alone: bool) -> list[SourceFile]:
     """Those of its images and damaged ones; of a part that is alone in its folders, all."""
-    own = {image.entry.path for image in part.images}
+    own = {image.entry.place for image in part.images}
     return [
         file
         for folder in part.folders
@@ -114,22 +148,9 @@ def _files(part: _Part, is_alone: bool) -> list[SourceFile]:
 
 
 def _apart(folder: DicomFolder) -> list[_Part]:
-    """The images of a folder by patient and study.
-
-    Where nearly every image has a study of its own, writers have made up identifiers image by image: it is one study.
-    """
+    """The images of a folder by patient and study."""
     images = [image for of_file in folder.headers.values() for image in of_file or ()]
-    by_study = _grouped(images, ("patient", "study"))
-    by_patient = _grouped(images, ("patient",))
-    groups = by_study if 2 * len(by_study) <= len(images) or len(by_study) == len(by_patient) else by_patient
-    return [_Part([folder], group) for group in groups]
-
-
-def _grouped(images: Iterable[ImageHeader], by: Sequence[str]) -> list[list[ImageHeader]]:
-    groups: dict[tuple, list[ImageHeader]] = {}
-    for image in images:
-        groups.setdefault(tuple(getattr(image, name) for name in by), []).append(image)
-    return list(groups.values())
+    return [_Part([folder], group) for group in by_patient_and_study(images)]
 
 
 def _joined(folders: Iterable[DicomFolder]) -> list[_Part]:

@@ -21,7 +21,8 @@ from tomoseg.files.dicom.mixed import are_pairs, gaps_in_turn, period_of
 from tomoseg.files.dicom.pixels import Taker, decode
 from tomoseg.files.dicom.scales import scaled, steps, unit_words
 from tomoseg.files.dicom.seams import seams
-from tomoseg.files.dicom.series import Choice, Stack, check_one_scan, choose, slices_among, stacks_of
+from tomoseg.files.dicom.series import Choice, Stack, check_one_scan, choose, listing, slices_among, stacks_of
+from tomoseg.files.dicom.whose import check_one_study
 from tomoseg.files.source import Headers, ScanSource
 from tomoseg.files.stack import SAME_PLACE_MM, Arrangement, Slices, arrange, resample
 from tomoseg.notices import Notice
@@ -44,7 +45,7 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
 
     Args:
         source: A folder with folders in it, a zip archive, or one file, as `scan.look` finds it.
-        series: Which of several, from 1; the largest axial one if None.
+        series: Which of several, from 1; the largest axial one of a study if None.
         assume_spacing: Voxel edges in mm along columns, rows and slices, taken where the files do not say where their
             pixels lie. Slices are then taken for axial, the first for the uppermost.
 
@@ -52,7 +53,8 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
         The scan in RAS+ order, on a regular grid; `source.slices` has the way back to the slices.
 
     Raises:
-        InputError: If there is no CT series, no such one, or it cannot be decoded.
+        InputError: If there is no CT series, no such one, those of several patients or studies and none is asked for,
+            or it cannot be decoded.
         GridError: If its geometry is not known, or cannot be used.
     """
     path = source.path
@@ -61,13 +63,13 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
         slices, others = slices_among(images)
         left_out += others
         if not slices:
-            raise InputError(f"{path}: expected CT slices, got {_counted(left_out) or 'none'}; check the path")
+            do = "unpack it if it holds volumes" if source.kind == "zip" else "check the path"
+            raise InputError(f"{path}: expected CT slices, got {_counted(left_out) or 'none'}; {do}")
         stacks = stacks_of(slices)
+        if series is None:
+            check_one_study(slices, listing(stacks), str(path))
         choice, words = choose(stacks, series, str(path))
         words += _left_out(left_out)
-        if len({image.patient for image in slices}) > 1:
-            text = "There are scans of several patients; one of them was taken. Name the folder of one patient."
-            words.append(Notice(text, "several patients"))
         try:
             volume = _volume(choice, assume_spacing, str(path))
             volume = _listing(volume, stacks, choice)

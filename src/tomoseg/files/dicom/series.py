@@ -19,6 +19,7 @@ from tomoseg.files.dicom.apart import parts_of
 from tomoseg.files.dicom.headers import ImageHeader
 from tomoseg.files.dicom.lone import joined
 from tomoseg.files.dicom.mixed import LONGEST_PERIOD
+from tomoseg.files.dicom.whose import by_patient_and_study
 from tomoseg.notices import Notice
 
 SAME_DIRECTION = 1e-3
@@ -29,6 +30,9 @@ PARTS = LONGEST_PERIOD + 1
 
 FEWEST_LONE = 3
 """So many slices with a series each are a scan that was taken apart."""
+
+RIVAL = 0.5
+"""A scan of so many times the slices of another, in one series, may be meant as well."""
 
 _ORDINALS, _COUNTED = ("first", "second", "third", "fourth"), {2: "second", 3: "third", 4: "fourth", 1: ""}
 _AXIAL_COSINE = 0.7
@@ -118,14 +122,18 @@ def kind_of_other(image: ImageHeader) -> str | None:
 
 
 def stacks_of(images: Sequence[ImageHeader]) -> list[Stack]:
-    """Put images together to stacks, in the order of series number and first image."""
+    """Put images together to stacks, none of two studies, in the order of series number and first image."""
+    stacks = [stack for of_one in by_patient_and_study(images) for stack in _stacks_of_study(of_one)]
+    return sorted(stacks, key=lambda stack: _in_order(stack.images[0]))
+
+
+def _stacks_of_study(images: Sequence[ImageHeader]) -> list[Stack]:
     groups: dict[tuple, list[ImageHeader]] = {}
     directions: list[Float[np.ndarray, "2 3"]] = []
     for image in sorted(joined(images), key=_in_order):
         key = (image.series, image.frame is None, image.shape, _rounded(image.pixel_mm), _direction(image, directions))
         groups.setdefault(key, []).append(image)
-    stacks = [part for group in groups.values() for part in _apart(Stack(tuple(group)))]
-    return sorted(stacks, key=lambda stack: _in_order(stack.images[0]))
+    return [part for group in groups.values() for part in _apart(Stack(tuple(group)))]
 
 
 def _in_order(image: ImageHeader) -> tuple:
@@ -191,9 +199,9 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Choi
         The choice, and what there is to say about it.
 
     Raises:
-        InputError: If there is no such number, or slices make no stack.
+        InputError: If there is no such number, slices make no stack, or nothing says which scan of one series is meant.
     """
-    listed = "; ".join(f"{number}: {stack}" for number, stack in enumerate(stacks, 1))
+    listed = listing(stacks)
     if series is not None:
         owner, part = divmod(series - len(stacks) - 1, PARTS)
         refusal = f"{name}: expected a series from 1 to {len(stacks)}, got {series}; choose of {listed}"
@@ -202,11 +210,22 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Choi
         if series > len(stacks):
             return replace(_choice(stacks, owner, True), part=part, refusal=refusal), []
         return _choice(stacks, series - 1, True), []
-    axial = [stack for stack in stacks if stack.is_axial]
-    chosen = max(axial or stacks, key=lambda stack: stack.pixels)
+    number = largest_axial(stacks)
+    chosen = stacks[number]
     _check_is_no_lone_slice(chosen, stacks, listed, name)
-    number = next(number for number, stack in enumerate(stacks) if stack is chosen)
+    _check_has_no_rival(chosen, stacks, listed, name)
     return _choice(stacks, number, False), _of_choice(chosen, stacks, listed)
+
+
+def listing(stacks: Sequence[Stack]) -> str:
+    """Stacks in words, by their numbers from 1."""
+    return "; ".join(f"{number}: {stack}" for number, stack in enumerate(stacks, 1))
+
+
+def largest_axial(stacks: Sequence[Stack]) -> int:
+    """Which stack, from 0, is taken where none is asked for: the one of the most pixels, axial if there is any."""
+    axial = [number for number, stack in enumerate(stacks) if stack.is_axial]
+    return max(axial or range(len(stacks)), key=lambda number: stacks[number].pixels)
 
 
 def _choice(stacks: Sequence[Stack], number: int, is_asked_for: bool) -> Choice:
@@ -230,6 +249,25 @@ def _check_is_no_lone_slice(chosen: Stack, stacks: Sequence[Stack], listed: str,
             f"{name}: expected the slices of a scan in one series, got {len(lone)} slices with a series each, of other "
             f"studies, frames of reference or at uneven places; export them as one, or choose of {listed} with --series"
         )
+
+
+def _check_has_no_rival(chosen: Stack, stacks: Sequence[Stack], listed: str, name: str) -> None:
+    """Refuse one of several scans in one series, such as phases, unless it is by far the largest.
+
+    Raises:
+        InputError: If another is about as large.
+    """
+    of_series = [stack for stack in stacks if chosen.told and stack.told and _are_of_one_series(stack, chosen)]
+    if any(stack is not chosen and len(stack.images) >= RIVAL * len(chosen.images) for stack in of_series):
+        raise InputError(
+            f"{name}: expected one scan in a series, got {len(of_series)} of one stretch of the body, and nothing says "
+            f"which is meant; choose one with --series of {listed}"
+        )
+
+
+def _are_of_one_series(stack: Stack, other: Stack) -> bool:
+    one, another = stack.images[0], other.images[0]
+    return (one.patient, one.series) == (another.patient, another.series)
 
 
 def check_one_scan(choice: Choice, slices: int, period: int, name: str) -> int:
