@@ -15,7 +15,7 @@ Kind = Literal[
     "two orientations", "two edges", "unit of length", "trailing bytes", "no rescale", "uneven HU", "padding", "not HU",
     "clipped",
     # when its voxels are looked at
-    "one value", "label map", "probability map", "dose or PET", "grey values", "windowed", "shifted HU", "scaled HU",
+    "one value", "label map", "probability map", "dose grid", "grey values", "windowed", "shifted HU", "scaled HU",
     "no air", "no bone", "too dense", "voxel size", "oblique", "few slices", "no body", "body cut", "upside down",
     "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
@@ -37,7 +37,7 @@ DECISIVE: frozenset[Kind] = frozenset(
         *(
             "label map",
             "probability map",
-            "dose or PET",
+            "dose grid",
             "one value",
             "grey values",
             "not HU",

@@ -11,7 +11,7 @@ RADIUS = np.linalg.norm(np.mgrid[-8:8, -8:8, -3:3] / [[[[8]]], [[[8]]], [[[3]]]]
 BUMP = np.exp(-3 * RADIUS**2)
 """From 1 in the middle down to 0, in 16 x 16 x 6 voxels."""
 
-PROBABILITY, DOSE = "probability map", "dose or PET"
+PROBABILITY, DOSE = "probability map", "dose grid"
 
 
 @pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "mha"])
@@ -21,8 +21,8 @@ PROBABILITY, DOSE = "probability map", "dose or PET"
         ("a", BUMP, [PROBABILITY]),
         ("a", 0.4 * BUMP, [PROBABILITY]),
         ("a", 2 * BUMP - 1, [PROBABILITY]),
-        ("a", 73.2 * np.where(BUMP > 0.1, BUMP, 0), [DOSE]),
-        ("a", 12.5 * BUMP, [DOSE]),
+        ("a", 73.2 * np.where(BUMP > 0.1, BUMP, 0), []),
+        ("dose", 12.5 * BUMP, [DOSE]),
         ("patient_dose", 6500 * BUMP, [DOSE]),
         ("RTDOSE-3", np.rint(6500 * BUMP), [DOSE]),
         ("full_dose", np.rint(1000 * BUMP) - 1000, []),

@@ -337,13 +337,13 @@ class TestNoScans:
         volume(cohort / "a.nrrd")
         radius = np.linalg.norm(np.indices(VOLUME.shape) / np.array(VOLUME.shape)[:, None, None, None] - 0.5, axis=0)
         bump = np.exp(-8 * radius**2).astype(np.float32)
-        for name, values in (("p.mha", bump), ("g.mha", 70 * bump), ("dose.mha", np.rint(7000 * bump))):
+        for name, values in (("p.mha", bump), ("RTDOSE_1.mha", 70 * bump), ("dose.mha", np.rint(7000 * bump))):
             SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values.T), str(cohort / name))
         header, _, voxels = (cohort / "a.nrrd").read_bytes().partition(b"\n\n")
         (cohort / "m.nrrd").write_bytes(header + b"\nmodality:=MR\n\n" + voxels)
         told = {
-            "dose.mha": "a dose grid, a PET or another map",
-            "g.mha": "a dose grid, a PET or another map",
+            "RTDOSE_1.mha": "a dose grid",
+            "dose.mha": "a dose grid",
             "m.nrrd": "an MR",
             "p.mha": "a probability map or a normalised scan",
         }

@@ -37,7 +37,7 @@ MOST_BORDER = 0.4
 
 _DIRECTIONS = ("LR", "PA", "IS")
 
-MAPS_READ: frozenset[Kind] = frozenset({"probability map", "dose or PET"})
+MAPS_READ: frozenset[Kind] = frozenset({"probability map", "dose grid"})
 """What was no scan when it was read: nothing is said of its values once more."""
 
 UNREADABLE_VALUES: frozenset[Kind] = frozenset(

@@ -15,9 +15,6 @@ from tomoseg.notices import Notice
 NEARLY_WHOLE = 1e-3
 """How far a number may be from a whole one that was stored as another."""
 
-MOST_GY = 150.0
-"""No dose of radiotherapy, and hardly a standardised uptake of PET, is higher; a CT that was shifted to 0 is."""
-
 _DOSE = re.compile(r"(?<![a-z])(rt)?dose(?![a-z])", re.IGNORECASE)
 _INT16 = np.iinfo(np.int16)
 
@@ -43,7 +40,7 @@ def fill_hu(
         low, high = float(values.min()), float(values.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             raise InputError(f"{name}: expected finite HU, got NaN or infinity among the voxels; replace them")
-        has_parts = has_parts or (low >= -1 and high <= MOST_GY and has_fractions(values))
+        has_parts = has_parts or (low >= -1 and high <= 1 and has_fractions(values))
         np.rint(values, out=values)
         if low < _INT16.min or high > _INT16.max:
             clipped += int(np.count_nonzero((values < _INT16.min) | (values > _INT16.max)))
@@ -66,26 +63,22 @@ def has_fractions(values: Float32[np.ndarray, "i j s"]) -> bool:
 
 
 def _of_map(lowest: float, highest: float, has_parts: bool, name: str) -> list[Notice]:
-    """What real numbers from 0 up are that are no HU.
+    """What numbers are that are no HU.
 
     Args:
         lowest: The lowest value.
         highest: The highest.
-        has_parts: Whether there are fractions.
+        has_parts: Whether there are fractions within -1 and 1.
         name: The file's, which may say that it is a dose.
     """
     values = f"{name}: values run from {lowest:.4g} to {highest:.4g}"
-    if has_parts and highest <= 1:
+    if has_parts and lowest >= -1 and highest <= 1:
         text = (
             f"{values} with fractions, as in a probability map or a normalised scan; HU from -1000 for air were "
             "expected. Pass the scan itself."
         )
         return [Notice(text, "probability map")]
-    is_called_dose = _DOSE.search(Path(name).name.replace("_", " ")) is not None
-    if highest > lowest >= 0 and ((has_parts and highest <= MOST_GY) or is_called_dose):
-        text = (
-            f"{values}{' with fractions' if has_parts else ''}, as in a dose grid, a PET or another map; HU from -1000 "
-            "for air were expected. Pass the CT."
-        )
-        return [Notice(text, "dose or PET")]
+    if highest > lowest >= 0 and _DOSE.search(Path(name).name.replace("_", " ")) is not None:
+        text = f"{values} in a file that is called a dose; HU from -1000 for air were expected. Pass the CT."
+        return [Notice(text, "dose grid")]
     return []

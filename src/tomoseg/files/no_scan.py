@@ -28,7 +28,7 @@ OF_OURS = "results of tomoseg"
 MAPS: dict[Kind, str] = {
     "probability map": "a probability map or a normalised scan",
     "label map": LABELS,
-    "dose or PET": "a dose grid, a PET or another map",
+    "dose grid": "a dose grid",
 }
 """What values are of that are no scan's, by the kind of the notice that says so; the surest first."""
 
