@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tomoseg.files.dicom.headers import ImageHeader
-from tomoseg.files.dicom.series import Stack, kind_of_other, largest_axial, slices_among, stacks_of
+from tomoseg.files.dicom.series import Stack, kind_of_other, largest_axial, rivals_of, slices_among, stacks_of
 from tomoseg.files.dicom.whose import by_patient_and_study
 from tomoseg.files.scan import of_lost
 from tomoseg.files.source import DicomFolder, Headers, Lost, ScanSource, SourceFile
@@ -102,6 +102,8 @@ def _unchosen(part: _Part) -> list[Lost]:
     """The series of a study that are not read where none is asked for; no single slices, which are no scans."""
     stacks = stacks_of(slices_among(part.images)[0])
     taken = largest_axial(stacks)
+    if rivals_of(stacks[taken], stacks):  # none is taken, and the refusal lists all
+        return []
     return [
         Lost(part.path, f"series {number + 1} of {len(stacks)}, {stack}; --series {number + 1} takes it")
         for number, stack in enumerate(stacks)

@@ -251,17 +251,28 @@ def _check_is_no_lone_slice(chosen: Stack, stacks: Sequence[Stack], listed: str,
         )
 
 
+def rivals_of(chosen: Stack, stacks: Sequence[Stack]) -> list[Stack]:
+    """Other scans in the series of one, such as phases, that are about as large, so that either may be meant."""
+    return [
+        stack
+        for stack in stacks
+        if stack is not chosen
+        and (chosen.told and stack.told and _are_of_one_series(stack, chosen))
+        and len(stack.images) >= RIVAL * len(chosen.images)
+    ]
+
+
 def _check_has_no_rival(chosen: Stack, stacks: Sequence[Stack], listed: str, name: str) -> None:
-    """Refuse one of several scans in one series, such as phases, unless it is by far the largest.
+    """Refuse one of several scans in one series, unless it is by far the largest.
 
     Raises:
         InputError: If another is about as large.
     """
-    of_series = [stack for stack in stacks if chosen.told and stack.told and _are_of_one_series(stack, chosen)]
-    if any(stack is not chosen and len(stack.images) >= RIVAL * len(chosen.images) for stack in of_series):
+    rivals = rivals_of(chosen, stacks)
+    if rivals:
         raise InputError(
-            f"{name}: expected one scan in a series, got {len(of_series)} of one stretch of the body, and nothing says "
-            f"which is meant; choose one with --series of {listed}"
+            f"{name}: expected one scan in a series, got {1 + len(rivals)} of one stretch of the body, and nothing "
+            f"says which is meant; choose one with --series of {listed}"
         )
 
 
