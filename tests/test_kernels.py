@@ -52,22 +52,28 @@ def test_it_compiles_where_nothing_can_be_kept(tmp_path, kept):
     assert (tmp_path / "kept").is_dir() == kept
 
 
-def test_what_was_kept_goes_when_a_source_beside_it_changes(tmp_path):
-    """A kernel's constants may be another file's, which numba does not look at."""
-    (tmp_path / "constants.py").write_text("FACTOR = 2\n", encoding="utf-8")
+def test_what_was_kept_goes_when_a_constant_or_kernel_that_it_imports_changes(tmp_path):
+    """Both are compiled in, and numba does not look at their files."""
+    (tmp_path / "twice.py").write_text(
+        "from tomoseg.kernels import kernel\n\n\n@kernel()\ndef twice(x):\n    return 2 * x\n", encoding="utf-8"
+    )
     (tmp_path / "times.py").write_text(
-        "from constants import FACTOR\nfrom tomoseg.kernels import kernel\n\n\n"
-        "@kernel()\ndef times(x):\n    return FACTOR * x\n\n\nprint(times(7), sum(times.stats.cache_hits.values()))\n",
+        "from constants import FACTOR\nfrom tomoseg.kernels import kernel\nfrom twice import twice\n\n\n"
+        "@kernel()\ndef times(x):\n    return twice(FACTOR * x)\n\n\n"
+        "print(times(7), sum(times.stats.cache_hits.values()))\n",
         encoding="utf-8",
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
     run = [sys.executable, str(tmp_path / "times.py")]
-    said = []
-    for factor in (2, 2, 3):
-        if factor == 3:
-            (tmp_path / "constants.py").write_text("FACTOR = 3  # new\n", encoding="utf-8")
-        said.append(subprocess.run(run, capture_output=True, text=True, env=environment, timeout=300).stdout)
-    assert said == ["14 0\n", "14 1\n", "21 0\n"]
+
+    def said(factor):
+        (tmp_path / "constants.py").write_text(f"FACTOR = {factor}\n", encoding="utf-8")
+        return subprocess.run(run, capture_output=True, text=True, env=environment, timeout=300).stdout
+
+    assert [said(1), said(1), said(3)] == ["14 0\n", "14 1\n", "42 0\n"]
+    source = (tmp_path / "twice.py").read_text().replace("2 * x", "20 * x")
+    (tmp_path / "twice.py").write_text(source, encoding="utf-8")
+    assert said(3) == "420 0\n"
 
 
 def test_all_kernels_are_made_by_it():

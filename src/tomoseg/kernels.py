@@ -3,17 +3,17 @@
 numba keeps what it compiled beside the source, else in the user's cache folder, and refuses to start where it can
 write to neither. Then kernels are compiled in each process.
 
-What was kept holds while no source beside the kernel changes: kernels call kernels of their room and compile its
-constants in, and numba itself looks at the one file only.
+What was kept holds while neither the file changes nor the constants and kernels of other files that are compiled in:
+numba itself looks at the one file only.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 
@@ -37,7 +37,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         try:
             made = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
             index = made._cache._cache_file
-            index._source_stamp = (index._source_stamp, _sources(Path(function.__code__.co_filename).parent))
+            index._source_stamp = (index._source_stamp, _compiled_in(function))
             return made
         except RuntimeError:  # "no locator available": neither place can be written
             return njit(nogil=True, error_model="numpy", **options)(function)
@@ -45,8 +45,12 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return compiled
 
 
-@cache
-def _sources(room: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, time and size of the sources in a folder."""
-    stats = [(path.name, path.stat()) for path in sorted(room.glob("*.py"))]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+def _compiled_in(function: Callable[..., Any]) -> str:
+    """A digest of the constants that a function's file knows, and of the kernels of other files that it may call."""
+    known: list[tuple[str, str]] = []
+    for name, value in sorted(function.__globals__.items()):
+        if isinstance(value, int | float | np.generic):
+            known.append((name, repr(value)))
+        elif hasattr(value, "py_func") and value.__module__ != function.__module__:
+            known.append((name, repr(getattr(getattr(value._cache, "_cache_file", None), "_source_stamp", None))))
+    return hashlib.sha256(repr(known).encode()).hexdigest()

@@ -19,11 +19,11 @@ AFFINE = np.diag([*SPACING, 1.0])
 
 STILL = ShapeConfig(
     stretch=(1, 1), size=(1, 1), turn_deg=(0, 0), upside_down_share=0, bend_mm=(0, 0), sway_mm=(0, 0), moved=(0, 0),
-    lacking_share=0,
+    lacking_share=0, women_share=0, scoliosis_share=0,
 )  # fmt: skip
 PLAIN = BodyConfig(
     shape=STILL,
-    flesh=FleshConfig(clothes_share=0, breasts_share=0, wall_mm=(12, 12), fat_mm=(16, 16)),
+    flesh=FleshConfig(clothes_share=0, breasts_share=0, wall_mm=(12, 12), fat_mm=(16, 16), skin_mm=(2, 2)),
     bones=BonesConfig(unlike_share=0),
     contrast=ContrastConfig(
         native_share=0,
@@ -35,12 +35,29 @@ PLAIN = BodyConfig(
         myelogram_share=0,
     ),
     disease=DiseaseConfig(
-        calcified_share=0, cysts=(0, 0), masses=(0, 0), effusion_share=0, metal_share=0, stones_share=0
+        calcified_share=0,
+        cysts=(0, 0),
+        masses=(0, 0),
+        effusion_share=0,
+        airless_share=0,
+        patches_share=0,
+        ascites_share=0,
+        metal_share=0,
+        stones_share=0,
     ),
     view=ViewConfig(
-        whole_share=1, narrow_share=0, round_share=0, table_share=0, prone_share=0, arms_share=0, off_centre_mm=(0, 0)
+        whole_share=1,
+        narrow_share=0,
+        head_share=0,
+        round_share=0,
+        table_share=0,
+        prone_share=0,
+        arms_share=0,
+        off_centre_mm=(0, 0),
     ),
-    scanner=ScannerConfig(noise_hu=(0, 0), streaks=(0, 0), hardening_hu=(0, 0), cupping_hu=(0, 0), texture_hu=0),
+    scanner=ScannerConfig(
+        noise_hu=(0, 0), streaks=(0, 0), hardening_hu=(0, 0), cupping_hu=(0, 0), texture_hu=0, motion_share=0
+    ),
 )
 """Nothing is bent, ill or noisy: what is left can be told by hand."""
 
@@ -53,6 +70,30 @@ def block_map() -> np.ndarray:
     values[6:24, 15:33, 4:26] = labels["spleen"].id
     values[24:34, 10:22, :] = labels["vertebrae_L1"].id
     values[24:34, 26:40, 5:25] = labels["kidney_left"].id
+    return values
+
+
+def chest_map() -> np.ndarray:
+    """Two lungs with a heart between them, front where y is high."""
+    labels = LabelSet.total()
+    values = np.zeros((60, 40, 20), np.uint8)
+    values[4:26, 8:34, :] = labels["lung_lower_lobe_left"].id
+    values[34:56, 8:34, :] = labels["lung_lower_lobe_right"].id
+    values[26:34, 16:34, :] = labels["heart"].id
+    return values
+
+
+def head_map() -> np.ndarray:
+    """A skull around a brain, an empty box of bone in front of it, and three vertebrae of the neck below."""
+    labels = LabelSet.total()
+    values = np.zeros((44, 60, 60), np.uint8)
+    values[2:42, 2:40, 28:58] = labels["skull"].id
+    values[4:40, 4:38, 30:56] = 0
+    values[6:38, 6:36, 32:54] = labels["brain"].id
+    values[12:32, 40:58, 28:48] = labels["skull"].id
+    values[14:30, 41:56, 30:46] = 0
+    for number, low in ((4, 0), (3, 8), (2, 16)):
+        values[16:28, 6:18, low : low + 7] = labels[f"vertebrae_C{number}"].id
     return values
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from tests.bodies.maps import AFFINE, block_anatomy
+from tests.bodies.maps import AFFINE, block_anatomy, chest_map, head_map
 from tomoseg.bodies import build_anatomy
 from tomoseg.bodies.distances import DEPTH_UNIT_MM, closed_distance, depth_within, spread
 from tomoseg.bodies.kinds import Fill, kind_of, kinds_of
+from tomoseg.bodies.regions import Region
 from tomoseg.errors import InputError
 from tomoseg.labels import LabelSet
 
@@ -70,6 +71,42 @@ def test_names_that_say_nothing_are_a_generic_tissue():
     labels = LabelSet.from_names(["blob", "liver"])
     values = np.ones((6, 6, 6), np.uint8)
     assert build_anatomy(values, labels, AFFINE).generic == ("blob",)
+
+
+def test_hollows_of_a_head_are_told_from_the_fluid_around_the_brain():
+    anatomy = build_anatomy(head_map(), TOTAL, AFFINE)
+    offset = np.rint(-anatomy.affine[:3, 3] / 4).astype(int)  # cropping
+    regions = anatomy.regions
+
+    def region(*at):
+        return regions[tuple(offset + np.array(at))]
+
+    assert region(22, 48, 38) == Region.HOLLOW
+    assert region(22, 37, 42) == region(22, 20, 55) == Region.CSF
+    at = np.argwhere(regions == Region.AIR) - offset
+    assert at[:, 2].max() <= 26  # up to 12 mm above the middle of C2
+    assert 17 < at[:, 1].min() <= at[:, 1].mean() < 23  # in front of the vertebrae, whose front is at 17
+    assert anatomy.numbers[tuple((at + offset).T)].max() == 0
+
+
+def test_free_fluid_may_be_between_organs_of_the_belly_only():
+    values = np.zeros((40, 30, 30), np.uint8)
+    values[2:14, 4:26], values[26:38, 4:26] = TOTAL["spleen"].id, TOTAL["liver"].id
+    values[14:26, 4:8] = TOTAL["small_bowel"].id
+    values[14:26, 25:29, 15:] = TOTAL["heart"].id
+    regions = build_anatomy(values, TOTAL, AFFINE).regions
+    belly = regions == Region.BELLY
+    assert belly[18, 15, 5]  # spleen, liver and bowel around it
+    assert not build_anatomy(chest_map(), TOTAL, AFFINE).regions.any()
+
+
+def test_the_radius_of_bones_is_kept_where_they_are_slender_and_where_not():
+    values = np.zeros((30, 30, 60), np.uint8)
+    values[5:25, 5:25, 30:50] = values[13:17, 13:17, 2:30] = TOTAL["femur_left"].id
+    anatomy = build_anatomy(values, TOTAL, np.diag([2.0, 2.0, 2.0, 1]))
+    shaft, head = anatomy.place[:, :, 10], anatomy.place[:, :, 40]
+    assert shaft.max() * DEPTH_UNIT_MM == pytest.approx(3, abs=0.3)  # 8 mm wide, the middle of a voxel is 3 mm deep
+    assert head.max() * DEPTH_UNIT_MM == pytest.approx(19, abs=1.5)
 
 
 @pytest.mark.parametrize(

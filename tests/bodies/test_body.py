@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tests.bodies.maps import PLAIN, block_anatomy
-from tomoseg.bodies import BodyConfig, MadeBody, make_body
+from tests.bodies.maps import AFFINE, PLAIN, block_anatomy, block_map, chest_map, head_map
+from tomoseg.bodies import BodyConfig, MadeBody, build_anatomy, make_body
 from tomoseg.bodies.config import ViewConfig
 from tomoseg.bodies.hu import PHASES
-from tomoseg.errors import InputError
+from tomoseg.errors import ConfigError, InputError
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 
@@ -110,13 +110,14 @@ def test_a_part_is_as_high_and_as_wide_as_asked_for(seed):
 
 def changed(**sections) -> BodyConfig:
     """The plain settings, with some others."""
-    return BodyConfig(**{name: {**getattr(PLAIN, name).model_dump(), **values} for name, values in sections.items()})
+    plain = PLAIN.model_dump()
+    return BodyConfig(**{name: {**values, **sections.get(name, {})} for name, values in plain.items()})
 
 
 def test_a_thin_shell_brightens_the_outer_voxels_of_a_bone_by_its_share_of_them():
     bones = {"vertebra_mm": (1, 1), "arch_mm": (1, 1), "unlike_share": 0}
     hu = {"cortical": ((1100, 1100),) * 4, "bone": ((100, 100),) * 4}
-    body = make_body(anatomy(), 3, changed(shape={}, disease={}, view={}, scanner={}, bones=bones, hu=hu), GRID)
+    body = make_body(anatomy(), 3, changed(bones=bones, hu=hu), GRID)
     vertebra = mask(body, "vertebrae_L1")
     inside = ndimage.binary_erosion(vertebra, iterations=3)
     assert np.median(body.volume.hu[inside]) == pytest.approx(100, abs=15)
@@ -127,7 +128,7 @@ def test_a_thin_shell_brightens_the_outer_voxels_of_a_bone_by_its_share_of_them(
 @pytest.mark.parametrize("seed", range(3))
 def test_narrow_views_of_the_spine_show_it_in_their_middle(seed):
     view = {"whole_share": 1, "narrow_share": 1, "narrow_mm": (120, 120), "spine_share": 1}
-    body = make_body(anatomy(), seed, changed(shape={}, view=view), GRID)
+    body = make_body(anatomy(), seed, changed(view=view), GRID)
     x, y, _ = np.argwhere(mask(body, "vertebrae_L1")).mean(0) * GRID[0]
     assert abs(x - 60) < 45
     assert abs(y - 60) < 45
@@ -135,10 +136,74 @@ def test_narrow_views_of_the_spine_show_it_in_their_middle(seed):
 
 def test_round_views_have_nothing_in_their_corners():
     view = {"narrow_share": 1, "narrow_mm": (100, 100), "round_share": 1, "spine_share": 1, "whole_share": 1}
-    body = make_body(anatomy(), 1, changed(shape={}, view=view), GRID)
+    body = make_body(anatomy(), 1, changed(view=view), GRID)
     assert not body.numbers[0, 0].any()
     assert (body.volume.hu[0, 0] == body.volume.hu.min()).all()
     assert body.numbers[12, 12].any()
+
+
+def test_fluid_beside_a_lung_is_no_lung_and_lies_below_lung_without_air():
+    chest = build_anatomy(chest_map(), LABELS, AFFINE)
+    disease = {"effusion_share": 1, "effusion_height": (0.4, 0.4), "airless_height": (0.3, 0.3)}
+    ill = make_body(chest, 1, changed(disease=disease), GRID)
+    well = make_body(chest, 1, PLAIN, GRID)
+    lung = mask(well, "lung_lower_lobe_left")
+    share = (lung & mask(ill, "lung_lower_lobe_left")).sum() / lung.sum()
+    assert share == pytest.approx(0.6, abs=0.05)
+    assert -10 < np.median(ill.volume.hu[lung & (ill.numbers == 0)]) < 40
+    x, _, z = np.argwhere(lung).mean(0).astype(int)
+    column = ill.volume.hu[x, np.flatnonzero(lung[x, :, z]), z]
+    n = len(column)
+    assert column[: int(0.6 * n)].min() > -100
+    assert column[int(0.8 * n) :].max() < -400
+
+
+def test_a_head_is_shown_from_its_top_down():
+    head = build_anatomy(head_map(), LABELS, AFFINE)
+    view = {"head_share": 1, "head_height_mm": (60, 60), "head_width_mm": (200, 200)}
+    body = make_body(head, 2, changed(view=view), GRID)
+    assert body.volume.shape[:2] == (50, 50)
+    assert mask(body, "skull").any()
+    assert not mask(body, "vertebrae_C4").any()
+
+
+def test_women_are_made_of_maps_of_men():
+    values = block_map()
+    values[24:34, 22:26, 10:20] = LABELS["prostate"].id
+    man = build_anatomy(values, LABELS, AFFINE)
+    assert mask(make_body(man, 1, changed(shape={"women_share": 0}), GRID), "prostate").any()
+    assert not mask(make_body(man, 1, changed(shape={"women_share": 1}), GRID), "prostate").any()
+
+
+def test_the_only_structure_is_never_taken_out():
+    values = np.where(block_map() == LABELS["spleen"].id, LABELS["spleen"].id, 0).astype(np.uint8)
+    lonely = build_anatomy(values, LABELS, AFFINE)
+    for seed in range(3):
+        body = make_body(lonely, seed, changed(shape={"lacking_share": 1, "women_share": 1}), (12, 12, 12))
+        assert mask(body, "spleen").any()
+
+
+def test_a_view_that_shows_nothing_is_refused_after_some_tries():
+    values = np.zeros((60, 50, 60), np.uint8)
+    values[5, 5, 5], values[55, 45, 55] = LABELS["liver"].id, LABELS["spleen"].id
+    view = {"whole_share": 0, "height_mm": (20, 20), "narrow_share": 1, "narrow_mm": (20, 20), "spine_share": 0}
+    with pytest.raises(InputError, match=r"the map: expected a structure in one of 8 fields of view, got none in any"):
+        make_body(build_anatomy(values, LABELS, AFFINE, "the map"), 0, changed(view=view), GRID)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({"shape": {"size": (1.2, 0.8)}}, "expected the lower end first"),
+        ({"shape": {"size": (0, 1)}}, "expected numbers above 0"),
+        ({"scanner": {"noise_hu": (float("nan"), 3)}}, "expected a finite number"),
+        ({"disease": {"cysts": (3, 1)}}, "expected two numbers from 0 up, the lower one first"),
+        ({"view": {"table_share": 2}}, "less than or equal to 1"),
+    ],
+)
+def test_ranges_that_cannot_be(ranges, message):
+    with pytest.raises(ConfigError, match=message):
+        BodyConfig(**ranges)
 
 
 def test_refusals():

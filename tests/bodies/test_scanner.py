@@ -55,6 +55,13 @@ def test_thick_slices_reach_into_their_neighbours_and_the_kernel_into_pixels():
     assert soft[8, 20, 0] < 50
 
 
+def test_motion_blurs_to_front_and_back_only():
+    hu, body = block()
+    moved = acquire(hu, body, SPACING, scan(motion_mm=8.0), np.random.default_rng(0))
+    assert moved[20, 7, 5] > -1000
+    assert moved[7, 20, 5] == -1000
+
+
 def test_between_two_bones_it_is_darker():
     hu, body = block()
     hu[10:13, 18:22], hu[27:30, 18:22] = 1200, 1200

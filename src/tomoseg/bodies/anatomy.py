@@ -77,6 +77,12 @@ class Anatomy:
         middle = [(side.start + side.stop - 1) / 2 for side in self.boxes[number]]
         return self.affine[:3, :3] @ middle + self.affine[:3, 3]
 
+    def corners_mm(self, number: int) -> Float[np.ndarray, "8 3"]:
+        """The corners of a structure's box."""
+        ends = np.array([[side.start, side.stop - 1] for side in self.boxes[number]], float)
+        index = np.stack([ends[axis, at] for axis, at in enumerate(np.indices((2, 2, 2)).reshape(3, 8))], 1)
+        return index @ self.affine[:3, :3].T + self.affine[:3, 3]
+
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel edges of the map."""
@@ -125,7 +131,7 @@ def build_anatomy(
         regions = guessed_regions(numbers, labels, kinds, spacing)
         hulls = guessed_flesh(numbers, kinds, affine)
         inside = upsampled(hulls.outer < 0, numbers.shape, hulls.coarse_affine, affine)
-        head = upsampled(hulls.cover < 0.22, numbers.shape, hulls.coarse_affine, affine)
+        head = upsampled(hulls.cover < 0.1, numbers.shape, hulls.coarse_affine, affine)
         regions[(numbers == 0) & (regions == 0) & inside & head] = Region.FACE
     else:
         regions = np.where(numbers == 0, flesh.regions[box], 0).astype(np.uint8)

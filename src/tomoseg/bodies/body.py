@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
 
 from tomoseg.bodies.anatomy import Anatomy
-from tomoseg.bodies.config import BodyConfig
+from tomoseg.bodies.config import BodyConfig, ViewConfig
 from tomoseg.bodies.hu import Phase
 from tomoseg.bodies.looks import draw_look, draw_phase
 from tomoseg.bodies.placement import Placement, place
@@ -24,7 +24,6 @@ from tomoseg.volume import Volume
 FINEST_MM = 0.3
 MOST_VOXELS = 400_000_000
 VIEWS_TRIED = 8
-_TABLE_MM = 34.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def make_body(
     look = with_arms(anatomy, placement, look, config.view, generator(seed, "arms"))
     view, axes, (hu, numbers, body) = _drawn(anatomy, placement, look, config, spacing, generator(seed, "view"))
     if lying.random() < config.view.table_share:
-        _add_table(hu, body, axes, prone, lying)
+        _add_table(hu, body, axes, config.view, prone, lying)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = [axis[0] for axis in axes]
     measured = acquire(hu, body, spacing, scan, generator(seed, "noise"))
@@ -168,14 +167,15 @@ def _add_table(
     hu: Float32[np.ndarray, "x y z"],
     body: Bool[np.ndarray, "x y z"],
     axes: Axes,
+    config: ViewConfig,
     prone: bool,
     rng: np.random.Generator,
 ) -> None:
     """A curved shell filled with foam under the body, and a thin mattress."""
     rows = np.flatnonzero(body.any((0, 2)))
-    sag, depth = rng.uniform(0.0001, 0.0009), _TABLE_MM * rng.uniform(0.6, 1.4)
+    sag, depth = rng.uniform(0.0001, 0.0009), rng.uniform(*config.table_mm)
     shell, half_width = rng.uniform(1.5, 4), rng.uniform(190, 240)
-    grey, foam, gap = rng.uniform(-250, 50), rng.uniform(-960, -900), rng.uniform(0, 25)
+    grey, foam, gap = (rng.uniform(*ends) for ends in (config.table_hu, config.foam_hu, config.table_gap_mm))
     if rows.size == 0:
         return
     side = 1 if prone else -1

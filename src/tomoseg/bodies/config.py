@@ -1,4 +1,8 @@
-"""Every range that made bodies are drawn from. `docs/concepts/made-bodies.md` gives the reasons."""
+"""Every range that made bodies are drawn from. `docs/concepts/made-bodies.md` gives the reasons.
+
+Ranges with no source named are general knowledge of textbooks (Prokop and Galanski, Kalender; see `hu`), and shares are
+chosen so that each kind of body is among some hundred.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tomoseg.bodies.hu import HuConfig, Range
+from tomoseg.bodies.hu import Count, HuConfig, Positive, Range
 from tomoseg.settings import Config, Role
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -15,9 +19,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class ShapeConfig(Config):
     """How the anatomy is stretched, turned and bent. Folding is refused, so structures stay whole."""
 
-    stretch: Range = (0.85, 1.15)
+    stretch: Positive = (0.85, 1.15)
     """Scale along each axis of the body; 5th and 95th percentile of adult size against the mean (NHANES III)."""
-    size: Range = (0.9, 1.1)
+    size: Positive = (0.9, 1.1)
     """Scale of the whole body, times `stretch`."""
     turn_deg: Range = (-8, 8)
     """Turn about each axis: how patients lie on the table."""
@@ -25,16 +29,24 @@ class ShapeConfig(Config):
     """Patients turned by 180 degrees about an axis, as after a wrong entry at the scanner; sides stay right."""
     bend_mm: Range = (2, 8)
     """Spread of a smooth random displacement."""
-    bend_wavelength_mm: Range = (70, 180)
+    bend_wavelength_mm: Positive = (70, 180)
     """Size of its swells."""
     sway_mm: Range = (0, 12)
     """Bow of the whole body to the sides, and to front and back."""
     move_mm: Range = (0, 14)
     """Shift of single organs: breathing and build."""
-    moved: tuple[int, int] = (0, 5)
+    moved: Count = (0, 5)
     """How many organs are shifted."""
+    scoliosis_share: Share = 0.08
+    """Bodies whose spine is bowed to the sides."""
+    scoliosis_mm: Range = (12, 35)
+    """How far, at its swells."""
     lacking_share: Share = 0.35
-    """Bodies without an organ that people can do without: gallbladder, kidney, spleen, adrenal, thyroid, prostate."""
+    """Bodies without organs that people can do without: gallbladder, kidney, spleen, adrenal, thyroid, prostate."""
+    lacking: Count = (1, 3)
+    """How many of these."""
+    women_share: Share = 0.3
+    """Maps with a prostate of which bodies without one are made."""
 
 
 class FleshConfig(Config):
@@ -43,7 +55,7 @@ class FleshConfig(Config):
     wall_mm: Range = (5, 22)
     """Muscles of chest and abdominal wall (Rankin et al., Muscle Nerve 34 (2006) 320: 10 to 30 mm)."""
     fat_mm: Range = (3, 55)
-    """Fat under the skin of the trunk; most bodies have little (Storz et al., Eur Radiol 22 (2012))."""
+    """Fat under the skin of the trunk; most bodies have little (textbooks)."""
     skin_mm: Range = (1.2, 2.8)
     """Thickness of the skin."""
     infiltration: Range = (0.02, 0.45)
@@ -52,6 +64,8 @@ class FleshConfig(Config):
     """Vessels and strands in the fat between organs."""
     breasts_share: Share = 0.4
     """Bodies without a prostate that have breasts."""
+    breast_mm: Positive = (38, 68)
+    """Their radius."""
     kidney_cortex_mm: Range = (5, 9)
     """Cortex of the kidney (Beland et al., AJR 195 (2010) W146)."""
     gut_wall_mm: Range = (1.2, 3.5)
@@ -66,21 +80,42 @@ class FleshConfig(Config):
     """The same of the colon, beside stool."""
     stool_roughness_hu: Range = (5, 50)
     """Unevenness of stool; bubbles of gas from 30 up."""
+    food_roughness_hu: Range = (2, 35)
+    """Unevenness of what the stomach holds."""
+    chyme_roughness_hu: Range = (2, 12)
+    """Unevenness of what the small bowel holds."""
     lung_vessels: Range = (0.10, 0.24)
     """Width of vessels in the lung."""
+    bundles: Range = (0.0, 0.09)
+    """Planes of fat between muscles that the map does not tell."""
     clothes_share: Share = 0.3
     """Bodies under clothes or a blanket."""
+    clothes_mm: Range = (0.4, 1.5)
+    """Half their thickness."""
+    clothes_gap_mm: Range = (2, 8)
+    """How far they lie from the skin."""
+    mask_gap_mm: Range = (0.5, 3)
+    """The same of masks."""
+    mask_share: Share = 0.3
+    """Those of them whose cover is a mask or mould that lies close, as in radiotherapy."""
+    clothes_hu: Range = (-950, -600)
+    """Clothes and blankets."""
+    mask_hu: Range = (-500, 100)
+    """Masks and moulds."""
+    mucosa: Range = (-0.6, 1.0)
+    """How free of mucosa and fluid nose and sinuses are."""
 
 
 class BonesConfig(Config):
     """Thickness of the shells of bones."""
 
     vertebra_mm: Range = (0.3, 0.9)
-    """Bodies of vertebrae (Edwards et al., 2001: 0.2 to 0.6 mm; plates and osteophytes are thicker)."""
+    """Bodies of vertebrae (Ritzel et al., J Bone Miner Res 12 (1997) 89: 0.24 to 0.29 mm in the mean; Fazzalari et al.,
+    Joint Bone Spine 73 (2006) 293: 0.37 behind, 0.52 in front); plates and osteophytes are thicker."""
     arch_mm: Range = (0.8, 2.0)
     """Arches of vertebrae and their processes."""
     rib_mm: Range = (0.4, 1.2)
-    """Ribs, collarbone (Mohr et al., J Trauma 2007)."""
+    """Ribs, collarbone (Hostetler et al., Comput Biol Med 111 (2019) 103330)."""
     flat_mm: Range = (0.6, 2.0)
     """Pelvis, sacrum, shoulder blade, breastbone (Anderson et al., J Biomech Eng 127 (2005) 364)."""
     end_mm: Range = (0.5, 1.5)
@@ -88,7 +123,7 @@ class BonesConfig(Config):
     shaft_mm: Range = (3.0, 7.5)
     """Shafts of long bones (Treece)."""
     skull_mm: Range = (1.0, 2.6)
-    """Each table of the skull; jaw."""
+    """Each table of the skull; jaw (Lillie et al., J Bone Miner Res 31 (2016) 299)."""
     unlike_share: Share = 0.12
     """Spread of the spongy bone of single bones about the body's mean."""
 
@@ -108,6 +143,10 @@ class ContrastConfig(Config):
     """Scans with contrast in the fluid around the cord (Prokop)."""
     oral_share: Share = 0.25
     """Scans with contrast in stomach and bowel."""
+    urine_layer: Range = (0.0, 0.8)
+    """Up to which share of the bladder's height contrast lies in late scans."""
+    urine_layer_hu: Range = (110, 1500)
+    """HU of that layer."""
     structure_shift_hu: float = Field(6.0, ge=0)
     """Spread of single structures about their tissue's mean."""
 
@@ -117,18 +156,46 @@ class DiseaseConfig(Config):
 
     calcified_share: Share = 0.4
     """Bodies with plaques in the walls of arteries."""
-    cysts: tuple[int, int] = (0, 3)
+    cysts: Count = (0, 3)
     """Cysts in liver and kidneys."""
-    masses: tuple[int, int] = (0, 2)
+    masses: Count = (0, 2)
     """Solid masses in liver, spleen, pancreas and kidneys, and metastases in bones."""
-    lesion_mm: Range = (3, 24)
+    lesion_mm: Positive = (3, 24)
     """Radius of cysts and masses."""
+    plaques: Range = (0.6, 1.6)
+    """How much of the wall they take."""
     effusion_share: Share = 0.12
-    """Lungs with fluid or consolidation in the lower part."""
+    """Lungs with fluid beside them, which is no part of the lung."""
+    effusion_height: Range = (0.05, 0.5)
+    """Up to which share of the lung's depth."""
+    airless_share: Share = 0.12
+    """Lungs whose lower part holds no air; above fluid it never does."""
+    airless_height: Range = (0.05, 0.4)
+    """Up to which share of the lung's depth, from the fluid up."""
+    patches_share: Share = 0.12
+    """Bodies with clouded patches in the lungs."""
+    patches: Range = (0.7, 1.8)
+    """How rare those are: the lower, the more of the lung."""
+    patch_density: Range = (0.15, 1)
+    """How near they come to a lung without air: ground glass to consolidation."""
+    ascites_share: Share = 0.06
+    """Bodies with free fluid in the belly."""
+    ascites: Range = (-0.6, 2.0)
+    """How much of the belly's fat gives place to it: below -0.6 a quarter, above 2 all."""
     metal_share: Share = 0.08
     """Bodies with metal: a hip or screws in vertebrae, where these are."""
     stones_share: Share = 0.1
     """Gallbladders with stones."""
+    stones_layer: Range = (0.1, 0.35)
+    """Up to which share of the gallbladder's height they lie."""
+    stones_hu: Range = (50, 400)
+    """Their HU, with the bile between them."""
+    sclerosis_hu: Range = (400, 900)
+    """Metastases of bone that are dense; as many are soft."""
+    stem_mm: Positive = (60, 140)
+    """Length of the stem of a metal hip."""
+    screw_mm: Positive = (2, 5)
+    """Radius of screws and fillings."""
 
 
 class ViewConfig(Config):
@@ -136,11 +203,17 @@ class ViewConfig(Config):
 
     whole_share: Share = 0.3
     """Scans of the whole anatomy from top to bottom; the others show a part."""
-    height_mm: Range = (40, 600)
+    height_mm: Positive = (40, 600)
     """Height of a part, short ones as often as tall ones (drawn in its logarithm)."""
+    head_share: Share = 0.15
+    """Scans of the head, with more or less of neck and chest, where the anatomy has one."""
+    head_height_mm: Positive = (50, 420)
+    """Height of those, from the top of the head or from within it."""
+    head_width_mm: Positive = (180, 500)
+    """Width of those."""
     narrow_share: Share = 0.25
     """Scans cut at the sides of the body."""
-    narrow_mm: Range = (120, 320)
+    narrow_mm: Positive = (120, 320)
     """Width of those."""
     spine_share: Share = 0.5
     """Those about the spine, as of the back; the others are about any structure, or anywhere."""
@@ -152,10 +225,20 @@ class ViewConfig(Config):
     """Shift of the field of view."""
     table_share: Share = 0.85
     """Scans that show the table."""
+    table_mm: Positive = (20, 48)
+    """Thickness of the table: a shell filled with foam."""
+    table_hu: Range = (-250, 50)
+    """Shell of the table."""
+    foam_hu: Range = (-960, -900)
+    """Foam in the table."""
+    table_gap_mm: Range = (0, 25)
+    """Mattress and air between body and table."""
     prone_share: Share = 0.04
     """Patients on their belly: gas and table are on the other side."""
     arms_share: Share = 0.3
     """Bodies with arms beside the trunk, where the anatomy has none."""
+    arm_mm: Positive = (32, 46)
+    """Radius of arms, without the fat that fatter bodies have there."""
 
 
 class ScannerConfig(Config):
@@ -163,9 +246,9 @@ class ScannerConfig(Config):
 
     own_grid_share: Share = 0.0
     """Scans of a dataset that are written on the scanner's own pixels and slices, not on the voxels asked for."""
-    pixel_mm: Range = (0.4, 1.6)
+    pixel_mm: Positive = (0.4, 1.6)
     """Pixel edge of the scanner's own grid."""
-    slice_mm: Range = (0.6, 7.0)
+    slice_mm: Positive = (0.6, 7.0)
     """Slice thickness, drawn in its logarithm."""
     kernel_fwhm_mm: Range = (0.6, 1.9)
     """Blur of the reconstruction kernel: sharp for bone to soft (Kalender, chapter 4)."""
@@ -173,6 +256,12 @@ class ScannerConfig(Config):
     """Noise in soft tissue of 5 mm slices at 1 mm; thinner slices have more (Kalender, chapter 5)."""
     noise_grain_mm: Range = (0.8, 2.6)
     """Size of its grains: fine with sharp kernels, coarse after iterative reconstruction."""
+    motion_share: Share = 0.06
+    """Scans of patients that moved or breathed."""
+    motion_mm: Range = (1, 5)
+    """How far, to front and back: as a blur."""
+    metal_rays_hu: Range = (80, 350)
+    """Strength of bright and dark rays from metal."""
     streaks: Range = (0, 1)
     """Noise along the widest way through shoulders and pelvis, where fewest photons come through."""
     hardening_hu: Range = (0, 25)

@@ -12,25 +12,30 @@ from tomoseg.bodies.slots import (
     AIR,
     BONE,
     BRANCHES,
+    BUNDLES,
+    CLOTH_GAP_MM,
+    CLOTH_HU,
     CLOTHES_MM,
     CORTICAL,
     CSF,
     DISC,
+    EFFUSION,
     FAT,
     FAT_MM,
     FLUID,
     INFILTRATION,
     MESH,
+    MUCOSA,
     MUSCLE,
     SINUS,
     SKIN,
     SKIN_MM,
+    SOFT,
     WALL_MM,
 )
 from tomoseg.kernels import kernel
 
 f32 = np.float32
-CLOTH_HU = f32(-800)
 
 
 @kernel(fastmath=True)
@@ -48,15 +53,24 @@ def region_hu(block: Any, p: Any, region: Any, s: Any) -> Any:
         return s[AIR]
     if region == 7:
         return s[CSF]
+    if region == 9:
+        return s[EFFUSION]
+    if region == 8:
+        return _hollow(block, p, s)
     return s[BONE] + f32(0.4) * (s[CORTICAL] - s[BONE])
 
 
 @kernel(fastmath=True)
+def _hollow(block: Any, p: Any, s: Any) -> Any:
+    """Air of nose and sinuses, with their mucosa and conchae."""
+    slow = noise_at(block, p[0] * f32(0.17), p[1] * f32(0.12), p[2] * f32(0.12))
+    return s[AIR] if slow < f32(0.5) + s[MUCOSA] else s[SOFT]
+
+
+@kernel(fastmath=True)
 def _face(block: Any, p: Any, s: Any) -> Any:
-    """Muscles, fat and hollows of face and throat."""
+    """Muscles and fat of face and throat."""
     slow = noise_at(block, p[0] * f32(0.14), p[1] * f32(0.14), p[2] * f32(0.14))
-    if slow > f32(1.15):
-        return s[AIR]
     if slow < f32(-0.4):
         return s[FAT]
     return muscle_hu(block, p, s)
@@ -94,16 +108,25 @@ def flesh_hu(block: Any, p: Any, outer: Any, muscle: Any, around: Any, s: Any) -
         return _fat(block, p, s), 1
     if rest < s[SKIN_MM]:
         return s[SKIN], 1
-    if s[CLOTHES_MM] > 0 and abs(rest - s[SKIN_MM] - f32(4) - f32(2) * slow) < s[CLOTHES_MM]:
-        return CLOTH_HU, 0
+    if s[CLOTHES_MM] > 0 and abs(rest - s[SKIN_MM] - s[CLOTH_GAP_MM] * (f32(1) + f32(0.4) * slow)) < s[CLOTHES_MM]:
+        return s[CLOTH_HU], 0
     return s[AIR], 0
+
+
+@kernel(fastmath=True)
+def bundled_hu(block: Any, p: Any, s: Any) -> Any:
+    """Several muscles side by side, with planes of fat between them."""
+    plane = abs(noise_at(block, p[0] * f32(0.085) + f32(3), p[1] * f32(0.085), p[2] * f32(0.03)))
+    if plane < s[BUNDLES]:
+        return s[FAT] + f32(0.25) * (s[MUSCLE] - s[FAT])
+    return muscle_hu(block, p, s)
 
 
 @kernel(fastmath=True)
 def _between(block: Any, p: Any, muscle: Any, s: Any) -> Any:
     """Muscle near bones, else fat with vessels and strands in it."""
     if muscle < 0:
-        return muscle_hu(block, p, s)
+        return bundled_hu(block, p, s)
     hu = _fat(block, p, s)
     a = abs(noise_at(block, p[0] * f32(0.2), p[1] * f32(0.2), p[2] * f32(0.2)))
     if a < s[MESH]:
@@ -176,4 +199,4 @@ def _arm(block: Any, at: Any, arm: Any, away: Any, from_bone: Any, s: Any) -> An
     slow = noise_at(block, p[0] * f32(0.09), p[1] * f32(0.09), p[2] * f32(0.04))
     if away > limit + f32(3) * slow:
         return s[FAT], False
-    return muscle_hu(block, p, s), False
+    return bundled_hu(block, p, s), False

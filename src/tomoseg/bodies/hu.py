@@ -30,8 +30,24 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def _positive(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] <= 0:
+        raise ValueError(f"expected numbers above 0, got {list(value)}")
+    return value
+
+
+def _count(value: tuple[int, int]) -> tuple[int, int]:
+    if not 0 <= value[0] <= value[1]:
+        raise ValueError(f"expected two numbers from 0 up, the lower one first, got {list(value)}")
+    return value
+
+
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 """The ends of what is drawn from, both included."""
+Positive = Annotated[tuple[float, float], AfterValidator(_ordered), AfterValidator(_positive)]
+"""The same of what cannot be 0 or less."""
+Count = Annotated[tuple[int, int], AfterValidator(_count)]
+"""The fewest and the most."""
 
 ByPhase = tuple[Range, Range, Range, Range]
 """For native, arterial, portal venous and late scans."""
@@ -74,6 +90,9 @@ class HuConfig(Config):
     """Solid tumours and metastases (Prokop)."""
     fluid: ByPhase = same(-4, 20)
     """Cysts, effusions, cerebrospinal fluid (Kalender; Prokop)."""
+    effusion: ByPhase = same(-5, 35)
+    """Fluid beside lungs and in the belly (Abramowitz et al., AJR 192 (2009) 618: -21 to 32; Gümüş et al., Clinics 79
+    (2024): 5 and 15 in the mean)."""
     bile: ByPhase = same(0, 22)
     """Bile (Prokop)."""
     urine: ByPhase = ((-3, 14), (-3, 15), (-2, 20), (10, 600))
@@ -132,6 +151,8 @@ class HuConfig(Config):
     """Cortical bone without the spongy bone that a voxel also holds (Schneider)."""
     lung: ByPhase = same(-900, -720)
     """Lung with its small vessels (Kalender; Schneider)."""
+    airless: ByPhase = ((10, 55), (20, 80), (20, 90), (20, 80))
+    """Lung without air: collapsed or filled (Prokop)."""
     air: ByPhase = same(-1000, -985)
     """Air (Kalender)."""
     calcification: ByPhase = same(180, 1100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +20,23 @@ MARGIN_MM = 96.0
 """Room around the structures for flesh and skin."""
 TRUNK_CLOSING_MM = 70.0
 HEAD_CLOSING_MM = 22.0
+FACE_MM = 3.0
+"""Flesh over the bones of the head."""
+JOIN_MM = 34.0
+"""Half the width of what is filled between jaw, neck and shoulders."""
+ARM_MM = 30.0
+"""Limbs with more muscle are legs."""
 
 SMOOTH_MM = 7.0
 """Spread over which the outline is smoothed."""
 
-NECK_MM = 140.0
+NECK_MM = 170.0
 """So far from the neck the fat under the skin reaches its full thickness."""
+HEAD_MM = 110.0
+"""So far from the head it would, were there no neck."""
+BARE_COVER = 0.05
+NECK_COVER = 0.2
+"""Shares of the fat over head and neck."""
 BARE_MM = 45.0
 """So far from the muscles of back and buttocks, and from limbs, the body's wall reaches its full thickness."""
 
@@ -65,22 +77,45 @@ def guessed_flesh(
     padded, coarse_affine, spacing = _coarse(numbers, affine)
     hulls = np.array(["", *(kind.hull for kind in kinds)])
 
-    def around(reach_mm: Sequence[float | None]) -> Float32[np.ndarray, "a b c"]:
-        """Distance to what lies so near to the structures; None for those that do not count."""
-        seeds = np.array([FAR_MM, *(FAR_MM if mm is None else -mm for mm in reach_mm)], np.float32)
-        return spread(seeds[padded], spacing)
+    around = partial(_around, padded, spacing)
 
     outer = closed_distance((hulls == "trunk")[padded], TRUNK_CLOSING_MM, spacing)
     head = closed_distance((hulls == "head")[padded], HEAD_CLOSING_MM, spacing)
     flesh = around([kind.flesh_mm if kind.hull in _FLESHY else None for kind in kinds])
-    outer = np.minimum(np.minimum(outer, flesh), head)
+    outer = np.minimum(np.minimum(outer, flesh), head - np.float32(FACE_MM))
+    outer = np.minimum(outer, _joined(padded, kinds, spacing))
     outer = gaussian_filter(outer, [SMOOTH_MM / s for s in spacing], mode="nearest", truncate=3.0)
     muscle = around([kind.muscle_mm or None for kind in kinds])
     neck = around([0.0 if kind.hull == "neck" else None for kind in kinds])
-    thin = np.minimum(np.maximum(head, 0) / 90, np.maximum(neck / NECK_MM, 0.15))
-    cover = np.clip(0.2 + thin, 0.2, 1).astype(np.float32)
+    thin = np.minimum(BARE_COVER + np.maximum(head, 0) / HEAD_MM, NECK_COVER + np.maximum(neck, 0) / NECK_MM)
+    cover = np.clip(thin, BARE_COVER, 1).astype(np.float32)
     walls = cover * np.clip(around([_bare_mm(kind) for kind in kinds]) / BARE_MM, 0.05, 1)
     return Hulls(outer, muscle, cover, walls.astype(np.float32), coarse_affine)
+
+
+def _joined(
+    numbers: UInt8[np.ndarray, "a b c"], kinds: tuple[Kind, ...], spacing_mm: tuple[float, float, float]
+) -> Float32[np.ndarray, "a b c"]:
+    """Distance to trunk, head, neck and arms with what flesh fills between them; far without neck and arms."""
+    joins = [_joins(kind) for kind in kinds]
+    if not any(joins):
+        return np.full(numbers.shape, FAR_MM, np.float32)
+    reach_mm = [kind.flesh_mm if joined else None for kind, joined in zip(kinds, joins, strict=True)]
+    bones = np.array([False, *(kind.hull in ("trunk", "head") for kind in kinds)])[numbers]
+    return closed_distance((_around(numbers, spacing_mm, reach_mm) < 0) | bones, JOIN_MM, spacing_mm)
+
+
+def _around(
+    numbers: UInt8[np.ndarray, "a b c"], spacing_mm: tuple[float, float, float], reach_mm: Sequence[float | None]
+) -> Float32[np.ndarray, "a b c"]:
+    """Distance to what lies so near to the structures; None for those that do not count."""
+    seeds = np.array([FAR_MM, *(FAR_MM if mm is None else -mm for mm in reach_mm)], np.float32)
+    return spread(seeds[numbers], spacing_mm)
+
+
+def _joins(kind: Kind) -> bool:
+    """Whether flesh fills what lies between it and the trunk or the head: between jaw, neck and shoulders."""
+    return kind.hull == "neck" or (kind.hull == "limb" and kind.muscle_mm < ARM_MM)
 
 
 def _bare_mm(kind: Kind) -> float | None:

@@ -1,4 +1,4 @@
-"""What is ill or foreign in a body: lungs without air, cysts, masses, metal."""
+"""What is ill or foreign in a body: fluid beside lungs, lungs without air, cysts, masses, metal."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from tomoseg.bodies.anatomy import Anatomy
-from tomoseg.bodies.config import BodyConfig
-from tomoseg.bodies.kinds import Fill
+from tomoseg.bodies.config import BodyConfig, DiseaseConfig
+from tomoseg.bodies.kinds import Fill, with_fill
 
 _WITH_CYSTS = (Fill.LIVER, Fill.KIDNEY)
 _WITH_MASSES = ("liver", "spleen", "pancreas", "kidney_medulla", "bone")
 
 
-def draw_lungs(anatomy: Anatomy, config: BodyConfig, extra: Float32[np.ndarray, "n"], rng: np.random.Generator) -> None:
-    """Up to which height the lower parts of a lung hold no air."""
+def draw_lungs(
+    anatomy: Anatomy, config: BodyConfig, table: dict[str, Float32[np.ndarray, "n"]], rng: np.random.Generator
+) -> None:
+    """Up to which height there is fluid in the place of the lower part of a lung, and lung without air above it."""
+    disease = config.disease
     for side in ("left", "right"):
-        if rng.random() < config.disease.effusion_share:
-            height = rng.uniform(0.1, 0.6)
-            for number, name in enumerate(anatomy.labels.names, start=1):
-                if anatomy.kinds[number - 1].fill == Fill.LUNG and side in name.lower():
-                    extra[number] = height * (1.0 if "lower" in name.lower() else 0.4)
+        fluid = rng.uniform(*disease.effusion_height) if rng.random() < disease.effusion_share else 0.0
+        airless = rng.uniform(*disease.airless_height) if fluid or rng.random() < disease.airless_share else -1.0
+        for number in with_fill(anatomy.kinds, Fill.LUNG):
+            name = anatomy.labels.names[number - 1].lower()
+            if side in name:
+                share = 0.4 if "upper" in name or "middle" in name else 1.0
+                table["layer"][number] = fluid * (share == 1.0)
+                table["extra"][number] = (fluid + airless) * share
 
 
 def draw_lesions(
@@ -35,7 +41,7 @@ def draw_lesions(
     there = [number for number in anatomy.boxes if shown[number]]
     rows: list[list[float]] = []
     if rng.random() < disease.metal_share:
-        rows += _metal(anatomy, there, hu["metal"], rng)
+        rows += _metal(anatomy, there, hu["metal"], disease, rng)
     for kind, count in (("cyst", disease.cysts), ("mass", disease.masses)):
         hosts = [n for n in there if _hosts(anatomy, n, kind)]
         drawn = int(rng.integers(*count, endpoint=True)) if hosts else 0
@@ -47,7 +53,7 @@ def _lesion(
     anatomy: Anatomy, host: int, kind: str, config: BodyConfig, hu: dict[str, float], rng: np.random.Generator
 ) -> list[float]:
     radius = float(np.exp(rng.uniform(*np.log(np.maximum(config.disease.lesion_mm, 0.1)))))
-    value = _lesion_hu(anatomy, host, kind, hu, rng)
+    value = _lesion_hu(anatomy, host, kind, config.disease, hu, rng)
     counts = _cyst_of(anatomy, host) if kind == "cyst" else host
     return [*_point_in(anatomy, host, rng), radius, value, 0.0, host, counts]
 
@@ -57,11 +63,13 @@ def _hosts(anatomy: Anatomy, number: int, kind: str) -> bool:
     return one.fill in _WITH_CYSTS if kind == "cyst" else one.tissue in _WITH_MASSES
 
 
-def _lesion_hu(anatomy: Anatomy, host: int, kind: str, hu: dict[str, float], rng: np.random.Generator) -> float:
+def _lesion_hu(
+    anatomy: Anatomy, host: int, kind: str, disease: DiseaseConfig, hu: dict[str, float], rng: np.random.Generator
+) -> float:
     if kind == "cyst":
         return hu["fluid"]
     if anatomy.kinds[host - 1].fill == Fill.BONE:
-        return float(rng.choice([hu["mass"], rng.uniform(400, 900)]))
+        return float(rng.choice([hu["mass"], rng.uniform(*disease.sclerosis_hu)]))
     return hu["mass"] + float(rng.normal(0, 12))
 
 
@@ -72,7 +80,9 @@ def _cyst_of(anatomy: Anatomy, host: int) -> int:
     return anatomy.labels.channel(name) + 1 if known else host
 
 
-def _metal(anatomy: Anatomy, there: list[int], value: float, rng: np.random.Generator) -> list[list[float]]:
+def _metal(
+    anatomy: Anatomy, there: list[int], value: float, disease: DiseaseConfig, rng: np.random.Generator
+) -> list[list[float]]:
     """The shaft and head of one femur, screws in a vertebra, or fillings of teeth."""
     places = [n for n in there if anatomy.kinds[n - 1].tissue in ("bone_end", "skull") or _is_lumbar(anatomy, n)]
     if not places:
@@ -82,10 +92,10 @@ def _metal(anatomy: Anatomy, there: list[int], value: float, rng: np.random.Gene
     if anatomy.kinds[chosen - 1].tissue == "bone_end":
         top = np.array([(box[0].start + box[0].stop) / 2, (box[1].start + box[1].stop) / 2, box[2].stop])
         at = [float(v) for v in top * anatomy.spacing_mm]
-        return [[*at, rng.uniform(60, 140), value, 4.0, chosen, chosen]]
-    highest = 0.25 if anatomy.kinds[chosen - 1].tissue == "skull" else 1.0
+        return [[*at, rng.uniform(*disease.stem_mm), value, 4.0, chosen, chosen]]
+    teeth = anatomy.kinds[chosen - 1].tissue == "skull"
     return [
-        [*_point_in(anatomy, chosen, rng, highest), rng.uniform(2, 5), value, 0.0, chosen, chosen]
+        [*_point_in(anatomy, chosen, rng, teeth), rng.uniform(*disease.screw_mm), value, 0.0, chosen, chosen]
         for _ in range(int(rng.integers(2, 6)))
     ]
 
@@ -94,10 +104,13 @@ def _is_lumbar(anatomy: Anatomy, number: int) -> bool:
     return anatomy.labels.names[number - 1].lower().startswith("vertebrae_l")
 
 
-def _point_in(anatomy: Anatomy, number: int, rng: np.random.Generator, highest: float = 1.0) -> list[float]:
-    """A point of the lower part of a structure in mm of the map's own axes."""
+def _point_in(anatomy: Anatomy, number: int, rng: np.random.Generator, teeth: bool = False) -> list[float]:
+    """A point of a structure, or of the lower front of a skull, in mm of the map's own axes."""
     x, y, z = anatomy.boxes[number]
-    part = anatomy.numbers[x, y, z.start : z.start + max(1, round((z.stop - z.start) * highest))] == number
-    found = np.argwhere(part) if part.any() else np.argwhere(anatomy.numbers[x, y, z] == number)
+    found = np.argwhere(anatomy.numbers[x, y, z] == number)
+    if teeth:
+        low, high = found.min(0), found.max(0)
+        front = found[(found[:, 1] > low[1] + 0.75 * (high - low)[1]) & (found[:, 2] < low[2] + 0.4 * (high - low)[2])]
+        found = front if len(front) else found
     at = found[int(rng.integers(len(found)))] + [x.start, y.start, z.start]
     return [float(v) for v in at * np.array(anatomy.spacing_mm)]

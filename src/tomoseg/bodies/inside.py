@@ -30,6 +30,8 @@ from tomoseg.bodies.slots import (
     OF_HU,
     OF_LAYER,
     OF_ROUGH,
+    PATCH_SHARE,
+    PATCHES,
     RIGHT_BLOOD,
     SOFT,
     TEXTURE,
@@ -163,6 +165,8 @@ def _lung(block: Any, p: Any, place: Any, number: Any, table: Any, s: Any) -> An
     if place < table[number, OF_EXTRA] + f32(0.06) * slow:
         return s[CONSOLIDATED] + _grain(block, p, s)
     hu = table[number, OF_HU] + f32(45) * (f32(0.5) - place) + f32(14) * slow
+    if noise_at(block, p[0] * f32(0.055), p[1] * f32(0.055), p[2] * f32(0.055)) > s[PATCHES]:
+        hu += s[PATCH_SHARE] * (s[CONSOLIDATED] - hu)
     wide = _vessels(block, p, s[LUNG_VESSELS], f32(40) - hu)
     thin = noise_at(block, p[0] * f32(0.35), p[1] * f32(0.35) + f32(9), p[2] * f32(0.35))
     return hu + wide + (f32(150) * max(f32(0), thin - f32(1.2)) if wide == 0 else f32(0))

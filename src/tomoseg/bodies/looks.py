@@ -54,11 +54,11 @@ def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random
         table["extra"][number] = -1.0
     _draw_bones(anatomy, config, hu, table, rng)
     _draw_contents(anatomy, config, phase, hu, table, rng)
-    draw_lungs(anatomy, config, table["extra"], rng)
+    draw_lungs(anatomy, config, table, rng)
     return Look(
         structures=np.stack([table[name] for name in COLUMNS], 1),
         body=_body(anatomy, config, hu, prone, rng),
-        breasts=_breasts(anatomy, config.flesh, rng),
+        breasts=_breasts(anatomy, config.flesh, shown, rng),
         lesions=draw_lesions(anatomy, config, hu, shown, rng),
         arms=np.zeros((0, 9), np.float32),
     )
@@ -68,29 +68,51 @@ def _body(
     anatomy: Anatomy, config: BodyConfig, hu: dict[str, float], prone: bool, rng: np.random.Generator
 ) -> Float32[np.ndarray, "s"]:
     """What holds for the body as a whole, in the order of `SLOTS`."""
-    flesh = config.flesh
+    flesh, disease = config.flesh, config.disease
     myelogram = rng.random() < config.contrast.myelogram_share
+    mask = rng.random() < flesh.mask_share
     body = {name: float(rng.uniform(*getattr(flesh, name))) for name in _DRAWN}
     body |= {name: hu[name] for name in SLOTS if name in hu}
     body |= {
         "wall_mm": body["wall_mm"] if anatomy.wall else 0.0,
         "fat_mm": _fat_mm(flesh, anatomy.wall, rng),
         "texture": config.scanner.texture_hu * rng.uniform(0.5, 1.5),
-        "calcified": rng.uniform(0.6, 1.6) if rng.random() < config.disease.calcified_share else 0.0,
+        "calcified": _now_and_then(disease.calcified_share, disease.plaques, 0.0, rng),
+        "effusion": hu["effusion"],
+        "ascites": _now_and_then(disease.ascites_share, disease.ascites, -9.0, rng),
+        "patches": _now_and_then(disease.patches_share, disease.patches, 9.0, rng),
+        "patch_share": rng.uniform(*disease.patch_density),
         "prone": float(prone),
-        "clothes_mm": rng.uniform(0.4, 1.5) if rng.random() < flesh.clothes_share else 0.0,
+        "clothes_mm": _now_and_then(flesh.clothes_share, flesh.clothes_mm, 0.0, rng),
+        "cloth_hu": rng.uniform(*(flesh.mask_hu if mask else flesh.clothes_hu)),
+        "cloth_gap_mm": rng.uniform(*(flesh.mask_gap_mm if mask else flesh.clothes_gap_mm)),
         "cortex_hu": hu["kidney_cortex"],
         "sinus": hu["kidney_pelvis"],
         "branches": 0.5 * (hu["portal_blood"] + hu["artery"]),
         "voxel_mm": float(np.mean(anatomy.spacing_mm)),
         "csf": hu["myelogram"] if myelogram else hu["fluid"],
-        "consolidated": rng.uniform(0, 60),
+        "consolidated": hu["airless"],
     }
     return np.array([body[name] for name in SLOTS], np.float32)
 
 
 _SHELLS = tuple(name for name in BonesConfig.model_fields if name.endswith("_mm"))
-_DRAWN = ("wall_mm", "skin_mm", "infiltration", "mesh", "kidney_cortex_mm", "gut_wall_mm", "lung_vessels")
+_DRAWN = (
+    "wall_mm",
+    "skin_mm",
+    "infiltration",
+    "bundles",
+    "mucosa",
+    "mesh",
+    "kidney_cortex_mm",
+    "gut_wall_mm",
+    "lung_vessels",
+)
+
+
+def _now_and_then(share: float, ends: tuple[float, float], otherwise: float, rng: np.random.Generator) -> float:
+    """From a range in a share of bodies."""
+    return float(rng.uniform(*ends)) if rng.random() < share else otherwise
 
 
 def _fat_mm(flesh: FleshConfig, wall: bool, rng: np.random.Generator) -> float:
@@ -101,11 +123,16 @@ def _fat_mm(flesh: FleshConfig, wall: bool, rng: np.random.Generator) -> float:
 
 
 def _shown(anatomy: Anatomy, config: BodyConfig, rng: np.random.Generator) -> UInt8[np.ndarray, "n"]:
-    """What structures count as, where one may have been taken out."""
+    """What structures count as: organs may have been taken out, and maps of men make women too."""
     shown = np.arange(len(anatomy.kinds) + 1, dtype=np.uint8)
     removable = [number for number in anatomy.boxes if anatomy.kinds[number - 1].may_lack]
     if removable and rng.random() < config.shape.lacking_share:
-        shown[int(rng.choice(removable))] = 0
+        count = min(len(removable), int(rng.integers(*config.shape.lacking, endpoint=True)))
+        shown[rng.choice(removable, count, replace=False)] = 0
+    if rng.random() < config.shape.women_share:
+        shown[anatomy.named("prostate")] = 0
+    if not shown[list(anatomy.boxes)].any():
+        return np.arange(len(shown), dtype=np.uint8)  # something is to be seen
     return shown
 
 
@@ -144,11 +171,11 @@ def _draw_contents(
                 table[key][number] = value
         layer, content = -1.0, table["content"][number]
         if kind.tissue == "urine" and phase == "late":
-            layer, content = rng.uniform(0, 0.8), hu["urine"] + rng.uniform(100, 900)
+            layer, content = rng.uniform(*config.contrast.urine_layer), rng.uniform(*config.contrast.urine_layer_hu)
         elif kind.fill == Fill.CORD:
             layer = rng.uniform(*config.flesh.cord_fluid_mm)
         elif kind.tissue == "bile" and rng.random() < config.disease.stones_share:
-            layer, content = rng.uniform(0.1, 0.35), rng.uniform(50, 400)
+            layer, content = rng.uniform(*config.disease.stones_layer), rng.uniform(*config.disease.stones_hu)
         table["layer"][number], table["content"][number] = layer, content
 
 
@@ -162,14 +189,16 @@ def _gut(
         return gas, hu["gut_contrast" if with_contrast else "stool"], rough
     content = hu["gut_contrast" if with_contrast else "gut_fluid"]
     if "stomach" in name:
-        return rng.uniform(*flesh.stomach_gas), content, rng.uniform(2, 35)
-    return rng.uniform(*flesh.small_bowel_gas), content, rng.uniform(2, 12)
+        return rng.uniform(*flesh.stomach_gas), content, rng.uniform(*flesh.food_roughness_hu)
+    return rng.uniform(*flesh.small_bowel_gas), content, rng.uniform(*flesh.chyme_roughness_hu)
 
 
-def _breasts(anatomy: Anatomy, flesh: FleshConfig, rng: np.random.Generator) -> Float32[np.ndarray, "m 4"]:
+def _breasts(
+    anatomy: Anatomy, flesh: FleshConfig, shown: UInt8[np.ndarray, "n"], rng: np.random.Generator
+) -> Float32[np.ndarray, "m 4"]:
     """In front of the ribs, beside the breastbone, in mm of the map's own axes."""
     front = anatomy.named("sternum")
-    if not front or anatomy.named("prostate") or rng.random() >= flesh.breasts_share:
+    if not front or shown[anatomy.named("prostate")].any() or rng.random() >= flesh.breasts_share:
         return np.zeros((0, 4), np.float32)
     spacing = np.array(anatomy.spacing_mm)
     low, high = (
@@ -178,6 +207,6 @@ def _breasts(anatomy: Anatomy, flesh: FleshConfig, rng: np.random.Generator) -> 
     centre = (low + high) / 2
     if high[2] - low[2] < _WHOLE_STERNUM_MM:
         return np.zeros((0, 4), np.float32)
-    radius = rng.uniform(38, 68)
+    radius = rng.uniform(*flesh.breast_mm)
     z = low[2] + rng.uniform(-20, 25)
     return np.array([[centre[0] + side * 78, high[1] - 5, z, radius] for side in (-1, 1)], np.float32)

@@ -100,6 +100,9 @@ def _bend(
     for axis in range(2):
         bow = rng.uniform(*config.sway_mm) * np.sin(2 * np.pi * (z / rng.uniform(500, 1100) + rng.random()))
         bend[..., axis] += bow.astype(np.float32)
+    if rng.random() < config.scoliosis_share:
+        turns = z / rng.uniform(400, 800) + rng.random()
+        bend[..., 0] += (rng.uniform(*config.scoliosis_mm) * np.sin(2 * np.pi * turns)).astype(np.float32)
     return bend
 
 

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from scipy.ndimage import distance_transform_edt, find_objects, maximum_filter
 
 from tomoseg.bodies.kinds import Fill, Kind, with_fill
+from tomoseg.bodies.spaces import airway, belly, hollows
 from tomoseg.kernels import kernel
 from tomoseg.labels import LabelSet
 
@@ -27,6 +28,8 @@ class Region(IntEnum):
     AIR = 5
     BONE = 6
     CSF = 7
+    HOLLOW = 8
+    BELLY = 9
 
 
 def guessed_regions(
@@ -35,7 +38,7 @@ def guessed_regions(
     kinds: tuple[Kind, ...],
     spacing_mm: tuple[float, float, float],
 ) -> UInt8[np.ndarray, "x y z"]:
-    """Discs between vertebrae, the fluid around the cord, the sinus of the kidneys."""
+    """Discs between vertebrae, the fluid around cord and brain, the sinus of the kidneys, hollows of head and neck."""
     regions = np.zeros(numbers.shape, np.uint8)
     vertebra = np.zeros(len(labels) + 1, bool)
     for number, name in enumerate(labels.names, start=1):
@@ -46,6 +49,12 @@ def guessed_regions(
             _around(numbers, number, regions, spacing_mm, 4.0, Region.CSF)
         elif kind.fill == Fill.KIDNEY:
             _around(numbers, number, regions, spacing_mm, 11.0, Region.SINUS)
+    closed, fluid = hollows(numbers, kinds, spacing_mm)
+    free = (numbers == 0) & (regions == 0)
+    regions[free & (belly(numbers, labels, kinds, spacing_mm) > 0)] = Region.BELLY
+    regions[free & (closed > 0)] = Region.HOLLOW
+    regions[free & (fluid > 0)] = Region.CSF
+    regions[free & (airway(numbers, labels, spacing_mm) > 0)] = Region.AIR
     return regions
 
 

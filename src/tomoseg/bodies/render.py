@@ -9,8 +9,19 @@ from jaxtyping import Bool, Float32, UInt8
 
 from tomoseg.bodies.flesh import beside_hu, breast_mm, covers, flesh_hu, region_hu
 from tomoseg.bodies.inside import inside
-from tomoseg.bodies.noise import noise_block
-from tomoseg.bodies.slots import CLOTHES_MM, FAT_MM, OF_FILL, OF_SHOWN, PRONE, SKIN_MM, WALL_MM
+from tomoseg.bodies.noise import noise_at, noise_block
+from tomoseg.bodies.slots import (
+    ASCITES,
+    CLOTHES_MM,
+    EFFUSION,
+    FAT_MM,
+    OF_FILL,
+    OF_LAYER,
+    OF_SHOWN,
+    PRONE,
+    SKIN_MM,
+    WALL_MM,
+)
 from tomoseg.kernels import kernel
 
 f32 = np.float32
@@ -117,7 +128,7 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
     spacing, coarse, shift = way.spacing, way.coarse, way.shift
     table, s = look.structures, look.body
     breasts, lesions, arms = look.breasts, look.lesions, look.arms
-    farthest = THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + f32(12) + reach
+    farthest = THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + f32(18) + reach
     for n in range(breasts.shape[0]):
         farthest += f32(0.75) * breasts[n, 3]
     votes = np.zeros(POINTS, np.uint8)
@@ -141,7 +152,7 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
             if number > 0:
                 value, number = _structure(block, p, (depth, place), number, table, s, lesions)
                 flesh = 1
-            elif region > 0:
+            elif _is_filled(block, p, region, s):
                 value, flesh = region_hu(block, p, region, s), 1
             else:
                 value, flesh = flesh_hu(block, p, _at(outer, coarse, g), near, around, s)
@@ -156,6 +167,14 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
         hu[i, j, k] = total / count
         numbers[i, j, k] = _most(votes, count)
         body[i, j, k] = 2 * solid >= count
+
+
+@kernel(fastmath=True)
+def _is_filled(block: Any, p: Any, region: Any, s: Any) -> Any:
+    """Whether a region is drawn as one: the belly only where free fluid is in it."""
+    if region != 9:
+        return region > 0
+    return noise_at(block, p[0] * f32(0.04), p[1] * f32(0.04), p[2] * f32(0.04)) < s[ASCITES]
 
 
 @kernel()
@@ -246,10 +265,13 @@ def _structure(block: Any, p: Any, where: Any, number: Any, table: Any, s: Any, 
             x, y, z = p[0] - lesions[n, 0], p[1] - lesions[n, 1], p[2] - lesions[n, 2]
             if x * x + y * y + z * z < lesions[n, 3] * lesions[n, 3]:
                 return lesions[n, 4], int(lesions[n, 7])
-    if table[number, OF_FILL] == 1:
+    fill = table[number, OF_FILL]
+    if fill == 1:
         place = place * f32(0.25)
-    elif table[number, OF_FILL] != 5:
+    elif fill != 5:
         place = place / f32(255)
         if s[PRONE] > 0:
             place = f32(1) - place
+        if fill == 4 and place < table[number, OF_LAYER]:
+            return s[EFFUSION], 0
     return inside(block, p, depth, place, number, table, s), number

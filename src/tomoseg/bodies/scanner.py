@@ -29,6 +29,8 @@ class Scan:
         streaks: Noise along the widest way.
         hardening_hu: Dark bands between bones.
         cupping_hu: Darker middle.
+        motion_mm: Blur to front and back.
+        rays_hu: Strength of rays from metal.
     """
 
     pixel_mm: float
@@ -39,6 +41,8 @@ class Scan:
     streaks: float
     hardening_hu: float
     cupping_hu: float
+    motion_mm: float = 0.0
+    rays_hu: float = 200.0
 
     @classmethod
     def draw(cls, config: ScannerConfig, rng: np.random.Generator) -> Scan:
@@ -46,8 +50,10 @@ class Scan:
         thickness = float(np.exp(rng.uniform(*np.log(np.maximum(config.slice_mm, 0.05)))))
         pixel, fwhm = float(rng.uniform(*config.pixel_mm)), float(rng.uniform(*config.kernel_fwhm_mm))
         noise, grain = float(rng.uniform(*config.noise_hu)), float(rng.uniform(*config.noise_grain_mm))
-        rest = (float(rng.uniform(*ends)) for ends in (config.streaks, config.hardening_hu, config.cupping_hu))
-        return cls(pixel, thickness, fwhm, noise, grain, *rest)
+        streaks, hardening = float(rng.uniform(*config.streaks)), float(rng.uniform(*config.hardening_hu))
+        cupping, rays = float(rng.uniform(*config.cupping_hu)), float(rng.uniform(*config.metal_rays_hu))
+        motion = float(rng.uniform(*config.motion_mm)) if rng.random() < config.motion_share else 0.0
+        return cls(pixel, thickness, fwhm, noise, grain, streaks, hardening, cupping, motion, rays)
 
 
 def acquire(
@@ -73,7 +79,7 @@ def acquire(
     measured = hu.copy()
     _darken(measured, hu, body, spacing_mm, scan)
     if metal.any():
-        measured += _metal_rays(metal, spacing_mm, rng)
+        measured += _metal_rays(metal, spacing_mm, scan.rays_hu, rng)
     measured = _blurred(measured, spacing_mm, scan)
     measured += _noise(hu, body, spacing_mm, scan, rng)
     return np.clip(np.rint(measured), -1024, 3071).astype(np.int16)
@@ -97,8 +103,9 @@ def _blurred(
 ) -> Float32[np.ndarray, "x y z"]:
     """Kernel in plane; along z what a slice is thicker than the grid."""
     wider = max(0.0, scan.slice_mm**2 - spacing_mm[2] ** 2) / 12
-    sigmas = [scan.kernel_fwhm_mm / _FWHM / spacing_mm[0], scan.kernel_fwhm_mm / _FWHM / spacing_mm[1],
-              np.sqrt(wider) / spacing_mm[2]]  # fmt: skip
+    kernel = scan.kernel_fwhm_mm / _FWHM
+    moved = np.hypot(kernel, scan.motion_mm / _FWHM)
+    sigmas = [kernel / spacing_mm[0], moved / spacing_mm[1], np.sqrt(wider) / spacing_mm[2]]
     for axis, sigma in enumerate(sigmas):
         if sigma > 0.15:
             hu = gaussian_filter1d(hu, sigma, axis, truncate=3.0, mode="nearest")
@@ -156,11 +163,10 @@ def _darken(
 
 
 def _metal_rays(
-    metal: Bool[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], rng: np.random.Generator
+    metal: Bool[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], strength: float, rng: np.random.Generator
 ) -> Float32[np.ndarray, "x y z"]:
     """Bright and dark rays from metal, in its slices only."""
     rays = np.zeros(metal.shape, np.float32)
-    strength = rng.uniform(80, 350)
     x, y = (np.arange(n, dtype=np.float32) * s for n, s in zip(metal.shape[:2], spacing_mm[:2], strict=True))
     for k in np.flatnonzero(metal.any((0, 1))):
         found = np.argwhere(metal[:, :, k]) * spacing_mm[:2]

@@ -33,6 +33,14 @@ SLOTS: tuple[str, ...] = (
     "calcification",
     "voxel_mm",
     "csf",
+    "mucosa",
+    "bundles",
+    "cloth_hu",
+    "cloth_gap_mm",
+    "effusion",
+    "ascites",
+    "patches",
+    "patch_share",
 )
 (
     WALL_MM,
@@ -65,6 +73,14 @@ SLOTS: tuple[str, ...] = (
     CALCIFICATION,
     VOXEL_MM,
     CSF,
+    MUCOSA,
+    BUNDLES,
+    CLOTH_HU,
+    CLOTH_GAP_MM,
+    EFFUSION,
+    ASCITES,
+    PATCHES,
+    PATCH_SHARE,
 ) = range(len(SLOTS))
 """Of the body as a whole: lengths in mm, HU, and widths of streaks and tubes in the noise."""
 
@@ -72,5 +88,6 @@ COLUMNS: tuple[str, ...] = ("shown", "fill", "hu", "extra", "gas", "content", "r
 OF_SHOWN, OF_FILL, OF_HU, OF_EXTRA, OF_GAS, OF_CONTENT, OF_ROUGH, OF_LAYER = range(len(COLUMNS))
 """Of each structure, by its number (channel + 1): what it counts as (itself, or 0 if this body lacks it); `Fill`; mean
 HU; up to which height a lung is without air; the share of a hollow organ that is gas; HU and unevenness of its content;
-up to which height a layer of that content reaches, or how deep fluid lies around the cord in mm. Of a bone:
-thickness of its shell; parts up to which radius are slender; HU of their core and thickness of their shell."""
+up to which height a layer of that content reaches, or fluid beside a lung, or how deep fluid lies around the cord in
+mm. Of a bone: thickness of its shell; parts up to which radius are slender; HU of their core and thickness of their
+shell."""

@@ -16,6 +16,9 @@ from tomoseg.bodies.slots import FAT_MM, SKIN_MM, WALL_MM
 Axes = tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]
 _AIM_MM = 14.0
 """How well a narrow field of view is aimed."""
+_ABOVE_HEAD_MM = 20.0
+_HEAD_MM = 90.0
+"""What of a skull is shorter than this from front to back is a chin at the end of a map."""
 _ANYWHERE_SHARE = 0.5
 _ARM_ROOM_MM = 100.0
 _SHOULDERS = ("humerus", "scapula", "clavicula")
@@ -51,6 +54,9 @@ def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewCo
     if len(look.arms):
         low[0] -= _ARM_ROOM_MM
         high[0] += _ARM_ROOM_MM
+    corners = _head_corners(anatomy, placement)
+    if rng.random() < config.head_share and np.ptp(corners[:, 1]) > _HEAD_MM:
+        return View(_head_box(corners, placement.box, config, rng))
     height = high[2] - low[2]
     if rng.random() >= config.whole_share:
         ends = np.log(np.maximum(config.height_mm, 1.0))
@@ -71,6 +77,24 @@ def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewCo
         centre += rng.uniform(*config.off_centre_mm, 2)
     box = np.array([[*(centre - size / 2), low[2]], [*(centre + size / 2), high[2]]])
     return View(box, bool(size[0] == size[1] and rng.random() < config.round_share))
+
+
+def _head_corners(anatomy: Anatomy, placement: Placement) -> Float[np.ndarray, "8 3"]:
+    """Of the box of the skull; zeros where there is none."""
+    heads = [n for n in anatomy.boxes if anatomy.kinds[n - 1].shell == "skull"]
+    return placement.to_scanner(anatomy.corners_mm(heads[0])) if heads else np.zeros((8, 3))
+
+
+def _head_box(
+    corners: Float[np.ndarray, "8 3"], whole: Float[np.ndarray, "2 3"], config: ViewConfig, rng: np.random.Generator
+) -> Float[np.ndarray, "2 3"]:
+    """From above the head, or within it, downwards."""
+    low, high = corners.min(0), corners.max(0)
+    tall, wide = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (config.head_height_mm, config.head_width_mm))
+    top = high[2] + _ABOVE_HEAD_MM - max(0.0, rng.uniform(-0.7, 0.7)) * (high[2] - low[2])
+    middle = (low + high)[:2] / 2 + rng.normal(0, _AIM_MM, 2)
+    tops = (min(top, whole[1, 2]), max(top - tall, whole[0, 2]))
+    return np.array([[*(middle - wide / 2), tops[1]], [*(middle + wide / 2), tops[0]]])
 
 
 def _focus(
@@ -101,15 +125,17 @@ def with_arms(anatomy: Anatomy, placement: Placement, look: Look, config: ViewCo
     has_shoulders = any(anatomy.labels.names[n - 1].startswith(_SHOULDERS) for n in anatomy.boxes)
     if has_shoulders or rng.random() >= config.arms_share:
         return look
-    return look._replace(arms=_arms(anatomy, placement, look, rng))
+    return look._replace(arms=_arms(anatomy, placement, look, config, rng))
 
 
-def _arms(anatomy: Anatomy, placement: Placement, look: Look, rng: np.random.Generator) -> Float32[np.ndarray, "m 9"]:
+def _arms(
+    anatomy: Anatomy, placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator
+) -> Float32[np.ndarray, "m 9"]:
     """Upper arm and forearm on each side; the bone of the upper arm counts as what the map calls it."""
     (left, _, bottom), (right, _, top) = placement.box
     out = _flesh_mm(look) - 4
     elbow_z = bottom + rng.uniform(0.35, 0.8) * (top - bottom)
-    radius = rng.uniform(32, 46) + 0.15 * float(look.body[FAT_MM])
+    radius = rng.uniform(*config.arm_mm) + 0.15 * float(look.body[FAT_MM])
     rows = []
     for name, side, edge in (("left", -1, left), ("right", 1, right)):
         x = edge + side * (out + radius + rng.uniform(0, 15))
