@@ -1,6 +1,6 @@
 """How good a model is on real CT that it never saw, structure by structure.
 
-    .venv/bin/python benchmarks/real_ct.py [--model body-117] SCAN=REFERENCE ... [--least-voxels 50] [--json FILE]
+    .venv/bin/python benchmarks/real_ct.py [--model body-117] NAME=SCAN=REFERENCE ... [--least-voxels 50] [--json FILE]
 
 REFERENCE is a label map (of the 117, or with its names beside it), a folder of masks, or whatever `evaluate` takes.
 Scored are the structures that both know and the reference shows with at least so many voxels; all of a model's
@@ -25,7 +25,7 @@ from tomoseg.inference.segment import open_predictor
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pairs", nargs="+", metavar="SCAN=REFERENCE")
+    parser.add_argument("pairs", nargs="+", metavar="NAME=SCAN=REFERENCE")
     parser.add_argument("--model", nargs="+", default=["body-117"], help="of several the plain mean")
     parser.add_argument("--least-voxels", type=int, default=50)
     parser.add_argument("--json", type=Path, help="where the scores go too")
@@ -34,14 +34,25 @@ def main() -> None:
     predictor = predictor_of(given.model)
     everything = {}
     for pair in given.pairs:
-        scan, _, reference = pair.partition("=")
+        name, scan, reference = pair.split("=")
         started = time.perf_counter()
         scores = scored(predictor, Path(scan), Path(reference), given.least_voxels)
         seconds = time.perf_counter() - started
-        everything[scan] = {name: round(dice, 4) for name, (dice, _) in scores.items()}
-        show(scan, scores, seconds)
+        everything[name] = {structure: round(dice, 4) for structure, (dice, _) in scores.items()}
+        show(name, scores, seconds)
+    if len(everything) > 3:
+        show_means(everything)
     if given.json:
         given.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+
+
+def show_means(everything: dict[str, dict[str, float]]) -> None:
+    """Of each structure the mean over the scans that show it."""
+    values: dict[str, list[float]] = {}
+    for scores in everything.values():
+        for structure, dice in scores.items():
+            values.setdefault(structure, []).append(dice)
+    print(f"\n{len(everything)} scans: " + ", ".join(f"{n} {np.mean(v):.3f} ({len(v)})" for n, v in values.items()))
 
 
 def predictor_of(models: list[str]) -> Predictor:
@@ -70,9 +81,9 @@ def scored(predictor: Predictor, scan: Path, reference: Path, least: int) -> dic
     return dict(sorted(scores.items(), key=lambda one: -one[1][1]))
 
 
-def show(scan: str, scores: dict[str, tuple[float, int]], seconds: float) -> None:
+def show(title: str, scores: dict[str, tuple[float, int]], seconds: float) -> None:
     """Groups first, then all, the largest structure first."""
-    print(f"\n{scan}: {len(scores)} structures, {seconds:.1f} s")
+    print(f"\n{title}: {len(scores)} structures, {seconds:.1f} s")
     dice = {name: value for name, (value, _) in scores.items()}
     groups = {
         "all": list(dice),

@@ -153,6 +153,9 @@ class Request(Config):
     """Segment no scan that there is a warning about: it counts as failed, the others are done."""
 
 
+DEFAULT_MODEL = "body-117"
+"""The packaged model that is used where none is named."""
+
 AS_TUNED = Request()
 """Independent masks of all structures, with what tune chose."""
 

@@ -6,7 +6,7 @@ from tests.training.tiny import LABELS, make_dataset
 from tomoseg.labels import LabelSet
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.workflows import demo as demo_module
-from tomoseg.workflows.demo import SHOWN, demo, score_baselines
+from tomoseg.workflows.demo import SHOWN, demo, score_baselines, show_packaged
 
 
 def test_baselines_are_scored_on_the_test_cases(tmp_path):
@@ -34,3 +34,13 @@ def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_module, "evaluate", lambda *args: pytest.fail("went on"))
     assert demo(tmp_path, 0, said.append, Listener()) is None
     assert [line.split()[0] for line in said] == ["Making", "Preprocessing", "Training"]
+
+
+def test_the_packaged_model_is_shown_on_a_made_body(tmp_path):
+    shown = show_packaged(tmp_path / "pictures" / "body.png", seed=1)
+    assert shown.picture.stat().st_size > 50_000
+    assert shown.there > 60
+    assert shown.structures > 0.8 * shown.there
+    assert 0.4 < shown.dice < 1
+    again = show_packaged(tmp_path / "again.png", seed=1)
+    assert again.dice == shown.dice

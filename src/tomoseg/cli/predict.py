@@ -9,13 +9,13 @@ from tyro.conf import arg
 
 from tomoseg.cli.arguments import Models, Output
 from tomoseg.cli.exits import DONE, SOME_FAILED
-from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
+from tomoseg.options import ALL_MASKS, AUTO, DEFAULT_MODEL, Compute, PredictOptions
 
 
 def predict(
     input: Annotated[Path, arg(aliases=("-i",), metavar="CT")],
     output: Output,
-    model: Models,
+    model: Models = (Path(DEFAULT_MODEL),),
     config: Path | None = None,
     options: Annotated[PredictOptions, arg(name="")] = ALL_MASKS,
     compute: Annotated[Compute, arg(name="")] = AUTO,
@@ -29,8 +29,8 @@ def predict(
             it, in whatever folders, a pattern in quotes such as 'scans/*.nii.gz', or a .txt file with one path a line,
             from where it lies.
         output: Folder of the masks; with --ml the label map's file, or a folder.
-        model: A model folder, a run folder or a packaged model's name; of several with the same structures and grid
-            the mean of their logits decides.
+        model: A model folder, a run folder or a packaged model's name, body-117 if omitted: 117 structures of the whole
+            body; of several with the same structures and grid the mean of their logits decides.
         config: YAML file of the options below; flags are put over it.
         options: Which of the scans are segmented, and what is written.
         compute: What computes the network, where, and in what.

@@ -38,7 +38,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, load_model
 from tomoseg.models.views import is_of_views, load_views
 from tomoseg.notices import UNLIKE_TRAINING, Notice, by_weight
-from tomoseg.options import AS_TUNED, AUTO, Compute, Request
+from tomoseg.options import AS_TUNED, AUTO, DEFAULT_MODEL, Compute, Request
 from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
@@ -96,7 +96,7 @@ class Prediction:
 
 def segment(
     scan: Volume | Path | str,
-    model: AnyModel,
+    model: AnyModel = DEFAULT_MODEL,
     request: Request = AS_TUNED,
     *,
     compute: Compute = AUTO,
@@ -108,7 +108,7 @@ def segment(
     Args:
         scan: A scan that was read, or where it lies: whatever `read_scan` reads.
         model: A packaged model's name, a model folder or a run folder; a loaded model, or several whose logits are
-            averaged; or a `Predictor`, which is made once for many scans.
+            averaged; or a `Predictor`, which is made once for many scans; the 117 structures of `body-117` if omitted.
         request: What is asked for. What the model was tuned to holds where the request says nothing else.
         compute: What computes the network, where, and in what; a `Predictor` has its own.
         progress: Called after each slice with slices done and in all.

@@ -48,7 +48,7 @@ def check_is_own(folder: Path) -> None:
     """Refuse to change a packaged model.
 
     Raises:
-        ModelError: If it is one.
+        ModelError: If it is one, or one of its networks.
     """
-    if folder.resolve() in {path.resolve() for path in packaged_models().values()}:
+    if any(folder.resolve().is_relative_to(path.resolve()) for path in packaged_models().values()):
         raise ModelError(f"{folder}: expected a model folder of your own, got a packaged model; copy the folder first")
