@@ -9,7 +9,7 @@ import torch
 from tests.training.tiny import LABELS, NATIVE, make_dataset, make_scan
 from tests.workflows.test_tune import make_model
 from tomoseg.config import GridConfig
-from tomoseg.errors import ConfigError, DatasetError, ModelError
+from tomoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from tomoseg.inference.segment import open_predictor, segment
 from tomoseg.models.folder import VIEWS, Model, is_model, load_model, load_record, save_model
 from tomoseg.models.views import load_fusion, load_views
@@ -120,6 +120,15 @@ def test_two_of_one_view_are_refused(made, tmp_path):
         fuse([axial, axial], dataset, tmp_path / "model")
     with pytest.raises(ConfigError, match="expected two models or more"):
         fuse([axial], dataset, tmp_path / "model")
+
+
+def test_nothing_that_is_there_is_mixed_with(made, tmp_path):
+    dataset, *models = made
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine").touch()
+    with pytest.raises(OutputError, match="expected a folder that is not there yet, or empty, got files in it"):
+        fuse(models, dataset, tmp_path / "model")
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
 
 
 def test_a_dataset_of_another_view_or_grid_is_refused(made, tmp_path):

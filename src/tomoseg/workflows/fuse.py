@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.errors import ConfigError, DatasetError, OutputError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.files.outputs import check_folder
 from tomoseg.inference.predictor import GridLogits, Predictor
@@ -85,6 +85,10 @@ def fuse(
         OutputError: If the model cannot be written, or is there already.
     """
     check_folder(output)
+    if output.is_dir() and any(output.iterdir()):
+        raise OutputError(
+            f"{output}: expected a folder that is not there yet, or empty, got files in it; choose another"
+        )
     loaded = [load_model(model) for model in models]
     data = Preprocessed(dataset)
     _check(loaded, data)
