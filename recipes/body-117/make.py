@@ -119,7 +119,7 @@ def pack(model: Path, data: dict[str, Path]) -> None:
         if not (folder / "openvino" / "int8").is_dir():
             save_model(load_model(folder), folder, half=True)
             export(folder, "openvino", "int8", data[view])
-            measure_engines(folder, data[view])
+            measure_engines(folder, data[view], every=4)
 
 
 REAL = HERE / "real_ct.json"

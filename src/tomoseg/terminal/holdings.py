@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tomoseg.checks.holdings import Holdings, StructureHolding
 from tomoseg.errors import counted
@@ -28,14 +28,18 @@ def show_holdings(holdings: Holdings, ids: Mapping[str, int] | None = None) -> N
         row: list[object] = [name, *([] if ids is None else [ids[name]]), one.cases]
         rows.append([*row, *_volumes(one)] if measured else row)
     table(f"{counted(holdings.cases, 'case')}, {counted(len(holdings.structures), 'structure')}", columns, rows)
+    for line in (*_ranges(holdings), *lacking_lines(holdings)):
+        out.print(line)
+
+
+def _ranges(holdings: Holdings) -> Iterator[str]:
+    """Voxels and extents of the scans, where they are known."""
     if holdings.spacing_mm is not None:
         edges = ", ".join(f"{axis} {_range(*ends)}" for axis, ends in zip("xyz", holdings.spacing_mm, strict=True))
-        out.print(f"Voxel edges in mm: {edges}")
+        yield f"Voxel edges in mm: {edges}"
     if holdings.extent_mm is not None:
         shown = ", ".join(f"{axis} {_whole(*ends)}" for axis, ends in zip("xyz", holdings.extent_mm, strict=True))
-        out.print(f"Scans show in mm: {shown}")
-    for line in lacking_lines(holdings):
-        out.print(line)
+        yield f"Scans show in mm: {shown}"
 
 
 def lacking_lines(holdings: Holdings) -> list[str]:
