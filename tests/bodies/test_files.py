@@ -59,7 +59,7 @@ def test_overlapping_masks_go_to_the_smallest_and_are_told(tmp_path):
 
 
 def test_maps_that_cannot_be_used(tmp_path, label_map):
-    with pytest.raises(DatasetError, match="expected masks, got no such file or folder"):
+    with pytest.raises(DatasetError, match="expected masks, got nothing of that name"):
         find_sources([tmp_path / "none.nii.gz"])
     other = tmp_path / "other_total.nii.gz"
     write_nifti(other, np.full((60, 50, 30), 200, np.uint8), GRID)
