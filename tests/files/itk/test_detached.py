@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
+from tomoseg.errors import InputError
 from tomoseg.files.itk.detached import detached
-from tomoseg.files.scan import look
+from tomoseg.files.scan import look, read_scan
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,14 @@ def test_voxels_beside_a_header_are_found(tmp_path, name, voxels):
 def test_what_is_not_there_is_left_out(tmp_path, named):
     (tmp_path / "a.mhd").write_text(f"ObjectType = Image\nElementDataFile = {named}\n")
     assert list(detached(look(tmp_path / "a.mhd"))) == []
+
+
+def test_a_name_that_cannot_be_printed_is_told_in_one_line(tmp_path):
+    header = (
+        b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_SHORT\n"
+        b"ElementDataFile = out\x02side\xff.raw\n"
+    )
+    (tmp_path / "a.mhd").write_bytes(header)
+    with pytest.raises(InputError, match="expected its data file out.side.*nothing of that name") as found:
+        read_scan(tmp_path / "a.mhd")
+    assert str(found.value).isprintable()
