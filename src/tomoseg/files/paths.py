@@ -80,7 +80,7 @@ LONGEST_TOLD = 80
 
 
 def told(name: str) -> str:
-    """A name that was read from a file as a message may repeat it: letters that cannot be printed replaced, not endless.
+    """A name that was read from a file as a message may repeat it: printable, and not endless.
 
     Example:
         >>> told("ct.raw"), told("a" + chr(7) + "b"), len(told("x" * 500))
