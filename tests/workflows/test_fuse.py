@@ -11,8 +11,8 @@ from tests.workflows.test_tune import make_model
 from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError, OutputError
 from tomoseg.inference.segment import open_predictor, segment
-from tomoseg.models.folder import VIEWS, Model, is_model, load_model, load_record, save_model
-from tomoseg.models.views import load_fusion, load_views
+from tomoseg.models.folder import VIEWS, Model, is_model, load_model, save_model
+from tomoseg.models.views import load_fusion, load_views, record_of
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import Volume
@@ -106,7 +106,10 @@ def test_the_command_names_the_model_and_notes_its_shares(fused, tmp_path):
 def test_a_folder_of_views_is_a_model_but_not_one_network(fused):
     _, output = fused
     assert is_model(output)
-    assert load_record(output).labels == LABELS
+    record = record_of(output)
+    assert record.labels == LABELS
+    assert record.provenance == {"networks": "axial, coronal", "found_only_when_asked_for": "both"}
+    assert record.scores["dice"]["ball"] > 0.9
     models, fusion = load_views(output)
     assert [model.record.grid.view for model in models] == list(fusion.folders) == ["axial", "coronal"]
     with pytest.raises(ModelError, match=r"expected a model of one network, got one of several.*axial.*coronal"):

@@ -249,7 +249,7 @@ def sha256(path: Path) -> str:
 
 
 def load_record(folder: Path) -> ModelRecord:
-    """What a model is, without its weights; one of several networks is what the first of them is.
+    """What a model of one network is, without its weights; `views.record_of` tells it of any model.
 
     Args:
         folder: A model folder.
@@ -257,8 +257,6 @@ def load_record(folder: Path) -> ModelRecord:
     Raises:
         ModelError: If it holds no record, or one that cannot be read.
     """
-    if (folder / VIEWS).is_file():
-        folder = min(path.parent for path in folder.glob(f"*/{RECORD}"))
     return _load_record(folder)[0]
 
 

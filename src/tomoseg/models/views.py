@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from jaxtyping import Float32
 
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
-from tomoseg.models.folder import VIEWS, Model, ModelRecord, load_model
+from tomoseg.models.exports import load_exports
+from tomoseg.models.folder import VIEWS, Model, ModelRecord, load_model, load_record
 from tomoseg.models.folder import sha256 as digest_of
 from tomoseg.models.packaged import model_folder
 
@@ -101,6 +102,37 @@ def load_views(folder: Path) -> tuple[tuple[Model, ...], Fusion]:
     models = tuple(load_model(folder / name) for name in fusion.folders)
     _check_together(folder, fusion, [model.record for model in models])
     return models, fusion
+
+
+def record_of(folder: Path) -> ModelRecord:
+    """What a model is, without its weights; of several networks what they have in common, and what chose their shares.
+
+    Args:
+        folder: A model's own folder.
+
+    Raises:
+        ModelError: If a record is missing or cannot be read.
+    """
+    if not (folder / VIEWS).is_file():
+        return load_record(folder)
+    fusion = load_fusion(folder)
+    provenance = {"networks": ", ".join(fusion.folders), "found_only_when_asked_for": ", ".join(fusion.left_out) or "-"}
+    scores = {"dice": fusion.provenance.get("dice", {})}
+    return replace(load_record(folder / fusion.folders[0]), scores=scores, provenance=provenance)
+
+
+def exports_in(folder: Path) -> tuple[str, ...]:
+    """What a model is exported for, each network's where it has several.
+
+    Args:
+        folder: A model's own folder.
+
+    Raises:
+        ModelError: If a record cannot be read.
+    """
+    if not (folder / VIEWS).is_file():
+        return tuple(load_exports(folder))
+    return tuple(f"{name}: {export}" for name in load_fusion(folder).folders for export in load_exports(folder / name))
 
 
 def load_for_view(folder: Path, view: str) -> Model:

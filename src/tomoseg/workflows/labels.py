@@ -8,7 +8,7 @@ from pathlib import Path
 from tomoseg.checks.holdings import CaseHolding, Holdings, extent_of
 from tomoseg.errors import GridError, InputError
 from tomoseg.labels import LabelSet
-from tomoseg.models.folder import is_model, load_record, model_in
+from tomoseg.models.folder import is_model, model_in
 from tomoseg.models.tuned import Tuning, tuning_of
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.holdings import holdings_of
@@ -56,7 +56,7 @@ def structures_of(place: Path | None) -> Structures:
         return Structures(data.labels, holdings_of([case.record for case in data.cases], data.labels))
     if is_model(place):
         folder = model_in(place)
-        return Structures(load_record(folder).labels, tuning=tuning_of(folder))
+        return Structures(record_of(folder).labels, tuning=tuning_of(folder))
     found = open_dataset(place)
     held, unread = [], []
     for case in found.cases:

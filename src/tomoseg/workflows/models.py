@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import ConfigError
-from tomoseg.models.exports import load_exports
-from tomoseg.models.folder import RECORD, ModelRecord, load_record, model_in
+from tomoseg.models.folder import RECORD, ModelRecord, model_in
 from tomoseg.models.packaged import CARD, packaged_models
 from tomoseg.models.tuned import Tuning, tuning_of
+from tomoseg.models.views import exports_in, record_of
 from tomoseg.preprocessed.format import INDEX
 
 
@@ -77,11 +77,11 @@ def described(model: Path) -> KnownModel:
         raise ConfigError(
             f"{model}: expected a model or a run, got a preprocessed dataset; `tomoseg labels` shows what it holds"
         )
-    record, card = load_record(folder), folder / CARD
+    record, card = record_of(folder), folder / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else None
-    return KnownModel(folder, record, tuple(load_exports(folder)), tuning_of(folder), text)
+    return KnownModel(folder, record, exports_in(folder), tuning_of(folder), text)
 
 
 def _described(name: str, folder: Path) -> PackagedModel:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return PackagedModel(name, load_record(folder), size / 1e6, (folder / CARD).read_text(encoding="utf-8"))
+    return PackagedModel(name, record_of(folder), size / 1e6, (folder / CARD).read_text(encoding="utf-8"))
