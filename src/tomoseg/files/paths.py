@@ -79,11 +79,11 @@ LONGEST_TOLD = 80
 """Letters of a name that a message repeats."""
 
 
-def told(name: str) -> str:
+def printable(name: str) -> str:
     """A name that was read from a file as a message may repeat it: printable, and not endless.
 
     Example:
-        >>> told("ct.raw"), told("a" + chr(7) + "b"), len(told("x" * 500))
+        >>> printable("ct.raw"), printable("a" + chr(7) + "b"), len(printable("x" * 500))
         ('ct.raw', 'a\N{REPLACEMENT CHARACTER}b', 80)
     """
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)

@@ -10,6 +10,7 @@ from tomoseg.errors import GridError, InputError
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import is_model, model_in
 from tomoseg.models.tuned import Tuning, tuning_of
+from tomoseg.models.views import record_of
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import Preprocessed

@@ -19,7 +19,7 @@ from jaxtyping import Float, Float32, Float64, UInt8, UInt16
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.hu import fill_hu
 from tomoseg.files.impostors import GZIP, START_BYTES, called
-from tomoseg.files.paths import climbs, lacking, told
+from tomoseg.files.paths import climbs, lacking, printable
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, Volume, check_affine
 
@@ -167,7 +167,7 @@ def _voxels(
             yield _slabs(file, stored, name)
     except FileNotFoundError:
         raise InputError(
-            f"{name}: expected its data file {told(stored.path.name)}, got {lacking(stored.path)}"
+            f"{name}: expected its data file {printable(stored.path.name)}, got {lacking(stored.path)}"
         ) from None
     except OSError as error:
         raise InputError(f"{name}: expected a readable data file, got: {error.strerror or error}; check it") from None
@@ -313,7 +313,7 @@ def _check_what_it_is(stored: Stored, name: str) -> None:
     told = called(start) if is_text or not _holds(stored, stored.path.stat().st_size) else None
     if told is not None and not (stored.encoding == "deflate" and start.startswith(GZIP)):
         what, do = told
-        raise InputError(f"{name}: expected voxels in its data file {told(stored.path.name)}, got {what}; {do}")
+        raise InputError(f"{name}: expected voxels in its data file {printable(stored.path.name)}, got {what}; {do}")
 
 
 def _holds(stored: Stored, size: int) -> bool:
