@@ -180,10 +180,12 @@ def test_what_lies_in_the_place_of_voxels_is_called_by_name(tmp_path, name, cont
 @pytest.mark.parametrize("name", ["a.nhdr", "a.mhd"])
 def test_voxels_that_are_not_there(tmp_path, name):
     path = detached(tmp_path, name)
-    with pytest.raises(InputError, match=r"expected its data file voxels\.raw, got nothing of that name"):
+    with pytest.raises(InputError, match=r"expected the data file that it names, got nothing of that name"):
         read_mask(path)
     (tmp_path / "voxels.raw").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match=r"expected its data file voxels\.raw, got a link to a file that is not there"):
+    with pytest.raises(
+        InputError, match=r"expected the data file that it names, got a link to a file that is not there"
+    ):
         read_mask(path)
 
 

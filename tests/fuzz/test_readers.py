@@ -23,7 +23,7 @@ REFUSED = {
     "nifti": {"pair"},
     "nrrd": {"list", "elsewhere", "absolute", "no space"},
     "mha": {"elsewhere"},
-    "dicom": set(),
+    "dicom": {"repeated"},
     "zip": {"nested", "climbing"},
 }
 NUMBERS = ["0", "-1", "1e999", "nan", "9" * 20, "1" + "0" * 5000, "0x10", "\u0663", "1.5", "4 3", "2 3 4 5"]

@@ -67,12 +67,12 @@ def test_it_needs_no_other_file(tmp_path):
     assert [picture[:22] for picture in page.pictures] == ["data:image/png;base64,"]
 
 
-@pytest.mark.parametrize("curves", [True, False])
 def test_a_name_that_is_no_utf8_is_written_as_an_escape(tmp_path):
     write_run_page(HISTORY, LABELS, TrainConfig(), {"dataset": "caf\udce9"}, tmp_path / "none.png", tmp_path / "a.html")
     assert r"caf\udce9" in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("curves", [True, False])
 def test_a_run_without_validation(tmp_path, curves):
     page = read([{"epoch": 1, "minutes": 1.0, "train_loss": 1.0}], tmp_path, curves=curves)
     assert "1 epoch in 1.0 minutes" in page.texts

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 from typing import ClassVar
@@ -55,7 +56,7 @@ class TestOneScan:
     def test_masks(self, ct, model, tmp_path):
         (done,) = run(ct, tmp_path / "out", model)
         assert (done.error, done.warnings) == (None, ())
-        assert done.scan == Scan("s0", ct, tmp_path / "out", is_only=True)
+        assert replace(done.scan, found=None) == Scan("s0", ct, tmp_path / "out", is_only=True)
         assert names_in(tmp_path / "out") == ["aorta.nii.gz", "liver.nii.gz", "spleen.nii.gz"]
         expected = expected_masks(ct, model)
         assert any(mask.any() and not mask.all() for mask in expected.values())
@@ -434,7 +435,7 @@ class TestRecord:
         assert [one.error for one in done] == [None, None]
         for table in ("statistics.csv", "triage.csv"):
             with (tmp_path / "out" / table).open(newline="", encoding="utf-8") as stream:
-                assert {line["scan"] for line in csv.DictReader(stream)} == {r"a\udce9", "b"}
+                assert {line["scan"] for line in csv.DictReader(stream)} == {"a_", "b"}
 
     def test_confidence(self, ct, model, tmp_path):
         (masks,) = run(ct, tmp_path / "out", model, confidence=True)

@@ -433,7 +433,7 @@ class TestBadInput:
 
     def test_an_output_that_is_a_file(self, dataset, out):
         out.write_text("a file")
-        with pytest.raises(DatasetError, match=r"got none; first: .*choose a folder, not a file"):
+        with pytest.raises(OutputError, match="expected a folder to write into, got a file"):
             preprocess(dataset, out, CONFIG)
         assert out.read_text() == "a file"
 

@@ -73,18 +73,3 @@ def climbs(name: str) -> bool:
             for kind in (PurePosixPath, PureWindowsPath)
         )
     )
-
-
-LONGEST_TOLD = 80
-"""Letters of a name that a message repeats."""
-
-
-def printable(name: str) -> str:
-    """A name that was read from a file as a message may repeat it: printable, and not endless.
-
-    Example:
-        >>> printable("ct.raw"), printable("a" + chr(7) + "b"), len(printable("x" * 500))
-        ('ct.raw', 'a\N{REPLACEMENT CHARACTER}b', 80)
-    """
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
-    return shown if len(shown) <= LONGEST_TOLD else shown[: LONGEST_TOLD - 3] + "..."

@@ -76,7 +76,9 @@ def test_an_enhanced_file_of_two_times_is_two_series(stored, tmp_path):
         frame.FrameContentSequence = [pydicom.Dataset()]
         frame.FrameContentSequence[0].TemporalPositionIndex = 1 + number // 3
     path = save([dataset], tmp_path) / "000.dcm"
-    assert "2 series were found" in read_scan(path).warnings[0].message
+    with pytest.raises(InputError, match="got 2 of one stretch of the body, and nothing says which is meant"):
+        read_scan(path)
+    check(read_scan(path, series=1), stored)
     check(read_scan(path, series=2), stored + 7)
 
 

@@ -163,7 +163,7 @@ class TestRefused:
             ({"data_file": "../a.raw"}, InputError, "expected a data file beside the header, got one elsewhere"),
             ({"data_file": "/etc/passwd"}, InputError, "expected a data file beside the header"),
             ({"data_file": r"C:\\a.raw"}, InputError, "expected a data file beside the header"),
-            ({"data_file": "gone.raw"}, InputError, "expected its data file gone.raw, got nothing of that name"),
+            ({"data_file": "gone.raw"}, InputError, "expected the data file that it names, got nothing of that name"),
             ({"data_file": "a%03d.raw 1 3 1"}, InputError, "got a list of them"),
             ({"data_file": "LIST"}, InputError, "got a list of them"),
             ({"space_directions": "(0.5,0,0) (0.2,0.75,0) (0,0,2)"}, GridError, "got a sheared affine"),

@@ -19,7 +19,7 @@ from jaxtyping import Float, Float32, Float64, UInt8, UInt16
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.hu import fill_hu
 from tomoseg.files.impostors import GZIP, START_BYTES, called
-from tomoseg.files.paths import climbs, lacking, printable
+from tomoseg.files.paths import climbs, lacking
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, Volume, check_affine
 
@@ -158,17 +158,15 @@ def _voxels(
         InputError: If there is any fault in their file.
     """
     try:
-        if stored.path != Path(header.name):
-            _check_what_it_is(stored, name)
-        size = stored.path.stat().st_size
-        _check_size(stored, size, name)
         with nullcontext(header) if stored.path == Path(header.name) else stored.path.open("rb") as file:
+            size = stored.path.stat().st_size
+            if file is not header:
+                _check_what_it_is(file, stored, size, name)
+            _check_size(stored, size, name)
             _skip(file, stored, size)
             yield _slabs(file, stored, name)
-    except FileNotFoundError:
-        raise InputError(
-            f"{name}: expected its data file {printable(stored.path.name)}, got {lacking(stored.path)}"
-        ) from None
+    except FileNotFoundError:  # its name may be a patient's
+        raise InputError(f"{name}: expected the data file that it names, got {lacking(stored.path)}") from None
     except OSError as error:
         raise InputError(f"{name}: expected a readable data file, got: {error.strerror or error}; check it") from None
     except zlib.error as error:
@@ -299,21 +297,21 @@ def whole_shape(text: str, name: str) -> tuple[int, int, int]:
     return (int(words[0]), int(words[1]), int(words[2]))
 
 
-def _check_what_it_is(stored: Stored, name: str) -> None:
-    """Refuse a data file that is no voxels, by its name.
+def _check_what_it_is(file: IO[bytes], stored: Stored, size: int, name: str) -> None:
+    """Refuse a data file that is no voxels, by what it is.
 
     A file that begins with text is known for a pointer or a page; others are looked at where voxels cannot be in them.
 
     Raises:
         InputError: If it is something else.
     """
-    with stored.path.open("rb") as file:
-        start = file.read(START_BYTES)
+    start = file.read(START_BYTES)
+    file.seek(0)
     is_text = re.fullmatch(rb"[\t\r\n -~]{9}", start[:9])
-    told = called(start) if is_text or not _holds(stored, stored.path.stat().st_size) else None
+    told = called(start) if is_text or not _holds(stored, size) else None
     if told is not None and not (stored.encoding == "deflate" and start.startswith(GZIP)):
         what, do = told
-        raise InputError(f"{name}: expected voxels in its data file {printable(stored.path.name)}, got {what}; {do}")
+        raise InputError(f"{name}: expected voxels in its data file, got {what}; {do}")
 
 
 def _holds(stored: Stored, size: int) -> bool:
