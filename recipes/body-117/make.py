@@ -49,11 +49,8 @@ BODIES = (
 CHOOSING = {"s0006": 14, "procedural": 8}
 """Bodies that choose."""
 
-MINUTES = ({"axial": 36.0, "coronal": 22.0}, {"axial": 15.0, "coronal": 25.0})
+MINUTES = ({"axial": 36.0, "coronal": 22.0}, {"axial": 22.5, "coronal": 27.0})
 """Of one core, by round and view."""
-
-LATER_RATE = 1e-3
-"""Learning rate of the second round, which begins with what was learned."""
 
 LEAST_DICE = 0.5
 """On the bodies that choose; structures below are found only when they are asked for."""
@@ -104,9 +101,9 @@ def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:
         SystemExit: If it was stopped.
     """
     settings = load_config(TrainConfig, TRAIN_PRESETS["default"], HERE / "train.yaml")
-    rate = settings.optimizer.learning_rate if start is None else LATER_RATE
-    optimizer = settings.optimizer.model_copy(update={"learning_rate": rate})
-    settings = settings.model_copy(update={"minutes": minutes, "warm_start": start, "optimizer": optimizer})
+    if start is not None:
+        settings = load_config(TrainConfig, settings, HERE / "later.yaml")
+    settings = settings.model_copy(update={"minutes": minutes, "warm_start": start})
     with stop_on_signal() as stop, watch(stop) as listener:
         outcome = train_run(data, run, settings, listener)
     if not outcome.finished:
