@@ -20,6 +20,7 @@ from common import machine
 
 from tomoseg import EvaluateOptions, PreprocessConfig, evaluate, preprocess, train_run
 from tomoseg.config import TRAIN_PRESETS, SamplingConfig, TrainConfig
+from tomoseg.models.folder import ModelRecord
 from tomoseg.models.views import load_for_view
 from tomoseg.preprocessed.format import CASES, INDEX, DatasetIndex
 
@@ -73,7 +74,7 @@ def subset(whole: Path, folder: Path, patients: int, seed: int) -> Path:
     return folder
 
 
-def settings(record, minutes: float, seed: int, patients: int, start: Path | None) -> TrainConfig:  # type: ignore[no-untyped-def]
+def settings(record: ModelRecord, minutes: float, seed: int, patients: int, start: Path | None) -> TrainConfig:
     """The default recipe with the model's network; validated at the end only, so that all minutes train."""
     return TRAIN_PRESETS["default"].model_copy(
         update={
