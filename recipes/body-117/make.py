@@ -17,7 +17,6 @@ from pathlib import Path
 
 from scipy.stats import spearmanr
 
-from tomoseg.bodies import BodyConfig
 from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
 from tomoseg.models.exports import set_trusted
 from tomoseg.models.folder import load_model, load_record, save_model
@@ -89,9 +88,8 @@ def made(bodies: dict[str, int], anatomy: Path, data: dict[str, Path], seed: int
 
     names = dict.fromkeys([*bodies, *CHOOSING])
     sources = tuple(BodySource(path(name), bodies.get(name, 0), CHOOSING.get(name, 0)) for name in names)
-    config = load_config(BodyConfig, BodyConfig(), HERE / "bodies.yaml")
     with progress(f"bodies of round {seed}") as show:
-        preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed, config=config), data, on_done=show)
+        preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed), data, on_done=show)
 
 
 def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:

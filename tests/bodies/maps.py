@@ -36,6 +36,7 @@ PLAIN = BodyConfig(
     ),
     disease=DiseaseConfig(
         calcified_share=0,
+        fatty_pancreas_share=0,
         cysts=(0, 0),
         masses=(0, 0),
         effusion_share=0,

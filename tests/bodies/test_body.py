@@ -211,3 +211,16 @@ def test_refusals():
         make_body(anatomy(), -1)
     with pytest.raises(InputError, match=r"expected voxels of 0.3 mm or more, got \(0.1, 1, 1\)"):
         make_body(anatomy(), 0, spacing_mm=(0.1, 1, 1))
+
+
+def test_a_fatty_pancreas_is_a_mixture_of_gland_and_fat():
+    values = np.where(block_map() == LABELS["liver"].id, LABELS["pancreas"].id, block_map()).astype(np.uint8)
+    gland = build_anatomy(values, LABELS, AFFINE)
+    hu = {"pancreas": ((40, 40),) * 4, "fat": ((-100, -100),) * 4}
+    well = core(make_body(gland, 3, changed(hu=hu), GRID), "pancreas")
+    disease = {"fatty_pancreas_share": 1, "fatty_pancreas": (0.5, 0.5)}
+    fatty = core(make_body(gland, 3, changed(hu=hu, disease=disease), GRID), "pancreas")
+    assert well.mean() == pytest.approx(40, abs=1)
+    assert fatty.mean() == pytest.approx(-30, abs=6)  # half of it is fat
+    assert well.std() < 2
+    assert fatty.std() > 20

@@ -109,14 +109,14 @@ class FleshConfig(Config):
 class BonesConfig(Config):
     """Thickness of the shells of bones."""
 
-    vertebra_mm: Range = (0.3, 0.9)
+    vertebra_mm: Range = (0.25, 0.6)
     """Bodies of vertebrae (Ritzel et al., J Bone Miner Res 12 (1997) 89: 0.24 to 0.29 mm in the mean; Fazzalari et al.,
-    Joint Bone Spine 73 (2006) 293: 0.37 behind, 0.52 in front); plates and osteophytes are thicker."""
+    Joint Bone Spine 73 (2006) 293: 0.37 behind, 0.52 in front)."""
     arch_mm: Range = (0.8, 2.0)
     """Arches of vertebrae and their processes."""
-    rib_mm: Range = (0.4, 1.2)
+    rib_mm: Range = (0.4, 0.8)
     """Ribs, collarbone (Hostetler et al., Comput Biol Med 111 (2019) 103330)."""
-    flat_mm: Range = (0.6, 2.0)
+    flat_mm: Range = (0.4, 1.3)
     """Pelvis, sacrum, shoulder blade, breastbone (Anderson et al., J Biomech Eng 127 (2005) 364)."""
     end_mm: Range = (0.5, 1.5)
     """Ends of long bones (Treece et al., Med Image Anal 14 (2010) 276)."""
@@ -156,6 +156,12 @@ class DiseaseConfig(Config):
 
     calcified_share: Share = 0.4
     """Bodies with plaques in the walls of arteries."""
+    fatty_pancreas_share: Share = 0.4
+    """Bodies with fat between the lobules of the pancreas: a third of adults (Lee et al., World J Gastroenterol 15
+    (2009) 1869), more with age and weight (Saisho et al., Clin Anat 20 (2007) 933)."""
+    fatty_pancreas: Range = (0.1, 0.65)
+    """Share of such a pancreas that is fat; without contrast its mean falls to -40 HU (Matsumoto et al., Radiology 194
+    (1995) 453; Kim et al., Radiology 271 (2014) 104)."""
     cysts: Count = (0, 3)
     """Cysts in liver and kidneys."""
     masses: Count = (0, 2)

@@ -70,8 +70,8 @@ class HuConfig(Config):
     """Liver; below 40 where fatty (Prokop; Bae; Pickhardt)."""
     spleen: ByPhase = ((38, 56), (85, 150), (100, 145), (75, 105))
     """Spleen (Prokop; Pickhardt)."""
-    pancreas: ByPhase = ((25, 50), (75, 125), (70, 110), (50, 85))
-    """Pancreas; less where fatty (Prokop; Bae)."""
+    pancreas: ByPhase = ((20, 50), (60, 130), (60, 115), (45, 85))
+    """Pancreas without the fat between its lobules (Prokop; Bae); see `DiseaseConfig.fatty_pancreas`."""
     kidney_cortex: ByPhase = ((26, 42), (120, 220), (150, 230), (110, 170))
     """Cortex of the kidney: bright before the marrow is (Yuh)."""
     kidney_medulla: ByPhase = ((24, 40), (45, 95), (120, 210), (110, 180))
@@ -139,15 +139,15 @@ class HuConfig(Config):
     """Discs between vertebrae (Prokop)."""
     cartilage: ByPhase = same(70, 145)
     """Cartilage of the ribs (Schneider)."""
-    bone: ByPhase = same(60, 290)
-    """Spongy bone within vertebrae, pelvis, ribs; low in osteoporosis (Pickhardt; Schneider)."""
-    bone_end: ByPhase = same(80, 380)
-    """Spongy bone in the ends of femur and humerus (Schneider)."""
+    bone: ByPhase = same(-10, 230)
+    """Spongy bone within vertebrae, pelvis, ribs; below 100 in osteoporosis, about 0 in the oldest (Pickhardt)."""
+    bone_end: ByPhase = same(-20, 330)
+    """Spongy bone in the ends of femur and humerus; below 0 where it is marrow of fat (Schneider)."""
     marrow: ByPhase = same(-80, 60)
     """Marrow in their shafts: mostly fat (Schneider)."""
     skull: ByPhase = same(250, 700)
     """Spongy bone within skull and jaw (Schneider)."""
-    cortical: ByPhase = same(750, 1600)
+    cortical: ByPhase = same(750, 1500)
     """Cortical bone without the spongy bone that a voxel also holds (Schneider)."""
     lung: ByPhase = same(-900, -720)
     """Lung with its small vessels (Kalender; Schneider)."""

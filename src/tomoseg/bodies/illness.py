@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from scipy.special import erfinv
 
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import BodyConfig, DiseaseConfig
@@ -27,6 +28,15 @@ def draw_lungs(
                 share = 0.4 if "upper" in name or "middle" in name else 1.0
                 table["layer"][number] = fluid * (share == 1.0)
                 table["extra"][number] = (fluid + airless) * share
+
+
+def draw_fat(
+    anatomy: Anatomy, config: BodyConfig, table: dict[str, Float32[np.ndarray, "n"]], rng: np.random.Generator
+) -> None:
+    """How wide the fat between the lobules of a pancreas is: gaps lie where smooth noise is near 0."""
+    if rng.random() < config.disease.fatty_pancreas_share:
+        share = rng.uniform(*config.disease.fatty_pancreas)
+        table["extra"][with_fill(anatomy.kinds, Fill.LOBULES)] = erfinv(min(share, 0.99)) * 2**0.5
 
 
 def draw_lesions(

@@ -82,6 +82,8 @@ def _others(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any,
         return _fluid(block, p, depth, place, number, table, s)
     if fill == 11:
         return _brain(block, p, depth, hu)
+    if fill == 15:
+        return _lobules(block, p, depth, number, table, s)
     if fill == 13:
         return hu + f32(25) * max(f32(0), noise_at(block, p[0] / 2, p[1] / 2, p[2] / 2))
     if fill == 14:
@@ -182,6 +184,19 @@ def _heart(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, 
     if chamber == 0 or depth < wall + rough:
         return table[number, OF_HU] + _grain(block, p, s)
     return s[LEFT_BLOOD] if chamber == 1 else s[RIGHT_BLOOD]
+
+
+@kernel(fastmath=True)
+def _lobules(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
+    """A gland with fat in the gaps between its lobules, which are open at its surface."""
+    hu = table[number, OF_HU] + _grain(block, p, s)
+    width = table[number, OF_EXTRA]
+    if width < 0:
+        return hu
+    gap = abs(noise_at(block, p[0] * f32(0.5), p[1] * f32(0.5), p[2] * f32(0.5)))
+    width += f32(0.15) * max(f32(0), f32(3) - depth)
+    share = min(max((width - gap) / f32(0.4) + f32(0.5), f32(0)), f32(1))
+    return hu + share * (s[FAT] - hu)
 
 
 @kernel(fastmath=True)

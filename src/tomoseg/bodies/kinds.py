@@ -28,6 +28,7 @@ class Fill(IntEnum):
     MUSCLE = 12
     CARTILAGE = 13
     CORD = 14
+    LOBULES = 15
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     ("kidneys?", Kind("kidney_medulla", Fill.KIDNEY, may_lack=True)),
     ("liver|hepar", Kind("liver", Fill.LIVER)),
     ("spleen", Kind("spleen", Fill.PLAIN, may_lack=True)),
-    ("pancreas", Kind("pancreas", Fill.PLAIN)),
+    ("pancreas", Kind("pancreas", Fill.LOBULES)),
     ("adrenal|adrenal glands?|suprarenal", Kind("adrenal", Fill.PLAIN, may_lack=True)),
     ("gall ?bladder", Kind("bile", Fill.FLUID, may_lack=True)),
     ("urinary bladder|bladder", Kind("urine", Fill.FLUID)),

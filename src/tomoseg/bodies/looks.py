@@ -8,12 +8,12 @@ from jaxtyping import Float32, UInt8
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import BodyConfig, BonesConfig, FleshConfig
 from tomoseg.bodies.hu import PHASES, TISSUES, Phase
-from tomoseg.bodies.illness import draw_lesions, draw_lungs
+from tomoseg.bodies.illness import draw_fat, draw_lesions, draw_lungs
 from tomoseg.bodies.kinds import Fill
 from tomoseg.bodies.render import Look
 from tomoseg.bodies.slots import COLUMNS, SLOTS
 
-_UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.VEIN)
+_UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.VEIN, Fill.LOBULES)
 """Fills whose structures differ a little within one tissue."""
 _SLENDER = {"vertebra": ("arch", 7.0), "end": ("shaft", 17.0)}
 """The shell of slender parts of a bone, and up to which radius in mm they are slender."""
@@ -55,6 +55,7 @@ def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random
     _draw_bones(anatomy, config, hu, table, rng)
     _draw_contents(anatomy, config, phase, hu, table, rng)
     draw_lungs(anatomy, config, table, rng)
+    draw_fat(anatomy, config, table, rng)
     return Look(
         structures=np.stack([table[name] for name in COLUMNS], 1),
         body=_body(anatomy, config, hu, prone, rng),

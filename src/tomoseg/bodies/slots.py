@@ -90,4 +90,5 @@ OF_SHOWN, OF_FILL, OF_HU, OF_EXTRA, OF_GAS, OF_CONTENT, OF_ROUGH, OF_LAYER = ran
 HU; up to which height a lung is without air; the share of a hollow organ that is gas; HU and unevenness of its content;
 up to which height a layer of that content reaches, or fluid beside a lung, or how deep fluid lies around the cord in
 mm. Of a bone: thickness of its shell; parts up to which radius are slender; HU of their core and thickness of their
-shell."""
+shell. Of a pancreas: OF_EXTRA is how far from the middle of a gap between lobules fat reaches, in spreads of the
+noise that draws them; -1 without fat."""
