@@ -229,6 +229,11 @@ class TrainConfig(Config):
     """Training stops after so many minutes, validations included. What is used up first ends it."""
     early_stopping: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
     """Validations in a row without a better Dice after which training ends; never if omitted."""
+    folds: Annotated[int | None, Role.RESULT] = Field(None, ge=2)
+    """Deal training and validation patients into so many folds, and train a network for each, which learns from the
+    others and is validated by its own. The run folder is then their mean as one model, and keeps masks of each case by
+    the network that had not seen it. `epochs`, `steps` and `minutes` are each fold's. One network on the dataset's own
+    splits if omitted."""
     validate_every: Annotated[int, Role.LENGTH] = Field(5, ge=1)
     """Epochs between validations of the whole volumes."""
     warm_start: Annotated[Path | None, Role.RESULT] = None

@@ -136,3 +136,12 @@ def test_the_margins_are_still_like_the_others():
 def test_slices_are_spread():
     assert spread_over(100, 4) == [12, 37, 62, 87]
     assert spread_over(3, 16) == [0, 1, 2]
+
+
+def test_ranges_join_to_those_of_both():
+    one = ScanRange(((1.0, 2.0),) * 3, ((100.0, 200.0),) * 3, ((-100.0, -50.0),), ("neck", "head"))
+    other = ScanRange(((1.5, 3.0),) * 3, ((50.0, 150.0),) * 3, ((-80.0, 0.0),), ("neck",))
+    expected = ScanRange(((1.0, 3.0),) * 3, ((50.0, 200.0),) * 3, ((-100.0, 0.0),), ("neck",))
+    assert one.joined(other) == other.joined(one) == expected
+    without = ScanRange(one.spacing_mm, one.extent_mm, ())  # scans of air alone have no tissue
+    assert one.joined(without).tissue_hu == without.joined(one).tissue_hu == one.tissue_hu

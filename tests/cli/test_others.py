@@ -49,7 +49,7 @@ def test_understood(command, theirs, ours):
         ("predict", "-i ct --disable_tta", "unless --flips asks for it"),
         ("predict", "ct.nii.gz out", "`tomoseg predict -i CT -o OUT -m MODEL`"),
         ("train", "p -o r -tr nnUNetTrainer", "there are no trainers"),
-        ("train", "p -o r -f 0", "there are no folds"),
+        ("train", "p -o r -f 0", "tomoseg train --folds 5` trains all of them"),
         ("train", "p -o r --npz", "predict --confidence"),
         ("train", "p -o r --c", "the same command goes on where it was"),
         ("train", "3 3d_fullres 0", "numbers of datasets, configurations and folds are none here"),

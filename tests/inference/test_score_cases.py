@@ -7,10 +7,12 @@ import torch
 from tests.training.tiny import LABELS, NATIVE, SHAPE, add_case, finish, make_dataset, make_scan
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import DatasetError
+from tomoseg.evaluation.masks import Scoring
 from tomoseg.inference.predictor import Predictor
-from tomoseg.inference.score_cases import score_case, score_cases
+from tomoseg.inference.score_cases import score_case, score_case_fully, score_cases
 from tomoseg.inference.segment import segment
 from tomoseg.inference.sinks import ScanSlice
+from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.options import Compute
 from tomoseg.volume import Volume
@@ -85,3 +87,35 @@ def test_a_perfect_prediction_scores_one(tmp_path):
     predictor = make_predictor(NATIVE)
     predictor.__class__ = Oracle
     assert [(s.dice, s.values["iou"]) for s in score_case(predictor, case).structures] == [(1, 1)] * 3
+
+
+def test_a_training_case_of_another_split_is_scored_on_the_network_s_grid(tmp_path):
+    grid = SPACING
+    hu, masks = make_scan(7)
+    add_case(tmp_path, "c", hu, masks, grid, spacing_mm=(1.0, 1.0, 2.0), native=False)
+    data = finish(tmp_path, {"c": "train"}, grid=grid)
+    predictor = make_predictor(grid)
+    with pytest.raises(DatasetError, match="expected masks on the scan's own grid"):
+        score_case(predictor, data.cases[0])
+    case = data.resplit({"c": "validation"}).cases[0]
+    assert case.scored_on_grid
+    choices = predictor.choices()
+    found = np.stack([predictor.grid_slice(case.ct(), k, choices) for k in range(case.slices)], axis=-1)
+    given = np.stack([unpack(case.masks_slice(k), 3) for k in range(case.slices)], axis=-1)
+    score = score_case(predictor, case)
+    full = score_case_fully(predictor, case, Scoring(3.0), choices)
+    for channel, (one, other) in enumerate(zip(score.structures, full.structures, strict=True)):
+        both = 2 * (found[channel] & given[channel]).sum() / (found[channel].sum() + given[channel].sum())
+        assert one.dice == pytest.approx(both)
+        assert other.dice == pytest.approx(both)
+        voxel_ml = np.prod(case.grid_spacing_mm) / 1000
+        assert one.reference_ml == pytest.approx(given[channel].sum() * voxel_ml)
+    assert score.spacing_mm == pytest.approx(case.grid_spacing_mm)
+
+
+def test_a_validation_case_that_lost_its_masks_is_no_training_case(tmp_path):
+    hu, masks = make_scan(7)
+    add_case(tmp_path, "v", hu, masks, SPACING, native=False)
+    case = finish(tmp_path, {"v": "validation"}, grid=SPACING).resplit({"v": "validation"}).cases[0]
+    with pytest.raises(DatasetError, match="expected masks on the scan's own grid"):
+        score_case(make_predictor(SPACING), case)

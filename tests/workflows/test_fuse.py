@@ -150,7 +150,7 @@ def test_a_dataset_of_another_view_or_grid_is_refused(made, tmp_path):
     ("change", "message"),
     [
         ({"format": 2}, "expected format 1, got 2"),
-        ({"shares": []}, "expected shares by rising height, the last for all"),
+        ({"shares": [{"up_to_mm": 100.0, "of": {}}]}, "expected shares by rising height, the last for all"),
         ({"folders": 3}, "expected a record of views"),
         (
             {"shares": [{"up_to_mm": None, "of": {"ball": [1, 0]}}]},

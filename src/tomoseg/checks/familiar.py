@@ -84,6 +84,15 @@ class ScanRange:
             _of_nearly_all(parts),
         )
 
+    def joined(self, other: ScanRange) -> ScanRange:
+        """The range of the scans of both."""
+        return ScanRange(
+            _joined(self.spacing_mm, other.spacing_mm),
+            _joined(self.extent_mm, other.extent_mm),
+            _joined(self.tissue_hu or other.tissue_hu, other.tissue_hu or self.tissue_hu),
+            tuple(part for part in self.parts if part in other.parts),
+        )
+
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ScanRange:
         """The inverse of `dataclasses.asdict`, of what JSON made of it.
@@ -207,6 +216,10 @@ def _of_nearly_all(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 def _ranges(rows: Sequence[Sequence[float]]) -> tuple[Range, ...]:
     return tuple((min(column), max(column)) for column in zip(*rows, strict=True))
+
+
+def _joined(one: Sequence[Range], two: Sequence[Range]) -> tuple[Range, ...]:
+    return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, two, strict=True))
 
 
 def _pair(values: Sequence[float]) -> Range:

@@ -66,8 +66,8 @@ GOES_ON = "the same command goes on where it was, without a flag"
 NAMES_MODEL = "-m names the model's folder or a packaged model, and says with it what is segmented"
 QUIET = "there is no such switch; a bar is drawn in a terminal only"
 NO_FOLDS = (
-    "there are no folds: `tomoseg preprocess` splits by --validation-share, or as the dataset itself says, and trains "
-    "one model; -m of predict takes several models and averages them"
+    "folds have no numbers here: `tomoseg train --folds 5` trains all of them into one run folder, and -m with that "
+    "folder predicts with their mean, with RUN/fold-1 by one of them"
 )
 DATASET_FIRST = "the dataset's folder itself comes first, without a flag"
 NO_PLANS = (

@@ -32,7 +32,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
 from tomoseg.models.tuned import Tuned, load_tuned
-from tomoseg.models.views import Fusion
+from tomoseg.models.views import Fusion, record_of_folds
 from tomoseg.options import AS_TUNED, AUTO, Compute, Request
 from tomoseg.views import ordered
 from tomoseg.volume import SourceGrid, Volume, seen
@@ -71,7 +71,7 @@ class Predictor:
     Attributes:
         models: As loaded, with all their structures.
         fusion: How much each of them counts; None for all alike.
-        record: What the first of them is.
+        record: What the first of them is; of folds also what all of them were trained on.
         compute: What computes, where, and in what.
         max_memory: Bytes that the process may take; None for any.
 
@@ -97,6 +97,8 @@ class Predictor:
         self.models: tuple[Model, ...] = (model,) if isinstance(model, Model) else tuple(model)
         self.fusion = fusion
         self.record = self.models[0].record
+        if fusion is not None and not fusion.shares:
+            self.record = record_of_folds([one.record for one in self.models])
         _check_alike([one.record for one in self.models])
         self.compute = compute
         self.max_memory = compute.max_memory
@@ -278,7 +280,8 @@ class Predictor:
         if self.fusion is None:
             return None
         height_mm = scan.placement.extent[2] * scan.source.spacing_mm[2]
-        return self.fusion.weights(labels.names, height_mm)[..., None, None]
+        weights = self.fusion.weights(labels.names, height_mm)
+        return None if weights is None else weights[..., None, None]
 
     def _batch(self, engines: Sequence[Engine], scan: OnGrid, choices: Choices) -> int:
         """Slices in one forward pass: as many as asked for and as the memory allows."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Int16, UInt8
 
 from tomoseg.evaluation.masks import Scoring, score_pairs
 from tomoseg.evaluation.overlap import OverlapCounter
 from tomoseg.evaluation.scores import CaseScore
+from tomoseg.grid import Placement
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.predictor import LogitSink, OnGrid, Predictor
 from tomoseg.inference.segment import segment_on_grid
@@ -17,6 +19,7 @@ from tomoseg.options import AS_TUNED, Request
 from tomoseg.postprocess.steps import needs_confidence
 from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.segmentation import Segmentation, boxed_masks
+from tomoseg.volume import SourceGrid
 
 AS_TRAINED = Request(tuned=False)
 """Nothing that tuning chose."""
@@ -31,21 +34,55 @@ def on_grid(case: PreprocessedCase) -> OnGrid:
     return OnGrid([case.ct()], case.record.placement, case.record.source, case.view)
 
 
+class ScoredCase:
+    """A case and its reference on the voxels that it is scored on.
+
+    These are the scan's own; where the case keeps no masks there (`PreprocessedCase.scored_on_grid`) the network's.
+
+    Attributes:
+        scan: As a predictor takes it.
+        source: The voxels that are scored on.
+
+    Args:
+        case: Of the validation or test split.
+    """
+
+    def __init__(self, case: PreprocessedCase) -> None:
+        self._case = case
+        self.scan = on_grid(case)
+        if case.scored_on_grid:
+            voxels = SourceGrid(case.shape, np.diag([*case.grid_spacing_mm, 1.0]))
+            self.scan = OnGrid(self.scan.slabs, Placement((0, 0, 0), case.shape, case.shape), voxels, case.view)
+        self.source = self.scan.source
+
+    def masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
+        """Packed masks of one slice of the reference.
+
+        Raises:
+            DatasetError: If the case keeps no masks on the scan's grid, and is to be scored there.
+        """
+        return self._case.masks_slice(k) if self._case.scored_on_grid else self._case.native_masks_slice(k)
+
+    def hu(self) -> Int16[np.ndarray, "x y z"] | None:
+        """HU on the same voxels; None where the dataset does not keep them."""
+        return self._case.ct() if self._case.scored_on_grid else self._case.scan_hu()
+
+
 class OverlapSink:
     """Counts how masks overlap with a case's reference, slice by slice.
 
     Args:
-        case: Of the validation or test split.
+        case: With its reference.
         structures: How many there are.
     """
 
-    def __init__(self, case: PreprocessedCase, structures: int) -> None:
+    def __init__(self, case: ScoredCase, structures: int) -> None:
         self.counter = OverlapCounter(structures)
         self._case = case
 
     def take(self, scan_slice: ScanSlice) -> None:
         """Take the next slice."""
-        self.counter.add(scan_slice.masks(), self._case.native_masks_slice(scan_slice.number))
+        self.counter.add(scan_slice.masks(), self._case.masks_slice(scan_slice.number))
 
 
 def score_case(predictor: Predictor, case: PreprocessedCase, watch: LogitSink | None = None) -> CaseScore:
@@ -59,11 +96,11 @@ def score_case(predictor: Predictor, case: PreprocessedCase, watch: LogitSink | 
     Raises:
         DatasetError: If the case keeps no masks on the scan's grid.
     """
-    record = case.record
+    record, scored = case.record, ScoredCase(case)
     choices = predictor.choices(AS_TRAINED)
-    sink = OverlapSink(case, len(choices.labels))
-    pour(predictor.slices(on_grid(case), choices, watch=watch), sink)
-    spacing_mm = record.source.spacing_mm
+    sink = OverlapSink(scored, len(choices.labels))
+    pour(predictor.slices(scored.scan, choices, watch=watch), sink)
+    spacing_mm = scored.source.spacing_mm
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     scores = sink.counter.scores(choices.labels, record.annotated, voxel_ml)
     return CaseScore(case.name, scores, record.patient, spacing_mm)
@@ -89,12 +126,12 @@ def score_case_fully(
         ConfigError: If a step needs the scan itself, which the dataset keeps on another grid.
         DatasetError: If the case keeps no masks on the scan's grid.
     """
-    record, names = case.record, choices.labels.names
-    hu = case.scan_hu() if needs_confidence(choices.steps) else None
-    found = segment_on_grid(on_grid(case), predictor, choices, AS_TUNED, hu)
-    reference = Segmentation(choices.labels, record.source)
-    for k in range(record.source.canonical_shape[2]):
-        reference.append(case.native_masks_slice(k))
+    record, names, scored = case.record, choices.labels.names, ScoredCase(case)
+    hu = scored.hu() if needs_confidence(choices.steps) else None
+    found = segment_on_grid(scored.scan, predictor, choices, AS_TUNED, hu)
+    reference = Segmentation(choices.labels, scored.source)
+    for k in range(scored.source.canonical_shape[2]):
+        reference.append(scored.masks_slice(k))
     both = zip(boxed_masks(found.result), boxed_masks(reference), strict=True)
     wanted = set(structures or names)
     pairs = (
@@ -102,8 +139,8 @@ def score_case_fully(
         for channel, pair in enumerate(both)
         if channel in record.annotated and names[channel] in wanted
     )
-    scores = tuple(score_pairs(pairs, record.source, scoring))
-    return CaseScore(case.name, scores, record.patient, record.source.spacing_mm)
+    scores = tuple(score_pairs(pairs, scored.source, scoring))
+    return CaseScore(case.name, scores, record.patient, scored.source.spacing_mm)
 
 
 def score_cases(

@@ -5,8 +5,8 @@ MODEL/
   weights.safetensors
   exports.json, ...     what `tomoseg export` made of it: `exports.py`
 
-A model of several networks that look at the body from several sides has a folder for each of them, and `views.json`
-(`views.py`).
+A model of several networks, which look at the body from several sides or are the folds of a run, has a folder for each
+of them, and `views.json` (`views.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, LabelError, ModelError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.labels import LabelSet
+from tomoseg.models.folds import FOLDS
 from tomoseg.models.packaged import model_folder
 from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.images import NetworkInput
@@ -195,7 +196,7 @@ def load_model(folder: Path | str) -> Model:
     """
     folder = model_in(Path(folder))
     if (folder / VIEWS).is_file():
-        views = ", ".join(str(path.parent) for path in sorted(folder.glob(f"*/{RECORD}")))
+        views = ", ".join(str(path.parent) for path in sorted(folder.rglob(RECORD)))
         raise ModelError(f"{folder}: expected a model of one network, got one of several; give one of theirs: {views}")
     record, digests = _load_record(folder)
     weights = folder / WEIGHTS
@@ -270,6 +271,11 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
+        if (folder / FOLDS).is_file():
+            raise ModelError(
+                f"{folder}: expected a run whose folds are all trained, got one that was stopped before; the same "
+                "command of tomoseg train goes on, or give one fold's folder"
+            ) from None
         raise ModelError(
             f"{folder}: expected a model folder with {RECORD}, found none; give the folder of a model"
         ) from None

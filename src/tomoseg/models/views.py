@@ -5,7 +5,7 @@
       axial/, coronal/, ... a model folder each, of the same structures and, but for the view, the same grid
 
 How much a network counts depends on how tall the scan is: a stack of twenty slices is a thin strip to those that look
-from the front or from the side.
+from the front or from the side. Without shares all count alike: so the folds of a run are one model (`folds.py`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from tomoseg.checks.familiar import ScanRange
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.exports import load_exports
-from tomoseg.models.folder import VIEWS, Model, ModelRecord, load_model, load_record
+from tomoseg.models.folder import VIEWS, Model, ModelRecord, load_model, load_record, model_in
 from tomoseg.models.folder import sha256 as digest_of
 from tomoseg.models.packaged import model_folder
 
@@ -48,7 +50,7 @@ class Fusion:
 
     Attributes:
         folders: The networks' folders, relative to the model's.
-        shares: From those for the shortest scans to those for the tallest.
+        shares: From those for the shortest scans to those for the tallest; none where all count alike.
         left_out: Structures that are found only when they are asked for, since they are found badly.
         provenance: What chose all this.
         name: What the model is called.
@@ -68,13 +70,15 @@ class Fusion:
     name: str = ""
     sha256: str | None = None
 
-    def weights(self, structures: Sequence[str], height_mm: float) -> Float32[np.ndarray, "m c"]:
-        """What each network counts for each structure in a scan.
+    def weights(self, structures: Sequence[str], height_mm: float) -> Float32[np.ndarray, "m c"] | None:
+        """What each network counts for each structure in a scan; None where all count alike.
 
         Args:
             structures: In channel order.
             height_mm: Of the scan, from the feet's side to the head's.
         """
+        if not self.shares:
+            return None
         found = next(s for s in self.shares if s.up_to_mm is None or height_mm <= s.up_to_mm)
         return np.array([found.of[name] for name in structures], np.float32).T
 
@@ -117,8 +121,33 @@ def record_of(folder: Path) -> ModelRecord:
         return load_record(folder)
     fusion = load_fusion(folder)
     provenance = {"networks": ", ".join(fusion.folders), "found_only_when_asked_for": ", ".join(fusion.left_out) or "-"}
-    scores = {"dice": fusion.provenance.get("dice", {})}
-    return replace(load_record(folder / fusion.folders[0]), scores=scores, provenance=provenance)
+    scores = {name: value for name, value in fusion.provenance.items() if name in {"validation_dice", "dice"}}
+    records = [load_record(folder / name) for name in fusion.folders]
+    first = records[0] if fusion.shares else record_of_folds(records)
+    return replace(first, scores=scores, provenance=provenance)
+
+
+def record_of_folds(records: Sequence[ModelRecord]) -> ModelRecord:
+    """What a run's folds are together: the first, trained on all that any of them was trained on.
+
+    Args:
+        records: Of each fold.
+    """
+    ranges = [one.trained_on for one in records if one.trained_on is not None]
+    return replace(records[0], trained_on=reduce(ScanRange.joined, ranges) if ranges else None)
+
+
+def networks_in(folder: Path) -> tuple[Path, ...]:
+    """The folder of each network of a model; its own where it has one network.
+
+    Args:
+        folder: A model folder, a run folder, or a packaged model's name.
+
+    Raises:
+        ModelError: If there is no such model, or its record cannot be read.
+    """
+    folder = model_in(folder)
+    return tuple(folder / name for name in load_fusion(folder).folders) if is_of_views(folder) else (folder,)
 
 
 def exports_in(folder: Path) -> tuple[str, ...]:
@@ -176,7 +205,7 @@ def load_fusion(folder: Path) -> Fusion:
         raise ModelError(f"{path}: expected a record of views, got: {error!r}; copy the model folder again") from None
     heights = [one.up_to_mm for one in fusion.shares]
     below = [height for height in heights[:-1] if height is not None]
-    if heights[-1:] != [None] or len(below) < len(heights) - 1 or below != sorted(below):
+    if (heights and heights[-1] is not None) or len(below) < len(heights) - 1 or below != sorted(below):
         raise ModelError(f"{path}: expected shares by rising height, the last for all, got {heights}")
     return fusion
 

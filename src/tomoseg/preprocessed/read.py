@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,15 @@ class PreprocessedCase:
         split: `train`, `validation` or `test`.
         files: The open arrays of the dataset.
         view: What its slices show; x, y and z are the axes in that order.
+
+    Attributes:
+        scored_on_grid: Its masks are compared on the network's grid: it was a training case, which keeps no others.
     """
 
     def __init__(self, folder: Path, split: str, files: OpenArrays, view: ViewName = "axial") -> None:
         self.folder = folder
         self.split = split
+        self.scored_on_grid = False
         self.view = view
         self.record = CaseRecord.load(folder / CASE_RECORD)
         self._files = files
@@ -119,6 +124,14 @@ class PreprocessedCase:
     def masks(self) -> UInt8[np.ndarray, "b x y z"]:
         """Packed masks of the whole case on the grid."""
         return self._files.read(self.folder / MASKS, ALL).transpose(0, 3, 2, 1)
+
+    def in_split(self, split: str) -> PreprocessedCase:
+        """The same case in another split."""
+        is_whole = self.record.placement.is_whole(self.record.source.canonical_shape)
+        other = copy.copy(self)
+        other.split = split
+        other.scored_on_grid = not (is_whole or (self.folder / NATIVE).exists()) and self.split == "train" != split
+        return other
 
     def native_masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
         """Packed masks of one axial slice of the scan itself.
@@ -213,6 +226,21 @@ class Preprocessed:
             counts = {s: sum(c.split == s for c in self.cases) for s in ("train", "validation", "test")}
             raise DatasetError(f"{self.folder}: expected cases in split {name!r}, got {counts}; choose another split")
         return cases
+
+    def resplit(self, splits: Mapping[str, str]) -> Preprocessed:
+        """The same dataset with some cases in other splits; nothing on disk changes.
+
+        Args:
+            splits: The new split of each case that moves, by its name.
+
+        Example:
+            >>> data = Preprocessed(Path("PREPROCESSED"))
+            >>> [case.name for case in data.resplit({"case0": "validation"}).split("train")]
+            ['case1']
+        """
+        other = copy.copy(self)
+        other.cases = [case.in_split(splits.get(case.name, case.split)) for case in self.cases]
+        return other
 
 
 def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:

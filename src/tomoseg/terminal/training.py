@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.errors import counted
+from tomoseg.models.folds import OUT_OF_FOLD
 from tomoseg.terminal.console import out, warn_all
 from tomoseg.terminal.rows import Clock, Screen
 from tomoseg.training.listener import Beginning, Listener, Outcome, Step, is_first_process
@@ -33,6 +34,7 @@ def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
             on_warning=lambda message: warn_all([message]),
             on_begin=display.on_begin,
             on_stage=display.on_stage,
+            on_fold=display.on_fold,
         )
 
 
@@ -45,6 +47,11 @@ class _Display:
         self._speed: float | None = None
         self._first: Step | None = None
         self._began = time.monotonic()
+
+    def on_fold(self, fold: int, count: int) -> None:
+        self._share, self._loss, self._speed, self._first = 0.0, None, None, None
+        self._screen.hide("train", "epoch", "validate")
+        out.print(f"Fold {fold} of {count}")
 
     def on_stage(self, stage: str) -> None:
         """A row of its own until something else is told; alone once the budget is used up."""
@@ -108,6 +115,14 @@ def show_outcome(outcome: Outcome, output: Path) -> None:
         return
     if not outcome.finished:
         out.print(f"Stopped; the same command goes on where it was. The state is in {output}")
+        return
+    if outcome.folds is not None:
+        each = ", ".join("-" if dice is None else f"{dice:.4f}" for dice in outcome.folds)
+        mean = "" if outcome.best_dice is None else f"; mean validation Dice {outcome.best_dice:.4f}"
+        out.print(
+            f"Trained {len(outcome.folds)} folds: {each}{mean}. Together they are one model, {output}; masks of each "
+            f"case by the fold that had not seen the patient are in {output / OUT_OF_FOLD}"
+        )
         return
     best = "no validation Dice" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
     out.print(f"Trained: {best}; model in {output / 'best'}, the run on a page in {output / 'summary.html'}")

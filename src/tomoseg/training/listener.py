@@ -64,6 +64,7 @@ class Listener:
         on_warning: Called with what is odd about the dataset before the first step, and what is missing at the end.
         on_begin: Called before the first step with what the run is and how far it has come.
         on_stage: Called with what is done now, before that which takes a while and is no step.
+        on_fold: Called before each fold of a run with its number, from 1, and how many there are.
     """
 
     on_step: Callable[[Step], None] = lambda step: None
@@ -73,6 +74,7 @@ class Listener:
     on_warning: Callable[[str], None] = lambda message: None
     on_begin: Callable[[Beginning], None] = lambda beginning: None
     on_stage: Callable[[str], None] = lambda stage: None
+    on_fold: Callable[[int, int], None] = lambda fold, count: None
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,14 @@ class Outcome:
     Attributes:
         finished: False if it was stopped early and can be resumed.
         history: One record an epoch.
-        best_dice: Best mean validation Dice; None without validation cases.
+        best_dice: Best mean validation Dice; None without validation cases; of folds the mean over them.
+        folds: Of each fold its best mean validation Dice; None for a run that is none of folds.
     """
 
     finished: bool
     history: list[dict[str, Any]]
     best_dice: float | None
+    folds: tuple[float | None, ...] | None = None
 
 
 def is_first_process() -> bool:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomoseg.config import TRAIN_PRESETS, TrainConfig
-from tomoseg.errors import TomosegError
-from tomoseg.files.outputs import check_folder
+from tomoseg.config import TrainConfig
 from tomoseg.inference.device import choose_device
-from tomoseg.models.exports import find_export
-from tomoseg.models.folder import ModelRecord, load_model
-from tomoseg.models.views import load_for_view
-from tomoseg.notices import Notice, gathered
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.settings import load_config
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
-from tomoseg.training.recipe import train
-from tomoseg.training.run_folder import BEST, CONFIG, FILES, RunFolder
-from tomoseg.training.tensorboard import tensorboard_beside
-from tomoseg.training.weights import fitted_to
-from tomoseg.workflows.course import course_beside
-from tomoseg.workflows.export import export
+from tomoseg.workflows.one_run import train_one
+from tomoseg.workflows.train_folds import check_run_of, train_folds
 
 
 def train_run(
@@ -46,8 +35,8 @@ def train_run(
         force: Go on with a run that began with other settings.
 
     Returns:
-        Whether it is finished, and the best mean Dice of the validation cases. The best model's OpenVINO export is then
-        in its folder, unless `config.export` says no.
+        Whether it is finished, and the best mean Dice of the validation cases; of folds the mean over them. The best
+        model's OpenVINO export is then in its folder, unless `config.export` says no.
 
     Raises:
         DatasetError: If the dataset cannot be used.
@@ -61,50 +50,15 @@ def train_run(
         True
     """
     told = listener or Listener()
-    check_folder(output, FILES)
-    check_folder(output / BEST)
+    check_run_of(output, config.folds)
     told.on_stage("reading the dataset")
     data = Preprocessed(preprocessed)
-    if config.warm_start is not None:
-        config = fitted_to(config, _started_from(config.warm_start, output, data.grid.view))
     on_gpu = choose_device(config.device).type == "cuda"
     with launched_ranks(on_gpu=on_gpu) as ranks:
         if on_gpu and ranks.count > 1:
             config = config.model_copy(update={"device": f"cuda:{local_rank()}"})
-        folder = RunFolder(output, config, force=force, writes=ranks.is_first)
-        if not ranks.is_first:
-            return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
-        with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
-            drawn = course_beside(beside, output, data.labels, config, _noticed(data))
-            outcome = train(data, config, folder, drawn, loss, ranks)
-    if outcome.finished and config.export:
-        _export_best(output, told)
-    return outcome
-
-
-def _started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainConfig:
-    """What a run starts from; of one that began, what it began with, since the model may be gone."""
-    began = output / CONFIG
-    if began.is_file():
-        return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
-    return load_for_view(model, view).record
-
-
-def _noticed(data: Preprocessed) -> list[Notice]:
-    """Warnings about the scans of a dataset, the decisive first and alike ones together."""
-    told = ((case.name, notice) for case in data.cases for notice in case.record.warnings)
-    return gathered((name, notice) for name, notice in told if notice.level == "warning")
-
-
-def _export_best(run: Path, told: Listener) -> None:
-    """Write the OpenVINO export of the best model; what cannot be exported is no reason to lose what was trained."""
-    if find_export(load_model(run), "openvino", "fp32") is not None:
-        return
-    told.on_stage("writing the OpenVINO export")
-    try:
-        export(run, "openvino")
-    except TomosegError as error:
-        told.on_warning(f"no OpenVINO export was written: {error}")
+        train_it = train_one if config.folds is None else train_folds
+        return train_it(data, output, config, told, loss, ranks, force=force)
 
 
 def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = None) -> Plan:

@@ -1,0 +1,76 @@
+"""Patients dealt into folds: each fold's network learns from the others' patients and is judged by its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from tomoseg.errors import DatasetError
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+
+DEALT = ("train", "validation")
+"""The splits whose patients are dealt; test cases stay out."""
+
+
+def deal(data: Preprocessed, folds: int, seed: int) -> dict[str, int]:
+    """Deal the patients of the training and validation splits into folds; the same patients are dealt alike.
+
+    Structures are dealt one after the other, those that the fewest patients show first, so that a rare one is in as
+    many folds as it can be. All cases of a patient are in one fold, and no fold has more patients than its even share,
+    rounded up.
+
+    Args:
+        data: The preprocessed dataset.
+        folds: How many, 2 or more.
+        seed: Another seed deals otherwise.
+
+    Returns:
+        The fold of each case, from 1, by the case's name.
+
+    Raises:
+        DatasetError: If there are fewer patients than folds.
+    """
+    cases = [case for case in data.cases if case.split in DEALT]
+    patients = sorted({case.record.patient for case in cases}, key=lambda patient: _rank(patient, seed))
+    if len(patients) < folds:
+        advice = f"take {len(patients)} folds at most, or add patients" if len(patients) > 1 else "add patients"
+        raise DatasetError(
+            f"{data.folder}: expected {folds} patients or more for {folds} folds, got {len(patients)} in the training "
+            f"and validation splits; {advice}"
+        )
+    holding = [_patients_of(cases, channel) for channel in range(len(data.labels))]
+    dealt = _dealt(patients, sorted(holding, key=len), folds)
+    return {case.name: dealt[case.record.patient] for case in cases}
+
+
+def fold_of(data: Preprocessed, folds: Mapping[str, int], fold: int) -> Preprocessed:
+    """The dataset as one fold's network has it: its own cases validate, the other folds' are learned from.
+
+    Args:
+        data: The preprocessed dataset.
+        folds: The fold of each case.
+        fold: Which.
+    """
+    return data.resplit({name: "validation" if other == fold else "train" for name, other in folds.items()})
+
+
+def _dealt(patients: Sequence[str], holding: Sequence[set[str]], folds: int) -> dict[str, int]:
+    """The fold of each patient, the holders of each structure in turn, then those who hold none."""
+    most = -(-len(patients) // folds)
+    members: list[set[str]] = [set() for _ in range(folds)]
+    left = list(patients)
+    for holders in (*holding, set(patients)):
+        for patient in [one for one in left if one in holders]:
+            open_folds = (fold for fold in range(folds) if len(members[fold]) < most)
+            fold = min(open_folds, key=lambda fold: (len(members[fold] & holders), len(members[fold]), fold))
+            members[fold].add(patient)
+        left = [one for one in left if one not in holders]
+    return {patient: fold for fold, those in enumerate(members, start=1) for patient in those}
+
+
+def _patients_of(cases: Sequence[PreprocessedCase], channel: int) -> set[str]:
+    return {case.record.patient for case in cases if case.record.voxels.get(channel)}
+
+
+def _rank(patient: str, seed: int) -> bytes:
+    return hashlib.sha256(f"fold {seed}:{patient}".encode("utf-8", "surrogateescape")).digest()

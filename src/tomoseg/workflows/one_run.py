@@ -1,0 +1,87 @@
+"""One network trained in its run folder, with the pages and the export that belong to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tomoseg.config import TRAIN_PRESETS, TrainConfig
+from tomoseg.errors import TomosegError
+from tomoseg.models.exports import find_export
+from tomoseg.models.folder import ModelRecord, load_model
+from tomoseg.models.views import load_for_view
+from tomoseg.notices import Notice, gathered
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.settings import load_config
+from tomoseg.training.learner import CustomLoss
+from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.ranks import Ranks
+from tomoseg.training.recipe import train
+from tomoseg.training.run_folder import CONFIG, RunFolder
+from tomoseg.training.tensorboard import tensorboard_beside
+from tomoseg.training.weights import fitted_to
+from tomoseg.workflows.course import course_beside
+from tomoseg.workflows.export import export
+
+
+def train_one(
+    data: Preprocessed,
+    output: Path,
+    config: TrainConfig,
+    told: Listener,
+    loss: CustomLoss | None,
+    ranks: Ranks,
+    *,
+    force: bool,
+) -> Outcome:
+    """Train one network, or go on with the run that is in the output folder.
+
+    Args:
+        data: The preprocessed dataset, in the splits that count.
+        output: The run folder.
+        config: The settings.
+        told: Who is told how it goes.
+        loss: A loss of one's own: logits, masks and known structures to a scalar.
+        ranks: The processes that train together.
+        force: Go on with a run that began with other settings.
+
+    Raises:
+        DatasetError: If the dataset cannot be used.
+        OutputError: If the run folder cannot be written.
+        TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
+    """
+    if config.warm_start is not None:
+        config = fitted_to(config, _started_from(config.warm_start, output, data.grid.view))
+    folder = RunFolder(output, config, force=force, writes=ranks.is_first)
+    if not ranks.is_first:
+        return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
+    with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
+        drawn = course_beside(beside, output, data.labels, config, _noticed(data))
+        outcome = train(data, config, folder, drawn, loss, ranks)
+    if outcome.finished and config.export:
+        _export_best(output, told)
+    return outcome
+
+
+def _started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainConfig:
+    """What a run starts from; of one that began, what it began with, since the model may be gone."""
+    began = output / CONFIG
+    if began.is_file():
+        return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
+    return load_for_view(model, view).record
+
+
+def _noticed(data: Preprocessed) -> list[Notice]:
+    """Warnings about the scans of a dataset, the decisive first and alike ones together."""
+    told = ((case.name, notice) for case in data.cases for notice in case.record.warnings)
+    return gathered((name, notice) for name, notice in told if notice.level == "warning")
+
+
+def _export_best(run: Path, told: Listener) -> None:
+    """Write the OpenVINO export of the best model; what cannot be exported is no reason to lose what was trained."""
+    if find_export(load_model(run), "openvino", "fp32") is not None:
+        return
+    told.on_stage("writing the OpenVINO export")
+    try:
+        export(run, "openvino")
+    except TomosegError as error:
+        told.on_warning(f"no OpenVINO export was written: {error}")

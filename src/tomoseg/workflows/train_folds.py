@@ -1,0 +1,202 @@
+"""`tomoseg train --folds`: a network a fold, masks of each case by the one that has not seen it, all as one model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tomoseg.config import TrainConfig
+from tomoseg.errors import TrainingError
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.outputs import check_folder
+from tomoseg.files.results import write_masks
+from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import AS_TRAINED, on_grid
+from tomoseg.inference.sinks import MaskSink, pour
+from tomoseg.models.folder import VIEWS, load_model
+from tomoseg.models.folds import FOLDS, MADE, OUT_OF_FOLD, Folds, part_of, read_folds, save_folds
+from tomoseg.models.views import Fusion, save_fusion
+from tomoseg.options import Compute
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.settings import save_config
+from tomoseg.training.folds import deal, fold_of
+from tomoseg.training.learner import CustomLoss
+from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.ranks import Ranks
+from tomoseg.training.run_folder import BEST, CONFIG, FILES, LAST
+from tomoseg.workflows.one_run import train_one
+
+
+def check_run_of(output: Path, folds: int | None) -> None:
+    """Refuse an output that cannot be written, or that holds a run of another number of folds.
+
+    Args:
+        output: The run folder.
+        folds: How many are asked for; None for a run that is none of folds.
+
+    Raises:
+        ModelError: If the folder's record of folds cannot be read.
+        OutputError: If a folder or a file cannot be made.
+        TrainingError: If it holds another kind of run.
+    """
+    there = read_folds(output)
+    before = "none" if there is None else str(there.count)
+    if there is not None and there.count != folds:
+        asked = "none were" if folds is None else f"{folds} were"
+        raise TrainingError(
+            f"{output}: expected --folds {before}, which the run that is there began with, got a call in which {asked} "
+            "asked for; give that number, or another run folder"
+        )
+    if there is None and folds is not None and (output / LAST).exists():
+        raise TrainingError(
+            f"{output}: expected a new run folder, or one of {folds} folds, got a run of one network on the "
+            "dataset's own splits; choose another folder, or leave --folds off"
+        )
+    if folds is None:
+        check_folder(output, FILES)
+        check_folder(output / BEST)
+        return
+    check_folder(output, (FOLDS, CONFIG, VIEWS, MADE))
+    check_folder(output / OUT_OF_FOLD)
+    for fold in range(1, folds + 1):
+        check_folder(part_of(output, fold), FILES)
+        check_folder(part_of(output, fold) / BEST)
+
+
+def train_folds(
+    data: Preprocessed,
+    output: Path,
+    config: TrainConfig,
+    told: Listener,
+    loss: CustomLoss | None,
+    ranks: Ranks,
+    *,
+    force: bool,
+) -> Outcome:
+    """Train a network for each fold, or go on with the run of folds that is in the output folder.
+
+    Args:
+        data: The preprocessed dataset.
+        output: The run folder.
+        config: The settings; its budget is each fold's.
+        told: Who is told how it goes.
+        loss: A loss of one's own: logits, masks and known structures to a scalar.
+        ranks: The processes that train together.
+        force: Go on with a run that began with other settings.
+
+    Raises:
+        DatasetError: If there are fewer patients than folds, or the dataset cannot be used.
+        ModelError: If the folder's record of folds cannot be read.
+        OutputError: If the run folder cannot be written.
+        TrainingError: If the run in the folder has other settings or patients, the loss is not finite, or a process is
+            lost.
+    """
+    assert config.folds is not None  # who calls this has looked
+    folds = _dealt(data, output, config.folds, config.seed)
+    if ranks.is_first:
+        save_folds(folds, output)
+    own = config.model_copy(update={"folds": None})
+    best: list[float | None] = []
+    for fold in folds.numbers:
+        if ranks.is_first:
+            told.on_fold(fold, folds.count)
+        part = part_of(output, fold)
+        own_data = fold_of(data, folds.cases, fold)
+        outcome = train_one(own_data, part, own, told, loss, ranks, force=force)
+        best.append(outcome.best_dice)
+        if ranks.is_first:  # only now, since a run with other settings is refused
+            with whole_file(output / CONFIG) as aside:
+                save_config(config, aside)
+        if not outcome.finished:
+            return Outcome(False, outcome.history, outcome.best_dice, tuple(best))
+        if not ranks.first(_keep_out_of_fold(own_data, output, fold, own, told) if ranks.is_first else True):
+            return Outcome(False, outcome.history, outcome.best_dice, tuple(best))
+    if ranks.is_first:
+        save_fusion(_together(output, folds), output)
+    known = [dice for dice in best if dice is not None]
+    return Outcome(True, outcome.history, sum(known) / len(known) if known else None, tuple(best))
+
+
+def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:
+    """The folds that the run began with, or new ones.
+
+    Raises:
+        DatasetError: If there are fewer patients than folds.
+        TrainingError: If the run began with other patients.
+    """
+    folds, there = Folds(count, deal(data, count, seed)), read_folds(output)
+    if there is not None and there != folds:
+        raise TrainingError(
+            f"{output}: expected the patients and the seed that the folds of this run were dealt with, got others in "
+            f"{data.folder}; use those or another run folder"
+        )
+    return folds
+
+
+def _keep_out_of_fold(data: Preprocessed, output: Path, fold: int, config: TrainConfig, told: Listener) -> bool:
+    """Write masks of the fold's own cases by its best network, those that are there of the same weights kept.
+
+    Returns:
+        False if someone asked to stop before all were written.
+    """
+    if data.grid.view != "axial":
+        told.on_warning(
+            f"no masks are kept out of fold: a dataset of {data.grid.view} slices does not say how its scans lie in "
+            "space. `tomoseg evaluate RUN PREPROCESSED` scores the folds all the same"
+        )
+        return True
+    model = load_model(part_of(output, fold))
+    compute = Compute(engine="torch", device=config.device, precision=config.precision)
+    predictor = Predictor(model, compute)
+    choices = predictor.choices(AS_TRAINED)
+    made = _made(output)
+    todo = [case for case in data.split("validation") if not _is_made(case, output, made, str(model.sha256))]
+    for done, case in enumerate(todo):
+        if told.should_stop():
+            return False
+        told.on_stage(f"masks out of fold, case {done + 1} of {len(todo)}")
+        masks = MaskSink(choices.labels, case.record.source)
+        pour(predictor.slices(on_grid(case), choices), masks)
+        write_masks(masks.result, output / OUT_OF_FOLD / case.name)
+        made = {**made, case.name: str(model.sha256)}
+        with whole_file(output / MADE) as aside:
+            aside.write_text(json.dumps(made, indent=1), encoding="utf-8")
+    return True
+
+
+def _made(output: Path) -> dict[str, str]:
+    """The weights that made the masks of each case that has any; what cannot be read is made anew."""
+    try:
+        return {str(name): str(sha) for name, sha in json.loads((output / MADE).read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _is_made(case: PreprocessedCase, output: Path, made: dict[str, str], sha256: str) -> bool:
+    return made.get(case.name) == sha256 and (output / OUT_OF_FOLD / case.name).is_dir()
+
+
+def _together(output: Path, folds: Folds) -> Fusion:
+    """The folds' best models as one, and what their own cases say of it."""
+    scores = [load_model(part_of(output, fold)).record.scores for fold in folds.numbers]
+    return Fusion(
+        tuple(f"{part_of(Path(), fold).name}/{BEST}" for fold in folds.numbers),
+        (),
+        provenance={
+            "folds": folds.count,
+            "validation_dice": _mean([one["validation_dice"] for one in scores if "validation_dice" in one]),
+            "dice": dict(_means([one["dice"] for one in scores if "dice" in one])),
+        },
+    )
+
+
+def _means(rows: Sequence[dict[str, float | None]]) -> Iterator[tuple[str, float | None]]:
+    """Of each structure the mean over the folds whose cases show it."""
+    for name in rows[0] if rows else ():
+        yield name, _mean([row[name] for row in rows if row.get(name) is not None])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
