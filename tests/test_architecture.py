@@ -38,6 +38,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("bodies",),
     ("checks",),
     ("preprocessed",),
+    ("planning",),
     ("postprocess",),
     ("evaluation",),
     ("networks",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -101,6 +101,76 @@ def _flat(kind: type[Config], values: dict[str, Any], prefix: str) -> Iterator[t
             yield from _flat(group, values[name], f"{prefix}{name}.")
 
 
+def named(settings: Config) -> frozenset[str]:
+    """The dotted names of the settings that somebody chose, those that are as by default left out.
+
+    Example:
+        >>> from tomoseg.config import GridConfig, PreprocessConfig
+        >>> sorted(named(PreprocessConfig(grid=GridConfig(spacing_mm=1.5), seed=0)))
+        ['grid.spacing_mm', 'seed']
+    """
+    return frozenset(_named(settings, ""))
+
+
+def _named(settings: Config, prefix: str) -> Iterator[str]:
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if isinstance(value, Config):
+            yield from _named(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def naming(settings: ConfigModel, names: Collection[str]) -> ConfigModel:
+    """The same settings, of which exactly these count as chosen.
+
+    Args:
+        settings: Any.
+        names: Dotted names.
+    """
+    values, chosen = {}, set()
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        inner = {one.removeprefix(f"{name}.") for one in names if one.startswith(f"{name}.")}
+        values[name] = naming(value, inner) if isinstance(value, Config) else value
+        if inner or name in names:
+            chosen.add(name)
+    return type(settings).model_construct(_fields_set=chosen, **values)
+
+
+def put_over(base: ConfigModel, values: Mapping[str, Any]) -> ConfigModel:
+    """Settings with some others, by dotted names.
+
+    Raises:
+        ConfigError: If they do not go together.
+
+    Example:
+        >>> from tomoseg.config import PreprocessConfig
+        >>> put_over(PreprocessConfig(), {"grid.spacing_mm": 3.0}).grid.spacing_mm
+        3.0
+    """
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        *groups, last = name.split(".")
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = value
+    return validate_config(type(base), merged(base.model_dump(), nested), "settings")
+
+
+def chosen_over(base: ConfigModel, settings: ConfigModel) -> ConfigModel:
+    """Settings with those put over them that somebody chose in others."""
+    return put_over(base, {name: _value_at(settings, name) for name in named(settings)})
+
+
+def _value_at(settings: Config, name: str) -> Any:
+    value: Any = settings
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
 DECIDES: frozenset[Role] = frozenset({Role.RESULT})
 
 
@@ -140,18 +210,21 @@ def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None)
     return found
 
 
-def load_together(presets: Sequence[Config], path: Path) -> list[Config]:
+def load_together(presets: Sequence[Config], path: Path, beside: Sequence[Config] = ()) -> list[Config]:
     """Several records of settings with the values of one YAML file put over them.
 
     Args:
         presets: Where values come from that the file does not name; no two have a setting of one name.
         path: A YAML file with the settings of all.
+        beside: What the file may hold besides, for another command: it must be right there, and is not used here.
 
     Raises:
         ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
     """
     values = _values_in(path)
     known = [name for preset in presets for name in type(preset).model_fields]
+    for other in beside:
+        values = _without_those_of(other, values, known, path)
     for name in values:
         if name not in known:
             raise ConfigError(f"{path}: {name}: {unknown_name_message(str(name), known)}")
@@ -160,6 +233,29 @@ def load_together(presets: Sequence[Config], path: Path) -> list[Config]:
         own = {name: value for name, value in values.items() if name in type(preset).model_fields}
         found.append(validate_config(type(preset), merged(preset.model_dump(), own), str(path)) if own else preset)
     return found
+
+
+def _without_those_of(other: Config, values: dict[Any, Any], known: Sequence[str], path: Path) -> dict[Any, Any]:
+    """Values of a file without those that are another command's alone, which are looked at first."""
+    own = {name: value for name, value in values.items() if name in type(other).model_fields and name not in known}
+    validate_config(type(other), merged(other.model_dump(), own), str(path))
+    return {name: value for name, value in values.items() if name not in own}
+
+
+def names_in(path: Path) -> frozenset[str]:
+    """The dotted names of the settings that a YAML file gives, right or wrong.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    return frozenset(_leaves(_values_in(path), ""))
+
+
+def _leaves(values: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        yield f"{prefix}{name}"
 
 
 def _values_in(path: Path) -> dict[Any, Any]:

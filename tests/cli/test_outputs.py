@@ -16,6 +16,7 @@ from tomoseg.workflows.tune import tune
 
 READS = {
     "predict": ["-i", "{}", "-m", "{}"],
+    "plan": ["{}"],
     "preprocess": ["{}"],
     "train": ["{}"],
     "evaluate": ["{}", "{}"],
@@ -31,6 +32,7 @@ READS = {
 
 FILES = {
     "inspect": [],
+    "plan": [],
     "preview": [],
     "predict": ["predictions.json", "triage.csv", "statistics.csv"],
     "preprocess": ["preprocessed.json"],
@@ -68,7 +70,7 @@ def test_a_place_that_cannot_be(name, tmp_path, empty, capsys):
     told = refused(name, tmp_path / "file" / "new", empty, capsys)
     assert f"file/new: expected a folder to write into, got the file {tmp_path / 'file'}; choose another output" in told
     assert "expected names of up to 255 bytes, got one of 300" in refused(name, tmp_path / ("l" * 300), empty, capsys)
-    kept = "file" if name in {"inspect", "preview"} else "folder"
+    kept = "file" if name in {"inspect", "plan", "preview"} else "folder"
     there = tmp_path / "file" if kept == "folder" else empty
     assert f"expected a {kept} " in refused(name, there, empty, capsys)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "file"]

@@ -67,7 +67,10 @@ class TestHelp:
     def test_a_misspelt_command(self, capsys):
         with pytest.raises(SystemExit, match="2"):
             run("perdict", "-i", "ct.nii.gz")
-        assert "expected one of 15 known names, got 'perdict'; did you mean 'predict'?" in capsys.readouterr().err
+        assert (
+            f"expected one of {len(COMMANDS)} known names, got 'perdict'; did you mean 'predict'?"
+            in capsys.readouterr().err
+        )
 
     @pytest.mark.parametrize(
         "argv",

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "phantom": "Make a dataset of procedural CTs with all 117 structures, or of CTs made of label maps.",
     "inspect": "Look at a scan before anything is made of it: values, geometry, the body, what is odd.",
     "check": "Look at a dataset before it is learned: what is broken, and what is unlike the rest.",
+    "plan": "Choose settings for a dataset, each with its reason, from what it is, the minutes and the memory.",
     "preprocess": "Put a dataset on the network's grid, written once for fast training.",
     "preview": "Draw 16 training slices as the network will be shown them, and what was done to each.",
     "train": "Train a network, or go on with the run that is in the output folder.",

@@ -22,6 +22,7 @@ WANTED: dict[str, dict[str, Kind]] = {
     "predict": {"input": "scan", "model": "model"},
     "inspect": {"scan": "scan"},
     "check": {"dataset": "dataset"},
+    "plan": {"dataset": "dataset"},
     "preprocess": {"dataset": "dataset"},
     "preview": {"preprocessed": "preprocessed"},
     "train": {"preprocessed": "preprocessed"},

@@ -25,7 +25,7 @@ from tyro.constructors import (
 from tomoseg.cli.others import in_our_words
 from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.options import Compute
-from tomoseg.settings import Config, group_of
+from tomoseg.settings import Config, group_of, named, naming
 
 VALUES = ConstructorRegistry()
 """How words become values and how both are called in the help, beside what tyro knows."""
@@ -33,6 +33,8 @@ VALUES = ConstructorRegistry()
 
 def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: Mapping[str, Config]) -> partial[int]:
     """The command with its arguments, ready to be called.
+
+    Of its settings those count as chosen that a flag gives, or that count so in the defaults.
 
     Args:
         command: Its function.
@@ -56,7 +58,15 @@ def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: 
     if unknown:
         raise ConfigError(f"expected nothing more, got {' '.join(unknown)}; {_see(name)}")
     assert isinstance(found, partial)
-    return found
+    given = {key: value for key, value in found.keywords.items() if isinstance(value, Config)}
+    marked = {key: naming(value, named(settings[key]) | _chosen(words)) for key, value in given.items()}
+    return partial(found.func, **{**found.keywords, **marked})
+
+
+def _chosen(words: Sequence[str]) -> frozenset[str]:
+    """The dotted names of the settings that flags give."""
+    flags = {word.split("=")[0].replace("-", "_").removeprefix("__") for word in words if word.startswith("--")}
+    return frozenset(flags | {flag.removeprefix("no_") for flag in flags})
 
 
 def own_flags(command: Callable[..., int]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tomoseg.cli.reading import read
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.limits import refusal, refuse_too_little
 from tomoseg.packages import EXTRAS, missing
-from tomoseg.settings import Config, load_together
+from tomoseg.settings import Config, load_together, names_in, naming
 from tomoseg.terminal import console
 
 
@@ -69,7 +69,7 @@ def _told(error: Exception, name: str, given: Mapping[str, Any]) -> str | None:
 def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Config]:
     """What the command's preset and file say, as the defaults of its flags."""
     parameters = inspect.signature(command).parameters
-    settings = {name: one.default for name, one in parameters.items() if isinstance(one.default, Config)}
+    settings = _defaults(command)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--preset", default="default")
     early.add_argument("--config", type=Path)
@@ -78,10 +78,18 @@ def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Con
     except argparse.ArgumentError:
         return settings  # tyro says what is wrong with it
     if "preset" in parameters:
-        settings = {name: _preset(one, chosen.preset) for name, one in settings.items()}
+        settings = {name: naming(_preset(one, chosen.preset), ()) for name, one in settings.items()}
     if settings and "config" in parameters and chosen.config is not None:
-        settings = dict(zip(settings, load_together(list(settings.values()), chosen.config), strict=True))
+        beside = _beside(settings.values()) if "preset" in parameters else []
+        loaded = zip(settings, load_together(list(settings.values()), chosen.config, beside), strict=True)
+        settings = {name: naming(one, names_in(chosen.config)) for name, one in loaded}
     return settings
+
+
+def _defaults(command: Callable[..., int]) -> dict[str, Config]:
+    """The settings of a command as they are where nobody chooses any."""
+    parameters = inspect.signature(command).parameters
+    return {name: naming(one.default, ()) for name, one in parameters.items() if isinstance(one.default, Config)}
 
 
 def _preset(default: Config, name: str) -> Config:
@@ -89,4 +97,13 @@ def _preset(default: Config, name: str) -> Config:
     from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
 
     presets: tuple[dict[str, Any], ...] = (PREPROCESS_PRESETS, TRAIN_PRESETS)
-    return next(of_kind for of_kind in presets if of_kind["default"] is default).get(name, default)
+    return next(of_kind for of_kind in presets if type(of_kind["default"]) is type(default)).get(name, default)
+
+
+def _beside(settings: Iterable[Config]) -> list[Config]:
+    """What a file may hold for the other of preprocess and train: `tomoseg plan` writes one file for both."""
+    from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
+
+    kinds = {type(one) for one in settings}
+    both: tuple[Config, ...] = (PREPROCESS_PRESETS["default"], TRAIN_PRESETS["default"])
+    return [one for one in both if type(one) not in kinds]

@@ -159,6 +159,25 @@ def preprocess(
     return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, left_out)
 
 
+def preprocess_some(cases: dict[str, Case], labels: LabelSet, grid: GridConfig, output: Path) -> None:
+    """Put a few cases on a grid, one after the other, to try something on them.
+
+    Args:
+        cases: By the split that each is for.
+        labels: The dataset's structures.
+        grid: The network's grid.
+        output: An empty folder.
+
+    Raises:
+        TomosegError: If one cannot be read.
+        OSError: If the disk is full.
+    """
+    for split, case in cases.items():
+        _write(_Task(case, labels, grid, output, keep_native=split != "train", threads=os.cpu_count() or 1), "tried")
+    splits = {case.name: split for split, case in cases.items()}
+    (output / INDEX).write_text(DatasetIndex(labels, grid, splits).to_json(), encoding="utf-8")
+
+
 def _noticed(cases: Sequence[Case], records: Sequence[CaseRecord]) -> list[Notice]:
     """What was noticed of the scans, by the names of their cases."""
     scans = {case.name: case.ct for case in cases}

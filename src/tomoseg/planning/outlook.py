@@ -1,0 +1,49 @@
+"""What may be expected of so many steps, and why a run found nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tomoseg.planning.needs import wanted_slices
+
+NOTHING_SHARE, LARGE_SHARE = 0.15, 0.6
+"""Of the slices that are wanted: with fewer than the one nothing is found, with fewer than the other what is large."""
+
+
+def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | None = None) -> str:
+    """What may be expected, in a sentence or two.
+
+    Args:
+        slices: That the network will see.
+        steps: In which it does.
+        structures: How many there are.
+        minutes_wanted: What would do; None where that is not known.
+
+    Example:
+        >>> outlook(100, 12, 7)
+        '12 steps see 100 slices; 7050 are wanted for 7 structures. Expect next to nothing.'
+    """
+    wanted = wanted_slices(structures)
+    what = f"{steps} steps see {slices} slices; {wanted} are wanted for {_structures(structures)}."
+    share = slices / wanted
+    if share >= 1:
+        return f"{what} That is enough for all that is not small; more time still helps."
+    advice = "" if minutes_wanted is None else f" {_minutes(minutes_wanted)} minutes would do."
+    if share < NOTHING_SHARE:
+        return f"{what} Expect next to nothing.{advice}"
+    if share < LARGE_SHARE:
+        return f"{what} Expect the large structures roughly, and small ones not at all.{advice}"
+    return f"{what} Expect small structures to be missed.{advice}"
+
+
+def _structures(number: int) -> str:
+    return f"{number} structure{'' if number == 1 else 's'}"
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:.0f}" if minutes >= 10 else f"{max(minutes, 0.1):.1f}"
+
+
+def names(some: Sequence[str], most: int = 5) -> str:
+    """The first of some names."""
+    return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")

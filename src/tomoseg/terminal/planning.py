@@ -1,0 +1,91 @@
+"""What was planned for a dataset, in the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from tomoseg.errors import counted
+from tomoseg.planning.fingerprint import Fingerprint, StructurePrint
+from tomoseg.planning.rules import Choice, DatasetPlan
+from tomoseg.terminal.console import out, table, warn_all
+
+MOST_STRUCTURES = 12
+"""Structures that are shown each; of more, the thinnest."""
+
+MOST_COLUMNS = 100
+
+
+def show_plan_of_dataset(found: DatasetPlan) -> None:
+    """The fingerprint, the settings with their reasons, and what may be expected."""
+    show_fingerprint(found.found)
+    out.print("")
+    out.print("Planned settings")
+    show_choices(found.choices)
+    out.print("")
+    show_outlook(found)
+
+
+def show_outlook(found: DatasetPlan) -> None:
+    """What the minutes buy, and what may be expected of it."""
+    how = "measured here" if found.means.cost.is_measured else "as is usual on such a machine"
+    wrapped(f"{found.means.minutes:.3g} minutes ({how}): {found.outlook}")
+
+
+def show_choices(choices: Iterable[Choice]) -> None:
+    """A line for each setting, with its reason."""
+    choices = list(choices)
+    width = max((len(one.setting) for one in choices), default=0)
+    for one in choices:
+        start = f"  {one.setting:<{width}}  "
+        wrapped(f"{start}{written(one.value)}: {one.reason}", " " * len(start))
+
+
+def written(value: object) -> str:
+    """A value as flags take it.
+
+    Example:
+        >>> written((16, 32)), written(((-200.0, 300.0),)), written(None)
+        ('16 32', '-200 300', 'None')
+    """
+    if isinstance(value, tuple):
+        return " ".join(written(one) for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def wrapped(text: str, indent: str = "") -> None:
+    """A line that goes on below itself where it is too long for the terminal."""
+    width = min(out.width, MOST_COLUMNS)
+    out.print(textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True))
+
+
+def show_fingerprint(found: Fingerprint) -> None:
+    """What the dataset is."""
+    shown = sorted(found.structures, key=lambda one: (one.is_known, min(one.thickness_mm[:2])))[:MOST_STRUCTURES]
+    what = "" if len(shown) == len(found.structures) else f", the {len(shown)} thinnest"
+    read = "" if found.looked_at == found.cases else f", {found.looked_at} of them read"
+    title = f"{counted(found.cases, 'training case')}{read}; {counted(len(found.structures), 'structure')}{what}"
+    columns = ("structure", "cases", "seen in", "ml", "thick mm x y z", "of the body", "HU")
+    table(title, columns, [_row(one, found) for one in shown])
+    edges = ", ".join(f"{axis} {_range(*ends)}" for axis, ends in zip("xyz", found.spacing_range_mm, strict=True))
+    extent = " x ".join(f"{length:.0f}" for length in found.extent_mm)
+    wrapped(f"Voxel edges in mm: {edges}. The body: {extent} mm. HU above air: {found.hu[0]:.0f} to {found.hu[2]:.0f}.")
+    if found.never_seen:
+        named = ", ".join(found.never_seen[:8]) + (", ..." if len(found.never_seen) > 8 else "")
+        warn_all([f"no training case that was read has {named}: it cannot be learned"])
+
+
+def _row(one: StructurePrint, found: Fingerprint) -> tuple[object, ...]:
+    cases = f"{one.annotated} of {found.cases}"
+    seen = f"{one.present} of {one.looked_at}"
+    if not one.is_known:
+        return one.name, cases, seen, None, None, None, None
+    thick = " ".join(f"{edge:.0f}" for edge in one.thickness_mm)
+    return (
+        one.name, cases, seen, f"{one.volume_ml:.3g}", thick, f"{one.share:.2%}",
+        f"{one.hu[0]:.0f} to {one.hu[2]:.0f}",
+    )  # fmt: skip
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"

@@ -1,0 +1,103 @@
+"""What a step of training takes here, in seconds and bytes: some steps are taken, and a line is put through them."""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from tomoseg.config import TrainConfig
+from tomoseg.inference.memory import peak_memory_bytes
+from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_case
+from tomoseg.models.folder import Model
+from tomoseg.options import Compute
+from tomoseg.planning.cost import USUAL_WORK_BYTES, Cost, work_of
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.training.build import build_run
+from tomoseg.training.recipe import epoch_draws, take_step
+from tomoseg.training.run import Run
+from tomoseg.training.slices import DrawnSlices
+
+FEW, MANY = 2, 8
+"""Slices in the batches that are measured."""
+
+SECONDS = 2.0
+"""Of steps of each size; at least two are taken."""
+
+
+def measure_cost(data: Preprocessed, config: TrainConfig) -> Cost:
+    """Take steps of two sizes, and score a validation case where there is one.
+
+    Args:
+        data: A dataset with training cases.
+        config: The network that is trained, on which device.
+
+    Raises:
+        DatasetError: If there are no training cases.
+    """
+    times, sizes = [], []
+    for batch_size in (FEW, MANY):
+        run = build_run(data, config.model_copy(update={"batch_size": batch_size, "accumulation": 1, "workers": 0}))
+        on_gpu = run.device.type == "cuda"
+        _forget_peak(on_gpu=on_gpu)
+        times.append(_seconds_of_step(run, batch_size))
+        sizes.append(torch.cuda.max_memory_reserved() if on_gpu else peak_memory_bytes())
+        work = work_of(math.prod(run.size), config.network.channels, len(data.labels))
+        if batch_size == MANY:
+            case_seconds = _seconds_of_case(run)
+        del run
+        gc.collect()
+    slice_seconds = max((times[1] - times[0]) / (MANY - FEW), 0.2 * times[1] / MANY)
+    # where what was before took more than both, no difference is seen
+    slice_bytes = max((sizes[1] - sizes[0]) / (MANY - FEW), 0.5 * USUAL_WORK_BYTES * work)
+    return Cost(
+        step_seconds=max(times[1] - MANY * slice_seconds, 0.0),
+        work_seconds=slice_seconds / work,
+        fixed_bytes=max(0, round(sizes[1] - MANY * slice_bytes)),
+        work_bytes=slice_bytes / work,
+        case_seconds=case_seconds,
+        is_measured=True,
+    )
+
+
+def _forget_peak(*, on_gpu: bool) -> None:
+    """Let the most memory that was taken be what is taken now, where the system does so."""
+    if on_gpu:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _seconds_of_step(run: Run, batch_size: int) -> float:
+    """Of reading a batch and learning from it; the first, which sets up much, does not count."""
+    read = DrawnSlices(run.cases, len(run.data.labels), run.size, run.reach)
+    draws = epoch_draws(run)
+    run.shared.train()
+    taken: list[float] = []
+    while len(taken) < 3 or sum(taken[1:]) < SECONDS:
+        began = time.perf_counter()
+        first = len(taken) * batch_size
+        batch = read.collate([read[draws[(first + n) % len(draws)]] for n in range(batch_size)])
+        take_step(run, [batch])
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[1:])
+
+
+def _seconds_of_case(run: Run) -> float | None:
+    """Of predicting and scoring a validation case of median size; None without one."""
+    if not run.validation:
+        return None
+    case = sorted(run.validation, key=lambda case: math.prod(case.shape))[len(run.validation) // 2]
+    compute = Compute(engine="torch", device=str(run.device), precision=run.config.precision)
+    predictor = Predictor(Model(run.record, run.state.kept.eval()), compute)
+    began = time.perf_counter()
+    score_case(predictor, case)
+    return time.perf_counter() - began

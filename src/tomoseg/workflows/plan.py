@@ -1,0 +1,348 @@
+"""`tomoseg plan`: settings for a dataset, from what it is, the minutes and the memory; some steps are measured."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import yaml
+
+from tomoseg.checks.familiar import spread_over
+from tomoseg.config import TRAIN_PRESETS, GridConfig, PreprocessConfig, TrainConfig
+from tomoseg.datasets.cases import Case, mask_loader, read_case
+from tomoseg.datasets.splits import assign_splits
+from tomoseg.errors import ConfigError, DatasetError, TomosegError
+from tomoseg.files.atomic import write_whole_text
+from tomoseg.files.outputs import check_file
+from tomoseg.grid import body_box
+from tomoseg.inference.device import device_name
+from tomoseg.labels import LabelSet
+from tomoseg.masks import BoxedMask, mask_in
+from tomoseg.planning.cost import Cost, usual_cost
+from tomoseg.planning.fingerprint import MOST_LOOKED_AT, CasePrint, Fingerprint, case_print
+from tomoseg.planning.needs import channels_of, grids_mm, levels_of, pixels_of, wanted_slices
+from tomoseg.planning.outlook import outlook
+from tomoseg.planning.rules import (
+    DEFAULT_MINUTES,
+    WIDTHS,
+    Choice,
+    DatasetPlan,
+    Means,
+    Size,
+    choose_size,
+    grid_choices,
+    training_choices,
+)
+from tomoseg.preprocessed.format import INDEX
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.settings import named, put_over
+from tomoseg.views import axes_back, ordered, unordered
+from tomoseg.workflows.datasets import open_dataset
+from tomoseg.workflows.preprocess import preprocess_some, without_masks
+
+OnCase = Callable[[int, int], None]
+GRID_SIZES = frozenset({"grid.mode", "grid.size", "grid.spacing_mm", "grid.slice_spacing_mm"})
+"""With one of these chosen, the grid is somebody's own."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a plan is asked for.
+
+    Attributes:
+        minutes: Of training; None for `DEFAULT_MINUTES`.
+        memory_bytes: What training may take; None for what is free.
+        measures: Whether steps are taken on this machine; otherwise what is usual is reckoned with.
+    """
+
+    minutes: float | None = None
+    memory_bytes: int | None = None
+    measures: bool = True
+
+
+def check_asked(asked: Asked, output: Path | None = None) -> None:
+    """Refuse what cannot be planned, before the work begins.
+
+    Raises:
+        ConfigError: If the minutes are no time.
+        OutputError: If the file cannot be written.
+    """
+    if asked.minutes is not None and not 0 < asked.minutes < math.inf:
+        raise ConfigError(f"expected minutes above 0, got {asked.minutes:g}; say how long training may take")
+    if output is not None:
+        check_file(output)
+
+
+def plan(dataset: Path, asked: Asked, on_case: OnCase = lambda done, total: None) -> DatasetPlan:
+    """Settings for a dataset, raw or preprocessed, with a reason for each. Nothing is kept.
+
+    Args:
+        dataset: A folder of labelled scans, or what `tomoseg preprocess` made of it, whose grid stays.
+        asked: How long there is, and what memory.
+        on_case: Told how many cases have been looked at, of how many.
+
+    Raises:
+        DatasetError: If it is no dataset, or has no case to train on.
+        ConfigError: If memory or minutes cannot hold any plan.
+    """
+    if (dataset / INDEX).is_file():
+        found = plan_training(Preprocessed(dataset), TrainConfig(), asked, on_case)
+    else:
+        found = plan_preprocessing(dataset, PreprocessConfig(), asked, on_case)
+    _check_minutes(found)
+    return found
+
+
+def _check_minutes(found: DatasetPlan) -> None:
+    """Refuse minutes that buy next to nothing.
+
+    Raises:
+        ConfigError: If there are fewer than a twentieth of the slices that are wanted.
+    """
+    wanted, size = wanted_slices(len(found.found.structures)), found.size
+    if size.slices < 0.05 * wanted:
+        needed = found.means.cost.minutes_for(wanted, size.batch_size, size.work)
+        raise ConfigError(
+            f"expected minutes for some thousand slices of training, got {found.means.minutes:g}, in which this "
+            f"machine learns from {size.slices}, on pixels of {size.edge_mm:.3g} mm; {needed:.1f} minutes would do, "
+            f"{needed * 0.15:.1f} are the least"
+        )
+
+
+def plan_preprocessing(
+    dataset: Path, config: PreprocessConfig, asked: Asked, on_case: OnCase = lambda done, total: None
+) -> DatasetPlan:
+    """Settings for a raw dataset: its grid, and what to train with on it.
+
+    Args:
+        dataset: A folder of labelled scans.
+        config: Structures, splits, view and what else is given; of the grid, only what nobody chose is planned.
+        asked: How long there is, and what memory.
+        on_case: Told how many cases have been looked at, of how many.
+
+    Raises:
+        DatasetError: If it is no dataset, or no case of it can be read.
+        ConfigError: If memory cannot hold any plan.
+    """
+    opened = _opened(dataset, config)
+    found = opened.fingerprint(on_case)
+    chosen = named(config)
+    own = config.grid if chosen & GRID_SIZES else None
+    edges = [config.grid.spacing_mm] if own is not None else grids_mm(found)
+    means = _means(asked, lambda: _cost_of_raw(opened, edges[0], config))
+    sizes = [(edge, _slice_of(found, edge, config.grid.view)) for edge in edges]
+    fixed = TrainConfig()
+    size = choose_size(sizes, len(opened.labels), means, fixed)
+    grid = [] if own is not None else _unless(grid_choices(found, size), chosen)
+    return _planned(found, size, means, [*grid, *training_choices(found, size, means, fixed)])
+
+
+def _unless(choices: Iterable[Choice], chosen: Collection[str]) -> list[Choice]:
+    """Those that somebody did not choose already."""
+    return [one for one in choices if one.setting not in chosen]
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A raw dataset: its structures, and the cases of two splits."""
+
+    folder: Path
+    labels: LabelSet
+    training: list[Case]
+    validation: list[Case]
+
+    def fingerprint(self, on_case: OnCase) -> Fingerprint:
+        """What it is, by some of its training cases.
+
+        Raises:
+            DatasetError: If none of them can be read.
+        """
+        looked_at = [self.training[k] for k in spread_over(len(self.training), MOST_LOOKED_AT)]
+        found, reason = [], "there is no training case"
+        for done, case in enumerate(looked_at, start=1):
+            try:
+                found.append(_print_of(case, self.labels))
+            except TomosegError as error:
+                reason = str(error)
+            on_case(done, len(looked_at))
+        if not found:
+            raise DatasetError(
+                f"{self.folder}: expected at least one training case that can be read, got none; {reason}"
+            )
+        annotated = {name: sum(name in case.annotated for case in self.training) for name in self.labels.names}
+        return Fingerprint.of(found, annotated, len(self.training), len(self.validation))
+
+
+def _opened(dataset: Path, config: PreprocessConfig) -> _Opened:
+    opened = open_dataset(dataset)
+    labels = opened.labels.subset(config.structures) if config.structures else opened.labels
+    splits = assign_splits(opened.cases, config.validation_share, config.test_share, config.seed)
+    cases = without_masks(opened.cases, config.leave_out)
+    training, validation = ([case for case in cases if splits[case.name] == s] for s in ("train", "validation"))
+    return _Opened(dataset, labels, training, validation)
+
+
+def _slice_of(found: Fingerprint, edge_mm: float, view: str) -> tuple[int, int]:
+    """Pixels of a view's slices on a grid."""
+    apart = found.spacing_mm[2] if found.spacing_mm[2] >= edge_mm / 3 else edge_mm
+    x, y = pixels_of(found, edge_mm)
+    first, second, _ = ordered((x, y, max(1, round(found.extent_mm[2] / apart))), view)
+    return first, second
+
+
+def _planned(found: Fingerprint, size: Size, means: Means, choices: Sequence[Choice]) -> DatasetPlan:
+    structures = len(found.structures)
+    needed = means.cost.minutes_for(wanted_slices(structures), max(1, size.batch_size), size.work)
+    return DatasetPlan(found, tuple(choices), size, means, outlook(size.slices, size.steps, structures, needed))
+
+
+def _means(asked: Asked, measured: Callable[[], Cost]) -> Means:
+    on_gpu = device_name("auto") != "cpu"
+    cores = os.cpu_count() or 1
+    cost = measured() if asked.measures else usual_cost(on_gpu=on_gpu, cores=cores)
+    memory = asked.memory_bytes or _free(on_gpu=on_gpu)
+    return Means(asked.minutes or DEFAULT_MINUTES, cost, memory, on_gpu, cores)
+
+
+def _free(*, on_gpu: bool) -> int:
+    if on_gpu:
+        import torch
+
+        return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else int(psutil.virtual_memory().available)
+    return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
+
+
+def _print_of(case: Case, labels: LabelSet) -> CasePrint:
+    volume = read_case(case)
+    load = mask_loader(case, labels, volume.source)
+    box = body_box(volume.hu, volume.spacing_mm, GridConfig().body_margin_mm)
+    names = [name for name in case.annotated if name in labels]
+    masks = ((name, BoxedMask.of(load(labels.channel(name)))) for name in names)
+    return case_print(volume.hu, volume.spacing_mm, box, masks)
+
+
+def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig) -> Cost:
+    """Measured on two cases that are put on the finest grid."""
+    grid = config.grid
+    if not named(config) & GRID_SIZES:
+        grid = put_over(config, {"grid.mode": "spacing", "grid.spacing_mm": edge_mm}).grid
+    cases = {"train": opened.training, "validation": opened.validation}
+    some = {split: of[len(of) // 2] for split, of in cases.items() if of}
+    with tempfile.TemporaryDirectory(prefix="tomoseg-plan-") as folder:
+        preprocess_some(some, opened.labels, grid, Path(folder))
+        return _measured(Preprocessed(Path(folder)), TRAIN_PRESETS["default"], frozenset())
+
+
+def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str]) -> Cost:
+    from tomoseg.training.measure import measure_cost  # takes PyTorch
+
+    if "network.channels" not in chosen:
+        levels = levels_of(data.split("train")[0].shape[:2])
+        config = put_over(config, {"network.channels": channels_of(WIDTHS[0], levels)})
+    return measure_cost(data, config)
+
+
+def plan_training(
+    data: Preprocessed, config: TrainConfig, asked: Asked, on_case: OnCase = lambda done, total: None
+) -> DatasetPlan:
+    """Settings for training on a preprocessed dataset; its grid stays.
+
+    Args:
+        data: The dataset.
+        config: What is given; what somebody chose in it stays.
+        asked: What memory there is, and how long there is where the settings do not say so.
+        on_case: Told how many cases have been looked at, of how many.
+
+    Raises:
+        DatasetError: If there are no training cases.
+        ConfigError: If memory cannot hold any plan.
+    """
+    training = data.split("train")
+    found = _fingerprint_of_preprocessed(data, training, on_case)
+    chosen = named(config)
+    length = config.minutes is None and (config.steps is not None or config.epochs is not None)
+    means = _means(replace(asked, minutes=config.minutes or asked.minutes, measures=asked.measures and not length),
+                   lambda: _measured(data, config, chosen))  # fmt: skip
+    shapes = np.median([case.shape[:2] for case in training], axis=0)
+    patch = (round(float(shapes[0])), round(float(shapes[1])))
+    edge = training[0].grid_spacing_mm[0]
+    kept = chosen | ({"batch_size"} if length else set())
+    size = choose_size([(edge, patch)], len(data.labels), means, config, kept)
+    if length:
+        size = replace(size, slices=_slices_of_length(config, len(training)))
+    return _planned(found, size, means, _unless(training_choices(found, size, means, config), kept))
+
+
+def _fingerprint_of_preprocessed(
+    data: Preprocessed, training: Sequence[PreprocessedCase], on_case: OnCase
+) -> Fingerprint:
+    looked_at = [training[k] for k in spread_over(len(training), MOST_LOOKED_AT)]
+    read = []
+    for done, case in enumerate(looked_at, start=1):
+        read.append(_print_of_preprocessed(case, data.labels))
+        on_case(done, len(looked_at))
+    annotated = {
+        name: sum(channel in case.record.annotated for case in training)
+        for channel, name in enumerate(data.labels.names)
+    }
+    return Fingerprint.of(read, annotated, len(training), sum(case.split == "validation" for case in data.cases))
+
+
+def _slices_of_length(config: TrainConfig, cases: int) -> int:
+    of_epochs = math.inf if config.epochs is None else config.epochs * cases * config.sampling.slices_per_case
+    of_steps = math.inf if config.steps is None else config.steps * config.batch_size * config.accumulation
+    return int(min(of_epochs, of_steps))
+
+
+def _print_of_preprocessed(case: PreprocessedCase, labels: LabelSet) -> CasePrint:
+    """As of the scan, with what lies on the grid: extents are those of the grid."""
+    back = axes_back(case.view)
+    hu, packed = case.ct().transpose(back), case.masks()
+
+    def masks() -> Iterator[tuple[str, BoxedMask]]:
+        for channel in case.record.annotated:
+            mask = mask_in(packed[channel // 8], channel).transpose(back)
+            yield labels.names[channel], BoxedMask.of(mask)
+
+    on_grid = unordered(case.grid_spacing_mm, case.view)
+    found = case_print(hu, on_grid, tuple((0, n) for n in hu.shape), masks())
+    return replace(found, spacing_mm=unordered(case.spacing_mm, case.view))
+
+
+def write_plan(found: DatasetPlan, output: Path) -> None:
+    """Write a plan's settings, with their reasons, as YAML that `--config` takes.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    lines = [f"# {line}" for line in ("Planned by tomoseg plan.", found.outlook)]
+    settings: dict[str, dict[str, Choice] | Choice] = {}
+    for one in found.choices:
+        group, _, name = one.setting.rpartition(".")
+        if group:
+            settings.setdefault(group, {})[name] = one  # type: ignore[index]
+        else:
+            settings[name] = one
+    for key, value in settings.items():
+        if isinstance(value, Choice):
+            lines += _written(key, value, "")
+            continue
+        lines.append(f"{key}:")
+        for name, one in value.items():
+            lines += _written(name, one, "  ")
+    write_whole_text(output, "\n".join(lines) + "\n")
+
+
+def _written(name: str, one: Choice, indent: str) -> list[str]:
+    value = yaml.safe_dump(_plain(one.value), default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+    return [f"{indent}# {one.reason}", f"{indent}{name}: {value}"]
+
+
+def _plain(value: object) -> object:
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value

@@ -1,0 +1,16 @@
+import pytest
+
+from tomoseg.planning.outlook import outlook
+
+
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        (100, "Expect next to nothing. 12 minutes would do."),
+        (2000, "Expect the large structures roughly, and small ones not at all. 12 minutes would do."),
+        (6000, "Expect small structures to be missed. 12 minutes would do."),
+        (7050, "That is enough for all that is not small; more time still helps."),
+    ],
+)
+def test_what_may_be_expected(slices, expected):
+    assert outlook(slices, 25, 7, 12.0) == f"25 steps see {slices} slices; 7050 are wanted for 7 structures. {expected}"

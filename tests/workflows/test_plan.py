@@ -1,0 +1,158 @@
+import re
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.example_files import GRID, body
+from tests.training.tiny import add_case, finish, make_scan
+from tomoseg.config import TRAIN_PRESETS, GridConfig, PreprocessConfig, TrainConfig
+from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.files.nifti import write_nifti
+from tomoseg.planning.cost import usual_cost
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.settings import load_together, put_over
+from tomoseg.training import measure
+from tomoseg.workflows.plan import Asked, check_asked, plan, plan_preprocessing, plan_training, write_plan
+from tomoseg.workflows.preprocess import preprocess
+
+USUAL = Asked(60.0, 8_000_000_000, measures=False)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Three training cases, the last without a spleen, and one for validation, of voxels of 8 x 8 x 10 mm."""
+    folder = tmp_path_factory.mktemp("plan") / "data"
+    for seed, split in enumerate(("train", "train", "train", "validation")):
+        hu, masks = body(seed)
+        case = folder / split / f"case{seed}"
+        write_nifti(case / "ct.nii.gz", hu, GRID)
+        for name, mask in masks.items():
+            if (seed, name) != (2, "spleen"):
+                write_nifti(case / "segmentations" / f"{name}.nii.gz", mask, GRID)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def preprocessed(dataset, tmp_path_factory):
+    output = tmp_path_factory.mktemp("pre") / "p"
+    preprocess(dataset, output, PreprocessConfig(grid=GridConfig(mode="native"), workers=1))
+    return output
+
+
+class TestRaw:
+    def test_the_fingerprint_is_of_the_training_cases(self, dataset):
+        found = plan(dataset, USUAL).found
+        assert (found.cases, found.validation, found.looked_at) == (3, 1, 3)
+        assert found.spacing_mm == (8.0, 8.0, 10.0)
+        spleen, liver = found.structures
+        assert (liver.annotated, liver.present, spleen.annotated, spleen.looked_at) == (3, 3, 2, 2)
+        assert liver.thickness_mm == (72.0, 88.0, 60.0)  # 9 x 11 x 6 voxels
+        assert spleen.thickness_mm == (40.0, 88.0, 60.0)
+
+    def test_the_grid_is_that_of_the_scans(self, dataset):
+        values = plan(dataset, USUAL).values(of_grid=True)
+        assert values == {
+            "grid.mode": "spacing",
+            "grid.spacing_mm": 8.0,
+            "grid.slice_spacing_mm": None,
+            "grid.crop": "body",
+        }
+
+    def test_steps_are_measured(self, dataset):
+        found = plan(dataset, Asked(30.0))
+        assert found.means.cost.is_measured
+        assert found.means.cost.case_seconds is not None
+        assert found.size.steps > 0
+        assert found.means.memory_bytes > 1e8
+
+    def test_what_is_given_is_not_planned(self, dataset):
+        config = PreprocessConfig(grid=GridConfig(spacing_mm=16.0), structures=("liver",))
+        found = plan_preprocessing(dataset, config, USUAL)
+        assert found.values(of_grid=True) == {}
+        assert found.size.edge_mm == 16.0
+        assert [one.name for one in found.found.structures] == ["liver"]
+        kept = plan_preprocessing(dataset, PreprocessConfig(grid=GridConfig(crop="none")), USUAL)
+        assert "grid.crop" not in kept.values(of_grid=True)
+
+    def test_without_a_case_that_can_be_read(self, dataset, tmp_path):
+        case = tmp_path / "data" / "a"
+        write_nifti(case / "ct.nii.gz", body(0)[0], GRID)
+        write_nifti(
+            case / "segmentations" / "liver.nii.gz", np.zeros((3, 3, 3), bool), GRID.__class__((3, 3, 3), GRID.affine)
+        )
+        with pytest.raises(DatasetError, match="at least one training case that can be read, got none; "):
+            plan(tmp_path / "data", USUAL)
+
+    def test_minutes_that_buy_nothing(self, dataset, monkeypatch):
+        monkeypatch.setattr("tomoseg.planning.cost.USUAL_STEP_SECONDS", 1.0)
+        assert usual_cost(on_gpu=False, cores=2).step_seconds == 1.0
+        with pytest.raises(ConfigError, match=r"got 0\.1, in which this machine learns from 20, .* minutes would do"):
+            plan(dataset, Asked(0.1, 8_000_000_000, measures=False))
+
+    def test_memory_that_holds_nothing(self, dataset):
+        with pytest.raises(ConfigError, match=r"expected .* GB of memory at least, .* got 0\.01 GB"):
+            plan(dataset, Asked(60.0, 10_000_000, measures=False))
+
+    @pytest.mark.parametrize("minutes", [0.0, -1.0, float("inf"), float("nan")])
+    def test_minutes_that_are_no_time(self, minutes):
+        with pytest.raises(ConfigError, match="expected minutes above 0"):
+            check_asked(Asked(minutes))
+
+
+class TestPreprocessed:
+    def test_its_grid_stays(self, preprocessed):
+        found = plan(preprocessed, USUAL)
+        assert found.values(of_grid=True) == {}
+        assert Preprocessed(preprocessed).cases[0].shape[:2] == (42, 32)
+        assert found.size.patch == (40, 32)  # multiples of 4 for three levels
+
+    def test_it_says_of_structures_what_the_raw_one_says(self, dataset, preprocessed):
+        raw, made = plan(dataset, USUAL).found, plan(preprocessed, USUAL).found
+        assert made.spacing_mm == raw.spacing_mm
+        for one, other in zip(made.structures, raw.structures, strict=True):
+            assert one.thickness_mm == other.thickness_mm
+            assert one.hu == other.hu
+            assert (one.annotated, one.volume_ml) == (other.annotated, other.volume_ml)
+
+    def test_a_view_has_x_y_and_z_of_the_body(self, dataset, preprocessed, tmp_path):
+        grid = GridConfig(mode="native", view="sagittal")
+        preprocess(dataset, tmp_path / "s", PreprocessConfig(grid=grid, workers=1))
+        sagittal, axial = plan(tmp_path / "s", USUAL).found, plan(preprocessed, USUAL).found
+        assert sagittal.structures == axial.structures
+        assert sagittal.spacing_mm == axial.spacing_mm
+
+    def test_a_length_of_steps_is_not_measured(self, preprocessed):
+        found = plan_training(Preprocessed(preprocessed), TrainConfig(steps=7, batch_size=4), Asked())
+        assert not found.means.cost.is_measured
+        assert (found.size.slices, found.size.steps) == (28, 7)
+        assert "batch_size" not in found.values(of_grid=False)
+
+    def test_a_structure_that_is_never_there_is_told(self, tmp_path):
+        for seed, name in enumerate("ab"):
+            hu, masks = make_scan(seed)
+            add_case(tmp_path, name, hu, np.stack([masks[0], masks[0] & False, masks[2]]))
+        data = finish(tmp_path, dict.fromkeys("ab", "train"))
+        found = plan_training(data, TrainConfig(), USUAL)
+        assert found.found.never_seen == ("cube",)
+
+
+class TestWritten:
+    def test_yaml_with_reasons(self, dataset, tmp_path):
+        found = plan(dataset, USUAL)
+        write_plan(found, tmp_path / "plan.yaml")
+        text = (tmp_path / "plan.yaml").read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+        assert values["grid"] == {"mode": "spacing", "spacing_mm": 8.0, "slice_spacing_mm": None, "crop": "body"}
+        assert values["windows_hu"] == [[-200.0, 300.0]]
+        preset = TRAIN_PRESETS["default"]
+        config, made = load_together([preset, PreprocessConfig()], tmp_path / "plan.yaml")
+        assert config == put_over(preset, found.values(of_grid=False))
+        assert made == put_over(PreprocessConfig(), found.values(of_grid=True))
+        assert (config.minutes, config.network.residual) == (60, True)
+        assert re.search(r"# the scans have 8 mm; .*\n  spacing_mm: 8\.0\n", text)
