@@ -191,6 +191,9 @@ class PredictOptions(Request):
 
 ALL_MASKS = PredictOptions()
 
+SplitName = Literal["auto", "train", "validation", "test", "out-of-fold"]
+"""Cases of a preprocessed dataset that judge a model."""
+
 EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 
 
@@ -199,11 +202,12 @@ class EvaluateOptions(Config):
 
     Example:
         >>> EvaluateOptions(structures=("liver",), tolerance_mm=2.0).split
-        'validation'
+        'auto'
     """
 
-    split: Annotated[str, Role.RESULT] = "validation"
-    """validation or test, of a preprocessed dataset."""
+    split: Annotated[SplitName, Role.RESULT] = "auto"
+    """validation or test, of a preprocessed dataset; out-of-fold, of a run of folds, each case by the network that had
+    not seen it, as train and validation then are too. auto is out-of-fold of a run of folds, else validation."""
     structures: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Only these structures."""
     tolerance_mm: Annotated[float, Role.RESULT] = Field(3.0, ge=0)

@@ -57,8 +57,10 @@ def test_what_does_not_fit_is_refused(dataset, tmp_path):
         evaluate(save(tmp_path / "two", LABELS.subset(("ball", "cube"))), dataset)
     with pytest.raises(DatasetError, match=r"expected the model's grid \(.*'spacing'.*\), got .*'native'"):
         evaluate(save(tmp_path / "grid", grid=GridConfig()), dataset)
-    with pytest.raises(DatasetError, match="expected cases in split 'nothing'"):
-        evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(split="nothing"))
+    with pytest.raises(ConfigError, match=r"split.*nothing"):
+        EvaluateOptions(split="nothing")
+    with pytest.raises(ConfigError, match="expected a run of folds for split out-of-fold"):
+        evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(split="out-of-fold"))
     with pytest.raises(ModelError, match="expected a model folder"):
         evaluate(tmp_path / "none", dataset)
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from tests.training.tiny import LABELS, NATIVE, add_case, finish, make_dataset, make_scan
-from tomoseg.config import GridConfig, NetworkConfig
+from tests.training.tiny import add_case, finish, make_dataset, make_scan
+from tests.workflows.hu_models import make_model
+from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, DatasetError, ModelError
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
 from tomoseg.masks import BoxedMask, structure_mask
-from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
+from tomoseg.models.folder import load_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
 from tomoseg.options import Compute, EvaluateOptions, PredictOptions
 from tomoseg.postprocess.components import keep_largest
@@ -31,24 +31,6 @@ from tomoseg.workflows.tune import tune
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
 FIVE = {"t": "train"} | dict.fromkeys("vwxyz", "validation")
 AS_TUNED = EvaluateOptions(tuned=True, surfaces=False)
-
-
-def make_model(folder, grid=NATIVE, gain=40.0, doubt=0.0):
-    """A network that hands on the HU: `ball` is above 190 HU, `cube` above 70, `both` never."""
-    torch.manual_seed(0)
-    record = ModelRecord(LABELS, NetworkConfig(channels=(8, 8), prior_bias=False), grid, ((-100.0, 300.0),))
-    network = record.build().eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        for block, source in ((network.encoder[0], 0), (network.decoder[0], 8)):
-            for number, place in ((0, source), (3, 0)):
-                block[number].weight[0, place, 1, 1] = 1
-                block[number + 1].weight[0] = 1
-        network.head.weight[:2, 0] = gain
-        network.head.bias[:] = torch.tensor([-gain * 0.725 - doubt, -gain * 0.425 - doubt, -9.0])
-    save_model(Model(record, network), folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -58,13 +58,11 @@ def _dealt(patients: Sequence[str], holding: Sequence[set[str]], folds: int) -> 
     """The fold of each patient, the holders of each structure in turn, then those who hold none."""
     most = -(-len(patients) // folds)
     members: list[set[str]] = [set() for _ in range(folds)]
-    left = list(patients)
     for holders in (*holding, set(patients)):
-        for patient in [one for one in left if one in holders]:
-            open_folds = (fold for fold in range(folds) if len(members[fold]) < most)
-            fold = min(open_folds, key=lambda fold: (len(members[fold] & holders), len(members[fold]), fold))
-            members[fold].add(patient)
-        left = [one for one in left if one not in holders]
+        left = holders.difference(*members)
+        for patient in filter(left.__contains__, patients):
+            open_folds = (those for those in members if len(those) < most)
+            min(open_folds, key=lambda those: (len(those & holders), len(those))).add(patient)
     return {patient: fold for fold, those in enumerate(members, start=1) for patient in those}
 
 

@@ -130,7 +130,7 @@ def evaluate(
         opened.noticed,
     )
     if output is not None:
-        write_evaluation(evaluation, output, _how(predicted, reference, options, scoring))
+        write_evaluation(evaluation, output, _how(predicted, reference, opened.split, options, scoring))
         write_score_page(_page(evaluation, opened, scoring, options), output / REPORT, options.lang)
     return evaluation
 
@@ -183,13 +183,13 @@ def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:
     return Scoring(options.tolerance_mm, tolerances, options.surfaces, EMPTIES[options.empties], also, groups)
 
 
-def _how(predicted: Path, reference: Path, options: EvaluateOptions, scoring: Scoring) -> dict[str, Any]:
+def _how(predicted: Path, reference: Path, split: str, options: EvaluateOptions, scoring: Scoring) -> dict[str, Any]:
     """What scores depend on, for whoever reads them later."""
     return {
         "tomoseg": __version__,
         "predicted": str(predicted),
         "reference": str(reference),
-        "split": options.split,
+        "split": split,
         "tuned": options.tuned,
         "resample": options.resample,
         "surfaces": options.surfaces,

@@ -17,17 +17,17 @@ from tomoseg.evaluation.scores import CaseScore
 from tomoseg.files.label_files import noticed_of_geometry
 from tomoseg.files.label_names import check_told_apart, label_set_named
 from tomoseg.files.scan import read_scan
-from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.choices import Choices
 from tomoseg.inference.score_cases import score_case_fully
 from tomoseg.labels import LabelSet, composed
 from tomoseg.masks import structure_mask
-from tomoseg.models.folder import load_model
+from tomoseg.models.folder import is_model
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import Compute, EvaluateOptions, Request
 from tomoseg.postprocess.steps import scan_steps
-from tomoseg.preprocessed.fits import check_fits
-from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.volume import check_same_grid
+from tomoseg.workflows.held_out import held_out
 from tomoseg.workflows.prediction_record import noticed_of_result
 
 COURSE = "metrics.jsonl"
@@ -41,31 +41,26 @@ class ModelSource:
     """What a model predicts on a split, beside what is known of it."""
 
     def __init__(self, model: Path, dataset: Path, options: EvaluateOptions, compute: Compute) -> None:
-        loaded = load_model(model)
-        data = Preprocessed(dataset)
-        check_fits(loaded.record.labels.names, loaded.record.grid, data)
-        self._predictor = Predictor(loaded, compute)
-        self._choices = self._predictor.choices(Request(tuned=options.tuned))
+        self._held_out = held_out(model, dataset, options.split, compute)
+        data, self.split = self._held_out.data, self._held_out.split
+        self._choices = self._held_out.model.choices(Request(tuned=options.tuned, all=True))
         self.labels = data.labels.subset(options.structures) if options.structures else data.labels
-        self.cases: dict[str, PreprocessedCase] = {case.name: case for case in data.split(options.split)}
-        needing = scan_steps(self._choices.steps)
-        if needing and any(case.record.placement.resamples for case in self.cases.values()):
-            raise ConfigError(
-                f"expected steps that look at masks alone, got {', '.join(needing)}, which needs the scan, and the "
-                "dataset keeps it on another grid; predict, then score the masks"
-            )
+        self.cases: dict[str, PreprocessedCase] = {case.name: case for case in self._held_out.cases}
+        _check_steps(self._choices, self._held_out.cases)
         self.missing: dict[str, str] = {}
         self.noticed = {name: case.record.warnings for name, case in self.cases.items() if case.record.warnings}
-        self.warnings: tuple[str, ...] = ()
+        self.warnings = self._held_out.warnings
         if options.panels and self._choices.steps:
-            self.warnings = ("the pictures show masks before the steps that tune chose; the scores are after them",)
+            told = "the pictures show masks before the steps that tune chose; the scores are after them"
+            self.warnings = (*self.warnings, told)
         self.title = model.absolute().name
-        self.reference = f"{data.folder.absolute().name}, {options.split}"
+        self.reference = f"{data.folder.absolute().name}, {self.split}"
         self.courses = [model / COURSE, model.parent / COURSE]
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:
         """One case."""
-        return score_case_fully(self._predictor, self.cases[name], scoring, self._choices, self.labels.names)
+        case = self.cases[name]
+        return score_case_fully(self._held_out.judge(case), case, scoring, self._choices, self.labels.names)
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
         """A structure of a case; False where there is nothing to draw."""
@@ -77,18 +72,33 @@ class ModelSource:
             return False
         inside = np.flatnonzero(reference.any(axis=(0, 1)))
         tried = inside[[len(inside) * part // LOOKED_AT for part in range(LOOKED_AT)]]
-        found = {k: self._predictor.grid_slice(ct, k, self._choices)[channel] for k in dict.fromkeys(tried.tolist())}
+        judge = self._held_out.judge(case)
+        found = {k: judge.grid_slice(ct, k, self._choices)[channel] for k in dict.fromkeys(tried.tolist())}
         k = max(found, key=lambda k: int(np.count_nonzero(found[k] != reference[:, :, k])))
         spacing_mm = case.grid_spacing_mm[:2]
         draw_panel(ct[:, :, k], reference[:, :, k], found[k], structure, spacing_mm, path, lang=options.lang)
         return True
 
 
+def _check_steps(choices: Choices, cases: Sequence[PreprocessedCase]) -> None:
+    """Refuse steps that look at the scan where the dataset does not keep it on the voxels that are scored.
+
+    Raises:
+        ConfigError: If there are such steps and such cases.
+    """
+    needing = scan_steps(choices.steps)
+    if needing and any(case.record.placement.resamples and not case.scored_on_grid for case in cases):
+        raise ConfigError(
+            f"expected steps that look at masks alone, got {', '.join(needing)}, which needs the scan, and the "
+            "dataset keeps it on another grid; predict, then score the masks"
+        )
+
+
 class MaskSource:
     """Masks of both sides, matched by the names of their cases."""
 
     def __init__(self, predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> None:
-        if (predicted / "model.json").is_file() or (predicted / "best" / "model.json").is_file():
+        if predicted.is_dir() and is_model(predicted):
             raise DatasetError(
                 f"{reference}: expected a preprocessed dataset beside a model, got another folder; run tomoseg "
                 "preprocess on it, or tomoseg predict, and compare masks with masks"
@@ -99,6 +109,7 @@ class MaskSource:
         self.noticed = {name: noticed for name, pair in self.cases.items() if (noticed := _noticed(*pair))}
         self.title, self.reference = predicted.absolute().name, reference.absolute().name
         self.courses: list[Path] = []
+        self.split = options.split
         self._resample = options.resample
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:

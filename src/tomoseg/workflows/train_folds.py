@@ -101,21 +101,22 @@ def train_folds(
     for fold in folds.numbers:
         if ranks.is_first:
             told.on_fold(fold, folds.count)
-        part = part_of(output, fold)
         own_data = fold_of(data, folds.cases, fold)
-        outcome = train_one(own_data, part, own, told, loss, ranks, force=force)
+        outcome = train_one(own_data, part_of(output, fold), own, told, loss, ranks, force=force)
         best.append(outcome.best_dice)
-        if ranks.is_first:  # only now, since a run with other settings is refused
-            with whole_file(output / CONFIG) as aside:
-                save_config(config, aside)
-        if not outcome.finished:
-            return Outcome(False, outcome.history, outcome.best_dice, tuple(best))
-        if not ranks.first(_keep_out_of_fold(own_data, output, fold, own, told) if ranks.is_first else True):
+        if ranks.is_first:
+            _save_config(config, output)
+        if not (outcome.finished and _kept_out_of_fold(own_data, output, fold, own, told, ranks)):
             return Outcome(False, outcome.history, outcome.best_dice, tuple(best))
     if ranks.is_first:
         save_fusion(_together(output, folds), output)
-    known = [dice for dice in best if dice is not None]
-    return Outcome(True, outcome.history, sum(known) / len(known) if known else None, tuple(best))
+    return Outcome(True, outcome.history, _mean(best), tuple(best))
+
+
+def _save_config(config: TrainConfig, output: Path) -> None:
+    """Once a fold has begun with them, since other settings than those of the run are refused there."""
+    with whole_file(output / CONFIG) as aside:
+        save_config(config, aside)
 
 
 def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:
@@ -132,6 +133,13 @@ def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:
             f"{data.folder}; use those or another run folder"
         )
     return folds
+
+
+def _kept_out_of_fold(
+    data: Preprocessed, output: Path, fold: int, config: TrainConfig, told: Listener, ranks: Ranks
+) -> bool:
+    """Have the first process write masks of the fold's own cases; whether it did not stop before all were written."""
+    return ranks.first(_keep_out_of_fold(data, output, fold, config, told) if ranks.is_first else True)
 
 
 def _keep_out_of_fold(data: Preprocessed, output: Path, fold: int, config: TrainConfig, told: Listener) -> bool:

@@ -1,0 +1,106 @@
+"""Cases that a model has not learned from, each with the networks that judge it.
+
+Of a run of folds a case that was dealt is judged by the network of the fold that it was held out of; the mean of all
+folds has seen it. Cases of the test split, and all cases of another model, are judged by the model itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from tomoseg.errors import ConfigError, DatasetError, counted
+from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.segment import open_predictor
+from tomoseg.models.folder import load_model, model_in
+from tomoseg.models.folds import Folds, part_of, read_folds
+from tomoseg.options import Compute, SplitName
+from tomoseg.preprocessed.fits import check_fits
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Cases that a model has not learned from.
+
+    Attributes:
+        model: The model itself, the mean of all folds where it is a run of folds.
+        split: Which cases these are.
+        cases: By name.
+        data: The dataset that they are of.
+        folds: Of a fold each, from 1, its network; none where the model itself judges.
+        fold_of: The fold of each case, by its name.
+    """
+
+    model: Predictor
+    split: str
+    cases: list[PreprocessedCase]
+    data: Preprocessed
+    folds: dict[int, Predictor]
+    fold_of: dict[str, int]
+
+    def judge(self, case: PreprocessedCase) -> Predictor:
+        """What has not learned from a case."""
+        return self.folds[self.fold_of[case.name]] if self.folds else self.model
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """That some cases are scored on other voxels than the rest, if so."""
+        number = sum(case.scored_on_grid for case in self.cases)
+        if not number:
+            return ()
+        return (
+            f"{counted(number, 'case')} of {len(self.cases)} were for training and keep no masks on their scans' own "
+            "voxels: scored on the network's grid. The masks in the run's out-of-fold beside the dataset are scored on "
+            "the scans' own",
+        )
+
+
+def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOut:
+    """The cases of a split, with what has not learned from them.
+
+    Args:
+        model: A model folder or a run folder.
+        dataset: A preprocessed dataset with its structures and grid.
+        split: `auto`, which is `out-of-fold` of a run of folds and else `validation`; or the name of a split.
+        compute: What computes the networks, where, and in what.
+
+    Raises:
+        ConfigError: If the split has no such name, or goes by folds and the model has none.
+        DatasetError: If the split is empty, the dataset does not fit the model, or its cases were not dealt.
+        ModelError: If the model cannot be loaded.
+    """
+    if split not in get_args(SplitName):
+        raise ConfigError(f"expected a split of {', '.join(get_args(SplitName))}, got {split!r}; choose one of these")
+    predictor, data = open_predictor(model, compute), Preprocessed(dataset)
+    views = {one.record.grid.view for one in predictor.models}
+    view = views.pop() if len(views) == 1 else "axial"
+    check_fits(predictor.record.labels.names, predictor.record.grid.model_copy(update={"view": view}), data)
+    folds = read_folds(model_in(model))
+    if split == "auto":
+        split = "validation" if folds is None else "out-of-fold"
+    if folds is None or split == "test":
+        if split == "out-of-fold":
+            raise ConfigError(
+                f"{model}: expected a run of folds for split out-of-fold, got a model that is none; train one with "
+                "--folds, or choose another split"
+            )
+        return HeldOut(predictor, split, data.split(split), data, {}, {})
+    return _by_fold(model, folds, predictor, data, split, compute)
+
+
+def _by_fold(
+    model: Path, folds: Folds, predictor: Predictor, data: Preprocessed, split: str, compute: Compute
+) -> HeldOut:
+    dealt = [case for case in data.cases if case.split != "test"]
+    if {case.name for case in dealt} != folds.cases.keys():
+        raise DatasetError(
+            f"{data.folder}: expected the {len(folds.cases)} cases that the folds of {model} were dealt from, got "
+            "others; take the dataset that the run learned from"
+        )
+    wanted = dealt if split == "out-of-fold" else data.split(split)
+    cases = [case.in_split("validation") for case in wanted]
+    numbers = sorted({folds.cases[case.name] for case in cases})
+    networks = {number: Predictor(load_model(part_of(model_in(model), number)), compute) for number in numbers}
+    return HeldOut(predictor, split, cases, data, networks, folds.cases)

@@ -1,0 +1,106 @@
+"""Cases of a run of folds are judged by the network that has not seen them."""
+
+import json
+
+import pytest
+
+from tests.training.tiny import LABELS, add_case, finish, make_dataset, make_scan
+from tests.workflows.hu_models import make_model, make_run
+from tomoseg.cli import main
+from tomoseg.config import GridConfig
+from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.score_cases import score_case
+from tomoseg.models.folder import load_model
+from tomoseg.options import Compute, EvaluateOptions
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.workflows.evaluate import evaluate
+from tomoseg.workflows.held_out import held_out
+
+CPU = Compute(engine="torch", device="cpu", precision="fp32")
+SPLITS = {"a": "train", "b": "train", "v": "validation", "w": "validation", "t": "test"}
+DEALT = {"a": 1, "b": 2, "v": 2, "w": 1}
+OVERLAP = {"surfaces": False}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data"), splits=SPLITS).folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The first fold finds the ball and the cube, the second nothing at all."""
+    return make_run(tmp_path_factory.mktemp("runs") / "run", DEALT, (0.0, 40.0))
+
+
+def ball_dice(evaluation):
+    return {case.case: case.structures[0].dice for case in evaluation.scores}
+
+
+def test_each_case_is_scored_by_the_fold_that_has_not_seen_it(run, dataset):
+    found = ball_dice(evaluate(run, dataset, EvaluateOptions(**OVERLAP), compute=CPU))
+    first = Predictor(load_model(run / "fold-1"), CPU)
+    cases = {case.name: case.in_split("validation") for case in Preprocessed(dataset).cases}
+    expected = {name: score_case(first, cases[name]).structures[0].dice for name in ("a", "w")}
+    assert min(expected.values()) > 0.8
+    assert found == pytest.approx({**expected, "b": 0.0, "v": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("split", "cases"),
+    [
+        ("auto", ["a", "b", "v", "w"]),
+        ("out-of-fold", ["a", "b", "v", "w"]),
+        ("train", ["a", "b"]),
+        ("validation", ["v", "w"]),
+    ],
+)
+def test_splits_of_a_run_of_folds(run, dataset, split, cases):
+    found = held_out(run, dataset, split, CPU)
+    assert [case.name for case in found.cases] == cases
+    assert found.split == ("out-of-fold" if split == "auto" else split)
+    for case in found.cases:
+        assert found.judge(case).models[0].folder == run / f"fold-{DEALT[case.name]}" / "best"
+
+
+def test_the_mean_of_the_folds_judges_the_test_split(run, dataset):
+    found = held_out(run, dataset, "test", CPU)
+    assert [case.name for case in found.cases] == ["t"]
+    assert len(found.judge(found.cases[0]).models) == 2
+
+
+def test_a_model_that_is_none_of_folds_has_its_validation_split(dataset, tmp_path):
+    found = held_out(make_model(tmp_path / "model"), dataset, "auto", CPU)
+    assert (found.split, [case.name for case in found.cases]) == ("validation", ["v", "w"])
+    assert found.judge(found.cases[0]) is found.model
+    with pytest.raises(ConfigError, match="expected a run of folds for split out-of-fold"):
+        held_out(tmp_path / "model", dataset, "out-of-fold", CPU)
+    with pytest.raises(ConfigError, match="expected a split of auto, train, validation, test, out-of-fold, got 'all'"):
+        held_out(tmp_path / "model", dataset, "all", CPU)
+
+
+def test_other_cases_than_those_that_were_dealt_are_refused(run, tmp_path):
+    other = make_dataset(tmp_path / "data", splits={**SPLITS, "z": "train"}).folder
+    with pytest.raises(DatasetError, match=r"expected the 4 cases that the folds of .* were dealt from, got others"):
+        held_out(run, other, "auto", CPU)
+
+
+def test_what_is_scored_on_the_network_s_grid_is_said(tmp_path, capsys):
+    grid = GridConfig(mode="spacing", spacing_mm=2.0, crop="none")
+    for seed, (name, split) in enumerate(SPLITS.items()):
+        hu, masks = make_scan(seed)
+        add_case(tmp_path / "data", name, hu, masks, grid, native=split != "train")
+    finish(tmp_path / "data", SPLITS, LABELS, grid)
+    make_run(tmp_path / "run", DEALT, (0.0, 0.0))
+    for fold in (1, 2):
+        make_model(tmp_path / "run" / f"fold-{fold}" / "best", grid)
+    out = tmp_path / "scores"
+    flags = ("--no-surfaces", "--device", "cpu")
+    assert main(["evaluate", str(tmp_path / "run"), str(tmp_path / "data"), "-o", str(out), *flags]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "2 cases of 4 were for training and keep no masks on their scans' own voxels" in told
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["how"]["split"] == "out-of-fold"
+    assert summary["spacing_mm"]["a"] == pytest.approx([2, 2, 1], abs=0.1)
+    assert summary["spacing_mm"]["v"] == [1, 1, 1]
