@@ -130,7 +130,7 @@ class CurriculumConfig(Config):
 
 
 class AugmentationConfig(Config):
-    """Random changes of training slices; never mirrored, since left and right are different structures."""
+    """Random changes of training slices."""
 
     enabled: bool = True
     """Off trains on the slices as they are."""
@@ -174,6 +174,9 @@ class AugmentationConfig(Config):
     """Largest relative change, up or down, of the power that windowed values are raised to; 0 leaves it at 1."""
     gamma_probability: float = Field(0.3, ge=0, le=1)
     """Share of slices whose gamma changes."""
+    exchange_sides: float | None = Field(None, ge=0, le=1)
+    """Share of slices that become their left-right mirror image, in which every left structure is the right one; if
+    omitted, half of them where every structure on a side has its counterpart, and none otherwise."""
 
 
 class AdversarialConfig(Config):

@@ -114,6 +114,24 @@ class LabelSet:
             groups[structure.group] = (*groups.get(structure.group, ()), structure.name)
         return groups
 
+    def exchanged(self) -> tuple[int, ...]:
+        """For each channel that of its counterpart on the other side: its own for a structure on no side.
+
+        Raises:
+            LabelError: If a structure is on a side and has no counterpart.
+
+        Example:
+            >>> LabelSet.total().subset(["kidney_right", "kidney_left", "liver"]).exchanged()
+            (1, 0, 2)
+        """
+        alone = [name for name in self.names if counterpart(name) not in self]
+        if alone:
+            raise LabelError(
+                f"expected a counterpart for every structure on a side, got {', '.join(alone[:3])} without; add "
+                f"{counterpart(alone[0])}, or do without exchanged sides"
+            )
+        return tuple(self.channel(counterpart(name)) for name in self.names)
+
     def channel(self, name: str) -> int:
         """The channel of a structure, its name in any Unicode form.
 
@@ -249,6 +267,17 @@ def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
                 same_case = other.upper() if word.isupper() else other.capitalize() if word[0].isupper() else other
                 return side, "".join([*words[:n], same_case, *words[n + 1 :]])
     return None
+
+
+def counterpart(name: str) -> str:
+    """What a structure is called in a mirror image: its own name if it is on no side.
+
+    Example:
+        >>> counterpart("kidney_left"), counterpart("liver")
+        ('kidney_right', 'liver')
+    """
+    found = side_of(name)
+    return name if found is None else found[1]
 
 
 @cache

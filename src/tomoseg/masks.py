@@ -6,7 +6,7 @@ Structure `c` is bit `c % 8` of byte `c // 8`, so that `(C, ...)` booleans becom
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,20 @@ def unpack(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> Bool[np.nd
     """
     check_packed(packed, structures)
     return np.unpackbits(packed, axis=0, count=structures, bitorder="little").view(bool)
+
+
+def reorder(packed: UInt8[np.ndarray, "b *shape"], order: Sequence[int]) -> UInt8[np.ndarray, "b *shape"]:
+    """Packed masks with their structures in another order.
+
+    Args:
+        packed: `(ceil(C / 8), ...)` uint8.
+        order: For each structure which one takes its place.
+
+    Example:
+        >>> reorder(np.array([[0b011]], np.uint8), (2, 0, 1)).tolist()
+        [[6]]
+    """
+    return pack(unpack(packed, len(order))[list(order)])
 
 
 def structure_mask(packed: UInt8[np.ndarray, "b *shape"], index: int) -> Bool[np.ndarray, "*shape"]:

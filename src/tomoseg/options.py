@@ -75,7 +75,7 @@ class Decisions(Config):
     thresholds: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Role.RESULT] = Field({})
     """The probability from which a structure is taken for present; 0.5 where a structure is not named."""
     flips: Annotated[bool, Role.RESULT] = False
-    """Average with the left-right mirror image; refused for structures with a left and a right."""
+    """Average with the left-right mirror image, in which left structures are right ones."""
     smoothing: Annotated[float, Role.RESULT] = Field(0.0, ge=0)
     """Standard deviation of a mean over neighbouring slices of the network's grid, in slices."""
 
@@ -133,8 +133,8 @@ class Request(Config):
     """Probability from which a structure is taken for present: 0.4 for all, liver=0.3 for one, several in a row; if
     omitted, what tune chose, or 0.5."""
     flips: Annotated[bool, Role.RESULT] = False
-    """Average the logits with those of the left-right mirror image, at twice the time; refused for structures with a
-    left and a right, and of use only for a network that was trained on mirror images."""
+    """Average the logits with those of the left-right mirror image, in which left structures are right ones, at twice
+    the time; of use only for a network that was trained on such images (augmentation.exchange_sides)."""
     smoothing: Annotated[float | None, Role.RESULT] = Field(None, ge=0)
     """Mean of the logits over neighbouring slices, as a standard deviation in slices of the network's grid; if omitted,
     what tune chose, or 0."""

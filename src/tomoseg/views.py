@@ -23,6 +23,16 @@ def axes_back(view: str) -> tuple[int, int, int]:
     return x, y, z
 
 
+def left_right_axis(view: str) -> int:
+    """Where left and right lie among a view's axes: 0 or 1 in its slices, 2 along them.
+
+    Example:
+        >>> left_right_axis("coronal"), left_right_axis("sagittal")
+        (0, 2)
+    """
+    return AXES[view].index(0)
+
+
 def ordered(values: tuple[Value, Value, Value], view: str) -> tuple[Value, Value, Value]:
     """What belongs to x, y and z in the order of a view's axes.
 

@@ -81,9 +81,13 @@ def test_a_random_field_that_is_asked_for_with_a_label_map_is_refused():
         choices_of(LABELS, None, Request(ml=True, postprocess=("liver=crf:3",)))
 
 
-def test_mirror_images_only_of_what_has_no_side():
+def test_mirror_images_only_of_what_has_a_counterpart():
     assert choices_of(LABELS, None, Request(flips=True)).decisions.flips
     sided = LabelSet.total().subset(["liver", "kidney_left"])
-    with pytest.raises(ConfigError, match="without a left and a right for flips, got kidney_left; leave flips off"):
+    with pytest.raises(
+        ConfigError, match="counterpart of every structure for flips, got kidney_left without; leave flips off"
+    ):
         choices_of(sided, None, Request(flips=True))
     assert choices_of(sided, None, Request(flips=True, roi_subset=("liver",))).decisions.flips
+    both = LabelSet.total().subset(["liver", "kidney_left", "kidney_right"])
+    assert choices_of(both, None, Request(flips=True, roi_subset=("kidney_left",))).decisions.flips

@@ -7,7 +7,11 @@ from tests.inference.test_predictor import GRIDS, make_model
 from tests.training.tiny import make_scan
 from tomoseg.grid import AIR_HU, apply_windows
 from tomoseg.inference.choose import choose_engine
-from tomoseg.inference.logits import LogitSource
+from tomoseg.inference.logits import LogitSource, Mirror
+from tomoseg.labels import LabelSet
+
+ALL = Mirror("axial", tuple(range(11)), tuple(range(11)))
+"""Of the 11 structures of the model, each its own counterpart."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def test_a_stack_of_constant_slices_alone_is_one_run_for_all_that_follow(engine,
 
 def test_mirror_images_are_averaged(engine):
     hu = make_scan(2)[0][:24, :20, :3]  # edges that need no padding, which would not lie the other way round
-    found = np.stack(LogitSource(engine, mirrored=True).slices(hu))
+    found = np.stack(LogitSource(engine, mirror=ALL).slices(hu))
     plain = np.stack(LogitSource(engine).slices(hu))
     mirrored = np.stack(LogitSource(engine).slices(np.ascontiguousarray(hu[::-1])))[:, :, ::-1]
     expected = (plain + mirrored) / 2
@@ -77,13 +81,28 @@ def test_mirror_images_are_averaged(engine):
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_offsets_are_subtracted_once_from_each_structure(engine, mirrored):
+@pytest.mark.parametrize("view", ["axial", "coronal", "sagittal"])
+def test_structures_of_a_mirror_image_are_those_of_the_other_side(engine, view):
+    labels = LabelSet.from_names([f"{name}_{side}" for side in ("left", "right") for name in "abcde"] + ["f"])
+    wanted = labels.subset(["a_left", "b_right", "f"])
+    hu = make_scan(2)[0][:24, :20, :3]
+    found = np.stack(LogitSource(engine, mirror=Mirror.of(wanted, labels, view)).slices(hu))
+    plain = np.stack(LogitSource(engine).slices(hu))
+    if view == "sagittal":  # the axes of a slice are y and z; its neighbours come from the other side
+        mirrored = np.stack(LogitSource(engine).slices(hu[:, :, ::-1]))[::-1]
+    else:
+        mirrored = np.stack(LogitSource(engine).slices(np.ascontiguousarray(hu[::-1])))[:, :, ::-1]
+    expected = np.stack([plain[:, 0] + mirrored[:, 5], plain[:, 6] + mirrored[:, 1], plain[:, 10] + mirrored[:, 10]], 1)
+    np.testing.assert_allclose(found, expected / 2, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mirror", [None, ALL])
+def test_offsets_are_subtracted_once_from_each_structure(engine, mirror):
     hu = make_scan(2)[0][:, :, :3].copy()
     hu[:, :, 1] = AIR_HU
     offsets = np.linspace(-1, 1, 11).astype(np.float32)
-    plain = np.stack(LogitSource(engine, mirrored=mirrored).slices(hu))
-    found = np.stack(LogitSource(engine, offsets, mirrored=mirrored).slices(hu))
+    plain = np.stack(LogitSource(engine, mirror=mirror).slices(hu))
+    found = np.stack(LogitSource(engine, offsets, mirror=mirror).slices(hu))
     assert np.array_equal(found, plain - offsets[:, None, None])
 
 

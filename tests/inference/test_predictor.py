@@ -263,10 +263,34 @@ def test_with_flips_a_scan_and_its_mirror_image_have_mirrored_masks():
         assert least <= differing <= most
 
 
-def test_flips_are_refused_where_there_is_a_left_and_a_right():
+SIDED = LabelSet.from_names(["liver", *(f"{name}_{side}" for side in ("left", "right") for name in "abcde")])
+
+
+@pytest.mark.parametrize("view", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("slices", [1, 3])
+def test_with_flips_left_structures_of_a_scan_are_the_right_ones_of_its_mirror_image(view, slices):
+    torch.manual_seed(0)
+    network = NetworkConfig(channels=(8, 16, 16), slices=slices)
+    record = ModelRecord(SIDED, network, GridConfig(mode="native", crop="none", view=view), WINDOWS)
+    built = record.build()
+    with torch.no_grad():
+        built.head.weight *= 40
+    predictor = Predictor(Model(record, built), CPU)
+    hu = make_scan(2)[0][:24, :20]  # edges that need no padding, which would not lie the other way round
+    scan, mirror = (Volume.from_array(np.asfortranarray(each), np.eye(4)) for each in (hu, hu[::-1]))
+    request = Request(flips=True, confidence=True, roi_subset=("a_left", "c_right", "liver"))
+    other = Request(flips=True, confidence=True, roi_subset=("a_right", "c_left", "liver"))
+    found, mirrored = segment(scan, predictor, request), segment(mirror, predictor, other)
+    for name, there in (("a_left", "a_right"), ("c_right", "c_left"), ("liver", "liver")):
+        one, two = found.confidence.map(name), mirrored.confidence.map(there)[::-1]
+        assert np.abs(one - two).max() <= 1.01  # of 255
+        assert one.std() > 1
+
+
+def test_flips_are_refused_where_a_structure_has_no_counterpart():
     for name in ("kidney_left", "Right Kidney", "parotid-L", "rein gauche"):
         sided = LabelSet((Structure(1, "liver"), Structure(2, name)))
-        with pytest.raises(ConfigError, match=f"expected structures without a left and a right for flips, got {name}"):
+        with pytest.raises(ConfigError, match=f"counterpart of every structure for flips, got {name} without"):
             Predictor(make_model(GRIDS["native"], sided), CPU).choices(Request(flips=True))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tomoseg.errors import ConfigError, counted
-from tomoseg.labels import LabelSet, side_of
+from tomoseg.labels import LabelSet, counterpart
 from tomoseg.models.tuned import Tuned
 from tomoseg.notices import Notice
 from tomoseg.options import Decisions, Request, thresholds_of
@@ -83,7 +83,8 @@ def _made(labels: LabelSet, found: Tuned, request: Request) -> Choices:
     decisions = Decisions(
         thresholds=thresholds | thresholds_of(request.threshold, names), flips=request.flips, smoothing=smoothing
     )
-    _check_flips(wanted, decisions)
+    if request.flips:
+        _check_flips(wanted, labels)
     if request.postprocess is None:
         return Choices(wanted, decisions, *_tuned_steps(found, names, request.ml))
     return Choices(wanted, decisions, _asked_steps(request.postprocess, names, request.ml))
@@ -110,9 +111,15 @@ def _tuned_steps(tuned: Tuned, names: Sequence[str], ml: bool) -> tuple[Steps, t
     return steps, (Notice(words, "tuned step"),)
 
 
-def _check_flips(labels: LabelSet, decisions: Decisions) -> None:
-    sided = [name for name in labels.names if side_of(name) is not None]
-    if decisions.flips and sided:
+def _check_flips(wanted: LabelSet, labels: LabelSet) -> None:
+    """Refuse mirror images where the model has no name for what a structure is in one.
+
+    Raises:
+        ConfigError: If it has none.
+    """
+    alone = [name for name in wanted.names if counterpart(name) not in labels]
+    if alone:
         raise ConfigError(
-            f"expected structures without a left and a right for flips, got {', '.join(sided[:3])}; leave flips off"
+            f"expected a model that knows the counterpart of every structure for flips, got {', '.join(alone[:3])} "
+            "without; leave flips off, or name others with --roi-subset"
         )

@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float32, Int16
 
 from tomoseg.inference.engine import Engine
+from tomoseg.labels import LabelSet, counterpart
+from tomoseg.views import left_right_axis
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """What is made of a scan's logits and of those of its left-right mirror image, where left structures are right.
+
+    Attributes:
+        view: Of the network.
+        wanted: Channels of what is asked for, among those of the engine.
+        counterparts: Channels of their counterparts.
+    """
+
+    view: str
+    wanted: tuple[int, ...]
+    counterparts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, labels: LabelSet, computed: LabelSet, view: str) -> Mirror:
+        """For some structures.
+
+        Args:
+            labels: What is asked for.
+            computed: What the engine gives: at least `labels` and their counterparts.
+            view: Of the network.
+        """
+        wanted = tuple(computed.channel(name) for name in labels.names)
+        return cls(view, wanted, tuple(computed.channel(counterpart(name)) for name in labels.names))
+
+    def averaged(
+        self, logits: Float32[np.ndarray, "n k *xyz"], mirrored: Float32[np.ndarray, "n k *xyz"]
+    ) -> Float32[np.ndarray, "n c *xyz"]:
+        """The mean of both, where the mirror image has lain before it was one."""
+        axis = left_right_axis(self.view)
+        back = mirrored[:, list(self.counterparts)]
+        if axis < logits.ndim - 2:
+            back = np.flip(back, 2 + axis)
+        return (logits[:, list(self.wanted)] + back) / 2
 
 
 class LogitSource:
@@ -18,14 +59,14 @@ class LogitSource:
     Args:
         engine: What computes the network.
         offsets: What is subtracted from each structure's logits, so that it is decided at 0; omitted for nothing.
-        mirrored: Average the logits of each slice with those of its left-right mirror image.
+        mirror: Average the logits with those of the mirror image; if omitted, not.
     """
 
     def __init__(
-        self, engine: Engine, offsets: Float32[np.ndarray, "c"] | None = None, *, mirrored: bool = False
+        self, engine: Engine, offsets: Float32[np.ndarray, "c"] | None = None, mirror: Mirror | None = None
     ) -> None:
         self.engine, self.reads = engine, engine.reads
-        self._mirrored = mirrored
+        self._mirror = mirror
         self._offsets = offsets if offsets is not None and offsets.any() else None
         self._constant: dict[tuple[tuple[int, ...], bytes], Float32[np.ndarray, "c *xyz"]] = {}
 
@@ -61,8 +102,8 @@ class LogitSource:
 
     def _compute(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
         logits = self.engine.run(images)
-        if self._mirrored:
-            logits = (logits + self.engine.run(np.ascontiguousarray(images[:, :, ::-1]))[:, :, ::-1]) / 2
+        if self._mirror is not None:
+            logits = self._mirror.averaged(logits, self.engine.run(self.reads.mirrored(images, self._mirror.view)))
         if self._offsets is not None:
             logits = logits - self._offsets.reshape(-1, *[1] * (logits.ndim - 2))
         return logits

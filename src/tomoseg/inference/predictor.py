@@ -21,14 +21,14 @@ from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.decide import Between, scan_slices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.grids import grid_for
-from tomoseg.inference.logits import LogitSource
+from tomoseg.inference.logits import LogitSource, Mirror
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.sinks import ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
 from tomoseg.inference.tiles import bytes_of_blocks, slice_logits
 from tomoseg.inference.views import KeptLogits, bytes_of_view
-from tomoseg.labels import LabelSet
+from tomoseg.labels import LabelSet, counterpart
 from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
 from tomoseg.models.tuned import Tuned, load_tuned
@@ -240,13 +240,18 @@ class Predictor:
     ) -> Iterator[Between | None]:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         placement = scan.placement
-        engines = self.engines(choices.labels)
+        computed = self._computed(choices)
+        engines = self.engines(computed)
         views = self._views(scan)
         with stages("prepare"):
             for engine, view in zip(engines, views, strict=True):
                 engine.prepare(engine.reads.tile(ordered(placement.shape, view)))
         batch = self._batch(engines, scan, choices)
-        sources = [LogitSource(e, choices.offsets, mirrored=choices.decisions.flips) for e in engines]
+        flips = choices.decisions.flips
+        mirrors = [
+            Mirror.of(choices.labels, computed, model.record.grid.view) if flips else None for model in self.models
+        ]
+        sources = [LogitSource(e, choices.offsets, mirror) for e, mirror in zip(engines, mirrors, strict=True)]
         of_members = watch if len(sources) > 1 else None  # several are compared as they are, one as it decides
         weights = self._weights(scan, choices.labels)
         made = stages.of("network", _grid_logits(sources, views, scan, batch, weights, of_members))
@@ -258,6 +263,13 @@ class Predictor:
         if watch is not None:  # slices of the grid that no slice of the scan lies between count as well
             for _ in logits:
                 pass
+
+    def _computed(self, choices: Choices) -> LabelSet:
+        """What the networks are asked for: with flips the counterparts too."""
+        if not choices.decisions.flips:
+            return choices.labels
+        names = choices.labels.names
+        return self.record.labels.subset([*names, *map(counterpart, names)])
 
     def _views(self, scan: OnGrid) -> list[str]:
         """How each model has to be given the scan: in the order of its view's axes, or `axial` for as it is.

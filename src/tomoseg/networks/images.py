@@ -10,6 +10,7 @@ from jaxtyping import Float32, Int16
 from tomoseg.errors import ConfigError
 from tomoseg.grid import AIR_HU, apply_windows, padded_shape
 from tomoseg.network_kinds import NetworkConfig
+from tomoseg.views import left_right_axis
 
 
 def neighbours(k: int, reach: int, slices: int) -> list[int]:
@@ -104,6 +105,19 @@ class NetworkInput:
         seen = np.lib.stride_tricks.sliding_window_view(windows, self.network.neighbours, axis=1)
         images = np.moveaxis(seen, (1, 4), (0, 2))  # (n, windows, neighbours, px, py)
         return images.reshape(len(images), self.channels, *padded.shape[1:]).copy()
+
+    def mirrored(self, images: Float32[np.ndarray, "n w *xyz"], view: str) -> Float32[np.ndarray, "n w *xyz"]:
+        """Of each image that of the same place in the mirror image: a sagittal one is seen from the other side.
+
+        Args:
+            images: As `of_slices` or `of_block` makes them.
+            view: Of the network.
+        """
+        axis = left_right_axis(view)
+        if axis < self.network.dims:
+            return np.ascontiguousarray(np.flip(images, 2 + axis))
+        by_neighbour = images.reshape(len(images), len(self.windows_hu), -1, *images.shape[2:])
+        return np.ascontiguousarray(by_neighbour[:, :, ::-1]).reshape(images.shape)
 
     def of_block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "1 w px py pz"]:
         """A block as the network takes it: padded with air at its upper ends, windowed.

@@ -1,7 +1,7 @@
 """Training slices as the network takes them, changed at random: HU first, then windows, then gamma.
 
-Every change follows from the slice's own key, so it does not depend on the batch that the slice is in. Slices are never
-mirrored: left and right are different structures.
+Every change follows from the slice's own key, so it does not depend on the batch that the slice is in. Mirror images
+are made before, where slices are read (`sides`).
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from tomoseg.training.optimisation import LearningRate, build_optimizer
 from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run import Run
 from tomoseg.training.sampling import emphasis_of, emphasised, sample_size, structure_frequencies
+from tomoseg.training.sides import sides_of
 from tomoseg.training.slices import DrawnSlices, EpochLoader
 from tomoseg.training.state import TrainState
 from tomoseg.training.weights import average_of, warm_start
@@ -60,7 +61,8 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
     weights = structure_weights(config.loss.weights, data.labels.names, device)
     state = build_state(network, config, dtype, loss)
     shared = state.learner if ranks.count == 1 else DistributedDataParallel(state.learner)
-    slices = DrawnSlices(cases, len(data.labels), size, record.reads.reach)
+    sides = sides_of(data.labels, data.grid.view, config)
+    slices = DrawnSlices(cases, len(data.labels), size, record.reads.reach, sides=sides)
     return Run(
         data=data,
         config=config,

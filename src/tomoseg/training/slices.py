@@ -19,6 +19,7 @@ from tomoseg.networks.images import neighbours
 from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.sampling import Draw
+from tomoseg.training.sides import Sides
 
 Sample = tuple[Int16[np.ndarray, "s *xyz"], UInt8[np.ndarray, "b *xyz"]]
 
@@ -62,6 +63,7 @@ class DrawnSlices(Dataset[Batch]):
         size: Pixels along x and y of a slice, or voxels along x, y and z of a block.
         reach: Neighbours of each slice on either side.
         centred: Crop and pad around the middle instead of at random.
+        sides: Which slices become their mirror images; if omitted, none.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class DrawnSlices(Dataset[Batch]):
         size: tuple[int, ...],
         reach: int = 0,
         centred: bool = False,
+        sides: Sides | None = None,
     ) -> None:
         self.cases = cases
         self.structures = structures
         self.size = size
         self.reach = reach
         self.centred = centred
+        self.sides = sides
 
     def __getitem__(self, draw: Draw) -> Batch:
         case = self.cases[draw.case]
@@ -88,6 +92,8 @@ class DrawnSlices(Dataset[Batch]):
         framed_hu[:, *into] = hu[:, *out_of]
         framed = np.zeros((len(packed), *self.size), np.uint8)
         framed[:, *into] = packed[:, *out_of]
+        if self.sides is not None and self.sides.drawn(draw.key):
+            framed_hu, framed, known = self.sides.exchange(framed_hu, framed, known)
         tensor_hu, tensor_packed, tensor_known = (torch.from_numpy(a)[None] for a in (framed_hu, framed, known))
         return Batch(tensor_hu, tensor_packed, tensor_known, (draw.key,))
 
