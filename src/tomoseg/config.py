@@ -13,6 +13,8 @@ from tomoseg.settings import Config, Language, Role
 from tomoseg.views import ViewName
 
 PresetName = Literal["default", "guide"]
+PlannedName = Literal["planned", "default", "guide"]
+"""With `planned`, what `tomoseg plan` would choose goes over the default preset."""
 
 
 class GridConfig(Config):

@@ -15,11 +15,16 @@ from tomoseg.planning.needs import (
 
 class TestGrids:
     def test_never_finer_than_the_scans_and_two_pixels_across_thin_structures(self):
-        assert grids_mm(fingerprint()) == [4.0, 5.0, 6.0]
+        assert grids_mm(fingerprint()) == [4.0, 5.0]
+        assert grids_mm(fingerprint([structure(thickness_mm=(9.0, 8.5, 9.0))])) == [4.0, 4.25]
 
-    def test_fine_scans_begin_with_six_pixels_across(self):
+    def test_fine_scans_begin_with_a_millimetre_and_a_half(self):
         found = grids_mm(fingerprint(spacing_mm=(0.8, 0.8, 1.0)))
-        assert found == [2.0, 2.5, 3.0, 4.0, 5.0, 6.0]
+        assert found == [1.5, 1.88, 2.25, 3.0, 3.75, 4.5, 5.0]
+
+    def test_thin_structures_have_six_pixels_across(self):
+        found = grids_mm(fingerprint([structure(thickness_mm=(6.0, 7.0, 9.0))], spacing_mm=(0.8, 0.8, 1.0)))
+        assert (found[0], found[-1]) == (1.0, 3.0)
 
     def test_scans_too_coarse_for_their_structures_keep_their_pixels(self):
         assert grids_mm(fingerprint([structure(thickness_mm=(3.0, 9.0, 9.0))])) == [4.0]

@@ -55,18 +55,18 @@ class TestChosen:
         found = fingerprint(spacing_mm=(1.0, 1.0, 2.5))
         cost = Cost(0.01, 2e-7, 500_000_000, 40.0)
         size = choose_size(sizes(found), 1, means(12.0, cost), NOTHING)
-        assert 2.0 < size.edge_mm <= 6.0
+        assert 1.5 < size.edge_mm < 5.0
         assert size.channels[0] == 16
         assert size.slices >= wanted_slices(1)
 
     def test_where_nothing_is_enough_the_one_that_sees_most(self):
         size = choose_size(sizes(fingerprint()), 1, means(1.0, SLOW), NOTHING)
-        assert (size.edge_mm, size.channels[0]) == (6.0, 8)
+        assert (size.edge_mm, size.channels[0]) == (5.0, 8)
         assert size.slices < wanted_slices(1)
 
     def test_memory_that_holds_no_plan(self):
         with pytest.raises(
-            ConfigError, match=r"expected 0\.50 GB of memory at least, .* 64 x 40 pixels .* got 0\.30 GB"
+            ConfigError, match=r"expected 0\.50 GB of memory at least, .* 80 x 48 pixels .* got 0\.30 GB"
         ):
             choose_size(sizes(fingerprint()), 1, means(memory=300_000_000), NOTHING)
 
@@ -124,7 +124,7 @@ class TestChoices:
         assert found["loss.emphasis_power"].value == 0.25
 
     def test_slices_much_nearer_than_pixels_are_averaged(self):
-        found = values(fingerprint(spacing_mm=(0.7, 0.7, 0.6)))
+        found = values(fingerprint(spacing_mm=(0.7, 0.7, 0.4)))
         assert found["grid.slice_spacing_mm"].value == found["grid.spacing_mm"].value
         assert values(fingerprint())["grid.slice_spacing_mm"].value is None
 

@@ -10,3 +10,8 @@ from tyro.conf import arg
 Output = Annotated[Path, arg(aliases=("-o",), metavar="PATH")]
 MaybeOutput = Annotated[Path | None, arg(aliases=("-o",), metavar="PATH")]
 Models = Annotated[tuple[Path, ...], arg(aliases=("-m",), metavar="MODEL [MODEL ...]")]
+
+
+def is_planned(preset: str | None, config: Path | None) -> bool:
+    """Whether settings are planned: where that is said, or where neither a preset nor a file says another thing."""
+    return preset == "planned" or (preset is None and config is None)

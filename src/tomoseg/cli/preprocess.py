@@ -8,17 +8,19 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from tomoseg.cli.arguments import Output
+from tomoseg.cli.arguments import Output, is_planned
 from tomoseg.cli.exits import DONE, SOME_FAILED
-from tomoseg.config import PREPROCESS_PRESETS, PreprocessConfig, PresetName
+from tomoseg.config import PREPROCESS_PRESETS, PlannedName, PreprocessConfig
+from tomoseg.errors import ConfigError
 from tomoseg.terminal import console
 
 
 def preprocess(
     dataset: Positional[Path],
     output: Output,
-    preset: PresetName = "default",
+    preset: PlannedName | None = None,
     config: Path | None = None,
+    minutes: float | None = None,
     settings: Annotated[PreprocessConfig, arg(name="")] = PREPROCESS_PRESETS["default"],
 ) -> int:
     """Put a dataset on the network's grid, written once for fast training.
@@ -26,15 +28,24 @@ def preprocess(
     Args:
         dataset: A folder of labelled scans; its layout is found by looking.
         output: Folder of the preprocessed dataset.
-        preset: Settings to start from.
+        preset: Settings to start from: planned ones, or a fixed set; if omitted, planned, or default beside a config.
         config: YAML file of settings put over the preset.
+        minutes: How long training will take, for the plan of the grid; then steps are measured here. If omitted, an
+            hour of a usual machine is reckoned with.
         settings: Settings put over both.
+
+    Raises:
+        ConfigError: If minutes are given where no grid is planned.
     """
     from tomoseg.datasets.layouts import Dataset
     from tomoseg.terminal.datasets import show_dataset
     from tomoseg.terminal.preprocessing import show_preprocessed
     from tomoseg.workflows.preprocess import preprocess as run
 
+    if is_planned(preset, config):
+        settings = _planned(dataset, output, settings, minutes)
+    elif minutes is not None:
+        raise ConfigError("expected --minutes where a grid is planned, got it beside a preset or a file; leave it off")
     cases = count(1)
     with console.progress("preprocess") as show:
 
@@ -45,3 +56,15 @@ def preprocess(
         report = run(dataset, output, settings, on_found, lambda done: show(next(cases), None, done.name))
     show_preprocessed(report, output)
     return SOME_FAILED if report.failed or report.left_out else DONE
+
+
+def _planned(dataset: Path, output: Path, settings: PreprocessConfig, minutes: float | None) -> PreprocessConfig:
+    """Settings with a planned grid, which is shown."""
+    from tomoseg.terminal.planning import show_planned_grid
+    from tomoseg.workflows.planned import planned_grid
+
+    with console.progress("looking at cases") as show:
+        planned, plan = planned_grid(dataset, output, settings, minutes, show)
+    if plan is not None:
+        show_planned_grid(plan)
+    return planned

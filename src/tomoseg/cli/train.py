@@ -7,9 +7,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from tomoseg.cli.arguments import Output
+from tomoseg.cli.arguments import Output, is_planned
 from tomoseg.cli.exits import DONE, STOPPED
-from tomoseg.config import TRAIN_PRESETS, PresetName, TrainConfig
+from tomoseg.config import TRAIN_PRESETS, PlannedName, TrainConfig
 from tomoseg.errors import ConfigError
 from tomoseg.options import MemorySize
 
@@ -17,7 +17,7 @@ from tomoseg.options import MemorySize
 def train(
     preprocessed: Positional[Path],
     output: Output,
-    preset: PresetName = "default",
+    preset: PlannedName | None = None,
     config: Path | None = None,
     force: bool = False,
     plan: bool = False,
@@ -29,7 +29,7 @@ def train(
     Args:
         preprocessed: A preprocessed dataset.
         output: The run folder.
-        preset: Settings to start from.
+        preset: Settings to start from: planned ones, or a fixed set; if omitted, planned, or default beside a config.
         config: YAML file of settings put over the preset.
         force: Go on with a run that began with other settings; if omitted, they are refused by name.
         plan: Only measure what training takes in memory, and say which batch size and accumulation fit; nothing is
@@ -47,6 +47,8 @@ def train(
         from tomoseg.terminal.plan import show_plan
         from tomoseg.workflows.train import plan_run
 
+        if is_planned(preset, config):
+            settings = _planned(preprocessed, output, settings)
         show_plan(plan_run(preprocessed, settings, max_memory), settings.batch_size * settings.accumulation)
         return DONE
     if max_memory is not None:
@@ -55,6 +57,20 @@ def train(
         listener.on_stage("loading PyTorch")
         from tomoseg.workflows.train import train_run
 
+        if is_planned(preset, config):
+            listener.on_stage("looking at the dataset, and measuring some steps")
+            settings = _planned(preprocessed, output, settings)
         outcome = train_run(preprocessed, output, settings, listener, force=force)
     show_outcome(outcome, output)
     return DONE if outcome.finished else STOPPED
+
+
+def _planned(preprocessed: Path, output: Path, settings: TrainConfig) -> TrainConfig:
+    """Settings planned for a dataset, which are shown."""
+    from tomoseg.terminal.planning import show_planned_training
+    from tomoseg.workflows.planned import planned_training
+
+    planned, plan = planned_training(preprocessed, output, settings)
+    if plan is not None:
+        show_planned_training(plan)
+    return planned

@@ -15,6 +15,10 @@ THIN_PERCENT, MOST_PIXELS_ACROSS, LEAST_PIXELS_ACROSS = 10, 6.0, 2.0
 """A tenth of the structures are thinner than those that the grid is chosen for; more pixels across gain nothing,
 fewer lose them."""
 
+FINE_MM, COARSE_MM = 1.5, 5.0
+"""Outlines of large structures need no finer pixels than the one, and no network here was trained on coarser ones than
+the other."""
+
 COARSER = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Grids that are tried, in edges of the finest."""
 
@@ -48,14 +52,15 @@ def thin_mm(known: Sequence[StructurePrint]) -> float | None:
 def grids_mm(found: Fingerprint) -> list[float]:
     """In-plane pixel edges that would do, the finest first.
 
-    Never finer than the scans, nor than thin structures need; never so coarse that these are lost.
+    Never finer than the scans, and 1.5 mm are fine enough unless structures are thin; never so coarse that these are
+    lost, nor than 5 mm.
     """
     scans = max(found.spacing_mm[:2])
     thin = thin_mm(found.known)
     if thin is None:
         return [_rounded(scans)]
-    finest = max(scans, thin / MOST_PIXELS_ACROSS)
-    coarsest = max(finest, thin / LEAST_PIXELS_ACROSS)
+    finest = max(scans, min(FINE_MM, thin / MOST_PIXELS_ACROSS))
+    coarsest = max(finest, min(COARSE_MM, thin / LEAST_PIXELS_ACROSS))
     edges = [finest * factor for factor in COARSER if finest * factor < 0.95 * coarsest]
     return list(dict.fromkeys(_rounded(edge) for edge in (*edges, coarsest)))
 

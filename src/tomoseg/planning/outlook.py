@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from tomoseg.errors import counted
 from tomoseg.planning.needs import wanted_slices
 
 NOTHING_SHARE, LARGE_SHARE = 0.15, 0.6
@@ -24,7 +23,8 @@ def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | No
         '12 steps see 100 slices; 7050 are wanted for 7 structures. Expect next to nothing.'
     """
     wanted = wanted_slices(structures)
-    what = f"{steps} steps see {slices} slices; {wanted} are wanted for {_structures(structures)}."
+    sees = f"{counted(steps, 'step')} see{'s' if steps == 1 else ''} {counted(slices, 'slice')}"
+    what = f"{sees}; {wanted} are wanted for {counted(structures, 'structure')}."
     share = slices / wanted
     if share >= 1:
         return f"{what} That is enough for all that is not small; more time still helps."
@@ -36,14 +36,5 @@ def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | No
     return f"{what} Expect small structures to be missed.{advice}"
 
 
-def _structures(number: int) -> str:
-    return f"{number} structure{'' if number == 1 else 's'}"
-
-
 def _minutes(minutes: float) -> str:
     return f"{minutes:.0f}" if minutes >= 10 else f"{max(minutes, 0.1):.1f}"
-
-
-def names(some: Sequence[str], most: int = 5) -> str:
-    """The first of some names."""
-    return ", ".join(some[:most]) + (f" and {len(some) - most} more" if len(some) > most else "")

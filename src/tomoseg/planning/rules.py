@@ -21,6 +21,7 @@ from tomoseg.planning.needs import (
     wanted_slices,
     windows_of,
 )
+from tomoseg.planning.outlook import LARGE_SHARE
 
 DEFAULT_MINUTES = 60.0
 """Where nobody says how long."""
@@ -292,6 +293,11 @@ class DatasetPlan:
     size: Size
     means: Means
     outlook: str
+
+    @property
+    def never_enough(self) -> bool:
+        """Whether so little is learned from that large structures alone may be found, if any."""
+        return self.size.slices < LARGE_SHARE * wanted_slices(len(self.found.structures))
 
     def values(self, *, of_grid: bool) -> dict[str, Any]:
         """The settings of the grid, or those of training, by dotted name."""

@@ -26,6 +26,23 @@ def show_plan_of_dataset(found: DatasetPlan) -> None:
     show_outlook(found)
 
 
+def show_planned_grid(found: DatasetPlan) -> None:
+    """The grid that was planned."""
+    grid = [one for one in found.choices if one.setting.startswith("grid.")]
+    out.print("Planned for this dataset (--preset default takes fixed settings instead):")
+    show_choices(grid)
+
+
+def show_planned_training(found: DatasetPlan) -> None:
+    """The settings of training that were planned, and what may be expected."""
+    out.print("Planned for this dataset (--preset default takes fixed settings instead):")
+    show_choices(one for one in found.choices if not one.setting.startswith("grid."))
+    if found.never_enough:
+        warn_all([found.outlook])
+    else:
+        show_outlook(found)
+
+
 def show_outlook(found: DatasetPlan) -> None:
     """What the minutes buy, and what may be expected of it."""
     how = "measured here" if found.means.cost.is_measured else "as is usual on such a machine"

@@ -50,7 +50,7 @@ def train_one(
         TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
     """
     if config.warm_start is not None:
-        config = fitted_to(config, _started_from(config.warm_start, output, data.grid.view))
+        config = fitted_to(config, started_from(config.warm_start, output, data.grid.view))
     folder = RunFolder(output, config, force=force, writes=ranks.is_first)
     if not ranks.is_first:
         return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
@@ -62,7 +62,7 @@ def train_one(
     return outcome
 
 
-def _started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainConfig:
+def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainConfig:
     """What a run starts from; of one that began, what it began with, since the model may be gone."""
     began = output / CONFIG
     if began.is_file():
