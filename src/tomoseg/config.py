@@ -239,6 +239,10 @@ class TrainConfig(Config):
     others and is validated by its own. The run folder is then their mean as one model, and keeps masks of each case by
     the network that had not seen it. `epochs`, `steps` and `minutes` are each fold's. One network on the dataset's own
     splits if omitted."""
+    views: Annotated[tuple[ViewName, ...], Role.RESULT] = ()
+    """Train a network for each of two or three views of an axial dataset. The run folder is then one model of them, and
+    validation cases choose how much each counts for each structure. `epochs`, `steps` and `minutes` are each view's.
+    One network of the dataset's own view if omitted."""
     validate_every: Annotated[int, Role.LENGTH] = Field(5, ge=1)
     """Epochs between validations of the whole volumes."""
     warm_start: Annotated[Path | None, Role.RESULT] = None

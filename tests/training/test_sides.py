@@ -38,6 +38,9 @@ def test_sagittal_slices_have_their_neighbours_from_the_other_side():
     seen, packed, _ = Sides(ORDER, left_right_axis("sagittal")).exchange(hu, pack(masks), np.ones(3, bool))
     assert np.array_equal(seen, hu[::-1])
     assert np.array_equal(unpack(packed, 3), masks[[1, 0, 2]])
+    alone, *_ = Sides(ORDER, left_right_axis("sagittal")).exchange(hu[:1], pack(masks), np.ones(3, bool))
+    assert alone.flags.c_contiguous
+    assert min(alone.strides) > 0  # as torch needs them
 
 
 @pytest.mark.parametrize("view", ["axial", "coronal", "sagittal"])

@@ -240,18 +240,16 @@ class Predictor:
     ) -> Iterator[Between | None]:
         """What each of the scan's slices lies between; None outside of the grid's box."""
         placement = scan.placement
-        computed = self._computed(choices)
-        engines = self.engines(computed)
+        engines = self.engines(self._computed(choices))
         views = self._views(scan)
         with stages("prepare"):
             for engine, view in zip(engines, views, strict=True):
                 engine.prepare(engine.reads.tile(ordered(placement.shape, view)))
         batch = self._batch(engines, scan, choices)
-        flips = choices.decisions.flips
-        mirrors = [
-            Mirror.of(choices.labels, computed, model.record.grid.view) if flips else None for model in self.models
+        sources = [
+            LogitSource(engine, choices.offsets, mirror)
+            for engine, mirror in zip(engines, self._mirrors(choices), strict=True)
         ]
-        sources = [LogitSource(e, choices.offsets, mirror) for e, mirror in zip(engines, mirrors, strict=True)]
         of_members = watch if len(sources) > 1 else None  # several are compared as they are, one as it decides
         weights = self._weights(scan, choices.labels)
         made = stages.of("network", _grid_logits(sources, views, scan, batch, weights, of_members))
@@ -270,6 +268,13 @@ class Predictor:
             return choices.labels
         names = choices.labels.names
         return self.record.labels.subset([*names, *map(counterpart, names)])
+
+    def _mirrors(self, choices: Choices) -> list[Mirror | None]:
+        """What each model's logits are averaged with."""
+        if not choices.decisions.flips:
+            return [None] * len(self.models)
+        computed = self._computed(choices)
+        return [Mirror.of(choices.labels, computed, model.record.grid.view) for model in self.models]
 
     def _views(self, scan: OnGrid) -> list[str]:
         """How each model has to be given the scan: in the order of its view's axes, or `axial` for as it is.

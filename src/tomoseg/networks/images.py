@@ -115,9 +115,9 @@ class NetworkInput:
         """
         axis = left_right_axis(view)
         if axis < self.network.dims:
-            return np.ascontiguousarray(np.flip(images, 2 + axis))
+            return np.flip(images, 2 + axis).copy()
         by_neighbour = images.reshape(len(images), len(self.windows_hu), -1, *images.shape[2:])
-        return np.ascontiguousarray(by_neighbour[:, :, ::-1]).reshape(images.shape)
+        return by_neighbour[:, :, ::-1].copy().reshape(images.shape)
 
     def of_block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "1 w px py pz"]:
         """A block as the network takes it: padded with air at its upper ends, windowed.

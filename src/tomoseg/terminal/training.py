@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.errors import counted
+from tomoseg.models.folder import VIEWS
 from tomoseg.models.folds import OUT_OF_FOLD
 from tomoseg.terminal.console import out, warn_all
 from tomoseg.terminal.rows import Clock, Screen
@@ -34,7 +35,7 @@ def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
             on_warning=lambda message: warn_all([message]),
             on_begin=display.on_begin,
             on_stage=display.on_stage,
-            on_fold=display.on_fold,
+            on_part=display.on_part,
         )
 
 
@@ -48,10 +49,10 @@ class _Display:
         self._first: Step | None = None
         self._began = time.monotonic()
 
-    def on_fold(self, fold: int, count: int) -> None:
+    def on_part(self, part: str) -> None:
         self._share, self._loss, self._speed, self._first = 0.0, None, None, None
         self._screen.hide("train", "epoch", "validate")
-        out.print(f"Fold {fold} of {count}")
+        out.print(part)
 
     def on_stage(self, stage: str) -> None:
         """A row of its own until something else is told; alone once the budget is used up."""
@@ -117,15 +118,27 @@ def show_outcome(outcome: Outcome, output: Path) -> None:
         out.print(f"Stopped; the same command goes on where it was. The state is in {output}")
         return
     if outcome.folds is not None:
-        each = ", ".join("-" if dice is None else f"{dice:.4f}" for dice in outcome.folds)
+        each = ", ".join(map(_told, outcome.folds))
         mean = "" if outcome.best_dice is None else f"; mean validation Dice {outcome.best_dice:.4f}"
         out.print(
             f"Trained {len(outcome.folds)} folds: {each}{mean}. Together they are one model, {output}; masks of each "
             f"case by the fold that had not seen the patient are in {output / OUT_OF_FOLD}"
         )
         return
+    if outcome.views is not None:
+        each = ", ".join(f"{view} {_told(dice)}" for view, dice in outcome.views.items())
+        mean = "" if outcome.best_dice is None else f"; Dice together {outcome.best_dice:.4f}, of all voxels"
+        out.print(
+            f"Trained {len(outcome.views)} views: {each}{mean}. Together they are one model, {output}; how much each "
+            f"counts for each structure is in {output / VIEWS}"
+        )
+        return
     best = "no validation Dice" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
     out.print(f"Trained: {best}; model in {output / 'best'}, the run on a page in {output / 'summary.html'}")
+
+
+def _told(dice: float | None) -> str:
+    return "-" if dice is None else f"{dice:.4f}"
 
 
 def _smoothed(before: float | None, now: float) -> float:

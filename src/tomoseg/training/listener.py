@@ -64,7 +64,7 @@ class Listener:
         on_warning: Called with what is odd about the dataset before the first step, and what is missing at the end.
         on_begin: Called before the first step with what the run is and how far it has come.
         on_stage: Called with what is done now, before that which takes a while and is no step.
-        on_fold: Called before each fold of a run with its number, from 1, and how many there are.
+        on_part: Called before each network of a run of several with which it is, in words.
     """
 
     on_step: Callable[[Step], None] = lambda step: None
@@ -74,7 +74,7 @@ class Listener:
     on_warning: Callable[[str], None] = lambda message: None
     on_begin: Callable[[Beginning], None] = lambda beginning: None
     on_stage: Callable[[str], None] = lambda stage: None
-    on_fold: Callable[[int, int], None] = lambda fold, count: None
+    on_part: Callable[[str], None] = lambda part: None
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,17 @@ class Outcome:
     Attributes:
         finished: False if it was stopped early and can be resumed.
         history: One record an epoch.
-        best_dice: Best mean validation Dice; None without validation cases; of folds the mean over them.
+        best_dice: Best mean validation Dice; None without validation cases; of folds the mean over them, of views that
+            of all of them together, over the voxels of all cases.
         folds: Of each fold its best mean validation Dice; None for a run that is none of folds.
+        views: The same of each view; None for a run that is none of views.
     """
 
     finished: bool
     history: list[dict[str, Any]]
     best_dice: float | None
     folds: tuple[float | None, ...] | None = None
+    views: dict[str, float | None] | None = None
 
 
 def is_first_process() -> bool:

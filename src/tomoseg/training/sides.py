@@ -44,7 +44,7 @@ class Sides:
             hu, masks = np.flip(hu, 1 + self.axis), np.flip(masks, 1 + self.axis)
         else:
             hu = np.flip(hu, 0)  # the slices lie between left and right: the neighbours change places
-        return np.ascontiguousarray(hu), np.ascontiguousarray(masks), known[list(self.order)]
+        return hu.copy(), masks.copy(), known[list(self.order)]
 
 
 def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:

@@ -90,23 +90,48 @@ def fuse(
             f"{output}: expected a folder that is not there yet, or empty, got files in it; choose another"
         )
     loaded = [load_model(model) for model in models]
-    data = Preprocessed(dataset)
-    _check(loaded, data)
-    views = tuple(model.record.grid.view for model in loaded)
+    fused = weigh(loaded, Preprocessed(dataset), split, least_dice, compute, on_case)
+    with whole_folder(output) as aside:
+        for view, model in zip(fused.fusion.folders, models, strict=True):
+            shutil.copytree(model_in(model), aside / view)
+        save_fusion(fused.fusion, aside)
+    return fused
+
+
+def weigh(
+    models: Sequence[Model],
+    data: Preprocessed,
+    split: str = "validation",
+    least_dice: float = 0.0,
+    compute: Compute = AUTO,
+    on_case: Callable[[int, int], None] = lambda done, total: None,
+) -> Fused:
+    """Choose how much each of several models counts for each structure.
+
+    Args:
+        models: Two or more, each of another view.
+        data: A preprocessed dataset of axial view, with the models' structures and grid.
+        split: The cases that choose.
+        least_dice: Structures below it are left out unless they are asked for.
+        compute: What computes the networks, where, and in what.
+        on_case: Told after each case, how many are done, and of how many.
+
+    Raises:
+        ConfigError: If there are fewer than two models, two are of one view, or they differ in structures or grid.
+        DatasetError: If the dataset is not of axial view, of other structures or another grid, or has no such cases.
+    """
+    _check(models, data)
+    views = tuple(model.record.grid.view for model in models)
     cases = data.split(split)
-    mixtures = mixtures_of(len(loaded))
+    mixtures = mixtures_of(len(models))
     counts = {True: _Counts(len(mixtures), len(data.labels)), False: _Counts(len(mixtures), len(data.labels))}
-    predictor = Predictor(loaded, compute)
+    predictor = Predictor(models, compute)
     for done, case in enumerate(cases, start=1):
         height_mm = case.spacing_mm[2] * case.record.placement.extent[2]
         _count(predictor, case, mixtures, counts[height_mm <= SHORT_MM])
         on_case(done, len(cases))
     fused = _fused(counts, mixtures, data.labels, views, least_dice)
     fused.fusion.provenance.update(split=split, cases=[case.name for case in cases])
-    with whole_folder(output) as aside:
-        for view, model in zip(views, models, strict=True):
-            shutil.copytree(model_in(model), aside / view)
-        save_fusion(fused.fusion, aside)
     return fused
 
 

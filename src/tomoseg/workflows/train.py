@@ -13,6 +13,7 @@ from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.workflows.one_run import train_one
 from tomoseg.workflows.train_folds import check_run_of, train_folds
+from tomoseg.workflows.train_views import check_run_of_views, train_views
 
 
 def train_run(
@@ -35,8 +36,9 @@ def train_run(
         force: Go on with a run that began with other settings.
 
     Returns:
-        Whether it is finished, and the best mean Dice of the validation cases; of folds the mean over them. The best
-        model's OpenVINO export is then in its folder, unless `config.export` says no.
+        Whether it is finished, and the best mean Dice of the validation cases; of folds the mean over them, of views
+        what they reach together. The best model's OpenVINO export is then in its folder, unless `config.export` says
+        no.
 
     Raises:
         DatasetError: If the dataset cannot be used.
@@ -50,14 +52,17 @@ def train_run(
         True
     """
     told = listener or Listener()
-    check_run_of(output, config.folds)
+    if config.views:
+        check_run_of_views(output, config)
+    else:
+        check_run_of(output, config.folds)
     told.on_stage("reading the dataset")
     data = Preprocessed(preprocessed)
     on_gpu = choose_device(config.device).type == "cuda"
     with launched_ranks(on_gpu=on_gpu) as ranks:
         if on_gpu and ranks.count > 1:
             config = config.model_copy(update={"device": f"cuda:{local_rank()}"})
-        train_it = train_one if config.folds is None else train_folds
+        train_it = train_views if config.views else train_one if config.folds is None else train_folds
         return train_it(data, output, config, told, loss, ranks, force=force)
 
 

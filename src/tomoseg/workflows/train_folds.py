@@ -100,7 +100,7 @@ def train_folds(
     best: list[float | None] = []
     for fold in folds.numbers:
         if ranks.is_first:
-            told.on_fold(fold, folds.count)
+            told.on_part(f"Fold {fold} of {folds.count}")
         own_data = fold_of(data, folds.cases, fold)
         outcome = train_one(own_data, part_of(output, fold), own, told, loss, ranks, force=force)
         best.append(outcome.best_dice)

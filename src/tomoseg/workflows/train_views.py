@@ -1,0 +1,160 @@
+"""`tomoseg train --views`: a network for each view of the body, and all as one model.
+
+RUN/
+  config.yaml           the settings as run
+  axial/, coronal/, ... a run folder each
+  turned/VIEW/          the dataset in the order of a view's axes, while it is trained on
+  views.json            the best network of each view as one model, and how much each counts; once all are trained
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tomoseg.config import TrainConfig
+from tomoseg.errors import ConfigError, DatasetError, TrainingError
+from tomoseg.files.atomic import whole_file
+from tomoseg.files.outputs import check_folder
+from tomoseg.models.folder import VIEWS, load_model
+from tomoseg.models.views import Fusion, save_fusion
+from tomoseg.options import Compute
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.preprocessed.turn import turn
+from tomoseg.settings import save_config
+from tomoseg.training.learner import CustomLoss
+from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.ranks import Ranks
+from tomoseg.training.run_folder import BEST, CONFIG, FILES, LAST
+from tomoseg.views import ViewName
+from tomoseg.workflows.fuse import weigh
+from tomoseg.workflows.one_run import train_one
+
+TURNED = "turned"
+
+
+def check_run_of_views(output: Path, config: TrainConfig) -> None:
+    """Refuse settings that do not go together, and an output that cannot be written or holds another kind of run.
+
+    Args:
+        output: The run folder.
+        config: With views.
+
+    Raises:
+        ConfigError: If a view comes twice or alone, or folds or blocks are asked for beside views.
+        OutputError: If a folder or a file cannot be made.
+        TrainingError: If it holds a run of one network.
+    """
+    views = config.views
+    if len(views) < 2 or len(set(views)) < len(views):
+        raise ConfigError(
+            f"expected two or three different views, got {', '.join(views)}; name others, or preprocess with "
+            "--grid.view for one view alone"
+        )
+    if config.folds is not None:
+        raise ConfigError("expected views or folds, got both; train the folds of one view, or the views of one split")
+    if config.network.dims == 3:
+        raise ConfigError(
+            f"expected a network of slices for views, got {config.network.kind}, which takes blocks and sees all "
+            "three axes; leave views out"
+        )
+    if (output / LAST).exists():
+        raise TrainingError(
+            f"{output}: expected a new run folder, or one of views, got a run of one network; choose another folder"
+        )
+    check_folder(output, (CONFIG, VIEWS))
+    for view in views:
+        check_folder(output / view, FILES)
+        check_folder(output / view / BEST)
+
+
+def train_views(
+    data: Preprocessed,
+    output: Path,
+    config: TrainConfig,
+    told: Listener,
+    loss: CustomLoss | None,
+    ranks: Ranks,
+    *,
+    force: bool,
+) -> Outcome:
+    """Train a network for each view, one after the other, or go on with the run that is in the output folder.
+
+    Args:
+        data: The preprocessed dataset, of axial view.
+        output: The run folder.
+        config: The settings; its budget is each view's.
+        told: Who is told how it goes.
+        loss: A loss of one's own: logits, masks and known structures to a scalar.
+        ranks: The processes that train together.
+        force: Go on with a run that began with other settings.
+
+    Raises:
+        DatasetError: If the dataset is not of axial view or cannot be used.
+        OutputError: If the run folder cannot be written.
+        TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
+    """
+    if data.grid.view != "axial":
+        raise DatasetError(
+            f"{data.folder}: expected a dataset of axial slices, of which the other views are made, got "
+            f"{data.grid.view} ones; preprocess without --grid.view"
+        )
+    own = config.model_copy(update={"views": ()})
+    best: dict[str, float | None] = {}
+    for number, view in enumerate(config.views, start=1):
+        if ranks.is_first:
+            told.on_part(f"{view.capitalize()} view, {number} of {len(config.views)}")
+        of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
+        if of_view is None:
+            return Outcome(False, [], None, views=best)
+        outcome = train_one(of_view, output / view, own, told, loss, ranks, force=force)
+        best[view] = outcome.best_dice
+        if ranks.is_first:
+            with whole_file(output / CONFIG) as aside:
+                save_config(config, aside)
+        if not outcome.finished:
+            return Outcome(False, outcome.history, outcome.best_dice, views=best)
+    together = ranks.first(_together(data, output, config, told) if ranks.is_first else None)
+    return Outcome(True, outcome.history, together, views=best)
+
+
+def _turned(data: Preprocessed, view: ViewName, output: Path, told: Listener, ranks: Ranks) -> Preprocessed | None:
+    """The dataset as a view sees it, made by the first process; None if someone asked to stop."""
+    folder = output / TURNED / view
+
+    def on_case(done: int, total: int) -> bool:
+        told.on_stage(f"{view} slices of case {done + 1} of {total}")
+        return not told.should_stop()
+
+    made = ranks.first(turn(data, view, folder, on_case) is not None if ranks.is_first else False)
+    return Preprocessed(folder) if made else None
+
+
+def _together(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> float | None:
+    """Write how much each view counts, and what became needless away; the mean Dice over structures."""
+    fusion, dice = _weighed(data, output, config, told)
+    folders = tuple(f"{view}/{BEST}" for view in config.views)
+    save_fusion(replace(fusion, folders=folders), output)
+    shutil.rmtree(output / TURNED, ignore_errors=True)
+    return dice
+
+
+def _weighed(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> tuple[Fusion, float | None]:
+    if not any(case.split == "validation" for case in data.cases):
+        told.on_warning("no validation case chooses how much each view counts: all count alike")
+        return Fusion((), ()), None
+    models = [load_model(output / view) for view in config.views]
+    compute = Compute(engine="torch", device=config.device, precision=config.precision)
+    fused = weigh(models, data, compute=compute, on_case=partial(_say, told))
+    values = [value for value in fused.dice.values() if np.isfinite(value)]
+    mean = float(np.mean(values)) if values else None
+    fused.fusion.provenance["validation_dice"] = mean
+    return fused.fusion, mean
+
+
+def _say(told: Listener, done: int, total: int) -> None:
+    told.on_stage(f"how much each view counts, case {done} of {total}")

@@ -1,0 +1,161 @@
+"""`train --views`: a network for each view in one run folder, which together are one model."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.tiny import LABELS, NATIVE, make_config, make_dataset, make_scan
+from tomoseg.config import GridConfig, NetworkConfig, OptimizerConfig, SamplingConfig
+from tomoseg.errors import ConfigError, DatasetError, TrainingError
+from tomoseg.inference.segment import segment
+from tomoseg.masks import structure_mask
+from tomoseg.models.folder import load_model
+from tomoseg.models.views import load_views
+from tomoseg.options import Compute
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.preprocessed.turn import turn
+from tomoseg.training.listener import Listener
+from tomoseg.volume import Volume
+from tomoseg.workflows import course
+from tomoseg.workflows.train import train_run
+
+TORCH = Compute(engine="torch", precision="fp32", device="cpu")
+VIEWS = {
+    "views": ("axial", "coronal", "sagittal"),
+    "epochs": 2,
+    "export": False,
+    "sampling": SamplingConfig(slices_per_case=8),
+    "optimizer": OptimizerConfig(learning_rate=3e-2),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """One thread, since the arrays are small, and no curves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(course, "draw_history", lambda history, path, lang: None)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data")).folder
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    parts = []
+    outcome = train_run(dataset, folder, make_config(**VIEWS), Listener(on_part=parts.append))
+    return folder, outcome, parts
+
+
+def test_a_dataset_is_turned_voxel_by_voxel(tmp_path):
+    grid = GridConfig(mode="spacing", spacing_mm=1.5, slice_spacing_mm=2.0, crop="none")
+    data = make_dataset(tmp_path / "axial", grid)
+    turned = turn(data, "coronal", tmp_path / "coronal")
+    assert turned.grid.view == "coronal"
+    for before, after in zip(data.cases, turned.cases, strict=True):
+        assert (before.name, before.split, before.record.patient) == (after.name, after.split, after.record.patient)
+        assert before.record.annotated == after.record.annotated
+        assert np.array_equal(after.ct(), before.ct().transpose(0, 2, 1))
+        for channel in range(len(LABELS)):
+            mask = structure_mask(before.masks(), channel).transpose(0, 2, 1)
+            assert np.array_equal(structure_mask(after.masks(), channel), mask)
+            where = np.flatnonzero(mask.any(axis=(0, 1)))
+            assert np.array_equal(after.record.slices_of(channel), where)
+        x, y, z = before.grid_spacing_mm
+        assert np.allclose(after.grid_spacing_mm, (x, z, y))
+
+
+def test_turned_cases_are_kept_until_the_arrays_change(tmp_path):
+    data = make_dataset(tmp_path / "axial")
+    turn(data, "coronal", tmp_path / "coronal")
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "coronal").rglob("case.json")}
+    turn(data, "coronal", tmp_path / "coronal")
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    other = make_dataset(tmp_path / "other", splits={"b": "train", "a": "train"})  # exchanged scans
+    turned = turn(other, "coronal", tmp_path / "coronal")
+    assert np.array_equal(turned.cases[0].ct(), other.cases[0].ct().transpose(0, 2, 1))
+
+
+def test_a_network_a_view_and_all_are_one_model(run):
+    folder, outcome, parts = run
+    assert parts == ["Axial view, 1 of 3", "Coronal view, 2 of 3", "Sagittal view, 3 of 3"]
+    assert outcome.finished
+    assert list(outcome.views) == list(VIEWS["views"])
+    models, fusion = load_views(folder)
+    assert [model.record.grid.view for model in models] == list(VIEWS["views"])
+    assert fusion.folders == ("axial/best", "coronal/best", "sagittal/best")
+    assert [one.up_to_mm for one in fusion.shares] == [120.0, None]
+    assert fusion.provenance["cases"] == ["v", "w"]
+    assert outcome.best_dice == pytest.approx(fusion.provenance["validation_dice"])
+    assert outcome.best_dice > 0.3
+    assert not (folder / "turned").exists()
+
+
+def test_the_run_folder_predicts_as_a_mixture_of_its_views(run):
+    folder, _, _ = run
+    volume = Volume.from_array(np.asfortranarray(make_scan(7)[0]), np.eye(4))
+    assert segment(volume, folder, compute=TORCH).mask("ball").sum() > 20
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_the_same(dataset, run, tmp_path):
+    steps = []
+    stopper = Listener(on_step=steps.append, should_stop=lambda: len(steps) > 9)
+    assert not train_run(dataset, tmp_path / "run", make_config(**VIEWS), stopper).finished
+    assert train_run(dataset, tmp_path / "run", make_config(**VIEWS)).finished
+    for view in VIEWS["views"]:
+        assert load_model(tmp_path / "run" / view).sha256 == load_model(run[0] / view).sha256
+
+
+def test_a_view_can_be_added(dataset, tmp_path):
+    two = make_config(**VIEWS | {"views": ("coronal", "axial"), "epochs": 1})
+    assert train_run(dataset, tmp_path, two).finished
+    before = load_model(tmp_path / "axial").sha256
+    assert train_run(dataset, tmp_path, two.model_copy(update={"views": VIEWS["views"]})).finished
+    assert load_model(tmp_path / "axial").sha256 == before
+    assert len(load_views(tmp_path)[0]) == 3
+
+
+def test_without_validation_cases_all_count_alike(tmp_path):
+    data = make_dataset(tmp_path / "data", splits={"a": "train"})
+    told = []
+    settings = make_config(**VIEWS | {"views": ("axial", "coronal"), "epochs": 1})
+    outcome = train_run(data.folder, tmp_path / "run", settings, Listener(on_warning=told.append))
+    assert outcome.finished
+    assert any("all count alike" in each for each in told)
+    assert load_views(tmp_path / "run")[1].shares == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"views": ("coronal",)}, "two or three different views, got coronal"),
+        ({"views": ("axial", "axial")}, "two or three different views, got axial, axial"),
+        ({"folds": 2}, "views or folds, got both"),
+        (
+            {"network": NetworkConfig(dims=3, channels=(8, 16), tile=(16, 16, 8))},
+            "a network of slices for views",
+        ),
+    ],
+)
+def test_what_does_not_go_with_views(dataset, tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        train_run(dataset, tmp_path / "run", make_config(**VIEWS | changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
+    single = tmp_path / "single"
+    train_run(dataset, single, make_config(epochs=1, export=False))
+    with pytest.raises(TrainingError, match="or one of views, got a run of one network"):
+        train_run(dataset, single, make_config(**VIEWS))
+    coronal = make_dataset(tmp_path / "coronal", NATIVE.model_copy(update={"view": "coronal"})).folder
+    with pytest.raises(DatasetError, match="expected a dataset of axial slices"):
+        train_run(coronal, tmp_path / "run", make_config(**VIEWS))
+    with pytest.raises(DatasetError, match="expected a dataset of axial view, got coronal"):
+        turn(Preprocessed(coronal), "axial", tmp_path / "turned")
