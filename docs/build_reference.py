@@ -20,7 +20,7 @@ from tyro.conf import Positional
 
 from tomoseg.bodies.config import BodyConfig
 from tomoseg.cli import COMMANDS
-from tomoseg.cli.running import command_of
+from tomoseg.cli.running import called_in_python, command_of
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
 from tomoseg.settings import Config, group_of, roles
 
@@ -160,7 +160,7 @@ class Argument:
 def commands(page: str) -> str:
     """The page with what is made from the code put anew into it."""
     for name in COMMANDS:
-        begin = f"<!-- made from src/tomoseg/cli/{name}.py by `make docs` -->"
+        begin = f"<!-- made from src/tomoseg/cli/{called_in_python(name)}.py by `make docs` -->"
         made = f"{begin}\n\n{_command(command_of(name))}\n\n{END}"
         if begin in page:
             before, after = page.split(begin)

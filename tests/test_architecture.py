@@ -25,6 +25,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
             "kernels",
             "settings",
             "network_kinds",
+            "nnunet",
             "loss_kinds",
             "formats",
             "views",
@@ -133,8 +134,12 @@ def _write(src: Path, files: dict[str, str]) -> None:
 
 
 WITH_TORCH = {
-    *(f"tomoseg.networks.{name}" for name in ("blocks", "build", "network", "packed", "transformers", "unet")),
-    *("tomoseg.models.conversion", "tomoseg.models.weights", "tomoseg.inference.torch_engine"),
+    *(
+        f"tomoseg.networks.{name}"
+        for name in ("blocks", "build", "network", "nnunet", "packed", "transformers", "unet")
+    ),
+    *("tomoseg.models.conversion", "tomoseg.models.weights", "tomoseg.models.nnunet.checkpoint"),
+    "tomoseg.inference.torch_engine",
 }
 """Above `training`, the modules that compute with PyTorch; all others can be imported where it is not installed."""
 

@@ -45,11 +45,14 @@ class Placement:
         start: First voxel of the box, in the scan's RAS+ order.
         extent: Voxels of the scan that the box covers along each axis.
         shape: Voxels of the grid along each axis.
+        nearest: Along which axes a voxel of the scan takes what the grid's nearest says, on the way back; along others
+            it lies between two.
     """
 
     start: Triple
     extent: Triple
     shape: Triple
+    nearest: tuple[bool, bool, bool] = (False, False, False)
 
     @property
     def resamples(self) -> bool:
@@ -176,6 +179,20 @@ def linear_positions(length: int, target: int) -> tuple[np.ndarray, np.ndarray, 
     lower = np.minimum(position.astype(np.int64), length - 1)
     upper = np.minimum(lower + 1, length - 1)
     return lower, upper, (position - lower).astype(np.float32)
+
+
+def positions(length: int, target: int, *, nearest: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `linear_positions`, or with the nearest neighbour as the lower one, of two alike the upper.
+
+    Example:
+        >>> [values.tolist() for values in positions(2, 4, nearest=True)]
+        [[0, 0, 1, 1], [1, 1, 1, 1], [0.0, 0.0, 0.0, 0.0]]
+    """
+    if not nearest:
+        return linear_positions(length, target)
+    place = (length / target) * (np.arange(target) + 0.5) - 0.5
+    lower = np.clip(np.floor(place + 0.5), 0, length - 1).astype(np.int64)
+    return lower, np.minimum(lower + 1, length - 1), np.zeros(target, np.float32)
 
 
 def to_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Int16[np.ndarray, "gx gy gz"]:

@@ -32,6 +32,7 @@ LEAST_BYTES: dict[str, float] = {
     "tune": 1.0e9,
     "fuse": 1.5e9,
     "export": 1.5e9,
+    "import": 1.5e9,
     "preview": 1.5e9,
     "train": 1.5e9,
     "demo": 1.5e9,

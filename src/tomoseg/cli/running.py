@@ -6,6 +6,7 @@ import argparse
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,18 @@ from tomoseg.terminal import console
 
 def command_of(name: str) -> Callable[..., int]:
     """The function of a command, from the file of its name."""
-    return getattr(import_module(f"tomoseg.cli.{name}"), name)
+    called = called_in_python(name)
+    return getattr(import_module(f"tomoseg.cli.{called}"), called)
+
+
+def called_in_python(name: str) -> str:
+    """What a command's file and function are called: as it is, with a `_` where Python has the name for itself.
+
+    Example:
+        >>> called_in_python("import"), called_in_python("predict")
+        ('import_', 'predict')
+    """
+    return f"{name}_" if iskeyword(name) else name
 
 
 def run(name: str, argv: Sequence[str]) -> int:

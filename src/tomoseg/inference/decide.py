@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8, UInt16
 
-from tomoseg.grid import Placement, linear_positions
+from tomoseg.grid import Placement, positions
 from tomoseg.inference.reduction import (
     Cells,
     Corners,
@@ -21,6 +21,7 @@ from tomoseg.inference.reduction import (
     fill_labels,
     fill_masks,
     fill_probabilities,
+    fill_shares,
     winners,
 )
 from tomoseg.inference.threads import in_rows
@@ -72,7 +73,8 @@ def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Pla
     """
     source = enumerate(logits)
     held: dict[int, GridSlice] = {}
-    for low, high, share in zip(*linear_positions(placement.shape[2], placement.extent[2]), strict=True):
+    along = positions(placement.shape[2], placement.extent[2], nearest=placement.nearest[2])
+    for low, high, share in zip(*along, strict=True):
         high = high if share > 0 else low  # the grid's slice above is not needed yet
         while int(high) not in held:
             number, slice_logits = next(source)
@@ -80,25 +82,33 @@ def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Pla
         yield held[int(low)], held[int(high)], float(share)
 
 
-def decide_masks(between: Between, size: tuple[int, int]) -> UInt8[np.ndarray, "b x y"]:
+Axes = tuple[bool, bool]
+"""Whether along x, and along y, a pixel takes what the nearest point of the grid says."""
+
+BETWEEN: Axes = (False, False)
+"""Pixels lie between the grid's points."""
+
+
+def decide_masks(between: Between, size: tuple[int, int], nearest: Axes = BETWEEN) -> UInt8[np.ndarray, "b x y"]:
     """Packed masks of one slice of the scan: each structure where its interpolated logit is above 0.
 
     Args:
         between: Where the slice lies.
         size: Pixels of the scan's slice in the box, along x and y.
+        nearest: Whether pixels take what the nearest point says.
     """
     low, high, share = between
     if _is_on_grid(between, size):
         return np.moveaxis(low.signs, 2, 0)
     out = np.empty((packed_bytes(low.logits.shape[0]), *size), np.uint8)
-    cells = _cells(low, size)
+    cells = _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.signs, high.signs)
     in_rows(lambda *rows: fill_masks(corners, cells, rows, out), len(low.signs))
     return out
 
 
 def decide_labels(
-    between: Between, size: tuple[int, int], ids: Sequence[int]
+    between: Between, size: tuple[int, int], ids: Sequence[int], nearest: Axes = BETWEEN
 ) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
     """Label map of one slice of the scan: the structure of the highest interpolated logit, where that is above 0.
 
@@ -108,19 +118,20 @@ def decide_labels(
         between: Where the slice lies.
         size: Pixels of the scan's slice in the box, along x and y.
         ids: The label map value of each channel.
+        nearest: Whether pixels take what the nearest point says.
     """
     low, high, share = between
     values = np.array([0, *ids], label_type(ids))
     if _is_on_grid(between, size):
         return values[low.winners]
-    out, cells = np.empty(size, values.dtype), _cells(low, size)
+    out, cells = np.empty(size, values.dtype), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.winners, high.winners)
     in_rows(lambda *rows: fill_labels(corners, cells, rows, values, out), len(low.winners))
     return out
 
 
 def confidences(
-    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"]
+    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"], nearest: Axes = BETWEEN
 ) -> UInt8[np.ndarray, "c x y"]:
     """Probability of each structure in one slice of the scan, 0 to 1 as 0 to 255.
 
@@ -128,22 +139,42 @@ def confidences(
         between: Where the slice lies.
         size: Pixels of the scan's slice in the box, along x and y.
         offsets: What was subtracted from the logits for thresholds other than 0.5.
+        nearest: Whether pixels take what the nearest point says.
     """
     low, high, share = between
-    out, cells = np.empty((len(offsets), *size), np.uint8), _cells(low, size)
+    out, cells = np.empty((len(offsets), *size), np.uint8), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.signs, high.signs)
     in_rows(lambda *rows: fill_probabilities(corners, cells, rows, offsets, out), len(low.values))
     return out
 
 
 def highest_confidence(
-    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"]
+    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"], nearest: Axes = BETWEEN
 ) -> UInt8[np.ndarray, "1 x y"]:
     """Probability of the most probable structure at each pixel of one slice; arguments as for `confidences`."""
     low, high, share = between
-    out, cells = np.empty((1, *size), np.uint8), _cells(low, size)
+    out, cells = np.empty((1, *size), np.uint8), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.signs, high.signs)
     in_rows(lambda *rows: fill_highest_probability(corners, cells, rows, offsets, out), len(low.values))
+    return out
+
+
+def shares_of_all(
+    between: Between, size: tuple[int, int], channels: Sequence[int], nearest: Axes = BETWEEN
+) -> UInt8[np.ndarray, "n x y"]:
+    """Probability of some structures among all and the background, whose logit is 0, from 0 to 1 as 0 to 255.
+
+    Args:
+        between: Where the slice lies.
+        size: Pixels of the scan's slice in the box, along x and y.
+        channels: Of the structures that are wanted.
+        nearest: Whether pixels take what the nearest point says.
+    """
+    low, high, share = between
+    out, cells = np.empty((len(channels), *size), np.uint8), _cells(low, size, nearest)
+    corners = Corners(low.values, high.values, np.float32(share), low.winners, high.winners)
+    wanted = np.array(channels, np.int64)
+    in_rows(lambda *rows: fill_shares(corners, cells, rows, wanted, out), len(low.values))
     return out
 
 
@@ -151,6 +182,7 @@ def _is_on_grid(between: Between, size: tuple[int, int]) -> bool:
     return between[2] == 0 and between[0].logits.shape[1:] == size
 
 
-def _cells(grid_slice: GridSlice, size: tuple[int, int]) -> Cells:
+def _cells(grid_slice: GridSlice, size: tuple[int, int], nearest: Axes) -> Cells:
     gx, gy = grid_slice.logits.shape[1:]
-    return Cells(*cells_along(gx, size[0]), *cells_along(gy, size[1]))
+    x, y = cells_along(gx, size[0], nearest=nearest[0]), cells_along(gy, size[1], nearest=nearest[1])
+    return Cells(*x, *y)

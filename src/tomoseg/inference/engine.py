@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.images import EngineInput
 
 
 class Engine(ABC):
@@ -26,7 +26,7 @@ class Engine(ABC):
     device: str
     precision: str
 
-    def __init__(self, reads: NetworkInput) -> None:
+    def __init__(self, reads: EngineInput) -> None:
         self.reads = reads
 
     def prepare(self, shape: tuple[int, ...]) -> None:  # noqa: B027  # most have nothing to do

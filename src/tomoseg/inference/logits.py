@@ -9,6 +9,7 @@ from jaxtyping import Float32, Int16
 
 from tomoseg.inference.engine import Engine
 from tomoseg.labels import LabelSet, counterpart
+from tomoseg.networks.images import own_input
 from tomoseg.views import left_right_axis
 
 
@@ -65,7 +66,7 @@ class LogitSource:
     def __init__(
         self, engine: Engine, offsets: Float32[np.ndarray, "c"] | None = None, mirror: Mirror | None = None
     ) -> None:
-        self.engine, self.reads = engine, engine.reads
+        self.engine, self.reads = engine, own_input(engine.reads)
         self._mirror = mirror
         self._offsets = offsets if offsets is not None and offsets.any() else None
         self._constant: dict[tuple[tuple[int, ...], bytes], Float32[np.ndarray, "c *xyz"]] = {}

@@ -9,6 +9,7 @@ import psutil
 
 from tomoseg.errors import InputError
 from tomoseg.network_kinds import NetworkConfig
+from tomoseg.nnunet import NnunetNetwork
 
 
 def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
@@ -33,8 +34,10 @@ def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
     return int(min(batch, most))
 
 
-def activation_bytes(network: NetworkConfig) -> int:
+def activation_bytes(network: NetworkConfig | NnunetNetwork) -> int:
     """What a network's feature maps take at most for a pixel of a slice, in fp32, as its kind's record says."""
+    if isinstance(network, NnunetNetwork):  # as of a U-Net: at most nine widths of the first stage at once
+        return 4 * 9 * network.channels[0]
     return network.record.activation_bytes(network)
 
 

@@ -17,7 +17,7 @@ from tomoseg.models.exports import find_export
 from tomoseg.models.folder import Model
 from tomoseg.models.onnx import INPUT, onnx_session, run_onnx, write_onnx
 from tomoseg.models.quantise import convolutions, quantise
-from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.images import EngineInput
 
 LARGEST_DIFFERENCE = 1e-3
 """Of an fp32 export's logits from PyTorch's, as a share of the largest logit."""
@@ -36,9 +36,7 @@ class OnnxEngine(Engine):
     name = "onnx"
     device = "cpu"
 
-    def __init__(
-        self, path: Path, reads: NetworkInput, precision: str, channels: tuple[int, ...] | None = None
-    ) -> None:
+    def __init__(self, path: Path, reads: EngineInput, precision: str, channels: tuple[int, ...] | None = None) -> None:
         super().__init__(reads)
         self.precision = precision
         self._session = onnx_session(path, thread_count())
@@ -98,8 +96,9 @@ def difference_from_torch(model: Model, path: Path) -> float:
     from tomoseg.inference.torch_engine import open_torch
 
     reads = model.record.reads
-    free = [reads.network.stride * (5 - n) for n in range(reads.network.dims)]
-    shape = (1, reads.channels, *(reads.padded(reads.fixed) if reads.fixed else free))
+    traced = reads.example_shape()[2:]
+    free = [edge * (5 - n) // (2 + n) for n, edge in enumerate(traced)]  # other multiples of the stride
+    shape = (1, reads.channels, *(traced if reads.fixed else free))
     image = np.random.default_rng(0).random(shape, np.float32)
     expected = open_torch(model, "cpu", "fp32").run(image)
     found = run_onnx(onnx_session(path, thread_count()), image)

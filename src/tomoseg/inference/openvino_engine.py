@@ -26,7 +26,7 @@ from tomoseg.models.openvino import (
     write_openvino,
 )
 from tomoseg.models.quantise import convolutions, quantise
-from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.images import EngineInput
 from tomoseg.packages import is_installed
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -51,7 +51,7 @@ class OpenVinoEngine(Engine):
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, model: Any, reads: NetworkInput, precision: str, identity: str | None = None) -> None:
+    def __init__(self, model: Any, reads: EngineInput, precision: str, identity: str | None = None) -> None:
         super().__init__(reads)
         if precision == "bf16" and not computes_bf16():
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")

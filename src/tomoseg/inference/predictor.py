@@ -33,6 +33,7 @@ from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
 from tomoseg.models.tuned import Tuned, load_tuned
 from tomoseg.models.views import Fusion, record_of_folds
+from tomoseg.networks.images import NetworkInput, own_input
 from tomoseg.options import AS_TUNED, AUTO, Compute, Request
 from tomoseg.views import ordered
 from tomoseg.volume import SourceGrid, Volume, seen
@@ -206,7 +207,7 @@ class Predictor:
             LabelError: If the model does not know a structure.
         """
         choices = self.choices(request)
-        inputs = [engine.reads for engine in self.engines(choices.labels)]
+        inputs = [_reads(engine) for engine in self.engines(choices.labels)]
         looks_around = choices.decisions.smoothing > 0 or any(r.reach > 0 or r.network.dims == 3 for r in inputs)
         if looks_around and len(slices) > 1:
             return np.concatenate([self.predict_batch(one[None], spacing_mm, request) for one in slices])
@@ -226,7 +227,7 @@ class Predictor:
             k: Which slice.
             choices: What decides.
         """
-        reads = self.record.reads
+        reads = own_input(self.record.reads)
         if reads.network.dims == 2 and choices.decisions.smoothing == 0:  # what else it depends on
             low, high = max(0, k - reads.reach), k + reads.reach + 1
             on_grid, k = on_grid[:, :, low:high], k - low
@@ -244,7 +245,7 @@ class Predictor:
         views = self._views(scan)
         with stages("prepare"):
             for engine, view in zip(engines, views, strict=True):
-                engine.prepare(engine.reads.tile(ordered(placement.shape, view)))
+                engine.prepare(_reads(engine).tile(ordered(placement.shape, view)))
         batch = self._batch(engines, scan, choices)
         sources = [
             LogitSource(engine, choices.offsets, mirror)
@@ -307,7 +308,7 @@ class Predictor:
             return most
         shape = scan.placement.shape
         structures = len(choices.labels)
-        pixels = max(math.prod(e.reads.padded(e.reads.tile(shape))) for e in engines)
+        pixels = max(math.prod(e.reads.padded(_reads(e).tile(shape))) for e in engines)
         logits = 4 * structures * pixels
         batches = 2 + len(engines)  # one of each model is made, one waits, one is used
         activations = max(activation_bytes(one.record.network) for one in self.models)
@@ -315,7 +316,7 @@ class Predictor:
         result = math.prod(scan.source.shape) * 2  # the label map and its copy in the file's order, or compressed masks
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
         held = (2 + smoothed_over) * logits  # two are the slices of the grid that a slice of the scan lies between
-        held += sum(bytes_of_blocks(e.reads.tile(shape)[2], shape, structures) for e in engines if _takes_blocks(e))
+        held += sum(bytes_of_blocks(_reads(e).tile(shape)[2], shape, structures) for e in engines if _takes_blocks(e))
         held += sum(bytes_of_view(view, shape, structures) for view in self._views(scan) if view != "axial")
         return batch_that_fits(self.max_memory, result + held, each, most)
 
@@ -325,7 +326,11 @@ def _usual_batch(engine: Engine) -> int:
 
 
 def _takes_blocks(engine: Engine) -> bool:
-    return engine.reads.network.dims == 3
+    return _reads(engine).network.dims == 3
+
+
+def _reads(engine: Engine) -> NetworkInput:
+    return own_input(engine.reads)
 
 
 def _grid_logits(
@@ -394,6 +399,7 @@ def _check_alike(records: Sequence[ModelRecord]) -> None:
         for what, first, other in (
             ("structures", records[0].labels.names, record.labels.names),
             ("grid", records[0].grid, record.grid.model_copy(update={"view": records[0].grid.view})),
+            ("plan", records[0].plan, record.plan),
         ):
             if first != other:
                 raise ConfigError(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int16, Int64, UInt8
 
-from tomoseg.grid import linear_positions
+from tomoseg.grid import positions
 from tomoseg.kernels import kernel
 
 
@@ -54,12 +54,15 @@ class Cells(NamedTuple):
     y_share: Float32[np.ndarray, "y"]
 
 
-def cells_along(points: int, length: int) -> tuple[Int64[np.ndarray, "_"], Float32[np.ndarray, "length"]]:
+def cells_along(
+    points: int, length: int, *, nearest: bool = False
+) -> tuple[Int64[np.ndarray, "_"], Float32[np.ndarray, "length"]]:
     """An axis of the scan's slice, cut into the cells between the points of the network's grid.
 
     Args:
         points: Of the grid.
         length: Pixels of the slice.
+        nearest: Each pixel takes what the nearest point says: it lies in a cell of which the lower is that.
 
     Returns:
         `first` `(points + 1,)`, cell `i` holds the pixels from `first[i]` to before `first[i + 1]`; and each pixel's
@@ -69,7 +72,7 @@ def cells_along(points: int, length: int) -> tuple[Int64[np.ndarray, "_"], Float
         >>> cells_along(2, 4)[0].tolist()
         [0, 3, 4]
     """
-    lower, _, share = linear_positions(points, length)
+    lower, _, share = positions(points, length, nearest=nearest)
     return np.searchsorted(lower, np.arange(points + 1)), share
 
 
@@ -193,6 +196,36 @@ def fill_highest_probability(corners, cells, rows, offsets, out):  # type: ignor
                         value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
                         best = max(best, value + offsets[c])
                     out[0, x, y] = _as_uint8(best)
+
+
+@kernel()
+def fill_shares(corners, cells, rows, wanted, out):  # type: ignore[no-untyped-def]
+    """Probabilities of some structures among all and the background, whose logit is 0, in the cells of some rows.
+
+    Args:
+        corners: `Corners`.
+        cells: `Cells` of the slice.
+        rows: First row of cells, and one past the last.
+        wanted: `(n,)` int64, channels.
+        out: `(n, x, y)` uint8, filled where these cells lie.
+    """
+    gx, gy, channels = corners.low.shape
+    values = np.empty(channels, np.float32)
+    for i in range(rows[0], rows[1]):
+        for j in range(gy):
+            cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
+            for x in range(cells.x_first[i], cells.x_first[i + 1]):
+                for y in range(cells.y_first[j], cells.y_first[j + 1]):
+                    highest = np.float32(0)
+                    for c in range(channels):
+                        values[c] = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
+                        highest = max(highest, values[c])
+                    whole = np.exp(-highest)
+                    for c in range(channels):
+                        values[c] = np.exp(values[c] - highest)
+                        whole += values[c]
+                    for n in range(len(wanted)):
+                        out[n, x, y] = np.uint8(np.rint(np.float32(255) * (values[wanted[n]] / whole)))
 
 
 @kernel()

@@ -21,6 +21,7 @@ from tomoseg.files.no_scan import refuse_known, refuse_map
 from tomoseg.files.scan import look, read_scan
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.grids import averaged_axes, told_of
+from tomoseg.inference.nnunet.predictor import NnunetPredictor
 from tomoseg.inference.predictor import OnGrid, Predictor
 from tomoseg.inference.self_rating import UNLIKE, RatingSums, SelfRating
 from tomoseg.inference.sinks import (
@@ -36,7 +37,7 @@ from tomoseg.inference.sinks import (
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, load_model
-from tomoseg.models.views import is_of_views, load_views
+from tomoseg.models.views import Fusion, is_of_views, load_views
 from tomoseg.notices import UNLIKE_TRAINING, Notice, by_weight
 from tomoseg.options import AS_TUNED, AUTO, DEFAULT_MODEL, Compute, Request
 from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
@@ -211,11 +212,27 @@ def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
     if isinstance(model, Predictor):
         return model
     if not isinstance(model, Path | str):
-        return Predictor(model, compute)
+        return predictor_of(model, compute)
     if is_of_views(Path(model)):
         models, fusion = load_views(Path(model))
-        return Predictor(models, compute, fusion)
-    return Predictor(load_model(Path(model)), compute)
+        return predictor_of(models, compute, fusion)
+    return predictor_of(load_model(Path(model)), compute)
+
+
+def predictor_of(model: Model | Sequence[Model], compute: Compute = AUTO, fusion: Fusion | None = None) -> Predictor:
+    """What segments with loaded models, by whether they were trained here or are imported.
+
+    Args:
+        model: A loaded model, or several with the same structures and grid.
+        compute: What computes the network, where, and in what.
+        fusion: How much each of several counts.
+
+    Raises:
+        ConfigError: If several models differ in structures or grid.
+    """
+    models = [model] if isinstance(model, Model) else list(model)
+    kind = Predictor if models[0].record.plan is None else NnunetPredictor
+    return kind(models, compute, fusion)
 
 
 def segment_on_grid(

@@ -67,7 +67,9 @@ class ScanSlice:
         out = np.zeros(self._shape[:2], label_type(self._labels.ids))
         if self._between is not None:
             x, y, _ = self._placement.box()
-            out[x, y] = decide_labels(self._between, self._placement.extent[:2], self._labels.ids)
+            out[x, y] = decide_labels(
+                self._between, self._placement.extent[:2], self._labels.ids, self._placement.nearest[:2]
+            )
         return out
 
     def probabilities(self) -> UInt8[np.ndarray, "c x y"]:
@@ -78,14 +80,12 @@ class ScanSlice:
         """Of the most probable structure, 0 to 1 as 0 to 255."""
         return self._placed(partial(highest_confidence, offsets=self._offsets), 1)
 
-    def _placed(
-        self, decide: Callable[[Between, tuple[int, int]], UInt8[np.ndarray, "n _ _"]], planes: int
-    ) -> UInt8[np.ndarray, "n x y"]:
+    def _placed(self, decide: Callable[..., UInt8[np.ndarray, "n _ _"]], planes: int) -> UInt8[np.ndarray, "n x y"]:
         """What is decided in the grid's box, in a slice of the scan that is 0 elsewhere."""
         out = np.zeros((planes, *self._shape[:2]), np.uint8)
         if self._between is not None:
             x, y, _ = self._placement.box()
-            out[:, x, y] = decide(self._between, self._placement.extent[:2])
+            out[:, x, y] = decide(self._between, self._placement.extent[:2], nearest=self._placement.nearest[:2])
         return out
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from tomoseg.inference.device import autocast_dtype, choose_device
 from tomoseg.inference.engine import Engine
 from tomoseg.models.folder import Model
-from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.images import EngineInput
 from tomoseg.networks.network import MEMORY_FORMAT, Network
 
 
@@ -25,7 +25,7 @@ class TorchEngine(Engine):
 
     name = "torch"
 
-    def __init__(self, network: Network, reads: NetworkInput, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, reads: EngineInput, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(reads)
         self._format = MEMORY_FORMAT[network.dims]
         self.network = network.to(device).to(memory_format=self._format).eval()  # type: ignore[call-overload]

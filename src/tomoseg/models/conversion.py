@@ -11,12 +11,12 @@ import torch
 
 from tomoseg.models.onnx import INPUT, OUTPUT
 from tomoseg.models.openvino import import_openvino
-from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.images import EngineInput
 from tomoseg.networks.network import Network
 from tomoseg.packages import require_installed
 
 
-def convert_to_openvino(network: Network, reads: NetworkInput) -> Any:
+def convert_to_openvino(network: Network, reads: EngineInput) -> Any:
     """The network as an OpenVINO model of slices or blocks of any size, or of the one size that it takes.
 
     Structures are last in its output, as decisions read them.
@@ -44,7 +44,7 @@ def convert_to_openvino(network: Network, reads: NetworkInput) -> Any:
     return steps.build()
 
 
-def convert_to_onnx(network: Network, reads: NetworkInput) -> Any:
+def convert_to_onnx(network: Network, reads: EngineInput) -> Any:
     """The network as an ONNX model.
 
     Args:

@@ -26,7 +26,8 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folds import FOLDS
 from tomoseg.models.packaged import model_folder
 from tomoseg.network_kinds import NetworkConfig
-from tomoseg.networks.images import NetworkInput
+from tomoseg.networks.images import EngineInput, NetworkInput, NnunetInput
+from tomoseg.nnunet import NnunetNetwork, NnunetPlan
 from tomoseg.packages import require_torch
 from tomoseg.settings import validate_config
 
@@ -41,20 +42,22 @@ class ModelRecord:
     Attributes:
         labels: The structures that it predicts, in channel order.
         network: Its architecture.
-        grid: The grid that it was trained on.
-        windows_hu: Its input channels.
+        grid: The grid that it was trained on; of an imported model, whose plan has one of its own, the scan's.
+        windows_hu: Its input channels; none of an imported model.
         provenance: Where it comes from: version of tomoseg, seed, training cases, minutes.
         scores: What validation said of it.
         trained_on: From the least to the largest of its training scans; None in records from before there was one.
+        plan: How an imported network is given a scan, and what its logits mean; None of one that was trained here.
     """
 
     labels: LabelSet
-    network: NetworkConfig
+    network: NetworkConfig | NnunetNetwork
     grid: GridConfig
     windows_hu: tuple[tuple[float, float], ...]
     provenance: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     trained_on: ScanRange | None = None
+    plan: NnunetPlan | None = None
 
     def build(self) -> Any:
         """The network with fresh weights: a `Network` of PyTorch.
@@ -63,13 +66,20 @@ class ModelRecord:
             ConfigError: If PyTorch, or a package that the network needs, is not installed.
         """
         require_torch()
+        if isinstance(self.network, NnunetNetwork):
+            from tomoseg.networks.nnunet import NnunetUNet
+
+            return NnunetUNet(len(self.labels), self.network)
         from tomoseg.networks.build import build_network
 
         return build_network(self.network, self.reads.channels, len(self.labels))
 
     @property
-    def reads(self) -> NetworkInput:
+    def reads(self) -> EngineInput:
         """What the network reads of a scan."""
+        if isinstance(self.network, NnunetNetwork):
+            assert self.plan is not None  # a network of that kind comes with one
+            return NnunetInput(self.network, self.plan)
         return NetworkInput(self.windows_hu, self.network)
 
 
@@ -152,6 +162,8 @@ def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
             "trained_on": None if record.trained_on is None else asdict(record.trained_on),
             "labels": record.labels.to_dicts(),
         }
+        if record.plan is not None:
+            content["plan"] = record.plan.model_dump(mode="json")
         (aside / RECORD).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
@@ -290,16 +302,23 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
     try:
         record = ModelRecord(
             LabelSet.from_dicts(data["labels"]),
-            validate_config(NetworkConfig, data["network"], str(path)),
+            _network_of(data, path),
             validate_config(GridConfig, data["grid"], str(path)),
             tuple((float(low), float(high)) for low, high in data["windows_hu"]),
             data["provenance"],
             data["scores"],
             None if data.get("trained_on") is None else ScanRange.from_dict(data["trained_on"]),
+            None if data.get("plan") is None else validate_config(NnunetPlan, data["plan"], str(path)),
         )
         return record, dict(data["sha256"])
     except (KeyError, TypeError, ValueError, AttributeError, LabelError, ConfigError) as error:
         raise ModelError(f"{path}: expected a model record, got: {error!r}; copy the model folder again") from None
+
+
+def _network_of(data: dict[str, Any], path: Path) -> NetworkConfig | NnunetNetwork:
+    if data.get("plan") is None:
+        return validate_config(NetworkConfig, data["network"], str(path))
+    return validate_config(NnunetNetwork, data["network"], str(path))
 
 
 def count_parameters(network: Any) -> int:

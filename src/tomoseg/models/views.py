@@ -124,6 +124,8 @@ def record_of(folder: Path) -> ModelRecord:
     scores = {name: value for name, value in fusion.provenance.items() if name in {"validation_dice", "dice"}}
     records = [load_record(folder / name) for name in fusion.folders]
     first = records[0] if fusion.shares else record_of_folds(records)
+    if first.plan is not None:  # whose weights they are, what to cite
+        provenance = first.provenance | provenance
     return replace(first, scores=scores, provenance=provenance)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float32, Int16
 from tomoseg.errors import ConfigError
 from tomoseg.grid import AIR_HU, apply_windows, padded_shape
 from tomoseg.network_kinds import NetworkConfig
+from tomoseg.nnunet import NnunetNetwork, NnunetPlan
 from tomoseg.views import left_right_axis
 
 
@@ -28,8 +30,90 @@ def neighbours(k: int, reach: int, slices: int) -> list[int]:
     return [min(max(j, 0), slices - 1) for j in range(k - reach, k + reach + 1)]
 
 
+class EngineInput(ABC):
+    """What an engine has to know of a network's input."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Images that the network sees at once."""
+
+    @property
+    @abstractmethod
+    def fixed(self) -> tuple[int, ...]:
+        """The only size that the network takes; empty where every multiple of its stride will do."""
+
+    @property
+    @abstractmethod
+    def is_traceable(self) -> bool:
+        """Whether one trace of the network serves every input: its layers are alike at all sizes, or that is fixed."""
+
+    @abstractmethod
+    def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Size of the network's input for a slice or block that it takes whole.
+
+        Args:
+            shape: Voxels along each of the network's axes.
+        """
+
+    @abstractmethod
+    def example_shape(self) -> tuple[int, ...]:
+        """`(1, channels, x, y[, z])` of an input that the network can be traced with.
+
+        Raises:
+            ConfigError: If its layers depend on the input's size, which is not given.
+        """
+
+
+def own_input(reads: EngineInput) -> NetworkInput:
+    """What a network that was trained here reads of a scan.
+
+    Raises:
+        ConfigError: If it is an imported one, which is given patches as another program made them.
+    """
+    if not isinstance(reads, NetworkInput):
+        raise ConfigError("expected a model that was trained with tomoseg, got an imported one; it can predict only")
+    return reads
+
+
 @dataclass(frozen=True)
-class NetworkInput:
+class NnunetInput(EngineInput):
+    """Patches of one size, normalised, along the network's own axes.
+
+    Attributes:
+        network: The network.
+        plan: How it is given a scan.
+    """
+
+    network: NnunetNetwork
+    plan: NnunetPlan
+
+    @property
+    def channels(self) -> int:
+        """Images that it reads."""
+        return self.network.in_channels
+
+    @property
+    def fixed(self) -> tuple[int, ...]:
+        """The patch: with another size the statistics that instances are normalised by would be others."""
+        return self.plan.patch
+
+    @property
+    def is_traceable(self) -> bool:
+        """Always: its size is fixed."""
+        return True
+
+    def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The patch, whatever is asked for."""
+        return self.plan.patch
+
+    def example_shape(self) -> tuple[int, ...]:
+        """Of one patch."""
+        return (1, self.channels, *self.plan.patch)
+
+
+@dataclass(frozen=True)
+class NetworkInput(EngineInput):
     """Windowed slices, with their neighbours as channels, or windowed blocks.
 
     Attributes:

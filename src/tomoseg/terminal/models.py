@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tomoseg.checks.familiar import Range
 from tomoseg.errors import counted
 from tomoseg.models.folder import ModelRecord
 from tomoseg.models.tuned import Tuned, Tuning
+from tomoseg.nnunet import NnunetPlan
 from tomoseg.terminal.console import out, table
 from tomoseg.workflows.models import KnownModel, PackagedModel
 
@@ -42,12 +44,31 @@ def _facts(record: ModelRecord) -> dict[str, str]:
     mean, grid, made = record.scores.get("validation_dice"), record.grid, record.provenance
     facts = {"mean validation Dice": "none" if mean is None else f"{mean:.4f}"}
     facts["network"] = f"{record.network.kind}, channels {', '.join(map(str, record.network.channels))}"
-    facts["grid"] = f"{grid.spacing_mm:g} mm in plane" if grid.mode == "spacing" else f"voxels: {grid.mode}"
-    facts["windows in HU"] = ", ".join(f"{low:g} to {high:g}" for low, high in record.windows_hu)
-    facts |= {name.replace("_", " "): str(value) for name, value in made.items()}
+    if record.plan is None:
+        facts["grid"] = f"{grid.spacing_mm:g} mm in plane" if grid.mode == "spacing" else f"voxels: {grid.mode}"
+        facts["windows in HU"] = ", ".join(f"{low:g} to {high:g}" for low, high in record.windows_hu)
+    else:
+        facts |= _facts_of_plan(record.plan)
+    facts |= {name.replace("_", " "): _in_words(value) for name, value in made.items()}
     if record.trained_on is not None:
         facts["trained on voxels of"] = f"{', '.join(map(_range, record.trained_on.spacing_mm))} mm along x, y and z"
     return facts
+
+
+def _facts_of_plan(plan: NnunetPlan) -> dict[str, str]:
+    """How an imported network is given a scan; its axes are those of arrays (z, y, x)."""
+    edges = " x ".join(f"{edge:.4g}" for edge in plan.spacing_mm)
+    patch = " x ".join(map(str, plan.patch))
+    decided = {"exclusive": "the most probable at each voxel, or none", "regions": "each for itself; they may overlap"}
+    return {"grid": f"{edges} mm, patches of {patch} voxels", "structures": decided[plan.decision]}
+
+
+def _in_words(value: Any) -> str:
+    """What is known of where a model comes from, in a line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {of}" for name, of in value.items())
+    lines = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return " ".join(lines.split())
 
 
 def _range(ends: Range) -> str:

@@ -15,6 +15,7 @@ from tomoseg.inference.device import autocast_dtype, choose_device
 from tomoseg.models.folder import ModelRecord
 from tomoseg.models.views import load_for_view
 from tomoseg.networks.build import set_prior_bias
+from tomoseg.networks.images import own_input
 from tomoseg.networks.network import MEMORY_FORMAT, Network
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase, range_of
 from tomoseg.training.budget import Budget, Clock
@@ -62,7 +63,7 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
     state = build_state(network, config, dtype, loss)
     shared = state.learner if ranks.count == 1 else DistributedDataParallel(state.learner)
     sides = sides_of(data.labels, data.grid.view, config)
-    slices = DrawnSlices(cases, len(data.labels), size, record.reads.reach, sides=sides)
+    slices = DrawnSlices(cases, len(data.labels), size, own_input(record.reads).reach, sides=sides)
     return Run(
         data=data,
         config=config,

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tomoseg.config import TrainConfig
 from tomoseg.errors import DatasetError, TrainingError
 from tomoseg.models.folder import ModelRecord, count_parameters
+from tomoseg.networks.images import own_input
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.training.budget import Budget, Clock
 from tomoseg.training.curriculum import curriculum_share
@@ -91,7 +92,7 @@ class Run:
     @property
     def reach(self) -> int:
         """Slices seen on either side of the one that is segmented."""
-        return self.record.reads.reach
+        return own_input(self.record.reads).reach
 
     def tick(self) -> None:
         """Add the time since the last tick."""

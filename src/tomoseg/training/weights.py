@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 from tomoseg.config import TRAIN_PRESETS, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.network import Network
 
 HEAD = ("head.weight", "head.bias")
@@ -62,6 +63,8 @@ def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
     Raises:
         TrainingError: If the architectures differ, or what the networks see of a scan.
     """
+    if not isinstance(new.network, NetworkConfig) or not isinstance(old.network, NetworkConfig):
+        raise TrainingError("expected a model of tomoseg's own to start from, got an imported one; start afresh")
     free = {"dropout", "prior_bias"} | (set() if new.network.record.one_size else {"tile"})
     fields = [name for name in type(new.network).model_fields if name not in free]
     compared = [(f"network.{name}", getattr(old.network, name), getattr(new.network, name)) for name in fields]

@@ -15,7 +15,7 @@ from tomoseg.inference.engines import ENGINES
 from tomoseg.models.exports import EXPORTS, Export, add_export
 from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import check_is_own
-from tomoseg.networks.images import NetworkInput, neighbours
+from tomoseg.networks.images import EngineInput, neighbours, own_input
 from tomoseg.packages import require_torch
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
@@ -119,14 +119,18 @@ def calibration_slices(
     return chosen
 
 
-def network_image(reads: NetworkInput, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w *xyz"]:
+def network_image(reads: EngineInput, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w *xyz"]:
     """What the network is given to segment a slice: with its neighbours, or the block around it.
 
     Args:
         reads: What the network reads of a scan.
         case: Of a preprocessed dataset.
         k: The slice; a tile that is smaller than it is taken from its middle.
+
+    Raises:
+        ConfigError: If it is an imported network.
     """
+    reads = own_input(reads)
     tile = reads.tile(case.record.placement.shape)
     x, y = (
         slice((edge - part) // 2, (edge - part) // 2 + part)

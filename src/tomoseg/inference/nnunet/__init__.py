@@ -1,0 +1,1 @@
+"""Scans as nnU-Net gives them to its networks, and logits back on the scan, in a stream."""

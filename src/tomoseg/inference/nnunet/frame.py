@@ -1,0 +1,245 @@
+"""Where the axes of an imported network lie in a scan, and its grid.
+
+A scan's axes are x, y and z in RAS+ order here; the network's are those of the file in reverse order or, where training
+reoriented its files, z, y and x, permuted as the plans say. Everything is worked out along x, y and z, so that a scan
+streams from inferior to superior whatever the network's axes are; patches are turned to these and back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int16
+
+from tomoseg.errors import GridError
+from tomoseg.grid import MOST_VOXELS, Placement, Triple
+from tomoseg.nnunet import NnunetPlan
+from tomoseg.volume import SourceGrid
+
+ANISOTROPIC = 3.0
+"""Longest edge of a voxel over its shortest from which slices are interpolated alone."""
+
+Edges = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The network's axes in a scan.
+
+    Attributes:
+        along: Which of x, y and z the network's first, second and third axis lie along.
+        backwards: Whether each of them runs the other way.
+    """
+
+    along: Triple
+    backwards: tuple[bool, bool, bool]
+
+    @classmethod
+    def of(cls, plan: NnunetPlan, source: SourceGrid) -> Frame:
+        """Of a scan.
+
+        Args:
+            plan: How the network is given it.
+            source: The scan's grid, with the axes of its file.
+
+        Example:
+            >>> from tomoseg.nnunet import Intensity
+            >>> plan = {"spacing_mm": (1, 1, 1), "patch": (8, 8, 8), "intensity": Intensity(scheme="none")}
+            >>> lps = SourceGrid((4, 4, 4), np.diag([-1.0, -1.0, 1.0, 1.0]))
+            >>> Frame.of(NnunetPlan(decision="exclusive", **plan), lps)
+            Frame(along=(2, 1, 0), backwards=(False, True, True))
+        """
+        axes = [(2, False), (1, False), (0, False)]
+        if plan.axes == "file":
+            axes = [(int(target), bool(direction < 0)) for target, direction in source.orientation[::-1]]
+        (a, back_a), (b, back_b), (c, back_c) = (axes[number] for number in plan.transpose)
+        return cls((a, b, c), (back_a, back_b, back_c))
+
+    def of_scan(self, along_network: Edges) -> Edges:
+        """What is given for each of the network's axes, for x, y and z."""
+        found = [0.0, 0.0, 0.0]
+        for axis, value in zip(self.along, along_network, strict=True):
+            found[axis] = value
+        return (found[0], found[1], found[2])
+
+    def to_network(self, block: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "a b c"]:
+        """A block along the network's axes; the same memory."""
+        return np.flip(block.transpose(self.along), tuple(n for n, back in enumerate(self.backwards) if back))
+
+    def to_scan(self, logits: Float32[np.ndarray, "s a b c"]) -> Float32[np.ndarray, "s x y z"]:
+        """Logits of a patch along x, y and z; the same memory."""
+        turned = np.flip(logits, tuple(1 + n for n, back in enumerate(self.backwards) if back))
+        return turned.transpose(0, *(1 + self.along.index(axis) for axis in range(3)))
+
+
+@dataclass(frozen=True)
+class NetworkGrid:
+    """The grid of an imported network in a scan.
+
+    Attributes:
+        placement: Where it lies; its box is what is not 0 of the scan.
+        separate: The axis along which the scan's slices are not mixed when it is brought to the grid, if there is one.
+        frame: The network's axes.
+        patch: Voxels along x, y and z that the network is given at once.
+    """
+
+    placement: Placement
+    separate: int | None
+    frame: Frame
+    patch: Triple
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]:
+        """Along x, y and z, the voxels that are put before the grid's first and after its last to fill a patch."""
+        found = []
+        for axis, (edge, patch) in enumerate(zip(self.placement.shape, self.patch, strict=True)):
+            missing = max(0, patch - edge)
+            ends = (missing // 2, missing - missing // 2)
+            found.append(ends[::-1] if self.frame.backwards[self.frame.along.index(axis)] else ends)
+        return tuple(found)
+
+
+def lay_grid(hu: Int16[np.ndarray, "x y z"], source: SourceGrid, plan: NnunetPlan) -> NetworkGrid:
+    """Lay a network's grid over a scan.
+
+    Args:
+        hu: The scan in RAS+ order.
+        source: Its grid.
+        plan: How the network is given it.
+
+    Raises:
+        GridError: If the grid would have more than `MOST_VOXELS`.
+    """
+    frame = Frame.of(plan, source)
+    box = nonzero_box(hu)
+    extent = _three([high - low for low, high in box])
+    own: Edges = source.spacing_mm
+    between = own[frame.along[0]]  # slices of a network of slices stay where they are
+    edges = plan.spacing_mm if len(plan.spacing_mm) == 3 else (between, *plan.spacing_mm)
+    wanted = frame.of_scan((edges[0], edges[1], edges[2]))
+    shape = _shape(extent, own, wanted)
+    separate, back = None, None
+    if shape != extent:
+        separate = separate_axis(own, wanted, plan.separate_scan)
+        back = separate_axis(wanted, own, plan.separate_logits)
+    placed = Placement(_three([low for low, _ in box]), extent, shape, _three_flags(back))
+    patch = frame.of_scan((1, *plan.patch) if len(plan.patch) == 2 else plan.patch)  # type: ignore[arg-type]
+    return NetworkGrid(placed, separate, frame, _three([int(edge) for edge in patch]))
+
+
+def _shape(extent: Triple, own: Edges, wanted: Edges) -> Triple:
+    """Voxels along each axis; halves go to the even, as Python rounds.
+
+    Raises:
+        GridError: If there would be more than `MOST_VOXELS`.
+    """
+    edges = [max(1, round(was / to * edge)) for was, to, edge in zip(own, wanted, extent, strict=True)]
+    if math.prod(edges) > MOST_VOXELS:
+        raise GridError(
+            f"expected a grid of at most {MOST_VOXELS} voxels, got {tuple(edges)} for voxels of "
+            f"{tuple(round(edge, 3) for edge in own)} mm; check the scan's unit"
+        )
+    return _three(edges)
+
+
+def nonzero_box(hu: Int16[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
+    """First voxel and one past the last, along each axis, of what is not 0; all of a scan of zeros.
+
+    Example:
+        >>> hu = np.zeros((3, 4, 5), np.int16)
+        >>> hu[1, 1:3, 4] = -1000
+        >>> nonzero_box(hu)
+        ((1, 2), (1, 3), (4, 5))
+    """
+    found = []
+    for axis in range(3):
+        at = (np.take(hu, index, axis) for index in range(hu.shape[axis]))
+        first = next((index for index, plane in enumerate(at) if plane.any()), None)
+        if first is None:
+            return tuple((0, edge) for edge in hu.shape)
+        back = (index for index in reversed(range(hu.shape[axis])) if np.take(hu, index, axis).any())
+        found.append((first, next(back) + 1))
+    return tuple(found)
+
+
+def separate_axis(from_mm: Edges, to_mm: Edges, forced: bool | None) -> int | None:
+    """The axis along which values are not mixed: that of the longest edges, where voxels are far longer than wide.
+
+    Args:
+        from_mm: Edges of the voxels that there are.
+        to_mm: Edges of those wanted.
+        forced: Whether there is one, as the plans say; None to look at the edges, first those that there are.
+
+    Example:
+        >>> separate_axis((0.8, 0.8, 5.0), (1.5, 1.5, 1.5), None), separate_axis((1.0, 1.0, 1.0), (1.5, 1.5, 1.5), None)
+        (2, None)
+    """
+    if forced is False:
+        return None
+    looked_at = (from_mm,) if forced else (from_mm, to_mm)
+    for edges in looked_at:
+        if forced or max(edges) / min(edges) > ANISOTROPIC:
+            longest = [axis for axis, edge in enumerate(edges) if max(edges) / edge == 1]
+            return longest[0] if len(longest) == 1 else None
+    return None
+
+
+def axis_patches(grid: NetworkGrid, step: float) -> list[list[tuple[int, Float32[np.ndarray, "_"]]]]:
+    """Along x, y and z the first voxel of each patch of the padded grid, and how much it counts for each of its voxels.
+
+    Shares add up to 1.
+
+    Args:
+        grid: The network's.
+        step: By which patches move on, of their edge.
+    """
+    found = []
+    for axis in range(3):
+        length = grid.placement.shape[axis] + sum(grid.padding[axis])
+        backwards = grid.frame.backwards[grid.frame.along.index(axis)]
+        found.append(list(_along(length, grid.patch[axis], step, backwards=backwards)))
+    return found
+
+
+def _along(length: int, patch: int, step: float, *, backwards: bool) -> Iterator[tuple[int, Float32[np.ndarray, "_"]]]:
+    """The network's own first voxels and weights, turned round where its axis runs backwards."""
+    if patch == 1:
+        yield from ((first, np.ones(1, np.float32)) for first in range(length))
+        return
+    count = int(np.ceil((length - patch) / (patch * step))) + 1
+    apart = (length - patch) / max(1, count - 1)
+    firsts = [round(apart * number) for number in range(count)]
+    weight = gaussian(patch)
+    total = np.zeros(length)
+    for first in firsts:
+        total[first : first + patch] += weight
+    shares = [(first, (weight / total[first : first + patch]).astype(np.float32)) for first in firsts]
+    if backwards:
+        shares = [(length - patch - first, share[::-1].copy()) for first, share in shares[::-1]]
+    yield from shares
+
+
+def gaussian(patch: int) -> np.ndarray:
+    """The weight of a patch's voxels along an axis: 1 at its middle, of the two in the middle the upper.
+
+    Example:
+        >>> gaussian(8).argmax(), round(float(gaussian(8)[3]), 3)
+        (4, 0.607)
+    """
+    from scipy import ndimage  # takes 0.2 s to import
+
+    weight = np.zeros(patch)
+    weight[patch // 2] = 1
+    weight = ndimage.gaussian_filter1d(weight, patch / 8, mode="constant")
+    return weight / weight.max()
+
+
+def _three(values: list[int]) -> Triple:
+    return (values[0], values[1], values[2])
+
+
+def _three_flags(axis: int | None) -> tuple[bool, bool, bool]:
+    return (axis == 0, axis == 1, axis == 2)

@@ -1,0 +1,213 @@
+"""An imported model that is loaded once and segments many scans, as nnU-Net itself would."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int16
+
+from tomoseg.errors import ConfigError
+from tomoseg.grid import Placement, Triple
+from tomoseg.inference.ahead import ahead
+from tomoseg.inference.choices import Choices
+from tomoseg.inference.decide import Between, scan_slices
+from tomoseg.inference.engine import Engine
+from tomoseg.inference.memory import activation_bytes, batch_that_fits
+from tomoseg.inference.nnunet.decided import ExclusiveSlice, RegionSlice, own_logits
+from tomoseg.inference.nnunet.frame import NetworkGrid, lay_grid
+from tomoseg.inference.nnunet.patches import PatchLogits, bytes_of_sums, logits_of_slices
+from tomoseg.inference.nnunet.scan import normalise, slices_on_grid
+from tomoseg.inference.predictor import GridLogits, LogitSink, OnGrid, Predictor
+from tomoseg.inference.sinks import ScanSlice
+from tomoseg.inference.smoothing import MOST_REACH, smoothed
+from tomoseg.inference.stages import Stages
+from tomoseg.labels import LabelSet
+from tomoseg.masks import unpack
+from tomoseg.nnunet import NnunetPlan
+from tomoseg.options import AS_TUNED, Request
+from tomoseg.volume import Volume
+
+
+class NnunetPredictor(Predictor):
+    """An imported model, of one network or of several folds whose logits are averaged. Threads may share it.
+
+    Takes what `Predictor` takes.
+    """
+
+    @property
+    def plan(self) -> NnunetPlan:
+        """How its networks are given a scan."""
+        assert self.record.plan is not None  # else it would be another predictor's
+        return self.record.plan
+
+    def engines(self, labels: LabelSet | None = None) -> list[Engine]:
+        """What computes each fold, as `Predictor.engines`; structures that exclude one another are computed all.
+
+        Args:
+            labels: Some of the structures; if omitted, all.
+
+        Raises:
+            ConfigError: If this machine has no such device, engine or precision.
+            ModelError: If a file of the model is damaged.
+        """
+        return super().engines(None if self.plan.decision == "exclusive" else labels)
+
+    def choices(self, request: Request = AS_TUNED) -> Choices:
+        """What decides, as `Predictor.choices`.
+
+        Args:
+            request: What is asked for; mirror images are those of all axes along which training mirrored.
+
+        Raises:
+            LabelError: If the model does not know a structure.
+            ConfigError: If mirror images are asked for and training had none, thresholds where structures exclude one
+                another, or a step does not go with the rest.
+            ModelError: If the record of tuning cannot be read.
+        """
+        found = super().choices(request.model_copy(update={"flips": False}))
+        if request.flips and not self.plan.mirrored:
+            raise ConfigError("expected a model that was trained on mirror images for flips, got another; leave it off")
+        if self.plan.decision == "exclusive" and found.offsets.any():
+            raise ConfigError(
+                "expected no thresholds for a model of structures that exclude one another, of which the most probable "
+                "is taken, got some; leave --threshold off"
+            )
+        decisions = found.decisions.model_copy(update={"flips": request.flips})
+        return replace(found, decisions=decisions)
+
+    def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
+        """The scan as it is: it is normalised and brought to the network's grid in one go.
+
+        Args:
+            volume: The scan.
+            stages: Takes no seconds yet.
+        """
+        shape = volume.shape
+        return OnGrid([volume.hu], Placement((0, 0, 0), shape, shape), volume.source)
+
+    def slices(
+        self, scan: OnGrid, choices: Choices, stages: Stages | None = None, watch: LogitSink | None = None
+    ) -> Iterator[ScanSlice]:
+        """Each of the scan's slices from inferior to superior, to be decided by who takes it.
+
+        Args:
+            scan: On its own voxels.
+            choices: What decides.
+            stages: Takes the seconds of `grid`, `prepare` and `network`.
+            watch: Looks at the logits of every slice of the network's grid, as if each structure were alone.
+
+        Raises:
+            ConfigError: If it is on other voxels than its own.
+            GridError: If the network's grid would be too large.
+            InputError: If the scan does not fit into the memory allowed.
+        """
+        stages = stages or Stages()
+        with stages("grid"):
+            hu = _whole(scan)
+            grid = lay_grid(hu, scan.source, self.plan)
+        placement = _moved(grid.placement, scan.placement.start)
+        logits = ahead(self._logits(hu, grid, choices, stages, watch), 1)
+        between, depth = scan_slices(logits, placement), placement.box()[2]
+        for k in range(scan.source.canonical_shape[2]):
+            yield self._decided(k, next(between) if depth.start <= k < depth.stop else None, placement, scan, choices)
+        for _ in logits:  # slices of the grid that no slice of the scan lies between are watched as well
+            pass
+
+    def predict_batch(
+        self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED
+    ) -> Bool[np.ndarray, "n c x y"]:
+        """Masks of axial slices, each for itself, as a scan of one slice of 1 mm.
+
+        Args:
+            slices: HU, RAS+ order.
+            spacing_mm: Pixel edges along x and y.
+            request: What is asked for; steps for masks are left out.
+
+        Raises:
+            LabelError: If the model does not know a structure.
+        """
+        choices = self.choices(request)
+        found = []
+        for one in slices:
+            volume = Volume.from_array(one[..., None], np.diag([*spacing_mm, 1.0, 1.0]))
+            (made,) = self.slices(self.on_grid(volume, Stages()), choices)
+            found.append(unpack(made.masks(), len(choices.labels)))
+        return np.stack(found)
+
+    def _logits(
+        self,
+        hu: Int16[np.ndarray, "x y z"],
+        grid: NetworkGrid,
+        choices: Choices,
+        stages: Stages,
+        watch: LogitSink | None,
+    ) -> Generator[GridLogits, None, None]:
+        """Of each slice of the network's grid, as they decide."""
+        engines, plan = self.engines(choices.labels), self.plan
+        self._check_memory(hu, grid, choices)
+        with stages("prepare"):
+            for engine in engines:
+                engine.prepare(plan.patch)
+        with stages("grid"):
+            scan = normalise(hu[grid.placement.box()], plan.intensity)
+        compute = PatchLogits(engines, grid.frame, plan.mirrored if choices.decisions.flips else ())
+        slabs = stages.of("grid", slices_on_grid(scan, grid, plan))
+        made = stages.of("network", logits_of_slices(compute, slabs, grid, plan.step))
+        offsets = choices.offsets.reshape(-1, 1, 1)
+        for logits in smoothed(made, choices.decisions.smoothing):
+            deciding: Float32[np.ndarray, "c x y"] = logits - offsets if offsets.any() else logits
+            if watch is not None:
+                watch.add(self._wanted(deciding, choices))
+            yield deciding
+
+    def _wanted(self, logits: GridLogits, choices: Choices) -> GridLogits:
+        if self.plan.decision == "regions":
+            return logits
+        return own_logits(logits)[[self.record.labels.channel(name) for name in choices.labels.names]]
+
+    def _decided(
+        self, k: int, between: Between | None, placement: Placement, scan: OnGrid, choices: Choices
+    ) -> ScanSlice:
+        shape = scan.source.canonical_shape
+        if self.plan.decision == "regions":
+            return RegionSlice(k, between, placement, shape, choices.labels, choices.offsets)
+        return ExclusiveSlice(k, between, placement, shape, choices.labels, self.record.labels)
+
+    def _check_memory(self, hu: Int16[np.ndarray, "x y z"], grid: NetworkGrid, choices: Choices) -> None:
+        """Refuse a scan that does not fit into the memory allowed.
+
+        Raises:
+            InputError: If so.
+        """
+        if self.max_memory is None:
+            return
+        structures = len(self.record.labels if self.plan.decision == "exclusive" else choices.labels)
+        gx, gy, _ = grid.placement.shape
+        smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
+        slices = 4 * structures * gx * gy * (5 + smoothed_over)  # between which the scan's lie, made ahead, waiting
+        patch = int(np.prod(self.plan.patch, dtype=np.int64))
+        activations = activation_bytes(self.record.network) * patch
+        result = hu.size * 2
+        batch_that_fits(self.max_memory, result + slices + bytes_of_sums(grid, structures), activations, 1)
+
+
+def _whole(scan: OnGrid) -> Int16[np.ndarray, "x y z"]:
+    """The scan's voxels.
+
+    Raises:
+        ConfigError: If they are not its own.
+    """
+    if scan.placement.resamples or scan.view != "axial":
+        raise ConfigError(
+            "expected scans on their own voxels for an imported model, which brings them to its grid itself, got "
+            "others; preprocess with --grid.mode native --grid.view axial"
+        )
+    slabs = list(scan.slabs)
+    return slabs[0] if len(slabs) == 1 else np.concatenate(slabs, axis=2)
+
+
+def _moved(placement: Placement, by: Triple) -> Placement:
+    x, y, z = (one + more for one, more in zip(placement.start, by, strict=True))
+    return replace(placement, start=(x, y, z))

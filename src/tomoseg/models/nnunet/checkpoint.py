@@ -1,0 +1,213 @@
+"""nnU-Net's checkpoints, of which tensors and a few words are read and nothing is executed.
+
+A checkpoint is a pickle, which can name any function to be called. PyTorch's own reader of weights alone refuses all
+but its own; what nnU-Net's checkpoints hold besides are NumPy scalars, in the course of the training. Their classes and
+functions are given to the reader under the names that pickles of NumPy 1 and 2 use, as stand-ins that do nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tomoseg.errors import ModelError
+from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.networks.nnunet import NnunetUNet
+from tomoseg.nnunet import NnunetNetwork
+
+MOST_PICKLE_BYTES = 64 * 2**20
+"""Of the part of a checkpoint that is no tensor: the course of some thousand epochs."""
+
+_PREFIXES = ("module.", "_orig_mod.")
+"""Of parameters' names, from training on several GPUs or with a compiled network."""
+
+_COPIES = re.compile(r"^decoder\.encoder\.|\.all_modules\.")
+"""Of parameters, under other names."""
+
+
+class _Nothing:
+    """Stands for whatever a pickle makes with NumPy: it takes any arguments and any state, and drops them."""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+_NAMES = (
+    *("numpy.dtype", "numpy.ndarray"),
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+    *(
+        f"numpy.dtypes.{name}DType"
+        for name in ("Bool", "Int32", "Int64", "Float16", "Float32", "Float64", "UInt8", "UInt16", "UInt32")
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says.
+
+    Attributes:
+        path: Its file.
+        weights: Tensors by the names that nnU-Net gives them.
+        configuration: Of the plans, that was trained.
+        trainer: The class that trained it; known for what it is called, and no more.
+        mirrored: Axes of the network along which training mirrored.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    configuration: str
+    trainer: str
+    mirrored: tuple[int, ...]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; tensors that are not asked for are left on the disk.
+
+    Args:
+        path: A file of `torch.save`.
+
+    Raises:
+        ModelError: If it is none, holds something else than tensors, numbers and words, or is damaged.
+    """
+    _check_archive(path)
+    allowed: list[Any] = [(_Nothing, name) for name in _NAMES]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # pickles raise whatever they come upon
+        raise ModelError(f"{path}: {_reason(error)}") from None
+    try:
+        made = _made_of(path, found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{path}: expected a checkpoint of nnU-Net v2, got one without {str(error)[:100]}; give one that its "
+            "training wrote"
+        ) from None
+    if not all(isinstance(tensor, Tensor) for tensor in made.weights.values()):
+        raise ModelError(f"{path}: expected tensors as weights, got something else; give a checkpoint of nnU-Net v2")
+    return made
+
+
+def _made_of(path: Path, found: Mapping[str, Any]) -> Checkpoint:
+    weights = {_named(name): tensor for name, tensor in found["network_weights"].items()}
+    mirrored = found.get("inference_allowed_mirroring_axes")
+    return Checkpoint(
+        path,
+        {name: tensor for name, tensor in weights.items() if not _COPIES.search(name)},
+        str(found["init_args"]["configuration"]),
+        str(found.get("trainer_name", ""))[:200],
+        () if mirrored is None else tuple(int(axis) for axis in mirrored),
+    )
+
+
+def _check_archive(path: Path) -> None:
+    """That it is a ZIP file whose parts are stored as they are, so that it unfolds into no more than it is.
+
+    Raises:
+        ModelError: If not.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except OSError as error:
+        raise ModelError(f"{path}: expected a checkpoint, got: {error.strerror}; copy the training folder") from None
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"{path}: expected a checkpoint that PyTorch 1.6 or later wrote, got: {str(error)[:100]}; copy it again"
+        ) from None
+    size = path.stat().st_size
+    folded = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+    pickled = sum(part.file_size for part in parts if part.filename.endswith(".pkl"))
+    if folded or sum(part.file_size for part in parts) > size or pickled > MOST_PICKLE_BYTES:
+        raise ModelError(
+            f"{path}: expected parts stored as they are, with at most {MOST_PICKLE_BYTES} bytes that are no tensors, "
+            "got others; give a checkpoint that nnU-Net wrote"
+        )
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    named = re.search(r"[Uu]nsupported (?:global|class|GLOBAL):? (?:GLOBAL )?([\w.]+)", text)
+    if named is not None:
+        what = named[1]
+        return (
+            f"expected tensors, numbers and words, got a checkpoint that asks for {what}, which is not executed; "
+            "do not trust this file"
+        )
+    told = text.partition("WeightsUnpickler error: ")[2] or text  # what comes before is how to lower one's guard
+    return f"expected a checkpoint of nnU-Net v2, got: {type(error).__name__}: {told[:150]}; copy the file again"
+
+
+def _named(name: str) -> str:
+    while name.startswith(_PREFIXES):
+        name = name.partition(".")[2]
+    return name
+
+
+def network_of(checkpoint: Checkpoint, config: NnunetNetwork, heads: int, *, exclusive: bool) -> NnunetUNet:
+    """The network with a checkpoint's weights.
+
+    Where structures exclude one another, the background's logit is taken off each: what wins over all others, the
+    background included, is then what is highest and above 0.
+
+    Args:
+        checkpoint: Of that network.
+        config: What it is made of.
+        heads: Logits that it gave in training.
+        exclusive: Whether the first of them is the background's.
+
+    Raises:
+        ModelError: If a tensor is missing, too many, or of another shape; the message names it.
+    """
+    with torch.device("meta"):  # shapes without memory
+        expected = NnunetUNet(heads, config).state_dict()
+    last = f"decoder.seg_layers.{len(config.decoder_convs) - 1}"
+    shapes = {name.replace("head", last): tensor.shape for name, tensor in expected.items()}
+    _check_shapes(checkpoint, shapes)
+    weights = {name: checkpoint.weights[name].detach().float().clone() for name in shapes}
+    head = {part: weights.pop(f"{last}.{part}") for part in ("weight", "bias")}
+    if exclusive:
+        head = {part: values[1:] - values[:1] for part, values in head.items()}
+    network = NnunetUNet(heads - 1 if exclusive else heads, config)
+    network.load_state_dict(weights | {f"head.{part}": values.contiguous() for part, values in head.items()})
+    return network.eval()
+
+
+def _check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> None:
+    for name, shape in shapes.items():
+        tensor = checkpoint.weights.get(name)
+        if tensor is None or tensor.shape != shape or not tensor.is_floating_point():
+            got = "none" if tensor is None else f"one of {tuple(tensor.shape)} ({tensor.dtype})"
+            raise ModelError(
+                f"{checkpoint.path}: expected a tensor {name} of {tuple(shape)}, as the plans say, got {got}; "
+                "the checkpoint is of another network than the plans"
+            )
+    others = [n for n in checkpoint.weights if n not in shapes and not n.startswith("decoder.seg_layers.")]
+    if others:
+        raise ModelError(
+            f"{checkpoint.path}: expected the tensors of the plans' network, got others, such as {others[0][:100]}; "
+            "the checkpoint is of another network than the plans"
+        )
+
+
+def model_of(record: ModelRecord, network: NnunetUNet) -> Model:
+    """A network and what it is, once its weights are all numbers.
+
+    Raises:
+        ModelError: If one is NaN or infinite.
+    """
+    wrong = [name for name, tensor in network.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if wrong:
+        raise ModelError(f"expected finite weights, got NaN or infinity in {wrong[0]}; take another checkpoint")
+    return Model(record, network)

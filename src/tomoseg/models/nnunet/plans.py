@@ -1,0 +1,338 @@
+"""nnU-Net's `plans.json` and `dataset.json`, in their old and new formats, as a network, a plan and structures.
+
+Plans name classes and functions, which nnU-Net imports. Here they are compared with a list, and what is not in it is
+refused by its name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import ConfigError, LabelError, ModelError, counted
+from tomoseg.files.label_names import check_told_apart, structure_name
+from tomoseg.labels import LabelSet, Structure
+from tomoseg.nnunet import MOST_STRUCTURES, NnunetNetwork, NnunetPlan
+from tomoseg.settings import validate_config
+
+MOST_JSON_BYTES = 64 * 2**20
+"""Plans are some kilobytes long; a dataset.json lists its cases at most."""
+
+NETWORKS = {"PlainConvUNet": "plain_conv_unet", "ResidualEncoderUNet": "residual_encoder_unet"}
+READERS = {
+    "SimpleITKIO": "file",
+    "NibabelIO": "file",
+    "SimpleITKIOWithReorient": "ras",
+    "NibabelIOWithReorient": "ras",
+}
+SCHEMES = {
+    "CTNormalization": "ct",
+    "ZScoreNormalization": "zscore",
+    "RescaleTo01Normalization": "rescale",
+    "NoNormalization": "none",
+}
+RESAMPLING = "resample_data_or_seg_to_shape"
+PREPROCESSORS = ("DefaultPreprocessor",)
+LAYERS: dict[str, tuple[str | None, ...]] = {
+    "conv_op": ("Conv2d", "Conv3d"),
+    "norm_op": ("InstanceNorm2d", "InstanceNorm3d"),
+    "dropout_op": (None, "Dropout2d", "Dropout3d"),  # does nothing once a network is trained
+    "nonlin": ("LeakyReLU",),
+    "block": (None, "BasicBlockD"),
+}
+"""By setting, the classes that are known, without the modules that they come from: these have moved."""
+
+_AS_THEY_ARE = {"nonlin_first": (False, None), "stem_channels": (None,), "bottleneck_channels": (None,)}
+"""Settings that are known in one value only."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What plans and dataset say of one training.
+
+    Attributes:
+        network: The network.
+        plan: How it is given a scan, but for the axes that training mirrored, which its checkpoint says.
+        labels: Its structures.
+        heads: Logits that its last layer gives: with the background's, unless it is of regions.
+        described: What is worth knowing of the dataset: its name, description, reference and licence, where stated.
+    """
+
+    network: NnunetNetwork
+    plan: NnunetPlan
+    labels: LabelSet
+    heads: int
+    described: dict[str, str]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file with an object in it.
+
+    Raises:
+        ModelError: If it is missing, too large, or anything else.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MOST_JSON_BYTES:
+            raise ModelError(f"{path}: expected at most {MOST_JSON_BYTES} bytes, got {size}; give a folder of nnU-Net")
+        data = json.loads(path.read_bytes())
+    except OSError:
+        raise ModelError(f"{path}: expected a file of nnU-Net, found none; copy the whole training folder") from None
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: expected JSON, got: {str(error)[:100]}; copy the file again") from None
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a JSON object, got a {type(data).__name__}; copy the file again")
+    return data
+
+
+def training_of(plans: Mapping[str, Any], dataset: Mapping[str, Any], configuration: str, name: str) -> Training:
+    """What a configuration of plans is.
+
+    Args:
+        plans: The content of `plans.json`.
+        dataset: That of `dataset.json`.
+        configuration: Such as `3d_fullres`; the checkpoint says which.
+        name: What to call the training in messages.
+
+    Raises:
+        ModelError: If something is missing, of another kind than it should be, or not known here.
+    """
+    try:
+        found = _configuration(plans, configuration, ())
+        if found.get("previous_stage"):
+            raise ModelError(
+                f"{name}: expected a network that reads the scan alone, got the second stage of a cascade after "
+                f"{found['previous_stage']}; import a 3d_fullres, 3d_lowres or 2d training"
+            )
+        _refuse_other_than(found.get("preprocessor_name"), (None, *PREPROCESSORS), "preprocessor_name", name)
+        _refuse_other_than(plans.get("label_manager"), (None, "LabelManager"), "label_manager", name)
+        labels, heads, decision = _labels_of(dataset, name)
+        _check_channels(dataset, name)
+        network = _network_of(found, name)
+        plan = validate_config(NnunetPlan, _plan_of(plans, found, name) | {"decision": decision}, name)
+        if network.dims != len(plan.patch):
+            raise ModelError(f"{name}: expected a patch of {network.dims} edges, got {plan.patch}; copy it again")
+        _check_patch(network, plan, name)
+        return Training(network, plan, labels, heads, _described(dataset, plans))
+    except (ConfigError, LabelError) as error:
+        raise ModelError(str(error) if str(error).startswith(name) else f"{name}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ModelError(
+            f"{name}: expected plans of nnU-Net v2, got: {type(error).__name__} {str(error)[:100]}; copy the whole "
+            "training folder"
+        ) from None
+
+
+def _configuration(plans: Mapping[str, Any], name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """A configuration over the one that it inherits from.
+
+    Raises:
+        ModelError: If there is none of that name, or they inherit in a circle.
+    """
+    known = plans["configurations"]
+    if name not in known:
+        raise ModelError(f"expected one of the plans' configurations ({', '.join(known)}), got {str(name)[:100]}")
+    if name in seen:
+        raise ModelError(f"expected configurations that inherit from others, got a circle: {' -> '.join(seen)}")
+    own = dict(known[name])
+    parent = own.pop("inherits_from", None)
+    return own if parent is None else _configuration(plans, parent, (*seen, name)) | own
+
+
+def _labels_of(dataset: Mapping[str, Any], name: str) -> tuple[LabelSet, int, str]:
+    """Structures in the order of the network's logits, how many logits it gives, and how they decide.
+
+    Raises:
+        ModelError: If labels are not numbered from a background of 0 on.
+    """
+    given = {str(key): value for key, value in dataset["labels"].items() if key != "ignore"}
+    stated = {structure_name(key, name): value for key, value in given.items()}
+    check_told_apart(stated, name)
+    if len(stated) > MOST_STRUCTURES:
+        raise ModelError(f"{name}: expected at most {MOST_STRUCTURES} labels, got {len(stated)}")
+    if stated.get("background") not in (0, "0"):
+        raise ModelError(f"{name}: expected a label background of 0 in dataset.json, got none; copy the file again")
+    if any(isinstance(value, list) and len(value) > 1 for value in stated.values()):
+        return _regions_of(dataset, stated, name)
+    return _exclusive_of(stated, name)
+
+
+def _exclusive_of(stated: Mapping[str, Any], name: str) -> tuple[LabelSet, int, str]:
+    values = {key: int(value[0] if isinstance(value, list) else value) for key, value in stated.items()}
+    if sorted(values.values()) != list(range(len(values))) or len(values) < 2:
+        raise ModelError(
+            f"{name}: expected labels 0, 1, 2, ... in dataset.json, got {sorted(values.values())[:20]}; "
+            "such a model cannot be imported"
+        )
+    del values["background"]
+    named = {structure: value for value, structure in sorted((value, key) for key, value in values.items())}
+    return _structures(list(named), list(named.values())), len(values) + 1, "exclusive"
+
+
+def _regions_of(dataset: Mapping[str, Any], stated: dict[str, Any], name: str) -> tuple[LabelSet, int, str]:
+    regions = [key for key, value in stated.items() if value != 0 and set(_list(value)) != {0}]
+    order = [int(value) for value in dataset.get("regions_class_order") or ()]
+    if len(order) != len(regions) or len(set(order)) != len(order):
+        raise ModelError(
+            f"{name}: expected one value in regions_class_order for each of {counted(len(regions), 'region')}, got "
+            f"{order[:20]}; copy dataset.json again"
+        )
+    return _structures(regions, order), len(regions), "regions"
+
+
+def _structures(names: Sequence[str], ids: Sequence[int]) -> LabelSet:
+    """Structures with the ids that label maps of nnU-Net have; codes and colours where the names are known."""
+    return LabelSet(
+        tuple(
+            Structure(value, one.name, one.group, one.snomed, one.snomed_meaning, one.laterality, one.colour)
+            for one, value in zip(LabelSet.from_names(names), ids, strict=True)
+        )
+    )
+
+
+def _check_channels(dataset: Mapping[str, Any], name: str) -> None:
+    channels = dataset.get("channel_names") or dataset.get("modality")
+    if not isinstance(channels, dict) or len(channels) != 1:
+        stated = "none" if not channels else ", ".join(map(str, dict(channels).values()))[:100]
+        raise ModelError(f"{name}: expected a model of one image, a CT, got one of: {stated}; it cannot be imported")
+
+
+def _network_of(found: Mapping[str, Any], name: str) -> NnunetNetwork:
+    made = _new_network(found["architecture"], name) if "architecture" in found else _old_network(found, name)
+    return validate_config(NnunetNetwork, made, name)
+
+
+def _new_network(architecture: Mapping[str, Any], name: str) -> dict[str, Any]:
+    kind = _known(architecture["network_class_name"], NETWORKS, "network", name)
+    settings = dict(architecture["arch_kwargs"])
+    for setting, known in LAYERS.items():
+        _refuse_other_than(settings.get(setting), known, setting, name)
+    for setting, values in _AS_THEY_ARE.items():
+        if settings.get(setting) not in values:
+            raise ModelError(f"{name}: expected no {setting}, got {str(settings[setting])[:50]}; it is not known here")
+    stages = int(settings["n_stages"])
+    dims = 3 if str(settings["conv_op"]).endswith("3d") else 2
+    channels = _repeated(settings["features_per_stage"], stages)
+    if len(channels) != stages:
+        raise ModelError(f"{name}: expected as many widths as stages, got {len(channels)} and {stages}; copy it again")
+    counts = settings["n_conv_per_stage" if kind == "plain_conv_unet" else "n_blocks_per_stage"]
+    norm, nonlin = settings.get("norm_op_kwargs") or {}, settings.get("nonlin_kwargs") or {}
+    return {
+        "kind": kind,
+        "channels": channels,
+        "kernels": _edges(settings["kernel_sizes"], stages, dims),
+        "strides": _edges(settings["strides"], stages, dims),
+        "blocks": _repeated(counts, stages),
+        "decoder_convs": _repeated(settings["n_conv_per_stage_decoder"], stages - 1),
+        "bias": bool(settings.get("conv_bias", False)),
+        "norm_eps": norm.get("eps", 1e-5),
+        "norm_affine": norm.get("affine", False),
+        "negative_slope": nonlin.get("negative_slope", 0.01),
+    }
+
+
+def _old_network(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Plans of nnU-Net 2.0 to 2.4 give the numbers alone."""
+    kind = _known(found["UNet_class_name"], NETWORKS, "network", name)
+    stages, dims = len(found["n_conv_per_stage_encoder"]), len(found["patch_size"])
+    first, most = int(found["UNet_base_num_features"]), int(found["unet_max_num_features"])
+    return {
+        "kind": kind,
+        "channels": tuple(min(first * 2**stage, most) for stage in range(min(stages, 64))),
+        "kernels": _edges(found["conv_kernel_sizes"], stages, dims),
+        "strides": _edges(found["pool_op_kernel_sizes"], stages, dims),
+        "blocks": tuple(found["n_conv_per_stage_encoder"]),
+        "decoder_convs": tuple(found["n_conv_per_stage_decoder"]),
+    }
+
+
+def _plan_of(plans: Mapping[str, Any], found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    schemes, masked = found["normalization_schemes"], found["use_mask_for_norm"]
+    if len(schemes) != 1 or len(masked) != 1:
+        raise ModelError(f"{name}: expected a model of one image, got one of {len(schemes)}; it cannot be imported")
+    scheme = _known(schemes[0], SCHEMES, "normalisation", name)
+    intensity = {"scheme": scheme, "masked": bool(masked[0]) and scheme == "zscore"}
+    if scheme == "ct":
+        properties = plans.get("foreground_intensity_properties_per_channel") or plans.get(
+            "foreground_intensity_properties_by_modality"
+        )
+        of = properties["0"]  # type: ignore[index]  # a TypeError is told as what plans lack
+        intensity |= {"mean": of["mean"], "sd": of["std"], "low": of["percentile_00_5"], "high": of["percentile_99_5"]}
+    scan = _resampling(found, "data", (0, 1, 3), name)
+    logits = _resampling(found, "probabilities", (1,), name)
+    return {
+        "axes": _known(plans["image_reader_writer"], READERS, "image_reader_writer", name),
+        "transpose": plans["transpose_forward"],
+        "spacing_mm": found["spacing"],
+        "patch": found["patch_size"],
+        "intensity": intensity,
+        "scan_order": scan["order"],
+        "separate_scan": scan["force_separate_z"],
+        "separate_logits": logits["force_separate_z"],
+    }
+
+
+def _resampling(found: Mapping[str, Any], what: str, orders: tuple[int, ...], name: str) -> dict[str, Any]:
+    """How images or logits are brought from grid to grid.
+
+    Raises:
+        ModelError: If that is done in a way that is not known here.
+    """
+    key = f"resampling_fn_{what}"
+    _refuse_other_than(found[key], (RESAMPLING,), key, name)
+    given = {"order": 3, "order_z": 0, "force_separate_z": False, "is_seg": False} | dict(found[f"{key}_kwargs"])
+    known = {"order": orders, "order_z": (0,), "force_separate_z": (None, True, False), "is_seg": (False,)}
+    for setting, value in given.items():
+        if value not in known.get(setting, ()):
+            raise ModelError(
+                f"{name}: expected {setting} of {key} to be one of {known.get(setting, ())}, got {str(value)[:50]}; "
+                "it is not known here"
+            )
+    return given
+
+
+def _check_patch(network: NnunetNetwork, plan: NnunetPlan, name: str) -> None:
+    if any(edge % step for edge, step in zip(plan.patch, network.stride, strict=True)):
+        raise ModelError(f"{name}: expected a patch in multiples of {network.stride}, got {plan.patch}; copy it again")
+
+
+def _described(dataset: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str, str]:
+    stated = {
+        "dataset": plans.get("dataset_name") or dataset.get("name"),
+        "description": dataset.get("description"),
+        "reference": dataset.get("reference"),
+        "licence": dataset.get("licence") or dataset.get("license"),
+        "plans": plans.get("plans_name"),
+    }
+    return {key: " ".join(str(value).split())[:1000] for key, value in stated.items() if value}
+
+
+def _known(given: object, known: Mapping[str, str], what: str, name: str) -> str:
+    """What a class is called here, by the last part of its own name."""
+    last = str(given).rpartition(".")[2]
+    _refuse_other_than(given, tuple(known), what, name)
+    return known[last]
+
+
+def _refuse_other_than(given: object, known: Sequence[str | None], what: str, name: str) -> None:
+    last = None if given is None else str(given).rpartition(".")[2]
+    if last not in known:
+        names = ", ".join(str(one) for one in known if one is not None)
+        raise ModelError(f"{name}: expected {what} {names}, got {str(given)[:100]}; such a model cannot be imported")
+
+
+def _repeated(given: int | Sequence[int], count: int) -> tuple[int, ...]:
+    return (given,) * min(count, 64) if isinstance(given, int) else tuple(given)
+
+
+def _edges(given: int | Sequence[int | Sequence[int]], stages: int, dims: int) -> tuple[tuple[int, ...], ...]:
+    """Edges for each stage and axis, of which plans may give one for all."""
+    each: Sequence[int | Sequence[int]] = [given] * min(stages, 64) if isinstance(given, int) else given
+    return tuple((one,) * dims if isinstance(one, int) else tuple(one) for one in each)
+
+
+def _list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else [value]

@@ -1,0 +1,209 @@
+"""Where an nnU-Net training lies: its own folder, a dataset's or a results folder, or a ZIP file of any of these.
+
+TRAINING/                       <trainer>__<plans>__<configuration>
+  plans.json, dataset.json
+  fold_0/checkpoint_final.pth, ... or fold_all/
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from tomoseg.errors import InputError, ModelError, counted
+from tomoseg.files.atomic import errors_told
+from tomoseg.files.outputs import check_space
+from tomoseg.files.paths import climbs
+
+PLANS, DATASET = "plans.json", "dataset.json"
+CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth"}
+
+MOST_DEPTH = 4
+"""Folders between the one that is given and a training's."""
+
+MOST_UNPACKED_BYTES = 32 * 2**30
+MOST_RATIO = 100
+"""By which a file may be larger than it is packed; weights hardly pack at all."""
+
+_LICENCES = re.compile(r"^(licen[cs]e|copying)(\.\w+)?$", re.IGNORECASE)
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class TrainingFolder:
+    """A training, and which of its checkpoints are taken.
+
+    Attributes:
+        folder: Its folder.
+        checkpoints: By fold, such as `0` or `all`.
+        licence: A file beside or above it that states one, if there is one.
+        name: What it is called below what was given.
+    """
+
+    folder: Path
+    checkpoints: dict[str, Path]
+    licence: Path | None
+    name: str
+
+
+@contextmanager
+def opened(source: Path, beside: Path) -> Iterator[Path]:
+    """A folder as it is, or what a ZIP file holds of trainings, unpacked until the block ends.
+
+    Args:
+        source: A folder or a ZIP file.
+        beside: Where the unpacked folder lies meanwhile, under a hidden name.
+
+    Raises:
+        InputError: If it is neither.
+        ModelError: If the ZIP file is damaged, or holds files that lead elsewhere or unfold beyond measure.
+        OutputError: If there is no room to unpack it.
+    """
+    if source.is_dir():
+        yield source
+        return
+    if not source.is_file():
+        raise InputError(f"{source}: expected a folder of nnU-Net or a ZIP file of one, found none; check the path")
+    if not zipfile.is_zipfile(source) or source.suffix == ".pth":
+        raise InputError(
+            f"{source}: expected a folder of nnU-Net or a ZIP file of one, got another file; give the folder with "
+            f"{PLANS}"
+        )
+    with errors_told(beside):
+        beside.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".import-", dir=beside) as aside:
+        _unpack(source, Path(aside))
+        yield Path(aside)
+
+
+def _unpack(source: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            parts = [part for part in archive.infolist() if _is_of_a_training(part.filename) and not part.is_dir()]
+            for part in parts:
+                _check_part(source, part)
+            size = sum(part.file_size for part in parts)
+            if size > MOST_UNPACKED_BYTES:
+                raise ModelError(f"{source}: expected at most {MOST_UNPACKED_BYTES} bytes unpacked, got {size}")
+            check_space(folder, size)
+            for part in parts:
+                _unpack_part(archive, part, folder / part.filename)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(f"{source}: expected a whole ZIP file, got: {str(error)[:100]}; fetch it again") from None
+
+
+def _is_of_a_training(filename: str) -> bool:
+    """Whether a file is one that is read; shadow files of macOS are not, nor is anything pickled but checkpoints."""
+    path = PurePosixPath(filename.replace("\\", "/"))
+    known = {PLANS, DATASET, *CHECKPOINTS.values()}
+    return "__MACOSX" not in path.parts and (path.name in known or _LICENCES.match(path.name) is not None)
+
+
+def _check_part(source: Path, part: zipfile.ZipInfo) -> None:
+    is_link = (part.external_attr >> 16) & 0o170000 == 0o120000
+    if climbs(part.filename) or "\\" in part.filename or is_link:
+        raise ModelError(
+            f"{source}: expected files that stay in their folder, got one that leads out of it; do not trust this file"
+        )
+    if part.file_size > MOST_RATIO * max(part.compress_size, 1024):
+        raise ModelError(
+            f"{source}: expected files of about their packed size, got one that unfolds {part.compress_size} bytes to "
+            f"{part.file_size}; do not trust this file"
+        )
+
+
+def _unpack_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo, path: Path) -> None:
+    with errors_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(part) as packed, path.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked, _CHUNK)  # ends where the archive says that the file does
+
+
+def find_training(
+    root: Path, given: Path, training: str | None, folds: Sequence[str], checkpoint: str
+) -> TrainingFolder:
+    """The one training that is meant.
+
+    Args:
+        root: The folder to look in.
+        given: What to call it in messages.
+        training: The end of its path where there are several; None if there is one.
+        folds: Which folds; none named takes all that are numbered, or else `all`.
+        checkpoint: `final` or `best`.
+
+    Raises:
+        ModelError: If there is none, several are meant, or a fold or a checkpoint is missing.
+    """
+    found = _trainings_in(root)
+    chosen = found if training is None else [one for one in found if _ends_in(one.relative_to(root), training)]
+    names = [str(one.relative_to(root)) if one != root else given.name for one in found]
+    if not found:
+        raise ModelError(
+            f"{given}: expected a training of nnU-Net v2, found no folder with {PLANS} and fold_0 or the like; give "
+            "the folder that training wrote"
+        )
+    if len(chosen) != 1:
+        asked = "" if training is None else f" that ends in {training}"
+        raise ModelError(
+            f"{given}: expected one training{asked}, got {counted(len(found), 'of them', 'of them')}: "
+            f"{', '.join(names)}; name one with --training"
+        )
+    (folder,) = chosen
+    name = given.name if folder == root else str(folder.relative_to(root))
+    return TrainingFolder(folder, _checkpoints_in(folder, name, folds, checkpoint), _licence_of(folder, root), name)
+
+
+def _trainings_in(root: Path) -> list[Path]:
+    levels = ["/".join(["*"] * depth + [PLANS]) for depth in range(MOST_DEPTH + 1)]
+    return sorted(
+        path.parent for level in levels for path in root.glob(level) if any(path.parent.glob("fold_*/checkpoint_*.pth"))
+    )
+
+
+def _ends_in(path: Path, end: str) -> bool:
+    wanted = PurePosixPath(end).parts
+    return bool(wanted) and path.parts[-len(wanted) :] == wanted
+
+
+def _checkpoints_in(folder: Path, name: str, folds: Sequence[str], checkpoint: str) -> dict[str, Path]:
+    file = CHECKPOINTS[checkpoint]
+    there = _there(folder, name, checkpoint)
+    numbered = [fold for fold in there if fold.isdecimal()]
+    wanted = list(dict.fromkeys(folds)) or numbered or list(there)
+    missing = [fold for fold in wanted if fold not in there]
+    if missing:
+        raise ModelError(
+            f"{name}: expected {file} of fold {', '.join(missing)}, found those of fold {', '.join(there)}; name these "
+            "with --folds, or copy the whole training"
+        )
+    return {fold: there[fold] for fold in wanted}
+
+
+def _there(folder: Path, name: str, checkpoint: str) -> dict[str, Path]:
+    """The checkpoints that there are, by fold.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    file = CHECKPOINTS[checkpoint]
+    there = {path.parent.name.removeprefix("fold_"): path for path in sorted(folder.glob(f"fold_*/{file}"))}
+    if not there:
+        other = "best" if checkpoint == "final" else "final"
+        raise ModelError(f"{name}: expected {file} in a fold, found none; try --checkpoint {other}")
+    return there
+
+
+def _licence_of(folder: Path, root: Path) -> Path | None:
+    """The nearest file of that kind, from the training's folder up to the one that was given."""
+    for place in (folder, *folder.parents):
+        beside = [path for path in sorted(place.iterdir()) if path.is_file() and _LICENCES.match(path.name)]
+        if beside or place == root:
+            return beside[0] if beside else None
+    return None

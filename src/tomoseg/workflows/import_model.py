@@ -1,0 +1,179 @@
+"""`tomoseg import`: a model folder of ours from what nnU-Net v2 trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tomoseg.config import GridConfig
+from tomoseg.errors import ModelError, OutputError
+from tomoseg.files.atomic import whole_folder
+from tomoseg.files.outputs import check_folder
+from tomoseg.models.folder import Model, ModelRecord, save_model, sha256
+from tomoseg.models.nnunet.plans import Training, read_json, training_of
+from tomoseg.models.nnunet.source import DATASET, PLANS, TrainingFolder, find_training, opened
+from tomoseg.models.views import Fusion, save_fusion
+from tomoseg.packages import is_installed, require_torch
+from tomoseg.version import __version__
+from tomoseg.workflows.export import export
+
+CITATIONS = (
+    "Isensee, F. et al. (2021). nnU-Net: a self-configuring method for deep learning-based biomedical image "
+    "segmentation. Nature Methods 18, 203-211.",
+)
+"""Of every model that nnU-Net trained; what a dataset's own file asks for is added."""
+
+NOT_STATED = "not stated"
+
+CheckpointName = Literal["final", "best"]
+
+_MOST_LICENCE = 2000
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that was imported.
+
+    Attributes:
+        folder: The model's.
+        training: What its plans say.
+        folds: Whose networks it has.
+        provenance: What is written down of where it comes from.
+        exported: Whether it has an OpenVINO export, so that it predicts without PyTorch.
+    """
+
+    folder: Path
+    training: Training
+    folds: tuple[str, ...]
+    provenance: dict[str, Any]
+    exported: bool
+
+
+def import_model(
+    source: Path,
+    output: Path,
+    *,
+    training: str | None = None,
+    folds: Sequence[str] = (),
+    checkpoint: CheckpointName = "final",
+    licence: str | None = None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> Imported:
+    """Make a model folder of what nnU-Net trained; it appears whole or not at all.
+
+    Args:
+        source: A training folder, one with several below it, or a ZIP file of either.
+        output: The model's folder; it must not be there yet, or be empty.
+        training: Which, where there are several: the end of its path.
+        folds: Which folds; none named takes all that are numbered, or else `all`.
+        checkpoint: Of which checkpoint.
+        licence: What the weights may be used for, as their makers state it; if omitted, what a file beside them or
+            `dataset.json` says.
+        on_step: Told what is done next.
+
+    Raises:
+        ConfigError: If PyTorch is not installed.
+        InputError: If the source is neither a folder nor a ZIP file.
+        ModelError: If there is no training or several, a file is damaged or not to be trusted, or the network is none
+            that is known here.
+        OutputError: If the model cannot be written, or is there already.
+    """
+    require_torch()
+    check_folder(output)
+    if output.is_dir() and any(output.iterdir()):
+        raise OutputError(
+            f"{output}: expected a folder that is not there yet, or empty, got files in it; choose another"
+        )
+    with opened(source, output.absolute().parent) as root:
+        on_step("reading")
+        found = find_training(root, source, training, folds, checkpoint)
+        models, described = _models_of(found, licence)
+        on_step("writing")
+        with whole_folder(output, replace=True) as aside:
+            places = _written(models, aside)
+            exported = is_installed("openvino")
+            for place in places if exported else ():
+                on_step("exporting")
+                export(place, "openvino")
+    return Imported(output, described, tuple(found.checkpoints), models[0].record.provenance, exported)
+
+
+def _models_of(found: TrainingFolder, licence: str | None) -> tuple[list[Model], Training]:
+    """One for each fold.
+
+    Raises:
+        ModelError: If they are not of one training, or a file cannot be read.
+    """
+    from tomoseg.models.nnunet.checkpoint import Checkpoint, model_of, network_of, read_checkpoint
+
+    plans, dataset = read_json(found.folder / PLANS), read_json(found.folder / DATASET)
+    read: dict[str, Checkpoint] = {fold: read_checkpoint(path) for fold, path in found.checkpoints.items()}
+    first = next(iter(read.values()))
+    for fold, one in read.items():
+        if (one.configuration, one.mirrored) != (first.configuration, first.mirrored):
+            raise ModelError(
+                f"{found.name}: expected folds of one training, got fold {fold} of configuration "
+                f"{one.configuration[:100]}, the first of {first.configuration[:100]}; name folds with --folds"
+            )
+    described = training_of(plans, dataset, first.configuration, found.name)
+    _check_mirrored(first.mirrored, described, found.name)
+    plan = described.plan.model_copy(update={"mirrored": first.mirrored})
+    models = []
+    for fold, one in read.items():
+        provenance = _provenance(found, fold, first.trainer, described, licence) | {"configuration": one.configuration}
+        record = ModelRecord(
+            described.labels, described.network, GridConfig(mode="native", crop="none"), (), provenance, plan=plan
+        )
+        network = network_of(one, described.network, described.heads, exclusive=plan.decision == "exclusive")
+        models.append(model_of(record, network))
+    return models, described
+
+
+def _check_mirrored(axes: Sequence[int], described: Training, name: str) -> None:
+    if any(not 0 <= axis < described.network.dims for axis in axes):
+        raise ModelError(
+            f"{name}: expected mirrored axes from 0 to {described.network.dims - 1} in the checkpoint, got "
+            f"{', '.join(map(str, axes))}; copy it again"
+        )
+
+
+def _provenance(
+    found: TrainingFolder, fold: str, trainer: str, described: Training, licence: str | None
+) -> dict[str, Any]:
+    stated, reference = described.described, described.described.get("reference")
+    return {
+        "imported_by": f"tomoseg {__version__}",
+        "imported_from": found.name,
+        "trainer": trainer,
+        "fold": fold,
+        **{key: stated[key] for key in ("dataset", "plans", "description") if key in stated},
+        "licence": licence or _licence_in(found.licence) or stated.get("licence") or NOT_STATED,
+        "citations": [*CITATIONS, *([reference] if reference else [])],
+        "source_sha256": {
+            PLANS: sha256(found.folder / PLANS),
+            DATASET: sha256(found.folder / DATASET),
+            found.checkpoints[fold].name: sha256(found.checkpoints[fold]),
+        },
+    }
+
+
+def _licence_in(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    with path.open("rb") as stream:
+        text = stream.read(_MOST_LICENCE)
+    return text.decode("utf-8", errors="replace").strip() or None
+
+
+def _written(models: Sequence[Model], folder: Path) -> list[Path]:
+    """The folders of networks: of one its own, of several one for each fold, which count alike."""
+    if len(models) == 1:
+        save_model(models[0], folder)
+        return [folder]
+    names = tuple(f"fold_{model.record.provenance['fold']}" for model in models)
+    for name, model in zip(names, models, strict=True):
+        save_model(model, folder / name)
+    save_fusion(Fusion(names, ()), folder)
+    return [folder / name for name in names]

@@ -1,0 +1,113 @@
+import stat
+import zipfile
+
+import pytest
+
+from tests.nnunet_files import NAME, write_training
+from tomoseg.errors import InputError, ModelError
+from tomoseg.models.nnunet.source import find_training, opened
+
+OTHER = "nnUNetTrainer__nnUNetResEncUNetLPlans__3d_fullres"
+
+
+def find(folder, training=None, folds=(), checkpoint="final"):
+    return find_training(folder, folder, training, folds, checkpoint)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """A dataset's folder with two trainings, of which one has three folds."""
+    folder = tmp_path_factory.mktemp("results") / "Dataset900_Made"
+    write_training(folder, folds=("0", "1", "all"))
+    write_training(folder, folds=("all",), name=OTHER)
+    (folder / "LICENSE.txt").write_text("CC BY 4.0\n")
+    return folder
+
+
+def test_numbered_folds_are_taken_unless_others_are_named(dataset):
+    found = find(dataset, NAME)
+    assert list(found.checkpoints) == ["0", "1"]
+    assert found.checkpoints["1"] == dataset / NAME / "fold_1" / "checkpoint_final.pth"
+    assert list(find(dataset, NAME, ("all",)).checkpoints) == ["all"]
+    assert list(find(dataset / NAME, folds=("1",)).checkpoints) == ["1"]
+    assert list(find(dataset, OTHER).checkpoints) == ["all"]
+    assert list(find(dataset.parent, f"Dataset900_Made/{OTHER}").checkpoints) == ["all"]
+    assert (found.licence, find(dataset / NAME).licence) == (dataset / "LICENSE.txt", None)
+
+
+def test_two_trainings_are_named(dataset):
+    with pytest.raises(ModelError, match=f"expected one training, got 2 of them: {NAME}, {OTHER}; name one with"):
+        find(dataset)
+    with pytest.raises(ModelError, match="one training that ends in x, got 2 of them"):
+        find(dataset, "x")
+
+
+def test_what_is_missing_is_named(dataset, tmp_path):
+    with pytest.raises(ModelError, match=r"of fold 3, found those of fold 0, 1, all"):
+        find(dataset, NAME, ("0", "3"))
+    with pytest.raises(ModelError, match=r"expected checkpoint_best\.pth .* try --checkpoint final"):
+        find(dataset, NAME, checkpoint="best")
+    with pytest.raises(ModelError, match=r"found no folder with plans\.json"):
+        find(tmp_path)
+    with pytest.raises(InputError, match="found none; check the path"), opened(tmp_path / "no", tmp_path):
+        pass
+    (tmp_path / "file.txt").write_text("text")
+    with pytest.raises(InputError, match="got another file"), opened(tmp_path / "file.txt", tmp_path):
+        pass
+
+
+def zipped(folder, path, **more):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder.parent))
+        for name, content in more.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_zip_file_is_unpacked_while_it_is_used(dataset, tmp_path):
+    shadow = {"__MACOSX/Dataset900_Made/._plans.json": b"x", "Dataset900_Made/postprocessing.pkl": b"x"}
+    with opened(zipped(dataset, tmp_path / "a.zip", **shadow), tmp_path / "out") as root:
+        found = find_training(root, tmp_path / "a.zip", OTHER, (), "final")
+        assert found.checkpoints["all"].is_file()
+        assert found.licence.read_text() == "CC BY 4.0\n"
+        assert not list(root.rglob("*.pkl"))
+        assert not list(root.rglob("._*"))
+    assert not root.exists()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../plans.json", "/tmp/plans.json", "a\\..\\plans.json", "a/../../plans.json"])
+def test_a_zip_file_whose_files_lead_out_of_it_is_refused(dataset, tmp_path, name):
+    path = zipped(dataset, tmp_path / "a.zip", **{name: b"{}"})
+    with pytest.raises(ModelError, match="one that leads out of it; do not trust"), opened(path, tmp_path / "out"):
+        pass
+    assert not (tmp_path / "plans.json").exists()
+
+
+def test_a_link_in_a_zip_file_is_refused(dataset, tmp_path):
+    path = zipped(dataset, tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        link = zipfile.ZipInfo("x/plans.json")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(ModelError, match="leads out of it"), opened(path, tmp_path / "out"):
+        pass
+
+
+def test_a_bomb_is_refused_before_it_is_unfolded(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("t/fold_0/checkpoint_final.pth", bytes(10**8))
+    with pytest.raises(ModelError, match=r"unfolds \d+ bytes to 100000000; do not trust"), opened(path, tmp_path):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["a.zip"]
+
+
+def test_a_damaged_zip_file_is_refused(dataset, tmp_path):
+    path = zipped(dataset, tmp_path / "a.zip")
+    content = bytearray(path.read_bytes())
+    content[2000:2100] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="expected a whole ZIP file"), opened(path, tmp_path / "out"):
+        pass
