@@ -15,7 +15,7 @@ SECONDS ?= 25
 READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-slow test-installed fuzz check lint format docs clean
+.PHONY: help venv demo test quick test-slow test-installed test-nnunet fuzz check lint format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-slow: $(READY) ## Run the tests that take minutes
 
 test-installed: $(READY) ## Install tomoseg alone into an environment of its own, without PyTorch, and run it
 	$(BIN)/pytest -m installed
+
+test-nnunet: $(READY) ## Compare imported models with nnU-Net itself: NNUNET=PYTHON, see tests/oracles
+	NNUNET=$(NNUNET) $(BIN)/pytest -m nnunet tests/oracles
 
 fuzz: $(READY) ## Try hostile files on every reader; longer with SECONDS=600
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(READERS)

@@ -1,8 +1,7 @@
 """Trains small networks with nnU-Net's own code and predicts with them; runs where nnU-Net is installed.
 
 `python nnunet_oracle.py SPEC.json OUT` writes into OUT: `training/` as nnU-Net leaves it, `scan.nii.gz`, and what
-nnU-Net made of it, stage by stage: `preprocessed.npy`, `box.json`, `logits.npy` (of the padded grid, cut back), and
-`labels.nii.gz`. Nothing of tomoseg is imported.
+nnU-Net made of it: `labels.nii.gz` and its stages. Nothing of tomoseg is imported.
 """
 
 import json
@@ -16,6 +15,7 @@ for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
 import nibabel
 import numpy as np
 import torch
+from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -53,6 +53,8 @@ def make_case(spec, rng):
     hu += rng.normal(0, 25, shape)
     hu = np.rint(hu).astype(np.int16)
     hu[hu == 0] = 1
+    corner = spec.get("zero_corner", 0)
+    hu[:corner, :corner], labels[:corner, :corner] = 0, 0
     border = spec.get("zero_border", 0)
     if border:
         keep = np.zeros(shape, bool)
@@ -215,9 +217,30 @@ def main(spec, out):
     data, _, properties = preprocessor.run_case([str(out / "scan.nii.gz")], None, manager, configuration, dataset)
     np.save(out / "preprocessed.npy", np.asarray(data)[0])
     (out / "box.json").write_text(json.dumps(np.array(properties["bbox_used_for_cropping"]).tolist()))
-    logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(np.asarray(data)))
-    np.save(out / "logits.npy", logits.numpy())
+    data = torch.from_numpy(np.asarray(data))
+    save_stages(predictor, data, properties, configuration, manager, out)
     predictor.predict_from_files_sequential([[str(out / "scan.nii.gz")]], [str(out / "labels")])
+
+
+def save_stages(predictor, data, properties, configuration, manager, out):
+    """Logits of the first patch, their sums over all, in 16 bits as nnU-Net has them and in 32, and these on the scan."""
+    padded = pad_nd_image(data, configuration.patch_size, "constant", {"value": 0}, False, None)
+    first = padded[:, 0] if len(configuration.patch_size) == 2 else padded
+    first = first[(slice(None), *(slice(edge) for edge in configuration.patch_size))]
+    predictor.network.load_state_dict(predictor.list_of_parameters[0])
+    with torch.inference_mode():
+        np.save(out / "patch.npy", first[0].numpy())
+        np.save(out / "patch_logits.npy", predictor.network.eval()(first[None])[0].numpy())
+    np.save(out / "sums_16.npy", predictor.predict_logits_from_preprocessed_data(data).numpy())
+    half, torch.half = torch.half, torch.float32  # of the sums
+    sums = predictor.predict_logits_from_preprocessed_data(data)
+    torch.half = half
+    np.save(out / "sums_32.npy", sums.numpy())
+    spacing = [properties["spacing"][k] for k in manager.transpose_forward]
+    current = configuration.spacing if len(configuration.spacing) == 3 else [spacing[0], *configuration.spacing]
+    shape = properties["shape_after_cropping_and_before_resampling"]
+    back = configuration.resampling_fn_probabilities(sums, shape, current, spacing)
+    np.save(out / "on_scan_32.npy", np.asarray(back))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,3 @@
+"""Scripts that run elsewhere are no tests."""
+
+collect_ignore = ["nnunet_oracle.py"]
