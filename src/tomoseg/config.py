@@ -252,7 +252,8 @@ class TrainConfig(Config):
     """Validate and keep a running mean of the weights that forgets so little in a step (0.999, say); 0 keeps the
     weights themselves."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Role.RESULT] = "auto"
-    """Autocast precision; `auto` is bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU."""
+    """Autocast precision; `auto` is bf16 on a CPU where it was measured to be faster and on a GPU that computes in it,
+    else fp16 on a GPU and fp32 on a CPU."""
     sync_batch_norm: Annotated[bool, Role.RESULT] = False
     """Batch statistics over all processes, on GPUs; otherwise each process has its own share's."""
     compile: Annotated[bool, Role.RESOURCES] = False

@@ -49,7 +49,7 @@ class Compute(Config):
     """auto, cpu, cuda, cuda:1, mps; gpu is the one that is there."""
     precision: Annotated[Precision, Role.RESULT] = "auto"
     """What the network computes in; auto is int8 where the model has an export of it that was measured to be close,
-    else half precision where the hardware computes in it."""
+    else half precision where that is faster."""
     batch_size: Annotated[int | None, Role.RESOURCES] = Field(None, ge=1)
     """Slices in one forward pass, at most; if omitted, 1 on a CPU, where more is no faster and takes memory, and 4
     elsewhere."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.inference.test_predictor import GRIDS, make_model
@@ -37,11 +38,19 @@ def test_auto_is_torch_where_no_trace_of_the_network_serves_every_size(tile, eng
     assert choose_engine(Model(record, record.build()), "auto", "cpu", "fp32").name == engine
 
 
-def test_precision_auto_is_bf16_where_the_processor_has_it(model, monkeypatch):
-    for has, precision in ((True, "bf16"), (False, "fp32")):
+def test_precision_auto_is_bf16_where_the_processor_is_faster_in_it(model, monkeypatch):
+    for has, pays, precision in ((True, True, "bf16"), (True, False, "fp32"), (False, True, "fp32")):
         monkeypatch.setattr(openvino_engine, "computes_bf16", lambda has=has: has)
+        monkeypatch.setattr(openvino_engine, "half_pays", lambda *_, pays=pays: pays)
         if not has or openvino.computes_bf16():
             assert choose_engine(model, "openvino", "cpu", "auto").precision == precision
+
+
+def test_what_openvino_is_measured_by_computes():
+    request = openvino_engine._convolutions("f32")
+    request.infer()
+    middle = request.get_output_tensor().data[0, :, 48, 48]
+    assert np.allclose(middle, 1, atol=1e-3)  # a mean of ones, four times
 
 
 def test_what_cannot_be_had_is_refused(model, monkeypatch):

@@ -65,9 +65,32 @@ def test_precision_as_named(monkeypatch):
     cpu = torch.device("cpu")
     named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     assert {name: autocast_dtype(name, cpu) for name in named} == named
-    for supported, expected in ((True, torch.bfloat16), (False, torch.float32)):
+    told = []
+    for supported, pays, expected in (
+        (True, True, torch.bfloat16),
+        (True, False, torch.float32),
+        (False, True, torch.float32),
+    ):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda answer=supported: answer)
+        monkeypatch.setattr("tomoseg.inference.device.half_pays", lambda way, *_, pays=pays: told.append(way) or pays)
         assert autocast_dtype("auto", cpu) == expected
+        assert autocast_dtype("auto", cpu, training=True) == expected
+    assert [way.split(", ")[-1] for way in told] == ["prediction", "training"] * 2
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_what_is_measured_convolves_in_both_and_leaves_random_numbers_alone(monkeypatch, training):
+    def half_pays(way, plain, half):
+        plain()
+        half()
+        return True
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr("tomoseg.inference.device.half_pays", half_pays)
+    before = torch.random.get_rng_state()
+    with torch.inference_mode(not training):
+        assert autocast_dtype("auto", torch.device("cpu"), training=training) == torch.bfloat16
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)])

@@ -17,7 +17,7 @@ def choose_engine(model: Model, engine: str = "auto", device: str = "auto", prec
         engine: One of `ENGINES`; `auto` is OpenVINO on a CPU where it can hold the network, else PyTorch.
         device: `auto`, `cpu`, `cuda`, ...; OpenVINO and ONNX Runtime run on the CPU only.
         precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`; `auto` is int8 where the model has such an export whose
-            Dice was measured to be close enough, else half precision where the hardware computes in it.
+            Dice was measured to be close enough, else half precision where that is faster.
 
     Raises:
         ConfigError: If this machine has no such device, engine or precision, or the model no such export.

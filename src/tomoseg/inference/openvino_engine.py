@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.inference.buffers import Buffers
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.exported import exported_file
+from tomoseg.inference.fastest import half_pays
 from tomoseg.inference.kinds import Conversion, Converted, EngineKind, Images
 from tomoseg.inference.threads import thread_count
 from tomoseg.models.exports import find_export
@@ -22,6 +24,7 @@ from tomoseg.models.openvino import (
     has_openvino,
     import_openvino,
     keep_channels,
+    openvino_core,
     read_openvino,
     write_openvino,
 )
@@ -40,7 +43,7 @@ class OpenVinoEngine(Engine):
         model: An OpenVINO model, as `models/openvino.py` makes it.
         reads: What it reads of a scan.
         precision: `fp32`, `bf16`, or `int8` for a model that is quantised; what such a model keeps in floating point
-            is then in bf16 where the processor computes in it.
+            is then in bf16 where that is faster.
         identity: Tells the model from every other, so that it is compiled once for all processes; omitted, it is
             compiled in each.
 
@@ -94,8 +97,29 @@ class OpenVinoEngine(Engine):
 
 
 def fastest_float() -> str:
-    """The floating-point precision in which OpenVINO is fastest on this processor."""
-    return "bf16" if computes_bf16() else "fp32"
+    """The floating-point precision that is worth computing in on this processor."""
+    return "bf16" if computes_bf16() and _bf16_pays() else "fp32"
+
+
+def _bf16_pays() -> bool:
+    runs = {hint: cache(partial(_convolutions, hint)) for hint in HINTS.values()}
+    way = f"openvino {import_openvino().__version__}"
+    return half_pays(way, lambda: runs["f32"]().infer(), lambda: runs["bf16"]().infer())
+
+
+def _convolutions(hint: str) -> Any:
+    """A request that computes some convolutions of common size on one thread."""
+    openvino = import_openvino()
+    ops = openvino.opset13
+    images = found = ops.parameter([1, 32, 96, 96], np.float32)
+    kernel = ops.constant(np.full((32, 32, 3, 3), 1 / 288, np.float32))
+    for _ in range(4):
+        found = ops.relu(ops.convolution(found, kernel, [1, 1], [1, 1], [1, 1], [1, 1]))
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1}
+    model = openvino.Model([found], [images])
+    request = openvino_core().compile_model(model, "CPU", settings).create_infer_request()
+    request.set_input_tensor(openvino.Tensor(np.ones((1, 32, 96, 96), np.float32)))
+    return request
 
 
 def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
@@ -105,7 +129,7 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
         model: What is computed.
         device: `cpu`.
         precision: `auto` is int8 where the model has such an export whose Dice was measured to be close enough, else
-            the fastest floating-point precision.
+            bf16 where it was measured to be faster, else fp32.
 
     Raises:
         ConfigError: If OpenVINO is not installed, the model has no int8 export, or neither export nor PyTorch.

@@ -49,7 +49,7 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
     cases = data.split("train")
     validation = [case for case in data.cases if case.split == "validation"]
     device = training_device(config)
-    dtype = autocast_dtype(config.precision, device)
+    dtype = ranks.first(autocast_dtype(config.precision, device, training=True))
     size = sample_size([case.record for case in cases], config)
     record = build_record(data, config, cases, size)
     torch.manual_seed(config.seed)
