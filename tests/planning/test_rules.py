@@ -57,7 +57,7 @@ class TestChosen:
         size = choose_size(sizes(found), 1, means(12.0, cost), NOTHING)
         assert 1.5 < size.edge_mm < 5.0
         assert size.channels[0] == 16
-        assert size.slices >= wanted_slices(1)
+        assert size.slices >= 0.6 * wanted_slices(1)
 
     def test_where_nothing_is_enough_the_one_that_sees_most(self):
         size = choose_size(sizes(fingerprint()), 1, means(1.0, SLOW), NOTHING)
@@ -118,8 +118,8 @@ class TestChoices:
         work = work_of(96 * 64, (16, 32, 64, 128), 117)
         cost = Cost(0.001, 4.2 * 60 * 0.9 / 25_000 / work, 500_000_000, 40.0, 1.0)
         found = values(body, means(4.2, cost))
-        assert found["grid.spacing_mm"].value == pytest.approx(5.0)
-        assert found["network.channels"].value == (16, 32, 64, 128)
+        assert 3.75 <= found["grid.spacing_mm"].value <= 5.0
+        assert found["network.channels"].value[:4] == (16, 32, 64, 128)
         assert found["batch_size"].value == 4
         assert found["loss.emphasis_power"].value == 0.25
 

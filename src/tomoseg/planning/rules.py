@@ -21,7 +21,6 @@ from tomoseg.planning.needs import (
     wanted_slices,
     windows_of,
 )
-from tomoseg.planning.outlook import LARGE_SHARE
 
 DEFAULT_MINUTES = 60.0
 """Where nobody says how long."""
@@ -32,8 +31,8 @@ WIDTHS, GPU_WIDTHS = (16, 12, 8), (32, 16)
 BATCHES, LEAST_STEPS = (16, 8, 4), 4000
 """Slices a step, the largest that leaves so many steps; where none does, the smallest."""
 
-NARROWER_BELOW = 0.6
-"""Of the slices that are wanted, seen on the coarsest grid, a narrower network is taken."""
+ENOUGH_SHARE = 0.6
+"""Of the slices that are wanted: with fewer the grid is made coarser, then the network narrower, both of which cost."""
 
 LEAST_BATCH = 2
 """With one slice, the statistics of batch normalisation are those of that slice."""
@@ -171,9 +170,8 @@ def choose_size(
         replace(size_of(patch, width, structures, means, fixed, named), edge_mm=edge) for edge, patch, width in tried
     ]
     fitting = _fitting(found, means, named)
-    wanted, coarsest = wanted_slices(structures), sizes[-1][0]
-    needed = {size: wanted * (NARROWER_BELOW if size.edge_mm == coarsest else 1) for size in fitting}
-    return next((size for size in fitting if size.slices >= needed[size]), max(fitting, key=lambda size: size.slices))
+    enough = ENOUGH_SHARE * wanted_slices(structures)
+    return next((size for size in fitting if size.slices >= enough), max(fitting, key=lambda size: size.slices))
 
 
 def _fitting(sizes: Sequence[Size], means: Means, named: Collection[str]) -> list[Size]:
@@ -286,6 +284,7 @@ class DatasetPlan:
         size: How large training is.
         means: What there is.
         outlook: What may be expected of it.
+        is_timed: Whether minutes decide how long it takes; otherwise steps or epochs are given.
     """
 
     found: Fingerprint
@@ -293,11 +292,12 @@ class DatasetPlan:
     size: Size
     means: Means
     outlook: str
+    is_timed: bool = True
 
     @property
     def never_enough(self) -> bool:
         """Whether so little is learned from that large structures alone may be found, if any."""
-        return self.size.slices < LARGE_SHARE * wanted_slices(len(self.found.structures))
+        return self.size.slices < ENOUGH_SHARE * wanted_slices(len(self.found.structures))
 
     def values(self, *, of_grid: bool) -> dict[str, Any]:
         """The settings of the grid, or those of training, by dotted name."""

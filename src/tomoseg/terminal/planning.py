@@ -46,7 +46,7 @@ def show_planned_training(found: DatasetPlan) -> None:
 def show_outlook(found: DatasetPlan) -> None:
     """What the minutes buy, and what may be expected of it."""
     how = "measured here" if found.means.cost.is_measured else "as is usual on such a machine"
-    wrapped(f"{found.means.minutes:.3g} minutes ({how}): {found.outlook}")
+    wrapped(f"{found.means.minutes:.3g} minutes ({how}): {found.outlook}" if found.is_timed else found.outlook)
 
 
 def show_choices(choices: Iterable[Choice]) -> None:

@@ -276,7 +276,8 @@ def plan_training(
     size = choose_size([(edge, patch)], len(data.labels), means, config, kept)
     if length:
         size = replace(size, slices=_slices_of_length(config, len(training)))
-    return _planned(found, size, means, _unless(training_choices(found, size, means, config), kept))
+    made = _planned(found, size, means, _unless(training_choices(found, size, means, config), kept))
+    return replace(made, is_timed=not length)
 
 
 def _fingerprint_of_preprocessed(
