@@ -266,6 +266,7 @@ def _record_of_training(run: Run) -> dict[str, Any]:
     losses = run.state.losses
     record: dict[str, Any] = {
         "epoch": run.state.epoch,
+        "steps": len(losses),
         "train_loss": float(np.mean(losses)) if losses else None,
         "learning_rate": run.state.optimizer.param_groups[0]["lr"],
     }

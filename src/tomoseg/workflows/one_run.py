@@ -21,6 +21,7 @@ from tomoseg.training.tensorboard import tensorboard_beside
 from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.course import course_beside
 from tomoseg.workflows.export import export
+from tomoseg.workflows.little import why_little_was_found
 
 
 def train_one(
@@ -57,7 +58,11 @@ def train_one(
     with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
         drawn = course_beside(beside, output, data.labels, config, _noticed(data))
         outcome = train(data, config, folder, drawn, loss, ranks)
-    if outcome.finished and config.export:
+    if not outcome.finished:
+        return outcome
+    for line in why_little_was_found(data, config, outcome.history):
+        told.on_warning(line)
+    if config.export:
         _export_best(output, told)
     return outcome
 

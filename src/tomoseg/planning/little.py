@@ -1,0 +1,154 @@
+"""Why a training run found little or nothing, and what to change: one sentence for each cause that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tomoseg.errors import counted
+from tomoseg.planning.needs import wanted_slices
+from tomoseg.planning.outlook import LARGE_SHARE
+
+NEAR_ZERO = 0.1
+"""A mean Dice below has found nothing to speak of; of a structure, half of that."""
+
+FINER_SHARE = 0.6
+"""Pixels of less than so much of the scans' own edge are much finer."""
+
+LOST_CEILING = 0.6
+"""Of a structure, the Dice that survives going to the grid and back: below, there is next to nothing to learn."""
+
+FELL_SHARE = 0.95
+"""A training loss that is more than so much of what it was at first did not fall."""
+
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class StructureFound:
+    """One structure of a run.
+
+    Attributes:
+        name: What it is called.
+        dice: Of the best validation; None where no validation case says what is right.
+        cases: Training cases that hold it.
+        ceiling: Median Dice that survives going to the grid and back; None where no case holds it.
+    """
+
+    name: str
+    dice: float | None
+    cases: int
+    ceiling: float | None
+
+
+@dataclass(frozen=True)
+class RunFound:
+    """What a run learned from, and what came of it.
+
+    Attributes:
+        dice: The best mean Dice of validation.
+        slices: That were learned from.
+        steps: In which they were.
+        minutes: That it took.
+        structures: Each of them.
+        grid_mm: The grid's larger pixel edge; of the median case.
+        scan_mm: The scans' own.
+        first_loss: Mean training loss of the first epoch; None where it is not known.
+        last_loss: That of the last.
+        emphasis_power: To which power the rarity of structures weighed.
+    """
+
+    dice: float
+    slices: int
+    steps: int
+    minutes: float
+    structures: tuple[StructureFound, ...]
+    grid_mm: float
+    scan_mm: float
+    first_loss: float | None = None
+    last_loss: float | None = None
+    emphasis_power: float = 0.5
+
+    @property
+    def lost(self) -> tuple[StructureFound, ...]:
+        """Structures of which nothing to speak of was found, though validation cases hold them."""
+        return tuple(one for one in self.structures if one.dice is not None and one.dice < NEAR_ZERO / 2)
+
+
+def why_little(found: RunFound) -> list[str]:
+    """Why so little was found, the likeliest cause first; nothing where nothing was lost.
+
+    Args:
+        found: The run.
+    """
+    if found.dice >= NEAR_ZERO and not found.lost:
+        return []
+    causes = [*_of_structures(found), *_of_grid(found), *_of_length(found), *_of_settings(found)]
+    return [_what(found), *(causes or [_UNKNOWN])]
+
+
+def _what(found: RunFound) -> str:
+    if found.dice < NEAR_ZERO:
+        return f"this run found next to nothing: best validation Dice {found.dice:.3f}"
+    return f"this run found nothing of {_names(found.lost)}"
+
+
+def _of_structures(found: RunFound) -> Iterator[str]:
+    """What is never or hardly seen, or lost by the grid."""
+    lost = found.structures if found.dice < NEAR_ZERO else found.lost
+    never = [one for one in lost if one.cases == 0]
+    if never:
+        yield f"no training case holds {_names(never)}: annotate some, or leave them out with preprocess --structures"
+    once = [one for one in lost if one.cases == 1]
+    if once:
+        yield f"one training case alone holds {_names(once)}: annotate more"
+    vanished = [one for one in lost if one.ceiling is not None and one.ceiling < LOST_CEILING]
+    if vanished:
+        yield (
+            f"on pixels of {found.grid_mm:.3g} mm next to nothing is left of {_names(vanished)}, which are about as "
+            f"small: preprocess again with --grid.spacing-mm {max(found.scan_mm, found.grid_mm / 3):.3g}"
+        )
+
+
+def _of_grid(found: RunFound) -> Iterator[str]:
+    if found.grid_mm < FINER_SHARE * found.scan_mm:
+        times = (found.scan_mm / found.grid_mm) ** 2
+        yield (
+            f"the grid has pixels of {found.grid_mm:.3g} mm where the scans have {found.scan_mm:.3g} mm: each step "
+            f"takes about {times:.0f} times as long and sees nothing more; preprocess again with --grid.spacing-mm "
+            f"{found.scan_mm:.3g}, or let it be planned"
+        )
+
+
+def _of_length(found: RunFound) -> Iterator[str]:
+    wanted = wanted_slices(len(found.structures))
+    if found.slices >= LARGE_SHARE * wanted:
+        return
+    minutes = max(found.minutes, 0.1) * wanted / max(found.slices, 1)
+    yield (
+        f"{counted(found.steps, 'step')} saw {counted(found.slices, 'slice')}, and some {wanted} are wanted for "
+        f"{counted(len(found.structures), 'structure')}: go on for about {minutes:.0f} minutes in all (--minutes), "
+        "or see `tomoseg plan` for settings that need fewer"
+    )
+
+
+def _of_settings(found: RunFound) -> Iterator[str]:
+    first, last = found.first_loss, found.last_loss
+    if first is not None and last is not None and found.steps > 100 and last > FELL_SHARE * first:
+        yield (
+            f"the training loss did not fall ({first:.3g} to {last:.3g}): try another optimizer.learning_rate, and "
+            "look at `tomoseg preview` whether masks lie on the scans"
+        )
+    if found.emphasis_power == 0 and found.dice >= NEAR_ZERO:
+        yield "loss.emphasis_power is 0, with which small structures stay empty for long: try 0.5"
+
+
+_UNKNOWN = (
+    "no usual cause was found: look at `tomoseg preview` whether masks lie on the scans, run `tomoseg check` on the "
+    "dataset, and try another seed"
+)
+
+
+def _names(some: Sequence[StructureFound]) -> str:
+    names = ", ".join(one.name for one in some[:MOST_NAMED])
+    return names + (f" and {len(some) - MOST_NAMED} more" if len(some) > MOST_NAMED else "")
