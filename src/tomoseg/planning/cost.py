@@ -8,7 +8,7 @@ from dataclasses import dataclass
 TRAINING_SHARE = 0.9
 """Of the minutes; the rest is for validations."""
 
-USUAL_STEP_SECONDS, USUAL_CORE_SECONDS, USUAL_GPU_SECONDS = 0.02, 1.6e-7, 5e-9
+USUAL_STEP_SECONDS, USUAL_CORE_SECONDS, USUAL_GPU_SECONDS = 0.02, 1e-7, 5e-9
 """Of a step whatever its batch, and of a unit of `work_of` on one core and on a GPU."""
 
 USUAL_FIXED_BYTES, USUAL_WORK_BYTES = 600_000_000, 36
