@@ -96,18 +96,22 @@ def _what(found: RunFound) -> str:
 def _of_structures(found: RunFound) -> Iterator[str]:
     """What is never or hardly seen, or lost by the grid."""
     lost = found.structures if found.dice < NEAR_ZERO else found.lost
-    never = [one for one in lost if one.cases == 0]
-    if never:
-        yield f"no training case holds {_names(never)}: annotate some, or leave them out with preprocess --structures"
-    once = [one for one in lost if one.cases == 1]
-    if once:
-        yield f"one training case alone holds {_names(once)}: annotate more"
+    yield from _of_cases(lost)
     vanished = [one for one in lost if one.ceiling is not None and one.ceiling < LOST_CEILING]
     if vanished:
         yield (
             f"on pixels of {found.grid_mm:.3g} mm next to nothing is left of {_names(vanished)}, which are about as "
             f"small: preprocess again with --grid.spacing-mm {max(found.scan_mm, found.grid_mm / 3):.3g}"
         )
+
+
+def _of_cases(lost: Sequence[StructureFound]) -> Iterator[str]:
+    never = [one for one in lost if one.cases == 0]
+    if never:
+        yield f"no training case holds {_names(never)}: annotate some, or leave them out with preprocess --structures"
+    once = [one for one in lost if one.cases == 1]
+    if once:
+        yield f"one training case alone holds {_names(once)}: annotate more"
 
 
 def _of_grid(found: RunFound) -> Iterator[str]:
