@@ -64,6 +64,11 @@ class TestChosen:
         assert (size.edge_mm, size.channels[0]) == (5.0, 8)
         assert size.slices < wanted_slices(1)
 
+    def test_where_it_is_hardly_enough_the_coarsest_at_the_usual_width(self):
+        size = choose_size(sizes(fingerprint()), 1, means(5.0, SLOW), NOTHING)
+        assert (size.edge_mm, size.channels[0]) == (5.0, 16)
+        assert 0.15 * wanted_slices(1) < size.slices < 0.6 * wanted_slices(1)
+
     def test_memory_that_holds_no_plan(self):
         with pytest.raises(
             ConfigError, match=r"expected 0\.50 GB of memory at least, .* 80 x 48 pixels .* got 0\.30 GB"

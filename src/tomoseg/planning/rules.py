@@ -31,8 +31,9 @@ WIDTHS, GPU_WIDTHS = (16, 12, 8), (32, 16)
 BATCHES, LEAST_STEPS = (16, 8, 4), 4000
 """Slices a step, the largest that leaves so many steps; where none does, the smallest."""
 
-ENOUGH_SHARE = 0.6
-"""Of the slices that are wanted: with fewer the grid is made coarser, then the network narrower, both of which cost."""
+ENOUGH_SHARE, HARDLY_SHARE = 0.6, 0.15
+"""Of the slices that are wanted: with fewer than the one the grid is made coarser, and on the coarsest the network
+narrower with fewer than the other. Both cost."""
 
 LEAST_BATCH = 2
 """With one slice, the statistics of batch normalisation are those of that slice."""
@@ -170,8 +171,11 @@ def choose_size(
         replace(size_of(patch, width, structures, means, fixed, named), edge_mm=edge) for edge, patch, width in tried
     ]
     fitting = _fitting(found, means, named)
-    enough = ENOUGH_SHARE * wanted_slices(structures)
-    return next((size for size in fitting if size.slices >= enough), max(fitting, key=lambda size: size.slices))
+    wanted, coarsest = wanted_slices(structures), max(size.edge_mm for size in fitting)
+    for size in fitting:
+        if size.slices >= wanted * (HARDLY_SHARE if size.edge_mm == coarsest else ENOUGH_SHARE):
+            return size
+    return max(fitting, key=lambda size: size.slices)
 
 
 def _fitting(sizes: Sequence[Size], means: Means, named: Collection[str]) -> list[Size]:
