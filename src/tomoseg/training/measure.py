@@ -28,15 +28,16 @@ FEW, MANY = 2, 8
 """Slices in the batches that are measured."""
 
 SECONDS = 2.0
-"""Of steps of each size; at least two are taken."""
+"""Of steps of each size, or a fortieth of the training where that is less; at least two are taken."""
 
 
-def measure_cost(data: Preprocessed, config: TrainConfig) -> Cost:
+def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> Cost:
     """Take steps of two sizes, and score a validation case where there is one.
 
     Args:
         data: A dataset with training cases.
         config: The network that is trained, on which device.
+        minutes: That training is to take: less is measured for a short one.
 
     Raises:
         DatasetError: If there are no training cases.
@@ -46,7 +47,7 @@ def measure_cost(data: Preprocessed, config: TrainConfig) -> Cost:
         run = build_run(data, config.model_copy(update={"batch_size": batch_size, "accumulation": 1, "workers": 0}))
         on_gpu = run.device.type == "cuda"
         _forget_peak(on_gpu=on_gpu)
-        times.append(_seconds_of_step(run, batch_size))
+        times.append(_seconds_of_step(run, batch_size, min(SECONDS, 60 * minutes / 40)))
         sizes.append(torch.cuda.max_memory_reserved() if on_gpu else peak_memory_bytes())
         work = work_of(math.prod(run.size), config.network.channels, len(data.labels))
         if batch_size == MANY:
@@ -76,13 +77,13 @@ def _forget_peak(*, on_gpu: bool) -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _seconds_of_step(run: Run, batch_size: int) -> float:
+def _seconds_of_step(run: Run, batch_size: int, seconds: float) -> float:
     """Of reading a batch and learning from it; the first, which sets up much, does not count."""
     read = DrawnSlices(run.cases, len(run.data.labels), run.size, run.reach)
     draws = epoch_draws(run)
     run.shared.train()
     taken: list[float] = []
-    while len(taken) < 3 or sum(taken[1:]) < SECONDS:
+    while len(taken) < 3 or sum(taken[1:]) < seconds:
         began = time.perf_counter()
         first = len(taken) * batch_size
         batch = read.collate([read[draws[(first + n) % len(draws)]] for n in range(batch_size)])

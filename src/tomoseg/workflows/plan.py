@@ -135,7 +135,7 @@ def plan_preprocessing(
     chosen = named(config)
     own = config.grid if chosen & GRID_SIZES else None
     edges = [config.grid.spacing_mm] if own is not None else grids_mm(found)
-    means = _means(asked, lambda: _cost_of_raw(opened, edges[0], config))
+    means = _means(asked, lambda minutes: _cost_of_raw(opened, edges[0], config, minutes))
     sizes = [(edge, _slice_of(found, edge, config.grid.view)) for edge in edges]
     fixed = TrainConfig()
     size = choose_size(sizes, len(opened.labels), means, fixed)
@@ -202,12 +202,13 @@ def _planned(found: Fingerprint, size: Size, means: Means, choices: Sequence[Cho
     return DatasetPlan(found, tuple(choices), size, means, outlook(size.slices, size.steps, structures, needed))
 
 
-def _means(asked: Asked, measured: Callable[[], Cost]) -> Means:
-    on_gpu = device_name("auto") != "cpu"
+def _means(asked: Asked, measured: Callable[[float], Cost], device: str = "auto") -> Means:
+    on_gpu = device_name(device) != "cpu"
     cores = os.cpu_count() or 1
-    cost = measured() if asked.measures else usual_cost(on_gpu=on_gpu, cores=cores)
+    minutes = asked.minutes or DEFAULT_MINUTES
+    cost = measured(minutes) if asked.measures else usual_cost(on_gpu=on_gpu, cores=cores)
     memory = asked.memory_bytes or _free(on_gpu=on_gpu)
-    return Means(asked.minutes or DEFAULT_MINUTES, cost, memory, on_gpu, cores)
+    return Means(minutes, cost, memory, on_gpu, cores)
 
 
 def _free(*, on_gpu: bool) -> int:
@@ -227,7 +228,7 @@ def _print_of(case: Case, labels: LabelSet) -> CasePrint:
     return case_print(volume.hu, volume.spacing_mm, box, masks)
 
 
-def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig) -> Cost:
+def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig, minutes: float) -> Cost:
     """Measured on two cases that are put on the finest grid."""
     grid = config.grid
     if not named(config) & GRID_SIZES:
@@ -236,16 +237,16 @@ def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig) -> C
     some = {split: of[len(of) // 2] for split, of in cases.items() if of}
     with tempfile.TemporaryDirectory(prefix="tomoseg-plan-") as folder:
         preprocess_some(some, opened.labels, grid, Path(folder))
-        return _measured(Preprocessed(Path(folder)), TRAIN_PRESETS["default"], frozenset())
+        return _measured(Preprocessed(Path(folder)), TRAIN_PRESETS["default"], frozenset(), minutes)
 
 
-def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str]) -> Cost:
+def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str], minutes: float) -> Cost:
     from tomoseg.training.measure import measure_cost  # takes PyTorch
 
     if "network.channels" not in chosen:
         levels = levels_of(data.split("train")[0].shape[:2])
         config = put_over(config, {"network.channels": channels_of(WIDTHS[0], levels)})
-    return measure_cost(data, config)
+    return measure_cost(data, config, minutes)
 
 
 def plan_training(
@@ -267,8 +268,8 @@ def plan_training(
     found = _fingerprint_of_preprocessed(data, training, on_case)
     chosen = named(config)
     length = config.minutes is None and (config.steps is not None or config.epochs is not None)
-    means = _means(replace(asked, minutes=config.minutes or asked.minutes, measures=asked.measures and not length),
-                   lambda: _measured(data, config, chosen))  # fmt: skip
+    timed = replace(asked, minutes=config.minutes or asked.minutes, measures=asked.measures and not length)
+    means = _means(timed, lambda minutes: _measured(data, config, chosen, minutes), config.device)
     shapes = np.median([case.shape[:2] for case in training], axis=0)
     patch = (round(float(shapes[0])), round(float(shapes[1])))
     edge = training[0].grid_spacing_mm[0]
