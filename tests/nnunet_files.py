@@ -293,7 +293,8 @@ def whole_logits(made, folds, image, mirrored=()):
     weight = np.zeros(made.patch)
     weight[tuple(edge // 2 for edge in made.patch)] = 1
     weight = ndimage.gaussian_filter(weight, [edge / 8 for edge in made.patch], mode="constant")
-    weight = (weight / weight.max()).reshape(patch)
+    weight = np.float16(10 * weight / weight.max())
+    weight = np.float64(np.where(weight == 0, weight[weight > 0].min(), weight)).reshape(patch)
     starts = []
     for n, p in zip(padded.shape, patch, strict=True):
         count = int(np.ceil((n - p) / (p * 0.5))) + 1 if p > 1 else n

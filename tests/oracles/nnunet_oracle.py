@@ -146,11 +146,11 @@ def trained(network, data, seg, spec, seed):
     missing = [max(0, p - n) for p, n in zip(patch, data.shape[1:], strict=True)]
     ends = [(m // 2, m - m // 2) for m in missing]
     image, target = np.pad(data[0], ends), np.pad(np.maximum(seg[0], 0), ends).astype(np.int64)
-    optimiser = torch.optim.SGD(network.parameters(), 1e-2, momentum=0.99, nesterov=True, weight_decay=3e-5)
+    optimiser = torch.optim.AdamW(network.parameters(), 5e-3)
     network.train()
-    for step in range(spec.get("steps", 150)):
+    for step in range(spec["steps"]):
         for group in optimiser.param_groups:
-            group["lr"] = 1e-2 * (1 - step / spec.get("steps", 150)) ** 0.9
+            group["lr"] = 5e-3 * (1 - step / spec["steps"]) ** 0.9
         starts = [[rng.integers(0, n - p + 1) for n, p in zip(image.shape, patch, strict=True)] for _ in range(2)]
         cuts = [tuple(slice(s, s + p) for s, p in zip(start, patch, strict=True)) for start in starts]
         shape = [len(cuts), 1, *spec["patch"]]
@@ -223,7 +223,7 @@ def main(spec, out):
 
 
 def save_stages(predictor, data, properties, configuration, manager, out):
-    """Logits of the first patch, their sums over all, in 16 bits as nnU-Net has them and in 32, and these on the scan."""
+    """Logits of the first patch, the sums over all, in 16 bits as nnU-Net has them and in 32, and these on the scan."""
     padded = pad_nd_image(data, configuration.patch_size, "constant", {"value": 0}, False, None)
     first = padded[:, 0] if len(configuration.patch_size) == 2 else padded
     first = first[(slice(None), *(slice(edge) for edge in configuration.patch_size))]

@@ -129,7 +129,7 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
         model: What is computed.
         device: `cpu`.
         precision: `auto` is int8 where the model has such an export whose Dice was measured to be close enough, else
-            bf16 where it was measured to be faster, else fp32.
+            bf16 where it was measured to be faster, else fp32; of an imported model fp32.
 
     Raises:
         ConfigError: If OpenVINO is not installed, the model has no int8 export, or neither export nor PyTorch.
@@ -137,7 +137,8 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
     """
     if precision == "auto":
         quantised = find_export(model, "openvino", "int8")
-        precision = "int8" if quantised is not None and quantised.trusted else fastest_float()
+        imported = model.record.plan is not None  # to agree with what trained it comes before speed
+        precision = "int8" if quantised is not None and quantised.trusted else "fp32" if imported else fastest_float()
     stored = OPENVINO.stores(precision)
     found = find_export(model, "openvino", stored)
     if found is None and precision != "int8" and is_installed("torch"):

@@ -25,6 +25,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, load_model, model_in
 from tomoseg.models.views import Fusion, Shares, save_fusion
+from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
@@ -154,6 +155,8 @@ def _fused(
 
 
 def _check(models: Sequence[Model], data: Preprocessed) -> None:
+    for model in models:
+        own_input(model.record.reads)
     views = [model.record.grid.view for model in models]
     if len(views) < 2 or len(set(views)) < len(views):
         raise ConfigError(f"expected two models or more, each of another view, got {', '.join(views) or 'none'}")

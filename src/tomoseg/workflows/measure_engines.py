@@ -18,6 +18,7 @@ from tomoseg.inference.score_cases import score_cases
 from tomoseg.models.exports import EXPORTS, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.packaged import check_is_own
+from tomoseg.networks.images import own_input
 from tomoseg.options import Compute, EngineName, Precision
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed
@@ -94,11 +95,13 @@ def measure_engines(
         PyTorch in fp32, which the others are compared with, and then the others.
 
     Raises:
+        ConfigError: If it is an imported model.
         DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
         ModelError: If the model cannot be loaded, or is a packaged one.
         OutputError: If its folder cannot be written to.
     """
     loaded = load_model(model)
+    own_input(loaded.record.reads)
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
     check_folder(loaded.folder, (MEASURED, EXPORTS))

@@ -24,6 +24,7 @@ from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.models.tuned import LEAST_PATIENTS, TUNED, Tuned, save_tuned
+from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.postprocess.step_kinds import Evidence
@@ -119,11 +120,13 @@ def tune(
         What is used from now on, and for each structure that occurs what it gains.
 
     Raises:
+        ConfigError: If it is an imported model.
         DatasetError: If the split holds no structure of enough patients, or the dataset does not fit the model.
         ModelError: If the model cannot be loaded, or is a packaged one.
         OutputError: If its folder cannot be written to.
     """
     loaded = load_model(model)
+    own_input(loaded.record.reads)
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
     check_folder(loaded.folder, (TUNED,))

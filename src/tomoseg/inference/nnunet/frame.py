@@ -8,7 +8,6 @@ streams from inferior to superior whatever the network's axes are; patches are t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,10 +186,8 @@ def separate_axis(from_mm: Edges, to_mm: Edges, forced: bool | None) -> int | No
     return None
 
 
-def axis_patches(grid: NetworkGrid, step: float) -> list[list[tuple[int, Float32[np.ndarray, "_"]]]]:
-    """Along x, y and z the first voxel of each patch of the padded grid, and how much it counts for each of its voxels.
-
-    Shares add up to 1.
+def first_voxels(grid: NetworkGrid, step: float) -> list[list[int]]:
+    """Along x, y and z the first voxel of each patch of the padded grid.
 
     Args:
         grid: The network's.
@@ -198,43 +195,13 @@ def axis_patches(grid: NetworkGrid, step: float) -> list[list[tuple[int, Float32
     """
     found = []
     for axis in range(3):
-        length = grid.placement.shape[axis] + sum(grid.padding[axis])
+        length, patch = grid.placement.shape[axis] + sum(grid.padding[axis]), grid.patch[axis]
+        count = math.ceil((length - patch) / (patch * step)) + 1 if patch > 1 else length
+        apart = (length - patch) / max(1, count - 1)
+        firsts = [round(apart * number) for number in range(count)]
         backwards = grid.frame.backwards[grid.frame.along.index(axis)]
-        found.append(list(_along(length, grid.patch[axis], step, backwards=backwards)))
+        found.append([length - patch - first for first in firsts[::-1]] if backwards else firsts)
     return found
-
-
-def _along(length: int, patch: int, step: float, *, backwards: bool) -> Iterator[tuple[int, Float32[np.ndarray, "_"]]]:
-    """The network's own first voxels and weights, turned round where its axis runs backwards."""
-    if patch == 1:
-        yield from ((first, np.ones(1, np.float32)) for first in range(length))
-        return
-    count = int(np.ceil((length - patch) / (patch * step))) + 1
-    apart = (length - patch) / max(1, count - 1)
-    firsts = [round(apart * number) for number in range(count)]
-    weight = gaussian(patch)
-    total = np.zeros(length)
-    for first in firsts:
-        total[first : first + patch] += weight
-    shares = [(first, (weight / total[first : first + patch]).astype(np.float32)) for first in firsts]
-    if backwards:
-        shares = [(length - patch - first, share[::-1].copy()) for first, share in shares[::-1]]
-    yield from shares
-
-
-def gaussian(patch: int) -> np.ndarray:
-    """The weight of a patch's voxels along an axis: 1 at its middle, of the two in the middle the upper.
-
-    Example:
-        >>> gaussian(8).argmax(), round(float(gaussian(8)[3]), 3)
-        (4, 0.607)
-    """
-    from scipy import ndimage  # takes 0.2 s to import
-
-    weight = np.zeros(patch)
-    weight[patch // 2] = 1
-    weight = ndimage.gaussian_filter1d(weight, patch / 8, mode="constant")
-    return weight / weight.max()
 
 
 def _three(values: list[int]) -> Triple:
