@@ -94,12 +94,15 @@ def made_by_nnunet(name):
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
-    """What nnU-Net made, the scan, and our predictor of the imported model."""
+    """What nnU-Net made, the scan, and the imported model."""
     folder = made_by_nnunet(request.param)
     model = tmp_path_factory.mktemp("model") / "model"
     import_model(folder / "training", model)
-    predictor = open_predictor(model, Compute(device="cpu", engine="openvino", precision="fp32"))
-    return folder, read_scan(folder / "scan.nii.gz"), predictor
+    return folder, read_scan(folder / "scan.nii.gz"), model
+
+
+def opened(model, engine):
+    return open_predictor(model, Compute(device="cpu", engine=engine, precision="fp32"))
 
 
 def our_logits(scan, predictor):
@@ -117,7 +120,8 @@ def above_background(logits, predictor):
 
 
 def test_every_stage_is_nnunets(case):
-    folder, scan, predictor = case
+    folder, scan, model = case
+    predictor = opened(model, "torch")  # as nnU-Net computes convolutions: what is left is rounding in sums
     grid, on_grid, logits = our_logits(scan, predictor)
     box = [(s.start, s.stop) for s in grid.placement.box()]
     frame, edges = grid.frame, scan.hu.shape
@@ -129,9 +133,11 @@ def test_every_stage_is_nnunets(case):
     np.testing.assert_allclose(frame.to_network(on_grid), np.load(folder / "preprocessed.npy"), atol=2e-5)
 
     patch, expected = np.load(folder / "patch.npy"), np.load(folder / "patch_logits.npy")
-    found = predictor.engines()[0].run(patch[None, None])[0]
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(found, above_background(expected, predictor), atol=2e-5 * scale)
+    expected, scale = above_background(expected, predictor), np.abs(expected).max()
+    for engine, most, mean in (("torch", 2e-5, 2e-6), ("openvino", 1e-3, 2e-5)):  # OpenVINO sums in another order
+        apart = np.abs(opened(model, engine).engines()[0].run(patch[None, None])[0] - expected)
+        assert apart.max() <= most * scale
+        assert apart.mean() <= mean * scale
 
     sums = above_background(np.load(folder / "sums_32.npy"), predictor)
     ours = np.stack([frame.to_network(one) for one in logits])
@@ -153,7 +159,8 @@ def _on_scan(logits, placement):
 
 
 def test_labels_are_nnunets(case):
-    folder, scan, predictor = case
+    folder, scan, model = case
+    predictor = opened(model, "openvino")
     flips = bool(predictor.plan.mirrored)
     found = segment(scan, predictor, Request(ml=True, flips=flips)).result
     ours = scan.source.from_canonical(found.values)
@@ -162,10 +169,12 @@ def test_labels_are_nnunets(case):
     rows = []
     for structure in found.labels:
         a, b, c = ours == structure.id, theirs == structure.id, in_32 == structure.id
-        assert b.any(), f"{structure.name} was not learned"
+        if not (a | b).any():
+            continue  # it was not learned, which both agree on
         rows.append((structure.name, int(b.sum()), _dice(a, b), int((a ^ b).sum()), _dice(c, b), int((b ^ c).sum())))
     with TABLE.open("a", encoding="utf-8") as table:
         table.write(json.dumps({"case": folder.name, "rows": rows}) + "\n")
+    assert len(rows) >= 2
     assert all(dice >= 0.999 or differ <= 2 for _, _, dice, differ, _, _ in rows), rows
     assert np.mean([row[2] for row in rows]) >= 0.9995 or max(row[3] for row in rows) <= 2, rows
     unexplained = (ours != theirs) & (ours != in_32)  # what nnU-Net's own sums in 32 bits do not say either
