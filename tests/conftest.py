@@ -10,6 +10,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 os.environ.setdefault("MPLBACKEND", "agg")
 # What is compiled for tests is kept beside the build, not in the user's cache (on Linux).
 os.environ["XDG_CACHE_HOME"] = str(Path(__file__).resolve().parent.parent / "build" / "test-cache")
+# Nor do tests find the models that a user has fetched (on Linux).
+os.environ["XDG_DATA_HOME"] = str(Path(__file__).resolve().parent.parent / "build" / "test-data")
 
 import numpy as np
 import pytest

@@ -40,7 +40,11 @@ def test_understood(command, theirs, ours):
         ("predict", "-i ct -o out --fast", "got --fast; a model has one resolution here"),
         ("predict", "-i ct -o out -f", "got -f; a model has one resolution here"),
         ("predict", "-i ct -o out -f 0 1", "-m RUN1 RUN2 averages several models"),
-        ("predict", "-i ct -o out -ta total", "got -ta; -m names the model's folder or a packaged model"),
+        (
+            "predict",
+            "-i ct -o out -ta total",
+            "got -ta; -m names the model's folder, a packaged one or one that `tomoseg fetch` lists",
+        ),
         ("predict", "-i ct -o out -d Dataset003_Liver", "got -d Dataset003_Liver; -m names"),
         ("predict", "-i ct -o out -p nnUNetPlans", "got -p nnUNetPlans; -m names"),
         ("predict", "-i ct -o out -ot mesh", "one of TotalSegmentator's words after -ot, got mesh; use --format"),

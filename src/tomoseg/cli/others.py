@@ -21,6 +21,9 @@ COMMANDS = {
     "nnunetv2_find_best_configuration": "evaluate",
     "nnunetv2_determine_postprocessing": "tune",
     "totalsegmentator": "predict",
+    "totalseg_download_weights": "fetch",
+    "totalseg_import_weights": "import",
+    "nnunetv2_install_pretrained_model_from_zip": "import",
     "segment": "predict",
     "verify_dataset_integrity": "check",
 }
@@ -59,11 +62,14 @@ CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 """nnU-Net's, which come after a dataset's number."""
 
 ONE_SPEED = (
-    "a model has one resolution here; `tomoseg models` lists those of the package with theirs, and -m takes another one"
+    "a model has one resolution here; `tomoseg models` lists those that there are, and `tomoseg fetch` those of "
+    "TotalSegmentator at 3 and 6 mm, for -m"
 )
 BY_ITSELF = "threads are chosen by themselves, or by OMP_NUM_THREADS"
 GOES_ON = "the same command goes on where it was, without a flag"
-NAMES_MODEL = "-m names the model's folder or a packaged model, and says with it what is segmented"
+NAMES_MODEL = (
+    "-m names the model's folder, a packaged one or one that `tomoseg fetch` lists, and says with it what is segmented"
+)
 QUIET = "there is no such switch; a bar is drawn in a terminal only"
 NO_FOLDS = (
     "folds have no numbers here: `tomoseg train --folds 5` trains all of them into one run folder, and -m with that "

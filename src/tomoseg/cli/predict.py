@@ -29,8 +29,8 @@ def predict(
             it, in whatever folders, a pattern in quotes such as 'scans/*.nii.gz', or a .txt file with one path a line,
             from where it lies.
         output: Folder of the masks; with --ml the label map's file, or a folder.
-        model: A model folder, a run folder or a packaged model's name, body-117 if omitted: 117 structures of the whole
-            body; of several with the same structures and grid the mean of their logits decides.
+        model: A model folder, a run folder, or the name of a packaged or fetched model; body-117 if omitted, 117
+            structures of the whole body; of several with the same structures and grid the mean of their logits decides.
         config: YAML file of the options below; flags are put over it.
         options: Which of the scans are segmented, and what is written.
         compute: What computes the network, where, and in what.

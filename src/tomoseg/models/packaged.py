@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from tomoseg.errors import ModelError
+from tomoseg.models.fetched import fetched_models
+from tomoseg.models.releases import listed_name, releases
 
 CARD = "CARD.md"
 """A model's card: what it was made from, how good it is, where it must not be used."""
@@ -19,29 +22,34 @@ def packaged_models() -> dict[str, Path]:
 
 
 def model_folder(given: Path) -> Path:
-    """A folder as it is given, or that of a packaged model if there is none and its name is one.
+    """A folder as it is given, or that of a packaged or fetched model if there is none and its name is one.
 
     Args:
         given: A path, or a name such as `head-neck`, or `body-117/coronal` for one network of several.
 
     Raises:
-        ModelError: If it is neither; the message names the nearest packaged model.
+        ModelError: If it is neither; the message names the nearest model, or how it is fetched.
     """
-    known = packaged_models()
+    known = fetched_models() | packaged_models()
     if given.exists():
         return given
-    if len(given.parts) == 2 and given.parts[0] in known:  # one of a packaged model's networks
+    if len(given.parts) == 2 and given.parts[0] in known:  # one of a model's networks
         return known[given.parts[0]] / given.parts[1]
     if len(given.parts) > 1:
         return given
     if str(given) not in known:
-        near = difflib.get_close_matches(str(given), known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "give the folder of a model"
         raise ModelError(
-            f"{given}: expected a model folder with model.json or the name of a packaged model "
-            f"({', '.join(known) or 'there are none'}), found neither; {hint}"
+            f"{given}: expected a model folder with model.json or the name of a packaged or fetched model "
+            f"({', '.join(known) or 'there are none'}), found neither; {_hint(str(given), tuple(known))}"
         )
     return known[str(given)]
+
+
+def _hint(given: str, known: Sequence[str]) -> str:
+    if (task := listed_name(given, tuple(releases().tasks))) is not None:
+        return f"`tomoseg fetch {task}` fetches it, and its name is then {task}"
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else "give the folder of a model"
 
 
 def check_is_own(folder: Path) -> None:

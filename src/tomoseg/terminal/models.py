@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tomoseg.checks.familiar import Range
@@ -14,10 +14,14 @@ from tomoseg.terminal.console import out, table
 from tomoseg.workflows.models import KnownModel, PackagedModel
 
 
-def show_models(found: Sequence[PackagedModel]) -> None:
-    """All of the package, with their size and score."""
+def show_models(found: Sequence[PackagedModel], fetched: Mapping[str, ModelRecord]) -> None:
+    """All of the package, with their size and score, and what was fetched."""
     rows = [(m.name, len(m.record.labels), f"{m.megabytes:.1f}", m.record.scores.get("validation_dice")) for m in found]
     table("Models in the package", ("model", "structures", "MB", "validation Dice"), rows)
+    if fetched:
+        rows_fetched = [(name, len(record.labels)) for name, record in fetched.items()]
+        table("Fetched models", ("model", "structures"), rows_fetched)
+    out.print("tomoseg fetch lists others that can be had.")
     out.print("tomoseg models NAME prints what it was made from, how good it is and where it must not be used.")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from tomoseg.config import GridConfig
 from tomoseg.errors import ModelError, OutputError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.files.outputs import check_folder
+from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model, sha256
 from tomoseg.models.nnunet.plans import Training, read_json, training_of
 from tomoseg.models.nnunet.source import DATASET, PLANS, TrainingFolder, find_training, opened
@@ -30,6 +31,23 @@ NOT_STATED = "not stated"
 CheckpointName = Literal["final", "best"]
 
 _MOST_LICENCE = 2000
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a source beyond what its own files say.
+
+    Attributes:
+        structures: Names and ids of what it finds, in channel order; None where its files name them.
+        plan: Fields of the plan that its makers run it with.
+        provenance: What is to be written down of where it comes from.
+        citations: What is to be cited besides.
+    """
+
+    structures: LabelSet | None = None
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    citations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +77,7 @@ def import_model(
     folds: Sequence[str] = (),
     checkpoint: CheckpointName = "final",
     licence: str | None = None,
+    known: Known = Known(),
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Imported:
     """Make a model folder of what nnU-Net trained; it appears whole or not at all.
@@ -71,6 +90,7 @@ def import_model(
         checkpoint: Of which checkpoint.
         licence: What the weights may be used for, as their makers state it; if omitted, what a file beside them or
             `dataset.json` says.
+        known: What is known of the source beyond its own files.
         on_step: Told what is done next.
 
     Raises:
@@ -89,7 +109,7 @@ def import_model(
     with opened(source, output.absolute().parent) as root:
         on_step("reading")
         found = find_training(root, source, training, folds, checkpoint)
-        models, described = _models_of(found, licence)
+        models, described = _models_of(found, licence, known)
         on_step("writing")
         with whole_folder(output, replace=True) as aside:
             places = _written(models, aside)
@@ -100,7 +120,7 @@ def import_model(
     return Imported(output, described, tuple(found.checkpoints), models[0].record.provenance, exported)
 
 
-def _models_of(found: TrainingFolder, licence: str | None) -> tuple[list[Model], Training]:
+def _models_of(found: TrainingFolder, licence: str | None, known: Known) -> tuple[list[Model], Training]:
     """One for each fold.
 
     Raises:
@@ -117,18 +137,37 @@ def _models_of(found: TrainingFolder, licence: str | None) -> tuple[list[Model],
                 f"{found.name}: expected folds of one training, got fold {fold} of configuration "
                 f"{one.configuration[:100]}, the first of {first.configuration[:100]}; name folds with --folds"
             )
-    described = training_of(plans, dataset, first.configuration, found.name)
+    described = _as_known(training_of(plans, dataset, first.configuration, found.name), known, found.name)
     _check_mirrored(first.mirrored, described, found.name)
     plan = described.plan.model_copy(update={"mirrored": first.mirrored})
     models = []
     for fold, one in read.items():
         provenance = _provenance(found, fold, first.trainer, described, licence) | {"configuration": one.configuration}
+        provenance |= dict(known.provenance)
+        provenance["citations"] = [*provenance["citations"], *known.citations]
         record = ModelRecord(
             described.labels, described.network, GridConfig(mode="native", crop="none"), (), provenance, plan=plan
         )
         network = network_of(one, described.network, described.heads, exclusive=plan.decision == "exclusive")
         models.append(model_of(record, network))
     return models, described
+
+
+def _as_known(described: Training, known: Known, name: str) -> Training:
+    """With the names and the rules that are known from elsewhere.
+
+    Raises:
+        ModelError: If it finds more or fewer structures than are named.
+    """
+    plan = described.plan.model_copy(update=dict(known.plan))
+    if known.structures is None:
+        return replace(described, plan=plan)
+    if len(known.structures) != len(described.labels):
+        raise ModelError(
+            f"{name}: expected {len(known.structures)} structures in dataset.json, got {len(described.labels)}; it is "
+            "another model: ask its makers"
+        )
+    return replace(described, plan=plan, labels=known.structures)
 
 
 def _check_mirrored(axes: Sequence[int], described: Training, name: str) -> None:

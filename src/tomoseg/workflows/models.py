@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import ConfigError
+from tomoseg.models.fetched import fetched_models
 from tomoseg.models.folder import RECORD, ModelRecord, model_in
 from tomoseg.models.packaged import CARD, packaged_models
 from tomoseg.models.tuned import Tuning, tuning_of
@@ -37,6 +38,15 @@ def models() -> list[PackagedModel]:
         ModelError: If one of them is damaged.
     """
     return [_described(name, folder) for name, folder in packaged_models().items()]
+
+
+def fetched() -> dict[str, ModelRecord]:
+    """What the models are that were fetched, by name.
+
+    Raises:
+        ModelError: If one of them is damaged.
+    """
+    return {name: record_of(folder) for name, folder in fetched_models().items()}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,142 @@
+"""Published models that can be fetched: the tasks of TotalSegmentator, as `data/totalsegmentator.toml` lists them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from tomoseg.errors import ConfigError, unknown_name_message
+from tomoseg.labels import LabelSet
+from tomoseg.settings import Config
+
+
+class ReleasedPart(Config):
+    """An archive of one network.
+
+    Example:
+        >>> part = ReleasedPart(file="v1/One.zip", bytes=10, ids=(5, 6))
+        >>> part.structures.names, part.file_name
+        (('liver', 'stomach'), 'One.zip')
+    """
+
+    name: str = ""
+    """What it is called among several."""
+    file: str
+    """Its release and name, below the address of all."""
+    bytes: PositiveInt
+    """The archive's size."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """Its sum, where the server states one."""
+    ids: tuple[int, int] | None = None
+    """The first and the last of the 117 structures that it finds; if omitted, the archive names its own."""
+
+    @property
+    def file_name(self) -> str:
+        """What the archive is called on disk."""
+        return self.file.rpartition("/")[2]
+
+    @property
+    def structures(self) -> LabelSet | None:
+        """What it finds, in channel order; None where the archive says it."""
+        if self.ids is None:
+            return None
+        first, last = self.ids
+        return LabelSet(LabelSet.total().structures[first - 1 : last])
+
+
+class Task(Config):
+    """A model that can be fetched.
+
+    Example:
+        >>> task = task_named("total-3mm")
+        >>> len(task.parts), task.megabytes, task.step
+        (1, 135, 0.8)
+    """
+
+    name: str
+    """What it is called."""
+    tells: str
+    """What it finds."""
+    training: str
+    """The training's folder in each archive."""
+    parts: tuple[ReleasedPart, ...]
+    """Its networks; where two of them claim a voxel, the later has it."""
+    folds: tuple[str, ...] = ("0",)
+    """Which folds are used; none named takes all."""
+    step: float = Field(0.5, gt=0, le=1)
+    """By which tiles move on, of their edge."""
+    box: str | None = None
+    """What its makers show the network alone, of a scan; if omitted, all of it."""
+
+    @property
+    def megabytes(self) -> int:
+        """Of all its archives."""
+        return round(sum(part.bytes for part in self.parts) / 1e6)
+
+
+class Releases(Config):
+    """The table of all."""
+
+    address: str
+    """Where the archives are, without release and name."""
+    licence: str
+    """What all of them may be used under, as their makers state it."""
+    citations: tuple[str, ...]
+    """What their makers ask to be cited."""
+    tasks: dict[str, Task]
+    """By name."""
+    refused: dict[str, str]
+    """What cannot be fetched, with the name of the reason."""
+    reasons: dict[str, str]
+    """The reasons, by name."""
+
+
+@cache
+def releases() -> Releases:
+    """The table."""
+    text = resources.files("tomoseg.data").joinpath("totalsegmentator.toml").read_text(encoding="utf-8")
+    data: dict[str, Any] = tomllib.loads(text)
+    tasks = {name: {"name": name, **task} for name, task in data.pop("tasks").items()}
+    return Releases(tasks=tasks, **data)
+
+
+def task_named(name: str) -> Task:
+    """A task of the table.
+
+    Args:
+        name: As it is listed; `-` and `_` are alike.
+
+    Raises:
+        ConfigError: If there is none of that name, or it may not be fetched; the message says why.
+    """
+    known = releases()
+    found = listed_name(name, tuple(known.tasks))
+    if found is not None:
+        return known.tasks[found]
+    refused = listed_name(name, tuple(known.refused))
+    if refused is not None:
+        raise ConfigError(f"expected a task that anybody may use, got {refused}, which {_reason(known, refused)}")
+    raise ConfigError(f"{unknown_name_message(name, tuple(known.tasks))}; `tomoseg fetch` lists all")
+
+
+def listed_name(name: str, names: Sequence[str]) -> str | None:
+    """The one of some names that is meant, however its words are divided; None if there is none.
+
+    Example:
+        >>> listed_name("total_3mm", ["total", "total-3mm"])
+        'total-3mm'
+    """
+    return next((one for one in names if _plain(one) == _plain(name)), None)
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "_").casefold()
+
+
+def _reason(known: Releases, name: str) -> str:
+    return known.reasons[known.refused[name]]

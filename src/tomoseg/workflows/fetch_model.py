@@ -1,0 +1,195 @@
+"""`tomoseg fetch`: a published model from where its makers put it, made a model of ours in the user's data folder.
+
+Archives are fetched one by one and go on where they broke off; they are removed once the model is there. The SHA-256 of
+each is kept: if an archive is fetched again and is another one, it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tomoseg.datasets.download.fetch import fetch, part_bytes
+from tomoseg.datasets.download.http import Web, check_url
+from tomoseg.datasets.download.sources import Archive
+from tomoseg.errors import ConfigError, DownloadError, InputError, ModelError
+from tomoseg.files.atomic import remove_file, whole_folder
+from tomoseg.files.outputs import check_folder, check_space
+from tomoseg.models.fetched import archives_folder, keep_sums, kept_sums, models_folder, sums_file
+from tomoseg.models.folder import ModelRecord, load_record, sha256
+from tomoseg.models.releases import ReleasedPart, Task, releases, task_named
+from tomoseg.models.views import networks_in, record_of
+from tomoseg.packages import require_torch
+from tomoseg.workflows.import_model import Known, import_model
+
+OnBytes = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model in the user's data folder.
+
+    Attributes:
+        task: What it was made from; `--model` takes its name.
+        folder: Where it is.
+        record: What it is.
+        is_new: Whether it was not there before.
+        first_sums: Archives whose sum nobody knew before: it was kept for the next time.
+    """
+
+    task: Task
+    folder: Path
+    record: ModelRecord
+    is_new: bool
+    first_sums: tuple[str, ...] = ()
+
+
+def fetch_model(
+    name: str,
+    *,
+    again: bool = False,
+    url: str | None = None,
+    web: Web | None = None,
+    on_bytes: OnBytes = lambda stage, done, total: None,
+    on_step: Callable[[str], None] = lambda step: None,
+) -> FetchedModel:
+    """Fetch a model, unless it is there; it appears whole or not at all.
+
+    One that is there is not touched if its archives are still the same, so that what it was tuned to stays.
+
+    Args:
+        name: Of its task.
+        again: Fetch its archives also if it is there, to see whether they are still the same.
+        url: Another place of the same releases.
+        web: How servers are asked.
+        on_bytes: Told what is going on, bytes done, bytes in all.
+        on_step: Told what is made of which archive.
+
+    Raises:
+        ConfigError: If there is no such task, it may not be fetched, or PyTorch is not installed.
+        DownloadError: If the server cannot be reached, or an archive is not the one that was expected.
+        InputError: If an archive is no ZIP file.
+        ModelError: If an archive is damaged or not to be trusted, or its network is none that is known here.
+        OutputError: If the disk is full or may not be written to.
+    """
+    task = task_named(name)
+    folder = models_folder() / task.name
+    if folder.is_dir() and not again:
+        return FetchedModel(task, folder, record_of(folder), is_new=False)
+    if len(task.parts) > 1:
+        raise ConfigError(f"expected a task of one network, got {task.name}, of {len(task.parts)}; fetch total-3mm")
+    require_torch()
+    archives = {part: _archive_of(part, url) for part in task.parts}
+    sums = _fetched(archives, web or Web(), on_bytes)
+    is_new = _made_of(folder) != set(sums.values())
+    if is_new:
+        _make(task, folder, sums, on_step)
+    first = _keep(sums)
+    _remove(archives.values())
+    return FetchedModel(task, folder, record_of(folder), is_new, first)
+
+
+def _keep(sums: Mapping[ReleasedPart, str]) -> tuple[str, ...]:
+    """Keep the archives' sums; those that nobody knew before."""
+    first = tuple(part.file for part in sums if part.file not in kept_sums() and part.sha256 is None)
+    keep_sums({part.file: found for part, found in sums.items()})
+    return first
+
+
+def _made_of(folder: Path) -> set[str]:
+    """The sums of the archives that a model was made of; none if it is not there, or damaged."""
+    try:
+        return {load_record(place).provenance["archive_sha256"] for place in networks_in(folder)}
+    except (ModelError, KeyError):
+        return set()
+
+
+def _archive_of(part: ReleasedPart, url: str | None) -> Archive:
+    address = (url or releases().address).rstrip("/")
+    return Archive(part.file_name, f"{address}/{part.file}", part.file_name, part.bytes)
+
+
+def _path_of(archive: Archive) -> Path:
+    return archives_folder() / archive.file_name
+
+
+def _fetched(archives: Mapping[ReleasedPart, Archive], web: Web, on_bytes: OnBytes) -> dict[ReleasedPart, str]:
+    """Fetch all of them, and compare each with what is known of it; their sums.
+
+    Raises:
+        DownloadError: If the server cannot be reached, or an archive is another one.
+    """
+    kept, found = kept_sums(), {}
+    for archive in archives.values():
+        check_url(archive.url, web)
+    check_folder(models_folder())
+    check_folder(archives_folder())
+    missing = sum(part.bytes - part_bytes(_path_of(archive)) for part, archive in archives.items())
+    check_space(models_folder(), missing + sum(part.bytes for part in archives))  # a model takes less than its archive
+    for part, archive in archives.items():
+        fetch(archive, _path_of(archive), web, on_bytes)
+        on_bytes("check", part.bytes, part.bytes)
+        found[part] = sha256(_path_of(archive))
+        _check_sum(part, archive, found[part], kept)
+    return found
+
+
+def _check_sum(part: ReleasedPart, archive: Archive, found: str, kept: Mapping[str, str]) -> None:
+    """Refuse an archive that is not what it was, and remove it.
+
+    Raises:
+        DownloadError: If so.
+    """
+    if part.file in kept and kept[part.file] != found:
+        remove_file(_path_of(archive))
+        raise DownloadError(
+            f"{archive.url}: expected the SHA-256 {kept[part.file]} of the first download, got {found}: the file was "
+            f"changed, and was removed; ask its makers why, and to take it remove its line in {sums_file()}"
+        )
+    if part.file not in kept and part.sha256 not in (None, found):
+        remove_file(_path_of(archive))
+        raise DownloadError(
+            f"{archive.url}: expected the SHA-256 {part.sha256}, got {found}: the file is damaged or another one, and "
+            "was removed; run the same command again"
+        )
+
+
+def _make(task: Task, folder: Path, sums: Mapping[ReleasedPart, str], on_step: Callable[[str], None]) -> None:
+    """Make the model of the archives; what cannot be used is removed, else the next try would take it again.
+
+    Raises:
+        InputError: If an archive is no ZIP file.
+        ModelError: If an archive cannot be used.
+    """
+    try:
+        with whole_folder(folder, replace=True) as aside:
+            for part, found in sums.items():
+                _import_part(task, part, found, aside, on_step)
+    except (ModelError, InputError):
+        _remove(_archive_of(part, None) for part in sums)
+        raise
+
+
+def _import_part(task: Task, part: ReleasedPart, found: str, output: Path, on_step: Callable[[str], None]) -> None:
+    archive = _archive_of(part, None)
+    known = Known(
+        part.structures,
+        {"axes": "ras", "step": task.step},  # its makers turn every scan before the network sees it
+        {"task": task.name, "fetched_from": archive.url, "archive_sha256": found},
+        releases().citations,
+    )
+    import_model(
+        _path_of(archive),
+        output,
+        training=task.training,
+        folds=task.folds,
+        licence=releases().licence,
+        known=known,
+        on_step=on_step,
+    )
+
+
+def _remove(archives: Iterable[Archive]) -> None:
+    for archive in archives:
+        remove_file(_path_of(archive))
