@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tomoseg.errors import ConfigError
 from tomoseg.inference.fastest import half_pays
@@ -103,7 +103,7 @@ def _bf16_pays(*, training: bool) -> bool:
         images = torch.ones(4, 32, 64, 64).contiguous(memory_format=torch.channels_last)
         weights = torch.ones(32, 32, 3, 3, requires_grad=training)
 
-    def convolve(dtype: torch.dtype) -> None:
+    def convolve(dtype: Any) -> None:
         with torch.set_grad_enabled(training), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             found = torch.nn.functional.conv2d(images, weights, padding=1)
             if training:
