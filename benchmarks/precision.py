@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -49,12 +50,12 @@ def main() -> None:
     for engine in ("torch", "openvino"):
         plain, half = (choose_engine(model, engine, "cpu", precision) for precision in ("fp32", "bf16"))
         taken = choose_engine(model, engine, "cpu", "auto").precision
-        show(f"prediction, {engine}", given.rounds, lambda e=plain: e.run(images), lambda e=half: e.run(images), taken)
+        show(f"prediction, {engine}", given.rounds, partial(plain.run, images), partial(half.run, images), taken)
 
 
 def steps(model: Model, images: np.ndarray) -> tuple[Run, Run]:
     """Forward and backward in fp32 and in bf16."""
-    network = model.network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = model.network.train().to(memory_format=torch.channels_last)
     batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
 
     def step(dtype: torch.dtype) -> None:

@@ -2,8 +2,8 @@
 
     .venv/bin/python recipes/body-117/make.py ANATOMY [--work build/body-117] [--minutes 60]
 
-ANATOMY is the folder of the label maps (`s0000_labels_total_v2.nii.gz`, ...). Training takes two rounds. Each makes new
-bodies and trains every view on them, the second from where the first ended. One anatomy, and phantoms of other seeds,
+ANATOMY is the folder of the label maps (`s0000_labels_total_v2.nii.gz`, ...). Training takes three rounds. Each makes
+new bodies and trains every view on them, from where the round before ended. One anatomy, and phantoms of other seeds,
 only choose how much each view counts and what is left out. Everything goes on where it was stopped.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from scipy.stats import spearmanr
 
+from tomoseg.bodies import BodyConfig
 from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
 from tomoseg.models.exports import set_trusted
 from tomoseg.models.folder import load_model, load_record, save_model
@@ -42,13 +43,18 @@ VIEWS = ("axial", "coronal")
 BODIES = (
     {"s0327": 75, "s0004": 75, "s0328": 50, "s0001": 40, "s0002": 70, "s0000": 30, "procedural": 90},
     {"s0327": 64, "s0004": 64, "s0328": 36, "s0001": 28, "s0002": 48, "s0000": 20, "procedural": 24},
+    {"s0327": 110, "s0004": 110, "s0328": 70, "s0001": 60, "s0002": 100, "s0000": 40, "procedural": 60},
 )
 """Bodies to train on, by round and anatomy."""
 
 CHOOSING = {"s0006": 14, "procedural": 8}
 """Bodies that choose."""
 
-MINUTES = ({"axial": 36.0, "coronal": 22.0}, {"axial": 22.5, "coronal": 27.0})
+MINUTES = (
+    {"axial": 36.0, "coronal": 22.0},
+    {"axial": 22.5, "coronal": 27.0},
+    {"axial": 82.0, "coronal": 30.0},
+)
 """Of one core, by round and view."""
 
 LEAST_DICE = 0.5
@@ -88,8 +94,9 @@ def made(bodies: dict[str, int], anatomy: Path, data: dict[str, Path], seed: int
 
     names = dict.fromkeys([*bodies, *CHOOSING])
     sources = tuple(BodySource(path(name), bodies.get(name, 0), CHOOSING.get(name, 0)) for name in names)
+    config = load_config(BodyConfig, BodyConfig(), HERE / "bodies.yaml")
     with progress(f"bodies of round {seed}") as show:
-        preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed), data, on_done=show)
+        preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed, config=config), data, on_done=show)
 
 
 def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:

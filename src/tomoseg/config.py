@@ -176,6 +176,9 @@ class AugmentationConfig(Config):
     """Largest relative change, up or down, of the power that windowed values are raised to; 0 leaves it at 1."""
     gamma_probability: float = Field(0.3, ge=0, le=1)
     """Share of slices whose gamma changes."""
+    short_stacks: float = Field(0.2, ge=0, le=1)
+    """Share of coronal and sagittal slices of which 40 to 160 mm of the height are left, as of a scan of few axial
+    slices."""
     exchange_sides: float | None = Field(None, ge=0, le=1)
     """Share of slices that become their left-right mirror image, in which every left structure is the right one; if
     omitted, half of them where every structure on a side has its counterpart, and none otherwise."""

@@ -16,7 +16,8 @@ from tomoseg.models.views import load_fusion, load_views, record_of
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import Volume
-from tomoseg.workflows.fuse import fuse, mixtures_of
+from tomoseg.workflows import fuse as fuse_room
+from tomoseg.workflows.fuse import fuse, mixtures_of, weigh
 from tomoseg.workflows.predict import predict
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
@@ -65,6 +66,20 @@ def test_each_structure_goes_to_whom_finds_it(fused):
     assert [round(alone["ball"], 1) for alone in result.alone] == [1.0, 0.0]
     assert result.dice["ball"] == pytest.approx(result.alone[0]["ball"])
     assert result.dice["cube"] == pytest.approx(result.alone[1]["cube"])
+
+
+def test_stacks_of_tall_cases_choose_for_short_scans(made, monkeypatch):
+    dataset, *models = made
+    monkeypatch.setattr("tomoseg.workflows.fuse.SHORT_MM", 4.0)  # the cases are 8 mm high
+    monkeypatch.setattr("tomoseg.workflows.fuse.STACK_MM", 3.0)
+    seen = []
+    count = fuse_room._count
+    monkeypatch.setattr(fuse_room, "_count", lambda *given: seen.append(given[2]) or count(*given))
+    result = weigh([load_model(model) for model in models], Preprocessed(dataset), compute=CPU)
+    assert seen[::2] == [slice(0, 8)] * 2
+    assert [part.stop - part.start for part in seen[1::2]] == [3, 3]
+    assert [shares.up_to_mm for shares in result.fusion.shares] == [4.0, None]
+    assert result.fusion.shares[1].of["ball"][0] >= 0.75
 
 
 def test_what_is_found_badly_is_left_out(fused):

@@ -27,6 +27,7 @@ from tomoseg.training.run import Run
 from tomoseg.training.sampling import emphasis_of, emphasised, sample_size, structure_frequencies
 from tomoseg.training.sides import sides_of
 from tomoseg.training.slices import DrawnSlices, EpochLoader
+from tomoseg.training.stacks import stacks_of
 from tomoseg.training.state import TrainState
 from tomoseg.training.weights import average_of, warm_start
 
@@ -63,7 +64,8 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
     state = build_state(network, config, dtype, loss)
     shared = state.learner if ranks.count == 1 else DistributedDataParallel(state.learner)
     sides = sides_of(data.labels, data.grid.view, config)
-    slices = DrawnSlices(cases, len(data.labels), size, own_input(record.reads).reach, sides=sides)
+    stacks = stacks_of(data.grid.view, config)
+    slices = DrawnSlices(cases, len(data.labels), size, own_input(record.reads).reach, sides=sides, stacks=stacks)
     return Run(
         data=data,
         config=config,

@@ -20,6 +20,7 @@ from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.sampling import Draw
 from tomoseg.training.sides import Sides
+from tomoseg.training.stacks import Stacks
 
 Sample = tuple[Int16[np.ndarray, "s *xyz"], UInt8[np.ndarray, "b *xyz"]]
 
@@ -64,6 +65,7 @@ class DrawnSlices(Dataset[Batch]):
         reach: Neighbours of each slice on either side.
         centred: Crop and pad around the middle instead of at random.
         sides: Which slices become their mirror images; if omitted, none.
+        stacks: Which slices become short; if omitted, none.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class DrawnSlices(Dataset[Batch]):
         reach: int = 0,
         centred: bool = False,
         sides: Sides | None = None,
+        stacks: Stacks | None = None,
     ) -> None:
         self.cases = cases
         self.structures = structures
@@ -81,13 +84,18 @@ class DrawnSlices(Dataset[Batch]):
         self.reach = reach
         self.centred = centred
         self.sides = sides
+        self.stacks = stacks
 
     def __getitem__(self, draw: Draw) -> Batch:
         case = self.cases[draw.case]
         known = np.zeros(self.structures, bool)
         known[list(case.record.annotated)] = True
         hu, packed = self._block(case, draw) if len(self.size) == 3 else self._slice(case, draw.slice)
-        into, out_of = self._place(hu.shape[1:], draw.key, self._held(case, draw))
+        if self.stacks is not None:
+            kept = self.stacks.kept(packed, case.grid_spacing_mm[1], draw.key, draw.structure)
+            hu, packed = hu[:, :, kept], packed[:, :, kept]
+        shown = packed if packed.ndim == 3 else case.masks_slice(draw.slice)
+        into, out_of = self._place(hu.shape[1:], draw.key, self._held(shown, draw))
         framed_hu = np.full((len(hu), *self.size), AIR_HU, np.int16)
         framed_hu[:, *into] = hu[:, *out_of]
         framed = np.zeros((len(packed), *self.size), np.uint8)
@@ -109,13 +117,12 @@ class DrawnSlices(Dataset[Batch]):
         first = min(max(draw.slice - depth // 2, lowest), highest) if self.centred else random
         return case.ct_block(first, first + depth)[None], case.masks_block(first, first + depth)
 
-    def _held(self, case: PreprocessedCase, draw: Draw) -> tuple[int, ...] | None:
+    def _held(self, packed: UInt8[np.ndarray, "b x y"], draw: Draw) -> tuple[int, ...] | None:
         """A random pixel of the structure that was drawn for, for the crop to hold; None where nothing is cropped."""
-        lengths, frames = case.record.placement.shape[:2], self.size[:2]
-        fits = all(length <= frame for length, frame in zip(lengths, frames, strict=True))
+        fits = all(length <= frame for length, frame in zip(packed.shape[1:], self.size[:2], strict=True))
         if draw.structure is None or self.centred or fits:
             return None
-        there = np.argwhere(structure_mask(case.masks_slice(draw.slice), draw.structure))
+        there = np.argwhere(structure_mask(packed, draw.structure))
         return tuple(there[np.random.default_rng((*draw.key, 4)).integers(len(there))].tolist())
 
     def _place(

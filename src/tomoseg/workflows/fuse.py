@@ -2,7 +2,8 @@
 
 How much each counts is chosen for every structure on held-out cases, among a few mixtures, by the Dice of all their
 voxels together, so that masks where there is nothing cost as much as masks that are missed. Short scans choose for
-themselves: to a network that looks from the front they are a thin strip.
+themselves, since to a network that looks from the front they are a thin strip: those that are short, and a stack of
+each that is tall.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from jaxtyping import Float32, Int64
 from tomoseg.errors import ConfigError, DatasetError, OutputError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.files.outputs import check_folder
-from tomoseg.inference.predictor import GridLogits, Predictor
-from tomoseg.inference.score_cases import AS_TRAINED, on_grid
+from tomoseg.grid import Placement
+from tomoseg.inference.predictor import GridLogits, OnGrid, Predictor
+from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, load_model, model_in
@@ -29,9 +31,13 @@ from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.volume import SourceGrid
 
 SHORT_MM = 120.0
 """Up to this height a scan counts as short."""
+
+STACK_MM = 80.0
+"""Height of what is taken of tall scans to choose for short ones."""
 
 STEPS = 4
 """Mixtures are of quarters."""
@@ -128,8 +134,10 @@ def weigh(
     counts = {True: _Counts(len(mixtures), len(data.labels)), False: _Counts(len(mixtures), len(data.labels))}
     predictor = Predictor(models, compute)
     for done, case in enumerate(cases, start=1):
-        height_mm = case.spacing_mm[2] * case.record.placement.extent[2]
-        _count(predictor, case, mixtures, counts[height_mm <= SHORT_MM])
+        is_short = case.spacing_mm[2] * case.record.placement.extent[2] <= SHORT_MM
+        _count(predictor, case, slice(0, case.slices), mixtures, counts[is_short])
+        if not is_short:
+            _count(predictor, case, _stack_of(case, done), mixtures, counts[True])
         on_case(done, len(cases))
     fused = _fused(counts, mixtures, data.labels, views, least_dice)
     fused.fusion.provenance.update(split=split, cases=[case.name for case in cases])
@@ -208,8 +216,10 @@ class _Counts:
 class _Watch:
     """Counts each slice of the grid as its logits pass."""
 
-    def __init__(self, case: PreprocessedCase, mixtures: Float32[np.ndarray, "k m"], counts: _Counts) -> None:
-        self._case, self._mixtures, self._counts, self._next = case, mixtures, counts, 0
+    def __init__(
+        self, case: PreprocessedCase, first: int, mixtures: Float32[np.ndarray, "k m"], counts: _Counts
+    ) -> None:
+        self._case, self._mixtures, self._counts, self._next = case, mixtures, counts, first
 
     def add(self, logits: GridLogits, members: Sequence[GridLogits] = ()) -> None:
         """Take in the next slice."""
@@ -227,9 +237,21 @@ class _Watch:
         self._next += 1
 
 
-def _count(predictor: Predictor, case: PreprocessedCase, mixtures: np.ndarray, counts: _Counts) -> None:
-    for _ in predictor.slices(on_grid(case), predictor.choices(AS_TRAINED), watch=_Watch(case, mixtures, counts)):
+def _count(predictor: Predictor, case: PreprocessedCase, part: slice, mixtures: np.ndarray, counts: _Counts) -> None:
+    """Count what mixtures find in some of a case's slices, of which nothing else is seen."""
+    hu = case.ct()[:, :, part]
+    shape = (hu.shape[0], hu.shape[1], hu.shape[2])
+    scan = OnGrid([hu], Placement((0, 0, 0), shape, shape), SourceGrid(shape, np.diag([*case.grid_spacing_mm, 1.0])))
+    watch = _Watch(case, part.start, mixtures, counts)
+    for _ in predictor.slices(scan, predictor.choices(AS_TRAINED), watch=watch):
         pass
+
+
+def _stack_of(case: PreprocessedCase, seed: int) -> slice:
+    """Some of a tall case's slices, anywhere along it."""
+    thick = max(1, round(STACK_MM / case.grid_spacing_mm[2]))
+    first = int(np.random.default_rng(seed).integers(max(1, case.slices - thick + 1)))
+    return slice(first, min(first + thick, case.slices))
 
 
 def _chosen(

@@ -1,0 +1,176 @@
+"""What of the made bodies pays: a small network learned from bodies made in different ways, scored on held-out anatomy.
+
+    .venv/bin/python benchmarks/what_pays.py ANATOMY [--rows both "no illness" ...] [--minutes 4] [--seed 0]
+        [--work build/what-pays] [--real NAME=SCAN=REFERENCE ...]
+
+Every row trains the demo's small network (0.3 million parameters, voxels of 5 mm) for the same minutes on as many
+bodies, and is scored on the same bodies of another anatomy; real scans are scored beside, and choose nothing. Rows that
+are there are read, not made again. `ANATOMY` is the folder of label maps that recipes/body-117/make.py takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import machine
+from real_ct import scored
+
+from tomoseg.bodies import BodyConfig
+from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
+from tomoseg.inference.segment import open_predictor
+from tomoseg.options import EvaluateOptions
+from tomoseg.workflows.evaluate import evaluate
+from tomoseg.workflows.made_bodies import BodyPlan, BodySource, preprocess_bodies
+from tomoseg.workflows.train import train_run
+
+REAL = ("s0327", "s0004", "s0328", "s0001", "s0002", "s0000")
+HELD_OUT = "s0006"
+BODIES, CHOOSING = 96, 10
+GRID = GridConfig(mode="spacing", spacing_mm=5.0, slice_spacing_mm=5.0, crop="body")
+SPACINGS_MM = ((3.0, 3.0, 5.0), (4.0, 4.0, 4.0))
+PHASES = ("native", "arterial", "portal", "late")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to make bodies, or to learn from them.
+
+    Attributes:
+        real: Anatomies of people that bodies are made of.
+        procedural: Share of the bodies that are made of procedural anatomy.
+        bodies: How many.
+        changes: Of the settings of bodies.
+        minutes: Times the minutes of the others.
+        views: Of the networks, which share the minutes.
+    """
+
+    real: tuple[str, ...] = REAL
+    procedural: float = 0.2
+    bodies: int = BODIES
+    changes: dict[str, Any] = field(default_factory=dict)
+    minutes: float = 1.0
+    views: tuple[str, ...] = ()
+
+
+ROWS = {
+    "both": Row(),
+    "procedural alone": Row(real=(), procedural=1.0),
+    "real anatomy alone": Row(procedural=0.0),
+    "two real anatomies": Row(real=REAL[:2], procedural=0.0),
+    "no deformation": Row(
+        changes={"shape": {"stretch": (1, 1), "size": (1, 1), "bend_mm": (0, 0), "sway_mm": (0, 0), "moved": (0, 0)}}
+    ),
+    "no contrast medium": Row(changes={"contrast": {f"{p}_share": float(p == "native") for p in PHASES}}),
+    "whole bodies only": Row(changes={"view": {"whole_share": 1.0, "narrow_share": 0.0, "head_share": 0.0}}),
+    "no fat in muscles": Row(changes={"flesh": {"infiltration": (0.0, 0.0), "bundles": (0.0, 0.0)}}),
+    "no illness": Row(
+        changes={
+            "disease": {
+                **dict.fromkeys(("calcified_share", "effusion_share", "airless_share", "patches_share"), 0.0),
+                **dict.fromkeys(("ascites_share", "metal_share", "stones_share"), 0.0),
+                "cysts": (0, 0),
+                "masses": (0, 0),
+            }
+        }
+    ),
+    "no noise, blur, artefacts": Row(
+        changes={
+            "scanner": {
+                "noise_hu": (0, 0),
+                "kernel_fwhm_mm": (0.6, 0.6),
+                "hardening_hu": (0, 0),
+                "cupping_hu": (0, 0),
+                "streaks": (0, 0),
+                "motion_share": 0.0,
+            }
+        }
+    ),
+    "a quarter of the bodies": Row(bodies=BODIES // 4),
+    "twice the minutes": Row(minutes=2.0),
+    "axial and coronal": Row(views=("axial", "coronal")),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("anatomy", type=Path)
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("build/what-pays"))
+    parser.add_argument("--real", nargs="*", default=[], metavar="NAME=SCAN=REFERENCE")
+    given = parser.parse_args()
+    print(machine())
+    pairs = [pair.split("=") for pair in given.real]
+    print("| row | held-out anatomy |" + "".join(f" {name} |" for name, *_ in pairs))
+    for name in given.rows:
+        folder = given.work / f"{given.minutes:g} minutes, seed {given.seed}" / name
+        if not (folder / "row.json").is_file():
+            measured = measure(ROWS[name], folder, given.anatomy, given.minutes, given.seed, pairs)
+            (folder / "row.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
+        row = json.loads((folder / "row.json").read_text(encoding="utf-8"))
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |", flush=True)
+
+
+def measure(
+    row: Row, folder: Path, anatomy: Path, minutes: float, seed: int, pairs: list[list[str]]
+) -> dict[str, float]:
+    """Mean Dice over structures, on bodies of held-out anatomy made with the default settings, and on real scans."""
+    config = BodyConfig.model_validate(row.changes)
+    learn, judge = folder / "bodies", folder.parent / "held-out"
+    preprocess_bodies(BodyPlan(sources(row, anatomy), GRID, SPACINGS_MM, seed + 1, config=config), {"axial": learn})
+    held_out = (BodySource(path_of(HELD_OUT, anatomy), validation=CHOOSING),)
+    preprocess_bodies(BodyPlan(held_out, GRID, SPACINGS_MM, seed), {"axial": judge})
+    each = minutes * row.minutes / max(1, len(row.views))
+    train_run(learn, folder / "run", settings(each, seed, row.views))
+    options = EvaluateOptions(split="validation", surfaces=False)
+    found = evaluate(folder / "run", judge, options).summary
+    values = {"made": float(np.mean([one.dice for one in found.structures if one.dice is not None]))}
+    predictor = open_predictor(folder / "run")
+    for name, scan, reference in pairs:
+        values[name] = float(np.mean([dice for dice, _ in scored(predictor, Path(scan), Path(reference), 50).values()]))
+    return values
+
+
+def path_of(name: str, anatomy: Path) -> str:
+    """The label map of an anatomy."""
+    return str(anatomy / f"{name}_labels_total_v2.nii.gz")
+
+
+def sources(row: Row, anatomy: Path) -> tuple[BodySource, ...]:
+    """What the bodies are made of, two of each to choose an epoch, and how much views count."""
+    made_up = round(row.bodies * row.procedural)
+    each = (row.bodies - made_up) // max(1, len(row.real))
+    real = tuple(BodySource(path_of(name, anatomy), each, 1) for name in row.real)
+    return (*real, BodySource("procedural", made_up, 2))
+
+
+def settings(minutes: float, seed: int, views: tuple[str, ...]) -> TrainConfig:
+    """The demo's recipe."""
+    preset = TRAIN_PRESETS["default"]
+    return TrainConfig.model_validate(
+        preset.model_dump()
+        | {
+            "network": preset.network.model_dump() | {"channels": (16, 32, 64, 128)},
+            "windows_hu": ((-160.0, 240.0), (-1000.0, 1000.0)),
+            "loss": preset.loss.model_dump() | {"emphasis_power": 0.25},
+            "sampling": preset.sampling.model_dump() | {"slices_per_case": 6},
+            "minutes": minutes,
+            "batch_size": 8,
+            "validate_every": 1000,
+            "ema_decay": 0.99,
+            "workers": 0,
+            "seed": seed,
+            "views": views,
+            "export": False,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

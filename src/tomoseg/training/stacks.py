@@ -1,0 +1,61 @@
+"""Short stacks to train on: of a scan of twenty axial slices a coronal or sagittal network sees a thin strip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from tomoseg.config import TrainConfig
+from tomoseg.masks import structure_mask
+
+HEIGHT_MM = (40.0, 160.0)
+"""Of the stacks."""
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """How much of a coronal or sagittal slice is kept; axial slices lie along its second axis.
+
+    Attributes:
+        share: Of slices that become short.
+    """
+
+    share: float
+
+    def kept(
+        self, packed: UInt8[np.ndarray, "b a z"], edge_mm: float, key: tuple[int, int, int], structure: int | None
+    ) -> slice:
+        """Which part of a slice's height is kept: it holds some of the structure that the slice was drawn for.
+
+        Args:
+            packed: Masks of the slice.
+            edge_mm: Height of a pixel.
+            key: The slice's own.
+            structure: The channel; None where it was drawn uniformly.
+        """
+        rng = np.random.default_rng((*key, 6))
+        height = packed.shape[2]
+        voxels = max(1, round(rng.uniform(*HEIGHT_MM) / edge_mm))
+        if rng.random() >= self.share or voxels >= height:
+            return slice(0, height)
+        lowest, highest = 0, height - voxels
+        if structure is not None:
+            there = np.flatnonzero(structure_mask(packed, structure).any(axis=0))
+            held = int(there[rng.integers(len(there))])
+            lowest, highest = max(0, held - voxels + 1), min(held, highest)
+        first = int(rng.integers(lowest, highest + 1))
+        return slice(first, first + voxels)
+
+
+def stacks_of(view: str, config: TrainConfig) -> Stacks | None:
+    """What becomes short in a training; None for nothing.
+
+    Args:
+        view: Of the network.
+        config: `augmentation.short_stacks`.
+    """
+    share = config.augmentation.short_stacks
+    is_on = config.augmentation.enabled and share > 0 and view != "axial" and config.network.dims == 2
+    return Stacks(share) if is_on else None
