@@ -28,9 +28,13 @@ def test_the_bad_first_experience():
         "nothing more; preprocess again with --grid.spacing-mm 4, or let it be planned"
     )
     assert lines[2].startswith(
-        "17 steps saw 136 slices, and some 6300 are wanted for 2 structures: go on for about 139 min"
+        "17 steps saw 136 slices, and some 6300 are wanted for 2 structures: go on to about 139 min"
     )
     assert len(lines) == 3
+
+
+def test_a_run_of_steps_is_told_steps():
+    assert "6300 are wanted for 2 structures: go on to about 788 steps" in told(slices=136, steps=17, minutes=None)
 
 
 def test_a_structure_that_no_training_case_holds():

@@ -27,7 +27,9 @@ def test_without_validation_nothing_is_known(tmp_path):
 def test_steps_of_all_epochs_count(tmp_path):
     history = [{"epoch": 1, "minutes": 2.0, "steps": 5}, record(0.01)]
     lines = why_little_was_found(make_dataset(tmp_path), CONFIG, history)
-    assert lines[1].startswith("7 steps saw 56 slices, and some 6450 are wanted for 3 structures: go on for about 346")
+    assert lines[1].startswith(
+        "7 steps saw 56 slices, and some 6450 are wanted for 3 structures: go on to about 806 steps"
+    )
 
 
 def test_records_from_before_steps_were_kept(tmp_path):

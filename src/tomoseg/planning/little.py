@@ -49,7 +49,7 @@ class RunFound:
         dice: The best mean Dice of validation.
         slices: That were learned from.
         steps: In which they were.
-        minutes: That it took.
+        minutes: That it was given; None where its length was steps or epochs.
         structures: Each of them.
         grid_mm: The grid's larger pixel edge; of the median case.
         scan_mm: The scans' own.
@@ -61,7 +61,7 @@ class RunFound:
     dice: float
     slices: int
     steps: int
-    minutes: float
+    minutes: float | None
     structures: tuple[StructureFound, ...]
     grid_mm: float
     scan_mm: float
@@ -128,11 +128,15 @@ def _of_length(found: RunFound) -> Iterator[str]:
     wanted = wanted_slices(len(found.structures))
     if found.slices >= LARGE_SHARE * wanted:
         return
-    minutes = max(found.minutes, 0.1) * wanted / max(found.slices, 1)
+    times = wanted / max(found.slices, 1)
+    if found.minutes is None:
+        longer = f"{times * max(found.steps, 1):.0f} steps in all (--steps)"
+    else:
+        longer = f"{times * found.minutes:.0f} minutes in all (--minutes)"
     yield (
         f"{counted(found.steps, 'step')} saw {counted(found.slices, 'slice')}, and some {wanted} are wanted for "
-        f"{counted(len(found.structures), 'structure')}: go on for about {minutes:.0f} minutes in all (--minutes), "
-        "or see `tomoseg plan` for settings that need fewer"
+        f"{counted(len(found.structures), 'structure')}: go on to about {longer}, or see `tomoseg plan` for settings "
+        "that need fewer"
     )
 
 

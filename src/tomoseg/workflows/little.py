@@ -39,7 +39,7 @@ def _found(
         dice=best["validation_dice"],
         slices=steps * slices_per_step,
         steps=steps,
-        minutes=history[-1].get("minutes", 0.0),
+        minutes=config.minutes,
         structures=tuple(_structures(data, training, best)),
         grid_mm=float(np.median([max(edges[:2]) for edges in grid])),
         scan_mm=float(np.median([max(edges[:2]) for edges in scans])),
