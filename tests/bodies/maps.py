@@ -6,6 +6,7 @@ from tomoseg.bodies import Anatomy, BodyConfig, build_anatomy
 from tomoseg.bodies.config import (
     BonesConfig,
     ContrastConfig,
+    DevicesConfig,
     DiseaseConfig,
     FleshConfig,
     ScannerConfig,
@@ -19,7 +20,7 @@ AFFINE = np.diag([*SPACING, 1.0])
 
 STILL = ShapeConfig(
     stretch=(1, 1), size=(1, 1), turn_deg=(0, 0), upside_down_share=0, bend_mm=(0, 0), sway_mm=(0, 0), moved=(0, 0),
-    lacking_share=0, women_share=0, scoliosis_share=0,
+    lacking_share=0, women_share=0, scoliosis_share=0, collapsed_share=0, swollen_share=0,
 )  # fmt: skip
 PLAIN = BodyConfig(
     shape=STILL,
@@ -37,6 +38,10 @@ PLAIN = BodyConfig(
     disease=DiseaseConfig(
         calcified_share=0,
         fatty_pancreas_share=0,
+        fatty_liver_share=0,
+        dilated_share=0,
+        spurs_share=0,
+        callus_share=0,
         cysts=(0, 0),
         masses=(0, 0),
         effusion_share=0,
@@ -46,6 +51,7 @@ PLAIN = BodyConfig(
         metal_share=0,
         stones_share=0,
     ),
+    devices=DevicesConfig(**{name: 0 for name in DevicesConfig.model_fields if name.endswith("_share")}),
     view=ViewConfig(
         whole_share=1,
         narrow_share=0,
@@ -53,6 +59,8 @@ PLAIN = BodyConfig(
         round_share=0,
         table_share=0,
         prone_share=0,
+        side_share=0,
+        oblique_share=0,
         arms_share=0,
         off_centre_mm=(0, 0),
     ),
@@ -100,3 +108,31 @@ def head_map() -> np.ndarray:
 
 def block_anatomy() -> Anatomy:
     return build_anatomy(block_map(), LabelSet.total(), AFFINE, "blocks")
+
+
+def changed(**sections: dict[str, object]) -> BodyConfig:
+    """The plain settings, with some others."""
+    plain = PLAIN.model_dump()
+    return BodyConfig(**{name: {**values, **sections.get(name, {})} for name, values in plain.items()})
+
+
+def thorax_map() -> np.ndarray:
+    """Lungs, heart, windpipe, gullet, stomach, veins, breastbone, shoulder blades: boxes in 240 x 200 x 240 mm."""
+    labels = LabelSet.total()
+    values = np.zeros((60, 50, 60), np.uint8)
+    for name, box in {
+        "scapula_left": np.s_[0:4, 4:10, 36:56],
+        "scapula_right": np.s_[56:60, 4:10, 36:56],
+        "lung_upper_lobe_left": np.s_[5:24, 8:38, 16:56],
+        "lung_upper_lobe_right": np.s_[36:55, 8:38, 16:56],
+        "heart": np.s_[24:36, 20:38, 16:32],
+        "stomach": np.s_[14:30, 14:34, 2:12],
+        "esophagus": np.s_[28:31, 12:15, 10:58],
+        "trachea": np.s_[27:32, 18:22, 34:60],
+        "superior_vena_cava": np.s_[33:36, 25:28, 28:46],
+        "brachiocephalic_vein_right": np.s_[35:38, 25:28, 46:50],
+        "brachiocephalic_vein_left": np.s_[20:35, 25:28, 46:49],
+        "sternum": np.s_[26:34, 40:43, 18:50],
+    }.items():
+        values[box] = labels[name].id
+    return values

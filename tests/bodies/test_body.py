@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tests.bodies.maps import AFFINE, PLAIN, block_anatomy, block_map, chest_map, head_map
+from tests.bodies.maps import AFFINE, PLAIN, block_anatomy, block_map, changed, chest_map, head_map
 from tomoseg.bodies import BodyConfig, MadeBody, build_anatomy, make_body
 from tomoseg.bodies.config import ViewConfig
 from tomoseg.bodies.hu import PHASES
@@ -106,12 +106,6 @@ def test_a_part_is_as_high_and_as_wide_as_asked_for(seed):
     body = make_body(anatomy(), seed, BodyConfig(view=view), GRID)
     assert body.volume.shape == (25, 25, 12)
     assert body.numbers.any()
-
-
-def changed(**sections) -> BodyConfig:
-    """The plain settings, with some others."""
-    plain = PLAIN.model_dump()
-    return BodyConfig(**{name: {**values, **sections.get(name, {})} for name, values in plain.items()})
 
 
 def test_a_thin_shell_brightens_the_outer_voxels_of_a_bone_by_its_share_of_them():
@@ -224,3 +218,42 @@ def test_a_fatty_pancreas_is_a_mixture_of_gland_and_fat():
     assert fatty.mean() == pytest.approx(-30, abs=6)  # half of it is fat
     assert well.std() < 2
     assert fatty.std() > 20
+
+
+def test_a_fatty_liver_is_darker_by_its_share_of_fat():
+    hu = {"liver": ((60, 60),) * 4, "fat": ((-100, -100),) * 4}
+    disease = {"fatty_liver_share": 1, "fatty_liver": (0.25, 0.25)}
+    contrast = {"native_share": 1, "portal_share": 0}
+    liver = core(make_body(anatomy(), 3, changed(hu=hu, disease=disease, contrast=contrast), GRID), "liver")
+    assert np.median(liver) == pytest.approx(20, abs=3)
+
+
+def test_widened_hollows_of_a_kidney_hold_urine_and_count_as_kidney():
+    hu = {"fluid": ((5, 5),) * 4, "kidney_pelvis": ((0, 0),) * 4}
+    disease = {"dilated_share": 1, "dilated_mm": (10, 10)}
+    well, ill = (make_body(anatomy(), 3, changed(hu=hu, disease=part), GRID) for part in ({}, disease))
+    assert np.array_equal(well.numbers, ill.numbers)
+    deep = ndimage.binary_erosion(mask(ill, "kidney_left"), iterations=4)
+    assert np.median(ill.volume.hu[deep]) == pytest.approx(5, abs=2)
+    assert np.median(well.volume.hu[deep]) > 100
+
+
+@pytest.mark.parametrize(("times", "low", "high"), [(1.4, 1.3, 2.8), (0.65, 0.25, 0.75)])
+def test_a_bladder_is_fuller_or_emptier(times, low, high):
+    values = np.where(block_map() == LABELS["kidney_left"].id, LABELS["urinary_bladder"].id, 0).astype(np.uint8)
+    values[2:4], values[-4:-2] = LABELS["hip_left"].id, LABELS["hip_right"].id
+    pelvis = build_anatomy(values, LABELS, AFFINE)
+    shape = {"swollen_share": 1, "swollen": (times, times)}
+    plain, other = (make_body(pelvis, 3, changed(shape=part), GRID) for part in ({}, shape))
+    assert low < mask(other, "urinary_bladder").sum() / mask(plain, "urinary_bladder").sum() < high
+
+
+def test_a_collapsed_vertebra_is_lower():
+    values = block_map()
+    values[:, :, :11], values[:, :, 19:] = 0, 0  # of 32 mm
+    values[2, 2, 2], values[-2, -2, -2] = 5, 5
+    spine = build_anatomy(values, LABELS, AFFINE)
+    shape = {"collapsed_share": 1, "collapsed": (0.6, 0.6)}
+    plain, other = (make_body(spine, 3, changed(shape=part), GRID) for part in ({}, shape))
+    volumes = [mask(body, "vertebrae_L1").sum() for body in (plain, other)]
+    assert 0.55 < volumes[1] / volumes[0] < 0.92  # 0.6 in its middle, less so at its ends

@@ -1,6 +1,7 @@
 """Anatomies from files and from the phantom, datasets of bodies, the command."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,3 +115,65 @@ def test_the_command_makes_bodies_and_refuses_ranges_without_anatomy(tmp_path, l
     ranges.write_text("scanner: {noise: 3}")
     assert main(["phantom", "-o", str(out), "--anatomy", str(label_map), "--config", str(ranges), *counts]) == 2
     assert "noise" in capsys.readouterr().err
+
+
+def _map(folder: Path, values: np.ndarray, name: str = "map_total.nii.gz") -> Path:
+    path = folder / name
+    write_nifti(path, values, SourceGrid(values.shape, AFFINE))
+    return path
+
+
+def _far_apart() -> np.ndarray:
+    values = np.zeros((60, 50, 60), np.uint8)
+    values[5, 5, 5], values[55, 45, 55] = TOTAL["liver"].id, TOTAL["spleen"].id
+    return values
+
+
+@pytest.mark.parametrize(
+    ("values", "ranges", "message"),
+    [
+        (np.full((20, 20, 20), 200, np.uint8), "", "expected only values that have a name, got 200"),
+        (block_map()[:, :, 10:11], "", "expected a label map of two slices or more, got (60, 50, 1); pass a whole one"),
+        (np.zeros((20, 20, 20), np.uint8), "", "expected a label map with structures in it, got an empty one"),
+        (
+            _far_apart(),
+            "view: {whole_share: 0, height_mm: [20, 20], narrow_share: 1, narrow_mm: [20, 20], spine_share: 0}",
+            "expected a structure in one of 8 fields of view, got none in any; raise view.height_mm or view.narrow_mm",
+        ),
+        (block_map(), "view: {height_mm: [300, 40]}", "expected the lower end first, got [300.0, 40.0]"),
+        (block_map(), "view: {height_mm: [-5, 40]}", "expected numbers above 0, got [-5.0, 40.0]"),
+        (block_map(), "devices: {pacemaker_share: 1.5}", "less than or equal to 1"),
+        (block_map(), "disease: {cysts: [3, 1]}", "expected two numbers from 0 up, the lower one first"),
+        (block_map(), "view: {heigth_mm: [40, 60]}", "height_mm"),
+    ],
+    ids=["unknown id", "one slice", "no body", "empty views", "order", "negative", "share", "counts", "key"],
+)  # fmt: skip
+def test_the_command_refuses(tmp_path, capsys, values, ranges, message):
+    source, out, config = _map(tmp_path, values), tmp_path / "out", tmp_path / "ranges.yaml"
+    config.write_text(ranges or "{}")
+    counts = ["--train", "1", "--validation", "0", "--test", "0", "--spacing-mm", "12", "--seed", "0"]
+    assert main(["phantom", "-o", str(out), "--anatomy", str(source), "--config", str(config), *counts]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.glob("out/*/*"))  # no case, whole or half
+
+
+def test_the_command_refuses_masks_on_several_grids(tmp_path, capsys):
+    for name, shape in (("liver", (20, 20, 20)), ("spleen", (20, 20, 21))):
+        mask = np.ones(shape, bool)
+        write_nifti(tmp_path / "case" / "segmentations" / f"{name}.nii.gz", mask, SourceGrid(shape, AFFINE))
+    assert main(["phantom", "-o", str(tmp_path / "out"), "--anatomy", str(tmp_path / "case"), "--train", "1"]) == 2
+    assert "shape" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_command_tells_names_that_say_nothing_and_overlaps(tmp_path, capsys):
+    for name, low in (("liver", 2), ("blob", 5)):
+        mask = np.zeros((20, 20, 20), bool)
+        mask[low : low + 8, 4:12, 4:12] = True
+        write_nifti(tmp_path / "case" / "segmentations" / f"{name}.nii.gz", mask, SourceGrid((20, 20, 20), AFFINE))
+    ranges = tmp_path / "ranges.yaml"
+    save_config(PLAIN, ranges)
+    counts = ["--train", "1", "--validation", "0", "--test", "0", "--spacing-mm", "12", "--config", str(ranges)]
+    assert main(["phantom", "-o", str(tmp_path / "out"), "--anatomy", str(tmp_path / "case"), *counts]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no HU are known for blob: a generic soft tissue" in said
+    assert f"{5 * 8 * 8} voxels belong to several structures" in said

@@ -34,6 +34,7 @@ class Anatomy:
         depth: Under the surface of what it belongs to; see `depth_within`.
         place: 0 to 255: how high a voxel of a hollow organ lies between its lower and upper wall; the chamber of a
             voxel of the heart; the radius of a bone nearby, in the unit of `depth`.
+        aside: 0 to 255: how far a voxel of a hollow organ lies between its left and its right wall.
         regions: `Region` of unlabelled voxels.
         outer: Distance to the body under its wall and its fat, on a coarser grid; negative inside.
         muscle: Distance to where unlabelled flesh is muscle, on that grid; negative there.
@@ -52,6 +53,7 @@ class Anatomy:
     numbers: UInt8[np.ndarray, "x y z"]
     depth: UInt8[np.ndarray, "x y z"]
     place: UInt8[np.ndarray, "x y z"]
+    aside: UInt8[np.ndarray, "x y z"]
     regions: UInt8[np.ndarray, "x y z"]
     outer: Float32[np.ndarray, "a b c"]
     muscle: Float32[np.ndarray, "a b c"]
@@ -136,9 +138,9 @@ def build_anatomy(
     else:
         regions = np.where(numbers == 0, flesh.regions[box], 0).astype(np.uint8)
         hulls = known_flesh(flesh, box, affine)
-    place = places(numbers, kinds, depth, spacing)
+    place, aside = places(numbers, kinds, depth, spacing)
     return Anatomy(
-        name, labels, kinds, numbers, depth, place, regions, affine=affine, generic=generic, wall=flesh is None,
+        name, labels, kinds, numbers, depth, place, aside, regions, affine=affine, generic=generic, wall=flesh is None,
         **hulls._asdict(),
     )  # fmt: skip
 

@@ -8,13 +8,17 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
 
 from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.arms import with_arms
 from tomoseg.bodies.config import BodyConfig, ViewConfig
+from tomoseg.bodies.devices import with_inserts
 from tomoseg.bodies.hu import Phase
-from tomoseg.bodies.looks import draw_look, draw_phase
+from tomoseg.bodies.looks import draw_look, draw_phase, lying_so
+from tomoseg.bodies.lying import Down, Lying, draw_lying
 from tomoseg.bodies.placement import Placement, place
 from tomoseg.bodies.render import Look, Map, render
 from tomoseg.bodies.scanner import Scan, acquire
-from tomoseg.bodies.views import Axes, View, draw_view, with_arms
+from tomoseg.bodies.slots import SIDE_DOWN
+from tomoseg.bodies.views import Axes, View, draw_view
 from tomoseg.errors import InputError
 from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import packed_bytes
@@ -94,15 +98,17 @@ def make_body(
     spacing = spacing_mm or (scan.pixel_mm, scan.pixel_mm, scan.slice_mm)
     if min(spacing) < FINEST_MM:
         raise InputError(f"expected voxels of {FINEST_MM} mm or more, got {spacing}; choose larger ones")
-    placement = place(anatomy, config.shape, generator(seed, "shape"))
-    lying = generator(seed, "lying")
-    prone = bool(lying.random() < config.view.prone_share)
+    rest = generator(seed, "lying")
+    lying = draw_lying(config.view, rest)
+    placement = place(anatomy, config.shape, generator(seed, "shape"), lying.turn_deg)
     phase = draw_phase(config, generator(seed, "phase"))
-    look = draw_look(anatomy, config, phase, generator(seed, "look"), prone)
-    look = with_arms(anatomy, placement, look, config.view, generator(seed, "arms"))
+    look = draw_look(anatomy, config, phase, generator(seed, "look"))
+    look = lying_so(look, anatomy, placement, lying)
+    look = with_arms(anatomy, placement, lying, look, config.view, generator(seed, "arms"))
+    look = with_inserts(anatomy, placement, look, config, phase, generator(seed, "inserts"))
     view, axes, (hu, numbers, body) = _drawn(anatomy, placement, look, config, spacing, generator(seed, "view"))
-    if lying.random() < config.view.table_share:
-        _add_table(hu, body, axes, config.view, prone, lying)
+    if rest.random() < config.view.table_share:
+        _add_table(hu, body, axes, config.view, lying, rest)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = [axis[0] for axis in axes]
     measured = acquire(hu, body, spacing, scan, generator(seed, "noise"))
@@ -132,6 +138,8 @@ def _drawn(
         InputError: If none does, or a field of view has too many voxels.
     """
     chart = Map(*(getattr(anatomy, name) for name in Map._fields))
+    if look.body[SIDE_DOWN] in (Down.LEFT, Down.RIGHT):
+        chart = chart._replace(place=np.where(anatomy.aside > 0, anatomy.aside, anatomy.place))
     x, y, z = (int(np.clip(np.ceil(s / config.scanner.samples_mm), 1, 4)) for s in spacing)
     for _ in range(VIEWS_TRIED):
         view = draw_view(anatomy, placement, look, config.view, rng)
@@ -168,18 +176,20 @@ def _add_table(
     body: Bool[np.ndarray, "x y z"],
     axes: Axes,
     config: ViewConfig,
-    prone: bool,
+    lying: Lying,
     rng: np.random.Generator,
 ) -> None:
-    """A curved shell filled with foam under the body, and a thin mattress."""
+    """A curved shell filled with foam on the side of the body that is down, and a thin mattress."""
+    side = round(sum(lying.down))
+    if lying.down[0] != 0:  # at the left or right: seen with the axes exchanged
+        hu, body, axes = hu.transpose(1, 0, 2), body.transpose(1, 0, 2), (axes[1], axes[0], axes[2])
     rows = np.flatnonzero(body.any((0, 2)))
     sag, depth = rng.uniform(0.0001, 0.0009), rng.uniform(*config.table_mm)
     shell, half_width = rng.uniform(1.5, 4), rng.uniform(190, 240)
     grey, foam, gap = (rng.uniform(*ends) for ends in (config.table_hu, config.foam_hu, config.table_gap_mm))
     if rows.size == 0:
         return
-    side = 1 if prone else -1
-    edge = axes[1][rows[-1 if prone else 0]]
+    edge = axes[1][rows[-1 if side > 0 else 0]]
     middle = rng.uniform(-25, 25)
     x, y = axes[0] - middle, axes[1]
     under = side * (y[None, :] - edge) - gap + side * side * sag * -(x[:, None] ** 2)  # mm below the table's top

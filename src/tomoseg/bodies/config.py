@@ -41,6 +41,15 @@ class ShapeConfig(Config):
     """Bodies whose spine is bowed to the sides."""
     scoliosis_mm: Range = (12, 35)
     """How far, at its swells."""
+    collapsed_share: Share = 0.06
+    """Bodies with one to three collapsed vertebrae: a tenth to a quarter of women above 50 (Genant et al., J Bone Miner
+    Res 8 (1993) 1137)."""
+    collapsed: Positive = (0.55, 0.85)
+    """What is left of their height in the middle."""
+    swollen_share: Share = 0.6
+    """Bladders and stomachs that are emptier or fuller than in the map."""
+    swollen: Positive = (0.65, 1.4)
+    """Their length against the map's."""
     lacking_share: Share = 0.35
     """Bodies without organs that people can do without: gallbladder, kidney, spleen, adrenal, thyroid, prostate."""
     lacking: Count = (1, 3)
@@ -198,10 +207,83 @@ class DiseaseConfig(Config):
     """Their HU, with the bile between them."""
     sclerosis_hu: Range = (400, 900)
     """Metastases of bone that are dense; as many are soft."""
+    fatty_liver_share: Share = 0.2
+    """Fatty livers: a quarter of adults (Younossi et al., Hepatology 64 (2016) 73)."""
+    fatty_liver: Range = (0.08, 0.5)
+    """Share of such a liver that is fat; without contrast its HU fall below 40, at the worst below 0 (Kodama et al.,
+    AJR 188 (2007) 1307)."""
+    dilated_share: Share = 0.06
+    """Bodies in which urine has widened the hollows of one kidney or both."""
+    dilated_mm: Range = (7, 13)
+    """How deep those come under the kidney's surface."""
+    spurs_share: Share = 0.3
+    """Bodies with spurs at the rims of vertebrae: most of the old (Nathan, J Bone Joint Surg Am 44 (1962) 243)."""
+    spur_mm: Positive = (3, 9)
+    """How long those are."""
+    spur_hu: Range = (250, 800)
+    """HU of spurs and callus."""
+    callus_share: Share = 0.06
+    """Bodies with healing fractures of one to three ribs."""
     stem_mm: Positive = (60, 140)
     """Length of the stem of a metal hip."""
     screw_mm: Positive = (2, 5)
     """Radius of screws and fillings."""
+
+
+class DevicesConfig(Config):
+    """Tubes, catheters, drains, wires. They run through structures, which keep their voxels.
+
+    Widths are those that catalogues give (1 French is a third of a millimetre of diameter), shares those of hospitals
+    with intensive care; places as in Godoy et al., AJR 198 (2012) 563 and 572, and Hunter et al., Radiographics 24
+    (2004) 1725.
+    """
+
+    airway_tube_share: Share = 0.05
+    """Tubes in the windpipe."""
+    airway_tube_mm: Positive = (4.5, 5.8)
+    """Their radius."""
+    tube_end_mm: Range = (10, 60)
+    """How far above the division of the windpipe they end."""
+    gastric_tube_share: Share = 0.07
+    """Tubes through the oesophagus into the stomach."""
+    gastric_tube_mm: Positive = (1.3, 3.0)
+    """Their radius: 8 to 18 French."""
+    catheter_share: Share = 0.12
+    """Catheters in a vein of the neck or shoulder down to the heart."""
+    catheter_mm: Positive = (0.8, 2.0)
+    """Their radius: 5 to 12 French."""
+    port_share: Share = 0.4
+    """Those of them with a port under the skin of the chest."""
+    port_mm: Positive = (9, 14)
+    """Radius of the port."""
+    pacemaker_share: Share = 0.04
+    """Pacemakers with one lead or two."""
+    lead_mm: Positive = (0.8, 1.4)
+    """Radius of the leads."""
+    chest_drain_share: Share = 0.04
+    """Drains beside a lung."""
+    chest_drain_mm: Positive = (2.3, 5.3)
+    """Their radius: 14 to 32 French."""
+    drain_share: Share = 0.04
+    """Drains of the belly."""
+    drain_mm: Positive = (1.3, 2.7)
+    """Their radius: 8 to 16 French."""
+    aortic_stent_share: Share = 0.03
+    """Stents in the aorta."""
+    ureter_stent_share: Share = 0.03
+    """Stents from a kidney to the bladder."""
+    ureter_stent_mm: Positive = (0.7, 1.2)
+    """Their radius: 4 to 7 French."""
+    bladder_catheter_share: Share = 0.06
+    """Catheters with a balloon in the bladder."""
+    sternum_wires_share: Share = 0.05
+    """Wires around the breastbone after operations."""
+    clips_share: Share = 0.6
+    """Clips where a gallbladder was taken out."""
+    electrodes_share: Share = 0.12
+    """Electrodes of an ECG and their wires on the skin."""
+    plastic_hu: Range = (80, 900)
+    """Walls of tubes, which hold barium or tungsten to be seen."""
 
 
 class ViewConfig(Config):
@@ -233,16 +315,27 @@ class ViewConfig(Config):
     """Scans that show the table."""
     table_mm: Positive = (20, 48)
     """Thickness of the table: a shell filled with foam."""
-    table_hu: Range = (-250, 50)
+    table_hu: Range = (-250, 250)
     """Shell of the table."""
     foam_hu: Range = (-960, -900)
     """Foam in the table."""
     table_gap_mm: Range = (0, 25)
     """Mattress and air between body and table."""
     prone_share: Share = 0.04
-    """Patients on their belly: gas and table are on the other side."""
+    """Patients on their belly: fluid and table are on the other side."""
+    side_share: Share = 0.03
+    """Patients on their side."""
+    entry_share: Share = 0.8
+    """Those on belly or side whose position was entered at the scanner, so that images show the table at the front or
+    at a side of an upright body; images of the others show the body turned (DICOM PS3.3, C.7.3.1.1.2)."""
+    oblique_share: Share = 0.04
+    """Patients that lie half turned, as on a wedge."""
+    oblique_deg: Range = (12, 45)
+    """How far those are turned about their long axis."""
     arms_share: Share = 0.3
-    """Bodies with arms beside the trunk, where the anatomy has none."""
+    """Bodies with arms where the map lacks them, or going on where it cuts them."""
+    raised_share: Share = 0.5
+    """Those of them whose arms are raised beside the head, where the map has shoulders without arms."""
     arm_mm: Positive = (32, 46)
     """Radius of arms, without the fat that fatter bodies have there."""
 
@@ -298,6 +391,8 @@ class BodyConfig(Config):
     """Contrast medium."""
     disease: Annotated[DiseaseConfig, Role.RESULT] = DiseaseConfig()
     """Illness and metal."""
+    devices: Annotated[DevicesConfig, Role.RESULT] = DevicesConfig()
+    """Tubes, catheters, drains, wires."""
     view: Annotated[ViewConfig, Role.RESULT] = ViewConfig()
     """Field of view."""
     scanner: Annotated[ScannerConfig, Role.RESULT] = ScannerConfig()

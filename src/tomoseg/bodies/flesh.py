@@ -18,6 +18,7 @@ from tomoseg.bodies.slots import (
     CLOTHES_MM,
     CORTICAL,
     CSF,
+    DILATED,
     DISC,
     EFFUSION,
     FAT,
@@ -48,7 +49,8 @@ def region_hu(block: Any, p: Any, region: Any, s: Any) -> Any:
     if region == 3:
         return _face(block, p, s)
     if region == 4:
-        return s[SINUS] if noise_at(block, p[0] * f32(0.3), p[1] * f32(0.3), p[2] * f32(0.3)) > f32(0.2) else s[FAT]
+        slow = noise_at(block, p[0] * f32(0.3), p[1] * f32(0.3), p[2] * f32(0.3))
+        return s[SINUS] if slow > f32(0.2) - s[DILATED] else s[FAT]
     if region == 5:
         return s[AIR]
     if region == 7:

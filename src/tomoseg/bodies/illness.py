@@ -10,6 +10,8 @@ from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import BodyConfig, DiseaseConfig
 from tomoseg.bodies.kinds import Fill, with_fill
 
+_ALL_URINE = 9.0
+"""More than the noise has spreads: nothing of the sinus is fat."""
 _WITH_CYSTS = (Fill.LIVER, Fill.KIDNEY)
 _WITH_MASSES = ("liver", "spleen", "pancreas", "kidney_medulla", "bone")
 
@@ -31,12 +33,36 @@ def draw_lungs(
 
 
 def draw_fat(
-    anatomy: Anatomy, config: BodyConfig, table: dict[str, Float32[np.ndarray, "n"]], rng: np.random.Generator
+    anatomy: Anatomy,
+    config: BodyConfig,
+    hu: dict[str, float],
+    table: dict[str, Float32[np.ndarray, "n"]],
+    rng: np.random.Generator,
 ) -> None:
-    """How wide the fat between the lobules of a pancreas is: gaps lie where smooth noise is near 0."""
+    """Fat in the liver, and how wide it is between the lobules of a pancreas: gaps lie where smooth noise is near 0."""
+    if rng.random() < config.disease.fatty_liver_share:
+        liver, share = with_fill(anatomy.kinds, Fill.LIVER), rng.uniform(*config.disease.fatty_liver)
+        table["hu"][liver] += share * (hu["fat"] - table["hu"][liver])
     if rng.random() < config.disease.fatty_pancreas_share:
         share = rng.uniform(*config.disease.fatty_pancreas)
         table["extra"][with_fill(anatomy.kinds, Fill.LOBULES)] = erfinv(min(share, 0.99)) * 2**0.5
+
+
+def draw_kidneys(
+    anatomy: Anatomy,
+    config: BodyConfig,
+    hu: dict[str, float],
+    table: dict[str, Float32[np.ndarray, "n"]],
+    rng: np.random.Generator,
+) -> float:
+    """How deep urine comes into kidneys whose hollows are wide; above 0 if there are such."""
+    kidneys = [number for number in with_fill(anatomy.kinds, Fill.KIDNEY) if number in anatomy.boxes]
+    if not kidneys or rng.random() >= config.disease.dilated_share:
+        return 0.0
+    chosen = kidneys if rng.random() < 0.3 else [int(rng.choice(kidneys))]
+    table["extra"][chosen] = rng.uniform(*config.disease.dilated_mm)
+    table["content"][chosen] = max(hu["kidney_pelvis"], hu["fluid"])
+    return _ALL_URINE
 
 
 def draw_lesions(

@@ -27,8 +27,10 @@ from tomoseg.bodies.slots import (
     OF_EXTRA,
     OF_FILL,
     OF_GAS,
+    OF_HIGH,
     OF_HU,
     OF_LAYER,
+    OF_LOW,
     OF_ROUGH,
     PATCH_SHARE,
     PATCHES,
@@ -68,6 +70,8 @@ def inside(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, 
         return _heart(block, p, depth, place, number, table, s)
     if fill == 12:
         return muscle_hu(block, p, s)
+    if fill == 15:
+        return _lobules(block, p, depth, number, table, s)
     return _others(block, p, depth, place, number, table, s, fill)
 
 
@@ -82,8 +86,6 @@ def _others(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any,
         return _fluid(block, p, depth, place, number, table, s)
     if fill == 11:
         return _brain(block, p, depth, hu)
-    if fill == 15:
-        return _lobules(block, p, depth, number, table, s)
     if fill == 13:
         return hu + f32(25) * max(f32(0), noise_at(block, p[0] / 2, p[1] / 2, p[2] / 2))
     if fill == 14:
@@ -142,7 +144,9 @@ def _gut(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s:
     if depth < s[GUT_WALL_MM]:
         return table[number, OF_HU] + _grain(block, p, s)
     slow = noise_at(block, p[0] * f32(0.06), p[1] * f32(0.06), p[2] * f32(0.06))
-    gas = table[number, OF_GAS] + f32(0.32) * slow
+    gas = table[number, OF_GAS]
+    if table[number, OF_HIGH] <= table[number, OF_LOW]:  # levels differ from loop to loop
+        gas += f32(0.32) * slow
     if place > f32(1) - gas:
         return s[AIR]
     content = table[number, OF_CONTENT]
@@ -158,6 +162,9 @@ def _kidney(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> 
     columns = noise_at(block, p[0] * f32(0.22), p[1] * f32(0.22), p[2] * f32(0.22))
     share = min(max((depth - s[KIDNEY_CORTEX_MM] - f32(2.4) * columns) / f32(1.5) + f32(0.5), f32(0)), f32(1))
     cortex = s[CORTEX_HU]
+    limit = table[number, OF_EXTRA]
+    if limit > 0 and depth > limit + columns:
+        return table[number, OF_CONTENT]  # urine
     return cortex + share * (table[number, OF_HU] - cortex) + _grain(block, p, s)
 
 

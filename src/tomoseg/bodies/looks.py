@@ -8,10 +8,12 @@ from jaxtyping import Float32, UInt8
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import BodyConfig, BonesConfig, FleshConfig
 from tomoseg.bodies.hu import PHASES, TISSUES, Phase
-from tomoseg.bodies.illness import draw_fat, draw_lesions, draw_lungs
+from tomoseg.bodies.illness import draw_fat, draw_kidneys, draw_lesions, draw_lungs
 from tomoseg.bodies.kinds import Fill
+from tomoseg.bodies.lying import Lying, levels, side_down
+from tomoseg.bodies.placement import Placement
 from tomoseg.bodies.render import Look
-from tomoseg.bodies.slots import COLUMNS, SLOTS
+from tomoseg.bodies.slots import COLUMNS, DILATED, DOWN_X, DOWN_Y, OF_HIGH, OF_LOW, OF_SHOWN, SIDE_DOWN, SLOTS
 
 _UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.VEIN, Fill.LOBULES)
 """Fills whose structures differ a little within one tissue."""
@@ -39,7 +41,7 @@ def tissue_hu(config: BodyConfig, phase: Phase, rng: np.random.Generator) -> dic
     return found
 
 
-def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random.Generator, prone: bool) -> Look:
+def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random.Generator) -> Look:
     """Draw what a body looks like, without its arms."""
     hu = tissue_hu(config, phase, rng)
     shown = _shown(anatomy, config, rng)
@@ -55,10 +57,12 @@ def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random
     _draw_bones(anatomy, config, hu, table, rng)
     _draw_contents(anatomy, config, phase, hu, table, rng)
     draw_lungs(anatomy, config, table, rng)
-    draw_fat(anatomy, config, table, rng)
+    draw_fat(anatomy, config, hu, table, rng)
+    body = _body(anatomy, config, hu, rng)
+    body[DILATED] = draw_kidneys(anatomy, config, hu, table, rng)
     return Look(
         structures=np.stack([table[name] for name in COLUMNS], 1),
-        body=_body(anatomy, config, hu, prone, rng),
+        body=body,
         breasts=_breasts(anatomy, config.flesh, shown, rng),
         lesions=draw_lesions(anatomy, config, hu, shown, rng),
         arms=np.zeros((0, 9), np.float32),
@@ -66,7 +70,7 @@ def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random
 
 
 def _body(
-    anatomy: Anatomy, config: BodyConfig, hu: dict[str, float], prone: bool, rng: np.random.Generator
+    anatomy: Anatomy, config: BodyConfig, hu: dict[str, float], rng: np.random.Generator
 ) -> Float32[np.ndarray, "s"]:
     """What holds for the body as a whole, in the order of `SLOTS`."""
     flesh, disease = config.flesh, config.disease
@@ -83,7 +87,6 @@ def _body(
         "ascites": _now_and_then(disease.ascites_share, disease.ascites, -9.0, rng),
         "patches": _now_and_then(disease.patches_share, disease.patches, 9.0, rng),
         "patch_share": rng.uniform(*disease.patch_density),
-        "prone": float(prone),
         "clothes_mm": _now_and_then(flesh.clothes_share, flesh.clothes_mm, 0.0, rng),
         "cloth_hu": rng.uniform(*(flesh.mask_hu if mask else flesh.clothes_hu)),
         "cloth_gap_mm": rng.uniform(*(flesh.mask_gap_mm if mask else flesh.clothes_gap_mm)),
@@ -94,7 +97,7 @@ def _body(
         "csf": hu["myelogram"] if myelogram else hu["fluid"],
         "consolidated": hu["airless"],
     }
-    return np.array([body[name] for name in SLOTS], np.float32)
+    return np.array([body.get(name, 0.0) for name in SLOTS], np.float32)
 
 
 _SHELLS = tuple(name for name in BonesConfig.model_fields if name.endswith("_mm"))
@@ -109,6 +112,14 @@ _DRAWN = (
     "gut_wall_mm",
     "lung_vessels",
 )
+
+
+def lying_so(look: Look, anatomy: Anatomy, placement: Placement, lying: Lying) -> Look:
+    """The look with fluid where it is down."""
+    structures, body = look.structures.copy(), look.body.copy()
+    structures[:, [OF_LOW, OF_HIGH]] = levels(anatomy, placement, lying, structures[:, OF_SHOWN] > 0)
+    body[[SIDE_DOWN, DOWN_X, DOWN_Y]] = side_down(placement, lying), *lying.down
+    return look._replace(structures=structures, body=body)
 
 
 def _now_and_then(share: float, ends: tuple[float, float], otherwise: float, rng: np.random.Generator) -> float:

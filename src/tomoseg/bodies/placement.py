@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import ShapeConfig
@@ -18,8 +18,10 @@ from tomoseg.volume import spacing_of
 STEP_MM = 14.0
 """Distance of the points at which the bend is kept; it is linear in between."""
 ROOM_MM = 110.0
+_STEPS_TO_FIND = 4
 STEEPEST = 0.8
 """Largest slope of the bend against the stretch that would undo it: below 1 nothing folds."""
+_COLLAPSING = ("vertebrae_T", "vertebrae_L")
 _MOVABLE = (Fill.KIDNEY, Fill.LIVER, Fill.FLUID, Fill.GUT, Fill.PLAIN, Fill.HEART)
 
 
@@ -31,27 +33,40 @@ class Placement:
         turn: `(3, 3)`: body mm, from the middle of the anatomy, to scanner mm; stretches too.
         middle: The middle of the anatomy in its own mm.
         box: `(2, 3)`: lower and upper corner of the structures in the scanner, between the first and last slice.
+        index_to_scanner: `(3, 3)`: a step in voxels of the map in scanner mm.
         way: From the scanner to the anatomy.
     """
 
     turn: Float[np.ndarray, "3 3"]
     middle: Float[np.ndarray, "3"]
     box: Float[np.ndarray, "2 3"]
+    index_to_scanner: Float[np.ndarray, "3 3"]
     way: Way
 
     def to_scanner(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
         """Points in mm of the anatomy in scanner mm, without the bend."""
         return (points - self.middle) @ self.turn.T
 
+    def find(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """The same with the bend, to a millimetre or so."""
+        start, step = self.way.bend_grid[:3, None], self.way.bend_grid[3]
+        straight = self.to_scanner(points)
+        found = straight
+        for _ in range(_STEPS_TO_FIND):
+            at = (found.T - start) / step
+            bent = [map_coordinates(self.way.bend[..., axis], at, order=1, mode="nearest") for axis in range(3)]
+            found = straight - np.stack(bent, 1) @ self.index_to_scanner.T
+        return found
 
-def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator) -> Placement:
-    """Draw how a body lies."""
+
+def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator, turn_deg: float = 0.0) -> Placement:
+    """Draw how a body lies, beside being turned about its long axis."""
     size = rng.uniform(*config.size)
     stretch = np.array([rng.uniform(*config.stretch) for _ in range(3)])
     turned = rotation(*(rng.uniform(*config.turn_deg) for _ in range(3)))
     if rng.random() < config.upside_down_share:
         turned = rotation(*np.roll([180, 0, 0], rng.integers(3))) @ turned
-    turn = turned @ np.diag(size * stretch)
+    turn = rotation(0, 0, turn_deg) @ turned @ np.diag(size * stretch)
     shape = np.array(anatomy.numbers.shape) - 1
     middle = anatomy.affine[:3, :3] @ (shape / 2) + anatomy.affine[:3, 3]
     corners = np.array(list(np.ndindex(2, 2, 2))) * shape @ anatomy.affine[:3, :3].T + anatomy.affine[:3, 3]
@@ -61,6 +76,7 @@ def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator) -> Pl
     bend = _bend(config, start, count, rng)
     for number in _moved(anatomy, config, rng):
         _shift_one(anatomy, number, (turn, middle), bend, start, rng.uniform(*config.move_mm), rng)
+    _swell_some(anatomy, config, (turn, middle), bend, start, rng)
     bend *= np.float32(min(1.0, STEEPEST * np.linalg.svd(np.linalg.inv(turn))[1][-1] / max(_slope(bend), 1e-6)))
     inverse = np.linalg.inv(anatomy.affine)
     to_index = np.empty((3, 4), np.float32)
@@ -75,7 +91,7 @@ def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator) -> Pl
         np.stack([np.diag(coarse)[:3], coarse[:3, 3]], 1).astype(np.float32),
         rng.uniform(4000, 9000, 3).astype(np.float32),
     )
-    return Placement(turn, middle, box, way)
+    return Placement(turn, middle, box, turn @ anatomy.affine[:3, :3], way)
 
 
 def _box(corners: Float[np.ndarray, "8 3"]) -> Float[np.ndarray, "2 3"]:
@@ -134,6 +150,48 @@ def _shift_one(
     weight = np.exp(-away[0])[:, None, None] * np.exp(-away[1])[:, None] * np.exp(-away[2])
     direction = rng.normal(0, [0.6, 0.5, 1.0])
     bend += (weight[..., None] * (length_mm * direction / np.linalg.norm(direction))).astype(np.float32)
+
+
+def _swell_some(
+    anatomy: Anatomy,
+    config: ShapeConfig,
+    placed: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]],
+    bend: Float32[np.ndarray, "i j k 3"],
+    start: Float[np.ndarray, "3"],
+    rng: np.random.Generator,
+) -> None:
+    """Make bladder and stomach fuller or emptier, and some vertebrae lower."""
+    for number in anatomy.named("urinary_bladder", "stomach"):
+        if rng.random() < config.swollen_share:
+            _swell(anatomy, number, placed, bend, start, np.full(3, rng.uniform(*config.swollen)))
+    vertebrae = [n for n in anatomy.boxes if anatomy.labels.names[n - 1].startswith(_COLLAPSING)]
+    if vertebrae and rng.random() < config.collapsed_share:
+        for number in rng.choice(vertebrae, min(len(vertebrae), int(rng.integers(1, 4))), replace=False):
+            _swell(anatomy, int(number), placed, bend, start, np.array([1, 1, rng.uniform(*config.collapsed)]))
+
+
+def _swell(
+    anatomy: Anatomy,
+    number: int,
+    placed: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]],
+    bend: Float32[np.ndarray, "i j k 3"],
+    start: Float[np.ndarray, "3"],
+    times: Float[np.ndarray, "3"],
+) -> None:
+    """Make one structure larger or smaller along the axes of the anatomy; what is around it gives way."""
+    turn, middle = placed
+    low, high = (np.array([getattr(side, end) for side in anatomy.boxes[number]], float) for end in ("start", "stop"))
+    half = (high - low) / 2 * anatomy.spacing_mm
+    centre = turn @ (anatomy.affine[:3, :3] @ ((low + high) / 2) + anatomy.affine[:3, 3] - middle)
+    reach = np.linalg.norm(half) + STEP_MM
+    box = []
+    for axis in range(3):
+        ends = (centre[axis] + np.array([-3, 3]) * reach - start[axis]) / STEP_MM
+        box.append(np.arange(max(0, int(ends[0])), min(bend.shape[axis], int(ends[1]) + 2)))
+    at = np.stack(np.meshgrid(*box, indexing="ij"), -1) * STEP_MM + start - centre
+    away = at @ np.linalg.inv(turn).T  # from the structure's middle, in mm of the anatomy
+    weight = np.exp(-((away / (half + STEP_MM / 2)) ** 2).sum(-1, keepdims=True) / 2)
+    bend[np.ix_(*box)] += (weight * away * (1 / times - 1)).astype(np.float32)
 
 
 def _slope(bend: Float32[np.ndarray, "i j k 3"]) -> float:

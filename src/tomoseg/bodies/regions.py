@@ -85,9 +85,9 @@ def places(
     kinds: tuple[Kind, ...],
     depth: UInt8[np.ndarray, "x y z"],
     spacing_mm: tuple[float, float, float],
-) -> UInt8[np.ndarray, "x y z"]:
-    """See `Anatomy.place`."""
-    place = np.zeros(numbers.shape, np.uint8)
+) -> tuple[UInt8[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"]]:
+    """See `Anatomy.place` and `Anatomy.aside`."""
+    place, aside = np.zeros((2, *numbers.shape), np.uint8)
     bones, size = set(with_fill(kinds, Fill.BONE)), [2 * round(_NEARBY_MM / s) + 1 for s in spacing_mm]
     for number, box in enumerate(find_objects(numbers), start=1):
         if box is not None and number in bones:
@@ -96,6 +96,7 @@ def places(
     hollow = np.zeros(len(kinds) + 1, bool)
     hollow[with_fill(kinds, Fill.GUT, Fill.FLUID, Fill.LUNG)] = True
     _heights(numbers, hollow, place)
+    _heights(numbers.transpose(1, 0, 2), hollow, aside.transpose(1, 0, 2))
     for number in with_fill(kinds, Fill.HEART):
         found = np.argwhere(numbers == number)
         if len(found):
@@ -105,7 +106,7 @@ def places(
             wall = np.where(z < 0.2, 1, 0)  # ventricles below, atria above
             chamber = np.where(left > 0.06, 1, np.where(left < -0.06, 2, 0))
             place[tuple(found.T)] = chamber * 2 + wall
-    return place
+    return place, aside
 
 
 @kernel()

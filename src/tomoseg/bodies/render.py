@@ -8,17 +8,22 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from tomoseg.bodies.flesh import beside_hu, breast_mm, covers, flesh_hu, region_hu
+from tomoseg.bodies.inserts import Inserts, is_near, on_skin, piece_at
 from tomoseg.bodies.inside import inside
 from tomoseg.bodies.noise import noise_at, noise_block
 from tomoseg.bodies.slots import (
     ASCITES,
     CLOTHES_MM,
+    DOWN_X,
+    DOWN_Y,
     EFFUSION,
     FAT_MM,
     OF_FILL,
+    OF_HIGH,
     OF_LAYER,
+    OF_LOW,
     OF_SHOWN,
-    PRONE,
+    SIDE_DOWN,
     SKIN_MM,
     WALL_MM,
 )
@@ -42,13 +47,15 @@ class Look(NamedTuple):
         breasts: x, y, z and radius of each, in mm of the map's axes.
         lesions: x, y, z, radius in those, HU, least depth, structure within which, structure that it is.
         arms: Two ends, radius, radius of the bone and structure of the bone (-1 for a forearm), in mm of the scanner.
+        inserts: Tubes, wires, spurs, in mm of the map's axes.
     """
 
-    structures: Float32[np.ndarray, "n 8"]
+    structures: Float32[np.ndarray, "n 10"]
     body: Float32[np.ndarray, "s"]
     breasts: Float32[np.ndarray, "m 4"]
     lesions: Float32[np.ndarray, "m 8"]
     arms: Float32[np.ndarray, "m 9"]
+    inserts: Inserts | None = None
 
 
 class Map(NamedTuple):
@@ -112,61 +119,98 @@ def render(
     breasts, lesions = look.breasts.copy(), look.lesions.copy()
     breasts[:, :3] += way.shift
     lesions[:, :3] += way.shift
-    look = look._replace(breasts=breasts, lesions=lesions)
-    _render(noise_block(), anatomy, way, look, (x, y, z), (offsets, nearby, np.float32(reach)), out)
+    s, inserts = look.body, look.inserts
+    farthest = np.float32(THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + 18 + reach)
+    farthest += np.float32(0.75) * look.breasts[:, 3].sum()
+    look = look._replace(breasts=breasts, lesions=lesions, inserts=None)
+    given = (noise_block(), anatomy, way, look, (x, y, z), (offsets, nearby, np.float32(reach), farthest))
+    _render(*given, None, out)
+    if inserts is not None:
+        pieces = inserts.pieces.copy()
+        pieces[:, :6] += np.tile(way.shift, 2)
+        _render(*given, inserts._replace(pieces=pieces), out)
     return out
 
 
 @kernel(fastmath=True)
-def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: Any, out: Any) -> None:
+def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: Any, inserts: Any, out: Any) -> None:
+    """Draw every voxel, or with pieces those near them: compiled for each, since the first is to be fast.
+
+    Arrays are taken out of their tuples once: to count references to them for each voxel takes longer than to draw it.
+    """
     hu, numbers, body = out
     xs, ys, zs = axes
-    offsets, nearby, reach = points
+    offsets, nearby, reach, farthest = points
     charts = (anatomy.numbers, anatomy.depth, anatomy.place, anatomy.regions)
     outer, muscle, cover, walls = anatomy.outer, anatomy.muscle, anatomy.cover, anatomy.walls
     to_index, bend, bend_grid = way.to_index, way.bend, way.bend_grid
     spacing, coarse, shift = way.spacing, way.coarse, way.shift
-    table, s = look.structures, look.body
-    breasts, lesions, arms = look.breasts, look.lesions, look.arms
-    farthest = THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + f32(18) + reach
-    for n in range(breasts.shape[0]):
-        farthest += f32(0.75) * breasts[n, 3]
+    table, s, breasts, lesions, arms = look.structures, look.body, look.breasts, look.lesions, look.arms
     votes = np.zeros(POINTS, np.uint8)
     for i, j, k in np.ndindex(hu.shape):
         at = (xs[i], ys[j], zs[k])
         f = _index(to_index, bend, bend_grid, at)
-        out_mm = _at(outer, coarse, f)
-        if out_mm > farthest:
+        if inserts is not None and not is_near(inserts.near, coarse, f):
+            continue
+        if _at(outer, coarse, f) > farthest:
             hu[i, j, k], numbers[i, j, k], body[i, j, k] = beside_hu(block, arms, at, s)
             continue
         p = (f[0] * spacing[0] + shift[0], f[1] * spacing[1] + shift[1], f[2] * spacing[2] + shift[2])
         wall, fat, slow = covers(block, p, _at(cover, coarse, f), _at(walls, coarse, f), s)
-        around = (wall, fat + breast_mm(breasts, p), slow)
-        near = _at(muscle, coarse, f)
-        step = SPARSE if _depth(charts, f) > reach else 1
+        fat += breast_mm(breasts, p)
+        around = (wall, fat, slow, _at(muscle, coarse, f))
         total, solid, count = f32(0), 0, 0
-        for n in range(0, offsets.shape[0], step):
+        for n in range(0, offsets.shape[0], _step(charts, f, reach, inserts)):
             g = (f[0] + nearby[n, 0], f[1] + nearby[n, 1], f[2] + nearby[n, 2])
             p = (g[0] * spacing[0] + shift[0], g[1] * spacing[1] + shift[1], g[2] * spacing[2] + shift[2])
+            there = (at[0] + offsets[n, 0], at[1] + offsets[n, 1], at[2] + offsets[n, 2])
             number, depth, place, region = _chart(charts, g, table)
             if number > 0:
-                value, number = _structure(block, p, (depth, place), number, table, s, lesions)
+                value, own = _structure(block, p, (depth, place, there), number, table, s, lesions)
                 flesh = 1
             elif _is_filled(block, p, region, s):
-                value, flesh = region_hu(block, p, region, s), 1
+                value, own, flesh = region_hu(block, p, region, s), 0, 1
             else:
-                value, flesh = flesh_hu(block, p, _at(outer, coarse, g), near, around, s)
-                if flesh == 0:
-                    there = (at[0] + offsets[n, 0], at[1] + offsets[n, 1], at[2] + offsets[n, 2])
-                    arm_hu, number, flesh = beside_hu(block, arms, there, s)
-                    value = max(value, arm_hu)
-            votes[count] = number
+                value, own, flesh = _unlabelled(block, p, there, _at(outer, coarse, g), around, arms, s)
+            if inserts is not None:
+                over = _at(outer, coarse, g) - wall - fat
+                value, own, flesh = _with_pieces(inserts, p, over, (value, number, own, flesh), s)
+            votes[count] = own
             count += 1
             total += value
             solid += flesh
         hu[i, j, k] = total / count
         numbers[i, j, k] = _most(votes, count)
         body[i, j, k] = 2 * solid >= count
+
+
+@kernel(fastmath=True)
+def _step(charts: Any, f: Any, reach: Any, inserts: Any) -> Any:
+    """Which of a voxel's points are needed: each, or each so many."""
+    return SPARSE if inserts is None and _depth(charts, f) > reach else 1
+
+
+@kernel(fastmath=True)
+def _unlabelled(block: Any, p: Any, there: Any, away: Any, around: Any, arms: Any, s: Any) -> Any:
+    """Flesh, an arm or air: HU, structure, whether it is of the body."""
+    wall, fat, slow, near = around
+    value, solid = flesh_hu(block, p, away, near, (wall, fat, slow), s)
+    if solid:
+        return value, 0, 1
+    hu, number, solid = beside_hu(block, arms, there, s)
+    return max(value, hu), number, solid
+
+
+@kernel(fastmath=True)
+def _with_pieces(inserts: Any, p: Any, over: Any, before: Any, s: Any) -> Any:
+    """What a point is with a piece in its place: HU, structure, whether it is of the body."""
+    value, number, own, flesh = before
+    piece, hu = piece_at(inserts.pieces, p, number)
+    if piece >= 0:
+        return hu, int(inserts.pieces[piece, 11]) if inserts.pieces[piece, 11] >= 0 else own, 1
+    if flesh == 0:
+        piece, hu = on_skin(inserts.pieces, p, over, s)
+    return (hu if piece >= 0 else value), own, flesh
 
 
 @kernel(fastmath=True)
@@ -257,9 +301,20 @@ def _chart(charts: Any, f: Any, table: Any) -> Any:
 
 
 @kernel(fastmath=True)
+def _level(place: Any, there: Any, table: Any, number: Any, s: Any) -> Any:
+    """How high a point of a hollow organ lies in it, from 0 for its lowest to 1."""
+    low, high = table[number, OF_LOW], table[number, OF_HIGH]
+    if high <= low:
+        place = place / f32(255)
+        return f32(1) - place if s[SIDE_DOWN] == 1 or s[SIDE_DOWN] == 3 else place
+    height = -(there[0] * s[DOWN_X] + there[1] * s[DOWN_Y])
+    return min(max((height - low) / (high - low), f32(0)), f32(1))
+
+
+@kernel(fastmath=True)
 def _structure(block: Any, p: Any, where: Any, number: Any, table: Any, s: Any, lesions: Any) -> Any:
     """HU within a structure, or of a lesion in it, and what that counts as."""
-    depth, place = where
+    depth, place, there = where
     for n in range(lesions.shape[0]):
         if int(lesions[n, 6]) == number and depth >= lesions[n, 5]:
             x, y, z = p[0] - lesions[n, 0], p[1] - lesions[n, 1], p[2] - lesions[n, 2]
@@ -269,9 +324,7 @@ def _structure(block: Any, p: Any, where: Any, number: Any, table: Any, s: Any, 
     if fill == 1:
         place = place * f32(0.25)
     elif fill != 5:
-        place = place / f32(255)
-        if s[PRONE] > 0:
-            place = f32(1) - place
+        place = _level(place, there, table, number, s)
         if fill == 4 and place < table[number, OF_LAYER]:
             return s[EFFUSION], 0
     return inside(block, p, depth, place, number, table, s), number

@@ -13,7 +13,9 @@ SLOTS: tuple[str, ...] = (
     "lung_vessels",
     "texture",
     "calcified",
-    "prone",
+    "side_down",
+    "down_x",
+    "down_y",
     "clothes_mm",
     "air",
     "fat",
@@ -41,6 +43,7 @@ SLOTS: tuple[str, ...] = (
     "ascites",
     "patches",
     "patch_share",
+    "dilated",
 )
 (
     WALL_MM,
@@ -53,7 +56,9 @@ SLOTS: tuple[str, ...] = (
     LUNG_VESSELS,
     TEXTURE,
     CALCIFIED,
-    PRONE,
+    SIDE_DOWN,
+    DOWN_X,
+    DOWN_Y,
     CLOTHES_MM,
     AIR,
     FAT,
@@ -81,14 +86,18 @@ SLOTS: tuple[str, ...] = (
     ASCITES,
     PATCHES,
     PATCH_SHARE,
+    DILATED,
 ) = range(len(SLOTS))
 """Of the body as a whole: lengths in mm, HU, and widths of streaks and tubes in the noise."""
 
-COLUMNS: tuple[str, ...] = ("shown", "fill", "hu", "extra", "gas", "content", "rough", "layer")
-OF_SHOWN, OF_FILL, OF_HU, OF_EXTRA, OF_GAS, OF_CONTENT, OF_ROUGH, OF_LAYER = range(len(COLUMNS))
+COLUMNS: tuple[str, ...] = ("shown", "fill", "hu", "extra", "gas", "content", "rough", "layer", "low", "high")
+OF_SHOWN, OF_FILL, OF_HU, OF_EXTRA, OF_GAS, OF_CONTENT, OF_ROUGH, OF_LAYER, OF_LOW, OF_HIGH = range(len(COLUMNS))
 """Of each structure, by its number (channel + 1): what it counts as (itself, or 0 if this body lacks it); `Fill`; mean
 HU; up to which height a lung is without air; the share of a hollow organ that is gas; HU and unevenness of its content;
 up to which height a layer of that content reaches, or fluid beside a lung, or how deep fluid lies around the cord in
-mm. Of a bone: thickness of its shell; parts up to which radius are slender; HU of their core and thickness of their
-shell. Of a pancreas: OF_EXTRA is how far from the middle of a gap between lobules fat reaches, in spreads of the
-noise that draws them; -1 without fat."""
+mm; ends of an organ with one level of fluid, in mm upwards in the scanner, equal of others, whose levels follow
+`Anatomy.place`.
+
+Of a bone: thickness of its shell; parts up to which radius are slender; HU of their core and thickness of their shell.
+Of a pancreas OF_EXTRA is how far from the middle of a gap between lobules fat reaches, in spreads of the noise that
+draws them, or -1 without fat. Of a kidney, if above 0, how deep under the surface urine of OF_CONTENT HU begins."""

@@ -1,17 +1,17 @@
-"""What of a body a scan shows: the field of view, the grid, arms beside the trunk."""
+"""What of a body a scan shows: the field of view, the grid."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.arms import flesh_mm
 from tomoseg.bodies.config import ViewConfig
 from tomoseg.bodies.placement import Placement
 from tomoseg.bodies.render import Look
-from tomoseg.bodies.slots import FAT_MM, SKIN_MM, WALL_MM
 
 Axes = tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]
 _AIM_MM = 14.0
@@ -21,7 +21,6 @@ _HEAD_MM = 90.0
 """What of a skull is shorter than this from front to back is a chin at the end of a map."""
 _ANYWHERE_SHARE = 0.5
 _ARM_ROOM_MM = 100.0
-_SHOULDERS = ("humerus", "scapula", "clavicula")
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class View:
 
 def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator) -> View:
     """Draw a field of view: the height of the anatomy or less, the width of the body and air, or less."""
-    flesh = _flesh_mm(look) + 8
+    flesh = flesh_mm(look) + 8
     low, high = placement.box[0].copy(), placement.box[1].copy()
     low[:2] -= flesh
     high[:2] += flesh
@@ -113,38 +112,3 @@ def _focus(
     elif drawn < _ANYWHERE_SHARE:
         return None
     return centres[int(rng.choice(seen))][:2] + about if seen else None
-
-
-def _flesh_mm(look: Look) -> float:
-    """How far the skin lies from the structures."""
-    return float(look.body[WALL_MM] + 1.1 * look.body[FAT_MM] + look.body[SKIN_MM])
-
-
-def with_arms(anatomy: Anatomy, placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator) -> Look:
-    """The body with its arms beside the trunk: not where the anatomy reaches up to the shoulders."""
-    has_shoulders = any(anatomy.labels.names[n - 1].startswith(_SHOULDERS) for n in anatomy.boxes)
-    if has_shoulders or rng.random() >= config.arms_share:
-        return look
-    return look._replace(arms=_arms(anatomy, placement, look, config, rng))
-
-
-def _arms(
-    anatomy: Anatomy, placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator
-) -> Float32[np.ndarray, "m 9"]:
-    """Upper arm and forearm on each side; the bone of the upper arm counts as what the map calls it."""
-    (left, _, bottom), (right, _, top) = placement.box
-    out = _flesh_mm(look) - 4
-    elbow_z = bottom + rng.uniform(0.35, 0.8) * (top - bottom)
-    radius = rng.uniform(*config.arm_mm) + 0.15 * float(look.body[FAT_MM])
-    rows = []
-    for name, side, edge in (("left", -1, left), ("right", 1, right)):
-        x = edge + side * (out + radius + rng.uniform(0, 15))
-        y = rng.uniform(-40, 30)
-        humerus = f"humerus_{name}"
-        number = anatomy.labels.channel(humerus) + 1 if humerus in anatomy.labels else 0
-        elbow = [x, y, elbow_z]
-        shoulder = [x - side * 10, y - 10, max(top + 150, elbow_z + 200)]
-        hand = [x - side * rng.uniform(0, 20), y + rng.uniform(0, 70), elbow_z - 330]
-        rows.append([*elbow, *shoulder, radius * 1.1, 11.0, number])
-        rows.append([*elbow, *hand, radius * 0.85, 7.5, -1])
-    return np.array(rows, np.float32)

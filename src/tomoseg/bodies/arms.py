@@ -1,0 +1,114 @@
+"""Arms that a map lacks or cuts: beside the trunk, raised beside the head, or going on from where a humerus ends."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from tomoseg.bodies.anatomy import Anatomy
+from tomoseg.bodies.config import ViewConfig
+from tomoseg.bodies.lying import Lying
+from tomoseg.bodies.placement import Placement
+from tomoseg.bodies.render import Look
+from tomoseg.bodies.slots import FAT_MM, SKIN_MM, WALL_MM
+
+Point = Float[np.ndarray, "3"]
+_SHOULDERS = ("humerus", "scapula", "clavicula")
+_HUMERUS_MM = 300.0
+_FOREARM_MM = 330.0
+_BONE_MM = (11.0, 7.5)
+"""Radius of the bone of the upper arm, and of each of the forearm."""
+_CUT_MM = 30.0
+"""A humerus that lacks less is whole."""
+_SIDES = (("left", -1.0), ("right", 1.0))
+
+
+def flesh_mm(look: Look) -> float:
+    """How far the skin lies from the structures."""
+    return float(look.body[WALL_MM] + 1.1 * look.body[FAT_MM] + look.body[SKIN_MM])
+
+
+def with_arms(
+    anatomy: Anatomy, placement: Placement, lying: Lying, look: Look, config: ViewConfig, rng: np.random.Generator
+) -> Look:
+    """The body with arms, where the map lacks them or cuts them, in a share of bodies."""
+    has_shoulders = any(anatomy.labels.names[n - 1].startswith(_SHOULDERS) for n in anatomy.boxes)
+    if rng.random() >= config.arms_share or not anatomy.wall:
+        return look
+    radius = rng.uniform(*config.arm_mm) + 0.15 * float(look.body[FAT_MM])
+    if has_shoulders:
+        raised = rng.random() < config.raised_share
+        rows = [row for side in _SIDES for row in _from_shoulder(anatomy, placement, side, radius, raised, rng)]
+    elif lying.turn_deg == 0:
+        rows = _beside_trunk(anatomy, placement, flesh_mm(look) - 4, radius, rng)
+    else:
+        rows = []
+    return look._replace(arms=np.array(rows, np.float32).reshape(-1, 9))
+
+
+def _beside_trunk(
+    anatomy: Anatomy, placement: Placement, out_mm: float, radius: float, rng: np.random.Generator
+) -> list[list[float]]:
+    """Of a map that ends below the shoulders."""
+    (left, _, bottom), (right, _, top) = placement.box
+    elbow_z = bottom + rng.uniform(0.35, 0.8) * (top - bottom)
+    rows = []
+    for (name, side), edge in zip(_SIDES, (left, right), strict=True):
+        x = edge + side * (out_mm + radius + rng.uniform(0, 15))
+        y = rng.uniform(-40, 30)
+        elbow = np.array([x, y, elbow_z])
+        shoulder = np.array([x - side * 10, y - 10, max(top + 150, elbow_z + 200)])
+        hand = np.array([x - side * rng.uniform(0, 20), y + rng.uniform(0, 70), elbow_z - _FOREARM_MM])
+        rows += _arm(anatomy, name, shoulder, elbow, hand, radius)
+    return rows
+
+
+def _from_shoulder(
+    anatomy: Anatomy,
+    placement: Placement,
+    of: tuple[str, float],
+    radius: float,
+    raised: bool,
+    rng: np.random.Generator,
+) -> list[list[float]]:
+    """From where the map ends a humerus; where it has none, from the shoulder blade, up or down."""
+    name, side = of
+    blade, bone = anatomy.named(f"scapula_{name}"), anatomy.named(f"humerus_{name}")
+    if not blade:
+        return []
+    if bone:
+        start, towards, left_mm = _cut_end(anatomy, bone[0], anatomy.centre_mm(blade[0]))
+        if left_mm < _CUT_MM:
+            return []
+    else:
+        corners = anatomy.corners_mm(blade[0])
+        start = np.array([corners[:, 0].max() if side > 0 else corners[:, 0].min(), *corners.mean(0)[1:]])
+        towards = np.array([side * rng.uniform(0.1, 0.5), rng.uniform(-0.2, 0.2), 1.0 if raised else -1.0])
+        left_mm = _HUMERUS_MM
+    shoulder = placement.find(start[None])[0]
+    towards = placement.turn @ towards
+    elbow = shoulder + left_mm * towards / np.linalg.norm(towards)
+    inwards = placement.turn @ np.array([-side * rng.uniform(0.1, 0.9), rng.uniform(-0.2, 0.4), 1.0])
+    inwards[2] *= np.sign(towards[2]) or 1.0
+    return _arm(anatomy, name, shoulder, elbow, elbow + _FOREARM_MM * inwards / np.linalg.norm(inwards), radius)
+
+
+def _cut_end(anatomy: Anatomy, number: int, shoulder: Point) -> tuple[Point, Point, float]:
+    """Where a map ends a bone of the upper arm, in which direction it would go on, and how far."""
+    box = anatomy.boxes[number]
+    index = np.argwhere(anatomy.numbers[box] == number) + [side.start for side in box]
+    found = index @ anatomy.affine[:3, :3].T + anatomy.affine[:3, 3]
+    away = np.linalg.norm(found - shoulder, axis=1)
+    end, start = found[away > away.max() - 12].mean(0), found[away < away.min() + 12].mean(0)
+    is_cut = any(side.start <= 1 or side.stop >= n - 1 for side, n in zip(box, anatomy.numbers.shape, strict=True))
+    return end, end - start, _HUMERUS_MM - float(np.linalg.norm(end - start)) if is_cut else 0.0
+
+
+def _arm(anatomy: Anatomy, name: str, shoulder: Point, elbow: Point, hand: Point, radius: float) -> list[list[float]]:
+    """Upper arm and forearm; the bone of the upper arm counts as what the map calls it."""
+    humerus = f"humerus_{name}"
+    number = anatomy.labels.channel(humerus) + 1 if humerus in anatomy.labels else 0
+    return [
+        [*elbow, *shoulder, radius * 1.1, _BONE_MM[0], number],
+        [*elbow, *hand, radius * 0.85, _BONE_MM[1], -1],
+    ]
