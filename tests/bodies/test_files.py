@@ -162,7 +162,7 @@ def test_the_command_refuses_masks_on_several_grids(tmp_path, capsys):
         mask = np.ones(shape, bool)
         write_nifti(tmp_path / "case" / "segmentations" / f"{name}.nii.gz", mask, SourceGrid(shape, AFFINE))
     assert main(["phantom", "-o", str(tmp_path / "out"), "--anatomy", str(tmp_path / "case"), "--train", "1"]) == 2
-    assert "shape" in " ".join(capsys.readouterr().err.split())
+    assert "got 20 x 20 x 21 voxels, not 20 x 20 x 20" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_command_tells_names_that_say_nothing_and_overlaps(tmp_path, capsys):
