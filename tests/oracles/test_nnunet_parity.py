@@ -20,6 +20,7 @@ from tomoseg.inference.nnunet.frame import lay_grid
 from tomoseg.inference.nnunet.patches import PatchLogits, logits_of_slices
 from tomoseg.inference.nnunet.scan import normalise, slices_on_grid
 from tomoseg.inference.segment import open_predictor, segment
+from tomoseg.models.openvino import computes_bf16
 from tomoseg.options import Compute, Request
 from tomoseg.workflows.import_model import import_model
 
@@ -179,6 +180,21 @@ def test_labels_are_nnunets(case):
     assert np.mean([row[2] for row in rows]) >= 0.9995 or max(row[3] for row in rows) <= 2, rows
     unexplained = (ours != theirs) & (ours != in_32)  # what nnU-Net's own sums in 32 bits do not say either
     assert unexplained.sum() <= 2
+
+
+@pytest.mark.skipif(not computes_bf16(), reason="this processor does not compute in bf16")
+def test_bf16_is_near(case):
+    """No bar but that it is of use: what it costs is written down."""
+    folder, scan, model = case
+    predictor = open_predictor(model, Compute(device="cpu", engine="openvino", precision="bf16"))
+    found = segment(scan, predictor, Request(ml=True, flips=bool(predictor.plan.mirrored))).result
+    ours = scan.source.from_canonical(found.values)
+    theirs = np.asarray(nibabel.load(folder / "labels.nii.gz").dataobj)
+    there = [one for one in found.labels if (theirs == one.id).any()]
+    dice = {one.name: _dice(ours == one.id, theirs == one.id) for one in there}
+    with TABLE.open("a", encoding="utf-8") as table:
+        table.write(json.dumps({"case": folder.name, "precision": "bf16", "dice": dice}) + "\n")
+    assert np.mean(list(dice.values())) > 0.95
 
 
 def _dice(a, b):

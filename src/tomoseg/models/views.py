@@ -125,7 +125,8 @@ def record_of(folder: Path) -> ModelRecord:
     records = [load_record(folder / name) for name in fusion.folders]
     first = records[0] if fusion.shares else record_of_folds(records)
     if first.plan is not None:  # whose weights they are, what to cite
-        provenance = first.provenance | provenance
+        of_all = {name: value for name, value in first.provenance.items() if name not in {"fold", "source_sha256"}}
+        provenance = of_all | {"networks": provenance["networks"]}
     return replace(first, scores=scores, provenance=provenance)
 
 

@@ -25,4 +25,4 @@ def show_imported(made: Imported) -> None:
         out.print(f"cite: {citation}")
     if not made.exported:
         out.print("exports: none, since OpenVINO is not installed; predict needs PyTorch")
-    out.print(f"next: tomoseg predict SCAN -m {made.folder} -o MASKS")
+    out.print(f"next: tomoseg predict -i CT -o MASKS -m {made.folder}")

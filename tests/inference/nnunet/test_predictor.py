@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from tests.nnunet_files import FLAT, REGIONS, Made, label_map, weights_of, write_training
+from tests.training.tiny import add_case, finish
+from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.files.scan import read_scan
-from tomoseg.inference.segment import open_predictor, segment
+from tomoseg.inference.score_cases import on_grid
+from tomoseg.inference.segment import open_predictor, segment, segment_on_grid
 from tomoseg.options import Compute, Request
-from tomoseg.volume import Volume
+from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows.import_model import import_model
 
 FP32 = Compute(device="cpu", engine="torch", precision="fp32")
@@ -168,6 +171,33 @@ def test_slices_alone(imported):
     found = open_predictor(imported, FP32).predict_batch(hu, (2.0, 2.0))
     assert found.shape == (2, 3, 15, 16)
     assert found.sum(axis=1).max() == 1
+
+
+def test_cases_of_a_preprocessed_dataset_are_segmented_as_their_scans(imported, tmp_path):
+    """They are kept on their own voxels, cropped to the body."""
+    values = np.full((17, 16, 9), -1000, np.int16)
+    values[3:14, 2:13] = scan_of((11, 11, 9), ISOTROPIC)[0] // 8
+    grid = GridConfig(mode="native", crop="body", body_margin_mm=2.0)
+    add_case(tmp_path, "a", values, np.zeros((3, *values.shape), bool), grid, spacing_mm=(2.0, 2.0, 2.5))
+    (case,) = finish(tmp_path, {"a": "validation"}, grid=grid).split("validation")
+    assert not case.record.placement.is_whole(values.shape)
+    predictor = open_predictor(imported, FP32)
+    found = segment_on_grid(on_grid(case), predictor, predictor.choices(Request()), Request(ml=True)).result
+    box = case.record.placement.box()
+    alone = SourceGrid(values[box].shape, ISOTROPIC)
+    expected = segment(Volume(values[box], alone), predictor, Request(ml=True)).result
+    assert expected.values.any()
+    assert (found.values[box] == expected.values).all()
+    assert np.count_nonzero(found.values) == np.count_nonzero(expected.values)
+
+
+def test_cases_on_other_voxels_are_refused(imported, tmp_path):
+    grid = GridConfig(mode="spacing", spacing_mm=3.0, crop="none")
+    add_case(tmp_path, "a", volume_of().hu, np.zeros((3, 15, 16, 9), bool), grid)
+    (case,) = finish(tmp_path, {"a": "validation"}, grid=grid).split("validation")
+    predictor = open_predictor(imported, FP32)
+    with pytest.raises(ConfigError, match=r"own voxels for an imported model.* preprocess with --grid\.mode native"):
+        segment_on_grid(on_grid(case), predictor, predictor.choices(Request()))
 
 
 def test_memory_is_bounded(imported):

@@ -59,7 +59,7 @@ class PatchLogits:
 
 
 def bytes_of_sums(grid: NetworkGrid, structures: int) -> int:
-    """What sums and a patch's logits take at most.
+    """What sums take at most, and the logits of a patch: as they are made, summed over folds, and of a constant patch.
 
     Args:
         grid: The network's.
@@ -67,7 +67,7 @@ def bytes_of_sums(grid: NetworkGrid, structures: int) -> int:
     """
     x, y, _ = (edge + sum(ends) for edge, ends in zip(grid.placement.shape, grid.padding, strict=True))
     patch = grid.patch[0] * grid.patch[1] * grid.patch[2]
-    return 4 * structures * (x * y * (grid.patch[2] + 3) + patch)
+    return 4 * structures * (x * y * (grid.patch[2] + 3) + 3 * patch)
 
 
 def logits_of_slices(

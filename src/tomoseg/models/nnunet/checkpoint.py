@@ -42,6 +42,11 @@ class _Nothing:
         pass
 
 
+def _stand_in(module: str, name: str) -> type[_Nothing]:
+    """A class that pickles find under a name of NumPy's."""
+    return type(name, (_Nothing,), {"__module__": module})
+
+
 _NAMES = (
     *("numpy.dtype", "numpy.ndarray"),
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
@@ -81,7 +86,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ModelError: If it is none, holds something else than tensors, numbers and words, or is damaged.
     """
     _check_archive(path)
-    allowed: list[Any] = [(_Nothing, name) for name in _NAMES]
+    allowed: list[Any] = [_stand_in(*name.rsplit(".", 1)) for name in _NAMES]
     try:
         with torch.serialization.safe_globals(allowed):
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
