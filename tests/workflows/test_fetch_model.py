@@ -14,9 +14,11 @@ from tests.nnunet_files import Made, write_training
 from tomoseg.cli import main
 from tomoseg.datasets.download.http import Web
 from tomoseg.errors import ConfigError, DownloadError, ModelError
+from tomoseg.labels import LabelSet
 from tomoseg.models import releases
 from tomoseg.models.fetched import archives_folder, data_folder, fetched_models, kept_sums, sums_file
 from tomoseg.models.folder import load_model
+from tomoseg.models.views import networks_in
 from tomoseg.workflows.fetch_model import fetch_model
 
 WEB = Web(QUICK)
@@ -66,12 +68,12 @@ def serving(release):
             thread.join()
 
 
-def archive_of(folder, count, name=TRAINING, seed=0, **changes):
+def archive_of(folder, count, name=TRAINING, seed=0, prefix="class", **changes):
     """An archive as the releases have them: a dataset's folder with a training in it."""
-    labels = {"background": 0} | {f"class_{n}": n for n in range(1, count + 1)}
+    labels = {"background": 0} | {f"{prefix}_{n}": n for n in range(1, count + 1)}
     made = Made(features=(4, 4, 4), blocks=(1, 1, 1), decoder=(1, 1), labels=labels, **changes)
     folds = ("0",) if seed == 0 else tuple(map(str, range(seed + 1)))
-    training = write_training(folder / f"made{count}-{seed}", made, folds, name)
+    training = write_training(folder / f"{prefix}{count}-{seed}", made, folds, name)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in sorted(training.rglob("*")):
@@ -104,6 +106,12 @@ def sized(monkeypatch, name, *contents, sha256=None):
     changed = known.model_copy(update={"tasks": tasks})
     for place in ("models.releases", "workflows.fetch_model", "terminal.fetching", "models.packaged"):
         monkeypatch.setattr(f"tomoseg.{place}.releases", lambda: changed)
+
+
+def write_scan(path):
+    """A scan of noise."""
+    scan = np.random.default_rng(3).integers(-900, 900, (20, 18, 10)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(scan, np.diag([2.0, 2.0, 3.0, 1.0])), path)
 
 
 def left():
@@ -236,6 +244,50 @@ class TestOne:
             fetch_model("total-3mm", web=WEB)
 
 
+class TestParts:
+    def test_each_of_five_has_its_structures_of_the_117(self, tmp_path, monkeypatch):
+        parts = releases.releases().tasks["total"].parts
+        name = "nnUNetTrainerNoMirroring__nnUNetPlans__3d_fullres"
+        made = [archive_of(tmp_path / part.name, len(part.structures), name) for part in parts]
+        sized(monkeypatch, "total", *made)
+        with serving(Release({part.file: content for part, content in zip(parts, made, strict=True)})) as release:
+            release.drops = [None, 700, 0, 0]
+            with pytest.raises(DownloadError, match="3 times in a row"):
+                fetch_model("total", url=release.url, web=WEB)
+            assert fetched_models() == {}
+            before = len(release.asked)
+            found = fetch_model("total", url=release.url, web=WEB)
+            assert [span for _, span in release.asked[before:]] == ["bytes=700-", None, None, None]
+            assert not fetch_model("total", again=True, url=release.url, web=WEB).is_new
+        assert found.record.labels == LabelSet.total()
+        assert [path.name for path in networks_in(found.folder)] == [
+            "organs",
+            "vertebrae",
+            "cardiac",
+            "muscles",
+            "ribs",
+        ]
+        assert load_model("total/ribs").record.labels.ids == tuple(range(92, 118))
+        assert len(kept_sums()) == 5
+        assert list(archives_folder().iterdir()) == []
+
+    def test_archives_that_name_their_structures_count_on(self, tmp_path, monkeypatch, capsys):
+        parts = releases.releases().tasks["headneck_muscles"].parts
+        name = "nnUNetTrainer_DASegOrd0_NoMirroring__nnUNetPlans__3d_fullres_high"
+        made = [archive_of(tmp_path, count, name, prefix=prefix) for count, prefix in ((2, "a"), (3, "b"))]
+        sized(monkeypatch, "headneck_muscles", *made)
+        with serving(Release({part.file: content for part, content in zip(parts, made, strict=True)})) as release:
+            labels = fetch_model("headneck_muscles", url=release.url, web=WEB).record.labels
+        assert labels.names == ("a_1", "a_2", "b_1", "b_2", "b_3")
+        assert labels.ids == (1, 2, 3, 4, 5)
+        write_scan(tmp_path / "ct.nii.gz")
+        places = ["-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "masks")]
+        assert main(["predict", *places, "-m", "headneck_muscles"]) == 0
+        assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == 5
+        assert main(["models", "headneck_muscles"]) == 0
+        assert "networks: part1, part2" in capsys.readouterr().out
+
+
 class TestRefused:
     def test_gated_tasks_with_the_reason(self):
         with pytest.raises(ConfigError, match=r"got tissue_types, which needs a licence number.*tomoseg import"):
@@ -270,8 +322,7 @@ class TestCommand:
         assert "body: 2 structures, voxels of 3 x 2 x 2 mm" in told
         assert "licence: Apache-2.0" in told
         assert "next: tomoseg predict SCAN -m body -o MASKS" in told
-        scan = np.random.default_rng(3).integers(-900, 900, (20, 18, 10)).astype(np.int16)
-        nibabel.save(nibabel.Nifti1Image(scan, np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "ct.nii.gz")
+        write_scan(tmp_path / "ct.nii.gz")
         places = ["-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "m.nii.gz")]
         assert main(["predict", *places, "--ml", "-m", "body"]) == 0
         values = np.asarray(nibabel.load(tmp_path / "m.nii.gz").dataobj)

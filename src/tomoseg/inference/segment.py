@@ -21,6 +21,7 @@ from tomoseg.files.no_scan import refuse_known, refuse_map
 from tomoseg.files.scan import look, read_scan
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.grids import averaged_axes, told_of
+from tomoseg.inference.nnunet.parts import PartsPredictor
 from tomoseg.inference.nnunet.predictor import NnunetPredictor
 from tomoseg.inference.predictor import OnGrid, Predictor
 from tomoseg.inference.self_rating import UNLIKE, RatingSums, SelfRating
@@ -37,7 +38,9 @@ from tomoseg.inference.sinks import (
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, load_model
-from tomoseg.models.views import Fusion, is_of_views, load_views
+from tomoseg.models.packaged import model_folder
+from tomoseg.models.parts import is_of_parts, load_parts
+from tomoseg.models.views import Fusion, is_of_views, load_views, record_of
 from tomoseg.notices import UNLIKE_TRAINING, Notice, by_weight
 from tomoseg.options import AS_TUNED, AUTO, DEFAULT_MODEL, Compute, Request
 from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
@@ -213,6 +216,9 @@ def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
         return model
     if not isinstance(model, Path | str):
         return predictor_of(model, compute)
+    if is_of_parts(Path(model)):
+        parts, folder = load_parts(Path(model)), model_folder(Path(model))
+        return PartsPredictor(parts, record_of(folder), folder.absolute().name, compute)
     if is_of_views(Path(model)):
         models, fusion = load_views(Path(model))
         return predictor_of(models, compute, fusion)

@@ -6,7 +6,8 @@ MODEL/
   exports.json, ...     what `tomoseg export` made of it: `exports.py`
 
 A model of several networks, which look at the body from several sides or are the folds of a run, has a folder for each
-of them, and `views.json` (`views.py`).
+of them, and `views.json` (`views.py`); so has one of networks for structures of their own, with `parts.json`
+(`parts.py`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tomoseg.packages import require_torch
 from tomoseg.settings import validate_config
 
 FORMAT_VERSION = 1
-RECORD, WEIGHTS, VIEWS = "model.json", "weights.safetensors", "views.json"
+RECORD, WEIGHTS, VIEWS, PARTS = "model.json", "weights.safetensors", "views.json", "parts.json"
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def is_model(given: Path) -> bool:
     """Whether a model's record is there: in its folder, in a run folder, or in the package under that name."""
     try:
         folder = model_in(given)
-        return (folder / RECORD).is_file() or (folder / VIEWS).is_file()
+        return any((folder / record).is_file() for record in (RECORD, VIEWS, PARTS))
     except ModelError:
         return False
 
@@ -207,7 +208,7 @@ def load_model(folder: Path | str) -> Model:
         ('brainstem', 'esophagus', 'larynx')
     """
     folder = model_in(Path(folder))
-    if (folder / VIEWS).is_file():
+    if (folder / VIEWS).is_file() or (folder / PARTS).is_file():
         views = ", ".join(str(path.parent) for path in sorted(folder.rglob(RECORD)))
         raise ModelError(f"{folder}: expected a model of one network, got one of several; give one of theirs: {views}")
     record, digests = _load_record(folder)

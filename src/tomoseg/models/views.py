@@ -24,9 +24,10 @@ from tomoseg.checks.familiar import ScanRange
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.exports import load_exports
-from tomoseg.models.folder import VIEWS, Model, ModelRecord, load_model, load_record, model_in
+from tomoseg.models.folder import PARTS, VIEWS, Model, ModelRecord, load_model, load_record, model_in
 from tomoseg.models.folder import sha256 as digest_of
 from tomoseg.models.packaged import model_folder
+from tomoseg.models.parts import is_of_parts, parts_in, record_of_parts
 
 FORMAT_VERSION = 1
 
@@ -117,6 +118,8 @@ def record_of(folder: Path) -> ModelRecord:
     Raises:
         ModelError: If a record is missing or cannot be read.
     """
+    if (folder / PARTS).is_file():
+        return record_of_parts(folder)
     if not (folder / VIEWS).is_file():
         return load_record(folder)
     fusion = load_fusion(folder)
@@ -150,6 +153,8 @@ def networks_in(folder: Path) -> tuple[Path, ...]:
         ModelError: If there is no such model, or its record cannot be read.
     """
     folder = model_in(folder)
+    if is_of_parts(folder):
+        return tuple(folder / name for name in parts_in(folder))
     return tuple(folder / name for name in load_fusion(folder).folders) if is_of_views(folder) else (folder,)
 
 
@@ -162,9 +167,13 @@ def exports_in(folder: Path) -> tuple[str, ...]:
     Raises:
         ModelError: If a record cannot be read.
     """
-    if not (folder / VIEWS).is_file():
+    if (folder / PARTS).is_file():
+        names = parts_in(folder)
+    elif (folder / VIEWS).is_file():
+        names = load_fusion(folder).folders
+    else:
         return tuple(load_exports(folder))
-    return tuple(f"{name}: {export}" for name in load_fusion(folder).folders for export in load_exports(folder / name))
+    return tuple(f"{name}: {export}" for name in names for export in load_exports(folder / name))
 
 
 def load_for_view(folder: Path, view: str) -> Model:

@@ -13,11 +13,12 @@ from pathlib import Path
 from tomoseg.datasets.download.fetch import fetch, part_bytes
 from tomoseg.datasets.download.http import Web, check_url
 from tomoseg.datasets.download.sources import Archive
-from tomoseg.errors import ConfigError, DownloadError, InputError, ModelError
+from tomoseg.errors import DownloadError, InputError, ModelError
 from tomoseg.files.atomic import remove_file, whole_folder
 from tomoseg.files.outputs import check_folder, check_space
 from tomoseg.models.fetched import archives_folder, keep_sums, kept_sums, models_folder, sums_file
 from tomoseg.models.folder import ModelRecord, load_record, sha256
+from tomoseg.models.parts import save_parts
 from tomoseg.models.releases import ReleasedPart, Task, releases, task_named
 from tomoseg.models.views import networks_in, record_of
 from tomoseg.packages import require_torch
@@ -77,8 +78,6 @@ def fetch_model(
     folder = models_folder() / task.name
     if folder.is_dir() and not again:
         return FetchedModel(task, folder, record_of(folder), is_new=False)
-    if len(task.parts) > 1:
-        raise ConfigError(f"expected a task of one network, got {task.name}, of {len(task.parts)}; fetch total-3mm")
     require_torch()
     archives = {part: _archive_of(part, url) for part in task.parts}
     sums = _fetched(archives, web or Web(), on_bytes)
@@ -165,7 +164,9 @@ def _make(task: Task, folder: Path, sums: Mapping[ReleasedPart, str], on_step: C
     try:
         with whole_folder(folder, replace=True) as aside:
             for part, found in sums.items():
-                _import_part(task, part, found, aside, on_step)
+                _import_part(task, part, found, aside / part.name, on_step)
+            if len(sums) > 1:
+                save_parts([part.name for part in sums], aside)
     except (ModelError, InputError):
         _remove(_archive_of(part, None) for part in sums)
         raise

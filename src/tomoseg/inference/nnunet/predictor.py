@@ -105,7 +105,7 @@ class NnunetPredictor(Predictor):
         """
         stages = stages or Stages()
         with stages("grid"):
-            hu = _whole(scan)
+            hu = whole_scan(scan)
             grid = lay_grid(hu, scan.source, self.plan)
         placement = _moved(grid.placement, scan.placement.start)
         logits = ahead(self._logits(hu, grid, choices, stages, watch), 1)
@@ -193,8 +193,11 @@ class NnunetPredictor(Predictor):
         batch_that_fits(self.max_memory, result + slices + bytes_of_sums(grid, structures), activations, 1)
 
 
-def _whole(scan: OnGrid) -> Int16[np.ndarray, "x y z"]:
+def whole_scan(scan: OnGrid) -> Int16[np.ndarray, "x y z"]:
     """The scan's voxels.
+
+    Args:
+        scan: On its own voxels.
 
     Raises:
         ConfigError: If they are not its own.

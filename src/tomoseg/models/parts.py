@@ -1,0 +1,122 @@
+"""One model of several networks, each of which finds structures of its own.
+
+    MODEL/
+      parts.json            the networks' folders; where two claim a voxel, the later has it
+      organs/, ribs/, ...   a model folder each
+
+Networks of one body that finds all structures at once (`views.py`) differ from these: there logits are averaged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tomoseg.errors import LabelError, ModelError
+from tomoseg.files.atomic import write_whole_text
+from tomoseg.labels import LabelSet
+from tomoseg.models.folder import PARTS, Model, ModelRecord, load_model, load_record
+from tomoseg.models.packaged import model_folder
+
+FORMAT_VERSION = 1
+
+
+def is_of_parts(folder: Path) -> bool:
+    """Whether a folder, or the packaged or fetched model of that name, holds a model of parts.
+
+    Raises:
+        ModelError: If there is neither such a folder nor such a model.
+    """
+    return (model_folder(folder) / PARTS).is_file()
+
+
+def parts_in(folder: Path) -> tuple[str, ...]:
+    """The names of the parts' folders, in their order.
+
+    Args:
+        folder: The model's own.
+
+    Raises:
+        ModelError: If the record is missing or cannot be read.
+    """
+    path = folder / PARTS
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT_VERSION:
+            raise ModelError(
+                f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version"
+            )
+        names = tuple(map(str, data["folders"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: expected a record of parts, got: {error!r}; copy the model folder again") from None
+    if not names or any(Path(name).name != name for name in names):
+        raise ModelError(f"{path}: expected names of folders beside it, got others; copy the model folder again")
+    return names
+
+
+def save_parts(names: Sequence[str], folder: Path) -> None:
+    """Write the record into a model folder, beside the parts' folders.
+
+    Args:
+        names: Of the folders, in the order in which they claim voxels.
+        folder: The model's own.
+
+    Raises:
+        ModelError: If two parts have a structure of one name.
+        OutputError: If it cannot be written.
+    """
+    joined_record([load_record(folder / name) for name in names], names, folder)
+    write_whole_text(folder / PARTS, json.dumps({"format": FORMAT_VERSION, "folders": list(names)}, indent=1) + "\n")
+
+
+def load_parts(folder: Path) -> tuple[Model, ...]:
+    """The networks of a model; their weights are read once they are asked for.
+
+    Args:
+        folder: Of a model of parts, or its name.
+
+    Raises:
+        ModelError: If a file is missing, altered or of another version, or the parts do not belong together.
+    """
+    folder = model_folder(folder)
+    models = tuple(load_model(folder / name) for name in parts_in(folder))
+    record_of_parts(folder)
+    return models
+
+
+def record_of_parts(folder: Path) -> ModelRecord:
+    """What a model is: the first of its parts, with the structures of all.
+
+    Args:
+        folder: The model's own.
+
+    Raises:
+        ModelError: If a record is missing or cannot be read, or two parts have a structure of one name.
+    """
+    names = parts_in(folder)
+    return joined_record([load_record(folder / name) for name in names], names, folder)
+
+
+def joined_record(records: Sequence[ModelRecord], names: Sequence[str], folder: Path) -> ModelRecord:
+    """What several parts are together.
+
+    Args:
+        records: Of each part.
+        names: What the parts are called.
+        folder: What to call the model in messages.
+
+    Raises:
+        ModelError: If two parts have a structure of one name, or one of them is no imported model.
+    """
+    structures = [one for record in records for one in record.labels]
+    if len({one.id for one in structures}) < len(structures):  # each counts from 1
+        structures = [replace(one, id=number) for number, one in enumerate(structures, start=1)]
+    try:
+        labels = LabelSet(tuple(structures))
+    except LabelError as error:
+        raise ModelError(f"{folder}: expected parts with structures of their own: {error}") from None
+    if any(record.plan is None or record.plan.decision != "exclusive" for record in records):
+        raise ModelError(f"{folder}: expected imported parts whose structures exclude one another, got others")
+    return replace(records[0], labels=labels, provenance=records[0].provenance | {"networks": ", ".join(names)})
