@@ -143,9 +143,13 @@ class Request(Config):
     structures or as liver=largest for one; if omitted, what tune chose."""
     tuned: Annotated[bool, Role.RESULT] = True
     """Use the thresholds, smoothing and steps that tune chose for this model; those given go over them."""
+    calibrated: Annotated[bool, Role.RESULT] = True
+    """Give probabilities and the expected Dice at the temperatures of the model, if it has any; masks do not depend on
+    them."""
     triage: Annotated[bool, Role.RESULT] = False
     """Also rate each result by how sure the model is of it, and rank many scans by that, the one to look at first
-    first; the figure is no Dice, and scans unlike those of training have none."""
+    first. Of a model with temperatures the figure is the Dice to be expected, of another it is none; scans unlike those
+    of training have none."""
     statistics: Annotated[bool, Role.RESULT] = False
     """Also give of each structure the volume in ml, mean, median and standard deviation of HU, centroid in mm, and
     whether it touches the border of the scan; those of many scans are in one table, statistics.csv, too."""

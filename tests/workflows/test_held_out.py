@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from tests.training.tiny import LABELS, add_case, finish, make_dataset, make_scan
@@ -9,13 +10,20 @@ from tests.workflows.hu_models import make_model, make_run
 from tomoseg.cli import main
 from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, DatasetError
+from tomoseg.files.nifti import write_nifti
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_case
+from tomoseg.inference.segment import open_predictor
 from tomoseg.models.folder import load_model
+from tomoseg.models.tuned import tuning_of
 from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows import choosing
+from tomoseg.workflows import tune as workflow
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.held_out import held_out
+from tomoseg.workflows.tune import tune
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
 SPLITS = {"a": "train", "b": "train", "v": "validation", "w": "validation", "t": "test"}
@@ -104,3 +112,35 @@ def test_what_is_scored_on_the_network_s_grid_is_said(tmp_path, capsys):
     assert summary["how"]["split"] == "out-of-fold"
     assert summary["spacing_mm"]["a"] == pytest.approx([2, 2, 1], abs=0.1)
     assert summary["spacing_mm"]["v"] == [1, 1, 1]
+
+
+def test_a_run_of_folds_is_tuned_on_all_its_patients_and_predicts_so(tmp_path, monkeypatch, capsys):
+    """Both folds are sure of too little; every patient's network is the one that had not seen it."""
+    monkeypatch.setattr(choosing, "STEPS", ())
+    monkeypatch.setattr(workflow, "SMOOTHINGS", (0.0,))
+    names = {name: "train" if name < "d" else "validation" for name in "abcdef"}
+    data = tmp_path / "data"
+    for seed, (name, split) in enumerate(names.items()):
+        add_case(data, name, *make_scan(seed), native=split != "train")
+    finish(data, names)
+    run = make_run(tmp_path / "run", {name: 1 + (name in "ace") for name in names}, (0.0, 0.0))
+    for fold in (1, 2):
+        make_model(run / f"fold-{fold}" / "best", gain=4.0, doubt=1.0)
+    tuned, choices = tune(run, data, compute=CPU)
+    assert tuned.chosen_on["split"] == "out-of-fold"
+    assert tuned.chosen_on["cases"] == 6
+    assert tuned.thresholds["ball"] < 0.5
+    ball = next(choice for choice in choices if choice.structure == "ball")
+    assert ball.cases == 6
+    assert ball.before < ball.on_others <= ball.after
+    assert tuned == tuning_of(run).found
+    assert tuning_of(run).is_current
+    assert open_predictor(run).choices().decisions.thresholds == tuned.thresholds
+    hu, _ = make_scan(9)
+    write_nifti(tmp_path / "ct.nii.gz", hu, SourceGrid(hu.shape, np.eye(4)))
+    assert main(["predict", "-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "out"), "-m", str(run)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the model is tuned on 6 cases (a threshold for " in told
+    assert f"{tuned.gain:+.3f} Dice on patients that did not choose; --no-tuned leaves that out" in told
+    make_model(run / "fold-2" / "best", gain=5.0)  # other weights
+    assert not tuning_of(run).is_current

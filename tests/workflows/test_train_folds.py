@@ -16,11 +16,12 @@ from tomoseg.inference.segment import open_predictor, segment
 from tomoseg.models.folder import load_model, sha256
 from tomoseg.models.folds import read_folds
 from tomoseg.models.views import load_views
-from tomoseg.options import Compute
+from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.settings import load_config
 from tomoseg.training.listener import Listener
 from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows import course
+from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.models import described
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.train import train_run
@@ -198,3 +199,24 @@ def test_a_person_sees_the_folds(dataset, run, tmp_path, capsys):
     assert f"Trained 2 folds: {each}; mean validation Dice {run[1].best_dice:.4f}." in " ".join(told.split())
     assert main(["export", str(tmp_path / "run"), "--to", "openvino"]) == 0
     assert sorted(path.parent.name for path in (tmp_path / "run").glob("*/best/openvino")) == ["best", "best"]
+
+
+def test_the_kept_masks_score_as_the_folds_do(dataset, run, tmp_path):
+    folder, _ = run
+    for seed, name in enumerate(SPLITS):
+        hu, masks = make_scan(seed)
+        for structure, mask in zip(("ball", "cube", "both"), masks, strict=True):
+            if (name, structure) != ("b", "both"):  # not annotated in the dataset either
+                path = tmp_path / name / f"{structure}.nii.gz"
+                write_nifti(path, mask.astype(np.uint8), SourceGrid(hu.shape, np.eye(4)))
+    shutil.rmtree(tmp_path / "t")
+    options = EvaluateOptions(surfaces=False)
+    kept = evaluate(folder / "out-of-fold", tmp_path, options)
+    folds = evaluate(folder, dataset, options, compute=TORCH)
+    assert kept.failed == {}
+    told = [
+        {(case.case, one.structure): one.dice for case in found.scores for one in case.structures}
+        for found in (kept, folds)
+    ]
+    assert told[0] == pytest.approx(told[1])
+    assert len(told[0]) == 11

@@ -22,7 +22,7 @@ from tomoseg.options import Compute, EvaluateOptions, PredictOptions
 from tomoseg.postprocess.components import keep_largest
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
-from tomoseg.workflows import tune as workflow
+from tomoseg.workflows import choosing
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.triage import ranked
@@ -57,7 +57,7 @@ def test_what_helps_is_kept_and_written(model, dataset):
     assert by_name["ball"].after > by_name["ball"].before + 0.01
     assert by_name["both"].before == 0  # never found, so nothing helps it
     assert by_name["both"].steps == ()
-    assert tuned == load_tuned(load_model(model))
+    assert tuned == load_tuned(model, load_model(model).sha256)
     assert tuned.steps["ball"] == [str(step) for step in by_name["ball"].steps]
     assert tuned.chosen_on["dice_after"] == pytest.approx(np.mean([c.after for c in choices]))
     assert told[-1] == (15, 15)
@@ -152,15 +152,15 @@ def test_smoothing_changes_the_result_and_zero_does_not(model, tmp_path):
 
 def test_what_was_tuned_for_other_weights_is_not_used(model, tmp_path):
     save_tuned(Tuned("another", 1.0), model)
-    assert load_tuned(load_model(model)) is None
+    assert load_tuned(model, load_model(model).sha256) is None
     (model / TUNED).write_text('{"what": 1}', encoding="utf-8")
     with pytest.raises(ModelError, match=r"tuned.json: expected a record of tuning, got: .*; delete it and tune again"):
-        load_tuned(load_model(model))
+        load_tuned(model, load_model(model).sha256)
 
 
 def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monkeypatch):
     tried = []
-    monkeypatch.setattr(workflow, "process", lambda mask, steps, *rest: tried.extend(steps) or mask)
+    monkeypatch.setattr(choosing, "process", lambda mask, steps, *rest: tried.extend(steps) or mask)
     tune(model, dataset, compute=CPU)
     assert "crf" in {step.name for step in tried}
     tried.clear()

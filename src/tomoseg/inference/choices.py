@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tomoseg.errors import ConfigError, counted
+from tomoseg.evaluation.temperatures import Temperatures, scales_of
 from tomoseg.labels import LabelSet, counterpart
 from tomoseg.models.tuned import Tuned
 from tomoseg.notices import Notice
@@ -26,6 +27,7 @@ class Choices:
         steps: What is done to masks.
         notices: What of the model's tuning is not used, and why.
         tuned: The model's tuning, if anything is decided by it.
+        temperatures: Of probabilities, if the model has any and they are asked for.
     """
 
     labels: LabelSet
@@ -33,6 +35,12 @@ class Choices:
     steps: Steps
     notices: tuple[Notice, ...] = ()
     tuned: Tuned | None = None
+    temperatures: Temperatures | None = None
+
+    @property
+    def scales(self) -> Float32[np.ndarray, "c 2"]:
+        """What logits are multiplied with for probabilities, above and below 0."""
+        return scales_of(self.temperatures, self.labels.names)
 
     @property
     def offsets(self) -> Float32[np.ndarray, "c"]:

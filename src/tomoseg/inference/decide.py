@@ -131,7 +131,11 @@ def decide_labels(
 
 
 def confidences(
-    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"], nearest: Axes = BETWEEN
+    between: Between,
+    size: tuple[int, int],
+    offsets: Float32[np.ndarray, "c"],
+    nearest: Axes = BETWEEN,
+    scales: Float32[np.ndarray, "c 2"] | None = None,
 ) -> UInt8[np.ndarray, "c x y"]:
     """Probability of each structure in one slice of the scan, 0 to 1 as 0 to 255.
 
@@ -140,22 +144,29 @@ def confidences(
         size: Pixels of the scan's slice in the box, along x and y.
         offsets: What was subtracted from the logits for thresholds other than 0.5.
         nearest: Whether pixels take what the nearest point says.
+        scales: What logits are multiplied with, above and below 0; omitted for nothing.
     """
+    scales = np.ones((len(offsets), 2), np.float32) if scales is None else scales
     low, high, share = between
     out, cells = np.empty((len(offsets), *size), np.uint8), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.signs, high.signs)
-    in_rows(lambda *rows: fill_probabilities(corners, cells, rows, offsets, out), len(low.values))
+    in_rows(lambda *rows: fill_probabilities(corners, cells, rows, offsets, scales, out), len(low.values))
     return out
 
 
 def highest_confidence(
-    between: Between, size: tuple[int, int], offsets: Float32[np.ndarray, "c"], nearest: Axes = BETWEEN
+    between: Between,
+    size: tuple[int, int],
+    offsets: Float32[np.ndarray, "c"],
+    nearest: Axes = BETWEEN,
+    scales: Float32[np.ndarray, "c 2"] | None = None,
 ) -> UInt8[np.ndarray, "1 x y"]:
-    """Probability of the most probable structure at each pixel of one slice; arguments as for `confidences`."""
+    """Probability of the structure with the highest logit at each pixel of a slice; arguments as for `confidences`."""
+    scales = np.ones((len(offsets), 2), np.float32) if scales is None else scales
     low, high, share = between
     out, cells = np.empty((1, *size), np.uint8), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.signs, high.signs)
-    in_rows(lambda *rows: fill_highest_probability(corners, cells, rows, offsets, out), len(low.values))
+    in_rows(lambda *rows: fill_highest_probability(corners, cells, rows, offsets, scales, out), len(low.values))
     return out
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import tee
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -30,6 +31,7 @@ from tomoseg.inference.tiles import bytes_of_blocks, slice_logits
 from tomoseg.inference.views import KeptLogits, bytes_of_view
 from tomoseg.labels import LabelSet, counterpart
 from tomoseg.masks import unpack
+from tomoseg.models.calibrated import Calibration, load_calibration
 from tomoseg.models.folder import Model, ModelRecord, restrict_structures
 from tomoseg.models.tuned import Tuned, load_tuned
 from tomoseg.models.views import Fusion, record_of_folds
@@ -137,7 +139,11 @@ class Predictor:
             ModelError: If the record of tuning cannot be read.
         """
         left_out = () if self.fusion is None or request.all else self.fusion.left_out
-        return choices_of(self.record.labels, self._tuned if request.tuned else None, request, left_out)
+        choices = choices_of(self.record.labels, self._tuned if request.tuned else None, request, left_out)
+        asked = request.calibrated and (request.confidence or request.triage)
+        if not asked or self._calibration is None:
+            return choices
+        return replace(choices, temperatures=self._calibration.temperatures)
 
     @property
     def name(self) -> str:
@@ -151,8 +157,19 @@ class Predictor:
         return "+".join(map(str, [*(one.sha256 for one in self.models), *fusion]))
 
     @cached_property
+    def _calibration(self) -> Calibration | None:
+        return load_calibration(self.folder, self.sha256)
+
+    @cached_property
     def _tuned(self) -> Tuned | None:
-        return load_tuned(self.models[0]) if len(self.models) == 1 else None
+        return load_tuned(self.folder, self.sha256)
+
+    @property
+    def folder(self) -> Path | None:
+        """The model's own; None of several that were given, and of one that was not read from a folder."""
+        if self.fusion is not None:
+            return self.fusion.folder
+        return self.models[0].folder if len(self.models) == 1 else None
 
     def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
         """A scan on the network's grid, slab by slab.
@@ -185,8 +202,9 @@ class Predictor:
         """
         shape = scan.source.canonical_shape
         between = self._between(scan, choices, stages or Stages(), watch)
+        offsets, scales = choices.offsets, choices.scales
         for k, each in enumerate(between):
-            yield ScanSlice(k, each, scan.placement, shape, choices.labels, choices.offsets)
+            yield ScanSlice(k, each, scan.placement, shape, choices.labels, offsets, scales)
 
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED

@@ -161,7 +161,7 @@ def fill_masks(corners, cells, rows, out):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def fill_probabilities(corners, cells, rows, offsets, out):  # type: ignore[no-untyped-def]
+def fill_probabilities(corners, cells, rows, offsets, scales, out):  # type: ignore[no-untyped-def]
     """Probabilities of all structures in one slice, in the cells of some rows of the grid.
 
     Args:
@@ -169,6 +169,7 @@ def fill_probabilities(corners, cells, rows, offsets, out):  # type: ignore[no-u
         cells: `Cells` of the slice.
         rows: First row of cells, and one past the last.
         offsets: `(c,)` float32, added to each structure's logits.
+        scales: `(c, 2)` float32, what they are multiplied with then, above and below 0.
         out: `(c, x, y)` uint8, filled where these cells lie.
     """
     gx, gy, channels = corners.low.shape
@@ -179,23 +180,30 @@ def fill_probabilities(corners, cells, rows, offsets, out):  # type: ignore[no-u
                 for y in range(cells.y_first[j], cells.y_first[j + 1]):
                     for c in range(channels):
                         value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
-                        out[c, x, y] = _as_uint8(value + offsets[c])
+                        out[c, x, y] = _as_uint8(_scaled(value + offsets[c], scales[c]))
 
 
 @kernel()
-def fill_highest_probability(corners, cells, rows, offsets, out):  # type: ignore[no-untyped-def]
-    """Probability of the most probable structure, as `fill_probabilities`; `out` is `(1, x, y)`."""
+def fill_highest_probability(corners, cells, rows, offsets, scales, out):  # type: ignore[no-untyped-def]
+    """Probability of the structure with the highest logit, as `fill_probabilities`; `out` is `(1, x, y)`."""
     gx, gy, channels = corners.low.shape
     for i in range(rows[0], rows[1]):
         for j in range(gy):
             cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
             for x in range(cells.x_first[i], cells.x_first[i + 1]):
                 for y in range(cells.y_first[j], cells.y_first[j + 1]):
-                    best = np.float32(-np.inf)
+                    best, highest = np.float32(-np.inf), 0
                     for c in range(channels):
-                        value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
-                        best = max(best, value + offsets[c])
-                    out[0, x, y] = _as_uint8(best)
+                        value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y]) + offsets[c]
+                        if value > best:
+                            best, highest = value, c
+                    out[0, x, y] = _as_uint8(_scaled(best, scales[highest]))
+
+
+@kernel()
+def _scaled(logit, scales):  # type: ignore[no-untyped-def]
+    """A logit at its temperature, which its sign chooses."""
+    return logit * (scales[0] if logit > 0 else scales[1])
 
 
 @kernel()

@@ -45,7 +45,7 @@ from tomoseg.notices import UNLIKE_TRAINING, Notice, by_weight
 from tomoseg.options import AS_TUNED, AUTO, DEFAULT_MODEL, Compute, Request
 from tomoseg.postprocess.steps import apply, apply_to_map, needs_confidence
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
-from tomoseg.volume import Volume
+from tomoseg.volume import SourceGrid, Volume
 
 AnyModel = Predictor | Model | Path | str | Sequence[Model]
 """What a scan is segmented with; a `Predictor` keeps its engines for the next scan."""
@@ -61,8 +61,9 @@ class Prediction:
 
     Attributes:
         result: Independent masks, or with `ml` a label map, on the scan's own grid.
-        confidence: Probabilities, if they were asked for.
-        self_rating: How sure the model is of the result, if it was asked for: a rank among scans, no Dice.
+        confidence: Probabilities, if they were asked for, at the model's temperatures if it has any.
+        self_rating: How sure the model is of the result, if it was asked for: of a model with temperatures the Dice to
+            be expected, of another a rank among scans and no Dice.
         statistics: Volume, HU and place of each structure, if they were asked for.
         notices: What was noticed about the scan and the request.
         seconds: By stage: `segment` as a whole, `grid`, `prepare`, `network` and `decisions` within it, and what was
@@ -150,7 +151,7 @@ def segment(
             statistics = tuple(measure(found.result, volume))
     return Prediction(
         found.result,
-        found.confidence if request.confidence else None,
+        found.confidence,
         _rating_of(found, seen),
         statistics,
         by_weight((*seen, *choices.notices, *_told_of_nothing(found.result))),
@@ -261,7 +262,8 @@ def segment_on_grid(
         ConfigError: If a step needs the scan, and it is not given.
     """
     stages = Stages()
-    return _with_steps(_through(predictor, scan, choices, request, stages, None), choices, hu, stages)
+    found, evidence = _through(predictor, scan, choices, request, stages, None)
+    return _with_steps(found, evidence, choices, hu, stages)
 
 
 def _decided(
@@ -274,8 +276,8 @@ def _decided(
 ) -> Prediction:
     with stages("segment"):
         scan = predictor.on_grid(volume, stages)
-        found = _through(predictor, scan, choices, request, stages, progress)
-    return _with_steps(found, choices, volume.hu, stages)
+        found, evidence = _through(predictor, scan, choices, request, stages, progress)
+    return _with_steps(found, evidence, choices, volume.hu, stages)
 
 
 def _through(
@@ -285,28 +287,50 @@ def _through(
     request: Request,
     stages: Stages,
     progress: Progress | None,
-) -> Prediction:
-    """Every slice of the scan, through the sinks that the request needs."""
+) -> tuple[Prediction, Confidence | None]:
+    """Every slice of the scan, through the sinks that the request needs; with what steps look at.
+
+    That is not what a request for probabilities is given: masks do not depend on temperatures.
+    """
     labels, grid = choices.labels, scan.source
     main = LabelMapSink(labels, grid) if request.ml else MaskSink(labels, grid)
-    confidence: ConfidenceSink | HighestConfidenceSink | None = None
-    if request.confidence or needs_confidence(choices.steps):
-        confidence = HighestConfidenceSink(grid) if request.ml else ConfidenceSink(labels, grid)
-    rating = RatingSums(labels.names, choices.offsets) if request.triage else None
-    sinks: list[Sink] = [main, *([] if confidence is None else [confidence])]
+    confidence, evidence = _probabilities(choices, request, grid)
+    scales = None if choices.temperatures is None else choices.scales
+    rating = RatingSums(labels.names, choices.offsets, scales) if request.triage else None
+    sinks: list[Sink] = [main, *(one for one in dict.fromkeys((confidence, evidence)) if one is not None)]
     if progress is not None:
         sinks.append(ProgressSink(progress, grid.canonical_shape[2]))
     pour(predictor.slices(scan, choices, stages, rating), *sinks, stages=stages)
-    return Prediction(
+    found = Prediction(
         main.result,
         None if confidence is None else confidence.result,
         None if rating is None else rating.rating(),
         seconds=stages.seconds,
     )
+    return found, None if evidence is None else evidence.result
+
+
+def _probabilities(
+    choices: Choices, request: Request, grid: SourceGrid
+) -> tuple[ConfidenceSink | HighestConfidenceSink | None, ConfidenceSink | None]:
+    """What is given to who asked for probabilities, and what steps look at; the same where both are the same."""
+    needed = needs_confidence(choices.steps)
+    of_all = ConfidenceSink(choices.labels, grid, calibrated=False) if needed else None
+    if not request.confidence:
+        return None, of_all
+    if request.ml:
+        return HighestConfidenceSink(grid), of_all
+    if needed and choices.temperatures is None:
+        return of_all, of_all
+    return ConfidenceSink(choices.labels, grid), of_all
 
 
 def _with_steps(
-    found: Prediction, choices: Choices, hu: Int16[np.ndarray, "x y z"] | None, stages: Stages
+    found: Prediction,
+    evidence: Confidence | None,
+    choices: Choices,
+    hu: Int16[np.ndarray, "x y z"] | None,
+    stages: Stages,
 ) -> Prediction:
     if not choices.steps:
         return found
@@ -314,5 +338,5 @@ def _with_steps(
         if isinstance(found.result, LabelMap):
             result: Segmentation | LabelMap = apply_to_map(found.result, choices.steps)
         else:
-            result = apply(found.result, choices.steps, hu, found.confidence)
+            result = apply(found.result, choices.steps, hu, evidence)
     return Prediction(result, found.confidence, found.self_rating, seconds=stages.seconds)

@@ -1,9 +1,10 @@
 """A model's own rating of a prediction, from its probabilities: which scans to look at first.
 
-Of one model: if its probabilities are right, the share of a mask's voxels that belong to the structure is their mean,
-and the voxels missed are the probabilities outside. Of several: the Dice of each one's mask with that of their mean,
-since models that disagree cannot all be right. Either would be the Dice if the model were right about itself. It is not
-calibrated: it lies far above the true Dice, and what it is for is the order of scans.
+If probabilities are right, the share of a mask's voxels that belong to the structure is their mean, and the voxels
+missed are the probabilities outside. Of a model with temperatures (`evaluation/temperatures.py`) that is the Dice to be
+expected. Of one without them it is the same sum, of several without them the Dice of each one's mask with that of their
+mean, since models that disagree cannot all be right: neither is calibrated, both lie far above the true Dice, and what
+they are for is the order of scans.
 
 Source: Roy, A. et al. (2019). Bayesian QuickNAT. NeuroImage 195, 11-22 (agreement of samples as a measure of quality).
 """
@@ -21,23 +22,25 @@ UNLIKE = "unlike the training scans"
 
 @dataclass(frozen=True)
 class SelfRating:
-    """How sure a model is of its masks of a scan, 0 to 1: a rank among scans, and no Dice to be expected.
+    """How sure a model is of its masks of a scan, 0 to 1: a rank among scans, and of a calibrated model a Dice.
 
     Attributes:
         mean: Over the structures that were found; None where none was, or where there is a `reason`.
         structures: Of each; None where it was not found, or where there is a `reason`.
         found: Structures that were found; one that was missed is in no mean.
         reason: Why there is no rating: a model knows nothing of scans unlike those of its training.
+        calibrated: It is the Dice to be expected; else it is far above it.
     """
 
     mean: float | None
     structures: dict[str, float | None]
     found: int
     reason: str | None = None
+    calibrated: bool = False
 
     def withheld(self, reason: str) -> SelfRating:
         """Without the rating, and why."""
-        return SelfRating(None, dict.fromkeys(self.structures), self.found, reason)
+        return SelfRating(None, dict.fromkeys(self.structures), self.found, reason, self.calibrated)
 
 
 class RatingSums:
@@ -46,6 +49,7 @@ class RatingSums:
     Args:
         names: The structures in channel order.
         offsets: What was subtracted from each structure's logits so that it is decided at 0.
+        scales: What logits are multiplied with, above and below 0, where the model has temperatures.
 
     Example:
         >>> sums = RatingSums(("a",), np.zeros(1, np.float32))
@@ -55,8 +59,14 @@ class RatingSums:
         0.778
     """
 
-    def __init__(self, names: tuple[str, ...], offsets: Float32[np.ndarray, "c"]) -> None:
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        offsets: Float32[np.ndarray, "c"],
+        scales: Float32[np.ndarray, "c 2"] | None = None,
+    ) -> None:
         self.names = names
+        self._scales = None if scales is None else scales[:, :, None, None]
         self._offsets = offsets[:, None, None]
         self._sums = np.zeros((0, 3, len(names)))
 
@@ -68,7 +78,11 @@ class RatingSums:
             members: Of each model, where they are a mean over several.
         """
         mask = logits > 0
-        if len(members) > 1:
+        if self._scales is not None:
+            given = logits + self._offsets
+            scaled = given * np.where(given > 0, self._scales[:, 0], self._scales[:, 1])
+            sums = [_sums(1 / (1 + np.exp(-scaled)), mask)]
+        elif len(members) > 1:
             sums = [_sums(member > 0, mask) for member in members]
         else:
             sums = [_sums(1 / (1 + np.exp(-(logits + self._offsets))), mask)]
@@ -79,7 +93,8 @@ class RatingSums:
         """Of what was taken in."""
         structures = self._structures()
         known = [value for value in structures.values() if value is not None]
-        return SelfRating(float(np.mean(known)) if known else None, structures, len(known))
+        mean = float(np.mean(known)) if known else None
+        return SelfRating(mean, structures, len(known), calibrated=self._scales is not None)
 
     def _structures(self) -> dict[str, float | None]:
         """Of each structure; None where none of it was found, by no model of several."""

@@ -43,6 +43,7 @@ class ScanSlice:
         shape: The scan's, in RAS+ order.
         labels: The structures.
         offsets: What was subtracted from each structure's logits, so that it is decided at 0.
+        scales: What logits are multiplied with for probabilities, above and below 0; omitted for nothing.
     """
 
     def __init__(
@@ -53,10 +54,11 @@ class ScanSlice:
         shape: tuple[int, int, int],
         labels: LabelSet,
         offsets: Float32[np.ndarray, "c"],
+        scales: Float32[np.ndarray, "c 2"] | None = None,
     ) -> None:
         self.number = number
         self._between, self._placement, self._shape = between, placement, shape
-        self._labels, self._offsets = labels, offsets
+        self._labels, self._offsets, self._scales = labels, offsets, scales
 
     def masks(self) -> UInt8[np.ndarray, "b x y"]:
         """Independent masks, packed."""
@@ -72,13 +74,18 @@ class ScanSlice:
             )
         return out
 
-    def probabilities(self) -> UInt8[np.ndarray, "c x y"]:
-        """Of each structure, 0 to 1 as 0 to 255."""
-        return self._placed(partial(confidences, offsets=self._offsets), len(self._labels))
+    def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
+        """Of each structure, 0 to 1 as 0 to 255.
+
+        Args:
+            calibrated: At the model's temperatures, if it has any; else as the network says them.
+        """
+        scales = self._scales if calibrated else None
+        return self._placed(partial(confidences, offsets=self._offsets, scales=scales), len(self._labels))
 
     def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:
-        """Of the most probable structure, 0 to 1 as 0 to 255."""
-        return self._placed(partial(highest_confidence, offsets=self._offsets), 1)
+        """Of the structure with the highest logit, 0 to 1 as 0 to 255, at the model's temperatures."""
+        return self._placed(partial(highest_confidence, offsets=self._offsets, scales=self._scales), 1)
 
     def _placed(self, decide: Callable[..., UInt8[np.ndarray, "n _ _"]], planes: int) -> UInt8[np.ndarray, "n x y"]:
         """What is decided in the grid's box, in a slice of the scan that is 0 elsewhere."""
@@ -160,14 +167,16 @@ class ConfidenceSink:
     Args:
         labels: The structures.
         grid: The scan's.
+        calibrated: At the model's temperatures, if it has any.
     """
 
-    def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
+    def __init__(self, labels: LabelSet, grid: SourceGrid, *, calibrated: bool = True) -> None:
         self.result = Confidence(labels.names, grid)
+        self._calibrated = calibrated
 
     def take(self, scan_slice: ScanSlice) -> None:
         """Take the next slice."""
-        self.result.append(scan_slice.probabilities())
+        self.result.append(scan_slice.probabilities(calibrated=self._calibrated))
 
 
 class HighestConfidenceSink:

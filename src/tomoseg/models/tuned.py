@@ -9,8 +9,8 @@ from typing import Any
 
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
-from tomoseg.models.folder import Model, weights_digest
 from tomoseg.models.packaged import check_is_own
+from tomoseg.models.views import digest_in
 
 TUNED = "tuned.json"
 
@@ -27,8 +27,9 @@ class Tuned:
         smoothing: Of logits over neighbouring slices, in slices.
         thresholds: Of structures that are not decided at 0.5.
         steps: What is done to structures' masks, as text.
-        chosen_on: The dataset, split and cases, the Dice before and after, and patients of each structure that too few
-            show, which was left as it is.
+        chosen_on: The dataset, split and cases, the Dice before and after, that on patients that did not choose, what
+            gained nothing there and was not taken, and patients of each structure that too few show, which was left as
+            it is.
     """
 
     weights_sha256: str
@@ -43,6 +44,12 @@ class Tuned:
         found = self.chosen_on.get("cases")
         return found if isinstance(found, int) else None
 
+    @property
+    def gain(self) -> float | None:
+        """Mean Dice that it gains on patients that did not choose it, if that was written down."""
+        where = self.chosen_on
+        return where["dice_on_others"] - where["dice_before"] if "dice_on_others" in where else None
+
 
 def save_tuned(tuned: Tuned, folder: Path) -> None:
     """Write it into a model folder.
@@ -56,14 +63,18 @@ def save_tuned(tuned: Tuned, folder: Path) -> None:
         aside.write_text(json.dumps(asdict(tuned), indent=1), encoding="utf-8")
 
 
-def load_tuned(model: Model) -> Tuned | None:
-    """What was found for the model's present weights, if anything was.
+def load_tuned(folder: Path | None, sha256: str | None) -> Tuned | None:
+    """What was found for a model's present weights, if anything was.
+
+    Args:
+        folder: The model's own; None if it was not read from one.
+        sha256: Of its weights; of several networks as `views.digest_in` has it.
 
     Raises:
         ModelError: If the file is no such record.
     """
-    found = None if model.folder is None else read_tuned(model.folder)
-    return found if found is not None and found.weights_sha256 == model.sha256 else None
+    found = None if folder is None else read_tuned(folder)
+    return found if found is not None and found.weights_sha256 == sha256 else None
 
 
 def read_tuned(folder: Path) -> Tuned | None:
@@ -107,4 +118,4 @@ def tuning_of(folder: Path) -> Tuning:
         ModelError: If a record cannot be read.
     """
     found = read_tuned(folder)
-    return Tuning(found, found is not None and found.weights_sha256 == weights_digest(folder))
+    return Tuning(found, found is not None and found.weights_sha256 == digest_in(folder))

@@ -24,7 +24,16 @@ from tomoseg.checks.familiar import ScanRange
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.exports import load_exports
-from tomoseg.models.folder import PARTS, VIEWS, Model, ModelRecord, load_model, load_record, model_in
+from tomoseg.models.folder import (
+    PARTS,
+    VIEWS,
+    Model,
+    ModelRecord,
+    load_model,
+    load_record,
+    model_in,
+    weights_digest,
+)
 from tomoseg.models.folder import sha256 as digest_of
 from tomoseg.models.packaged import model_folder
 from tomoseg.models.parts import is_of_parts, parts_in, record_of_parts
@@ -56,6 +65,7 @@ class Fusion:
         provenance: What chose all this.
         name: What the model is called.
         sha256: Of the record; None if it was not read from one.
+        folder: The model's own; None if it was not read from one.
 
     Example:
         >>> shares = Shares(100.0, {"liver": (1.0, 0.0)}), Shares(None, {"liver": (0.5, 0.5)})
@@ -70,6 +80,7 @@ class Fusion:
     provenance: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     sha256: str | None = None
+    folder: Path | None = None
 
     def weights(self, structures: Sequence[str], height_mm: float) -> Float32[np.ndarray, "m c"] | None:
         """What each network counts for each structure in a scan; None where all count alike.
@@ -158,6 +169,21 @@ def networks_in(folder: Path) -> tuple[Path, ...]:
     return tuple(folder / name for name in load_fusion(folder).folders) if is_of_views(folder) else (folder,)
 
 
+def digest_in(folder: Path) -> str:
+    """The SHA-256 of a model's weights, which are not read; of several networks each one's, and their record's.
+
+    Args:
+        folder: The model's own.
+
+    Raises:
+        ModelError: If a record is missing or cannot be read.
+    """
+    if not (folder / VIEWS).is_file():
+        return str(weights_digest(folder))
+    fusion = load_fusion(folder)
+    return "+".join(map(str, (*(weights_digest(folder / name) for name in fusion.folders), fusion.sha256)))
+
+
 def exports_in(folder: Path) -> tuple[str, ...]:
     """What a model is exported for, each network's where it has several.
 
@@ -212,6 +238,7 @@ def load_fusion(folder: Path) -> Fusion:
             dict(data["provenance"]),
             folder.absolute().name,
             digest_of(path),
+            folder,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: expected a record of views, got: {error!r}; copy the model folder again") from None

@@ -7,6 +7,7 @@ from typing import Any
 
 from tomoseg.checks.familiar import Range
 from tomoseg.errors import counted
+from tomoseg.models.calibrated import Calibration
 from tomoseg.models.folder import ModelRecord
 from tomoseg.models.tuned import Tuned, Tuning
 from tomoseg.nnunet import NnunetPlan
@@ -33,6 +34,7 @@ def show_model(model: KnownModel) -> None:
         out.print(model.card)
     out.print(f"exports: {', '.join(model.exports) or 'none; tomoseg export makes them'}")
     show_tuning(model.tuning)
+    show_calibration(model.calibration)
 
 
 def _show_record(model: KnownModel) -> None:
@@ -116,3 +118,15 @@ def _what_it_does(tuned: Tuned) -> Iterator[str]:
         yield f"{name}: threshold {tuned.thresholds.get(name, 0.5):g}, steps {steps}"
     if not (tuned.smoothing or changed):
         yield "nothing helped: every structure is decided as without tuning"
+
+
+def show_calibration(calibration: Calibration | None) -> None:
+    """Whether a model's probabilities have temperatures, and what these were fitted on."""
+    if calibration is None:
+        out.print("calibrated: no; --confidence shows what the network says, which is mostly too sure")
+        return
+    where = calibration.fitted_on
+    cases = f" on {counted(where['cases'], 'case')}" if "cases" in where else ""
+    together = where.get("together", {})
+    few = f"; together for {', '.join(together)}, which too few patients show" if together else ""
+    out.print(f"calibrated:{cases or ' yes'}{few}; --confidence and the expected Dice of --triage use it")

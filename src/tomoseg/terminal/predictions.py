@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tomoseg.errors import counted
 from tomoseg.models.tuned import LEAST_PATIENTS
 from tomoseg.notices import gathered
 from tomoseg.terminal.console import err, fail, out, table, warn_all
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
 from tomoseg.workflows.scans import FoundScans
-from tomoseg.workflows.triage import ranked
+from tomoseg.workflows.triage import Rank, ranked
 
 
 def show_found(found: FoundScans) -> None:
@@ -46,7 +47,17 @@ def _tuned(record: Mapping[str, Any]) -> str:
     chosen = "" if cases is None else f" on {cases} cases"
     few = cases is not None and cases < LEAST_PATIENTS
     advice = ", too few: tune it anew, or predict with --no-tuned" if few else "; --no-tuned leaves that out"
-    return f"; the model is tuned{chosen}{advice}"
+    gain = record["tuned"].get("gain")
+    told = "" if gain is None else f", {gain:+.3f} Dice on patients that did not choose"
+    return f"; the model is tuned{chosen}{_how(record)}{told}{advice}"
+
+
+def _how(record: Mapping[str, Any]) -> str:
+    """What decides otherwise than without tuning, in short."""
+    counts = ((record.get("threshold", {}), "a threshold"), (record.get("postprocess", {}), "steps"))
+    words = [f"{what} for {counted(len(of), 'structure')}" for of, what in counts if of]
+    words += [f"smoothing {record['smoothing']:g}"] if record.get("smoothing") else []
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _took(record: Mapping[str, Any], skipped: bool) -> str:
@@ -58,14 +69,23 @@ def show_triage(results: Sequence[ScanDone]) -> None:
     """The scans by the model's own rating, the lowest first; of one scan a line; nothing if not asked for."""
     rows = ranked(results)
     if len(rows) > 1:
-        columns = ("scan", "rank", "self-rating", "lowest structure", "of that", "found", "")
+        calibrated = all(row.calibrated for row in rows)
+        figure = "expected Dice" if calibrated else "self-rating"
+        columns = ("scan", "rank", figure, "lowest structure", "of that", "found", "")
         shown = [
             (row.scan, place, row.rating, row.lowest or None, row.least, row.found, row.reason)
             for place, row in enumerate(rows, start=1)
         ]
-        table("To be looked at first: a rank by how sure the model is, no Dice", columns, shown)
+        why = "the lowest expected Dice" if calibrated else "a rank by how sure the model is, no Dice"
+        table(f"To be looked at first: {why}", columns, shown)
     for row in rows if len(rows) == 1 else ():
-        rating = f"- ({row.reason})"
-        if row.rating is not None:
-            rating = f"{row.rating:.3f}, lowest {row.lowest} {row.least:.3f}: a rank among scans of this model, no Dice"
-        out.print(f"self-rating {rating}; structures found: {row.found}")
+        out.print(_rated(row))
+
+
+def _rated(row: Rank) -> str:
+    """The rating of an only scan."""
+    rating, figure = f"- ({row.reason})", "expected Dice" if row.calibrated else "self-rating"
+    if row.rating is not None:
+        rating = f"{row.rating:.3f}, lowest {row.lowest} {row.least:.3f}"
+        rating += "" if row.calibrated else ": a rank among scans of this model, no Dice"
+    return f"{figure} {rating}; structures found: {row.found}"

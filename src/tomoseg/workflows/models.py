@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import ConfigError
+from tomoseg.models.calibrated import Calibration, load_calibration
 from tomoseg.models.fetched import fetched_models
 from tomoseg.models.folder import RECORD, ModelRecord, model_in
 from tomoseg.models.packaged import CARD, packaged_models
 from tomoseg.models.tuned import Tuning, tuning_of
-from tomoseg.models.views import exports_in, record_of
+from tomoseg.models.views import digest_in, exports_in, record_of
 from tomoseg.preprocessed.format import INDEX
 
 
@@ -59,6 +60,7 @@ class KnownModel:
         exports: Engines and precisions that it is exported for.
         tuning: Whether it is tuned, and how.
         card: What its makers say of it, as Markdown; None where they say nothing.
+        calibration: Temperatures of its probabilities; None where it has none for its present weights.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class KnownModel:
     exports: tuple[str, ...]
     tuning: Tuning
     card: str | None
+    calibration: Calibration | None
 
 
 def described(model: Path) -> KnownModel:
@@ -89,7 +92,9 @@ def described(model: Path) -> KnownModel:
         )
     record, card = record_of(folder), folder / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else None
-    return KnownModel(folder, record, exports_in(folder), tuning_of(folder), text)
+    return KnownModel(
+        folder, record, exports_in(folder), tuning_of(folder), text, load_calibration(folder, digest_in(folder))
+    )
 
 
 def _described(name: str, folder: Path) -> PackagedModel:

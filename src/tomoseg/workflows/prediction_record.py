@@ -21,6 +21,7 @@ from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.inference.self_rating import SelfRating
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import Model
+from tomoseg.models.tuned import Tuned
 from tomoseg.notices import Notice
 from tomoseg.options import PredictOptions
 from tomoseg.settings import deciding
@@ -117,12 +118,18 @@ def asked_of_all(choices: Choices, engine: Engine, model: str, exports: Sequence
         "flips": choices.decisions.flips,
         "postprocess": {name: [str(step) for step in steps] for name, steps in choices.steps.items()},
         **({"exports": list(exports)} if exports else {}),
-        **({"tuned": {"cases": choices.tuned.cases}} if choices.tuned is not None else {}),
+        **({"tuned": _of_tuning(choices.tuned)} if choices.tuned is not None else {}),
+        **({"temperatures": dict(choices.temperatures)} if choices.temperatures is not None else {}),
         "model_sha256": model,
         "structures": list(choices.labels.names),
         "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},
         "tomoseg": __version__,
     }
+
+
+def _of_tuning(tuned: Tuned) -> dict[str, Any]:
+    """How many cases chose, and what it gains on patients that did not, which older records do not say."""
+    return {"cases": tuned.cases} | ({} if tuned.gain is None else {"gain": round(tuned.gain, 4)})
 
 
 def exports_of(models: Sequence[Model], engines: Sequence[Engine]) -> list[dict[str, str]]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from tomoseg.config import TrainConfig
+from tomoseg.errors import TomosegError
 from tomoseg.inference.device import choose_device
+from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
+from tomoseg.workflows.calibrate import calibrate
 from tomoseg.workflows.one_run import train_one
 from tomoseg.workflows.train_folds import check_run_of, train_folds
 from tomoseg.workflows.train_views import check_run_of_views, train_views
@@ -63,7 +66,22 @@ def train_run(
         if on_gpu and ranks.count > 1:
             config = config.model_copy(update={"device": f"cuda:{local_rank()}"})
         train_it = train_views if config.views else train_one if config.folds is None else train_folds
-        return train_it(data, output, config, told, loss, ranks, force=force)
+        outcome = train_it(data, output, config, told, loss, ranks, force=force)
+        if outcome.finished and ranks.is_first:
+            _calibrate(data, output, config, told)
+        return outcome
+
+
+def _calibrate(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> None:
+    """Find temperatures for the probabilities; that they cannot be found is no reason to lose what was trained."""
+    if config.folds is None and all(case.split != "validation" for case in data.cases):
+        return
+    told.on_stage("finding temperatures for the probabilities")
+    compute = Compute(engine="torch", device=config.device, precision=config.precision)
+    try:
+        calibrate(output, data.folder, compute, told.should_stop)
+    except TomosegError as error:
+        told.on_warning(f"no temperatures were found for the probabilities: {error}")
 
 
 def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = None) -> Plan:

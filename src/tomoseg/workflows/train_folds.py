@@ -48,10 +48,11 @@ def check_run_of(output: Path, folds: int | None) -> None:
             f"{output}: expected --folds {before}, which the run that is there began with, got a call in which {asked} "
             "asked for; give that number, or another run folder"
         )
-    if there is None and folds is not None and (output / LAST).exists():
+    if there is None and folds is not None and ((output / LAST).exists() or (output / VIEWS).exists()):
+        kind = "one network" if (output / LAST).exists() else "views"
         raise TrainingError(
-            f"{output}: expected a new run folder, or one of {folds} folds, got a run of one network on the "
-            "dataset's own splits; choose another folder, or leave --folds off"
+            f"{output}: expected a new run folder, or one of {folds} folds, got a run of {kind} on the dataset's own "
+            "splits; choose another folder, or leave --folds off"
         )
     if folds is None:
         check_folder(output, FILES)

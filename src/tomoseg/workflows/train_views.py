@@ -21,6 +21,7 @@ from tomoseg.errors import ConfigError, DatasetError, TrainingError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.outputs import check_folder
 from tomoseg.models.folder import VIEWS, load_model
+from tomoseg.models.folds import FOLDS
 from tomoseg.models.views import Fusion, save_fusion
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
@@ -62,9 +63,10 @@ def check_run_of_views(output: Path, config: TrainConfig) -> None:
             f"expected a network of slices for views, got {config.network.kind}, which takes blocks and sees all "
             "three axes; leave views out"
         )
-    if (output / LAST).exists():
+    if (output / LAST).exists() or (output / FOLDS).exists():
+        kind = "of one network" if (output / LAST).exists() else "of folds"
         raise TrainingError(
-            f"{output}: expected a new run folder, or one of views, got a run of one network; choose another folder"
+            f"{output}: expected a new run folder, or one of views, got a run {kind}; choose another folder"
         )
     check_folder(output, (CONFIG, VIEWS))
     for view in views:

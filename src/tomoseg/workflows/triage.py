@@ -39,6 +39,7 @@ class Rank:
         least: Of that one.
         found: Structures that were found; an organ that was missed is in no mean.
         reason: Why there is no rating, or nothing.
+        calibrated: The rating is the Dice to be expected.
     """
 
     scan: str
@@ -47,6 +48,7 @@ class Rank:
     least: float | None
     found: int
     reason: str
+    calibrated: bool = False
 
 
 def ranked(results: Sequence[ScanDone]) -> list[Rank]:
@@ -67,12 +69,12 @@ def _rank(result: ScanDone, record: Mapping[str, Any]) -> Rank | None:
     if found is None:
         return None
     known = {name: value for name, value in found["structures"].items() if value is not None}
-    number = found.get("found", len(known))
+    number, calibrated = found.get("found", len(known)), found.get("calibrated", False)
     if any(notice.kind in UNLIKE_TRAINING for notice in result.warnings):
-        return Rank(result.scan.name, None, "", None, number, UNLIKE)
+        return Rank(result.scan.name, None, "", None, number, UNLIKE, calibrated)
     lowest = min(known, key=lambda name: known[name], default="")
     reason = "" if known else "no structure was found"
-    return Rank(result.scan.name, found["mean"], lowest, known.get(lowest), number, reason)
+    return Rank(result.scan.name, found["mean"], lowest, known.get(lowest), number, reason, calibrated)
 
 
 def write_triage(results: Sequence[ScanDone], path: Path) -> None:

@@ -1,13 +1,13 @@
 """`tomoseg tune`: which thresholds, smoothing and post-processing help a model, structure by structure.
 
-Each choice is made on cases that were not trained on, of enough patients, and kept only if it gains more than chance
-would; what it gains on other cases is for a test split to say.
+Each choice is made on cases that were not trained on, of enough patients, and taken only if it gains on patients that
+did not choose it, too (`choosing.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,95 +16,35 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 
 from tomoseg.errors import DatasetError
+from tomoseg.evaluation.temperatures import LogitCounts
 from tomoseg.files.outputs import check_folder
-from tomoseg.inference.predictor import Predictor
-from tomoseg.inference.score_cases import on_grid
+from tomoseg.inference.score_cases import ScoredCase
 from tomoseg.inference.sinks import ConfidenceSink, pour
 from tomoseg.masks import BoxedMask, structure_mask
-from tomoseg.models.folder import load_model
+from tomoseg.models.calibrated import CALIBRATED
+from tomoseg.models.folder import model_in
 from tomoseg.models.packaged import check_is_own
 from tomoseg.models.tuned import LEAST_PATIENTS, TUNED, Tuned, save_tuned
-from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
-from tomoseg.postprocess.step_kinds import Evidence
-from tomoseg.postprocess.steps import Step, process, scan_steps
-from tomoseg.preprocessed.fits import check_fits
-from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.workflows.calibrate import CountedCase, keep
+from tomoseg.workflows.choosing import LEAST_GAIN, THRESHOLDS, Choice, Sample, Scores, choose
+from tomoseg.workflows.held_out import HeldOut, held_out
 
 SMOOTHINGS = (0.0, 0.5, 1.0)
-THRESHOLDS = (0.5, 0.3, 0.4, 0.6, 0.7)
-STEPS: tuple[tuple[Step, ...], ...] = (
-    (Step("crf", 1.0), Step("crf", 3.0)),
-    (Step("fill_holes"),),
-    (Step("closing", 2.0), Step("closing", 4.0)),
-    (Step("opening", 2.0), Step("opening", 4.0)),
-    (Step("remove_small", 0.1), Step("remove_small", 0.5)),
-    (Step("largest"),),
-)
-"""What is tried, in the order in which it is done; of each line one at most."""
-
-LEAST_GAIN = 0.002
-"""Mean Dice that a choice has to gain."""
-
 MARGIN_MM = 12.0
 """Around a structure and its reference, so that steps see what they need."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One structure of one case, cut out of it.
-
-    Attributes:
-        probability: 0 to 255.
-        reference: Its mask.
-        hu: The scan; None where the dataset keeps it on another grid.
-        spacing_mm: Voxel edges.
-    """
-
-    probability: UInt8[np.ndarray, "x y z"]
-    reference: np.ndarray
-    hu: Int16[np.ndarray, "x y z"] | None
-    spacing_mm: tuple[float, float, float]
-
-    def mask(self, threshold: float) -> BoxedMask:
-        """Where the probability reaches a threshold."""
-        return BoxedMask.of(self.probability >= round(255 * threshold))
-
-    def evidence(self) -> Evidence | None:
-        """What a random field looks at."""
-        return None if self.hu is None else Evidence(self.hu, self.probability)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What was found for one structure.
-
-    Attributes:
-        structure: Its name.
-        before: Mean Dice at a threshold of 0.5 without any step.
-        after: With what was chosen.
-        threshold: Chosen.
-        steps: Chosen, in order.
-        cases: In which it occurs.
-    """
-
-    structure: str
-    before: float
-    after: float
-    threshold: float
-    steps: tuple[Step, ...]
-    cases: int
 
 
 def tune(
     model: Path,
     preprocessed: Path,
-    split: str = "validation",
+    split: str = "auto",
     compute: Compute = AUTO,
     on_case: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Tuned, list[Choice]]:
-    """Try smoothing, thresholds and steps on a split, and write what helps into the model folder.
+    """Try smoothing, thresholds and steps on a split, and write what helps, and temperatures, into the model folder.
 
     A structure that fewer than `LEAST_PATIENTS` patients of the split show is left as it is. Smoothing is of a whole
     model, so it is tried only where there is no such structure.
@@ -112,7 +52,8 @@ def tune(
     Args:
         model: A model folder or a run folder.
         preprocessed: A preprocessed dataset with the model's structures and grid.
-        split: The cases that choose.
+        split: The cases that choose; `auto` is those that no training saw: of a run of folds all that were dealt, each
+            by the network that had not seen it, else the validation split.
         compute: What computes the network, where, and in what.
         on_case: Told cases done and in all, over all smoothings.
 
@@ -125,28 +66,26 @@ def tune(
         ModelError: If the model cannot be loaded, or is a packaged one.
         OutputError: If its folder cannot be written to.
     """
-    loaded = load_model(model)
-    own_input(loaded.record.reads)
-    assert loaded.folder is not None  # it was read from one
-    check_is_own(loaded.folder)
-    check_folder(loaded.folder, (TUNED,))
-    data = Preprocessed(preprocessed)
-    check_fits(loaded.record.labels.names, loaded.record.grid, data)
-    cases = data.split(split)
-    few = _too_few(cases, loaded.record.labels.names, f"{preprocessed}, split {split!r}")
-    enough = [name for name in loaded.record.labels.names if name not in few]
+    folder = model_in(model)
+    check_is_own(folder)
+    check_folder(folder, (TUNED, CALIBRATED))
+    found = held_out(model, preprocessed, split, compute)
+    names, cases = found.model.record.labels.names, found.cases
+    few = _too_few(cases, names, f"{preprocessed}, split {found.split!r}")
+    enough = [name for name in names if name not in few]
     smoothings = SMOOTHINGS[:1] if few else SMOOTHINGS
-    predictor = Predictor(loaded, compute)
+    counts = LogitCounts(len(names))
     done, total = count(1), len(cases) * len(smoothings)
 
     def choices_at(smoothing: float) -> list[Choice]:
-        samples = _samples(predictor, cases, smoothing, lambda: on_case(next(done), total))
-        return [_choose(name, samples[name]) for name in enough]
+        samples = _samples(found, smoothing, None if smoothing else counts, lambda: on_case(next(done), total))
+        return [choose(Scores(name, samples[name])) for name in enough]
 
     smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in smoothings})
-    chosen_on = {"dataset": data.folder.name, "split": split, "cases": len(cases), "left": few}
-    tuned = _tuned(str(loaded.sha256), smoothing, choices, chosen_on)
-    save_tuned(tuned, loaded.folder)
+    chosen_on = {"dataset": found.data.folder.name, "split": found.split, "cases": len(cases), "left": few}
+    tuned = _tuned(found.model.sha256, smoothing, choices, chosen_on)
+    save_tuned(tuned, folder)
+    keep(found, counts, folder)
     return tuned, choices
 
 
@@ -173,77 +112,57 @@ def _tuned(weights: str, smoothing: float, choices: Sequence[Choice], chosen_on:
         smoothing,
         {c.structure: c.threshold for c in choices if c.threshold != THRESHOLDS[0]},
         {c.structure: [str(step) for step in c.steps] for c in choices if c.steps},
-        {**chosen_on, "dice_before": float(np.mean([c.before for c in choices])), "dice_after": _mean(choices)},
+        {
+            **chosen_on,
+            "dice_before": float(np.mean([choice.before for choice in choices])),
+            "dice_after": float(np.mean([choice.after for choice in choices])),
+            "dice_on_others": _on_others(choices),
+            "refused": {choice.structure: choice.refused for choice in choices if choice.refused},
+        },
     )
 
 
 def _best(tried: Mapping[float, list[Choice]]) -> tuple[float, list[Choice]]:
-    """The smoothing with the highest mean Dice, where more smoothing has to gain something, and its choices.
+    """The smoothing with the highest mean Dice on patients that did not choose, where more has to gain something.
 
-    What they gain is told beside no smoothing at all.
+    With its choices; what they gain is told beside no smoothing at all.
     """
     best = SMOOTHINGS[0]
     for smoothing, choices in tried.items():
         needed = LEAST_GAIN if smoothing > best else 0.0
-        if _mean(choices) > _mean(tried[best]) + needed:
+        if _on_others(choices) > _on_others(tried[best]) + needed:
             best = smoothing
     before = {choice.structure: choice.before for choice in tried[SMOOTHINGS[0]]}
     return best, [replace(choice, before=before[choice.structure]) for choice in tried[best]]
 
 
-def _mean(choices: Sequence[Choice]) -> float:
-    return float(np.mean([choice.after for choice in choices]))
-
-
-def _choose(name: str, samples: Sequence[Sample]) -> Choice:
-    """The threshold first, then step by step."""
-    before = after = _dice(samples, THRESHOLDS[0], ())
-    threshold, steps = THRESHOLDS[0], ()
-    for candidate in THRESHOLDS[1:]:
-        dice = _dice(samples, candidate, ())
-        if dice > max(after, before + LEAST_GAIN):
-            threshold, after = candidate, dice
-    chosen: tuple[Step, ...] = steps
-    for line in STEPS:
-        if scan_steps({name: line}) and any(sample.hu is None for sample in samples):
-            continue
-        tried = [(_dice(samples, threshold, (*chosen, step)), step) for step in line]
-        dice, step = max(tried, key=lambda pair: pair[0])
-        if dice > after + LEAST_GAIN:
-            chosen, after = (*chosen, step), dice
-    return Choice(name, before, after, threshold, chosen, len(samples))
-
-
-def _dice(samples: Sequence[Sample], threshold: float, steps: Sequence[Step]) -> float:
-    """Mean over the cases in which the structure occurs."""
-    each = []
-    for sample in samples:
-        mask = process(sample.mask(threshold), steps, sample.spacing_mm, sample.evidence())
-        both = int(np.count_nonzero(mask.inside & sample.reference[mask.box]))
-        each.append(2 * both / (mask.voxels + int(np.count_nonzero(sample.reference))))
-    return float(np.mean(each))
+def _on_others(choices: Sequence[Choice]) -> float:
+    return float(np.mean([choice.on_others for choice in choices]))
 
 
 def _samples(
-    predictor: Predictor, cases: Sequence[PreprocessedCase], smoothing: float, on_case: Callable[[], None]
+    found: HeldOut, smoothing: float, counts: LogitCounts | None, on_case: Callable[[], None]
 ) -> dict[str, list[Sample]]:
-    """Each structure of each case in which it occurs; only the boxes around them are kept."""
-    choices = predictor.choices(Request(tuned=False, smoothing=smoothing))
-    found: dict[str, list[Sample]] = {}
-    for case in cases:
-        record = case.record
-        hu = case.scan_hu()
-        confidence = ConfidenceSink(choices.labels, record.source)
-        pour(predictor.slices(on_grid(case), choices), confidence)
-        packed = np.stack([case.native_masks_slice(k) for k in range(record.source.canonical_shape[2])], axis=-1)
-        for channel in record.annotated:
+    """Each structure of each case in which it occurs; only the boxes around them are kept, and logits counted."""
+    choices = found.model.choices(Request(tuned=False, calibrated=False, smoothing=smoothing, all=True))
+    samples: dict[str, list[Sample]] = {}
+    for case in found.cases:
+        scored = ScoredCase(case)
+        hu = scored.hu()
+        confidence = ConfidenceSink(choices.labels, scored.source)
+        watch = None if counts is None else CountedCase(case, counts)
+        pour(found.judge(case).slices(scored.scan, choices, watch=watch), confidence)
+        if watch is not None:
+            watch.end()
+        packed = np.stack([scored.masks_slice(k) for k in range(scored.source.canonical_shape[2])], axis=-1)
+        for channel in case.record.annotated:
             reference = structure_mask(packed, channel)
             if reference.any():
                 name = choices.labels.names[channel]
-                sample = _sample(confidence.result.map(name), reference, case.spacing_mm, hu)
-                found.setdefault(name, []).append(sample)
+                cut = _sample(confidence.result.map(name), reference, scored.source.spacing_mm, hu)
+                samples.setdefault(name, []).append(replace(cut, patient=case.record.patient))
         on_case()
-    return found
+    return samples
 
 
 def _sample(

@@ -1,0 +1,71 @@
+"""Temperatures of a model's probabilities: kept beside its weights, used for `--confidence` and the expected Dice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import ModelError
+from tomoseg.evaluation.temperatures import Temperatures
+from tomoseg.files.atomic import whole_file
+from tomoseg.models.packaged import check_is_own
+
+CALIBRATED = "calibrated.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a model's probabilities are worth.
+
+    Attributes:
+        weights_sha256: Of the weights that it was found for.
+        temperatures: Of every structure: where its logit is above 0, and where it is below.
+        fitted_on: The dataset, split and cases, and structures that too few patients show, which have those of all
+            together.
+    """
+
+    weights_sha256: str
+    temperatures: Temperatures
+    fitted_on: dict[str, Any] = field(default_factory=dict)
+
+
+def save_calibration(calibration: Calibration, folder: Path) -> None:
+    """Write it into a model folder.
+
+    Raises:
+        ModelError: If it is a packaged model.
+        OutputError: If it cannot be written.
+    """
+    check_is_own(folder)
+    with whole_file(folder / CALIBRATED) as aside:
+        aside.write_text(json.dumps(asdict(calibration), indent=1), encoding="utf-8")
+
+
+def load_calibration(folder: Path | None, sha256: str | None) -> Calibration | None:
+    """What was found for a model's present weights, if anything was.
+
+    Args:
+        folder: The model's own; None if it was not read from one.
+        sha256: Of its weights; of several networks as `views.digest_in` has it.
+
+    Raises:
+        ModelError: If the file is no such record.
+    """
+    if folder is None or not (folder / CALIBRATED).exists():
+        return None
+    path = folder / CALIBRATED
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        temperatures = {
+            str(name): (float(above), float(below)) for name, (above, below) in data["temperatures"].items()
+        }
+        if not all(value > 0 for pair in temperatures.values() for value in pair):
+            raise ModelError(f"{path}: expected temperatures above 0, got others; delete it, or tune the model again")
+        found = Calibration(str(data["weights_sha256"]), temperatures, dict(data["fitted_on"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{path}: expected a record of temperatures, got: {error!r}; delete it, or tune the model again"
+        ) from None
+    return found if found.weights_sha256 == sha256 else None

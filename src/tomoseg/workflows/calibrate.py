@@ -1,0 +1,107 @@
+"""Temperatures for a model's probabilities, from patients that it has not learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tomoseg.evaluation.temperatures import LogitCounts
+from tomoseg.inference.predictor import GridLogits
+from tomoseg.inference.score_cases import AS_TRAINED, on_grid
+from tomoseg.masks import unpack
+from tomoseg.models.calibrated import Calibration, load_calibration, save_calibration
+from tomoseg.models.folder import model_in
+from tomoseg.models.tuned import LEAST_PATIENTS
+from tomoseg.models.views import digest_in
+from tomoseg.options import Compute
+from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.workflows.held_out import HeldOut, held_out
+
+
+class CountedCase:
+    """Counts the logits of a case as they pass, slice by slice of the network's grid.
+
+    Args:
+        case: With its reference there.
+        counts: Where they go.
+    """
+
+    def __init__(self, case: PreprocessedCase, counts: LogitCounts) -> None:
+        self._case, self._counts, self._next = case, counts, 0
+
+    def add(self, logits: GridLogits, members: Sequence[GridLogits] = ()) -> None:
+        """Take in the next slice."""
+        self._counts.add(logits, unpack(self._case.masks_slice(self._next), len(logits)))
+        self._next += 1
+
+    def end(self) -> None:
+        """All slices were taken in."""
+        self._counts.end_case(list(self._case.record.annotated))
+
+
+def calibrate(
+    model: Path, dataset: Path, compute: Compute, should_stop: Callable[[], bool] = lambda: False
+) -> Calibration | None:
+    """Find temperatures on the cases that no training saw, and write them into the model folder.
+
+    Args:
+        model: A model folder or a run folder.
+        dataset: The preprocessed dataset that it learned from.
+        compute: What computes the networks, where, and in what.
+        should_stop: Asked after each case.
+
+    Returns:
+        What was found, or was there already for these weights; None if fewer than `LEAST_PATIENTS` patients show a
+        structure, or someone asked to stop.
+
+    Raises:
+        ModelError: If the model cannot be loaded, or is a packaged one.
+        OutputError: If its folder cannot be written to.
+    """
+    folder = model_in(model)
+    there = load_calibration(folder, digest_in(folder))
+    if there is not None:
+        return there
+    found = held_out(model, dataset, "auto", compute)
+    if not any(number >= LEAST_PATIENTS for number in patients_with(found).values()):
+        return None
+    counts = LogitCounts(len(found.data.labels))
+    for case in found.cases:
+        if should_stop():
+            return None
+        watch = CountedCase(case, counts)
+        predictor = found.judge(case)
+        for _ in predictor.slices(on_grid(case), predictor.choices(AS_TRAINED), watch=watch):
+            pass
+        watch.end()
+    return keep(found, counts, folder)
+
+
+def patients_with(found: HeldOut) -> dict[str, int]:
+    """How many patients show each structure, by the records alone."""
+    shown = [{c.record.patient for c in found.cases if c.record.voxels.get(n)} for n in range(len(found.data.labels))]
+    return {name: len(patients) for name, patients in zip(found.data.labels.names, shown, strict=True)}
+
+
+def keep(found: HeldOut, counts: LogitCounts, folder: Path) -> Calibration:
+    """Fit temperatures and write them into the model folder.
+
+    Args:
+        found: The cases that were counted.
+        counts: Of all of them.
+        folder: The model's own.
+
+    Raises:
+        ModelError: If it is a packaged model.
+        OutputError: If it cannot be written.
+    """
+    patients = patients_with(found)
+    few = {name: number for name, number in patients.items() if number < LEAST_PATIENTS}
+    together = counts.fit(None)
+    temperatures = {
+        name: together if name in few else counts.fit(channel) for channel, name in enumerate(found.data.labels.names)
+    }
+    fitted_on = {"dataset": found.data.folder.name, "split": found.split, "cases": len(found.cases), "together": few}
+    calibration = Calibration(found.model.sha256, temperatures, fitted_on)
+    save_calibration(calibration, folder)
+    return calibration

@@ -1,0 +1,164 @@
+"""Which threshold and which steps help one structure, and what that gains on patients that did not choose.
+
+A choice is made on all patients. What it gains is measured across groups of them: the others choose, and the group says
+what came of it. A choice that gains nothing so is not taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int16, UInt8
+
+from tomoseg.masks import BoxedMask
+from tomoseg.postprocess.step_kinds import Evidence
+from tomoseg.postprocess.steps import Step, process, scan_steps
+
+THRESHOLDS = (0.5, 0.3, 0.4, 0.6, 0.7)
+STEPS: tuple[tuple[Step, ...], ...] = (
+    (Step("crf", 1.0), Step("crf", 3.0)),
+    (Step("fill_holes"),),
+    (Step("closing", 2.0), Step("closing", 4.0)),
+    (Step("opening", 2.0), Step("opening", 4.0)),
+    (Step("remove_small", 0.1), Step("remove_small", 0.5)),
+    (Step("largest"),),
+)
+"""What is tried, in the order in which it is done; of each line one at most."""
+
+LEAST_GAIN = 0.002
+"""Mean Dice that a choice has to gain."""
+
+GROUPS = 5
+"""Of patients, each of which the others choose for."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One structure of one case, cut out of it.
+
+    Attributes:
+        probability: 0 to 255.
+        reference: Its mask.
+        hu: The scan; None where the dataset keeps it on another grid.
+        spacing_mm: Voxel edges.
+        patient: Who it is of.
+    """
+
+    probability: UInt8[np.ndarray, "x y z"]
+    reference: np.ndarray
+    hu: Int16[np.ndarray, "x y z"] | None
+    spacing_mm: tuple[float, float, float]
+    patient: str = ""
+
+    def mask(self, threshold: float) -> BoxedMask:
+        """Where the probability reaches a threshold."""
+        return BoxedMask.of(self.probability >= round(255 * threshold))
+
+    def evidence(self) -> Evidence | None:
+        """What a random field looks at."""
+        return None if self.hu is None else Evidence(self.hu, self.probability)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found for one structure.
+
+    Attributes:
+        structure: Its name.
+        before: Mean Dice at a threshold of 0.5 without any step.
+        after: With what was chosen, on the cases that chose it.
+        threshold: Chosen.
+        steps: Chosen, in order.
+        cases: In which it occurs.
+        on_others: Mean Dice of each case with what other patients chose, of what is taken.
+        refused: What was chosen and gained nothing on other patients, in words; empty where there is no such thing.
+    """
+
+    structure: str
+    before: float
+    after: float
+    threshold: float
+    steps: tuple[Step, ...]
+    cases: int
+    on_others: float
+    refused: str = ""
+
+
+class Scores:
+    """Dice of one structure, case by case, with whatever is done to its masks; worked out once each.
+
+    Args:
+        name: The structure.
+        samples: Cases in which it occurs.
+    """
+
+    def __init__(self, name: str, samples: Sequence[Sample]) -> None:
+        self.name, self.samples = name, samples
+        self._known: dict[tuple[float, tuple[Step, ...]], Float64[np.ndarray, "n"]] = {}
+
+    def of(self, threshold: float, steps: tuple[Step, ...] = ()) -> Float64[np.ndarray, "n"]:
+        """Of each case."""
+        key = threshold, steps
+        if key not in self._known:
+            self._known[key] = np.array([_dice(sample, threshold, steps) for sample in self.samples])
+        return self._known[key]
+
+    def groups(self) -> list[Bool[np.ndarray, "n"]]:
+        """Which cases are of each group's patients; the same patients are grouped alike."""
+        ranked = sorted({one.patient for one in self.samples}, key=lambda p: hashlib.sha256(p.encode()).digest())
+        group_of = {patient: number % GROUPS for number, patient in enumerate(ranked)}
+        numbers = np.array([group_of[sample.patient] for sample in self.samples])
+        return [numbers == number for number in np.unique(numbers)]
+
+
+def choose(scores: Scores) -> Choice:
+    """What helps a structure, if it also helps patients that did not choose it.
+
+    Args:
+        scores: Of the structure, in two patients or more.
+    """
+    plain = scores.of(THRESHOLDS[0])
+    threshold, steps = _best(scores, np.ones(len(plain), bool))
+    before, cases = float(plain.mean()), len(plain)
+    if (threshold, steps) == (THRESHOLDS[0], ()):
+        return Choice(scores.name, before, before, threshold, steps, cases, before)
+    on_others = np.zeros(cases)
+    for group in scores.groups():
+        on_others[group] = scores.of(*_best(scores, ~group))[group]
+    if on_others.mean() <= before:
+        words = [*([f"threshold {threshold:g}"] if threshold != THRESHOLDS[0] else []), *map(str, steps)]
+        refused = f"{', '.join(words)}: {on_others.mean() - before:+.4f}"
+        return Choice(scores.name, before, before, THRESHOLDS[0], (), cases, before, refused)
+    after = float(scores.of(threshold, steps).mean())
+    return Choice(scores.name, before, after, threshold, steps, cases, float(on_others.mean()))
+
+
+def _best(scores: Scores, which: Bool[np.ndarray, "n"]) -> tuple[float, tuple[Step, ...]]:
+    """The threshold first, then step by step, by some of the cases."""
+
+    def mean(threshold: float, steps: tuple[Step, ...] = ()) -> float:
+        return float(scores.of(threshold, steps)[which].mean())
+
+    threshold = THRESHOLDS[0]
+    before = after = mean(threshold)
+    for candidate in THRESHOLDS[1:]:
+        dice = mean(candidate)
+        if dice > max(after, before + LEAST_GAIN):
+            threshold, after = candidate, dice
+    chosen: tuple[Step, ...] = ()
+    for line in STEPS:
+        if scan_steps({scores.name: line}) and any(sample.hu is None for sample in scores.samples):
+            continue
+        dice, step = max(((mean(threshold, (*chosen, step)), step) for step in line), key=lambda pair: pair[0])
+        if dice > after + LEAST_GAIN:
+            chosen, after = (*chosen, step), dice
+    return threshold, chosen
+
+
+def _dice(sample: Sample, threshold: float, steps: Sequence[Step]) -> float:
+    mask = process(sample.mask(threshold), steps, sample.spacing_mm, sample.evidence())
+    both = int(np.count_nonzero(mask.inside & sample.reference[mask.box]))
+    return 2 * both / (mask.voxels + int(np.count_nonzero(sample.reference)))
