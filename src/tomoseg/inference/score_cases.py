@@ -21,8 +21,8 @@ from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.segmentation import Segmentation, boxed_masks
 from tomoseg.volume import SourceGrid
 
-AS_TRAINED = Request(tuned=False)
-"""Nothing that tuning chose."""
+AS_TRAINED = Request(tuned=False, all=True)
+"""Nothing that tuning chose, and every structure that the dataset may have."""
 
 
 def on_grid(case: PreprocessedCase) -> OnGrid:

@@ -81,7 +81,7 @@ class RatingSums:
         if self._scales is not None:
             given = logits + self._offsets
             scaled = given * np.where(given > 0, self._scales[:, 0], self._scales[:, 1])
-            sums = [_sums(1 / (1 + np.exp(-scaled)), mask)]
+            sums = [_sums(1 / (1 + np.exp(-np.clip(scaled, -80, 80))), mask)]  # beyond that exp has no number
         elif len(members) > 1:
             sums = [_sums(member > 0, mask) for member in members]
         else:

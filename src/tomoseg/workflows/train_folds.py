@@ -40,6 +40,25 @@ def check_run_of(output: Path, folds: int | None) -> None:
         OutputError: If a folder or a file cannot be made.
         TrainingError: If it holds another kind of run.
     """
+    _check_kind(output, folds)
+    if folds is None:
+        check_folder(output, FILES)
+        check_folder(output / BEST)
+        return
+    check_folder(output, (FOLDS, CONFIG, VIEWS, MADE))
+    check_folder(output / OUT_OF_FOLD)
+    for fold in range(1, folds + 1):
+        check_folder(part_of(output, fold), FILES)
+        check_folder(part_of(output, fold) / BEST)
+
+
+def _check_kind(output: Path, folds: int | None) -> None:
+    """Refuse a folder that holds a run of another number of folds, or of another kind.
+
+    Raises:
+        ModelError: If the folder's record of folds cannot be read.
+        TrainingError: If it holds another kind of run.
+    """
     there = read_folds(output)
     before = "none" if there is None else str(there.count)
     if there is not None and there.count != folds:
@@ -54,15 +73,6 @@ def check_run_of(output: Path, folds: int | None) -> None:
             f"{output}: expected a new run folder, or one of {folds} folds, got a run of {kind} on the dataset's own "
             "splits; choose another folder, or leave --folds off"
         )
-    if folds is None:
-        check_folder(output, FILES)
-        check_folder(output / BEST)
-        return
-    check_folder(output, (FOLDS, CONFIG, VIEWS, MADE))
-    check_folder(output / OUT_OF_FOLD)
-    for fold in range(1, folds + 1):
-        check_folder(part_of(output, fold), FILES)
-        check_folder(part_of(output, fold) / BEST)
 
 
 def train_folds(

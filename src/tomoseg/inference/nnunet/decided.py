@@ -62,8 +62,8 @@ class ExclusiveSlice(ScanSlice):
         wanted = [one.id if one.name in self._labels else 0 for one in self._everything]
         return np.array([0, *wanted], label_type(self._labels.ids))[self._winners]
 
-    def probabilities(self) -> UInt8[np.ndarray, "c x y"]:
-        """Of each structure among all and the background, 0 to 1 as 0 to 255."""
+    def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
+        """Of each structure among all and the background, 0 to 1 as 0 to 255; imported models have no temperatures."""
         return self._shares([self._everything.channel(name) for name in self._labels.names])
 
     def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:

@@ -75,7 +75,7 @@ class NnunetPredictor(Predictor):
                 "is taken, got some; leave --threshold off"
             )
         decisions = found.decisions.model_copy(update={"flips": request.flips})
-        return replace(found, decisions=decisions)
+        return replace(found, decisions=decisions, temperatures=None)
 
     def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
         """The scan as it is: it is normalised and brought to the network's grid in one go.
