@@ -11,6 +11,7 @@ from tomoseg.errors import ModelError
 from tomoseg.evaluation.temperatures import Temperatures
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.packaged import check_is_own
+from tomoseg.models.views import digest_in
 
 CALIBRATED = "calibrated.json"
 
@@ -41,6 +42,18 @@ def save_calibration(calibration: Calibration, folder: Path) -> None:
     check_is_own(folder)
     with whole_file(folder / CALIBRATED) as aside:
         aside.write_text(json.dumps(asdict(calibration), indent=1), encoding="utf-8")
+
+
+def calibration_in(folder: Path) -> Calibration | None:
+    """What was found for a model's present weights, if anything was; they are not read.
+
+    Args:
+        folder: The model's own.
+
+    Raises:
+        ModelError: If a record cannot be read.
+    """
+    return load_calibration(folder, digest_in(folder)) if (folder / CALIBRATED).exists() else None
 
 
 def load_calibration(folder: Path | None, sha256: str | None) -> Calibration | None:

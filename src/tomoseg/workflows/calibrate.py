@@ -9,10 +9,9 @@ from tomoseg.evaluation.temperatures import LogitCounts
 from tomoseg.inference.predictor import GridLogits
 from tomoseg.inference.score_cases import AS_TRAINED, on_grid
 from tomoseg.masks import unpack
-from tomoseg.models.calibrated import Calibration, load_calibration, save_calibration
+from tomoseg.models.calibrated import Calibration, calibration_in, save_calibration
 from tomoseg.models.folder import model_in
 from tomoseg.models.tuned import LEAST_PATIENTS
-from tomoseg.models.views import digest_in
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.workflows.held_out import HeldOut, held_out
@@ -59,7 +58,7 @@ def calibrate(
         OutputError: If its folder cannot be written to.
     """
     folder = model_in(model)
-    there = load_calibration(folder, digest_in(folder))
+    there = calibration_in(folder)
     if there is not None:
         return there
     found = held_out(model, dataset, "auto", compute)

@@ -15,7 +15,6 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import open_predictor
 from tomoseg.models.folder import load_model, model_in
 from tomoseg.models.folds import Folds, part_of, read_folds
-from tomoseg.networks.images import own_input
 from tomoseg.options import Compute, SplitName
 from tomoseg.preprocessed.fits import check_fits
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
@@ -68,15 +67,13 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
         compute: What computes the networks, where, and in what.
 
     Raises:
-        ConfigError: If the split has no such name, or goes by folds and the model has none, or it is an imported model.
+        ConfigError: If the split has no such name, or goes by folds and the model has none.
         DatasetError: If the split is empty, the dataset does not fit the model, or its cases were not dealt.
         ModelError: If the model cannot be loaded.
     """
     if split not in get_args(SplitName):
         raise ConfigError(f"expected a split of {', '.join(get_args(SplitName))}, got {split!r}; choose one of these")
     predictor, data = open_predictor(model, compute), Preprocessed(dataset)
-    for one in predictor.models:
-        own_input(one.record.reads)
     views = {one.record.grid.view for one in predictor.models}
     view = views.pop() if len(views) == 1 else "axial"
     check_fits(predictor.record.labels.names, predictor.record.grid.model_copy(update={"view": view}), data)

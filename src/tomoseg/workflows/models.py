@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tomoseg.errors import ConfigError
-from tomoseg.models.calibrated import Calibration, load_calibration
+from tomoseg.models.calibrated import Calibration, calibration_in
 from tomoseg.models.fetched import fetched_models
 from tomoseg.models.folder import RECORD, ModelRecord, model_in
 from tomoseg.models.packaged import CARD, packaged_models
 from tomoseg.models.tuned import Tuning, tuning_of
-from tomoseg.models.views import digest_in, exports_in, record_of
+from tomoseg.models.views import exports_in, record_of
 from tomoseg.preprocessed.format import INDEX
 
 
@@ -92,9 +92,7 @@ def described(model: Path) -> KnownModel:
         )
     record, card = record_of(folder), folder / CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else None
-    return KnownModel(
-        folder, record, exports_in(folder), tuning_of(folder), text, load_calibration(folder, digest_in(folder))
-    )
+    return KnownModel(folder, record, exports_in(folder), tuning_of(folder), text, calibration_in(folder))
 
 
 def _described(name: str, folder: Path) -> PackagedModel:

@@ -25,6 +25,7 @@ from tomoseg.models.calibrated import CALIBRATED
 from tomoseg.models.folder import model_in
 from tomoseg.models.packaged import check_is_own
 from tomoseg.models.tuned import LEAST_PATIENTS, TUNED, Tuned, save_tuned
+from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.preprocessed.read import PreprocessedCase
@@ -70,6 +71,8 @@ def tune(
     check_is_own(folder)
     check_folder(folder, (TUNED, CALIBRATED))
     found = held_out(model, preprocessed, split, compute)
+    for one in found.model.models:
+        own_input(one.record.reads)
     names, cases = found.model.record.labels.names, found.cases
     few = _too_few(cases, names, f"{preprocessed}, split {found.split!r}")
     enough = [name for name in names if name not in few]

@@ -180,7 +180,7 @@ class PartsSlice(ScanSlice):
         """The id of each voxel's structure, 0 for none."""
         return self._values.astype(label_type(self._labels.ids))
 
-    def probabilities(self) -> UInt8[np.ndarray, "c x y"]:
+    def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
         """Of each structure among its part's and the background, 0 to 1 as 0 to 255."""
         return np.concatenate([blosc2.unpack_array2(one) for one in self._packed])
 
