@@ -7,8 +7,8 @@ from tomoseg.planning.outlook import outlook
     ("slices", "expected"),
     [
         (100, "Expect next to nothing. 12 minutes would do."),
-        (2000, "Expect the large structures roughly, and small ones not at all. 12 minutes would do."),
-        (6000, "Expect small structures to be missed. 12 minutes would do."),
+        (2000, "Expect rough masks, and small structures to be missed. 12 minutes would do."),
+        (6000, "Expect some small structures to be missed. 12 minutes would do."),
         (7050, "That is enough for all that is not small; more time still helps."),
     ],
 )

@@ -6,7 +6,7 @@ from tomoseg.errors import counted
 from tomoseg.planning.needs import wanted_slices
 
 NOTHING_SHARE, LARGE_SHARE = 0.15, 0.6
-"""Of the slices that are wanted: with fewer than the one nothing is found, with fewer than the other what is large."""
+"""Of the slices that are wanted: with fewer than the one next to nothing is found, with fewer than the other masks are rough."""
 
 
 def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | None = None) -> str:
@@ -32,8 +32,8 @@ def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | No
     if share < NOTHING_SHARE:
         return f"{what} Expect next to nothing.{advice}"
     if share < LARGE_SHARE:
-        return f"{what} Expect the large structures roughly, and small ones not at all.{advice}"
-    return f"{what} Expect small structures to be missed.{advice}"
+        return f"{what} Expect rough masks, and small structures to be missed.{advice}"
+    return f"{what} Expect some small structures to be missed.{advice}"
 
 
 def _minutes(minutes: float) -> str:
