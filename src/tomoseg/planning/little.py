@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tomoseg.errors import counted
-from tomoseg.planning.needs import wanted_slices
-from tomoseg.planning.outlook import LARGE_SHARE
+from tomoseg.planning.needs import ENOUGH_SHARE, wanted_slices
 
 NEAR_ZERO = 0.1
 """A mean Dice below has found nothing to speak of; of a structure, half of that."""
@@ -126,7 +125,7 @@ def _of_grid(found: RunFound) -> Iterator[str]:
 
 def _of_length(found: RunFound) -> Iterator[str]:
     wanted = wanted_slices(len(found.structures))
-    if found.slices >= LARGE_SHARE * wanted:
+    if found.slices >= ENOUGH_SHARE * wanted:
         return
     times = wanted / max(found.slices, 1)
     if found.minutes is None:

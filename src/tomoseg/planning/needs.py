@@ -11,6 +11,10 @@ from tomoseg.planning.fingerprint import Fingerprint, StructurePrint
 FEW_SLICES, SLICES_A_STRUCTURE = 6000, 150
 """Slices that a network has to see, and how many more for each structure."""
 
+ENOUGH_SHARE, HARDLY_SHARE = 0.6, 0.15
+"""Of these: with fewer than the one the grid is made coarser, and masks are rough; with fewer than the other the
+network is made narrower on the coarsest grid, and next to nothing is found."""
+
 THIN_PERCENT, MOST_PIXELS_ACROSS, LEAST_PIXELS_ACROSS = 10, 6.0, 2.0
 """A tenth of the structures are thinner than those that the grid is chosen for; more pixels across gain nothing,
 fewer lose them."""

@@ -1,12 +1,9 @@
-"""What may be expected of so many steps, and why a run found nothing."""
+"""What may be expected of so many steps."""
 
 from __future__ import annotations
 
 from tomoseg.errors import counted
-from tomoseg.planning.needs import wanted_slices
-
-NOTHING_SHARE, LARGE_SHARE = 0.15, 0.6
-"""Of the slices that are wanted: with fewer than the one next to nothing is found, with fewer than the other masks are rough."""
+from tomoseg.planning.needs import ENOUGH_SHARE, HARDLY_SHARE, wanted_slices
 
 
 def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | None = None) -> str:
@@ -29,9 +26,9 @@ def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | No
     if share >= 1:
         return f"{what} That is enough for all that is not small; more time still helps."
     advice = "" if minutes_wanted is None else f" {_minutes(minutes_wanted)} minutes would do."
-    if share < NOTHING_SHARE:
+    if share < HARDLY_SHARE:
         return f"{what} Expect next to nothing.{advice}"
-    if share < LARGE_SHARE:
+    if share < ENOUGH_SHARE:
         return f"{what} Expect rough masks, and small structures to be missed.{advice}"
     return f"{what} Expect some small structures to be missed.{advice}"
 

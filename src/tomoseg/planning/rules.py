@@ -12,6 +12,8 @@ from tomoseg.errors import ConfigError, counted
 from tomoseg.planning.cost import TRAINING_SHARE, Cost, work_of
 from tomoseg.planning.fingerprint import Fingerprint
 from tomoseg.planning.needs import (
+    ENOUGH_SHARE,
+    HARDLY_SHARE,
     channels_of,
     emphasis_of,
     grids_mm,
@@ -30,10 +32,6 @@ WIDTHS, GPU_WIDTHS = (16, 12, 8), (32, 16)
 
 BATCHES, LEAST_STEPS = (16, 8, 4), 4000
 """Slices a step, the largest that leaves so many steps; where none does, the smallest."""
-
-ENOUGH_SHARE, HARDLY_SHARE = 0.6, 0.15
-"""Of the slices that are wanted: with fewer than the one the grid is made coarser, and on the coarsest the network
-narrower with fewer than the other. Both cost."""
 
 LEAST_BATCH = 2
 """With one slice, the statistics of batch normalisation are those of that slice."""
