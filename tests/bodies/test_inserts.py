@@ -55,9 +55,9 @@ def test_every_point_within_a_piece_is_in_a_cell_that_is_marked():
     assert found.near.mean() < 0.5
 
 
-def pieces_of(name: str) -> list[Piece]:
+def pieces_of(name: str, values: np.ndarray | None = None) -> list[Piece]:
     """What a chest of boxes gets of one device."""
-    anatomy = build_anatomy(thorax_map(), LABELS, AFFINE)
+    anatomy = build_anatomy(thorax_map() if values is None else values, LABELS, AFFINE)
     look = draw_look(anatomy, PLAIN, "native", np.random.default_rng(0))
     config = DevicesConfig(port_share=1)
     devices = Devices(anatomy, set(anatomy.boxes), Surface(anatomy, look), config, 3000.0, np.random.default_rng(3))
@@ -88,10 +88,14 @@ def test_devices_run_in_their_structures(name, structures, share):
     assert inside(pieces, *structures) >= share
 
 
-def test_a_tube_ends_above_the_division_of_the_windpipe():
-    lowest = min(min(piece.start[2], piece.end[2]) for piece in pieces_of("airway_tube"))
-    bottom = build_anatomy(thorax_map(), LABELS, AFFINE).boxes[LABELS.channel("trachea") + 1][2].start * SPACING[2]
-    assert 8 <= lowest - bottom <= 75
+@pytest.mark.parametrize("bronchi_mm", [0, 12])
+def test_a_tube_ends_above_the_division_of_the_windpipe(bronchi_mm):
+    values = thorax_map()
+    values[18:42, 18:22, 34 : 34 + bronchi_mm // 4] = LABELS["trachea"].id
+    lowest = min(min(piece.start[2], piece.end[2]) for piece in pieces_of("airway_tube", values))
+    anatomy = build_anatomy(values, LABELS, AFFINE)
+    bottom = anatomy.boxes[LABELS.channel("trachea") + 1][2].start * SPACING[2]
+    assert 8 + bronchi_mm - 4 <= lowest - bottom <= 75 + bronchi_mm
 
 
 def test_wires_lie_around_the_breastbone_and_electrodes_on_the_skin():

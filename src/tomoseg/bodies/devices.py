@@ -21,6 +21,10 @@ Points = Float[np.ndarray, "n 3"]
 _AIR_HU = -1000.0
 _PIECE_MM = 9.0
 _WIRE_MM = 0.7
+_BRONCHI_MM = 18.0
+"""What of the windpipe lies so far from its middle is a bronchus."""
+_THROAT_MM = (25.0, 90.0)
+"""The airway above the windpipe: so far to the sides, front and back, and so high."""
 
 
 class Devices:
@@ -80,11 +84,19 @@ class Devices:
         if len(line) < 2:
             return []
         spacing = self._anatomy.spacing_mm
+        found = self._where(self._anatomy.named("trachea"))
+        middle = np.interp(found[:, 2], line[:, 2], line[:, 0])
+        bronchi = found[np.abs(found[:, 0] - middle) > _BRONCHI_MM, 2]  # maps count the main ones as windpipe
+        end = (bronchi.max() if len(bronchi) else line[0, 2]) + self._rng.uniform(*self._config.tube_end_mm)
         throat = np.argwhere(self._anatomy.regions == Region.AIR) * spacing
-        above = throat[throat[:, 2] > line[-1, 2] + 3]
+        over = throat - line[-1]
+        near = (np.abs(over[:, :2]) < _THROAT_MM[0]).all(1)  # not nose and sinuses
+        above = throat[near & (over[:, 2] > 3) & (over[:, 2] < _THROAT_MM[1])]
         if len(above):
             line = np.concatenate([line, _by_height(above, spacing[2])])
-        line = line[line[:, 2] > line[0, 2] + self._rng.uniform(*self._config.tube_end_mm)]
+        line = line[line[:, 2] > end]
+        if len(line) < 2:
+            return []
         radius = self._rng.uniform(*self._config.airway_tube_mm)
         return self._tube(line, radius, radius - self._rng.uniform(1.1, 1.6), _AIR_HU)
 
