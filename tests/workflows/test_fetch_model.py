@@ -311,7 +311,8 @@ class TestCommand:
         assert main(["fetch"]) == 0
         told = " ".join(capsys.readouterr().out.split())
         assert "total-3mm" in told
-        assert "licence number: heartchambers_highres" in told
+        assert "Not here: heartchambers_highres, " in told
+        assert "Reason: licence number; each needs a licence number" in told
 
     def test_from_the_release_to_masks(self, tmp_path, monkeypatch, capsys):
         content = archive_of(tmp_path, 2, name="nnUNetTrainer__nnUNetPlans__3d_fullres")

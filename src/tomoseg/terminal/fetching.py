@@ -30,7 +30,7 @@ def show_tasks() -> None:
     out.print(f"Licence: {known.licence}; cite {known.citations[0]}")
     for reason, words in known.reasons.items():
         names = [name for name, why in known.refused.items() if why == reason]
-        out.print(f"not here, {reason}: {', '.join(names)}. Each {words}.")
+        out.print(f"Not here: {', '.join(names)}. Reason: {reason}; {'it' if len(names) == 1 else 'each'} {words}.")
 
 
 def show_fetched(found: FetchedModel) -> None:
