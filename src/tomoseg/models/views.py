@@ -134,14 +134,19 @@ def record_of(folder: Path) -> ModelRecord:
     if not (folder / VIEWS).is_file():
         return load_record(folder)
     fusion = load_fusion(folder)
-    provenance = {"networks": ", ".join(fusion.folders), "found_only_when_asked_for": ", ".join(fusion.left_out) or "-"}
     scores = {name: value for name, value in fusion.provenance.items() if name in {"validation_dice", "dice"}}
     records = [load_record(folder / name) for name in fusion.folders]
     first = records[0] if fusion.shares else record_of_folds(records)
-    if first.plan is not None:  # whose weights they are, what to cite
-        of_all = {name: value for name, value in first.provenance.items() if name not in {"fold", "source_sha256"}}
-        provenance = of_all | {"networks": provenance["networks"]}
-    return replace(first, scores=scores, provenance=provenance)
+    return replace(first, scores=scores, provenance=_provenance(first, fusion))
+
+
+def _provenance(first: ModelRecord, fusion: Fusion) -> dict[str, Any]:
+    """Where several networks come from; of imported ones also whose weights they are and what to cite."""
+    networks = ", ".join(fusion.folders)
+    if first.plan is None:
+        return {"networks": networks, "found_only_when_asked_for": ", ".join(fusion.left_out) or "-"}
+    of_all = {name: value for name, value in first.provenance.items() if name not in {"fold", "source_sha256"}}
+    return of_all | {"networks": networks}
 
 
 def record_of_folds(records: Sequence[ModelRecord]) -> ModelRecord:
