@@ -131,8 +131,10 @@ def record_of(folder: Path) -> ModelRecord:
     """
     if (folder / PARTS).is_file():
         return record_of_parts(folder)
-    if not (folder / VIEWS).is_file():
-        return load_record(folder)
+    return _record_of_views(folder) if (folder / VIEWS).is_file() else load_record(folder)
+
+
+def _record_of_views(folder: Path) -> ModelRecord:
     fusion = load_fusion(folder)
     scores = {name: value for name, value in fusion.provenance.items() if name in {"validation_dice", "dice"}}
     records = [load_record(folder / name) for name in fusion.folders]
