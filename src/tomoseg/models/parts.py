@@ -22,6 +22,9 @@ from tomoseg.models.packaged import model_folder
 
 FORMAT_VERSION = 1
 
+_OF_A_PART = {"imported_from", "source_sha256", "fetched_from", "archive_sha256", "dataset", "description"}
+"""What a part's record says of itself alone."""
+
 
 def is_of_parts(folder: Path) -> bool:
     """Whether a folder, or the packaged or fetched model of that name, holds a model of parts.
@@ -119,4 +122,5 @@ def joined_record(records: Sequence[ModelRecord], names: Sequence[str], folder: 
         raise ModelError(f"{folder}: expected parts with structures of their own: {error}") from None
     if any(record.plan is None or record.plan.decision != "exclusive" for record in records):
         raise ModelError(f"{folder}: expected imported parts whose structures exclude one another, got others")
-    return replace(records[0], labels=labels, provenance=records[0].provenance | {"networks": ", ".join(names)})
+    of_all = {name: value for name, value in records[0].provenance.items() if name not in _OF_A_PART}
+    return replace(records[0], labels=labels, provenance=of_all | {"networks": ", ".join(names)})

@@ -97,6 +97,7 @@ def test_what_is_known_of_it_without_its_weights(model):
     assert exports_in(model) == ()
     record = record_of(model)
     assert (len(record.labels), record.provenance["networks"]) == (5, "part0, part1")
+    assert record.provenance.keys().isdisjoint({"source_sha256", "imported_from"})
     with pytest.raises(ModelError, match=r"expected a model of one network, got one of several; give .*part0"):
         load_model(model)
 
