@@ -107,7 +107,7 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
         ("network:\n  channels: [32]", r"network: .*channels needs two levels or more.*\(32,\)"),
         ("network:\n  channels: [32, 0]", r"network: .*each of 1 channel or more.*\(32, 0\)"),
         ("network:\n  channels: [12, 24]\n  normalisation: group", r"network: .*multiples of 8, got \(12, 24\)"),
-        ("augmentation:\n  contrast: 0.1", r"augmentation.contrast: expected one of 19 known names, got 'contrast'; "),
+        ("augmentation:\n  contrast: 0.1", r"augmentation.contrast: expected one of 21 known names, got 'contrast'; "),
         ("augmentation:\n  brightness: 0.05", "augmentation.brightness: expected one of .* got 'brightness'; "),
         ("augmentation:\n  hu_scale: 1", "augmentation.hu_scale: .*less than 1, got 1"),
         ("augmentation:\n  hu_shift: -1", "augmentation.hu_shift: .*greater than or equal to 0, got -1"),

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -128,14 +128,15 @@ def naming(settings: ConfigModel, names: Collection[str]) -> ConfigModel:
         settings: Any.
         names: Dotted names.
     """
-    values, chosen = {}, set()
+    values: dict[str, Any] = {}
+    chosen = set()
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         inner = {one.removeprefix(f"{name}.") for one in names if one.startswith(f"{name}.")}
         values[name] = naming(value, inner) if isinstance(value, Config) else value
         if inner or name in names:
             chosen.add(name)
-    return type(settings).model_construct(_fields_set=chosen, **values)
+    return cast(ConfigModel, type(settings).model_construct(_fields_set=chosen, **values))
 
 
 def put_over(base: ConfigModel, values: Mapping[str, Any]) -> ConfigModel:

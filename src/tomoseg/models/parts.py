@@ -113,14 +113,23 @@ def joined_record(records: Sequence[ModelRecord], names: Sequence[str], folder: 
     Raises:
         ModelError: If two parts have a structure of one name, or one of them is no imported model.
     """
-    structures = [one for record in records for one in record.labels]
-    if len({one.id for one in structures}) < len(structures):  # each counts from 1
-        structures = [replace(one, id=number) for number, one in enumerate(structures, start=1)]
-    try:
-        labels = LabelSet(tuple(structures))
-    except LabelError as error:
-        raise ModelError(f"{folder}: expected parts with structures of their own: {error}") from None
+    labels = _joined_labels(records, folder)
     if any(record.plan is None or record.plan.decision != "exclusive" for record in records):
         raise ModelError(f"{folder}: expected imported parts whose structures exclude one another, got others")
     of_all = {name: value for name, value in records[0].provenance.items() if name not in _OF_A_PART}
     return replace(records[0], labels=labels, provenance=of_all | {"networks": ", ".join(names)})
+
+
+def _joined_labels(records: Sequence[ModelRecord], folder: Path) -> LabelSet:
+    """The structures of all parts, numbered anew where each part counts from 1.
+
+    Raises:
+        ModelError: If two parts have a structure of one name.
+    """
+    structures = [one for record in records for one in record.labels]
+    if len({one.id for one in structures}) < len(structures):
+        structures = [replace(one, id=number) for number, one in enumerate(structures, start=1)]
+    try:
+        return LabelSet(tuple(structures))
+    except LabelError as error:
+        raise ModelError(f"{folder}: expected parts with structures of their own: {error}") from None
