@@ -30,8 +30,8 @@ COMMANDS_PAGE = Path(__file__).parent / "reference" / "commands.md"
 INTRODUCTION = """# Configuration
 
 Every setting of `tomoseg preprocess` and `tomoseg train`, and what `tomoseg phantom` draws bodies from. A value comes
-from the preset, or from [what is planned for the dataset](../concepts/planning.md), then the YAML file, then the command
-line. A dotted name such as `network.channels` is `channels` under `network` in the file:
+from the preset, or from [what is planned for the dataset](../concepts/planning.md), then the YAML file, then the
+command line. A dotted name such as `network.channels` is `channels` under `network` in the file:
 
 ```yaml
 network:
