@@ -161,7 +161,9 @@ class TestModels:
         save_tuned(Tuned(weights_digest(place), 0.5, {"liver": 0.4}, steps, chosen_on), place)
         for command in ("models", "labels"):
             assert run(command, place) == 0
-            assert capsys.readouterr().out.splitlines()[-4:] == [
+            lines = capsys.readouterr().out.splitlines()
+            first = next(number for number, line in enumerate(lines) if line.startswith("tuned: "))
+            assert lines[first : first + 4] == [
                 "tuned: on 33 cases, split validation of pre (mean Dice on those cases 0.7000 before, 0.7250 after); "
                 "predict uses it unless --no-tuned is given",
                 "  smoothing over slices: 0.5",

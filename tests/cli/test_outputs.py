@@ -27,6 +27,7 @@ READS = {
     "phantom": [],
     "demo": [],
     "download": ["totalsegmentator"],
+    "import": ["{}"],
 }
 """What each command that takes an output reads: here a folder that none gets to read."""
 

@@ -121,7 +121,19 @@ def test_the_command_on_a_terminal(tmp_path):
         "--validate-every",
         1,
     )
-    command = ("-m", "tomoseg", "train", tmp_path / "data", "-o", tmp_path / "run", "--device", "cpu", *flags)
+    command = (
+        "-m",
+        "tomoseg",
+        "train",
+        tmp_path / "data",
+        "-o",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+        "--preset",
+        "default",
+        *flags,
+    )
     stood, status = run_on_terminal(command, columns=100)
     assert status == 0
     seen = {line.split("━")[0].strip() for lines in stood for line in lines if "━" in line}

@@ -47,7 +47,7 @@ class LogitCounts:
         >>> counts.add(logits, np.array([[[True, True, True, False]]]))
         >>> counts.end_case([0])
         >>> inside, outside = counts.fit(0)
-        >>> inside == LEAST, round(1 / (1 + np.exp(2.97 / outside)), 2)  # two of two inside, one of two outside
+        >>> inside == LEAST, round(float(1 / (1 + np.exp(2.97 / outside))), 2)  # two of two inside, one of two outside
         (True, 0.48)
     """
 

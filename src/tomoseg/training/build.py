@@ -63,9 +63,7 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
     weights = structure_weights(config.loss.weights, data.labels.names, device)
     state = build_state(network, config, dtype, loss)
     shared = state.learner if ranks.count == 1 else DistributedDataParallel(state.learner)
-    sides = sides_of(data.labels, data.grid.view, config)
-    stacks = stacks_of(data.grid.view, config)
-    slices = DrawnSlices(cases, len(data.labels), size, own_input(record.reads).reach, sides=sides, stacks=stacks)
+    slices = drawn_slices(data, config, size, own_input(record.reads).reach)
     return Run(
         data=data,
         config=config,
@@ -85,6 +83,23 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
         clock=Clock(ranks, device),
         state=state,
     )
+
+
+def drawn_slices(data: Preprocessed, config: TrainConfig, size: tuple[int, ...], reach: int) -> DrawnSlices:
+    """The slices or blocks of the training cases, mirrored and cut short as is asked for.
+
+    Args:
+        data: The preprocessed dataset.
+        config: The settings.
+        size: Pixels of a slice, or voxels of a block.
+        reach: Neighbours of each slice on either side.
+
+    Raises:
+        ConfigError: If mirror images are asked for, and a structure on a side has no counterpart.
+        DatasetError: If there are no training cases.
+    """
+    sides, stacks = sides_of(data.labels, data.grid.view, config), stacks_of(data.grid.view, config)
+    return DrawnSlices(data.split("train"), len(data.labels), size, reach, sides=sides, stacks=stacks)
 
 
 def training_device(config: TrainConfig) -> torch.device:

@@ -14,6 +14,7 @@ from tomoseg.pictures.samples import Sample, draw_samples, words_of_change
 from tomoseg.pictures.words import say
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.augmentation import network_input
+from tomoseg.training.build import drawn_slices
 from tomoseg.training.changes import draw_change
 from tomoseg.training.curriculum import curriculum_share, easiest_slices
 from tomoseg.training.sampling import Draw, draw_epoch, sample_size
@@ -44,7 +45,7 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
     cases = data.split("train")
     records = [case.record for case in cases]
     size, reach = sample_size(records, config), NetworkInput(config.windows_hu, config.network).reach
-    slices = DrawnSlices(cases, len(data.labels), size, reach)
+    slices = drawn_slices(data, config, size, reach)
     schedule = config.curriculum
     easiest = easiest_slices(records, curriculum_share(schedule, 0)) if schedule.enabled else None
     epochs = (draw_epoch(records, config.sampling, config.seed, epoch, easiest) for epoch in count())
