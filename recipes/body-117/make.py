@@ -53,7 +53,7 @@ CHOOSING = {"s0006": 14, "procedural": 8}
 MINUTES = (
     {"axial": 36.0, "coronal": 22.0},
     {"axial": 22.5, "coronal": 27.0},
-    {"axial": 82.0, "coronal": 30.0},
+    {"axial": 82.0, "coronal": 32.0},
 )
 """Of one core, by round and view."""
 

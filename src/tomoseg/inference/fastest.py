@@ -1,7 +1,7 @@
 """Whether half precision pays on this machine: measured once for each way of computing, then known.
 
-That a processor has the instructions does not say so: with AVX-512 alone bf16 is 1.7 times as fast as fp32 on one
-maker's processors and slower on another's (docs/results.md).
+That a processor has the instructions does not say so: what bf16 gains differs between processors with AVX-512 alone
+(docs/results.md).
 """
 
 from __future__ import annotations
