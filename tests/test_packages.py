@@ -38,7 +38,7 @@ def test_pytorch_is_given_or_refused(monkeypatch):
 
 def test_what_one_is_told_to_install_has_the_package():
     extras = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    called = {"skimage": "scikit-image"}
+    called = {"skimage": "scikit-image", "python_multipart": "python-multipart"}
     for module, (name, extra) in EXTRAS.items():
         wanted = called.get(module, module)
         packages = {re.split(r"[\[<>=!~; ]", line)[0].lower() for line in with_others(extras, extra)}

@@ -16,6 +16,9 @@ EXTRAS = {
     "tensorboard": ("TensorBoard", "tensorboard"),
     "monai": ("MONAI", "transformers"),
     "einops": ("einops", "transformers"),
+    "fastapi": ("FastAPI", "serve"),
+    "uvicorn": ("uvicorn", "serve"),
+    "python_multipart": ("python-multipart", "serve"),
     "skimage": ("scikit-image", "meshes"),
 }
 """By module: how people call the package, and tomoseg's extra that installs it."""

@@ -1,0 +1,108 @@
+"""The web application: routers put together, the page's files, and the headers that every answer has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tomoseg.errors import TomosegError
+from tomoseg.version import __version__
+
+API = "/api/v1"
+"""Where the routes of this version of the interface begin."""
+
+PAGE = Path(__file__).parent / "page"
+"""The built files of the page; made from the folder `web`."""
+
+SECURITY_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+        "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""Of every answer: a page that loads nothing from elsewhere, and that no other page can hold."""
+
+
+class SecurityHeaders:
+    """Adds what every answer has; an answer that says it itself keeps its own.
+
+    Args:
+        app: What answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI asks for it."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = {name.lower() for name, _ in message.get("headers", ())}
+                added = [
+                    (name.encode(), text.encode())
+                    for name, text in SECURITY_HEADERS.items()
+                    if name.encode() not in own
+                ]
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def create_app(routers: Sequence[APIRouter], page: Path | None = PAGE) -> FastAPI:
+    """An application of some routers and the page.
+
+    Args:
+        routers: Each with its own paths; those of the interface begin with `API`.
+        page: The folder of the page's files, of which `index.html` is shown at `/`; None, or a folder that is missing,
+            for none.
+
+    Returns:
+        The application; `app.add_middleware` takes what else every request goes through.
+
+    Example:
+        >>> create_app([]).title
+        'tomoseg'
+    """
+    app = FastAPI(
+        title="tomoseg",
+        version=__version__,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,  # they would fetch their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(TomosegError, _told)
+    app.add_exception_handler(RequestValidationError, _told_of_validation)
+    if page is not None and page.is_dir():
+        app.mount("/", StaticFiles(directory=page, html=True), name="page")
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+async def _told(request: Request, error: Exception) -> JSONResponse:
+    """What we refuse, in one sentence."""
+    return JSONResponse({"detail": str(error)}, getattr(error, "status", 400))
+
+
+async def _told_of_validation(request: Request, error: Exception) -> JSONResponse:
+    """What does not have the shape that is documented, in one sentence."""
+    assert isinstance(error, RequestValidationError)
+    said = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
+    text = f"expected a request as {API}/openapi.json describes it, got: {'; '.join(said)}; correct it"
+    return JSONResponse({"detail": text}, 422)
