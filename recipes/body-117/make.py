@@ -2,9 +2,10 @@
 
     .venv/bin/python recipes/body-117/make.py ANATOMY [--work build/body-117] [--minutes 60]
 
-ANATOMY is the folder of the label maps (`s0000_labels_total_v2.nii.gz`, ...). Training takes three rounds. Each makes
-new bodies and trains every view on them, from where the round before ended. One anatomy, and phantoms of other seeds,
-only choose how much each view counts and what is left out. Everything goes on where it was stopped.
+ANATOMY is the folder of the label maps (`s0000_labels_total_v2.nii.gz`, ...). Training takes four rounds. Each makes
+new bodies and trains on them, from where the round before ended; the last one on those of the third as well. One
+anatomy, and phantoms of other seeds, only choose how much each view counts and what is left out. Everything goes on
+where it was stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tomoseg.models.exports import set_trusted
 from tomoseg.models.folder import load_model, load_record, save_model
 from tomoseg.models.packaged import CARD
 from tomoseg.models.views import load_fusion
+from tomoseg.preprocessed.format import CASE_RECORD, CASES, INDEX, DatasetIndex
 from tomoseg.settings import load_config
 from tomoseg.terminal.console import progress
 from tomoseg.terminal.fusing import show_fused
@@ -44,6 +46,7 @@ BODIES = (
     {"s0327": 75, "s0004": 75, "s0328": 50, "s0001": 40, "s0002": 70, "s0000": 30, "procedural": 90},
     {"s0327": 64, "s0004": 64, "s0328": 36, "s0001": 28, "s0002": 48, "s0000": 20, "procedural": 24},
     {"s0327": 110, "s0004": 110, "s0328": 70, "s0001": 60, "s0002": 100, "s0000": 40, "procedural": 60},
+    {"s0327": 55, "s0004": 55, "s0328": 30, "s0001": 22, "s0002": 50, "s0000": 14, "procedural": 25},
 )
 """Bodies to train on, by round and anatomy."""
 
@@ -54,8 +57,9 @@ MINUTES = (
     {"axial": 36.0, "coronal": 22.0},
     {"axial": 22.5, "coronal": 27.0},
     {"axial": 82.0, "coronal": 32.0},
+    {"axial": 45.0},
 )
-"""Of one core, by round and view."""
+"""Of one core, by round and view; a view without minutes stays as it is."""
 
 LEAST_DICE = 0.5
 """On the bodies that choose; structures below are found only when they are asked for."""
@@ -72,8 +76,11 @@ def main() -> None:
         folder = given.work / f"round-{number}"
         data = {view: folder / "preprocessed" / view for view in VIEWS}
         made(bodies, given.anatomy, data, seed=number)
-        for view in VIEWS:
-            trained(data[view], folder / "run" / view, minutes[view] / given.faster, runs.get(view))
+        if number == len(BODIES):
+            earlier = given.work / f"round-{number - 1}" / "preprocessed"
+            data = {view: together(earlier / view, data[view], folder / "together" / view) for view in VIEWS}
+        for view, time in minutes.items():
+            trained(data[view], folder / "run" / view, time / given.faster, runs.get(view))
             runs[view] = folder / "run" / view
     model = given.work / "body-117"
     if not model.exists():
@@ -97,6 +104,25 @@ def made(bodies: dict[str, int], anatomy: Path, data: dict[str, Path], seed: int
     config = load_config(BodyConfig, BodyConfig(), HERE / "bodies.yaml")
     with progress(f"bodies of round {seed}") as show:
         preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed, config=config), data, on_done=show)
+
+
+def together(earlier: Path, later: Path, folder: Path) -> Path:
+    """A dataset of two rounds' bodies, whose arrays stay where they are; those that choose are the later round's."""
+    index = DatasetIndex.load(later)
+    splits = dict(index.splits)
+    for name in (name for name, split in DatasetIndex.load(earlier).splits.items() if split == "train"):
+        splits[f"earlier_{name}"] = "train"
+    for name in splits:
+        source = (earlier if name.startswith("earlier_") else later) / CASES / name.removeprefix("earlier_")
+        place = folder / CASES / name
+        place.mkdir(parents=True, exist_ok=True)
+        for file in source.iterdir():
+            if file.name != CASE_RECORD and not (place / file.name).exists():
+                (place / file.name).symlink_to(file.resolve())
+        record = json.loads((source / CASE_RECORD).read_text(encoding="utf-8"))
+        (place / CASE_RECORD).write_text(json.dumps(record | {"name": name, "patient": name}), encoding="utf-8")
+    (folder / INDEX).write_text(DatasetIndex(index.labels, index.grid, splits).to_json(), encoding="utf-8")
+    return folder
 
 
 def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:

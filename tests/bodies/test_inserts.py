@@ -144,3 +144,12 @@ def test_spurs_count_as_their_vertebra_and_take_nothing_from_others():
     assert set(np.unique(without.numbers[grown])) == {0}
     others = without.numbers[~grown]
     assert np.array_equal(spurred.numbers[~grown], others)
+
+
+def test_a_sliver_of_a_vertebra_gets_no_spurs():
+    values = block_map()
+    vertebra = LABELS.names.index("vertebrae_L3") + 1
+    values[values == vertebra] = 0
+    values[10:13, 12, 8:11] = vertebra  # one row of voxels from front to back
+    body = make_body(build_anatomy(values, LABELS, AFFINE), 2, changed(disease={"spurs_share": 1}), (4.0, 4.0, 4.0))
+    assert (body.numbers == vertebra).any()

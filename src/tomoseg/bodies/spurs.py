@@ -31,6 +31,8 @@ def _of_vertebra(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.r
     box = anatomy.boxes[number]
     found = (np.argwhere(anatomy.numbers[box] == number) + [side.start for side in box]) * np.array(anatomy.spacing_mm)
     body = found[found[:, 1] > np.quantile(found[:, 1], 1 - _BODY_SHARE)]
+    if not len(body):  # cut down to one row of voxels
+        return []
     low, high = np.quantile(body[:, 2], (0.03, 0.97))
     pieces = []
     for _ in range(int(rng.integers(1, 4))):
