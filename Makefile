@@ -15,7 +15,7 @@ SECONDS ?= 25
 READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-slow test-installed test-nnunet fuzz check lint format docs clean
+.PHONY: help venv demo test quick test-slow test-installed test-nnunet fuzz check lint format docs web clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ docs: $(READY) ## Write the reference pages and build the site: build/docs/index
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/doctrees docs build/docs
 
+web: ## Build the page of `view` and `serve` from web/ into the package; needs Node 20 or newer
+	cd web && npm ci --no-audit --no-fund && npm run build
+
 clean: ## Remove .venv, caches and builds
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) build dist web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz
 	find src tests docs benchmarks recipes -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -237,3 +237,28 @@ class EvaluateOptions(Config):
 
 
 AS_DEFINED = EvaluateOptions()
+
+
+class ViewOptions(Config):
+    """How a scan is looked at.
+
+    Raises:
+        ConfigError: If a port or a series cannot be one.
+    """
+
+    series: Annotated[int | None, Role.PRESENTATION] = Field(None, ge=1)
+    """Which of several DICOM series, from 1; if omitted, the one that the masks lie on, else the largest axial one."""
+    assume_spacing: Annotated[tuple[float, float, float] | None, Role.PRESENTATION] = None
+    """Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels lie."""
+    lang: Annotated[Language, Role.PRESENTATION] = "en"
+    """Language of the page to begin with: en or fr."""
+    host: Annotated[str, Role.PRESENTATION] = "127.0.0.1"
+    """Address to listen on; any other than this one lets those look who reach this machine and know the address of the
+    page."""
+    port: Annotated[int, Role.PRESENTATION] = Field(0, ge=0, le=65535)
+    """Port to listen on; 0 is any free one."""
+    open: Annotated[bool, Role.PRESENTATION] = True
+    """Open the page in the browser; its address is printed in any case."""
+
+
+AS_SEEN = ViewOptions()

@@ -48,10 +48,17 @@ def measure(result: Segmentation | LabelMap, volume: Volume) -> list[Measurement
     Returns:
         One entry a structure, in channel order.
     """
-    return [_measured(name, mask, volume) for name, mask in zip(result.labels.names, boxed_masks(result), strict=True)]
+    return [measure_mask(n, mask, volume) for n, mask in zip(result.labels.names, boxed_masks(result), strict=True)]
 
 
-def _measured(name: str, mask: BoxedMask, volume: Volume) -> Measurement:
+def measure_mask(name: str, mask: BoxedMask, volume: Volume) -> Measurement:
+    """Measure one structure.
+
+    Args:
+        name: Its name.
+        mask: On the scan's voxels.
+        volume: The scan.
+    """
     if not mask.voxels:
         return Measurement(name, None, None, None, None, None, None, NOT_FOUND)
     hu = volume.hu[mask.box][mask.inside].astype(np.float64)

@@ -1,0 +1,57 @@
+"""How what is shown of a case goes over the wire: a description in JSON, and volumes of plain bytes, x fastest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import Response
+from jaxtyping import Shaped
+
+from tomoseg.pictures.structure_names import readable, readable_group
+from tomoseg.workflows.scenes import Entry, Scene
+
+
+def described(scene: Scene, name: str, scan: Path | None = None) -> dict[str, Any]:
+    """A case as the page reads it.
+
+    Args:
+        scene: What is shown.
+        name: What the case is called.
+        scan: The scan, whose path is left out of notices.
+    """
+    notices = [one if scan is None else one.without(scan) for one in scene.notices]
+    return {
+        "name": name,
+        "shape": list(scene.hu.shape),
+        "spacing_mm": [edge * scene.step for edge in scene.grid.spacing_mm],
+        "affine": scene.affine.tolist(),
+        "structures": [_entry(entry) for entry in scene.entries],
+        "cells": [list(inside) for inside in scene.cells.table],
+        "reference": None if scene.reference is None else {"cells": [list(one) for one in scene.reference.table]},
+        "notices": [{"text": str(one), "level": one.level} for one in notices],
+        "not_correctable": None if scene.step == 1 else "The scan is shown at every other voxel, since it is large.",
+    }
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    structure = entry.structure
+    return {
+        "name": structure.name,
+        "title": {"en": readable(structure.name), "fr": readable(structure.name, "fr")},
+        "group": {"en": readable_group(structure.group), "fr": readable_group(structure.group, "fr")},
+        "colour": list(structure.colour),
+        "volume_ml": entry.measured.volume_ml,
+        "mean_hu": entry.measured.mean_hu,
+        "middle": entry.middle,
+        "warnings": list(entry.warnings),
+        "dice": entry.dice,
+        "version": None,
+    }
+
+
+def volume_answer(values: Shaped[np.ndarray, "x y z"]) -> Response:
+    """A volume as it lies in memory where x is fastest, in little-endian numbers."""
+    little = values.T.astype(values.dtype.newbyteorder("<"), copy=False)
+    return Response(little.tobytes(), media_type="application/octet-stream", headers={"cache-control": "no-store"})

@@ -1,0 +1,93 @@
+"""Running the server of a page for as long as somebody looks at it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+
+import uvicorn
+
+from tomoseg.errors import InputError
+from tomoseg.server.viewing import Viewing, create_view_app
+
+EVERYWHERE = ("0.0.0.0", "::")
+"""Hosts that stand for all addresses of this machine."""
+
+GONE_SECONDS = 3.0
+"""After the last page was closed, so that one may be loaded again."""
+
+
+def run_until_closed(viewing: Viewing, on_address: Callable[[str], None]) -> None:
+    """Serve a page until it is closed or somebody stops it with Ctrl-C.
+
+    Args:
+        viewing: What it shows, and where it listens.
+        on_address: Told the page's address once it can be opened.
+
+    Raises:
+        InputError: If it cannot listen there.
+    """
+    listening = _listen(viewing.options.host, viewing.options.port)
+    config = uvicorn.Config(
+        create_view_app(viewing), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
+    watching = threading.Thread(target=_watch, args=(server, viewing, _address(listening, viewing), on_address))
+    watching.start()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
+    finally:
+        server.should_exit = True
+        watching.join()
+        listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound, so that a port in use is found before anything begins.
+
+    Raises:
+        InputError: If it is in use, or not an address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen(128)  # a second one on the same port is refused here and not at the first request
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"expected a free port, got {port}, which is in use; leave --port off") from None
+        raise InputError(
+            f"expected an address of this machine, got {host!r}, port {port}: {error.strerror or error}; correct --host"
+        ) from None
+    return listening
+
+
+def _address(listening: socket.socket, viewing: Viewing) -> str:
+    host = viewing.options.host
+    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(
+        host, f"[{host}]" if ":" in host else host
+    )
+    return f"http://{shown}:{listening.getsockname()[1]}/{viewing.secret}/"
+
+
+def _watch(server: uvicorn.Server, viewing: Viewing, address: str, on_address: Callable[[str], None]) -> None:
+    """Tell the address once the server runs, and end it when the last page has been closed."""
+    while not server.started and not server.should_exit:
+        time.sleep(0.05)
+    if server.started:
+        on_address(address)
+        if viewing.options.open:
+            webbrowser.open(address)
+    while not server.should_exit:
+        if viewing.guests.have_left(GONE_SECONDS):
+            server.should_exit = True
+        time.sleep(0.2)
+    viewing.guests.closing = True

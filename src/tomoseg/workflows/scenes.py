@@ -1,0 +1,217 @@
+"""What a viewer shows of a case: the scan, all masks as one volume of cells, and what is known of each structure.
+
+Masks may overlap, and a volume of labels cannot say so. A cell is a set of structures that meet in some voxel: each
+voxel has the number of its cell, and a table says which structures a cell is of, the smallest first. A viewer gives
+every cell the colour of its first structure that is shown, so that whatever is hidden, what lies under it appears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int16, UInt8, UInt16
+
+from tomoseg.evaluation.measure import Measurement, measure_mask
+from tomoseg.labels import LabelSet, Structure, counterpart
+from tomoseg.masks import BoxedMask
+from tomoseg.notices import Notice
+from tomoseg.volume import SourceGrid, Volume
+
+MOST_CELLS = 2048
+"""The widest table of colours that every graphics card takes."""
+
+MOST_VOXELS = 150_000_000
+"""A larger scan is shown at every other voxel: a browser holds some copies of four bytes a voxel."""
+
+FEW_VOXELS = 30
+"""A structure of fewer is likelier a remnant."""
+
+UNLIKE_COUNTERPART = 2.5
+"""How many times larger one side is than the other before it is said."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Masks that may overlap, as one volume.
+
+    Attributes:
+        values: `(x, y, z)`, of each voxel the number of its cell; 0 is none.
+        table: Of each cell the numbers of its structures, the smallest structure first; the first cell is empty.
+        merged: Voxels of which only the smallest structure is kept, since there were too many cells.
+    """
+
+    values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]
+    table: tuple[tuple[int, ...], ...]
+    merged: int = 0
+
+    def mask(self, number: int) -> Bool[np.ndarray, "x y z"]:
+        """The mask of a structure."""
+        return np.array([number in inside for inside in self.table])[self.values]
+
+
+def cells_of(masks: Sequence[BoxedMask], shape: tuple[int, int, int]) -> Cells:
+    """Put masks into one volume.
+
+    Args:
+        masks: By number.
+        shape: Of the scan.
+
+    Example:
+        >>> left, both = np.zeros((2, 3, 1), bool), np.ones((2, 3, 1), bool)
+        >>> left[0] = True
+        >>> cells = cells_of([BoxedMask.of(both), BoxedMask.of(left)], (2, 3, 1))
+        >>> cells.table, cells.values[:, 0, 0].tolist()
+        (((), (0,), (1, 0)), [2, 1])
+    """
+    table: list[tuple[int, ...]] = [()]
+    known: dict[tuple[int, ...], int] = {(): 0}
+    values = np.zeros(shape, np.uint16, order="F")
+    merged = 0
+    for number in sorted(range(len(masks)), key=lambda n: -masks[n].voxels):  # the smallest is put on top at last
+        mask = masks[number]
+        before = values[mask.box][mask.inside]
+        put = np.zeros(len(table), np.uint16)
+        for cell in np.unique(before).tolist():
+            inside = (number, *table[cell])
+            if inside not in known and len(table) >= MOST_CELLS - len(masks) and cell:
+                merged += int(np.count_nonzero(before == cell))
+                inside = (number,)
+            if inside not in known:
+                known[inside] = len(table)
+                table.append(inside)
+            put[cell] = known[inside]
+        values[mask.box][mask.inside] = put[before]
+    return Cells(values if len(table) > 256 else values.astype(np.uint8), tuple(table), merged)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A structure in the list.
+
+    Attributes:
+        structure: Its name, group and colour.
+        measured: What was measured of it.
+        middle: The voxel of it that is nearest to its centre; None where it has none.
+        warnings: `border`, `few voxels`, `unlike counterpart`.
+        dice: Against the reference, where there is one and either of them has voxels.
+    """
+
+    structure: Structure
+    measured: Measurement
+    middle: tuple[int, int, int] | None
+    warnings: tuple[str, ...]
+    dice: float | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is shown of a case.
+
+    Attributes:
+        hu: `(x, y, z)`, RAS+, as it is shown.
+        cells: The masks on the same voxels.
+        reference: Those to compare with.
+        entries: The structures, by their numbers.
+        grid: The scan's own grid.
+        step: Every voxel of the scan is shown, or every other one.
+        notices: What is to be known of it.
+    """
+
+    hu: Int16[np.ndarray, "x y z"]
+    cells: Cells
+    reference: Cells | None
+    entries: tuple[Entry, ...]
+    grid: SourceGrid
+    step: int
+    notices: tuple[Notice, ...]
+
+    @property
+    def affine(self) -> np.ndarray:
+        """`(4, 4)`, index of a voxel that is shown to RAS+ mm."""
+        return self.grid.canonical_affine @ np.diag([self.step, self.step, self.step, 1.0])
+
+
+def scene_of(
+    volume: Volume,
+    labels: LabelSet | None,
+    masks: Mapping[str, BoxedMask],
+    reference: Mapping[str, BoxedMask] | None = None,
+    notices: Sequence[Notice] = (),
+) -> Scene:
+    """Put together what is shown.
+
+    Args:
+        volume: The scan.
+        labels: All structures of both; None if there are no masks.
+        masks: By name, on the scan's voxels; one that is missing is empty.
+        reference: Masks to compare with, likewise.
+        notices: What was noticed beside what was noticed of the scan.
+    """
+    structures = () if labels is None else labels.structures
+    ours = _in_order(structures, masks, volume.shape)
+    theirs = None if reference is None else _in_order(structures, reference, volume.shape)
+    step = 1 if volume.hu.size <= MOST_VOXELS else 2
+    return Scene(
+        volume.hu[::step, ::step, ::step],
+        _every(cells_of(ours, volume.shape), step),
+        None if theirs is None else _every(cells_of(theirs, volume.shape), step),
+        tuple(_entries(structures, ours, theirs, volume, step)),
+        volume.source,
+        step,
+        (*volume.warnings, *notices),
+    )
+
+
+def _in_order(
+    structures: Sequence[Structure], masks: Mapping[str, BoxedMask], shape: tuple[int, int, int]
+) -> list[BoxedMask]:
+    empty = BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), shape)
+    return [masks.get(one.name, empty) for one in structures]
+
+
+def _entries(
+    structures: Sequence[Structure],
+    ours: Sequence[BoxedMask],
+    theirs: Sequence[BoxedMask] | None,
+    volume: Volume,
+    step: int,
+) -> Iterator[Entry]:
+    sizes = {one.name: mask.voxels for one, mask in zip(structures, ours, strict=True)}
+    for number, (structure, mask) in enumerate(zip(structures, ours, strict=True)):
+        measured = measure_mask(structure.name, mask, volume)
+        dice = None if theirs is None else _dice(mask, theirs[number])
+        yield Entry(structure, measured, _middle(mask, step), _warnings(measured, sizes), dice)
+
+
+def _every(cells: Cells, step: int) -> Cells:
+    return Cells(cells.values[::step, ::step, ::step], cells.table, cells.merged)
+
+
+def _dice(one: BoxedMask, other: BoxedMask) -> float | None:
+    together = one.voxels + other.voxels
+    return 2 * one.overlap(other) / together if together else None
+
+
+def _middle(mask: BoxedMask, step: int) -> tuple[int, int, int] | None:
+    """The centre may lie outside of what is bent or in two pieces: the nearest voxel inside does not."""
+    if not mask.voxels:
+        return None
+    inside = np.argwhere(mask.inside)
+    nearest = inside[((inside - inside.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    x, y, z = ((nearest + mask.start) // step).tolist()
+    return (x, y, z)
+
+
+def _warnings(measured: Measurement, sizes: Mapping[str, int]) -> tuple[str, ...]:
+    size, other = sizes[measured.structure], sizes.get(counterpart(measured.structure), 0)
+    if not size:
+        return ()
+    unlike = bool(other) and max(size, other) > UNLIKE_COUNTERPART * min(size, other)
+    found = (
+        ("border", bool(measured.touches_border)),
+        ("few voxels", size < FEW_VOXELS),
+        ("unlike counterpart", unlike),
+    )
+    return tuple(name for name, is_so in found if is_so)

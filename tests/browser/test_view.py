@@ -1,0 +1,149 @@
+"""The page of `tomoseg view`, as a person uses it."""
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tomoseg.files.nifti import write_nifti
+from tomoseg.files.results import write_label_map
+from tomoseg.labels import LabelSet
+from tomoseg.options import ViewOptions
+from tomoseg.segmentation import LabelMap
+from tomoseg.server.viewing import Viewing, create_view_app
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows.view import find_views
+
+TOTAL = LabelSet.total()
+WITHOUT_WEBGL2 = """
+const own = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+  return kind.startsWith("webgl") ? null : own.call(this, kind, ...rest);
+};
+"""
+
+
+def _pixels(page):
+    from matplotlib.image import imread  # Pillow's reader, which Matplotlib brings along
+
+    read = imread(io.BytesIO(page.locator(".views").screenshot()), format="png")
+    return (read[:, :, :3] * 255).round().astype(np.uint8)
+
+
+def _count(page):
+    """How many pixels have each colour."""
+    return Counter(map(tuple, _pixels(page).reshape(-1, 3).tolist()))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A scan whose 117 structures are cubes of 8 voxels, 11 a row, in one layer."""
+    folder = tmp_path_factory.mktemp("view")
+    values = np.zeros((110, 110, 16), np.uint8)
+    for n, structure in enumerate(TOTAL):
+        x, y = 10 * (n % 11), 10 * (n // 11)
+        values[x + 1 : x + 9, y + 1 : y + 9, 4:12] = structure.id
+    grid = SourceGrid(values.shape, np.diag([-2.0, -2.0, 2.5, 1.0]))
+    write_nifti(folder / "ct.nii.gz", np.where(values > 0, 40, -1000).astype(np.int16), grid)
+    write_label_map(LabelMap(grid.to_canonical(values), TOTAL, grid), folder / "masks.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def viewing(files):
+    return Viewing(find_views(files / "ct.nii.gz", [files / "masks.nii.gz"]), ViewOptions(open=False))
+
+
+def _opaque(page, layout="Axial"):
+    page.get_by_role("button", name=layout, exact=True).click()
+    slider = page.locator("input[type=range]")
+    slider.evaluate("it => { it.value = 1; it.dispatchEvent(new Event('input')); }")
+    page.wait_for_timeout(300)
+
+
+def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(opened, viewing):
+    assert len({structure.colour for structure in TOTAL}) == 117
+    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+        _opaque(looked.page)
+        counts = _count(looked.page)
+        areas = [counts[structure.colour] for structure in TOTAL]
+        assert min(areas) > 200
+        assert max(areas) < 3 * min(areas)  # the cross hides a part of those under it
+        assert looked.elsewhere == []
+        assert looked.faults == []
+
+
+def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
+    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+        page = looked.page
+        _opaque(page)
+        page.get_by_role("button", name="None", exact=True).click()
+        page.wait_for_timeout(200)
+        assert not set(_count(page)) & {structure.colour for structure in TOTAL}
+        page.get_by_role("searchbox").fill("Clavicule dróite")  # in the other language, too
+        assert page.locator(".row:visible").count() == 1
+        page.locator(".row:visible input").check()
+        page.locator(".row:visible .name").click()
+        page.wait_for_timeout(200)
+        shown = set(_count(page)) & {structure.colour for structure in TOTAL}
+        assert shown == {TOTAL["clavicula_right"].colour}
+        foot = page.locator(".foot").inner_text()
+        assert "clavicula right" in foot
+        # the file's x and y run to the left and to the back, so that the second cube of its row lies at -12 mm and -2
+        n = TOTAL.channel("clavicula_right")
+        x, y = -2 * (10 * (n % 11) + 4), -2 * (10 * (n // 11) + 4)
+        assert f"R {x}.0  A {y}.0" in foot or f"R {x - 2}.0  A {y - 2}.0" in foot
+        page.keyboard.press("a")
+        page.keyboard.press("s")
+        assert page.locator(".row input:checked").count() == 1
+        assert page.locator("summary input:checked").count() == 0
+
+
+def test_the_page_speaks_french_and_windows_change_by_key(opened, viewing):
+    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+        page = looked.page
+        page.keyboard.press("3")
+        assert page.locator("[aria-pressed=true]", has_text="Bone").count() == 1
+        page.get_by_role("button", name="Français").click()
+        assert page.locator("[data-name=liver]").inner_text().startswith("foie")
+        assert page.locator("[aria-pressed=true]", has_text="Os").count() == 1
+        assert page.evaluate("document.documentElement.lang") == "fr"
+
+
+def test_without_webgl2_there_are_slices(opened, viewing):
+    path = f"/{viewing.secret}/"
+    with opened(create_view_app(viewing), path, scripts=[WITHOUT_WEBGL2]) as looked:
+        assert "no WebGL2" in looked.page.locator(".notes").inner_text()
+        _opaque(looked.page)
+        counts = _count(looked.page)
+        assert min(counts[structure.colour] for structure in TOTAL) > 200
+        assert looked.page.get_by_role("button", name="3D", exact=True).count() == 0
+        assert looked.faults == []
+
+
+def test_a_hostile_name_is_shown_as_text(opened, tmp_path):
+    name = "<img src=x onerror=document.title='broken'>"
+    labels = LabelSet.from_names(["x' onclick=document.title='broken' y='", "&amp;liver"])
+    values = np.zeros((12, 12, 12), np.uint8)
+    values[2:6, 2:6, 2:6] = 1
+    grid = SourceGrid(values.shape, np.eye(4))
+    write_nifti(tmp_path / f"{name}.nii.gz", values.astype(np.int16), grid)
+    write_label_map(LabelMap(values, labels, grid), tmp_path / "masks.nii.gz")
+    viewing = Viewing(find_views(tmp_path / f"{name}.nii.gz", [tmp_path / "masks.nii.gz"]), ViewOptions())
+    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+        assert looked.page.locator("h1").inner_text() == name
+        assert looked.page.locator("h1 img").count() == 0
+        assert looked.page.locator(".row .name").all_inner_texts() == sorted(labels.names)
+        looked.page.locator(".row .name").first.click()
+        assert looked.page.title() != "broken"
+        assert looked.elsewhere == []
+
+
+def test_what_cannot_be_shown_is_told(opened, files, tmp_path):
+    grid = SourceGrid((10, 10, 4), np.eye(4))
+    write_label_map(LabelMap(np.ones((10, 10, 4), np.uint8), TOTAL, grid), tmp_path / "other.nii.gz")
+    viewing = Viewing(find_views(files / "ct.nii.gz", [tmp_path / "other.nii.gz"]), ViewOptions())
+    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+        told = looked.page.get_by_role("alert").inner_text()
+        assert "expected the grid of" in told

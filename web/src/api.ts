@@ -1,0 +1,91 @@
+/** What the server of `tomoseg view` says, and how it is asked. Every address is relative to the page's own, whose path is
+ * its secret. */
+
+import type { Language } from "./words";
+import type { Triple } from "./viewer";
+
+export type Verdict = "right" | "needs work";
+
+export interface CaseRow {
+  name: string;
+  /** What it is sorted by, such as its Dice; null where nothing is known. */
+  score: number | null;
+  verdict: Verdict | null;
+}
+
+export interface Session {
+  kind: "cases" | "run";
+  title: string;
+  language: Language;
+  /** What the score of a case is, such as "Dice"; empty where cases have none. */
+  measure: string;
+  cases: CaseRow[];
+  /** Who corrections are said to be by, unless the page is told otherwise; null where nothing may be written. */
+  reviewer: string | null;
+}
+
+export interface Structure {
+  name: string;
+  title: Record<Language, string>;
+  group: Record<Language, string>;
+  colour: Triple;
+  volume_ml: number | null;
+  mean_hu: number | null;
+  /** A voxel of it, the one nearest to its centre. */
+  middle: Triple | null;
+  warnings: ("border" | "few voxels" | "unlike counterpart")[];
+  dice: number | null;
+  /** The version that it was corrected in. */
+  version: number | null;
+}
+
+export interface Case {
+  name: string;
+  shape: Triple;
+  spacing_mm: Triple;
+  /** Voxel to patient, RAS+ mm, by rows. */
+  affine: number[][];
+  structures: Structure[];
+  /** Of each cell the structures in it, uppermost first. */
+  cells: number[][];
+  reference: { cells: number[][] } | null;
+  notices: { text: string; level: string }[];
+  /** Why nothing can be corrected here; null where it can. */
+  not_correctable: string | null;
+}
+
+/** An answer that says what is wrong. */
+export class Refused extends Error {}
+
+async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+  const answer = await fetch(path, { cache: "no-store", ...options });
+  if (answer.ok) return answer;
+  const text = await answer.text();
+  let told = text || answer.statusText;
+  try {
+    const found: unknown = JSON.parse(text);
+    if (typeof found === "object" && found !== null && "detail" in found) told = String(found.detail);
+  } catch {
+    // it is no JSON, so it is told as it is
+  }
+  throw new Refused(told);
+}
+
+export async function json<T>(path: string, options: RequestInit = {}): Promise<T> {
+  return (await (await ask(path, options)).json()) as T;
+}
+
+export async function bytes(path: string): Promise<ArrayBuffer> {
+  return (await ask(path)).arrayBuffer();
+}
+
+export function send<T>(path: string, body: unknown, method = "POST"): Promise<T> {
+  return json<T>(path, { method, body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+}
+
+/** Send a mask, a byte a voxel, compressed. */
+export async function sendMask<T>(path: string, mask: Uint8Array<ArrayBuffer>): Promise<T> {
+  const packed = new Blob([mask]).stream().pipeThrough(new CompressionStream("gzip"));
+  const body = await new Response(packed).blob();
+  return json<T>(path, { method: "POST", body, headers: { "content-type": "application/octet-stream" } });
+}

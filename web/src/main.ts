@@ -1,0 +1,32 @@
+/** Where the page begins: it asks what it is to show, and tells the server that it is open. */
+
+import { json, type Session } from "./api";
+import { element, tell } from "./dom";
+import { ScanPage } from "./scan_page";
+import { say, speak } from "./words";
+
+async function begin(page: HTMLElement): Promise<void> {
+  const session = await json<Session>("session");
+  speak(session.language);
+  stayOpen();
+  await new ScanPage(session).begin(page);
+}
+
+/** A connection that lasts as long as the page: the server ends when it has none left. */
+function stayOpen(): void {
+  const open = new EventSource("open");
+  open.addEventListener("error", () => {
+    open.close();
+    setTimeout(() => {
+      json("session").then(stayOpen, () => tell(say("The server has ended. This page can be closed."), true));
+    }, 1000);
+  });
+}
+
+const page = document.querySelector<HTMLElement>("#page");
+if (page !== null) {
+  begin(page).catch((error: unknown) => {
+    const told = error instanceof Error ? error.message : String(error);
+    page.replaceChildren(element("p", { class: "refused", role: "alert" }, told));
+  });
+}

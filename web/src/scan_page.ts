@@ -1,0 +1,388 @@
+/** A case on the screen: the scan with its masks, beside their list; cases one after the other; a reference beside it. */
+
+import { bytes, json, Refused, send, type Case, type Session, type Structure, type Verdict } from "./api";
+import { Correcting } from "./correct";
+import { button, element, tell } from "./dom";
+import { FlatViewer } from "./flat";
+import { hasWebGL2, NiivueViewer } from "./niivue";
+import { StructureList } from "./structures";
+import type { Colour, Layout, ScanData, Triple, Viewer } from "./viewer";
+import { number, say, speak, spoken } from "./words";
+
+const WINDOWS: readonly (readonly [string, number, number])[] = [
+  ["Soft tissue", -160, 240],
+  ["Lung", -1350, 150],
+  ["Bone", -450, 1050],
+  ["Brain", 0, 80],
+];
+const LAYOUTS: readonly (readonly [string, Layout])[] = [
+  ["Planes and 3D", "all"],
+  ["Axial", "axial"],
+  ["Coronal", "coronal"],
+  ["Sagittal", "sagittal"],
+  ["3D", "render"],
+];
+/** In both, only in the mask, only in the reference. */
+const DIFFERENCE: readonly Colour[] = [
+  [0, 0, 0, false],
+  [150, 150, 150, true],
+  [66, 133, 244, true],
+  [219, 68, 55, true],
+];
+
+export class ScanPage {
+  private readonly list = new StructureList(
+    () => this.paint(),
+    (structure) => this.goTo(structure),
+  );
+  private readonly bar = element("header", { class: "bar" });
+  private readonly side = element("aside");
+  private readonly views = element("div", { class: "views" });
+  private readonly foot = element("footer", { class: "foot" });
+  private readonly notes = element("div", { class: "notes" });
+  private viewers: Viewer[] = [];
+  private at = 0;
+  private shown: Case | null = null;
+  private scan: ScanData | null = null;
+  private reference: Uint8Array | Uint16Array | null = null;
+  private window = 0;
+  private layout: Layout = "all";
+  private opacity = 0.5;
+  private outline = false;
+  private difference = false;
+  private readonly correcting: Correcting;
+
+  constructor(private readonly session: Session) {
+    this.correcting = new Correcting(
+      session.reviewer,
+      () => this.viewers[0]?.pen ?? null,
+      () => this.reopen(),
+      () => this.paint(),
+    );
+  }
+
+  async begin(page: HTMLElement): Promise<void> {
+    this.side.append(this.notes, this.list.element);
+    page.replaceChildren(this.bar, this.side, this.views, this.foot);
+    window.addEventListener("keydown", (event) => this.key(event), { capture: true });
+    await this.show(0);
+  }
+
+  /** Show a case. */
+  async show(at: number): Promise<void> {
+    const row = this.session.cases[at];
+    if (row === undefined || !this.correcting.mayLeave()) return;
+    this.at = at;
+    this.drawBar();
+    tell(`${say("Loading")}: ${row.name}`, true);
+    try {
+      await this.open(at);
+      document.querySelector(".told")?.remove();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.views.replaceChildren(element("p", { class: "refused", role: "alert" }, error.message));
+      this.viewers = [];
+      this.shown = null;
+      this.list.open([], false);
+      document.querySelector(".told")?.remove();
+    }
+    this.drawBar();
+    document.body.dataset.ready = row.name;
+  }
+
+  private async open(at: number): Promise<void> {
+    const found = await json<Case>(`cases/${at}`);
+    const [hu, cells, reference] = await Promise.all([
+      bytes(`cases/${at}/hu`),
+      bytes(`cases/${at}/cells`),
+      found.reference === null ? null : bytes(`cases/${at}/reference`),
+    ]);
+    const keeps = this.shown !== null;
+    this.shown = found;
+    const typed = (table: number[][], buffer: ArrayBuffer): Uint8Array | Uint16Array =>
+      table.length > 256 ? new Uint16Array(buffer) : new Uint8Array(buffer);
+    this.reference = found.reference === null || reference === null ? null : typed(found.reference.cells, reference);
+    this.scan = { shape: found.shape, spacing: found.spacing_mm, hu: new Int16Array(hu), cells: typed(found.cells, cells) };
+    await this.makeViewers(found.reference === null ? 1 : 2);
+    await this.viewers[0]?.open(this.scan);
+    if (this.reference !== null) await this.viewers[1]?.open({ ...this.scan, cells: this.reference });
+    this.list.open(found.structures, keeps);
+    this.drawNotes();
+    for (const viewer of this.viewers) viewer.setLayout(this.layout);
+    this.setWindow(this.window);
+    this.paint();
+    this.viewers[0]?.goTo(found.shape.map((n) => n >> 1) as Triple);
+  }
+
+  private async makeViewers(count: number): Promise<void> {
+    if (this.viewers.length === count) return;
+    for (const viewer of this.viewers) viewer.close();
+    const canvases = Array.from({ length: count }, () => element("canvas", { tabindex: "0" }));
+    const titles = count === 1 ? [] : [say("Mask"), say("Reference")];
+    this.views.replaceChildren(
+      ...canvases.map((canvas, n) => element("div", { class: "view" }, canvas, ...titles.slice(n, n + 1))),
+    );
+    const whole = hasWebGL2();
+    this.viewers = await Promise.all(
+      canvases.map((canvas) => (whole ? NiivueViewer.in(canvas) : new FlatViewer(canvas))),
+    );
+    const [one, other] = this.viewers;
+    if (one !== undefined) one.onMove = (voxel) => this.drawFoot(voxel);
+    if (one !== undefined && other !== undefined) {
+      other.onMove = (voxel) => this.drawFoot(voxel);
+      one.link(other);
+      other.link(one);
+    }
+  }
+
+  /** Give every cell the colour of the uppermost of its structures that is shown. */
+  private paint(): void {
+    const found = this.shown;
+    const [one, other] = this.viewers;
+    if (found === null || one === undefined) return;
+    const corrected = this.correcting.structure;
+    const isShown = (n: number): boolean => this.list.shown.has(n) && found.structures[n]?.name !== corrected;
+    const colours = (cells: number[][]): Colour[] =>
+      cells.map((inside) => {
+        const top = inside.find(isShown);
+        const colour = top === undefined ? undefined : found.structures[top]?.colour;
+        return colour === undefined ? [0, 0, 0, false] : [...colour, true];
+      });
+    if (this.difference && this.scan !== null && this.reference !== null && found.reference !== null) {
+      one.setCells(differing(this.scan.cells, found.cells, this.reference, found.reference.cells, isShown));
+      one.setColours(DIFFERENCE);
+    } else {
+      if (this.reference !== null && this.scan !== null) one.setCells(this.scan.cells);
+      one.setColours(colours(found.cells));
+    }
+    if (other !== undefined && found.reference !== null) other.setColours(colours(found.reference.cells));
+  }
+
+  private goTo(structure: Structure): void {
+    if (structure.middle !== null) this.viewers[0]?.goTo(structure.middle);
+  }
+
+  private setWindow(n: number): void {
+    const [, low, high] = WINDOWS[n] ?? WINDOWS[0]!;
+    this.window = n;
+    for (const viewer of this.viewers) viewer.setWindow(low, high);
+    this.drawBar();
+  }
+
+  private setOpacity(opacity: number): void {
+    this.opacity = Math.min(1, Math.max(0, opacity));
+    for (const viewer of this.viewers) viewer.setOpacity(this.opacity);
+    const slider = this.bar.querySelector<HTMLInputElement>("input[type=range]");
+    if (slider !== null) slider.value = String(this.opacity);
+  }
+
+  private setOutline(on: boolean): void {
+    this.outline = on;
+    for (const viewer of this.viewers) viewer.setOutline(on);
+    this.drawBar();
+  }
+
+  private setLayout(layout: Layout): void {
+    this.layout = layout;
+    for (const viewer of this.viewers) viewer.setLayout(layout);
+    this.drawBar();
+  }
+
+  private setDifference(on: boolean): void {
+    this.difference = on && this.reference !== null;
+    this.paint();
+    this.drawBar();
+  }
+
+  private async judge(verdict: Verdict): Promise<void> {
+    const row = this.session.cases[this.at];
+    if (row === undefined || this.session.reviewer === null) return;
+    const wanted = row.verdict === verdict ? null : verdict;
+    try {
+      await send(`cases/${this.at}/verdict`, { verdict: wanted });
+      row.verdict = wanted;
+    } catch (error) {
+      tell(error instanceof Error ? error.message : String(error));
+    }
+    this.drawBar();
+  }
+
+  private async reopen(): Promise<void> {
+    const where = this.viewers[0]?.where();
+    await this.open(this.at);
+    if (where !== undefined) this.viewers[0]?.goTo(where);
+  }
+
+  private correct(): void {
+    const found = this.shown;
+    const structure = this.list.chosen === null ? undefined : found?.structures[this.list.chosen];
+    if (found === null || this.scan === null) return;
+    if (found.not_correctable !== null) tell(found.not_correctable);
+    else if (structure === undefined) tell(say("Choose a structure first."));
+    else {
+      const number = found.structures.indexOf(structure);
+      const inside = found.cells.map((cell) => (cell.includes(number) ? 1 : 0));
+      const mask = Uint8Array.from(this.scan.cells, (cell) => inside[cell] ?? 0);
+      this.correcting.begin(this.at, structure, mask);
+      this.paint();
+    }
+  }
+
+  private drawBar(): void {
+    const group = (...children: Node[]): HTMLElement => element("div", { class: "group" }, ...children);
+    const pressed = (on: boolean): Record<string, string> => ({ "aria-pressed": String(on) });
+    const slider = element("input", { type: "range", min: "0", max: "1", step: "0.05", "aria-label": say("Opacity") });
+    slider.value = String(this.opacity);
+    slider.addEventListener("input", () => this.setOpacity(Number(slider.value)));
+    const whole = this.viewers[0]?.isWhole ?? true;
+    const outline = button(say("Outline"), () => this.setOutline(!this.outline), pressed(this.outline));
+    const parts = [
+      group(...WINDOWS.map(([name], n) => button(say(name), () => this.setWindow(n), pressed(n === this.window)))),
+      group(
+        ...LAYOUTS.filter(([, layout]) => whole || layout !== "render").map(([name, layout]) =>
+          button(say(name), () => this.setLayout(layout), pressed(layout === this.layout)),
+        ),
+      ),
+      group(element("label", {}, say("Opacity"), slider), ...(whole ? [outline] : [])),
+    ];
+    if (this.reference !== null) {
+      parts.push(group(button(say("Difference"), () => this.setDifference(!this.difference), pressed(this.difference))));
+    }
+    if (this.session.reviewer !== null && this.viewers[0]?.pen != null) {
+      parts.push(group(button(say("Correct"), () => this.correct(), { "data-do": "correct" })));
+    }
+    parts.push(this.drawCases());
+    const other = spoken() === "en" ? "fr" : "en";
+    parts.push(
+      group(
+        button(other === "fr" ? "Français" : "English", () => this.translate(other), { lang: other, "data-do": "language" }),
+        button("?", () => tell(say("help")), { title: say("Help") }),
+      ),
+    );
+    this.bar.replaceChildren(element("h1", {}, this.session.cases[this.at]?.name ?? this.session.title), ...parts);
+    document.title = `${this.session.cases[this.at]?.name ?? ""} – tomoseg`;
+  }
+
+  private drawCases(): HTMLElement {
+    const { cases, measure, reviewer } = this.session;
+    const box = element("div", { class: "group" });
+    if (cases.length > 1) {
+      const choice = element("select", { "aria-label": say("Cases") });
+      cases.forEach((row, n) => {
+        const score = row.score === null ? "" : ` · ${measure} ${number(row.score, 3)}`;
+        const verdict = row.verdict === null ? "" : ` · ${say(row.verdict)}`;
+        choice.append(element("option", { value: String(n) }, `${n + 1}/${cases.length} ${row.name}${score}${verdict}`));
+      });
+      choice.value = String(this.at);
+      choice.addEventListener("change", () => void this.show(Number(choice.value)));
+      box.append(
+        button("←", () => void this.show(this.at - 1), { title: say("Previous") }),
+        choice,
+        button("→", () => void this.show(this.at + 1), { title: say("Next") }),
+      );
+    }
+    if (reviewer !== null) {
+      const verdict = cases[this.at]?.verdict ?? null;
+      const mark = (name: string, value: Verdict): HTMLElement =>
+        button(say(name), () => void this.judge(value), { "aria-pressed": String(verdict === value), "data-do": value });
+      box.append(mark("Right", "right"), mark("Needs work", "needs work"));
+    }
+    return box;
+  }
+
+  private drawNotes(): void {
+    const poor = "This browser has no WebGL2: slices are shown, without 3D, outlines and corrections.";
+    const own = this.viewers[0]?.isWhole === false ? [{ level: "warning", text: say(poor) }] : [];
+    const notices = [...own, ...(this.shown?.notices ?? [])];
+    const lines = notices.map((notice) => element("li", { class: notice.level }, notice.text));
+    const box = element("details", {}, element("summary", {}, `${say("Warnings")} (${notices.length})`));
+    box.append(element("ul", {}, ...lines));
+    box.open = own.length > 0;
+    this.notes.replaceChildren(...(notices.length > 0 ? [box] : []));
+  }
+
+  private drawFoot(voxel: Triple): void {
+    const { shown, scan } = this;
+    if (shown === null || scan === null) return;
+    const [nx, ny] = scan.shape;
+    const at = voxel[0] + nx * (voxel[1] + ny * voxel[2]);
+    const mm = shown.affine.slice(0, 3).map((row) => {
+      const [a = 0, b = 0, c = 0, d = 0] = row;
+      return number(a * voxel[0] + b * voxel[1] + c * voxel[2] + d, 1);
+    });
+    const inside = shown.cells[scan.cells[at] ?? 0] ?? [];
+    const names = inside.map((n) => shown.structures[n]?.title[spoken()] ?? "");
+    const parts = [`R ${mm[0]}  A ${mm[1]}  S ${mm[2]} mm`, `${number(scan.hu[at] ?? 0, 0)} ${say("HU")}`, ...names];
+    this.foot.replaceChildren(...parts.map((text) => element("span", {}, text)));
+    if (this.difference) {
+      const texts = ["both", "only in the mask", "only in the reference"];
+      texts.forEach((text, n) => {
+        const patch = element("i", { class: "patch" });
+        patch.style.backgroundColor = `rgb(${DIFFERENCE[n + 1]!.slice(0, 3).join(" ")})`;
+        this.foot.append(element("span", {}, patch, say(text)));
+      });
+    }
+  }
+
+  private translate(language: "en" | "fr"): void {
+    speak(language);
+    this.list.draw();
+    this.drawNotes();
+    this.drawBar();
+    this.correcting.draw();
+    const where = this.viewers[0]?.where();
+    if (where !== undefined) this.drawFoot(where);
+  }
+
+  private key(event: KeyboardEvent): void {
+    const target = event.target;
+    if (target instanceof HTMLInputElement && target.type !== "checkbox" && target.type !== "range") return;
+    if (target instanceof HTMLSelectElement || event.altKey || event.metaKey) return;
+    const done = this.correcting.key(event) || (!event.ctrlKey && this.do(event.key));
+    if (!done) return;
+    event.preventDefault();
+    event.stopPropagation(); // NiiVue listens on its canvas for keys of its own
+  }
+
+  private do(key: string): boolean {
+    const actions: Record<string, () => void> = {
+      "1": () => this.setWindow(0),
+      "2": () => this.setWindow(1),
+      "3": () => this.setWindow(2),
+      "4": () => this.setWindow(3),
+      o: () => this.setOutline(!this.outline),
+      a: () => this.list.all(),
+      n: () => this.list.none(),
+      s: () => this.list.alone(),
+      d: () => this.setDifference(!this.difference),
+      e: () => this.correct(),
+      "+": () => this.setOpacity(this.opacity + 0.1),
+      "-": () => this.setOpacity(this.opacity - 0.1),
+      ArrowRight: () => void this.show(this.at + 1),
+      ArrowLeft: () => void this.show(this.at - 1),
+      r: () => void this.judge("right"),
+      w: () => void this.judge("needs work"),
+      "?": () => tell(say("help")),
+    };
+    const action = actions[key.length === 1 ? key.toLowerCase() : key];
+    action?.();
+    return action !== undefined;
+  }
+}
+
+/** Of each voxel whether it is in both, 1, only in the mask, 2, or only in the reference, 3, of the structures shown. */
+function differing(
+  cells: Uint8Array | Uint16Array,
+  table: number[][],
+  others: Uint8Array | Uint16Array,
+  otherTable: number[][],
+  isShown: (n: number) => boolean,
+): Uint8Array {
+  // A voxel in which both have structures, but not the same, is wrong in both; it is told as the mask's.
+  const keys = (of: number[][]): string[] => of.map((inside) => inside.filter(isShown).sort((a, b) => a - b).join());
+  const [ours, theirs] = [keys(table), keys(otherTable)];
+  const codes = ours.map((one) =>
+    Uint8Array.from(theirs, (other) => (one === other ? (one === "" ? 0 : 1) : one === "" ? 3 : 2)),
+  );
+  return Uint8Array.from(cells, (cell, at) => codes[cell]?.[others[at] ?? 0] ?? 0);
+}

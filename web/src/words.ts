@@ -1,0 +1,99 @@
+/** What the page says. The English text is its own key. */
+
+export type Language = "en" | "fr";
+
+const FRENCH: Record<string, string> = {
+  "Search": "Rechercher",
+  "All": "Toutes",
+  "None": "Aucune",
+  "Alone": "Seule",
+  "Structures": "Structures",
+  "Soft tissue": "Tissus mous",
+  "Lung": "Poumon",
+  "Bone": "Os",
+  "Brain": "Cerveau",
+  "Planes and 3D": "Plans et 3D",
+  "Axial": "Axial",
+  "Coronal": "Coronal",
+  "Sagittal": "Sagittal",
+  "3D": "3D",
+  "Opacity": "Opacité",
+  "Outline": "Contour",
+  "Loading": "Chargement",
+  "not found": "non trouvée",
+  "ml": "ml",
+  "HU": "UH",
+  "reaches the border of the scan": "touche le bord de l'examen",
+  "very few voxels": "très peu de voxels",
+  "far from the size of its counterpart": "taille très différente de l'autre côté",
+  "corrected, version {version}": "corrigée, version {version}",
+  "Warnings": "Avertissements",
+  "This browser has no WebGL2: slices are shown, without 3D, outlines and corrections.":
+    "Ce navigateur n'a pas WebGL2 : les coupes sont affichées, sans 3D, ni contours, ni corrections.",
+  "Difference": "Différence",
+  "Mask": "Masque",
+  "Reference": "Vérité terrain",
+  "both": "les deux",
+  "only in the mask": "dans le masque seul",
+  "only in the reference": "dans la vérité terrain seule",
+  "Dice": "Dice",
+  "Cases": "Cas",
+  "Previous": "Précédent",
+  "Next": "Suivant",
+  "Right": "Juste",
+  "Needs work": "À reprendre",
+  "right": "juste",
+  "needs work": "à reprendre",
+  "Correct": "Corriger",
+  "Correcting {structure}": "Correction : {structure}",
+  "Brush": "Pinceau",
+  "Erase": "Gomme",
+  "Fill outlines": "Remplir les contours",
+  "Undo": "Annuler",
+  "Fill between slices": "Remplir entre les coupes",
+  "Save as a new version": "Enregistrer une nouvelle version",
+  "Stop correcting": "Arrêter la correction",
+  "Who": "Qui",
+  "size": "taille",
+  "{count} slices were filled.": "{count} coupes ont été remplies.",
+  "Saved as version {version}.": "Enregistrée : version {version}.",
+  "Choose a structure first.": "Choisissez d'abord une structure.",
+  "What was drawn is not saved yet. Leave it?": "La correction n'est pas enregistrée. L'abandonner ?",
+  "Help": "Aide",
+  "help":
+    "1 tissus mous, 2 poumon, 3 os, 4 cerveau · O contour · A toutes, N aucune, S seule · +/− opacité · " +
+    "← → cas précédent, suivant · R juste, W à reprendre · E corriger, Ctrl+Z annuler, [ ] taille du pinceau · " +
+    "D différence · molette : coupes",
+  "The server has ended. This page can be closed.": "Le serveur s'est arrêté. Cette page peut être fermée.",
+};
+
+const ENGLISH: Record<string, string> = {
+  help:
+    "1 soft tissue, 2 lung, 3 bone, 4 brain · O outline · A all, N none, S alone · +/− opacity · " +
+    "← → previous, next case · R right, W needs work · E correct, Ctrl+Z undo, [ ] brush size · D difference · " +
+    "wheel: slices",
+};
+
+let language: Language = "en";
+
+export function speak(chosen: Language): void {
+  language = chosen;
+  document.documentElement.lang = chosen;
+}
+
+export function spoken(): Language {
+  return language;
+}
+
+export function say(text: string, values: Record<string, string | number> = {}): string {
+  const said = language === "fr" ? (FRENCH[text] ?? text) : (ENGLISH[text] ?? text);
+  return said.replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? ""));
+}
+
+/** A number as it is written in the language. */
+export function number(value: number, digits: number): string {
+  return value.toLocaleString(language === "fr" ? "fr-FR" : "en-GB", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+}
