@@ -116,6 +116,46 @@ class Intensity(Config):
     """`zscore` over the voxels that are not 0 (holes filled) alone; others stay 0."""
 
 
+class Box(Config):
+    """The part of a scan that a network is shown: around what a coarser model finds in all of it.
+
+    Example:
+        >>> Box(finder="total-6mm", structures=("liver",)).margin_mm
+        20.0
+    """
+
+    finder: str
+    """The model, as `tomoseg fetch` names it."""
+    structures: tuple[str, ...] = Field(min_length=1)
+    """Of that model; the box encloses all of them."""
+    margin_mm: float = Field(20.0, ge=0)
+    """What is kept around them."""
+
+
+class TaskRules(Config):
+    """What TotalSegmentator does around the networks of one of its tasks.
+
+    Source: TotalSegmentator 2.18.
+
+    Example:
+        >>> TaskRules(task="total-3mm", voxels_mm=(3, 3, 3), subset_finder="total-6mm").box is None
+        True
+    """
+
+    task: str
+    """The task, as `tomoseg fetch` names it."""
+    voxels_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Edges of the voxels along x, y and z that it brings a scan to; none where nnU-Net alone does."""
+    box: Box | None = None
+    """What of a scan the network was trained on and is shown; none for all of it."""
+    subset_finder: str | None = None
+    """The model that finds the box of structures that are asked for alone."""
+    largest: tuple[str, ...] = ()
+    """Structures of which the largest piece is kept."""
+    least_mm3: dict[str, PositiveFloat] = Field({})
+    """Structures of which pieces of no more than a volume are taken away."""
+
+
 class NnunetPlan(Config):
     """How the network is given a scan, and what its logits mean.
 
@@ -149,6 +189,8 @@ class NnunetPlan(Config):
     decision: Literal["exclusive", "regions"]
     """`exclusive`: the structure of the highest logit, the background's being 0; `regions`: each where its own logit is
     above 0, painted over those before it in a label map."""
+    rules: TaskRules | None = None
+    """What is done around the network of one of TotalSegmentator's tasks."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> NnunetPlan:

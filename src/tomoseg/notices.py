@@ -21,7 +21,7 @@ Kind = Literal[
     # beside the scans that a model was trained on, and what it was tuned to
     "other body part", "unlike training", "other voxels", "tuned step", "structures left out",
     # when it was segmented, and when its result is written
-    "nothing found", "headers",
+    "nothing found", "no box", "cut by the box", "headers",
     # in records from before kinds were kept
     "former record",
 ]  # fmt: skip

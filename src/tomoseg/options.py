@@ -14,6 +14,7 @@ from tomoseg.settings import Config, Language, Role
 
 EngineName = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Resampling = Literal["smooth", "exact"]
 
 
 def _memory_size(given: object, parse: Callable[[object], ByteSize]) -> ByteSize:
@@ -146,6 +147,10 @@ class Request(Config):
     calibrated: Annotated[bool, Role.RESULT] = True
     """Give probabilities and the expected Dice at the temperatures of the model, if it has any; masks do not depend on
     them."""
+    resampling: Annotated[Resampling, Role.RESULT] = "smooth"
+    """How masks of a task of TotalSegmentator come about: smooth interpolates logits to the scan's own voxels, as
+    nnU-Net does; exact does all as TotalSegmentator 2.18, to compare with it: the scan is brought to the task's voxels
+    and the nearest label back, and --roi-subset is looked for in a box that total-6mm finds."""
     triage: Annotated[bool, Role.RESULT] = False
     """Also rate each result by how sure the model is of it, and rank many scans by that, the one to look at first
     first. Of a model with temperatures the figure is the Dice to be expected, of another it is none; scans unlike those

@@ -10,14 +10,16 @@ from tomoseg.inference.sinks import (
     HighestConfidenceSink,
     LabelMapSink,
     MaskSink,
-    ProgressSink,
+    NoticeSink,
     ScanSlice,
     Sink,
+    in_turn,
     pour,
 )
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.masks import unpack
+from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid
 
 SHAPE, BOX = (7, 6, 6), (slice(1, 6), slice(2, 6), slice(1, 5))
@@ -70,10 +72,26 @@ def test_probabilities():
     assert np.abs(highest.result.map("confidence") - expected.max(axis=0)).max() <= 0.51
 
 
-def test_progress():
+def test_notices_of_any_slice_are_kept():
+    def noticed():
+        for one in slices():
+            if one.number in (2, 5):
+                one.notices = (Notice(f"Slice {one.number}.", "no box"),)
+            yield one
+
+    sink = NoticeSink()
+    pour(noticed(), sink)
+    assert [notice.message for notice in sink.result] == ["Slice 2.", "Slice 5."]
+
+
+def test_passes_count_on():
     told = []
-    pour(slices(), ProgressSink(lambda *slices: told.append(slices), 6))
-    assert told == [(k + 1, 6) for k in range(6)]
+    for number in range(3):
+        of_pass = in_turn(lambda *slices: told.append(slices), number, 3, 10)
+        of_pass(2, 4)
+        of_pass(4, 4)
+    assert told == [(5, 30), (10, 30), (15, 30), (20, 30), (25, 30), (30, 30)]
+    assert in_turn(None, 0, 3, 10) is None
 
 
 class Volumes:

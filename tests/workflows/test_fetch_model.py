@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from tomoseg.workflows.fetch_model import fetch_model
 WEB = Web(QUICK)
 TRAINING = "nnUNetTrainer_4000epochs_NoMirroring__nnUNetPlans__3d_fullres"
 ONE = "v2.0.0-weights/Dataset297_TotalSegmentator_total_3mm_1559subj.zip"
+SIX = "v2.0.0-weights/Dataset298_TotalSegmentator_total_6mm_1559subj.zip"
 BODY = "v2.0.0-weights/Dataset299_body_1559subj.zip"
 
 
@@ -271,21 +273,48 @@ class TestParts:
         assert len(kept_sums()) == 5
         assert list(archives_folder().iterdir()) == []
 
-    def test_archives_that_name_their_structures_count_on(self, tmp_path, monkeypatch, capsys):
-        parts = releases.releases().tasks["headneck_muscles"].parts
+    def test_archives_that_name_their_structures_count_on(self, one, tmp_path, monkeypatch, capsys):
+        task = releases.releases().tasks["headneck_muscles"]
         name = "nnUNetTrainer_DASegOrd0_NoMirroring__nnUNetPlans__3d_fullres_high"
         made = [archive_of(tmp_path, count, name, prefix=prefix) for count, prefix in ((2, "a"), (3, "b"))]
         sized(monkeypatch, "headneck_muscles", *made)
-        with serving(Release({part.file: content for part, content in zip(parts, made, strict=True)})) as release:
-            labels = fetch_model("headneck_muscles", url=release.url, web=WEB).record.labels
+        sized(monkeypatch, "total-6mm", one)
+        files = {part.file: content for part, content in zip(task.parts, made, strict=True)}
+        with serving(Release(files | {SIX: one})) as release:
+            assert main(["fetch", "headneck_muscles", "--url", release.url]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert "total-6mm: 117 structures" in told
+        assert "sees: of a scan the box that total-6mm finds around clavicula_left" in told
+        assert sorted(fetched_models()) == ["headneck_muscles", "total-6mm"]
+        labels = fetch_model("headneck_muscles").record.labels
         assert labels.names == ("a_1", "a_2", "b_1", "b_2", "b_3")
         assert labels.ids == (1, 2, 3, 4, 5)
         write_scan(tmp_path / "ct.nii.gz")
         places = ["-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "masks")]
-        assert main(["predict", *places, "-m", "headneck_muscles"]) == 0
+        assert main(["predict", *places, "-m", "headneck_muscles", "--resampling", "exact"]) == 0
         assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == 5
+        record = json.loads((tmp_path / "masks" / "prediction.json").read_text())
+        assert record["options"]["resampling"] == "exact"
+        assert (record["box"]["finder"], record["box"]["margin_mm"]) == ("total-6mm", 20)
+        assert record["box"]["finder_sha256"] == load_model("total-6mm").sha256
         assert main(["models", "headneck_muscles"]) == 0
         assert "networks: part1, part2" in capsys.readouterr().out
+
+    def test_what_is_shown_a_box_needs_what_finds_it(self, one, tmp_path, monkeypatch, capsys):
+        content = archive_of(tmp_path, 2, name="nnUNetTrainer__nnUNetPlans__3d_fullres")
+        task = releases.releases().tasks["liver_vessels"]
+        sized(monkeypatch, "liver_vessels", content)
+        sized(monkeypatch, "total-6mm", one)
+        with serving(Release({task.parts[0].file: content, SIX: one})) as release:
+            found = fetch_model("liver_vessels", url=release.url, web=WEB)
+        assert (found.finder.task.name, found.finder.is_new) == ("total-6mm", True)
+        rules = found.record.plan.rules
+        assert (rules.task, rules.box.structures, rules.voxels_mm) == ("liver_vessels", ("liver",), None)
+        found.finder.folder.rename(tmp_path / "elsewhere")
+        write_scan(tmp_path / "ct.nii.gz")
+        places = ["-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "masks")]
+        assert main(["predict", *places, "-m", "liver_vessels"]) == 2
+        assert "run tomoseg fetch total-6mm" in " ".join(capsys.readouterr().err.split())
 
 
 class TestRefused:
@@ -350,5 +379,11 @@ def test_the_table_is_whole():
     total = [name for part in known.tasks["total"].parts for name in part.structures.names]
     assert total == list(known.tasks["total-3mm"].parts[0].structures.names)
     assert len(total) == 117
+    finders = {task.box.finder for task in known.tasks.values() if task.box is not None}
+    assert finders == {"total-6mm", "total-3mm", "body-6mm", "craniofacial_structures"}
+    for task in known.tasks.values():
+        if task.box is not None:  # the structures are those of the model that finds them
+            found = [part.structures for part in known.tasks[task.box.finder].parts]
+            assert {*task.box.structures} <= {name for labels in found for name in labels.names}
     assert known.refused.keys().isdisjoint(known.tasks)
     assert set(known.refused.values()) == set(known.reasons)

@@ -12,9 +12,23 @@ from tomoseg.errors import ConfigError, counted
 from tomoseg.evaluation.temperatures import Temperatures, scales_of
 from tomoseg.labels import LabelSet, counterpart
 from tomoseg.models.tuned import Tuned
+from tomoseg.nnunet import Box
 from tomoseg.notices import Notice
-from tomoseg.options import Decisions, Request, thresholds_of
-from tomoseg.postprocess.steps import Steps, scan_steps, steps_of
+from tomoseg.options import Decisions, Request, Resampling, thresholds_of
+from tomoseg.postprocess.steps import Steps, needs_confidence, scan_steps, steps_of
+
+
+@dataclass(frozen=True)
+class FoundBox:
+    """What finds the part of a scan that a network is shown.
+
+    Attributes:
+        rule: Which model, what of it, and how much around that.
+        sha256: Of that model's weights.
+    """
+
+    rule: Box
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,9 @@ class Choices:
         notices: What of the model's tuning is not used, and why.
         tuned: The model's tuning, if anything is decided by it.
         temperatures: Of probabilities, if the model has any and they are asked for.
+        probabilities: Whether they are wanted, or steps look at them.
+        resampling: How masks come to the scan's own voxels.
+        box: What finds the part of the scan that the network is shown; None for all of it.
     """
 
     labels: LabelSet
@@ -36,6 +53,9 @@ class Choices:
     notices: tuple[Notice, ...] = ()
     tuned: Tuned | None = None
     temperatures: Temperatures | None = None
+    probabilities: bool = False
+    resampling: Resampling = "smooth"
+    box: FoundBox | None = None
 
     @property
     def scales(self) -> Float32[np.ndarray, "c 2"]:
@@ -94,8 +114,10 @@ def _made(labels: LabelSet, found: Tuned, request: Request) -> Choices:
     if request.flips:
         _check_flips(wanted, labels)
     if request.postprocess is None:
-        return Choices(wanted, decisions, *_tuned_steps(found, names, request.ml))
-    return Choices(wanted, decisions, _asked_steps(request.postprocess, names, request.ml))
+        choices = Choices(wanted, decisions, *_tuned_steps(found, names, request.ml))
+    else:
+        choices = Choices(wanted, decisions, _asked_steps(request.postprocess, names, request.ml))
+    return replace(choices, probabilities=request.confidence or needs_confidence(choices.steps))
 
 
 def _asked_steps(texts: Sequence[str], names: Sequence[str], ml: bool) -> Steps:

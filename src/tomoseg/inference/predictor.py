@@ -24,7 +24,7 @@ from tomoseg.inference.engine import Engine
 from tomoseg.inference.grids import grid_for
 from tomoseg.inference.logits import LogitSource, Mirror
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
-from tomoseg.inference.sinks import ScanSlice
+from tomoseg.inference.sinks import Progress, ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
 from tomoseg.inference.tiles import bytes_of_blocks, slice_logits
@@ -135,9 +135,15 @@ class Predictor:
 
         Raises:
             LabelError: If the model does not know a structure.
-            ConfigError: If a threshold or a step cannot be read, or does not go with the rest.
+            ConfigError: If a threshold or a step cannot be read, or does not go with the rest, or what is asked for
+                is what TotalSegmentator does and the model is none of its tasks.
             ModelError: If the record of tuning cannot be read.
         """
+        if request.resampling == "exact":
+            raise ConfigError(
+                "expected a task of TotalSegmentator, such as total-3mm of tomoseg fetch, for exact resampling, got "
+                f"{self.name}; leave --resampling off"
+            )
         left_out = () if self.fusion is None or request.all else self.fusion.left_out
         choices = choices_of(self.record.labels, self._tuned if request.tuned else None, request, left_out)
         asked = request.calibrated and (request.confidence or request.triage)
@@ -187,7 +193,12 @@ class Predictor:
         return OnGrid(stages.of("grid", slabs_on_grid(volume.hu, placement)), placement, volume.source)
 
     def slices(
-        self, scan: OnGrid, choices: Choices, stages: Stages | None = None, watch: LogitSink | None = None
+        self,
+        scan: OnGrid,
+        choices: Choices,
+        stages: Stages | None = None,
+        watch: LogitSink | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
         """Each of the scan's slices from inferior to superior, to be decided by who takes it.
 
@@ -196,6 +207,7 @@ class Predictor:
             choices: What decides.
             stages: Takes the seconds of `prepare` and `network`.
             watch: Looks at the logits of every slice of the network's grid.
+            progress: Told after each slice how many are done, and of how many; several passes count on.
 
         Raises:
             InputError: If the scan does not fit into the memory allowed.
@@ -205,6 +217,8 @@ class Predictor:
         offsets, scales = choices.offsets, choices.scales
         for k, each in enumerate(between):
             yield ScanSlice(k, each, scan.placement, shape, choices.labels, offsets, scales)
+            if progress is not None:
+                progress(k + 1, shape[2])
 
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED

@@ -8,7 +8,7 @@ who hand out work.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from tomoseg.inference.choices import Choices
 from tomoseg.inference.grids import averaged_axes, told_of
 from tomoseg.inference.nnunet.parts import PartsPredictor
 from tomoseg.inference.nnunet.predictor import NnunetPredictor
+from tomoseg.inference.nnunet.tasks import by_its_rules
 from tomoseg.inference.predictor import OnGrid, Predictor
 from tomoseg.inference.self_rating import UNLIKE, RatingSums, SelfRating
 from tomoseg.inference.sinks import (
@@ -30,8 +31,8 @@ from tomoseg.inference.sinks import (
     HighestConfidenceSink,
     LabelMapSink,
     MaskSink,
+    NoticeSink,
     Progress,
-    ProgressSink,
     Sink,
     pour,
 )
@@ -116,7 +117,7 @@ def segment(
             averaged; or a `Predictor`, which is made once for many scans; the 117 structures of `body-117` if omitted.
         request: What is asked for. What the model was tuned to holds where the request says nothing else.
         compute: What computes the network, where, and in what; a `Predictor` has its own.
-        progress: Called after each slice with slices done and in all.
+        progress: Called after each slice with slices done and in all; each of several parts has all of the scan's.
         notices: What `preflight` noticed, if it was called before; if omitted, it is called now.
 
     Returns:
@@ -154,7 +155,7 @@ def segment(
         found.confidence,
         _rating_of(found, seen),
         statistics,
-        by_weight((*seen, *choices.notices, *_told_of_nothing(found.result))),
+        by_weight((*seen, *choices.notices, *found.notices, *_told_of_nothing(found.result))),
         stages.seconds,
     )
 
@@ -219,7 +220,7 @@ def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
         return predictor_of(model, compute)
     if is_of_parts(Path(model)):
         parts, folder = load_parts(Path(model)), model_folder(Path(model))
-        return PartsPredictor(parts, record_of(folder), folder.absolute().name, compute)
+        return by_its_rules(PartsPredictor(parts, record_of(folder), folder.absolute().name, compute))
     if is_of_views(Path(model)):
         models, fusion = load_views(Path(model))
         return predictor_of(models, compute, fusion)
@@ -238,8 +239,9 @@ def predictor_of(model: Model | Sequence[Model], compute: Compute = AUTO, fusion
         ConfigError: If several models differ in structures or grid.
     """
     models = [model] if isinstance(model, Model) else list(model)
-    kind = Predictor if models[0].record.plan is None else NnunetPredictor
-    return kind(models, compute, fusion)
+    if models[0].record.plan is None:
+        return Predictor(models, compute, fusion)
+    return by_its_rules(NnunetPredictor(models, compute, fusion))
 
 
 def segment_on_grid(
@@ -297,14 +299,14 @@ def _through(
     confidence, evidence = _probabilities(choices, request, grid)
     scales = None if choices.temperatures is None else choices.scales
     rating = RatingSums(labels.names, choices.offsets, scales) if request.triage else None
-    sinks: list[Sink] = [main, *(one for one in dict.fromkeys((confidence, evidence)) if one is not None)]
-    if progress is not None:
-        sinks.append(ProgressSink(progress, grid.canonical_shape[2]))
-    pour(predictor.slices(scan, choices, stages, rating), *sinks, stages=stages)
+    noticed = NoticeSink()
+    sinks: list[Sink] = [main, noticed, *(one for one in dict.fromkeys((confidence, evidence)) if one is not None)]
+    pour(predictor.slices(scan, choices, stages, rating, progress), *sinks, stages=stages)
     found = Prediction(
         main.result,
         None if confidence is None else confidence.result,
         None if rating is None else rating.rating(),
+        notices=noticed.result,
         seconds=stages.seconds,
     )
     return found, None if evidence is None else evidence.result
@@ -339,4 +341,4 @@ def _with_steps(
             result: Segmentation | LabelMap = apply_to_map(found.result, choices.steps)
         else:
             result = apply(found.result, choices.steps, hu, evidence)
-    return Prediction(result, found.confidence, found.self_rating, seconds=stages.seconds)
+    return replace(found, result=result, seconds=stages.seconds)

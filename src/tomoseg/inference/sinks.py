@@ -1,4 +1,4 @@
-"""What takes the slices of a scan as they are decided: masks, a label map, probabilities, progress.
+"""What takes the slices of a scan as they are decided: masks, a label map, probabilities, notices.
 
 A sink takes what it needs of each slice and nothing else is computed; a new one is a class with a method `take`.
 """
@@ -23,6 +23,7 @@ from tomoseg.inference.decide import (
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import packed_bytes
+from tomoseg.notices import Notice
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
@@ -35,6 +36,7 @@ class ScanSlice:
 
     Attributes:
         number: From 0, the most inferior.
+        notices: What is noticed with this slice.
 
     Args:
         number: Which.
@@ -45,6 +47,8 @@ class ScanSlice:
         offsets: What was subtracted from each structure's logits, so that it is decided at 0.
         scales: What logits are multiplied with for probabilities, above and below 0; omitted for nothing.
     """
+
+    notices: tuple[Notice, ...] = ()
 
     def __init__(
         self,
@@ -197,17 +201,34 @@ class HighestConfidenceSink:
         self.result.append(scan_slice.highest_probability())
 
 
-class ProgressSink:
-    """Tells how many slices are done.
+class NoticeSink:
+    """What is noticed while a scan is segmented.
 
-    Args:
-        progress: Told after each.
-        slices: In all.
+    Attributes:
+        result: Whole once the last slice is taken.
     """
 
-    def __init__(self, progress: Progress, slices: int) -> None:
-        self._progress, self._slices = progress, slices
+    def __init__(self) -> None:
+        self.result: tuple[Notice, ...] = ()
 
     def take(self, scan_slice: ScanSlice) -> None:
         """Take the next slice."""
-        self._progress(scan_slice.number + 1, self._slices)
+        self.result += scan_slice.notices
+
+
+def in_turn(progress: Progress | None, number: int, of: int, slices: int) -> Progress | None:
+    """What one of several passes over a scan tells, so that all of them count on.
+
+    Args:
+        progress: Told of all passes.
+        number: Which, from 0.
+        of: How many there are.
+        slices: What a pass counts as, however many it has itself.
+
+    Example:
+        >>> in_turn(print, 1, 3, 100)(20, 40)
+        150 300
+    """
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * slices + done * slices // total, of * slices)

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt
 
 from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.labels import LabelSet
+from tomoseg.nnunet import Box, TaskRules
 from tomoseg.settings import Config
 
 
@@ -34,6 +35,8 @@ class ReleasedPart(Config):
     """Its sum, where the server states one."""
     ids: tuple[int, int] | None = None
     """The first and the last of the 117 structures that it finds; if omitted, the archive names its own."""
+    names: tuple[str, ...] = ()
+    """What it finds, where its makers' code names it."""
 
     @property
     def file_name(self) -> str:
@@ -44,7 +47,7 @@ class ReleasedPart(Config):
     def structures(self) -> LabelSet | None:
         """What it finds, in channel order; None where the archive says it."""
         if self.ids is None:
-            return None
+            return LabelSet.from_names(self.names) if self.names else None
         first, last = self.ids
         return LabelSet(LabelSet.total().structures[first - 1 : last])
 
@@ -70,8 +73,22 @@ class Task(Config):
     """Which folds are used; none named takes all."""
     step: float = Field(0.5, gt=0, le=1)
     """By which tiles move on, of their edge."""
-    box: str | None = None
-    """What its makers show the network alone, of a scan; if omitted, all of it."""
+    voxels_mm: tuple[float, float, float] | None = None
+    """Edges of the voxels that its makers bring a scan to; if omitted, nnU-Net alone does."""
+    box: Box | None = None
+    """What of a scan its makers show the network alone; if omitted, all of it."""
+    subset_finder: str | None = None
+    """What finds the box of structures that are asked for alone."""
+    largest: tuple[str, ...] = ()
+    """Structures of which its makers keep the largest piece."""
+    least_mm3: dict[str, float] = Field({})
+    """Structures of which they take away pieces of no more than a volume."""
+
+    @property
+    def rules(self) -> TaskRules:
+        """What is done around its networks."""
+        shared = {name: getattr(self, name) for name in TaskRules.model_fields if name != "task"}
+        return TaskRules(task=self.name, **shared)
 
     @property
     def megabytes(self) -> int:

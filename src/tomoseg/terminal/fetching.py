@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from tomoseg.errors import counted
 from tomoseg.models.fetched import fetched_models
 from tomoseg.models.releases import releases
-from tomoseg.terminal.console import out, table, warn_all
+from tomoseg.terminal.console import out, table
 from tomoseg.terminal.download import watch_download
 from tomoseg.workflows.fetch_model import FetchedModel
 
@@ -35,6 +35,8 @@ def show_tasks() -> None:
 
 def show_fetched(found: FetchedModel) -> None:
     """What it is, whose it is, how it is used, and what is to be known before."""
+    if found.finder is not None and found.finder.is_new:
+        show_fetched(found.finder)
     record = found.record
     plan = record.plan
     edges = "" if plan is None else f", voxels of {' x '.join(f'{edge:.3g}' for edge in plan.spacing_mm)} mm"
@@ -46,6 +48,7 @@ def show_fetched(found: FetchedModel) -> None:
     for name in found.first_sums:
         out.print(f"kept: the SHA-256 of {name}, which nobody states; if it is fetched again it must be the same")
     if found.task.box is not None:
-        words = f"Its makers show this network {found.task.box} alone; here it sees the whole scan"
-        warn_all([f"{words}. Mistrust what it finds elsewhere"])
+        box = found.task.box
+        around = f"{', '.join(box.structures)}, and {box.margin_mm:g} mm more"
+        out.print(f"sees: of a scan the box that {box.finder} finds around {around}")
     out.print(f"next: tomoseg predict SCAN -m {found.task.name} -o MASKS")

@@ -37,6 +37,7 @@ class FetchedModel:
         record: What it is.
         is_new: Whether it was not there before.
         first_sums: Archives whose sum nobody knew before: it was kept for the next time.
+        finder: The model that finds the box which this one is shown, fetched with it; None for all of a scan.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class FetchedModel:
     record: ModelRecord
     is_new: bool
     first_sums: tuple[str, ...] = ()
+    finder: FetchedModel | None = None
 
 
 def fetch_model(
@@ -57,7 +59,8 @@ def fetch_model(
 ) -> FetchedModel:
     """Fetch a model, unless it is there; it appears whole or not at all.
 
-    One that is there is not touched if its archives are still the same, so that what it was tuned to stays.
+    A model that is shown the box of a structure alone needs another that finds it, which is fetched first. One that is
+    there is not touched if its archives are still the same, so that what it was tuned to stays.
 
     Args:
         name: Of its task.
@@ -75,9 +78,12 @@ def fetch_model(
         OutputError: If the disk is full or may not be written to.
     """
     task = task_named(name)
+    finder = None
+    if task.box is not None:
+        finder = fetch_model(task.box.finder, again=again, url=url, web=web, on_bytes=on_bytes, on_step=on_step)
     folder = models_folder() / task.name
     if folder.is_dir() and not again:
-        return FetchedModel(task, folder, record_of(folder), is_new=False)
+        return FetchedModel(task, folder, record_of(folder), is_new=False, finder=finder)
     require_torch()
     archives = {part: _archive_of(part, url) for part in task.parts}
     sums = _fetched(archives, web or Web(), on_bytes)
@@ -86,7 +92,7 @@ def fetch_model(
         _make(task, folder, sums, on_step)
     first = _keep(sums)
     _remove(archives.values())
-    return FetchedModel(task, folder, record_of(folder), is_new, first)
+    return FetchedModel(task, folder, record_of(folder), is_new, first, finder)
 
 
 def _keep(sums: Mapping[ReleasedPart, str]) -> tuple[str, ...]:
@@ -176,7 +182,11 @@ def _import_part(task: Task, part: ReleasedPart, found: str, output: Path, on_st
     archive = _archive_of(part, None)
     known = Known(
         part.structures,
-        {"axes": "ras", "step": task.step},  # its makers turn every scan before the network sees it
+        {
+            "axes": "ras",
+            "step": task.step,
+            "rules": task.rules,
+        },  # its makers turn every scan before the network sees it
         {"task": task.name, "fetched_from": archive.url, "archive_sha256": found},
         releases().citations,
     )

@@ -14,7 +14,7 @@ from tomoseg.errors import OutputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.itk.detached import detached
 from tomoseg.files.source import ScanSource, SourceFile
-from tomoseg.inference.choices import Choices
+from tomoseg.inference.choices import Choices, FoundBox
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.memory import peak_memory_bytes
@@ -120,11 +120,17 @@ def asked_of_all(choices: Choices, engine: Engine, model: str, exports: Sequence
         **({"exports": list(exports)} if exports else {}),
         **({"tuned": _of_tuning(choices.tuned)} if choices.tuned is not None else {}),
         **({"temperatures": dict(choices.temperatures)} if choices.temperatures is not None else {}),
+        **({"box": _of_box(choices.box)} if choices.box is not None else {}),
         "model_sha256": model,
         "structures": list(choices.labels.names),
         "engine": {"name": engine.name, "device": engine.device, "precision": engine.precision},
         "tomoseg": __version__,
     }
+
+
+def _of_box(box: FoundBox) -> dict[str, Any]:
+    """What finds the part of a scan that the network is shown."""
+    return box.rule.model_dump(mode="json") | {"finder_sha256": box.sha256}
 
 
 def _of_tuning(tuned: Tuned) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+import blosc2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
@@ -102,3 +103,48 @@ def own_logits(margins: Float32[np.ndarray, "c x y"]) -> Float32[np.ndarray, "c 
     parts = np.exp(margins - highest)
     others = np.maximum(np.exp(-highest) + parts.sum(axis=0) - parts, np.finfo(np.float32).tiny)
     return margins - highest - np.log(others)
+
+
+class KeptSlice(ScanSlice):
+    """A slice that is decided already.
+
+    Args:
+        number: From 0, the most inferior.
+        values: The id of each voxel's structure; those that are not wanted count as none.
+        probabilities: Packed, of some structures after others, in channel order; none where they are not wanted.
+        labels: The structures that are wanted.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        values: UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"],
+        probabilities: Sequence[bytes],
+        labels: LabelSet,
+    ) -> None:
+        self.number = number
+        self._values, self._packed, self._labels = values, probabilities, labels
+
+    def masks(self) -> UInt8[np.ndarray, "b x y"]:
+        """A mask for each structure, packed; no two share a voxel."""
+        bits = np.zeros((packed_bytes(len(self._labels)), self._highest() + 1), np.uint8)
+        for channel, structure in enumerate(self._labels):
+            bits[channel // 8, structure.id] = 1 << channel % 8
+        return bits[:, self._values]
+
+    def labels(self) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
+        """The id of each voxel's structure, 0 for none or one that is not wanted."""
+        own = np.zeros(self._highest() + 1, label_type(self._labels.ids))
+        own[list(self._labels.ids)] = self._labels.ids
+        return own[self._values]
+
+    def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
+        """Of each structure among its network's and the background, 0 to 1 as 0 to 255."""
+        return np.concatenate([blosc2.unpack_array2(one) for one in self._packed])
+
+    def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:
+        """Of the most probable structure, 0 to 1 as 0 to 255."""
+        return self.probabilities().max(axis=0, keepdims=True)
+
+    def _highest(self) -> int:
+        return max(int(self._values.max(initial=0)), *self._labels.ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import blosc2
 import numpy as np
@@ -13,29 +13,17 @@ from pydantic import ByteSize
 
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.engine import Engine
+from tomoseg.inference.nnunet.decided import KeptSlice
 from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
 from tomoseg.inference.predictor import LogitSink, OnGrid
-from tomoseg.inference.sinks import ScanSlice
+from tomoseg.inference.sinks import Progress, ScanSlice, in_turn
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, label_type
-from tomoseg.masks import packed_bytes
 from tomoseg.models.folder import Model, ModelRecord
-from tomoseg.options import AS_TUNED, AUTO, Compute, Request
-from tomoseg.postprocess.steps import needs_confidence
+from tomoseg.options import AUTO, Compute
 
 _ELSEWHERE = -50.0
 """A logit so low that its probability counts for nothing."""
-
-
-@dataclass(frozen=True)
-class PartsChoices(Choices):
-    """What decides, and whether probabilities are to be kept of each part.
-
-    Attributes:
-        probabilities: If so.
-    """
-
-    probabilities: bool = False
 
 
 class PartsPredictor(NnunetPredictor):
@@ -77,18 +65,13 @@ class PartsPredictor(NnunetPredictor):
             (engine,) = self._part(first).engines()
         return [engine] * len(self.models)
 
-    def choices(self, request: Request = AS_TUNED) -> PartsChoices:
-        """What decides, as `NnunetPredictor.choices`, whose errors it raises.
-
-        Args:
-            request: What is asked for.
-        """
-        found = super().choices(request)
-        values = {one.name: getattr(found, one.name) for one in fields(found)}
-        return PartsChoices(**values, probabilities=request.confidence or needs_confidence(found.steps))
-
     def slices(
-        self, scan: OnGrid, choices: Choices, stages: Stages | None = None, watch: LogitSink | None = None
+        self,
+        scan: OnGrid,
+        choices: Choices,
+        stages: Stages | None = None,
+        watch: LogitSink | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
         """Each of the scan's slices, once all parts are done; as `NnunetPredictor.slices`, whose errors it raises.
 
@@ -97,45 +80,40 @@ class PartsPredictor(NnunetPredictor):
             choices: What decides; parts without a wanted structure are not computed.
             stages: Takes the seconds of `grid`, `prepare` and `network`.
             watch: Looks at the logits of every part.
+            progress: Told how many slices are done, and of how many; each part has all of the scan's.
         """
-        stages = stages or Stages()
         whole = replace(scan, slabs=[whole_scan(scan)])
         values = np.zeros(scan.source.canonical_shape, label_type(self.record.labels.ids), order="F")
         kept: list[list[bytes]] = []
+        needed, depth = self._needed(choices.labels), values.shape[2]
         with self._running:
-            for number in self._needed(choices.labels):
-                kept.append(self._add_part(number, whole, choices, stages, watch, values))
-        for k in range(values.shape[2]):
-            yield PartsSlice(k, values[:, :, k], [of_part[k] for of_part in kept if of_part], choices.labels)
+            for turn, number in enumerate(needed):
+                part = self._part(number)
+                part.max_memory = None if self.max_memory is None else ByteSize(self.max_memory - values.nbytes)
+                told = in_turn(progress, turn, len(needed), depth)
+                looked_at = _Looked(part.record.labels, choices, watch)
+                found = part.slices(whole, looked_at.choices, stages or Stages(), looked_at.watch, told)
+                kept.append(self._laid_over(found, looked_at, values))
+        for k in range(depth):
+            yield KeptSlice(k, values[:, :, k], [of_part[k] for of_part in kept if of_part], choices.labels)
 
-    def _add_part(
+    def _laid_over(
         self,
-        number: int,
-        scan: OnGrid,
-        choices: Choices,
-        stages: Stages,
-        watch: LogitSink | None,
+        found: Iterator[ScanSlice],
+        looked_at: _Looked,
         values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"],
     ) -> list[bytes]:
         """Put what a part finds over what is there; its probabilities by slice, if they are wanted."""
-        part = self._part(number)
-        part.max_memory = None if self.max_memory is None else ByteSize(self.max_memory - values.nbytes)
-        own = part.record.labels
-        wanted = own.subset([name for name in own.names if name in choices.labels])
-        to_ours = np.zeros(max(own.ids) + 1, values.dtype)
-        for structure in wanted:
+        labels = looked_at.choices.labels
+        to_ours = np.zeros(max(labels.ids) + 1, values.dtype)
+        for structure in labels:
             to_ours[structure.id] = self.record.labels[structure.name].id
-        watched = (
-            None
-            if watch is None
-            else _Spread(watch, [choices.labels.channel(n) for n in wanted.names], len(choices.labels))
-        )
         kept = []
-        for one in part.slices(scan, replace(choices, labels=wanted), stages, watched):
-            found = to_ours[one.labels()]
-            np.copyto(values[:, :, one.number], found, where=found > 0)
-            if isinstance(choices, PartsChoices) and choices.probabilities:
-                kept.append(blosc2.pack_array2(one.probabilities()))
+        for one in found:
+            ids = to_ours[one.labels()]
+            np.copyto(values[:, :, one.number], ids, where=ids > 0)
+            if looked_at.choices.probabilities:
+                kept.append(blosc2.pack_array2(one.probabilities()[looked_at.rows]))
         return kept
 
     def _needed(self, labels: LabelSet) -> list[int]:
@@ -149,54 +127,32 @@ class PartsPredictor(NnunetPredictor):
         return self._open[1]
 
 
-class PartsSlice(ScanSlice):
-    """A slice that is decided already.
+class _Looked:
+    """What is looked for with a part.
 
-    Args:
-        number: From 0, the most inferior.
-        values: The id of each voxel's structure.
-        probabilities: Packed, of each part; none where they are not wanted.
-        labels: The structures that are wanted.
+    Attributes:
+        choices: Its own wanted structures; to be exact all of them, since they take voxels from the parts before.
+        rows: Which of these are wanted.
+        watch: Looks at the logits of those, among all that are wanted of the whole model.
     """
 
-    def __init__(
-        self,
-        number: int,
-        values: UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"],
-        probabilities: Sequence[bytes],
-        labels: LabelSet,
-    ) -> None:
-        self.number = number
-        self._values, self._packed, self._labels = values, probabilities, labels
-
-    def masks(self) -> UInt8[np.ndarray, "b x y"]:
-        """A mask for each structure, packed; no two share a voxel."""
-        bits = np.zeros((packed_bytes(len(self._labels)), max(self._labels.ids) + 1), np.uint8)
-        for channel, structure in enumerate(self._labels):
-            bits[channel // 8, structure.id] = 1 << channel % 8
-        return bits[:, self._values]
-
-    def labels(self) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
-        """The id of each voxel's structure, 0 for none."""
-        return self._values.astype(label_type(self._labels.ids))
-
-    def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
-        """Of each structure among its part's and the background, 0 to 1 as 0 to 255."""
-        return np.concatenate([blosc2.unpack_array2(one) for one in self._packed])
-
-    def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:
-        """Of the most probable structure, 0 to 1 as 0 to 255."""
-        return self.probabilities().max(axis=0, keepdims=True)
+    def __init__(self, own: LabelSet, choices: Choices, watch: LogitSink | None) -> None:
+        wanted = [name for name in own.names if name in choices.labels]
+        labels = own if choices.resampling == "exact" else own.subset(wanted)
+        self.choices = replace(choices, labels=labels)
+        self.rows = [labels.channel(name) for name in wanted]
+        places = [choices.labels.channel(name) for name in wanted]
+        self.watch = None if watch is None else _Spread(watch, self.rows, places, len(choices.labels))
 
 
 class _Spread:
     """Hands on a part's logits among those of all structures."""
 
-    def __init__(self, watch: LogitSink, channels: Sequence[int], count: int) -> None:
-        self._watch, self._channels, self._count = watch, list(channels), count
+    def __init__(self, watch: LogitSink, rows: Sequence[int], channels: Sequence[int], count: int) -> None:
+        self._watch, self._rows, self._channels, self._count = watch, list(rows), list(channels), count
 
     def add(self, logits: Float32[np.ndarray, "c x y"], members: Sequence[Float32[np.ndarray, "c x y"]] = ()) -> None:
         """Take in a slice of the part's grid."""
         spread = np.full((self._count, *logits.shape[1:]), _ELSEWHERE, np.float32)
-        spread[self._channels] = logits
+        spread[self._channels] = logits[self._rows]
         self._watch.add(spread)

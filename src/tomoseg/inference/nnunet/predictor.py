@@ -20,7 +20,7 @@ from tomoseg.inference.nnunet.frame import NetworkGrid, lay_grid
 from tomoseg.inference.nnunet.patches import PatchLogits, bytes_of_sums, logits_of_slices
 from tomoseg.inference.nnunet.scan import normalise, slices_on_grid
 from tomoseg.inference.predictor import GridLogits, LogitSink, OnGrid, Predictor
-from tomoseg.inference.sinks import ScanSlice
+from tomoseg.inference.sinks import Progress, ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
@@ -88,7 +88,12 @@ class NnunetPredictor(Predictor):
         return OnGrid([volume.hu], Placement((0, 0, 0), shape, shape), volume.source)
 
     def slices(
-        self, scan: OnGrid, choices: Choices, stages: Stages | None = None, watch: LogitSink | None = None
+        self,
+        scan: OnGrid,
+        choices: Choices,
+        stages: Stages | None = None,
+        watch: LogitSink | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
         """Each of the scan's slices from inferior to superior, to be decided by who takes it.
 
@@ -97,6 +102,7 @@ class NnunetPredictor(Predictor):
             choices: What decides.
             stages: Takes the seconds of `grid`, `prepare` and `network`.
             watch: Looks at the logits of every slice of the network's grid, as if each structure were alone.
+            progress: Told after each slice how many are done, and of how many.
 
         Raises:
             ConfigError: If it is on other voxels than its own.
@@ -110,8 +116,11 @@ class NnunetPredictor(Predictor):
         placement = _moved(grid.placement, scan.placement.start)
         logits = ahead(self._logits(hu, grid, choices, stages, watch), 1)
         between, depth = scan_slices(logits, placement), placement.box()[2]
-        for k in range(scan.source.canonical_shape[2]):
+        count = scan.source.canonical_shape[2]
+        for k in range(count):
             yield self._decided(k, next(between) if depth.start <= k < depth.stop else None, placement, scan, choices)
+            if progress is not None:
+                progress(k + 1, count)
         for _ in logits:  # slices of the grid that no slice of the scan lies between are watched as well
             pass
 

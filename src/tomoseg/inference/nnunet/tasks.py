@@ -1,0 +1,310 @@
+"""What TotalSegmentator does around the networks of its tasks: what they are shown of a scan, and on which voxels.
+
+Networks of some tasks are shown the box of a structure alone, which a coarser model finds in the whole scan. Asked to
+be exact, a scan is also brought to the task's voxels, labels come back by the nearest, and some pieces are removed.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import blosc2
+import numpy as np
+from jaxtyping import Bool, Int16, UInt8, UInt16
+from pydantic import ByteSize
+
+from tomoseg.errors import ConfigError, ModelError
+from tomoseg.grid import Placement, Triple
+from tomoseg.inference.choices import Choices, FoundBox
+from tomoseg.inference.engine import Engine
+from tomoseg.inference.nnunet.box import Borders, box_of, notice_of_none
+from tomoseg.inference.nnunet.decided import KeptSlice
+from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
+from tomoseg.inference.nnunet.voxels import brought, shape_on
+from tomoseg.inference.nnunet.window import PlacedSlice, Window
+from tomoseg.inference.predictor import LogitSink, OnGrid, Predictor
+from tomoseg.inference.sinks import Progress, ScanSlice, in_turn
+from tomoseg.inference.stages import Stages
+from tomoseg.labels import LabelSet, label_type
+from tomoseg.models.folder import load_model
+from tomoseg.models.packaged import model_folder
+from tomoseg.nnunet import Box, TaskRules
+from tomoseg.options import AS_TUNED, Request
+from tomoseg.volume import SourceGrid, Volume
+
+WHOLE = Request(resampling="exact")
+"""How a model that finds a box is asked."""
+
+
+def by_its_rules(predictor: NnunetPredictor) -> Predictor:
+    """The same model, run by the rules of its task if it is one of TotalSegmentator's.
+
+    Args:
+        predictor: Of an imported model.
+    """
+    plan = predictor.record.plan
+    return predictor if plan is None or plan.rules is None else TaskPredictor(predictor, plan.rules)
+
+
+class TaskPredictor(Predictor):
+    """A task of TotalSegmentator, of one network or of parts. Threads may share it.
+
+    Args:
+        inner: Its networks, as nnU-Net alone would run them.
+        rules: What is done around them.
+    """
+
+    def __init__(self, inner: NnunetPredictor, rules: TaskRules) -> None:
+        super().__init__(inner.models[0], inner.compute)
+        self.models, self.record, self.fusion = inner.models, inner.record, inner.fusion
+        self._inner, self._rules = inner, rules
+        self._finders: dict[str, Predictor] = {}
+        self._finding = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self._inner.name
+
+    def engines(self, labels: LabelSet | None = None) -> list[Engine]:
+        """What computes its networks, as theirs.
+
+        Args:
+            labels: Some of the structures; if omitted, all.
+
+        Raises:
+            ConfigError: If this machine has no such device, engine or precision.
+            ModelError: If a file of the model is damaged.
+        """
+        return self._inner.engines(labels)
+
+    def choices(self, request: Request = AS_TUNED) -> Choices:
+        """What decides, with what finds the box that the network is shown.
+
+        Args:
+            request: What is asked for.
+
+        Raises:
+            LabelError: If the model does not know a structure.
+            ConfigError: If the model that finds the box is not there, or as `NnunetPredictor.choices`.
+            ModelError: If a model cannot be read.
+        """
+        found = self._inner.choices(request.model_copy(update={"resampling": "smooth"}))
+        rule = self._rules.box
+        if rule is None and request.resampling == "exact" and request.roi_subset and self._rules.subset_finder:
+            rule = Box(finder=self._rules.subset_finder, structures=found.labels.names)
+        box = None if rule is None else FoundBox(rule, self._sums_of(rule))
+        return replace(found, resampling=request.resampling, box=box)
+
+    def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
+        """The scan as it is.
+
+        Args:
+            volume: The scan.
+            stages: Takes no seconds yet.
+        """
+        return self._inner.on_grid(volume, stages)
+
+    def predict_batch(
+        self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED
+    ) -> Bool[np.ndarray, "n c x y"]:
+        """Masks of axial slices, each for itself and whole, as `NnunetPredictor.predict_batch`.
+
+        Args:
+            slices: HU, RAS+ order.
+            spacing_mm: Pixel edges along x and y.
+            request: What is asked for; steps for masks are left out.
+
+        Raises:
+            LabelError: If the model does not know a structure.
+        """
+        return self._inner.predict_batch(slices, spacing_mm, request)
+
+    def slices(
+        self,
+        scan: OnGrid,
+        choices: Choices,
+        stages: Stages | None = None,
+        watch: LogitSink | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[ScanSlice]:
+        """Each of the scan's slices from inferior to superior, to be decided by who takes it.
+
+        Args:
+            scan: On its own voxels.
+            choices: What decides.
+            stages: Takes the seconds of `box`, `grid`, `prepare` and `network`.
+            watch: Looks at the logits of every slice of the network's grid, as if each structure were alone.
+            progress: Told how many slices are done, and of how many; the box counts as a scan of its own.
+
+        Raises:
+            ConfigError: If it is on other voxels than its own.
+            GridError: If the network's grid would be too large.
+            InputError: If the scan does not fit into the memory allowed.
+        """
+        self._inner.max_memory = self.max_memory
+        if choices.box is None and choices.resampling == "smooth":
+            yield from self._inner.slices(scan, choices, stages, watch, progress)
+            return
+        hu, stages = whole_scan(scan), stages or Stages()
+        slices, passes = scan.source.canonical_shape[2], 1 if choices.box is None else 2
+        with stages("box"):
+            box = self._box(hu, scan, choices.box, in_turn(progress, 0, passes, slices))
+        if choices.box is not None and box is None:
+            yield from _nothing(scan, choices, choices.box.rule)
+            return
+        start, stop = box or ((0, 0, 0), _triple(hu.shape))
+        part, window = _shown(hu, scan, (start, stop), self._rules.voxels_mm if choices.resampling == "exact" else None)
+        self._leave_room(window.placement)
+        told = in_turn(progress, passes - 1, passes, slices)
+        made = self._inner.slices(part, replace(choices, box=None), stages, watch, told)
+        made = self._cleaned(made, window.placement.shape, choices)
+        borders = Borders.of(choices.box, choices.labels, (start, stop), hu.shape)
+        yield from _laid(made, window, scan, choices, borders)
+
+    def _leave_room(self, placement: Placement) -> None:
+        """Let the networks take what memory a scan on other voxels, and its labels there, leave them."""
+        if self.max_memory is not None and placement.resamples:
+            self._inner.max_memory = ByteSize(max(1, self.max_memory - 3 * math.prod(placement.shape)))
+
+    def _box(
+        self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, box: FoundBox | None, progress: Progress | None
+    ) -> tuple[Triple, Triple] | None:
+        """First voxel, and one past the last, of what the network is shown; None without a box, or if it is empty."""
+        if box is None:
+            return None
+        finder = self._finder(box.rule.finder)
+        finder.max_memory = self.max_memory
+        choices = finder.choices(WHOLE)
+        choices = replace(choices, labels=choices.labels.subset(box.rule.structures))
+        shape = _triple(hu.shape)
+        source = SourceGrid(shape, _moved(scan.source.canonical_affine, scan.placement.start))
+        slices = finder.slices(OnGrid([hu], Placement((0, 0, 0), shape, shape), source), choices, progress=progress)
+        found = box_of((one.labels() for one in slices), shape, source.spacing_mm, box.rule.margin_mm)
+        if self.max_memory is not None:
+            with self._finding:
+                self._finders.clear()
+        return found
+
+    def _finder(self, name: str) -> Predictor:
+        """The model that finds a box, opened once.
+
+        Raises:
+            ConfigError: If it is not there.
+        """
+        with self._finding:
+            if name not in self._finders:
+                try:
+                    model = load_model(model_folder(Path(name)))
+                except ModelError as error:
+                    raise ConfigError(
+                        f"expected the model {name} beside {self.name}, which is shown the box that it finds, got: "
+                        f"{error}; run tomoseg fetch {name}"
+                    ) from None
+                self._finders[name] = by_its_rules(NnunetPredictor(model, self.compute))
+            return self._finders[name]
+
+    def _sums_of(self, rule: Box) -> str:
+        """Of the weights of the model that finds a box, and of the one that finds the box of this."""
+        finder = self._finder(rule.finder)
+        finder.record.labels.subset(rule.structures)
+        of_finder = finder.choices(WHOLE).box
+        return finder.sha256 if of_finder is None else f"{finder.sha256}+{of_finder.sha256}"
+
+    def _cleaned(self, slices: Iterator[ScanSlice], shape: Triple, choices: Choices) -> Iterator[ScanSlice]:
+        """The same; to be exact without pieces that the task's makers remove, and then once all slices are there."""
+        if choices.resampling == "smooth" or not (self._rules.largest or self._rules.least_mm3):
+            yield from slices
+            return
+        values = np.zeros(shape, label_type(choices.labels.ids), order="F")
+        packed: list[list[bytes]] = []
+        for k, one in enumerate(slices):
+            values[:, :, k] = one.labels()
+            packed.append([blosc2.pack_array2(one.probabilities())] if choices.probabilities else [])
+        assert self._rules.voxels_mm is not None  # whose pieces are counted
+        _remove_pieces(values, choices.labels, self._rules, math.prod(self._rules.voxels_mm))
+        for k in range(shape[2]):
+            yield KeptSlice(k, values[:, :, k], packed[k], choices.labels)
+
+
+def _remove_pieces(
+    values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"],
+    labels: LabelSet,
+    rules: TaskRules,
+    voxel_mm3: float,
+) -> None:
+    """Keep the largest piece of some structures, and of others those that are large enough; voxels touch by faces."""
+    from scipy import ndimage  # takes 0.2 s to import
+
+    for name in (*rules.largest, *rules.least_mm3):
+        if name not in labels:
+            continue
+        mask = values == labels[name].id
+        pieces, count = ndimage.label(mask)
+        sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+        if name in rules.largest:
+            kept = np.arange(count) == (np.argmax(sizes) if count else 0)
+        else:
+            kept = sizes > rules.least_mm3[name] / voxel_mm3
+        values[mask & ~np.concatenate([[False], kept])[pieces]] = 0
+
+
+def _shown(
+    hu: Int16[np.ndarray, "x y z"], scan: OnGrid, box: tuple[Triple, Triple], voxels_mm: tuple[float, ...] | None
+) -> tuple[OnGrid, Window]:
+    """What the network is given of a scan, and where that lies in it."""
+    start, stop = box
+    cut = hu[tuple(slice(low, high) for low, high in zip(start, stop, strict=True))]
+    extent, own = _triple(cut.shape), scan.source.spacing_mm
+    shape = extent if voxels_mm is None else shape_on(extent, own, (voxels_mm[0], voxels_mm[1], voxels_mm[2]))
+    in_scan = _triple([low + more for low, more in zip(start, scan.placement.start, strict=True)])
+    affine = _moved(scan.source.canonical_affine, in_scan)
+    if voxels_mm is not None:
+        affine[:3, :3] *= np.array(voxels_mm) / own
+    part = OnGrid([brought(cut, shape)], Placement((0, 0, 0), shape, shape), SourceGrid(shape, affine))
+    return part, Window.of(in_scan, extent, shape)
+
+
+def _moved(affine: np.ndarray, start: Triple) -> np.ndarray:
+    """Of the part of a grid that begins at a voxel."""
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ np.array(start, dtype=np.float64)
+    return moved
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    return (values[0], values[1], values[2])
+
+
+def _nothing(scan: OnGrid, choices: Choices, rule: Box) -> Iterator[ScanSlice]:
+    """Slices without anything, since there is no box that the network could be shown."""
+    shape = scan.source.canonical_shape
+    for k in range(shape[2]):
+        one = PlacedSlice(k, None, Window.of((0, 0, 0), (1, 1, 1), (1, 1, 1)), shape, choices.labels)
+        if k == 0:
+            one.notices = (notice_of_none(rule),)
+        yield one
+
+
+def _laid(
+    made: Iterator[ScanSlice], window: Window, scan: OnGrid, choices: Choices, borders: Borders
+) -> Iterator[ScanSlice]:
+    """A part's slices, laid into those of the scan."""
+    shape = scan.source.canonical_shape
+    current: ScanSlice | None = None
+    at = -1
+    for k in range(shape[2]):
+        layer = window.layer(k)
+        while layer is not None and at < layer:
+            current, at = next(made), at + 1
+            borders.look(current, at, window.placement.shape[2])
+        one = PlacedSlice(k, None if layer is None else current, window, shape, choices.labels)
+        if k == shape[2] - 1:
+            one.notices = borders.notices()
+        yield one
+    for _ in made:  # slices that none of the scan's takes are watched as well
+        pass
