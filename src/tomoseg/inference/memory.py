@@ -34,6 +34,22 @@ def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
     return int(min(batch, most))
 
 
+OPENED = 3
+"""What an open network takes at most, beside its weights' file: weights read, and packed for the processor."""
+
+
+def may_stay_open(weights: int, limit: int | None) -> bool:
+    """Whether several networks may be open at once, so that they need not be opened anew for each scan.
+
+    They may if a quarter of the memory that is free holds them, and nobody said how much may be taken.
+
+    Args:
+        weights: Bytes of all their weights.
+        limit: Bytes that the process may take; None for any.
+    """
+    return limit is None and OPENED * weights <= psutil.virtual_memory().available // 4
+
+
 def activation_bytes(network: NetworkConfig | NnunetNetwork) -> int:
     """What a network's feature maps take at most for a pixel of a slice, in fp32, as its kind's record says."""
     if isinstance(network, NnunetNetwork):  # as of a U-Net: at most nine widths of the first stage at once

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -87,8 +88,27 @@ def test_parts_that_are_not_needed_are_not_computed(model, scan, alone):
     assert isinstance(predictor, PartsPredictor)
     found = segment(scan, predictor, Request(roi_subset=("liver",)))
     assert np.array_equal(found.mask("liver"), alone[0].result.mask("liver"))
-    assert predictor._open[0] == 0
+    assert list(predictor._open) == [0]
     assert (predictor.name, len(predictor.sha256.split("+"))) == ("model", 2)
+
+
+def test_networks_stay_open_for_the_next_scan_where_memory_allows(model, scan, monkeypatch):
+    weights = sum((model / part / "weights.safetensors").stat().st_size for part in ("part0", "part1"))
+    for free, limit, expected in ((12 * weights, None, [0, 1]), (12 * weights - 4, None, [1]), (10**12, 10**12, [1])):
+        memory = SimpleNamespace(available=free)
+        monkeypatch.setattr("tomoseg.inference.memory.psutil.virtual_memory", lambda memory=memory: memory)
+        predictor = open_predictor(model, FP32.model_copy(update={"max_memory": limit}))
+        first = segment(scan, predictor, Request(ml=True)).result.values
+        opened = dict(predictor._open)
+        assert list(opened) == expected
+        assert np.array_equal(segment(scan, predictor, Request(ml=True)).result.values, first)
+        assert (predictor._open == opened) == (len(expected) == 2)
+
+
+def test_progress_counts_over_the_parts(model, scan):
+    told = []
+    segment(scan, model, compute=FP32, progress=lambda *slices: told.append(slices))
+    assert told == [(k + 1, 22) for k in range(22)]
 
 
 def test_what_is_known_of_it_without_its_weights(model):

@@ -1,10 +1,11 @@
-"""Imported networks that find structures of their own, one after the other, so that one is in memory at a time."""
+"""Imported networks that find structures of their own, one after the other, open together if memory allows."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import blosc2
 import numpy as np
@@ -13,13 +14,14 @@ from pydantic import ByteSize
 
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.engine import Engine
+from tomoseg.inference.memory import may_stay_open
 from tomoseg.inference.nnunet.decided import KeptSlice
 from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
 from tomoseg.inference.predictor import LogitSink, OnGrid
 from tomoseg.inference.sinks import Progress, ScanSlice, in_turn
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, label_type
-from tomoseg.models.folder import Model, ModelRecord
+from tomoseg.models.folder import WEIGHTS, Model, ModelRecord
 from tomoseg.options import AUTO, Compute
 
 _ELSEWHERE = -50.0
@@ -42,7 +44,7 @@ class PartsPredictor(NnunetPredictor):
         super().__init__(models[0], compute)
         self.models, self.record = tuple(models), record
         self._name = name
-        self._open: tuple[int, NnunetPredictor] | None = None
+        self._open: dict[int, NnunetPredictor] = {}
         self._running = threading.Lock()
 
     @property
@@ -120,11 +122,17 @@ class PartsPredictor(NnunetPredictor):
         return [n for n, one in enumerate(self.models) if any(name in labels for name in one.record.labels.names)]
 
     def _part(self, number: int) -> NnunetPredictor:
-        """What computes a part; the former one is let go first."""
-        if self._open is None or self._open[0] != number:
-            self._open = None
-            self._open = number, NnunetPredictor(self.models[number], self.compute)
-        return self._open[1]
+        """What computes a part; the others are let go first, unless all may stay open for the next scan."""
+        if number not in self._open:
+            if not self._stay_open:
+                self._open.clear()
+            self._open[number] = NnunetPredictor(self.models[number], self.compute)
+        return self._open[number]
+
+    @cached_property
+    def _stay_open(self) -> bool:
+        files = [one.folder / WEIGHTS for one in self.models if one.folder is not None]
+        return may_stay_open(sum(path.stat().st_size for path in files), self.max_memory)
 
 
 class _Looked:
