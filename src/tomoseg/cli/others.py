@@ -82,6 +82,10 @@ NO_PLANS = (
 )
 NO_TRAINERS = "there are no trainers: each setting has a flag, such as --loss.kind, --optimizer.learning-rate, --epochs"
 
+WHOLE = "use --roi-subset: the whole scan is looked at unless --resampling is exact"
+SMOOTH = "logits are interpolated to the scan's own voxels unless --resampling is exact; leave it off"
+LINEARLY = "--resampling exact resamples scans linearly, as TotalSegmentator 2.18; leave it off"
+
 INSTEAD = {
     "predict": {
         "--fast": ONE_SPEED,
@@ -89,8 +93,14 @@ INSTEAD = {
         "-ff": ONE_SPEED,
         "-ta": f"{NAMES_MODEL}; --roi-subset keeps some of its structures",
         "--task": f"{NAMES_MODEL}; --roi-subset keeps some of its structures",
-        "-rsr": "use --roi-subset: the whole scan is looked at in any case",
-        "--roi-subset-robust": "use --roi-subset: the whole scan is looked at in any case",
+        "-rsr": WHOLE,
+        "--roi-subset-robust": WHOLE,
+        "-rc": "tasks are shown the box that TotalSegmentator shows them, without a flag; leave it off",
+        "--robust-crop": "tasks are shown the box that TotalSegmentator shows them, without a flag; leave it off",
+        "-ho": SMOOTH,
+        "--higher-order-resampling": SMOOTH,
+        "-ro": LINEARLY,
+        "--resampling-order": LINEARLY,
         "-nr": BY_ITSELF,
         "--nr-thr-resamp": BY_ITSELF,
         "-ns": BY_ITSELF,
