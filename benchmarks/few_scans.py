@@ -1,11 +1,12 @@
 """What a warm start is worth where few scans are labelled.
 
     .venv/bin/python benchmarks/few_scans.py OPENKBP --work DIR [--patients 1 3 5 10 20] [--seeds 0 1 2]
-        [--minutes 3] [--start body-117]
+        [--minutes 3 | --steps N] [--start body-117] [--threads N]
 
 For each number of training patients (drawn by the seed) and each seed, the same network is trained for the same
-minutes from scratch and from a model, on that model's grid, and scored on the same validation patients. The mean Dice
-is printed as it is known, and a table at the end. What is done already is not done again.
+minutes, or steps where other programs run, from scratch and from a model, on that model's grid, and scored on the
+same validation patients. The mean Dice is printed as it is known, and a table at the end. What is done already is not
+done again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, nargs="+", default=[1, 3, 5, 10, 20])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--steps", type=int, help="of eight slices, in the place of minutes")
     parser.add_argument("--start", default="body-117")
     parser.add_argument("--threads", type=int, default=0)
     given = parser.parse_args()
@@ -47,7 +49,8 @@ def main() -> None:
             data = subset(whole, given.work / f"patients-{patients}-{seed}", patients, seed)
             for way, start in (("scratch", None), (given.start, Path(given.start))):
                 run = given.work / f"run-{patients}-{seed}-{way}"
-                dice = score(data, run, settings(record, given.minutes, seed, patients, start))
+                budget = {"steps": given.steps} if given.steps else {"minutes": given.minutes}
+                dice = score(data, run, settings(record, seed, patients, start).model_copy(update=budget))
                 found.setdefault((patients, way), []).append(dice)
                 print(f"{patients} patients, seed {seed}, {way}: {dice:.4f}", flush=True)
     print(f"\n| patients | from scratch | from {given.start} | gain |\n|---|---|---|---|")
@@ -74,19 +77,17 @@ def subset(whole: Path, folder: Path, patients: int, seed: int) -> Path:
     return folder
 
 
-def settings(record: ModelRecord, minutes: float, seed: int, patients: int, start: Path | None) -> TrainConfig:
+def settings(record: ModelRecord, seed: int, patients: int, start: Path | None) -> TrainConfig:
     """The default recipe with the model's network; validated at the end only, so that all minutes train."""
     return TRAIN_PRESETS["default"].model_copy(
         update={
             "network": record.network,
             "windows_hu": record.windows_hu,
-            "minutes": minutes,
             "seed": seed,
             "warm_start": start,
             "sampling": SamplingConfig(slices_per_case=max(10, 200 // patients)),
             "validate_every": 100_000,
             "workers": 0,
-            "precision": "fp32",
             "export": False,
         }
     )
