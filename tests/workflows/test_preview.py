@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import LABELS, make_config, make_dataset
-from tomoseg.config import AugmentationConfig, CurriculumConfig, NetworkConfig
+from tests.training.tiny import LABELS, finish, make_config, make_dataset
+from tomoseg.config import AugmentationConfig, CurriculumConfig, GridConfig, NetworkConfig
 from tomoseg.errors import DatasetError
 from tomoseg.pictures.samples import words_of_change
+from tomoseg.preprocessed.write import CaseInput, write_case
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.build import build_run
 from tomoseg.training.changes import draw_change
 from tomoseg.training.recipe import epoch_draws
+from tomoseg.training.sides import sides_of
+from tomoseg.volume import Volume, seen
 from tomoseg.workflows import preview as module
 from tomoseg.workflows.preview import preview
 
@@ -46,7 +49,11 @@ def test_the_first_slices_of_training_as_training_takes_them(dataset, tmp_path, 
     run.state.epoch = 1
     draws += epoch_draws(run)[:4]
     assert [s.name for s in samples] == [f"{run.cases[d.case].name}, z = {d.slice}" for d in draws]
-    assert [s.changes for s in samples] == [words_of_change(draw_change(d.key, STRONG), (24, 22)) for d in draws]
+    sides = sides_of(LABELS, "axial", config)
+    for sample, draw in zip(samples, draws, strict=True):
+        mirrored = ("sides exchanged",) if sides.drawn(draw.key) else ()
+        assert sample.changes == (*mirrored, *words_of_change(draw_change(draw.key, STRONG), (24, 22)))
+    assert 0 < sum("sides exchanged" in sample.changes for sample in samples) < 16
     batch = next(run.loader.batches(draws))
     images, packed = network_input(batch, config, augment=True)
     for n in range(12):
@@ -94,6 +101,36 @@ def test_without_augmentation_the_slices_as_they_are(dataset, tmp_path, drawn):
     assert np.abs(samples[0].grey - expected).max() <= 1  # a half may round either way
 
 
+def test_of_coronal_slices_the_height_of_short_ones_and_where_each_lies(tmp_path, drawn):
+    grid = GridConfig(mode="native", crop="none", view="coronal")
+    hu = np.zeros((6, 8, 100), np.int16)
+    hu[:, :, ::2] = 100  # a stripe an axial slice
+    masks = np.zeros((3, *hu.shape), bool)
+    masks[:, 2:4, 2:6, 40:60] = True
+    coronal = Volume.from_array(hu, np.diag([2.0, 2.0, 4.0, 1.0])).seen("coronal")
+    target = tmp_path / "data" / "cases" / "a"
+    target.mkdir(parents=True)
+    given = CaseInput("a", "a", coronal, lambda c: seen(masks[c], "coronal"), (0, 1, 2), 3, "made here")
+    write_case(given, target, grid, keep_native=False, threads=1)
+    finish(tmp_path / "data", {"a": "train"}, grid=grid)
+    off = {"move_probability": 0, "hu_shift": 0, "hu_scale": 0, "noise_hu": 0, "elastic_probability": 0}
+    off |= {"blur_probability": 0, "low_resolution_probability": 0, "cut_probability": 0, "gamma_probability": 0}
+    augmentation = AugmentationConfig(short_stacks=0.5, exchange_sides=0, **off)
+    preview(tmp_path / "data", tmp_path / "a.png", make_config(augmentation=augmentation, batch_size=12))
+    samples = drawn[0][0]
+    assert {sample.view for sample in samples} == {"coronal"}
+    assert {sample.name.split(" = ")[0] for sample in samples} == {"a, y"}
+    heights = set()
+    for sample in samples:
+        shown = int((sample.grey > 0).any(axis=0).sum())  # rows of the patient; the others are air
+        heights.add(shown)
+        said = ("as it is",) if shown == 100 else (f"cut to a height of {4 * shown} mm",)
+        assert sample.changes == said
+    assert 100 in heights
+    assert all(10 <= height <= 40 or height == 100 for height in heights)
+    assert len(heights) > 3
+
+
 def test_it_says_it_in_french(dataset, tmp_path, drawn):
     preview(dataset.folder, tmp_path / "a.png", make_config(augmentation=STRONG, seed=3, lang="fr"))
     ((samples, _, _, title, details, lang),) = drawn
@@ -101,6 +138,7 @@ def test_it_says_it_in_french(dataset, tmp_path, drawn):
     assert details == "24 × 22 pixels, fenêtre de -200 à 300 HU"
     words = " ".join(word for sample in samples for word in sample.changes)
     assert "tournée de" in words
+    assert "côtés échangés" in words
     assert "turned" not in words
 
 

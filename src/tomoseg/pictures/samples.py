@@ -18,6 +18,7 @@ from tomoseg.pictures.legend import draw_legend, legend_height
 from tomoseg.pictures.words import number, percent, say
 from tomoseg.settings import Language
 from tomoseg.training.changes import Change, FieldOfView
+from tomoseg.views import ViewName
 
 COLUMNS = 4
 
@@ -41,6 +42,7 @@ class Sample:
         packed: Its masks.
         spacing_mm: Pixel edges along x and y.
         changes: What was done to it, a few words each.
+        view: What it shows: x and y are the axes of that view's slices.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Sample:
     packed: UInt8[np.ndarray, "b x y"]
     spacing_mm: tuple[float, float]
     changes: tuple[str, ...]
+    view: ViewName = "axial"
 
 
 def draw_samples(
@@ -162,4 +165,4 @@ def _draw_sample(
         if mask.any():
             colours = np.array([(0, 0, 0), structure.colour], np.uint8)
             view.structures(to_display(mask.view(np.uint8)), colours, 0.0, _LINE_PX)
-    view.marks("axial", 12, lang)
+    view.marks(sample.view, 12, lang)

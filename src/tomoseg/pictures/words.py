@@ -68,7 +68,9 @@ FRENCH: dict[str, str] = {
         "Du modèle gardé, sur des volumes entiers. Un tiret : aucun cas de validation n'en a de vérité terrain."
     ),
     "Settings": "Réglages",
-    # changes.py, preview.py
+    # samples.py, preview.py
+    "sides exchanged": "côtés échangés",
+    "cut to a height of {mm} mm": "réduite à une hauteur de {mm} mm",
     "turned {degrees}°": "tournée de {degrees}°",
     "size × {factor}": "taille × {factor}",
     "shifted {pixels} px": "décalée de {pixels} px",

@@ -11,7 +11,7 @@ from tomoseg.config import TrainConfig
 from tomoseg.files.outputs import check_file
 from tomoseg.networks.images import NetworkInput
 from tomoseg.pictures.samples import Sample, draw_samples, words_of_change
-from tomoseg.pictures.words import say
+from tomoseg.pictures.words import number, say
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.build import drawn_slices
@@ -19,6 +19,7 @@ from tomoseg.training.changes import draw_change
 from tomoseg.training.curriculum import curriculum_share, easiest_slices
 from tomoseg.training.sampling import Draw, draw_epoch, sample_size
 from tomoseg.training.slices import DrawnSlices
+from tomoseg.views import AXES
 
 SAMPLES = 16
 
@@ -73,18 +74,35 @@ def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
     augmentation = config.augmentation
     case, (x, y) = slices.cases[draw.case], slices.size[:2]
     images, packed = network_input(slices[draw], config, augment=augmentation.enabled)
-    where = f"{case.name}, z = {draw.slice}"
+    where = f"{case.name}, {'xyz'[AXES[case.view][2]]} = {draw.slice}"
     if images.ndim == 5:  # the slice that was drawn may lie anywhere in its block
         where = case.name
         images, packed = (part[..., images.shape[-1] // 2] for part in (images, packed))
-    middle = images.shape[1] // len(config.windows_hu) // 2  # of the neighbouring slices in the first window
+    middle = config.network.neighbours // 2  # of the neighbouring slices in the first window
     grey = np.rint(images[0, middle].numpy() * 255).astype(np.uint8)
-    changes = words_of_change(draw_change(draw.key, augmentation), (x, y), config.lang) if augmentation.enabled else ()
-    spacing_mm = case.grid_spacing_mm[:2]
+    changes = _words_of_reading(slices, draw, config)
+    if augmentation.enabled:
+        changes += words_of_change(draw_change(draw.key, augmentation), (x, y), config.lang)
     return Sample(
         where,
         grey,
         packed[0].numpy(),
-        spacing_mm,
+        case.grid_spacing_mm[:2],
         changes or (say("as it is", config.lang),),
+        case.view,
     )
+
+
+def _words_of_reading(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> tuple[str, ...]:
+    """What was done to a slice as it was read, before what `Change` describes."""
+    said = []
+    if slices.sides is not None and slices.sides.drawn(draw.key):
+        said.append(say("sides exchanged", config.lang))
+    if slices.stacks is not None:
+        case = slices.cases[draw.case]
+        edge_mm, height = case.grid_spacing_mm[1], case.shape[1]
+        kept = slices.stacks.kept(case.masks_slice(draw.slice), edge_mm, draw.key, draw.structure)
+        if kept.stop - kept.start < height:
+            mm = number((kept.stop - kept.start) * edge_mm, 0, config.lang)
+            said.append(say("cut to a height of {mm} mm", config.lang, mm=mm))
+    return tuple(said)
