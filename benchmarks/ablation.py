@@ -215,7 +215,7 @@ def run_with_batch(row: str, openkbp: Path, work: Path) -> tuple[Run, Any]:
     config, _, name = settings_of(row)
     opened = Preprocessed(data_of(name, openkbp, work))
     run = build_run(opened, config)
-    read = DrawnSlices(run.cases, len(opened.labels), run.size, run.reach)
+    read = DrawnSlices(run.cases, len(opened.labels), run.size, run.reach, placed=config.network.position)
     run.shared.train()
     return run, read.collate([read[draw] for draw in epoch_draws(run)[: config.batch_size]])
 

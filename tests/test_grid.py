@@ -17,6 +17,7 @@ from tomoseg.grid import (
     mask_to_grid,
     padded_shape,
     place_grid,
+    slice_positions,
     to_grid,
 )
 from tomoseg.masks import BoxedMask
@@ -303,3 +304,38 @@ def test_padding_is_zero_in_every_window():
 )
 def test_padded_shape(shape, multiple, expected):
     assert padded_shape(shape, multiple) == expected
+
+
+def body_in_air(before, after, side=0):
+    """A body of ten voxels of 4 mm along z, from so many and before so many of air; an arm's cable beside it."""
+    hu = np.full((12, 12, 10 + before + after), AIR_HU, np.int16)
+    hu[2:10, 2:10, before : before + 10] = 40
+    hu[5, 5, side] = 40  # a single voxel is let go
+    return hu
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 0), (2, 9)])
+def test_slices_lie_as_far_from_the_body_s_middle_whatever_is_around_it(before, after):
+    found = slice_positions(body_in_air(before, after), (4.0, 4.0, 4.0))
+    assert found.dtype == np.float32
+    assert found[before : before + 10].tolist() == [-18, -14, -10, -6, -2, 2, 6, 10, 14, 18]
+    assert np.diff(found).tolist() == [4.0] * (9 + before + after)
+
+
+def test_positions_of_the_mirror_image_are_the_opposite():
+    hu = body_in_air(5, 2)
+    assert slice_positions(hu[:, :, ::-1], (4.0, 4.0, 4.0)).tolist() == [
+        -mm for mm in slice_positions(hu, (4.0, 4.0, 4.0))[::-1].tolist()
+    ]
+
+
+def test_of_fine_voxels_the_middle_is_found_to_within_half_a_sample():
+    for before in range(8):
+        hu = np.full((40, 40, 220), AIR_HU, np.int16)
+        hu[4:36, 4:36, 40 + before : 140 + before] = 40  # its middle lies between slices 89 and 90, and as many more
+        found = slice_positions(hu, (1.0, 1.0, 1.0))
+        assert abs(found[89 + before] + 0.5) <= 3
+
+
+def test_of_air_alone_the_middle_is_the_array_s():
+    assert slice_positions(np.full((4, 4, 4), AIR_HU, np.int16), (1.0, 1.0, 2.0)).tolist() == [-3, -1, 1, 3]

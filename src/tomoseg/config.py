@@ -176,6 +176,9 @@ class AugmentationConfig(Config):
     """Largest relative change, up or down, of the power that windowed values are raised to; 0 leaves it at 1."""
     gamma_probability: float = Field(0.3, ge=0, le=1)
     """Share of slices whose gamma changes."""
+    position_mm: float = Field(15.0, ge=0)
+    """How far the middle of the body may be taken to lie from where it does (`network.position`): of a short stack or a
+    narrow field of view it is not found as well."""
     short_stacks: float = Field(0.2, ge=0, le=1)
     """Share of coronal and sagittal slices of which 40 to 160 mm of the height are left, as of a scan of few axial
     slices."""
@@ -280,6 +283,11 @@ class TrainConfig(Config):
     starts sooner where it is not."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
     """Language of the pictures and of the page about the run: `en` or `fr`."""
+
+    def of_view(self, view: str) -> TrainConfig:
+        """What trains the network of one of several views: axial slices are not told where they lie."""
+        told = self.network.position and view != "axial"
+        return self.model_copy(update={"network": self.network.model_copy(update={"position": told}), "views": ()})
 
     @model_validator(mode="after")
     def _windows_rise(self) -> TrainConfig:

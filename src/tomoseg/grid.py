@@ -117,6 +117,41 @@ def body_box(
         spacing_mm: Its voxel edges.
         margin_mm: What is kept around the body.
     """
+    found = _body_ends(hu, spacing_mm)
+    if found is None:
+        return tuple((0, n) for n in hu.shape)
+    box = []
+    for (first, last, step), spacing, length in zip(found, spacing_mm, hu.shape, strict=True):
+        margin = round(margin_mm / spacing)
+        box.append((max(0, first - margin), min(length, last + step + margin)))
+    return tuple(box)
+
+
+def slice_positions(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]) -> Float32[np.ndarray, "z"]:
+    """How far the middle of each slice lies from the body's middle, in mm, along the axis that slices follow.
+
+    The body is that of `body_box`, so that what surrounds it does not count. Where voxels are finer than
+    `BODY_SAMPLE_MM` it is found to within half of that. Of a scan of air alone the middle is the array's.
+
+    Args:
+        hu: A scan on the network's grid, in the order of its view's axes.
+        spacing_mm: Voxel edges, in that order.
+
+    Example:
+        >>> hu = np.full((3, 3, 6), AIR_HU, np.int16)
+        >>> hu[:, :, 1:4] = 40  # the middle of the body is that of slice 2
+        >>> slice_positions(hu, (4.0, 4.0, 4.0)).tolist()
+        [-8.0, -4.0, 0.0, 4.0, 8.0, 12.0]
+    """
+    slices, found = hu.shape[2], _body_ends(hu, spacing_mm)
+    middle = (slices - 1) / 2 if found is None else (found[2][0] + found[2][1]) / 2
+    return ((np.arange(slices) - middle) * spacing_mm[2]).astype(np.float32)
+
+
+def _body_ends(
+    hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]
+) -> list[tuple[int, int, int]] | None:
+    """Of each axis the first and last sampled voxel of the body, and how many voxels a sample steps; None of air."""
     from scipy import ndimage  # takes 0.2 s to import
 
     steps = tuple(max(1, int(BODY_SAMPLE_MM / s)) for s in spacing_mm)
@@ -127,14 +162,13 @@ def body_box(
     pieces, _ = ndimage.label(opened if opened.any() else coarse)
     sizes = np.bincount(pieces.ravel())[1:]
     if sizes.size == 0:
-        return tuple((0, n) for n in hu.shape)
+        return None
     body = np.isin(pieces, np.flatnonzero(sizes * 20 >= sizes.max()) + 1)
-    box = []
-    for axis, (step, spacing, length) in enumerate(zip(steps, spacing_mm, hu.shape, strict=True)):
+    ends = []
+    for axis, step in enumerate(steps):
         inside = np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis})))
-        margin = round(margin_mm / spacing)
-        box.append((max(0, int(inside[0]) * step - margin), min(length, (int(inside[-1]) + 1) * step + margin)))
-    return tuple(box)
+        ends.append((int(inside[0]) * step, int(inside[-1]) * step, step))
+    return ends
 
 
 def axis_weights(length: int, target: int) -> Float32[np.ndarray, "target length"]:

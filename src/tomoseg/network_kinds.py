@@ -159,6 +159,9 @@ class NetworkConfig(Config):
     """2 for slices, 3 for blocks."""
     slices: Literal[1, 3, 5, 7] = 1
     """Neighbouring slices that a network sees as channels (`dims` 2); the middle one is segmented."""
+    position: bool = False
+    """Tell the network how far its slice lies from the body's middle, in a channel of its own: sagittal slices then
+    know their side. Of coronal and sagittal views; with `views`, axial slices are not told."""
     channels: tuple[int, ...] = (32, 64, 128, 256, 512)
     """Channels of each level, from the input's resolution down to the bottleneck; of some kinds only the first or the
     last counts."""
@@ -189,6 +192,12 @@ class NetworkConfig(Config):
         if self.attention and not self.record.has_gates:
             gated = " or ".join(name for name, record in NETWORKS.items() if record.has_gates)
             raise ValueError(f"attention is for kind {gated}, got {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _position_is_of_slices(self) -> NetworkConfig:
+        if self.position and self.dims == 3:
+            raise ValueError("position is for dims 2; a block sees its slices' axis itself")
         return self
 
     @model_validator(mode="after")

@@ -10,9 +10,9 @@ from torch.nn.functional import interpolate
 from tests.training.tiny import make_scan
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, InputError, LabelError
-from tomoseg.grid import AIR_HU, apply_windows, place_grid, to_grid
+from tomoseg.grid import AIR_HU, Placement, apply_windows, place_grid, to_grid
 from tomoseg.inference import memory
-from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.predictor import OnGrid, Predictor
 from tomoseg.inference.segment import segment
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, Structure
@@ -175,8 +175,13 @@ def test_a_slice_of_the_grid_is_that_of_a_native_scan(volume):
     for request in (Request(), Request(threshold=("0.3",), roi_subset=("s1", "s7")), Request(smoothing=0.8)):
         segmentation = segment(volume, predictor, request).result
         choices = predictor.choices(request)
-        for k in (0, 5, volume.shape[2] - 1):
-            assert np.array_equal(predictor.grid_slice(volume.hu, k, choices), segmentation.slice(k))
+        wanted = (0, 5, volume.shape[2] - 1)
+        shape = volume.shape
+        scan = OnGrid([volume.hu[:, :, :7], volume.hu[:, :, 7:]], Placement((0, 0, 0), shape, shape), volume.source)
+        found = predictor.grid_slices(scan, wanted, choices)
+        assert tuple(found) == wanted
+        for k, masks in found.items():
+            assert np.array_equal(masks, segmentation.slice(k))
 
 
 @pytest.mark.parametrize("ml", [False, True])

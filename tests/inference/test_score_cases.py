@@ -9,7 +9,7 @@ from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import DatasetError
 from tomoseg.evaluation.masks import Scoring
 from tomoseg.inference.predictor import Predictor
-from tomoseg.inference.score_cases import score_case, score_case_fully, score_cases
+from tomoseg.inference.score_cases import on_grid, score_case, score_case_fully, score_cases
 from tomoseg.inference.segment import segment
 from tomoseg.inference.sinks import ScanSlice
 from tomoseg.masks import unpack
@@ -100,7 +100,8 @@ def test_a_training_case_of_another_split_is_scored_on_the_network_s_grid(tmp_pa
     case = data.resplit({"c": "validation"}).cases[0]
     assert case.scored_on_grid
     choices = predictor.choices()
-    found = np.stack([predictor.grid_slice(case.ct(), k, choices) for k in range(case.slices)], axis=-1)
+    masks = predictor.grid_slices(on_grid(case), range(case.slices), choices)
+    found = np.stack(list(masks.values()), axis=-1)
     given = np.stack([unpack(case.masks_slice(k), 3) for k in range(case.slices)], axis=-1)
     score = score_case(predictor, case)
     full = score_case_fully(predictor, case, Scoring(3.0), choices)

@@ -71,3 +71,22 @@ def test_a_network_whose_layers_depend_on_the_size_is_not_exported_without_one()
 def test_a_block_has_its_neighbours_already():
     reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3, slices=5))
     assert (reads.channels, reads.reach) == (len(WINDOWS), 0)
+
+
+def test_where_a_slice_lies_is_the_last_channel_and_the_opposite_from_the_other_side():
+    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8), slices=3, position=True))
+    plain = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8), slices=3))
+    assert (reads.channels, plain.channels) == (7, 6)
+    hu = np.random.default_rng(0).integers(-300, 400, (3, 2, 5)).astype(np.int16)
+    images = reads.of_slices(hu, np.array([-100, 0, 50], np.float32))
+    assert np.array_equal(images[:, :6], plain.of_slices(hu))
+    assert [np.unique(image[6]).tolist() for image in images] == [[0.25], [0.5], [0.625]]
+    for view, told in (("sagittal", [0.75, 0.5, 0.375]), ("coronal", [0.25, 0.5, 0.625])):
+        mirrored = reads.mirrored(images, view)
+        assert np.array_equal(mirrored[:, :6], plain.mirrored(images[:, :6], view))
+        assert [np.unique(image[6]).tolist() for image in mirrored] == [[value] for value in told]
+
+
+def test_blocks_are_not_told_where_they_lie():
+    with pytest.raises(ConfigError, match="position is for dims 2"):
+        NetworkConfig(dims=3, position=True)

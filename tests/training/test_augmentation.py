@@ -10,7 +10,7 @@ from tomoseg.training.augmentation import apply_changes, network_input
 from tomoseg.training.changes import Change, FieldOfView, draw_change
 from tomoseg.training.slices import Batch, windowed
 
-OFF = {name: 0 for name in ("rotation_degrees", "scale", "shift", "hu_scale", "hu_shift", "noise_hu")}
+OFF = {name: 0 for name in ("rotation_degrees", "scale", "shift", "hu_scale", "hu_shift", "noise_hu", "position_mm")}
 EVERYTHING = AugmentationConfig(
     rotation_degrees=60, scale=0.4, shift=0.2, hu_scale=0.5, hu_shift=150, noise_hu=100,
     elastic_pixels=2, elastic_points=5, elastic_probability=0.7, blur_pixels=2, blur_probability=0.7,

@@ -24,6 +24,7 @@ GROUPS = {
     "low_resolution": {"resolution"},
     "cut": {"view"},
     "gamma": {"gamma"},
+    "position_mm": {"misplaced_mm"},
 }
 KEYS = [(0, 0, k) for k in range(200)]
 

@@ -71,7 +71,9 @@ class LogitSource:
         self._offsets = offsets if offsets is not None and offsets.any() else None
         self._constant: dict[tuple[tuple[int, ...], bytes], Float32[np.ndarray, "c *xyz"]] = {}
 
-    def slices(self, hu: Int16[np.ndarray, "x y m"]) -> list[Float32[np.ndarray, "c x y"]]:
+    def slices(
+        self, hu: Int16[np.ndarray, "x y m"], positions_mm: Float32[np.ndarray, "n"] | None = None
+    ) -> list[Float32[np.ndarray, "c x y"]]:
         """Logits of a stack of axial slices.
 
         Slices are padded with air at their upper ends to what the network needs, and the padding is cut off again.
@@ -79,9 +81,10 @@ class LogitSource:
 
         Args:
             hu: Slices on the network's grid, with `reads.reach` more at either end.
+            positions_mm: Where each of the others lies, for a network that is told.
         """
         x, y, _ = hu.shape
-        return [logits[:, :x, :y] for logits in self._each(self.reads.of_slices(hu))]
+        return [logits[:, :x, :y] for logits in self._each(self.reads.of_slices(hu, positions_mm))]
 
     def block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "c x y z"]:
         """Logits of a block, padded as slices are; one that is constant once windowed is computed once.

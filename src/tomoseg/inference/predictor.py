@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int16
 
 from tomoseg.errors import ConfigError
-from tomoseg.grid import Placement, place_grid, slabs_on_grid
+from tomoseg.grid import Placement, place_grid, slabs_on_grid, slice_positions
 from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choices import Choices, choices_of
 from tomoseg.inference.choose import choose_engine
@@ -60,12 +60,21 @@ class OnGrid:
         placement: Where the grid lies in the scan.
         source: The scan's own grid.
         view: What its slices show, where its axes are in a view's order already, as a preprocessed case's are.
+        positions_mm: Where each slice lies, if more of the scan than this was looked at for it.
     """
 
     slabs: Iterable[Int16[np.ndarray, "gx gy _"]]
     placement: Placement
     source: SourceGrid
     view: str = "axial"
+    positions_mm: Float32[np.ndarray, "gz"] | None = None
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel edges of the grid."""
+        place = zip(self.source.spacing_mm, self.placement.extent, self.placement.shape, strict=True)
+        x, y, z = (edge * extent / voxels for edge, extent, voxels in place)
+        return (x, y, z)
 
 
 class Predictor:
@@ -239,9 +248,7 @@ class Predictor:
             LabelError: If the model does not know a structure.
         """
         choices = self.choices(request)
-        inputs = [_reads(engine) for engine in self.engines(choices.labels)]
-        looks_around = choices.decisions.smoothing > 0 or any(r.reach > 0 or r.network.dims == 3 for r in inputs)
-        if looks_around and len(slices) > 1:
+        if self._reach([model.record.grid.view for model in self.models], choices) != 0 and len(slices) > 1:
             return np.concatenate([self.predict_batch(one[None], spacing_mm, request) for one in slices])
         distance_mm = self.record.grid.slice_spacing_mm or 1.0  # so that the slices are not mixed
         volume = Volume.from_array(np.moveaxis(slices, 0, 2), np.diag([*spacing_mm, distance_mm, 1.0]))
@@ -249,24 +256,38 @@ class Predictor:
         packed = np.stack([each.masks() for each in self.slices(scan, choices)], axis=1)
         return np.moveaxis(unpack(packed, len(choices.labels)), 0, 1)
 
-    def grid_slice(
-        self, on_grid: Int16[np.ndarray, "gx gy gz"], k: int, choices: Choices
-    ) -> Bool[np.ndarray, "c gx gy"]:
-        """Masks of one slice of a scan that is on the network's grid already, decided there.
+    def grid_slices(
+        self, scan: OnGrid, wanted: Sequence[int], choices: Choices
+    ) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
+        """Masks of some slices of a scan, decided on the network's grid.
+
+        Where a network takes a slice with its neighbours, no others are computed.
 
         Args:
-            on_grid: HU of the whole scan.
-            k: Which slice.
+            scan: Read whole.
+            wanted: Which slices of the grid.
             choices: What decides.
         """
-        reads = own_input(self.record.reads)
-        if reads.network.dims == 2 and choices.decisions.smoothing == 0:  # what else it depends on
-            low, high = max(0, k - reads.reach), k + reads.reach + 1
-            on_grid, k = on_grid[:, :, low:high], k - low
-        shape = (on_grid.shape[0], on_grid.shape[1], on_grid.shape[2])
-        scan = OnGrid([on_grid], Placement((0, 0, 0), shape, shape), SourceGrid(shape, np.eye(4)))
-        found = next(each for each in self.slices(scan, choices) if each.number == k)
-        return unpack(found.masks(), len(choices.labels))
+        hu = _whole(list(scan.slabs))
+        reach = self._reach(self._views(scan), choices)
+        parts = [(tuple(wanted), 0, hu.shape[2])]
+        if reach is not None:
+            parts = [((k,), max(0, k - reach), k + reach + 1) for k in wanted]
+        told = any(own_input(model.record.reads).network.position for model in self.models)
+        positions_mm = slice_positions(hu, scan.spacing_mm) if told and reach is not None else None
+        masks = {}
+        for numbers, low, high in parts:
+            part = _on_its_grid(hu, scan, slice(low, high), positions_mm)
+            for each in self.slices(part, choices):
+                if low + each.number in numbers:
+                    masks[low + each.number] = unpack(each.masks(), len(choices.labels))
+        return masks
+
+    def _reach(self, views: Sequence[str], choices: Choices) -> int | None:
+        """Slices on either side that the masks of one depend on; None for all of the scan."""
+        reads = [own_input(model.record.reads) for model in self.models]
+        across = any(view != "axial" for view in views) or any(each.network.dims == 3 for each in reads)
+        return None if across or choices.decisions.smoothing > 0 else max(each.reach for each in reads)
 
     def _between(
         self, scan: OnGrid, choices: Choices, stages: Stages, watch: LogitSink | None
@@ -340,7 +361,9 @@ class Predictor:
             return most
         shape = scan.placement.shape
         structures = len(choices.labels)
-        pixels = max(math.prod(e.reads.padded(_reads(e).tile(shape))) for e in engines)
+        views = self._views(scan)
+        tiles = [_reads(e).tile(ordered(shape, view)) for e, view in zip(engines, views, strict=True)]
+        pixels = max(math.prod(e.reads.padded(tile)) for e, tile in zip(engines, tiles, strict=True))
         logits = 4 * structures * pixels
         batches = 2 + len(engines)  # one of each model is made, one waits, one is used
         activations = max(activation_bytes(one.record.network) for one in self.models)
@@ -348,8 +371,9 @@ class Predictor:
         result = math.prod(scan.source.shape) * 2  # the label map and its copy in the file's order, or compressed masks
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
         held = (2 + smoothed_over) * logits  # two are the slices of the grid that a slice of the scan lies between
-        held += sum(bytes_of_blocks(_reads(e).tile(shape)[2], shape, structures) for e in engines if _takes_blocks(e))
-        held += sum(bytes_of_view(view, shape, structures) for view in self._views(scan) if view != "axial")
+        held += sum(
+            _bytes_of_whole(engine, view, shape, structures) for engine, view in zip(engines, views, strict=True)
+        )
         return batch_that_fits(self.max_memory, result + held, each, most)
 
 
@@ -357,8 +381,12 @@ def _usual_batch(engine: Engine) -> int:
     return 1 if engine.device == "cpu" else 4
 
 
-def _takes_blocks(engine: Engine) -> bool:
-    return _reads(engine).network.dims == 3
+def _bytes_of_whole(engine: Engine, view: str, shape: tuple[int, int, int], structures: int) -> int:
+    """What is held of more than a slice, for a network of blocks or of a view that is not axial."""
+    if view != "axial":
+        return bytes_of_view(view, shape, structures)
+    reads = _reads(engine)
+    return bytes_of_blocks(reads.tile(shape)[2], shape, structures) if reads.network.dims == 3 else 0
 
 
 def _reads(engine: Engine) -> NetworkInput:
@@ -374,12 +402,13 @@ def _grid_logits(
     watch: LogitSink | None,
 ) -> Generator[GridLogits, None, None]:
     """Of each slice of the grid, the mean over the models; what each of several says may be watched."""
+    told = [source.reads.network.position for source in sources]
     slabs = scan.slabs
-    if set(views) != {"axial"}:  # other views need the whole of the scan before its first slice
-        slabs = [np.concatenate(list(slabs), axis=2)]
+    if set(views) != {"axial"} or any(told):  # these need the whole of the scan before its first slice
+        slabs = [_whole(list(slabs))]
     copies = tee(slabs, len(sources))  # a slab is held until the last of the engines has had it
     streams = [
-        _view_logits(source, view, own, scan.placement.shape, batch)
+        _view_logits(source, view, replace(scan, slabs=own), batch)
         for source, view, own in zip(sources, views, copies, strict=True)
     ]
     for members in zip(*streams, strict=True):
@@ -389,19 +418,32 @@ def _grid_logits(
         yield logits
 
 
-def _view_logits(
-    source: LogitSource,
-    view: str,
-    slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
-    shape: tuple[int, int, int],
-    batch: int,
-) -> Iterator[GridLogits]:
-    """What one model says of each axial slice, whatever slices it looks at."""
-    if view == "axial":
-        yield from slice_logits(source, slabs, shape, batch)
-        return
-    (whole,) = slabs
-    yield from KeptLogits(slice_logits(source, [seen(whole, view)], ordered(shape, view), batch), view).axial()
+def _on_its_grid(
+    hu: Int16[np.ndarray, "gx gy gz"], scan: OnGrid, part: slice, positions_mm: Float32[np.ndarray, "gz"] | None
+) -> OnGrid:
+    """Some slices of a scan's grid as a scan of those voxels."""
+    cut, told = hu[:, :, part], None if positions_mm is None else positions_mm[part]
+    shape = (cut.shape[0], cut.shape[1], cut.shape[2])
+    source = SourceGrid(shape, np.diag([*scan.spacing_mm, 1.0]))
+    return OnGrid([cut], Placement((0, 0, 0), shape, shape), source, scan.view, told)
+
+
+def _whole(slabs: list[Int16[np.ndarray, "gx gy _"]]) -> Int16[np.ndarray, "gx gy gz"]:
+    return slabs[0] if len(slabs) == 1 else np.concatenate(slabs, axis=2)
+
+
+def _view_logits(source: LogitSource, view: str, scan: OnGrid, batch: int) -> Iterator[GridLogits]:
+    """What one model says of each slice of a scan, whatever slices it looks at."""
+    slabs, shape, positions_mm = scan.slabs, ordered(scan.placement.shape, view), scan.positions_mm
+    told = source.reads.network.position
+    if view != "axial" or told:
+        (whole,) = slabs
+        turned = seen(whole, view)
+        slabs = [turned]
+        if told and positions_mm is None:
+            positions_mm = slice_positions(turned, ordered(scan.spacing_mm, view))
+    logits = slice_logits(source, slabs, shape, batch, positions_mm)
+    yield from logits if view == "axial" else KeptLogits(logits, view).axial()
 
 
 def _watched(logits: Iterable[GridLogits], watch: LogitSink) -> Generator[GridLogits, None, None]:

@@ -92,7 +92,11 @@ def bytes_of_blocks(depth: int, shape: tuple[int, int, int], structures: int) ->
 
 
 def slice_logits(
-    source: LogitSource, slabs: Iterable[Int16[np.ndarray, "gx gy _"]], shape: tuple[int, int, int], batch: int
+    source: LogitSource,
+    slabs: Iterable[Int16[np.ndarray, "gx gy _"]],
+    shape: tuple[int, int, int],
+    batch: int,
+    positions_mm: Float32[np.ndarray, "gz"] | None = None,
 ) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
     """Logits of each slice of a scan on the network's grid, from inferior to superior.
 
@@ -101,24 +105,36 @@ def slice_logits(
         slabs: HU, from inferior to superior.
         shape: Of the scan on the network's grid.
         batch: Slices in one forward pass of a network of slices.
+        positions_mm: Where each slice lies, for a network that is told.
     """
     tile = source.reads.tile(shape)
     if len(tile) == 3:
         yield from _of_blocks(source, slabs, shape, tile)
         return
+    first = 0
     for stack in with_neighbours(slabs, batch, source.reads.reach):
+        past = first + stack.shape[2] - 2 * source.reads.reach
+        own = None if positions_mm is None else positions_mm[first:past]
+        first = past
         if tile == shape[:2]:
-            yield from source.slices(stack)
+            yield from source.slices(stack, own)
         else:
-            yield from _of_tiled_slices(source, stack, tile)
+            yield from _of_tiled_slices(source, stack, tile, own)
 
 
 def _of_tiled_slices(
-    source: LogitSource, stack: Int16[np.ndarray, "gx gy m"], tile: tuple[int, ...]
+    source: LogitSource,
+    stack: Int16[np.ndarray, "gx gy m"],
+    tile: tuple[int, ...],
+    positions_mm: Float32[np.ndarray, "n"] | None,
 ) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
     slices = stack.shape[2] - 2 * source.reads.reach
     total = _add_tiles(
-        None, stack, tile, lambda part: np.stack(source.slices(part), axis=-1), np.ones(slices, np.float32)
+        None,
+        stack,
+        tile,
+        lambda part: np.stack(source.slices(part, positions_mm), axis=-1),
+        np.ones(slices, np.float32),
     )
     yield from np.moveaxis(total, 3, 1)
 

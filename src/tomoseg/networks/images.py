@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int16
@@ -13,6 +14,22 @@ from tomoseg.grid import AIR_HU, apply_windows, padded_shape
 from tomoseg.network_kinds import NetworkConfig
 from tomoseg.nnunet import NnunetNetwork, NnunetPlan
 from tomoseg.views import left_right_axis
+
+POSITION_MM = 200.0
+"""How far off the body's middle a slice may lie and be told from one that lies farther."""
+
+
+def position_values(positions_mm: Any) -> Any:
+    """What a network is told of its slice's place: from 0 to 1, as windows are, so that int8 has the same steps for it.
+
+    Args:
+        positions_mm: From the body's middle; an array of NumPy or PyTorch.
+
+    Example:
+        >>> position_values(np.array([-300.0, -100.0, 0.0, 50.0])).tolist()
+        [0.0, 0.25, 0.5, 0.625]
+    """
+    return (positions_mm / (2 * POSITION_MM) + 0.5).clip(0, 1)
 
 
 def neighbours(k: int, reach: int, slices: int) -> list[int]:
@@ -126,7 +143,11 @@ class NetworkInput(EngineInput):
 
     @property
     def channels(self) -> int:
-        """Each window of each neighbouring slice, from inferior to superior, is a channel."""
+        """Each window of each neighbouring slice, from inferior to superior, and where the slice lies, if told."""
+        return self._of_windows + self.network.position
+
+    @property
+    def _of_windows(self) -> int:
         return len(self.windows_hu) * self.network.neighbours
 
     @property
@@ -176,11 +197,14 @@ class NetworkInput(EngineInput):
         edges = self.padded(self.fixed) if self.fixed else traced
         return (1, self.channels, *edges)
 
-    def of_slices(self, hu: Int16[np.ndarray, "x y m"]) -> Float32[np.ndarray, "n w px py"]:
+    def of_slices(
+        self, hu: Int16[np.ndarray, "x y m"], positions_mm: Float32[np.ndarray, "n"] | None = None
+    ) -> Float32[np.ndarray, "n w px py"]:
         """Slices as the network takes them: padded with air at their upper ends, windowed.
 
         Args:
             hu: Slices on the network's grid, with `reach` more at either end.
+            positions_mm: Where each of the others lies (`grid.slice_positions`), for a network that is told.
         """
         x, y, m = hu.shape
         padded = np.full((m, *self.padded((x, y))), AIR_HU, np.int16)
@@ -188,7 +212,12 @@ class NetworkInput(EngineInput):
         windows = apply_windows(padded, self.windows_hu)
         seen = np.lib.stride_tricks.sliding_window_view(windows, self.network.neighbours, axis=1)
         images = np.moveaxis(seen, (1, 4), (0, 2))  # (n, windows, neighbours, px, py)
-        return images.reshape(len(images), self.channels, *padded.shape[1:]).copy()
+        images = images.reshape(len(images), self._of_windows, *padded.shape[1:])
+        if not self.network.position:
+            return images.copy()
+        assert positions_mm is not None  # who has such a network knows
+        told = np.broadcast_to(position_values(positions_mm)[:, None, None, None], (len(images), 1, *images.shape[2:]))
+        return np.concatenate([images, told], axis=1)
 
     def mirrored(self, images: Float32[np.ndarray, "n w *xyz"], view: str) -> Float32[np.ndarray, "n w *xyz"]:
         """Of each image that of the same place in the mirror image: a sagittal one is seen from the other side.
@@ -200,8 +229,10 @@ class NetworkInput(EngineInput):
         axis = left_right_axis(view)
         if axis < self.network.dims:
             return np.flip(images, 2 + axis).copy()
-        by_neighbour = images.reshape(len(images), len(self.windows_hu), -1, *images.shape[2:])
-        return by_neighbour[:, :, ::-1].copy().reshape(images.shape)
+        windows = images[:, : self._of_windows]
+        by_neighbour = windows.reshape(len(images), len(self.windows_hu), -1, *images.shape[2:])
+        turned = by_neighbour[:, :, ::-1].copy().reshape(windows.shape)
+        return np.concatenate([turned, 1 - images[:, self._of_windows :]], axis=1) if self.network.position else turned
 
     def of_block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "1 w px py pz"]:
         """A block as the network takes it: padded with air at its upper ends, windowed.

@@ -70,6 +70,7 @@ FRENCH: dict[str, str] = {
     "Settings": "Réglages",
     # samples.py, preview.py
     "sides exchanged": "côtés échangés",
+    "told {mm} mm off the middle": "donnée à {mm} mm du milieu",
     "cut to a height of {mm} mm": "réduite à une hauteur de {mm} mm",
     "turned {degrees}°": "tournée de {degrees}°",
     "size × {factor}": "taille × {factor}",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import blosc2
 import numpy as np
-from jaxtyping import Int16, UInt8
+from jaxtyping import Float32, Int16, UInt8
 
 from tomoseg.checks.familiar import ScanRange, facts_of, spread_over
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
-from tomoseg.grid import AIR_HU
+from tomoseg.grid import AIR_HU, slice_positions
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
 from tomoseg.views import ViewName, unordered
@@ -75,6 +75,11 @@ class PreprocessedCase:
         placement = self.record.placement
         x, y, z = (n * e / g for n, e, g in zip(self.spacing_mm, placement.extent, placement.shape, strict=True))
         return (x, y, z)
+
+    @cached_property
+    def positions_mm(self) -> Float32[np.ndarray, "z"]:
+        """How far each slice lies from the body's middle (`grid.slice_positions`); looked for once."""
+        return slice_positions(self.ct(), self.grid_spacing_mm)
 
     def ct_slice(self, k: int) -> Int16[np.ndarray, "x y"]:
         """HU of one axial slice on the grid."""

@@ -10,6 +10,7 @@ from tomoseg.errors import counted
 from tomoseg.models.calibrated import Calibration
 from tomoseg.models.folder import ModelRecord
 from tomoseg.models.tuned import Tuned, Tuning
+from tomoseg.network_kinds import NetworkConfig
 from tomoseg.nnunet import NnunetPlan
 from tomoseg.terminal.console import out, table
 from tomoseg.workflows.models import KnownModel, PackagedModel
@@ -50,6 +51,8 @@ def _facts(record: ModelRecord) -> dict[str, str]:
     mean, grid, made = record.scores.get("validation_dice"), record.grid, record.provenance
     facts = {"mean validation Dice": "none" if mean is None else f"{mean:.4f}"}
     facts["network"] = f"{record.network.kind}, channels {', '.join(map(str, record.network.channels))}"
+    if isinstance(record.network, NetworkConfig) and record.network.position:
+        facts["network"] += ", told how far each slice lies from the body's middle"
     if record.plan is None:
         facts["grid"] = f"{grid.spacing_mm:g} mm in plane" if grid.mode == "spacing" else f"voxels: {grid.mode}"
         facts["windows in HU"] = ", ".join(f"{low:g} to {high:g}" for low, high in record.windows_hu)

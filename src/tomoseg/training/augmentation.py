@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from tomoseg.config import TrainConfig
+from tomoseg.networks.images import position_values
 from tomoseg.training.changes import Change, draw_change
 from tomoseg.training.intensities import add_noise_, blur_, change_gamma_, change_hu_, coarsen_
 from tomoseg.training.moving import cut_, move_images, move_masks, sources
@@ -30,14 +32,35 @@ def network_input(
     """
     images, packed = batch.hu.float(), batch.packed
     if not augment:
-        return windowed(images, config.windows_hu), packed
+        return with_position(windowed(images, config.windows_hu), batch, config), packed
     changes = [draw_change(key, config.augmentation) for key in batch.keys]
     middle_hu = sum(low + high for low, high in config.windows_hu) / (2 * len(config.windows_hu))
     moved, masks = apply_changes(_as_slices(images), _as_slices(packed), changes, middle_hu)
     images, packed = _as_before(moved, images), _as_before(masks, packed)
     images = windowed(images, config.windows_hu)
     change_gamma_(images, changes)
-    return images, packed
+    return with_position(images, batch, config, changes), packed
+
+
+def with_position(
+    images: Float[Tensor, "n c *xyz"], batch: Batch, config: TrainConfig, changes: Sequence[Change] = ()
+) -> Float[Tensor, "n _ *xyz"]:
+    """Slices with where they lie as one more channel, for a network that is told; others as they are.
+
+    Args:
+        images: Windowed.
+        batch: What they were read as.
+        config: Whether the network is told.
+        changes: One for each slice; none where nothing is changed.
+    """
+    if not config.network.position:
+        return images
+    assert batch.positions_mm is not None  # they are read for such a network
+    positions_mm = batch.positions_mm
+    if changes:
+        positions_mm = positions_mm + positions_mm.new_tensor([change.misplaced_mm for change in changes])
+    told = position_values(positions_mm)[:, None, None, None].expand(-1, 1, *images.shape[2:])
+    return torch.cat([images, told], dim=1)
 
 
 def apply_changes(

@@ -43,10 +43,12 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
 
     Raises:
         DatasetError: If there are no training cases, or they lack what the curriculum goes by.
-        ConfigError: If a structure is given a weight that the dataset does not have.
+        ConfigError: If a structure is given a weight that the dataset does not have, or axial slices are to be told
+            where they lie.
         TrainingError: If a batch has no slice for each process.
     """
     _check_batch(config, ranks)
+    _check_position(data, config)
     cases = data.split("train")
     validation = [case for case in data.cases if case.split == "validation"]
     device = training_device(config)
@@ -99,7 +101,21 @@ def drawn_slices(data: Preprocessed, config: TrainConfig, size: tuple[int, ...],
         DatasetError: If there are no training cases.
     """
     sides, stacks = sides_of(data.labels, data.grid.view, config), stacks_of(data.grid.view, config)
-    return DrawnSlices(data.split("train"), len(data.labels), size, reach, sides=sides, stacks=stacks)
+    placed = config.network.position
+    return DrawnSlices(data.split("train"), len(data.labels), size, reach, sides=sides, stacks=stacks, placed=placed)
+
+
+def _check_position(data: Preprocessed, config: TrainConfig) -> None:
+    """Refuse to tell axial slices where they lie: the middle of what a scan shows of a body's length says nothing.
+
+    Raises:
+        ConfigError: If they are to be told.
+    """
+    if config.network.position and data.grid.view == "axial":
+        raise ConfigError(
+            "expected coronal or sagittal slices for network.position, got axial ones; preprocess with --grid.view, "
+            "train --views, or leave it out"
+        )
 
 
 def training_device(config: TrainConfig) -> torch.device:

@@ -46,6 +46,7 @@ class Change:
         resolution: Share of the pixels along each edge that are left.
         view: What is left of the slice; None leaves all.
         gamma: Power of the windowed values.
+        misplaced_mm: How far the body's middle is taken to lie from where it does, for a network that is told of it.
     """
 
     turn_degrees: float = 0.0
@@ -62,6 +63,7 @@ class Change:
     resolution: float = 1.0
     view: FieldOfView | None = None
     gamma: float = 1.0
+    misplaced_mm: float = 0.0
 
 
 def draw_change(key: tuple[int, ...], config: AugmentationConfig) -> Change:
@@ -134,6 +136,10 @@ def _change_gamma(change: Change, rng: np.random.Generator, config: Augmentation
     return replace(change, gamma=math.exp(math.log1p(largest) * rng.uniform(-1, 1)))
 
 
+def _misplace(change: Change, rng: np.random.Generator, config: AugmentationConfig) -> Change:
+    return replace(change, misplaced_mm=config.position_mm * rng.uniform(-1, 1))
+
+
 _GROUPS: tuple[Callable[[Change, np.random.Generator, AugmentationConfig], Change], ...] = (
     _move,
     _bend,
@@ -144,6 +150,7 @@ _GROUPS: tuple[Callable[[Change, np.random.Generator, AugmentationConfig], Chang
     _coarsen,
     _cut,
     _change_gamma,
+    _misplace,
 )
 """A group's place seeds its generator: a new one goes to the end."""
 

@@ -79,7 +79,7 @@ def _forget_peak(*, on_gpu: bool) -> None:
 
 def _seconds_of_step(run: Run, batch_size: int, seconds: float) -> float:
     """Of reading a batch and learning from it; the first, which sets up much, does not count."""
-    read = DrawnSlices(run.cases, len(run.data.labels), run.size, run.reach)
+    read = DrawnSlices(run.cases, len(run.data.labels), run.size, run.reach, placed=run.config.network.position)
     draws = epoch_draws(run)
     run.shared.train()
     taken: list[float] = []

@@ -100,7 +100,7 @@ def _measured(data: Preprocessed, config: TrainConfig, slices: int) -> int:
     """The most memory that steps with so many slices take; batches have to grow from call to call."""
     run = build_run(data, config.model_copy(update={"batch_size": slices, "accumulation": 1, "workers": 0}))
     draws = (epoch_draws(run) * slices)[:slices]
-    read = DrawnSlices(run.cases, len(data.labels), run.size, run.reach)
+    read = DrawnSlices(run.cases, len(data.labels), run.size, run.reach, placed=config.network.position)
     batch = read.collate([read[draw] for draw in draws])
     on_gpu = run.device.type == "cuda"
     if on_gpu:

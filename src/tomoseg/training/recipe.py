@@ -234,7 +234,8 @@ def validation_loss(run: Run, cases: Sequence[PreprocessedCase]) -> float:
     uniform = SamplingConfig(slices_per_case=run.config.sampling.slices_per_case, structure_share=0.0)
     draws = draw_epoch([case.record for case in cases], uniform, run.config.seed, 0)
     mine = run.ranks.share([draws[first : first + size] for first in range(0, len(draws), size)])
-    slices = DrawnSlices(cases, len(run.data.labels), run.size, run.reach, centred=True)
+    placed = run.config.network.position
+    slices = DrawnSlices(cases, len(run.data.labels), run.size, run.reach, centred=True, placed=placed)
     weighted = []
     for batch_draws in mine:
         batch = slices.collate([slices[draw] for draw in batch_draws]).to(run.device)

@@ -35,6 +35,10 @@ class Sides:
         """Whether the slice of this key is mirrored."""
         return bool(np.random.default_rng((*key, 5)).random() < self.share)
 
+    def position(self, mm: float) -> float:
+        """Where the slice lies in the mirror image, from the body's middle."""
+        return -mm if self.axis == 2 else mm
+
     def exchange(
         self, hu: Int16[np.ndarray, "s *xyz"], packed: UInt8[np.ndarray, "b *xyz"], known: Bool[np.ndarray, "c"]
     ) -> tuple[Int16[np.ndarray, "s *xyz"], UInt8[np.ndarray, "b *xyz"], Bool[np.ndarray, "c"]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +34,14 @@ class Batch:
         packed: `(n, ceil(C / 8), x, y[, z])` uint8.
         known: `(n, C)`, whether each structure is annotated in each sample's case.
         keys: `(n, 3)`, unique to each draw; seeds its augmentation.
+        positions_mm: `(n,)`, how far each slice lies from the body's middle; None where the network is not told.
     """
 
     hu: Int16[Tensor, "n s *xyz"]
     packed: UInt8[Tensor, "n b *xyz"]
     known: Bool[Tensor, "n c"]
     keys: tuple[tuple[int, int, int], ...]
+    positions_mm: Float[Tensor, "n"] | None = None
 
     def known_voxels(self) -> int:
         """Voxels times annotated structures."""
@@ -47,12 +49,15 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; copies from pinned memory do not wait."""
-        hu, packed, known = (t.to(device, non_blocking=True) for t in (self.hu, self.packed, self.known))
-        return Batch(hu, packed, known, self.keys)
+        return self._each(lambda part: part.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory."""
-        return Batch(self.hu.pin_memory(), self.packed.pin_memory(), self.known.pin_memory(), self.keys)
+        return self._each(lambda part: part.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        positions_mm = None if self.positions_mm is None else change(self.positions_mm)
+        return Batch(change(self.hu), change(self.packed), change(self.known), self.keys, positions_mm)
 
 
 class DrawnSlices(Dataset[Batch]):
@@ -66,6 +71,7 @@ class DrawnSlices(Dataset[Batch]):
         centred: Crop and pad around the middle instead of at random.
         sides: Which slices become their mirror images; if omitted, none.
         stacks: Which slices become short; if omitted, none.
+        placed: Say where each slice lies from the body's middle.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class DrawnSlices(Dataset[Batch]):
         centred: bool = False,
         sides: Sides | None = None,
         stacks: Stacks | None = None,
+        placed: bool = False,
     ) -> None:
         self.cases = cases
         self.structures = structures
@@ -85,6 +92,7 @@ class DrawnSlices(Dataset[Batch]):
         self.centred = centred
         self.sides = sides
         self.stacks = stacks
+        self.placed = placed
 
     def __getitem__(self, draw: Draw) -> Batch:
         case = self.cases[draw.case]
@@ -100,10 +108,15 @@ class DrawnSlices(Dataset[Batch]):
         framed_hu[:, *into] = hu[:, *out_of]
         framed = np.zeros((len(packed), *self.size), np.uint8)
         framed[:, *into] = packed[:, *out_of]
+        position_mm = float(case.positions_mm[draw.slice]) if self.placed else 0.0
         if self.sides is not None and self.sides.drawn(draw.key):
             framed_hu, framed, known = self.sides.exchange(framed_hu, framed, known)
+            position_mm = self.sides.position(position_mm)
         tensor_hu, tensor_packed, tensor_known = (torch.from_numpy(a)[None] for a in (framed_hu, framed, known))
-        return Batch(tensor_hu, tensor_packed, tensor_known, (draw.key,))
+        return Batch(tensor_hu, tensor_packed, tensor_known, (draw.key,), self._told([position_mm]))
+
+    def _told(self, positions_mm: list[float]) -> Float[Tensor, "n"] | None:
+        return torch.tensor(positions_mm, dtype=torch.float32) if self.placed else None
 
     def _slice(self, case: PreprocessedCase, k: int) -> Sample:
         near = [case.ct_slice(j) for j in neighbours(k, self.reach, case.slices)]
@@ -151,13 +164,15 @@ class DrawnSlices(Dataset[Batch]):
         planes = packed_bytes(self.structures)
         hu = torch.full((1, 2 * self.reach + 1, *self.size), AIR_HU, dtype=torch.int16)
         packed = torch.zeros((1, planes, *self.size), dtype=torch.uint8)
-        return Batch(hu, packed, torch.zeros((1, self.structures), dtype=torch.bool), ((0, 0, 0),))
+        return Batch(hu, packed, torch.zeros((1, self.structures), dtype=torch.bool), ((0, 0, 0),), self._told([0.0]))
 
 
 def collate(slices: Sequence[Batch]) -> Batch:
     """One batch of many slices."""
     hu, packed, known = (torch.cat([getattr(s, name) for s in slices]) for name in ("hu", "packed", "known"))
-    return Batch(hu, packed, known, tuple(key for s in slices for key in s.keys))
+    positions = [s.positions_mm for s in slices if s.positions_mm is not None]
+    keys = tuple(key for s in slices for key in s.keys)
+    return Batch(hu, packed, known, keys, torch.cat(positions) if positions else None)
 
 
 class EpochLoader:

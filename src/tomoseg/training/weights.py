@@ -20,6 +20,8 @@ HEAD = ("head.weight", "head.bias")
 def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str, ...]:
     """Give a network the weights of a trained one; in the last layer only those of the structures that both have.
 
+    Where the slice lies (`network.position`), if only the new network is told of it, counts for nothing at first.
+
     Args:
         network: Changed in place; other structures keep the last layer that they have.
         record: What it is.
@@ -39,8 +41,11 @@ def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str
     for key, value in state.items():
         if key in HEAD:
             value[into] = source[key][out_of].to(value)
-        else:
+        elif value.shape == source[key].shape:
             value.copy_(source[key])
+        else:  # the first layers have a channel more, the last: where the slice lies, which counts for nothing yet
+            value.zero_()
+            value[:, : source[key].shape[1]] = source[key].to(value)
     return shared
 
 
@@ -52,9 +57,14 @@ def fitted_to(config: TrainConfig, source: ModelRecord | TrainConfig) -> TrainCo
         source: The model to start from, or the settings of a run that began so.
     """
     usual = [(preset.network, preset.windows_hu) for preset in TRAIN_PRESETS.values()]
-    if (config.network, config.windows_hu) not in usual:
+    told = {"position": config.network.position}
+    of_presets = [(network.model_copy(update=told), windows_hu) for network, windows_hu in usual]
+    if (config.network, config.windows_hu) not in of_presets:
         return config
-    return config.model_copy(update={"network": source.network, "windows_hu": source.windows_hu})
+    network = source.network
+    if isinstance(network, NetworkConfig) and config.network.position:
+        network = network.model_copy(update=told)
+    return config.model_copy(update={"network": network, "windows_hu": source.windows_hu})
 
 
 def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
@@ -66,6 +76,7 @@ def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
     if not isinstance(new.network, NetworkConfig) or not isinstance(old.network, NetworkConfig):
         raise TrainingError("expected a model of tomoseg's own to start from, got an imported one; start afresh")
     free = {"dropout", "prior_bias"} | (set() if new.network.record.one_size else {"tile"})
+    free |= {"position"} if new.network.position else set()  # one that was not told can learn to be
     fields = [name for name in type(new.network).model_fields if name not in free]
     compared = [(f"network.{name}", getattr(old.network, name), getattr(new.network, name)) for name in fields]
     for name, was, now in (*compared, ("windows_hu", old.windows_hu, new.windows_hu)):

@@ -140,4 +140,5 @@ def network_image(reads: EngineInput, case: PreprocessedCase, k: int) -> Float32
         first = min(max(k - tile[2] // 2, 0), case.slices - tile[2])
         return reads.of_block(case.ct_block(first, first + tile[2])[x, y])
     near = [case.ct_slice(j) for j in neighbours(k, reads.reach, case.slices)]
-    return reads.of_slices(np.stack(near, axis=2)[x, y])
+    positions_mm = case.positions_mm[k : k + 1] if reads.network.position else None
+    return reads.of_slices(np.stack(near, axis=2)[x, y], positions_mm)

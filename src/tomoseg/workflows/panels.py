@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tomoseg.inference.predictor import Predictor
-from tomoseg.inference.score_cases import AS_TRAINED
+from tomoseg.inference.score_cases import AS_TRAINED, on_grid
 from tomoseg.masks import structure_mask
 from tomoseg.pictures.panel import best_slice, draw_panel
 from tomoseg.preprocessed.read import PreprocessedCase
@@ -36,7 +36,7 @@ def draw_panels(
         if not mask.any():
             continue
         k = best_slice(mask)
-        predicted = predictor.grid_slice(ct, k, choices)[channel]
+        predicted = predictor.grid_slices(on_grid(case), [k], choices)[k][channel]
         path = folder / f"{case.name}_{name}.png"
         draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path, lang=lang)
         drawn.append(path)

@@ -246,7 +246,7 @@ def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str], m
     if "network.channels" not in chosen:
         levels = levels_of(data.split("train")[0].shape[:2])
         config = put_over(config, {"network.channels": channels_of(WIDTHS[0], levels)})
-    return measure_cost(data, config, minutes)
+    return measure_cost(data, config.of_view(data.grid.view) if config.views else config, minutes)
 
 
 def plan_training(

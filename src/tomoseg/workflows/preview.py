@@ -18,7 +18,7 @@ from tomoseg.training.build import drawn_slices
 from tomoseg.training.changes import draw_change
 from tomoseg.training.curriculum import curriculum_share, easiest_slices
 from tomoseg.training.sampling import Draw, draw_epoch, sample_size
-from tomoseg.training.slices import DrawnSlices
+from tomoseg.training.slices import Batch, DrawnSlices
 from tomoseg.views import AXES
 
 SAMPLES = 16
@@ -43,6 +43,7 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
     """
     check_file(output)
     data = Preprocessed(preprocessed)
+    config = config.of_view(data.grid.view) if config.views else config
     cases = data.split("train")
     records = [case.record for case in cases]
     size, reach = sample_size(records, config), NetworkInput(config.windows_hu, config.network).reach
@@ -73,14 +74,15 @@ def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
     """
     augmentation = config.augmentation
     case, (x, y) = slices.cases[draw.case], slices.size[:2]
-    images, packed = network_input(slices[draw], config, augment=augmentation.enabled)
+    batch = slices[draw]
+    images, packed = network_input(batch, config, augment=augmentation.enabled)
     where = f"{case.name}, {'xyz'[AXES[case.view][2]]} = {draw.slice}"
     if images.ndim == 5:  # the slice that was drawn may lie anywhere in its block
         where = case.name
         images, packed = (part[..., images.shape[-1] // 2] for part in (images, packed))
     middle = config.network.neighbours // 2  # of the neighbouring slices in the first window
     grey = np.rint(images[0, middle].numpy() * 255).astype(np.uint8)
-    changes = _words_of_reading(slices, draw, config)
+    changes = (*_words_of_reading(slices, draw, config), *_words_of_position(batch, config))
     if augmentation.enabled:
         changes += words_of_change(draw_change(draw.key, augmentation), (x, y), config.lang)
     return Sample(
@@ -91,6 +93,15 @@ def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
         changes or (say("as it is", config.lang),),
         case.view,
     )
+
+
+def _words_of_position(batch: Batch, config: TrainConfig) -> tuple[str, ...]:
+    """Where the network is told that a slice lies; `-` is left or posterior."""
+    if batch.positions_mm is None:
+        return ()
+    moved = draw_change(batch.keys[0], config.augmentation).misplaced_mm if config.augmentation.enabled else 0.0
+    mm = round(float(batch.positions_mm[0]) + moved)
+    return (say("told {mm} mm off the middle", config.lang, mm=f"{'+' if mm > 0 else '−' if mm < 0 else ''}{abs(mm)}"),)
 
 
 def _words_of_reading(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> tuple[str, ...]:

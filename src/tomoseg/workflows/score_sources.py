@@ -18,7 +18,7 @@ from tomoseg.files.label_files import noticed_of_geometry
 from tomoseg.files.label_names import check_told_apart, label_set_named
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.score_cases import score_case_fully
+from tomoseg.inference.score_cases import on_grid, score_case_fully
 from tomoseg.labels import LabelSet, composed
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import is_model
@@ -75,8 +75,9 @@ class ModelSource:
             return False
         inside = np.flatnonzero(reference.any(axis=(0, 1)))
         tried = inside[[len(inside) * part // LOOKED_AT for part in range(LOOKED_AT)]]
-        judge = self._held_out.judge(case)
-        found = {k: judge.grid_slice(ct, k, self._choices)[channel] for k in dict.fromkeys(tried.tolist())}
+        wanted = list(dict.fromkeys(tried.tolist()))
+        masks = self._held_out.judge(case).grid_slices(on_grid(case), wanted, self._choices)
+        found = {k: of_slice[channel] for k, of_slice in masks.items()}
         k = max(found, key=lambda k: int(np.count_nonzero(found[k] != reference[:, :, k])))
         spacing_mm = case.grid_spacing_mm[:2]
         draw_panel(ct[:, :, k], reference[:, :, k], found[k], structure, spacing_mm, path, lang=options.lang)

@@ -96,4 +96,5 @@ def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = N
         DatasetError: If the dataset cannot be used.
         TrainingError: If no batch of one slice fits.
     """
-    return plan_training(Preprocessed(preprocessed), config, max_memory)
+    data = Preprocessed(preprocessed)
+    return plan_training(data, config.of_view(data.grid.view) if config.views else config, max_memory)

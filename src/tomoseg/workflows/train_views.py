@@ -105,7 +105,6 @@ def train_views(
             f"{data.folder}: expected a dataset of axial slices, of which the other views are made, got "
             f"{data.grid.view} ones; preprocess without --grid.view"
         )
-    own = config.model_copy(update={"views": ()})
     best: dict[str, float | None] = {}
     for number, view in enumerate(config.views, start=1):
         if ranks.is_first:
@@ -113,7 +112,7 @@ def train_views(
         of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
         if of_view is None:
             return Outcome(False, [], None, views=best)
-        outcome = train_one(of_view, output / view, own, told, loss, ranks, force=force)
+        outcome = train_one(of_view, output / view, config.of_view(view), told, loss, ranks, force=force)
         best[view] = outcome.best_dice
         if ranks.is_first:
             with whole_file(output / CONFIG) as aside:

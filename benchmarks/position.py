@@ -1,0 +1,96 @@
+"""What it is worth that sagittal slices are told how far they lie from the body's middle.
+
+    .venv/bin/python benchmarks/position.py PREPROCESSED --work DIR [--view sagittal] [--steps 3000] [--split test]
+        [--channels 12 24 48 96] [--batch 8] [--seeds 0] [--threads 1]
+
+PREPROCESSED is an axial dataset, of phantoms as `tomoseg demo` keeps them, or of anything else; it is turned to the
+view once. The same network is trained alike with and without, and one that is told without jitter of the middle. Mean
+Dice of the split is printed for structures on a side (`..._left`, `..._right`) and for the others. What is done already
+is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import machine
+
+from tomoseg import EvaluateOptions, evaluate, train_run
+from tomoseg.config import TRAIN_PRESETS, AugmentationConfig, NetworkConfig, SamplingConfig, TrainConfig
+from tomoseg.labels import counterpart
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.preprocessed.turn import turn
+
+WAYS = {
+    "not told": {"position": False},
+    "told": {"position": True},
+    "told, no jitter": {"position": True, "position_mm": 0.0},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preprocessed", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--view", choices=("coronal", "sagittal"), default="sagittal")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--channels", type=int, nargs="+", default=[12, 24, 48, 96])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(machine())
+    turned = given.work / given.view
+    turn(Preprocessed(given.preprocessed), given.view, turned)
+    print(f"{given.view}, {given.steps} steps of {given.batch} slices, {len(given.seeds)} seeds, split {given.split}")
+    print("| | all | on a side | others |\n|---|---|---|---|")
+    for way in given.ways:
+        found = [scores(turned, given, way, seed) for seed in given.seeds]
+        cells = " | ".join(f"{value:.3f}" for value in np.mean(found, axis=0))
+        print(f"| {way} | {cells} |", flush=True)
+
+
+def scores(data: Path, given: argparse.Namespace, way: str, seed: int) -> tuple[float, float, float]:
+    """Mean Dice of all structures, of those on a side, and of the others."""
+    run = given.work / f"{given.view}-{way.replace(',', '').replace(' ', '-')}-{seed}"
+    done = run / f"{given.split}.json"
+    if not done.is_file():
+        train_run(data, run, settings(given, WAYS[way], seed))
+        summary = evaluate(run, data, EvaluateOptions(split=given.split, surfaces=False)).summary
+        dice = {row.structure: row.dice for row in summary.structures if row.dice is not None}
+        done.write_text(json.dumps(dice), encoding="utf-8")
+    dice = json.loads(done.read_text(encoding="utf-8"))
+    sided = [value for name, value in dice.items() if counterpart(name) != name]
+    others = [value for name, value in dice.items() if counterpart(name) == name]
+    return float(np.mean(list(dice.values()))), float(np.mean(sided)), float(np.mean(others))
+
+
+def settings(given: argparse.Namespace, way: dict[str, float | bool], seed: int) -> TrainConfig:
+    """The default recipe with a small network; validated at the end only."""
+    network = NetworkConfig(channels=tuple(given.channels), slices=3, residual=True, position=bool(way["position"]))
+    jitter = float(way.get("position_mm", AugmentationConfig().position_mm))
+    return TRAIN_PRESETS["default"].model_copy(
+        update={
+            "network": network,
+            "augmentation": AugmentationConfig(position_mm=jitter),
+            "steps": given.steps,
+            "batch_size": given.batch,
+            "seed": seed,
+            "sampling": SamplingConfig(slices_per_case=40),
+            "validate_every": 100_000,
+            "workers": 0,
+            "precision": "fp32",
+            "export": False,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
