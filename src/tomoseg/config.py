@@ -57,6 +57,10 @@ class PreprocessConfig(Config):
     """Structures to keep, by name; none named keeps all that the dataset has."""
     leave_out: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Masks not to be believed, as CASE/STRUCTURE (`tomoseg check` finds such): they count as not annotated."""
+    trusted_share: Annotated[float, Role.RESULT] = Field(0.8, gt=0, le=1)
+    """Of a model's own masks (a folder that `tomoseg predict --triage` wrote): share of the scans in which it found a
+    structure whose masks are believed, those that it is surest of. Elsewhere the structure is unknown, as where it
+    found nothing."""
     validation_share: Annotated[float, Role.RESULT] = Field(0.15, ge=0, lt=1)
     """Share of patients held out for validation where the dataset has no splits of its own."""
     test_share: Annotated[float, Role.RESULT] = Field(0.0, ge=0, lt=1)

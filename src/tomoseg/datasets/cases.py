@@ -77,10 +77,13 @@ class Case(MaskCase):
     Attributes:
         ct: The scan: a file of any kind that is read, or a folder of DICOM.
         split: Where the dataset itself puts the case, if it does.
+        ratings: How sure the model is of each mask that it made, 0 to 1, None of one that it did not find; None of
+            masks of people.
     """
 
     ct: Path
     split: Split | None = None
+    ratings: dict[str, float | None] | None = None
 
 
 def named_alike(cases: Iterable[SomeCase]) -> list[SomeCase]:

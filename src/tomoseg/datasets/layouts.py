@@ -9,6 +9,7 @@ Layouts:
 - *listed*: a `dataset.json` with `training`, as Medical Decathlon has it.
 - *paired folders*: `images/<case>.nii.gz` with `labels/<case>.nii.gz`, or `imagesTr/<case>_0000.nii.gz` with
   `labelsTr/<case>.nii.gz`, without a `dataset.json`.
+- *predictions*: what `tomoseg predict --triage` wrote of many scans, which lie elsewhere (`predictions.py`).
 - *numbered*: a `dataset.json` with `imagesTr/<case>_0000.nii.gz` and `labelsTr/<case>.nii.gz`, as nnU-Net raw has it.
 
 Where a layout has `.nii.gz`, a scan may be a file or a folder of any kind that `files.scan` reads (`scan_files.py`).
@@ -38,12 +39,16 @@ from tomoseg.datasets.flat import find_flat_cases
 from tomoseg.datasets.label_ids import label_set_of_cases
 from tomoseg.datasets.meta_table import META_FILE, apply_meta
 from tomoseg.datasets.paired_folders import find_paired_cases, has_paired_folders
+from tomoseg.datasets.predictions import find_predicted_cases
 from tomoseg.errors import DatasetError
 from tomoseg.files.cohort import MASKS_FOLDER
 from tomoseg.files.label_names import check_told_apart
 from tomoseg.labels import LabelSet
 
-Layout = Literal["case folders", "flat", "listed", "numbered", "paired folders"]
+Layout = Literal["case folders", "flat", "listed", "numbered", "paired folders", "predictions"]
+
+
+NOTHING = CaseFolders([], [])
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def find_dataset(folder: Path) -> Dataset:
     if not folder.is_dir():
         raise DatasetError(f"{folder}: expected a dataset's folder, got no such folder; check the path")
     try:
-        layout, found = _find(folder)
+        layout, found = _predicted_or(folder, *_find(folder))
     except OSError as error:
         raise DatasetError(f"{folder}: expected readable folders, got: {error}; check their permissions") from None
     if not found.cases:
@@ -104,6 +109,12 @@ def _with_meta(folder: Path, found: CaseFolders) -> tuple[list[Case], list[str]]
         return found.cases, []
     present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
     return apply_meta(found.cases, folder / META_FILE, present)
+
+
+def _predicted_or(folder: Path, layout: Layout, found: CaseFolders) -> tuple[Layout, CaseFolders]:
+    """What was found, or where that is no case the predictions that are there."""
+    predicted = NOTHING if found.cases else find_predicted_cases(folder)
+    return (layout, found) if predicted == NOTHING else ("predictions", predicted)
 
 
 def _find(folder: Path) -> tuple[Layout, CaseFolders]:

@@ -73,7 +73,7 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
     if not path.is_dir():
         raise DatasetError(f"{path}: expected masks, got {lacking(path)}")
     try:
-        found = find_dataset(path).cases
+        found = find_dataset(path)
     except DatasetError as error:
         cases = _without_scans(path)
         if not cases:
@@ -82,7 +82,7 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
                 f"<case>/<structure>.nii.gz, or a dataset, got none of them; as a dataset: {error}"
             ) from None
         return named_alike(cases)
-    return list(found)
+    return named_alike(_without_scans(path)) if found.layout == "predictions" else list(found.cases)
 
 
 class OpenMasks:

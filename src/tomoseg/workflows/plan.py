@@ -44,7 +44,7 @@ from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.settings import named, put_over
 from tomoseg.views import axes_back, ordered, unordered
 from tomoseg.workflows.datasets import open_dataset
-from tomoseg.workflows.preprocess import preprocess_some, without_masks
+from tomoseg.workflows.preprocess import believed, preprocess_some
 
 OnCase = Callable[[int, int], None]
 GRID_SIZES = frozenset({"grid.mode", "grid.size", "grid.spacing_mm", "grid.slice_spacing_mm"})
@@ -182,8 +182,8 @@ class _Opened:
 def _opened(dataset: Path, config: PreprocessConfig) -> _Opened:
     opened = open_dataset(dataset)
     labels = opened.labels.subset(config.structures) if config.structures else opened.labels
-    splits = assign_splits(opened.cases, config.validation_share, config.test_share, config.seed)
-    cases = without_masks(opened.cases, config.leave_out)
+    cases, _ = believed(opened.cases, config)
+    splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
     training, validation = ([case for case in cases if splits[case.name] == s] for s in ("train", "validation"))
     return _Opened(dataset, labels, training, validation)
 

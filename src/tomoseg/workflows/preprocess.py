@@ -21,6 +21,7 @@ from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.datasets.layouts import Dataset
+from tomoseg.datasets.predictions import only_trusted
 from tomoseg.datasets.splits import assign_splits
 from tomoseg.errors import DatasetError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
@@ -38,6 +39,9 @@ from tomoseg.workflows.datasets import open_dataset
 
 MOST_WORKERS = 8
 """More cases at once than this take memory and wait for the disk."""
+
+NOT_SURE = "expected masks that the model is sure of, got none: it found nothing, or the scan is unlike its training"
+"""Of a case of which nothing is trusted."""
 
 LOW_CEILING = 0.9
 """Below this Dice after going to the grid and back, the grid is too coarse for a structure."""
@@ -131,8 +135,8 @@ def preprocess(
     check_folder(output / CASES)
     found = open_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
-    splits = assign_splits(found.cases, config.validation_share, config.test_share, config.seed)
-    cases = without_masks(found.cases, config.leave_out)
+    cases, doubted = believed(found.cases, config)
+    splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
     renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1
     workers = min(config.workers or min(processors, MOST_WORKERS), len(cases))
@@ -145,6 +149,7 @@ def preprocess(
     for left_over in (output / CASES).glob(".*.part"):
         shutil.rmtree(left_over, ignore_errors=True)
     records, failed = _done(_run(tasks, workers), on_case)
+    failed |= {case.name: NOT_SURE for case in found.cases if case.name not in splits}
     if not records:
         raise DatasetError(
             f"{dataset}: expected at least one usable case, got none; first: {next(iter(failed.values()))}"
@@ -152,7 +157,7 @@ def preprocess(
     kept: dict[str, str] = {record.name: splits[record.name] for record in records}
     with whole_file(output / INDEX) as aside:
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
-    warnings: list[str | Notice] = [*found.warnings, *renumbered, *_noticed(cases, records)]
+    warnings: list[str | Notice] = [*found.warnings, *doubted, *renumbered, *_noticed(cases, records)]
     held = holdings_of(records, labels, config.grid.view)
     done = ceilings(records, labels)
     left_out = tuple(map(str, found.left_out))
@@ -194,6 +199,22 @@ def _done(results: Iterable[CaseDone], on_case: Callable[[CaseDone], None]) -> t
         if result.error is not None:
             failed[result.name] = result.error
     return sorted(records, key=lambda record: record.name), dict(sorted(failed.items()))
+
+
+def believed(cases: Sequence[Case], config: PreprocessConfig) -> tuple[list[Case], list[str]]:
+    """Cases with the masks that are learned from, and what was left out of a model's own, in sentences.
+
+    Args:
+        cases: As found.
+        config: `leave_out` and `trusted_share`.
+
+    Raises:
+        DatasetError: If a mask to be left out is none, or nothing is left.
+    """
+    kept, doubted = only_trusted(without_masks(cases, config.leave_out), config.trusted_share)
+    if not kept:
+        raise DatasetError(NOT_SURE)
+    return kept, doubted
 
 
 def without_masks(cases: Sequence[Case], masks: Sequence[str]) -> list[Case]:

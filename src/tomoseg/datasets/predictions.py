@@ -1,0 +1,118 @@
+"""What `tomoseg predict` wrote, as a dataset to train on: a teacher's masks of scans that nobody has labelled.
+
+    PREDICTED/<scan>/<structure>.nii.gz    masks, with prediction.json, which names the scan and the model's own rating
+    PREDICTED/<scan>.nii.gz                a label map, with <scan>.prediction.json
+
+The scans stay where they are. How sure the model is of each mask is in `Case.ratings`: `only_trusted` leaves out
+what it is unsure of, which is then unknown and not absent, as is what it did not find.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tomoseg.datasets.case_folders import CaseFolders, LeftOut, label_files, named_masks
+from tomoseg.datasets.cases import Case
+from tomoseg.errors import DatasetError, InputError, LabelError
+from tomoseg.files.label_names import read_label_names
+from tomoseg.files.no_scan import RECORD
+from tomoseg.files.results import sidecar_path
+
+_NO_RECORD = "expected the record of a prediction, got another file; predict again"
+
+Ratings = dict[str, float | None]
+
+
+def find_predicted_cases(folder: Path) -> CaseFolders:
+    """The scans that a folder has predictions of; none where it has no records of any.
+
+    Args:
+        folder: That `tomoseg predict` wrote results of scans to.
+    """
+    found: list[Case] = []
+    left_out: list[LeftOut] = []
+    for path in sorted([*folder.glob(f"*/{RECORD}"), *folder.glob(f"*.{RECORD}")]):
+        place = path.parent if path.name == RECORD else path.with_name(path.name.removesuffix(RECORD) + "nii.gz")
+        try:
+            found.append(_case_of(place, json.loads(path.read_text(encoding="utf-8"))))
+        except (DatasetError, LabelError, InputError) as error:
+            left_out.append(LeftOut(place, f"left out: {error}"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            left_out.append(LeftOut(path, f"left out: {_NO_RECORD}"))
+    return CaseFolders(found, left_out)
+
+
+def _case_of(place: Path, record: dict[str, Any]) -> Case:
+    """A case from its record.
+
+    Raises:
+        DatasetError: If its scan, its masks or the model's rating of them are not there.
+        InputError: If the names of a label map cannot be read.
+        LabelError: If names of masks or values cannot be told apart.
+    """
+    name = place.name.removesuffix(".nii.gz")
+    ct = Path(record["input"]["path"])
+    if not ct.exists():
+        raise DatasetError("expected the scan where it was predicted from, found none there; predict again")
+    rating = record.get("self_rating")
+    if rating is None:
+        raise DatasetError("expected the model's rating of each mask, got none; predict with --triage")
+    ratings: Ratings = dict(rating["structures"])
+    if place.is_dir():
+        masks = named_masks([file for file in label_files(place) if file.name.endswith(".nii.gz")], place)
+        if not masks:
+            raise DatasetError("expected masks as .nii.gz, found none; predict with --format nifti")
+        return Case(name=name, patient=name, ct=ct, masks=masks, annotated=tuple(masks), ratings=ratings)
+    if not place.is_file() or not sidecar_path(place).is_file():
+        raise DatasetError("expected a label map with the names of its values, found none; predict again")
+    names = read_label_names(sidecar_path(place))
+    values: dict[str, tuple[int, ...]] = {structure: (value,) for value, structure in names.items()}
+    return Case(
+        name=name, patient=name, ct=ct, label_map=place, annotated=tuple(values), label_values=values, ratings=ratings
+    )
+
+
+def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[str]]:
+    """Cases with those of a model's masks that it is surest of; a person's masks stay.
+
+    A structure's rating ranks the scans in which it was found, and masks of the share that is rated highest stay. What
+    the model did not find is unknown too: it may have missed it. So is all of a scan unlike those of its training.
+
+    Args:
+        cases: Some, all or none of them with ratings.
+        share: Of the scans in which a structure was found, above 0 and up to 1.
+
+    Returns:
+        The cases in which something is left, and what was left out, in sentences.
+    """
+    if all(case.ratings is None for case in cases):
+        return list(cases), []
+    limits = {name: _limit(cases, name, share) for name in {name for case in cases for name in case.annotated}}
+    kept, before, after = [], 0, 0
+    for case in cases:
+        own = tuple(name for name in case.annotated if _is_trusted(case, name, limits[name]))
+        before, after = before + len(case.annotated), after + len(own)
+        if own:
+            kept.append(replace(case, annotated=own))
+    return kept, [
+        f"{before - after} of {before} masks count as unknown: the model is not sure of them, or found nothing."
+    ]
+
+
+def _limit(cases: Sequence[Case], name: str, share: float) -> float:
+    """The least rating of a structure that is trusted."""
+    rated = (None if case.ratings is None or name not in case.annotated else case.ratings.get(name) for case in cases)
+    ratings = sorted((rating for rating in rated if rating is not None), reverse=True)
+    return ratings[max(1, math.ceil(share * len(ratings))) - 1] if ratings else math.inf
+
+
+def _is_trusted(case: Case, name: str, limit: float) -> bool:
+    if case.ratings is None:
+        return True
+    rating = case.ratings.get(name)
+    return rating is not None and rating >= limit
