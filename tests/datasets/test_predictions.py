@@ -64,7 +64,7 @@ def test_the_scans_stay_where_they_are_and_each_mask_has_the_model_s_rating(pred
     assert [case.name for case in found.cases] == ["a", "b", "c", "d"]
     assert {case.name: case.ratings for case in found.cases} == RATINGS
     assert found.cases[0].ct == predicted.parent / "scans" / "a.nii.gz"
-    assert found.labels.names == ("liver", "spleen")
+    assert found.labels.names == ("spleen", "liver")
 
 
 def test_of_each_structure_the_surest_share_of_the_scans_that_it_was_found_in_is_believed(predicted):
@@ -140,12 +140,12 @@ def test_what_is_not_believed_is_unknown_in_the_preprocessed_dataset(predicted, 
     config = PreprocessConfig(grid=grid, trusted_share=0.5, validation_share=0, workers=1)
     report = preprocess(predicted, tmp_path / "out", config)
     annotated = {record.name: record.annotated for record in report.records}
-    assert annotated == {"a": (0,), "c": (0, 1)}
+    assert annotated == {"a": (1,), "c": (0, 1)}
     assert report.failed == {"b": NOT_SURE, "d": NOT_SURE}
     assert any("5 of 8 masks count as unknown" in str(line) for line in report.warnings)
     assert [case.name for case in Preprocessed(tmp_path / "out").cases] == ["a", "c"]
     again = preprocess(predicted, tmp_path / "out2", config.model_copy(update={"trusted_share": 1.0}))
-    assert {record.name: record.annotated for record in again.records} == {"a": (0, 1), "b": (0,), "c": (0, 1)}
+    assert {record.name: record.annotated for record in again.records} == {"a": (0, 1), "b": (1,), "c": (0, 1)}
 
 
 def test_where_nothing_is_believed_it_says_so(predicted, tmp_path):
