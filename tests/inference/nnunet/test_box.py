@@ -24,6 +24,12 @@ class TestBox:
         box = box_of((values[:, :, k] for k in range(10)), (20, 20, 10), (1.5, 2.0, 3.0), 5.9)
         assert box == ((2, 16, 3), (11, 20, 6))
 
+    def test_edges_have_32_bits_as_in_a_header(self):
+        values = np.zeros((99, 3, 3), np.uint8)
+        values[49] = 1
+        (low, _, _), (high, _, _) = box_of(iter(values.transpose(2, 0, 1)), (99, 3, 3), (0.8, 1.0, 1.0), 20.0)
+        assert (low, high) == (49 - 24, 50 + 24)  # 0.8 is a little more in 32 bits, and 25 voxels are a little too many
+
     def test_nothing(self):
         assert box_of(iter(np.zeros((4, 5, 5), np.uint8)), (5, 5, 4), (1.0, 1.0, 1.0), 2.0) is None
         told = notice_of_none(RULE)

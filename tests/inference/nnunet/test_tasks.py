@@ -68,7 +68,7 @@ def exactly(made, hu, voxels_mm, weights=None):
 
 def box_around(mask, margin_mm):
     places = np.argwhere(mask)
-    margins = [int(margin_mm / np.float32(edge)) for edge in SPACING]
+    margins = [int(margin_mm / float(np.float32(edge))) for edge in SPACING]
     low = np.maximum(places.min(0) - margins, 0)
     high = np.minimum(places.max(0) + 1 + margins, mask.shape)
     return tuple(slice(a, b) for a, b in zip(low, high, strict=True))

@@ -49,7 +49,7 @@ def box_of(
         return None
     low, high = [], []
     for along, edge, length in zip(there, spacing_mm, shape, strict=True):
-        margin, places = int(margin_mm / np.float32(edge)), np.flatnonzero(along)
+        margin, places = int(margin_mm / float(np.float32(edge))), np.flatnonzero(along)
         low.append(max(0, int(places[0]) - margin))
         high.append(min(length, int(places[-1]) + 1 + margin))
     return (low[0], low[1], low[2]), (high[0], high[1], high[2])
