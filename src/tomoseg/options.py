@@ -245,7 +245,7 @@ AS_DEFINED = EvaluateOptions()
 
 
 class ViewOptions(Config):
-    """How a scan is looked at.
+    """How a scan is looked at, and what may be written meanwhile.
 
     Raises:
         ConfigError: If a port or a series cannot be one.
@@ -255,6 +255,12 @@ class ViewOptions(Config):
     """Which of several DICOM series, from 1; if omitted, the one that the masks lie on, else the largest axial one."""
     assume_spacing: Annotated[tuple[float, float, float] | None, Role.PRESENTATION] = None
     """Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels lie."""
+    format: Annotated[tuple[FormatName, ...], Role.PRESENTATION] = ()
+    """What a corrected mask is written as, beside NIfTI: any format of predict."""
+    reviewer: Annotated[str | None, Role.PRESENTATION] = Field(None, max_length=100)
+    """Who corrections and verdicts are by; if omitted, the name of the account."""
+    read_only: Annotated[bool, Role.PRESENTATION] = False
+    """Nothing can be corrected or judged."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
     """Language of the page to begin with: en or fr."""
     host: Annotated[str, Role.PRESENTATION] = "127.0.0.1"

@@ -1,12 +1,14 @@
 """The page of `tomoseg view`, as a person uses it."""
 
 import io
+import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tomoseg.files.nifti import write_nifti
+from tomoseg.files.nifti import read_geometry, read_label_map, read_mask, write_nifti
 from tomoseg.files.results import write_label_map
 from tomoseg.labels import LabelSet
 from tomoseg.options import ViewOptions
@@ -14,8 +16,10 @@ from tomoseg.segmentation import LabelMap
 from tomoseg.server.viewing import Viewing, create_view_app
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.view import find_views
+from tomoseg.workflows.view_cases import Views
 
 TOTAL = LabelSet.total()
+IN_BOTH, IN_THE_MASK = (150, 150, 150), (66, 133, 244)
 WITHOUT_WEBGL2 = """
 const own = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
@@ -45,8 +49,9 @@ def files(tmp_path_factory):
         x, y = 10 * (n % 11), 10 * (n // 11)
         values[x + 1 : x + 9, y + 1 : y + 9, 4:12] = structure.id
     grid = SourceGrid(values.shape, np.diag([-2.0, -2.0, 2.5, 1.0]))
+    values = grid.to_canonical(values)
     write_nifti(folder / "ct.nii.gz", np.where(values > 0, 40, -1000).astype(np.int16), grid)
-    write_label_map(LabelMap(grid.to_canonical(values), TOTAL, grid), folder / "masks.nii.gz")
+    write_label_map(LabelMap(values, TOTAL, grid), folder / "masks.nii.gz")
     return folder
 
 
@@ -120,6 +125,109 @@ def test_without_webgl2_there_are_slices(opened, viewing):
         assert min(counts[structure.colour] for structure in TOTAL) > 200
         assert looked.page.get_by_role("button", name="3D", exact=True).count() == 0
         assert looked.faults == []
+
+
+def _middle_of(page, colour):
+    """Where on the page the pixels of a colour have their middle."""
+    rows, columns = np.nonzero((_pixels(page) == colour).all(axis=2))
+    box = page.locator(".views").bounding_box()
+    return box["x"] + columns.mean() + 0.5, box["y"] + rows.mean() + 0.5
+
+
+@pytest.fixture
+def correcting(files, tmp_path):
+    views = find_views(files / "ct.nii.gz", [files / "masks.nii.gz"])
+    return Viewing(views, ViewOptions(open=False, reviewer="A. Person"), tmp_path / "corrections")
+
+
+def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(opened, correcting, files):
+    spleen = TOTAL["spleen"]
+    with opened(create_view_app(correcting), f"/{correcting.secret}/") as looked:
+        page = looked.page
+        _opaque(page)
+        page.locator("[data-name=spleen] .name").click()
+        page.locator("[data-do=alone]").click()
+        page.wait_for_timeout(300)
+        x, y = _middle_of(page, spleen.colour)
+        page.keyboard.press("e")
+        page.locator("[data-do=erase]").click()
+        page.get_by_role("button", name="3", exact=True).click()
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.up()
+        page.locator("[data-do=save]").click()
+        page.wait_for_selector("text=Saved as version 1.")
+        assert "corrected, version 1" in page.locator("[data-name=spleen]").inner_text()
+        assert page.locator(".correcting").count() == 0
+        _check_cube(correcting.corrections, spleen)
+
+        page.keyboard.press("e")  # again, with undo and what is left out in between
+        page.locator("[data-do=erase]").click()
+        page.get_by_role("button", name="25", exact=True).click()
+        page.mouse.click(x, y)
+        page.locator("[data-do=undo]").click()
+        page.mouse.click(x, y)
+        page.locator("[data-do=interpolate]").click()
+        page.wait_for_selector("text=1 slices were filled.")
+        page.locator("[data-do=save]").click()
+        page.wait_for_selector("text=Saved as version 2.")
+        assert looked.faults == []
+    folder = correcting.corrections / correcting.views.cases[0].name
+    assert sorted(path.name for path in folder.iterdir()) == ["0001", "0002"]
+    again = read_mask(folder / "0002" / "spleen.nii.gz")
+    np.testing.assert_array_equal(again, read_label_map(files / "masks.nii.gz") == spleen.id)
+
+
+def _check_cube(corrections, structure):
+    """In the file's own voxels, three by three of the cube's middle are gone, in the slice that was shown."""
+    (path,) = corrections.rglob("spleen.nii.gz")
+    grid = read_geometry(path)
+    values = grid.from_canonical(read_mask(path))
+    n = TOTAL.channel(structure.name)
+    x, y = 10 * (n % 11) + 1, 10 * (n // 11) + 1
+    cube = values[x : x + 8, y : y + 8, 4:12]
+    assert values.sum() == cube.sum() == 8**3 - 9
+    lost = np.argwhere(~cube)
+    assert len(set(lost[:, 2])) == 1
+    assert np.abs(lost[:, :2].mean(axis=0) - 3.5).max() <= 0.5
+    record = json.loads((path.parent / "correction.json").read_text())
+    assert (record["who"], record["structure"], record["version"]) == ("A. Person", "spleen", 1)
+    assert record["when"].endswith("+00:00")
+
+
+def test_cases_one_after_the_other_with_verdicts(opened, files, tmp_path):
+    values = read_label_map(files / "masks.nii.gz")
+    values[values == TOTAL["spleen"].id] = 0
+    write_label_map(LabelMap(values, TOTAL, read_geometry(files / "masks.nii.gz")), tmp_path / "reference.nii.gz")
+    (shown,) = find_views(files / "ct.nii.gz", [files / "masks.nii.gz"], tmp_path / "reference.nii.gz").cases
+    cases = tuple(replace(shown, name=name, score=n / 4) for n, name in enumerate("abc"))
+    viewing = Viewing(Views("scores", cases, tmp_path, "Dice"), ViewOptions(reviewer="me"), tmp_path / "corrections")
+    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+        page = looked.page
+        assert "Dice 1.000" in page.locator("[data-name=liver]").inner_text()
+        page.keyboard.press("w")
+        page.wait_for_selector("[data-do='needs work'][aria-pressed=true]")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector("body[data-ready=b]")
+        page.keyboard.press("r")
+        page.wait_for_selector("[data-do='right'][aria-pressed=true]")
+        assert page.locator("option").all_inner_texts() == [
+            "1/3 a · Dice 0.000 · needs work",
+            "2/3 b · Dice 0.250 · right",
+            "3/3 c · Dice 0.500",
+        ]
+        _opaque(page)
+        page.locator("[data-name=spleen] .name").click()
+        assert {TOTAL["spleen"].colour, TOTAL["liver"].colour} <= _count(page).keys()
+        page.keyboard.press("d")
+        page.wait_for_selector("text=only in the reference")
+        page.wait_for_timeout(300)
+        counts = _count(page)
+        assert counts[IN_BOTH] > 100 * counts[IN_THE_MASK] / 2 > 0
+        assert TOTAL["spleen"].colour not in counts
+        assert looked.faults == []
+    lines = (tmp_path / "corrections" / "reviews.csv").read_text().splitlines()
+    assert [line.rsplit(",", 1)[0] for line in lines] == ["case,verdict,who", "a,needs work,me", "b,right,me"]
 
 
 def test_a_hostile_name_is_shown_as_text(opened, tmp_path):

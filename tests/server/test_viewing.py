@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import json
 import socket
 import threading
@@ -14,7 +15,8 @@ from tomoseg.options import ViewOptions
 from tomoseg.server import until_closed
 from tomoseg.server.until_closed import run_until_closed
 from tomoseg.server.viewing import KEPT_SCENES, Guests, Viewing, create_view_app
-from tomoseg.workflows.view import ViewCase, Views, find_views
+from tomoseg.workflows.view import find_views
+from tomoseg.workflows.view_cases import ViewCase, Views
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,43 @@ def test_what_is_not_there_is_told(viewing):
             "expected a case below 1, got 7; load the page again",
         )
         assert "got one without" in client.get(f"/{viewing.secret}/cases/0/reference").json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("structure", "body", "words"),
+    [
+        ("heart", b"", "expected one of 2 known names, got 'heart'"),
+        ("liver", b"no gzip", "expected a mask compressed by gzip"),
+        ("liver", gzip.compress(bytes(10)), "expected a mask of the scan's 23040 voxels, got another one"),
+        ("liver", gzip.compress(bytes(23041)), "expected a mask of the scan's 23040 voxels, got another one"),
+        ("liver", gzip.compress(bytes(23040))[:-9], "expected a mask of the scan's 23040 voxels, got another one"),
+        ("liver", gzip.compress(b"\2" * 23040), "expected a mask of 0 and 1, got 2"),
+    ],
+)
+def test_what_is_no_correction_is_refused_and_leaves_nothing(viewing, tmp_path, structure, body, words):
+    viewing.corrections = tmp_path / "corrections"
+    with served(create_view_app(viewing)) as client:
+        address = f"/{viewing.secret}/cases/0/corrections"
+        answer = client.post(address, params={"structure": structure, "who": "me"}, content=body)
+        assert answer.status_code == 400
+        assert words in answer.json()["detail"]
+    assert not viewing.corrections.exists()
+
+
+def test_read_only(viewing, tmp_path):
+    viewing.corrections = tmp_path / "corrections"
+    viewing.options = ViewOptions(read_only=True)
+    with served(create_view_app(viewing)) as client:
+        place = f"/{viewing.secret}"
+        assert client.get(f"{place}/session").json()["reviewer"] is None
+        mask = gzip.compress(bytes(23040))
+        answers = [
+            client.post(f"{place}/cases/0/corrections", params={"structure": "liver"}, content=mask),
+            client.post(f"{place}/cases/0/verdict", json={"verdict": "right"}),
+        ]
+    assert [answer.status_code for answer in answers] == [400, 400]
+    assert "leave --read-only off" in answers[0].json()["detail"]
+    assert not viewing.corrections.exists()
 
 
 def test_few_cases_are_kept_in_memory(files):

@@ -192,6 +192,8 @@ export class ScanPage {
     this.difference = on && this.reference !== null;
     this.paint();
     this.drawBar();
+    const where = this.viewers[0]?.where();
+    if (where !== undefined) this.drawFoot(where);
   }
 
   private async judge(verdict: Verdict): Promise<void> {

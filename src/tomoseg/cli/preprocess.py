@@ -21,6 +21,7 @@ def preprocess(
     preset: PlannedName | None = None,
     config: Path | None = None,
     minutes: float | None = None,
+    corrections: Path | None = None,
     settings: Annotated[PreprocessConfig, arg(name="")] = PREPROCESS_PRESETS["default"],
 ) -> int:
     """Put a dataset on the network's grid, written once for fast training.
@@ -32,6 +33,8 @@ def preprocess(
         config: YAML file of settings put over the preset.
         minutes: How long training will take, for the plan of the grid; then steps are measured here. If omitted, an
             hour of a usual machine is reckoned with.
+        corrections: Folder of masks corrected in `tomoseg view`; of each structure the last version takes the place of
+            the dataset's.
         settings: Settings put over both.
 
     Raises:
@@ -53,7 +56,7 @@ def preprocess(
             show_dataset(found)
             show(0, len(found.cases))
 
-        report = run(dataset, output, settings, on_found, lambda done: show(next(cases), None, done.name))
+        report = run(dataset, output, settings, on_found, lambda done: show(next(cases), None, done.name), corrections)
     show_preprocessed(report, output)
     return SOME_FAILED if report.failed or report.left_out else DONE
 

@@ -41,6 +41,7 @@ class MaskCase:
             name structures that are not annotated in this case. Of segments none where several have one value.
         unions: Structure without a mask file of its own to the mask files, by their names in `masks`, that make it up.
         ct: The scan, if it is there.
+        corrected: Structure to a mask file that counts in the place of what the other files say of it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class MaskCase:
     label_values: dict[str, tuple[int, ...]] = field(default_factory=dict)
     unions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ct: Path | None = None
+    corrected: dict[str, Path] = field(default_factory=dict)
 
     @property
     def first_file(self) -> Path:
@@ -63,7 +65,8 @@ class MaskCase:
     def mask_files(self) -> tuple[Path, ...]:
         """All files of its masks."""
         whole = self.label_map or self.segments
-        return (whole,) if whole is not None else tuple((self.masks or {}).values())
+        own = (whole,) if whole is not None else tuple((self.masks or {}).values())
+        return (*own, *self.corrected.values())
 
     def parts(self, structure: str) -> tuple[str, ...]:
         """The masks, by their names in the files, that make up a structure."""
@@ -162,6 +165,14 @@ def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int
         GridError: If the label map lies on another grid than the scan.
         LabelError: If the label map holds a value that stands for no structure.
     """
+    load = _loader(case, labels, grid)
+    if not case.corrected:
+        return load
+    files = {labels.channel(name): path for name, path in case.corrected.items() if name in labels}
+    return lambda n: read_mask(files[n], grid, str(case.ct)) if n in files else load(n)
+
+
+def _loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:
     names = labels.names
     if case.segments is not None:
         segments = open_segments(case.segments, grid, str(case.ct), case.channels)

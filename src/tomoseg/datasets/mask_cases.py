@@ -125,6 +125,8 @@ class OpenMasks:
             InputError: If its file cannot be read.
             GridError: If it lies on another grid.
         """
+        if name in self.case.corrected:
+            return BoxedMask.of(self._read(self.case.corrected[name], read_mask))
         if self._values is not None:
             return self._of_values(self._values, self.case.label_values.get(name, ()))
         masks = self._parts(self.case.parts(name))

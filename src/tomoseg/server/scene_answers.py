@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from fastapi import Response
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
+from tomoseg.errors import GridError, InputError
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.workflows.scenes import Entry, Scene
 
@@ -47,7 +49,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "middle": entry.middle,
         "warnings": list(entry.warnings),
         "dice": entry.dice,
-        "version": None,
+        "version": entry.version,
     }
 
 
@@ -55,3 +57,27 @@ def volume_answer(values: Shaped[np.ndarray, "x y z"]) -> Response:
     """A volume as it lies in memory where x is fastest, in little-endian numbers."""
     little = values.T.astype(values.dtype.newbyteorder("<"), copy=False)
     return Response(little.tobytes(), media_type="application/octet-stream", headers={"cache-control": "no-store"})
+
+
+def unpacked_mask(packed: bytes, shape: tuple[int, int, int]) -> Bool[np.ndarray, "x y z"]:
+    """A mask as the page sends it: a byte a voxel, 0 or 1, x fastest, compressed by gzip.
+
+    Args:
+        packed: What was sent.
+        shape: Of the scan.
+
+    Raises:
+        GridError: If it has other voxels.
+        InputError: If it is no such thing.
+    """
+    voxels = int(np.prod(shape))
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        values = np.frombuffer(unpacking.decompress(packed, voxels + 1), np.uint8)
+    except zlib.error as error:
+        raise InputError(f"expected a mask compressed by gzip, got: {error}; load the page again") from None
+    if values.size != voxels or not unpacking.eof:
+        raise GridError(f"expected a mask of the scan's {voxels} voxels, got another one; load the page again")
+    if values.max(initial=0) > 1:
+        raise InputError(f"expected a mask of 0 and 1, got {int(values.max())}; load the page again")
+    return values.view(bool).reshape(shape, order="F")

@@ -9,20 +9,25 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 
-from tomoseg.errors import InputError
+from tomoseg.errors import GridError, InputError, LabelError, unknown_name_message
 from tomoseg.options import ViewOptions
 from tomoseg.server.app import PAGE, create_app
-from tomoseg.server.scene_answers import described, volume_answer
+from tomoseg.server.scene_answers import described, unpacked_mask, volume_answer
+from tomoseg.workflows.correct import Verdict, account_name, read_reviews, save_correction, save_review
 from tomoseg.workflows.scenes import Scene
-from tomoseg.workflows.view import ViewCase, Views, open_scene
+from tomoseg.workflows.view import open_scene
+from tomoseg.workflows.view_cases import ViewCase, Views
 
 KEPT_SCENES = 2
 """Cases in memory: the one that is shown, and the one before."""
@@ -31,6 +36,12 @@ BEAT_SECONDS = 10.0
 """A page that has gone without a word is noticed when it is written to."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Said(BaseModel):
+    """A verdict on a case; none takes a former one back."""
+
+    verdict: Verdict | None
 
 
 @dataclass
@@ -77,16 +88,20 @@ class Viewing:
     Attributes:
         views: The cases.
         options: How they are read.
+        corrections: Where corrections and verdicts lie.
         secret: The part of the page's address that cannot be guessed.
         guests: Who looks.
+        writing: Held while a verdict is written.
     """
 
     views: Views
     options: ViewOptions
+    corrections: Path = Path("corrections")
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     guests: Guests = field(default_factory=Guests)
     _scenes: OrderedDict[int, Scene] = field(default_factory=OrderedDict)
     _opening: threading.Lock = field(default_factory=threading.Lock)
+    writing: threading.Lock = field(default_factory=threading.Lock)
 
     def case(self, number: int) -> ViewCase:
         """One of the cases.
@@ -106,12 +121,57 @@ class Viewing:
         """
         case = self.case(number)
         with self._opening:
-            scene = self._scenes.get(number) or open_scene(case, self.options)
+            scene = self._scenes.get(number) or open_scene(case, self.options, self.corrections)
             self._scenes[number] = scene
             self._scenes.move_to_end(number)
             while len(self._scenes) > KEPT_SCENES:
                 self._scenes.popitem(last=False)
             return scene
+
+    @property
+    def reviewer(self) -> str | None:
+        """Who writes; None where nothing is written."""
+        if self.options.read_only:
+            return None
+        return self.options.reviewer if self.options.reviewer is not None else account_name()
+
+    def check_writable(self) -> None:
+        """Refuse to write where nothing may be written.
+
+        Raises:
+            InputError: If this is only looked at.
+        """
+        if self.options.read_only:
+            raise InputError("expected to look only, got something to write; leave --read-only off")
+
+    def correct(self, number: int, structure: str, packed: bytes, who: str) -> int:
+        """Save a corrected mask; returns its version.
+
+        Args:
+            number: Of the case.
+            structure: Its name.
+            packed: A byte a voxel, x fastest, compressed by gzip.
+            who: Whose work it is.
+
+        Raises:
+            GridError: If it has other voxels than the scan.
+            InputError: If nothing may be written, or it is no mask.
+            LabelError: If the case has no such structure.
+            OutputError: If it cannot be written.
+        """
+        self.check_writable()
+        scene = self.scene(number)
+        named = {entry.structure.name: entry.structure for entry in scene.entries}
+        if structure not in named:
+            raise LabelError(unknown_name_message(structure, tuple(named)))
+        if scene.step != 1:
+            raise GridError("expected a scan that is shown whole, got one at every other voxel; crop it to correct it")
+        mask = unpacked_mask(packed, scene.grid.canonical_shape)
+        folder = self.corrections / self.case(number).name
+        with self._opening:
+            made = save_correction(folder, named[structure], mask, scene.grid, who, self.options.format)
+            self._scenes.pop(number, None)
+        return made.version
 
 
 def create_view_app(viewing: Viewing) -> FastAPI:
@@ -130,13 +190,16 @@ def _routes(viewing: Viewing) -> APIRouter:
     @router.get("/session")
     def session() -> dict[str, Any]:
         views = viewing.views
+        verdicts = read_reviews(viewing.corrections)
         return {
             "kind": "cases",
             "title": views.title,
             "language": viewing.options.lang,
             "measure": views.measure,
-            "cases": [{"name": case.name, "score": case.score, "verdict": None} for case in views.cases],
-            "reviewer": None,
+            "cases": [
+                {"name": case.name, "score": case.score, "verdict": verdicts.get(case.name)} for case in views.cases
+            ],
+            "reviewer": viewing.reviewer,
         }
 
     @router.get("/open")
@@ -162,5 +225,18 @@ def _routes(viewing: Viewing) -> APIRouter:
         if found is None:
             raise InputError("expected a case with a reference, got one without; load the page again")
         return volume_answer(found.values)
+
+    @router.post("/cases/{number}/verdict")
+    def verdict(number: int, said: Said) -> dict[str, Any]:
+        viewing.check_writable()
+        name = viewing.case(number).name
+        with viewing.writing:
+            save_review(viewing.corrections, name, said.verdict, viewing.reviewer or "")
+        return {"case": name, "verdict": said.verdict}
+
+    @router.post("/cases/{number}/corrections")
+    async def correct(number: int, request: Request, structure: str, who: str = "") -> dict[str, Any]:
+        packed = await request.body()
+        return {"version": await run_in_threadpool(viewing.correct, number, structure, packed, who[:100])}
 
     return router

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,39 @@ def noticed_of_result(file: Path) -> tuple[Notice, ...]:
     Args:
         file: Masks or a label map, of whatever format.
     """
+    for record in _records_beside(file):
+        try:
+            scan = Path(record["input"]["path"]).name
+            return tuple(_of_no_file(Notice.from_dict(one), scan) for one in record["warnings"])
+        except (KeyError, TypeError, AttributeError):
+            continue
+    return ()
+
+
+def scan_of_result(file: Path) -> Path | None:
+    """The scan that a file is a result of, if its record says so and it is still there.
+
+    Args:
+        file: Masks or a label map, of whatever format.
+    """
+    for record in _records_beside(file):
+        try:
+            scan = Path(record["input"]["path"])
+        except (KeyError, TypeError):
+            continue
+        return scan if scan.exists() else None
+    return None
+
+
+def _records_beside(file: Path) -> Iterator[Any]:
+    """What may be the record of a file, the likeliest first."""
     parts = file.name.split(".")
     names = [".".join([*parts[:count], RECORD]) for count in range(len(parts) - 1, 0, -1)]
     for path in (*map(file.with_name, names), file.with_name(RECORD)):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            scan = Path(record["input"]["path"]).name
-            return tuple(_of_no_file(Notice.from_dict(one), scan) for one in record["warnings"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            yield json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             continue
-    return ()
 
 
 def _of_no_file(notice: Notice, scan: str) -> Notice:

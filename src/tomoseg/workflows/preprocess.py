@@ -20,6 +20,7 @@ from tomoseg.checks.holdings import Holdings
 from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.cases import Case, mask_loader, read_case
+from tomoseg.datasets.corrections import with_corrections
 from tomoseg.datasets.layouts import Dataset
 from tomoseg.datasets.predictions import only_trusted
 from tomoseg.datasets.splits import assign_splits
@@ -104,6 +105,7 @@ def preprocess(
     config: PreprocessConfig,
     on_found: Callable[[Dataset], None] = lambda found: None,
     on_case: Callable[[CaseDone], None] = lambda done: None,
+    corrections: Path | None = None,
 ) -> PreprocessReport:
     """Read every case of a dataset, put it on the network's grid and write it compressed.
 
@@ -115,6 +117,7 @@ def preprocess(
         config: Grid, structures, splits, workers.
         on_found: Told before the first case which there are, and what is left out.
         on_case: Told after each.
+        corrections: A folder of corrected masks, of which the last version of each counts.
 
     Returns:
         What became of each case.
@@ -137,6 +140,9 @@ def preprocess(
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     cases, doubted = believed(found.cases, config)
     splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
+    uncorrected: list[str] = []
+    if corrections is not None:
+        cases, uncorrected = with_corrections(cases, corrections, found.labels.names)
     renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1
     workers = min(config.workers or min(processors, MOST_WORKERS), len(cases))
@@ -157,10 +163,10 @@ def preprocess(
     kept: dict[str, str] = {record.name: splits[record.name] for record in records}
     with whole_file(output / INDEX) as aside:
         aside.write_text(DatasetIndex(labels, config.grid, kept).to_json(), encoding="utf-8")
-    warnings: list[str | Notice] = [*found.warnings, *doubted, *renumbered, *_noticed(cases, records)]
+    warnings: list[str | Notice] = [*found.warnings, *doubted, *uncorrected, *renumbered, *_noticed(cases, records)]
     held = holdings_of(records, labels, config.grid.view)
     done = ceilings(records, labels)
-    left_out = tuple(map(str, found.left_out))
+    left_out = (*map(str, found.left_out), *uncorrected)
     return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, left_out)
 
 
@@ -334,6 +340,7 @@ def _fingerprint(task: _Task) -> str:
         task.grid.model_dump(mode="json", exclude=None if task.grid.view != "axial" else {"view"}),  # as before views
         task.labels.names,
         sorted(case.annotated),
+        *([sorted(case.corrected)] if case.corrected else []),
         sorted(case.label_values.items()),
         case.patient,
         task.keep_native,

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int16, UInt8, UInt16
 from tomoseg.evaluation.measure import Measurement, measure_mask
 from tomoseg.labels import LabelSet, Structure, counterpart
 from tomoseg.masks import BoxedMask
-from tomoseg.notices import Notice
+from tomoseg.notices import Notice, by_weight
 from tomoseg.volume import SourceGrid, Volume
 
 MOST_CELLS = 2048
@@ -96,6 +96,7 @@ class Entry:
         middle: The voxel of it that is nearest to its centre; None where it has none.
         warnings: `border`, `few voxels`, `unlike counterpart`.
         dice: Against the reference, where there is one and either of them has voxels.
+        version: The correction that is shown, if it is one.
     """
 
     structure: Structure
@@ -103,6 +104,7 @@ class Entry:
     middle: tuple[int, int, int] | None
     warnings: tuple[str, ...]
     dice: float | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def scene_of(
         tuple(_entries(structures, ours, theirs, volume, step)),
         volume.source,
         step,
-        (*volume.warnings, *notices),
+        by_weight((*volume.warnings, *notices)),
     )
 
 

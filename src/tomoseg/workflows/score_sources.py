@@ -107,7 +107,7 @@ class MaskSource:
                 f"{reference}: expected a preprocessed dataset beside a model, got another folder; run tomoseg "
                 "preprocess on it, or tomoseg predict, and compare masks with masks"
             )
-        self.cases, self.missing = _matched_cases(predicted, reference)
+        self.cases, self.missing = matched_cases(predicted, reference)
         self.labels, self.warnings = _common_labels(list(self.cases.values()), options.structures)
         self.warnings += _without_file(self.cases, self.labels.names)
         self.noticed = {name: noticed for name, pair in self.cases.items() if (noticed := _noticed(*pair))}
@@ -153,7 +153,7 @@ class MaskSource:
         return OpenMasks(theirs, grid, owner), OpenMasks(ours, grid, owner, resample=self._resample)
 
 
-def _matched_cases(predicted: Path, reference: Path) -> tuple[dict[str, tuple[MaskCase, MaskCase]], dict[str, str]]:
+def matched_cases(predicted: Path, reference: Path) -> tuple[dict[str, tuple[MaskCase, MaskCase]], dict[str, str]]:
     """Prediction and reference of each case by its name, and why a case has no other side.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 from tomoseg.labels import Structure
 from tomoseg.version import __version__
@@ -23,11 +24,13 @@ class MadeBy:
         model_sha256: Of the weights; of several models joined by `+`.
         version: Of tomoseg.
         model: What the model is called; of several joined by `+`.
+        kind: How DICOM calls it: a mask that a person has corrected is semi-automatic.
     """
 
     model_sha256: str
     version: str = __version__
     model: str = ""
+    kind: Literal["AUTOMATIC", "SEMIAUTOMATIC"] = "AUTOMATIC"
 
     def title(self) -> str:
         """What a viewer lists a result as: tomoseg and the model, in the 64 characters that DICOM allows.

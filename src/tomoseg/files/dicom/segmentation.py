@@ -263,7 +263,7 @@ def _segments(labels: Iterable[Structure], numbers: Sequence[int], made_by: Made
             structure.name[:LONGEST_NAME],
             _concept(ANATOMICAL_STRUCTURE),
             _concept(code_of(structure)),
-            "AUTOMATIC",
+            made_by.kind,
             algorithm,
             display_color=highdicom.color.CIELabColor.from_rgb(*structure.colour),
         )

@@ -132,7 +132,7 @@ def _add(dataset: Dataset, structure: Structure, made_by: MadeBy, items: list[Da
     roi = Dataset()
     roi.ROINumber, roi.ROIName = number, structure.name[:LONGEST_NAME]
     roi.ReferencedFrameOfReferenceUID = dataset.FrameOfReferenceUID
-    roi.ROIGenerationAlgorithm, roi.ROIGenerationDescription = "AUTOMATIC", f"tomoseg {made_by.version}"
+    roi.ROIGenerationAlgorithm, roi.ROIGenerationDescription = made_by.kind, f"tomoseg {made_by.version}"
     dataset.StructureSetROISequence.append(roi)
     lines = Dataset()
     lines.ROIDisplayColor, lines.ReferencedROINumber = list(structure.colour), number

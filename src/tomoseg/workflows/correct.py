@@ -1,0 +1,148 @@
+"""What a person says of masks while looking at them: corrected versions, and verdicts."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from tomoseg.datasets.corrections import DIGITS, RECORD, Correction, versions
+from tomoseg.errors import GridError, InputError
+from tomoseg.files.atomic import ODD_NAMES, whole_file, whole_folder
+from tomoseg.files.dicom.made_by import MadeBy
+from tomoseg.files.results import write_masks
+from tomoseg.formats import FormatName
+from tomoseg.labels import LabelSet, Structure
+from tomoseg.segmentation import Segmentation
+from tomoseg.version import __version__
+from tomoseg.volume import SourceGrid
+from tomoseg.workflows.results import write_result
+from tomoseg.workflows.scans import Scan
+
+REVIEWS = "reviews.csv"
+
+Verdict = Literal["right", "needs work"]
+
+_COLUMNS = ("case", "verdict", "who", "when")
+
+
+def account_name() -> str:
+    """What the account is called; empty where that is not known."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+
+
+def now() -> str:
+    """The time, as ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def save_correction(
+    folder: Path,
+    structure: Structure,
+    mask: Bool[np.ndarray, "x y z"],
+    grid: SourceGrid,
+    who: str,
+    formats: Sequence[FormatName] = (),
+) -> Correction:
+    """Write a corrected mask as the next version of its case.
+
+    Args:
+        folder: Of the case's corrections; made if it is missing.
+        structure: What it is.
+        mask: On the scan's voxels.
+        grid: The scan's.
+        who: Whose work it is.
+        formats: What it is written as beside NIfTI.
+
+    Raises:
+        GridError: If the mask has other voxels than the scan.
+        OutputError: If it cannot be written.
+        TomosegError: If a format cannot be.
+    """
+    if mask.shape != grid.canonical_shape:
+        raise GridError(
+            f"expected a mask on the scan's voxels {grid.canonical_shape}, got {mask.shape}; load the page again"
+        )
+    segmentation = Segmentation.from_packed(mask.view(np.uint8)[None], LabelSet((structure,)), grid)
+    there = versions(folder)
+    number = int(there[-1].name) + 1 if there else 1
+    while (path := folder / f"{number:0{DIGITS}}").exists():  # what is being written by somebody else
+        number += 1
+    made = Correction(structure.name, number, path / f"{structure.name}.nii.gz", who, now())
+    with whole_folder(path) as aside:
+        write_masks(segmentation, aside)
+        others = [name for name in formats if name != "nifti"]
+        if others:
+            write_result(segmentation, None, Scan(path.name, folder, aside), others, _made_by())
+        record = {"structure": structure.name, "version": number, "who": who, "when": made.when}
+        voxels = int(np.count_nonzero(mask))
+        text = json.dumps(record | {"voxels": voxels, "tomoseg": __version__}, indent=1, ensure_ascii=False)
+        (aside / RECORD).write_text(text, encoding="utf-8")
+    return made
+
+
+def _made_by() -> MadeBy:
+    return MadeBy("none", model="corrected by a person", kind="SEMIAUTOMATIC")
+
+
+def read_reviews(folder: Path) -> dict[str, Verdict]:
+    """The verdict on each case that has one.
+
+    Args:
+        folder: Of the corrections.
+
+    Raises:
+        InputError: If the file of verdicts is none.
+    """
+    return {row["case"]: _verdict(row["verdict"]) for row in _rows(folder / REVIEWS)}
+
+
+def _verdict(text: str) -> Verdict:
+    return "right" if text == "right" else "needs work"
+
+
+def save_review(folder: Path, case: str, verdict: Verdict | None, who: str) -> None:
+    """Keep the verdict on a case, in the place of a former one; None takes it back.
+
+    Args:
+        folder: Of the corrections; made if it is missing.
+        case: Its name.
+        verdict: What is said.
+        who: Who says it.
+
+    Raises:
+        InputError: If the file of verdicts is none.
+        OutputError: If it cannot be written.
+    """
+    path = folder / REVIEWS
+    rows = [row for row in _rows(path) if row["case"] != case]
+    if verdict is not None:
+        rows.append({"case": case, "verdict": verdict, "who": who, "when": now()})
+    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=ODD_NAMES) as stream:
+        writer = csv.DictWriter(stream, _COLUMNS, lineterminator=os.linesep)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors=ODD_NAMES) as stream:
+            rows = list(csv.DictReader(stream))
+        return [{name: row[name] or "" for name in _COLUMNS} for row in rows]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path}: expected the columns {', '.join(_COLUMNS)}, got: {error}; move this file away"
+        ) from None

@@ -1,0 +1,241 @@
+"""What `tomoseg view` is pointed at: cases, each a scan with its masks, from files, an evaluation or predictions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg.datasets.cases import MaskCase
+from tomoseg.datasets.mask_cases import find_mask_cases
+from tomoseg.errors import DatasetError, InputError, LabelError, TomosegError
+from tomoseg.evaluation.score_files import read_scores
+from tomoseg.evaluation.scores import CaseScore
+from tomoseg.files.label_files import label_stem, label_suffix, read_label_map, segment_values
+from tomoseg.files.label_names import read_json, structure_name, values_in
+from tomoseg.workflows.prediction_record import scan_of_result
+from tomoseg.workflows.score_sources import matched_cases
+from tomoseg.workflows.triage import triage_path
+
+SUMMARY = "summary.json"
+
+CORRECTIONS = "corrections"
+"""The folder of corrections, beside what they correct."""
+
+
+@dataclass(frozen=True)
+class ViewCase:
+    """One case to look at.
+
+    Attributes:
+        name: What it is called.
+        scan: Where its scan lies.
+        masks: Its masks, if there are any.
+        reference: Masks to compare with.
+        score: What it is sorted by.
+    """
+
+    name: str
+    scan: Path
+    masks: MaskCase | None = None
+    reference: MaskCase | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is looked at.
+
+    Attributes:
+        title: What all of it is called.
+        cases: At least one, in the order in which they are looked at.
+        measure: What the score of a case is; empty where there is none.
+        beside: The folder that corrections of it lie in unless another is named.
+        left_out: What is not among the cases, each with the reason.
+    """
+
+    title: str
+    cases: tuple[ViewCase, ...]
+    beside: Path
+    measure: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def masks_of(paths: Sequence[Path], name: str) -> MaskCase:
+    """The masks of one scan.
+
+    Raises:
+        DatasetError: If there are none, or those of several scans of which none is called as this one.
+        LabelError: If names cannot be used.
+    """
+    if len(paths) == 1 and paths[0].is_dir():
+        found = {case.name: case for case in find_mask_cases(paths[0])}
+        if len(found) > 1 and name not in found:
+            raise DatasetError(
+                f"{paths[0]}: expected masks of one scan, or of one called {name}, got those of {len(found)}; "
+                "name the folder of this scan's"
+            )
+        return found.get(name) or next(iter(found.values()))
+    if len(paths) == 1 and (case := _named(paths[0])) is not None:
+        return case
+    return _single_files(paths, name)
+
+
+def _named(path: Path) -> MaskCase | None:
+    """The masks of one file that says what it holds; None for a mask, or a label map without names."""
+    if label_suffix(path) is None or not path.is_file():
+        (case,) = find_mask_cases(path)  # says what is wrong
+        return case
+    try:
+        (case,) = find_mask_cases(path)
+    except DatasetError:
+        return None
+    return case
+
+
+def _single_files(paths: Sequence[Path], name: str) -> MaskCase:
+    """Files of a mask each, named as their structures are; one label map without names has numbers instead.
+
+    Raises:
+        DatasetError: If one of several files holds several structures.
+        LabelError: If names cannot be used, or come twice.
+    """
+    masks: dict[str, Path] = {}
+    for path in paths:
+        if not path.is_file() or label_suffix(path) is None or segment_values(path) is not None:
+            raise DatasetError(
+                f"{path}: expected a file of one mask beside others, got another kind; pass a folder or one file of "
+                "all structures"
+            )
+        structure = structure_name(label_stem(path), str(path))
+        if structure in masks:
+            raise LabelError(f"{path}: expected each structure once, got {structure} twice; rename one file")
+        masks[structure] = path
+    if len(masks) == 1 and (numbered := _numbered(paths[0])):
+        return MaskCase(name=name, patient=name, label_map=paths[0], annotated=tuple(numbered), label_values=numbered)
+    return MaskCase(name=name, patient=name, masks=masks, annotated=tuple(masks))
+
+
+def _numbered(path: Path) -> dict[str, tuple[int, ...]]:
+    """The values of a label map that nothing names, by numbers; nothing for a mask."""
+    values = [value for value in values_in(read_label_map(path)) if value]
+    return {} if values in ([], [1]) else {f"label {value}": (value,) for value in values}
+
+
+def find_scored(folder: Path) -> Views:
+    """The cases of an evaluation of masks, the one of the lowest mean Dice first.
+
+    Args:
+        folder: Of `tomoseg evaluate --output`.
+
+    Raises:
+        DatasetError: If the masks are not there any more, or none of the cases has its scan.
+        InputError: If the evaluation cannot be read, or is one of a model.
+    """
+    scores = read_scores(folder)
+    predicted, reference = _scored(folder)
+    pairs, _ = matched_cases(predicted, reference)
+    cases, left_out = [], []
+    for score in sorted(scores, key=lambda case: (_mean_dice(case) is None, _mean_dice(case) or 0.0)):
+        pair = pairs.get(score.case)
+        scan = None if pair is None else _scan_of(*pair)
+        if pair is None or scan is None:
+            left_out.append(f"{score.case}: its scan is not known; put it beside its masks, as in a dataset")
+        else:
+            cases.append(ViewCase(score.case, scan, *pair, _mean_dice(score)))
+    return _views(folder, cases, predicted.absolute().parent, "Dice", left_out)
+
+
+def _scan_of(ours: MaskCase, theirs: MaskCase) -> Path | None:
+    return theirs.ct or ours.ct or scan_of_result(ours.first_file)
+
+
+def _scored(folder: Path) -> tuple[Path, Path]:
+    """What was scored against what.
+
+    Raises:
+        InputError: If that is not known, or not there any more.
+    """
+    try:
+        how = read_json(folder / SUMMARY)["how"]
+        places = Path(how["predicted"]), Path(how["reference"])
+    except (KeyError, TypeError):
+        raise InputError(f"{folder / SUMMARY}: expected what was scored, got none of it; evaluate anew") from None
+    for path in places:
+        if not path.exists():
+            raise InputError(
+                f"{folder}: expected masks at {path}, where they were when they were scored, got nothing there; go to "
+                "where `tomoseg evaluate` was called, or evaluate anew"
+            )
+    return places
+
+
+def _mean_dice(case: CaseScore) -> float | None:
+    known = [one.dice for one in case.structures if one.dice is not None]
+    return sum(known) / len(known) if known else None
+
+
+def find_predicted(folder: Path) -> Views:
+    """The cases of a folder of predictions, in the order of its triage where it has one.
+
+    Args:
+        folder: Of `tomoseg predict --output`, of many scans.
+
+    Raises:
+        DatasetError: If none of the scans has masks.
+        InputError: If what became of the scans cannot be read.
+    """
+    ratings = dict(_ratings(folder))
+    cases, left_out = [], []
+    for scan in _scans_in(folder):
+        name = str(scan["name"])
+        try:
+            if scan["state"] == "failed":
+                raise DatasetError(f"it was not segmented: {scan['error']}")
+            output = Path(scan["output"])
+            masks = masks_of((output if output.exists() else folder / output.name,), name)
+            if not Path(scan["input"]).exists():
+                raise DatasetError(f"its scan is not at {scan['input']} any more")
+        except TomosegError as error:
+            left_out.append(f"{name}: {error}")
+        else:
+            cases.append(ViewCase(name, Path(scan["input"]), masks, None, ratings.get(name)))
+    order = {name: place for place, name in enumerate(ratings)}
+    cases.sort(key=lambda case: order.get(case.name, len(order)))
+    return _views(folder, cases, folder.absolute(), "self-rating" if ratings else "", left_out)
+
+
+def _scans_in(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """What is said of each scan, in all parts.
+
+    Raises:
+        InputError: If a part cannot be read.
+    """
+    for path in sorted(folder.glob("predictions*.json")):
+        try:
+            yield from read_json(path)["scans"]
+        except (KeyError, TypeError):
+            raise InputError(f"{path}: expected what became of each scan, got none of it; predict again") from None
+
+
+def _ratings(folder: Path) -> Iterator[tuple[str, float | None]]:
+    """The self-rating of each scan, in the order in which they are to be looked at; None where there is none.
+
+    Raises:
+        InputError: If a table is none.
+    """
+    for path in sorted(folder.glob(f"{triage_path(folder).stem}*.csv")):
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as stream:
+                rows = list(csv.DictReader(stream))
+            yield from ((row["scan"], None if row["self_rating"] == "-" else float(row["self_rating"])) for row in rows)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: expected a table of triage, got: {error}; remove it, or predict again") from None
+
+
+def _views(folder: Path, cases: Sequence[ViewCase], beside: Path, measure: str, left_out: Sequence[str]) -> Views:
+    if not cases:
+        raise DatasetError(f"{folder}: expected a case with its scan and its masks, got none; {left_out[0]}")
+    return Views(folder.absolute().name, tuple(cases), beside / CORRECTIONS, measure, tuple(left_out))
