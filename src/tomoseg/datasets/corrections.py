@@ -85,12 +85,12 @@ def _read(folder: Path) -> Correction:
     return Correction(structure, int(folder.name), mask, who, when)
 
 
-def with_corrections(cases: Sequence[Case], folder: Path, known: Sequence[str]) -> tuple[list[Case], list[str]]:
+def with_corrections(cases: Sequence[Case], folder: Path | None, known: Sequence[str]) -> tuple[list[Case], list[str]]:
     """Cases with the last correction of each structure in the place of its mask.
 
     Args:
         cases: Of a dataset.
-        folder: Of the corrections.
+        folder: Of the corrections; None for none.
         known: The dataset's structures; corrections of others are left out.
 
     Returns:
@@ -100,6 +100,8 @@ def with_corrections(cases: Sequence[Case], folder: Path, known: Sequence[str]) 
         DatasetError: If there are no corrections, or one cannot be read.
         LabelError: If a structure's name cannot be used.
     """
+    if folder is None:
+        return list(cases), []
     if not folder.is_dir():
         raise DatasetError(f"{folder}: expected a folder of corrections, got {lacking(folder)}; check --corrections")
     by_case = {path.name: latest(path) for path in sorted(folder.iterdir()) if path.is_dir()}

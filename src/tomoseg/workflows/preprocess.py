@@ -140,9 +140,7 @@ def preprocess(
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     cases, doubted = believed(found.cases, config)
     splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
-    uncorrected: list[str] = []
-    if corrections is not None:
-        cases, uncorrected = with_corrections(cases, corrections, found.labels.names)
+    cases, uncorrected = with_corrections(cases, corrections, found.labels.names)
     renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1
     workers = min(config.workers or min(processors, MOST_WORKERS), len(cases))
