@@ -17,7 +17,7 @@ import pytest
 from tomoseg.files.scan import read_scan
 from tomoseg.grid import positions
 from tomoseg.inference.nnunet.frame import lay_grid
-from tomoseg.inference.nnunet.patches import PatchLogits, logits_of_slices
+from tomoseg.inference.nnunet.patches import means_of_slices
 from tomoseg.inference.nnunet.scan import normalise, slices_on_grid
 from tomoseg.inference.segment import open_predictor, segment
 from tomoseg.models.openvino import computes_bf16
@@ -111,8 +111,8 @@ def our_logits(scan, predictor):
     plan = predictor.plan
     grid = lay_grid(scan.hu, scan.source, plan)
     slabs = list(slices_on_grid(normalise(scan.hu[grid.placement.box()], plan.intensity), grid, plan))
-    compute = PatchLogits(predictor.engines(), grid.frame, plan.mirrored)
-    logits = np.stack(list(logits_of_slices(compute, slabs, grid, plan.step)), axis=-1)
+    compute = predictor.patch_logits(grid, flips=bool(plan.mirrored))
+    logits = np.stack([compute.logits(mean) for mean in means_of_slices(compute, slabs, grid, plan.step)], axis=-1)
     return grid, np.concatenate(slabs, axis=2), logits
 
 

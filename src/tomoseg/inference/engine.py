@@ -17,6 +17,7 @@ class Engine(ABC):
         name: Its name in `ENGINES`.
         device: Where it runs.
         precision: What its convolutions compute in.
+        headless: It gives what the network's last 1x1 convolution reads, in place of logits.
 
     Args:
         reads: What the network reads of a scan.
@@ -25,6 +26,7 @@ class Engine(ABC):
     name: str
     device: str
     precision: str
+    headless: bool = False
 
     def __init__(self, reads: EngineInput) -> None:
         self.reads = reads

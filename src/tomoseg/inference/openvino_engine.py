@@ -21,11 +21,13 @@ from tomoseg.models.folder import Model
 from tomoseg.models.openvino import (
     compile_openvino,
     computes_bf16,
+    cut_head,
     has_openvino,
     import_openvino,
     keep_channels,
     openvino_core,
     read_openvino,
+    split_concatenations,
     write_openvino,
 )
 from tomoseg.models.quantise import convolutions, quantise
@@ -135,21 +137,29 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
         ConfigError: If OpenVINO is not installed, the model has no int8 export, or neither export nor PyTorch.
         ModelError: If an export is damaged, or of another version.
     """
-    if precision == "auto":
+    imported = model.record.plan is not None
+    if precision == "auto":  # to agree with what trained an imported model comes before speed
         quantised = find_export(model, "openvino", "int8")
-        imported = model.record.plan is not None  # to agree with what trained it comes before speed
         precision = "int8" if quantised is not None and quantised.trusted else "fp32" if imported else fastest_float()
     stored = OPENVINO.stores(precision)
     found = find_export(model, "openvino", stored)
+    identity = None if found is None else f"{sorted(found.files.values())} {model.channels}"
     if found is None and precision != "int8" and is_installed("torch"):
         from tomoseg.models.conversion import convert_to_openvino
 
-        return OpenVinoEngine(convert_to_openvino(model.network, model.record.reads), model.record.reads, precision)
-    network: Any = read_openvino(exported_file(model, "openvino", stored))
-    if model.channels is not None:
-        network = keep_channels(network, model.channels)
-    identity = None if found is None else f"{sorted(found.files.values())} {model.channels}"
-    return OpenVinoEngine(network, model.record.reads, precision, identity)
+        network: Any = convert_to_openvino(model.network, model.record.reads)
+    else:
+        network = read_openvino(exported_file(model, "openvino", stored))
+        if model.headless:
+            network, identity = cut_head(network), f"{identity} headless"
+        elif model.channels is not None:
+            network = keep_channels(network, model.channels)
+    if imported:
+        split_concatenations(network)
+        identity = None if identity is None else f"{identity} split"
+    engine = OpenVinoEngine(network, model.record.reads, precision, identity)
+    engine.headless = model.headless
+    return engine
 
 
 def _convert(model: Model, images: Images) -> Converted:

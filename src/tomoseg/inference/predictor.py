@@ -132,9 +132,13 @@ class Predictor:
             if wanted not in self._engines:
                 asked = self.compute.engine, self.compute.device, self.compute.precision
                 names = () if wanted == self.record.labels else wanted.names
-                narrow = [restrict_structures(one, names) for one in self.models]
+                narrow = [self._as_computed(restrict_structures(one, names)) for one in self.models]
                 self._engines[wanted] = [choose_engine(one, *asked) for one in narrow]
             return self._engines[wanted]
+
+    def _as_computed(self, model: Model) -> Model:
+        """What of a model its engine computes: all of it."""
+        return model
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
         """What decides: what is asked for, over what a single model was tuned to.

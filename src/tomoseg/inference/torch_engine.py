@@ -10,7 +10,7 @@ from tomoseg.inference.device import autocast_dtype, choose_device
 from tomoseg.inference.engine import Engine
 from tomoseg.models.folder import Model
 from tomoseg.networks.images import EngineInput
-from tomoseg.networks.network import MEMORY_FORMAT, Network
+from tomoseg.networks.network import MEMORY_FORMAT, Headless, Network
 
 
 class TorchEngine(Engine):
@@ -30,6 +30,7 @@ class TorchEngine(Engine):
         self._format = MEMORY_FORMAT[network.dims]
         self.network = network.to(device).to(memory_format=self._format).eval()  # type: ignore[call-overload]
         self.device = str(device)
+        self.headless = isinstance(network, Headless)
         self.precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
         self._place, self._dtype = device, dtype
 

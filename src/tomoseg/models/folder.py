@@ -92,6 +92,7 @@ class Model:
         sha256: Of the weights' file; None if it was not read from one.
         folder: Where it was read from; None if it was not.
         channels: Which of the folder's channels these are, where they are not all.
+        headless: Whether it gives what its last 1x1 convolution reads, in place of logits.
 
     Args:
         record: What it is.
@@ -99,6 +100,7 @@ class Model:
         sha256: Of the weights' file.
         folder: Where it was read from.
         channels: Which of the folder's channels these are.
+        headless: Whether it gives what its last 1x1 convolution reads.
 
     Example:
         >>> model = load_model(Path("head-neck"))
@@ -113,8 +115,11 @@ class Model:
         sha256: str | None = None,
         folder: Path | None = None,
         channels: tuple[int, ...] | None = None,
+        *,
+        headless: bool = False,
     ) -> None:
         self.record, self.sha256, self.folder, self.channels = record, sha256, folder, channels
+        self.headless = headless
         self._network = network
 
     @property
@@ -254,6 +259,23 @@ def _narrowed(model: Model, record: ModelRecord, channels: tuple[int, ...]) -> A
     from tomoseg.models.weights import narrow_network
 
     return narrow_network(network, record.build(), channels)
+
+
+def without_head(model: Model) -> Model:
+    """A model that gives what its last 1x1 convolution reads; `heads.head_of` the whole model is what remains to do.
+
+    Args:
+        model: The whole model.
+    """
+    network = partial(_headless, model)
+    return Model(model.record, network, model.sha256, model.folder, model.channels, headless=True)
+
+
+def _headless(model: Model) -> Any:
+    network = model.network
+    from tomoseg.networks.network import Headless
+
+    return Headless(network)
 
 
 def sha256(path: Path) -> str:

@@ -44,3 +44,19 @@ class Network(nn.Module):
     def forward(self, images: Float[Tensor, "b c *xyz"]) -> Float[Tensor, "b s *xyz"]:
         """Logits of each structure."""
         return cast(Tensor, self.head(self.features(images)))
+
+
+class Headless(Network):
+    """A network that gives its features in place of logits, for who applies the last 1x1 convolution later.
+
+    Args:
+        whole: The network.
+    """
+
+    def __init__(self, whole: Network) -> None:
+        super().__init__(whole.in_channels, whole.dims, whole.stride, whole.widths)
+        self.whole, self.head = whole, nn.Identity()
+
+    def scales(self, images: Float[Tensor, "b c *xyz"]) -> list[Tensor]:
+        """As the whole network gives them."""
+        return self.whole.scales(images)

@@ -2,7 +2,7 @@ import numpy as np
 from scipy import ndimage
 
 from tomoseg.inference.nnunet.frame import lay_grid
-from tomoseg.inference.nnunet.patches import gaussian, logits_of_slices
+from tomoseg.inference.nnunet.patches import gaussian, means_of_slices
 from tomoseg.nnunet import Intensity, NnunetPlan
 from tomoseg.volume import SourceGrid
 
@@ -29,7 +29,7 @@ def test_what_every_patch_says_alike_stays(rng):
         grid = grid_of(shape, sign=sign)
         values = rng.normal(size=shape).astype(np.float32)
         slabs = [values[:, :, :2], values[:, :, 2:]]
-        made = logits_of_slices(lambda block: np.stack([block, 2 * block]), slabs, grid, 0.5)
+        made = means_of_slices(lambda block: np.stack([block, 2 * block]), slabs, grid, 0.5)
         np.testing.assert_allclose(np.stack(list(made), axis=-1), np.stack([values, 2 * values]), atol=1e-5)
 
 
@@ -41,7 +41,7 @@ def test_a_patch_counts_most_in_its_middle():
         assert block.shape == (10, 6, 8)
         return np.full((1, *block.shape), next(count), np.float32)
 
-    (found,) = np.stack(list(logits_of_slices(compute, [np.ones((10, 6, 12), np.float32)], grid, 0.5)), axis=-1)
+    (found,) = np.stack(list(means_of_slices(compute, [np.ones((10, 6, 12), np.float32)], grid, 0.5)), axis=-1)
     along = found[5, 3]
     assert along[:4].tolist() == [0, 0, 0, 0]
     assert along[8:].tolist() == [1, 1, 1, 1]

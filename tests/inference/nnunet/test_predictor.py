@@ -29,6 +29,8 @@ def no_exports(monkeypatch):
     monkeypatch.setattr("tomoseg.workflows.import_model.is_installed", lambda name: False)
 
 
+MANY = {"background": 0} | {f"part_{number}": number for number in range(1, 10)}
+"""More structures than two networks of four features have: these are summed up, and the head comes after."""
 RESIDUAL = {"kind": "ResidualEncoderUNet"}
 CASES = {
     "plain": (Made(), ISOTROPIC, (17, 22, 13)),
@@ -45,6 +47,8 @@ CASES = {
     "slices": (Made(**FLAT), ISOTROPIC, (21, 20, 5)),
     "slices from the side": (Made(**FLAT, top={"transpose_forward": [2, 0, 1]}), LPS, (5, 23, 19)),
     "regions": (Made(labels=REGIONS), ISOTROPIC, (17, 22, 13)),
+    "more structures than features": (Made(features=(4, 8, 10), labels=MANY), LPS, (17, 22, 13)),
+    "slices of more structures": (Made(**FLAT | {"features": (4, 8, 10)}, labels=MANY), ISOTROPIC, (21, 20, 5)),
 }
 
 

@@ -1,82 +1,112 @@
 """From slices on a network's grid to logits of each, over patches that overlap; one layer of patches is held.
 
+Where a network has fewer features than structures, these are summed up in place of logits, and its last 1x1 convolution
+is computed once for each voxel (`models/heads.py`).
+
 Patches are of one size and lie where nnU-Net puts them, since the network normalises over each. Their weights have the
 16 bits that they have there: near a patch's corner that is not many, so that 32 would give other logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations, product
 
+import blosc2
 import numpy as np
 from jaxtyping import Float32
 
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.nnunet.frame import Frame, NetworkGrid, first_voxels
+from tomoseg.models.heads import Head
 
 Compute = Callable[[Float32[np.ndarray, "x y z"]], Float32[np.ndarray, "s x y z"]]
 
 
 class PatchLogits:
-    """The logits of a patch: the mean over folds, and over mirror images if they are wanted.
+    """What is summed up of a patch: the mean of logits over folds, and over mirror images if they are wanted.
+
+    Of engines without heads that is the features of each fold, one fold after the other.
 
     Args:
         engines: One for each fold.
         frame: The network's axes in the scan.
         mirrored: Axes of the network, in every combination of which the patch is mirrored.
+        head: What makes logits of features; None where engines give logits.
     """
 
-    def __init__(self, engines: Iterable[Engine], frame: Frame, mirrored: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, engines: Iterable[Engine], frame: Frame, mirrored: tuple[int, ...] = (), head: Head | None = None
+    ) -> None:
         self._engines = list(engines)
-        self._frame = frame
+        self._frame, self._head = frame, head
         every = (some for count in range(1, len(mirrored) + 1) for some in combinations(mirrored, count))
         self._flips: list[tuple[int, ...]] = [(), *every]
-        self._constant: dict[float, Float32[np.ndarray, "s x y z"]] = {}
+        self._constant: dict[float, bytes] = {}
 
     def __call__(self, patch: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "s x y z"]:
-        """Logits along x, y and z; a patch of one value, air mostly, is computed once."""
+        """Along x, y and z; a patch of one value, air mostly, is computed once."""
         value = float(patch.flat[0])
         if (patch != value).any():
             return self._computed(patch)
-        if value not in self._constant:
-            self._constant = {value: self._computed(patch).copy()}
-        return self._constant[value]
+        if value not in self._constant:  # packed, since patches of many structures are large
+            self._constant = {value: blosc2.pack_array2(np.ascontiguousarray(np.moveaxis(self._computed(patch), 0, 3)))}
+        return np.moveaxis(blosc2.unpack_array2(self._constant[value]), 3, 0)
+
+    def logits(self, mean: Float32[np.ndarray, "n x y"]) -> Float32[np.ndarray, "s x y"]:
+        """Logits of a slice, from the weighted mean of what patches gave.
+
+        Args:
+            mean: Of each voxel.
+        """
+        return mean if self._head is None else self._head(mean)
 
     def _computed(self, patch: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "s x y z"]:
         turned = self._frame.to_network(patch)
         fixed = self._engines[0].reads.fixed
         image = np.ascontiguousarray(turned).reshape(1, 1, *fixed)
-        total: Float32[np.ndarray, "s *abc"] | None = None
-        for engine, axes in product(self._engines, self._flips):
-            flipped = tuple(2 + axis for axis in axes)
-            logits = np.flip(engine.run(np.ascontiguousarray(np.flip(image, flipped))), flipped)[0]
-            total = logits if total is None else total + logits
-        assert total is not None  # there is an engine
-        count = len(self._engines) * len(self._flips)
-        mean = total if count == 1 else total / np.float32(count)
+        together = self._head is None or len(self._engines) == 1
+        apart = [self._engines] if together else [[engine] for engine in self._engines]
+        means = [self._mean(image, engines) for engines in apart]
+        mean = means[0] if together else np.concatenate(means)
         return self._frame.to_scan(mean.reshape(len(mean), *turned.shape))
 
+    def _mean(
+        self, image: Float32[np.ndarray, "1 1 *abc"], engines: Sequence[Engine]
+    ) -> Float32[np.ndarray, "s *abc"]:
+        """Over engines and mirror images."""
+        total: Float32[np.ndarray, "s *abc"] | None = None
+        for engine, axes in product(engines, self._flips):
+            flipped = tuple(2 + axis for axis in axes)
+            found = np.flip(engine.run(np.ascontiguousarray(np.flip(image, flipped))), flipped)[0]
+            total = found if total is None else total + found
+        assert total is not None  # there is an engine
+        count = len(engines) * len(self._flips)
+        return total if count == 1 else total / np.float32(count)
 
-def bytes_of_sums(grid: NetworkGrid, structures: int) -> int:
-    """What sums take at most, and the logits of a patch: as they are made, summed over folds, and of a constant patch.
+
+def bytes_of_sums(grid: NetworkGrid, values: int, networks: int, images: int) -> int:
+    """What sums take at most, and what networks give of a patch.
 
     Args:
         grid: The network's.
-        structures: Logits for each voxel.
+        values: Of each voxel, logits or features.
+        networks: Folds.
+        images: Mirror images, the patch itself included.
     """
     x, y, _ = (edge + sum(ends) for edge, ends in zip(grid.placement.shape, grid.padding, strict=True))
     patch = grid.patch[0] * grid.patch[1] * grid.patch[2]
-    return 4 * structures * (x * y * (grid.patch[2] + 3) + 3 * patch)
+    at_once = 1 if networks * images == 1 else 3  # as they are made, summed up, and the sum with the next
+    return 4 * values * (x * y * (grid.patch[2] + 3) + at_once * patch)
 
 
-def logits_of_slices(
+def means_of_slices(
     compute: Compute, slabs: Iterable[Float32[np.ndarray, "gx gy _"]], grid: NetworkGrid, step: float
 ) -> Iterator[Float32[np.ndarray, "s gx gy"]]:
-    """Logits of each slice of the network's grid, from inferior to superior.
+    """Weighted means over patches, of each slice of the network's grid, from inferior to superior.
 
     Args:
-        compute: Gives the logits of a patch.
+        compute: Gives the logits of a patch, or what else is to be averaged.
         slabs: The scan on the grid.
         grid: The network's.
         step: By which patches move on, of their edge.
@@ -92,10 +122,11 @@ def logits_of_slices(
         held += [next(planes) for _ in range(depth - len(held))]
         block = np.stack(held, axis=2)
         for x, y in product(firsts_x, firsts_y):
-            logits = compute(block[x : x + grid.patch[0], y : y + grid.patch[1]])
+            values = compute(block[x : x + grid.patch[0], y : y + grid.patch[1]])
             if sums is None:
-                sums = _Sums(len(logits), grid, block.shape[:2])
-            sums.add(logits, weights, x, y)
+                sums = _Sums(len(values), grid, block.shape[:2])
+            sums.add(values, weights, x, y)
+            del values  # its memory is the next patch's
         assert sums is not None  # there is a patch
         done = (firsts_z[number + 1] if number + 1 < len(firsts_z) else first + depth) - first
         for k in range(done):
@@ -106,39 +137,39 @@ def logits_of_slices(
 
 
 class _Sums:
-    """Weighted sums of logits, and of weights, over as many slices as a patch is deep.
+    """Weighted sums, and sums of weights, over as many slices as a patch is deep.
 
     Args:
-        structures: Logits for each voxel.
+        values: Of each voxel.
         grid: The network's.
         size: Voxels of a padded slice along x and y.
     """
 
-    def __init__(self, structures: int, grid: NetworkGrid, size: tuple[int, ...]) -> None:
+    def __init__(self, values: int, grid: NetworkGrid, size: tuple[int, ...]) -> None:
         depth = grid.patch[2]
-        self._logits = np.zeros((depth, *size, structures), np.float32)
+        self._values = np.zeros((depth, *size, values), np.float32)
         self._weights = np.zeros((depth, *size, 1), np.float32)
         (left, _), (front, _), _ = grid.padding
         gx, gy, _ = grid.placement.shape
         self._inside = slice(left, left + gx), slice(front, front + gy)
 
     def add(
-        self, logits: Float32[np.ndarray, "s x y z"], weights: Float32[np.ndarray, "x y z"], x: int, y: int
+        self, values: Float32[np.ndarray, "s x y z"], weights: Float32[np.ndarray, "x y z"], x: int, y: int
     ) -> None:
         """Add a patch from a place on; slice by slice, since a patch of many structures is large."""
         place = slice(x, x + weights.shape[0]), slice(y, y + weights.shape[1])
         for k in range(weights.shape[2]):
             weight = weights[..., k, None]
-            self._logits[k][place] += logits[..., k].transpose(1, 2, 0) * weight
+            self._values[k][place] += values[..., k].transpose(1, 2, 0) * weight
             self._weights[k][place] += weight
 
     def mean(self, k: int) -> Float32[np.ndarray, "s gx gy"]:
-        """Logits of a slice that is done, structures last in memory."""
-        return np.moveaxis(self._logits[k][self._inside] / self._weights[k][self._inside], 2, 0)
+        """Of a slice that is done, structures last in memory."""
+        return np.moveaxis(self._values[k][self._inside] / self._weights[k][self._inside], 2, 0)
 
     def move_on(self, done: int) -> None:
         """Let go of slices that are done; zeros for as many that come next."""
-        for sums in (self._logits, self._weights):
+        for sums in (self._values, self._weights):
             kept = len(sums) - done
             sums[:kept] = sums[done:]
             sums[kept:] = 0

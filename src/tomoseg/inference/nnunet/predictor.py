@@ -17,7 +17,7 @@ from tomoseg.inference.engine import Engine
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.nnunet.decided import ExclusiveSlice, RegionSlice, own_logits
 from tomoseg.inference.nnunet.frame import NetworkGrid, lay_grid
-from tomoseg.inference.nnunet.patches import PatchLogits, bytes_of_sums, logits_of_slices
+from tomoseg.inference.nnunet.patches import PatchLogits, bytes_of_sums, means_of_slices
 from tomoseg.inference.nnunet.scan import normalise, slices_on_grid
 from tomoseg.inference.predictor import GridLogits, LogitSink, OnGrid, Predictor
 from tomoseg.inference.sinks import Progress, ScanSlice
@@ -25,6 +25,8 @@ from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
+from tomoseg.models.folder import Model, restrict_structures, without_head
+from tomoseg.models.heads import head_of, mean_head
 from tomoseg.nnunet import NnunetPlan
 from tomoseg.options import AS_TUNED, Request
 from tomoseg.volume import Volume
@@ -45,6 +47,8 @@ class NnunetPredictor(Predictor):
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
         """What computes each fold, as `Predictor.engines`; structures that exclude one another are computed all.
 
+        Networks of fewer features than structures are computed up to these (`models/heads.py`).
+
         Args:
             labels: Some of the structures; if omitted, all.
 
@@ -52,7 +56,37 @@ class NnunetPredictor(Predictor):
             ConfigError: If this machine has no such device, engine or precision.
             ModelError: If a file of the model is damaged.
         """
-        return super().engines(None if self.plan.decision == "exclusive" else labels)
+        return super().engines(self._computed_labels(labels))
+
+    def _computed_labels(self, labels: LabelSet | None) -> LabelSet:
+        return self.record.labels if labels is None or self.plan.decision == "exclusive" else labels
+
+    def _as_computed(self, model: Model) -> Model:
+        """The whole network, or without its last layer where sums of what that reads are smaller."""
+        return without_head(model) if self._features < len(model.record.labels) else model
+
+    @property
+    def _features(self) -> int:
+        """What the last layers of all folds read of a voxel."""
+        return sum(model.record.network.channels[0] for model in self.models)  # type: ignore[union-attr]
+
+    def patch_logits(self, grid: NetworkGrid, labels: LabelSet | None = None, *, flips: bool = False) -> PatchLogits:
+        """What makes logits of patches.
+
+        Args:
+            grid: The network's in the scan.
+            labels: Some of the structures, as for `engines`.
+            flips: Over mirror images.
+
+        Raises:
+            ConfigError: If this machine has no such device, engine or precision.
+            ModelError: If a file of the model is damaged.
+        """
+        engines, computed = self.engines(labels), self._computed_labels(labels)
+        head = None
+        if engines[0].headless:
+            head = mean_head([head_of(restrict_structures(model, computed.names)) for model in self.models])
+        return PatchLogits(engines, grid.frame, self.plan.mirrored if flips else (), head)
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
         """What decides, as `Predictor.choices`.
@@ -154,16 +188,15 @@ class NnunetPredictor(Predictor):
         watch: LogitSink | None,
     ) -> Generator[GridLogits, None, None]:
         """Of each slice of the network's grid, as they decide."""
-        engines, plan = self.engines(choices.labels), self.plan
+        compute, plan = self.patch_logits(grid, choices.labels, flips=choices.decisions.flips), self.plan
         self._check_memory(hu, grid, choices)
         with stages("prepare"):
-            for engine in engines:
+            for engine in self.engines(choices.labels):
                 engine.prepare(plan.patch)
         with stages("grid"):
             scan = normalise(hu[grid.placement.box()], plan.intensity)
-        compute = PatchLogits(engines, grid.frame, plan.mirrored if choices.decisions.flips else ())
         slabs = stages.of("grid", slices_on_grid(scan, grid, plan))
-        made = stages.of("network", logits_of_slices(compute, slabs, grid, plan.step))
+        made = stages.of("network", map(compute.logits, means_of_slices(compute, slabs, grid, plan.step)))
         offsets = choices.offsets.reshape(-1, 1, 1)
         for logits in smoothed(made, choices.decisions.smoothing):
             deciding: Float32[np.ndarray, "c x y"] = logits - offsets if offsets.any() else logits
@@ -192,14 +225,17 @@ class NnunetPredictor(Predictor):
         """
         if self.max_memory is None:
             return
-        structures = len(self.record.labels if self.plan.decision == "exclusive" else choices.labels)
+        structures = len(self._computed_labels(choices.labels))
         gx, gy, _ = grid.placement.shape
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
         slices = 4 * structures * gx * gy * (5 + smoothed_over)  # between which the scan's lie, made ahead, waiting
         patch = int(np.prod(self.plan.patch, dtype=np.int64))
         activations = activation_bytes(self.record.network) * patch
         result = hu.size * 2
-        batch_that_fits(self.max_memory, result + slices + bytes_of_sums(grid, structures), activations, 1)
+        values = self._features if self.engines(choices.labels)[0].headless else structures
+        images = 2 ** len(self.plan.mirrored) if choices.decisions.flips else 1
+        sums = bytes_of_sums(grid, values, len(self.models), images)
+        batch_that_fits(self.max_memory, result + slices + sums, activations, 1)
 
 
 def whole_scan(scan: OnGrid) -> Int16[np.ndarray, "x y z"]:

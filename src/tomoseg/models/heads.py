@@ -1,0 +1,81 @@
+"""A network's last 1x1 convolution, apart from the network.
+
+It is linear, so that a weighted mean of logits is the head of the weighted mean of what it reads: where there are fewer
+features than structures, sums over patches that overlap are smaller so, and the head is computed once for each voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+from safetensors import SafetensorError, safe_open
+
+from tomoseg.errors import ModelError
+from tomoseg.models.folder import WEIGHTS, Model
+
+
+@dataclass(frozen=True)
+class Head:
+    """A last 1x1 convolution.
+
+    Attributes:
+        weights: Of each structure, for each feature.
+        bias: Of each structure.
+
+    Example:
+        >>> head = Head(np.array([[1, 0], [1, 1]], np.float32), np.array([0, 5], np.float32))
+        >>> head(np.array([[[2]], [[3]]], np.float32)).ravel().tolist()
+        [2.0, 10.0]
+    """
+
+    weights: Float32[np.ndarray, "c f"]
+    bias: Float32[np.ndarray, "c"]
+
+    def __call__(self, features: Float32[np.ndarray, "f x y"]) -> Float32[np.ndarray, "c x y"]:
+        """Logits, structures last in memory.
+
+        Args:
+            features: Of a slice.
+        """
+        logits = np.moveaxis(features, 0, 2) @ self.weights.T
+        logits += self.bias
+        return np.moveaxis(logits, 2, 0)
+
+
+def mean_head(heads: Sequence[Head]) -> Head:
+    """What gives the mean of several networks' logits, from the features of all of them one after the other.
+
+    Args:
+        heads: Of each network.
+    """
+    if len(heads) == 1:
+        return heads[0]
+    weights = np.concatenate([head.weights for head in heads], axis=1) / np.float32(len(heads))
+    return Head(weights, np.mean([head.bias for head in heads], axis=0, dtype=np.float32))
+
+
+def head_of(model: Model) -> Head:
+    """The last 1x1 convolution of a model; read from its folder without PyTorch.
+
+    Args:
+        model: Whole, with all or some of its structures.
+
+    Raises:
+        ModelError: If its weights cannot be read.
+    """
+    if model.folder is None:
+        head = model.network.head
+        weights, bias = (part.detach().cpu().numpy() for part in (head.weight, head.bias))
+        return Head(weights.reshape(weights.shape[:2]).astype(np.float32), bias.astype(np.float32))
+    path = model.folder / WEIGHTS
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            weights, bias = stored.get_tensor("head.weight"), stored.get_tensor("head.bias")
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: expected the weights of a head, got: {error}; copy the model folder again") from None
+    kept = slice(None) if model.channels is None else list(model.channels)
+    weights = weights.reshape(weights.shape[:2])[kept]
+    return Head(weights.astype(np.float32), bias[kept].astype(np.float32))
