@@ -18,16 +18,15 @@ from tomoseg.inference.kinds import Conversion, Converted, EngineKind, Images
 from tomoseg.inference.threads import thread_count
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import Model
+from tomoseg.models.leaner import made_leaner
 from tomoseg.models.openvino import (
     compile_openvino,
     computes_bf16,
-    cut_head,
     has_openvino,
     import_openvino,
     keep_channels,
     openvino_core,
     read_openvino,
-    split_concatenations,
     write_openvino,
 )
 from tomoseg.models.quantise import convolutions, quantise
@@ -84,7 +83,7 @@ class OpenVinoEngine(Engine):
         tensor = import_openvino().Tensor
         for image, out in zip(images, logits, strict=True):  # one by one: more at once is no faster, and takes memory
             request.set_output_tensor(tensor(out[None], shared_memory=True))  # no copy
-            request.infer([image[None]], share_inputs=True)
+            request.infer([image[None]], share_inputs=True, share_outputs=True)
         with self._lock:
             self._free[shape].append(request)
         return np.moveaxis(logits, -1, 1)
@@ -150,13 +149,11 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
         network: Any = convert_to_openvino(model.network, model.record.reads)
     else:
         network = read_openvino(exported_file(model, "openvino", stored))
-        if model.headless:
-            network, identity = cut_head(network), f"{identity} headless"
-        elif model.channels is not None:
+        if model.channels is not None and not model.headless:
             network = keep_channels(network, model.channels)
     if imported:
-        split_concatenations(network)
-        identity = None if identity is None else f"{identity} split"
+        network = made_leaner(network, headless=model.headless and found is not None)
+        identity = None if identity is None else f"{identity} leaner {model.headless}"
     engine = OpenVinoEngine(network, model.record.reads, precision, identity)
     engine.headless = model.headless
     return engine

@@ -54,7 +54,7 @@ def mean_head(heads: Sequence[Head]) -> Head:
     if len(heads) == 1:
         return heads[0]
     weights = np.concatenate([head.weights for head in heads], axis=1) / np.float32(len(heads))
-    return Head(weights, np.mean([head.bias for head in heads], axis=0, dtype=np.float32))
+    return Head(weights, np.stack([head.bias for head in heads]).mean(axis=0, dtype=np.float32))
 
 
 def head_of(model: Model) -> Head:

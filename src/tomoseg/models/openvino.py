@@ -136,55 +136,6 @@ def _key(identity: str, shape: tuple[int, ...], settings: dict[str, Any]) -> str
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def cut_head(model: Any) -> Any:
-    """The model up to what its last convolution reads, which is then its output; features last.
-
-    Args:
-        model: Changed in place.
-    """
-    openvino = import_openvino()
-    from openvino import opset13
-
-    head = [op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"][-1]
-    features = head.input_value(0)
-    axes = [0, *range(2, features.get_partial_shape().rank.get_length()), 1]
-    made = opset13.result(opset13.transpose(features, opset13.constant(axes)))
-    return openvino.Model([made], model.get_parameters())
-
-
-def split_concatenations(model: Any) -> None:
-    """Convolve the two halves of what is concatenated apart and add that up, so that it is never in memory as one.
-
-    At the end of a U-Net that would be its largest feature map. Halves whose convolution is not of constant weights, as
-    one in int8, stay as they are.
-
-    Args:
-        model: Changed in place.
-    """
-    import_openvino()
-    from openvino import opset13
-
-    for both in [op for op in model.get_ordered_ops() if op.get_type_name() == "Concat" and op.get_input_size() == 2]:
-        users = [user.get_node() for user in both.output(0).get_target_inputs()]
-        if [user.get_type_name() for user in users] != ["Convolution"]:
-            continue
-        (user,) = users
-        weights = user.input_value(1).get_node()
-        if weights.get_type_name() != "Constant":
-            continue
-        place = user.get_attributes()
-        how = [place[name] for name in ("strides", "pads_begin", "pads_end", "dilations")]
-        first = both.input_value(0).get_partial_shape()[1].get_length()
-        halves = (weights.data[:, :first], weights.data[:, first:])
-        low, high = (
-            opset13.convolution(both.input_value(n), opset13.constant(half.copy()), *how) for n, half in enumerate(halves)
-        )
-        added = opset13.add(low, high).output(0)
-        for used in user.output(0).get_target_inputs():
-            used.replace_source_output(added)
-    model.validate_nodes_and_infer_types()
-
-
 def keep_channels(model: Any, channels: tuple[int, ...]) -> Any:
     """The model with some of its output channels only, in that order.
 

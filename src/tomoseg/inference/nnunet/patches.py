@@ -71,9 +71,7 @@ class PatchLogits:
         mean = means[0] if together else np.concatenate(means)
         return self._frame.to_scan(mean.reshape(len(mean), *turned.shape))
 
-    def _mean(
-        self, image: Float32[np.ndarray, "1 1 *abc"], engines: Sequence[Engine]
-    ) -> Float32[np.ndarray, "s *abc"]:
+    def _mean(self, image: Float32[np.ndarray, "1 1 *abc"], engines: Sequence[Engine]) -> Float32[np.ndarray, "s *abc"]:
         """Over engines and mirror images."""
         total: Float32[np.ndarray, "s *abc"] | None = None
         for engine, axes in product(engines, self._flips):

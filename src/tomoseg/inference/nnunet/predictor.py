@@ -68,7 +68,7 @@ class NnunetPredictor(Predictor):
     @property
     def _features(self) -> int:
         """What the last layers of all folds read of a voxel."""
-        return sum(model.record.network.channels[0] for model in self.models)  # type: ignore[union-attr]
+        return sum(model.record.network.channels[0] for model in self.models)
 
     def patch_logits(self, grid: NetworkGrid, labels: LabelSet | None = None, *, flips: bool = False) -> PatchLogits:
         """What makes logits of patches.
