@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `_PLACES` is what runs
     from tomoseg.preprocessed.read import Preprocessed as Preprocessed
     from tomoseg.segmentation import LabelMap as LabelMap
     from tomoseg.segmentation import Segmentation as Segmentation
+    from tomoseg.server.client import Client as Client
     from tomoseg.training.slice_dataset import LabelledSlice as LabelledSlice
     from tomoseg.training.slice_dataset import SliceDataset as SliceDataset
     from tomoseg.volume import Volume as Volume
@@ -81,6 +82,8 @@ _PLACES = {
     "EvaluateOptions": "tomoseg.options",
     "predict": "tomoseg.workflows.predict",
     "PredictOptions": "tomoseg.options",
+    # A server
+    "Client": "tomoseg.server.client",
     # What is raised
     "TomosegError": "tomoseg.errors",
 }

@@ -54,6 +54,22 @@ class OutputError(TomosegError):
     """A result that could not be written; nothing half-written is left behind."""
 
 
+class ServerError(TomosegError):
+    """A server that cannot be reached, speaks another version, or refuses; the message is its own then.
+
+    Attributes:
+        status: Of its answer; 0 where there is none.
+
+    Args:
+        message: One sentence.
+        status: Of its answer.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class TrainingError(TomosegError):
     """A training run that cannot start or go on."""
 

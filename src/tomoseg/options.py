@@ -273,3 +273,42 @@ class ViewOptions(Config):
 
 
 AS_SEEN = ViewOptions()
+
+
+class ServeOptions(Config):
+    """Where a server listens, who may ask, and what it takes and keeps.
+
+    Example:
+        >>> ServeOptions(quota="20GB").quota
+        20000000000
+    """
+
+    host: Annotated[str, Role.RESOURCES] = "127.0.0.1"
+    """Where it listens; 0.0.0.0 is every network of this machine. Any address but this machine's own asks for a
+    token."""
+    port: Annotated[int, Role.RESOURCES] = Field(8117, ge=0, le=65535)
+    """0 takes any that is free."""
+    workers: Annotated[int, Role.RESOURCES] = Field(1, ge=1)
+    """Processes that segment, each with its own copy of the models."""
+    token: Annotated[bool, Role.RESOURCES] = False
+    """Ask for a token on this machine's own address too."""
+    new_token: Annotated[bool, Role.RESOURCES] = False
+    """Make a new token in place of the former one."""
+    open_to_anybody: Annotated[bool, Role.RESOURCES] = False
+    """Ask for no token whatever the address: whoever reaches it may see all scans and results, and remove them."""
+    upload_size: Annotated[MemorySize, Role.RESOURCES] = ByteSize(4_000_000_000)
+    """Largest scan that is taken, such as 2GB."""
+    quota: Annotated[MemorySize, Role.RESOURCES] = ByteSize(100_000_000_000)
+    """How much is kept of scans and results together."""
+    keep_hours: Annotated[float, Role.RESOURCES] = Field(168.0, gt=0)
+    """How long scans and results are kept."""
+    job_minutes: Annotated[float, Role.RESOURCES] = Field(60.0, gt=0)
+    """How long a job may take."""
+    job_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
+    """How much memory a worker may take; if omitted, as much as there is."""
+    show_workers: Annotated[bool, Role.RESOURCES] = False
+    """Show what workers print, in which names from headers may occur."""
+
+
+AS_SERVED = ServeOptions()
+"""For this machine alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from tyro.conf import arg
 
 from tomoseg.cli.arguments import Models, Output
 from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.errors import ConfigError
 from tomoseg.options import ALL_MASKS, AUTO, DEFAULT_MODEL, Compute, PredictOptions
 
 
@@ -17,6 +19,7 @@ def predict(
     output: Output,
     model: Models = (Path(DEFAULT_MODEL),),
     config: Path | None = None,
+    server: str | None = None,
     options: Annotated[PredictOptions, arg(name="")] = ALL_MASKS,
     compute: Annotated[Compute, arg(name="")] = AUTO,
 ) -> int:
@@ -32,9 +35,13 @@ def predict(
         model: A model folder, a run folder, or the name of a packaged or fetched model; body-117 if omitted, 117
             structures of the whole body; of several with the same structures and grid the mean of their logits decides.
         config: YAML file of the options below; flags are put over it.
+        server: URL of a `tomoseg serve` that segments in place of this machine, such as http://127.0.0.1:8117; its
+            token is taken from the variable TOMOSEG_TOKEN.
         options: Which of the scans are segmented, and what is written.
         compute: What computes the network, where, and in what.
     """
+    if server is not None:
+        return _by_server(server, input, output, [str(one) for one in model], options)
     from tomoseg.terminal.predicting import Predicting
     from tomoseg.terminal.predictions import show_found, show_predictions
     from tomoseg.terminal.rows import Screen
@@ -72,3 +79,36 @@ def predict(
         show_predictions(results)
     left_out = any(one.left_out for one in found)
     return SOME_FAILED if left_out or any(result.error is not None for result in results) else DONE
+
+
+def _by_server(url: str, input: Path, output: Path, models: Sequence[str], options: PredictOptions) -> int:
+    """The same, by a server.
+
+    Raises:
+        ConfigError: If several models are named.
+    """
+    from tomoseg.server.client import Client, Job
+    from tomoseg.server.remote import predict_remotely
+    from tomoseg.terminal.predictions import show_found
+    from tomoseg.terminal.rows import Screen
+    from tomoseg.terminal.serving import Remote, show_remote
+    from tomoseg.workflows.scans import FoundScans, Scan
+
+    if len(models) != 1:
+        raise ConfigError(f"expected one --model with --server, got {len(models)}; name one that the server offers")
+    found: list[FoundScans] = []
+
+    def on_found(all_of_it: FoundScans) -> None:
+        found.append(all_of_it)
+        show_found(all_of_it)
+
+    with Screen() as screen, Client(url) as client:
+        display = Remote(screen)
+
+        def on_change(scan: Scan, job: Job) -> None:
+            display.on_change(scan.name, job)
+
+        results = list(predict_remotely(input, output, client, models[0], options, on_found, on_change))
+    show_remote([(one.scan.name, one.scan.output, one.error, one.warnings, one.seconds) for one in results])
+    left_out = any(one.left_out for one in found)
+    return SOME_FAILED if left_out or any(one.error is not None for one in results) else DONE

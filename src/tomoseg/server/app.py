@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tomoseg.errors import TomosegError
@@ -62,16 +68,27 @@ class SecurityHeaders:
         await self._app(scope, receive, with_headers)
 
 
-def create_app(routers: Sequence[APIRouter], page: Path | None = PAGE) -> FastAPI:
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+"""What runs around the time in which an application is served."""
+
+
+def create_app(
+    routers: Sequence[APIRouter],
+    page: Path | None = PAGE,
+    lifespan: Lifespan | None = None,
+    middleware: Sequence[Middleware] = (),
+) -> FastAPI:
     """An application of some routers and the page.
 
     Args:
         routers: Each with its own paths; those of the interface begin with `API`.
         page: The folder of the page's files, of which `index.html` is shown at `/`; None, or a folder that is missing,
             for none.
+        lifespan: What runs meanwhile.
+        middleware: What every request goes through; what it answers gets the headers of all answers too.
 
     Returns:
-        The application; `app.add_middleware` takes what else every request goes through.
+        The application.
 
     Example:
         >>> create_app([]).title
@@ -84,20 +101,49 @@ def create_app(routers: Sequence[APIRouter], page: Path | None = PAGE) -> FastAP
         docs_url=None,  # they would fetch their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=[Middleware(SecurityHeaders), *middleware],
     )
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(TomosegError, _told)
+    app.add_exception_handler(OSError, _told_of_system)
+    app.add_exception_handler(sqlite3.OperationalError, _told_of_system)
+    app.add_exception_handler(HTTPException, _told_of_http)
+    app.add_exception_handler(Exception, _told_of_fault)
     app.add_exception_handler(RequestValidationError, _told_of_validation)
     if page is not None and page.is_dir():
         app.mount("/", StaticFiles(directory=page, html=True), name="page")
-    app.add_middleware(SecurityHeaders)
     return app
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     """What we refuse, in one sentence."""
     return JSONResponse({"detail": str(error)}, getattr(error, "status", 400))
+
+
+async def _told_of_system(request: Request, error: Exception) -> JSONResponse:
+    """A full disk, a folder that is gone or may not be written into any more; paths of the server stay here."""
+    is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "full" in str(error)
+    if is_full:
+        text = "expected room on the server's disk, got none; remove jobs that are done, or free some space there"
+        return JSONResponse({"detail": text}, HTTPStatus.INSUFFICIENT_STORAGE)
+    got = getattr(error, "strerror", None) or error
+    text = f"expected to write into the server's folder, got: {got}; look at that folder"
+    return JSONResponse({"detail": text}, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def _told_of_fault(request: Request, error: Exception) -> JSONResponse:
+    """A fault of ours; what it says stays here, since it may quote what was sent."""
+    text = f"expected no such error, got {type(error).__name__}; please report it with what was asked for"
+    return JSONResponse({"detail": text}, HTTPStatus.INTERNAL_SERVER_ERROR, SECURITY_HEADERS)
+
+
+async def _told_of_http(request: Request, error: Exception) -> JSONResponse:
+    """No such route, or none with this method, in one sentence too."""
+    assert isinstance(error, HTTPException)
+    text = f"expected a request as {API}/openapi.json describes it, got: {error.detail}; correct it"
+    return JSONResponse({"detail": text}, error.status_code, error.headers)
 
 
 async def _told_of_validation(request: Request, error: Exception) -> JSONResponse:

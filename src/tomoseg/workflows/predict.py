@@ -116,6 +116,29 @@ def predict(
     return results
 
 
+def predict_one(
+    scan: Scan, predictor: Predictor, options: PredictOptions, on_slice: Callable[[int, int], None]
+) -> ScanDone:
+    """Segment a scan with a model that is loaded, for who asks for one after the other; nothing runs beside it.
+
+    Args:
+        scan: Where it lies, and where its result goes.
+        predictor: Of the model.
+        options: What is written.
+        on_slice: Told slices done and in all; what it raises other than an `Exception` ends the scan and comes back.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        LabelError: If the model does not know a structure.
+        ConfigError: If the request cannot be met.
+    """
+    batch = _Batch.of(predictor, options)
+    ((course, volume),) = _read_all([scan], batch)
+    return _write(_segment(course, volume, batch, lambda _, done, total: on_slice(done, total)), batch)
+
+
 def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> None:
     """Refuse what would be seen only when all is done.
 

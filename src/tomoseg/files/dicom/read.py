@@ -59,12 +59,7 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
     """
     path = source.path
     with entries(source) as found:
-        images, left_out = _headers(found, source.headers, str(path))
-        slices, others = slices_among(images)
-        left_out += others
-        if not slices:
-            do = "unpack it if it holds volumes" if source.kind == "zip" else "check the path"
-            raise InputError(f"{path}: expected CT slices, got {_counted(left_out) or 'none'}; {do}")
+        slices, left_out = _slices(found, source)
         stacks = stacks_of(slices)
         if series is None:
             check_one_study(slices, listing(stacks), str(path))
@@ -77,6 +72,34 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
             raise type(error)(" ".join([f"{error}.", *map(str, words)]) if len(stacks) > 1 else str(error)) from None
     told = [*words, *volume.warnings]
     return replace(volume, warnings=tuple(word.of(str(path)) for word in told))
+
+
+def series_in(source: ScanSource) -> list[Stack]:
+    """What there is to choose from with `series`, from headers alone; the first is number 1.
+
+    Args:
+        source: As for `read_dicom`.
+
+    Raises:
+        InputError: If there are no CT slices.
+    """
+    with entries(source) as found:
+        return stacks_of(_slices(found, source)[0])
+
+
+def _slices(found: Sequence[Entry], source: ScanSource) -> tuple[list[ImageHeader], Counter[str]]:
+    """The CT slices of all files, and how many others of which kind.
+
+    Raises:
+        InputError: If there are none.
+    """
+    images, left_out = _headers(found, source.headers, str(source.path))
+    slices, others = slices_among(images)
+    left_out += others
+    if not slices:
+        do = "unpack it if it holds volumes" if source.kind == "zip" else "check the path"
+        raise InputError(f"{source.path}: expected CT slices, got {_counted(left_out) or 'none'}; {do}")
+    return slices, left_out
 
 
 def _listing(volume: Volume, stacks: Sequence[Stack], choice: Choice) -> Volume:

@@ -1,0 +1,41 @@
+"""`tomoseg serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from tomoseg.cli.exits import DONE
+from tomoseg.options import AS_SERVED, AUTO, DEFAULT_MODEL, Compute, ServeOptions
+
+
+def serve(
+    model: tuple[Path, ...] = (Path(DEFAULT_MODEL), Path("head-neck")),
+    folder: Annotated[Path | None, arg(aliases=("-o",))] = None,
+    config: Path | None = None,
+    options: Annotated[ServeOptions, arg(name="")] = AS_SERVED,
+    compute: Annotated[Compute, arg(name="")] = AUTO,
+) -> int:
+    """Take scans over HTTP, segment them one after the other, and give results back; with pages for a browser.
+
+    Args:
+        model: Model folders, run folders or names of packaged or fetched models, of which the first is taken where a
+            job names none.
+        folder: Where scans, jobs and results lie, on a disk of this machine; if omitted, a folder of the user's.
+        config: YAML file of the options below; flags are put over it.
+        options: Where it listens, who may ask, and what it takes and keeps.
+        compute: What computes the networks, where, and in what.
+    """
+    from tomoseg.packages import require_installed
+
+    require_installed("fastapi", "uvicorn", "python_multipart")
+    from tomoseg.server.command import Ready, serve_until_stopped
+    from tomoseg.terminal.serving import show_ready
+
+    def on_ready(ready: Ready) -> None:
+        show_ready(ready.url, ready.folder, ready.models, ready.token, ready.is_guarded, ready.is_reachable)
+
+    serve_until_stopped(model, folder, options, compute, on_ready)
+    return DONE

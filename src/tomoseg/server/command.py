@@ -1,0 +1,99 @@
+"""What `tomoseg serve` does: from what was asked for to a server that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from tomoseg.options import Compute, ServeOptions
+from tomoseg.server.database import Database
+from tomoseg.server.guard import has_token, make_token
+from tomoseg.server.offers import in_words, offers_of
+from tomoseg.server.serving import ServerSettings, is_loopback, listen, locked, make_app, serve
+from tomoseg.server.uploads import Rules
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a person is told once the server answers.
+
+    Attributes:
+        url: Of its page.
+        folder: Where everything lies.
+        models: In words.
+        token: The token, if it was made just now; it is shown this once.
+        is_guarded: Whether a token is asked for.
+        is_reachable: Whether others than this machine reach it.
+    """
+
+    url: str
+    folder: Path
+    models: str
+    token: str | None
+    is_guarded: bool
+    is_reachable: bool
+
+
+def serve_until_stopped(
+    models: Sequence[Path],
+    folder: Path | None,
+    options: ServeOptions,
+    compute: Compute,
+    on_ready: Callable[[Ready], None],
+) -> None:
+    """Serve until the process is told to stop.
+
+    Args:
+        models: Folders or names, the default first.
+        folder: Where everything lies; None for a folder of the user's.
+        options: Where it listens, who may ask, and what it takes and keeps.
+        compute: What computes the networks.
+        on_ready: Told once it answers.
+
+    Raises:
+        ConfigError: If the address or the folder is in use, or the database is of another version.
+        ModelError: If a model is not there.
+        OutputError: If the folder cannot be written into.
+    """
+    offers = offers_of(models)
+    place = (platformdirs.user_data_path("tomoseg") / "server" if folder is None else folder).absolute()
+    is_local = is_loopback(options.host)
+    is_guarded = (options.token or options.new_token or not is_local) and not options.open_to_anybody
+    with locked(place), listen(options.host, options.port) as listening:
+        made = _token(place, options.new_token) if is_guarded else None
+        settings = ServerSettings(
+            place,
+            offers,
+            rules_of(options),
+            options.workers,
+            compute.model_dump(mode="json", exclude_unset=True),
+            is_guarded,
+            only_loopback=is_local and not is_guarded,
+            is_loud=options.show_workers,
+        )
+        port = listening.getsockname()[1]
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        ready = Ready(f"http://{host}:{port}", place, in_words(offers), made, is_guarded, not is_local)
+        serve(make_app(settings), listening, lambda: on_ready(ready))
+
+
+def rules_of(options: ServeOptions) -> Rules:
+    """What is refused beyond.
+
+    Args:
+        options: As given.
+    """
+    keep, job = options.keep_hours * 3600, options.job_minutes * 60
+    return Rules(options.upload_size, options.quota, keep, job, options.job_memory)
+
+
+def _token(folder: Path, new: bool) -> str | None:
+    """The token if it is made now: there is none, or a new one is asked for."""
+    database = Database(folder)
+    try:
+        return make_token(database) if new or not has_token(database) else None
+    finally:
+        database.close()

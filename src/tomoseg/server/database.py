@@ -1,0 +1,180 @@
+"""The file that holds uploads and jobs: SQLite in WAL mode, so that readers wait for nobody and a crash loses nothing.
+
+Every writer changes it by single statements or short transactions. It must lie on a disk of this machine.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import ConfigError
+from tomoseg.files.atomic import errors_told
+
+VERSION = 1
+"""Of the tables; a file of another version is refused."""
+
+NAME = "jobs.sqlite3"
+
+_WAIT_SECONDS = 30.0
+
+_TABLES = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE uploads (
+    id TEXT PRIMARY KEY, created REAL NOT NULL, used REAL NOT NULL, bytes INTEGER NOT NULL, files INTEGER NOT NULL,
+    suffix TEXT NOT NULL, sha256 TEXT
+) STRICT;
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL, state TEXT NOT NULL,
+    model TEXT NOT NULL, options TEXT NOT NULL, uploads TEXT NOT NULL, bytes INTEGER NOT NULL DEFAULT 0,
+    created REAL NOT NULL, started REAL, finished REAL, attempts INTEGER NOT NULL DEFAULT 0, claim TEXT, lease REAL,
+    stage TEXT, share REAL, seconds_left REAL, reason TEXT, advice TEXT,
+    choices TEXT NOT NULL DEFAULT '[]', warnings TEXT NOT NULL DEFAULT '[]', result TEXT,
+    view TEXT, view_claim TEXT, view_lease REAL, change INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE UNIQUE INDEX one_job ON jobs (key) WHERE state NOT IN ('failed', 'cancelled', 'expired');
+CREATE INDEX by_state ON jobs (state, number);
+CREATE INDEX by_change ON jobs (change);
+CREATE TABLE clock (now INTEGER NOT NULL) STRICT;
+INSERT INTO clock VALUES (0);
+CREATE TRIGGER job_made AFTER INSERT ON jobs BEGIN
+    UPDATE clock SET now = now + 1;
+    UPDATE jobs SET change = (SELECT now FROM clock) WHERE number = NEW.number;
+END;
+CREATE TRIGGER job_changed AFTER UPDATE OF state, stage, share, view ON jobs BEGIN
+    UPDATE clock SET now = now + 1;
+    UPDATE jobs SET change = (SELECT now FROM clock) WHERE number = NEW.number;
+END;
+"""
+"""`change` counts up with whatever a watcher is told of, so that it can go on where it was."""
+
+
+class Database:
+    """A connection that threads share, one statement or transaction at a time.
+
+    Args:
+        folder: Where the file lies, or is made.
+
+    Raises:
+        ConfigError: If it is no such file, or of another version.
+        OutputError: If it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / NAME
+        self._lock = threading.RLock()
+        with errors_told(folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._connection = sqlite3.connect(
+                self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.row_factory = sqlite3.Row
+            self._prepare()
+        except sqlite3.Error as error:
+            raise ConfigError(
+                f"{self.path}: expected a database of jobs that can be written, got: {error}; give another --folder, "
+                "one on a disk of this machine that you may write to"
+            ) from error
+
+    def _prepare(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in {0, VERSION}:
+            raise ConfigError(
+                f"{self.path}: expected a database of version {VERSION}, got version {version} of another tomoseg; "
+                "use that one, or give another --folder"
+            )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        if version == 0:
+            with self.transaction() as connection:
+                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    for statement in _statements(_TABLES):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the block or nothing of it, while no other process writes."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def all(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        """What a statement gives.
+
+        Args:
+            statement: In SQL.
+            values: Of its question marks.
+        """
+        with self._lock:
+            return self._connection.execute(statement, values).fetchall()
+
+    def first(self, statement: str, *values: Any) -> sqlite3.Row | None:
+        """The first row of what a statement gives; None if there is none.
+
+        Args:
+            statement: In SQL.
+            values: Of its question marks.
+        """
+        found = self.all(statement, *values)
+        return found[0] if found else None
+
+    def change(self, statement: str, *values: Any) -> int:
+        """How many rows a statement changed.
+
+        Args:
+            statement: In SQL.
+            values: Of its question marks.
+        """
+        with self._lock:
+            return self._connection.execute(statement, values).rowcount
+
+    def fact(self, name: str) -> str | None:
+        """A fact of the whole server; None if it is not known.
+
+        Args:
+            name: Of the fact.
+        """
+        row = self.first("SELECT value FROM facts WHERE name = ?", name)
+        return None if row is None else row["value"]
+
+    def set_fact(self, name: str, value: str) -> None:
+        """Keep a fact of the whole server.
+
+        Args:
+            name: Of the fact.
+            value: Takes the place of a former one.
+        """
+        self.change(
+            "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
+        )
+
+    def version_of_others(self) -> int:
+        """A number that is another one once another connection has written."""
+        with self._lock:
+            return self._connection.execute("PRAGMA data_version").fetchone()[0]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

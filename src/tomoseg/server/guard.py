@@ -1,0 +1,186 @@
+"""Who may ask: a token where there is one, names of this machine where there is none, and no page of another site.
+
+There are no cookies, so that a browser never proves anything by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tomoseg.server.app import API
+from tomoseg.server.database import Database
+from tomoseg.version import __version__
+
+API_VERSION = 1
+"""Raised when a client of before would misunderstand answers."""
+
+VERSION_HEADER = "tomoseg-api"
+"""In which a client says what it was made for."""
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_FACT = "token"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def make_token(database: Database) -> str:
+    """A new token, in place of any other; only its digest is stored.
+
+    Args:
+        database: Where.
+    """
+    token = secrets.token_urlsafe(32)
+    database.set_fact(_FACT, _digest(token))
+    return token
+
+
+def has_token(database: Database) -> bool:
+    """Whether a token was made.
+
+    Args:
+        database: Where its digest is.
+    """
+    return database.fact(_FACT) is not None
+
+
+class Guard:
+    """Lets requests through, or answers them with one sentence.
+
+    Args:
+        app: What answers.
+        digest: Of the token; None where none is asked for.
+        only_loopback: Whether the server is known by names of this machine alone; others are refused then, since a
+            page of another site may have its own name lead here.
+    """
+
+    def __init__(self, app: ASGIApp, digest: str | None, only_loopback: bool) -> None:
+        self._app, self._digest, self._only_loopback = app, digest, only_loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI asks for it."""
+        if scope["type"] == "http":
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            refusal = self._refusal(scope["method"], scope["path"], headers)
+            if refusal is not None:
+                await _answer(send, *refusal)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+        return (
+            self._of_name(headers)
+            or _of_origin(method, headers)
+            or _of_version(headers)
+            or (self._of_token(headers) if needs_token(path) else None)
+        )
+
+    def _of_name(self, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+        name = urlsplit(f"//{headers.get('host', '')}").hostname
+        if not self._only_loopback or name in LOOPBACK:
+            return None
+        text = f"expected a request to 127.0.0.1 or localhost, got one to another name; use http://127.0.0.1:PORT{'/'}"
+        return HTTPStatus.FORBIDDEN, text
+
+    def _of_token(self, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+        if self._digest is None:
+            return None
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and hmac.compare_digest(_digest(token.strip()), self._digest):
+            return None
+        got = "another" if token else "none"
+        text = (
+            f"expected the token of this server, got {got}; send `Authorization: Bearer TOKEN` with the token that the "
+            "server showed when it was first started, or have a new one made with `tomoseg serve --new-token`"
+        )
+        return HTTPStatus.UNAUTHORIZED, text
+
+
+_OPEN = ("/health", "/auth/", "/auth/token")
+"""What needs no token beside the page's own files; the last are how a client of MONAI Label sends it."""
+
+_GUARDED = (
+    f"{API}/",
+    "/info/",
+    "/infer/",
+    "/session/",
+    "/datastore/",
+    "/activelearning/",
+    "/train/",
+    "/batch/",
+    "/logs/",
+)
+
+
+def needs_token(path: str) -> bool:
+    """Whether a path is of the interface; files of the page say nothing that is not in the package.
+
+    Args:
+        path: Of a request.
+
+    Example:
+        >>> needs_token("/api/v1/jobs"), needs_token("/health"), needs_token("/assets/page.js")
+        (True, False, False)
+    """
+    return path not in _OPEN and f"{path.rstrip('/')}/".startswith((*_GUARDED, "/auth/token/valid/"))
+
+
+def _of_origin(method: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+    """Pages of other sites may ask for nothing that changes something, whatever a browser would let them do."""
+    origin = headers.get("origin")
+    if origin is None or method in _SAFE_METHODS or urlsplit(origin).netloc == headers.get("host"):
+        return None
+    return (
+        HTTPStatus.FORBIDDEN,
+        "expected a request of this server's own page, got one of another site; use the page here",
+    )
+
+
+def _of_version(headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+    said = headers.get(VERSION_HEADER)
+    if said is None or said == str(API_VERSION):
+        return None
+    text = (
+        f"expected a client for interface {API_VERSION}, got one for {said[:20]!r}; install tomoseg "
+        f"{__version__} there, as here"
+    )
+    return HTTPStatus.UPGRADE_REQUIRED, text
+
+
+async def _answer(send: Send, status: HTTPStatus, text: str) -> None:
+    body = json.dumps({"detail": text}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def token_digest(database: Database) -> str | None:
+    """The digest of the token; None where none was made.
+
+    Args:
+        database: Where it is.
+    """
+    return database.fact(_FACT)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_token(token: str, digest: str) -> bool:
+    """Whether a token is the server's.
+
+    Args:
+        token: As it was sent.
+        digest: Of the server's.
+    """
+    return hmac.compare_digest(_digest(token), digest)

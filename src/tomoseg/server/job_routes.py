@@ -1,0 +1,179 @@
+"""Routes of jobs and of their results."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+
+from tomoseg.server.app import API
+from tomoseg.server.packing import packed
+from tomoseg.server.records import ENDS, AskedJob, Job, Jobs, Result
+from tomoseg.server.service import Service, ServiceOf
+from tomoseg.server.supervisor import remove_job
+from tomoseg.server.watching import until
+
+router = APIRouter(prefix=API, tags=["jobs"])
+
+COMMENT_SECONDS = 15.0
+"""Between words that keep proxies from closing a silent stream."""
+
+_COLUMNS = ("structure", "present", "volume_ml", "mean_hu", "median_hu", "std_hu", "centroid_mm", "touches_border")
+_EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
+
+
+@router.post("/jobs", status_code=201, responses={200: {"model": Job, "description": "The same job, made before"}})
+def make_job(asked: AskedJob, service: ServiceOf) -> JSONResponse:
+    """Make a job of uploads, or get the one that was made of the same upload, model and options."""
+    job, is_new = service.make_job(asked.uploads, asked.model, asked.options)
+    return JSONResponse(job.model_dump(), 201 if is_new else 200, {"location": f"jobs/{job.id}"})
+
+
+@router.get("/jobs")
+def list_jobs(
+    service: ServiceOf, limit: Annotated[int, Query(ge=1, le=1000)] = 100, before: Annotated[int | None, Query()] = None
+) -> Jobs:
+    """Jobs, the newest first; `before` goes on with those of a smaller number."""
+    return Jobs(jobs=[service.shown(row) for row in service.jobs.newest(limit, before)])
+
+
+@router.get("/jobs/{job}")
+def get_job(job: str, service: ServiceOf) -> Job:
+    """A job."""
+    return service.job(job)
+
+
+@router.post("/jobs/{job}/cancel")
+def cancel_job(job: str, service: ServiceOf) -> Job:
+    """Cancel a job that has not ended; one that has is refused."""
+    return service.cancel(job)
+
+
+@router.delete("/jobs/{job}", status_code=204)
+def delete_job(job: str, service: ServiceOf) -> Response:
+    """Cancel a job and remove its scan and its results."""
+    remove_job(service.jobs, service.uploads, job)
+    return Response(status_code=204)
+
+
+@router.get("/jobs/{job}/events", response_class=StreamingResponse, responses={200: {"content": _EVENTS}})
+async def job_events(
+    job: str, request: Request, service: ServiceOf, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events `job`, each with the job, until it ends."""
+    await run_sync(service.row, job)
+    return _stream(_of_one(service, request, job, _number(last_event_id)))
+
+
+@router.get("/events", response_class=StreamingResponse, responses={200: {"content": _EVENTS}})
+async def all_events(
+    request: Request, service: ServiceOf, last_event_id: Annotated[str | None, Header()] = None
+) -> StreamingResponse:
+    """Server-sent events `job` of all jobs that change, without an end."""
+    return _stream(_of_all(service, request, _number(last_event_id)))
+
+
+@router.get("/jobs/{job}/result")
+def get_result(job: str, service: ServiceOf) -> Result:
+    """What became of a job that is done."""
+    return service.result(job)
+
+
+@router.get("/jobs/{job}/files/{name:path}", response_class=FileResponse)
+def get_file(job: str, name: str, service: ServiceOf) -> FileResponse:
+    """One of the files of a result, by a name that the result lists."""
+    path = service.result_file(job, name)
+    return FileResponse(path, media_type="application/octet-stream", filename=path.name)
+
+
+@router.get("/jobs/{job}/download", response_class=StreamingResponse)
+def download(job: str, service: ServiceOf) -> StreamingResponse:
+    """All files of a result as a zip, with the statistics as a table."""
+    folder, result = service.result_folder(job), service.result(job)
+    texts = {"statistics.csv": _table(result), "result.json": result.model_dump_json(indent=1)}
+    files = {one.name: folder / one.name for one in result.files}
+    headers = {"content-disposition": 'attachment; filename="segmentation.zip"'}
+    return StreamingResponse(packed(files, texts), media_type="application/zip", headers=headers)
+
+
+@router.get("/jobs/{job}/statistics.json")
+def statistics(job: str, service: ServiceOf) -> list[dict[str, object]]:
+    """Volume, HU and place of each structure."""
+    return [_row(one.model_dump()) for one in service.result(job).structures]
+
+
+@router.get("/jobs/{job}/statistics.csv", response_class=Response)
+def statistics_table(job: str, service: ServiceOf) -> Response:
+    """The same as a table."""
+    headers = {"content-disposition": 'attachment; filename="statistics.csv"'}
+    return Response(_table(service.result(job)), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _row(structure: dict[str, object]) -> dict[str, object]:
+    return {name: structure["name"] if name == "structure" else structure[name] for name in _COLUMNS}
+
+
+def _table(result: Result) -> str:
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    flat = [name for name in _COLUMNS if name != "centroid_mm"]
+    lines.writerow([*flat, "x_mm", "y_mm", "z_mm"])
+    for one in result.structures:
+        row = _row(one.model_dump())
+        lines.writerow([*(row[name] for name in flat), *(one.centroid_mm or (None, None, None))])
+    return text.getvalue()
+
+
+def _number(last_event_id: str | None) -> int | None:
+    return int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else None
+
+
+def _stream(events: AsyncIterator[str]) -> StreamingResponse:
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes it on at once
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+async def _of_one(service: Service, request: Request, job: str, seen: int | None) -> AsyncIterator[str]:
+    """The job whenever it differs from what was sent last; at once, unless the watcher has seen its last change."""
+    sent: Job | None = None
+    while not await request.is_disconnected():
+        next_change = service.watch.next_change
+        row = await run_sync(service.jobs.row, job)
+        if row is None:  # it was removed meanwhile
+            return
+        shown = await run_sync(service.shown, row)
+        is_known = sent is None and seen is not None and row["change"] <= seen
+        if shown != sent and not is_known:
+            yield _event(row["change"], shown)
+        sent = shown
+        if shown.state in ENDS:
+            return
+        if not await until(next_change, COMMENT_SECONDS):
+            yield ": waiting\n\n"
+
+
+async def _of_all(service: Service, request: Request, seen: int | None) -> AsyncIterator[str]:
+    last = await run_sync(_latest, service) if seen is None else seen
+    yield ": listening\n\n"
+    while not await request.is_disconnected():
+        next_change = service.watch.next_change
+        rows = await run_sync(service.jobs.changed_since, last)
+        for row in rows:
+            last = row["change"]
+            yield _event(last, await run_sync(service.shown, row))
+        if not await until(next_change, COMMENT_SECONDS):
+            yield ": waiting\n\n"
+
+
+def _latest(service: Service) -> int:
+    row = service.database.first("SELECT now FROM clock")
+    return 0 if row is None else row["now"]
+
+
+def _event(number: int, job: Job) -> str:
+    return f"id: {number}\nevent: job\ndata: {job.model_dump_json()}\n\n"

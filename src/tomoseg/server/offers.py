@@ -1,0 +1,84 @@
+"""What a server offers: models by name, described without their weights, and formats that can be written here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import ConfigError, counted
+from tomoseg.formats import FORMATS
+from tomoseg.labels import Structure
+from tomoseg.models.packaged import model_folder
+from tomoseg.models.views import digest_in, networks_in, record_of
+from tomoseg.packages import is_installed
+from tomoseg.server.records import FormatShape, OfferedModel, StructureShape
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model that jobs may name.
+
+    Attributes:
+        folder: Where it lies.
+        shape: What is sent of it.
+    """
+
+    folder: Path
+    shape: OfferedModel
+
+
+def offers_of(models: Iterable[Path]) -> dict[str, Offer]:
+    """Models as they are offered, by name: that of a packaged or fetched one, or of the folder.
+
+    Args:
+        models: Names or folders, of which the first is the default.
+
+    Raises:
+        ModelError: If one is not there or damaged.
+        ConfigError: If two have one name.
+    """
+    offers: dict[str, Offer] = {}
+    for given in models:
+        folder = model_folder(given).absolute()
+        name = folder.name
+        if name in offers:
+            raise ConfigError(f"expected models of different names, got {name!r} twice; rename a folder")
+        offers[name] = Offer(folder, _described(name, folder))
+    return offers
+
+
+def _described(name: str, folder: Path) -> OfferedModel:
+    networks = networks_in(folder)
+    record = record_of(networks[0].parent if len(networks) > 1 else networks[0])
+    digests = [digest_in(network) for network in networks]
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    shapes = [StructureShape(**of_structure(one)) for one in record.labels]
+    return OfferedModel(name=name, sha256=digest, structures=shapes)
+
+
+def of_structure(structure: Structure) -> dict[str, Any]:
+    """A structure as it is sent.
+
+    Args:
+        structure: Of a model.
+    """
+    return {name: getattr(structure, name) for name in ("id", "name", "group", "colour")}
+
+
+def formats() -> list[FormatShape]:
+    """What results can be written as with the packages that are installed."""
+    return [
+        FormatShape(name=name, help=one.help) for name, one in FORMATS.items() if all(map(is_installed, one.packages))
+    ]
+
+
+def in_words(offers: Mapping[str, Offer]) -> str:
+    """Models for a person.
+
+    Args:
+        offers: By name.
+    """
+    return ", ".join(f"{name} ({counted(len(one.shape.structures), 'structure')})" for name, one in offers.items())

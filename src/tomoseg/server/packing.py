@@ -1,0 +1,54 @@
+"""A zip that is sent while it is made: nothing of it is held, and nothing is written to disk."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_CHUNK_BYTES = 1 << 20
+
+
+class _Sink:
+    """What a zip file is written to, taken away piece by piece. It cannot go back, so sizes follow the bytes."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """There is nothing to flush."""
+
+    def taken(self) -> bytes:
+        pieces, self._pieces = self._pieces, []
+        return b"".join(pieces)
+
+
+def packed(files: Mapping[str, Path], texts: Mapping[str, str]) -> Iterator[bytes]:
+    r"""A zip of files, which are compressed already, and of texts.
+
+    Args:
+        files: By name in the archive.
+        texts: By name in the archive.
+
+    Yields:
+        Pieces of the archive.
+
+    Example:
+        >>> b"".join(packed({}, {"a.txt": "text"}))[:4]
+        b'PK\x03\x04'
+    """
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+        for name, text in texts.items():
+            archive.writestr(name, text.encode())
+        for name, path in files.items():
+            with path.open("rb") as source, archive.open(name, "w", force_zip64=True) as member:
+                while chunk := source.read(_CHUNK_BYTES):
+                    member.write(chunk)
+                    yield sink.taken()
+            yield sink.taken()
+    yield sink.taken()

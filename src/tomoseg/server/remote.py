@@ -1,0 +1,116 @@
+"""`tomoseg predict --server`: scans are found here, segmented there, and their results written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg.errors import InputError, TomosegError
+from tomoseg.files.outputs import check_place
+from tomoseg.files.results import nifti_stem
+from tomoseg.notices import Notice
+from tomoseg.options import PredictOptions
+from tomoseg.server.client import Client, Job
+from tomoseg.workflows.scans import FoundScans, Scan, find_scans
+
+LABEL_MAP = "segmentation"
+"""How names begin that the server gives to a label map and what belongs to it."""
+
+
+@dataclass(frozen=True)
+class RemoteDone:
+    """Told after each scan.
+
+    Attributes:
+        scan: Which.
+        error: Why it failed, or None.
+        warnings: What was noticed.
+        seconds: That the server took.
+    """
+
+    scan: Scan
+    error: str | None
+    warnings: tuple[Notice, ...] = ()
+    seconds: float = 0.0
+
+
+def predict_remotely(
+    scans: Path,
+    output: Path,
+    client: Client,
+    model: str | None,
+    options: PredictOptions,
+    on_found: Callable[[FoundScans], None],
+    on_change: Callable[[Scan, Job], None],
+) -> Iterator[RemoteDone]:
+    """Have a scan or many segmented by a server; one that fails stops no other.
+
+    Args:
+        scans: As for `tomoseg predict`.
+        output: As for `tomoseg predict`.
+        client: Of the server.
+        model: One that it offers; its default if None.
+        options: What is asked for.
+        on_found: Told before the first is sent.
+        on_change: Told of the job of a scan whenever it changes.
+
+    Yields:
+        What became of each.
+
+    Raises:
+        InputError: If there is no scan.
+        OutputError: If the output cannot be a folder.
+        ServerError: If the server cannot be reached, or speaks another version.
+    """
+    check_place(output)
+    client.info()
+    found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
+    on_found(found)
+    asked = options.model_dump(mode="json", exclude_unset=True, exclude={"part"})
+    yield from [_done(scan, job, client, on_change) for scan, job in _sent(found.scans, client, model, asked)]
+
+
+def _sent(
+    scans: Sequence[Scan], client: Client, model: str | None, options: dict[str, Any]
+) -> list[tuple[Scan, Job | TomosegError]]:
+    """All of them are sent before the first is waited for, so that the server never waits for us."""
+    sent: list[tuple[Scan, Job | TomosegError]] = []
+    for scan in scans:
+        try:
+            sent.append((scan, client.submit([_upload(scan, client)], model, options)))
+        except TomosegError as error:
+            sent.append((scan, error))
+    return sent
+
+
+def _upload(scan: Scan, client: Client) -> str:
+    """Send a scan.
+
+    Raises:
+        InputError: If it is one of several in an archive.
+    """
+    source = scan.found
+    if source is None:
+        return client.upload(scan.path)
+    if source.members is not None:
+        raise InputError(f"{scan.path}: expected an archive of one scan to send, got one of several; unpack it")
+    return client.upload(scan.path, [file.path for file in source.files] if source.kind == "dicom" else ())
+
+
+def _done(scan: Scan, job: Job | TomosegError, client: Client, on_change: Callable[[Scan, Job], None]) -> RemoteDone:
+    if isinstance(job, TomosegError):
+        return RemoteDone(scan, str(job))
+    try:
+        ended = client.wait(job, lambda changed: on_change(scan, changed))
+        noticed = tuple(Notice(one["text"], one["kind"]) for one in ended["warnings"])
+        if ended["state"] != "done":
+            return RemoteDone(scan, ended["reason"] or f"it was {ended['state']} on the server", noticed)
+        is_map = ended["options"].get("ml", False)
+        stem = nifti_stem(scan.output) if is_map else ""
+        renamed = (lambda name: stem + name.removeprefix(LABEL_MAP)) if is_map else (lambda name: name)
+        client.download(job, scan.output.parent if is_map else scan.output, renamed)
+        return RemoteDone(scan, None, noticed, ended["finished"] - ended["started"])
+    except TomosegError as error:
+        return RemoteDone(scan, str(error))

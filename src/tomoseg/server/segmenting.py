@@ -1,0 +1,149 @@
+"""A job's scan through a model that stays loaded: what `tomoseg predict` does, with a record for the page beside it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tomoseg.files.atomic import write_whole_text
+from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.segment import open_predictor
+from tomoseg.notices import Notice
+from tomoseg.options import Compute, PredictOptions
+from tomoseg.server.offers import of_structure
+from tomoseg.server.records import RESULT, Result, ResultFile, ResultStructure, Told
+from tomoseg.workflows.predict import predict_one
+from tomoseg.workflows.prediction_record import ScanDone
+from tomoseg.workflows.results import statistics_path
+from tomoseg.workflows.scans import Scan
+
+LABEL_MAP = "segmentation.nii.gz"
+"""What a label map is called; a result of masks is a folder."""
+
+_READ, _SEGMENTED = 0.05, 0.95
+"""Shares of the whole at which segmenting begins and ends."""
+
+Tell = Callable[[str, float, float | None], None]
+"""Takes the stage, the share of the whole and the seconds left."""
+
+
+@dataclass
+class Models:
+    """Models by name, each loaded when it is first asked for and kept.
+
+    Attributes:
+        folders: Where they lie.
+        compute: What computes them.
+    """
+
+    folders: Mapping[str, Path]
+    compute: Compute
+    _loaded: dict[str, Predictor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Predictor:
+        if name not in self._loaded:
+            self._loaded[name] = open_predictor(self.folders[name], self.compute)
+        return self._loaded[name]
+
+
+def segment_upload(scan: Path, folder: Path, predictor: Predictor, options: PredictOptions, tell: Tell) -> ScanDone:
+    """Segment a scan; its files and `RESULT` are then in a folder.
+
+    Args:
+        scan: A file or a folder of an upload.
+        folder: Of the result.
+        predictor: Of the model.
+        options: What is asked for; statistics are made in any case.
+        tell: Told of progress.
+
+    Returns:
+        What became of it, as of any scan that `tomoseg predict` segments.
+
+    Raises:
+        LabelError: If the model does not know a structure.
+        ConfigError: If the request cannot be met.
+    """
+    place = Scan("scan", scan, folder / LABEL_MAP if options.ml else folder, is_only=True)
+    tell("read", 0.0, None)
+    asked = options.model_copy(update={"statistics": True})
+    done = predict_one(place, predictor, asked, _Slices(tell))
+    if done.record is not None and done.error is None:
+        result = _result(done, predictor, asked, folder)
+        write_whole_text(folder / RESULT, result.model_dump_json())
+    return done
+
+
+class _Slices:
+    """Slices as stage, share and seconds left.
+
+    Args:
+        tell: Told of them.
+    """
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell, self._began = tell, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if done <= 1:
+            self._began = time.monotonic()
+        taken = time.monotonic() - self._began
+        left = taken / (done - 1) * (total - done) if done > 1 else None
+        stage = "segment" if done < total else "write"
+        self._tell(stage, _READ + (_SEGMENTED - _READ) * done / total, left)
+
+
+def told(notices: Sequence[Notice], scan: Path) -> list[Told]:
+    """What was noticed, without the path of the upload.
+
+    Args:
+        notices: Of a scan.
+        scan: Where it lies.
+    """
+    return [Told(text=without_place(str(one), scan), kind=one.kind, level=one.level) for one in notices]
+
+
+def without_place(text: str, scan: Path) -> str:
+    """A message without the place of the upload, which is ours and says nothing to the sender.
+
+    Args:
+        text: The message.
+        scan: Where the scan lies.
+
+    Example:
+        >>> without_place("/x/1.dcm: expected CT slices, got none; check the path", Path("/x/1.dcm"))
+        'expected CT slices, got none; check the path'
+    """
+    return text.replace(f"{scan}: ", "").replace(str(scan), "the scan")
+
+
+def _result(done: ScanDone, predictor: Predictor, options: PredictOptions, folder: Path) -> Result:
+    record = done.record
+    assert record is not None
+    measured = json.loads(statistics_path(done.scan).read_text(encoding="utf-8"))
+    rated = (record.get("self_rating") or {}).get("structures", {})
+    files = [ResultFile(name=name, bytes=(folder / name).stat().st_size) for name in record["files"]]
+    names = {one.name for one in files}
+    structures = []
+    for name, entry in measured.items():
+        file = f"{name}.nii.gz"
+        values = {key: value for key, value in entry.items() if key != "reason"}
+        structures.append(
+            ResultStructure(
+                **of_structure(predictor.record.labels[name]),
+                **values,
+                file=file if file in names else None,
+                present=bool(entry["volume_ml"]),
+                expected_dice=rated.get(name),
+            )
+        )
+    return Result(
+        job="",
+        model=predictor.name,
+        seconds=record["seconds"],
+        structures=structures,
+        warnings=told(done.warnings, done.scan.path),
+        files=files,
+    )

@@ -1,0 +1,209 @@
+"""What all routes share: the database's stores, what is offered, what is refused beyond."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from tomoseg.errors import unknown_name_message
+from tomoseg.formats import FORMATS
+from tomoseg.options import PredictOptions, thresholds_of
+from tomoseg.packages import require_installed
+from tomoseg.server.database import Database
+from tomoseg.server.jobs import JobStore, new_id
+from tomoseg.server.offers import Offer
+from tomoseg.server.records import RESULT, Job, Result
+from tomoseg.server.refusals import RefusalError
+from tomoseg.server.uploads import Rules, UploadStore
+from tomoseg.server.watching import Watch
+from tomoseg.server.worker import JOBS, UPLOADS
+from tomoseg.settings import deciding
+from tomoseg.version import __version__
+
+
+@dataclass
+class Service:
+    """What the server has at hand.
+
+    Attributes:
+        folder: Where everything lies.
+        offers: Models by name, the default first.
+        rules: What is refused beyond.
+        asks_for_token: Whether one is asked for.
+    """
+
+    folder: Path
+    offers: Mapping[str, Offer]
+    rules: Rules = field(default_factory=Rules)
+    asks_for_token: bool = False
+
+    def __post_init__(self) -> None:
+        self.database = Database(self.folder)
+        self.jobs = JobStore(self.database)
+        self.uploads = UploadStore(self.database, self.folder / UPLOADS, self.rules)
+        self.uploads.folder.mkdir(exist_ok=True)
+        self.watch = Watch(self.folder)
+
+    def make_job(self, uploads: Sequence[str], model: str | None, options: Mapping[str, Any]) -> tuple[Job, bool]:
+        """Make a job, or find the one of the same uploads, model and options.
+
+        Args:
+            uploads: Ids, at least one.
+            model: Its name; None for the default.
+            options: Of `tomoseg predict`.
+
+        Returns:
+            The job, and whether it is new.
+
+        Raises:
+            RefusalError: If an upload is not there or not complete, or a model or a structure is not known.
+            ConfigError: If an option is unknown or has a wrong value.
+        """
+        if not uploads or len(set(uploads)) != len(uploads):
+            text = "expected the ids of one upload or several, each once, got none or one twice; correct it"
+            raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        name = next(iter(self.offers)) if model is None else model
+        if name not in self.offers:
+            text = f"model: {unknown_name_message(name, tuple(self.offers))}"
+            raise RefusalError(HTTPStatus.NOT_FOUND, text)
+        asked = self._asked(name, options)
+        digest = self.uploads.use(uploads)
+        key: dict[str, Any] = {
+            "upload": digest,
+            "model": self.offers[name].shape.sha256,
+            "name": name,
+            "tomoseg": __version__,
+        }
+        key |= {"options": deciding(asked), "preview": asked.lang if asked.preview else None}
+        hashed = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        mine = new_id()
+        job = self.jobs.make(mine, hashed, name, asked.model_dump(mode="json", exclude_unset=True), uploads)
+        return self.job(job), job == mine
+
+    def _asked(self, model: str, options: Mapping[str, Any]) -> PredictOptions:
+        if "part" in options:
+            text = "part: expected options of one scan, got one for a folder of them; leave it off"
+            raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        asked = PredictOptions(**options)
+        names = [one.name for one in self.offers[model].shape.structures]
+        for structure in asked.roi_subset:
+            if structure not in names:
+                text = f"roi_subset: {unknown_name_message(structure, names)}"
+                raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+        thresholds_of(asked.threshold, names)
+        for name in asked.format:
+            require_installed(*FORMATS[name].packages)
+        return asked
+
+    def job(self, job: str) -> Job:
+        """A job as it is sent.
+
+        Args:
+            job: Its id.
+
+        Raises:
+            RefusalError: If there is none.
+        """
+        return self.shown(self.row(job))
+
+    def shown(self, row: sqlite3.Row) -> Job:
+        """A job as it is sent.
+
+        Args:
+            row: As it is stored.
+        """
+        return self.jobs.shown(row, self.rules.keep_seconds)
+
+    def row(self, job: str) -> sqlite3.Row:
+        """A job as it is stored.
+
+        Args:
+            job: Its id.
+
+        Raises:
+            RefusalError: If there is none.
+        """
+        row = self.jobs.row(job)
+        if row is None:
+            raise RefusalError(HTTPStatus.NOT_FOUND, "expected the id of a job, got one that is not there, or no more")
+        return row
+
+    def result_folder(self, job: str) -> Path:
+        """Where the files of a job's result are.
+
+        Args:
+            job: Its id.
+
+        Raises:
+            RefusalError: If it is not done, or its files are removed.
+        """
+        row = self.row(job)
+        if row["state"] == "expired":
+            raise RefusalError(
+                HTTPStatus.GONE, "expected a job whose files are kept, got one that expired; send it again"
+            )
+        if row["state"] != "done":
+            text = f"expected a job that is done, got one that is {row['state']}; wait for it, or read its reason"
+            raise RefusalError(HTTPStatus.CONFLICT, text)
+        return self.folder / JOBS / row["id"] / row["result"]
+
+    def cancel(self, job: str) -> Job:
+        """Cancel a job; returns it.
+
+        Args:
+            job: Its id.
+
+        Raises:
+            RefusalError: If there is none, or it has ended.
+        """
+        if not self.jobs.cancel(job):
+            state = self.job(job).state
+            text = f"expected a job that has not ended, got one that is {state}; there is nothing to cancel"
+            raise RefusalError(HTTPStatus.CONFLICT, text)
+        return self.job(job)
+
+    def result(self, job: str) -> Result:
+        """What became of a job.
+
+        Args:
+            job: Its id.
+
+        Raises:
+            RefusalError: If it is not done, or its files are removed.
+        """
+        stored = json.loads((self.result_folder(job) / RESULT).read_text(encoding="utf-8"))
+        return Result(**stored | {"job": job})
+
+    def result_file(self, job: str, name: str) -> Path:
+        """One of a result's files.
+
+        Args:
+            job: Its id.
+            name: As the result lists it; anything else is no path.
+
+        Raises:
+            RefusalError: If the job is not done, or there is no such file.
+        """
+        folder = self.result_folder(job)
+        if name not in {one.name for one in self.result(job).files}:
+            text = "expected the name of one of the result's files, got another; the result lists them"
+            raise RefusalError(HTTPStatus.NOT_FOUND, text)
+        return folder / name
+
+
+def service_of(request: Request) -> Service:
+    """The service of the application that a request came to."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(service_of)]
+"""What a route asks for."""

@@ -1,0 +1,203 @@
+"""The server as a whole: its folder locked, its address taken, its workers started, its application served."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+
+from tomoseg.errors import ConfigError
+from tomoseg.files.atomic import errors_told
+from tomoseg.server import info_routes, job_routes, upload_routes
+from tomoseg.server.app import PAGE, create_app
+from tomoseg.server.guard import LOOPBACK, Guard, token_digest
+from tomoseg.server.offers import Offer
+from tomoseg.server.service import Service
+from tomoseg.server.supervisor import Supervisor
+from tomoseg.server.uploads import Rules
+from tomoseg.server.worker import WorkerSettings
+
+ROUTERS: tuple[APIRouter, ...] = (info_routes.router, upload_routes.router, job_routes.router)
+
+LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """What a server is started with.
+
+    Attributes:
+        folder: Where uploads, jobs and results lie.
+        offers: Models by name, the default first.
+        rules: What is refused beyond.
+        workers: Processes that segment; one more looks at uploads.
+        compute: Settings of `Compute` that were chosen.
+        asks_for_token: Whether requests need one.
+        only_loopback: Whether it is reached by names of this machine alone.
+        is_loud: Whether what workers print is shown.
+    """
+
+    folder: Path
+    offers: Mapping[str, Offer]
+    rules: Rules = field(default_factory=Rules)
+    workers: int = 1
+    compute: Mapping[str, Any] = field(default_factory=dict)
+    asks_for_token: bool = False
+    only_loopback: bool = True
+    is_loud: bool = False
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is of this machine alone.
+
+    Args:
+        host: A name or an address.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+        (True, True, False)
+    """
+    if host in LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take an address.
+
+    Args:
+        host: A name or an address.
+        port: 0 for any that is free.
+
+    Raises:
+        ConfigError: If it is in use, or is none of this machine's.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) == errno.EADDRINUSE:
+            text = (
+                f"{host}:{port}: expected a port that is free, got one in use; give another --port, or end what has it"
+            )
+        else:
+            text = f"{host}:{port}: expected an address of this machine, got: {error}; correct --host and --port"
+        raise ConfigError(text) from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Have a folder for this process alone, which the system lets go of whatever ends the process.
+
+    Args:
+        folder: Of the server.
+
+    Raises:
+        ConfigError: If another server has it.
+        OutputError: If it cannot be written into.
+    """
+    with errors_told(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (folder / LOCK).open("ab")
+    with lock:
+        try:
+            _lock(lock)
+        except OSError:
+            text = "expected a folder that no server has, got one in use; give another --folder, or end that server"
+            raise ConfigError(f"{folder}: {text}") from None
+        yield
+
+
+def _lock(file: IO[bytes]) -> None:
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+
+
+def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: Path | None = PAGE) -> FastAPI:
+    """The application, whose workers run while it is served.
+
+    Args:
+        settings: What it is started with.
+        routers: Further ones.
+        page: The folder of the page's files.
+    """
+    service = Service(settings.folder, settings.offers, settings.rules, settings.asks_for_token)
+    supervisor = Supervisor(service.jobs, service.uploads, settings.rules, _workers(settings), settings.is_loud)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        supervisor.start()
+        try:
+            async with service.watch.running():
+                yield
+        finally:
+            supervisor.stop()
+            service.database.close()
+
+    digest = token_digest(service.database) if settings.asks_for_token else None
+    guard = Middleware(Guard, digest=digest, only_loopback=settings.only_loopback)
+    app = create_app((*ROUTERS, *routers), page, lifespan, [guard])
+    app.state.service = service
+    return app
+
+
+def _workers(settings: ServerSettings) -> list[WorkerSettings]:
+    folder = str(settings.folder.absolute())
+    models = {name: str(one.folder) for name, one in settings.offers.items()}
+    looks = WorkerSettings(folder, "", "check")
+    segments = WorkerSettings(folder, "", "segment", models, dict(settings.compute))
+    return [looks, *[segments] * settings.workers]
+
+
+def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Serve an application until the process is told to stop.
+
+    Args:
+        app: What is served.
+        listening: Where.
+        on_ready: Called once it answers.
+    """
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, lifespan="on", timeout_graceful_shutdown=3
+    )
+    server = _Server(config, on_ready)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run([listening])
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers.
+
+    Args:
+        config: As uvicorn takes it.
+        on_ready: Called then.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_ready()

@@ -1,0 +1,224 @@
+"""The processes that work: started, watched, ended and started again.
+
+A worker that takes too long or too much memory is ended, and its job fails with the reason; of one that dies by itself
+the job is given to the next. What is kept too long is removed here, too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from http import HTTPStatus
+from pathlib import Path
+
+import psutil
+
+from tomoseg.server.jobs import JobStore, new_id
+from tomoseg.server.refusals import RefusalError
+from tomoseg.server.uploads import Rules, UploadStore
+from tomoseg.server.worker import JOBS, WorkerSettings
+
+LOOK_SECONDS = 0.2
+SWEEP_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 30.0
+"""Before a worker that dies again and again is started anew."""
+
+CHECK_SECONDS = 300.0
+"""How long an upload may be looked at."""
+
+FORGET_SECONDS = 30 * 24 * 3600.0
+"""So long after its files a job itself is forgotten."""
+
+
+@dataclass
+class _Child:
+    """A worker's process.
+
+    Attributes:
+        settings: What it is started with; its name is a new one each time.
+        process: None while it is not running.
+        begun: When it was started.
+        pause: Before it is started next.
+    """
+
+    settings: WorkerSettings
+    process: subprocess.Popen[bytes] | None = None
+    begun: float = 0.0
+    pause: float = 0.0
+
+
+class Supervisor:
+    """Runs workers in a thread of its own.
+
+    Args:
+        jobs: What they do.
+        uploads: What they are made of.
+        rules: What is refused beyond.
+        workers: Settings of each.
+        is_loud: Whether what workers print is shown; it may name what is in headers.
+    """
+
+    def __init__(
+        self, jobs: JobStore, uploads: UploadStore, rules: Rules, workers: list[WorkerSettings], is_loud: bool = False
+    ) -> None:
+        self._jobs, self._uploads, self._rules = jobs, uploads, rules
+        self._children = [_Child(one) for one in workers]
+        self._is_loud = is_loud
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._swept = 0.0
+
+    @property
+    def alive(self) -> int:
+        """How many workers run."""
+        return sum(child.process is not None and child.process.poll() is None for child in self._children)
+
+    def start(self) -> None:
+        """Tidy what a killed server left, and start the workers."""
+        self._jobs.give_back_all()
+        self._uploads.sweep_strays()
+        self._sweep_results()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the workers; their jobs are done after the next start."""
+        self._end.set()
+        self._thread.join()
+        for child in self._children:
+            _kill(child)
+            self._back(child, is_counted=False)
+
+    def _run(self) -> None:
+        while not self._end.is_set():
+            for child in self._children:
+                _quietly(lambda child=child: self._look_after(child))  # type: ignore[misc]
+            if time.monotonic() - self._swept > SWEEP_SECONDS:
+                self._swept = time.monotonic()
+                _quietly(self._sweep)
+            self._end.wait(LOOK_SECONDS)
+
+    def _look_after(self, child: _Child) -> None:
+        if child.process is None:
+            if time.monotonic() >= child.begun + child.pause:
+                self._begin(child)
+            return
+        if child.process.poll() is not None:
+            lived = time.monotonic() - child.begun
+            child.pause = 0.0 if lived > LONGEST_PAUSE_SECONDS else min(2 * child.pause + 0.5, LONGEST_PAUSE_SECONDS)
+            _kill(child)
+            self._back(child, is_counted=True)
+            return
+        reason = self._too_much(child)
+        if reason is not None:
+            row = self._jobs.claimed_by(child.settings.name)
+            if row is not None:
+                self._jobs.failed(row["claim"], reason)
+            _kill(child)
+
+    def _begin(self, child: _Child) -> None:
+        child.settings = replace(child.settings, name=new_id())
+        command = [sys.executable, "-m", "tomoseg.server.worker", json.dumps(asdict(child.settings))]
+        out = None if self._is_loud else subprocess.DEVNULL
+        child.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
+        child.begun = time.monotonic()
+
+    def _back(self, child: _Child, *, is_counted: bool) -> None:
+        row = self._jobs.claimed_by(child.settings.name)
+        if row is not None:
+            self._jobs.give_back(row["claim"], is_counted=is_counted)
+
+    def _too_much(self, child: _Child) -> str | None:
+        """Why a worker is to be ended; None if it is not."""
+        assert child.process is not None
+        limit = self._rules.job_memory_bytes
+        if limit is not None and _memory_bytes(child.process.pid) > limit:
+            return (
+                f"expected a scan that takes at most {limit / 1e9:.3g} GB of memory, got one that takes more; ask for "
+                "fewer structures, send a smaller scan, or start the server with a larger --job-memory"
+            )
+        row = self._jobs.claimed_by(child.settings.name)
+        longest = CHECK_SECONDS if child.settings.role == "check" else self._rules.job_seconds
+        if row is not None and time.time() - row["started"] > longest:
+            return (
+                f"expected a scan that takes at most {longest / 60:.3g} minutes, got one that takes longer; ask for "
+                "fewer structures, send a smaller scan, or start the server with a larger --job-minutes"
+            )
+        return None
+
+    def _sweep(self) -> None:
+        """Remove what was kept long enough."""
+        self._jobs.give_back_late()
+        now = time.time()
+        self._jobs.expire(now - self._rules.keep_seconds)
+        self._jobs.forget(now - self._rules.keep_seconds - FORGET_SECONDS)
+        self._uploads.sweep()
+        self._sweep_results()
+
+    def _sweep_results(self) -> None:
+        """Remove folders of jobs that have none any more, and what workers that died left in others."""
+        root = self._uploads.folder.parent / JOBS
+        root.mkdir(exist_ok=True)
+        for folder in root.iterdir():
+            row = self._jobs.row(folder.name)
+            if row is None or row["state"] == "expired":
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            if row["state"] in {"done", "failed", "cancelled"}:
+                kept = {row["result"], "view"} if row["state"] == "done" else set()
+                _remove_others(folder, kept)
+
+
+def _remove_others(folder: Path, kept: set[str | None]) -> None:
+    for one in folder.iterdir():
+        if one.name not in kept:
+            shutil.rmtree(one, ignore_errors=True)
+
+
+def _kill(child: _Child) -> None:
+    if child.process is not None:
+        child.process.kill()
+        child.process.wait()
+        if child.process.stdin is not None:
+            child.process.stdin.close()
+        child.process = None
+
+
+def _memory_bytes(process: int) -> int:
+    try:
+        return psutil.Process(process).memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+def _quietly(do: Callable[[], None]) -> None:
+    """A full disk, a locked database or a file that is gone must not end the watch over all others."""
+    try:
+        do()
+    except (OSError, sqlite3.Error):
+        time.sleep(LOOK_SECONDS)
+
+
+def remove_job(jobs: JobStore, uploads: UploadStore, job: str) -> None:
+    """Remove a job with its results, and its scan unless others need it.
+
+    Args:
+        jobs: Where it is.
+        uploads: Where its scan is.
+        job: Its id.
+
+    Raises:
+        RefusalError: If there is none.
+    """
+    used = jobs.remove(job)
+    if used is None:
+        raise RefusalError(HTTPStatus.NOT_FOUND, "expected the id of a job, got one that is not there, or no more")
+    shutil.rmtree(uploads.folder.parent / JOBS / job, ignore_errors=True)
+    for one in used:
+        uploads.remove_if_unused(one)

@@ -1,0 +1,332 @@
+"""Files that were sent: kept under names of ours, whole or resumable, within the limits of one and of all.
+
+Nothing of them is looked into here; that is done by workers. Of a sender's file name only the ending is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from tomoseg.server.database import Database
+from tomoseg.server.jobs import new_id
+from tomoseg.server.records import Upload
+from tomoseg.server.refusals import RefusalError
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
+"""How files end that are a scan each; others are taken for DICOM."""
+
+DICOM_SUFFIX = ".dcm"
+
+SPARE_BYTES = 500_000_000
+"""So much of a disk is left to others."""
+
+UNFINISHED_SECONDS = 24 * 3600.0
+"""An upload that was begun is kept for so long after its last byte."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is refused beyond.
+
+    Attributes:
+        upload_bytes: Of one upload.
+        quota_bytes: Of all that is kept.
+        keep_seconds: How long scans and results are kept.
+        job_seconds: How long a job may take.
+        job_memory_bytes: How much memory a worker may take; None for any.
+    """
+
+    upload_bytes: int = 4_000_000_000
+    quota_bytes: int = 100_000_000_000
+    keep_seconds: float = 7 * 24 * 3600.0
+    job_seconds: float = 3600.0
+    job_memory_bytes: int | None = None
+
+
+def suffix_of(name: str) -> str:
+    """The ending that a file is kept under.
+
+    Args:
+        name: As the sender calls it.
+
+    Example:
+        >>> suffix_of("Doe^John/../CT.NII.GZ"), suffix_of("IM0001")
+        ('.nii.gz', '.dcm')
+    """
+    return next((one for one in SUFFIXES if name.lower().endswith(one)), DICOM_SUFFIX)
+
+
+def digest_of(digests: Iterable[str]) -> str:
+    """One digest of one file or several, whatever their order.
+
+    Args:
+        digests: SHA-256 of each.
+
+    Example:
+        >>> digest_of(["ab"]), digest_of(["ab", "cd"]) == digest_of(["cd", "ab"])
+        ('ab', True)
+    """
+    each = sorted(digests)
+    return each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()
+
+
+class UploadStore:
+    """All that is done to uploads.
+
+    Args:
+        database: Where they are listed.
+        folder: Where their files lie, in a folder for each.
+        rules: What is refused beyond.
+    """
+
+    def __init__(self, database: Database, folder: Path, rules: Rules) -> None:
+        self.database, self.folder, self.rules = database, folder, rules
+
+    def used_bytes(self) -> int:
+        """Of scans and results together, with what uploads that are on their way will take."""
+        row = self.database.first(
+            "SELECT (SELECT coalesce(sum(bytes), 0) FROM uploads) + (SELECT coalesce(sum(bytes), 0) FROM jobs) AS bytes"
+        )
+        return 0 if row is None else row["bytes"]
+
+    def begin(self, suffix: str, size: int, files: int = 1) -> str:
+        """Make room for an upload; returns its id.
+
+        Args:
+            suffix: Of `suffix_of`.
+            size: Its bytes, or as many at most.
+            files: How many it has, if that is known.
+
+        Raises:
+            RefusalError: If it is more than one may have, or than is left of the quota. If the disk is full.
+        """
+        self.check_size(size)
+        upload, now = new_id(), time.time()
+        (self.folder / upload).mkdir(parents=True)
+        values = (upload, now, now, size, files, suffix)
+        self.database.change(
+            "INSERT INTO uploads (id, created, used, bytes, files, suffix) VALUES (?, ?, ?, ?, ?, ?)", *values
+        )
+        return upload
+
+    def check_size(self, size: int) -> None:
+        """Refuse what is too large before it is sent.
+
+        Args:
+            size: Bytes.
+
+        Raises:
+            RefusalError: If it is more than one may have, or than is left of the quota. If the disk is full.
+        """
+        most, used = self.rules.upload_bytes, self.used_bytes()
+        if size > most:
+            raise RefusalError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"expected an upload of at most {_in_words(most)}, got {_in_words(size)}; send a part of the scan, or "
+                "start the server with a larger --upload-size",
+            )
+        left = self.rules.quota_bytes - used
+        if size > left:
+            raise RefusalError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                f"expected an upload of at most {_in_words(max(left, 0))}, which is left of "
+                f"{_in_words(self.rules.quota_bytes)}, got {_in_words(size)}; remove jobs that are done, or start "
+                "the server with a larger --quota",
+            )
+        if size > shutil.disk_usage(self.folder).free - SPARE_BYTES:
+            raise RefusalError(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                f"expected {_in_words(size + SPARE_BYTES)} of free disk, got less; remove jobs that are done, or free "
+                "some space on the server's disk",
+            )
+
+    def file(self, upload: str, number: int, suffix: str) -> Path:
+        """Where a file of an upload lies.
+
+        Args:
+            upload: An id that the database has.
+            number: Of the file, from 1.
+            suffix: Of `suffix_of`.
+        """
+        return self.folder / upload / f"{number:06d}{suffix}"
+
+    def touch(self, upload: str) -> None:
+        """Say that an upload is used.
+
+        Args:
+            upload: Its id.
+        """
+        self.database.change("UPDATE uploads SET used = ? WHERE id = ?", time.time(), upload)
+
+    def complete(self, upload: str, sha256: str, size: int, files: int) -> None:
+        """Say that all of an upload is here and on the disk.
+
+        Args:
+            upload: Its id.
+            sha256: Of `digest_of`.
+            size: Its bytes.
+            files: How many it has.
+        """
+        values = (sha256, size, files, time.time(), upload)
+        self.database.change("UPDATE uploads SET sha256 = ?, bytes = ?, files = ?, used = ? WHERE id = ?", *values)
+
+    def row(self, upload: str) -> sqlite3.Row:
+        """An upload as it is stored.
+
+        Args:
+            upload: Its id.
+
+        Raises:
+            RefusalError: If there is none.
+        """
+        row = self.database.first("SELECT * FROM uploads WHERE id = ?", upload)
+        if row is None:
+            raise RefusalError(
+                HTTPStatus.NOT_FOUND,
+                "expected the id of an upload, got one that is not there, or no more; send the scan again",
+            )
+        return row
+
+    def shown(self, row: sqlite3.Row) -> Upload:
+        """An upload as it is sent.
+
+        Args:
+            row: As it is stored.
+        """
+        is_complete = row["sha256"] is not None
+        received = row["bytes"] if is_complete else self.received(row)
+        kept = self.rules.keep_seconds if is_complete else UNFINISHED_SECONDS
+        return Upload(
+            **{name: row[name] for name in ("id", "bytes", "files", "sha256")},
+            received=received,
+            complete=is_complete,
+            expires=row["used"] + kept,
+        )
+
+    def received(self, row: sqlite3.Row) -> int:
+        """Bytes of an upload that are on the disk: its file says so itself, whatever was interrupted.
+
+        Args:
+            row: Of an upload of one file.
+        """
+        path = self.file(row["id"], 1, row["suffix"])
+        return path.stat().st_size if path.exists() else 0
+
+    def scan_of(self, uploads: Sequence[str], folder: Path) -> Path:
+        """The scan that some uploads are: a file, or a folder of files.
+
+        Args:
+            uploads: Ids that the database has.
+            folder: Where the files of several are put together; it may be there from a former attempt.
+        """
+        folders = [self.folder / one for one in uploads]
+        if len(folders) == 1:
+            files = sorted(folders[0].iterdir())
+            return files[0] if len(files) == 1 else folders[0]
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for number, file in enumerate((file for one in folders for file in sorted(one.iterdir())), start=1):
+            _link(file, folder / f"{number:06d}{suffix_of(file.name)}")
+        return folder
+
+    def use(self, uploads: Sequence[str]) -> str:
+        """Begin to use uploads; returns one digest of them.
+
+        Args:
+            uploads: Ids.
+
+        Raises:
+            RefusalError: If one is not there. If one is not complete.
+        """
+        rows = [self.row(one) for one in uploads]
+        if any(row["sha256"] is None for row in rows):
+            raise RefusalError(
+                HTTPStatus.CONFLICT,
+                "expected uploads that are complete, got one of which bytes are missing; send the rest first",
+            )
+        for one in uploads:
+            self.touch(one)
+        return digest_of(row["sha256"] for row in rows)
+
+    def remove(self, upload: str) -> None:
+        """Remove an upload that no job needs.
+
+        Args:
+            upload: Its id.
+
+        Raises:
+            RefusalError: If a job needs it.
+        """
+        removed = self.database.change(f"DELETE FROM uploads WHERE id = ? AND {_UNUSED}", upload)
+        if not removed and self.database.first("SELECT 1 FROM uploads WHERE id = ?", upload) is not None:
+            raise RefusalError(
+                HTTPStatus.CONFLICT,
+                "expected an upload that no job is made of, got one that is in use; remove its jobs first",
+            )
+        shutil.rmtree(self.folder / upload, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what nobody has used for long."""
+        now = time.time()
+        rows = self.database.all(
+            f"SELECT id FROM uploads WHERE used < CASE WHEN sha256 IS NULL THEN ? ELSE ? END AND {_UNUSED}",
+            *(now - UNFINISHED_SECONDS, now - self.rules.keep_seconds),
+        )
+        for row in rows:
+            self.remove(row["id"])
+
+    def sweep_strays(self) -> None:
+        """Remove what belongs to nothing, as a killed server leaves it; nothing may be on its way."""
+        known = {row["id"]: row for row in self.database.all("SELECT * FROM uploads")}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for folder in self.folder.iterdir():
+            if folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+        for row in known.values():
+            cut = row["sha256"] is None and row["files"] != 1  # those cannot be resumed
+            if cut or not (self.folder / row["id"]).is_dir():
+                self.remove_if_unused(row["id"])
+
+    def remove_if_unused(self, upload: str) -> None:
+        """Remove an upload unless a job needs it.
+
+        Args:
+            upload: Its id.
+        """
+        if self.database.change(f"DELETE FROM uploads WHERE id = ? AND {_UNUSED}", upload):
+            shutil.rmtree(self.folder / upload, ignore_errors=True)
+
+
+def uploads_of(row: sqlite3.Row) -> list[str]:
+    """The uploads that a job is made of.
+
+    Args:
+        row: Of the job.
+    """
+    return json.loads(row["uploads"])
+
+
+_UNUSED = (
+    "NOT EXISTS (SELECT 1 FROM jobs, json_each(jobs.uploads) AS one "
+    "WHERE one.value = uploads.id AND jobs.state != 'expired')"
+)
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        os.link(file, place)
+    except OSError:  # some disks have no links
+        shutil.copyfile(file, place)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"

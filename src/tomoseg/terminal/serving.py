@@ -1,0 +1,73 @@
+"""What a person is told of a server that answers, and of scans that one segments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tomoseg.notices import Notice, gathered
+from tomoseg.terminal.console import fail, out, warn_all
+from tomoseg.terminal.rows import Clock, Screen
+
+
+def show_ready(url: str, folder: Path, models: str, token: str | None, is_guarded: bool, is_reachable: bool) -> None:
+    """Where a server answers, what it offers, and the token if it was made just now.
+
+    Args:
+        url: Of its page.
+        folder: Where everything lies.
+        models: In words.
+        token: Made just now, and shown this once.
+        is_guarded: Whether a token is asked for.
+        is_reachable: Whether others than this machine reach it.
+    """
+    out.print(f"{url} answers; Ctrl-C ends it.")
+    out.print(f"models: {models}")
+    out.print(f"scans and results: {folder}")
+    if token is not None:
+        out.print(f"token: {token}")
+        out.print("It is shown this once and kept only as its digest; --new-token makes another.")
+    elif is_guarded:
+        out.print("token: the one that was shown when it was made; --new-token makes another")
+    if is_reachable and not is_guarded:
+        warn_all(["Whoever reaches this address may see all scans and results, and remove them."])
+
+
+class Remote:
+    """A row for the scan that is waited for.
+
+    Args:
+        screen: Where rows are drawn.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen, self._began = screen, time.monotonic()
+        screen.show("scan", "sending", 0, None, "", Clock(0, None, self._began))
+
+    def on_change(self, name: str, job: Mapping[str, Any]) -> None:
+        """A job has changed.
+
+        Args:
+            name: Of its scan.
+            job: As the server sends it.
+        """
+        share = job["share"] or 0.0
+        place = f", {job['position']} before it" if job["position"] else ""
+        words = f"{job['state']}{place}"
+        clock = Clock.of(time.monotonic() - self._began, share)
+        self._screen.show("scan", name, round(100 * share), 100, words, clock)
+
+
+def show_remote(results: Sequence[tuple[str, Path, str | None, tuple[Notice, ...], float]]) -> None:
+    """What became of scans that a server segmented.
+
+    Args:
+        results: Of each its name, where its result is, why it failed, what was noticed, and the seconds.
+    """
+    warn_all(gathered((name, notice) for name, _, _, notices, _ in results for notice in notices))
+    for name, output, error, _, seconds in results:
+        if error is None:
+            out.print(f"{name}: {output} ({seconds:.1f} s)")
+    fail({name: error for name, _, error, _, _ in results if error is not None})
