@@ -58,7 +58,7 @@ class TestHelp:
             run(command, "--help")
         text = capsys.readouterr().out
         assert " ".join(text.split("\n\n")[1].split()) == COMMANDS[command]
-        assert "(required)" in text or command in {"labels", "demo", "models", "fetch"}
+        assert "(required)" in text or command in {"labels", "demo", "models", "fetch", "serve"}
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_its_first_sentence_is_that_of_the_function(self, command):

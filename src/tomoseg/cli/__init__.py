@@ -32,9 +32,9 @@ COMMANDS: dict[str, str] = {
     "export": "Write a model in the format of another runtime, and measure what each engine and precision costs.",
     "import": "Make a model of ours of one that nnU-Net v2 trained.",
     "fetch": "Fetch a published model, such as those of TotalSegmentator, and make it a model of ours.",
-    "serve": "Take scans over HTTP, segment them one after the other, and give results back; with pages for a browser.",
     "models": "List the models that come with the package, or print what is known of one, or of a run.",
     "demo": "Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.",
+    "serve": "Take scans over HTTP, segment them one after the other, and give results back; with pages for a browser.",
 }
 """Each command, with the first sentence of its help; `cli/NAME.py` has the function of that name."""
 

@@ -15,6 +15,7 @@ from tomoseg.server.app import API
 from tomoseg.server.packing import packed
 from tomoseg.server.records import ENDS, AskedJob, Job, Jobs, Result
 from tomoseg.server.service import Service, ServiceOf
+from tomoseg.server.shown import Part
 from tomoseg.server.supervisor import remove_job
 from tomoseg.server.watching import until
 
@@ -99,6 +100,16 @@ def download(job: str, service: ServiceOf) -> StreamingResponse:
     files = {one.name: folder / one.name for one in result.files}
     headers = {"content-disposition": 'attachment; filename="segmentation.zip"'}
     return StreamingResponse(packed(files, texts), media_type="application/zip", headers=headers)
+
+
+@router.get("/jobs/{job}/view/{part}", response_class=FileResponse, responses={202: {"description": "Being made"}})
+def get_view(job: str, part: Part, service: ServiceOf) -> Response:
+    """What a page shows of a job; it is made when it is first asked for, and the answer is 202 until then."""
+    path = service.view_file(job, part)
+    if path is None:
+        return JSONResponse({"state": "preparing"}, 202)
+    kind = "application/json" if part == "case.json" else "application/octet-stream"
+    return FileResponse(path, media_type=kind, headers={"cache-control": "no-store"})
 
 
 @router.get("/jobs/{job}/statistics.json")

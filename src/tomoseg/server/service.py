@@ -22,6 +22,7 @@ from tomoseg.server.jobs import JobStore, new_id
 from tomoseg.server.offers import Offer
 from tomoseg.server.records import RESULT, Job, Result
 from tomoseg.server.refusals import RefusalError
+from tomoseg.server.shown import FAILED, READY, ViewStore
 from tomoseg.server.uploads import Rules, UploadStore
 from tomoseg.server.watching import Watch
 from tomoseg.server.worker import JOBS, UPLOADS
@@ -48,6 +49,7 @@ class Service:
     def __post_init__(self) -> None:
         self.database = Database(self.folder)
         self.jobs = JobStore(self.database)
+        self.views = ViewStore(self.database)
         self.uploads = UploadStore(self.database, self.folder / UPLOADS, self.rules)
         self.uploads.folder.mkdir(exist_ok=True)
         self.watch = Watch(self.folder)
@@ -197,6 +199,24 @@ class Service:
             text = "expected the name of one of the result's files, got another; the result lists them"
             raise RefusalError(HTTPStatus.NOT_FOUND, text)
         return folder / name
+
+    def view_file(self, job: str, part: str) -> Path | None:
+        """A file of what a page shows of a job; None while it is made.
+
+        Args:
+            job: Its id.
+            part: Of `shown.Part`.
+
+        Raises:
+            RefusalError: If the job is not done, or cannot be shown.
+        """
+        self.result_folder(job)
+        self.views.ask(job)
+        row = self.row(job)
+        if row["view"] == FAILED:
+            text = "expected a job with masks as nifti, which can be shown, got another; ask for that format"
+            raise RefusalError(HTTPStatus.CONFLICT, text)
+        return self.folder / JOBS / row["id"] / row["view_claim"] / part if row["view"] == READY else None
 
 
 def service_of(request: Request) -> Service:

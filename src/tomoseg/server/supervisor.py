@@ -22,6 +22,7 @@ import psutil
 
 from tomoseg.server.jobs import JobStore, new_id
 from tomoseg.server.refusals import RefusalError
+from tomoseg.server.shown import ViewStore
 from tomoseg.server.uploads import Rules, UploadStore
 from tomoseg.server.worker import JOBS, WorkerSettings
 
@@ -83,6 +84,7 @@ class Supervisor:
     def start(self) -> None:
         """Tidy what a killed server left, and start the workers."""
         self._jobs.give_back_all()
+        ViewStore(self._jobs.database).drop("")
         self._uploads.sweep_strays()
         self._sweep_results()
         self._thread.start()
@@ -130,6 +132,7 @@ class Supervisor:
         child.begun = time.monotonic()
 
     def _back(self, child: _Child, *, is_counted: bool) -> None:
+        ViewStore(self._jobs.database).drop(child.settings.name)
         row = self._jobs.claimed_by(child.settings.name)
         if row is not None:
             self._jobs.give_back(row["claim"], is_counted=is_counted)
@@ -171,7 +174,7 @@ class Supervisor:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             if row["state"] in {"done", "failed", "cancelled"}:
-                kept = {row["result"], "view"} if row["state"] == "done" else set()
+                kept = {row["result"], row["view_claim"]} if row["state"] == "done" else set()
                 _remove_others(folder, kept)
 
 

@@ -25,6 +25,7 @@ from tomoseg.limits import refusal
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import JobStore, Role
+from tomoseg.server.shown import ViewStore
 from tomoseg.server.uploads import Rules, UploadStore, uploads_of
 
 IDLE_SECONDS = 0.1
@@ -80,6 +81,7 @@ class Worker:
         self.database = Database(self.folder)
         self.jobs = JobStore(self.database)
         self.uploads = UploadStore(self.database, self.folder / UPLOADS, Rules())
+        self.views = ViewStore(self.database)
         self._claim: str | None = None
         self._models: Any = None
 
@@ -107,7 +109,7 @@ class Worker:
         """Do the first job that waits; False if none does."""
         row = self.jobs.claim(self.settings.role, self.settings.name)
         if row is None:
-            return False
+            return self.settings.role == "check" and self._show()
         with self._ours(row["claim"]):
             (self._look if self.settings.role == "check" else self._segment)(row)
         return True
@@ -141,6 +143,20 @@ class Worker:
             self.jobs.failed(row["claim"], without_place(str(error), scan), choices=getattr(error, "choices", ()))
             return
         self.jobs.checked(row["claim"])
+
+    def _show(self) -> bool:
+        """Make what a page shows of a job, if one is asked for; False if none is."""
+        row = self.views.claim(self.settings.name)
+        if row is None:
+            return False
+        job = self.folder / JOBS / row["id"]
+        try:
+            showing = importlib.import_module("tomoseg.server.showing")
+            showing.write_view(self._scan(row), job / row["result"], _options(row), job / row["view_claim"])
+            self.views.end(row["view_claim"], "ready")
+        except Exception:  # the result itself is there; what cannot be shown is not shown
+            self.views.end(row["view_claim"], "failed")
+        return True
 
     def _segment(self, row: sqlite3.Row) -> None:
         from tomoseg.server.segmenting import segment_upload, told, without_place

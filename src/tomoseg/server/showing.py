@@ -1,0 +1,33 @@
+"""What a page shows of a job, from its scan and its masks; read in a worker."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tomoseg.files.atomic import whole_folder
+from tomoseg.options import PredictOptions, ViewOptions
+from tomoseg.server.scene_answers import described, volume_answer
+from tomoseg.server.segmenting import LABEL_MAP
+from tomoseg.workflows.view import find_views, open_scene
+
+
+def write_view(scan: Path, result: Path, options: PredictOptions, folder: Path) -> None:
+    """Write what a page shows; the folder is whole or not there.
+
+    Args:
+        scan: A file or a folder of an upload.
+        result: The folder of its masks.
+        options: What was asked for.
+        folder: Where to.
+
+    Raises:
+        TomosegError: If it cannot be read, or there are no masks in a format that is shown.
+    """
+    masks = result / LABEL_MAP if options.ml else result
+    (case,) = find_views(scan, (masks,)).cases
+    scene = open_scene(case, ViewOptions(series=options.series, assume_spacing=options.assume_spacing))
+    with whole_folder(folder) as aside:
+        (aside / "case.json").write_text(json.dumps(described(scene, "scan", scan)), encoding="utf-8")
+        (aside / "hu").write_bytes(bytes(volume_answer(scene.hu).body))
+        (aside / "cells").write_bytes(bytes(volume_answer(scene.cells.values).body))
