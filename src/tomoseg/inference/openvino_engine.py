@@ -136,14 +136,29 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
         ConfigError: If OpenVINO is not installed, the model has no int8 export, or neither export nor PyTorch.
         ModelError: If an export is damaged, or of another version.
     """
-    imported = model.record.plan is not None
-    if precision == "auto":  # to agree with what trained an imported model comes before speed
-        quantised = find_export(model, "openvino", "int8")
-        precision = "int8" if quantised is not None and quantised.trusted else "fp32" if imported else fastest_float()
+    if precision == "auto":
+        precision = _automatic(model)
+    network, identity = _network_of(model, precision)
+    engine = OpenVinoEngine(network, model.record.reads, precision, identity)
+    engine.headless = model.headless
+    return engine
+
+
+def _automatic(model: Model) -> str:
+    """The precision that is worth computing a model in; to agree with what trained an imported one comes first."""
+    quantised = find_export(model, "openvino", "int8")
+    if quantised is not None and quantised.trusted:
+        return "int8"
+    return fastest_float() if model.record.plan is None else "fp32"
+
+
+def _network_of(model: Model, precision: str) -> tuple[Any, str | None]:
+    """A model's network, and what tells its export from every other."""
     stored = OPENVINO.stores(precision)
     found = find_export(model, "openvino", stored)
     identity = None if found is None else f"{sorted(found.files.values())} {model.channels}"
-    if found is None and precision != "int8" and is_installed("torch"):
+    converted = found is None and precision != "int8" and is_installed("torch")
+    if converted:
         from tomoseg.models.conversion import convert_to_openvino
 
         network: Any = convert_to_openvino(model.network, model.record.reads)
@@ -151,12 +166,10 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
         network = read_openvino(exported_file(model, "openvino", stored))
         if model.channels is not None and not model.headless:
             network = keep_channels(network, model.channels)
-    if imported:
-        network = made_leaner(network, headless=model.headless and found is not None)
+    if model.record.plan is not None:
+        network = made_leaner(network, headless=model.headless and not converted)
         identity = None if identity is None else f"{identity} leaner {model.headless}"
-    engine = OpenVinoEngine(network, model.record.reads, precision, identity)
-    engine.headless = model.headless
-    return engine
+    return network, identity
 
 
 def _convert(model: Model, images: Images) -> Converted:

@@ -63,23 +63,30 @@ def _join_normalisations(model: Any) -> None:
     from openvino import opset6, opset13
 
     for root in _ops(model, "Sqrt"):
-        steps = [root]
-        while steps[-1] is not None and len(steps) < 4:
-            steps.append(_only_user(steps[-1]))
-        if None in steps or [op.get_type_name() for op in steps[1:]] != ["Divide", "Reshape", "Multiply"]:
+        found = _normalisation(root)
+        if found is None:
             continue
-        _, divided, shaped, scaled = steps
-        variance, scale = root.input_value(0).get_node(), divided.input_value(0)
-        centred = next((v.get_node() for v in scaled.input_values() if v.get_node().get_type_name() == "Add"), None)
-        eps = variance.input_value(1).get_node() if variance.get_type_name() == "Add" else None
-        constants = [op is not None and op.get_type_name() == "Constant" for op in (eps, scale.get_node())]
-        if centred is None or eps is None or not all(constants):
-            continue
-        values = centred.input_value(0)
+        values, eps, scale, shaped, scaled = found
         axes = opset13.constant(list(range(2, values.get_partial_shape().rank.get_length())))
-        normalised = opset6.mvn(values, axes, True, float(eps.data.item()), "inside_sqrt")
+        normalised = opset6.mvn(values, axes, True, eps, "inside_sqrt")
         _replace(scaled, opset13.multiply(normalised, opset13.reshape(scale, shaped.input_value(1), False)))
     model.validate_nodes_and_infer_types()
+
+
+def _normalisation(root: Any) -> tuple[Any, float, Any, Any, Any] | None:
+    """What a root belongs to: the values, eps, scale, and where that is brought to its shape and multiplied with."""
+    steps = _steps_after(root, ["Divide", "Reshape", "Multiply"])
+    if steps is None:
+        return None
+    divided, shaped, scaled = steps
+    variance, scale = root.input_value(0).get_node(), divided.input_value(0)
+    centred = [v.get_node() for v in scaled.input_values() if v.get_node().get_type_name() == "Add"]
+    if len(centred) != 1 or variance.get_type_name() != "Add":
+        return None
+    eps = variance.input_value(1).get_node()
+    if {eps.get_type_name(), scale.get_node().get_type_name()} != {"Constant"}:
+        return None
+    return centred[0].input_value(0), float(eps.data.item()), scale, shaped, scaled
 
 
 def _written_directly(model: Any, *, headless: bool) -> Any:
@@ -102,6 +109,17 @@ def _written_directly(model: Any, *, headless: bool) -> Any:
 
 def _ops(model: Any, kind: str) -> list[Any]:
     return [op for op in model.get_ordered_ops() if op.get_type_name() == kind]
+
+
+def _steps_after(op: Any, kinds: list[str]) -> list[Any] | None:
+    """The operations that follow, each alone, if they are of these kinds."""
+    steps = []
+    for kind in kinds:
+        op = _only_user(op)
+        if op is None or op.get_type_name() != kind:
+            return None
+        steps.append(op)
+    return steps
 
 
 def _only_user(op: Any) -> Any:
