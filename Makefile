@@ -68,7 +68,8 @@ docs: $(READY) ## Write the reference pages and build the site: build/docs/index
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/doctrees docs build/docs
 
-web: ## Build the page of `view` and `serve` from web/ into the package; needs Node 20 or newer
+web: $(READY) ## Build the page of `view` and `serve` from web/ into the package; needs Node 20 or newer
+	$(BIN)/python web/names.py
 	cd web && npm ci --no-audit --no-fund && npm run build
 
 clean: ## Remove .venv, caches and builds

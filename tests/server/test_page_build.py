@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,8 @@ def test_the_lock_file_names_no_host_that_packages_come_from():
     lock = (WEB / "package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert '"@niivue/niivue": "0.69.0"' in (WEB / "package.json").read_text()
+
+
+def test_french_names_of_the_page_are_those_of_pictures():
+    made = runpy.run_path(str(WEB / "names.py"))
+    assert (WEB / "src" / "names.json").read_text(encoding="utf-8") == made["names"](), "run `make web`"

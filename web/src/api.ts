@@ -57,8 +57,20 @@ export interface Case {
 /** An answer that says what is wrong. */
 export class Refused extends Error {}
 
-async function ask(path: string, options: RequestInit = {}): Promise<Response> {
-  const answer = await fetch(path, { cache: "no-store", ...options });
+let token = "";
+
+/** What a server that asks for a token is told with every request. */
+export function authorise(given: string): void {
+  token = given;
+}
+
+export function authorisation(): Record<string, string> {
+  return token === "" ? {} : { authorization: `Bearer ${token}` };
+}
+
+export async function ask(path: string, options: RequestInit = {}): Promise<Response> {
+  const headers = { ...authorisation(), ...(options.headers as Record<string, string> | undefined) };
+  const answer = await fetch(path, { cache: "no-store", ...options, headers });
   if (answer.ok) return answer;
   const text = await answer.text();
   let told = text || answer.statusText;
@@ -73,10 +85,6 @@ async function ask(path: string, options: RequestInit = {}): Promise<Response> {
 
 export async function json<T>(path: string, options: RequestInit = {}): Promise<T> {
   return (await (await ask(path, options)).json()) as T;
-}
-
-export async function bytes(path: string): Promise<ArrayBuffer> {
-  return (await ask(path)).arrayBuffer();
 }
 
 export function send<T>(path: string, body: unknown, method = "POST"): Promise<T> {

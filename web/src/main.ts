@@ -2,14 +2,20 @@
 
 import { json, type Session } from "./api";
 import { element, tell } from "./dom";
+import { JobsPage } from "./jobs";
+import { loadCase } from "./loading";
 import { ScanPage } from "./scan_page";
 import { say, speak } from "./words";
 
+/** How the address of `tomoseg view` ends: in its secret. Any other is that of `tomoseg serve`. */
+const OF_VIEW = /\/[\w-]{22}\/$/;
+
 async function begin(page: HTMLElement): Promise<void> {
+  if (!OF_VIEW.test(location.pathname)) return new JobsPage().begin(page);
   const session = await json<Session>("session");
   speak(session.language);
   stayOpen();
-  await new ScanPage(session).begin(page);
+  return new ScanPage(session, loadCase).begin(page);
 }
 
 /** A connection that lasts as long as the page: the server ends when it has none left. */

@@ -1,9 +1,10 @@
 /** A case on the screen: the scan with its masks, beside their list; cases one after the other; a reference beside it. */
 
-import { bytes, json, Refused, send, type Case, type Session, type Structure, type Verdict } from "./api";
+import { Refused, send, type Case, type Session, type Structure, type Verdict } from "./api";
 import { Correcting } from "./correct";
 import { button, element, tell } from "./dom";
 import { FlatViewer } from "./flat";
+import type { Loaded } from "./loading";
 import { hasWebGL2, NiivueViewer } from "./niivue";
 import { StructureList } from "./structures";
 import type { Colour, Layout, ScanData, Triple, Viewer } from "./viewer";
@@ -52,7 +53,10 @@ export class ScanPage {
   private difference = false;
   private readonly correcting: Correcting;
 
-  constructor(private readonly session: Session) {
+  constructor(
+    private readonly session: Session,
+    private readonly load: (at: number) => Promise<Loaded>,
+  ) {
     this.correcting = new Correcting(
       session.reviewer,
       () => this.viewers[0]?.pen ?? null,
@@ -91,19 +95,12 @@ export class ScanPage {
   }
 
   private async open(at: number): Promise<void> {
-    const found = await json<Case>(`cases/${at}`);
-    const [hu, cells, reference] = await Promise.all([
-      bytes(`cases/${at}/hu`),
-      bytes(`cases/${at}/cells`),
-      found.reference === null ? null : bytes(`cases/${at}/reference`),
-    ]);
+    const { found, hu, cells, reference } = await this.load(at);
     const keeps = this.shown !== null;
     this.shown = found;
-    const typed = (table: number[][], buffer: ArrayBuffer): Uint8Array | Uint16Array =>
-      table.length > 256 ? new Uint16Array(buffer) : new Uint8Array(buffer);
-    this.reference = found.reference === null || reference === null ? null : typed(found.reference.cells, reference);
-    this.scan = { shape: found.shape, spacing: found.spacing_mm, hu: new Int16Array(hu), cells: typed(found.cells, cells) };
-    await this.makeViewers(found.reference === null ? 1 : 2);
+    this.reference = reference;
+    this.scan = { shape: found.shape, spacing: found.spacing_mm, hu, cells };
+    await this.makeViewers(reference === null ? 1 : 2);
     await this.viewers[0]?.open(this.scan);
     if (this.reference !== null) await this.viewers[1]?.open({ ...this.scan, cells: this.reference });
     this.list.open(found.structures, keeps);

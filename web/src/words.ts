@@ -64,10 +64,49 @@ const FRENCH: Record<string, string> = {
     "1 tissus mous, 2 poumon, 3 os, 4 cerveau · O contour · A toutes, N aucune, S seule · +/− opacité · " +
     "← → cas précédent, suivant · R juste, W à reprendre · E corriger, Ctrl+Z annuler, [ ] taille du pinceau · " +
     "D différence · molette : coupes",
+  "Token": "Jeton",
+  "Enter": "Entrer",
+  "The server showed a token when it was first started. Enter it here.":
+    "Le serveur a montré un jeton à son premier démarrage. Entrez-le ici.",
+  "Job": "Tâche",
+  "All jobs": "Toutes les tâches",
+  "Model": "Modèle",
+  "State": "État",
+  "Choose files": "Choisir des fichiers",
+  "Drop a scan here, or choose files": "Déposez un examen ici, ou choisissez des fichiers",
+  "a DICOM folder or its zip, NIfTI, NRRD or MetaImage; up to {size} GB":
+    "un dossier DICOM ou son zip, NIfTI, NRRD ou MetaImage ; jusqu'à {size} Go",
+  "It is removed after {hours} hours.": "Il est supprimé après {hours} heures.",
+  "All {count} structures": "Les {count} structures",
+  "{some} of {count} structures": "{some} des {count} structures",
+  "Uploading": "Envoi",
+  "The server does not answer.": "Le serveur ne répond pas.",
+  "received": "reçue",
+  "checking": "vérification",
+  "queued": "en attente",
+  "running": "en cours",
+  "done": "terminée",
+  "failed": "échouée",
+  "cancelled": "annulée",
+  "expired": "expirée",
+  "load": "chargement du modèle",
+  "read": "lecture",
+  "segment": "segmentation",
+  "write": "écriture",
+  "{count} before it": "{count} avant elle",
+  "{seconds} s left": "encore {seconds} s",
+  "Cancel": "Annuler",
+  "Remove": "Supprimer",
+  "Look": "Regarder",
+  "Download": "Télécharger",
   "The server has ended. This page can be closed.": "Le serveur s'est arrêté. Cette page peut être fermée.",
 };
 
 const ENGLISH: Record<string, string> = {
+  load: "the model is loaded",
+  read: "the scan is read",
+  segment: "it is segmented",
+  write: "the masks are written",
   help:
     "1 soft tissue, 2 lung, 3 bone, 4 brain · O outline · A all, N none, S alone · +/− opacity · " +
     "← → previous, next case · R right, W needs work · E correct, Ctrl+Z undo, [ ] brush size · D difference · " +

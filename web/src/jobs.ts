@@ -1,0 +1,329 @@
+/** The page of `tomoseg serve`: drop a scan, choose, watch, look, download; all jobs below one another. */
+
+import { Upload } from "tus-js-client";
+import { ask, authorisation, authorise, json, Refused, send } from "./api";
+import { button, element, tell } from "./dom";
+import { loadJob } from "./loading";
+import french from "./names.json";
+import { ScanPage } from "./scan_page";
+import { number, say, speak, spoken, type Language } from "./words";
+
+const API = "api/v1";
+const POLL_MS = 1000;
+const TOKEN = "tomoseg-token";
+const CHUNK_BYTES = 16 * 1024 * 1024;
+const ENDED = new Set(["done", "failed", "cancelled", "expired"]);
+
+interface Job {
+  id: string;
+  number: number;
+  state: string;
+  position: number | null;
+  stage: string | null;
+  share: number | null;
+  seconds_left: number | null;
+  model: string;
+  uploads: string[];
+  options: Record<string, unknown>;
+  reason: string | null;
+  choices: { series: number; text: string }[] | null;
+}
+
+interface Info {
+  default_model: string;
+  models: string[];
+  suffixes: string[];
+  limits: { upload_bytes: number; keep_hours: number };
+}
+
+interface Model {
+  name: string;
+  structures: { name: string; group: string }[];
+}
+
+export class JobsPage {
+  private readonly rows = element("tbody");
+  private readonly drop = element("label", { class: "drop" });
+  private info: Info | null = null;
+  private models: Model[] = [];
+  private model = "";
+  private readonly chosen = new Set<string>();
+  private drawn = "";
+
+  async begin(page: HTMLElement): Promise<void> {
+    speak(navigator.language.startsWith("fr") ? "fr" : "en");
+    window.addEventListener("hashchange", () => location.reload());
+    if (!(await this.enter(page))) return;
+    const job = location.hash.match(/^#job=([\w-]+)$/)?.[1];
+    if (job !== undefined) return this.look(page, job);
+    [this.info, this.models] = await Promise.all([json<Info>(`${API}/info`), json<Model[]>(`${API}/models`)]);
+    this.model = this.info.default_model;
+    this.draw(page);
+    this.acceptDrops();
+    void this.watch();
+  }
+
+  /** Whether the server lets this page in; if not, the page asks for its token. */
+  private async enter(page: HTMLElement): Promise<boolean> {
+    const { token } = await json<{ token: boolean }>("health");
+    if (!token) return true;
+    authorise(sessionStorage.getItem(TOKEN) ?? "");
+    try {
+      await json(`${API}/info`);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+    }
+    const field = element("input", { type: "password", autocomplete: "off", "aria-label": say("Token") });
+    const enter = (): void => {
+      sessionStorage.setItem(TOKEN, field.value.trim());
+      location.reload();
+    };
+    field.addEventListener("keydown", (event) => event.key === "Enter" && enter());
+    page.replaceChildren(
+      element(
+        "section",
+        { class: "jobs" },
+        element("h1", {}, "tomoseg"),
+        element("p", {}, say("The server showed a token when it was first started. Enter it here.")),
+        element("div", { class: "group" }, field, button(say("Enter"), enter)),
+      ),
+    );
+    return false;
+  }
+
+  private async look(page: HTMLElement, id: string): Promise<void> {
+    const job = await json<Job>(`${API}/jobs/${id}`);
+    const name = `${say("Job")} ${job.number}`;
+    const session = {
+      kind: "cases" as const,
+      title: name,
+      language: spoken(),
+      measure: "",
+      cases: [{ name, score: null, verdict: null }],
+      reviewer: null,
+    };
+    await new ScanPage(session, () => loadJob(`${API}/jobs/${id}`, name)).begin(page);
+    page.append(button(say("All jobs"), () => (location.hash = ""), { class: "back" }));
+  }
+
+  private draw(page: HTMLElement): void {
+    const info = this.info;
+    if (info === null) return;
+    const file = element("input", { type: "file", multiple: "", "aria-label": say("Choose files") });
+    file.addEventListener("change", () => void this.upload([...(file.files ?? [])]));
+    this.drop.replaceChildren(
+      element("strong", {}, say("Drop a scan here, or choose files")),
+      element("span", {}, say("a DICOM folder or its zip, NIfTI, NRRD or MetaImage; up to {size} GB", {
+        size: number(info.limits.upload_bytes / 1e9, 1),
+      })),
+      element("span", {}, say("It is removed after {hours} hours.", { hours: number(info.limits.keep_hours, 0) })),
+      file,
+    );
+    const models = element("select", { "aria-label": say("Model") });
+    for (const name of info.models) models.append(element("option", { value: name }, name));
+    models.value = this.model;
+    models.addEventListener("change", () => {
+      this.model = models.value;
+      this.chosen.clear();
+      this.draw(page);
+    });
+    const other: Language = spoken() === "en" ? "fr" : "en";
+    const language = button(other === "fr" ? "Français" : "English", () => {
+      speak(other);
+      this.draw(page);
+    }, { lang: other, "data-do": "language" });
+    const heads = ["Job", "Model", "State", ""].map((text) => element("th", {}, text === "" ? "" : say(text)));
+    page.replaceChildren(
+      element(
+        "section",
+        { class: "jobs" },
+        element("header", { class: "group" }, element("h1", {}, "tomoseg"), language),
+        element("label", {}, say("Model"), models),
+        this.structures(),
+        this.drop,
+        element("table", {}, element("thead", {}, element("tr", {}, ...heads)), this.rows),
+      ),
+    );
+    this.drawn = "";
+    document.body.dataset.ready = "jobs";
+  }
+
+  private structures(): HTMLElement {
+    const found = this.models.find((one) => one.name === this.model)?.structures ?? [];
+    const box = element("details", {}, element("summary", {}, ""));
+    const title = (): void => {
+      const text = this.chosen.size === 0 ? say("All {count} structures", { count: found.length })
+        : say("{some} of {count} structures", { some: this.chosen.size, count: found.length });
+      box.firstElementChild?.replaceChildren(text);
+    };
+    const list = element("div", { class: "choices" });
+    for (const one of found) {
+      const tick = element("input", { type: "checkbox", name: one.name });
+      tick.checked = this.chosen.has(one.name);
+      tick.addEventListener("change", () => {
+        tick.checked ? this.chosen.add(one.name) : this.chosen.delete(one.name);
+        title();
+      });
+      list.append(element("label", {}, tick, titled(one.name)));
+    }
+    box.append(list);
+    title();
+    return box;
+  }
+
+  private acceptDrops(): void {
+    for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
+    document.addEventListener("dragover", () => this.drop.classList.add("over"));
+    document.addEventListener("dragleave", () => this.drop.classList.remove("over"));
+    document.addEventListener("drop", (event) => {
+      this.drop.classList.remove("over");
+      const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry());
+      void filesIn(entries.filter((entry) => entry !== null)).then((files) => this.upload(files));
+    });
+  }
+
+  private async upload(files: File[]): Promise<void> {
+    const [first] = files;
+    if (first === undefined) return;
+    try {
+      const told = (share: number): void => tell(`${say("Uploading")} ${number(100 * share, 0)} %`, true);
+      told(0);
+      const upload = files.length === 1 ? await this.resumable(first, told) : await several(files);
+      await this.start(upload);
+      document.querySelector(".told")?.remove();
+    } catch (error) {
+      tell(error instanceof Error ? error.message : String(error), true);
+    }
+  }
+
+  /** One file, which goes on where it was when the connection is cut; of its name the ending alone is sent. */
+  private resumable(file: File, told: (share: number) => void): Promise<string> {
+    const lower = file.name.toLowerCase();
+    const ending = this.info?.suffixes.find((suffix) => lower.endsWith(suffix)) ?? "";
+    return new Promise((done, failed) => {
+      const upload: Upload = new Upload(file, {
+        endpoint: new URL(`${API}/tus/`, location.href).href,
+        headers: authorisation(),
+        metadata: { filename: `scan${ending}` },
+        chunkSize: CHUNK_BYTES,
+        retryDelays: [0, 1000, 3000, 10000, 30000],
+        storeFingerprintForResuming: false, // it would keep the file's name in the browser
+        onProgress: (sent, all) => told(all === 0 ? 1 : sent / all),
+        onError: (error) => failed(error),
+        onSuccess: () => done(upload.url?.split("/").filter(Boolean).pop() ?? ""),
+      });
+      upload.start();
+    });
+  }
+
+  private async start(upload: string, more: Record<string, unknown> = {}): Promise<void> {
+    const options = { ...(this.chosen.size === 0 ? {} : { roi_subset: [...this.chosen] }), ...more };
+    await send(`${API}/jobs`, { uploads: [upload], model: this.model, options });
+    await this.refresh();
+  }
+
+  private async watch(): Promise<void> {
+    for (;;) {
+      try {
+        await this.refresh();
+      } catch {
+        tell(say("The server does not answer."));
+      }
+      await new Promise((wake) => setTimeout(wake, POLL_MS));
+    }
+  }
+
+  private async refresh(): Promise<void> {
+    const { jobs } = await json<{ jobs: Job[] }>(`${API}/jobs?limit=100`);
+    const now = spoken() + JSON.stringify(jobs);
+    if (now === this.drawn) return; // what did not change keeps its focus
+    this.drawn = now;
+    this.rows.replaceChildren(...jobs.map((job) => this.row(job)));
+  }
+
+  private row(job: Job): HTMLElement {
+    const cell = (...children: (Node | string)[]): HTMLElement => element("td", {}, ...children);
+    const line = element("tr", { "data-state": job.state, "data-job": job.id });
+    line.append(cell(String(job.number)), cell(job.model), cell(...this.state(job)), cell(...this.actions(job)));
+    return line;
+  }
+
+  private state(job: Job): (Node | string)[] {
+    const said = say(job.state);
+    if (job.state === "queued") return [`${said}, ${say("{count} before it", { count: job.position ?? 0 })}`];
+    if (job.state === "running") {
+      const bar = element("progress", { max: "1", value: String(job.share ?? 0) });
+      const left = job.seconds_left === null ? "" : `, ${say("{seconds} s left", { seconds: Math.ceil(job.seconds_left) })}`;
+      return [`${said}: ${say(job.stage ?? "")}${left}`, bar];
+    }
+    if (job.state !== "failed") return [said];
+    const choices = (job.choices ?? []).map((one) =>
+      button(one.text, () => void this.start(job.uploads[0] ?? "", { ...job.options, series: one.series })),
+    );
+    return [`${said}: ${job.reason ?? ""}`, ...choices];
+  }
+
+  private actions(job: Job): Node[] {
+    const place = `${API}/jobs/${job.id}`;
+    if (!ENDED.has(job.state)) {
+      return [button(say("Cancel"), () => void this.act(send(`${place}/cancel`, {})), { "data-do": "cancel" })];
+    }
+    const remove = button(say("Remove"), () => void this.act(ask(place, { method: "DELETE" })), { "data-do": "remove" });
+    if (job.state !== "done") return [remove];
+    return [
+      button(say("Look"), () => (location.hash = `job=${job.id}`), { "data-do": "look" }),
+      button(say("Download"), () => void this.act(keep(`${place}/download`, `tomoseg_${job.number}.zip`)), {
+        "data-do": "download",
+      }),
+      remove,
+    ];
+  }
+
+  private async act(doing: Promise<unknown>): Promise<void> {
+    try {
+      await doing;
+      await this.refresh();
+    } catch (error) {
+      tell(error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** A structure's name in the language that is spoken, as far as it has one. */
+function titled(name: string): string {
+  const known: Record<string, string> = french;
+  return (spoken() === "fr" ? known[name] : undefined) ?? name.replaceAll("_", " ");
+}
+
+/** The files of a DICOM series at once. */
+async function several(files: File[]): Promise<string> {
+  const form = new FormData();
+  files.forEach((file, n) => form.append("file", file, `slice${n}.dcm`));
+  return (await json<{ id: string }>(`${API}/uploads`, { method: "POST", body: form })).id;
+}
+
+/** All files of what was dropped, those in folders too. */
+async function filesIn(entries: readonly FileSystemEntry[]): Promise<File[]> {
+  const found: File[] = [];
+  for (const entry of entries) {
+    if (entry.isFile) {
+      found.push(await new Promise((done, failed) => (entry as FileSystemFileEntry).file(done, failed)));
+      continue;
+    }
+    const reader = (entry as FileSystemDirectoryEntry).createReader();
+    for (;;) { // a hundred are given at a time
+      const some = await new Promise<FileSystemEntry[]>((done, failed) => reader.readEntries(done, failed));
+      if (some.length === 0) break;
+      found.push(...(await filesIn(some)));
+    }
+  }
+  return found.filter((file) => !file.name.startsWith("."));
+}
+
+/** Download through this page, since a link could not send the token. */
+async function keep(path: string, name: string): Promise<void> {
+  const link = element("a", { href: URL.createObjectURL(await (await ask(path)).blob()), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
