@@ -1,4 +1,4 @@
-"""Write what structures and groups are called in French, for scans whose server says their names alone: src/names.json."""
+"""Write src/names.json: what structures and groups are called in French, where a server says their names alone."""
 
 from __future__ import annotations
 

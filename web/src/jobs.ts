@@ -11,6 +11,7 @@ import { number, say, speak, spoken, type Language } from "./words";
 const API = "api/v1";
 const POLL_MS = 1000;
 const TOKEN = "tomoseg-token";
+const LANGUAGE = "tomoseg-language";
 const CHUNK_BYTES = 16 * 1024 * 1024;
 const ENDED = new Set(["done", "failed", "cancelled", "expired"]);
 
@@ -51,7 +52,8 @@ export class JobsPage {
   private drawn = "";
 
   async begin(page: HTMLElement): Promise<void> {
-    speak(navigator.language.startsWith("fr") ? "fr" : "en");
+    const language = sessionStorage.getItem(LANGUAGE) ?? navigator.language;
+    speak(language.startsWith("fr") ? "fr" : "en");
     window.addEventListener("hashchange", () => location.reload());
     if (!(await this.enter(page))) return;
     const job = location.hash.match(/^#job=([\w-]+)$/)?.[1];
@@ -131,6 +133,7 @@ export class JobsPage {
     const other: Language = spoken() === "en" ? "fr" : "en";
     const language = button(other === "fr" ? "Français" : "English", () => {
       speak(other);
+      sessionStorage.setItem(LANGUAGE, other);
       this.draw(page);
     }, { lang: other, "data-do": "language" });
     const heads = ["Job", "Model", "State", ""].map((text) => element("th", {}, text === "" ? "" : say(text)));
@@ -146,6 +149,7 @@ export class JobsPage {
       ),
     );
     this.drawn = "";
+    this.refresh().catch(() => {}); // the next look tells
     document.body.dataset.ready = "jobs";
   }
 
