@@ -62,6 +62,31 @@ def test_bent_structures_stay_in_one_piece(seed):
         assert count == 0 or sizes.max() >= 0.999 * sizes.sum()
 
 
+def test_the_table_is_hollow_and_as_near_to_the_body_as_its_mattress_is_thick():
+    view = {"table_share": 1, "table_hu": (200, 200), "table_gap_mm": (12, 12), "air_mm": (120, 120)}
+    hu = make_body(anatomy(), 3, changed(view=view), GRID).volume.hu
+    tops, gaps = [], []
+    for column in hu.max(2) > -970:  # along y, from below: foam and shell of the table, air, the body
+        ends = np.flatnonzero(np.diff(column.astype(int), append=0) < 0)
+        starts = np.flatnonzero(np.diff(column.astype(int), prepend=0) > 0)
+        tops += [int(ends[0])] if len(ends) else []
+        gaps += [(starts[1] - ends[0]) * GRID[1]] if len(starts) > 1 else []
+    assert min(tops[0], tops[-1]) > min(tops)
+    assert 4 <= min(gaps) <= 16
+
+
+def test_clothes_that_lie_far_from_the_skin_are_all_there():
+    flesh = {"clothes_share": 1, "mask_share": 0, "clothes_mm": (2, 2), "clothes_gap_mm": (9, 9)}
+    config = changed(flesh={**flesh, "clothes_hu": (-600, -600), "fat_mm": (3, 3)}, view={"air_mm": (40, 40)})
+    hu = make_body(anatomy(), 3, config, GRID).volume.hu
+    x, y, z = (n // 2 for n in hu.shape)
+    for row in (hu[:, y, z], hu[::-1, y, z], hu[x, :, z], hu[x, ::-1, z]):
+        first = int(np.flatnonzero(row > -950)[0])
+        skin = int(np.flatnonzero(row > -200)[0])
+        assert 4 <= (skin - first) * GRID[0] <= 24
+        assert row[first : skin - 1].max() < -500
+
+
 def test_from_outside_in_there_are_air_skin_fat_and_muscle():
     body = plain()
     _, y, z = np.argwhere(mask(body, "spleen")).mean(0).astype(int)

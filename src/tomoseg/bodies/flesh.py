@@ -37,6 +37,8 @@ from tomoseg.bodies.slots import (
 from tomoseg.kernels import kernel
 
 f32 = np.float32
+ARM_MARGIN = 1.3
+"""An uneven arm is nowhere thicker, in shares of its mean."""
 
 
 @kernel(fastmath=True)
@@ -116,6 +118,12 @@ def flesh_hu(block: Any, p: Any, outer: Any, muscle: Any, around: Any, s: Any) -
 
 
 @kernel(fastmath=True)
+def over_skin_mm(slow: Any, s: Any) -> Any:
+    """How far over the fat there may be skin or clothes."""
+    return s[SKIN_MM] + s[CLOTHES_MM] + max(f32(0), s[CLOTH_GAP_MM] * (f32(1) + f32(0.4) * slow))
+
+
+@kernel(fastmath=True)
 def bundled_hu(block: Any, p: Any, s: Any) -> Any:
     """Several muscles side by side, with planes of fat between them."""
     plane = abs(noise_at(block, p[0] * f32(0.085) + f32(3), p[1] * f32(0.085), p[2] * f32(0.03)))
@@ -165,16 +173,32 @@ def breast_mm(breasts: Any, p: Any) -> Any:
 
 
 @kernel(fastmath=True)
+def is_by_arm(arms: Any, at: Any, reach: Any) -> Any:
+    """Whether an arm may be within so many mm."""
+    for n in range(arms.shape[0]):
+        away = _from_axis(arms[n], at)[3]
+        if away < f32(ARM_MARGIN) * arms[n, 6] + reach:
+            return True
+    return False
+
+
+@kernel(fastmath=True)
+def _from_axis(arm: Any, at: Any) -> Any:
+    """How far a point lies from the middle line of an arm, along each axis and in all."""
+    ux, uy, uz = arm[3] - arm[0], arm[4] - arm[1], arm[5] - arm[2]
+    x, y, z = at[0] - arm[0], at[1] - arm[1], at[2] - arm[2]
+    t = min(max((x * ux + y * uy + z * uz) / (ux * ux + uy * uy + uz * uz), f32(0)), f32(1))
+    x, y, z = x - t * ux, y - t * uy, z - t * uz
+    return x, y, z, np.sqrt(x * x + y * y + z * z)
+
+
+@kernel(fastmath=True)
 def beside_hu(block: Any, arms: Any, at: Any, s: Any) -> Any:
     """Air or an arm: HU, the structure that its bone is, whether it is of the body."""
     for n in range(arms.shape[0]):
         arm = arms[n]
-        ux, uy, uz = arm[3] - arm[0], arm[4] - arm[1], arm[5] - arm[2]
-        x, y, z = at[0] - arm[0], at[1] - arm[1], at[2] - arm[2]
-        t = min(max((x * ux + y * uy + z * uz) / (ux * ux + uy * uy + uz * uz), f32(0)), f32(1))
-        x, y, z = x - t * ux, y - t * uy, z - t * uz
-        away = np.sqrt(x * x + y * y + z * z)
-        if away < f32(1.3) * arm[6]:
+        x, y, _, away = _from_axis(arm, at)
+        if away < f32(ARM_MARGIN) * arm[6]:
             uneven = noise_at(block, at[0] * f32(0.05) + 900, at[1] * f32(0.05) + 900, at[2] * f32(0.03) + 900)
             outer = away * (f32(1) + f32(0.12) * uneven)
             if outer > arm[6]:

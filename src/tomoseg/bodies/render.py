@@ -7,11 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from tomoseg.bodies.flesh import beside_hu, breast_mm, covers, flesh_hu, region_hu
-from tomoseg.bodies.inserts import Inserts, is_near, on_skin, piece_at
+from tomoseg.bodies.flesh import (
+    beside_hu,
+    breast_mm,
+    covers,
+    flesh_hu,
+    is_by_arm,
+    over_skin_mm,
+    region_hu,
+)
+from tomoseg.bodies.inserts import CELL, Inserts, is_near, on_skin, piece_at
 from tomoseg.bodies.inside import inside
 from tomoseg.bodies.noise import noise_at, noise_block
 from tomoseg.bodies.slots import (
+    AIR,
     ASCITES,
     CLOTHES_MM,
     DOWN_X,
@@ -34,6 +43,10 @@ POINTS = 64
 """Most points of a voxel."""
 THICKEST = f32(2)
 """Wall and fat are nowhere thicker, in shares of their means."""
+FAR = 1e5
+"""No index of a map is farther than this."""
+BARE_MM = f32(18)
+"""No structure lies farther outside the outline, which is smooth, than this."""
 SPARSE = 3
 """Deep within one structure only every so many of them are needed."""
 
@@ -120,7 +133,7 @@ def render(
     breasts[:, :3] += way.shift
     lesions[:, :3] += way.shift
     s, inserts = look.body, look.inserts
-    farthest = np.float32(THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + 18 + reach)
+    farthest = np.float32(THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + BARE_MM + reach)
     farthest += np.float32(0.75) * look.breasts[:, 3].sum()
     look = look._replace(breasts=breasts, lesions=lesions, inserts=None)
     given = (noise_block(), anatomy, way, look, (x, y, z), (offsets, nearby, np.float32(reach), farthest))
@@ -128,8 +141,33 @@ def render(
     if inserts is not None:
         pieces = inserts.pieces.copy()
         pieces[:, :6] += np.tile(way.shift, 2)
-        _render(*given, inserts._replace(pieces=pieces), out)
+        box = _box_near(inserts, way, (x, y, z))
+        there = tuple(part[box].copy() for part in out)
+        within = tuple(axis[side] for axis, side in zip((x, y, z), box, strict=True))
+        _render(*given[:4], within, given[5], inserts._replace(pieces=pieces), there)
+        for part, drawn in zip(out, there, strict=True):
+            part[box] = drawn
     return out
+
+
+def _box_near(
+    inserts: Inserts, way: Way, axes: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> tuple[slice, slice, slice]:
+    """The part of a grid of the scanner that holds all cells with pieces; cells at the border stand for all beyond."""
+    found = np.argwhere(inserts.near)
+    low, high = found.min(0).astype(float), found.max(0) + 1.0
+    low[low == 0], high[high == inserts.near.shape] = -np.inf, np.inf
+    ends = (np.stack([low, high]) * CELL - way.coarse[:, 1]) / way.coarse[:, 0]
+    far = np.abs(way.bend).max((0, 1, 2)) + 1
+    ends = np.clip(ends + np.stack([-far, far]), -FAR, FAR)
+    corners = np.array([[ends[n, axis] for axis, n in enumerate(at)] for at in np.ndindex(2, 2, 2)])
+    placed = np.linalg.solve(way.to_index[:, :3].astype(float), (corners - way.to_index[:, 3]).T).T
+    low, high = placed.min(0), placed.max(0)
+    x, y, z = (
+        slice(int(np.searchsorted(axis, a)), int(np.searchsorted(axis, b, "right")))
+        for axis, a, b in zip(axes, low, high, strict=True)
+    )
+    return x, y, z
 
 
 @kernel(fastmath=True)
@@ -150,14 +188,19 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
     for i, j, k in np.ndindex(hu.shape):
         at = (xs[i], ys[j], zs[k])
         f = _index(to_index, bend, bend_grid, at)
-        if inserts is not None and not is_near(inserts.near, coarse, f):
+        if _is_drawn(inserts, coarse, f):
             continue
-        if _at(outer, coarse, f) > farthest:
-            hu[i, j, k], numbers[i, j, k], body[i, j, k] = beside_hu(block, arms, at, s)
+        away = _at(outer, coarse, f)
+        if _is_air(away, farthest, arms, at, reach):
+            hu[i, j, k] = s[AIR]
             continue
         p = (f[0] * spacing[0] + shift[0], f[1] * spacing[1] + shift[1], f[2] * spacing[2] + shift[2])
         wall, fat, slow = covers(block, p, _at(cover, coarse, f), _at(walls, coarse, f), s)
         fat += breast_mm(breasts, p)
+        nearest = max(BARE_MM, wall + fat + over_skin_mm(slow, s)) + reach
+        if inserts is None and _is_air(away, nearest, arms, at, reach):
+            hu[i, j, k] = s[AIR]
+            continue
         around = (wall, fat, slow, _at(muscle, coarse, f))
         total, solid, count = f32(0), 0, 0
         for n in range(0, offsets.shape[0], _step(charts, f, reach, inserts)):
@@ -182,6 +225,20 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
         hu[i, j, k] = total / count
         numbers[i, j, k] = _most(votes, count)
         body[i, j, k] = 2 * solid >= count
+
+
+@kernel(fastmath=True)
+def _is_drawn(inserts: Any, coarse: Any, f: Any) -> Any:
+    """Whether a voxel stays as it is, since no piece is near."""
+    if inserts is None:
+        return False
+    return not is_near(inserts.near, coarse, f)
+
+
+@kernel(fastmath=True)
+def _is_air(away: Any, limit: Any, arms: Any, at: Any, reach: Any) -> Any:
+    """Whether nothing is at a voxel: so far from the body, and from an arm."""
+    return away > limit and not is_by_arm(arms, at, reach)
 
 
 @kernel(fastmath=True)

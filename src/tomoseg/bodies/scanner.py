@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from tomoseg.bodies.config import ScannerConfig
 
 BONE_HU = 300.0
 METAL_HU = 2300.0
+HALO_MM = 4.0
+"""Spread over which dark bands are smooth."""
 _FWHM = 2.355
 _LOUDEST_HU = 70.0
 
@@ -148,18 +151,38 @@ def _darken(
     scan: Scan,
 ) -> None:
     """Beam hardening: darker where dense bone lies on both sides of a point, and in the middle of the body."""
-    bone = np.clip(hu - BONE_HU, 0, 900) * np.float32(1 / 900)
     dark = np.zeros_like(hu)
+    box = _box_of(hu > BONE_HU, [2 * HALO_MM / s + 1 for s in spacing_mm[:2]])
+    if hu[box].size:
+        bone = np.clip(hu[box] - BONE_HU, 0, 900) * np.float32(1 / 900)
+        dark[box] = _between_bones(bone, spacing_mm) * np.float32(scan.hardening_hu)
+    if scan.cupping_hu > 0 and body.any():
+        x, y = (np.linspace(-1, 1, n, dtype=np.float32) ** 2 for n in hu.shape[:2])
+        dark += np.float32(scan.cupping_hu) * np.clip(1 - x[:, None] - y, 0, 1)[:, :, None]
+    measured -= np.where(body & (hu < BONE_HU + 180), dark, 0)
+
+
+def _between_bones(
+    bone: Float32[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]
+) -> Float32[np.ndarray, "x y z"]:
+    """How much bone lies on both sides of each point, from 0 to 1.4."""
+    dark = np.zeros_like(bone)
     for axis, share in ((0, 1.0), (1, 0.4)):
         before = np.cumsum(bone, axis) * np.float32(spacing_mm[axis])
         total = before.take([-1], axis)
         dark += np.float32(share) * np.clip(np.minimum(before, total - before) / 12, 0, 1)
-    dark = gaussian_filter(dark, [4 / spacing_mm[0], 4 / spacing_mm[1], 0], truncate=2.0)
-    dark *= np.float32(scan.hardening_hu)
-    if scan.cupping_hu > 0 and body.any():
-        x, y = (np.linspace(-1, 1, n, dtype=np.float32) ** 2 for n in hu.shape[:2])
-        dark += np.float32(scan.cupping_hu) * np.clip(1 - x[:, None] - y, 0, 1)[:, :, None]
-    measured -= np.where(body & (bone < 0.2), dark, 0)
+    return np.asarray(gaussian_filter(dark, [HALO_MM / spacing_mm[0], HALO_MM / spacing_mm[1], 0], truncate=2.0))
+
+
+def _box_of(mask: Bool[np.ndarray, "x y z"], margins: Sequence[float]) -> tuple[slice, slice, slice]:
+    """What of a mask is not empty, and so many voxels more in plane; nothing of an empty one."""
+    ends = []
+    for axis, margin in enumerate([*margins, 0.0]):
+        found = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))
+        low, high = (int(found[0]), int(found[-1]) + 1) if len(found) else (0, 0)
+        ends.append(slice(max(0, low - int(margin)), high + int(margin)) if high else slice(0, 0))
+    x, y, z = ends
+    return x, y, z
 
 
 def _metal_rays(
