@@ -1,7 +1,7 @@
 """Every range that made bodies are drawn from. `docs/concepts/made-bodies.md` gives the reasons.
 
-Ranges with no source named are general knowledge of textbooks (Prokop and Galanski, Kalender; see `hu`), and shares are
-chosen so that each kind of body is among some hundred.
+Where a publication is named its figures were looked up. Every other range is our estimate: wide enough to hold what
+one sees in hospitals. Shares are our estimate throughout, chosen so that each kind of body is among some hundred.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class ShapeConfig(Config):
     """How the anatomy is stretched, turned and bent. Folding is refused, so structures stay whole."""
 
     stretch: Positive = (0.85, 1.15)
-    """Scale along each axis of the body; 5th and 95th percentile of adult size against the mean (NHANES III)."""
+    """Scale along each axis of the body; our estimate."""
     size: Positive = (0.9, 1.1)
     """Scale of the whole body, times `stretch`."""
     turn_deg: Range = (-8, 8)
@@ -38,12 +38,13 @@ class ShapeConfig(Config):
     moved: Count = (0, 5)
     """How many organs are shifted."""
     scoliosis_share: Share = 0.08
-    """Bodies whose spine is bowed to the sides."""
+    """Bodies whose spine is bowed to the sides: that of 38 % of adults is a little (McAviney et al., Eur Spine J 29
+    (2020) 2960)."""
     scoliosis_mm: Range = (12, 35)
     """How far, at its swells."""
     collapsed_share: Share = 0.06
-    """Bodies with one to three collapsed vertebrae: a tenth to a quarter of women above 50 (Genant et al., J Bone Miner
-    Res 8 (1993) 1137)."""
+    """Bodies with one to three collapsed vertebrae: below 5 % before 60 years, 18 % from 80 up (NHANES, PMC7422504);
+    11 to 19 % of women from 65 up (doi:10.1359/jbmr.080411)."""
     collapsed: Positive = (0.55, 0.85)
     """What is left of their height in the middle."""
     swollen_share: Share = 0.6
@@ -62,13 +63,13 @@ class FleshConfig(Config):
     """What lies around and between the structures."""
 
     wall_mm: Range = (5, 22)
-    """Muscles of chest and abdominal wall (Rankin et al., Muscle Nerve 34 (2006) 320: 10 to 30 mm)."""
+    """Muscles of chest and abdominal wall; our estimate."""
     fat_mm: Range = (3, 55)
-    """Fat under the skin of the trunk; most bodies have little (textbooks)."""
+    """Fat under the skin of the trunk; most bodies have little; our estimate."""
     skin_mm: Range = (1.2, 2.8)
     """Thickness of the skin."""
     infiltration: Range = (0.02, 0.45)
-    """Fat between the fibres of muscles: width of its streaks (Goodpaster)."""
+    """Fat between the fibres of muscles: width of its streaks; our estimate."""
     mesh: Range = (0.05, 0.4)
     """Vessels and strands in the fat between organs."""
     breasts_share: Share = 0.4
@@ -76,7 +77,7 @@ class FleshConfig(Config):
     breast_mm: Positive = (38, 68)
     """Their radius."""
     kidney_cortex_mm: Range = (5, 9)
-    """Cortex of the kidney (Beland et al., AJR 195 (2010) W146)."""
+    """Cortex of the kidney: in failing kidneys 5.9 mm in the mean, 3.2 to 11 (Beland et al., AJR 195 (2010) W146)."""
     gut_wall_mm: Range = (1.2, 3.5)
     """Wall of stomach and bowel."""
     cord_fluid_mm: Range = (0.0, 4.0)
@@ -119,20 +120,21 @@ class BonesConfig(Config):
     """Thickness of the shells of bones."""
 
     vertebra_mm: Range = (0.25, 0.6)
-    """Bodies of vertebrae (Ritzel et al., J Bone Miner Res 12 (1997) 89: 0.24 to 0.29 mm in the mean; Fazzalari et al.,
-    Joint Bone Spine 73 (2006) 293: 0.37 behind, 0.52 in front)."""
+    """Bodies of vertebrae: 0.24 to 0.29 mm in the mean (Ritzel et al., J Bone Miner Res 12 (1997) 89), 0.35 in another
+    series (Silva et al., Bone 15 (1994) 409)."""
     arch_mm: Range = (0.8, 2.0)
-    """Arches of vertebrae and their processes."""
+    """Arches of vertebrae and their processes; our estimate."""
     rib_mm: Range = (0.4, 0.8)
-    """Ribs, collarbone (Hostetler et al., Comput Biol Med 111 (2019) 103330)."""
+    """Ribs, collarbone; our estimate: the thickest place of the sixth rib has 1.4 mm (Holcombe et al., J Anat 235
+    (2019) 883)."""
     flat_mm: Range = (0.4, 1.3)
-    """Pelvis, sacrum, shoulder blade, breastbone (Anderson et al., J Biomech Eng 127 (2005) 364)."""
+    """Pelvis, sacrum, shoulder blade, breastbone; our estimate."""
     end_mm: Range = (0.5, 1.5)
-    """Ends of long bones (Treece et al., Med Image Anal 14 (2010) 276)."""
+    """Ends of long bones: 0.3 to 4 mm from head to shaft of the femur (Treece et al., Med Image Anal 14 (2010) 276)."""
     shaft_mm: Range = (3.0, 7.5)
-    """Shafts of long bones (Treece)."""
+    """Shafts of long bones; our estimate."""
     skull_mm: Range = (1.0, 2.6)
-    """Each table of the skull; jaw (Lillie et al., J Bone Miner Res 31 (2016) 299)."""
+    """Each table of the skull; jaw; our estimate."""
     unlike_share: Share = 0.12
     """Spread of the spongy bone of single bones about the body's mean."""
 
@@ -149,7 +151,7 @@ class ContrastConfig(Config):
     late_share: Share = 0.1
     """Late (excretory) phase; the four shares are taken relative to one another."""
     myelogram_share: Share = 0.03
-    """Scans with contrast in the fluid around the cord (Prokop)."""
+    """Scans with contrast in the fluid around the cord."""
     oral_share: Share = 0.25
     """Scans with contrast in stomach and bowel."""
     urine_layer: Range = (0.0, 0.8)
@@ -166,11 +168,10 @@ class DiseaseConfig(Config):
     calcified_share: Share = 0.4
     """Bodies with plaques in the walls of arteries."""
     fatty_pancreas_share: Share = 0.4
-    """Bodies with fat between the lobules of the pancreas: a third of adults (Lee et al., World J Gastroenterol 15
-    (2009) 1869), more with age and weight (Saisho et al., Clin Anat 20 (2007) 933)."""
+    """Bodies with fat between the lobules of the pancreas, which comes with age and weight (Saisho et al., Clin Anat 20
+    (2007) 933)."""
     fatty_pancreas: Range = (0.1, 0.65)
-    """Share of such a pancreas that is fat; without contrast its mean falls to -40 HU (Matsumoto et al., Radiology 194
-    (1995) 453; Kim et al., Radiology 271 (2014) 104)."""
+    """Share of such a pancreas that is fat: 0 to 0.65 of the tissue (Kim et al., Radiology 271 (2014) 104)."""
     cysts: Count = (0, 3)
     """Cysts in liver and kidneys."""
     masses: Count = (0, 2)
@@ -210,14 +211,15 @@ class DiseaseConfig(Config):
     fatty_liver_share: Share = 0.2
     """Fatty livers: a quarter of adults (Younossi et al., Hepatology 64 (2016) 73)."""
     fatty_liver: Range = (0.08, 0.5)
-    """Share of such a liver that is fat; without contrast its HU fall below 40, at the worst below 0 (Kodama et al.,
-    AJR 188 (2007) 1307)."""
+    """Share of such a liver that is fat; without contrast livers with a quarter to a half of fatty cells have 42 HU in
+    the mean, those with more 25 (Kodama et al., AJR 188 (2007) 1307)."""
     dilated_share: Share = 0.06
     """Bodies in which urine has widened the hollows of one kidney or both."""
     dilated_mm: Range = (7, 13)
     """How deep those come under the kidney's surface."""
     spurs_share: Share = 0.3
-    """Bodies with spurs at the rims of vertebrae: most of the old (Nathan, J Bone Joint Surg Am 44 (1962) 243)."""
+    """Bodies with spurs at the rims of vertebrae: small ones in everybody from the forties on (Nathan, J Bone Joint
+    Surg Am 44 (1962) 243)."""
     spur_mm: Positive = (3, 9)
     """How long those are."""
     spur_hu: Range = (250, 800)
@@ -233,9 +235,8 @@ class DiseaseConfig(Config):
 class DevicesConfig(Config):
     """Tubes, catheters, drains, wires. They run through structures, which keep their voxels.
 
-    Widths are those that catalogues give (1 French is a third of a millimetre of diameter), shares those of hospitals
-    with intensive care; places as in Godoy et al., AJR 198 (2012) 563 and 572, and Hunter et al., Radiographics 24
-    (2004) 1725.
+    Widths are those that catalogues give (1 French is a third of a millimetre of diameter); places as in Mathew et al.,
+    S Afr J Rad 23 (2019) a1729, and Hunter and Taljanovic, Radiographics 25 (2005) 503.
     """
 
     airway_tube_share: Share = 0.05
@@ -309,6 +310,8 @@ class ViewConfig(Config):
     """Square fields of view of which the scanner shows the inscribed circle."""
     air_mm: Range = (4, 70)
     """Air beside the body in the others."""
+    widest_mm: Positive = (500, 650)
+    """Widest field of view that scanners show: they cut arms beside a trunk, and the fattest."""
     off_centre_mm: Range = (-25, 25)
     """Shift of the field of view."""
     table_share: Share = 0.85
@@ -350,9 +353,10 @@ class ScannerConfig(Config):
     slice_mm: Positive = (0.6, 7.0)
     """Slice thickness, drawn in its logarithm."""
     kernel_fwhm_mm: Range = (0.6, 1.9)
-    """Blur of the reconstruction kernel: sharp for bone to soft (Kalender, chapter 4)."""
+    """Blur of the reconstruction kernel: sharp for bone to soft; our estimate."""
     noise_hu: Range = (5, 22)
-    """Noise in soft tissue of 5 mm slices at 1 mm; thinner slices have more (Kalender, chapter 5)."""
+    """Noise in soft tissue of 5 mm slices at 1 mm; thinner slices have more, by the root of the thickness; our
+    estimate."""
     noise_grain_mm: Range = (0.8, 2.6)
     """Size of its grains: fine with sharp kernels, coarse after iterative reconstruction."""
     motion_share: Share = 0.06

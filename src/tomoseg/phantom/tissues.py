@@ -3,7 +3,8 @@
 All structures of one tissue share one distribution, so that intensity alone cannot tell them apart: every muscle, every
 bone, every artery, every lobe of the lungs.
 
-Typical values as published, which the table below stays within (tests check it):
+Typical values, our estimate after textbooks of CT (Prokop and Galanski, 2003; Kalender, 2011), which the table below
+stays within (tests check it):
 
 | tissue | HU | | tissue | HU |
 |---|---|---|---|---|
@@ -16,9 +17,6 @@ Typical values as published, which the table below stays within (tests check it)
 | muscle | 45..70 | | veins, portal venous | 110..180 |
 | cartilage | 80..130 | | thyroid, unenhanced | 80..120 |
 | trabecular bone | 100..300 | | cortical bone | 500..1500 |
-
-Sources: Prokop and Galanski, Spiral and Multislice Computed Tomography of the Body, Thieme 2003; Kalender, Computed
-Tomography, Publicis 2011, chapter 1; Pickhardt et al., Ann Intern Med 158 (2013) 588 (trabecular bone).
 """
 
 from __future__ import annotations
