@@ -6,8 +6,10 @@ import pytest
 from tests.bodies.maps import AFFINE, PLAIN, STILL, changed, thorax_map
 from tomoseg.bodies import build_anatomy
 from tomoseg.bodies.arms import with_arms
+from tomoseg.bodies.flesh import beside_hu, is_by_arm
 from tomoseg.bodies.looks import draw_look
 from tomoseg.bodies.lying import Lying
+from tomoseg.bodies.noise import noise_block
 from tomoseg.bodies.placement import place
 from tomoseg.labels import LabelSet
 
@@ -48,3 +50,26 @@ def test_without_a_shoulder_they_hang_beside_the_trunk():
     rows = arms(values.astype(np.uint8))
     assert (rows[::2, 2] < rows[::2, 5]).all()
     assert len(arms(thorax_map(), arms_share=0)) == 0
+
+
+def test_they_lie_at_the_waist_and_the_hands_beside_the_hips():
+    values = np.zeros((60, 40, 60), np.uint8)
+    values[5:55, 8:32, :22] = 5  # 100 mm to each side of the middle
+    values[18:42, 8:32, 22:] = 5  # 48 mm
+    rows = arms(values)
+    elbow, hand, radius = np.abs(rows[::2, 0]), np.abs(rows[1::2, 3]), rows[::2, 6]
+    assert (elbow - 48 < 45 + radius).all()  # wall, fat and skin have 30 mm
+    assert (hand - 100 > radius - 10).all()
+
+
+def test_an_arm_is_nowhere_beyond_its_margin(rng):
+    rows = np.array([[0, 0, 0, 10, 20, 300, 40, 11, 7], [0, 0, 0, -5, 30, -330, 30, 7.5, -1]], np.float32)
+    look = draw_look(build_anatomy(thorax_map(), LABELS, AFFINE), PLAIN, "native", np.random.default_rng(0))
+    solid, far = 0, 0
+    for at in rng.uniform([-90, -90, -300], [90, 90, 300], (4000, 3)).astype(np.float32):
+        is_arm = beside_hu(noise_block(), rows, tuple(at), look.body)[2]
+        near = is_by_arm(rows, tuple(at), np.float32(0))
+        assert near or not is_arm
+        solid, far = solid + is_arm, far + (not near)
+    assert solid > 200
+    assert far > 200

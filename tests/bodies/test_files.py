@@ -16,6 +16,7 @@ from tomoseg.files.nifti import read_ct, read_mask, write_nifti
 from tomoseg.labels import LabelSet
 from tomoseg.settings import save_config
 from tomoseg.volume import SourceGrid
+from tomoseg.workflows.phantom import make_bodies
 
 TOTAL = LabelSet.total()
 GRID = SourceGrid((60, 50, 30), AFFINE)
@@ -101,6 +102,16 @@ def test_the_phantoms_anatomy_has_its_flesh():
     assert ((inside > -130) & (inside < -70)).sum() > 1000  # fat
     with pytest.raises(InputError, match="expected a seed from 0 up, got -1"):
         procedural_anatomy(-1)
+
+
+@pytest.mark.parametrize(
+    ("seed", "edge", "message"),
+    [(-1, 3.0, "expected a seed from 0 up, got -1"), (0, 0.1, r"expected voxels of 0.3 mm or more, got \(0.1, ")],
+)
+def test_a_request_that_cannot_be_met_is_refused_before_maps_are_read(tmp_path, seed, edge, message):
+    with pytest.raises(InputError, match=message):
+        make_bodies(tmp_path / "out", ["no such map"], {"train": 1}, seed, edge)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_makes_bodies_and_refuses_ranges_without_anatomy(tmp_path, label_map, capsys):

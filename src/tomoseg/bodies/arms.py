@@ -20,6 +20,8 @@ _BONE_MM = (11.0, 7.5)
 """Radius of the bone of the upper arm, and of each of the forearm."""
 _CUT_MM = 30.0
 """A humerus that lacks less is whole."""
+_HEAD_MM = 50.0
+"""What of a humerus is shorter does not tell where it goes: its head."""
 _SIDES = (("left", -1.0), ("right", 1.0))
 
 
@@ -40,27 +42,43 @@ def with_arms(
         raised = rng.random() < config.raised_share
         rows = [row for side in _SIDES for row in _from_shoulder(anatomy, placement, side, radius, raised, rng)]
     elif lying.turn_deg == 0:
-        rows = _beside_trunk(anatomy, placement, flesh_mm(look) - 4, radius, rng)
+        rows = _beside_trunk(anatomy, placement, look, radius, rng)
     else:
         rows = []
     return look._replace(arms=np.array(rows, np.float32).reshape(-1, 9))
 
 
 def _beside_trunk(
-    anatomy: Anatomy, placement: Placement, out_mm: float, radius: float, rng: np.random.Generator
+    anatomy: Anatomy, placement: Placement, look: Look, radius: float, rng: np.random.Generator
 ) -> list[list[float]]:
-    """Of a map that ends below the shoulders."""
-    (left, _, bottom), (right, _, top) = placement.box
+    """Of a map that ends below the shoulders: close to the flanks, and to what is widest from the elbow down."""
+    bottom, top = placement.box[:, 2]
     elbow_z = bottom + rng.uniform(0.35, 0.8) * (top - bottom)
     rows = []
-    for (name, side), edge in zip(_SIDES, (left, right), strict=True):
-        x = edge + side * (out_mm + radius + rng.uniform(0, 15))
-        y = rng.uniform(-40, 30)
-        elbow = np.array([x, y, elbow_z])
-        shoulder = np.array([x - side * 10, y - 10, max(top + 150, elbow_z + 200)])
-        hand = np.array([x - side * rng.uniform(0, 20), y + rng.uniform(0, 70), elbow_z - _FOREARM_MM])
+    for name, side in _SIDES:
+        flank, *lower = (_skin(anatomy, placement, look, side, elbow_z - mm) for mm in (0, 110, 220, _FOREARM_MM))
+        gap = radius + rng.uniform(1, 12)
+        elbow = np.array([flank[0] + side * gap, flank[1] + rng.uniform(-35, 15), elbow_z])
+        shoulder = np.array([elbow[0] - side * 10, elbow[1] - 10, max(top + 150, elbow_z + 200)])
+        hand_x = side * max(side * at[0] for at in lower) + side * (gap + rng.uniform(0, 10))
+        hand = np.array([hand_x, elbow[1] + rng.uniform(0, 60), elbow_z - _FOREARM_MM])
         rows += _arm(anatomy, name, shoulder, elbow, hand, radius)
     return rows
+
+
+def _skin(anatomy: Anatomy, placement: Placement, look: Look, side: float, z: float) -> Point:
+    """The outermost point of the skin at a side and a height of the scanner, in mm of that."""
+    to_coarse = np.linalg.inv(anatomy.coarse_affine)
+    middle = placement.middle + np.linalg.solve(placement.turn, [0, 0, z])
+    k = int(np.clip(round(float(to_coarse[2, :3] @ middle + to_coarse[2, 3])), 0, anatomy.outer.shape[2] - 1))
+    i, j = np.nonzero(anatomy.outer[:, :, k] < 0)
+    if not len(i):
+        return np.array([placement.box[0 if side < 0 else 1, 0] + side * flesh_mm(look), 0.0, z])
+    out = i.max() if side > 0 else i.min()
+    index = (int(out), round(float(j[i == out].mean())), k)
+    edge = placement.find((anatomy.coarse_affine[:3, :3] @ index + anatomy.coarse_affine[:3, 3])[None])[0]
+    covers = float(look.body[WALL_MM] * anatomy.walls[index] + look.body[FAT_MM] * anatomy.cover[index])
+    return edge + np.array([side * (covers + float(look.body[SKIN_MM])), 0, 0])
 
 
 def _from_shoulder(
@@ -83,8 +101,9 @@ def _from_shoulder(
     else:
         corners = anatomy.corners_mm(blade[0])
         start = np.array([corners[:, 0].max() if side > 0 else corners[:, 0].min(), *corners.mean(0)[1:]])
-        towards = np.array([side * rng.uniform(0.1, 0.5), rng.uniform(-0.2, 0.2), 1.0 if raised else -1.0])
         left_mm = _HUMERUS_MM
+    if left_mm > _HUMERUS_MM - _HEAD_MM:
+        towards = np.array([side * rng.uniform(0.1, 0.5), rng.uniform(-0.2, 0.2), 1.0 if raised else -1.0])
     shoulder = placement.find(start[None])[0]
     towards = placement.turn @ towards
     elbow = shoulder + left_mm * towards / np.linalg.norm(towards)

@@ -94,10 +94,10 @@ def make_body(
         ('liver', True)
     """
     config = config or BodyConfig()
-    scan = Scan.draw(config.scanner, generator(_checked(seed), "scanner"))
+    check_request(seed, spacing_mm)
+    scan = Scan.draw(config.scanner, generator(seed, "scanner"))
     spacing = spacing_mm or (scan.pixel_mm, scan.pixel_mm, scan.slice_mm)
-    if min(spacing) < FINEST_MM:
-        raise InputError(f"expected voxels of {FINEST_MM} mm or more, got {spacing}; choose larger ones")
+    check_request(seed, spacing)
     rest = generator(seed, "lying")
     lying = draw_lying(config.view, rest)
     placement = place(anatomy, config.shape, generator(seed, "shape"), lying.turn_deg)
@@ -118,10 +118,16 @@ def make_body(
     return MadeBody(volume, numbers, anatomy.labels, phase)
 
 
-def _checked(seed: int) -> int:
+def check_request(seed: int, spacing_mm: tuple[float, float, float] | None) -> None:
+    """Whether bodies can be made of a seed, on voxels of a size.
+
+    Raises:
+        InputError: If the seed is negative, or the voxels are too small.
+    """
     if seed < 0:
         raise InputError(f"expected a seed from 0 up, got {seed}; choose another")
-    return seed
+    if spacing_mm and min(spacing_mm) < FINEST_MM:
+        raise InputError(f"expected voxels of {FINEST_MM} mm or more, got {spacing_mm}; choose larger ones")
 
 
 def _drawn(
@@ -179,21 +185,22 @@ def _add_table(
     lying: Lying,
     rng: np.random.Generator,
 ) -> None:
-    """A curved shell filled with foam on the side of the body that is down, and a thin mattress."""
+    """A hollowed shell filled with foam on the side of the body that is down, and a thin mattress."""
     side = round(sum(lying.down))
     if lying.down[0] != 0:  # at the left or right: seen with the axes exchanged
         hu, body, axes = hu.transpose(1, 0, 2), body.transpose(1, 0, 2), (axes[1], axes[0], axes[2])
-    rows = np.flatnonzero(body.any((0, 2)))
     sag, depth = rng.uniform(0.0001, 0.0009), rng.uniform(*config.table_mm)
     shell, half_width = rng.uniform(1.5, 4), rng.uniform(190, 240)
     grey, foam, gap = (rng.uniform(*ends) for ends in (config.table_hu, config.foam_hu, config.table_gap_mm))
-    if rows.size == 0:
+    x, height = axes[0] - rng.uniform(-25, 25), -side * axes[1]
+    beside = np.abs(x) >= half_width
+    hollow = sag * x**2
+    lowest = np.where(body.any(2) & ~beside[:, None], height, np.inf).min(1)  # of the body above each place
+    touching = (lowest - hollow).min()
+    if not np.isfinite(touching):
         return
-    edge = axes[1][rows[-1 if side > 0 else 0]]
-    middle = rng.uniform(-25, 25)
-    x, y = axes[0] - middle, axes[1]
-    under = side * (y[None, :] - edge) - gap + side * side * sag * -(x[:, None] ** 2)  # mm below the table's top
-    within = (np.abs(x) < half_width)[:, None] & (under > 0) & (under < depth)
+    under = (touching - gap + hollow)[:, None] - height
+    within = ~beside[:, None] & (under > 0) & (under < depth)
     hard = within & ((under < shell) | (under > depth - shell) | (np.abs(x)[:, None] > half_width - 2 * shell))
     plate = np.where(hard, grey, foam).astype(np.float32)[:, :, None]
     free = within[:, :, None] & ~body & (hu < -900)

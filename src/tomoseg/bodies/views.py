@@ -74,8 +74,10 @@ def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewCo
         air = 2 * float(rng.uniform(*config.air_mm))
         size = np.full(2, width.max() + air) if rng.random() < 0.5 else width + air
         centre += rng.uniform(*config.off_centre_mm, 2)
+    is_round = bool(size[0] == size[1] and rng.random() < config.round_share)
+    size = np.minimum(size, rng.uniform(*config.widest_mm))
     box = np.array([[*(centre - size / 2), low[2]], [*(centre + size / 2), high[2]]])
-    return View(box, bool(size[0] == size[1] and rng.random() < config.round_share))
+    return View(box, is_round)
 
 
 def _head_corners(anatomy: Anatomy, placement: Placement) -> Float[np.ndarray, "8 3"]:

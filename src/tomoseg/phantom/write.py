@@ -116,10 +116,10 @@ def make_cases(
         The folders of all cases, in the order of `counts`.
 
     Raises:
-        InputError: If a count is negative or too large, or `workers` is below 1.
+        InputError: If a count is negative or too large, `workers` is below 1, or the seed is negative.
         OutputError: If a file cannot be written.
     """
-    _check_counts(counts, workers)
+    _check_request(counts, seed, workers)
     first = seed * SEEDS_A_SPLIT * 100
     cases = [
         (folder / split / f"{split}_{number:03d}", first + place * SEEDS_A_SPLIT + number)
@@ -143,7 +143,9 @@ def make_cases(
     return [case for case, _ in cases]
 
 
-def _check_counts(counts: Mapping[str, int], workers: int) -> None:
+def _check_request(counts: Mapping[str, int], seed: int, workers: int) -> None:
+    if seed < 0:
+        raise InputError(f"expected a seed from 0 up, got {seed}; choose another")
     if workers < 1:
         raise InputError(f"expected 1 worker or more, got {workers}; raise it")
     for split, count in counts.items():

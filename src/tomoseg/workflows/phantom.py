@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tomoseg.bodies.body import check_request
 from tomoseg.bodies.config import BodyConfig
 from tomoseg.bodies.write import SourceFacts, check_sources, find_sources, make_body_dataset
 from tomoseg.files.outputs import check_folder
@@ -82,14 +83,15 @@ def make_bodies(
 
     Raises:
         DatasetError: If a path holds no label maps.
-        InputError: If a count is negative, or a label map cannot be used.
+        InputError: If a count or the seed is negative, the voxels are too small, or a label map cannot be used.
         LabelError: If a label map holds a value that has no name.
         OutputError: If a file cannot be written.
     """
     _check_output(folder, counts)
+    spacing = (spacing_mm, spacing_mm, SLICE_MM)
+    check_request(seed, spacing)
     sources = find_sources(anatomy)
     facts = check_sources(sources)
-    spacing = (spacing_mm, spacing_mm, SLICE_MM)
     cases = make_body_dataset(
         folder, sources, counts, seed, config or BodyConfig(), spacing, workers=os.cpu_count() or 1, on_done=on_done
     )
