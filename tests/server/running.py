@@ -25,7 +25,7 @@ def served(app: FastAPI) -> Iterator[httpx.Client]:
             while not server.started:
                 assert thread.is_alive(), "the server ended before it listened"
                 time.sleep(0.01)
-            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=30) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=150) as client:
                 yield client
         finally:
             server.should_exit = True

@@ -21,7 +21,7 @@ def store(tmp_path):
 def add(store, data=b"scan", suffix=".nii"):
     upload = store.begin(suffix, len(data))
     store.file(upload, 1, suffix).write_bytes(data)
-    store.complete(upload, hashlib.sha256(data).hexdigest(), len(data), 1)
+    store.complete(upload, hashlib.sha256(data).hexdigest(), len(data), 1, suffix)
     return upload
 
 

@@ -206,7 +206,8 @@ async def receive_upload(
             text = "expected one file, or the DICOM files of one scan, got several of other kinds; send them one by one"
             raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         digest = digest_of(received.digests)
-        await run_sync(store.complete, upload, digest, received.size, len(received.digests))
+        count, suffix = len(received.digests), received.suffixes[0]
+        await run_sync(store.complete, upload, digest, received.size, count, suffix)
     except BaseException:
         store.remove_if_unused(upload)
         raise

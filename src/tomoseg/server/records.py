@@ -15,6 +15,9 @@ ENDS: frozenset[str] = frozenset({"done", "failed", "cancelled", "expired"})
 RESULT = "result.json"
 """Beside the files of a result: what is sent of it."""
 
+LABEL_MAP_STEM = "segmentation"
+"""How the names of a label map and of what belongs to it begin."""
+
 Stage = Literal["load", "read", "segment", "write"]
 """What is done to a scan that is running."""
 

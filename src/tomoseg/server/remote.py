@@ -13,10 +13,8 @@ from tomoseg.files.results import nifti_stem
 from tomoseg.notices import Notice
 from tomoseg.options import PredictOptions
 from tomoseg.server.client import Client, Job
+from tomoseg.server.records import LABEL_MAP_STEM
 from tomoseg.workflows.scans import FoundScans, Scan, find_scans
-
-LABEL_MAP = "segmentation"
-"""How names begin that the server gives to a label map and what belongs to it."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def _done(scan: Scan, job: Job | TomosegError, client: Client, on_change: Callab
             return RemoteDone(scan, ended["reason"] or f"it was {ended['state']} on the server", noticed)
         is_map = ended["options"].get("ml", False)
         stem = nifti_stem(scan.output) if is_map else ""
-        renamed = (lambda name: stem + name.removeprefix(LABEL_MAP)) if is_map else (lambda name: name)
+        renamed = (lambda name: stem + name.removeprefix(LABEL_MAP_STEM)) if is_map else (lambda name: name)
         client.download(job, scan.output.parent if is_map else scan.output, renamed)
         return RemoteDone(scan, None, noticed, ended["finished"] - ended["started"])
     except TomosegError as error:

@@ -140,15 +140,17 @@ class Supervisor:
     def _too_much(self, child: _Child) -> str | None:
         """Why a worker is to be ended; None if it is not."""
         assert child.process is not None
+        row = self._jobs.claimed_by(child.settings.name)
+        if row is None:
+            return None
         limit = self._rules.job_memory_bytes
         if limit is not None and _memory_bytes(child.process.pid) > limit:
             return (
                 f"expected a scan that takes at most {limit / 1e9:.3g} GB of memory, got one that takes more; ask for "
                 "fewer structures, send a smaller scan, or start the server with a larger --job-memory"
             )
-        row = self._jobs.claimed_by(child.settings.name)
         longest = CHECK_SECONDS if child.settings.role == "check" else self._rules.job_seconds
-        if row is not None and time.time() - row["started"] > longest:
+        if time.time() - row["started"] > longest:
             return (
                 f"expected a scan that takes at most {longest / 60:.3g} minutes, got one that takes longer; ask for "
                 "fewer structures, send a smaller scan, or start the server with a larger --job-minutes"

@@ -214,7 +214,7 @@ def _complete(service: Service, row: sqlite3.Row) -> None:
     with service.uploads.file(row["id"], 1, row["suffix"]).open("rb") as stream:
         os.fsync(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    service.uploads.complete(row["id"], digest, row["bytes"], 1)
+    service.uploads.complete(row["id"], digest, row["bytes"], 1, row["suffix"])
 
 
 _WRITING: set[str] = set()

@@ -167,7 +167,7 @@ class UploadStore:
         """
         self.database.change("UPDATE uploads SET used = ? WHERE id = ?", time.time(), upload)
 
-    def complete(self, upload: str, sha256: str, size: int, files: int) -> None:
+    def complete(self, upload: str, sha256: str, size: int, files: int, suffix: str) -> None:
         """Say that all of an upload is here and on the disk.
 
         Args:
@@ -175,9 +175,12 @@ class UploadStore:
             sha256: Of `digest_of`.
             size: Its bytes.
             files: How many it has.
+            suffix: Of the first of them.
         """
-        values = (sha256, size, files, time.time(), upload)
-        self.database.change("UPDATE uploads SET sha256 = ?, bytes = ?, files = ?, used = ? WHERE id = ?", *values)
+        self.database.change(
+            "UPDATE uploads SET sha256 = ?, bytes = ?, files = ?, suffix = ?, used = ? WHERE id = ?",
+            *(sha256, size, files, suffix, time.time(), upload),
+        )
 
     def row(self, upload: str) -> sqlite3.Row:
         """An upload as it is stored.
@@ -315,9 +318,11 @@ def uploads_of(row: sqlite3.Row) -> list[str]:
     return json.loads(row["uploads"])
 
 
+# Corrected label maps are kept for good.
 _UNUSED = (
     "NOT EXISTS (SELECT 1 FROM jobs, json_each(jobs.uploads) AS one "
-    "WHERE one.value = uploads.id AND jobs.state != 'expired')"
+    "WHERE one.value = uploads.id AND jobs.state != 'expired') AND NOT EXISTS "
+    "(SELECT 1 FROM facts WHERE name LIKE 'label:%' AND json_extract(value, '$.upload') = uploads.id)"
 )
 
 

@@ -1,0 +1,403 @@
+"""What the MONAI Label extensions of 3D Slicer, MITK and OHIF ask for, answered as they read it.
+
+Written after what these clients send and take apart, not after the server of MONAI Label. Values of a label map go
+from 1 without gaps, since Slicer takes a value for the rank of its name; answers have a length and are never in chunks,
+since clients read the socket themselves; names that clients give to images become digests, since they may be a
+patient's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from http import HTTPStatus
+from tempfile import TemporaryFile
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+
+from tomoseg.server.guard import is_token, token_digest
+from tomoseg.server.receiving import receive_upload
+from tomoseg.server.records import ENDS, LABEL_MAP_STEM, Job
+from tomoseg.server.refusals import RefusalError
+from tomoseg.server.renumbering import Kind, renumbered
+from tomoseg.server.service import Service, ServiceOf
+from tomoseg.server.watching import until
+from tomoseg.version import __version__
+
+router = APIRouter(tags=["MONAI Label"])
+
+WAIT_SECONDS = 5.0
+"""Between looks at a job, should nobody say that it has changed."""
+
+STRATEGY = "triage"
+
+_CHUNK_BYTES = 1 << 20
+_PART_HEADS = "\r\n".join(
+    [
+        "--{boundary}",
+        'Content-Disposition: form-data; name="params"',
+        "Content-Type: application/json",
+        "",
+        "{params}",
+        "--{boundary}",
+        'Content-Disposition: form-data; name="image"; filename="image{ending}"',
+        "Content-Type: application/octet-stream",
+        "",
+        "",
+    ]
+)
+"""MITK finds the parts by their order and these very words."""
+
+_LABELLED = "label:"
+_IMAGE = "image:"
+
+
+@router.get("/auth/")
+def auth(service: ServiceOf) -> dict[str, bool]:
+    """Whether a login is asked for: any name, with the token as its password."""
+    return {"enabled": service.asks_for_token}
+
+
+@router.post("/auth/token")
+async def login(request: Request, service: ServiceOf) -> dict[str, str]:
+    """Take the token for a password.
+
+    Raises:
+        RefusalError: If it is another.
+    """
+    form = await request.form(max_files=0, max_fields=10)
+    token, digest = str(form.get("password", "")), token_digest(service.database)
+    if service.asks_for_token and (digest is None or not is_token(token, digest)):
+        raise RefusalError(
+            HTTPStatus.UNAUTHORIZED, "expected the server's token as the password, got another; correct it"
+        )
+    return {"access_token": token, "token_type": "bearer"}
+
+
+@router.get("/auth/token/valid")
+def is_valid() -> dict[str, bool]:
+    """That the token is right: else the answer is 401."""
+    return {"valid": True}
+
+
+@router.get("/info/")
+def info(service: ServiceOf) -> dict[str, Any]:
+    """What is offered."""
+    models = {name: _model(service, name) for name in service.offers}
+    images, labelled = _images(service), _labelled(service)
+    labels = list(dict.fromkeys(label for one in models.values() for label in one["labels"]))
+    return {
+        "name": "tomoseg",
+        "description": "Multi-label segmentation of CT",
+        "version": __version__,
+        "labels": labels,
+        "models": models,
+        "trainers": {},
+        "strategies": {STRATEGY: {"description": "the image next that the model is least sure of"}},
+        "scoring": {},
+        "train_stats": {},
+        "datastore": {"total": len(images), "completed": len(labelled)},
+    }
+
+
+@router.put("/session/")
+async def begin_session(
+    request: Request, service: ServiceOf, content_type: Annotated[str, Header()] = ""
+) -> dict[str, Any]:
+    """Take an image for the time that a client works with it."""
+    upload, _ = await _received(request, service, content_type, ("files", "file"))
+    return _session(service, upload)
+
+
+@router.get("/session/{session}")
+def session(session: str, service: ServiceOf) -> dict[str, Any]:
+    """A session, or 404, after which a client sends its image anew."""
+    return _session(service, session)
+
+
+@router.delete("/session/{session}")
+def end_session(session: str, service: ServiceOf) -> dict[str, Any]:
+    """End a session."""
+    ended = _session(service, session)
+    service.uploads.remove_if_unused(session)
+    return ended
+
+
+@router.post("/infer/{model}")
+async def infer(
+    model: str,
+    request: Request,
+    service: ServiceOf,
+    image: Annotated[str, Query()] = "",
+    session_id: Annotated[str, Query()] = "",
+    output: Annotated[str, Query()] = "all",
+    content_type: Annotated[str, Header()] = "",
+) -> Response:
+    """Segment an image that is sent, or was.
+
+    Raises:
+        RefusalError: If the job fails.
+    """
+    upload, texts = await _received(request, service, content_type, ("file",), is_needed=False)
+    params = _params(texts)
+    chosen = upload or session_id or await run_sync(_image, service, image)
+    is_dicom = output == "dicom_seg"
+    options = {"format": ["dicom-seg"]} if is_dicom else {"ml": True, "format": ["nifti", "nrrd"]}
+    job, _ = await run_sync(service.make_job, [chosen], model, options)
+    ended = await _end(service, job)
+    if ended.state != "done":
+        raise RefusalError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, ended.reason or f"expected a result, the job was {ended.state}"
+        )
+    if is_dicom:
+        path = await run_sync(service.result_file, job.id, "segmentation.seg.dcm")
+        return FileResponse(path, media_type="application/octet-stream", filename="segmentation.dcm")
+    return await run_sync(_answer, service, ended, params, output)
+
+
+@router.put("/datastore/")
+@router.put("/datastore/image")
+async def add_image(
+    request: Request,
+    service: ServiceOf,
+    image: Annotated[str, Query()] = "",
+    content_type: Annotated[str, Header()] = "",
+) -> dict[str, str]:
+    """Keep an image, under the name that the client gave, of which a digest is kept, or under the id that is told."""
+    upload, _ = await _received(request, service, content_type, ("file",))
+    if image:
+        await run_sync(service.database.set_fact, _key(image), upload)
+    return {"image": image or upload}
+
+
+@router.get("/datastore/")
+def datastore(service: ServiceOf, output: Annotated[str, Query()] = "") -> dict[str, Any]:
+    """How many images there are, or all of them."""
+    images, labelled = _images(service), _labelled(service)
+    if output != "all":
+        return {"total": len(images), "completed": len(labelled), "label_tags": {"final": len(labelled)}}
+    objects = {
+        row["id"]: {
+            "image": {"info": {}, "ext": row["suffix"]},
+            "labels": {"final": {"info": {"params": labelled[row["id"]]}, "ext": ""}} if row["id"] in labelled else {},
+        }
+        for row in images
+    }
+    return {"name": "tomoseg", "objects": objects}
+
+
+@router.get("/datastore/image")
+def get_image(service: ServiceOf, image: Annotated[str, Query()]) -> FileResponse:
+    """An image as it was sent.
+
+    Raises:
+        RefusalError: If it is not there, or several files.
+    """
+    row = service.uploads.row(_image(service, image))
+    if row["files"] != 1:
+        text = "expected an image of one file, got a series of several; send it as a zip"
+        raise RefusalError(HTTPStatus.CONFLICT, text)
+    path = service.uploads.file(row["id"], 1, row["suffix"])
+    return FileResponse(path, media_type="application/octet-stream", filename=f"image{row['suffix']}")
+
+
+@router.put("/datastore/label")
+async def add_label(
+    request: Request,
+    service: ServiceOf,
+    image: Annotated[str, Query()],
+    tag: Annotated[str, Query()] = "final",
+    content_type: Annotated[str, Header()] = "",
+) -> dict[str, str]:
+    """Keep a corrected label map of an image as a new version; what was there stays."""
+    known = await run_sync(_image, service, image)
+    upload, texts = await _received(request, service, content_type, ("label",))
+    said = json.dumps({"upload": upload, "tag": tag[:40], "params": _params(texts)})
+    await run_sync(service.database.set_fact, f"{_LABELLED}{known}:{secrets.token_hex(4)}", said)
+    return {"image": image, "label": known}
+
+
+@router.head("/datastore/label", include_in_schema=False)
+@router.get("/datastore/label")
+def get_label(
+    service: ServiceOf, label: Annotated[str, Query()], tag: Annotated[str, Query()] = "final"
+) -> FileResponse:
+    """The newest version of a label map that was kept.
+
+    Raises:
+        RefusalError: If there is none.
+    """
+    known = _image(service, label)
+    rows = service.database.all(
+        "SELECT value FROM facts WHERE name LIKE ? ORDER BY rowid DESC", f"{_LABELLED}{known}:%"
+    )
+    kept = [one for one in (json.loads(row["value"]) for row in rows) if one["tag"] == tag]
+    if not kept:
+        raise RefusalError(HTTPStatus.NOT_FOUND, "expected a label map that was kept, got none of that image and tag")
+    row = service.uploads.row(kept[0]["upload"])
+    path = service.uploads.file(row["id"], 1, row["suffix"])
+    return FileResponse(path, media_type="application/octet-stream", filename=f"label{row['suffix']}")
+
+
+@router.post("/activelearning/{strategy}")
+def next_image(strategy: str, service: ServiceOf) -> dict[str, Any]:
+    """The image to be corrected next: the one whose masks the model is least sure of; {} if none is left."""
+    labelled = _labelled(service)
+    left = [row for row in _images(service) if row["id"] not in labelled]
+    if not left:
+        return {}
+    sure = {row["id"]: _sureness(service, row["id"]) for row in left}
+    row = min(left, key=lambda one: sure[one["id"]])
+    return {
+        "id": row["id"],
+        "name": f"image{row['suffix']}",
+        "path": "",
+        "checksum": f"SHA256:{row['sha256']}",
+        "weight": round(1 - sure[row["id"]], 4),
+    }
+
+
+@router.get("/train/")
+def train_status() -> JSONResponse:
+    """No training is running here."""
+    return JSONResponse(
+        {"detail": "expected a training, got none; `tomoseg train` on the corrected scans does it"}, 404
+    )
+
+
+def _model(service: Service, name: str) -> dict[str, Any]:
+    labels = [one.name for one in service.offers[name].shape.structures]
+    return {"type": "segmentation", "labels": labels, "dimension": 3, "description": f"tomoseg: {name}", "config": {}}
+
+
+async def _received(
+    request: Request, service: Service, content_type: str, names: tuple[str, ...], is_needed: bool = True
+) -> tuple[str, dict[str, bytes]]:
+    """The upload that a form brings, and its texts.
+
+    Raises:
+        RefusalError: If a file is needed and none comes.
+    """
+    if not is_needed and not content_type.startswith("multipart/"):
+        return "", {}
+    length = request.headers.get("content-length")
+    upload, received = await receive_upload(
+        service.uploads, request.stream(), content_type, None if length is None else int(length), names
+    )
+    if is_needed and not upload:
+        text = f"expected a part {names[0]!r} with a file name, got none; add it"
+        raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
+    return upload, received.texts
+
+
+def _params(texts: dict[str, bytes]) -> dict[str, Any]:
+    try:
+        found = json.loads(texts.get("params") or b"{}")
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def _session(service: Service, upload: str) -> dict[str, Any]:
+    row = service.uploads.row(upload)
+    return {"session_id": row["id"], "session_info": {"name": "image", "creation_ts": int(row["created"])}}
+
+
+def _key(image: str) -> str:
+    return _IMAGE + hashlib.sha256(image.encode()).hexdigest()
+
+
+def _image(service: Service, image: str) -> str:
+    """The upload that a client means: by the name that it gave, or by our id."""
+    return service.database.fact(_key(image)) or service.uploads.row(image)["id"]
+
+
+def _images(service: Service) -> list[sqlite3.Row]:
+    """Complete uploads that are no label maps."""
+    labels = {json.loads(row["value"])["upload"] for row in _label_rows(service)}
+    rows = service.database.all("SELECT * FROM uploads WHERE sha256 IS NOT NULL ORDER BY created")
+    return [row for row in rows if row["id"] not in labels]
+
+
+def _label_rows(service: Service) -> list[sqlite3.Row]:
+    return service.database.all("SELECT * FROM facts WHERE name LIKE ? ORDER BY rowid", f"{_LABELLED}%")
+
+
+def _labelled(service: Service) -> dict[str, dict[str, Any]]:
+    """What is said of the newest label map of each image that has one."""
+    rows = _label_rows(service)
+    return {row["name"].split(":")[1]: {"label_names": _names(json.loads(row["value"])["params"])} for row in rows}
+
+
+def _names(params: dict[str, Any]) -> dict[str, Any]:
+    entries = params.get("label_info", [])
+    return {one["name"]: one["idx"] for one in entries if isinstance(one, dict) and {"name", "idx"} <= set(one)}
+
+
+def _sureness(service: Service, upload: str) -> float:
+    """The mean of what the model expects of its masks, 0 where nothing was rated."""
+    row = service.database.first(
+        "SELECT jobs.id AS id FROM jobs, json_each(jobs.uploads) AS one WHERE one.value = ? AND state = 'done' "
+        "ORDER BY number DESC",
+        upload,
+    )
+    if row is None:
+        return 0.0
+    rated = [one.expected_dice for one in service.result(row["id"]).structures if one.expected_dice is not None]
+    return sum(rated) / len(rated) if rated else 0.0
+
+
+async def _end(service: Service, job: Job) -> Job:
+    """The job once it has ended; other requests are answered meanwhile."""
+    while True:
+        change = service.watch.next_change
+        shown = await run_sync(service.job, job.id)
+        if shown.state in ENDS:
+            return shown
+        await until(change, WAIT_SECONDS)
+
+
+def _answer(service: Service, job: Job, params: dict[str, Any], output: str) -> Response:
+    """Values and their names, and the label map, in the parts that clients look for."""
+    structures = service.result(job.id).structures
+    numbers = {one.id: number for number, one in enumerate(structures, start=1)}
+    names = {one.name: number for number, one in enumerate(structures, start=1)}
+    said = {"label_names": names, "job": job.id}
+    if output == "json":
+        return JSONResponse({"params": said})
+    kind, ending = _kind(params)
+    path = service.result_file(job.id, f"{LABEL_MAP_STEM}.{'nii.gz' if kind == 'nifti' else 'seg.nrrd'}")
+    compressed = params.get("result_compress", True) is not False
+    made = TemporaryFile(dir=service.folder)  # noqa: SIM115  # closed once it is sent
+    for piece in renumbered(path, kind, numbers, compressed):
+        made.write(piece)
+    size = made.tell()
+    if output == "image":
+        headers = {"content-disposition": f'attachment; filename="image{ending}"', "content-length": str(size)}
+        return StreamingResponse(_pieces(b"", made, b""), media_type="application/octet-stream", headers=headers)
+    boundary = secrets.token_hex(16)
+    before = _PART_HEADS.format(boundary=boundary, params=json.dumps(said), ending=ending).encode()
+    after = f"\r\n--{boundary}--\r\n".encode()
+    headers = {"content-length": str(len(before) + size + len(after))}
+    kinds = f"multipart/form-data; boundary={boundary}"
+    return StreamingResponse(_pieces(before, made, after), media_type=kinds, headers=headers)
+
+
+def _kind(params: dict[str, Any]) -> tuple[Kind, str]:
+    wanted = str(params.get("result_extension", ""))
+    return ("nrrd", ".nrrd") if wanted.endswith("nrrd") else ("nifti", ".nii.gz")
+
+
+def _pieces(before: bytes, made: Any, after: bytes) -> Iterator[bytes]:
+    with made:
+        made.seek(0)
+        yield before
+        while piece := made.read(_CHUNK_BYTES):
+            yield piece
+        yield after

@@ -1,0 +1,128 @@
+"""A label map whose values go from 1 without gaps, as clients of MONAI Label read it; bytes are exchanged as they pass.
+
+Nothing is held: a scan of any size goes through in pieces.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from tomoseg.errors import InputError
+
+_CHUNK_BYTES = 1 << 20
+_GZIP = 31
+"""What zlib calls a gzip stream."""
+
+_NIFTI_UINT8 = 2
+
+Kind = Literal["nrrd", "nifti"]
+
+
+def renumbered(path: Path, kind: Kind, numbers: Mapping[int, int], compressed: bool = True) -> Iterator[bytes]:
+    """A label map with other values.
+
+    Args:
+        path: `.seg.nrrd` of one layer, or `.nii.gz`, of 8 bits.
+        kind: Which.
+        numbers: The new value of each.
+        compressed: Whether an NRRD is compressed.
+
+    Yields:
+        Pieces of the file.
+
+    Raises:
+        InputError: If it has other voxels than bytes.
+    """
+    table = bytes(numbers.get(value, 0) for value in range(256))
+    if kind == "nifti":
+        yield from _nifti(path, table)
+    else:
+        yield from _nrrd(path, table, compressed)
+
+
+def _nifti(path: Path, table: bytes) -> Iterator[bytes]:
+    pieces = _inflated(path, 0)
+    head = b""
+    while len(head) < 352:
+        head += next(pieces)
+    start = int(_float(head[108:112]))
+    while len(head) < start:
+        head += next(pieces)
+    _check_bytes(int.from_bytes(head[70:72], "little") == _NIFTI_UINT8)
+    first = head[:start] + head[start:].translate(table)
+    yield from _deflated(chain([first], (piece.translate(table) for piece in pieces)))
+
+
+def _nrrd(path: Path, table: bytes, compressed: bool) -> Iterator[bytes]:
+    header, start = nrrd_header(path)
+    lines = [line for line in header if not line.startswith("Segment")]
+    _check_bytes("type: uint8" in lines or "type: unsigned char" in lines)
+    _check_bytes("dimension: 3" in lines)
+    is_packed = "encoding: gzip" in lines
+    encoding = "encoding: gzip" if compressed else "encoding: raw"
+    lines = [encoding if line.startswith("encoding:") else line for line in lines]
+    yield ("\n".join(lines) + "\n\n").encode()
+    changed = (piece.translate(table) for piece in (_inflated if is_packed else _plain)(path, start))
+    yield from _deflated(changed) if compressed else changed
+
+
+def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP)
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()
+
+
+def nrrd_header(path: Path) -> tuple[list[str], int]:
+    """The lines of an NRRD's header, and where its data begin.
+
+    Args:
+        path: The file, with its header.
+    """
+    with path.open("rb") as stream:
+        lines = []
+        while line := stream.readline():
+            if line == b"\n":
+                break
+            lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+        return lines, stream.tell()
+
+
+def _plain(path: Path, start: int) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        stream.seek(start)
+        while piece := stream.read(_CHUNK_BYTES):
+            yield piece
+
+
+def _inflated(path: Path, start: int) -> Iterator[bytes]:
+    """The contents of a gzip stream of any number of members."""
+    unpacker = zlib.decompressobj(_GZIP)
+    for packed in _plain(path, start):
+        rest = packed
+        while rest:
+            yield unpacker.decompress(rest)
+            rest = unpacker.unused_data
+            if rest:
+                unpacker = zlib.decompressobj(_GZIP)
+    yield unpacker.flush()
+
+
+def _float(data: bytes) -> float:
+    return float(struct.unpack("<f", data)[0])
+
+
+def _check_bytes(holds: bool) -> None:
+    """Refuse what has no byte for each voxel.
+
+    Raises:
+        InputError: If so.
+    """
+    if not holds:
+        text = "expected a label map of at most 255 structures in one layer, got another; ask for fewer structures"
+        raise InputError(text)

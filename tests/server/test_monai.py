@@ -1,0 +1,199 @@
+"""What 3D Slicer, MITK and OHIF send, request by request, and MONAI Label's own client where it is installed.
+
+`pip install requests` and `pip install --no-deps monailabel==0.8.5` in an environment of Python below 3.13 bring the
+client; the tests of it are skipped without.
+"""
+
+import gc
+import importlib.util
+import json
+import re
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import nrrd
+import numpy as np
+import pytest
+import SimpleITK
+
+from tests.server.conftest import write_scan
+from tests.server.running import started
+from tomoseg.files.nifti import read_ct
+from tomoseg.inference.segment import segment
+from tomoseg.options import Request
+
+
+def parts_of(answer):
+    """The parts as MITK and Slicer find them: by order and these header texts."""
+    boundary = re.fullmatch(r"multipart/form-data; boundary=(\S+)", answer.headers["content-type"])[1]
+    _, params, image, end = answer.content.split(f"--{boundary}".encode())
+    assert end == b"--\r\n"
+    head, body = params.split(b"\r\n\r\n", 1)
+    assert head.split(b"\r\n")[1:] == [
+        b'Content-Disposition: form-data; name="params"',
+        b"Content-Type: application/json",
+    ]
+    image_head, data = image.split(b"\r\n\r\n", 1)
+    name = re.search(rb'name="image"; filename="([^"]+)"\r\nContent-Type: application/octet-stream', image_head)[1]
+    return json.loads(body), name.decode(), data[:-2]
+
+
+def expected(scan, model):
+    return segment(read_ct(scan), model, Request(ml=True)).result
+
+
+@pytest.fixture(scope="module")
+def session(server, scan):
+    answer = server.put("/session/", files={"files": ("/home/user/DOE JANE.nii.gz", scan.read_bytes())})
+    return answer.json()["session_id"]
+
+
+def test_info_has_what_each_client_needs(server):
+    info = server.get("/info/").json()
+    assert isinstance(info["labels"], list)  # OHIF pushes into it
+    assert "config" not in info  # Slicer would ask for a newer server
+    assert (info["trainers"], list(info["strategies"])) == ({}, ["triage"])
+    model = info["models"]["hu"]
+    assert (model["type"], model["dimension"], model["labels"]) == ("segmentation", 3, ["ball", "cube", "both"])
+    assert {"name", "description", "version", "datastore"} <= set(info)
+
+
+def test_slicer_sends_an_image_and_gets_names_and_a_label_map(server, session, scan, model):
+    assert server.get("/auth/").json() == {"enabled": False}
+    assert server.get(f"/session/{session}").json()["session_id"] == session
+    params = json.dumps({"result_extension": ".nrrd", "result_dtype": "uint8", "client_id": "user-xyz"})
+    url = f"/infer/hu?image=none&session_id={session}&output=all"
+    answer = server.post(url, files={"params": (None, params)})
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert not {"transfer-encoding", "content-encoding"} & set(answer.headers)
+    said, name, data = parts_of(answer)
+    assert said["label_names"] == {"ball": 1, "cube": 2, "both": 3}  # all of them, from 1 without gaps
+    assert name == "image.nrrd"
+    with tempfile.NamedTemporaryFile(suffix=name) as file:
+        Path(file.name).write_bytes(data)
+        values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(file.name)).T
+    found = expected(scan, model)
+    assert values.dtype == np.uint8
+    for number, one in enumerate(("ball", "cube", "both"), start=1):
+        np.testing.assert_array_equal(values == number, found.mask(one))
+
+
+def test_mitk_gets_a_nifti(server, scan, model):
+    files = {"params": (None, '{"restore_label_idx": true}'), "file": ("post_from_mitk.nii.gz", scan.read_bytes())}
+    said, name, data = parts_of(server.post("/infer/hu?image=post_from_mitk", files=files))
+    assert (name, said["label_names"]["cube"]) == ("image.nii.gz", 2)
+    with tempfile.NamedTemporaryFile(suffix=name) as file:
+        Path(file.name).write_bytes(data)
+        image = SimpleITK.ReadImage(file.name)
+    values = SimpleITK.GetArrayFromImage(image)
+    np.testing.assert_array_equal(values.T == 2, expected(scan, model).mask("cube"))
+    assert image.GetSize() == (24, 22, 8)
+
+
+def test_ohif_gets_the_bare_bytes_of_an_nrrd(server, session, scan, model):
+    params = {
+        "result_extension": ".nrrd",
+        "result_dtype": "uint8",
+        "result_compress": False,
+        "restore_label_idx": False,
+    }
+    answer = server.post(
+        f"/infer/hu?image={session}&output=image",
+        files={"params": (None, json.dumps(params))},
+        headers={"accept": "*/*"},
+    )
+    assert answer.content.startswith(b"NRRD")
+    header, body = answer.content.split(b"\n\n", 1)
+    assert b"encoding: raw" in header
+    assert len(body) == 24 * 22 * 8
+    with tempfile.NamedTemporaryFile(suffix=".nrrd") as file:
+        Path(file.name).write_bytes(answer.content)
+        values, _ = nrrd.read(file.name)
+    np.testing.assert_array_equal(values == 2, expected(scan, model).mask("cube"))
+
+
+def test_overlaps_come_as_a_dicom_segmentation(server, session):
+    answer = server.post(f"/infer/hu?image={session}&output=dicom_seg", files={"params": (None, "{}")})
+    assert answer.content[128:132] == b"DICM"
+
+
+def test_a_scan_that_fails_is_said_and_an_unknown_model_too(server):
+    files = {"params": (None, "{}"), "file": ("x.nii.gz", b"no scan")}
+    answer = server.post("/infer/hu?image=x", files=files)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("expected")
+    assert server.post("/infer/nothing?image=x", files=files).status_code == 404
+    assert server.get("/session/none").status_code == 404
+
+
+def test_images_are_kept_corrected_and_offered_by_what_the_model_is_least_sure_of(tmp_path, model):
+    with started(tmp_path / "server", [model], workers=0) as server:
+        assert server.post("/activelearning/triage", json={"client_id": "x"}).json() == {}
+        scans = [write_scan(tmp_path / f"{seed}.nii.gz", seed).read_bytes() for seed in range(2)]
+        for name, data in zip(("DOE^JANE", "ROE"), scans, strict=True):
+            added = server.put(f"/datastore/?image={name}", files={"params": (None, "{}"), "file": ("a.nii.gz", data)})
+            assert added.json() == {"image": name}
+        sample = server.post("/activelearning/triage", json={"client_id": "x"}).json()
+        assert server.get(f"/datastore/image?image={sample['id']}").content == scans[0]
+        assert sample["checksum"].startswith("SHA256:")
+        for version in (b"first", b"second"):
+            label = {
+                "params": (None, json.dumps({"label_info": [{"name": "ball", "idx": 1}]})),
+                "label": ("l.nrrd", version),
+            }
+            kept = server.put(f"/datastore/label?image={sample['id']}&tag=final", files=label)
+            assert kept.json() == {"image": sample["id"], "label": sample["id"]}
+        got = server.get(f"/datastore/label?label={sample['id']}&tag=final")
+        assert (got.content, "filename=" in got.headers["content-disposition"]) == (b"second", True)
+        assert server.head(f"/datastore/label?label={sample['id']}&tag=final").status_code == 200
+        assert server.get("/datastore/").json() == {"total": 2, "completed": 1, "label_tags": {"final": 1}}
+        listed = server.get("/datastore/?output=all").json()["objects"]
+        assert listed[sample["id"]]["labels"]["final"]["info"]["params"]["label_names"] == {"ball": 1}
+        assert server.post("/activelearning/triage", json={}).json()["id"] != sample["id"]
+        assert server.get("/train/?check_if_running=true").status_code == 404
+    assert b"DOE" not in b"".join(path.read_bytes() for path in (tmp_path / "server").glob("jobs.sqlite3*"))
+
+
+def test_a_login_takes_the_token_for_a_password(tmp_path, model):
+    from tomoseg.server.database import Database
+    from tomoseg.server.guard import make_token
+
+    token = make_token(Database(tmp_path))
+    with started(tmp_path, [model], workers=0, asks_for_token=True, only_loopback=False) as server:
+        assert server.get("/auth/").json() == {"enabled": True}
+        assert server.get("/info/").status_code == server.get("/auth/token/valid").status_code == 401
+        form = {"username": "anybody", "password": "wrong", "grant_type": "password"}
+        assert server.post("/auth/token", data=form).status_code == 401
+        got = server.post("/auth/token", data=form | {"password": token}).json()
+        headers = {"authorization": f"{got['token_type']} {got['access_token']}"}
+        assert server.get("/auth/token/valid", headers=headers).status_code == 200
+        assert server.get("/info/", headers=headers).json()["name"] == "tomoseg"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_the_client_of_monai_label_works_unchanged(server, scan):
+    if importlib.util.find_spec("monailabel") is None or sys.version_info >= (3, 13):
+        pytest.skip("needs monailabel==0.8.5, installed without its dependencies, and Python below 3.13")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from monailabel.client import MONAILabelClient
+    client = MONAILabelClient(server_url=str(server.base_url), tmpdir=tempfile.mkdtemp())
+    assert client.info()["models"]["hu"]["type"] == "segmentation"
+    session = client.create_session(str(scan))["session_id"]
+    assert client.get_session(session)["session_id"] == session
+    params = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+    image, said = client.infer(model="hu", image_id="", params=params, session_id=session)
+    assert said["label_names"] == {"ball": 1, "cube": 2, "both": 3}
+    values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(image))
+    assert set(np.unique(values)) == {0, 2}
+    sent = client.upload_image(str(scan), "DOE^JOHN")
+    assert sent["image"] == "DOE^JOHN"
+    assert (
+        client.save_label("DOE^JOHN", image, params={"label_info": [{"name": "ball", "idx": 1}]})["image"] == "DOE^JOHN"
+    )
+    assert client.next_sample("triage", {})["id"]
+    assert client.train_status(check_if_running=True) is False
+    del client
+    gc.collect()  # it leaves its sockets open

@@ -1,0 +1,111 @@
+"""Addresses and folders are taken before anything begins; what cannot be is one sentence."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.server.running import ended, make_job, send, started
+from tomoseg.cli import main
+from tomoseg.errors import ConfigError, OutputError
+from tomoseg.options import ServeOptions
+from tomoseg.server.command import rules_of
+from tomoseg.server.serving import is_loopback, listen, locked
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("ct.local", False),
+    ],
+)
+def test_which_addresses_are_this_machines_alone(host, local):
+    assert is_loopback(host) == local
+
+
+def test_a_port_in_use_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: expected a port that is free, got one in use"):
+            listen("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.1:8117: expected an address of this machine, got: "):
+        listen("192.0.2.1", 8117)
+
+
+def test_a_folder_is_one_servers(tmp_path):
+    refused = pytest.raises(ConfigError, match="expected a folder that no server has, got one in use")
+    with locked(tmp_path), refused, locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose a folder, not a file"), locked(tmp_path / "file" / "server"):
+        pass
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_read_only_folder_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="choose a folder that you may write to"), locked(tmp_path / "server"):
+        pass
+
+
+def test_a_model_that_is_not_there_is_refused_at_the_start(tmp_path, capsys):
+    assert main(["serve", "--model", "head-nek", "-o", str(tmp_path)]) == 2
+    assert "did you mean 'head-neck'?" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_models_of_one_name_are_refused(tmp_path, model, capsys):
+    assert main(["serve", "--model", str(model), str(model), "-o", str(tmp_path)]) == 2
+    assert "expected models of different names, got 'hu' twice" in capsys.readouterr().err
+
+
+def test_options_become_rules():
+    rules = rules_of(ServeOptions(quota="20GB", keep_hours=2, job_minutes=3, job_memory="1GB"))
+    assert (rules.quota_bytes, rules.keep_seconds, rules.job_seconds) == (20_000_000_000, 7200, 180)
+    assert rules.job_memory_bytes == 1_000_000_000
+
+
+def test_a_model_that_goes_away_fails_its_jobs_alone(tmp_path, scan):
+    from tests.workflows.hu_models import make_model
+
+    models = [make_model(tmp_path / name) for name in ("one", "two")]
+    with started(tmp_path / "server", models) as server:
+        for path in models[1].iterdir():
+            path.unlink()
+        upload = send(server, ("ct.nii.gz", scan.read_bytes()))
+        gone = server.post("/api/v1/jobs", json={"uploads": [upload], "model": "two"}).json()
+        assert ended(server, gone["id"])["reason"].startswith(f"{Path(models[1])}")
+        assert ended(server, make_job(server, upload)["id"])["state"] == "done"
+
+
+def test_what_a_page_shows_is_made_when_it_is_first_asked_for(tmp_path, model, scan):
+    with started(tmp_path / "server", [model]) as server:
+        job = ended(server, make_job(server, send(server, ("ct.nii.gz", scan.read_bytes())))["id"])["id"]
+        for _ in range(600):
+            case = server.get(f"/api/v1/jobs/{job}/view/case.json")
+            if case.status_code != 202:
+                break
+            assert case.json() == {"state": "preparing"}
+            time.sleep(0.1)
+        assert {one["name"] for one in case.json()["structures"]} == {"ball", "cube", "both"}
+        hu = np.frombuffer(server.get(f"/api/v1/jobs/{job}/view/hu").content, "<i2")
+        cells = np.frombuffer(server.get(f"/api/v1/jobs/{job}/view/cells").content, np.uint8)
+        assert hu.size == cells.size == 24 * 22 * 8
+        assert cells.max() < len(case.json()["cells"])
+        assert server.get(f"/api/v1/jobs/{job}/view/other").status_code == 422
