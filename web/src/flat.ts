@@ -27,7 +27,6 @@ export class FlatViewer implements Viewer {
   private opacity = 0.5;
   private layout: Layout = "all";
   private boxes: Box[] = [];
-  private followers: FlatViewer[] = [];
   private readonly resized = new ResizeObserver(() => this.draw());
 
   constructor(private readonly canvas: HTMLCanvasElement) {
@@ -69,24 +68,21 @@ export class FlatViewer implements Viewer {
   }
 
   goTo(voxel: Triple): void {
-    this.put(voxel);
+    this.follow(voxel);
     this.onMove(this.cross);
-    for (const other of this.followers) other.put(voxel);
   }
 
   where(): Triple {
     return this.cross;
   }
 
-  link(other: Viewer): void {
-    if (other instanceof FlatViewer) this.followers.push(other);
-  }
+  link(): void {}
 
   close(): void {
     this.resized.disconnect();
   }
 
-  private put(voxel: Triple): void {
+  follow(voxel: Triple): void {
     this.cross = voxel;
     this.draw();
   }

@@ -126,8 +126,12 @@ export class NiivueViewer implements Viewer {
   }
 
   goTo(voxel: Triple): void {
-    this.nv.scene.crosshairPos = this.nv.vox2frac(voxel);
+    this.follow(voxel);
     this.nv.createOnLocationChange();
+  }
+
+  follow(voxel: Triple): void {
+    this.nv.scene.crosshairPos = this.nv.vox2frac(voxel);
     this.nv.drawScene();
   }
 
@@ -136,8 +140,9 @@ export class NiivueViewer implements Viewer {
     return [x, y, z];
   }
 
+  /** NiiVue's own link for slices waits for the mouse, and misses what the page itself does. */
   link(other: Viewer): void {
-    if (other instanceof NiivueViewer) this.nv.broadcastTo(other.nv, { "2d": true, "3d": true });
+    if (other instanceof NiivueViewer) this.nv.broadcastTo(other.nv, { "2d": false, "3d": true });
   }
 
   close(): void {

@@ -117,18 +117,23 @@ export class ScanPage {
     const canvases = Array.from({ length: count }, () => element("canvas", { tabindex: "0" }));
     const titles = count === 1 ? [] : [say("Mask"), say("Reference")];
     this.views.replaceChildren(
-      ...canvases.map((canvas, n) => element("div", { class: "view" }, canvas, ...titles.slice(n, n + 1))),
+      ...canvases.map((canvas, n) =>
+        element("div", { class: "view" }, canvas, element("span", { class: "title" }, titles[n] ?? "")),
+      ),
     );
     const whole = hasWebGL2();
     this.viewers = await Promise.all(
       canvases.map((canvas) => (whole ? NiivueViewer.in(canvas) : new FlatViewer(canvas))),
     );
     const [one, other] = this.viewers;
-    if (one !== undefined) one.onMove = (voxel) => this.drawFoot(voxel);
-    if (one !== undefined && other !== undefined) {
-      other.onMove = (voxel) => this.drawFoot(voxel);
-      one.link(other);
-      other.link(one);
+    const both = [[one, other], [other, one]] as const;
+    for (const [viewer, follower] of both) {
+      if (viewer === undefined) continue;
+      viewer.onMove = (voxel) => {
+        follower?.follow(voxel);
+        this.drawFoot(voxel);
+      };
+      if (follower !== undefined) viewer.link(follower);
     }
   }
 

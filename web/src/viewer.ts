@@ -37,7 +37,9 @@ export interface Viewer {
   where(): Triple;
   /** Told of each voxel that the cross is put on. */
   onMove: (voxel: Triple) => void;
-  /** Let another viewer of the same grid follow this one. */
+  /** The same without telling of it: another viewer was moved there. */
+  follow(voxel: Triple): void;
+  /** Let another viewer be turned in 3D with this one. */
   link(other: Viewer): void;
   readonly pen: Pen | null;
   close(): void;
