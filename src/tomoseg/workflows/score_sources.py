@@ -22,7 +22,6 @@ from tomoseg.inference.score_cases import on_grid, score_case_fully
 from tomoseg.labels import LabelSet, composed
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import is_model
-from tomoseg.networks.images import own_input
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import Compute, EvaluateOptions, Request
 from tomoseg.postprocess.steps import scan_steps
@@ -44,8 +43,6 @@ class ModelSource:
     def __init__(self, model: Path, dataset: Path, options: EvaluateOptions, compute: Compute) -> None:
         self._held_out = held_out(model, dataset, options.split, compute)
         data, self.split = self._held_out.data, self._held_out.split
-        if options.panels:
-            own_input(self._held_out.model.record.reads)  # a slice alone is drawn, which an imported model cannot do
         self._choices = self._held_out.model.choices(Request(tuned=options.tuned, all=True))
         self.labels = data.labels.subset(options.structures) if options.structures else data.labels
         self.cases: dict[str, PreprocessedCase] = {case.name: case for case in self._held_out.cases}

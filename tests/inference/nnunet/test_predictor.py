@@ -193,6 +193,11 @@ def test_cases_of_a_preprocessed_dataset_are_segmented_as_their_scans(imported, 
     assert expected.values.any()
     assert (found.values[box] == expected.values).all()
     assert np.count_nonzero(found.values) == np.count_nonzero(expected.values)
+    choices = predictor.choices(Request())
+    slices = predictor.grid_slices(on_grid(case), [0, 4], choices)
+    assert list(slices) == [0, 4]
+    for k, masks in slices.items():
+        assert (masks == [expected.values[:, :, k] == value for value in choices.labels.ids]).all()
 
 
 def test_cases_on_other_voxels_are_refused(imported, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +30,9 @@ from tomoseg.models.heads import head_of, mean_head
 from tomoseg.nnunet import NnunetPlan
 from tomoseg.options import AS_TUNED, Request
 from tomoseg.volume import Volume
+
+OPENVINO_MAPS, TORCH_MAPS = 4, 9
+"""Feature maps of the first stage's width that are held at once at most: measured, and with room for weights."""
 
 
 class NnunetPredictor(Predictor):
@@ -179,6 +182,26 @@ class NnunetPredictor(Predictor):
             found.append(unpack(made.masks(), len(choices.labels)))
         return np.stack(found)
 
+    def grid_slices(
+        self, scan: OnGrid, wanted: Sequence[int], choices: Choices
+    ) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
+        """Masks of some slices of a scan, on its own voxels; all are computed.
+
+        Args:
+            scan: On its own voxels.
+            wanted: Which slices.
+            choices: What decides.
+
+        Raises:
+            ConfigError: If it is on other voxels than its own.
+        """
+        x, y, z = scan.placement.box()
+        return {
+            each.number - z.start: unpack(each.masks(), len(choices.labels))[:, x, y]
+            for each in self.slices(scan, choices)
+            if each.number - z.start in wanted
+        }
+
     def _logits(
         self,
         hu: Int16[np.ndarray, "x y z"],
@@ -231,6 +254,8 @@ class NnunetPredictor(Predictor):
         slices = 4 * structures * gx * gy * (5 + smoothed_over)  # between which the scan's lie, made ahead, waiting
         patch = int(np.prod(self.plan.patch, dtype=np.int64))
         activations = activation_bytes(self.record.network) * patch
+        if self.engines(choices.labels)[0].name == "openvino":
+            activations = activations * OPENVINO_MAPS // TORCH_MAPS
         result = hu.size * 2
         values = self._features if self.engines(choices.labels)[0].headless else structures
         images = 2 ** len(self.plan.mirrored) if choices.decisions.flips else 1

@@ -22,6 +22,10 @@ LEAST_SD = 1e-8
 LEAST_WEIGHT = 1e-12
 """Weights of splines below this are left out: a scan's values are some thousands."""
 
+BAND = 32
+"""Rows along x of many slices that are worked on at once: splines reach far, and 64 bits for each value are many."""
+
+_ALL = slice(None)
 _LOWEST = int(np.iinfo(np.int16).min)
 _VALUES = 2**16
 
@@ -40,11 +44,18 @@ class Normalised:
     table: Float32[np.ndarray, "values"]
     inside: Bool[np.ndarray, "x y z"] | None = None
 
-    def slices(self, low: int, high: int) -> Float32[np.ndarray, "x y n"]:
-        """Axial slices from one to before another."""
-        values = self.table[self.hu[:, :, low:high].astype(np.int64) - _LOWEST]
+    def slices(self, low: int, high: int, band: slice = _ALL) -> Float32[np.ndarray, "b y n"]:
+        """Axial slices from one to before another.
+
+        Args:
+            low: The first.
+            high: One past the last.
+            band: Which part of them along x.
+        """
+        part = band, slice(None), slice(low, high)
+        values = self.table[self.hu[part].astype(np.int64) - _LOWEST]
         if self.inside is not None:
-            values[~self.inside[:, :, low:high]] = 0
+            values[~self.inside[part]] = 0
         return values
 
 
@@ -118,10 +129,22 @@ def slices_on_grid(scan: Normalised, grid: NetworkGrid, plan: NnunetPlan) -> Ite
         rows = weights[2][first : first + SLAB_SLICES]
         used = np.flatnonzero(rows.any(axis=0))
         low, high = int(used[0]), int(used[-1]) + 1
-        values = scan.slices(low, high).astype(np.float64)
         cut = slice(low, high) if grid.separate == 2 else slice(None)
         limits = lowest[..., cut], highest[..., cut]
+        along_z = None if grid.separate == 2 else rows[:, low:high]
+        values = _in_bands(scan, low, high, along_z)
         yield _interpolated(values, [weights[0], weights[1], rows[:, low:high]], grid.separate, limits)
+
+
+def _in_bands(
+    scan: Normalised, low: int, high: int, along_z: Float64[np.ndarray, "n _"] | None
+) -> Float64[np.ndarray, "x y _"]:
+    """Slices in 64 bits, interpolated along z unless they are not to be mixed."""
+    made = []
+    for first in range(0, scan.hu.shape[0], BAND):
+        values = scan.slices(low, high, slice(first, first + BAND)).astype(np.float64)
+        made.append(values if along_z is None else _along(values, along_z, 2))
+    return np.concatenate(made)
 
 
 def _interpolated(
@@ -130,8 +153,8 @@ def _interpolated(
     separate: int | None,
     limits: tuple[Float32[np.ndarray, "_ _ _"], Float32[np.ndarray, "_ _ _"]],
 ) -> Float32[np.ndarray, "gx gy n"]:
-    """Along each axis; what splines overshoot is cut off, of slices that are not mixed before any is chosen."""
-    mixed = [axis for axis in (2, 0, 1) if axis != separate]
+    """Along x and y; what splines overshoot is cut off, of slices that are not mixed before any is chosen."""
+    mixed = [axis for axis in (0, 1) if axis != separate]
     for axis in mixed:
         values = _along(values, weights[axis], axis)
     np.clip(values, *limits, out=values)
