@@ -45,7 +45,7 @@ test-slow: $(READY) ## Run the tests that take minutes
 test-installed: $(READY) ## Install tomoseg alone into an environment of its own, without PyTorch, and run it
 	$(BIN)/pytest -m installed
 
-test-nnunet: $(READY) ## Compare imported models with nnU-Net itself: NNUNET=PYTHON, see tests/oracles
+test-nnunet: $(READY) ## Compare imported models with nnU-Net and TotalSegmentator: NNUNET=PYTHON, see tests/oracles
 	NNUNET=$(NNUNET) $(BIN)/pytest -m nnunet tests/oracles
 
 fuzz: $(READY) ## Try hostile files on every reader; longer with SECONDS=600

@@ -221,6 +221,14 @@ def test_memory_that_is_allowed_is_obeyed(plain, scan):
         segment(scan, plain, EXACT, compute=compute)
 
 
+def test_slices_alone_are_looked_at_whole(plain, scan):
+    predictor = open_predictor(plain, FP32)
+    slices = np.moveaxis(scan.hu[:, :, 3:5], 2, 0)
+    found = predictor.predict_batch(slices, SPACING[:2], Request(resampling="exact"))
+    assert found.shape == (2, 3, 34, 19)
+    assert np.array_equal(found, predictor.predict_batch(slices, SPACING[:2]))
+
+
 class TestRefused:
     def test_exact_of_models_that_are_no_tasks(self, scan, tmp_path):
         import_model(write_training(tmp_path / "nn"), tmp_path / "model")

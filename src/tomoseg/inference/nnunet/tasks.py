@@ -122,7 +122,7 @@ class TaskPredictor(Predictor):
         Raises:
             LabelError: If the model does not know a structure.
         """
-        return self._inner.predict_batch(slices, spacing_mm, request)
+        return self._inner.predict_batch(slices, spacing_mm, request.model_copy(update={"resampling": "smooth"}))
 
     def slices(
         self,
