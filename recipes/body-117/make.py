@@ -57,7 +57,7 @@ MINUTES = (
     {"axial": 36.0, "coronal": 22.0},
     {"axial": 22.5, "coronal": 27.0},
     {"axial": 82.0, "coronal": 32.0},
-    {"axial": 45.0},
+    {"axial": 40.0},
 )
 """Of one core, by round and view; a view without minutes stays as it is."""
 
