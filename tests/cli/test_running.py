@@ -153,7 +153,7 @@ class TestConfigFile:
         [
             (
                 "roi_subest: [liver]",
-                "predict.yaml: roi_subest: expected one of 25 known names, got 'roi_subest'; did you",
+                "predict.yaml: roi_subest: expected one of 26 known names, got 'roi_subest'; did you",
             ),
             ("max_memory: none", "predict.yaml: max_memory: expected an amount of memory such as 2GB or 1500MB"),
             ("ml: [", "predict.yaml: expected a YAML file of settings, got: "),

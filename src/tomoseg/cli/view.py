@@ -18,6 +18,7 @@ def view(
     *,
     against: Path | None = None,
     corrections: MaybeOutput = None,
+    config: Path | None = None,
     options: Annotated[ViewOptions, arg(name="")] = AS_SEEN,
 ) -> int:
     """Look at a scan and its masks in the browser, and correct them.
@@ -30,6 +31,7 @@ def view(
         masks: Its masks: a folder or a file of all of them in any format that predict writes, or files of a mask each.
         against: Masks to compare them with, such as a reference.
         corrections: Folder of corrected masks and of verdicts; `corrections` beside the masks if omitted.
+        config: YAML file of the options below; flags are put over it.
         options: How they are shown, and what may be written.
     """
     from tomoseg.files.outputs import check_folder
