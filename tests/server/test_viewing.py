@@ -76,6 +76,7 @@ def test_what_is_not_there_is_told(viewing):
         ("liver", gzip.compress(bytes(23040))[:-9], "expected a mask of the scan's 23040 voxels, got another one"),
         ("liver", gzip.compress(b"\2" * 23040), "expected a mask of 0 and 1, got 2"),
     ],
+    ids=["structure", "no gzip", "few", "more", "cut", "values"],
 )
 def test_what_is_no_correction_is_refused_and_leaves_nothing(viewing, tmp_path, structure, body, words):
     viewing.corrections = tmp_path / "corrections"
