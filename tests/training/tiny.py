@@ -59,6 +59,16 @@ def make_dataset(folder: Path, grid=NATIVE, splits=SPLITS, annotated=None) -> Pr
     return finish(folder, splits, grid=grid)
 
 
+def make_shuffled(folder: Path, order, grid=NATIVE, splits=SPLITS, annotated=None) -> Preprocessed:
+    """The same with its structures in another order: for each channel which of `LABELS` takes its place."""
+    known = {"b": (0, 1)} if annotated is None else annotated
+    for seed, (name, split) in enumerate(splits.items()):
+        hu, masks = make_scan(seed)
+        there = [order.index(channel) for channel in known.get(name, range(len(order)))]
+        add_case(folder, name, hu, masks[list(order)], grid, tuple(there), native=split != "train")
+    return finish(folder, splits, LabelSet(tuple(LABELS.structures[channel] for channel in order)), grid)
+
+
 def make_config(**changes) -> TrainConfig:
     """A network of two levels on the CPU, in float32 and without worker processes."""
     settings = {

@@ -53,7 +53,7 @@ def test_scores_the_split_that_is_asked_for(dataset, tmp_path):
 
 
 def test_what_does_not_fit_is_refused(dataset, tmp_path):
-    with pytest.raises(DatasetError, match=r"expected the model's 2 structures, got 3 \(ball, cube, both, \.\.\.\)"):
+    with pytest.raises(DatasetError, match=r"expected the model's 2 structures, got 3: besides both;"):
         evaluate(save(tmp_path / "two", LABELS.subset(("ball", "cube"))), dataset)
     with pytest.raises(DatasetError, match=r"expected the model's grid \(.*'spacing'.*\), got .*'native'"):
         evaluate(save(tmp_path / "grid", grid=GridConfig()), dataset)

@@ -1,13 +1,18 @@
-"""Whether a model was made for a preprocessed dataset."""
+"""A preprocessed dataset as a model takes it."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 from tomoseg.errors import DatasetError
 from tomoseg.preprocessed.read import Preprocessed
 
+LISTED = 4
+"""Names in a message."""
 
-def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None:
-    """Refuse a dataset that a model was not made for.
+
+def fitted(names: tuple[str, ...], grid: object, data: Preprocessed) -> Preprocessed:
+    """A dataset with its structures in a model's order; itself where they have it already.
 
     Args:
         names: The model's structures, in channel order.
@@ -15,14 +20,26 @@ def check_fits(names: tuple[str, ...], grid: object, data: Preprocessed) -> None
         data: The dataset.
 
     Raises:
-        DatasetError: If its structures or its grid differ.
+        DatasetError: If it has other structures than the model, or another grid.
     """
-    if names != data.labels.names:
+    if set(names) != set(data.labels.names):
         raise DatasetError(
-            f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)} "
-            f"({', '.join(data.labels.names[:4])}, ...); preprocess with the same structures"
+            f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)}: "
+            f"{_unlike(names, data.labels.names)}; preprocess with the same structures"
         )
     if grid != data.grid:
         raise DatasetError(
             f"{data.folder}: expected the model's grid ({grid}), got {data.grid}; preprocess with the same grid"
         )
+    return data.in_order(names)
+
+
+def _unlike(wanted: Collection[str], got: Collection[str]) -> str:
+    """Which structures only one of the two has."""
+    lacking, other = ([name for name in a if name not in b] for a, b in ((wanted, got), (got, wanted)))
+    told = (("lacking", lacking), ("besides", other))
+    return ", and ".join(f"{what} {_some(found)}" for what, found in told if found)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")

@@ -18,7 +18,8 @@ be opened is complete.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,21 @@ class CaseRecord:
         """Grid slices that hold a structure, `(n,)` int64."""
         runs = [np.arange(first, last) for first, last in self.occurrence.get(channel, ())]
         return np.concatenate(runs) if runs else np.empty(0, np.int64)
+
+    def in_order(self, order: Sequence[int]) -> CaseRecord:
+        """The same with its structures in another order.
+
+        Args:
+            order: For each channel which one of this record takes its place.
+        """
+        new = {channel: place for place, channel in enumerate(order)}
+        return replace(
+            self,
+            annotated=tuple(sorted(new[channel] for channel in self.annotated)),
+            occurrence={new[channel]: runs for channel, runs in self.occurrence.items()},
+            voxels={new[channel]: count for channel, count in self.voxels.items()},
+            ceiling={new[channel]: dice for channel, dice in self.ceiling.items()},
+        )
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

@@ -17,6 +17,7 @@ from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
 from tomoseg.grid import AIR_HU, slice_positions
 from tomoseg.labels import LabelSet
+from tomoseg.masks import reorder
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
 from tomoseg.views import ViewName, unordered
 from tomoseg.volume import spacing_of
@@ -48,6 +49,7 @@ class PreprocessedCase:
         self.view = view
         self.record = CaseRecord.load(folder / CASE_RECORD)
         self._files = files
+        self._order: tuple[int, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -87,7 +89,7 @@ class PreprocessedCase:
 
     def masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
         """Packed masks of one axial slice on the grid."""
-        return self._files.read(self.folder / MASKS, (ALL, k)).transpose(0, 2, 1)
+        return self._masks(MASKS, (ALL, k))
 
     def ct_block(self, first: int, past: int) -> Int16[np.ndarray, "x y z"]:
         """HU of the axial slices from `first` until before `past` on the grid."""
@@ -95,7 +97,7 @@ class PreprocessedCase:
 
     def masks_block(self, first: int, past: int) -> UInt8[np.ndarray, "b x y z"]:
         """Packed masks of the axial slices from `first` until before `past` on the grid."""
-        return self._files.read(self.folder / MASKS, (ALL, slice(first, past))).transpose(0, 3, 2, 1)
+        return self._masks(MASKS, (ALL, slice(first, past)))
 
     def ct(self) -> Int16[np.ndarray, "x y z"]:
         """HU of the whole case on the grid."""
@@ -128,7 +130,7 @@ class PreprocessedCase:
 
     def masks(self) -> UInt8[np.ndarray, "b x y z"]:
         """Packed masks of the whole case on the grid."""
-        return self._files.read(self.folder / MASKS, ALL).transpose(0, 3, 2, 1)
+        return self._masks(MASKS, ALL)
 
     def in_split(self, split: str) -> PreprocessedCase:
         """The same case in another split."""
@@ -136,6 +138,17 @@ class PreprocessedCase:
         other = copy.copy(self)
         other.split = split
         other.scored_on_grid = not (is_whole or (self.folder / NATIVE).exists()) and self.split == "train" != split
+        return other
+
+    def in_order(self, order: tuple[int, ...]) -> PreprocessedCase:
+        """The same case with its structures in another order.
+
+        Args:
+            order: For each channel which one of this case takes its place.
+        """
+        other = copy.copy(self)
+        other.record = self.record.in_order(order)
+        other._order = order if self._order is None else tuple(self._order[channel] for channel in order)
         return other
 
     def native_masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
@@ -146,13 +159,18 @@ class PreprocessedCase:
         """
         if self.record.placement.is_whole(self.record.source.canonical_shape):
             return self.masks_slice(k)
-        path = self.folder / NATIVE
-        if not path.exists():
+        if not (self.folder / NATIVE).exists():
             raise DatasetError(
                 f"{self.name}: expected masks on the scan's own grid, which only validation and test cases have; "
                 "score one of those"
             )
-        return self._files.read(path, (ALL, k)).transpose(0, 2, 1)
+        return self._masks(NATIVE, (ALL, k))
+
+    def _masks(self, file: str, index: Any) -> np.ndarray:
+        """Packed masks of an array, planes first, then x, y and z as far as they are there."""
+        found = self._files.read(self.folder / file, index)
+        packed = found.transpose(0, *range(found.ndim - 1, 0, -1))
+        return packed if self._order is None else reorder(packed, self._order)
 
 
 class OpenArrays:
@@ -231,6 +249,28 @@ class Preprocessed:
             counts = {s: sum(c.split == s for c in self.cases) for s in ("train", "validation", "test")}
             raise DatasetError(f"{self.folder}: expected cases in split {name!r}, got {counts}; choose another split")
         return cases
+
+    def in_order(self, names: tuple[str, ...]) -> Preprocessed:
+        """The same dataset with its structures in another order; nothing on disk changes.
+
+        Args:
+            names: All structures, each once.
+
+        Raises:
+            LabelError: If it has no such structure.
+
+        Example:
+            >>> data = Preprocessed(Path("PREPROCESSED"))
+            >>> data.in_order(data.labels.names[::-1]).labels.names == data.labels.names[::-1]
+            True
+        """
+        if names == self.labels.names:
+            return self
+        order = tuple(self.labels.channel(name) for name in names)
+        other = copy.copy(self)
+        other.labels = LabelSet(tuple(self.labels.structures[channel] for channel in order))
+        other.cases = [case.in_order(order) for case in self.cases]
+        return other
 
     def resplit(self, splits: Mapping[str, str]) -> Preprocessed:
         """The same dataset with some cases in other splits; nothing on disk changes.

@@ -17,7 +17,7 @@ from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.networks.images import EngineInput, neighbours, own_input
 from tomoseg.packages import require_torch
-from tomoseg.preprocessed.fits import check_fits
+from tomoseg.preprocessed.fits import fitted
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
 CALIBRATION_SLICES = 128
@@ -56,8 +56,7 @@ def export(model: Path, to: str, precision: str = "fp32", calibrate: Path | None
     images: list[Float32[np.ndarray, "1 w *xyz"]] = []
     made: dict[str, Any] = {}
     if precision == "int8" and calibrate is not None:
-        data = Preprocessed(calibrate)
-        check_fits(loaded.record.labels.names, loaded.record.grid, data)
+        data = fitted(loaded.record.labels.names, loaded.record.grid, Preprocessed(calibrate))
         chosen = calibration_slices(data.split("train"), len(data.labels))
         images = [network_image(loaded.record.reads, case, k) for case, k in chosen]
         made["calibrated_with"] = [f"{case.name}:{k}" for case, k in chosen]

@@ -29,7 +29,7 @@ from tomoseg.models.folder import Model, load_model, model_in
 from tomoseg.models.views import Fusion, Shares, save_fusion
 from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute
-from tomoseg.preprocessed.fits import check_fits
+from tomoseg.preprocessed.fits import fitted
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.volume import SourceGrid
 
@@ -127,7 +127,7 @@ def weigh(
         ConfigError: If there are fewer than two models, two are of one view, or they differ in structures or grid.
         DatasetError: If the dataset is not of axial view, of other structures or another grid, or has no such cases.
     """
-    _check(models, data)
+    data = _checked(models, data)
     views = tuple(model.record.grid.view for model in models)
     cases = data.split(split)
     mixtures = mixtures_of(len(models))
@@ -162,7 +162,13 @@ def _fused(
     )
 
 
-def _check(models: Sequence[Model], data: Preprocessed) -> None:
+def _checked(models: Sequence[Model], data: Preprocessed) -> Preprocessed:
+    """The data with its structures in the models' order.
+
+    Raises:
+        ConfigError: If there are fewer than two models, two are of one view, or one is imported.
+        DatasetError: If the dataset is not of axial view, or of other structures or another grid.
+    """
     for model in models:
         own_input(model.record.reads)
     views = [model.record.grid.view for model in models]
@@ -171,7 +177,7 @@ def _check(models: Sequence[Model], data: Preprocessed) -> None:
     if data.grid.view != "axial":
         raise DatasetError(f"{data.folder}: expected a dataset of axial view to choose on, got {data.grid.view}")
     first = models[0].record
-    check_fits(first.labels.names, first.grid.model_copy(update={"view": "axial"}), data)
+    return fitted(first.labels.names, first.grid.model_copy(update={"view": "axial"}), data)
 
 
 def _named(values: Float32[np.ndarray, "c"], labels: LabelSet) -> dict[str, float]:

@@ -16,7 +16,7 @@ from tomoseg.inference.segment import open_predictor
 from tomoseg.models.folder import load_model, model_in
 from tomoseg.models.folds import Folds, part_of, read_folds
 from tomoseg.options import Compute, SplitName
-from tomoseg.preprocessed.fits import check_fits
+from tomoseg.preprocessed.fits import fitted
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
 
@@ -73,10 +73,11 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     """
     if split not in get_args(SplitName):
         raise ConfigError(f"expected a split of {', '.join(get_args(SplitName))}, got {split!r}; choose one of these")
-    predictor, data = open_predictor(model, compute), Preprocessed(dataset)
+    predictor = open_predictor(model, compute)
     views = {one.record.grid.view for one in predictor.models}
     view = views.pop() if len(views) == 1 else "axial"
-    check_fits(predictor.record.labels.names, predictor.record.grid.model_copy(update={"view": view}), data)
+    grid = predictor.record.grid.model_copy(update={"view": view})
+    data = fitted(predictor.record.labels.names, grid, Preprocessed(dataset))
     folds = read_folds(model_in(model))
     if split == "auto":
         split = "validation" if folds is None else "out-of-fold"

@@ -20,7 +20,7 @@ from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.networks.images import own_input
 from tomoseg.options import Compute, EngineName, Precision
-from tomoseg.preprocessed.fits import check_fits
+from tomoseg.preprocessed.fits import fitted
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.workflows.export import calibration_slices, network_image
 from tomoseg.workflows.time_engines import Timing, time_engines
@@ -105,8 +105,7 @@ def measure_engines(
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
     check_folder(loaded.folder, (MEASURED, EXPORTS))
-    data = Preprocessed(preprocessed)
-    check_fits(loaded.record.labels.names, loaded.record.grid, data)
+    data = fitted(loaded.record.labels.names, loaded.record.grid, Preprocessed(preprocessed))
     cases = data.split(split)[::every]
     known = ways_of(loaded)
     predictors = [
