@@ -24,8 +24,22 @@ TRAINING = "nnUNetTrainer__nnUNetPlans__3d_fullres"
 PROPERTIES = {"mean": 40.0, "std": 250.0, "percentile_00_5": -950.0, "percentile_99_5": 900.0}
 
 
+THREE = [(150, (-0.2, 0.0, 0.05), 0.2), (-600, (0.2, 0.1, -0.1), 0.17), (400, (0.05, -0.24, 0.1), 0.13)]
+EIGHT = [
+    (150, (-0.18, -0.18, -0.18), 0.13), (-600, (0.18, -0.18, -0.18), 0.13), (400, (-0.18, 0.18, -0.18), 0.13),
+    (-800, (0.18, 0.18, -0.18), 0.13), (280, (-0.18, -0.18, 0.18), 0.13), (-400, (0.18, -0.18, 0.18), 0.13),
+    (650, (-0.18, 0.18, 0.18), 0.13), (-200, (0.18, 0.18, 0.18), 0.13),
+]  # fmt: skip
+"""Ellipsoids: HU, where, and half of their edges, in parts of the scan's."""
+NAMES = ["liver", "lung", "kidney_left", "trachea", "spleen", "stomach", "heart", "colon"]
+
+
+def ellipsoids(spec):
+    return EIGHT if spec.get("eight") else THREE
+
+
 def make_case(spec, rng):
-    """A scan and its labels 0 to 3 along x, y and z: three ellipsoids in a body in air, and noise."""
+    """A scan and its labels along x, y and z: three ellipsoids in a body in air, or eight, and noise."""
     edges = np.array(spec["spacing_mm"])
     shape = spec["shape"]
     extent = edges * shape
@@ -39,9 +53,7 @@ def make_case(spec, rng):
     hu = np.full(shape, -1000.0)
     hu[inside(middle, extent * 0.47)] = 0
     labels = np.zeros(shape, np.uint8)
-    for label, (value, at, radius) in enumerate(
-        [(150, (-0.2, 0.0, 0.05), 0.2), (-600, (0.2, 0.1, -0.1), 0.17), (400, (0.05, -0.24, 0.1), 0.13)], start=1
-    ):
+    for label, (value, at, radius) in enumerate(ellipsoids(spec), start=1):
         centre = middle + extent * (np.array(at) + rng.uniform(-0.04, 0.04, 3))
         where = inside(centre, extent * radius * rng.uniform(0.85, 1.15, 3))
         hu[where], labels[where] = value, label
@@ -131,7 +143,7 @@ def plans_of(spec):
 
 
 def dataset_of(spec):
-    labels = {"background": 0, "liver": 1, "lung": 2, "kidney_left": 3}
+    labels = {name: value for value, name in enumerate(["background", *NAMES[: len(ellipsoids(spec))]])}
     found = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
     if spec.get("regions"):
         found["labels"] = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "centre": 3}
@@ -161,7 +173,7 @@ def trained(network, data, seg, spec, seed):
             masks = torch.stack([targets >= k for k in (1, 2, 3)], dim=1).float()
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, masks)
         else:
-            weight = torch.tensor([1.0, 3.0, 3.0, 3.0])
+            weight = torch.tensor([1.0, *[3.0] * len(ellipsoids(spec))])
             loss = torch.nn.functional.cross_entropy(logits, targets, weight)
         optimiser.zero_grad()
         loss.backward()
