@@ -13,7 +13,7 @@ from tomoseg.files.results import write_label_map
 from tomoseg.labels import LabelSet
 from tomoseg.options import ViewOptions
 from tomoseg.segmentation import LabelMap
-from tomoseg.server.viewing import Viewing, create_view_app
+from tomoseg.server.viewing import Viewing
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.view import find_views
 from tomoseg.workflows.view_cases import Views
@@ -69,7 +69,7 @@ def _opaque(page, layout="Axial"):
 
 def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(opened, viewing):
     assert len({structure.colour for structure in TOTAL}) == 117
-    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         _opaque(looked.page)
         counts = _count(looked.page)
         areas = [counts[structure.colour] for structure in TOTAL]
@@ -80,7 +80,7 @@ def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(opened, viewi
 
 
 def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
-    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         page = looked.page
         _opaque(page)
         page.get_by_role("button", name="None", exact=True).click()
@@ -106,7 +106,7 @@ def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
 
 
 def test_the_page_speaks_french_and_windows_change_by_key(opened, viewing):
-    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         page = looked.page
         page.keyboard.press("3")
         assert page.locator("[aria-pressed=true]", has_text="Bone").count() == 1
@@ -118,7 +118,7 @@ def test_the_page_speaks_french_and_windows_change_by_key(opened, viewing):
 
 def test_without_webgl2_there_are_slices(opened, viewing):
     path = f"/{viewing.secret}/"
-    with opened(create_view_app(viewing), path, scripts=[WITHOUT_WEBGL2]) as looked:
+    with opened(viewing.app(), path, scripts=[WITHOUT_WEBGL2]) as looked:
         assert "no WebGL2" in looked.page.locator(".notes").inner_text()
         _opaque(looked.page)
         counts = _count(looked.page)
@@ -142,7 +142,7 @@ def correcting(files, tmp_path):
 
 def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(opened, correcting, files):
     spleen = TOTAL["spleen"]
-    with opened(create_view_app(correcting), f"/{correcting.secret}/") as looked:
+    with opened(correcting.app(), f"/{correcting.secret}/") as looked:
         page = looked.page
         _opaque(page)
         page.locator("[data-name=spleen] .name").click()
@@ -202,7 +202,7 @@ def test_cases_one_after_the_other_with_verdicts(opened, files, tmp_path):
     (shown,) = find_views(files / "ct.nii.gz", [files / "masks.nii.gz"], tmp_path / "reference.nii.gz").cases
     cases = tuple(replace(shown, name=name, score=n / 4) for n, name in enumerate("abc"))
     viewing = Viewing(Views("scores", cases, tmp_path, "Dice"), ViewOptions(reviewer="me"), tmp_path / "corrections")
-    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         page = looked.page
         assert "Dice 1.000" in page.locator("[data-name=liver]").inner_text()
         page.keyboard.press("w")
@@ -243,7 +243,7 @@ def test_a_hostile_name_is_shown_as_text(opened, tmp_path):
     write_nifti(tmp_path / f"{name}.nii.gz", values.astype(np.int16), grid)
     write_label_map(LabelMap(values, labels, grid), tmp_path / "masks.nii.gz")
     viewing = Viewing(find_views(tmp_path / f"{name}.nii.gz", [tmp_path / "masks.nii.gz"]), ViewOptions())
-    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         assert looked.page.locator("h1").inner_text() == name
         assert looked.page.locator("h1 img").count() == 0
         assert looked.page.locator(".row .name").all_inner_texts() == sorted(labels.names)
@@ -256,6 +256,6 @@ def test_what_cannot_be_shown_is_told(opened, files, tmp_path):
     grid = SourceGrid((10, 10, 4), np.eye(4))
     write_label_map(LabelMap(np.ones((10, 10, 4), np.uint8), TOTAL, grid), tmp_path / "other.nii.gz")
     viewing = Viewing(find_views(files / "ct.nii.gz", [tmp_path / "other.nii.gz"]), ViewOptions())
-    with opened(create_view_app(viewing), f"/{viewing.secret}/") as looked:
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         told = looked.page.get_by_role("alert").inner_text()
         assert "expected the grid of" in told

@@ -13,8 +13,9 @@ from tests.server.running import served
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.options import ViewOptions
 from tomoseg.server import until_closed
+from tomoseg.server.guests import Guests
 from tomoseg.server.until_closed import run_until_closed
-from tomoseg.server.viewing import KEPT_SCENES, Guests, Viewing, create_view_app
+from tomoseg.server.viewing import KEPT_SCENES, Viewing
 from tomoseg.workflows.view import find_views
 from tomoseg.workflows.view_cases import ViewCase, Views
 
@@ -32,7 +33,7 @@ def viewing(files):
 
 
 def test_the_address_holds_a_secret_and_leads_to_all_of_it(viewing, files):
-    with served(create_view_app(viewing)) as client:
+    with served(viewing.app()) as client:
         place = f"/{viewing.secret}"
         assert client.get(f"{place}/").text.startswith("<!doctype html>")
         assert client.get(f"{place}/session").json()["language"] == "fr"
@@ -51,13 +52,13 @@ def test_the_address_holds_a_secret_and_leads_to_all_of_it(viewing, files):
 
 
 def test_another_name_for_this_machine_is_refused(viewing):
-    with served(create_view_app(viewing)) as client:
+    with served(viewing.app()) as client:
         answer = client.get(f"/{viewing.secret}/session", headers={"host": "attacker.example"})
         assert answer.status_code == 400
 
 
 def test_what_is_not_there_is_told(viewing):
-    with served(create_view_app(viewing)) as client:
+    with served(viewing.app()) as client:
         answer = client.get(f"/{viewing.secret}/cases/7")
         assert (answer.status_code, answer.json()["detail"]) == (
             400,
@@ -80,7 +81,7 @@ def test_what_is_not_there_is_told(viewing):
 )
 def test_what_is_no_correction_is_refused_and_leaves_nothing(viewing, tmp_path, structure, body, words):
     viewing.corrections = tmp_path / "corrections"
-    with served(create_view_app(viewing)) as client:
+    with served(viewing.app()) as client:
         address = f"/{viewing.secret}/cases/0/corrections"
         answer = client.post(address, params={"structure": structure, "who": "me"}, content=body)
         assert answer.status_code == 400
@@ -91,7 +92,7 @@ def test_what_is_no_correction_is_refused_and_leaves_nothing(viewing, tmp_path, 
 def test_read_only(viewing, tmp_path):
     viewing.corrections = tmp_path / "corrections"
     viewing.options = ViewOptions(read_only=True)
-    with served(create_view_app(viewing)) as client:
+    with served(viewing.app()) as client:
         place = f"/{viewing.secret}"
         assert client.get(f"{place}/session").json()["reviewer"] is None
         mask = gzip.compress(bytes(23040))

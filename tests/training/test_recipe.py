@@ -72,9 +72,12 @@ def dataset(tmp_path_factory) -> Path:
     return folder
 
 
+TIMES = {"minutes", "minutes_left", "slices_per_second", "speed"}
+
+
 def metrics(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{key: value for key, value in line.items() if key != "minutes"} for line in lines]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
 
 
 def last(folder):
@@ -86,7 +89,7 @@ def same_state(one, other):
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same_state(one[k], other[k]) for k in one if k != "minutes")
+        return one.keys() == other.keys() and all(same_state(one[k], other[k]) for k in one if k not in TIMES)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(same_state(a, b) for a, b in zip(one, other, strict=True))
     return one == other
@@ -569,6 +572,7 @@ def test_each_epoch_is_written(dataset, tmp_path, monkeypatch):
     for record in written:
         wanted = ("train_loss", "validation_loss", "validation_dice", "validation_iou", "learning_rate")
         assert all(math.isfinite(record[key]) for key in wanted)
+        assert record["gradient_norm"] > 0
         assert list(record["dice"]) == list(LABELS.names)
     assert [(s.epoch, s.step, s.steps) for s in steps] == [(e, s, 3) for e in (1, 2) for s in (1, 2, 3)]
     assert [s.loss for s in steps[3:]] == pytest.approx([steps[3].loss, steps[4].loss, steps[5].loss])
@@ -576,6 +580,8 @@ def test_each_epoch_is_written(dataset, tmp_path, monkeypatch):
     assert [s.dice for s in steps[:3]] == [None] * 3
     assert validated == [(1, 2), (2, 2)] * 2
     assert [record["epoch"] for record in epochs] == [1, 2]
+    assert all(record["slices_per_second"] > 0 for record in epochs)
+    assert epochs[0]["minutes_left"] > 0 == epochs[1]["minutes_left"]
     assert {p.name for p in tmp_path.iterdir()} == {
         "config.yaml",
         "environment.json",
@@ -585,6 +591,25 @@ def test_each_epoch_is_written(dataset, tmp_path, monkeypatch):
         "last.pt",
         "best",
     }
+
+
+def test_the_norm_of_the_gradient_is_that_before_it_is_clipped(dataset, tmp_path, monkeypatch):
+    found = []
+
+    def noted(run, parts):
+        loss, norm = take_step(run, parts)
+        clipped = [parameter.grad for parameter in run.state.learner.parameters() if parameter.grad is not None]
+        found.append((norm, math.sqrt(sum(float((one.double() ** 2).sum()) for one in clipped))))
+        return loss, norm
+
+    monkeypatch.setattr(recipe, "take_step", noted)
+    outcome = train_run(dataset, tmp_path / "whole", make_config(epochs=1, optimizer=OptimizerConfig(clip_norm=None)))
+    assert [norm for norm, _ in found] == pytest.approx([left for _, left in found], rel=1e-4)
+    assert outcome.history[0]["gradient_norm"] == pytest.approx(sum(norm for norm, _ in found) / 3)
+    found.clear()
+    train_run(dataset, tmp_path / "clipped", make_config(epochs=1, optimizer=OptimizerConfig(clip_norm=1e-3)))
+    assert min(norm for norm, _ in found) > 1e-2
+    assert [left for _, left in found] == pytest.approx([1e-3] * 3, rel=1e-3)
 
 
 def test_the_validation_loss_is_that_of_the_plain_loss(dataset):
@@ -706,6 +731,10 @@ def test_minutes_hold_steps_and_validations(dataset, tmp_path, monkeypatch):
     outcome = train_run(dataset, tmp_path, config, listener)
     assert outcome.finished
     assert [record["minutes"] for record in outcome.history] == pytest.approx([0.6, 1.2, 1.8])
+    # the time of a step is seen after the next one: 12 slices in 2 of the 3
+    assert [record["slices_per_second"] for record in outcome.history] == pytest.approx([1, 1, 1])
+    # of the 1.7 minutes before the last validation
+    assert [record["minutes_left"] for record in outcome.history] == pytest.approx([1.1, 0.5, 0])
     assert "validation_dice" in outcome.history[-1]
     assert outcome.history[-1]["learning_rate"] < outcome.history[0]["learning_rate"]
     more = train_run(dataset, tmp_path, make_config(epochs=100, minutes=2.5), listener)

@@ -14,7 +14,7 @@ export interface CaseRow {
 }
 
 export interface Session {
-  kind: "cases" | "run";
+  kind: "cases";
   title: string;
   language: Language;
   /** What the score of a case is, such as "Dice"; empty where cases have none. */
@@ -22,6 +22,49 @@ export interface Session {
   cases: CaseRow[];
   /** Who corrections are said to be by, unless the page is told otherwise; null where nothing may be written. */
   reviewer: string | null;
+}
+
+/** What is shown of a run: its networks by name, one without a name where there is no other. */
+export interface RunSession {
+  kind: "run";
+  title: string;
+  language: Language;
+  parts: string[];
+}
+
+export interface RunStructure {
+  name: string;
+  title: Record<Language, string>;
+  group: Record<Language, string>;
+  colour: Triple;
+}
+
+/** An epoch, as far as it was measured. */
+export interface RunEpoch {
+  epoch: number;
+  minutes?: number | null;
+  minutes_left?: number | null;
+  train_loss?: number | null;
+  validation_loss?: number | null;
+  validation_dice?: number | null;
+  learning_rate?: number | null;
+  gradient_norm?: number | null;
+  slices_per_second?: number | null;
+  dice: Record<string, number | null>;
+}
+
+/** What is new of a part of a run. */
+export interface RunNews {
+  part: number;
+  state: "waiting" | "running" | "quiet" | "finished";
+  /** When the last epoch was written, in seconds since 1970. */
+  written: number | null;
+  odd_lines: number[];
+  /** How many of the epochs that were told before stay. */
+  first: number;
+  epochs: RunEpoch[];
+  /** Null where they are as they were told. */
+  structures: RunStructure[] | null;
 }
 
 export interface Structure {

@@ -1,9 +1,10 @@
 /** Where the page begins: it asks what it is to show, and tells the server that it is open. */
 
-import { json, type Session } from "./api";
+import { json, type RunSession, type Session } from "./api";
 import { element, tell } from "./dom";
 import { JobsPage } from "./jobs";
 import { loadCase } from "./loading";
+import { RunPage } from "./run_page";
 import { ScanPage } from "./scan_page";
 import { say, speak } from "./words";
 
@@ -12,9 +13,10 @@ const OF_VIEW = /\/[\w-]{22}\/$/;
 
 async function begin(page: HTMLElement): Promise<void> {
   if (!OF_VIEW.test(location.pathname)) return new JobsPage().begin(page);
-  const session = await json<Session>("session");
+  const session = await json<Session | RunSession>("session");
   speak(session.language);
   stayOpen();
+  if (session.kind === "run") return new RunPage(session).begin(page);
   return new ScanPage(session, loadCase).begin(page);
 }
 

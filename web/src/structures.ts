@@ -23,7 +23,23 @@ export class StructureList {
   constructor(
     private readonly onShown: () => void,
     private readonly onChosen: (structure: Structure) => void,
+    private readonly measured: (structure: Structure) => string = ofScan,
   ) {}
+
+  /** Tell what is measured now, of the same structures; others are opened. Returns whether they are others. */
+  update(structures: readonly Structure[]): boolean {
+    const isSame = structures.map((one) => one.name).join() === this.structures.map((one) => one.name).join();
+    if (!isSame) {
+      this.open(structures, false);
+      return true;
+    }
+    this.structures = structures;
+    structures.forEach((one, n) => {
+      const told = this.rows.get(n)?.row.querySelector(".measured");
+      if (told != null) told.textContent = this.measured(one);
+    });
+    return false;
+  }
 
   open(structures: readonly Structure[], keeps: boolean): void {
     const hidden = new Set(keeps ? this.structures.filter((_, n) => !this.shown.has(n)).map((one) => one.name) : []);
@@ -61,6 +77,11 @@ export class StructureList {
     this.element.replaceChildren(search, buttons, element("div", { class: "groups" }, ...lists));
     this.filter();
     this.mark();
+  }
+
+  show(n: number): void {
+    this.shown.add(n);
+    this.changed();
   }
 
   all(): void {
@@ -140,7 +161,7 @@ export class StructureList {
       this.onChosen(structure);
     });
     const row = element("div", { class: "row", "data-number": String(n), "data-name": structure.name }, tick, patch, name);
-    row.append(element("span", { class: "measured" }, measured(structure)));
+    row.append(element("span", { class: "measured" }, this.measured(structure)));
     if (structure.warnings.length > 0 || structure.version !== null) {
       row.append(element("small", {}, remarks(structure).join(" · ")));
     }
@@ -150,7 +171,8 @@ export class StructureList {
   }
 }
 
-function measured(structure: Structure): string {
+/** Of a structure in a scan. */
+function ofScan(structure: Structure): string {
   const parts: string[] = [];
   if (structure.dice !== null) parts.push(`${say("Dice")} ${number(structure.dice, 3)}`);
   if (structure.volume_ml === null) return [...parts, say("not found")].join(" · ");

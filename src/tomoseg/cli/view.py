@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.errors import InputError
 from tomoseg.options import AS_SEEN, ViewOptions
+
+if TYPE_CHECKING:
+    from tomoseg.server.guests import Shown
 
 
 def view(
@@ -21,13 +26,14 @@ def view(
     config: Path | None = None,
     options: Annotated[ViewOptions, arg(name="")] = AS_SEEN,
 ) -> int:
-    """Look at a scan and its masks in the browser, and correct them.
+    """Look at a scan and its masks in the browser, and correct them; or watch a training run.
 
     The page is served by this machine alone, loads nothing from elsewhere, and the command ends when it is closed.
 
     Args:
-        place: A scan of any kind that predict reads; or the output folder of an evaluation of masks, or of predictions
-            of many scans, whose cases are shown one after the other, the worst first.
+        place: A scan of any kind that predict reads; the output folder of an evaluation of masks, or of predictions
+            of many scans, whose cases are shown one after the other, the worst first; or a run folder of train, while
+            it trains and afterwards.
         masks: Its masks: a folder or a file of all of them in any format that predict writes, or files of a mask each.
         against: Masks to compare them with, such as a reference.
         corrections: Folder of corrected masks and of verdicts; `corrections` beside the masks if omitted.
@@ -39,18 +45,50 @@ def view(
     from tomoseg.terminal.console import warn_all
     from tomoseg.workflows.results import check_formats
     from tomoseg.workflows.view import find_views
+    from tomoseg.workflows.watched_run import find_run
 
     require_installed("fastapi", "uvicorn")
+    from tomoseg.server.run_viewing import RunViewing
+    from tomoseg.server.viewing import Viewing
+
     check_formats(options.format or ("nifti",))
+    run = find_run(place)
+    if run is not None:
+        _check_run_alone(masks, against, corrections, options)
+        return _show(RunViewing(run, options))
     views = find_views(place, masks, against)
     folder = views.beside if corrections is None else corrections
     if not options.read_only and corrections is not None:
         check_folder(folder)
+    warn_all(views.left_out)
+    _show(Viewing(views, options, folder))
+    return SOME_FAILED if views.left_out else DONE
 
+
+def _show(shown: Shown) -> int:
     from tomoseg.server.until_closed import run_until_closed
-    from tomoseg.server.viewing import Viewing
     from tomoseg.terminal.viewing import show_address
 
-    warn_all(views.left_out)
-    run_until_closed(Viewing(views, options, folder), show_address)
-    return SOME_FAILED if views.left_out else DONE
+    run_until_closed(shown, partial(show_address, ends_with_page=shown.ends_with_page))
+    return DONE
+
+
+def _check_run_alone(
+    masks: tuple[Path, ...], against: Path | None, corrections: Path | None, options: ViewOptions
+) -> None:
+    """Refuse what says nothing about a run.
+
+    Raises:
+        InputError: If there is any of it.
+    """
+    given = {
+        "masks": masks,
+        "--against": against,
+        "--corrections": corrections,
+        "--series": options.series,
+        "--assume-spacing": options.assume_spacing,
+        "--format": options.format,
+        "--reviewer": options.reviewer,
+    }
+    if names := [name for name, value in given.items() if value]:
+        raise InputError(f"expected a run folder alone, got {', '.join(names)} with it; leave that out")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import uvicorn
 
 from tomoseg.errors import InputError
-from tomoseg.server.viewing import Viewing, create_view_app
+from tomoseg.server.guests import Shown
 
 EVERYWHERE = ("0.0.0.0", "::")
 """Hosts that stand for all addresses of this machine."""
@@ -22,22 +22,22 @@ GONE_SECONDS = 3.0
 """After the last page was closed, so that one may be loaded again."""
 
 
-def run_until_closed(viewing: Viewing, on_address: Callable[[str], None]) -> None:
-    """Serve a page until it is closed or somebody stops it with Ctrl-C.
+def run_until_closed(shown: Shown, on_address: Callable[[str], None]) -> None:
+    """Serve a page until somebody stops it with Ctrl-C, or until it is closed where it ends with that.
 
     Args:
-        viewing: What it shows, and where it listens.
+        shown: What it shows, and where it listens.
         on_address: Told the page's address once it can be opened.
 
     Raises:
         InputError: If it cannot listen there.
     """
-    listening = _listen(viewing.options.host, viewing.options.port)
+    listening = _listen(shown.options.host, shown.options.port)
     config = uvicorn.Config(
-        create_view_app(viewing), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        shown.app(), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )
     server = uvicorn.Server(config)
-    watching = threading.Thread(target=_watch, args=(server, viewing, _address(listening, viewing), on_address))
+    watching = threading.Thread(target=_watch, args=(server, shown, _address(listening, shown), on_address))
     watching.start()
     try:
         with contextlib.suppress(KeyboardInterrupt):
@@ -70,24 +70,22 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _address(listening: socket.socket, viewing: Viewing) -> str:
-    host = viewing.options.host
-    shown = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(
-        host, f"[{host}]" if ":" in host else host
-    )
-    return f"http://{shown}:{listening.getsockname()[1]}/{viewing.secret}/"
+def _address(listening: socket.socket, shown: Shown) -> str:
+    host = shown.options.host
+    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{listening.getsockname()[1]}/{shown.secret}/"
 
 
-def _watch(server: uvicorn.Server, viewing: Viewing, address: str, on_address: Callable[[str], None]) -> None:
+def _watch(server: uvicorn.Server, shown: Shown, address: str, on_address: Callable[[str], None]) -> None:
     """Tell the address once the server runs, and end it when the last page has been closed."""
     while not server.started and not server.should_exit:
         time.sleep(0.05)
     if server.started:
         on_address(address)
-        if viewing.options.open:
+        if shown.options.open:
             webbrowser.open(address)
     while not server.should_exit:
-        if viewing.guests.have_left(GONE_SECONDS):
+        if shown.ends_with_page and shown.guests.have_left(GONE_SECONDS):
             server.should_exit = True
         time.sleep(0.2)
-    viewing.guests.closing = True
+    shown.guests.closing = True

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import StreamingResponse
-from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 
 from tomoseg.errors import GridError, InputError, LabelError, unknown_name_message
 from tomoseg.options import ViewOptions
-from tomoseg.server.app import PAGE, create_app
+from tomoseg.server.guests import Guests, secret_app
 from tomoseg.server.scene_answers import described, unpacked_mask, volume_answer
 from tomoseg.workflows.correct import Verdict, account_name, read_reviews, save_correction, save_review
 from tomoseg.workflows.scenes import Scene
@@ -32,53 +26,11 @@ from tomoseg.workflows.view_cases import ViewCase, Views
 KEPT_SCENES = 2
 """Cases in memory: the one that is shown, and the one before."""
 
-BEAT_SECONDS = 10.0
-"""A page that has gone without a word is noticed when it is written to."""
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 class Said(BaseModel):
     """A verdict on a case; none takes a former one back."""
 
     verdict: Verdict | None
-
-
-@dataclass
-class Guests:
-    """The pages that are open.
-
-    Attributes:
-        now: How many.
-        last_left: When the last one left, by the monotonic clock; None while there is one, or has been none yet.
-        closing: Whether they are to be let go.
-    """
-
-    now: int = 0
-    last_left: float | None = None
-    closing: bool = False
-
-    async def stay(self) -> AsyncIterator[str]:
-        """What one of them is told as long as it is there: nothing, now and then."""
-        self.now += 1
-        self.last_left = None
-        try:
-            yield ": open\n\n"
-            waited = 0.0
-            while not self.closing:
-                await asyncio.sleep(0.2)
-                waited += 0.2
-                if waited >= BEAT_SECONDS:
-                    waited = 0.0
-                    yield ": open\n\n"
-        finally:
-            self.now -= 1
-            if self.now == 0:
-                self.last_left = time.monotonic()
-
-    def have_left(self, seconds: float) -> bool:
-        """Whether the last one left so long ago; a page that is loaded again is away for a moment."""
-        return self.last_left is not None and time.monotonic() - self.last_left > seconds
 
 
 @dataclass
@@ -102,6 +54,15 @@ class Viewing:
     _scenes: OrderedDict[int, Scene] = field(default_factory=OrderedDict)
     _opening: threading.Lock = field(default_factory=threading.Lock)
     writing: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def ends_with_page(self) -> bool:
+        """Always: nobody comes back to files that were looked at."""
+        return True
+
+    def app(self) -> FastAPI:
+        """The application that serves it."""
+        return secret_app(self, _routes(self))
 
     def case(self, number: int) -> ViewCase:
         """One of the cases.
@@ -174,18 +135,8 @@ class Viewing:
         return made.version
 
 
-def create_view_app(viewing: Viewing) -> FastAPI:
-    """The application of one viewing; all of it lies below the secret part of the address."""
-    app = create_app([_routes(viewing)], page=None)
-    app.mount(f"/{viewing.secret}", StaticFiles(directory=PAGE, html=True))
-    if viewing.options.host in LOOPBACK:
-        # A page elsewhere whose name was made to lead here would be of another origin in name only.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
-    return app
-
-
 def _routes(viewing: Viewing) -> APIRouter:
-    router = APIRouter(prefix=f"/{viewing.secret}")
+    router = APIRouter()
 
     @router.get("/session")
     def session() -> dict[str, Any]:
@@ -201,10 +152,6 @@ def _routes(viewing: Viewing) -> APIRouter:
             ],
             "reviewer": viewing.reviewer,
         }
-
-    @router.get("/open")
-    def stay_open() -> StreamingResponse:
-        return StreamingResponse(viewing.guests.stay(), media_type="text/event-stream")
 
     @router.get("/cases/{number}")
     def case(number: int) -> dict[str, Any]:

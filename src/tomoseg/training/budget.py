@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,9 @@ class Course:
         validation_minutes: What the last validation took.
         epoch_began_at: Share of the budget that was used as the epoch began: its draws depend on it.
         losses: Of the steps of the epoch.
+        norms: Of their gradients, before they were clipped.
+        slices: Read in these steps.
+        step_minutes: What these steps took.
         history: One record an epoch.
         best_dice: Best mean validation Dice; None before there is one.
     """
@@ -37,6 +41,9 @@ class Course:
     validation_minutes: float = 0.0
     epoch_began_at: float = 0.0
     losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    slices: int = 0
+    step_minutes: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best_dice: float | None = None
 
@@ -97,6 +104,13 @@ class Budget:
             return False
         dice = [dice for record in course.history if (dice := record.get("validation_dice")) is not None]
         return len(dice) - 1 - dice.index(max(dice)) >= self.early_stopping if dice else False
+
+    def minutes_left(self, course: Course) -> float:
+        """How long it will go on if it goes on as so far; it may stall before."""
+        if self.finished(course):
+            return 0.0
+        progress = self.progress(course)
+        return course.minutes * (1 - progress) / progress if progress > 0 else math.inf
 
     def finished(self, course: Course) -> bool:
         """Whether nothing is left to do."""

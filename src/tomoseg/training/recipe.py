@@ -104,10 +104,14 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
         rate = config.optimizer.learning_rate * state.rate.share(run.progress)
         set_learning_rate(state.optimizer, rate)
         before = state.minutes
-        state.losses.append(take_step(run, parts))
+        loss, norm = take_step(run, parts)
+        state.losses.append(loss)
+        state.norms.append(norm)
         state.step += 1
         run.tick()
-        speed = run.ranks.count * sum(len(part.hu) for part in parts) / max(60 * (state.minutes - before), 1e-9)
+        slices, taken = run.ranks.count * sum(len(part.hu) for part in parts), state.minutes - before
+        state.slices, state.step_minutes = state.slices + slices, state.step_minutes + taken
+        speed = slices / max(60 * taken, 1e-9)
         counts = (state.epoch + 1, state.step, run.budget.steps_per_epoch)
         listener.on_step(Step(*counts, state.losses[-1], rate, speed, state.minutes, state.best_dice, run.progress))
         if run.ranks.table([listener.should_stop()], run.device).any():
@@ -120,12 +124,15 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
     return True
 
 
-def take_step(run: Run, parts: Sequence[Batch]) -> float:
-    """One step of the optimiser over one batch or several accumulated ones; returns the loss.
+def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
+    """One step of the optimiser over one batch or several accumulated ones.
 
     Args:
         run: The network and settings.
         parts: This process's share of each batch.
+
+    Returns:
+        The loss, and the norm of its gradient before it is clipped; not finite where a scaler skips the step.
 
     Raises:
         TrainingError: If the loss or its gradient is not finite; the weights are left as they were.
@@ -153,7 +160,7 @@ def take_step(run: Run, parts: Sequence[Batch]) -> float:
     state.scaler.update()
     if state.average is not None:
         state.average.update_parameters(state.network)
-    return total
+    return total, norm.item()
 
 
 def batch_loss(run: Run, learner: nn.Module, batch: Batch, scope: Scope, *, augment: bool) -> Float[Tensor, ""]:
@@ -177,7 +184,7 @@ def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
     run.tick()
     state.epoch, state.step = state.epoch + 1, 0
     record = _record_of_training(run)
-    state.losses = []
+    state.losses, state.norms, state.slices, state.step_minutes = [], [], 0, 0.0
     is_time = state.epoch % run.config.validate_every == 0 or run.progress >= 1
     if run.validation and is_time:
         began = state.minutes
@@ -187,6 +194,7 @@ def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
         record |= _record_of_validation(validation, summary)
     keep_best(run, folder, record)
     state.history.append(record | {"minutes": round(state.minutes, 3)})
+    state.history[-1]["minutes_left"] = round(run.budget.minutes_left(state), 3)  # this validation may be the last
     folder.save_metrics(state.history)
     folder.save_state(run.saved())
     listener.on_epoch(state.history[-1])
@@ -264,12 +272,15 @@ def grouped(batches: Any, size: int) -> Iterator[list[Batch]]:
 
 
 def _record_of_training(run: Run) -> dict[str, Any]:
-    losses = run.state.losses
+    state, losses = run.state, run.state.losses
+    norms = [norm for norm in state.norms if math.isfinite(norm)]  # others are those of steps that were skipped
     record: dict[str, Any] = {
-        "epoch": run.state.epoch,
+        "epoch": state.epoch,
         "steps": len(losses),
         "train_loss": float(np.mean(losses)) if losses else None,
-        "learning_rate": run.state.optimizer.param_groups[0]["lr"],
+        "learning_rate": state.optimizer.param_groups[0]["lr"],
+        "gradient_norm": float(np.mean(norms)) if norms else None,
+        "slices_per_second": round(state.slices / (60 * state.step_minutes), 3) if state.step_minutes else None,
     }
     share = run.curriculum_share
     return record if share is None else record | {"curriculum_share": share}

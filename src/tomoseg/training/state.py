@@ -57,6 +57,8 @@ class TrainState(Course):
             "counters": (self.epoch, self.step, self.minutes, self.validation_minutes),
             "epoch_began_at": self.epoch_began_at,
             "losses": self.losses,
+            "norms": self.norms,
+            "speed": (self.slices, self.step_minutes),
             "history": self.history,
             "best_dice": self.best_dice,
         }
@@ -81,4 +83,5 @@ class TrainState(Course):
             self.scaler.load_state_dict(saved["scaler"])
         self.epoch, self.step, self.minutes, self.validation_minutes = saved["counters"]
         self.epoch_began_at = saved.get("epoch_began_at", self.epoch_began_at)
+        self.norms, (self.slices, self.step_minutes) = saved.get("norms", []), saved.get("speed", (0, 0.0))
         self.losses, self.history, self.best_dice = saved["losses"], saved["history"], saved["best_dice"]

@@ -36,8 +36,7 @@ def find_views(place: Path, masks: Sequence[Path] = (), against: Path | None = N
         InputError: If nothing is there, or references are given without masks.
         LabelError: If names cannot be used.
     """
-    if not place.exists():
-        raise InputError(f"{place}: expected a scan, got nothing at that path; check it")
+    _check_there(place)
     if against is not None and not masks:
         raise InputError(f"expected masks to compare with {against}, got none; name them after the scan")
     many = None if masks else _many(place)
@@ -48,6 +47,18 @@ def find_views(place: Path, masks: Sequence[Path] = (), against: Path | None = N
     reference = None if against is None else masks_of((against,), name)
     beside = (masks[0] if masks else place).absolute().parent
     return Views(name, (ViewCase(name, place, case, reference),), beside / CORRECTIONS)
+
+
+def _check_there(place: Path) -> None:
+    """Refuse what holds nothing.
+
+    Raises:
+        InputError: If it is not there, or an empty folder.
+    """
+    if not place.exists():
+        raise InputError(f"{place}: expected a scan, got nothing at that path; check it")
+    if place.is_dir() and not any(place.iterdir()):
+        raise InputError(f"{place}: expected a scan, results of many or a run, got an empty folder; check the path")
 
 
 def _many(place: Path) -> Views | None:

@@ -1,0 +1,127 @@
+"""The server of `tomoseg view RUN`: what a training run has written so far, and each epoch as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from tomoseg.files.label_names import label_set_named
+from tomoseg.options import ViewOptions
+from tomoseg.pictures.structure_names import readable, readable_group
+from tomoseg.server.guests import BEAT_SECONDS, LOOPBACK, Guests, secret_app
+from tomoseg.workflows.watched_run import Seen, WatchedRun, look_at
+
+LOOK_SECONDS = 1.0
+"""Between looks at the run folder."""
+
+
+@dataclass
+class RunViewing:
+    """What one server shows of a run.
+
+    Attributes:
+        run: The run.
+        options: Where it is shown, and in which language.
+        secret: The part of the page's address that cannot be guessed.
+        guests: Who looks.
+    """
+
+    run: WatchedRun
+    options: ViewOptions
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    guests: Guests = field(default_factory=Guests)
+
+    @property
+    def ends_with_page(self) -> bool:
+        """On this machine alone: from others one comes and goes while it trains."""
+        return self.options.host in LOOPBACK
+
+    def app(self) -> FastAPI:
+        """The application that serves it."""
+        return secret_app(self, _routes(self))
+
+    def look(self) -> list[Seen]:
+        """What each part has written so far."""
+        return [look_at(part) for part in self.run.parts]
+
+    async def news(self) -> AsyncIterator[str]:
+        """All that there is, then what is new, as server-sent events.
+
+        Of each part that has changed there is its state, and the epochs from a first one on; those before are as they
+        were told.
+        """
+        told: list[Seen | None] = [None] * len(self.run.parts)
+        waited = 0.0
+        while not self.guests.closing:
+            seen = await run_in_threadpool(self.look)
+            changed = [n for n, (before, now) in enumerate(zip(told, seen, strict=True)) if before != now]
+            if changed:
+                news = [{"part": n, **_since(told[n], seen[n])} for n in changed]
+                yield f"data: {json.dumps(news, allow_nan=False)}\n\n"
+                told, waited = list(seen), 0.0
+            elif waited >= BEAT_SECONDS:
+                yield ": nothing new\n\n"
+                waited = 0.0
+            await asyncio.sleep(LOOK_SECONDS)
+            waited += LOOK_SECONDS
+
+
+def _since(before: Seen | None, now: Seen) -> dict[str, Any]:
+    """What is new of a part; all of it where what was told is not true any more."""
+    kept = 0 if before is None else len(before.epochs)
+    first = kept if before is not None and now.epochs[:kept] == before.epochs else 0
+    return {
+        "state": now.state,
+        "written": now.written,
+        "odd_lines": now.odd_lines,
+        "first": first,
+        "epochs": now.epochs[first:],
+        "structures": _structures(now.epochs) if first == 0 or not _named(now.epochs[:first]) else None,
+    }
+
+
+def _named(epochs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The structures that a validation has given a Dice of, in its order."""
+    return list(dict.fromkeys(name for record in epochs for name in record["dice"]))
+
+
+def _structures(epochs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    names = _named(epochs)
+    return [
+        {
+            "name": one.name,
+            "title": {"en": readable(one.name), "fr": readable(one.name, "fr")},
+            "group": {"en": readable_group(one.group), "fr": readable_group(one.group, "fr")},
+            "colour": list(one.colour),
+        }
+        for one in (label_set_named(names) if names else ())
+    ]
+
+
+def _routes(viewing: RunViewing) -> APIRouter:
+    router = APIRouter()
+    run = viewing.run
+
+    @router.get("/session")
+    def session() -> dict[str, Any]:
+        names = [part.name for part in run.parts]
+        return {"kind": "run", "title": run.title, "language": viewing.options.lang, "parts": names}
+
+    @router.get("/run")
+    def everything() -> list[dict[str, Any]]:
+        both = zip(run.parts, viewing.look(), strict=True)
+        return [{"name": part.name, **asdict(seen), "structures": _structures(seen.epochs)} for part, seen in both]
+
+    @router.get("/run/events")
+    def events() -> StreamingResponse:
+        return StreamingResponse(viewing.news(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    return router

@@ -1,0 +1,39 @@
+"""`tomoseg view` of a run, up to where its page is served."""
+
+import pytest
+
+from tests.workflows.test_watched_run import make_run
+from tomoseg.cli import main
+from tomoseg.server import until_closed
+from tomoseg.server.run_viewing import RunViewing
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["masks"], "masks"),
+        (["--against", "masks", "--series", "2"], "--against, --series"),
+        (["--corrections", "kept"], "--corrections"),
+        (["--format", "nrrd"], "--format"),
+    ],
+)
+def test_what_says_nothing_about_a_run_is_refused(tmp_path, capsys, more, named):
+    assert main(["view", str(make_run(tmp_path / "run")), *more, "--no-open"]) == 2
+    assert f"expected a run folder alone, got {named} with it; leave that out" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+@pytest.mark.parametrize(("host", "end"), [("127.0.0.1", "Close the page, or press"), ("0.0.0.0", "\nPress Ctrl-C")])
+def test_a_run_is_shown_and_how_it_ends_is_told(tmp_path, capsys, monkeypatch, host, end):
+    shown = []
+
+    def serve(viewing, on_address):
+        shown.append(viewing)
+        on_address("http://here/")
+
+    monkeypatch.setattr(until_closed, "run_until_closed", serve)
+    assert main(["view", str(make_run(tmp_path / "run")), "--host", host, "--lang", "fr", "--no-open"]) == 0
+    assert isinstance(shown[0], RunViewing)
+    assert shown[0].options.lang == "fr"
+    assert end in capsys.readouterr().out
