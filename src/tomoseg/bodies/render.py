@@ -104,6 +104,9 @@ class Way(NamedTuple):
     shift: Float32[np.ndarray, "3"]
 
 
+_Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 def render(
     anatomy: Map, way: Way, look: Look, axes: tuple[np.ndarray, np.ndarray, np.ndarray], points: tuple[int, int, int]
 ) -> tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]:
@@ -120,7 +123,7 @@ def render(
         HU; the number of the structure that most points of a voxel belong to, or 0; where the body is.
     """
     shape = tuple(len(axis) for axis in axes)
-    out = (np.empty(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
+    out: _Drawn = (np.empty(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
     x, y, z = (np.asarray(axis, np.float32) for axis in axes)
     steps = [float(axis[1] - axis[0]) for axis in axes]
     offsets = np.array(
@@ -139,15 +142,23 @@ def render(
     given = (noise_block(), anatomy, way, look, (x, y, z), (offsets, nearby, np.float32(reach), farthest))
     _render(*given, None, out)
     if inserts is not None:
-        pieces = inserts.pieces.copy()
-        pieces[:, :6] += np.tile(way.shift, 2)
-        box = _box_near(inserts, way, (x, y, z))
-        there = tuple(part[box].copy() for part in out)
-        within = tuple(axis[side] for axis, side in zip((x, y, z), box, strict=True))
-        _render(*given[:4], within, given[5], inserts._replace(pieces=pieces), there)
-        for part, drawn in zip(out, there, strict=True):
-            part[box] = drawn
+        _add_inserts(inserts, given, out)
     return out
+
+
+def _add_inserts(inserts: Inserts, given: tuple[Any, ...], out: _Drawn) -> None:
+    """Draw once more, with pieces, where they are."""
+    if not inserts.near.any():
+        return
+    block, anatomy, way, look, axes, points = given
+    pieces = inserts.pieces.copy()
+    pieces[:, :6] += np.tile(way.shift, 2)
+    box = _box_near(inserts, way, axes)
+    there = tuple(part[box].copy() for part in out)
+    within = tuple(axis[side] for axis, side in zip(axes, box, strict=True))
+    _render(block, anatomy, way, look, within, points, inserts._replace(pieces=pieces), there)
+    for part, drawn in zip(out, there, strict=True):
+        part[box] = drawn
 
 
 def _box_near(
