@@ -14,6 +14,7 @@ from tomoseg.errors import DatasetError
 from tomoseg.files.nifti import write_nifti
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
+from tomoseg.workflows.correct import save_correction
 from tomoseg.workflows.preprocess import NOT_SURE, preprocess
 
 SHAPE = (8, 8, 6)
@@ -156,3 +157,18 @@ def test_where_nothing_is_believed_it_says_so(predicted, tmp_path):
         path.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(DatasetError, match="expected masks that the model is sure of, got none"):
         preprocess(predicted, tmp_path / "out", PreprocessConfig(workers=1))
+
+
+def test_what_a_person_corrected_is_believed_most_of_all_where_the_model_was_unsure(predicted, tmp_path):
+    liver = find_dataset(predicted).labels["liver"]
+    for name in "db":  # of `d` nothing is believed, of `b` only a liver that is rated low
+        save_correction(predicted / "corrections" / name, liver, np.ones(SHAPE, bool), GRID, "me")
+    config = PreprocessConfig(
+        grid=GridConfig(mode="native", crop="none"), trusted_share=0.5, validation_share=0, workers=1
+    )
+    report = preprocess(predicted, tmp_path / "out", config, corrections=predicted / "corrections")
+    # Livers of 0.9 and 0.8 are the model's: half of two is one. The corrected ones have no part in the ranking.
+    assert {record.name: record.annotated for record in report.records} == {"a": (1,), "b": (1,), "c": (0,), "d": (1,)}
+    assert (report.failed, report.left_out) == ({}, ())
+    assert [case.name for case in find_mask_cases(predicted)] == ["a", "b", "c", "d"]
+    assert any("4 of 6 masks count as unknown" in str(line) for line in report.warnings)

@@ -10,6 +10,9 @@ from tests.example_files import body, write_example_files
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.corrections import latest
 from tomoseg.errors import DatasetError, GridError, InputError
+from tomoseg.files.cohort import find_cohort
+from tomoseg.files.no_scan import known_as
+from tomoseg.files.scan import look
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
@@ -184,3 +187,20 @@ def test_the_viewer_shows_the_last_version(dataset, tmp_path):
     np.testing.assert_array_equal(after.cells.mask(number), mask)
     assert version == 1
     assert found["spleen"][1] is None
+
+
+def test_corrections_within_a_dataset_are_neither_its_cases_nor_scans(tmp_path):
+    write_example_files(tmp_path)
+    dataset = tmp_path / "DATASET"
+    grid = SourceGrid((48, 40, 12), np.diag([8.0, 8.0, 10.0, 1.0]))
+    inside = np.zeros(grid.shape, bool)
+    inside[3:9, 3:9, 3:9] = True
+    for folder in (dataset / "corrections", dataset / "train" / "case0" / "corrections"):
+        save_correction(folder / "case0", LIVER, inside, grid, "me", ["nrrd", "dicom-seg"])
+    report = _preprocessed(dataset, tmp_path / "out", dataset / "corrections")
+    assert [record.name for record in report.records] == [f"case{n}" for n in range(4)]
+    assert report.left_out == ()
+    cohort = find_cohort(dataset)
+    assert (len(cohort.scans), cohort.left_out, cohort.others["results of tomoseg"]) == (4, (), 6)
+    (mask,) = (dataset / "corrections").rglob("liver.nii.gz")
+    assert known_as(look(mask)) == "a result of tomoseg"

@@ -34,6 +34,7 @@ from tomoseg.files.label_names import (
     values_in,
 )
 from tomoseg.files.nifti import read_label_map
+from tomoseg.files.no_scan import CORRECTION
 from tomoseg.files.paths import without_uids
 from tomoseg.files.results import NIFTI_SUFFIXES, sidecar_path
 from tomoseg.labels import LabelSet, composed
@@ -100,7 +101,7 @@ def _below(folder: Path, shared: dict[int, str] | None, around: Set[Path]) -> tu
     left_out: list[LeftOut] = []
     for inner in visible_folders(folder):
         target = inner.resolve()
-        if target in around or inner.name == MASKS_FOLDER:
+        if target in around or inner.name == MASKS_FOLDER or (inner / CORRECTION).is_file():
             continue
         split = SPLIT_FOLDERS.get(inner.name.lower())
         case, odd = _read_case(inner, shared)

@@ -14,9 +14,8 @@ from pathlib import Path
 from tomoseg.datasets.cases import Case
 from tomoseg.errors import DatasetError
 from tomoseg.files.label_names import structure_name
+from tomoseg.files.no_scan import CORRECTION
 from tomoseg.files.paths import lacking
-
-RECORD = "correction.json"
 
 DIGITS = 4
 """Of a version's folder, so that names sort as numbers do."""
@@ -49,7 +48,7 @@ def versions(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.name.isdecimal() and (path / RECORD).is_file()]
+    found = [path for path in folder.iterdir() if path.name.isdecimal() and (path / CORRECTION).is_file()]
     return sorted(found, key=lambda path: int(path.name))
 
 
@@ -72,13 +71,13 @@ def latest(folder: Path) -> dict[str, Correction]:
 
 def _read(folder: Path) -> Correction:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / CORRECTION).read_text(encoding="utf-8"))
         name, who, when = str(record["structure"]), str(record["who"]), str(record["when"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{folder / RECORD}: expected what was corrected, got: {error}; remove this version"
+            f"{folder / CORRECTION}: expected what was corrected, got: {error}; remove this version"
         ) from None
-    structure = structure_name(name, str(folder / RECORD))
+    structure = structure_name(name, str(folder / CORRECTION))
     mask = folder / f"{structure}.nii.gz"
     if not mask.is_file():
         raise DatasetError(f"{mask}: expected the mask of a correction, got {lacking(mask)}; remove this version")

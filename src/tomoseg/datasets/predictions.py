@@ -4,7 +4,8 @@
     PREDICTED/<scan>.nii.gz                a label map, with <scan>.prediction.json
 
 The scans stay where they are. How sure the model is of each mask is in `Case.ratings`: `only_trusted` leaves out
-what it is unsure of, which is then unknown and not absent, as is what it did not find.
+what it is unsure of, which is then unknown and not absent, as is what it did not find. A mask that a person has
+corrected is the person's.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _case_of(place: Path, record: dict[str, Any]) -> Case:
 
 
 def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[str]]:
-    """Cases with those of a model's masks that it is surest of; a person's masks stay.
+    """Cases with those of a model's masks that it is surest of; a person's masks stay, corrected ones among them.
 
     A structure's rating ranks the scans in which it was found, and masks of the share that is rated highest stay. What
     the model did not find is unknown too: it may have missed it. So is all of a scan unlike those of its training.
@@ -96,7 +97,8 @@ def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[
     kept, before, after = [], 0, 0
     for case in cases:
         own = tuple(name for name in case.annotated if _is_trusted(case, name, limits[name]))
-        before, after = before + len(case.annotated), after + len(own)
+        before += len(case.annotated) - len(case.corrected)
+        after += len(own) - len(case.corrected)
         if own:
             kept.append(replace(case, annotated=own))
     return kept, [
@@ -106,13 +108,14 @@ def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[
 
 def _limit(cases: Sequence[Case], name: str, share: float) -> float:
     """The least rating of a structure that is trusted."""
-    rated = (None if case.ratings is None or name not in case.annotated else case.ratings.get(name) for case in cases)
+    own = (case for case in cases if name in case.annotated and name not in case.corrected)
+    rated = (None if case.ratings is None else case.ratings.get(name) for case in own)
     ratings = sorted((rating for rating in rated if rating is not None), reverse=True)
     return ratings[max(1, math.ceil(share * len(ratings))) - 1] if ratings else math.inf
 
 
 def _is_trusted(case: Case, name: str, limit: float) -> bool:
-    if case.ratings is None:
+    if case.ratings is None or name in case.corrected:
         return True
     rating = case.ratings.get(name)
     return rating is not None and rating >= limit

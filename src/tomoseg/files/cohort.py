@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tomoseg.errors import InputError
-from tomoseg.files.no_scan import OF_OURS, RECORD, written_by
+from tomoseg.files.no_scan import CORRECTION, OF_OURS, RECORD, written_by
 from tomoseg.files.scan import SCAN_SUFFIXES, images_of, look_at_file
 from tomoseg.files.source import DicomFolder, Folder, Lost, ScanSource, SourceFile, reason, walk
 
@@ -147,6 +147,9 @@ class _Search:
     def look_into(self, folder: Folder) -> None:
         """Tell the files of a folder apart."""
         if _is_below(folder.path, self.known.folders):
+            return
+        if any(file.path.name == CORRECTION for file in folder.files):
+            self.others[OF_OURS] += len(folder.files) - 1
             return
         here = DicomFolder(folder.path, lost=list(folder.lost))
         for file in self._unknown(folder):

@@ -19,6 +19,9 @@ from tomoseg.notices import Kind, Notice
 RECORD = "prediction.json"
 """How the file ends that says which files a prediction wrote, from where it lies."""
 
+CORRECTION = "correction.json"
+"""The file that says of a folder that it holds a mask that a person corrected."""
+
 OURS, SEGMENTATION, LABELS = "a result of tomoseg", "a segmentation of 3D Slicer", "a label map"
 """What is known for something else than a scan."""
 
@@ -50,7 +53,10 @@ _ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 
 def known_as(source: ScanSource) -> str | None:
     """What lies at a path, if it is known to be no scan; else None."""
-    return source.says or (None if source.is_dicom or source.path not in _written_near(source.path) else OURS)
+    if source.says is not None:
+        return source.says
+    is_ours = not source.is_dicom and source.path in _written_near(source.path)
+    return OURS if is_ours or (source.path.parent / CORRECTION).is_file() else None
 
 
 def refuse_known(source: ScanSource, path: Path, otherwise: str) -> None:

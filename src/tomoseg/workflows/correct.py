@@ -14,10 +14,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from tomoseg.datasets.corrections import DIGITS, RECORD, Correction, versions
+from tomoseg.datasets.corrections import DIGITS, Correction, versions
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.atomic import ODD_NAMES, whole_file, whole_folder
 from tomoseg.files.dicom.made_by import MadeBy
+from tomoseg.files.no_scan import CORRECTION
 from tomoseg.files.results import write_masks
 from tomoseg.formats import FormatName
 from tomoseg.labels import LabelSet, Structure
@@ -88,7 +89,7 @@ def save_correction(
         record = {"structure": structure.name, "version": number, "who": who, "when": made.when}
         voxels = int(np.count_nonzero(mask))
         text = json.dumps(record | {"voxels": voxels, "tomoseg": __version__}, indent=1, ensure_ascii=False)
-        (aside / RECORD).write_text(text, encoding="utf-8")
+        (aside / CORRECTION).write_text(text, encoding="utf-8")
     return made
 
 

@@ -182,7 +182,7 @@ class _Opened:
 def _opened(dataset: Path, config: PreprocessConfig) -> _Opened:
     opened = open_dataset(dataset)
     labels = opened.labels.subset(config.structures) if config.structures else opened.labels
-    cases, _ = believed(opened.cases, config)
+    cases, _, _ = believed(opened, config)
     splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
     training, validation = ([case for case in cases if splits[case.name] == s] for s in ("train", "validation"))
     return _Opened(dataset, labels, training, validation)

@@ -138,9 +138,8 @@ def preprocess(
     check_folder(output / CASES)
     found = open_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
-    cases, doubted = believed(found.cases, config)
+    cases, doubted, uncorrected = believed(found, config, corrections)
     splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
-    cases, uncorrected = with_corrections(cases, corrections, found.labels.names)
     renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1
     workers = min(config.workers or min(processors, MOST_WORKERS), len(cases))
@@ -205,20 +204,31 @@ def _done(results: Iterable[CaseDone], on_case: Callable[[CaseDone], None]) -> t
     return sorted(records, key=lambda record: record.name), dict(sorted(failed.items()))
 
 
-def believed(cases: Sequence[Case], config: PreprocessConfig) -> tuple[list[Case], list[str]]:
-    """Cases with the masks that are learned from, and what was left out of a model's own, in sentences.
+def believed(
+    found: Dataset, config: PreprocessConfig, corrections: Path | None = None
+) -> tuple[list[Case], list[str], list[str]]:
+    """Cases with the masks that are learned from.
+
+    Corrections come first, since what most needs them is what a model is least sure of.
 
     Args:
-        cases: As found.
+        found: The dataset.
         config: `leave_out` and `trusted_share`.
+        corrections: A folder of corrected masks.
+
+    Returns:
+        The cases, what was left out of a model's own masks, and which corrections were, in sentences.
 
     Raises:
-        DatasetError: If a mask to be left out is none, or nothing is left.
+        DatasetError: If a mask to be left out is none, or nothing is left. If a correction cannot be read.
+        LabelError: If a structure's name cannot be used.
     """
-    kept, doubted = only_trusted(without_masks(cases, config.leave_out), config.trusted_share)
+    wanted = without_masks(found.cases, config.leave_out)
+    corrected, uncorrected = with_corrections(wanted, corrections, found.labels.names)
+    kept, doubted = only_trusted(corrected, config.trusted_share)
     if not kept:
         raise DatasetError(NOT_SURE)
-    return kept, doubted
+    return kept, doubted, uncorrected
 
 
 def without_masks(cases: Sequence[Case], masks: Sequence[str]) -> list[Case]:
