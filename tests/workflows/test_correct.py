@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from tests.example_files import body, write_example_files
+from tests.files.dicom.series import image, save
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.corrections import latest
 from tomoseg.errors import DatasetError, GridError, InputError
 from tomoseg.files.cohort import find_cohort
+from tomoseg.files.nifti import write_nifti
 from tomoseg.files.no_scan import known_as
-from tomoseg.files.scan import look
+from tomoseg.files.scan import look, read_scan
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
@@ -204,3 +206,42 @@ def test_corrections_within_a_dataset_are_neither_its_cases_nor_scans(tmp_path):
     assert (len(cohort.scans), cohort.left_out, cohort.others["results of tomoseg"]) == (4, (), 6)
     (mask,) = (dataset / "corrections").rglob("liver.nii.gz")
     assert known_as(look(mask)) == "a result of tomoseg"
+
+
+def test_what_is_drawn_on_a_tilted_series_comes_back_on_its_own_slices_and_is_learned(tmp_path):
+    """A bright block, drawn as it is seen. Each slice is moved by a whole pixel, so that nothing is interpolated."""
+    from pydicom import dcmread
+
+    stored = np.full((9, 24, 20), -1000, np.int16)  # slices, rows, columns
+    for k in range(9):
+        stored[k, 3 : 21 - k, 3:17] = 40
+        stored[k, 14 - k : 18 - k, 6:11] = 900 if 2 <= k < 7 else 40
+    places = [(5.0, -7.0 + 1.5 * k, 3.0 * k) for k in range(9)]
+    ct = tmp_path / "dataset" / "case" / "ct"
+    save([image(one, place, k, (1.5, 1.0)) for k, (one, place) in enumerate(zip(stored, places, strict=True))], ct)
+    scan = read_scan(ct)
+    assert not scan.source.slices.are_planes
+    (case,) = find_views(ct).cases
+    scene = open_scene(case)
+    drawn = scene.hu > 500  # on the voxels that the page was sent
+    assert drawn.sum() == (stored > 500).sum() == 100
+    folder = tmp_path / "corrections" / "case"
+    made = save_correction(folder, LIVER, drawn, scene.grid, "me", ["dicom-seg"])
+
+    written = nibabel.load(made.mask)
+    assert written.shape == scan.source.shape
+    np.testing.assert_allclose(written.affine, scan.source.affine, atol=1e-5)
+    segmentation = dcmread(made.mask.with_name("segmentation.seg.dcm"))
+    frames = dict.fromkeys(range(9), 0)
+    for frame, pixels in zip(segmentation.PerFrameFunctionalGroupsSequence, segmentation.pixel_array, strict=True):
+        k = places.index(tuple(map(float, frame.PlanePositionSequence[0].ImagePositionPatient)))
+        np.testing.assert_array_equal(pixels > 0, stored[k] > 500)
+        frames[k] = int(pixels.sum())
+    assert list(frames.values()) == [0, 0, 20, 20, 20, 20, 20, 0, 0]
+
+    write_nifti(ct.parent / "segmentations" / "liver.nii.gz", np.zeros(scan.shape, bool), scan.source)
+    settings = PreprocessConfig(grid=GridConfig(mode="native", crop="none"), validation_share=0, workers=1)
+    report = preprocess(tmp_path / "dataset", tmp_path / "out", settings, corrections=folder.parent)
+    assert (report.failed, report.left_out) == ({}, ())
+    (learned,) = Preprocessed(tmp_path / "out").cases
+    np.testing.assert_array_equal(np.unpackbits(learned.masks(), axis=0, count=1, bitorder="little")[0] > 0, drawn)

@@ -25,8 +25,8 @@ STRUCTURES = ("ball", "cube")
 
 SETTINGS = {
     "preprocess": "--preset default --grid.mode native --grid.crop none --workers 1 --validation-share 0.2",
-    "train": "--preset default --epochs 12 --validate-every 12 --batch-size 4 --precision fp32 --workers 0 --device cpu "
-    "--sampling.slices-per-case 8 --optimizer.learning-rate 0.01 --no-export",
+    "train": "--preset default --epochs 12 --validate-every 12 --batch-size 4 --precision fp32 --workers 0 "
+    "--device cpu --sampling.slices-per-case 8 --optimizer.learning-rate 0.01 --no-export",
     "predict": "--device cpu --engine torch",
     "evaluate": "",
 }
