@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.nnunet_files import REGIONS, Made, write_training
 from tests.training.tiny import add_case, finish, make_dataset, make_scan
 from tests.workflows.hu_models import make_model
 from tomoseg.config import GridConfig
@@ -15,15 +16,19 @@ from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
+from tomoseg.inference.segment import open_predictor, segment
 from tomoseg.masks import BoxedMask, structure_mask
+from tomoseg.models.calibrated import CALIBRATED
 from tomoseg.models.folder import load_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
-from tomoseg.options import Compute, EvaluateOptions, PredictOptions
+from tomoseg.options import Compute, EvaluateOptions, PredictOptions, Request
 from tomoseg.postprocess.components import keep_largest
+from tomoseg.postprocess.steps import Step
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.volume import SourceGrid
+from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows import choosing
 from tomoseg.workflows.evaluate import evaluate
+from tomoseg.workflows.import_model import import_model
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.triage import ranked
 from tomoseg.workflows.tune import tune
@@ -300,3 +305,59 @@ def test_triage_ranks_the_scans(model, tmp_path):
     (both,) = predict(folder / "noise_0.nii.gz", tmp_path / "both", [model, model], PredictOptions(triage=True), CPU)
     assert both.record["self_rating"]["mean"] == 1.0  # they agree
     assert both.record["model_sha256"] == "+".join([record["model_sha256"]] * 2)
+
+
+class TestImportedModels:
+    """References are the model's own masks, of which each case lacks all but the largest piece of the spleen."""
+
+    @staticmethod
+    def made(folder, made=None, folds=(0,)):
+        import_model(write_training(folder / "nn", made, folds=folds), folder / "model")
+        predictor = open_predictor(folder / "model", CPU)
+        for seed, (name, split) in enumerate(FIVE.items()):
+            hu = make_scan(seed)[0]
+            found = segment(Volume.from_array(hu, np.eye(4)), predictor)
+            masks = np.stack([found.mask(structure) for structure in found.labels.names])
+            masks[1] = keep_largest(BoxedMask.of(masks[1])).whole()
+            add_case(folder / "data", name, hu, masks, native=split != "train")
+        return finish(folder / "data", FIVE, predictor.record.labels).folder
+
+    @pytest.mark.parametrize("folds", [(0,), (0, 1)], ids=["one", "two folds"])
+    def test_steps_are_chosen_where_structures_exclude_one_another(self, tmp_path, folds, monkeypatch):
+        monkeypatch.setattr(choosing, "STEPS", ((Step("largest"),),))
+        data = self.made(tmp_path, folds=folds)
+        model = tmp_path / "model"
+        tuned, choices = tune(model, data, compute=CPU)
+        by_name = {choice.structure: choice for choice in choices}
+        assert tuned.thresholds == {}
+        assert tuned.smoothing == 0
+        assert [choice.before for choice in choices if choice.structure != "spleen"] == [1, 1]
+        assert tuned.steps == {"spleen": ["largest"]}
+        assert by_name["spleen"].before < 0.99
+        assert by_name["spleen"].after == by_name["spleen"].on_others == 1
+        assert not (model / CALIBRATED).exists()
+        plain, better = (
+            evaluate(model, data, EvaluateOptions(tuned=is_tuned, surfaces=False), compute=CPU).summary
+            for is_tuned in (False, True)
+        )
+        assert [row.dice for row in plain.structures] == pytest.approx([1, by_name["spleen"].before, 1])
+        assert [row.dice for row in better.structures] == [1, 1, 1]
+        scan = Volume.from_array(make_scan(2)[0], np.eye(4))
+        pieces = [segment(scan, model, Request(tuned=how), compute=CPU).mask("spleen") for how in (False, True)]
+        assert np.array_equal(pieces[1], keep_largest(BoxedMask.of(pieces[0])).whole())
+        assert pieces[1].sum() < pieces[0].sum()
+
+    def test_regions_have_thresholds(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(choosing, "STEPS", ())
+        data = self.made(tmp_path, Made(labels=REGIONS))
+        model = tmp_path / "model"
+        predictor = open_predictor(model, CPU)
+        for number, case in enumerate(Preprocessed(data).cases):
+            less = segment(Volume.from_array(case.ct(), np.eye(4)), predictor, Request(threshold=("0.6",)))
+            masks = np.stack([less.mask(structure) for structure in less.labels.names])
+            add_case(tmp_path / "again", case.name, case.ct(), masks, native=number > 0)
+        finish(tmp_path / "again", FIVE, predictor.record.labels)
+        tuned, choices = tune(model, tmp_path / "again", compute=CPU)
+        assert set(tuned.thresholds.values()) == {0.6}
+        assert all(choice.after > 0.99 for choice in choices if choice.structure in tuned.thresholds)
+        assert not (model / CALIBRATED).exists()

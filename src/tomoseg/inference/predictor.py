@@ -165,6 +165,16 @@ class Predictor:
         return replace(choices, temperatures=self._calibration.temperatures)
 
     @property
+    def takes_thresholds(self) -> bool:
+        """Whether each structure is decided for itself."""
+        return True
+
+    @property
+    def takes_temperatures(self) -> bool:
+        """Whether probabilities follow temperatures."""
+        return True
+
+    @property
     def name(self) -> str:
         """What the model is called; of several that were given, their names with a plus between them."""
         return self.fusion.name if self.fusion is not None else "+".join(one.name for one in self.models)

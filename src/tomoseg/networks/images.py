@@ -89,7 +89,9 @@ def own_input(reads: EngineInput) -> NetworkInput:
         ConfigError: If it is an imported one, which is given patches as another program made them.
     """
     if not isinstance(reads, NetworkInput):
-        raise ConfigError("expected a model that was trained with tomoseg, got an imported one; it can predict only")
+        raise ConfigError(
+            "expected a model that was trained with tomoseg, got an imported one; predict, evaluate and tune take it"
+        )
     return reads
 
 

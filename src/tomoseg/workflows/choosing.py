@@ -45,6 +45,7 @@ class Sample:
         hu: The scan; None where the dataset keeps it on another grid.
         spacing_mm: Voxel edges.
         patient: Who it is of.
+        found: The mask, where no threshold decides; None where one does.
     """
 
     probability: UInt8[np.ndarray, "x y z"]
@@ -52,10 +53,11 @@ class Sample:
     hu: Int16[np.ndarray, "x y z"] | None
     spacing_mm: tuple[float, float, float]
     patient: str = ""
+    found: Bool[np.ndarray, "x y z"] | None = None
 
     def mask(self, threshold: float) -> BoxedMask:
-        """Where the probability reaches a threshold."""
-        return BoxedMask.of(self.probability >= round(255 * threshold))
+        """What was found, or where the probability reaches a threshold."""
+        return BoxedMask.of(self.probability >= round(255 * threshold) if self.found is None else self.found)
 
     def evidence(self) -> Evidence | None:
         """What a random field looks at."""
@@ -106,6 +108,11 @@ class Scores:
             self._known[key] = np.array([_dice(sample, threshold, steps) for sample in self.samples])
         return self._known[key]
 
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """What is tried; the first alone where no threshold decides."""
+        return THRESHOLDS if all(sample.found is None for sample in self.samples) else THRESHOLDS[:1]
+
     def groups(self) -> list[Bool[np.ndarray, "n"]]:
         """Which cases are of each group's patients; the same patients are grouped alike."""
         ranked = sorted({one.patient for one in self.samples}, key=lambda p: hashlib.sha256(p.encode()).digest())
@@ -144,7 +151,7 @@ def _best(scores: Scores, which: Bool[np.ndarray, "n"]) -> tuple[float, tuple[St
 
     threshold = THRESHOLDS[0]
     before = after = mean(threshold)
-    for candidate in THRESHOLDS[1:]:
+    for candidate in scores.thresholds[1:]:
         dice = mean(candidate)
         if dice > max(after, before + LEAST_GAIN):
             threshold, after = candidate, dice

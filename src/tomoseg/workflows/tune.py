@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int16, UInt8
+from jaxtyping import Bool, Int16, UInt8
 
 from tomoseg.errors import DatasetError
 from tomoseg.evaluation.temperatures import LogitCounts
 from tomoseg.files.outputs import check_folder
 from tomoseg.inference.score_cases import ScoredCase
-from tomoseg.inference.sinks import ConfidenceSink, pour
+from tomoseg.inference.sinks import ConfidenceSink, MaskSink, pour
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.calibrated import CALIBRATED
 from tomoseg.models.folder import model_in
 from tomoseg.models.packaged import check_is_own
 from tomoseg.models.tuned import LEAST_PATIENTS, TUNED, Tuned, save_tuned
-from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.preprocessed.read import PreprocessedCase
@@ -47,6 +46,7 @@ def tune(
 ) -> tuple[Tuned, list[Choice]]:
     """Try smoothing, thresholds and steps on a split, and write what helps, and temperatures, into the model folder.
 
+    Of an imported model whose structures exclude one another no threshold is tried, and none has temperatures.
     A structure that fewer than `LEAST_PATIENTS` patients of the split show is left as it is. Smoothing is of a whole
     model, so it is tried only where there is no such structure.
 
@@ -62,7 +62,8 @@ def tune(
         What is used from now on, and for each structure that occurs what it gains.
 
     Raises:
-        ConfigError: If it is an imported model.
+        ConfigError: If the split has no such name, or the dataset is not on the scans' own voxels, as an imported model
+            needs it.
         DatasetError: If the split holds no structure of enough patients, or the dataset does not fit the model.
         ModelError: If the model cannot be loaded, or is a packaged one.
         OutputError: If its folder cannot be written to.
@@ -71,13 +72,11 @@ def tune(
     check_is_own(folder)
     check_folder(folder, (TUNED, CALIBRATED))
     found = held_out(model, preprocessed, split, compute)
-    for one in found.model.models:
-        own_input(one.record.reads)
     names, cases = found.model.record.labels.names, found.cases
     few = _too_few(cases, names, f"{preprocessed}, split {found.split!r}")
     enough = [name for name in names if name not in few]
     smoothings = SMOOTHINGS[:1] if few else SMOOTHINGS
-    counts = LogitCounts(len(names))
+    counts = LogitCounts(len(names)) if found.model.takes_temperatures else None
     done, total = count(1), len(cases) * len(smoothings)
 
     def choices_at(smoothing: float) -> list[Choice]:
@@ -88,7 +87,8 @@ def tune(
     chosen_on = {"dataset": found.data.folder.name, "split": found.split, "cases": len(cases), "left": few}
     tuned = _tuned(found.model.sha256, smoothing, choices, chosen_on)
     save_tuned(tuned, folder)
-    keep(found, counts, folder)
+    if counts is not None:
+        keep(found, counts, folder)
     return tuned, choices
 
 
@@ -152,9 +152,10 @@ def _samples(
     for case in found.cases:
         scored = ScoredCase(case)
         hu = scored.hu()
-        confidence = ConfidenceSink(choices.labels, scored.source)
+        confidence, masks = ConfidenceSink(choices.labels, scored.source), MaskSink(choices.labels, scored.source)
+        sinks = (confidence,) if found.model.takes_thresholds else (confidence, masks)
         watch = None if counts is None else CountedCase(case, counts)
-        pour(found.judge(case).slices(scored.scan, choices, watch=watch), confidence)
+        pour(found.judge(case).slices(scored.scan, choices, watch=watch), *sinks)
         if watch is not None:
             watch.end()
         packed = np.stack([scored.masks_slice(k) for k in range(scored.source.canonical_shape[2])], axis=-1)
@@ -162,7 +163,8 @@ def _samples(
             reference = structure_mask(packed, channel)
             if reference.any():
                 name = choices.labels.names[channel]
-                cut = _sample(confidence.result.map(name), reference, scored.source.spacing_mm, hu)
+                mask = None if found.model.takes_thresholds else masks.result.mask(name)
+                cut = _sample(confidence.result.map(name), mask, reference, scored.source.spacing_mm, hu)
                 samples.setdefault(name, []).append(replace(cut, patient=case.record.patient))
         on_case()
     return samples
@@ -170,12 +172,15 @@ def _samples(
 
 def _sample(
     probability: UInt8[np.ndarray, "x y z"],
+    mask: Bool[np.ndarray, "x y z"] | None,
     reference: np.ndarray,
     spacing_mm: tuple[float, float, float],
     hu: Int16[np.ndarray, "x y z"] | None,
 ) -> Sample:
-    around = BoxedMask.of(reference | (probability >= UNCERTAIN[0]))
+    seen = reference | (probability >= UNCERTAIN[0])
+    around = BoxedMask.of(seen if mask is None else seen | mask)
     margins = [int(MARGIN_MM / s) + 1 for s in spacing_mm]
     ends = zip(around.start, around.inside.shape, margins, reference.shape, strict=True)
     box = tuple(slice(max(0, s - m), min(n, s + w + m)) for s, w, m, n in ends)
-    return Sample(probability[box].copy(), reference[box].copy(), None if hu is None else hu[box].copy(), spacing_mm)
+    cut = Sample(probability[box].copy(), reference[box].copy(), None if hu is None else hu[box].copy(), spacing_mm)
+    return cut if mask is None else replace(cut, found=mask[box].copy())

@@ -47,6 +47,16 @@ class NnunetPredictor(Predictor):
         assert self.record.plan is not None  # else it would be another predictor's
         return self.record.plan
 
+    @property
+    def takes_thresholds(self) -> bool:
+        """Not where structures exclude one another: the most probable is taken."""
+        return self.plan.decision != "exclusive"
+
+    @property
+    def takes_temperatures(self) -> bool:
+        """Never."""
+        return False
+
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
         """What computes each fold, as `Predictor.engines`; structures that exclude one another are computed all.
 
@@ -106,7 +116,7 @@ class NnunetPredictor(Predictor):
         found = super().choices(request.model_copy(update={"flips": False}))
         if request.flips and not self.plan.mirrored:
             raise ConfigError("expected a model that was trained on mirror images for flips, got another; leave it off")
-        if self.plan.decision == "exclusive" and found.offsets.any():
+        if not self.takes_thresholds and found.offsets.any():
             raise ConfigError(
                 "expected no thresholds for a model of structures that exclude one another, of which the most probable "
                 "is taken, got some; leave --threshold off"
