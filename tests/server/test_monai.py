@@ -20,9 +20,14 @@ import SimpleITK
 
 from tests.server.conftest import write_scan
 from tests.server.running import started
+from tests.training.tiny import NATIVE
+from tomoseg.config import PreprocessConfig
+from tomoseg.datasets.corrections import latest
 from tomoseg.files.nifti import read_ct
 from tomoseg.inference.segment import segment
 from tomoseg.options import Request
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.workflows.preprocess import preprocess
 
 
 def parts_of(answer):
@@ -138,22 +143,77 @@ def test_images_are_kept_corrected_and_offered_by_what_the_model_is_least_sure_o
         sample = server.post("/activelearning/triage", json={"client_id": "x"}).json()
         assert server.get(f"/datastore/image?image={sample['id']}").content == scans[0]
         assert sample["checksum"].startswith("SHA256:")
-        for version in (b"first", b"second"):
-            label = {
-                "params": (None, json.dumps({"label_info": [{"name": "ball", "idx": 1}]})),
-                "label": ("l.nrrd", version),
-            }
-            kept = server.put(f"/datastore/label?image={sample['id']}&tag=final", files=label)
-            assert kept.json() == {"image": sample["id"], "label": sample["id"]}
+        for value in (1, 2):
+            label = drawn(tmp_path, value)
+            kept = save_label(server, sample["id"], label, {"ball": value})
+            assert kept.json() == {"image": sample["id"], "label": sample["id"], "structures": ["ball"]}
         got = server.get(f"/datastore/label?label={sample['id']}&tag=final")
-        assert (got.content, "filename=" in got.headers["content-disposition"]) == (b"second", True)
+        assert (got.content, "filename=" in got.headers["content-disposition"]) == (label, True)
         assert server.head(f"/datastore/label?label={sample['id']}&tag=final").status_code == 200
         assert server.get("/datastore/").json() == {"total": 2, "completed": 1, "label_tags": {"final": 1}}
         listed = server.get("/datastore/?output=all").json()["objects"]
-        assert listed[sample["id"]]["labels"]["final"]["info"]["params"]["label_names"] == {"ball": 1}
+        assert listed[sample["id"]]["labels"]["final"]["info"]["params"]["label_names"] == {"ball": 2}
         assert server.post("/activelearning/triage", json={}).json()["id"] != sample["id"]
         assert server.get("/train/?check_if_running=true").status_code == 404
     assert b"DOE" not in b"".join(path.read_bytes() for path in (tmp_path / "server").glob("jobs.sqlite3*"))
+
+
+def drawn(folder, value, shape=(24, 22, 8)):
+    """A label map as Slicer saves it, in LPS, with a box of a value; returns the bytes of an NRRD."""
+    values = np.zeros(shape, np.uint8)
+    values[3:9, 4:8, 2:5] = value
+    image = SimpleITK.GetImageFromArray(values.T)
+    image.SetDirection([-1, 0, 0, 0, -1, 0, 0, 0, 1])  # of the scan: RAS+ in NIfTI, without a turn
+    SimpleITK.WriteImage(image, str(folder / "drawn.nrrd"), True)
+    return (folder / "drawn.nrrd").read_bytes()
+
+
+def save_label(server, image, label, names, **params):
+    """What Slicer sends when a label is submitted."""
+    info = [{"name": name, "idx": value} for name, value in names.items()]
+    files = {
+        "params": (None, json.dumps({"label_info": info, "client_id": "user-xyz", **params})),
+        "label": ("label_sample.nrrd", label),
+    }
+    return server.put(f"/datastore/label?image={image}&tag=final", files=files)
+
+
+def test_labels_that_slicer_saves_are_corrections_as_those_of_the_viewer(tmp_path, model):
+    folder = tmp_path / "server"
+    with started(folder, [model], workers=0) as server:
+        scan = write_scan(tmp_path / "0.nii.gz", 0).read_bytes()
+        server.put("/datastore/?image=DOE", files={"params": (None, "{}"), "file": ("DOE.nii.gz", scan)})
+        first = save_label(server, "DOE", drawn(tmp_path, 1), {"ball": 1, "cube": 2}).json()
+        assert (first["image"], first["structures"]) == ("DOE", ["ball", "cube"])
+        case = first["label"]
+        assert save_label(server, "DOE", drawn(tmp_path, 2), {"ball": 1, "cube": 2}).status_code == 200
+        refused = {
+            "expected the grid of the image, got 24 x 22 x 7 voxels": (drawn(tmp_path, 1, (24, 22, 7)), {"ball": 1}),
+            "expected a name for each value of the label map, got none for 2": (drawn(tmp_path, 2), {"ball": 1}),
+            "the label map: expected": (b"no NRRD", {"ball": 1}),
+            "label_info: expected": (drawn(tmp_path, 1), {"../../ball": 1}),
+        }
+        for words, (label, names) in refused.items():
+            answer = save_label(server, "DOE", label, names)
+            assert answer.status_code == 422
+            assert words in answer.json()["detail"]
+            assert str(tmp_path) not in answer.json()["detail"]
+    versions = sorted(path.relative_to(folder / "corrections" / case) for path in folder.rglob("correction.json"))
+    assert [path.parts[0] for path in versions] == ["0001", "0002", "0003", "0004"]
+    found = latest(folder / "corrections" / case)
+    assert {name: (one.version, one.who) for name, one in found.items()} == {
+        "ball": (3, "user-xyz"),
+        "cube": (4, "user-xyz"),
+    }
+    settings = PreprocessConfig(grid=NATIVE, validation_share=0, workers=1)
+    report = preprocess(folder / "corrected", tmp_path / "out", settings, corrections=folder / "corrections")
+    assert (report.failed, report.left_out, report.labels.names) == ({}, (), ("ball", "cube"))
+    (learned,) = Preprocessed(tmp_path / "out").cases
+    masks = np.unpackbits(learned.masks(), axis=0, count=2, bitorder="little") > 0
+    box = np.zeros((24, 22, 8), bool)
+    box[3:9, 4:8, 2:5] = True
+    np.testing.assert_array_equal(masks, [np.zeros_like(box), box])  # the last version has no ball any more
+    assert not any("DOE" in str(path) for path in folder.rglob("*"))
 
 
 def test_a_login_takes_the_token_for_a_password(tmp_path, model):
@@ -191,7 +251,7 @@ def test_the_client_of_monai_label_works_unchanged(server, scan):
     sent = client.upload_image(str(scan), "DOE^JOHN")
     assert sent["image"] == "DOE^JOHN"
     assert (
-        client.save_label("DOE^JOHN", image, params={"label_info": [{"name": "ball", "idx": 1}]})["image"] == "DOE^JOHN"
+        client.save_label("DOE^JOHN", image, params={"label_info": [{"name": "cube", "idx": 2}]})["image"] == "DOE^JOHN"
     )
     assert client.next_sample("triage", {})["id"]
     assert client.train_status(check_if_running=True) is False

@@ -14,6 +14,7 @@ import secrets
 import sqlite3
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from tomoseg.server.guard import is_token, token_digest
+from tomoseg.server.keeping import Sent, keep
 from tomoseg.server.receiving import receive_upload
 from tomoseg.server.records import ENDS, LABEL_MAP_STEM, Job
 from tomoseg.server.refusals import RefusalError
@@ -214,13 +216,34 @@ async def add_label(
     image: Annotated[str, Query()],
     tag: Annotated[str, Query()] = "final",
     content_type: Annotated[str, Header()] = "",
-) -> dict[str, str]:
-    """Keep a corrected label map of an image as a new version; what was there stays."""
+) -> dict[str, Any]:
+    """Keep a corrected label map of an image as a new version, and as corrections; what was there stays.
+
+    Raises:
+        RefusalError: If it cannot be read, or lies on other voxels than the image; nothing is kept then.
+    """
     known = await run_sync(_image, service, image)
     upload, texts = await _received(request, service, content_type, ("label",))
-    said = json.dumps({"upload": upload, "tag": tag[:40], "params": _params(texts)})
+    params = _params(texts)
+    try:
+        kept = await run_sync(_keep, service, known, upload, params)
+    except RefusalError:
+        await run_sync(service.uploads.remove, upload)
+        raise
+    said = json.dumps({"upload": upload, "tag": tag[:40], "params": params})
     await run_sync(service.database.set_fact, f"{_LABELLED}{known}:{secrets.token_hex(4)}", said)
-    return {"image": image, "label": known}
+    return {"image": image, "label": known, "structures": kept}
+
+
+def _keep(service: Service, image: str, upload: str, params: dict[str, Any]) -> list[str]:
+    """Keep a label map as corrections; returns the names of its structures.
+
+    Raises:
+        RefusalError: If that cannot be.
+    """
+    label, scan = (str(service.uploads.scan_of([one], Path())) for one in (upload, image))
+    values = {value: str(name) for name, value in _names(params).items() if isinstance(value, int)}
+    return keep(Sent(label, scan, image, values, str(params.get("client_id", ""))[:100], str(service.folder)))
 
 
 @router.head("/datastore/label", include_in_schema=False)

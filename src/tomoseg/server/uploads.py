@@ -318,11 +318,12 @@ def uploads_of(row: sqlite3.Row) -> list[str]:
     return json.loads(row["uploads"])
 
 
-# Corrected label maps are kept for good.
+# Corrected label maps are kept for good, and so are the images that they are of.
 _UNUSED = (
     "NOT EXISTS (SELECT 1 FROM jobs, json_each(jobs.uploads) AS one "
     "WHERE one.value = uploads.id AND jobs.state != 'expired') AND NOT EXISTS "
-    "(SELECT 1 FROM facts WHERE name LIKE 'label:%' AND json_extract(value, '$.upload') = uploads.id)"
+    "(SELECT 1 FROM facts WHERE name LIKE 'label:%' AND json_extract(value, '$.upload') = uploads.id) AND NOT EXISTS "
+    "(SELECT 1 FROM facts WHERE name LIKE 'label:' || uploads.id || ':%')"
 )
 
 
