@@ -1,6 +1,7 @@
 """Uploads lie under names of ours, within limits, as long as somebody needs them."""
 
 import hashlib
+import json
 import shutil
 import time
 
@@ -106,6 +107,17 @@ def test_what_nobody_uses_goes_after_its_time(store, monkeypatch):
     assert not list(store.folder.iterdir())
     with pytest.raises(RefusalError, match="got one that is not there, or no more"):
         store.row(upload)
+
+
+def test_corrected_label_maps_and_their_images_are_kept_for_good(store):
+    image, label, other = add(store), add(store, b"label"), add(store, b"other")
+    store.database.set_fact(f"label:{image}:1a2b", json.dumps({"upload": label, "tag": "final", "params": {}}))
+    store.database.change("UPDATE uploads SET used = 0")
+    store.sweep()
+    for one in (image, label):
+        store.remove_if_unused(one)
+        assert store.file(one, 1, ".nii").is_file()
+    assert not store.file(other, 1, ".nii").exists()
 
 
 def test_what_a_killed_server_left_goes_and_what_can_be_resumed_stays(store):
