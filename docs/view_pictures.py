@@ -57,16 +57,19 @@ def _picture_of_run(browser: Browser, folder: Path) -> None:
     make_tiny_dataset(folder / "data")
     seen: list[object] = []
     listener = Listener(on_epoch=seen.append, should_stop=lambda: len(seen) > EPOCHS_SHOWN)
-    train_run(folder / "data", folder / "run", make_config(epochs=EPOCHS, export=False), listener)
+    train_run(
+        folder / "data", folder / "run", make_config(epochs=EPOCHS, export=False, pictures=("cube", "ball")), listener
+    )
     run = find_run(folder / "run")
     assert run is not None
     viewing = RunViewing(run, ViewOptions(open=False))
     with served(viewing.app()) as client:
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page = browser.new_page(viewport={"width": 1280, "height": 1180})
         page.goto(f"{client.base_url}/{viewing.secret}/")
         page.wait_for_selector("body[data-ready]")
         for tick in page.locator(".row input").all():
             tick.check()
+        page.locator(".pictures img").evaluate("it => it.decode()")
         page.wait_for_timeout(500)
         _keep(page.screenshot(), PICTURES / "view_run.png")
         page.close()

@@ -89,7 +89,7 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
     [
         ("batch_sise: 2", r"run.yaml: batch_sise: .* got 'batch_sise'; did you mean 'batch_size'\?$"),
         ("optimizer:\n  momentun: 0.5", r"optimizer.momentun: .*; did you mean 'momentum'\?$"),
-        ("network:\n  qqqq: 1", "network.qqqq: expected one of 10 known names, got 'qqqq'; known are kind, dims"),
+        ("network:\n  qqqq: 1", "network.qqqq: expected one of 11 known names, got 'qqqq'; known are kind, dims"),
         ("batch_size: 0", "batch_size: .*greater than or equal to 1, got 0; correct the value"),
         ("batch_size: many", "batch_size: .*valid integer.*, got 'many'"),
         ("optimizer:\n  learning_rate: 0", "optimizer.learning_rate: .*greater than 0, got 0"),
@@ -107,7 +107,7 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
         ("network:\n  channels: [32]", r"network: .*channels needs two levels or more.*\(32,\)"),
         ("network:\n  channels: [32, 0]", r"network: .*each of 1 channel or more.*\(32, 0\)"),
         ("network:\n  channels: [12, 24]\n  normalisation: group", r"network: .*multiples of 8, got \(12, 24\)"),
-        ("augmentation:\n  contrast: 0.1", r"augmentation.contrast: expected one of 21 known names, got 'contrast'; "),
+        ("augmentation:\n  contrast: 0.1", r"augmentation.contrast: expected one of 22 known names, got 'contrast'; "),
         ("augmentation:\n  brightness: 0.05", "augmentation.brightness: expected one of .* got 'brightness'; "),
         ("augmentation:\n  hu_scale: 1", "augmentation.hu_scale: .*less than 1, got 1"),
         ("augmentation:\n  hu_shift: -1", "augmentation.hu_shift: .*greater than or equal to 0, got -1"),

@@ -280,6 +280,9 @@ class TrainConfig(Config):
     """Seeds weights, draws and augmentation."""
     deterministic: Annotated[bool, Role.RESULT] = False
     """Only algorithms that give the same bits every time; slower on a GPU, a CPU does so anyway."""
+    pictures: Annotated[tuple[str, ...], Role.PRESENTATION] = ()
+    """Structures to draw, each in a slice of a validation case, whenever a validation is the best so far; `tomoseg view
+    RUN` shows the pictures."""
     tensorboard: Annotated[bool, Role.PRESENTATION] = False
     """Also write the course of the run for TensorBoard."""
     export: Annotated[bool, Role.PRESENTATION] = True

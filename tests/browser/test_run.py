@@ -1,5 +1,6 @@
 """A training run in a browser while it writes."""
 
+import base64
 import json
 
 import pytest
@@ -7,7 +8,11 @@ import pytest
 from tests.workflows.test_watched_run import make_run
 from tomoseg.options import ViewOptions
 from tomoseg.server.run_viewing import RunViewing
-from tomoseg.workflows.watched_run import find_run
+from tomoseg.workflows.watched_run import find_run, picture_path
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def record(epoch, **more):
@@ -73,6 +78,36 @@ def test_curves_grow_while_it_trains(opened, viewing):
         assert (fact("state"), fact("best")) == ("terminé", "0,8000, époque 3")
         assert page.locator("[data-name=spleen] .name").inner_text() == "rate"
         assert looked.elsewhere == []
+        assert looked.faults == []
+
+
+def test_pictures_come_and_earlier_ones_are_kept(opened, viewing):
+    folder = viewing.run.parts[0].folder
+
+    def draw(epoch):
+        for name in ("liver", "spleen"):
+            path = picture_path(folder, name, epoch)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(PIXEL)
+
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+        page = looked.page
+        assert not page.locator(".pictures").is_visible()
+        draw(1)
+        write(folder, record(1, dice={"liver": 0.5, "spleen": 0.5}))
+        page.wait_for_selector("img[src='run/0/pictures/liver/1']")
+        assert page.locator(".pictures img").evaluate("async it => { await it.decode(); return it.naturalWidth; }") == 1
+        page.locator("[data-name=spleen] .name").click()
+        page.wait_for_selector("img[src='run/0/pictures/spleen/1']")
+        draw(4)
+        page.wait_for_selector("img[src='run/0/pictures/spleen/4']")  # the newest, of what was chosen
+        page.get_by_label("Epoch", exact=True).fill("0")
+        page.wait_for_selector("img[src='run/0/pictures/spleen/1']")
+        draw(5)
+        page.wait_for_selector(".pictures input[max='2']")
+        assert page.locator(".pictures output").inner_text() == "Epoch 1"  # stays where it was put
+        page.get_by_label("Picture of").select_option("liver")
+        page.wait_for_selector("img[src='run/0/pictures/liver/5']")
         assert looked.faults == []
 
 

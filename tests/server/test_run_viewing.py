@@ -97,6 +97,23 @@ def test_all_is_under_the_secret_address_and_nothing_is_written(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_pictures_are_told_and_sent_and_nothing_else_is(tmp_path):
+    run = make_run(tmp_path / "run", line(1))
+    (run / "secret.png").write_bytes(b"secret")
+    for name in ("liver/0012.png", "liver/0003.png", "liver/12.png", "liver/x.png", "odd.png"):
+        (run / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / "pictures" / name).write_bytes(name.encode())
+    viewing = viewing_of(run)
+    with served(viewing.app()) as client:
+        place = f"/{viewing.secret}/run"
+        assert client.get(place).json()[0]["pictures"] == {"liver": [3, 12]}
+        answer = client.get(f"{place}/0/pictures/liver/12")
+        assert (answer.content, answer.headers["content-type"]) == (b"liver/0012.png", "image/png")
+        for other in ("0/pictures/liver/4", "1/pictures/liver/12", "-1/pictures/liver/12", "0/pictures/%2E%2E/12"):
+            assert client.get(f"{place}/{other}").status_code in {400, 404}
+        assert "expected a picture of this run" in client.get(f"{place}/0/pictures/liver/4").json()["detail"]
+
+
 @pytest.mark.parametrize(("host", "ends"), [("127.0.0.1", True), ("0.0.0.0", False)])
 def test_for_other_machines_it_stays_when_a_page_is_closed(tmp_path, monkeypatch, host, ends):
     monkeypatch.setattr(until_closed, "GONE_SECONDS", 0.0)

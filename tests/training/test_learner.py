@@ -34,7 +34,7 @@ for compiled in (False, True):
     config = make_config(network=network, optimizer=optimizer, batch_size=3, accumulation=2, compile=compiled)
     run = build_run(Preprocessed(Path(sys.argv[1])), config)
     run.shared.train()
-    losses = [take_step(run, parts) for parts in grouped(run.loader.batches(epoch_draws(run)), 2)]
+    losses = [take_step(run, parts)[0] for parts in grouped(run.loader.batches(epoch_draws(run)), 2)]
     print(json.dumps(losses + [float(p.double().norm()) for p in run.state.network.parameters()]))
 """
 

@@ -60,6 +60,8 @@ export interface RunNews {
   /** When the last epoch was written, in seconds since 1970. */
   written: number | null;
   odd_lines: number[];
+  /** Of each structure that has pictures, the epochs of them. */
+  pictures: Record<string, number[]>;
   /** How many of the epochs that were told before stay. */
   first: number;
   epochs: RunEpoch[];

@@ -3,6 +3,7 @@
 import type { RunEpoch, RunNews, RunSession, RunStructure, Structure } from "./api";
 import { Chart, short, type Line } from "./chart";
 import { button, element, tell } from "./dom";
+import { RunPictures } from "./run_pictures";
 import { StructureList } from "./structures";
 import { number, say, speak, spoken, type Language } from "./words";
 
@@ -15,6 +16,7 @@ interface Part {
   state: RunNews["state"];
   written: number | null;
   odd: number[];
+  pictures: RunNews["pictures"];
   epochs: RunEpoch[];
   structures: RunStructure[];
 }
@@ -39,18 +41,19 @@ export class RunPage {
     norm: new Chart("norm", { logarithmic: true }),
     speed: new Chart("speed"),
   };
+  private readonly pictures = new RunPictures();
   private readonly parts: Part[];
   private at = 0;
   /** Whether the part that is shown was chosen, and not only the one that is trained. */
   private isChosen = false;
 
   constructor(private readonly session: RunSession) {
-    this.parts = session.parts.map((name) => ({ name, state: "waiting", written: null, odd: [], epochs: [], structures: [] }));
+    this.parts = session.parts.map((name) => ({ name, state: "waiting", written: null, odd: [], pictures: {}, epochs: [], structures: [] }));
   }
 
   begin(page: HTMLElement): void {
     this.side.append(this.list.element);
-    this.views.append(this.facts, ...Object.values(this.charts).map((chart) => chart.element));
+    this.views.append(this.facts, ...Object.values(this.charts).map((chart) => chart.element), this.pictures.element);
     page.replaceChildren(this.bar, this.side, this.views, this.foot);
     this.draw();
     this.listen();
@@ -77,6 +80,7 @@ export class RunPage {
     part.state = news.state;
     part.written = news.written;
     part.odd = news.odd_lines;
+    part.pictures = news.pictures;
     part.epochs = [...part.epochs.slice(0, news.first), ...news.epochs];
     part.structures = news.structures ?? part.structures;
     if (!this.isChosen && part.epochs.length > 0 && news.part > this.at) this.at = news.part;
@@ -92,6 +96,11 @@ export class RunPage {
     this.drawList();
     this.drawCharts();
     this.drawFoot();
+    this.pictures.draw(this.at, this.part.pictures, (name) => this.titled(name));
+  }
+
+  private titled(name: string): string {
+    return this.part.structures.find((one) => one.name === name)?.title[spoken()] ?? name;
   }
 
   private drawBar(): void {
@@ -164,6 +173,7 @@ export class RunPage {
   private choose(name: string): void {
     const at = this.part.structures.findIndex((one) => one.name === name);
     if (at >= 0) this.list.show(at);
+    this.pictures.choose(name);
   }
 
   private drawCharts(): void {

@@ -100,6 +100,8 @@ const FRENCH: Record<string, string> = {
   "Look": "Regarder",
   "Download": "Télécharger",
   "Epoch": "Époque",
+  "Pictures": "Images",
+  "Picture of": "Image de",
   "Loss": "Perte",
   "training": "entraînement",
   "validation": "validation",

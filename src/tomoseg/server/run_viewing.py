@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from tomoseg.errors import InputError
 from tomoseg.files.label_names import label_set_named
 from tomoseg.options import ViewOptions
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.server.guests import BEAT_SECONDS, LOOPBACK, Guests, secret_app
-from tomoseg.workflows.watched_run import Seen, WatchedRun, look_at
+from tomoseg.workflows.watched_run import Seen, WatchedRun, look_at, picture_path, pictures_in
 
 LOOK_SECONDS = 1.0
 """Between looks at the run folder."""
@@ -82,6 +83,7 @@ def _since(before: Seen | None, now: Seen) -> dict[str, Any]:
         "state": now.state,
         "written": now.written,
         "odd_lines": now.odd_lines,
+        "pictures": now.pictures,
         "first": first,
         "epochs": now.epochs[first:],
         "structures": _structures(now.epochs) if first == 0 or not _named(now.epochs[:first]) else None,
@@ -119,6 +121,13 @@ def _routes(viewing: RunViewing) -> APIRouter:
     def everything() -> list[dict[str, Any]]:
         both = zip(run.parts, viewing.look(), strict=True)
         return [{"name": part.name, **asdict(seen), "structures": _structures(seen.epochs)} for part, seen in both]
+
+    @router.get("/run/{number}/pictures/{structure}/{epoch}")
+    def picture(number: int, structure: str, epoch: int) -> FileResponse:
+        part = run.parts[number] if 0 <= number < len(run.parts) else None
+        if part is None or epoch not in pictures_in(part.folder).get(structure, ()):
+            raise InputError("expected a picture of this run, got another; load the page again")
+        return FileResponse(picture_path(part.folder, structure, epoch), media_type="image/png")
 
     @router.get("/run/events")
     def events() -> StreamingResponse:

@@ -96,6 +96,7 @@ def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any]
 def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
     """Step through what is left of the epoch; False if someone asked to stop."""
     config, state = run.config, run.state
+    run.tick()  # what listeners did since is no part of the first step
     run.begin_epoch()
     left = epoch_draws(run)[state.step * run.slices_per_step :]
     saved = state.minutes

@@ -6,6 +6,7 @@
       metrics.jsonl      one line an epoch
       history.png        the same as curves
       summary.html       the run on one page
+      pictures/          of chosen structures, if asked for
       tensorboard/       if asked for
       last.pt            full state to resume from
       best/              the model of the best validation

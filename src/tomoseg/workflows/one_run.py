@@ -22,6 +22,7 @@ from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.course import course_beside
 from tomoseg.workflows.export import export
 from tomoseg.workflows.little import why_little_was_found
+from tomoseg.workflows.looks import check_pictures, pictures_beside
 
 
 def train_one(
@@ -46,18 +47,20 @@ def train_one(
         force: Go on with a run that began with other settings.
 
     Raises:
+        ConfigError: If a structure to draw is none of the dataset's.
         DatasetError: If the dataset cannot be used.
         OutputError: If the run folder cannot be written.
         TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
     """
     if config.warm_start is not None:
         config = fitted_to(config, started_from(config.warm_start, output, data.grid.view))
+    check_pictures(data.labels, config)
     folder = RunFolder(output, config, force=force, writes=ranks.is_first)
     if not ranks.is_first:
         return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
     with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
         drawn = course_beside(beside, output, data.labels, config, _noticed(data))
-        outcome = train(data, config, folder, drawn, loss, ranks)
+        outcome = train(data, config, folder, pictures_beside(drawn, output, data, config), loss, ranks)
     if not outcome.finished:
         return outcome
     for line in why_little_was_found(data, config, outcome.history):

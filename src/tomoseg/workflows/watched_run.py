@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,9 @@ from tomoseg.config import TrainConfig
 from tomoseg.errors import InputError
 from tomoseg.models.folds import part_of, read_folds
 from tomoseg.settings import load_config
+
+PICTURES = "pictures"
+"""The folder of pictures in a run folder, with one for each structure."""
 
 CONFIG, METRICS, LAST = "config.yaml", "metrics.jsonl", "last.pt"
 """As `training/run_folder.py` names them; that module imports PyTorch."""
@@ -60,12 +63,14 @@ class Seen:
         epochs: A record each, in their order; one that came twice as it was last. Numbers that are none are None.
         written: When the last was written, in seconds since 1970; None before there is one.
         odd_lines: Lines that are no record of an epoch.
+        pictures: Of each structure that has any, the epochs of its pictures.
     """
 
     state: State
     epochs: tuple[Mapping[str, Any], ...] = ()
     written: float | None = None
     odd_lines: tuple[int, ...] = ()
+    pictures: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def find_run(place: Path) -> WatchedRun | None:
@@ -115,7 +120,8 @@ def look_at(part: RunPart, now: float | None = None) -> Seen:
             epochs[record["epoch"]] = record
     found = tuple(epochs[epoch] for epoch in sorted(epochs))
     passed = (time.time() if now is None else now) - written
-    return Seen(state_of(found, passed / 60), found, written if found else None, tuple(odd))
+    pictures = pictures_in(part.folder)
+    return Seen(state_of(found, passed / 60), found, written if found else None, tuple(odd), pictures)
 
 
 def state_of(epochs: tuple[Mapping[str, Any], ...], minutes: float) -> State:
@@ -136,6 +142,29 @@ def state_of(epochs: tuple[Mapping[str, Any], ...], minutes: float) -> State:
     ends = [0.0, *(float(end) for one in epochs if (end := one.get("minutes")) is not None)]
     longest = max((after - before for before, after in pairwise(ends)), default=0.0)
     return "quiet" if minutes > max(QUIET_MINUTES, QUIET_EPOCHS * longest) else "running"
+
+
+def picture_path(run: Path, structure: str, epoch: int) -> Path:
+    """Where the picture of a structure after an epoch lies.
+
+    Example:
+        >>> picture_path(Path("run"), "liver", 12).as_posix()
+        'run/pictures/liver/0012.png'
+    """
+    return run / PICTURES / structure / f"{epoch:04}.png"
+
+
+def pictures_in(run: Path) -> dict[str, tuple[int, ...]]:
+    """Of each structure that has pictures the epochs of them, in order.
+
+    Args:
+        run: A run folder.
+    """
+    found: dict[str, list[int]] = {}
+    for path in (run / PICTURES).glob("*/*.png"):
+        if path.stem.isdecimal() and path == picture_path(run, path.parent.name, int(path.stem)):
+            found.setdefault(path.parent.name, []).append(int(path.stem))
+    return {name: tuple(sorted(found[name])) for name in sorted(found)}
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
