@@ -280,7 +280,7 @@ class TestPreview:
     def test_settings_of_former_versions(self, tmp_path, capsys, command):
         (tmp_path / "settings.yaml").write_text("augmentation:\n  brightness: 0.05\n")
         assert run(command, tmp_path, "-o", tmp_path / "out", "--config", tmp_path / "settings.yaml") == 2
-        assert "augmentation.brightness: expected one of 21 known names, got" in capsys.readouterr().err
+        assert "augmentation.brightness: expected one of 22 known names, got" in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
 
 

@@ -204,7 +204,7 @@ def test_results_of_ours_are_no_scans(tmp_path):
     (tmp_path / "a" / "prediction.json").write_text('{"model_sha256": "", "files": ["mask.nii.gz"]}')
     write_liver(tmp_path / "a" / "labels.nii.gz")
     names(tmp_path)
-    with pytest.raises(DatasetError, match="a folder without a scan was left out"):
+    with pytest.raises(DatasetError, match="left out: expected the record of a prediction, got another file"):
         find_dataset(tmp_path)
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import socket
 import threading
+import time
 
 import pytest
 
@@ -167,20 +168,23 @@ def test_two_do_not_write_at_once(server):
 
     def slowly():
         yield DATA[:10]
-        go.wait(20)
+        go.wait(60)
         yield DATA[10:]
 
     headers = {**BYTES, "upload-offset": "0", "content-length": str(len(DATA))}
     thread = threading.Thread(target=lambda: server.patch(f"{API}/tus/{upload}", headers=headers, content=slowly()))
     thread.start()
     try:
-        for _ in range(200):
-            answer = append(server, upload, 0, b"")
-            if answer.status_code == 423:
+        refused = False
+        for _ in range(400):  # until the first has begun
+            time.sleep(0.05)
+            if refused := append(server, upload, len(DATA), b"").status_code == 423:
                 break
+        answer = append(server, upload, 0, b"")
     finally:
         go.set()
         thread.join()
+    assert refused
     assert answer.json()["detail"].startswith("expected one request that writes to an upload, got two")
     whole(server, upload)
 

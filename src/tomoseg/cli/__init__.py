@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a network, or go on with the run that is in the output folder.",
     "evaluate": "Score whole volumes: a model on a preprocessed dataset, or masks against masks.",
     "predict": "Segment a scan or many.",
-    "view": "Look at a scan and its masks in the browser, and correct them.",
+    "view": "Look at a scan and its masks in the browser, and correct them; or watch a training run.",
     "tune": "Find out which thresholds, smoothing and post-processing help a model; predict then uses them.",
     "fuse": "Make one model of several that look at the body from several sides.",
     "export": "Write a model in the format of another runtime, and measure what each engine and precision costs.",
