@@ -1,9 +1,9 @@
 """What of the made bodies pays: a small network learned from bodies made in different ways, scored on held-out anatomy.
 
-    .venv/bin/python benchmarks/what_pays.py ANATOMY [--rows both "no illness" ...] [--minutes 4] [--seed 0]
-        [--work build/what-pays] [--real NAME=SCAN=REFERENCE ...]
+    .venv/bin/python benchmarks/what_pays.py ANATOMY [--rows both "no illness" ...] [--steps 1000] [--bodies 96]
+        [--seed 0] [--work build/what-pays] [--real NAME=SCAN=REFERENCE ...]
 
-Every row trains the demo's small network (0.3 million parameters, voxels of 5 mm) for the same minutes on as many
+Every row trains the demo's small network (0.3 million parameters, voxels of 5 mm) for the same steps on as many
 bodies, and is scored on the same bodies of another anatomy; real scans are scored beside, and choose nothing. Rows that
 are there are read, not made again. `ANATOMY` is the folder of label maps that recipes/body-117/make.py takes.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from tomoseg.workflows.train import train_run
 
 REAL = ("s0327", "s0004", "s0328", "s0001", "s0002", "s0000")
 HELD_OUT = "s0006"
-BODIES, CHOOSING = 96, 10
+CHOOSING = 10
 GRID = GridConfig(mode="spacing", spacing_mm=5.0, slice_spacing_mm=5.0, crop="body")
 SPACINGS_MM = ((3.0, 3.0, 5.0), (4.0, 4.0, 4.0))
 PHASES = ("native", "arterial", "portal", "late")
@@ -43,17 +43,17 @@ class Row:
     Attributes:
         real: Anatomies of people that bodies are made of.
         procedural: Share of the bodies that are made of procedural anatomy.
-        bodies: How many.
+        bodies: Times those of the others.
         changes: Of the settings of bodies.
-        minutes: Times the minutes of the others.
-        views: Of the networks, which share the minutes.
+        steps: Times those of the others.
+        views: Of the networks, which share the steps.
     """
 
     real: tuple[str, ...] = REAL
     procedural: float = 0.2
-    bodies: int = BODIES
+    bodies: float = 1.0
     changes: dict[str, Any] = field(default_factory=dict)
-    minutes: float = 1.0
+    steps: float = 1.0
     views: tuple[str, ...] = ()
 
 
@@ -90,8 +90,8 @@ ROWS = {
             }
         }
     ),
-    "a quarter of the bodies": Row(bodies=BODIES // 4),
-    "twice the minutes": Row(minutes=2.0),
+    "a quarter of the bodies": Row(bodies=0.25),
+    "twice the steps": Row(steps=2.0),
     "axial and coronal": Row(views=("axial", "coronal")),
 }
 
@@ -100,7 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("anatomy", type=Path)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--bodies", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("build/what-pays"))
     parser.add_argument("--real", nargs="*", default=[], metavar="NAME=SCAN=REFERENCE")
@@ -109,25 +110,23 @@ def main() -> None:
     pairs = [pair.split("=") for pair in given.real]
     print("| row | held-out anatomy |" + "".join(f" {name} |" for name, *_ in pairs))
     for name in given.rows:
-        folder = given.work / f"{given.minutes:g} minutes, seed {given.seed}" / name
+        folder = given.work / f"{given.steps} steps, {given.bodies} bodies, seed {given.seed}" / name
         if not (folder / "row.json").is_file():
-            measured = measure(ROWS[name], folder, given.anatomy, given.minutes, given.seed, pairs)
+            row = replace(ROWS[name], bodies=given.bodies * ROWS[name].bodies, steps=given.steps * ROWS[name].steps)
+            measured = measure(row, folder, given.anatomy, given.seed, pairs)
             (folder / "row.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
-        row = json.loads((folder / "row.json").read_text(encoding="utf-8"))
-        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |", flush=True)
+        kept = json.loads((folder / "row.json").read_text(encoding="utf-8"))
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in kept.values()) + " |", flush=True)
 
 
-def measure(
-    row: Row, folder: Path, anatomy: Path, minutes: float, seed: int, pairs: list[list[str]]
-) -> dict[str, float]:
+def measure(row: Row, folder: Path, anatomy: Path, seed: int, pairs: list[list[str]]) -> dict[str, float]:
     """Mean Dice over structures, on bodies of held-out anatomy made with the default settings, and on real scans."""
     config = BodyConfig.model_validate(row.changes)
     learn, judge = folder / "bodies", folder.parent / "held-out"
     preprocess_bodies(BodyPlan(sources(row, anatomy), GRID, SPACINGS_MM, seed + 1, config=config), {"axial": learn})
     held_out = (BodySource(path_of(HELD_OUT, anatomy), validation=CHOOSING),)
     preprocess_bodies(BodyPlan(held_out, GRID, SPACINGS_MM, seed), {"axial": judge})
-    each = minutes * row.minutes / max(1, len(row.views))
-    train_run(learn, folder / "run", settings(each, seed, row.views))
+    train_run(learn, folder / "run", settings(round(row.steps / max(1, len(row.views))), seed, row.views))
     options = EvaluateOptions(split="validation", surfaces=False)
     found = evaluate(folder / "run", judge, options).summary
     values = {"made": float(np.mean([one.dice for one in found.structures if one.dice is not None]))}
@@ -145,12 +144,12 @@ def path_of(name: str, anatomy: Path) -> str:
 def sources(row: Row, anatomy: Path) -> tuple[BodySource, ...]:
     """What the bodies are made of, two of each to choose an epoch, and how much views count."""
     made_up = round(row.bodies * row.procedural)
-    each = (row.bodies - made_up) // max(1, len(row.real))
+    each = round(row.bodies - made_up) // max(1, len(row.real))
     real = tuple(BodySource(path_of(name, anatomy), each, 1) for name in row.real)
     return (*real, BodySource("procedural", made_up, 2))
 
 
-def settings(minutes: float, seed: int, views: tuple[str, ...]) -> TrainConfig:
+def settings(steps: int, seed: int, views: tuple[str, ...]) -> TrainConfig:
     """The demo's recipe."""
     preset = TRAIN_PRESETS["default"]
     return TrainConfig.model_validate(
@@ -160,7 +159,7 @@ def settings(minutes: float, seed: int, views: tuple[str, ...]) -> TrainConfig:
             "windows_hu": ((-160.0, 240.0), (-1000.0, 1000.0)),
             "loss": preset.loss.model_dump() | {"emphasis_power": 0.25},
             "sampling": preset.sampling.model_dump() | {"slices_per_case": 6},
-            "minutes": minutes,
+            "steps": steps,
             "batch_size": 8,
             "validate_every": 1000,
             "ema_decay": 0.99,
