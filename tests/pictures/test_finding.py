@@ -37,3 +37,22 @@ def test_an_empty_mask_and_none_show_the_scan():
     empty = pixels(draw_finding(VOLUME, {"liver": np.zeros((20, 20, 20), bool)}))
     assert of_colour(empty, COLOURS[0], (0, 1)) == 0
     assert pixels(draw_finding(VOLUME, {})).shape == empty.shape
+
+
+def test_slices_may_go_through_something_else_than_the_first_mask():
+    low, high = np.zeros((2, 20, 20, 20), bool)
+    low[4:9, 4:9, 2:6] = True
+    high[10:16, 10:16, 12:18] = True
+    for through, shown in ((None, COLOURS[0]), (high, COLOURS[1])):
+        picture = pixels(draw_finding(VOLUME, {"liver": low, "spleen": high}, through))
+        other = COLOURS[1] if shown == COLOURS[0] else COLOURS[0]
+        assert of_colour(picture, shown, (0, 1)) > 200
+        assert of_colour(picture, other, (0, 1)) == 0
+
+
+def test_a_title_stands_above_the_names():
+    empty = np.zeros((20, 20, 20), bool)
+    plain, titled = (pixels(draw_finding(VOLUME, {"liver": empty}, title=title)) for title in ("", "liver, Dice 0.50"))
+    assert titled.shape[0] == plain.shape[0] + 22
+    assert (titled[22:] == plain).all()
+    assert titled[:22].max() > 200

@@ -24,31 +24,41 @@ COLOURS = ((244, 40, 60), (60, 130, 255), (60, 200, 90), (250, 190, 40))
 """Of the structure that the finding is about, and of others that it names."""
 
 _WINDOW_HU = (-200.0, 300.0)
-_WIDTH, _GAP, _TITLE = 640, 8, 22
+_WIDTH, _GAP, _TITLE, _LONGEST = 640, 8, 22, 70
 _HEIGHT, _MARGIN_MM = 320, 10.0
 
 
-def draw_finding(volume: Volume, masks: Mapping[str, Bool[np.ndarray, "x y z"]]) -> bytes:
+def draw_finding(
+    volume: Volume,
+    masks: Mapping[str, Bool[np.ndarray, "x y z"]],
+    through: Bool[np.ndarray, "x y z"] | None = None,
+    title: str = "",
+) -> bytes:
     """An axial and a coronal slice through the middle of what the finding is about, as PNG.
 
     Args:
         volume: The scan.
         masks: Masks on its grid by name, up to four: first that of the structure itself. Without any the slices go
             through the middle of the scan.
+        through: What the slices go through where it is largest, if that is not the first of the masks.
+        title: A line above.
     """
     _, y, z = volume.shape
-    first = next(iter(masks.values()), None)
+    first = next(iter(masks.values()), None) if through is None else through
     places: dict[Plane, int] = {"axial": z // 2, "coronal": y // 2}
     if first is not None and first.any():
         places = {"axial": _largest(first, 2), "coronal": _largest(first, 1)}
-    sheet = Sheet(_WIDTH, _HEIGHT + _TITLE)
-    _write_names(sheet, list(masks))
+    top = 2 * _TITLE if title else _TITLE
+    sheet = Sheet(_WIDTH, _HEIGHT + top)
+    if title:
+        sheet.text(4, _TITLE / 2, title, 14, BRIGHT, longest=_LONGEST)
+    _write_names(sheet, list(masks), top - _TITLE)
     width = (_WIDTH - _GAP) / 2
     inside = np.logical_or.reduce([(volume.hu > BODY_HU).any(axis=2), *(mask.any(axis=2) for mask in masks.values())])
     cut = (*content_box(inside, [round(_MARGIN_MM / edge) for edge in volume.spacing_mm[:2]]), slice(None))
     starts = {"axial": 0, "coronal": cut[1].start}
     for number, (plane, index) in enumerate(places.items()):
-        view = sheet.view(number * (width + _GAP), _TITLE, width, _HEIGHT, plane_spacing(volume.spacing_mm, plane))
+        view = sheet.view(number * (width + _GAP), top, width, _HEIGHT, plane_spacing(volume.spacing_mm, plane))
         index = index - starts[plane]
         view.image(window_to_grey(take_plane(volume.hu[cut], plane, index), _WINDOW_HU))
         for mask, colour in zip(masks.values(), COLOURS, strict=False):
@@ -64,9 +74,9 @@ def _largest(mask: Bool[np.ndarray, "x y z"], axis: int) -> int:
     return int(np.count_nonzero(mask, axis=others).argmax())
 
 
-def _write_names(sheet: Sheet, names: list[str]) -> None:
+def _write_names(sheet: Sheet, names: list[str], top: int) -> None:
     """Each name in its colour, side by side."""
     wide = _WIDTH / max(len(names), 1)
     for number, name in enumerate(names):
-        sheet.swatch(number * wide + 4, 6, 10, COLOURS[number])
-        sheet.text(number * wide + 20, 11, readable(name), 12, BRIGHT, longest=int(wide / 8))
+        sheet.swatch(number * wide + 4, top + 6, 10, COLOURS[number])
+        sheet.text(number * wide + 20, top + 11, readable(name), 12, BRIGHT, longest=int(wide / 8))
