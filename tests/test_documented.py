@@ -5,14 +5,17 @@ import runpy
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from tomoseg.bodies.config import BodyConfig
 from tomoseg.cli import COMMANDS, main
 from tomoseg.config import PreprocessConfig, TrainConfig
+from tomoseg.version import __version__
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+OF_THE_PROJECT = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES = [*OF_THE_PROJECT, *sorted((PROJECT / "docs").rglob("*.md"))]
 CONFIGURATION = PROJECT / "docs" / "reference" / "configuration.md"
 
 
@@ -81,3 +84,9 @@ def test_a_page_has_text_and_its_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", re.sub(r"```.*?```", "", text, flags=re.S))
     dead = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert dead == []
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    assert {"cff-version", "message", "title", "authors", "license"} <= set(citation)
