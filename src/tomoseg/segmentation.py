@@ -7,7 +7,7 @@ Both are in RAS+ order like everything in memory; `files` turns them back into t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import blosc2
@@ -182,6 +182,33 @@ class Segmentation:
         segmentation = cls(labels, grid)
         for k in range(packed.shape[3]):
             segmentation.append(packed[..., k])
+        return segmentation
+
+    @classmethod
+    def from_masks(cls, masks: Sequence[BoxedMask], labels: LabelSet, grid: SourceGrid) -> Segmentation:
+        """Compress masks, each cut to its box.
+
+        Args:
+            masks: In channel order.
+            labels: The structures.
+            grid: The scan's grid.
+
+        Example:
+            >>> ones = [BoxedMask.of(np.ones((2, 2, 1), bool)), BoxedMask.of(np.zeros((2, 2, 1), bool))]
+            >>> grid = SourceGrid((2, 2, 1), np.eye(4))
+            >>> made = Segmentation.from_masks(ones, LabelSet.from_names(["liver", "spleen"]), grid)
+            >>> int(made.mask("liver").sum()), int(made.mask("spleen").sum())
+            (4, 0)
+        """
+        segmentation = cls(labels, grid)
+        x, y, z = grid.canonical_shape
+        for k in range(z):
+            packed = np.zeros((packed_bytes(len(labels)), x, y), np.uint8)
+            for channel, mask in enumerate(masks):
+                if 0 <= k - mask.start[2] < mask.inside.shape[2]:
+                    inside = mask.inside[:, :, k - mask.start[2]]
+                    packed[byte_of(channel)[0]][mask.box[:2]] |= inside.view(np.uint8) << np.uint8(channel % 8)
+            segmentation.append(packed)
         return segmentation
 
     def append(self, packed: UInt8[np.ndarray, "b x y"]) -> None:

@@ -1,10 +1,16 @@
 """The page of `tomoseg serve`: from a file that is dropped to its masks, in a real browser with real workers."""
 
+import gzip
+import json
+import re
+import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from nibabel import Nifti1Image
 
+from tests.browser.drawn import make_opaque, middle_of
 from tests.server.conftest import write_scan
 from tests.workflows.hu_models import make_model
 from tomoseg.files.nifti import write_nifti
@@ -40,6 +46,73 @@ def test_from_a_scan_to_its_masks(opened, settings, tmp_path):
     kept = [path for path in settings.folder.rglob("*") if path.is_file()]
     assert kept
     assert not any("Surname" in path.name or b"Surname" in path.read_bytes() for path in kept)
+
+
+@pytest.fixture
+def block(tmp_path):
+    """A scan with a block of 12 x 10 x 8 voxels of 250 HU, which the model takes for `ball`, in a flipped file."""
+    hu = np.random.default_rng(0).integers(-20, 20, (30, 26, 16)).astype(np.int16)
+    hu[9:21, 8:18, 4:12] += 270
+    grid = SourceGrid(hu.shape, np.diag([-2.0, -2.0, 2.5, 1.0]))
+    path = tmp_path / "block.nii.gz"
+    write_nifti(path, grid.to_canonical(hu), grid)
+    return path
+
+
+def _masks(download):
+    """The masks of a zip, in the voxels of the file."""
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".nii.gz")]
+        read = {name: Nifti1Image.from_bytes(gzip.decompress(archive.read(name))) for name in names}
+        others = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith((".json", ".csv"))}
+    return {name.removesuffix(".nii.gz"): np.asarray(one.dataobj) for name, one in read.items()}, others
+
+
+def test_a_mask_is_corrected_shown_after_a_reload_and_downloaded(opened, settings, block):
+    with opened(make_app(settings), "/") as looked:
+        page = looked.page
+        page.get_by_label("Choose files").set_input_files(block)
+        page.wait_for_selector("tr[data-state=done]")
+        page.locator("[data-do=look]").click()
+        page.wait_for_selector("body[data-ready='Job 1']")
+        make_opaque(page)
+        page.locator("[data-name=ball] .name").click()
+        page.locator("[data-do=alone]").click()
+        page.wait_for_timeout(300)
+        x, y = middle_of(page, _colour(page, "ball"))
+        page.keyboard.press("e")
+        page.locator("[data-do=erase]").click()
+        page.get_by_role("button", name="3", exact=True).click()
+        page.mouse.click(x, y)
+        page.get_by_label("Who").fill("A. Person")
+        page.locator("[data-do=save]").click()
+        page.wait_for_selector("text=Saved as version 1.")
+        page.reload()
+        page.wait_for_selector("[data-name=ball] >> text=corrected, version 1")
+        with page.expect_download() as download:
+            page.locator("[data-do=download]").click()
+        before, _ = _masks(download)
+        with page.expect_download() as download:
+            page.locator("[data-do=download-corrected]").click()
+        assert download.value.suggested_filename == "tomoseg_1_corrected.zip"
+        after, others = _masks(download)
+        page.locator("[data-do=jobs]").click()
+        page.wait_for_selector("tr >> text=done, corrected (1)")
+        assert page.locator("[data-do=download-corrected]").count() == 1
+        assert (looked.elsewhere, looked.faults) == ([], [])
+    lost = np.argwhere(before["ball"].astype(bool) & ~after["ball"].astype(bool))
+    assert before["ball"].sum() == 12 * 10 * 8
+    assert len(lost) == before["ball"].sum() - after["ball"].sum() == 9
+    assert len(set(lost[:, 2])) == 1
+    assert np.abs(lost[:, :2].mean(axis=0) - [14.5, 12.5]).max() <= 0.5
+    np.testing.assert_array_equal(after["cube"], before["cube"])
+    (said,) = json.loads(others["corrections.json"])["corrections"]
+    assert (said["who"], said["structure"], said["voxels"]) == ("A. Person", "ball", 12 * 10 * 8 - 9)
+
+
+def _colour(page, name):
+    patch = page.locator(f"[data-name={name}] .patch").evaluate("it => it.style.backgroundColor")
+    return tuple(map(int, re.findall(r"\d+", patch)))
 
 
 def test_what_is_no_scan_is_told_and_removed(opened, settings, tmp_path):

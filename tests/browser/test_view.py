@@ -1,13 +1,12 @@
 """The page of `tomoseg view`, as a person uses it."""
 
-import io
 import json
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from tests.browser.drawn import counts, make_opaque, middle_of, pixels
 from tomoseg.files.nifti import read_geometry, read_label_map, read_mask, write_nifti
 from tomoseg.files.results import write_label_map
 from tomoseg.labels import LabelSet
@@ -26,18 +25,6 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
   return kind.startsWith("webgl") ? null : own.call(this, kind, ...rest);
 };
 """
-
-
-def _pixels(page):
-    from matplotlib.image import imread  # Pillow's reader, which Matplotlib brings along
-
-    read = imread(io.BytesIO(page.locator(".views").screenshot()), format="png")
-    return (read[:, :, :3] * 255).round().astype(np.uint8)
-
-
-def _count(page):
-    """How many pixels have each colour."""
-    return Counter(map(tuple, _pixels(page).reshape(-1, 3).tolist()))
 
 
 @pytest.fixture(scope="module")
@@ -60,19 +47,12 @@ def viewing(files):
     return Viewing(find_views(files / "ct.nii.gz", [files / "masks.nii.gz"]), ViewOptions(open=False))
 
 
-def _opaque(page, layout="Axial"):
-    page.get_by_role("button", name=layout, exact=True).click()
-    slider = page.locator("input[type=range]")
-    slider.evaluate("it => { it.value = 1; it.dispatchEvent(new Event('input')); }")
-    page.wait_for_timeout(300)
-
-
 def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(opened, viewing):
     assert len({structure.colour for structure in TOTAL}) == 117
     with opened(viewing.app(), f"/{viewing.secret}/") as looked:
-        _opaque(looked.page)
-        counts = _count(looked.page)
-        areas = [counts[structure.colour] for structure in TOTAL]
+        make_opaque(looked.page)
+        found = counts(looked.page)
+        areas = [found[structure.colour] for structure in TOTAL]
         assert min(areas) > 200
         assert max(areas) < 3 * min(areas)  # the cross hides a part of those under it
         assert looked.elsewhere == []
@@ -82,16 +62,16 @@ def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(opened, viewi
 def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
     with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         page = looked.page
-        _opaque(page)
+        make_opaque(page)
         page.get_by_role("button", name="None", exact=True).click()
         page.wait_for_timeout(200)
-        assert not set(_count(page)) & {structure.colour for structure in TOTAL}
+        assert not set(counts(page)) & {structure.colour for structure in TOTAL}
         page.get_by_role("searchbox").fill("Clavicule dróite")  # in the other language, too
         assert page.locator(".row:visible").count() == 1
         page.locator(".row:visible input").check()
         page.locator(".row:visible .name").click()
         page.wait_for_timeout(200)
-        shown = set(_count(page)) & {structure.colour for structure in TOTAL}
+        shown = set(counts(page)) & {structure.colour for structure in TOTAL}
         assert shown == {TOTAL["clavicula_right"].colour}
         foot = page.locator(".foot").inner_text()
         assert "clavicula right" in foot
@@ -120,18 +100,11 @@ def test_without_webgl2_there_are_slices(opened, viewing):
     path = f"/{viewing.secret}/"
     with opened(viewing.app(), path, scripts=[WITHOUT_WEBGL2]) as looked:
         assert "no WebGL2" in looked.page.locator(".notes").inner_text()
-        _opaque(looked.page)
-        counts = _count(looked.page)
-        assert min(counts[structure.colour] for structure in TOTAL) > 200
+        make_opaque(looked.page)
+        found = counts(looked.page)
+        assert min(found[structure.colour] for structure in TOTAL) > 200
         assert looked.page.get_by_role("button", name="3D", exact=True).count() == 0
         assert looked.faults == []
-
-
-def _middle_of(page, colour):
-    """Where on the page the pixels of a colour have their middle."""
-    rows, columns = np.nonzero((_pixels(page) == colour).all(axis=2))
-    box = page.locator(".views").bounding_box()
-    return box["x"] + columns.mean() + 0.5, box["y"] + rows.mean() + 0.5
 
 
 @pytest.fixture
@@ -144,11 +117,11 @@ def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(opened, corre
     spleen = TOTAL["spleen"]
     with opened(correcting.app(), f"/{correcting.secret}/") as looked:
         page = looked.page
-        _opaque(page)
+        make_opaque(page)
         page.locator("[data-name=spleen] .name").click()
         page.locator("[data-do=alone]").click()
         page.wait_for_timeout(300)
-        x, y = _middle_of(page, spleen.colour)
+        x, y = middle_of(page, spleen.colour)
         page.keyboard.press("e")
         page.locator("[data-do=erase]").click()
         page.get_by_role("button", name="3", exact=True).click()
@@ -216,18 +189,18 @@ def test_cases_one_after_the_other_with_verdicts(opened, files, tmp_path):
             "2/3 b · Dice 0.250 · right",
             "3/3 c · Dice 0.500",
         ]
-        _opaque(page)
+        make_opaque(page)
         page.locator("[data-name=spleen] .name").click()
-        assert {TOTAL["spleen"].colour, TOTAL["liver"].colour} <= _count(page).keys()
+        assert {TOTAL["spleen"].colour, TOTAL["liver"].colour} <= counts(page).keys()
         page.keyboard.press("d")
         page.wait_for_selector("text=only in the reference")
         page.wait_for_timeout(300)
-        counts = _count(page)
-        assert counts[IN_BOTH] > 100 * counts[IN_THE_MASK] / 2 > 0
-        assert TOTAL["spleen"].colour not in counts
+        found = counts(page)
+        assert found[IN_BOTH] > 100 * found[IN_THE_MASK] / 2 > 0
+        assert TOTAL["spleen"].colour not in found
         page.keyboard.press("n")  # without masks both sides are the same, the cross too
         page.wait_for_timeout(500)
-        left, right = np.hsplit(_pixels(page)[40:], 2)
+        left, right = np.hsplit(pixels(page)[40:], 2)
         np.testing.assert_array_equal(left[:, 1:], right[:, 1:])
         assert looked.faults == []
     lines = (tmp_path / "corrections" / "reviews.csv").read_text().splitlines()

@@ -136,9 +136,16 @@ export function send<T>(path: string, body: unknown, method = "POST"): Promise<T
   return json<T>(path, { method, body: JSON.stringify(body), headers: { "content-type": "application/json" } });
 }
 
-/** Send a mask, a byte a voxel, compressed. */
-export async function sendMask<T>(path: string, mask: Uint8Array<ArrayBuffer>): Promise<T> {
+/** Send a corrected mask, a byte a voxel, compressed; says which version it became. */
+export async function sendMask(
+  path: string,
+  structure: string,
+  who: string,
+  mask: Uint8Array<ArrayBuffer>,
+): Promise<number> {
   const packed = new Blob([mask]).stream().pipeThrough(new CompressionStream("gzip"));
   const body = await new Response(packed).blob();
-  return json<T>(path, { method: "POST", body, headers: { "content-type": "application/octet-stream" } });
+  const query = new URLSearchParams({ structure, who });
+  const headers = { "content-type": "application/octet-stream" };
+  return (await json<{ version: number }>(`${path}?${query}`, { method: "POST", body, headers })).version;
 }

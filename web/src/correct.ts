@@ -1,7 +1,8 @@
 /** Correcting one structure with a brush, and saving it as a new version. */
 
-import { sendMask, type Structure } from "./api";
+import type { Structure } from "./api";
 import { button, element, tell } from "./dom";
+import type { Place } from "./place";
 import type { Pen } from "./viewer";
 import { say, spoken } from "./words";
 
@@ -18,11 +19,15 @@ export class Correcting {
 
   constructor(
     reviewer: string | null,
+    private readonly place: Place,
     private readonly pen: () => Pen | null,
     private readonly onSaved: () => Promise<void>,
     private readonly onEnd: () => void,
   ) {
     this.who = reviewer ?? "";
+    window.addEventListener("beforeunload", (event) => {
+      if (this.open !== null && this.changed) event.preventDefault(); // the browser asks
+    });
   }
 
   /** The name of the structure that is being corrected. */
@@ -120,14 +125,14 @@ export class Correcting {
     const { open } = this;
     const pen = this.pen();
     if (open === null || pen === null) return;
-    const query = new URLSearchParams({ structure: open.structure.name, who: this.who });
     try {
+      tell(say("Saving"), true);
       const mask = pen.mask() as Uint8Array<ArrayBuffer>;
-      const saved = await sendMask<{ version: number }>(`cases/${open.at}/corrections?${query}`, mask);
+      const version = await this.place.save(open.at, open.structure.name, this.who, mask);
       this.changed = false;
       this.end();
       await this.onSaved();
-      tell(say("Saved as version {version}.", { version: saved.version }));
+      tell(say("Saved as version {version}.", { version }));
     } catch (error) {
       tell(error instanceof Error ? error.message : String(error), true);
     }

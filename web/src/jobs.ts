@@ -1,9 +1,9 @@
 /** The page of `tomoseg serve`: drop a scan, choose, watch, look, download; all jobs below one another. */
 
-import { Upload } from "tus-js-client";
+import { Upload, type DetailedError } from "tus-js-client";
 import { ask, authorisation, authorise, json, Refused, send } from "./api";
 import { button, element, tell } from "./dom";
-import { loadJob } from "./loading";
+import { downloads, JobPlace } from "./job_place";
 import french from "./names.json";
 import { ScanPage } from "./scan_page";
 import { number, say, speak, spoken, type Language } from "./words";
@@ -28,6 +28,8 @@ interface Job {
   options: Record<string, unknown>;
   reason: string | null;
   choices: { series: number; text: string }[] | null;
+  created: number;
+  corrections: number;
 }
 
 interface Info {
@@ -103,10 +105,9 @@ export class JobsPage {
       language: spoken(),
       measure: "",
       cases: [{ name, score: null, verdict: null }],
-      reviewer: null,
+      reviewer: JobPlace.reviewer,
     };
-    await new ScanPage(session, () => loadJob(`${API}/jobs/${id}`, name)).begin(page);
-    page.append(button(say("All jobs"), () => (location.hash = ""), { class: "back" }));
+    await new ScanPage(session, new JobPlace(`${API}/jobs/${id}`, name, job.number)).begin(page);
   }
 
   private draw(page: HTMLElement): void {
@@ -136,7 +137,7 @@ export class JobsPage {
       sessionStorage.setItem(LANGUAGE, other);
       this.draw(page);
     }, { lang: other, "data-do": "language" });
-    const heads = ["Job", "Model", "State", ""].map((text) => element("th", {}, text === "" ? "" : say(text)));
+    const heads = ["Job", "Sent", "Model", "State", ""].map((text) => element("th", {}, text === "" ? "" : say(text)));
     page.replaceChildren(
       element(
         "section",
@@ -187,24 +188,36 @@ export class JobsPage {
     });
   }
 
+  /** Files that are a scan each become a job each; all others are taken for the slices of one. */
   private async upload(files: File[]): Promise<void> {
-    const [first] = files;
-    if (first === undefined) return;
+    const alone = files.filter((file) => files.length === 1 || this.ending(file) !== "");
+    const slices = files.filter((file) => !alone.includes(file));
     try {
-      const told = (share: number): void => tell(`${say("Uploading")} ${number(100 * share, 0)} %`, true);
-      told(0);
-      const upload = files.length === 1 ? await this.resumable(first, told) : await several(files);
-      await this.start(upload);
+      for (const [n, file] of alone.entries()) {
+        const which = alone.length > 1 ? ` ${n + 1}/${alone.length}` : "";
+        const told = (share: number): void => tell(`${say("Uploading")}${which} ${number(100 * share, 0)} %`, true);
+        told(0);
+        await this.start(await this.resumable(file, told));
+      }
+      if (slices.length > 0) {
+        tell(say("Uploading {count} files", { count: slices.length }), true);
+        await this.start(await several(slices));
+      }
       document.querySelector(".told")?.remove();
     } catch (error) {
       tell(error instanceof Error ? error.message : String(error), true);
     }
   }
 
+  /** What a file's name ends in, if that makes it a scan of its own. */
+  private ending(file: File): string {
+    const lower = file.name.toLowerCase();
+    return this.info?.suffixes.find((suffix) => lower.endsWith(suffix)) ?? "";
+  }
+
   /** One file, which goes on where it was when the connection is cut; of its name the ending alone is sent. */
   private resumable(file: File, told: (share: number) => void): Promise<string> {
-    const lower = file.name.toLowerCase();
-    const ending = this.info?.suffixes.find((suffix) => lower.endsWith(suffix)) ?? "";
+    const ending = this.ending(file);
     return new Promise((done, failed) => {
       const upload: Upload = new Upload(file, {
         endpoint: new URL(`${API}/tus/`, location.href).href,
@@ -214,17 +227,22 @@ export class JobsPage {
         retryDelays: [0, 1000, 3000, 10000, 30000],
         storeFingerprintForResuming: false, // it would keep the file's name in the browser
         onProgress: (sent, all) => told(all === 0 ? 1 : sent / all),
-        onError: (error) => failed(error),
+        onError: (error) => failed(new Error(refusalIn(error))),
         onSuccess: () => done(upload.url?.split("/").filter(Boolean).pop() ?? ""),
       });
       upload.start();
     });
   }
 
-  private async start(upload: string, more: Record<string, unknown> = {}): Promise<void> {
-    const options = { ...(this.chosen.size === 0 ? {} : { roi_subset: [...this.chosen] }), ...more };
+  private async start(upload: string): Promise<void> {
+    const options = this.chosen.size === 0 ? {} : { roi_subset: [...this.chosen] };
     await send(`${API}/jobs`, { uploads: [upload], model: this.model, options });
     await this.refresh();
+  }
+
+  /** The same job again, with one of several series. */
+  private choose(job: Job, series: number): Promise<unknown> {
+    return send(`${API}/jobs`, { uploads: job.uploads, model: job.model, options: { ...job.options, series } });
   }
 
   private async watch(): Promise<void> {
@@ -249,7 +267,7 @@ export class JobsPage {
   private row(job: Job): HTMLElement {
     const cell = (...children: (Node | string)[]): HTMLElement => element("td", {}, ...children);
     const line = element("tr", { "data-state": job.state, "data-job": job.id });
-    line.append(cell(String(job.number)), cell(job.model), cell(...this.state(job)), cell(...this.actions(job)));
+    line.append(cell(String(job.number)), cell(when(job.created)), cell(job.model), cell(...this.state(job)), cell(...this.actions(job)));
     return line;
   }
 
@@ -261,11 +279,13 @@ export class JobsPage {
       const left = job.seconds_left === null ? "" : `, ${say("{seconds} s left", { seconds: Math.ceil(job.seconds_left) })}`;
       return [`${said}: ${say(job.stage ?? "")}${left}`, bar];
     }
+    if (job.corrections > 0) return [`${said}, ${say("corrected ({count})", { count: job.corrections })}`];
     if (job.state !== "failed") return [said];
     const choices = (job.choices ?? []).map((one) =>
-      button(one.text, () => void this.start(job.uploads[0] ?? "", { ...job.options, series: one.series })),
+      button(one.text, () => void this.act(this.choose(job, one.series)), { "data-do": "series" }),
     );
-    return [`${said}: ${job.reason ?? ""}`, ...choices];
+    if (choices.length > 0) return [say("There are several series. Choose one:"), element("div", { class: "series" }, ...choices)];
+    return [`${said}: ${job.reason ?? ""}`];
   }
 
   private actions(job: Job): Node[] {
@@ -277,9 +297,7 @@ export class JobsPage {
     if (job.state !== "done") return [remove];
     return [
       button(say("Look"), () => (location.hash = `job=${job.id}`), { "data-do": "look" }),
-      button(say("Download"), () => void this.act(keep(`${place}/download`, `tomoseg_${job.number}.zip`)), {
-        "data-do": "download",
-      }),
+      ...downloads(place, job.number, job.corrections > 0),
       remove,
     ];
   }
@@ -294,10 +312,29 @@ export class JobsPage {
   }
 }
 
+/** When something was, in seconds since 1970, as it is said here. */
+function when(seconds: number): string {
+  return new Date(1000 * seconds).toLocaleString(spoken() === "fr" ? "fr-FR" : "en-GB", {
+    day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit",
+  });
+}
+
 /** A structure's name in the language that is spoken, as far as it has one. */
 function titled(name: string): string {
   const known: Record<string, string> = french;
   return (spoken() === "fr" ? known[name] : undefined) ?? name.replaceAll("_", " ");
+}
+
+/** What the server says of an upload that it does not take. */
+function refusalIn(error: Error): string {
+  const body = "originalResponse" in error ? (error as DetailedError).originalResponse?.getBody() : undefined;
+  try {
+    const found = JSON.parse(body ?? "") as { detail?: unknown };
+    if (typeof found.detail === "string") return found.detail;
+  } catch {
+    // it says nothing that could be read
+  }
+  return say("The server does not answer.");
 }
 
 /** The files of a DICOM series at once. */
@@ -323,11 +360,4 @@ async function filesIn(entries: readonly FileSystemEntry[]): Promise<File[]> {
     }
   }
   return found.filter((file) => !file.name.startsWith("."));
-}
-
-/** Download through this page, since a link could not send the token. */
-async function keep(path: string, name: string): Promise<void> {
-  const link = element("a", { href: URL.createObjectURL(await (await ask(path)).blob()), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

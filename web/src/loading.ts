@@ -1,4 +1,4 @@
-/** A case with its volumes, from wherever a server has them. */
+/** A case with its volumes, from wherever a server has them: its description at one address, the others below another. */
 
 import { ask, type Case } from "./api";
 
@@ -12,18 +12,7 @@ export interface Loaded {
   reference: Uint8Array | Uint16Array | null;
 }
 
-/** Of `tomoseg view`: one of its cases. */
-export function loadCase(at: number): Promise<Loaded> {
-  return load(`cases/${at}`, `cases/${at}`);
-}
-
-/** Of `tomoseg serve`: a job that is done. */
-export async function loadJob(place: string, name: string): Promise<Loaded> {
-  const loaded = await load(`${place}/view/case.json`, `${place}/view`);
-  return { ...loaded, found: { ...loaded.found, name } };
-}
-
-async function load(description: string, place: string): Promise<Loaded> {
+export async function load(description: string, place: string): Promise<Loaded> {
   const found = (await (await ready(description)).json()) as Case;
   const buffer = async (name: string): Promise<ArrayBuffer> => (await ready(`${place}/${name}`)).arrayBuffer();
   const cells = async (table: number[][], name: string): Promise<Uint8Array | Uint16Array> =>

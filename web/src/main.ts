@@ -3,7 +3,7 @@
 import { json, type RunSession, type Session } from "./api";
 import { element, tell } from "./dom";
 import { JobsPage } from "./jobs";
-import { loadCase } from "./loading";
+import { CASES } from "./place";
 import { RunPage } from "./run_page";
 import { ScanPage } from "./scan_page";
 import { say, speak } from "./words";
@@ -17,7 +17,7 @@ async function begin(page: HTMLElement): Promise<void> {
   speak(session.language);
   stayOpen();
   if (session.kind === "run") return new RunPage(session).begin(page);
-  return new ScanPage(session, loadCase).begin(page);
+  return new ScanPage(session, CASES).begin(page);
 }
 
 /** A connection that lasts as long as the page: the server ends when it has none left. */

@@ -1,11 +1,11 @@
 /** A case on the screen: the scan with its masks, beside their list; cases one after the other; a reference beside it. */
 
-import { Refused, send, type Case, type Session, type Structure, type Verdict } from "./api";
+import { Refused, type Case, type Session, type Structure, type Verdict } from "./api";
 import { Correcting } from "./correct";
 import { button, element, tell } from "./dom";
 import { FlatViewer } from "./flat";
-import type { Loaded } from "./loading";
 import { hasWebGL2, NiivueViewer } from "./niivue";
+import type { Place } from "./place";
 import { StructureList } from "./structures";
 import type { Colour, Layout, ScanData, Triple, Viewer } from "./viewer";
 import { number, say, speak, spoken } from "./words";
@@ -55,10 +55,11 @@ export class ScanPage {
 
   constructor(
     private readonly session: Session,
-    private readonly load: (at: number) => Promise<Loaded>,
+    private readonly place: Place,
   ) {
     this.correcting = new Correcting(
       session.reviewer,
+      place,
       () => this.viewers[0]?.pen ?? null,
       () => this.reopen(),
       () => this.paint(),
@@ -95,7 +96,7 @@ export class ScanPage {
   }
 
   private async open(at: number): Promise<void> {
-    const { found, hu, cells, reference } = await this.load(at);
+    const { found, hu, cells, reference } = await this.place.load(at);
     const keeps = this.shown !== null;
     this.shown = found;
     this.reference = reference;
@@ -200,10 +201,11 @@ export class ScanPage {
 
   private async judge(verdict: Verdict): Promise<void> {
     const row = this.session.cases[this.at];
-    if (row === undefined || this.session.reviewer === null) return;
+    const { judge } = this.place;
+    if (row === undefined || judge === null || this.session.reviewer === null) return;
     const wanted = row.verdict === verdict ? null : verdict;
     try {
-      await send(`cases/${this.at}/verdict`, { verdict: wanted });
+      await judge(this.at, wanted);
       row.verdict = wanted;
     } catch (error) {
       tell(error instanceof Error ? error.message : String(error));
@@ -255,7 +257,7 @@ export class ScanPage {
     if (this.session.reviewer !== null && this.viewers[0]?.pen != null) {
       parts.push(group(button(say("Correct"), () => this.correct(), { "data-do": "correct" })));
     }
-    parts.push(this.drawCases());
+    parts.push(this.drawCases(), group(...this.place.actions(this.shown)));
     const other = spoken() === "en" ? "fr" : "en";
     parts.push(
       group(
@@ -285,7 +287,7 @@ export class ScanPage {
         button("→", () => void this.show(this.at + 1), { title: say("Next") }),
       );
     }
-    if (reviewer !== null) {
+    if (reviewer !== null && this.place.judge !== null) {
       const verdict = cases[this.at]?.verdict ?? null;
       const mark = (name: string, value: Verdict): HTMLElement =>
         button(say(name), () => void this.judge(value), { "aria-pressed": String(verdict === value), "data-do": value });

@@ -15,8 +15,8 @@ from typing import Any
 from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import errors_told
 
-VERSION = 1
-"""Of the tables; a file of another version is refused."""
+VERSION = 2
+"""Of the tables; a file of another version is refused, but for those that `_SINCE` brings up to it."""
 
 NAME = "jobs.sqlite3"
 
@@ -34,7 +34,8 @@ CREATE TABLE jobs (
     created REAL NOT NULL, started REAL, finished REAL, attempts INTEGER NOT NULL DEFAULT 0, claim TEXT, lease REAL,
     stage TEXT, share REAL, seconds_left REAL, reason TEXT, advice TEXT,
     choices TEXT NOT NULL DEFAULT '[]', warnings TEXT NOT NULL DEFAULT '[]', result TEXT,
-    view TEXT, view_claim TEXT, view_lease REAL, change INTEGER NOT NULL DEFAULT 0
+    view TEXT, view_claim TEXT, view_lease REAL, change INTEGER NOT NULL DEFAULT 0,
+    corrections INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX one_job ON jobs (key) WHERE state NOT IN ('failed', 'cancelled', 'expired');
 CREATE INDEX by_state ON jobs (state, number);
@@ -51,6 +52,10 @@ CREATE TRIGGER job_changed AFTER UPDATE OF state, stage, share, view ON jobs BEG
 END;
 """
 """`change` counts up with whatever a watcher is told of, so that it can go on where it was."""
+
+
+_SINCE = {1: "ALTER TABLE jobs ADD COLUMN corrections INTEGER NOT NULL DEFAULT 0;"}
+"""What brings tables of a version to the next."""
 
 
 class Database:
@@ -83,19 +88,20 @@ class Database:
 
     def _prepare(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in {0, VERSION}:
+        if version not in {0, VERSION, *_SINCE}:
             raise ConfigError(
                 f"{self.path}: expected a database of version {VERSION}, got version {version} of another tomoseg; "
                 "use that one, or give another --folder"
             )
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
-        if version == 0:
+        if version != VERSION:
             with self.transaction() as connection:
-                if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    for statement in _statements(_TABLES):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {VERSION}")
+                found = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+                scripts = [_TABLES] if found == 0 else [_SINCE[one] for one in range(found, VERSION)]
+                for statement in (one for script in scripts for one in _statements(script)):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -14,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from tomoseg.server.app import API
 from tomoseg.server.packing import packed
 from tomoseg.server.records import ENDS, AskedJob, Job, Jobs, Result
+from tomoseg.server.result_tables import statistics_row, statistics_table
 from tomoseg.server.service import Service, ServiceOf
 from tomoseg.server.shown import Part
 from tomoseg.server.supervisor import remove_job
@@ -24,7 +23,6 @@ router = APIRouter(prefix=API, tags=["jobs"])
 COMMENT_SECONDS = 15.0
 """Between words that keep proxies from closing a silent stream."""
 
-_COLUMNS = ("structure", "present", "volume_ml", "mean_hu", "median_hu", "std_hu", "centroid_mm", "touches_border")
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
@@ -96,7 +94,7 @@ def get_file(job: str, name: str, service: ServiceOf) -> FileResponse:
 def download(job: str, service: ServiceOf) -> StreamingResponse:
     """All files of a result as a zip, with the statistics as a table."""
     folder, result = service.result_folder(job), service.result(job)
-    texts = {"statistics.csv": _table(result), "result.json": result.model_dump_json(indent=1)}
+    texts = {"statistics.csv": statistics_table(result), "result.json": result.model_dump_json(indent=1)}
     files = {one.name: folder / one.name for one in result.files}
     headers = {"content-disposition": 'attachment; filename="segmentation.zip"'}
     return StreamingResponse(packed(files, texts), media_type="application/zip", headers=headers)
@@ -115,29 +113,14 @@ def get_view(job: str, part: Part, service: ServiceOf) -> Response:
 @router.get("/jobs/{job}/statistics.json")
 def statistics(job: str, service: ServiceOf) -> list[dict[str, object]]:
     """Volume, HU and place of each structure."""
-    return [_row(one.model_dump()) for one in service.result(job).structures]
+    return [statistics_row(one) for one in service.result(job).structures]
 
 
 @router.get("/jobs/{job}/statistics.csv", response_class=Response)
-def statistics_table(job: str, service: ServiceOf) -> Response:
+def statisticsstatistics_table(job: str, service: ServiceOf) -> Response:
     """The same as a table."""
     headers = {"content-disposition": 'attachment; filename="statistics.csv"'}
-    return Response(_table(service.result(job)), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _row(structure: dict[str, object]) -> dict[str, object]:
-    return {name: structure["name"] if name == "structure" else structure[name] for name in _COLUMNS}
-
-
-def _table(result: Result) -> str:
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    flat = [name for name in _COLUMNS if name != "centroid_mm"]
-    lines.writerow([*flat, "x_mm", "y_mm", "z_mm"])
-    for one in result.structures:
-        row = _row(one.model_dump())
-        lines.writerow([*(row[name] for name in flat), *(one.centroid_mm or (None, None, None))])
-    return text.getvalue()
+    return Response(statistics_table(service.result(job)), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _number(last_event_id: str | None) -> int | None:

@@ -152,6 +152,17 @@ class JobStore:
             == 1
         )
 
+    def corrected(self, job: str, versions: int, size: int) -> bool:
+        """Say how many corrections there are of a job that is done; False if it is so no more.
+
+        Args:
+            job: Its id.
+            versions: How many.
+            size: Bytes of its result and of them.
+        """
+        statement = "UPDATE jobs SET corrections = ?, bytes = ? WHERE id = ? AND state = 'done'"
+        return self.database.change(statement, versions, size, job) == 1
+
     def failed(
         self,
         claim: str,
@@ -293,6 +304,7 @@ class JobStore:
             expires=row["finished"] + keep_seconds if has_files else None,
             reason=row["reason"],
             advice=row["advice"],
+            corrections=row["corrections"],
         )
 
     def newest(self, limit: int, before: int | None) -> list[sqlite3.Row]:

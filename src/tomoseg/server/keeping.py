@@ -10,30 +10,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from http import HTTPStatus
 from pathlib import Path
 
 from tomoseg.datasets.corrections import Correction, latest
-from tomoseg.errors import LabelError, TomosegError
+from tomoseg.errors import LabelError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.files.cohort import MASKS_FOLDER
 from tomoseg.files.label_files import read_label_map
 from tomoseg.files.label_names import label_set_named, structure_name, values_in
 from tomoseg.files.scan import read_scan
 from tomoseg.labels import LabelSet, Structure
-from tomoseg.server.refusals import RefusalError
+from tomoseg.server.apart import answer, done_apart
 from tomoseg.workflows.correct import save_correction
 
 CORRECTIONS, CORRECTED = "corrections", "corrected"
 """Folders within the server's: the versions, and the dataset of the last of them."""
-
-KEEP_SECONDS = 300.0
-"""How long reading a label map may take."""
 
 _UNREADABLE = "expected a label map and a scan that can be read, got others; save the segmentation again"
 
@@ -70,15 +65,8 @@ def keep(sent: Sent) -> list[str]:
     Raises:
         RefusalError: If it cannot be read, lies on other voxels than its scan, or holds values without a name.
     """
-    command = [sys.executable, "-m", "tomoseg.server.keeping", json.dumps(asdict(sent))]
-    try:
-        with _saving:  # versions are counted
-            done = subprocess.run(command, capture_output=True, timeout=KEEP_SECONDS, check=False)
-        told = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError):
-        raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, _UNREADABLE) from None
-    if "refused" in told:
-        raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, told["refused"])
+    with _saving:  # versions are counted
+        told = done_apart("tomoseg.server.keeping", asdict(sent), _UNREADABLE)
     return list(told["kept"])
 
 
@@ -149,18 +137,8 @@ def main(argv: list[str]) -> None:
     """
     given = json.loads(argv[0])
     sent = Sent(**given | {"values": {int(value): name for value, name in given["values"].items()}})
-    try:
-        told: dict[str, object] = {"kept": [one.structure for one in save_sent(sent)]}
-    except TomosegError as error:
-        told = {"refused": _without_places(str(error), sent)}
-    sys.stdout.write(json.dumps(told))
-
-
-def _without_places(text: str, sent: Sent) -> str:
-    """A message without the places of uploads, which are ours and say nothing to the sender."""
-    for place, what in ((sent.label, "the label map"), (sent.scan, "the image")):
-        text = text.replace(place, what)
-    return text
+    places = {sent.label: "the label map", sent.scan: "the image"}
+    answer(lambda: {"kept": [one.structure for one in save_sent(sent)]}, places)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ RESULT = "result.json"
 LABEL_MAP_STEM = "segmentation"
 """How the names of a label map and of what belongs to it begin."""
 
+LABEL_MAP = f"{LABEL_MAP_STEM}.nii.gz"
+"""What a label map is called; a result of masks is a folder."""
+
 Stage = Literal["load", "read", "segment", "write"]
 """What is done to a scan that is running."""
 
@@ -104,6 +107,8 @@ class Job(Shape):
     """Of one that failed because an upload holds several scans: which there are."""
     warnings: list[Told]
     """What was noticed about the scan."""
+    corrections: int = 0
+    """How many corrected versions of masks there are."""
 
 
 class Jobs(Shape):
@@ -193,6 +198,35 @@ class Result(Shape):
     """What was noticed."""
     files: list[ResultFile]
     """What can be had."""
+
+
+class Correction(Shape):
+    """A corrected mask."""
+
+    structure: str
+    """Of what."""
+    version: int
+    """Which of the job's versions it is, from 1; of each structure the last counts."""
+    who: str
+    """Whose work it is, as they said."""
+    when: str
+    """When it was saved, as ISO 8601 in UTC."""
+    voxels: int
+    """How many it has."""
+
+
+class Corrections(Shape):
+    """Corrected masks of a job."""
+
+    corrections: list[Correction]
+    """The first first."""
+
+
+class SavedCorrection(Shape):
+    """A mask that was saved."""
+
+    version: int
+    """Which of the job's versions it is."""
 
 
 class FormatShape(Shape):

@@ -14,14 +14,11 @@ from tomoseg.inference.segment import open_predictor
 from tomoseg.notices import Notice
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.server.offers import of_structure
-from tomoseg.server.records import LABEL_MAP_STEM, RESULT, Result, ResultFile, ResultStructure, Told
+from tomoseg.server.records import LABEL_MAP, RESULT, Result, ResultFile, ResultStructure, Told
 from tomoseg.workflows.predict import predict_one
 from tomoseg.workflows.prediction_record import ScanDone
 from tomoseg.workflows.results import statistics_path
 from tomoseg.workflows.scans import Scan
-
-LABEL_MAP = f"{LABEL_MAP_STEM}.nii.gz"
-"""What a label map is called; a result of masks is a folder."""
 
 _READ, _SEGMENTED = 0.05, 0.95
 """Shares of the whole at which segmenting begins and ends."""

@@ -17,13 +17,15 @@ from tomoseg.errors import unknown_name_message
 from tomoseg.formats import FORMATS
 from tomoseg.options import PredictOptions, thresholds_of
 from tomoseg.packages import require_installed
+from tomoseg.server.corrections import FOLDER as CORRECTIONS
+from tomoseg.server.corrections import Corrected
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import JobStore, new_id
 from tomoseg.server.offers import Offer
 from tomoseg.server.records import RESULT, Job, Result
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.shown import FAILED, READY, ViewStore
-from tomoseg.server.uploads import Rules, UploadStore
+from tomoseg.server.uploads import Rules, UploadStore, uploads_of
 from tomoseg.server.watching import Watch
 from tomoseg.server.worker import JOBS, UPLOADS
 from tomoseg.settings import deciding
@@ -199,6 +201,20 @@ class Service:
             text = "expected the name of one of the result's files, got another; the result lists them"
             raise RefusalError(HTTPStatus.NOT_FOUND, text)
         return folder / name
+
+    def corrected(self, job: str) -> Corrected:
+        """A job whose masks are corrected; one at a time, since the files of several uploads are put together anew.
+
+        Args:
+            job: Its id.
+
+        Raises:
+            RefusalError: If it is not done, or its files are removed.
+        """
+        result, row = self.result_folder(job), self.row(job)
+        folder = result.parent
+        scan = self.uploads.scan_of(uploads_of(row), folder / CORRECTIONS / "input")
+        return Corrected(str(folder), str(scan), str(result), json.loads(row["options"]))
 
     def view_file(self, job: str, part: str) -> Path | None:
         """A file of what a page shows of a job; None while it is made.

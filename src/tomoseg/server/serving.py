@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 
 from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import errors_told
-from tomoseg.server import info_routes, job_routes, monai_routes, upload_routes
+from tomoseg.server import correction_routes, info_routes, job_routes, monai_routes, upload_routes
 from tomoseg.server.app import PAGE, create_app
 from tomoseg.server.guard import LOOPBACK, Guard, token_digest
 from tomoseg.server.offers import Offer
@@ -28,7 +28,9 @@ from tomoseg.server.supervisor import Supervisor
 from tomoseg.server.uploads import Rules
 from tomoseg.server.worker import WorkerSettings
 
-ROUTERS: tuple[APIRouter, ...] = (info_routes.router, upload_routes.router, job_routes.router, monai_routes.router)
+ROUTERS: tuple[APIRouter, ...] = tuple(
+    one.router for one in (info_routes, upload_routes, job_routes, correction_routes, monai_routes)
+)
 
 LOCK = "lock"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from tomoseg.files.atomic import whole_folder
 from tomoseg.options import PredictOptions, ViewOptions
+from tomoseg.server.corrections import FOLDER as CORRECTIONS
+from tomoseg.server.records import LABEL_MAP
 from tomoseg.server.scene_answers import described, volume_answer
-from tomoseg.server.segmenting import LABEL_MAP
 from tomoseg.workflows.view import find_views, open_scene
 
 
@@ -17,7 +19,7 @@ def write_view(scan: Path, result: Path, options: PredictOptions, folder: Path) 
 
     Args:
         scan: A file or a folder of an upload.
-        result: The folder of its masks.
+        result: The folder of its masks; corrections lie beside it.
         options: What was asked for.
         folder: Where to.
 
@@ -26,7 +28,8 @@ def write_view(scan: Path, result: Path, options: PredictOptions, folder: Path) 
     """
     masks = result / LABEL_MAP if options.ml else result
     (case,) = find_views(scan, (masks,)).cases
-    scene = open_scene(case, ViewOptions(series=options.series, assume_spacing=options.assume_spacing))
+    shown = ViewOptions(series=options.series, assume_spacing=options.assume_spacing)
+    scene = open_scene(replace(case, name=CORRECTIONS), shown, result.parent)
     with whole_folder(folder) as aside:
         (aside / "case.json").write_text(json.dumps(described(scene, "scan", scan)), encoding="utf-8")
         (aside / "hu").write_bytes(bytes(volume_answer(scene.hu).body))

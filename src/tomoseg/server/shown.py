@@ -36,6 +36,14 @@ class ViewStore:
         """
         self.database.change("UPDATE jobs SET view = ? WHERE id = ? AND view IS NULL AND state = 'done'", ASKED, job)
 
+    def renew(self, job: str) -> None:
+        """Ask for a view that was made before something changed; one that is being made counts for nothing.
+
+        Args:
+            job: The id of a job that is done.
+        """
+        self.database.change("UPDATE jobs SET view = ? WHERE id = ? AND state = 'done'", ASKED, job)
+
     def claim(self, worker: str) -> sqlite3.Row | None:
         """Take the first view that is asked for; None if none is.
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from tomoseg.server.corrections import FOLDER as CORRECTIONS
 from tomoseg.server.jobs import JobStore, new_id
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.shown import ViewStore
@@ -176,7 +177,7 @@ class Supervisor:
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             if row["state"] in {"done", "failed", "cancelled"}:
-                kept = {row["result"], row["view_claim"]} if row["state"] == "done" else set()
+                kept = {row["result"], row["view_claim"], CORRECTIONS} if row["state"] == "done" else set()
                 _remove_others(folder, kept)
 
 

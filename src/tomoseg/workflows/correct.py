@@ -30,6 +30,9 @@ from tomoseg.workflows.scans import Scan
 
 REVIEWS = "reviews.csv"
 
+BY_A_PERSON = MadeBy("none", model="corrected by a person", kind="SEMIAUTOMATIC")
+"""What results say of masks that somebody has corrected."""
+
 Verdict = Literal["right", "needs work"]
 
 _COLUMNS = ("case", "verdict", "who", "when")
@@ -85,16 +88,12 @@ def save_correction(
         write_masks(segmentation, aside)
         others = [name for name in formats if name != "nifti"]
         if others:
-            write_result(segmentation, None, Scan(path.name, folder, aside), others, _made_by())
+            write_result(segmentation, None, Scan(path.name, folder, aside), others, BY_A_PERSON)
         record = {"structure": structure.name, "version": number, "who": who, "when": made.when}
         voxels = int(np.count_nonzero(mask))
         text = json.dumps(record | {"voxels": voxels, "tomoseg": __version__}, indent=1, ensure_ascii=False)
         (aside / CORRECTION).write_text(text, encoding="utf-8")
     return made
-
-
-def _made_by() -> MadeBy:
-    return MadeBy("none", model="corrected by a person", kind="SEMIAUTOMATIC")
 
 
 def read_reviews(folder: Path) -> dict[str, Verdict]:

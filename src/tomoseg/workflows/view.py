@@ -87,14 +87,20 @@ def open_scene(case: ViewCase, options: ViewOptions = AS_SEEN, corrections: Path
     if case.masks is None:
         return scene_of(volume, None, {})
     corrected = {} if corrections is None else latest(corrections / case.name)
-    sides = [_with(case.masks, corrected), *(() if case.reference is None else (case.reference,))]
+    sides = [corrected_masks(case.masks, corrected), *(() if case.reference is None else (case.reference,))]
     labels = _labels(sides)
     ours, *others = (dict(_read(side, volume, case.scan)) for side in sides)
     scene = scene_of(volume, labels, ours, others[0] if others else None, noticed_of_result(case.masks.first_file))
     return replace(scene, entries=tuple(_marked(entry, corrected) for entry in scene.entries))
 
 
-def _with(masks: MaskCase, corrected: Mapping[str, Correction]) -> MaskCase:
+def corrected_masks(masks: MaskCase, corrected: Mapping[str, Correction]) -> MaskCase:
+    """Masks with corrections in the place of those that have one.
+
+    Args:
+        masks: Of a case.
+        corrected: By structure.
+    """
     files = {name: one.mask for name, one in corrected.items()}
     return replace(masks, corrected=files, annotated=tuple(dict.fromkeys((*masks.annotated, *files))))
 
