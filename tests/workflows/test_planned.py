@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 
 from tests.training.tiny import make_dataset
@@ -7,10 +5,12 @@ from tests.workflows.predicting import make_model
 from tests.workflows.test_plan import dataset, short  # noqa: F401
 from tomoseg.config import TRAIN_PRESETS, GridConfig, NetworkConfig, PreprocessConfig, SamplingConfig, TrainConfig
 from tomoseg.errors import ConfigError
-from tomoseg.settings import naming
+from tomoseg.models.folds import Folds, save_folds
+from tomoseg.settings import naming, save_config
 from tomoseg.training.run_folder import CONFIG, LAST, RunFolder
-from tomoseg.workflows.planned import begun_with, planned_grid, planned_training
+from tomoseg.workflows.planned import planned_grid, planned_training
 from tomoseg.workflows.preprocess import preprocess
+from tomoseg.workflows.run_kinds import settings_in
 
 PRESET = naming(TRAIN_PRESETS["default"], ())
 
@@ -82,18 +82,26 @@ class TestTraining:
     def test_a_run_that_began_goes_on_with_its_settings(self, data, tmp_path):
         began = PRESET.model_copy(update={"batch_size": 5, "minutes": 2.0})
         RunFolder(tmp_path / "run", began)
-        assert begun_with(tmp_path / "run") is None  # nothing has been learned yet
+        assert settings_in(tmp_path / "run") is None  # nothing has been learned yet
         (tmp_path / "run" / LAST).touch()
         settings, plan = planned_training(data.folder, tmp_path / "run", naming(TrainConfig(minutes=4.0), ("minutes",)))
         assert (settings.batch_size, settings.minutes, plan) == (5, 4.0, None)
 
-    def test_so_does_a_run_of_folds(self, tmp_path):
-        RunFolder(tmp_path / "run" / "fold-1", PRESET.model_copy(update={"batch_size": 5}))
-        (tmp_path / "run" / "fold-1" / LAST).touch()
-        assert begun_with(tmp_path / "run").batch_size == 5
-        shutil.rmtree(tmp_path / "run" / "fold-1")
-        assert begun_with(tmp_path / "run") is None
-        assert not (tmp_path / "run" / CONFIG).exists()
+    @pytest.mark.parametrize(
+        ("part", "chosen"), [("fold-1", {"folds": 2}), ("coronal", {"views": ("coronal", "axial")})]
+    )
+    def test_so_does_a_run_of_several_networks(self, data, tmp_path, part, chosen):
+        run = tmp_path / "run"
+        given = naming(PRESET.model_copy(update=chosen), chosen)
+        began = PRESET.model_copy(update={"batch_size": 5, "minutes": 2.0})
+        RunFolder(run / part, began)
+        (run / part / LAST).touch()
+        if "folds" in chosen:
+            save_folds(Folds(2, {"a": 1, "b": 2}), run)
+        settings, plan = planned_training(data.folder, run, given)  # it was killed before its own settings were written
+        assert (settings, plan) == (began.model_copy(update=chosen), None)
+        save_config(settings.model_copy(update={"batch_size": 6}), run / CONFIG)
+        assert planned_training(data.folder, run, given)[0].batch_size == 6
 
     @pytest.mark.parametrize("network", [NetworkConfig(dims=3), NetworkConfig(kind="swin_unetr", channels=(12, 24))])
     def test_blocks_and_transformers_are_not_planned(self, data, tmp_path, network):

@@ -154,6 +154,15 @@ def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
     train_run(dataset, single, make_config(epochs=1, export=False))
     with pytest.raises(TrainingError, match="or one of views, got a run of one network"):
         train_run(dataset, single, make_config(**VIEWS))
+    with pytest.raises(TrainingError, match="expected --views, which the run that is there began with"):
+        train_run(dataset, run[0], make_config(epochs=1, export=False))
+    begun = tmp_path / "begun"  # and stopped in its first view
+    (begun / "sagittal").mkdir(parents=True)
+    (begun / "sagittal" / "last.pt").touch()
+    with pytest.raises(TrainingError, match="expected --views, which the run that is there began with"):
+        train_run(dataset, begun, make_config(epochs=1, export=False))
+    with pytest.raises(TrainingError, match="or one of 2 folds, got a run of views"):
+        train_run(dataset, begun, make_config(folds=2, epochs=1, export=False))
     coronal = make_dataset(tmp_path / "coronal", NATIVE.model_copy(update={"view": "coronal"})).folder
     with pytest.raises(DatasetError, match="expected a dataset of axial slices"):
         train_run(coronal, tmp_path / "run", make_config(**VIEWS))

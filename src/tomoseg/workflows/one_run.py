@@ -16,7 +16,7 @@ from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.ranks import Ranks
 from tomoseg.training.recipe import train
-from tomoseg.training.run_folder import CONFIG, RunFolder
+from tomoseg.training.run_folder import CONFIG, LAST, RunFolder
 from tomoseg.training.tensorboard import tensorboard_beside
 from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.course import course_beside
@@ -73,7 +73,7 @@ def train_one(
 def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainConfig:
     """What a run starts from; of one that began, what it began with, since the model may be gone."""
     began = output / CONFIG
-    if began.is_file():
+    if began.is_file() and (output / LAST).is_file():
         return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
     return load_for_view(model, view).record
 

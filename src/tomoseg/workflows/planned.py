@@ -8,16 +8,15 @@ from pathlib import Path
 from tomoseg.config import TRAIN_PRESETS, PreprocessConfig, TrainConfig
 from tomoseg.errors import DatasetError
 from tomoseg.files.outputs import check_folder
-from tomoseg.models.folds import part_of
 from tomoseg.planning.rules import DatasetPlan
 from tomoseg.preprocessed.format import INDEX, DatasetIndex
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import chosen_over, load_config, named, naming, put_over
-from tomoseg.training.run_folder import CONFIG, LAST
 from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.one_run import started_from
 from tomoseg.workflows.plan import GRID_SIZES, Asked, OnCase, check_asked, plan_preprocessing, plan_training
-from tomoseg.workflows.train_folds import check_run_of
+from tomoseg.workflows.run_kinds import settings_in
+from tomoseg.workflows.train_views import check_run
 
 ANY_MEMORY = 2**60
 """A grid is not chosen by the memory of the machine that makes it."""
@@ -84,10 +83,11 @@ def planned_training(
         TrainingError: If it holds another kind of run.
     """
     check_folder(output)
-    check_run_of(output, config.folds)
-    begun = begun_with(output)
+    check_run(output, config)
+    begun = settings_in(output)
     if begun is not None:
-        return chosen_over(begun, config), None
+        there = load_config(TrainConfig, TRAIN_PRESETS["default"], begun)
+        return chosen_over(there, config), None
     network = config.network
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 or network.dims == 3 or network.kind != "unet":
         return config, None
@@ -99,11 +99,3 @@ def planned_training(
         given = naming(fitted, named(config) | of_model)
     found = plan_training(data, given, Asked(), on_case)
     return chosen_over(put_over(config, found.values(of_grid=False)), config), found
-
-
-def begun_with(output: Path) -> TrainConfig | None:
-    """The settings of the run that is in a folder, or of its first fold; None where none has begun."""
-    for folder in (output, part_of(output, 1)):
-        if (folder / CONFIG).is_file() and (folder / LAST).is_file():
-            return load_config(TrainConfig, TRAIN_PRESETS["default"], folder / CONFIG)
-    return None

@@ -15,8 +15,8 @@ from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.workflows.calibrate import calibrate
 from tomoseg.workflows.one_run import train_one
-from tomoseg.workflows.train_folds import check_run_of, train_folds
-from tomoseg.workflows.train_views import check_run_of_views, train_views
+from tomoseg.workflows.train_folds import train_folds
+from tomoseg.workflows.train_views import check_run, train_views
 
 
 def train_run(
@@ -55,10 +55,7 @@ def train_run(
         True
     """
     told = listener or Listener()
-    if config.views:
-        check_run_of_views(output, config)
-    else:
-        check_run_of(output, config.folds)
+    check_run(output, config)
     told.on_stage("reading the dataset")
     data = Preprocessed(preprocessed)
     on_gpu = choose_device(config.device).type == "cuda"

@@ -24,12 +24,13 @@ from tomoseg.training.folds import deal, fold_of
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.ranks import Ranks
-from tomoseg.training.run_folder import BEST, CONFIG, FILES, LAST
+from tomoseg.training.run_folder import BEST, CONFIG, FILES
 from tomoseg.workflows.one_run import train_one
+from tomoseg.workflows.run_kinds import OF_VIEWS, ONE, kind_in
 
 
 def check_run_of(output: Path, folds: int | None) -> None:
-    """Refuse an output that cannot be written, or that holds a run of another number of folds.
+    """Refuse an output that cannot be written, or that holds a run of another number of folds or of views.
 
     Args:
         output: The run folder.
@@ -67,8 +68,13 @@ def _check_kind(output: Path, folds: int | None) -> None:
             f"{output}: expected --folds {before}, which the run that is there began with, got a call in which {asked} "
             "asked for; give that number, or another run folder"
         )
-    if there is None and folds is not None and ((output / LAST).exists() or (output / VIEWS).exists()):
-        kind = "one network" if (output / LAST).exists() else "views"
+    kind = kind_in(output)
+    if folds is None and kind == OF_VIEWS:
+        raise TrainingError(
+            f"{output}: expected --views, which the run that is there began with, got a call in which none were asked "
+            "for; give them, or another run folder"
+        )
+    if folds is not None and kind in (ONE, OF_VIEWS):
         raise TrainingError(
             f"{output}: expected a new run folder, or one of {folds} folds, got a run of {kind} on the dataset's own "
             "splits; choose another folder, or leave --folds off"

@@ -21,7 +21,6 @@ from tomoseg.errors import ConfigError, DatasetError, TrainingError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.outputs import check_folder
 from tomoseg.models.folder import VIEWS, load_model
-from tomoseg.models.folds import FOLDS
 from tomoseg.models.views import Fusion, save_fusion
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
@@ -30,12 +29,33 @@ from tomoseg.settings import save_config
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.ranks import Ranks
-from tomoseg.training.run_folder import BEST, CONFIG, FILES, LAST
+from tomoseg.training.run_folder import BEST, CONFIG, FILES
 from tomoseg.views import ViewName
 from tomoseg.workflows.fuse import weigh
 from tomoseg.workflows.one_run import train_one
+from tomoseg.workflows.run_kinds import OF_FOLDS, ONE, kind_in
+from tomoseg.workflows.train_folds import check_run_of
 
 TURNED = "turned"
+
+
+def check_run(output: Path, config: TrainConfig) -> None:
+    """Refuse settings that do not go together, and an output that cannot be written or holds another kind of run.
+
+    Args:
+        output: The run folder.
+        config: Of one network, of folds or of views.
+
+    Raises:
+        ConfigError: If the settings of views do not go together.
+        ModelError: If the folder's record of folds cannot be read.
+        OutputError: If a folder or a file cannot be made.
+        TrainingError: If it holds another kind of run.
+    """
+    if config.views:
+        check_run_of_views(output, config)
+    else:
+        check_run_of(output, config.folds)
 
 
 def check_run_of_views(output: Path, config: TrainConfig) -> None:
@@ -63,10 +83,10 @@ def check_run_of_views(output: Path, config: TrainConfig) -> None:
             f"expected a network of slices for views, got {config.network.kind}, which takes blocks and sees all "
             "three axes; leave views out"
         )
-    if (output / LAST).exists() or (output / FOLDS).exists():
-        kind = "of one network" if (output / LAST).exists() else "of folds"
+    kind = kind_in(output)
+    if kind in (ONE, OF_FOLDS):
         raise TrainingError(
-            f"{output}: expected a new run folder, or one of views, got a run {kind}; choose another folder"
+            f"{output}: expected a new run folder, or one of views, got a run of {kind}; choose another folder"
         )
     check_folder(output, (CONFIG, VIEWS))
     for view in views:
