@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import blosc2
 import numpy as np
 import pytest
 
@@ -243,6 +244,16 @@ def test_a_damaged_array_is_told(tmp_path, hu, masks, damage):
     with pytest.raises(
         DatasetError, match=r"ct\.b2nd: expected a compressed array, got: .*; delete its folder and preprocess again"
     ):
+        case.ct_slice(0)
+
+
+def test_an_array_that_runs_code_is_refused(tmp_path, hu, masks):
+    case = write(tmp_path / "c", make_case(hu, masks, 19), NATIVE_GRID)
+    path = tmp_path / "c" / CT
+    other = blosc2.asarray(np.zeros((2, 2, 2), np.int16), urlpath=str(tmp_path / "other.b2nd"), mode="w")
+    path.unlink()
+    blosc2.lazyexpr("a + 1", {"a": other}).save(urlpath=str(path))
+    with pytest.raises(DatasetError, match=r"ct\.b2nd: expected .*, got one that runs code .*; do not trust"):
         case.ct_slice(0)
 
 

@@ -199,10 +199,14 @@ def _opened(path: Path) -> Any:
     """An array that is read from its file as it is needed.
 
     Raises:
-        DatasetError: If it cannot be opened.
+        DatasetError: If it cannot be opened, or would compute something where it is opened.
     """
     try:
-        return blosc2.open(str(path), mode="r", mmap_mode="r")
+        return blosc2.open(str(path), mode="r", mmap_mode="r", deserialize="safe")
+    except blosc2.UnsafeDeserializationError:
+        raise DatasetError(
+            f"{path}: expected a compressed array, got one that runs code when it is opened; do not trust this dataset"
+        ) from None
     except (OSError, RuntimeError, ValueError) as error:
         raise DatasetError(_damaged(path, error)) from None
 
