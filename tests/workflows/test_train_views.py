@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import LABELS, NATIVE, make_config, make_dataset, make_scan
+from tests.training.tiny import LABELS, NATIVE, SPLITS, add_case, finish, make_config, make_dataset, make_scan
 from tomoseg.config import GridConfig, NetworkConfig, OptimizerConfig, SamplingConfig
 from tomoseg.errors import ConfigError, DatasetError, TrainingError
-from tomoseg.inference.segment import segment
+from tomoseg.inference.segment import open_predictor, preflight, segment
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.models.views import load_views
 from tomoseg.options import Compute
-from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.preprocessed.turn import turn
 from tomoseg.training.listener import Listener
 from tomoseg.volume import Volume
@@ -69,6 +69,10 @@ def test_a_dataset_is_turned_voxel_by_voxel(tmp_path):
             assert np.array_equal(after.record.slices_of(channel), where)
         x, y, z = before.grid_spacing_mm
         assert np.allclose(after.grid_spacing_mm, (x, z, y))
+        assert after.record.ceiling == before.record.ceiling  # what the grid loses, though nothing is lost in turning
+    (of_scans, of_turned) = (range_of(which.cases) for which in (data, turned))
+    assert of_turned.spacing_mm == of_scans.spacing_mm == ((1.0, 1.0),) * 3  # of the scans, not of the grid
+    assert of_turned.extent_mm == of_scans.extent_mm == ((24.0, 24.0), (22.0, 22.0), (8.0, 8.0))
 
 
 def test_turned_cases_are_kept_until_the_arrays_change(tmp_path):
@@ -119,6 +123,20 @@ def test_a_view_can_be_added(dataset, tmp_path):
     assert train_run(dataset, tmp_path, two.model_copy(update={"views": VIEWS["views"]})).finished
     assert load_model(tmp_path / "axial").sha256 == before
     assert len(load_views(tmp_path)[0]) == 3
+
+
+def test_a_scan_like_those_of_training_is_like_them_for_models_without_an_axial_view(tmp_path):
+    grid = GridConfig(mode="spacing", spacing_mm=3.0, slice_spacing_mm=3.0, crop="none")
+    for seed, (name, split) in enumerate(SPLITS.items()):
+        add_case(tmp_path / "data", name, *make_scan(seed), grid, spacing_mm=(1.0, 1.0, 6.0), native=split != "train")
+    data = finish(tmp_path / "data", SPLITS, grid=grid).folder
+    two = make_config(**VIEWS | {"views": ("coronal", "sagittal"), "epochs": 1})
+    assert train_run(data, tmp_path / "run", two).finished
+    for slice_mm, is_unlike in ((6.0, False), (12.0, True)):
+        scan = Volume.from_array(np.asfortranarray(make_scan(7)[0]), np.diag([1.0, 1.0, slice_mm, 1.0]))
+        for model in (tmp_path / "run", tmp_path / "run" / "coronal"):
+            noticed = preflight(scan, open_predictor(model, TORCH))
+            assert ("unlike training" in {one.kind for one in noticed}) is is_unlike
 
 
 def test_without_validation_cases_all_count_alike(tmp_path):

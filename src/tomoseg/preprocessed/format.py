@@ -53,6 +53,19 @@ COMPRESSION = {
 
 
 @dataclass(frozen=True)
+class ScanSize:
+    """How large a scan is, in the order of the dataset's view.
+
+    Attributes:
+        shape: Its voxels.
+        spacing_mm: Their edges.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class CaseRecord:
     """What is known of a case besides its voxels.
 
@@ -73,6 +86,8 @@ class CaseRecord:
         parts: Parts of the body that the scan shows, as far as that can be told (`checks/region.py`); None in records
             from before they were kept.
         contents: SHA-256 of the case's arrays as they are on disk; None in records from before it was kept.
+        turned_from: Of a case that was made of another's grid (`turn.py`) the scan of that; None where `shape` and
+            `affine` are the scan's own.
     """
 
     name: str
@@ -89,6 +104,7 @@ class CaseRecord:
     difficulty: tuple[float, ...] | None = None
     parts: tuple[str, ...] | None = None
     contents: str | None = None
+    turned_from: ScanSize | None = None
 
     @property
     def source(self) -> SourceGrid:
@@ -118,6 +134,8 @@ class CaseRecord:
     def save(self, path: Path) -> None:
         """Write as JSON."""
         content = asdict(self) | {"warnings": [notice.as_dict() for notice in self.warnings]}
+        if self.turned_from is None:
+            del content["turned_from"]
         path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
@@ -140,12 +158,18 @@ class CaseRecord:
                 "placement": placement,
                 "difficulty": _difficulty(data.get("difficulty"), placement.shape[2]),
                 "parts": None if data.get("parts") is None else tuple(map(str, data["parts"])),
+                "turned_from": None if data.get("turned_from") is None else _size(**data["turned_from"]),
             }
             return cls(**{**data, **by_channel, **fixed})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
                 f"{path}: expected a case record, got: {error!r}; preprocess this dataset again"
             ) from None
+
+
+def _size(shape: list[int], spacing_mm: list[float]) -> ScanSize:
+    (a, b, n), (first, second, along) = shape, spacing_mm
+    return ScanSize((a, b, n), (first, second, along))
 
 
 def _noticed(written: Any) -> Notice:

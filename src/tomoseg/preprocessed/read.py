@@ -18,7 +18,7 @@ from tomoseg.errors import DatasetError
 from tomoseg.grid import AIR_HU, slice_positions
 from tomoseg.labels import LabelSet
 from tomoseg.masks import reorder
-from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex
+from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex, ScanSize
 from tomoseg.views import ViewName, unordered
 from tomoseg.volume import spacing_of
 
@@ -62,9 +62,15 @@ class PreprocessedCase:
         return self.shape[2]
 
     @property
+    def scan(self) -> ScanSize:
+        """How large the scan itself is."""
+        source = self.record.source
+        return self.record.turned_from or ScanSize(source.canonical_shape, spacing_of(source.canonical_affine))
+
+    @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Voxel edges of the scan itself along x, y and z."""
-        return spacing_of(self.record.source.canonical_affine)
+        return self.scan.spacing_mm
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -74,8 +80,8 @@ class PreprocessedCase:
     @property
     def grid_spacing_mm(self) -> tuple[float, float, float]:
         """Voxel edges of the grid along x, y and z."""
-        placement = self.record.placement
-        x, y, z = (n * e / g for n, e, g in zip(self.spacing_mm, placement.extent, placement.shape, strict=True))
+        placement, edges = self.record.placement, spacing_of(self.record.source.canonical_affine)
+        x, y, z = (n * e / g for n, e, g in zip(edges, placement.extent, placement.shape, strict=True))
         return (x, y, z)
 
     @cached_property
@@ -302,7 +308,6 @@ def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
     facts = []
     for number, case in enumerate(cases):
         slices = spread_over(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
-        spacing_mm = unordered(case.spacing_mm, case.view)
-        shape = unordered(case.record.source.canonical_shape, case.view)
+        spacing_mm, shape = (unordered(of, case.view) for of in (case.scan.spacing_mm, case.scan.shape))
         facts.append(facts_of((case.ct_slice(k) for k in slices), spacing_mm, shape))
     return ScanRange.of(facts, [case.record.parts or () for case in cases])

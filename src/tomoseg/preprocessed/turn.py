@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.masks import structure_mask
-from tomoseg.preprocessed.format import CASE_RECORD, CASES, INDEX, CaseRecord, DatasetIndex
+from tomoseg.preprocessed.format import CASE_RECORD, CASES, INDEX, CaseRecord, DatasetIndex, ScanSize
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.preprocessed.write import CaseInput, write_case
-from tomoseg.views import ViewName
+from tomoseg.views import ViewName, ordered
 from tomoseg.volume import Volume, seen
 
 
@@ -27,7 +28,8 @@ def turn(
 ) -> Preprocessed | None:
     """Write what is on the grid in the order of another view's axes; cases that are there already are kept.
 
-    Only the grid is left of each scan: where it lay in space, and masks on its own voxels, are the axial dataset's.
+    Only the grid is left of each scan, and how large that was: where it lay in space, and masks on its own voxels, are
+    the axial dataset's.
 
     Args:
         data: A preprocessed dataset of axial view.
@@ -88,4 +90,6 @@ def _turn_case(case: PreprocessedCase, view: ViewName, folder: Path, structures:
         record.warnings,
         record.parts or (),
     )
-    write_case(given, folder, GridConfig(mode="native", crop="none", view=view), keep_native=False, threads=1)
+    written = write_case(given, folder, GridConfig(mode="native", crop="none", view=view), keep_native=False, threads=1)
+    scan = ScanSize(ordered(case.scan.shape, view), ordered(case.scan.spacing_mm, view))
+    replace(written, ceiling=record.ceiling, turned_from=scan).save(folder / CASE_RECORD)
