@@ -41,14 +41,21 @@ from tomoseg.views import ordered
 from tomoseg.volume import SourceGrid, Volume, seen
 
 GridLogits = Float32[np.ndarray, "c gx gy"]
+GridMasks = Bool[np.ndarray, "c gx gy"]
 
 
 @runtime_checkable
 class LogitSink(Protocol):
     """Looks at the logits of each slice of the network's grid as they pass."""
 
-    def add(self, logits: GridLogits, members: Sequence[GridLogits] = ()) -> None:
-        """Take in the next slice: the logits that decide, and those of each model where they are a mean."""
+    def add(self, logits: GridLogits, members: Sequence[GridLogits] = (), inside: GridMasks | None = None) -> None:
+        """Take in the next slice.
+
+        Args:
+            logits: That decide.
+            members: Of each model, where they are a mean over several.
+            inside: What they decide, where that is not wherever a logit is above 0.
+        """
 
 
 @dataclass(frozen=True)

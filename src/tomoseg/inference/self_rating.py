@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 UNLIKE = "unlike the training scans"
 
@@ -70,14 +70,20 @@ class RatingSums:
         self._offsets = offsets[:, None, None]
         self._sums = np.zeros((0, 3, len(names)))
 
-    def add(self, logits: Float32[np.ndarray, "c x y"], members: Sequence[Float32[np.ndarray, "c x y"]] = ()) -> None:
+    def add(
+        self,
+        logits: Float32[np.ndarray, "c x y"],
+        members: Sequence[Float32[np.ndarray, "c x y"]] = (),
+        inside: Bool[np.ndarray, "c x y"] | None = None,
+    ) -> None:
         """Take in the next slice.
 
         Args:
             logits: That decide.
             members: Of each model, where they are a mean over several.
+            inside: The masks, where they are not wherever a logit is above 0.
         """
-        mask = logits > 0
+        mask = logits > 0 if inside is None else inside
         if self._scales is not None:
             given = logits + self._offsets
             scaled = given * np.where(given > 0, self._scales[:, 0], self._scales[:, 1])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tomoseg.evaluation.temperatures import LogitCounts
-from tomoseg.inference.predictor import GridLogits
+from tomoseg.inference.predictor import GridLogits, GridMasks
 from tomoseg.inference.score_cases import AS_TRAINED, on_grid
 from tomoseg.masks import unpack
 from tomoseg.models.calibrated import Calibration, calibration_in, save_calibration
@@ -28,7 +28,7 @@ class CountedCase:
     def __init__(self, case: PreprocessedCase, counts: LogitCounts) -> None:
         self._case, self._counts, self._next = case, counts, 0
 
-    def add(self, logits: GridLogits, members: Sequence[GridLogits] = ()) -> None:
+    def add(self, logits: GridLogits, members: Sequence[GridLogits] = (), inside: GridMasks | None = None) -> None:
         """Take in the next slice."""
         self._counts.add(logits, unpack(self._case.masks_slice(self._next), len(logits)))
         self._next += 1

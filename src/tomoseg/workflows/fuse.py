@@ -21,7 +21,7 @@ from tomoseg.errors import ConfigError, DatasetError, OutputError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.files.outputs import check_folder
 from tomoseg.grid import Placement
-from tomoseg.inference.predictor import GridLogits, OnGrid, Predictor
+from tomoseg.inference.predictor import GridLogits, GridMasks, OnGrid, Predictor
 from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
@@ -227,7 +227,7 @@ class _Watch:
     ) -> None:
         self._case, self._mixtures, self._counts, self._next = case, mixtures, counts, first
 
-    def add(self, logits: GridLogits, members: Sequence[GridLogits] = ()) -> None:
+    def add(self, logits: GridLogits, members: Sequence[GridLogits] = (), inside: GridMasks | None = None) -> None:
         """Take in the next slice."""
         counts = self._counts
         structures = len(counts.reference)

@@ -154,9 +154,20 @@ def test_probabilities_are_those_of_a_softmax(tmp_path):
     assert np.abs(mine - 255 * shares[1:]).max() < 0.51
 
 
-def test_the_rating_is_of_probabilities_among_all(imported):
-    found = segment(volume_of(), open_predictor(imported, FP32), Request(triage=True))
-    assert all(value is None or 0 < value <= 1 for value in found.self_rating.structures.values())
+def test_the_rating_is_of_the_masks_though_no_probability_reaches_a_half(tmp_path):
+    made = Made(spacing=(2.5, 2.0, 2.0))  # the scan's own voxels
+    import_model(write_training(tmp_path / "nn", made), tmp_path / "model")
+    values, _ = scan_of((15, 16, 9), ISOTROPIC)
+    volume = Volume.from_array(values, ISOTROPIC)
+    expected, logits = label_map(made, [weights_of(made)], values.transpose(), (2.5, 2.0, 2.0))
+    shares = np.exp(logits - logits.max(0))
+    shares = shares / shares.sum(0)
+    assert ((expected > 0) & (shares.max(0) < 0.5)).any()
+    rating = segment(volume, open_predictor(tmp_path / "model", FP32), Request(triage=True)).self_rating
+    for name, number in (("liver", 1), ("spleen", 2), ("kidney_left", 3)):
+        mask, share = expected == number, shares[number]
+        dice = 2 * share[mask].sum() / (share.sum() + mask.sum())
+        assert rating.structures[name] == pytest.approx(dice, rel=1e-3)
 
 
 def test_engines_agree(imported):

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import blosc2
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt16
+from jaxtyping import UInt8, UInt16
 from pydantic import ByteSize
 
 from tomoseg.inference.choices import Choices
@@ -17,7 +17,7 @@ from tomoseg.inference.engine import Engine
 from tomoseg.inference.memory import may_stay_open
 from tomoseg.inference.nnunet.decided import KeptSlice
 from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
-from tomoseg.inference.predictor import LogitSink, OnGrid
+from tomoseg.inference.predictor import GridLogits, GridMasks, LogitSink, OnGrid
 from tomoseg.inference.sinks import Progress, ScanSlice, in_turn
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, label_type
@@ -159,8 +159,10 @@ class _Spread:
     def __init__(self, watch: LogitSink, rows: Sequence[int], channels: Sequence[int], count: int) -> None:
         self._watch, self._rows, self._channels, self._count = watch, list(rows), list(channels), count
 
-    def add(self, logits: Float32[np.ndarray, "c x y"], members: Sequence[Float32[np.ndarray, "c x y"]] = ()) -> None:
+    def add(self, logits: GridLogits, members: Sequence[GridLogits] = (), inside: GridMasks | None = None) -> None:
         """Take in a slice of the part's grid."""
-        spread = np.full((self._count, *logits.shape[1:]), _ELSEWHERE, np.float32)
+        shape = (self._count, *logits.shape[1:])
+        spread, masks = np.full(shape, _ELSEWHERE, np.float32), np.zeros(shape, bool)
         spread[self._channels] = logits[self._rows]
-        self._watch.add(spread)
+        masks[self._channels] = (logits > 0 if inside is None else inside)[self._rows]
+        self._watch.add(spread, inside=masks)

@@ -234,13 +234,17 @@ class NnunetPredictor(Predictor):
         for logits in smoothed(made, choices.decisions.smoothing):
             deciding: Float32[np.ndarray, "c x y"] = logits - offsets if offsets.any() else logits
             if watch is not None:
-                watch.add(self._wanted(deciding, choices))
+                self._show(deciding, choices, watch)
             yield deciding
 
-    def _wanted(self, logits: GridLogits, choices: Choices) -> GridLogits:
+    def _show(self, logits: GridLogits, choices: Choices, watch: LogitSink) -> None:
+        """Let wanted structures be looked at; of those that exclude one another the highest has the voxel."""
         if self.plan.decision == "regions":
-            return logits
-        return own_logits(logits)[[self.record.labels.channel(name) for name in choices.labels.names]]
+            watch.add(logits)
+            return
+        wanted = [self.record.labels.channel(name) for name in choices.labels.names]
+        winners = np.where(logits.max(axis=0) > 0, logits.argmax(axis=0), -1)
+        watch.add(own_logits(logits)[wanted], inside=winners == np.array(wanted)[:, None, None])
 
     def _decided(
         self, k: int, between: Between | None, placement: Placement, scan: OnGrid, choices: Choices
