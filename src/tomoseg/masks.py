@@ -53,18 +53,24 @@ def unpack(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> Bool[np.nd
     return np.unpackbits(packed, axis=0, count=structures, bitorder="little").view(bool)
 
 
-def reorder(packed: UInt8[np.ndarray, "b *shape"], order: Sequence[int]) -> UInt8[np.ndarray, "b *shape"]:
-    """Packed masks with their structures in another order.
+def reorder(packed: UInt8[np.ndarray, "b *shape"], order: Sequence[int | None]) -> UInt8[np.ndarray, "k *shape"]:
+    """Packed masks with their structures in another order, or others that are empty.
 
     Args:
         packed: `(ceil(C / 8), ...)` uint8.
-        order: For each structure which one takes its place.
+        order: For each structure which one takes its place; None for none.
 
     Example:
         >>> reorder(np.array([[0b011]], np.uint8), (2, 0, 1)).tolist()
         [[6]]
+        >>> reorder(np.array([[0b011]], np.uint8), (None, 1)).tolist()
+        [[2]]
     """
-    return pack(unpack(packed, len(order))[list(order)])
+    out = np.zeros((packed_bytes(len(order)), *packed.shape[1:]), np.uint8)
+    for channel, own in enumerate(order):
+        if own is not None:
+            out[channel // 8] |= (packed[own // 8] >> np.uint8(own % 8) & np.uint8(1)) << np.uint8(channel % 8)
+    return out
 
 
 def structure_mask(packed: UInt8[np.ndarray, "b *shape"], index: int) -> Bool[np.ndarray, "*shape"]:

@@ -6,8 +6,13 @@ import pytest
 from tests.training.tiny import LABELS, NATIVE, make_dataset, make_shuffled
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
+from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
-from tomoseg.preprocessed.fits import fitted
+from tomoseg.preprocessed.fits import fitted, fitted_in_part
+
+
+def ordered(names):
+    return LabelSet(tuple(LABELS[name] for name in names))
 
 
 def test_a_dataset_in_the_model_s_order_is_taken_as_it_is(tmp_path):
@@ -44,11 +49,11 @@ def test_structures_of_another_order_are_brought_to_the_model_s(tmp_path):
 def test_an_order_upon_an_order(tmp_path):
     first = make_dataset(tmp_path)
     names = ("cube", "both", "ball")
-    twice = first.in_order(names).in_order(("both", "ball", "cube"))
-    once = first.in_order(("both", "ball", "cube"))
+    twice = first.with_structures(ordered(names)).with_structures(ordered(("both", "ball", "cube")))
+    once = first.with_structures(ordered(("both", "ball", "cube")))
     np.testing.assert_array_equal(twice.cases[0].masks(), once.cases[0].masks())
     assert twice.cases[1].record.annotated == once.cases[1].record.annotated == (1, 2)
-    back = twice.in_order(LABELS.names)
+    back = twice.with_structures(LABELS)
     np.testing.assert_array_equal(back.cases[0].masks(), first.cases[0].masks())
 
 
@@ -64,6 +69,33 @@ def test_an_order_upon_an_order(tmp_path):
 def test_other_structures_are_refused_by_name(tmp_path, names, told):
     with pytest.raises(DatasetError, match=re.escape(told)):
         fitted(names, NATIVE, make_dataset(tmp_path))
+
+
+def test_what_a_dataset_lacks_is_unknown_and_not_absent_and_what_else_it_has_is_left_out(tmp_path):
+    data = make_dataset(tmp_path)
+    heart = LabelSet.total().subset(["heart"]).structures
+    wanted = LabelSet((*heart, LABELS["cube"], LABELS["ball"]))
+    found = fitted_in_part(wanted, NATIVE, data)
+    assert found.labels == wanted
+    for one, as_it_was in zip(found.cases, data.cases, strict=True):
+        assert one.record.annotated == (1, 2)
+        assert one.record.voxels == {1: as_it_was.record.voxels[1], 2: as_it_was.record.voxels[0]}
+        ball, cube, _ = unpack(as_it_was.masks(), 3)
+        heart_mask, *others = unpack(one.masks(), 3)
+        assert not heart_mask.any()
+        np.testing.assert_array_equal(others, [cube, ball])
+    twice = found.with_structures(LabelSet((LABELS["ball"], *wanted.structures[:1])))
+    assert twice.cases[0].record.annotated == (0,)
+    np.testing.assert_array_equal(unpack(twice.cases[0].masks(), 2)[0], unpack(data.cases[0].masks(), 3)[0])
+    assert fitted_in_part(LABELS, NATIVE, data) is data
+
+
+def test_a_dataset_without_any_of_the_model_s_structures_is_refused(tmp_path):
+    told = r"expected structures of the model \(spleen, kidney_right, .*\), got others: ball, cube, both; preprocess a"
+    with pytest.raises(DatasetError, match=told):
+        fitted_in_part(LabelSet.total(), NATIVE, make_dataset(tmp_path))
+    with pytest.raises(DatasetError, match="expected the model's grid"):
+        fitted_in_part(LABELS.subset(["ball"]), GridConfig(mode="spacing"), make_dataset(tmp_path / "other"))
 
 
 def test_the_grid_must_be_the_model_s(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.evaluation.made import structure_score
-from tests.training.tiny import LABELS, NATIVE, make_dataset
+from tests.training.tiny import LABELS, NATIVE, add_case, finish, make_dataset
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, InputError, ModelError
 from tomoseg.evaluation.score_files import read_scores
@@ -17,8 +17,11 @@ from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.nifti import write_nifti
+from tomoseg.labels import LabelSet
+from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.options import Compute, EvaluateOptions
+from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows.evaluate import evaluate, worst_of
@@ -53,8 +56,8 @@ def test_scores_the_split_that_is_asked_for(dataset, tmp_path):
 
 
 def test_what_does_not_fit_is_refused(dataset, tmp_path):
-    with pytest.raises(DatasetError, match=r"expected the model's 2 structures, got 3: besides both;"):
-        evaluate(save(tmp_path / "two", LABELS.subset(("ball", "cube"))), dataset)
+    with pytest.raises(DatasetError, match=r"structures of the model \(liver\), got others: ball, cube, both;"):
+        evaluate(save(tmp_path / "liver", LabelSet.from_names(["liver"])), dataset)
     with pytest.raises(DatasetError, match=r"expected the model's grid \(.*'spacing'.*\), got .*'native'"):
         evaluate(save(tmp_path / "grid", grid=GridConfig()), dataset)
     with pytest.raises(ConfigError, match=r"split.*nothing"):
@@ -63,6 +66,20 @@ def test_what_does_not_fit_is_refused(dataset, tmp_path):
         evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(split="out-of-fold"))
     with pytest.raises(ModelError, match="expected a model folder"):
         evaluate(tmp_path / "none", dataset)
+
+
+def test_structures_that_both_have_are_scored_and_the_others_named(dataset, tmp_path):
+    model = save(tmp_path / "model")
+    every = {one.structure: one for one in evaluate(model, dataset, compute=CPU).scores[0].structures}
+    data = Preprocessed(dataset).with_structures(LabelSet((LABELS["cube"], *LabelSet.total().subset(["heart"]))))
+    for case in data.cases:
+        hu, masks = case.ct(), unpack(case.masks(), 2)
+        add_case(tmp_path / "data", case.name, hu, masks.astype(bool), annotated=(0, 1))
+    finish(tmp_path / "data", {case.name: case.split for case in data.cases}, data.labels)
+    found = evaluate(model, tmp_path / "data", compute=CPU)
+    assert found.scores[0].structures == (every["cube"],)
+    assert found.labels.names == ("cube",)
+    assert [warning.partition(": ")[2] for warning in found.warnings] == ["ball, both", "heart"]
 
 
 def test_masks_are_scored_without_pytorch_and_without_drawing_anything(tmp_path):

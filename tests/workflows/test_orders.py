@@ -1,7 +1,6 @@
 """A dataset whose structures come in another order than a model's gives what one in the model's order gives."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -117,5 +116,32 @@ def test_an_imported_model_is_scored_on_a_dataset_in_the_order_of_names(imported
     assert main(["evaluate", str(imported), str(tmp_path / "data"), *flags]) == 0
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["v_liver.png"]
     finish(tmp_path / "data", {"v": "validation"}, LabelSet.from_names(("kidney_left", "liver", "heart")))
-    with pytest.raises(DatasetError, match=re.escape("lacking spleen, and besides heart; preprocess with the same")):
-        evaluate(imported, tmp_path / "data", compute=CPU)
+    found = evaluate(imported, tmp_path / "data", EvaluateOptions(surfaces=False), compute=CPU)
+    assert {one.structure: one.dice for one in found.scores[0].structures} == {
+        name: dice[name] for name in ("liver", "kidney_left")
+    }
+    assert found.labels.names == ("liver", "kidney_left")
+    assert found.warnings == (
+        "1 structure is predicted without a reference and not scored: spleen",
+        "1 structure is never predicted and not scored: heart",
+    )
+    with pytest.raises(DatasetError, match="structures that the dataset has, got spleen, which the model alone has;"):
+        evaluate(imported, tmp_path / "data", EvaluateOptions(structures=("spleen",)), compute=CPU)
+
+
+def test_what_tuning_chooses_goes_by_the_structures_that_the_dataset_knows(datasets, tmp_path):
+    """The structure that no case has annotated is one of too few patients, as it is in a dataset that lacks it."""
+    for name, labels in (("unknown", LABELS), ("lacking", LABELS.subset(["ball", "cube"]))):
+        for seed, case in enumerate(SPLITS):
+            hu, masks = make_scan(seed)
+            add_case(tmp_path / name / "data", case, hu, masks[: len(labels)], annotated=(0, 1))
+        finish(tmp_path / name / "data", SPLITS, labels)
+    tuned, choices = zip(
+        *(tune(make_model(tmp_path / n / "model"), tmp_path / n / "data", compute=CPU) for n in ("unknown", "lacking")),
+        strict=True,
+    )
+    assert tuned[0] == tuned[1]
+    assert choices[0] == choices[1]
+    assert tuned[0].chosen_on["left"] == {"both": 0}
+    fitted = [json.loads((tmp_path / name / "model" / CALIBRATED).read_text()) for name in ("unknown", "lacking")]
+    assert fitted[0] == fitted[1]

@@ -24,7 +24,7 @@ def tune(
     Args:
         model: A model folder or a run folder; what is found goes into it as tuned.json, and temperatures for its
             probabilities as calibrated.json.
-        preprocessed: A preprocessed dataset with the model's structures and grid.
+        preprocessed: A preprocessed dataset with the model's grid, and its structures or some of them.
         split: The cases that choose; auto is those that no training saw: of a run of folds every patient by the network
             that had not seen them, else validation.
         config: YAML file of engine, device, precision, batch_size and max_memory; flags are put over it.

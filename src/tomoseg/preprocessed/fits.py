@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from tomoseg.errors import DatasetError
+from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.read import Preprocessed
 
 LISTED = 4
@@ -27,11 +28,37 @@ def fitted(names: tuple[str, ...], grid: object, data: Preprocessed) -> Preproce
             f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)}: "
             f"{_unlike(names, data.labels.names)}; preprocess with the same structures"
         )
+    _check_grid(grid, data)
+    return data.with_structures(LabelSet(tuple(data.labels[name] for name in names)))
+
+
+def fitted_in_part(labels: LabelSet, grid: object, data: Preprocessed) -> Preprocessed:
+    """A dataset with a model's structures, of which it may lack some: these are annotated in no case.
+
+    Args:
+        labels: The model's structures.
+        grid: The model's grid.
+        data: The dataset.
+
+    Raises:
+        DatasetError: If it has none of the model's structures, or another grid.
+    """
+    if set(labels.names) == set(data.labels.names):
+        return fitted(labels.names, grid, data)
+    if not set(labels.names) & set(data.labels.names):
+        raise DatasetError(
+            f"{data.folder}: expected structures of the model ({_some(labels.names)}), got others: "
+            f"{_some(data.labels.names)}; preprocess a dataset that has one of them"
+        )
+    _check_grid(grid, data)
+    return data.with_structures(labels)
+
+
+def _check_grid(grid: object, data: Preprocessed) -> None:
     if grid != data.grid:
         raise DatasetError(
             f"{data.folder}: expected the model's grid ({grid}), got {data.grid}; preprocess with the same grid"
         )
-    return data.in_order(names)
 
 
 def _unlike(wanted: Collection[str], got: Collection[str]) -> str:

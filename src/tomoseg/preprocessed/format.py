@@ -116,19 +116,19 @@ class CaseRecord:
         runs = [np.arange(first, last) for first, last in self.occurrence.get(channel, ())]
         return np.concatenate(runs) if runs else np.empty(0, np.int64)
 
-    def in_order(self, order: Sequence[int]) -> CaseRecord:
-        """The same with its structures in another order.
+    def in_order(self, order: Sequence[int | None]) -> CaseRecord:
+        """The same with its structures in another order, without some, or with others that are unknown.
 
         Args:
-            order: For each channel which one of this record takes its place.
+            order: For each channel which one of this record takes its place; None for none.
         """
-        new = {channel: place for place, channel in enumerate(order)}
+        new = {channel: place for place, channel in enumerate(order) if channel is not None}
         return replace(
             self,
-            annotated=tuple(sorted(new[channel] for channel in self.annotated)),
-            occurrence={new[channel]: runs for channel, runs in self.occurrence.items()},
-            voxels={new[channel]: count for channel, count in self.voxels.items()},
-            ceiling={new[channel]: dice for channel, dice in self.ceiling.items()},
+            annotated=tuple(sorted(new[channel] for channel in self.annotated if channel in new)),
+            occurrence={new[channel]: runs for channel, runs in self.occurrence.items() if channel in new},
+            voxels={new[channel]: count for channel, count in self.voxels.items() if channel in new},
+            ceiling={new[channel]: dice for channel, dice in self.ceiling.items() if channel in new},
         )
 
     def save(self, path: Path) -> None:

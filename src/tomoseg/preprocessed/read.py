@@ -49,7 +49,7 @@ class PreprocessedCase:
         self.view = view
         self.record = CaseRecord.load(folder / CASE_RECORD)
         self._files = files
-        self._order: tuple[int, ...] | None = None
+        self._order: tuple[int | None, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -146,15 +146,15 @@ class PreprocessedCase:
         other.scored_on_grid = not (is_whole or (self.folder / NATIVE).exists()) and self.split == "train" != split
         return other
 
-    def in_order(self, order: tuple[int, ...]) -> PreprocessedCase:
-        """The same case with its structures in another order.
+    def in_order(self, order: tuple[int | None, ...]) -> PreprocessedCase:
+        """The same case with its structures in another order, without some, or with others that are unknown.
 
         Args:
-            order: For each channel which one of this case takes its place.
+            order: For each channel which one of this case takes its place; None for none.
         """
-        other = copy.copy(self)
+        other, own = copy.copy(self), self._order
         other.record = self.record.in_order(order)
-        other._order = order if self._order is None else tuple(self._order[channel] for channel in order)
+        other._order = order if own is None else tuple(None if place is None else own[place] for place in order)
         return other
 
     def native_masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
@@ -260,25 +260,22 @@ class Preprocessed:
             raise DatasetError(f"{self.folder}: expected cases in split {name!r}, got {counts}; choose another split")
         return cases
 
-    def in_order(self, names: tuple[str, ...]) -> Preprocessed:
-        """The same dataset with its structures in another order; nothing on disk changes.
+    def with_structures(self, labels: LabelSet) -> Preprocessed:
+        """The same dataset with other structures, of which it knows those that it has; nothing on disk changes.
 
         Args:
-            names: All structures, each once.
-
-        Raises:
-            LabelError: If it has no such structure.
+            labels: The structures. Those that it lacks are annotated in no case: unknown, not absent.
 
         Example:
             >>> data = Preprocessed(Path("PREPROCESSED"))
-            >>> data.in_order(data.labels.names[::-1]).labels.names == data.labels.names[::-1]
+            >>> data.with_structures(data.labels.subset(data.labels.names[::-1])).labels.names == data.labels.names
             True
         """
-        if names == self.labels.names:
+        if labels.names == self.labels.names:
             return self
-        order = tuple(self.labels.channel(name) for name in names)
+        order = tuple(self.labels.channel(name) if name in self.labels else None for name in labels.names)
         other = copy.copy(self)
-        other.labels = LabelSet(tuple(self.labels.structures[channel] for channel in order))
+        other.labels = labels
         other.cases = [case.in_order(order) for case in self.cases]
         return other
 

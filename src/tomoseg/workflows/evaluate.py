@@ -82,7 +82,8 @@ def evaluate(
 
     Args:
         predicted: A model folder or a run folder; or masks (`datasets/mask_cases.py`).
-        reference: For a model a preprocessed dataset with its structures and grid; for masks others to compare with.
+        reference: For a model a preprocessed dataset with its grid, and its structures or some of them; for masks
+            others to compare with.
         options: What is scored, how, and what is drawn.
         output: Folder for the scores and pictures.
         compute: What computes a model's network, where, and in what.

@@ -16,7 +16,7 @@ from tomoseg.inference.segment import open_predictor
 from tomoseg.models.folder import load_model, model_in
 from tomoseg.models.folds import Folds, part_of, read_folds
 from tomoseg.options import Compute, SplitName
-from tomoseg.preprocessed.fits import fitted
+from tomoseg.preprocessed.fits import fitted_in_part
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
 
@@ -28,7 +28,9 @@ class HeldOut:
         model: The model itself, the mean of all folds where it is a run of folds.
         split: Which cases these are.
         cases: By name.
-        data: The dataset that they are of.
+        data: The dataset that they are of, with the model's structures; those that it lacks are annotated nowhere.
+        known: The structures that it has of the model's, in that order.
+        others: Those that only it has.
         folds: Of a fold each, from 1, its network; none where the model itself judges.
         fold_of: The fold of each case, by its name.
     """
@@ -37,6 +39,8 @@ class HeldOut:
     split: str
     cases: list[PreprocessedCase]
     data: Preprocessed
+    known: tuple[str, ...]
+    others: tuple[str, ...]
     folds: dict[int, Predictor]
     fold_of: dict[str, int]
 
@@ -62,7 +66,7 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
 
     Args:
         model: A model folder or a run folder.
-        dataset: A preprocessed dataset with its structures and grid.
+        dataset: A preprocessed dataset with its grid, and its structures or some of them.
         split: `auto`, which is `out-of-fold` of a run of folds and else `validation`; or the name of a split.
         compute: What computes the networks, where, and in what.
 
@@ -77,7 +81,10 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     views = {one.record.grid.view for one in predictor.models}
     view = views.pop() if len(views) == 1 else "axial"
     grid = predictor.record.grid.model_copy(update={"view": view})
-    data = fitted(predictor.record.labels.names, grid, Preprocessed(dataset))
+    labels, given = predictor.record.labels, Preprocessed(dataset)
+    data = fitted_in_part(labels, grid, given)
+    known = tuple(name for name in data.labels.names if name in given.labels)
+    others = tuple(name for name in given.labels.names if name not in labels)
     folds = read_folds(model_in(model))
     if split == "auto":
         split = "validation" if folds is None else "out-of-fold"
@@ -87,13 +94,20 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
                 f"{model}: expected a run of folds for split out-of-fold, got a model that is none; train one with "
                 "--folds, or choose another split"
             )
-        return HeldOut(predictor, split, data.split(split), data, {}, {})
-    return _by_fold(model, folds, predictor, data, split, compute)
+        return HeldOut(predictor, split, data.split(split), data, known, others, {}, {})
+    cases, networks = _by_fold(model, folds, data, split, compute)
+    return HeldOut(predictor, split, cases, data, known, others, networks, folds.cases)
 
 
 def _by_fold(
-    model: Path, folds: Folds, predictor: Predictor, data: Preprocessed, split: str, compute: Compute
-) -> HeldOut:
+    model: Path, folds: Folds, data: Preprocessed, split: str, compute: Compute
+) -> tuple[list[PreprocessedCase], dict[int, Predictor]]:
+    """The cases, and of each of their folds its network.
+
+    Raises:
+        DatasetError: If the split is empty, or other cases were dealt.
+        ModelError: If a network cannot be loaded.
+    """
     dealt = [case for case in data.cases if case.split != "test"]
     if {case.name for case in dealt} != folds.cases.keys():
         raise DatasetError(
@@ -103,5 +117,4 @@ def _by_fold(
     wanted = dealt if split == "out-of-fold" else data.split(split)
     cases = [case.in_split("validation") for case in wanted]
     numbers = sorted({folds.cases[case.name] for case in cases})
-    networks = {number: Predictor(load_model(part_of(model_in(model), number)), compute) for number in numbers}
-    return HeldOut(predictor, split, cases, data, networks, folds.cases)
+    return cases, {number: Predictor(load_model(part_of(model_in(model), number)), compute) for number in numbers}

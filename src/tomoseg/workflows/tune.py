@@ -52,7 +52,7 @@ def tune(
 
     Args:
         model: A model folder or a run folder.
-        preprocessed: A preprocessed dataset with the model's structures and grid.
+        preprocessed: A preprocessed dataset with the model's grid, and its structures or some of them.
         split: The cases that choose; `auto` is those that no training saw: of a run of folds all that were dealt, each
             by the network that had not seen it, else the validation split.
         compute: What computes the network, where, and in what.
