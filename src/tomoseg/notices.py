@@ -19,7 +19,7 @@ Kind = Literal[
     "no air", "no bone", "too dense", "voxel size", "oblique", "few slices", "no body", "body cut", "upside down",
     "back to front",
     # beside the scans that a model was trained on, and what it was tuned to
-    "other body part", "unlike training", "other voxels", "tuned step", "structures left out",
+    "other body part", "unlike training", "other voxels", "tuned step", "structures left out", "whole scan",
     # when it was segmented, and when its result is written
     "nothing found", "no box", "cut by the box", "headers",
     # in records from before kinds were kept
@@ -29,7 +29,7 @@ Kind = Literal[
 
 Level = Literal["note", "warning"]
 
-NOTES: frozenset[Kind] = frozenset({"left out", "other voxels", "tuned step", "structures left out"})
+NOTES: frozenset[Kind] = frozenset({"left out", "other voxels", "tuned step", "structures left out", "whole scan"})
 """What ordinary scans have too; all else may make a result wrong."""
 
 DECISIVE: frozenset[Kind] = frozenset(

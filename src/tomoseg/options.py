@@ -150,7 +150,7 @@ class Request(Config):
     resampling: Annotated[Resampling, Role.RESULT] = "smooth"
     """How masks of a task of TotalSegmentator come about: smooth interpolates logits to the scan's own voxels, as
     nnU-Net does; exact does all as TotalSegmentator 2.18, to compare with it: the scan is brought to the task's voxels
-    and the nearest label back, and --roi-subset is looked for in a box that total-6mm finds."""
+    and the nearest label back."""
     triage: Annotated[bool, Role.RESULT] = False
     """Also rate each result by how sure the model is of it, and rank many scans by that, the one to look at first
     first. Of a model with temperatures the figure is the Dice to be expected, of another it is none; scans unlike those

@@ -82,7 +82,7 @@ NO_PLANS = (
 )
 NO_TRAINERS = "there are no trainers: each setting has a flag, such as --loss.kind, --optimizer.learning-rate, --epochs"
 
-WHOLE = "use --roi-subset: the whole scan is looked at unless --resampling is exact"
+WHOLE = "use --roi-subset: it is looked for in a box that total-6mm finds, or where that misses it in all of the scan"
 SMOOTH = "logits are interpolated to the scan's own voxels unless --resampling is exact; leave it off"
 LINEARLY = "--resampling exact resamples scans linearly, as TotalSegmentator 2.18; leave it off"
 

@@ -162,7 +162,7 @@ def test_structures_alone_are_looked_for_in_a_box_of_their_own(finder, scan, tmp
     model = model_of(tmp_path, made, voxels_mm=FINE, subset_finder=str(finder))
     predictor = open_predictor(model, FP32)
     assert predictor.choices(EXACT).box is None
-    assert predictor.choices(Request(roi_subset=("heart",))).box is None
+    assert predictor.choices(Request()).box is None
     request = EXACT.model_copy(update={"roi_subset": ("heart",)})
     choices = predictor.choices(request)
     assert (choices.box.rule.structures, choices.box.rule.margin_mm) == (("heart",), 20.0)
@@ -172,6 +172,53 @@ def test_structures_alone_are_looked_for_in_a_box_of_their_own(finder, scan, tmp
     expected = np.zeros(scan.hu.shape, np.uint8)
     expected[cut] = exactly(made, scan.hu[cut], FINE) == 1
     assert (found.result.values != expected).mean() < 2e-3
+
+
+def smoothly(made, hu):
+    """Labels of a scan as nnU-Net has them, in RAS+ order."""
+    return label_map(made, [weights_of(made)], hu.transpose(2, 1, 0), SPACING[::-1])[0].transpose(2, 1, 0)
+
+
+def test_smooth_too_looks_for_structures_alone_in_a_box(finder, tmp_path):
+    made = Made(labels={"background": 0, "heart": 1, "lung": 2})
+    model = model_of(tmp_path, made, voxels_mm=FINE, subset_finder=str(finder))
+    values, _ = scan_of((34, 64, 19), AFFINE)
+    values[:, 20:] = 0  # of which nnU-Net sees nothing
+    scan = Volume.from_array(values, AFFINE)
+    hu = scan.hu
+    found = segment(scan, model, Request(ml=True, roi_subset=("heart",)), compute=FP32)
+    cut = box_around(exactly(Made(**FINDER), hu, COARSE) == 1, 20.0)
+    assert 20 < cut[2].stop < 40
+    expected = np.zeros(hu.shape, np.uint8)
+    expected[cut] = smoothly(made, hu[cut]) == 1
+    assert (found.result.values != expected).mean() < 2e-3
+    assert expected.any()
+    assert "box" in found.seconds
+
+
+def test_smooth_looks_everywhere_if_the_finder_misses_a_structure_or_is_not_there(scan, tmp_path, monkeypatch):
+    made = Made(labels={"background": 0, "heart": 1, "lung": 2})
+    never = model_of(tmp_path / "never", Made(**FINDER), voxels_mm=COARSE, least_mm3={"lung": 1e9})
+    request, told = Request(ml=True, roi_subset=("heart", "lung")), []
+    expected = smoothly(made, scan.hu)
+    model = model_of(tmp_path / "missed", made, voxels_mm=FINE, subset_finder=str(never))
+    found = segment(scan, model, request, compute=FP32, progress=lambda *slices: told.append(slices))
+    agrees(found.result.values, expected)
+    assert told[-1] == (42, 42)
+    assert not {"no box", "whole scan"} & {notice.kind for notice in found.notices}
+    monkeypatch.setattr("tomoseg.models.packaged.fetched_models", dict)
+    alone = model_of(tmp_path / "alone", made, voxels_mm=FINE, subset_finder="total-6mm")
+    found = segment(scan, alone, request, compute=FP32)
+    agrees(found.result.values, expected)
+    (notice,) = [notice for notice in found.notices if notice.kind == "whole scan"]
+    assert (notice.level, "tomoseg fetch total-6mm" in notice.message) == ("note", True)
+    with pytest.raises(ConfigError, match="expected the model total-6mm beside"):
+        segment(scan, alone, request.model_copy(update={"resampling": "exact"}), compute=FP32)
+
+
+def test_what_finds_boxes_itself_is_not_asked_twice(scan, tmp_path):
+    model = model_of(tmp_path, voxels_mm=FINE, subset_finder="made")
+    assert open_predictor(model, FP32).choices(Request(roi_subset=("liver",))).box is None
 
 
 def test_pieces_are_those_that_the_makers_keep(scan, tmp_path):

@@ -64,6 +64,15 @@ def notice_of_none(rule: Box) -> Notice:
     )
 
 
+def notice_of_no_finder(rule: Box) -> Notice:
+    """That all of the scan is looked at, since what would find the box is not there."""
+    return Notice(
+        f"{rule.finder} is not there, which would find the box of {_named(rule.structures)}, so all of the scan is "
+        f"looked at. With it, by tomoseg fetch {rule.finder}, it is faster.",
+        "whole scan",
+    )
+
+
 @dataclass
 class Borders:
     """Which structures reach a side of the box where the scan goes on.

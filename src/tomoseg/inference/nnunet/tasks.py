@@ -1,7 +1,8 @@
 """What TotalSegmentator does around the networks of its tasks: what they are shown of a scan, and on which voxels.
 
-Networks of some tasks are shown the box of a structure alone, which a coarser model finds in the whole scan. Asked to
-be exact, a scan is also brought to the task's voxels, labels come back by the nearest, and some pieces are removed.
+Networks of some tasks are shown the box of a structure alone, which a coarser model finds in the whole scan; those of
+others are where some of their structures are asked for alone. Asked to be exact, a scan is also brought to the task's
+voxels, labels come back by the nearest, and some pieces are removed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tomoseg.errors import ConfigError, ModelError
 from tomoseg.grid import Placement, Triple
 from tomoseg.inference.choices import Choices, FoundBox
 from tomoseg.inference.engine import Engine
-from tomoseg.inference.nnunet.box import Borders, box_of, notice_of_none
+from tomoseg.inference.nnunet.box import Borders, box_of, notice_of_no_finder, notice_of_none
 from tomoseg.inference.nnunet.decided import KeptSlice
 from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
 from tomoseg.inference.nnunet.voxels import brought, shape_on
@@ -94,11 +95,20 @@ class TaskPredictor(Predictor):
             ModelError: If a model cannot be read.
         """
         found = self._inner.choices(request.model_copy(update={"resampling": "smooth"}))
-        rule = self._rules.box
-        if rule is None and request.resampling == "exact" and request.roi_subset and self._rules.subset_finder:
-            rule = Box(finder=self._rules.subset_finder, structures=found.labels.names)
-        box = None if rule is None else FoundBox(rule, self._sums_of(rule))
-        return replace(found, resampling=request.resampling, box=box)
+        found = replace(found, resampling=request.resampling)
+        rule = self._rules.box or (self._box_of_some(found) if request.roi_subset else None)
+        if rule is None:
+            return found
+        if rule is not self._rules.box and found.resampling == "smooth" and not _is_there(rule.finder):
+            return replace(found, notices=(*found.notices, notice_of_no_finder(rule)))
+        return replace(found, box=FoundBox(rule, self._sums_of(rule)))
+
+    def _box_of_some(self, choices: Choices) -> Box | None:
+        """The box of structures that are asked for alone; None where it is no faster to look for it first."""
+        finder = self._rules.subset_finder
+        if finder is None or (choices.resampling == "smooth" and finder == self._rules.task):
+            return None
+        return Box(finder=finder, structures=choices.labels.names)
 
     def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
         """The scan as it is.
@@ -153,7 +163,11 @@ class TaskPredictor(Predictor):
         hu, stages = whole_scan(scan), stages or Stages()
         slices, passes = scan.source.canonical_shape[2], 1 if choices.box is None else 2
         with stages("box"):
-            box = self._box(hu, scan, choices.box, in_turn(progress, 0, passes, slices))
+            box, missing = self._box(hu, scan, choices.box, in_turn(progress, 0, passes, slices))
+        if choices.resampling == "smooth" and self._rules.box is None and missing:  # an organ is not lost for speed
+            whole, told = replace(scan, slabs=[hu]), in_turn(progress, 1, passes, slices)
+            yield from self._inner.slices(whole, replace(choices, box=None), stages, watch, told)
+            return
         if choices.box is not None and box is None:
             yield from _nothing(scan, choices, choices.box.rule)
             return
@@ -173,10 +187,13 @@ class TaskPredictor(Predictor):
 
     def _box(
         self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, box: FoundBox | None, progress: Progress | None
-    ) -> tuple[Triple, Triple] | None:
-        """First voxel, and one past the last, of what the network is shown; None without a box, or if it is empty."""
+    ) -> tuple[tuple[Triple, Triple] | None, list[str]]:
+        """First voxel, and one past the last, of what the network is shown; None without a box, or if it is empty.
+
+        With the structures around which it should be that were not found.
+        """
         if box is None:
-            return None
+            return None, []
         finder = self._finder(box.rule.finder)
         finder.max_memory = self.max_memory
         choices = finder.choices(WHOLE)
@@ -184,11 +201,12 @@ class TaskPredictor(Predictor):
         shape = _triple(hu.shape)
         source = SourceGrid(shape, _moved(scan.source.canonical_affine, scan.placement.start))
         slices = finder.slices(OnGrid([hu], Placement((0, 0, 0), shape, shape), source), choices, progress=progress)
-        found = box_of((one.labels() for one in slices), shape, source.spacing_mm, box.rule.margin_mm)
+        there = np.zeros(max(choices.labels.ids) + 1, bool)
+        found = box_of(_seen(slices, there), shape, source.spacing_mm, box.rule.margin_mm)
         if self.max_memory is not None:
             with self._finding:
                 self._finders.clear()
-        return found
+        return found, [one.name for one in choices.labels if not there[one.id]]
 
     def _finder(self, name: str) -> Predictor:
         """The model that finds a box, opened once.
@@ -229,6 +247,25 @@ class TaskPredictor(Predictor):
         _remove_pieces(values, choices.labels, self._rules, math.prod(self._rules.voxels_mm))
         for k in range(shape[2]):
             yield KeptSlice(k, values[:, :, k], packed[k], choices.labels)
+
+
+def _is_there(name: str) -> bool:
+    """Whether a model of that name is at hand."""
+    try:
+        model_folder(Path(name))
+    except ModelError:
+        return False
+    return True
+
+
+def _seen(
+    slices: Iterator[ScanSlice], there: Bool[np.ndarray, "_"]
+) -> Iterator[UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]]:
+    """Labels of each slice; whether each id is in any of them is put down."""
+    for one in slices:
+        values = one.labels()
+        there |= np.bincount(values.ravel(), minlength=len(there))[: len(there)] > 0
+        yield values
 
 
 def _remove_pieces(
