@@ -12,6 +12,12 @@ def test_slices_by_hand():
     assert COST.slices_in(1.0, 4, 50_000) == 4 * 180
 
 
+def test_slices_of_twice_the_pixels():
+    twice = COST.times(2.0)
+    assert twice.bytes_of(4, 50_000) == 5_000_000
+    assert twice.slices_in(1.0, 4, 50_000) == COST.slices_in(1.0, 4, 100_000)
+
+
 def test_minutes_are_the_inverse():
     assert COST.minutes_for(4 * 180, 4, 50_000) == pytest.approx(1.0)
 

@@ -88,7 +88,9 @@ class TestChosen:
 def values(found, asked=None, config=NOTHING):
     asked = asked or means()
     size = choose_size(sizes(found), len(found.structures), asked, config)
-    return {one.setting: one for one in (*grid_choices(found, size), *training_choices(found, size, asked, config))}
+    return {
+        one.setting: one for one in (*grid_choices(found, size), *training_choices(found, size, asked, config, 2.5))
+    }
 
 
 class TestChoices:
@@ -149,7 +151,7 @@ class TestChoices:
     def test_the_parts_of_a_plan(self):
         found = fingerprint()
         size = choose_size(sizes(found), 1, means(), NOTHING)
-        choices = (*grid_choices(found, size), *training_choices(found, size, means(), NOTHING))
+        choices = (*grid_choices(found, size), *training_choices(found, size, means(), NOTHING, 2.5))
         plan = DatasetPlan(found, choices, size, means(), "")
         assert plan.values(of_grid=True)["grid.spacing_mm"] == 4.0
         assert "grid.spacing_mm" not in plan.values(of_grid=False)

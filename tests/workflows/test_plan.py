@@ -11,7 +11,7 @@ from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.files.nifti import write_nifti
 from tomoseg.planning.cost import usual_cost
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.settings import load_together, put_over
+from tomoseg.settings import load_together, naming, put_over
 from tomoseg.training import measure
 from tomoseg.workflows.plan import Asked, check_asked, plan, plan_preprocessing, plan_training, write_plan
 from tomoseg.workflows.preprocess import preprocess
@@ -80,6 +80,26 @@ class TestRaw:
         kept = plan_preprocessing(dataset, PreprocessConfig(grid=GridConfig(crop="none")), USUAL)
         assert "grid.crop" not in kept.values(of_grid=True)
 
+    @pytest.mark.parametrize(
+        ("grid", "slices", "why"),
+        [
+            (GridConfig(), 3, "slices 10 mm apart"),  # the scans' own
+            (GridConfig(view="coronal"), 3, "slices 8 mm apart"),  # pixels of the planned grid
+            (GridConfig(spacing_mm=4.0, view="sagittal"), 5, "slices 4 mm apart"),
+            (GridConfig(spacing_mm=4.0, slice_spacing_mm=3.0), 5, "slices 3 mm apart"),
+        ],
+    )
+    def test_neighbours_are_slices_of_the_view_on_the_grid(self, dataset, tmp_path, grid, slices, why):
+        fields = {f"grid.{name}" for name in grid.model_fields_set}
+        raw = plan_preprocessing(dataset, naming(PreprocessConfig(grid=grid), fields), USUAL)
+        chosen = put_over(PreprocessConfig(grid=grid), raw.values(of_grid=True))
+        preprocess(dataset, tmp_path / "p", chosen)
+        made = plan_training(Preprocessed(tmp_path / "p"), TrainConfig(), USUAL)
+        for found in (raw, made):
+            (choice,) = (one for one in found.choices if one.setting == "network.slices")
+            assert choice.value == slices
+            assert why in choice.reason
+
     def test_without_a_case_that_can_be_read(self, dataset, tmp_path):
         case = tmp_path / "data" / "a"
         write_nifti(case / "ct.nii.gz", body(0)[0], GRID)
@@ -111,6 +131,21 @@ class TestPreprocessed:
         assert found.values(of_grid=True) == {}
         assert Preprocessed(preprocessed).cases[0].shape[:2] == (42, 32)
         assert found.size.patch == (40, 32)  # multiples of 4 for three levels
+
+    def test_memory_is_that_of_the_largest_view(self, dataset, tmp_path):
+        grid = GridConfig(spacing_mm=8.0, slice_spacing_mm=1.0, crop="none")
+        preprocess(dataset, tmp_path / "p", PreprocessConfig(grid=grid, workers=1))
+        data = Preprocessed(tmp_path / "p")
+        x, y, z = data.split("train")[0].shape
+        assert z > max(x, y)  # so the slice along the longer of these is the largest
+        alone, views = (
+            plan_training(data, TrainConfig(batch_size=8, views=of), USUAL)
+            for of in ((), ("axial", "coronal", "sagittal"))
+        )
+        fixed = alone.means.cost.fixed_bytes
+        larger = (views.size.memory_bytes - fixed) / (alone.size.memory_bytes - fixed)
+        assert larger == pytest.approx(z / min(x, y), rel=1e-6)
+        assert views.size.channels == alone.size.channels
 
     def test_it_says_of_structures_what_the_raw_one_says(self, dataset, preprocessed):
         raw, made = plan(dataset, USUAL).found, plan(preprocessed, USUAL).found

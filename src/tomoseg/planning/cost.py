@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TRAINING_SHARE = 0.9
 """Of the minutes; the rest is for validations."""
@@ -37,6 +37,10 @@ class Cost:
     work_bytes: float
     case_seconds: float | None = None
     is_measured: bool = False
+
+    def times(self, factor: float) -> Cost:
+        """The same for slices of so many times the pixels of those that are reckoned with; whole cases take as long."""
+        return replace(self, work_seconds=self.work_seconds * factor, work_bytes=self.work_bytes * factor)
 
     def slices_in(self, minutes: float, batch_size: int, work: float) -> int:
         """Slices that are learned from in so many minutes, validations included in these."""

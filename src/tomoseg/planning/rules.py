@@ -221,7 +221,9 @@ def grid_choices(found: Fingerprint, size: Size) -> Iterator[Choice]:
     yield Choice("grid.crop", "body", f"air and table hold nothing; the body is {box} mm")
 
 
-def training_choices(found: Fingerprint, size: Size, means: Means, config: TrainConfig) -> Iterator[Choice]:
+def training_choices(
+    found: Fingerprint, size: Size, means: Means, config: TrainConfig, apart_mm: float
+) -> Iterator[Choice]:
     """The settings of training, with reasons.
 
     Args:
@@ -229,11 +231,12 @@ def training_choices(found: Fingerprint, size: Size, means: Means, config: Train
         size: What was chosen.
         means: What there is.
         config: Settings that are given; its length of training is kept.
+        apart_mm: Distance of the slices that the network sees, which are the view's on the grid.
     """
     structures = len(found.structures)
     windows, why = windows_of(found.known)
     yield Choice("windows_hu", windows, why)
-    slices, why = neighbours_of(found.spacing_mm[2])
+    slices, why = neighbours_of(apart_mm)
     yield Choice("network.slices", slices, why)
     shown = " x ".join(map(str, size.patch))
     why = f"{len(size.channels)} levels for slices of {shown} pixels; {size.channels[0]} wide {_width_why(size, means)}"

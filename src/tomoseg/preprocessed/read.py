@@ -305,6 +305,6 @@ def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
     facts = []
     for number, case in enumerate(cases):
         slices = spread_over(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
-        spacing_mm, shape = (unordered(of, case.view) for of in (case.scan.spacing_mm, case.scan.shape))
+        spacing_mm, shape = unordered(case.scan.spacing_mm, case.view), unordered(case.scan.shape, case.view)
         facts.append(facts_of((case.ct_slice(k) for k in slices), spacing_mm, shape))
     return ScanRange.of(facts, [case.record.parts or () for case in cases])

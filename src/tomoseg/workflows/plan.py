@@ -140,7 +140,8 @@ def plan_preprocessing(
     fixed = TrainConfig()
     size = choose_size(sizes, len(opened.labels), means, fixed)
     grid = [] if own is not None else _unless(grid_choices(found, size), chosen)
-    return _planned(found, size, means, [*grid, *training_choices(found, size, means, fixed)])
+    apart_mm = _apart_mm(put_over(config, {one.setting: one.value for one in grid}).grid, found.spacing_mm)
+    return _planned(found, size, means, [*grid, *training_choices(found, size, means, fixed, apart_mm)])
 
 
 def _unless(choices: Iterable[Choice], chosen: Collection[str]) -> list[Choice]:
@@ -194,6 +195,19 @@ def _slice_of(found: Fingerprint, edge_mm: float, view: str) -> tuple[int, int]:
     x, y = pixels_of(found, edge_mm)
     first, second, _ = ordered((x, y, max(1, round(found.extent_mm[2] / apart))), view)
     return first, second
+
+
+def _apart_mm(grid: GridConfig, edges_mm: tuple[float, float, float]) -> float:
+    """Distance of a view's slices on a grid.
+
+    Args:
+        grid: What was asked for counts, from which a case's own edges differ by a rounding.
+        edges_mm: Along x, y and z, where nothing was.
+    """
+    x, y, z = edges_mm
+    if grid.mode == "spacing":
+        x, y, z = grid.spacing_mm, grid.spacing_mm, grid.slice_spacing_mm or z
+    return ordered((x, y, z), grid.view)[2]
 
 
 def _planned(found: Fingerprint, size: Size, means: Means, choices: Sequence[Choice]) -> DatasetPlan:
@@ -270,15 +284,29 @@ def plan_training(
     length = config.minutes is None and (config.steps is not None or config.epochs is not None)
     timed = replace(asked, minutes=config.minutes or asked.minutes, measures=asked.measures and not length)
     means = _means(timed, lambda minutes: _measured(data, config, chosen, minutes), config.device)
-    shapes = np.median([case.shape[:2] for case in training], axis=0)
-    patch = (round(float(shapes[0])), round(float(shapes[1])))
+    shape = _median_of([case.shape for case in training])
+    patch = (round(shape[0]), round(shape[1]))
+    if config.views and config.sampling.patch_size is None:
+        means = replace(means, cost=means.cost.times(_largest_view(shape, config.views)))
     edge = training[0].grid_spacing_mm[0]
     kept = chosen | ({"batch_size"} if length else set())
     size = choose_size([(edge, patch)], len(data.labels), means, config, kept)
     if length:
         size = replace(size, slices=_slices_of_length(config, len(training)))
-    made = _planned(found, size, means, _unless(training_choices(found, size, means, config), kept))
+    edges_mm = unordered(_median_of([case.grid_spacing_mm for case in training]), data.grid.view)
+    choices = training_choices(found, size, means, config, _apart_mm(data.grid, edges_mm))
+    made = _planned(found, size, means, _unless(choices, kept))
     return replace(made, is_timed=not length)
+
+
+def _median_of(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in np.median(rows, axis=0))
+    return x, y, z
+
+
+def _largest_view(shape: tuple[float, float, float], views: Sequence[str]) -> float:
+    """How many times as many pixels the largest slices of some views have as axial ones."""
+    return max(math.prod(ordered(shape, view)[:2]) for view in views) / math.prod(shape[:2])
 
 
 def _fingerprint_of_preprocessed(
