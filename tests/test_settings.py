@@ -71,7 +71,7 @@ def test_what_a_result_depends_on_is_what_is_not_by_default():
 def test_what_a_resumed_run_may_change():
     lengths = {"epochs", "steps", "minutes", "early_stopping", "validate_every"}
     resources = {"workers", "prefetch_factor", "pin_memory", "device", "compile"}
-    assert lengths | resources | {"export", "pictures", "tensorboard", "lang"} == FREE_TO_CHANGE
+    assert lengths | resources | {"export", "pictures", "tensorboard", "wandb", "mlflow", "lang"} == FREE_TO_CHANGE
 
 
 class TestChosen:

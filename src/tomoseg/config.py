@@ -284,7 +284,12 @@ class TrainConfig(Config):
     """Structures to draw, each in a slice of a validation case, whenever a validation is the best so far; `tomoseg view
     RUN` shows the pictures."""
     tensorboard: Annotated[bool, Role.PRESENTATION] = False
-    """Also write the course of the run for TensorBoard."""
+    """Also write the course of the run for TensorBoard, into the folder `tensorboard` of the run."""
+    wandb: Annotated[bool, Role.PRESENTATION] = False
+    """Also write it for Weights & Biases, into the folder `wandb` of the run; it is sent while it is written only if
+    WANDB_MODE is set to `online`."""
+    mlflow: Annotated[bool, Role.PRESENTATION] = False
+    """Also write it for MLflow, into the folder `mlflow` of the run, or to where MLFLOW_TRACKING_URI says."""
     export: Annotated[bool, Role.PRESENTATION] = True
     """Write the OpenVINO export of the best model when training ends, so that it predicts where PyTorch is missing, and
     starts sooner where it is not."""

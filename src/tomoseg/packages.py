@@ -14,6 +14,8 @@ EXTRAS = {
     "onnxscript": ("onnxscript", "export"),
     "nncf": ("NNCF", "export"),
     "tensorboard": ("TensorBoard", "tensorboard"),
+    "wandb": ("Weights & Biases", "wandb"),
+    "mlflow": ("MLflow", "mlflow"),
     "monai": ("MONAI", "transformers"),
     "einops": ("einops", "transformers"),
     "fastapi": ("FastAPI", "serve"),

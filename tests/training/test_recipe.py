@@ -1,7 +1,6 @@
 """Training on scans of a few voxels: it learns, resumes bit for bit, and says what is wrong."""
 
 import errno
-import importlib.util
 import json
 import math
 import os
@@ -30,7 +29,7 @@ from tomoseg.config import (
     SamplingConfig,
     ScheduleConfig,
 )
-from tomoseg.errors import ConfigError, DatasetError, OutputError, TrainingError
+from tomoseg.errors import DatasetError, OutputError, TrainingError
 from tomoseg.evaluation.statistics import Estimate
 from tomoseg.models.folder import load_model
 from tomoseg.options import Compute
@@ -399,26 +398,6 @@ def test_no_annotated_structure_at_all_is_an_error(tmp_path):
     make_dataset(tmp_path / "data", annotated={name: () for name in "abc"})
     with pytest.raises(DatasetError, match="expected a training case with an annotated structure, got none in 3"):
         train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1))
-
-
-def test_tensorboard_has_the_course_of_the_run(dataset, tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    curriculum = CurriculumConfig(enabled=True, start_share=0.5)
-    outcome = train_run(dataset, tmp_path, make_config(tensorboard=True, curriculum=curriculum))
-    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    dice = [event.value for event in events.Scalars("validation/dice")]
-    assert dice == pytest.approx([record["validation_dice"] for record in outcome.history])
-    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
-    assert [event.value for event in events.Scalars("train/curriculum_share")] == [0.5, 1]
-    assert {f"dice/{name}" for name in LABELS.names} <= set(events.Tags()["scalars"])
-
-
-def test_tensorboard_that_is_missing_is_told(dataset, tmp_path, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tensorboard" else find(name))
-    with pytest.raises(ConfigError, match=r'pip install "tomoseg\[tensorboard\]"'):
-        train_run(dataset, tmp_path, make_config(tensorboard=True))
 
 
 def test_other_settings_are_refused_by_name(dataset, tmp_path):

@@ -11,7 +11,7 @@ from tests.workflows.datasets import GRID, scan
 from tomoseg.files.nifti import write_nifti
 
 NEVER = (
-    *("torch", "torchvision", "tensorboard", "monai", "einops", "safetensors.torch"),
+    *("torch", "torchvision", "tensorboard", "wandb", "mlflow", "monai", "einops", "safetensors.torch"),
     *("onnx", "onnxruntime", "onnxscript", "nncf"),
     *("matplotlib", "skimage", "pandas", "IPython"),
     *("scipy.stats", "scipy.optimize"),

@@ -7,7 +7,7 @@
       history.png        the same as curves
       summary.html       the run on one page
       pictures/          of chosen structures, if asked for
-      tensorboard/       if asked for
+      tensorboard/, wandb/, mlflow/       if asked for
       last.pt            full state to resume from
       best/              the model of the best validation
 
@@ -122,6 +122,20 @@ class RunFolder:
                 f"{self.folder}: expected the settings of the run that is there, got others: {'; '.join(changed)}; "
                 "use its settings or another folder, or go on with --force"
             )
+
+
+def run_name(folder: Path) -> str:
+    """What a run is called where it is listed with others; a network of several with the run that it belongs to.
+
+    Args:
+        folder: Of the run, or of one of its networks.
+
+    Example:
+        >>> run_name(Path("experiments/first"))
+        'first'
+    """
+    place = folder.absolute()
+    return f"{place.parent.name}/{place.name}" if (place.parent / CONFIG).is_file() else place.name
 
 
 def environment_of(device: torch.device, dtype: torch.dtype, processes: int) -> dict[str, object]:

@@ -1,59 +1,42 @@
-"""The course of a run for TensorBoard, which is optional: `pip install "tomoseg[tensorboard]"`."""
+"""The course of a run for TensorBoard, in its run folder."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from tomoseg.errors import ConfigError
-from tomoseg.training.listener import Listener, Step
+from matplotlib.image import imread
+from torch.utils.tensorboard import SummaryWriter
+
+from tomoseg.config import TrainConfig
+from tomoseg.settings import config_yaml
+from tomoseg.training.recorders import Per
 
 FOLDER = "tensorboard"
 """In the run folder."""
 
 
-@contextmanager
-def tensorboard_beside(listener: Listener, run: Path, *, wanted: bool) -> Iterator[Listener]:
-    """A listener that also writes what it is told for TensorBoard.
+class TensorBoardRecorder:
+    """A `recorders.Recorder`.
 
     Args:
-        listener: Told as before.
         run: The run folder.
-        wanted: Otherwise it is the same listener.
-
-    Raises:
-        ConfigError: If TensorBoard is not installed.
+        config: The settings.
     """
-    if not wanted:
-        yield listener
-        return
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError('expected TensorBoard, found none; run: pip install "tomoseg[tensorboard]", or leave it off')
-    from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(run / FOLDER)) as writer:
+    def __init__(self, run: Path, config: TrainConfig) -> None:
+        self._writer = SummaryWriter(str(run / FOLDER))
+        self._writer.add_text("settings", f"```yaml\n{config_yaml(config)}```")
 
-        def on_step(step: Step) -> None:
-            number = (step.epoch - 1) * step.steps + step.step
-            for name, value in (
-                ("train/loss", step.loss),
-                ("train/learning_rate", step.learning_rate),
-                ("train/slices_per_second", step.slices_per_second),
-            ):
-                writer.add_scalar(name, value, number)
-            listener.on_step(step)
+    def numbers(self, values: Mapping[str, float], at: int, per: Per) -> None:
+        """As `Recorder` says."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, at)
 
-        def on_epoch(record: dict[str, Any]) -> None:
-            named = {f"dice/{name}": dice for name, dice in record.get("dice", {}).items()}
-            named |= {f"validation/{name}": record.get(f"validation_{name}") for name in ("loss", "dice", "iou")}
-            named["train/curriculum_share"] = record.get("curriculum_share")
-            for name, value in named.items():
-                if value is not None:
-                    writer.add_scalar(name, value, record["epoch"])
-            listener.on_epoch(record)
+    def picture(self, name: str, file: Path, epoch: int) -> None:
+        """As `Recorder` says."""
+        self._writer.add_image(f"pictures/{name}", imread(file)[:, :, :3], epoch, dataformats="HWC")
 
-        yield replace(listener, on_step=on_step, on_epoch=on_epoch)
+    def close(self, *, failed: bool) -> None:
+        """As `Recorder` says."""
+        self._writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from tomoseg.config import TRAIN_PRESETS, TrainConfig
@@ -16,13 +17,14 @@ from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, Outcome
 from tomoseg.training.ranks import Ranks
 from tomoseg.training.recipe import train
+from tomoseg.training.recorders import recorders_beside
 from tomoseg.training.run_folder import CONFIG, LAST, RunFolder
-from tomoseg.training.tensorboard import tensorboard_beside
 from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.course import course_beside
 from tomoseg.workflows.export import export
 from tomoseg.workflows.little import why_little_was_found
 from tomoseg.workflows.looks import check_pictures, pictures_beside
+from tomoseg.workflows.watched_run import pictures_of
 
 
 def train_one(
@@ -58,7 +60,7 @@ def train_one(
     folder = RunFolder(output, config, force=force, writes=ranks.is_first)
     if not ranks.is_first:
         return train(data, config, folder, Listener(should_stop=told.should_stop), loss, ranks)
-    with tensorboard_beside(told, output, wanted=config.tensorboard) as beside:
+    with recorders_beside(told, output, config, partial(pictures_of, output)) as beside:
         drawn = course_beside(beside, output, data.labels, config, _noticed(data))
         outcome = train(data, config, folder, pictures_beside(drawn, output, data, config), loss, ranks)
     if not outcome.finished:

@@ -154,6 +154,16 @@ def picture_path(run: Path, structure: str, epoch: int) -> Path:
     return run / PICTURES / structure / f"{epoch:04}.png"
 
 
+def pictures_of(run: Path, epoch: int) -> dict[str, Path]:
+    """The pictures after an epoch, by structure.
+
+    Args:
+        run: A run folder.
+        epoch: From 1.
+    """
+    return {name: picture_path(run, name, epoch) for name, epochs in pictures_in(run).items() if epoch in epochs}
+
+
 def pictures_in(run: Path) -> dict[str, tuple[int, ...]]:
     """Of each structure that has pictures the epochs of them, in order.
 

@@ -1,0 +1,164 @@
+"""The course of a run for those who watch in TensorBoard, Weights & Biases or MLflow, each of which is optional.
+
+All are told the same: numbers of each step and of each epoch, the settings, and pictures where there are any. What
+fails in one of them is told once, and training goes on without it. To add one, write its `Recorder` in a module of its
+own and its line in `_RECORDERS`, `packages.EXTRAS` and `TrainConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from tomoseg.config import TrainConfig
+from tomoseg.packages import EXTRAS, require_installed
+from tomoseg.training.listener import Beginning, Listener, Step
+
+Per = Literal["step", "epoch"]
+
+Pictures = Callable[[int], Mapping[str, Path]]
+"""Of an epoch the pictures that were drawn, by structure."""
+
+
+@runtime_checkable
+class Recorder(Protocol):
+    """Takes down a run; it is made before the first step, and goes on with what it took down of the run before."""
+
+    def numbers(self, values: Mapping[str, float], at: int, per: Per) -> None:
+        """Take down numbers.
+
+        Args:
+            values: By name.
+            at: The step since the beginning of the run, or the epoch; from 1.
+            per: Which of these.
+        """
+
+    def picture(self, name: str, file: Path, epoch: int) -> None:
+        """Take down a picture.
+
+        Args:
+            name: What it shows.
+            file: A PNG.
+            epoch: From 1.
+        """
+
+    def close(self, *, failed: bool) -> None:
+        """Finish what is to be written.
+
+        Args:
+            failed: The training ended with an error.
+        """
+
+
+_RECORDERS = {
+    "tensorboard": "tomoseg.training.tensorboard:TensorBoardRecorder",
+    "wandb": "tomoseg.training.weights_and_biases:WandbRecorder",
+    "mlflow": "tomoseg.training.mlflow_run:MlflowRecorder",
+}
+"""By setting, which is also the package's name. Each is made of the run folder and the settings."""
+
+
+@dataclass
+class _Guarded:
+    """A recorder, or what is left of one that failed.
+
+    Attributes:
+        setting: Which.
+        on_warning: Told once why it failed.
+        recorder: None before the first step, and once it has failed.
+    """
+
+    setting: str
+    on_warning: Callable[[str], None]
+    recorder: Recorder | None = None
+
+    def begin(self, run: Path, config: TrainConfig) -> None:
+        """Make it."""
+        module, _, name = _RECORDERS[self.setting].partition(":")
+        try:
+            self.recorder = getattr(import_module(module), name)(run, config)
+        except Exception as error:
+            self._failed(error)
+
+    def do(self, act: Callable[[Recorder], None]) -> None:
+        """Tell it something."""
+        if self.recorder is None:
+            return
+        try:
+            act(self.recorder)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        self.recorder = None
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+        self.on_warning(f"{EXTRAS[self.setting][0]} has failed, and training goes on without it: {said}")
+
+
+@contextmanager
+def recorders_beside(listener: Listener, run: Path, config: TrainConfig, pictures: Pictures) -> Iterator[Listener]:
+    """A listener that also tells the recorders that the settings ask for.
+
+    Args:
+        listener: Told as before.
+        run: The run folder.
+        config: The settings.
+        pictures: Of an epoch.
+
+    Raises:
+        ConfigError: If one is not installed.
+    """
+    wanted = [name for name in _RECORDERS if getattr(config, name)]
+    require_installed(*wanted)
+    if not wanted:
+        yield listener
+        return
+    with ExitStack() as closing:
+        recorders = [_Guarded(name, listener.on_warning) for name in wanted]
+        for one in recorders:
+            closing.push(_closing(one))
+
+        def on_begin(beginning: Beginning) -> None:
+            for one in recorders:
+                one.begin(run, config)
+            listener.on_begin(beginning)
+
+        def on_step(step: Step) -> None:
+            at = (step.epoch - 1) * step.steps + step.step
+            for one in recorders:
+                one.do(lambda recorder: recorder.numbers(_of_step(step), at, "step"))
+            listener.on_step(step)
+
+        def on_epoch(record: dict[str, Any]) -> None:
+            values, epoch = _of_epoch(record), record["epoch"]
+            for one in recorders:
+                one.do(lambda recorder: recorder.numbers(values, epoch, "epoch"))
+                for name, file in pictures(epoch).items():
+                    one.do(lambda recorder, name=name, file=file: recorder.picture(name, file, epoch))  # type: ignore[misc]
+            listener.on_epoch(record)
+
+        yield replace(listener, on_begin=on_begin, on_step=on_step, on_epoch=on_epoch)
+
+
+def _closing(one: _Guarded) -> Callable[..., None]:
+    def close(kind: type[BaseException] | None, *_: object) -> None:
+        one.do(lambda recorder: recorder.close(failed=kind is not None))
+
+    return close
+
+
+def _of_step(step: Step) -> dict[str, float]:
+    names = ("loss", "learning_rate", "slices_per_second")
+    return {f"train/{name}": getattr(step, name) for name in names}
+
+
+def _of_epoch(record: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured of an epoch, without what could not be."""
+    named = {f"dice/{name}": dice for name, dice in record.get("dice", {}).items()}
+    named |= {f"validation/{name}": record.get(f"validation_{name}") for name in ("loss", "dice", "iou")}
+    named |= {f"train/{name}": record.get(name) for name in ("curriculum_share", "gradient_norm")}
+    return {name: value for name, value in named.items() if value is not None}

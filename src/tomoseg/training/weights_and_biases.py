@@ -1,0 +1,77 @@
+"""The course of a run for Weights & Biases: on this machine alone, until somebody sends it.
+
+It is written to `RUN/wandb`; `wandb sync RUN/wandb/offline-run-*` sends it. With WANDB_MODE=online in the environment
+it is sent while it is written. What W&B would also take down of the machine, the command and the code is switched off.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tomoseg.config import TrainConfig
+from tomoseg.training.recorders import Per
+from tomoseg.training.run_folder import run_name
+
+FOLDER, ID = "wandb", "run-id"
+"""In the run folder, and in that one: which run of W&B goes on."""
+
+PROJECT = "tomoseg"
+
+
+class WandbRecorder:
+    """A `recorders.Recorder`.
+
+    Args:
+        run: The run folder.
+        config: The settings.
+    """
+
+    def __init__(self, run: Path, config: TrainConfig) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        self._wandb: Any = import_module("wandb")
+        folder = run / FOLDER
+        folder.mkdir(exist_ok=True)
+        known = folder / ID
+        run_id = known.read_text(encoding="utf-8") if known.is_file() else secrets.token_hex(8)
+        settings = self._wandb.Settings(
+            mode=os.environ.get("WANDB_MODE") or "offline",
+            silent=True,
+            console="off",
+            save_code=False,
+            disable_git=True,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_disable_stats=True,
+        )
+        self._run = self._wandb.init(
+            project=os.environ.get("WANDB_PROJECT") or PROJECT,
+            id=run_id,
+            name=run_name(run),
+            resume="allow",
+            dir=str(run),
+            config=config.model_dump(mode="json"),
+            settings=settings,
+        )
+        known.write_text(run_id, encoding="utf-8")
+        self._run.define_metric("step", hidden=True)
+        self._run.define_metric("epoch", hidden=True)
+
+    def numbers(self, values: Mapping[str, float], at: int, per: Per) -> None:
+        """As `Recorder` says."""
+        for name in values:
+            self._run.define_metric(name, step_metric=per)
+        self._run.log({**values, per: at})
+
+    def picture(self, name: str, file: Path, epoch: int) -> None:
+        """As `Recorder` says."""
+        self._run.define_metric(f"pictures/{name}", step_metric="epoch")
+        self._run.log({f"pictures/{name}": self._wandb.Image(str(file)), "epoch": epoch})
+
+    def close(self, *, failed: bool) -> None:
+        """As `Recorder` says."""
+        self._run.finish(exit_code=int(failed))
