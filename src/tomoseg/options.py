@@ -306,6 +306,8 @@ class ServeOptions(Config):
     """How long a job may take."""
     job_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
     """How much memory a worker may take; if omitted, as much as there is."""
+    train_minutes: Annotated[float, Role.RESOURCES] = Field(60.0, gt=0)
+    """How long a training may take that clients start."""
     show_workers: Annotated[bool, Role.RESOURCES] = False
     """Show what workers print, in which names from headers may occur."""
 

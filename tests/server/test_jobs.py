@@ -156,8 +156,8 @@ def test_files_expire_and_jobs_are_forgotten(jobs):
 def test_the_worker_of_a_claim_is_known_by_its_name(jobs):
     make(jobs, "a")
     row = jobs.claim("check", "abc")
-    assert jobs.claimed_by("abc")["id"] == row["id"]
-    assert jobs.claimed_by("ab") is None
+    assert [one["id"] for one in jobs.claimed_by("abc")] == [row["id"]]
+    assert jobs.claimed_by("ab") == []
 
 
 def test_ids_cannot_be_guessed():

@@ -9,10 +9,13 @@ from pathlib import Path
 import platformdirs
 
 from tomoseg.options import Compute, ServeOptions
+from tomoseg.packages import require_installed
 from tomoseg.server.database import Database
 from tomoseg.server.guard import has_token, make_token
-from tomoseg.server.offers import in_words, offers_of
-from tomoseg.server.serving import ServerSettings, is_loopback, listen, locked, make_app, serve
+from tomoseg.server.offers import in_words, offers_of, trained_in
+from tomoseg.server.serving import ServerSettings, is_loopback, listen, locked, make_app, private_files, serve
+from tomoseg.server.trainer import Learning
+from tomoseg.server.training import check_learnable
 from tomoseg.server.uploads import Rules
 
 
@@ -42,6 +45,7 @@ def serve_until_stopped(
     folder: Path | None,
     options: ServeOptions,
     compute: Compute,
+    learning: Learning,
     on_ready: Callable[[Ready], None],
 ) -> None:
     """Serve until the process is told to stop.
@@ -51,18 +55,23 @@ def serve_until_stopped(
         folder: Where everything lies; None for a folder of the user's.
         options: Where it listens, who may ask, and what it takes and keeps.
         compute: What computes the networks.
+        learning: What clients may have trained.
         on_ready: Told once it answers.
 
     Raises:
         ConfigError: If the address or the folder is in use, or the database is of another version.
+        DatasetError: If one of the datasets cannot be learned from.
         ModelError: If a model is not there.
         OutputError: If the folder cannot be written into.
     """
-    offers = offers_of(models)
     place = (platformdirs.user_data_path("tomoseg") / "server" if folder is None else folder).absolute()
+    offers = offers_of((*models, *trained_in(place)))
+    if learning.datasets is not None:
+        require_installed("torch")
+        check_learnable(learning.datasets, learning.config)
     is_local = is_loopback(options.host)
     is_guarded = (options.token or options.new_token or not is_local) and not options.open_to_anybody
-    with locked(place), listen(options.host, options.port) as listening:
+    with private_files(), locked(place), listen(options.host, options.port) as listening:
         made = _token(place, options.new_token) if is_guarded else None
         settings = ServerSettings(
             place,
@@ -73,6 +82,7 @@ def serve_until_stopped(
             is_guarded,
             only_loopback=is_local and not is_guarded,
             is_loud=options.show_workers,
+            learning=learning,
         )
         port = listening.getsockname()[1]
         host = f"[{options.host}]" if ":" in options.host else options.host

@@ -66,7 +66,7 @@ async def job_events(
 ) -> StreamingResponse:
     """Server-sent events `job`, each with the job, until it ends."""
     await run_sync(service.row, job)
-    return _stream(_of_one(service, request, job, _number(last_event_id)))
+    return _stream(service, _of_one(service, request, job, _number(last_event_id)))
 
 
 @router.get("/events", response_class=StreamingResponse, responses={200: {"content": _EVENTS}})
@@ -74,7 +74,7 @@ async def all_events(
     request: Request, service: ServiceOf, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
     """Server-sent events `job` of all jobs that change, without an end."""
-    return _stream(_of_all(service, request, _number(last_event_id)))
+    return _stream(service, _of_all(service, request, _number(last_event_id)))
 
 
 @router.get("/jobs/{job}/result")
@@ -127,9 +127,21 @@ def _number(last_event_id: str | None) -> int | None:
     return int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else None
 
 
-def _stream(events: AsyncIterator[str]) -> StreamingResponse:
+def _stream(service: Service, events: AsyncIterator[str]) -> StreamingResponse:
+    """Events for one who watches.
+
+    Raises:
+        RefusalError: If too many do.
+    """
+    service.watch.check_room()
+
+    async def counted() -> AsyncIterator[str]:
+        with service.watch.watched():
+            async for event in events:
+                yield event
+
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes it on at once
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(counted(), media_type="text/event-stream", headers=headers)
 
 
 async def _of_one(service: Service, request: Request, job: str, seen: int | None) -> AsyncIterator[str]:

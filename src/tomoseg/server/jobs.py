@@ -88,13 +88,17 @@ class JobStore:
             *(f"{worker}-{new_id()}", now + LEASE_SECONDS, role, now),
         )
 
-    def claimed_by(self, worker: str) -> sqlite3.Row | None:
-        """The job that a worker has; None if it has none.
+    def next_queued(self) -> sqlite3.Row | None:
+        """The job that is claimed next to be segmented; None if none waits."""
+        return self.database.first("SELECT * FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1")
+
+    def claimed_by(self, worker: str) -> list[sqlite3.Row]:
+        """The jobs that a worker has: one, or one that is written beside the next.
 
         Args:
             worker: Its name.
         """
-        return self.database.first("SELECT * FROM jobs WHERE claim LIKE ? || '-%'", worker)
+        return self.database.all("SELECT * FROM jobs WHERE claim LIKE ? || '-%' ORDER BY number", worker)
 
     def keep(self, claim: str) -> bool:
         """Say that a worker lives; False if its claim does not stand any more.

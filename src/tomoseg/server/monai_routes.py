@@ -29,6 +29,7 @@ from tomoseg.server.records import ENDS, LABEL_MAP_STEM, Job
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.renumbering import Kind, renumbered
 from tomoseg.server.service import Service, ServiceOf
+from tomoseg.server.train_routes import train_stats, trainers
 from tomoseg.server.watching import until
 from tomoseg.version import __version__
 
@@ -100,10 +101,10 @@ def info(service: ServiceOf) -> dict[str, Any]:
         "version": __version__,
         "labels": labels,
         "models": models,
-        "trainers": {},
+        "trainers": trainers(service),
         "strategies": {STRATEGY: {"description": "the image next that the model is least sure of"}},
         "scoring": {},
-        "train_stats": {},
+        "train_stats": train_stats(service),
         "datastore": {"total": len(images), "completed": len(labelled)},
     }
 
@@ -284,14 +285,6 @@ def next_image(strategy: str, service: ServiceOf) -> dict[str, Any]:
         "checksum": f"SHA256:{row['sha256']}",
         "weight": round(1 - sure[row["id"]], 4),
     }
-
-
-@router.get("/train/")
-def train_status() -> JSONResponse:
-    """No training is running here."""
-    return JSONResponse(
-        {"detail": "expected a training, got none; `tomoseg train` on the corrected scans does it"}, 404
-    )
 
 
 def _model(service: Service, name: str) -> dict[str, Any]:

@@ -11,10 +11,15 @@ from typing import Any
 from tomoseg.errors import ConfigError, counted
 from tomoseg.formats import FORMATS
 from tomoseg.labels import Structure
+from tomoseg.models.folder import ModelRecord
 from tomoseg.models.packaged import model_folder
+from tomoseg.models.parts import is_of_parts
 from tomoseg.models.views import digest_in, networks_in, record_of
 from tomoseg.packages import is_installed
 from tomoseg.server.records import FormatShape, OfferedModel, StructureShape
+
+TRAINED = "models"
+"""The folder of models that came of trainings, within the server's."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,12 @@ class Offer:
     Attributes:
         folder: Where it lies.
         shape: What is sent of it.
+        is_trainable: Whether a training can start from it: not from one that was imported.
     """
 
     folder: Path
     shape: OfferedModel
+    is_trainable: bool = True
 
 
 def offers_of(models: Iterable[Path]) -> dict[str, Offer]:
@@ -46,13 +53,28 @@ def offers_of(models: Iterable[Path]) -> dict[str, Offer]:
         name = folder.name
         if name in offers:
             raise ConfigError(f"expected models of different names, got {name!r} twice; rename a folder")
-        offers[name] = Offer(folder, _described(name, folder))
+        record = _record(folder)
+        offers[name] = Offer(folder, _described(name, folder, record), record.plan is None and not is_of_parts(folder))
     return offers
 
 
-def _described(name: str, folder: Path) -> OfferedModel:
+def trained_in(folder: Path) -> list[Path]:
+    """Models that came of trainings of a server, in the order in which they were made.
+
+    Args:
+        folder: The server's.
+    """
+    place = folder / TRAINED
+    return sorted(place.iterdir(), key=lambda one: one.stat().st_mtime) if place.is_dir() else []
+
+
+def _record(folder: Path) -> ModelRecord:
     networks = networks_in(folder)
-    record = record_of(networks[0].parent if len(networks) > 1 else networks[0])
+    return record_of(networks[0].parent if len(networks) > 1 else networks[0])
+
+
+def _described(name: str, folder: Path, record: ModelRecord) -> OfferedModel:
+    networks = networks_in(folder)
     digests = [digest_in(network) for network in networks]
     digest = digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
     shapes = [StructureShape(**of_structure(one)) for one in record.labels]

@@ -15,7 +15,7 @@ from tomoseg.notices import Notice
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.server.offers import of_structure
 from tomoseg.server.records import LABEL_MAP, RESULT, Result, ResultFile, ResultStructure, Told
-from tomoseg.workflows.predict import predict_one
+from tomoseg.workflows.predict import ScanOnItsWay
 from tomoseg.workflows.prediction_record import ScanDone
 from tomoseg.workflows.results import statistics_path
 from tomoseg.workflows.scans import Scan
@@ -34,43 +34,59 @@ class Models:
     Attributes:
         folders: Where they lie.
         compute: What computes them.
+        trained: Where those lie, by name, that came of trainings meanwhile.
     """
 
     folders: Mapping[str, Path]
     compute: Compute
+    trained: Path = Path()
     _loaded: dict[str, Predictor] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Predictor:
         if name not in self._loaded:
-            self._loaded[name] = open_predictor(self.folders[name], self.compute)
+            self._loaded[name] = open_predictor(self.folders.get(name, self.trained / name), self.compute)
         return self._loaded[name]
 
 
-def segment_upload(scan: Path, folder: Path, predictor: Predictor, options: PredictOptions, tell: Tell) -> ScanDone:
-    """Segment a scan; its files and `RESULT` are then in a folder.
+class UploadOnItsWay:
+    """An upload through a model; its files and `RESULT` are then in a folder.
 
     Args:
         scan: A file or a folder of an upload.
         folder: Of the result.
         predictor: Of the model.
         options: What is asked for; statistics are made in any case.
-        tell: Told of progress.
-
-    Returns:
-        What became of it, as of any scan that `tomoseg predict` segments.
 
     Raises:
         LabelError: If the model does not know a structure.
         ConfigError: If the request cannot be met.
     """
-    place = Scan("scan", scan, folder / LABEL_MAP if options.ml else folder, is_only=True)
-    tell("read", 0.0, None)
-    asked = options.model_copy(update={"statistics": True})
-    done = predict_one(place, predictor, asked, _Slices(tell))
-    if done.record is not None and done.error is None:
-        result = _result(done, predictor, asked, folder)
-        write_whole_text(folder / RESULT, result.model_dump_json())
-    return done
+
+    def __init__(self, scan: Path, folder: Path, predictor: Predictor, options: PredictOptions) -> None:
+        self._folder, self._predictor = folder, predictor
+        self._options = options.model_copy(update={"statistics": True})
+        place = Scan("scan", scan, folder / LABEL_MAP if options.ml else folder, is_only=True)
+        self._way = ScanOnItsWay(place, predictor, self._options)
+
+    def read(self) -> None:
+        """Read the scan."""
+        self._way.read()
+
+    def segment(self, tell: Tell) -> None:
+        """Segment it, once it is read.
+
+        Args:
+            tell: Told of progress; what it raises other than an `Exception` ends the scan and comes back.
+        """
+        self._way.segment(_Slices(tell))
+
+    def write(self) -> ScanDone:
+        """Write its result, once it is segmented; returns what became of it, as of what `tomoseg predict` segments."""
+        done = self._way.write()
+        if done.record is not None and done.error is None:
+            result = _result(done, self._predictor, self._options, self._folder)
+            write_whole_text(self._folder / RESULT, result.model_dump_json())
+        return done
 
 
 class _Slices:

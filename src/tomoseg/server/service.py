@@ -25,6 +25,7 @@ from tomoseg.server.offers import Offer
 from tomoseg.server.records import RESULT, Job, Result
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.shown import FAILED, READY, ViewStore
+from tomoseg.server.trainer import Learning, Trainer
 from tomoseg.server.uploads import Rules, UploadStore, uploads_of
 from tomoseg.server.watching import Watch
 from tomoseg.server.worker import JOBS, UPLOADS
@@ -41,12 +42,14 @@ class Service:
         offers: Models by name, the default first.
         rules: What is refused beyond.
         asks_for_token: Whether one is asked for.
+        learning: What clients may have trained.
     """
 
     folder: Path
-    offers: Mapping[str, Offer]
+    offers: dict[str, Offer]
     rules: Rules = field(default_factory=Rules)
     asks_for_token: bool = False
+    learning: Learning = field(default_factory=Learning)
 
     def __post_init__(self) -> None:
         self.database = Database(self.folder)
@@ -55,6 +58,7 @@ class Service:
         self.uploads = UploadStore(self.database, self.folder / UPLOADS, self.rules)
         self.uploads.folder.mkdir(exist_ok=True)
         self.watch = Watch(self.folder)
+        self.trainer = Trainer(self.database, self.folder, self.offers, self.learning)
 
     def make_job(self, uploads: Sequence[str], model: str | None, options: Mapping[str, Any]) -> tuple[Job, bool]:
         """Make a job, or find the one of the same uploads, model and options.

@@ -19,17 +19,19 @@ from starlette.middleware import Middleware
 
 from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import errors_told
-from tomoseg.server import correction_routes, info_routes, job_routes, monai_routes, upload_routes
+from tomoseg.server import correction_routes, info_routes, job_routes, monai_routes, train_routes, upload_routes
 from tomoseg.server.app import PAGE, create_app
+from tomoseg.server.connections import MOST_CONNECTIONS, ImpatientProtocol, log_no_values
 from tomoseg.server.guard import LOOPBACK, Guard, token_digest
 from tomoseg.server.offers import Offer
 from tomoseg.server.service import Service
 from tomoseg.server.supervisor import Supervisor
+from tomoseg.server.trainer import Learning
 from tomoseg.server.uploads import Rules
 from tomoseg.server.worker import WorkerSettings
 
 ROUTERS: tuple[APIRouter, ...] = tuple(
-    one.router for one in (info_routes, upload_routes, job_routes, correction_routes, monai_routes)
+    one.router for one in (info_routes, upload_routes, job_routes, correction_routes, monai_routes, train_routes)
 )
 
 LOCK = "lock"
@@ -48,6 +50,7 @@ class ServerSettings:
         asks_for_token: Whether requests need one.
         only_loopback: Whether it is reached by names of this machine alone.
         is_loud: Whether what workers print is shown.
+        learning: What clients may have trained.
     """
 
     folder: Path
@@ -58,6 +61,7 @@ class ServerSettings:
     asks_for_token: bool = False
     only_loopback: bool = True
     is_loud: bool = False
+    learning: Learning = field(default_factory=Learning)
 
 
 def is_loopback(host: str) -> bool:
@@ -143,16 +147,19 @@ def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: 
         routers: Further ones.
         page: The folder of the page's files.
     """
-    service = Service(settings.folder, settings.offers, settings.rules, settings.asks_for_token)
+    offers = dict(settings.offers)
+    service = Service(settings.folder, offers, settings.rules, settings.asks_for_token, settings.learning)
     supervisor = Supervisor(service.jobs, service.uploads, settings.rules, _workers(settings), settings.is_loud)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         supervisor.start()
+        service.trainer.recall()
         try:
             async with service.watch.running():
                 yield
         finally:
+            service.trainer.stop()
             supervisor.stop()
             service.database.close()
 
@@ -167,7 +174,8 @@ def _workers(settings: ServerSettings) -> list[WorkerSettings]:
     folder = str(settings.folder.absolute())
     models = {name: str(one.folder) for name, one in settings.offers.items()}
     looks = WorkerSettings(folder, "", "check")
-    segments = WorkerSettings(folder, "", "segment", models, dict(settings.compute))
+    overlaps = settings.workers == 1 and settings.rules.job_memory_bytes is None
+    segments = WorkerSettings(folder, "", "segment", models, dict(settings.compute), overlaps)
     return [looks, *[segments] * settings.workers]
 
 
@@ -179,12 +187,30 @@ def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] =
         listening: Where.
         on_ready: Called once it answers.
     """
+    log_no_values()
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, lifespan="on", timeout_graceful_shutdown=3
+        app,
+        http=ImpatientProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=3,
     )
     server = _Server(config, on_ready)
     with contextlib.suppress(KeyboardInterrupt):
         server.run([listening])
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Whatever is written meanwhile, by this process or one that it starts, is the user's alone."""
+    former = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(former)
 
 
 class _Server(uvicorn.Server):

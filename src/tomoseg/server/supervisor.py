@@ -118,12 +118,12 @@ class Supervisor:
             _kill(child)
             self._back(child, is_counted=True)
             return
-        reason = self._too_much(child)
-        if reason is not None:
-            row = self._jobs.claimed_by(child.settings.name)
-            if row is not None:
+        for row in self._jobs.claimed_by(child.settings.name):
+            reason = self._too_much(child, row)
+            if reason is not None:
                 self._jobs.failed(row["claim"], reason)
-            _kill(child)
+                _kill(child)
+                return
 
     def _begin(self, child: _Child) -> None:
         child.settings = replace(child.settings, name=new_id())
@@ -134,16 +134,12 @@ class Supervisor:
 
     def _back(self, child: _Child, *, is_counted: bool) -> None:
         ViewStore(self._jobs.database).drop(child.settings.name)
-        row = self._jobs.claimed_by(child.settings.name)
-        if row is not None:
+        for row in self._jobs.claimed_by(child.settings.name):
             self._jobs.give_back(row["claim"], is_counted=is_counted)
 
-    def _too_much(self, child: _Child) -> str | None:
-        """Why a worker is to be ended; None if it is not."""
+    def _too_much(self, child: _Child, row: sqlite3.Row) -> str | None:
+        """Why a worker is to be ended for one of its jobs; None if it is not."""
         assert child.process is not None
-        row = self._jobs.claimed_by(child.settings.name)
-        if row is None:
-            return None
         limit = self._rules.job_memory_bytes
         if limit is not None and _memory_bytes(child.process.pid) > limit:
             return (

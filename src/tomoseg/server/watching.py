@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from tomoseg.server.database import Database
+from tomoseg.server.refusals import RefusalError
 
 LOOK_SECONDS = 0.1
 """Between looks at whether somebody has written."""
+
+MOST_WATCHERS = 200
+"""Streams of events at once."""
 
 
 class Watch:
@@ -25,6 +30,26 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._changed = asyncio.Event()
+        self._watchers = 0
+
+    def check_room(self) -> None:
+        """Refuse one more who watches.
+
+        Raises:
+            RefusalError: If there are too many.
+        """
+        if self._watchers >= MOST_WATCHERS:
+            text = f"expected at most {MOST_WATCHERS} streams of events at once, got one more; ask now and then"
+            raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, text)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Count one who watches while the block runs."""
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +24,7 @@ from tomoseg.limits import refusal
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import JobStore, Role
+from tomoseg.server.offers import TRAINED
 from tomoseg.server.shown import ViewStore
 from tomoseg.server.uploads import Rules, UploadStore, uploads_of
 
@@ -55,6 +55,7 @@ class WorkerSettings:
         role: What it does.
         models: Folders of the models, by name.
         compute: Settings that were chosen.
+        overlaps: Whether the next job is read and the last written while one is segmented.
     """
 
     folder: str
@@ -62,6 +63,7 @@ class WorkerSettings:
     role: Role
     models: dict[str, str] = field(default_factory=dict)
     compute: dict[str, Any] = field(default_factory=dict)
+    overlaps: bool = False
 
 
 class TakenError(BaseException):
@@ -82,8 +84,8 @@ class Worker:
         self.jobs = JobStore(self.database)
         self.uploads = UploadStore(self.database, self.folder / UPLOADS, Rules())
         self.views = ViewStore(self.database)
-        self._claim: str | None = None
-        self._models: Any = None
+        self._claims: set[str] = set()
+        self._pipeline: Any = None
 
     def run(self) -> NoReturn:
         """Do jobs until the process is ended."""
@@ -101,25 +103,31 @@ class Worker:
             return
         segmenting = importlib.import_module("tomoseg.server.segmenting")
         folders = {name: Path(folder) for name, folder in self.settings.models.items()}
-        self._models = segmenting.Models(folders, Compute(**self.settings.compute))
+        compute = Compute(**self.settings.compute)
+        models = segmenting.Models(folders, compute, self.folder / TRAINED)
+        overlaps = self.settings.overlaps and compute.max_memory is None
+        pipeline = importlib.import_module("tomoseg.server.pipeline")
+        self._pipeline = pipeline.Pipeline(self.jobs, self.folder / JOBS, models, self._scan, self._guarded, overlaps)
         with suppress(TomosegError):
-            self._models[next(iter(folders))].engines()
+            models[next(iter(folders))].engines()
 
     def do_one(self) -> bool:
         """Do the first job that waits; False if none does."""
         row = self.jobs.claim(self.settings.role, self.settings.name)
         if row is None:
             return self.settings.role == "check" and self._show()
-        with self._ours(row["claim"]):
-            (self._look if self.settings.role == "check" else self._segment)(row)
+        self._claims.add(row["claim"])
+        if self.settings.role == "check":
+            self._guarded(row["claim"], lambda: self._look(row))
+        else:
+            self._pipeline.do(row, _Teller(self.jobs, row["claim"]))
         return True
 
-    @contextmanager
-    def _ours(self, claim: str) -> Iterator[None]:
-        """Whatever the block raises is the end of this job and of no other."""
-        self._claim = claim
+    def _guarded(self, claim: str, do: Callable[[], bool]) -> None:
+        """Whatever is raised is the end of the claim's job and of no other; returned is whether more is to come."""
+        goes_on = False
         try:
-            yield
+            goes_on = do()
         except TakenError:
             pass
         except TomosegError as error:
@@ -127,12 +135,13 @@ class Worker:
         except Exception as error:
             self.jobs.failed(claim, refusal(error) or _unforeseen(error))
         finally:
-            self._claim = None
+            if not goes_on:
+                self._claims.discard(claim)
 
     def _scan(self, row: sqlite3.Row) -> Path:
         return self.uploads.scan_of(uploads_of(row), self.folder / JOBS / row["id"] / "input")
 
-    def _look(self, row: sqlite3.Row) -> None:
+    def _look(self, row: sqlite3.Row) -> bool:
         from tomoseg.server.looking import look_at
         from tomoseg.server.segmenting import without_place
 
@@ -141,8 +150,9 @@ class Worker:
             look_at(scan, _options(row))
         except TomosegError as error:
             self.jobs.failed(row["claim"], without_place(str(error), scan), choices=getattr(error, "choices", ()))
-            return
+            return False
         self.jobs.checked(row["claim"])
+        return False
 
     def _show(self) -> bool:
         """Make what a page shows of a job, if one is asked for; False if none is."""
@@ -158,44 +168,24 @@ class Worker:
             self.views.end(row["view_claim"], "failed")
         return True
 
-    def _segment(self, row: sqlite3.Row) -> None:
-        from tomoseg.server.segmenting import segment_upload, told, without_place
-
-        claim, scan = row["claim"], self._scan(row)
-        folder = self.folder / JOBS / row["id"] / claim
-        folder.mkdir(parents=True)
-        try:
-            done = segment_upload(scan, folder, self._models[row["model"]], _options(row), _Teller(self.jobs, claim))
-            noticed = told(done.warnings, scan)
-            if done.error is not None:
-                self.jobs.failed(claim, without_place(done.error, scan), warnings=noticed)
-                return
-            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            if self.jobs.done(claim, claim, size, noticed):
-                folder = Path()
-        finally:
-            if folder != Path():
-                shutil.rmtree(folder, ignore_errors=True)
-
     def _beat(self) -> None:
-        """Keep the lease; end the process if a job that is not ours any more goes on."""
-        lost = beats = 0
+        """Keep the leases; end the process if a job that is not ours any more goes on."""
+        lost: dict[str, int] = {}
+        beats = 0
         while True:
             time.sleep(BEAT_SECONDS)
             beats += 1
-            claim = self._claim
-            if claim is None:
-                lost = 0
-                continue
-            try:
-                standing = self.database.first("SELECT 1 FROM jobs WHERE claim = ?", claim) is not None
-                if standing and beats % BEATS_A_LEASE == 0:
-                    self.jobs.keep(claim)
-            except sqlite3.OperationalError:  # the disk is full, or another writes for long
-                continue
-            lost = 0 if standing or claim != self._claim else lost + 1
-            if lost >= GRACE_BEATS:
+            with suppress(sqlite3.OperationalError):  # the disk is full, or another writes for long
+                standing = {claim: self._stands(claim, beats % BEATS_A_LEASE == 0) for claim in tuple(self._claims)}
+                lost = {claim: 0 if stands else lost.get(claim, 0) + 1 for claim, stands in standing.items()}
+            if max(lost.values(), default=0) >= GRACE_BEATS:
                 os._exit(1)
+
+    def _stands(self, claim: str, is_kept: bool) -> bool:
+        """Whether a claim is still ours; its lease is renewed if it is to be kept."""
+        if is_kept:
+            return self.jobs.keep(claim)
+        return self.database.first("SELECT 1 FROM jobs WHERE claim = ?", claim) is not None
 
 
 class _Teller:
@@ -235,7 +225,7 @@ def _unforeseen(error: Exception) -> str:
     )
 
 
-def _end_with_the_server() -> None:
+def end_with_the_server() -> None:
     """The server holds the other end of our standard input, which closes whatever ends it."""
     while sys.stdin.buffer.read(4096):
         pass
@@ -248,7 +238,7 @@ def main(argv: list[str]) -> NoReturn:
     Args:
         argv: Its settings as JSON.
     """
-    threading.Thread(target=_end_with_the_server, daemon=True).start()
+    threading.Thread(target=end_with_the_server, daemon=True).start()
     Worker(WorkerSettings(**json.loads(argv[0]))).run()
 
 

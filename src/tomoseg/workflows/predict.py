@@ -116,29 +116,6 @@ def predict(
     return results
 
 
-def predict_one(
-    scan: Scan, predictor: Predictor, options: PredictOptions, on_slice: Callable[[int, int], None]
-) -> ScanDone:
-    """Segment a scan with a model that is loaded, for who asks for one after the other; nothing runs beside it.
-
-    Args:
-        scan: Where it lies, and where its result goes.
-        predictor: Of the model.
-        options: What is written.
-        on_slice: Told slices done and in all; what it raises other than an `Exception` ends the scan and comes back.
-
-    Returns:
-        What became of it.
-
-    Raises:
-        LabelError: If the model does not know a structure.
-        ConfigError: If the request cannot be met.
-    """
-    batch = _Batch.of(predictor, options)
-    ((course, volume),) = _read_all([scan], batch)
-    return _write(_segment(course, volume, batch, lambda _, done, total: on_slice(done, total)), batch)
-
-
 def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> None:
     """Refuse what would be seen only when all is done.
 
@@ -300,3 +277,42 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     if written.failed == course.not_written:  # what may succeed another time is tried again
         write_record(scan, record)
     return ScanDone(scan, told_of(written.failed) or None, course.notices, False, record)
+
+
+class ScanOnItsWay:
+    """A scan through a model that is loaded, for who does one after the other; each step may be another thread's.
+
+    Args:
+        scan: Where it lies, and where its result goes.
+        predictor: Of the model.
+        options: What is written.
+
+    Raises:
+        LabelError: If the model does not know a structure.
+        ConfigError: If the request cannot be met.
+    """
+
+    def __init__(self, scan: Scan, predictor: Predictor, options: PredictOptions) -> None:
+        self._batch = _Batch.of(predictor, options)
+        self._course = _Course(scan)
+        self._volume: Volume | None = None
+        self._prediction: Prediction | None = None
+
+    def read(self) -> None:
+        """Read it."""
+        with self._course.alone():
+            self._volume = _read(self._course, self._batch)
+
+    def segment(self, on_slice: Callable[[int, int], None]) -> None:
+        """Segment it, once it is read.
+
+        Args:
+            on_slice: Told slices done and in all; what it raises other than an `Exception` ends the scan and comes
+                back.
+        """
+        way = _segment(self._course, self._volume, self._batch, lambda _, done, total: on_slice(done, total))
+        self._prediction = way[2]
+
+    def write(self) -> ScanDone:
+        """Write its result, once it is segmented; returns what became of it."""
+        return _write((self._course, self._volume, self._prediction), self._batch)

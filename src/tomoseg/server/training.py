@@ -1,0 +1,176 @@
+"""A training that a client started, in a process of its own: labels that came back and datasets in, a model out.
+
+It does what `tomoseg preprocess` and `tomoseg train --warm-start` do. Each line on its standard output is JSON: a
+`line` for a person, or how far it is. It ends when the server does; nothing that it has written counts unless it ends
+well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tomoseg.config import TRAIN_PRESETS, PreprocessConfig, TrainConfig
+from tomoseg.datasets.layouts import find_dataset
+from tomoseg.errors import DatasetError, TomosegError, counted
+from tomoseg.models.views import load_for_view, record_of
+from tomoseg.server.worker import end_with_the_server
+from tomoseg.settings import load_config
+from tomoseg.training.listener import Listener, Step
+
+RUN = "run"
+"""The run folder, within the training's own."""
+
+NICENESS = 5
+"""Scans that somebody waits for come first."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+        model: Folder of the model that it starts from.
+        datasets: Folders of labelled scans, which become one dataset.
+        folder: The training's own, which is empty.
+        minutes: How long it may train.
+        config: YAML file of settings of training; None to have them planned.
+        device: What trains.
+    """
+
+    model: str
+    datasets: tuple[str, ...]
+    folder: str
+    minutes: float
+    config: str | None = None
+    device: str = "auto"
+
+    def to_json(self) -> str:
+        """As it stands on the command line of the process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Task:
+        """What the process was started with."""
+        given = json.loads(text)
+        return cls(**given | {"datasets": tuple(given["datasets"])})
+
+
+def check_learnable(datasets: tuple[Path, ...], config: Path | None = None) -> None:
+    """Refuse datasets that cannot be put together with labels that come back, and settings that are none.
+
+    Args:
+        datasets: Folders.
+        config: YAML file of settings of training.
+
+    Raises:
+        ConfigError: If the file has other settings, or cannot be read.
+        DatasetError: If one is none, or has another layout than one folder a case.
+    """
+    if config is not None:
+        load_config(TrainConfig, TRAIN_PRESETS["default"], config)
+    for folder in datasets:
+        found = find_dataset(folder)
+        if found.layout != "case folders":
+            raise DatasetError(
+                f"{folder}: expected one folder a case, which can be put together with labels that come back, got the "
+                f"layout {found.layout!r}; make case folders of it"
+            )
+
+
+def train_task(task: Task) -> None:
+    """Preprocess and train.
+
+    Args:
+        task: What is trained.
+
+    Raises:
+        TomosegError: If it cannot be.
+    """
+    from tomoseg.workflows.planned import planned_training
+    from tomoseg.workflows.preprocess import preprocess
+    from tomoseg.workflows.train import train_run
+
+    folder = Path(task.folder)
+    dataset, preprocessed, run = folder / "dataset", folder / "preprocessed", folder / RUN
+    _put_together(task.datasets, dataset)
+    grid = load_for_view(Path(task.model), record_of(Path(task.model)).grid.view).record.grid
+    _say("preprocessing")
+    report = preprocess(dataset, preprocessed, PreprocessConfig(grid=grid, workers=1))
+    left = f", {counted(len(report.failed), 'case')} left out" if report.failed else ""
+    _say(f"preprocessed: {counted(len(report.records), 'case')} of {counted(len(report.labels), 'structure')}{left}")
+    mine: dict[str, Any] = {"warm_start": Path(task.model), "minutes": task.minutes, "device": task.device}
+    if task.config is None:
+        _say("looking at the dataset, and measuring some steps")
+        settings, _ = planned_training(preprocessed, run, TrainConfig(**mine))
+    else:
+        settings = load_config(TrainConfig, TRAIN_PRESETS["default"], Path(task.config)).model_copy(update=mine)
+    train_run(preprocessed, run, settings, Listener(on_step=_on_step, on_epoch=_on_epoch, on_stage=_say))
+
+
+def _put_together(datasets: tuple[str, ...], folder: Path) -> None:
+    """One folder in which each dataset is one of folders of cases."""
+    folder.mkdir()
+    for number, dataset in enumerate(datasets, start=1):
+        (folder / f"part{number}").symlink_to(Path(dataset).absolute(), target_is_directory=True)
+
+
+def _on_step(step: Step) -> None:
+    _tell({"share": step.progress, "dice": step.dice})
+
+
+def _on_epoch(record: Mapping[str, Any]) -> None:
+    words = [f"epoch {record['epoch']}"]
+    words += [f"{name} {record[name]:.4g}" for name in ("loss", "dice") if isinstance(record.get(name), float)]
+    _say(", ".join(words))
+
+
+def _say(line: str) -> None:
+    _tell({"line": line})
+
+
+def _tell(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def main(argv: list[str]) -> int:
+    """Train; returns 0 if there is a model.
+
+    Args:
+        argv: The task as JSON.
+    """
+    threading.Thread(target=end_with_the_server, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    task = Task.from_json(argv[0])
+    try:
+        train_task(task)
+    except TomosegError as error:
+        _say(_without_places(str(error), task))
+        return 1
+    except Exception as error:  # what it says may name a file
+        _say(
+            f"expected no such error, got {type(error).__name__}; run `tomoseg preprocess` and `tomoseg train` by hand"
+        )
+        return 1
+    return 0
+
+
+def _without_places(text: str, task: Task) -> str:
+    """A message without folders of the server, which say nothing to the sender."""
+    for place in (task.folder, *task.datasets, task.model):
+        text = text.replace(place, "the server's folder")
+    return text
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)  # the thread that reads standard input would be in the way of an orderly end
