@@ -68,7 +68,7 @@ def cut(volume: Volume, axis: int, share: float) -> np.ndarray:
     plane = volume.hu.take(min(int(share * volume.shape[axis]), volume.shape[axis] - 1), axis).astype(np.float32)
     edges = np.delete(volume.spacing_mm, axis)
     scale = (TILE - 4) / max(np.multiply(plane.shape, edges))
-    turned = ndimage.zoom(plane, scale * edges, order=1).T[::-1]
+    turned = ndimage.zoom(plane, scale * edges, order=1, mode="nearest").T[::-1]
     return turned[:, ::-1] if axis != 0 else turned
 
 

@@ -199,7 +199,7 @@ class DiseaseConfig(Config):
     ascites: Range = (-0.6, 2.0)
     """How much of the belly's fat gives place to it: below -0.6 a quarter, above 2 all."""
     metal_share: Share = 0.08
-    """Bodies with metal: a hip or screws in vertebrae, where these are."""
+    """Bodies with metal: a hip or screws in vertebrae, where these are; of teeth see `TeethConfig`."""
     stones_share: Share = 0.1
     """Gallbladders with stones."""
     stones_layer: Range = (0.1, 0.35)
@@ -229,7 +229,7 @@ class DiseaseConfig(Config):
     stem_mm: Positive = (60, 140)
     """Length of the stem of a metal hip."""
     screw_mm: Positive = (2, 5)
-    """Radius of screws and fillings."""
+    """Radius of screws."""
 
 
 class DevicesConfig(Config):
@@ -285,6 +285,33 @@ class DevicesConfig(Config):
     """Electrodes of an ECG and their wires on the skin."""
     plastic_hu: Range = (80, 900)
     """Walls of tubes, which hold barium or tungsten to be seen."""
+
+
+class TeethConfig(Config):
+    """Teeth, where a map has jaws. HU: Reshetnikov et al., JMIRx Med 5 (2024) e56759, permanent teeth of children."""
+
+    toothless_share: Share = 0.12
+    """Bodies without any; our estimate."""
+    lacking: Range = (0.0, 0.5)
+    """Share of the others' teeth that are missing; our estimate."""
+    filled: Range = (-0.3, 0.45)
+    """Share of teeth with metal, none below 0; our estimate."""
+    capped_share: Share = 0.3
+    """Those of them with a crown of metal; the others have a filling."""
+    bite_mm: Range = (38, 48)
+    """How far their chewing surfaces lie over the lowest point of the chin; our estimate."""
+    crown_mm: Positive = (6.5, 10)
+    """Height of crowns; our estimate."""
+    root_mm: Positive = (9, 14)
+    """Length of roots; our estimate."""
+    enamel_mm: Positive = (1.0, 2.0)
+    """Thickness of the enamel; our estimate."""
+    enamel_hu: Range = (1900, 2300)
+    """Enamel: means of 2071 to 2955; here below what counts as metal, which throws rays."""
+    dentine_hu: Range = (1300, 1900)
+    """Dentine: means of 1323 to 1899."""
+    pulp_hu: Range = (180, 420)
+    """Pulp: means of 184 to 420."""
 
 
 class ViewConfig(Config):
@@ -397,6 +424,8 @@ class BodyConfig(Config):
     """Illness and metal."""
     devices: Annotated[DevicesConfig, Role.RESULT] = DevicesConfig()
     """Tubes, catheters, drains, wires."""
+    teeth: Annotated[TeethConfig, Role.RESULT] = TeethConfig()
+    """Teeth and their fillings."""
     view: Annotated[ViewConfig, Role.RESULT] = ViewConfig()
     """Field of view."""
     scanner: Annotated[ScannerConfig, Role.RESULT] = ScannerConfig()

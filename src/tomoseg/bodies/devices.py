@@ -16,6 +16,7 @@ from tomoseg.bodies.render import Look
 from tomoseg.bodies.slots import OF_SHOWN
 from tomoseg.bodies.spurs import draw_spurs
 from tomoseg.bodies.surface import Surface
+from tomoseg.bodies.teeth import draw_teeth
 
 Points = Float[np.ndarray, "n 3"]
 _AIR_HU = -1000.0
@@ -352,11 +353,12 @@ def _smooth(line: Points) -> Float[np.ndarray, "m 3"]:
 def with_inserts(
     anatomy: Anatomy, placement: Placement, look: Look, config: BodyConfig, phase: Phase, rng: np.random.Generator
 ) -> Look:
-    """The look with what a body has of tubes, wires and spurs."""
+    """The look with what a body has of tubes, wires, spurs and teeth."""
     shown = {n for n in anatomy.boxes if look.structures[n, OF_SHOWN] > 0}
     metal = rng.uniform(*config.hu.metal[PHASES.index(phase)])
     devices = Devices(anatomy, shown, Surface(anatomy, look), config.devices, metal, rng)
     pieces = [*devices.draw(), *draw_spurs(anatomy, shown, config.disease, rng)]
+    pieces += draw_teeth(anatomy, shown, config.teeth, metal, rng)
     if not pieces:
         return look
     found = inserts(pieces, anatomy.outer.shape, placement.way.coarse, placement.way.spacing)

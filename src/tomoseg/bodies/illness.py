@@ -119,7 +119,7 @@ def _cyst_of(anatomy: Anatomy, host: int) -> int:
 def _metal(
     anatomy: Anatomy, there: list[int], value: float, disease: DiseaseConfig, rng: np.random.Generator
 ) -> list[list[float]]:
-    """The shaft and head of one femur, screws in a vertebra, or fillings of teeth."""
+    """The shaft and head of one femur, or screws in a vertebra; a skull that was drawn has its metal in its teeth."""
     places = [n for n in there if anatomy.kinds[n - 1].tissue in ("bone_end", "skull") or _is_lumbar(anatomy, n)]
     if not places:
         return []
@@ -129,9 +129,10 @@ def _metal(
         top = np.array([(box[0].start + box[0].stop) / 2, (box[1].start + box[1].stop) / 2, box[2].stop])
         at = [float(v) for v in top * anatomy.spacing_mm]
         return [[*at, rng.uniform(*disease.stem_mm), value, 4.0, chosen, chosen]]
-    teeth = anatomy.kinds[chosen - 1].tissue == "skull"
+    if anatomy.kinds[chosen - 1].tissue == "skull":
+        return []
     return [
-        [*_point_in(anatomy, chosen, rng, teeth), rng.uniform(*disease.screw_mm), value, 0.0, chosen, chosen]
+        [*_point_in(anatomy, chosen, rng), rng.uniform(*disease.screw_mm), value, 0.0, chosen, chosen]
         for _ in range(int(rng.integers(2, 6)))
     ]
 
@@ -140,13 +141,9 @@ def _is_lumbar(anatomy: Anatomy, number: int) -> bool:
     return anatomy.labels.names[number - 1].lower().startswith("vertebrae_l")
 
 
-def _point_in(anatomy: Anatomy, number: int, rng: np.random.Generator, teeth: bool = False) -> list[float]:
-    """A point of a structure, or of the lower front of a skull, in mm of the map's own axes."""
+def _point_in(anatomy: Anatomy, number: int, rng: np.random.Generator) -> list[float]:
+    """A point of a structure, in mm of the map's own axes."""
     x, y, z = anatomy.boxes[number]
     found = np.argwhere(anatomy.numbers[x, y, z] == number)
-    if teeth:
-        low, high = found.min(0), found.max(0)
-        front = found[(found[:, 1] > low[1] + 0.75 * (high - low)[1]) & (found[:, 2] < low[2] + 0.4 * (high - low)[2])]
-        found = front if len(front) else found
     at = found[int(rng.integers(len(found)))] + [x.start, y.start, z.start]
     return [float(v) for v in at * np.array(anatomy.spacing_mm)]

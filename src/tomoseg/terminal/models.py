@@ -84,6 +84,10 @@ def _range(ends: Range) -> str:
     return " to ".join(dict.fromkeys(f"{end:.3g}" for end in ends))
 
 
+_NAMED = 8
+"""More structures that are decided alike are counted."""
+
+
 def show_tuning(tuning: Tuning) -> None:
     """Whether a model is tuned, on what, and what that does."""
     tuned = tuning.found
@@ -116,9 +120,12 @@ def _gain(tuned: Tuned) -> str:
 def _what_it_does(tuned: Tuned) -> Iterator[str]:
     yield f"smoothing over slices: {tuned.smoothing:g}"
     changed = sorted(tuned.thresholds.keys() | tuned.steps.keys())
+    alike: dict[str, list[str]] = {}
     for name in changed:
         steps = ", ".join(tuned.steps.get(name, [])) or "none"
-        yield f"{name}: threshold {tuned.thresholds.get(name, 0.5):g}, steps {steps}"
+        alike.setdefault(f"threshold {tuned.thresholds.get(name, 0.5):g}, steps {steps}", []).append(name)
+    for what, names in alike.items():
+        yield f"{', '.join(names) if len(names) <= _NAMED else counted(len(names), 'structure')}: {what}"
     if not (tuned.smoothing or changed):
         yield "nothing helped: every structure is decided as without tuning"
 
