@@ -1,6 +1,7 @@
 """What is planned where nothing is said, and what wins over it, from the command line."""
 
 import re
+import shutil
 
 import pytest
 
@@ -54,6 +55,12 @@ class TestPlan:
         (tmp_path / "plan.yaml").write_text("network:\n  chanels: [8, 16]\n", encoding="utf-8")
         assert run("preprocess", dataset, "-o", tmp_path / "p", "--config", tmp_path / "plan.yaml") == 2
         assert "network.chanels: expected one of" in capsys.readouterr().err
+
+    def test_a_case_that_cannot_be_read(self, dataset, tmp_path, capsys):  # noqa: F811
+        shutil.copytree(dataset, tmp_path / "data")
+        (tmp_path / "data" / "train" / "case0" / "ct.nii.gz").write_bytes(b"no scan")
+        assert run("plan", tmp_path / "data") == 1
+        assert "failed: case0: " in capsys.readouterr().err
 
     def test_a_dataset_that_is_not_there(self, tmp_path, capsys):
         assert run("plan", tmp_path / "nothing") == 2

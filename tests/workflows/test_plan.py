@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -99,6 +100,17 @@ class TestRaw:
             (choice,) = (one for one in found.choices if one.setting == "network.slices")
             assert choice.value == slices
             assert why in choice.reason
+
+    def test_cases_that_cannot_be_read_are_named_and_others_measured(self, dataset, tmp_path):
+        shutil.copytree(dataset, tmp_path / "data")
+        for case in ("train/case1", "validation/case3"):  # those in the middle, which would be measured
+            (tmp_path / "data" / case / "ct.nii.gz").write_bytes(b"no scan")
+        found = plan(tmp_path / "data", Asked(30.0))
+        assert found.found.looked_at == 2
+        assert found.means.cost.is_measured
+        assert found.means.cost.case_seconds is None  # no validation case is left
+        assert list(found.failed) == ["case1"]
+        assert "expected a NIfTI file" in found.failed["case1"]
 
     def test_without_a_case_that_can_be_read(self, dataset, tmp_path):
         case = tmp_path / "data" / "a"

@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from tomoseg.cli.arguments import MaybeOutput
-from tomoseg.cli.exits import DONE
+from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.options import MemorySize
 from tomoseg.terminal import console
 
@@ -41,4 +41,4 @@ def plan(
     if output is not None:
         write_plan(found, output)
         console.out.print(f"The settings are in {output}; --config of preprocess and train takes it")
-    return DONE
+    return SOME_FAILED if found.failed else DONE

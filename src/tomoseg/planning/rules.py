@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tomoseg.config import TrainConfig
@@ -290,6 +290,7 @@ class DatasetPlan:
         means: What there is.
         outlook: What may be expected of it.
         is_timed: Whether minutes decide how long it takes; otherwise steps or epochs are given.
+        failed: Why a case that was to be looked at could not be read, by its name.
     """
 
     found: Fingerprint
@@ -298,6 +299,7 @@ class DatasetPlan:
     means: Means
     outlook: str
     is_timed: bool = True
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def never_enough(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from tomoseg.errors import counted
 from tomoseg.planning.fingerprint import Fingerprint, StructurePrint
 from tomoseg.planning.rules import Choice, DatasetPlan
-from tomoseg.terminal.console import out, table, warn_all
+from tomoseg.terminal.console import fail, out, table, warn_all
 
 MOST_STRUCTURES = 12
 """Structures that are shown each; of more, the thinnest."""
@@ -17,13 +17,14 @@ MOST_COLUMNS = 100
 
 
 def show_plan_of_dataset(found: DatasetPlan) -> None:
-    """The fingerprint, the settings with their reasons, and what may be expected."""
+    """The fingerprint, the settings with their reasons, what may be expected, and cases that could not be read."""
     show_fingerprint(found.found)
     out.print("")
     out.print("Planned settings")
     show_choices(found.choices)
     out.print("")
     show_outlook(found)
+    fail(found.failed)
 
 
 def show_planned_grid(found: DatasetPlan) -> None:

@@ -131,7 +131,7 @@ def plan_preprocessing(
         ConfigError: If memory cannot hold any plan.
     """
     opened = _opened(dataset, config)
-    found = opened.fingerprint(on_case)
+    found, failed = opened.fingerprint(on_case)
     chosen = named(config)
     own = config.grid if chosen & GRID_SIZES else None
     edges = [config.grid.spacing_mm] if own is not None else grids_mm(found)
@@ -141,7 +141,8 @@ def plan_preprocessing(
     size = choose_size(sizes, len(opened.labels), means, fixed)
     grid = [] if own is not None else _unless(grid_choices(found, size), chosen)
     apart_mm = _apart_mm(put_over(config, {one.setting: one.value for one in grid}).grid, found.spacing_mm)
-    return _planned(found, size, means, [*grid, *training_choices(found, size, means, fixed, apart_mm)])
+    made = _planned(found, size, means, [*grid, *training_choices(found, size, means, fixed, apart_mm)])
+    return replace(made, failed=failed)
 
 
 def _unless(choices: Iterable[Choice], chosen: Collection[str]) -> list[Choice]:
@@ -158,26 +159,28 @@ class _Opened:
     training: list[Case]
     validation: list[Case]
 
-    def fingerprint(self, on_case: OnCase) -> Fingerprint:
-        """What it is, by some of its training cases.
+    def fingerprint(self, on_case: OnCase) -> tuple[Fingerprint, dict[str, str]]:
+        """What it is, by some of its training cases, and why some of these could not be read, by name.
 
         Raises:
             DatasetError: If none of them can be read.
         """
         looked_at = [self.training[k] for k in spread_over(len(self.training), MOST_LOOKED_AT)]
-        found, reason = [], "there is no training case"
+        found: list[CasePrint] = []
+        failed: dict[str, str] = {}
         for done, case in enumerate(looked_at, start=1):
             try:
                 found.append(_print_of(case, self.labels))
             except TomosegError as error:
-                reason = str(error)
+                failed[case.name] = str(error)
             on_case(done, len(looked_at))
         if not found:
+            reason = next(iter(reversed(failed.values())), "there is no training case")
             raise DatasetError(
                 f"{self.folder}: expected at least one training case that can be read, got none; {reason}"
             )
         annotated = {name: sum(name in case.annotated for case in self.training) for name in self.labels.names}
-        return Fingerprint.of(found, annotated, len(self.training), len(self.validation))
+        return Fingerprint.of(found, annotated, len(self.training), len(self.validation)), failed
 
 
 def _opened(dataset: Path, config: PreprocessConfig) -> _Opened:
@@ -243,15 +246,18 @@ def _print_of(case: Case, labels: LabelSet) -> CasePrint:
 
 
 def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig, minutes: float) -> Cost:
-    """Measured on two cases that are put on the finest grid."""
+    """Measured on two cases that can be read, put on the finest grid."""
     grid = config.grid
     if not named(config) & GRID_SIZES:
         grid = put_over(config, {"grid.mode": "spacing", "grid.spacing_mm": edge_mm}).grid
-    cases = {"train": opened.training, "validation": opened.validation}
-    some = {split: of[len(of) // 2] for split, of in cases.items() if of}
+    some = {"train": _from_the_middle(opened.training), "validation": _from_the_middle(opened.validation)}
     with tempfile.TemporaryDirectory(prefix="tomoseg-plan-") as folder:
         preprocess_some(some, opened.labels, grid, Path(folder))
         return _measured(Preprocessed(Path(folder)), TRAIN_PRESETS["default"], frozenset(), minutes)
+
+
+def _from_the_middle(cases: Sequence[Case]) -> list[Case]:
+    return [cases[k] for k in sorted(range(len(cases)), key=lambda k: abs(k - len(cases) // 2))]
 
 
 def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str], minutes: float) -> Cost:

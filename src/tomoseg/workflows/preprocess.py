@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from tomoseg.datasets.corrections import with_corrections
 from tomoseg.datasets.layouts import Dataset
 from tomoseg.datasets.predictions import only_trusted
 from tomoseg.datasets.splits import assign_splits
-from tomoseg.errors import DatasetError, TomosegError
+from tomoseg.errors import DatasetError, OutputError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.contents import files_of
 from tomoseg.files.outputs import check_folder
@@ -167,23 +168,39 @@ def preprocess(
     return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, left_out)
 
 
-def preprocess_some(cases: dict[str, Case], labels: LabelSet, grid: GridConfig, output: Path) -> None:
-    """Put a few cases on a grid, one after the other, to try something on them.
+def preprocess_some(cases: dict[str, Sequence[Case]], labels: LabelSet, grid: GridConfig, output: Path) -> None:
+    """Put a case of each split on a grid, to try something on them.
 
     Args:
-        cases: By the split that each is for.
+        cases: By the split that each is for; the first of them that can be read is taken.
         labels: The dataset's structures.
         grid: The network's grid.
         output: An empty folder.
 
     Raises:
-        TomosegError: If one cannot be read.
         OSError: If the disk is full.
+        OutputError: If a case cannot be written.
     """
-    for split, case in cases.items():
-        _write(_Task(case, labels, grid, output, keep_native=split != "train", threads=os.cpu_count() or 1), "tried")
-    splits = {case.name: split for split, case in cases.items()}
+    splits = {}
+    for split, of_split in cases.items():
+        tasks = (_Task(c, labels, grid, output, split != "train", threads=os.cpu_count() or 1) for c in of_split)
+        splits |= {name: split for name in islice(_readable(tasks), 1)}
     (output / INDEX).write_text(DatasetIndex(labels, grid, splits).to_json(), encoding="utf-8")
+
+
+def _readable(tasks: Iterable[_Task]) -> Iterator[str]:
+    """The names of those that are written, one after the other, without those that cannot be read.
+
+    Raises:
+        OutputError: If one cannot be written.
+    """
+    for task in tasks:
+        try:
+            yield _write(task, "tried").name
+        except OutputError:
+            raise
+        except TomosegError:
+            continue
 
 
 def _noticed(cases: Sequence[Case], records: Sequence[CaseRecord]) -> list[Notice]:
