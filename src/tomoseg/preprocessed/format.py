@@ -18,10 +18,10 @@ be opened is complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import blosc2
 import numpy as np
@@ -33,6 +33,8 @@ from tomoseg.labels import LabelSet
 from tomoseg.notices import Notice
 from tomoseg.settings import validate_config
 from tomoseg.volume import SourceGrid
+
+Of = TypeVar("Of")
 
 FORMAT_VERSION = 1
 INDEX = "preprocessed.json"
@@ -126,9 +128,9 @@ class CaseRecord:
         return replace(
             self,
             annotated=tuple(sorted(new[channel] for channel in self.annotated if channel in new)),
-            occurrence={new[channel]: runs for channel, runs in self.occurrence.items() if channel in new},
-            voxels={new[channel]: count for channel, count in self.voxels.items() if channel in new},
-            ceiling={new[channel]: dice for channel, dice in self.ceiling.items() if channel in new},
+            occurrence=_moved(self.occurrence, new),
+            voxels=_moved(self.voxels, new),
+            ceiling=_moved(self.ceiling, new),
         )
 
     def save(self, path: Path) -> None:
@@ -246,3 +248,8 @@ class DatasetIndex:
                 f"{path}: expected splits, labels and grid, got: {error!r}; delete it and preprocess again"
             ) from None
         return cls(labels, grid, splits)
+
+
+def _moved(by_channel: dict[int, Of], new: Mapping[int, int]) -> dict[int, Of]:
+    """The same by the new channels; without those that have none."""
+    return {new[channel]: value for channel, value in by_channel.items() if channel in new}

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, DatasetError, counted
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import open_predictor
+from tomoseg.labels import LabelSet
 from tomoseg.models.folder import load_model, model_in
 from tomoseg.models.folds import Folds, part_of, read_folds
 from tomoseg.options import Compute, SplitName
@@ -29,8 +31,7 @@ class HeldOut:
         split: Which cases these are.
         cases: By name.
         data: The dataset that they are of, with the model's structures; those that it lacks are annotated nowhere.
-        known: The structures that it has of the model's, in that order.
-        others: Those that only it has.
+        given: The structures that it has.
         folds: Of a fold each, from 1, its network; none where the model itself judges.
         fold_of: The fold of each case, by its name.
     """
@@ -39,8 +40,7 @@ class HeldOut:
     split: str
     cases: list[PreprocessedCase]
     data: Preprocessed
-    known: tuple[str, ...]
-    others: tuple[str, ...]
+    given: LabelSet
     folds: dict[int, Predictor]
     fold_of: dict[str, int]
 
@@ -78,13 +78,8 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     if split not in get_args(SplitName):
         raise ConfigError(f"expected a split of {', '.join(get_args(SplitName))}, got {split!r}; choose one of these")
     predictor = open_predictor(model, compute)
-    views = {one.record.grid.view for one in predictor.models}
-    view = views.pop() if len(views) == 1 else "axial"
-    grid = predictor.record.grid.model_copy(update={"view": view})
-    labels, given = predictor.record.labels, Preprocessed(dataset)
-    data = fitted_in_part(labels, grid, given)
-    known = tuple(name for name in data.labels.names if name in given.labels)
-    others = tuple(name for name in given.labels.names if name not in labels)
+    given = Preprocessed(dataset)
+    data = fitted_in_part(predictor.record.labels, _grid_of(predictor), given)
     folds = read_folds(model_in(model))
     if split == "auto":
         split = "validation" if folds is None else "out-of-fold"
@@ -94,9 +89,15 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
                 f"{model}: expected a run of folds for split out-of-fold, got a model that is none; train one with "
                 "--folds, or choose another split"
             )
-        return HeldOut(predictor, split, data.split(split), data, known, others, {}, {})
+        return HeldOut(predictor, split, data.split(split), data, given.labels, {}, {})
     cases, networks = _by_fold(model, folds, data, split, compute)
-    return HeldOut(predictor, split, cases, data, known, others, networks, folds.cases)
+    return HeldOut(predictor, split, cases, data, given.labels, networks, folds.cases)
+
+
+def _grid_of(predictor: Predictor) -> GridConfig:
+    """That a dataset must have: axial where several views are looked at."""
+    views = {one.record.grid.view for one in predictor.models}
+    return predictor.record.grid.model_copy(update={"view": views.pop() if len(views) == 1 else "axial"})
 
 
 def _by_fold(

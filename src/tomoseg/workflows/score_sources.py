@@ -44,14 +44,13 @@ class ModelSource:
         self._held_out = held_out(model, dataset, options.split, compute)
         data, self.split = self._held_out.data, self._held_out.split
         self._choices = self._held_out.model.choices(Request(tuned=options.tuned, all=True))
-        known = set(self._held_out.known)
-        self.labels = data.labels.subset(_wanted_of(known, options.structures, data.labels.names))
+        given = self._held_out.given.names
+        self.labels = data.labels.subset(_wanted_of(given, options.structures, data.labels.names))
         self.cases: dict[str, PreprocessedCase] = {case.name: case for case in self._held_out.cases}
         _check_steps(self._choices, self._held_out.cases)
         self.missing: dict[str, str] = {}
         self.noticed = {name: case.record.warnings for name, case in self.cases.items() if case.record.warnings}
-        theirs = known | set(self._held_out.others)
-        one_sided = () if options.structures else tuple(_on_one_side(set(data.labels.names), theirs))
+        one_sided = () if options.structures else tuple(_on_one_side(set(data.labels.names), set(given)))
         self.warnings = (*self._held_out.warnings, *one_sided)
         if options.panels and self._choices.steps:
             told = "the pictures show masks before the steps that tune chose; the scores are after them"
@@ -84,17 +83,17 @@ class ModelSource:
         return True
 
 
-def _wanted_of(known: Set[str], wanted: Sequence[str], of_model: Sequence[str]) -> Sequence[str]:
-    """The structures that are scored: those that the dataset knows, or of these the wanted ones.
+def _wanted_of(known: Sequence[str], wanted: Sequence[str], of_model: Sequence[str]) -> Sequence[str]:
+    """The structures that are scored: those that the dataset has as well, or of these the wanted ones.
 
     Raises:
-        DatasetError: If it does not know a wanted one that the model has.
+        DatasetError: If it lacks a wanted one that the model has.
     """
     unknown = [name for name in wanted if name in of_model and name not in known]
     if unknown:
         raise DatasetError(
             f"expected structures that the dataset has, got {_some(unknown)}, which the model alone has; choose of "
-            f"{_some(sorted(known))}"
+            f"{_some([name for name in of_model if name in known])}"
         )
     return wanted or [name for name in of_model if name in known]
 

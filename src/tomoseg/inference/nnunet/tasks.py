@@ -163,37 +163,48 @@ class TaskPredictor(Predictor):
         hu, stages = whole_scan(scan), stages or Stages()
         slices, passes = scan.source.canonical_shape[2], 1 if choices.box is None else 2
         with stages("box"):
-            box, missing = self._box(hu, scan, choices.box, in_turn(progress, 0, passes, slices))
-        if choices.resampling == "smooth" and self._rules.box is None and missing:  # an organ is not lost for speed
-            whole, told = replace(scan, slabs=[hu]), in_turn(progress, 1, passes, slices)
-            yield from self._inner.slices(whole, replace(choices, box=None), stages, watch, told)
-            return
-        if choices.box is not None and box is None:
+            where = self._where(hu, scan, choices, in_turn(progress, 0, passes, slices))
+        if where is None and choices.box is not None:
             yield from _nothing(scan, choices, choices.box.rule)
             return
-        start, stop = box or ((0, 0, 0), _triple(hu.shape))
-        part, window = _shown(hu, scan, (start, stop), self._rules.voxels_mm if choices.resampling == "exact" else None)
-        self._leave_room(window.placement)
+        where = where or _all_of(hu)
+        part, window = self._shown(hu, scan, where, choices)
         told = in_turn(progress, passes - 1, passes, slices)
         made = self._inner.slices(part, replace(choices, box=None), stages, watch, told)
         made = self._cleaned(made, window.placement.shape, choices)
-        borders = Borders.of(choices.box, choices.labels, (start, stop), hu.shape)
-        yield from _laid(made, window, scan, choices, borders)
+        yield from _laid(made, window, scan, choices, Borders.of(choices.box, choices.labels, where, hu.shape))
+
+    def _shown(
+        self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, where: tuple[Triple, Triple], choices: Choices
+    ) -> tuple[OnGrid, Window]:
+        """What the networks are given of a scan, and where that lies in it."""
+        part, window = _shown(hu, scan, where, self._rules.voxels_mm if choices.resampling == "exact" else None)
+        self._leave_room(window.placement)
+        return part, window
 
     def _leave_room(self, placement: Placement) -> None:
         """Let the networks take what memory a scan on other voxels, and its labels there, leave them."""
         if self.max_memory is not None and placement.resamples:
             self._inner.max_memory = ByteSize(max(1, self.max_memory - 3 * math.prod(placement.shape)))
 
-    def _box(
-        self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, box: FoundBox | None, progress: Progress | None
-    ) -> tuple[tuple[Triple, Triple] | None, list[str]]:
+    def _where(
+        self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, choices: Choices, progress: Progress | None
+    ) -> tuple[Triple, Triple] | None:
         """First voxel, and one past the last, of what the network is shown; None without a box, or if it is empty.
 
-        With the structures around which it should be that were not found.
+        Smooth, all of the scan if one of the structures that are asked for alone was not found: none is lost for speed.
         """
+        box = choices.box
         if box is None:
-            return None, []
+            return None
+        found, complete = self._found(hu, scan, box, progress)
+        is_for_speed = choices.resampling == "smooth" and box.rule is not self._rules.box
+        return _all_of(hu) if is_for_speed and not complete else found
+
+    def _found(
+        self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, box: FoundBox, progress: Progress | None
+    ) -> tuple[tuple[Triple, Triple] | None, bool]:
+        """The box, if it is not empty, and whether each structure that it is around was found."""
         finder = self._finder(box.rule.finder)
         finder.max_memory = self.max_memory
         choices = finder.choices(WHOLE)
@@ -206,7 +217,7 @@ class TaskPredictor(Predictor):
         if self.max_memory is not None:
             with self._finding:
                 self._finders.clear()
-        return found, [one.name for one in choices.labels if not there[one.id]]
+        return found, bool(there[list(choices.labels.ids)].all())
 
     def _finder(self, name: str) -> Predictor:
         """The model that finds a box, opened once.
@@ -247,6 +258,10 @@ class TaskPredictor(Predictor):
         _remove_pieces(values, choices.labels, self._rules, math.prod(self._rules.voxels_mm))
         for k in range(shape[2]):
             yield KeptSlice(k, values[:, :, k], packed[k], choices.labels)
+
+
+def _all_of(hu: Int16[np.ndarray, "x y z"]) -> tuple[Triple, Triple]:
+    return (0, 0, 0), _triple(hu.shape)
 
 
 def _is_there(name: str) -> bool:
