@@ -292,8 +292,7 @@ def plan_training(
     means = _means(timed, lambda minutes: _measured(data, config, chosen, minutes), config.device)
     shape = _median_of([case.shape for case in training])
     patch = (round(shape[0]), round(shape[1]))
-    if config.views and config.sampling.patch_size is None:
-        means = replace(means, cost=means.cost.times(_largest_view(shape, config.views)))
+    means = replace(means, cost=means.cost.times(_largest_view(shape, config)))
     edge = training[0].grid_spacing_mm[0]
     kept = chosen | ({"batch_size"} if length else set())
     size = choose_size([(edge, patch)], len(data.labels), means, config, kept)
@@ -310,9 +309,11 @@ def _median_of(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float
     return x, y, z
 
 
-def _largest_view(shape: tuple[float, float, float], views: Sequence[str]) -> float:
-    """How many times as many pixels the largest slices of some views have as axial ones."""
-    return max(math.prod(ordered(shape, view)[:2]) for view in views) / math.prod(shape[:2])
+def _largest_view(shape: tuple[float, float, float], config: TrainConfig) -> float:
+    """How many times as many pixels the largest slices of the views that are trained have as axial ones."""
+    if not config.views or config.sampling.patch_size is not None:
+        return 1.0
+    return max(math.prod(ordered(shape, view)[:2]) for view in config.views) / math.prod(shape[:2])
 
 
 def _fingerprint_of_preprocessed(

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -168,7 +168,7 @@ def preprocess(
     return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, left_out)
 
 
-def preprocess_some(cases: dict[str, Sequence[Case]], labels: LabelSet, grid: GridConfig, output: Path) -> None:
+def preprocess_some(cases: Mapping[str, Sequence[Case]], labels: LabelSet, grid: GridConfig, output: Path) -> None:
     """Put a case of each split on a grid, to try something on them.
 
     Args:
@@ -181,7 +181,7 @@ def preprocess_some(cases: dict[str, Sequence[Case]], labels: LabelSet, grid: Gr
         OSError: If the disk is full.
         OutputError: If a case cannot be written.
     """
-    splits = {}
+    splits: dict[str, str] = {}
     for split, of_split in cases.items():
         tasks = (_Task(c, labels, grid, output, split != "train", threads=os.cpu_count() or 1) for c in of_split)
         splits |= {name: split for name in islice(_readable(tasks), 1)}
