@@ -12,6 +12,7 @@ from tomoseg.inference.segment import segment
 from tomoseg.models import packaged
 from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import CARD, check_is_own, model_folder, packaged_models
+from tomoseg.models.tuned import tuning_of
 from tomoseg.models.views import is_of_views, load_views
 from tomoseg.options import DEFAULT_MODEL, Request
 from tomoseg.volume import SourceGrid
@@ -50,6 +51,15 @@ def test_each_is_whole_small_and_described(name):
     assert all(f"| {structure} |" in card for structure in models[0].record.labels.names)
     assert all(model.record.trained_on is not None for model in models)
     assert "tomoseg predict -i CT -o OUT" in card
+
+
+def test_the_whole_body_is_decided_as_its_bodies_chose():
+    """A record of other weights would not be used, and nobody would notice."""
+    tuning = tuning_of(packaged_models()["body-117"])
+    assert tuning.is_current
+    assert set(tuning.found.thresholds.values()) == {0.25}
+    assert len(tuning.found.thresholds) == 117
+    assert tuning.found.chosen_on["dice_after"] > tuning.found.chosen_on["dice_before"]
 
 
 def test_head_neck_was_chosen_by_its_validation():

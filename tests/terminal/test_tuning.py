@@ -1,6 +1,7 @@
 from tests.terminal.shown import rows_in
-from tomoseg.models.tuned import Tuned
+from tomoseg.models.tuned import Tuned, Tuning
 from tomoseg.postprocess.steps import Step
+from tomoseg.terminal.models import show_tuning
 from tomoseg.terminal.tuning import show_choices
 from tomoseg.workflows.choosing import Choice
 
@@ -32,3 +33,12 @@ def test_structures_of_too_few_patients_are_named(capsys):
     assert (
         "Left as they are, since fewer than 5 patients show them: heart (0), aorta (4). Smoothing, which would change"
     ) in capsys.readouterr().out
+
+
+def test_structures_that_are_decided_alike_are_told_in_one_line(capsys):
+    names = [f"rib_left_{n}" for n in range(1, 13)]
+    tuned = Tuned("a", 0.0, {**dict.fromkeys(names, 0.25), "liver": 0.3}, {}, {})
+    show_tuning(Tuning(tuned, is_current=True))
+    told = capsys.readouterr().out
+    assert "12 structures: threshold 0.25, steps none" in told
+    assert "liver: threshold 0.3, steps none" in told
