@@ -21,6 +21,7 @@ MOST_BLOCKS = 64
 MOST_KERNEL = 15
 MOST_PATCH_VOXELS = 2**26
 MOST_STRUCTURES = 4096
+LEAST_EDGE_MM, MOST_EDGE_MM = 0.01, 100.0
 """Limits of what is built from plans that anybody may have written; real ones lie far below."""
 
 NetworkName = Literal["plain_conv_unet", "residual_encoder_unet"]
@@ -205,6 +206,8 @@ class NnunetPlan(Config):
             voxels *= edge
         if voxels > MOST_PATCH_VOXELS:
             raise ValueError(f"expected a patch of at most {MOST_PATCH_VOXELS} voxels, got {self.patch}")
+        if any(not LEAST_EDGE_MM <= edge <= MOST_EDGE_MM for edge in self.spacing_mm):
+            raise ValueError(f"expected voxel edges of {LEAST_EDGE_MM} to {MOST_EDGE_MM} mm, got {self.spacing_mm}")
         if any(not 0 <= axis < dims for axis in self.mirrored):
             raise ValueError(f"expected mirrored axes from 0 to {dims - 1}, got {self.mirrored}")
         return self

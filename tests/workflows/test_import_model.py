@@ -89,7 +89,9 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path):
     weights = weights_of(Made())
     weights["decoder.transpconvs.0.bias"][0] = float("nan")
     folder = write_training(tmp_path / "nn", Made(checkpoint={"network_weights": weights}))
-    with pytest.raises(ModelError, match=r"got NaN or infinity in decoder\.transpconvs\.0\.bias"):
+    with pytest.raises(
+        ModelError, match=r"final\.pth: expected .*got NaN or infinity in decoder\.transpconvs\.0\.bias"
+    ):
         import_model(folder, tmp_path / "model")
 
 
@@ -109,6 +111,17 @@ def test_the_command_says_what_it_made_and_what_to_do_next(training, tmp_path, c
     assert record["plan"]["decision"] == "exclusive"
     assert main(["models", str(tmp_path / "model")]) == 0
     assert "CC BY 4.0" in capsys.readouterr().out
+
+
+def test_folds_that_are_left_out_and_images_that_are_no_ct_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tomoseg.workflows.import_model.is_installed", lambda name: False)
+    folder = write_training(tmp_path / "nn", Made(dataset={"channel_names": {"0": "T2"}}), folds=("0", "1"))
+    (folder / "fold_1" / "checkpoint_final.pth").unlink()
+    assert main(["import", str(folder), "-o", str(tmp_path / "model")]) == 0
+    printed = capsys.readouterr().out
+    assert "left out: fold 1, which has no such checkpoint\n" in printed
+    assert "image: T2, as dataset.json calls it; scans are read as CT here" in printed
+    assert load_model(tmp_path / "model").record.provenance["image"] == "T2"
 
 
 def test_the_command_refuses_in_one_line(tmp_path, capsys):

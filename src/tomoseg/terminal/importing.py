@@ -16,6 +16,11 @@ def show_imported(made: Imported) -> None:
         f"{made.folder}: {counted(len(made.training.labels), 'structure')}, {kind} of {network.dims} dimensions, "
         f"voxels of {edges} mm, fold {', '.join(made.folds)}"
     )
+    if made.left_out:
+        out.print(f"left out: fold {', '.join(made.left_out)}, which has no such checkpoint")
+    image = str(made.provenance.get("image", "CT"))
+    if "ct" not in image.casefold():
+        out.print(f"image: {image}, as dataset.json calls it; scans are read as CT here, in whole HU")
     licence = str(made.provenance["licence"])
     if licence == NOT_STATED:
         out.print("licence: not stated; ask the makers of these weights what they may be used for (--licence keeps it)")

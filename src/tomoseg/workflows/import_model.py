@@ -58,6 +58,7 @@ class Imported:
         folder: The model's.
         training: What its plans say.
         folds: Whose networks it has.
+        left_out: Folds that have no such checkpoint.
         provenance: What is written down of where it comes from.
         exported: Whether it has an OpenVINO export, so that it predicts without PyTorch.
     """
@@ -67,6 +68,7 @@ class Imported:
     folds: tuple[str, ...]
     provenance: dict[str, Any]
     exported: bool
+    left_out: tuple[str, ...] = ()
 
 
 def import_model(
@@ -117,7 +119,8 @@ def import_model(
             for place in places if exported else ():
                 on_step("exporting")
                 export(place, "openvino")
-    return Imported(output, described, tuple(found.checkpoints), models[0].record.provenance, exported)
+    provenance = models[0].record.provenance
+    return Imported(output, described, tuple(found.checkpoints), provenance, exported, found.left_out)
 
 
 def _models_of(found: TrainingFolder, licence: str | None, known: Known) -> tuple[list[Model], Training]:
@@ -149,7 +152,7 @@ def _models_of(found: TrainingFolder, licence: str | None, known: Known) -> tupl
             described.labels, described.network, GridConfig(mode="native", crop="none"), (), provenance, plan=plan
         )
         network = network_of(one, described.network, described.heads, exclusive=plan.decision == "exclusive")
-        models.append(model_of(record, network))
+        models.append(model_of(record, network, one.path))
     return models, described
 
 
@@ -187,7 +190,7 @@ def _provenance(
         "imported_from": found.name,
         "trainer": trainer,
         "fold": fold,
-        **{key: stated[key] for key in ("dataset", "plans", "description") if key in stated},
+        **{key: stated[key] for key in ("dataset", "plans", "description", "image") if key in stated},
         "licence": licence or _licence_in(found.licence) or stated.get("licence") or NOT_STATED,
         "citations": [*CITATIONS, *([reference] if reference else [])],
         "source_sha256": {

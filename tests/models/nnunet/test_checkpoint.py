@@ -90,7 +90,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(ModelError, match="one without 'network_weights'"):
         read_checkpoint(path)
     torch.save([1], path)
-    with pytest.raises(ModelError, match="expected a checkpoint of nnU-Net v2"):
+    with pytest.raises(ModelError, match="expected a checkpoint of nnU-Net v2, got a list; give one"):
         read_checkpoint(path)
 
 

@@ -111,3 +111,40 @@ def test_a_damaged_zip_file_is_refused(dataset, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ModelError, match="expected a whole ZIP file"), opened(path, tmp_path / "out"):
         pass
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with (
+        pytest.raises(InputError, match="got one that is cut short or damaged; fetch it again"),
+        opened(path, tmp_path),
+    ):
+        pass
+
+
+def test_more_files_than_trainings_have_are_refused(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(1001):
+            archive.writestr(f"{number}/plans.json", b"{}")
+    with pytest.raises(ModelError, match=r"at most 1000 files of \d+ bytes to unpack, got 1001 of 2002; give a ZIP"):
+        opened(path, tmp_path / "out").__enter__()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_encrypted_files_are_refused(dataset, tmp_path):
+    path = zipped(dataset, tmp_path / "a.zip")
+    content = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + place] |= 1
+            at = content.find(mark, at + 1)
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="got encrypted ones; unpack it"), opened(path, tmp_path / "out"):
+        pass
+
+
+def test_folds_without_the_checkpoint_are_named_unless_others_were_asked_for(tmp_path):
+    folder = write_training(tmp_path, folds=("0", "1", "all"))
+    (folder / "fold_1" / "checkpoint_final.pth").unlink()
+    assert (list(find(folder).checkpoints), find(folder).left_out) == (["0"], ("1",))
+    assert find(folder, folds=("0",)).left_out == ()

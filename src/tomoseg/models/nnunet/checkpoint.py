@@ -92,6 +92,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # pickles raise whatever they come upon
         raise ModelError(f"{path}: {_reason(error)}") from None
+    if not isinstance(found, Mapping):
+        raise ModelError(
+            f"{path}: expected a checkpoint of nnU-Net v2, got a {type(found).__name__}; give one that its training "
+            "wrote"
+        )
     try:
         made = _made_of(path, found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -206,13 +211,18 @@ def _check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> N
         )
 
 
-def model_of(record: ModelRecord, network: NnunetUNet) -> Model:
+def model_of(record: ModelRecord, network: NnunetUNet, path: Path) -> Model:
     """A network and what it is, once its weights are all numbers.
+
+    Args:
+        record: What it is.
+        network: With its weights.
+        path: The checkpoint that they are from.
 
     Raises:
         ModelError: If one is NaN or infinite.
     """
     wrong = [name for name, tensor in network.state_dict().items() if not bool(torch.isfinite(tensor).all())]
     if wrong:
-        raise ModelError(f"expected finite weights, got NaN or infinity in {wrong[0]}; take another checkpoint")
+        raise ModelError(f"{path}: expected finite weights, got NaN or infinity in {wrong[0]}; take another checkpoint")
     return Model(record, network)

@@ -101,7 +101,7 @@ def training_of(plans: Mapping[str, Any], dataset: Mapping[str, Any], configurat
         ModelError: If something is missing, of another kind than it should be, or not known here.
     """
     try:
-        found = _configuration(plans, configuration, ())
+        found = _configuration(plans, configuration, (), name)
         if found.get("previous_stage"):
             raise ModelError(
                 f"{name}: expected a network that reads the scan alone, got the second stage of a cascade after "
@@ -126,20 +126,26 @@ def training_of(plans: Mapping[str, Any], dataset: Mapping[str, Any], configurat
         ) from None
 
 
-def _configuration(plans: Mapping[str, Any], name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+def _configuration(plans: Mapping[str, Any], configuration: str, seen: tuple[str, ...], name: str) -> dict[str, Any]:
     """A configuration over the one that it inherits from.
 
     Raises:
         ModelError: If there is none of that name, or they inherit in a circle.
     """
     known = plans["configurations"]
-    if name not in known:
-        raise ModelError(f"expected one of the plans' configurations ({', '.join(known)}), got {str(name)[:100]}")
-    if name in seen:
-        raise ModelError(f"expected configurations that inherit from others, got a circle: {' -> '.join(seen)}")
-    own = dict(known[name])
+    if configuration not in known:
+        raise ModelError(
+            f"{name}: expected one of the plans' configurations ({', '.join(known)}), got {str(configuration)[:100]}; "
+            "copy the whole training folder"
+        )
+    if configuration in seen:
+        raise ModelError(
+            f"{name}: expected configurations that inherit from others, got a circle: {' -> '.join(seen)}; copy the "
+            "plans again"
+        )
+    own = dict(known[configuration])
     parent = own.pop("inherits_from", None)
-    return own if parent is None else _configuration(plans, parent, (*seen, name)) | own
+    return own if parent is None else _configuration(plans, parent, (*seen, configuration), name) | own
 
 
 def _labels_of(dataset: Mapping[str, Any], name: str) -> tuple[LabelSet, int, str]:
@@ -152,7 +158,9 @@ def _labels_of(dataset: Mapping[str, Any], name: str) -> tuple[LabelSet, int, st
     stated = {structure_name(key, name): value for key, value in given.items()}
     check_told_apart(stated, name)
     if len(stated) > MOST_STRUCTURES:
-        raise ModelError(f"{name}: expected at most {MOST_STRUCTURES} labels, got {len(stated)}")
+        raise ModelError(
+            f"{name}: expected at most {MOST_STRUCTURES} labels, got {len(stated)}; such a model cannot be imported"
+        )
     if stated.get("background") not in (0, "0"):
         raise ModelError(f"{name}: expected a label background of 0 in dataset.json, got none; copy the file again")
     if any(isinstance(value, list) and len(value) > 1 for value in stated.values()):
@@ -304,6 +312,7 @@ def _described(dataset: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str
         "dataset": plans.get("dataset_name") or dataset.get("name"),
         "description": dataset.get("description"),
         "reference": dataset.get("reference"),
+        "image": next(iter((dataset.get("channel_names") or dataset["modality"]).values())),
         "licence": dataset.get("licence") or dataset.get("license"),
         "plans": plans.get("plans_name"),
     }

@@ -11,7 +11,7 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,8 @@ CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth"}
 MOST_DEPTH = 4
 """Folders between the one that is given and a training's."""
 
+MOST_FILES = 1000
+"""That are unpacked; a training has a few and as many checkpoints as folds."""
 MOST_UNPACKED_BYTES = 32 * 2**30
 MOST_RATIO = 100
 """By which a file may be larger than it is packed; weights hardly pack at all."""
@@ -45,12 +47,14 @@ class TrainingFolder:
         checkpoints: By fold, such as `0` or `all`.
         licence: A file beside or above it that states one, if there is one.
         name: What it is called below what was given.
+        left_out: Folds that have no such checkpoint, where none were named.
     """
 
     folder: Path
     checkpoints: dict[str, Path]
     licence: Path | None
     name: str
+    left_out: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -71,6 +75,8 @@ def opened(source: Path, beside: Path) -> Iterator[Path]:
         return
     if not source.is_file():
         raise InputError(f"{source}: expected a folder of nnU-Net or a ZIP file of one, found none; check the path")
+    if not zipfile.is_zipfile(source) and source.suffix.lower() == ".zip":
+        raise InputError(f"{source}: expected a whole ZIP file, got one that is cut short or damaged; fetch it again")
     if not zipfile.is_zipfile(source) or source.suffix == ".pth":
         raise InputError(
             f"{source}: expected a folder of nnU-Net or a ZIP file of one, got another file; give the folder with "
@@ -90,8 +96,11 @@ def _unpack(source: Path, folder: Path) -> None:
             for part in parts:
                 _check_part(source, part)
             size = sum(part.file_size for part in parts)
-            if size > MOST_UNPACKED_BYTES:
-                raise ModelError(f"{source}: expected at most {MOST_UNPACKED_BYTES} bytes unpacked, got {size}")
+            if size > MOST_UNPACKED_BYTES or len(parts) > MOST_FILES:
+                raise ModelError(
+                    f"{source}: expected at most {MOST_FILES} files of {MOST_UNPACKED_BYTES} bytes to unpack, got "
+                    f"{len(parts)} of {size}; give a ZIP file of the training alone"
+                )
             check_space(folder, size)
             for part in parts:
                 _unpack_part(archive, part, folder / part.filename)
@@ -111,6 +120,10 @@ def _check_part(source: Path, part: zipfile.ZipInfo) -> None:
     if climbs(part.filename) or "\\" in part.filename or is_link:
         raise ModelError(
             f"{source}: expected files that stay in their folder, got one that leads out of it; do not trust this file"
+        )
+    if part.flag_bits & 1:
+        raise ModelError(
+            f"{source}: expected files that can be read, got encrypted ones; unpack it, and give the folder"
         )
     if part.file_size > MOST_RATIO * max(part.compress_size, 1024):
         raise ModelError(
@@ -157,7 +170,9 @@ def find_training(
         )
     (folder,) = chosen
     name = given.name if folder == root else str(folder.relative_to(root))
-    return TrainingFolder(folder, _checkpoints_in(folder, name, folds, checkpoint), _licence_of(folder, root), name)
+    checkpoints = _checkpoints_in(folder, name, folds, checkpoint)
+    left_out = () if folds else _without_checkpoint(folder, checkpoints)
+    return TrainingFolder(folder, checkpoints, _licence_of(folder, root), name, left_out)
 
 
 def _trainings_in(root: Path) -> list[Path]:
@@ -184,6 +199,12 @@ def _checkpoints_in(folder: Path, name: str, folds: Sequence[str], checkpoint: s
             "with --folds, or copy the whole training"
         )
     return {fold: there[fold] for fold in wanted}
+
+
+def _without_checkpoint(folder: Path, checkpoints: Collection[str]) -> tuple[str, ...]:
+    """Numbered folds that have a folder, but nothing that is taken of them."""
+    folds = (path.name.removeprefix("fold_") for path in sorted(folder.glob("fold_*")) if path.is_dir())
+    return tuple(fold for fold in folds if fold.isdecimal() and fold not in checkpoints)
 
 
 def _there(folder: Path, name: str, checkpoint: str) -> dict[str, Path]:
