@@ -1,4 +1,4 @@
-"""Make the pictures of the page in docs/how-to from a phantom: `python docs/view_pictures.py`; needs Chromium."""
+"""Make the pictures of the pages in docs/how-to from phantoms: `python docs/view_pictures.py`; needs Chromium."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from tests.browser.conftest import ARGUMENTS, PATIENCE_MS  # noqa: E402
+from tests.server.conftest import write_series, zipped  # noqa: E402
 from tests.server.running import served  # noqa: E402
 from tests.training.tiny import make_config  # noqa: E402
 from tests.training.tiny import make_dataset as make_tiny_dataset  # noqa: E402
 from tomoseg.options import ViewOptions  # noqa: E402
+from tomoseg.server.offers import offers_of  # noqa: E402
 from tomoseg.server.run_viewing import RunViewing  # noqa: E402
+from tomoseg.server.serving import ServerSettings, make_app  # noqa: E402
 from tomoseg.server.viewing import Viewing  # noqa: E402
+from tomoseg.settings import Language  # noqa: E402
 from tomoseg.training.listener import Listener  # noqa: E402
 from tomoseg.workflows.phantom import make_dataset  # noqa: E402
 from tomoseg.workflows.train import train_run  # noqa: E402
@@ -27,6 +31,7 @@ from tomoseg.workflows.view import find_views  # noqa: E402
 from tomoseg.workflows.watched_run import find_run  # noqa: E402
 
 PICTURES = PROJECT / "docs" / "pictures"
+LANGUAGES: tuple[Language, ...] = ("en", "fr")
 COLOURS = 160
 EPOCHS, EPOCHS_SHOWN = 20, 14
 
@@ -37,19 +42,63 @@ def main() -> None:
         make_dataset(Path(folder) / "phantom", {"train": 1, "validation": 0, "test": 0}, 0, 2.5)
         (ct,) = Path(folder).rglob("ct.nii.gz")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(ARGUMENTS))
-        for lang in ("en", "fr"):
-            options = ViewOptions(open=False, lang=lang)
-            viewing = Viewing(find_views(ct, [ct.parent / "segmentations"]), options)
-            with served(viewing.app()) as client:
-                page = browser.new_page(viewport={"width": 1280, "height": 800})
-                page.set_default_timeout(PATIENCE_MS)
-                page.goto(f"{client.base_url}/{viewing.secret}/")
-                page.wait_for_selector("body[data-ready]")
-                page.click("[data-name=liver] .name")
-                page.wait_for_timeout(500)
-                _keep(page.screenshot(), PICTURES / f"view_{lang}.png")
-                page.close()
+        for lang in LANGUAGES:
+            _pictures_of_view(browser, ct, lang)
+        _pictures_of_server(browser, ct, Path(folder))
         _picture_of_run(browser, Path(folder) / "trained")
+
+
+def _opened(browser: Browser, address: str, height: int = 800) -> Page:
+    page = browser.new_page(viewport={"width": 1280, "height": height})
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    return page
+
+
+def _pictures_of_view(browser: Browser, ct: Path, lang: Language) -> None:
+    """A phantom with its masks; and one of them while it is corrected."""
+    options = ViewOptions(open=False, lang=lang, reviewer="A. Reader")
+    viewing = Viewing(find_views(ct, [ct.parent / "segmentations"]), options)
+    with served(viewing.app()) as client:
+        page = _opened(browser, f"{client.base_url}/{viewing.secret}/")
+        page.click("[data-name=liver] .name")
+        page.wait_for_timeout(500)
+        _keep(page.screenshot(), PICTURES / f"view_{lang}.png")
+        page.click("[data-do=alone]")
+        page.keyboard.press("e")
+        page.get_by_role("button", name="9", exact=True).click()
+        box = page.locator(".views").bounding_box()
+        assert box is not None
+        for across, down in ((0.17, 0.19), (0.19, 0.2), (0.21, 0.23)):
+            page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+        page.wait_for_timeout(500)
+        _keep(page.screenshot(), PICTURES / f"view_correct_{lang}.png")
+        page.close()
+
+
+def _pictures_of_server(browser: Browser, ct: Path, folder: Path) -> None:
+    """The list of jobs: one that is corrected, one of which a series is to be chosen, one that failed."""
+    (folder / "study.zip").write_bytes(zipped(write_series(folder / "dicom")))
+    (folder / "damaged.nii.gz").write_bytes(ct.read_bytes()[:1000])
+    with served(make_app(ServerSettings(folder / "server", offers_of([Path("head-neck")])))) as client:
+        page = _opened(browser, f"{client.base_url}/")
+        for number, file in enumerate((ct, folder / "study.zip", folder / "damaged.nii.gz")):
+            page.get_by_label("Choose files").set_input_files(file)
+            page.locator("tr[data-state=done], tr[data-state=failed]").nth(number).wait_for()
+        page.click("[data-do=look]")
+        page.wait_for_selector("body[data-ready='Job 1']")
+        page.locator(".row:not(.absent) .name").first.click()
+        page.keyboard.press("e")
+        page.click("[data-do=save]")
+        page.wait_for_selector("text=Saved as version 1.")
+        page.click("[data-do=jobs]")
+        for lang in LANGUAGES:
+            page.wait_for_selector("body[data-ready=jobs]")
+            page.wait_for_selector("tr[data-state=failed]")
+            _keep(page.screenshot(), PICTURES / f"serve_{lang}.png")
+            page.click("[data-do=language]")
+        page.close()
 
 
 def _picture_of_run(browser: Browser, folder: Path) -> None:
@@ -64,9 +113,7 @@ def _picture_of_run(browser: Browser, folder: Path) -> None:
     assert run is not None
     viewing = RunViewing(run, ViewOptions(open=False))
     with served(viewing.app()) as client:
-        page = browser.new_page(viewport={"width": 1280, "height": 1180})
-        page.goto(f"{client.base_url}/{viewing.secret}/")
-        page.wait_for_selector("body[data-ready]")
+        page = _opened(browser, f"{client.base_url}/{viewing.secret}/", 1180)
         for tick in page.locator(".row input").all():
             tick.check()
         page.locator(".pictures img").evaluate("it => it.decode()")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,20 @@ def python(environment, code):
     done = alone([environment / "python", "-c", code])
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_the_wheel_has_the_page_and_the_licences_of_what_is_in_it(tmp_path):
+    """As it is given to others: what the page is made of is named, with the licence of each package."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--wheel-dir", tmp_path, PROJECT], check=True, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        page = {path.name for path in (PROJECT / "src" / "tomoseg" / "server" / "page").iterdir()}
+        assert {f"tomoseg/server/page/{name}" for name in page} <= set(archive.namelist())
+        licences = {name.split("/licenses/")[1] for name in archive.namelist() if "/licenses/" in name}
+        assert licences == {"LICENSE", "src/tomoseg/server/page/licences.md"}
+        assert b"Copyright (c) 2021, Niivue" in archive.read("tomoseg/server/page/licences.md")
+        assert not [name for name in archive.namelist() if name.startswith(("web/", "tests/"))]
 
 
 def test_pytorch_is_not_there(environment):

@@ -11,7 +11,7 @@ import pytest
 from nibabel import Nifti1Image
 
 from tests.browser.drawn import make_opaque, middle_of
-from tests.server.conftest import write_scan
+from tests.server.conftest import write_scan, write_series, zipped
 from tests.workflows.hu_models import make_model
 from tomoseg.files.nifti import write_nifti
 from tomoseg.server.guard import make_token
@@ -108,6 +108,45 @@ def test_a_mask_is_corrected_shown_after_a_reload_and_downloaded(opened, setting
     np.testing.assert_array_equal(after["cube"], before["cube"])
     (said,) = json.loads(others["corrections.json"])["corrections"]
     assert (said["who"], said["structure"], said["voxels"]) == ("A. Person", "ball", 12 * 10 * 8 - 9)
+
+
+def _drop(page, *paths):
+    """Drop files or folders onto the page, as the browser itself does it."""
+    box = page.locator(".drop").bounding_box()
+    browser = page.context.new_cdp_session(page)
+    place = {"x": box["x"] + 5, "y": box["y"] + 5}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "data": data, **place})
+
+
+def test_a_dropped_folder_is_a_scan_and_of_two_series_in_a_zip_one_is_chosen(opened, settings, tmp_path):
+    slices = write_series(tmp_path / "dicom")
+    (tmp_path / "study.zip").write_bytes(zipped(slices))
+    (tmp_path / "two scans").mkdir()
+    for seed in (5, 6):
+        write_scan(tmp_path / "two scans" / f"{seed}.nii.gz", seed)
+    with opened(make_app(settings), "/") as looked:
+        page = looked.page
+        _drop(page, slices / "one")
+        page.wait_for_selector("tr[data-state=done]")
+        _drop(page, tmp_path / "study.zip")
+        page.wait_for_selector("tr[data-state=failed] >> text=There are several series. Choose one:")
+        choices = page.locator("[data-do=series]")
+        assert choices.count() == 2
+        assert ["series number 1" in text for text in choices.all_inner_texts()] == [True, False]
+        choices.nth(1).click()
+        page.locator("tr[data-state=done]").nth(1).wait_for()
+        page.locator("tr[data-state=done] [data-do=look]").first.click()
+        page.wait_for_selector("body[data-ready='Job 3']")
+        assert page.locator(".row:not(.absent)").count() >= 1
+        page.locator("[data-do=jobs]").click()
+        page.wait_for_selector("body[data-ready=jobs]")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Choose a folder").click()
+        chooser.value.set_files(tmp_path / "two scans")
+        page.locator("tr[data-state=done]").nth(3).wait_for()
+        assert (looked.elsewhere, looked.faults) == ([], [])
 
 
 def _colour(page, name):

@@ -34,8 +34,12 @@ def write_scan(path, seed):
 
 @pytest.fixture(scope="session")
 def slices(tmp_path_factory):
-    """Folders of DICOM slices: a scan of the same content, and a second series of the same study."""
-    root = tmp_path_factory.mktemp("dicom")
+    """Folders of DICOM slices."""
+    return write_series(tmp_path_factory.mktemp("dicom"))
+
+
+def write_series(root):
+    """A scan of the same content in `one`, and a second series of the same study in `two`."""
     for number, name in enumerate(("one", "two"), start=1):
         hu = make_scan(1)[0] + np.int16(number)
         written = [

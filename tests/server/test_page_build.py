@@ -10,7 +10,7 @@ import pytest
 from tomoseg.server.app import PAGE
 
 WEB = Path(__file__).resolve().parents[2] / "web"
-SOURCES = ("index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.js")
+SOURCES = ("index.html", "niivue-licence.txt", "package.json", "package-lock.json", "tsconfig.json", "vite.config.js")
 
 
 def test_the_build_is_of_these_sources():
@@ -27,7 +27,17 @@ def test_the_page_loads_nothing_from_elsewhere_and_no_script_of_its_own_text():
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert not re.findall(r"<script(?![^>]* src=)", page)
     assert {path.name for path in PAGE.iterdir()} >= {"index.html", "index.js", "index.css", "licences.md"}
-    assert "BSD-2-Clause" in (PAGE / "licences.md").read_text()
+
+
+def test_each_package_in_the_page_is_named_with_the_text_of_its_licence():
+    sections = (PAGE / "licences.md").read_text().split("\n## ")[1:]
+    named = {section.split(" ", 1)[0]: section for section in sections}
+    assert {"@niivue/niivue", "tus-js-client", "gl-matrix", "nifti-reader-js", "fflate"} <= named.keys()
+    for name, section in named.items():
+        assert re.search(r"copyright", section, re.IGNORECASE), name
+        assert re.search(r"without (any )?warrant|as is", section, re.IGNORECASE), name
+        kind = re.search(r"\((.*?)\)", section.splitlines()[0]).group(1)
+        assert kind in {"MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause"}, f"{name}: {kind}"
 
 
 def test_the_lock_file_names_no_host_that_packages_come_from():

@@ -46,7 +46,7 @@ interface Model {
 
 export class JobsPage {
   private readonly rows = element("tbody");
-  private readonly drop = element("label", { class: "drop" });
+  private readonly drop = element("div", { class: "drop" });
   private info: Info | null = null;
   private models: Model[] = [];
   private model = "";
@@ -113,15 +113,21 @@ export class JobsPage {
   private draw(page: HTMLElement): void {
     const info = this.info;
     if (info === null) return;
-    const file = element("input", { type: "file", multiple: "", "aria-label": say("Choose files") });
-    file.addEventListener("change", () => void this.upload([...(file.files ?? [])]));
+    const choose = (title: string, more: Record<string, string>): HTMLElement => {
+      const input = element("input", { type: "file", multiple: "", hidden: "", "aria-label": say(title), ...more });
+      input.addEventListener("change", () => {
+        void this.upload([...(input.files ?? [])]);
+        input.value = ""; // so that the same can be chosen again
+      });
+      return element("span", {}, input, button(say(title), () => input.click()));
+    };
     this.drop.replaceChildren(
       element("strong", {}, say("Drop a scan here, or choose files")),
       element("span", {}, say("a DICOM folder or its zip, NIfTI, NRRD or MetaImage; up to {size} GB", {
         size: number(info.limits.upload_bytes / 1e9, 1),
       })),
       element("span", {}, say("It is removed after {hours} hours.", { hours: number(info.limits.keep_hours, 0) })),
-      file,
+      element("div", { class: "group" }, choose("Choose files", {}), choose("Choose a folder", { webkitdirectory: "" })),
     );
     const models = element("select", { "aria-label": say("Model") });
     for (const name of info.models) models.append(element("option", { value: name }, name));
@@ -189,7 +195,8 @@ export class JobsPage {
   }
 
   /** Files that are a scan each become a job each; all others are taken for the slices of one. */
-  private async upload(files: File[]): Promise<void> {
+  private async upload(chosen: File[]): Promise<void> {
+    const files = chosen.filter((file) => !file.name.startsWith("."));
     const alone = files.filter((file) => files.length === 1 || this.ending(file) !== "");
     const slices = files.filter((file) => !alone.includes(file));
     try {
@@ -359,5 +366,5 @@ async function filesIn(entries: readonly FileSystemEntry[]): Promise<File[]> {
       found.push(...(await filesIn(some)));
     }
   }
-  return found.filter((file) => !file.name.startsWith("."));
+  return found;
 }

@@ -73,6 +73,7 @@ const FRENCH: Record<string, string> = {
   "Model": "Modèle",
   "State": "État",
   "Choose files": "Choisir des fichiers",
+  "Choose a folder": "Choisir un dossier",
   "Drop a scan here, or choose files": "Déposez un examen ici, ou choisissez des fichiers",
   "a DICOM folder or its zip, NIfTI, NRRD or MetaImage; up to {size} GB":
     "un dossier DICOM ou son zip, NIfTI, NRRD ou MetaImage ; jusqu'à {size} Go",
