@@ -1,7 +1,7 @@
 """What 3D Slicer, MITK and OHIF send, request by request, and MONAI Label's own client where it is installed.
 
-`pip install requests` and `pip install --no-deps monailabel==0.8.5` in an environment of Python below 3.13 bring the
-client; the tests of it are skipped without.
+`make` installs it, without its dependencies, of which it takes `requests` alone; Python 3.13 has not what it imports. The
+test of it is skipped without.
 """
 
 import gc
@@ -254,6 +254,11 @@ def test_the_client_of_monai_label_works_unchanged(server, scan):
         client.save_label("DOE^JOHN", image, params={"label_info": [{"name": "cube", "idx": 2}]})["image"] == "DOE^JOHN"
     )
     assert client.next_sample("triage", {})["id"]
+    assert any(one["labels"] for one in client.datastore()["objects"].values())
+    assert client.download_label("DOE^JOHN", "final").endswith(".nrrd")
     assert client.train_status(check_if_running=True) is False
+    assert client.train_stop() is None
+    with pytest.raises(Exception, match="start it with --train-on"):
+        client.train_start("hu", {})
     del client
     gc.collect()  # it leaves its sockets open

@@ -8,10 +8,8 @@ patient's.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
-import sqlite3
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +22,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from tomoseg.server.guard import is_token, token_digest
 from tomoseg.server.keeping import Sent, keep
+from tomoseg.server.label_store import names_in
 from tomoseg.server.receiving import receive_upload
 from tomoseg.server.records import ENDS, LABEL_MAP_STEM, Job
 from tomoseg.server.refusals import RefusalError
@@ -56,9 +55,6 @@ _PART_HEADS = "\r\n".join(
     ]
 )
 """MITK finds the parts by their order and these very words."""
-
-_LABELLED = "label:"
-_IMAGE = "image:"
 
 
 @router.get("/auth/")
@@ -93,7 +89,7 @@ def is_valid() -> dict[str, bool]:
 def info(service: ServiceOf) -> dict[str, Any]:
     """What is offered."""
     models = {name: _model(service, name) for name in service.offers}
-    images, labelled = _images(service), _labelled(service)
+    images, labelled = service.labels.images(), service.labels.newest()
     labels = list(dict.fromkeys(label for one in models.values() for label in one["labels"]))
     return {
         "name": "tomoseg",
@@ -149,7 +145,7 @@ async def infer(
     """
     upload, texts = await _received(request, service, content_type, ("file",), is_needed=False)
     params = _params(texts)
-    chosen = upload or session_id or await run_sync(_image, service, image)
+    chosen = upload or session_id or await run_sync(service.labels.image, image)
     is_dicom = output == "dicom_seg"
     options = {"format": ["dicom-seg"]} if is_dicom else {"ml": True, "format": ["nifti", "nrrd"]}
     job, _ = await run_sync(service.make_job, [chosen], model, options)
@@ -175,24 +171,8 @@ async def add_image(
     """Keep an image, under the name that the client gave, of which a digest is kept, or under the id that is told."""
     upload, _ = await _received(request, service, content_type, ("file",))
     if image:
-        await run_sync(service.database.set_fact, _key(image), upload)
+        await run_sync(service.labels.name_image, image, upload)
     return {"image": image or upload}
-
-
-@router.get("/datastore/")
-def datastore(service: ServiceOf, output: Annotated[str, Query()] = "") -> dict[str, Any]:
-    """How many images there are, or all of them."""
-    images, labelled = _images(service), _labelled(service)
-    if output != "all":
-        return {"total": len(images), "completed": len(labelled), "label_tags": {"final": len(labelled)}}
-    objects = {
-        row["id"]: {
-            "image": {"info": {}, "ext": row["suffix"]},
-            "labels": {"final": {"info": {"params": labelled[row["id"]]}, "ext": ""}} if row["id"] in labelled else {},
-        }
-        for row in images
-    }
-    return {"name": "tomoseg", "objects": objects}
 
 
 @router.get("/datastore/image")
@@ -202,7 +182,7 @@ def get_image(service: ServiceOf, image: Annotated[str, Query()]) -> FileRespons
     Raises:
         RefusalError: If it is not there, or several files.
     """
-    row = service.uploads.row(_image(service, image))
+    row = service.uploads.row(service.labels.image(image))
     if row["files"] != 1:
         text = "expected an image of one file, got a series of several; send it as a zip"
         raise RefusalError(HTTPStatus.CONFLICT, text)
@@ -223,7 +203,7 @@ async def add_label(
     Raises:
         RefusalError: If it cannot be read, or lies on other voxels than the image; nothing is kept then.
     """
-    known = await run_sync(_image, service, image)
+    known = await run_sync(service.labels.image, image)
     upload, texts = await _received(request, service, content_type, ("label",))
     params = _params(texts)
     try:
@@ -231,8 +211,7 @@ async def add_label(
     except RefusalError:
         await run_sync(service.uploads.remove, upload)
         raise
-    said = json.dumps({"upload": upload, "tag": tag[:40], "params": params})
-    await run_sync(service.database.set_fact, f"{_LABELLED}{known}:{secrets.token_hex(4)}", said)
+    await run_sync(service.labels.add, known, upload, tag or "final", params)
     return {"image": image, "label": known, "structures": kept}
 
 
@@ -243,7 +222,7 @@ def _keep(service: Service, image: str, upload: str, params: dict[str, Any]) -> 
         RefusalError: If that cannot be.
     """
     label, scan = (str(service.uploads.scan_of([one], Path())) for one in (upload, image))
-    values = {value: str(name) for name, value in _names(params).items() if isinstance(value, int)}
+    values = {value: str(name) for name, value in names_in(params).items() if isinstance(value, int)}
     return keep(Sent(label, scan, image, values, str(params.get("client_id", ""))[:100], str(service.folder)))
 
 
@@ -257,14 +236,7 @@ def get_label(
     Raises:
         RefusalError: If there is none.
     """
-    known = _image(service, label)
-    rows = service.database.all(
-        "SELECT value FROM facts WHERE name LIKE ? ORDER BY rowid DESC", f"{_LABELLED}{known}:%"
-    )
-    kept = [one for one in (json.loads(row["value"]) for row in rows) if one["tag"] == tag]
-    if not kept:
-        raise RefusalError(HTTPStatus.NOT_FOUND, "expected a label map that was kept, got none of that image and tag")
-    row = service.uploads.row(kept[0]["upload"])
+    row = service.uploads.row(service.labels.get(label, tag).upload)
     path = service.uploads.file(row["id"], 1, row["suffix"])
     return FileResponse(path, media_type="application/octet-stream", filename=f"label{row['suffix']}")
 
@@ -272,8 +244,8 @@ def get_label(
 @router.post("/activelearning/{strategy}")
 def next_image(strategy: str, service: ServiceOf) -> dict[str, Any]:
     """The image to be corrected next: the one whose masks the model is least sure of; {} if none is left."""
-    labelled = _labelled(service)
-    left = [row for row in _images(service) if row["id"] not in labelled]
+    labelled = service.labels.newest()
+    left = [row for row in service.labels.images() if row["id"] not in labelled]
     if not left:
         return {}
     sure = {row["id"]: _sureness(service, row["id"]) for row in left}
@@ -323,37 +295,6 @@ def _params(texts: dict[str, bytes]) -> dict[str, Any]:
 def _session(service: Service, upload: str) -> dict[str, Any]:
     row = service.uploads.row(upload)
     return {"session_id": row["id"], "session_info": {"name": "image", "creation_ts": int(row["created"])}}
-
-
-def _key(image: str) -> str:
-    return _IMAGE + hashlib.sha256(image.encode()).hexdigest()
-
-
-def _image(service: Service, image: str) -> str:
-    """The upload that a client means: by the name that it gave, or by our id."""
-    return service.database.fact(_key(image)) or service.uploads.row(image)["id"]
-
-
-def _images(service: Service) -> list[sqlite3.Row]:
-    """Complete uploads that are no label maps."""
-    labels = {json.loads(row["value"])["upload"] for row in _label_rows(service)}
-    rows = service.database.all("SELECT * FROM uploads WHERE sha256 IS NOT NULL ORDER BY created")
-    return [row for row in rows if row["id"] not in labels]
-
-
-def _label_rows(service: Service) -> list[sqlite3.Row]:
-    return service.database.all("SELECT * FROM facts WHERE name LIKE ? ORDER BY rowid", f"{_LABELLED}%")
-
-
-def _labelled(service: Service) -> dict[str, dict[str, Any]]:
-    """What is said of the newest label map of each image that has one."""
-    rows = _label_rows(service)
-    return {row["name"].split(":")[1]: {"label_names": _names(json.loads(row["value"])["params"])} for row in rows}
-
-
-def _names(params: dict[str, Any]) -> dict[str, Any]:
-    entries = params.get("label_info", [])
-    return {one["name"]: one["idx"] for one in entries if isinstance(one, dict) and {"name", "idx"} <= set(one)}
 
 
 def _sureness(service: Service, upload: str) -> float:

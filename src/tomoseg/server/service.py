@@ -21,6 +21,7 @@ from tomoseg.server.corrections import FOLDER as CORRECTIONS
 from tomoseg.server.corrections import Corrected
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import JobStore, new_id
+from tomoseg.server.label_store import LabelStore
 from tomoseg.server.offers import Offer
 from tomoseg.server.records import RESULT, Job, Result
 from tomoseg.server.refusals import RefusalError
@@ -57,6 +58,7 @@ class Service:
         self.views = ViewStore(self.database)
         self.uploads = UploadStore(self.database, self.folder / UPLOADS, self.rules)
         self.uploads.folder.mkdir(exist_ok=True)
+        self.labels = LabelStore(self.database, self.uploads)
         self.watch = Watch(self.folder)
         self.trainer = Trainer(self.database, self.folder, self.offers, self.learning)
 

@@ -19,7 +19,15 @@ from starlette.middleware import Middleware
 
 from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import errors_told
-from tomoseg.server import correction_routes, info_routes, job_routes, monai_routes, train_routes, upload_routes
+from tomoseg.server import (
+    correction_routes,
+    info_routes,
+    job_routes,
+    monai_routes,
+    review_routes,
+    train_routes,
+    upload_routes,
+)
 from tomoseg.server.app import PAGE, create_app
 from tomoseg.server.connections import MOST_CONNECTIONS, ImpatientProtocol, log_no_values
 from tomoseg.server.guard import LOOPBACK, Guard, token_digest
@@ -30,9 +38,8 @@ from tomoseg.server.trainer import Learning
 from tomoseg.server.uploads import Rules
 from tomoseg.server.worker import WorkerSettings
 
-ROUTERS: tuple[APIRouter, ...] = tuple(
-    one.router for one in (info_routes, upload_routes, job_routes, correction_routes, monai_routes, train_routes)
-)
+_ROUTES = (info_routes, upload_routes, job_routes, correction_routes, monai_routes, review_routes, train_routes)
+ROUTERS: tuple[APIRouter, ...] = tuple(one.router for one in _ROUTES)
 
 LOCK = "lock"
 
