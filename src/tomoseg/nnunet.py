@@ -9,7 +9,7 @@ Source: Isensee, F. et al. (2021). nnU-Net. Nature Methods 18, 203-211; the rule
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -23,6 +23,9 @@ MOST_PATCH_VOXELS = 2**26
 MOST_STRUCTURES = 4096
 LEAST_EDGE_MM, MOST_EDGE_MM = 0.01, 100.0
 """Limits of what is built from plans that anybody may have written; real ones lie far below."""
+
+Edge = Annotated[float, Field(ge=LEAST_EDGE_MM, le=MOST_EDGE_MM)]
+"""Of a voxel, in mm."""
 
 NetworkName = Literal["plain_conv_unet", "residual_encoder_unet"]
 
@@ -170,7 +173,7 @@ class NnunetPlan(Config):
     """The axes that training had: those of the files, or of the scan in RAS+ order."""
     transpose: tuple[int, int, int] = (0, 1, 2)
     """Which of the axes (z, y, x) the network's first, second and third are."""
-    spacing_mm: tuple[PositiveFloat, ...]
+    spacing_mm: tuple[Edge, ...]
     """Voxel edges along the network's axes; of a network of slices the slices' own."""
     patch: tuple[PositiveInt, ...]
     """Voxels that the network is given at once."""
@@ -206,8 +209,6 @@ class NnunetPlan(Config):
             voxels *= edge
         if voxels > MOST_PATCH_VOXELS:
             raise ValueError(f"expected a patch of at most {MOST_PATCH_VOXELS} voxels, got {self.patch}")
-        if any(not LEAST_EDGE_MM <= edge <= MOST_EDGE_MM for edge in self.spacing_mm):
-            raise ValueError(f"expected voxel edges of {LEAST_EDGE_MM} to {MOST_EDGE_MM} mm, got {self.spacing_mm}")
         if any(not 0 <= axis < dims for axis in self.mirrored):
             raise ValueError(f"expected mirrored axes from 0 to {dims - 1}, got {self.mirrored}")
         return self

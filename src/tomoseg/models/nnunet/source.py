@@ -171,7 +171,7 @@ def find_training(
     (folder,) = chosen
     name = given.name if folder == root else str(folder.relative_to(root))
     checkpoints = _checkpoints_in(folder, name, folds, checkpoint)
-    left_out = () if folds else _without_checkpoint(folder, checkpoints)
+    left_out = _left_out(folder, checkpoints, folds)
     return TrainingFolder(folder, checkpoints, _licence_of(folder, root), name, left_out)
 
 
@@ -201,8 +201,10 @@ def _checkpoints_in(folder: Path, name: str, folds: Sequence[str], checkpoint: s
     return {fold: there[fold] for fold in wanted}
 
 
-def _without_checkpoint(folder: Path, checkpoints: Collection[str]) -> tuple[str, ...]:
-    """Numbered folds that have a folder, but nothing that is taken of them."""
+def _left_out(folder: Path, checkpoints: Collection[str], asked_for: Sequence[str]) -> tuple[str, ...]:
+    """Numbered folds that have a folder, but nothing that is taken of them; none where some were asked for."""
+    if asked_for:
+        return ()
     folds = (path.name.removeprefix("fold_") for path in sorted(folder.glob("fold_*")) if path.is_dir())
     return tuple(fold for fold in folds if fold.isdecimal() and fold not in checkpoints)
 
