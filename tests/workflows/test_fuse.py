@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.nnunet_files import write_training
 from tests.training.tiny import LABELS, NATIVE, make_dataset, make_scan
 from tests.workflows.test_tune import make_model
 from tomoseg.config import GridConfig
@@ -18,6 +19,7 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import Volume
 from tomoseg.workflows import fuse as fuse_room
 from tomoseg.workflows.fuse import fuse, mixtures_of, weigh
+from tomoseg.workflows.import_model import import_model
 from tomoseg.workflows.predict import predict
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
@@ -138,6 +140,15 @@ def test_two_of_one_view_are_refused(made, tmp_path):
         fuse([axial, axial], dataset, tmp_path / "model")
     with pytest.raises(ConfigError, match="expected two models or more"):
         fuse([axial], dataset, tmp_path / "model")
+
+
+def test_imported_networks_are_refused_with_the_reason(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("tomoseg.workflows.import_model.is_installed", lambda name: False)
+    dataset, model, _ = made
+    import_model(write_training(tmp_path / "nn"), tmp_path / "model")
+    with pytest.raises(ConfigError, match=r"got an imported one, whose logits lie on voxels of its own.*after -m of"):
+        fuse([model, tmp_path / "model"], dataset, tmp_path / "out", compute=CPU)
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_that_is_there_is_mixed_with(made, tmp_path):

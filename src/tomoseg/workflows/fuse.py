@@ -27,7 +27,6 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, load_model, model_in
 from tomoseg.models.views import Fusion, Shares, save_fusion
-from tomoseg.networks.images import own_input
 from tomoseg.options import AUTO, Compute
 from tomoseg.preprocessed.fits import fitted
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
@@ -169,8 +168,12 @@ def _checked(models: Sequence[Model], data: Preprocessed) -> Preprocessed:
         ConfigError: If there are fewer than two models, two are of one view, or one is imported.
         DatasetError: If the dataset is not of axial view, or of other structures or another grid.
     """
-    for model in models:
-        own_input(model.record.reads)
+    if any(model.record.plan is not None for model in models):
+        raise ConfigError(
+            "expected networks that were trained here on one grid, got an imported one, whose logits lie on voxels of "
+            "its own and are not those of each structure alone; name the folds of one training together after -m of "
+            "tomoseg predict, which takes their mean"
+        )
     views = [model.record.grid.view for model in models]
     if len(views) < 2 or len(set(views)) < len(views):
         raise ConfigError(f"expected two models or more, each of another view, got {', '.join(views) or 'none'}")
