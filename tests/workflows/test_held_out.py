@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.training.tiny import LABELS, add_case, finish, make_dataset, make_scan
+from tests.training.tiny import LABELS, NATIVE, add_case, finish, make_dataset, make_scan
 from tests.workflows.hu_models import make_model, make_run
 from tomoseg.cli import main
 from tomoseg.config import GridConfig
@@ -18,6 +18,7 @@ from tomoseg.models.folder import load_model
 from tomoseg.models.tuned import tuning_of
 from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.preprocessed.turn import turn
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import choosing
 from tomoseg.workflows import tune as workflow
@@ -70,6 +71,19 @@ def test_splits_of_a_run_of_folds(run, dataset, split, cases):
     assert found.split == ("out-of-fold" if split == "auto" else split)
     for case in found.cases:
         assert found.judge(case).models[0].folder == run / f"fold-{DEALT[case.name]}" / "best"
+
+
+def test_an_axial_dataset_serves_a_model_of_any_view(dataset, tmp_path):
+    """As the network of one view does of `train --views`, whose own order of the dataset is gone once it is trained."""
+    turned = turn(Preprocessed(dataset), "coronal", tmp_path / "coronal").folder
+    coronal = make_model(tmp_path / "c", grid=NATIVE.model_copy(update={"view": "coronal"}))
+    on_axial, on_turned = (
+        ball_dice(evaluate(coronal, data, EvaluateOptions(**OVERLAP), compute=CPU)) for data in (dataset, turned)
+    )
+    assert on_axial == pytest.approx(on_turned)
+    assert min(on_axial.values()) > 0.8
+    with pytest.raises(DatasetError, match=r"expected the model's grid .*axial.*, got .*coronal"):
+        evaluate(make_model(tmp_path / "a"), turned, EvaluateOptions(**OVERLAP), compute=CPU)
 
 
 def test_the_mean_of_the_folds_judges_the_test_split(run, dataset):

@@ -66,7 +66,7 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
 
     Args:
         model: A model folder or a run folder.
-        dataset: A preprocessed dataset with its grid, and its structures or some of them.
+        dataset: A preprocessed dataset with its grid, of its view or axial, and its structures or some of them.
         split: `auto`, which is `out-of-fold` of a run of folds and else `validation`; or the name of a split.
         compute: What computes the networks, where, and in what.
 
@@ -79,7 +79,7 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
         raise ConfigError(f"expected a split of {', '.join(get_args(SplitName))}, got {split!r}; choose one of these")
     predictor = open_predictor(model, compute)
     given = Preprocessed(dataset)
-    data = fitted_in_part(predictor.record.labels, _grid_of(predictor), given)
+    data = fitted_in_part(predictor.record.labels, _grid_of(predictor, given.grid.view), given)
     folds = read_folds(model_in(model))
     if split == "auto":
         split = "validation" if folds is None else "out-of-fold"
@@ -94,10 +94,16 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     return HeldOut(predictor, split, cases, data, given.labels, networks, folds.cases)
 
 
-def _grid_of(predictor: Predictor) -> GridConfig:
-    """That a dataset must have: axial where several views are looked at."""
+def _grid_of(predictor: Predictor, given: str) -> GridConfig:
+    """That a dataset must have: an axial one serves models of any view, which see its scans as those of predict.
+
+    Args:
+        predictor: Of the model.
+        given: The dataset's view.
+    """
     views = {one.record.grid.view for one in predictor.models}
-    return predictor.record.grid.model_copy(update={"view": views.pop() if len(views) == 1 else "axial"})
+    needed = views.pop() if len(views) == 1 and given != "axial" else "axial"
+    return predictor.record.grid.model_copy(update={"view": needed})
 
 
 def _by_fold(
