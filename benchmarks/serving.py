@@ -1,11 +1,12 @@
 """Many clients of one server: are all jobs done in order, does it answer meanwhile, what does it cost beside `predict`?
 
-    python benchmarks/serving.py                      # 200 jobs from 20 clients, one worker
+    python benchmarks/serving.py                      # 200 jobs from 20 clients, one worker: some five minutes
     python benchmarks/serving.py --jobs 20 --clients 4
 
 Makes a phantom's scans, serves the packaged model `head-neck` on a free port, lets clients send scans at once, and asks
 `/health` ten times a second meanwhile. Afterwards `tomoseg predict` does the same folder of scans; its seconds, model
-loading left out on both sides, stand beside those between the first start and the last end of a job.
+loading left out on both sides, stand beside those between the first start and the last end of a job. Where time goes
+is shown by stage, and by process in processor seconds a job, which other work on the machine changes less.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Health:
         self.seconds: list[float] = []
         self.resident = 0
         self._url, self._process = url, psutil.Process(process)
+        self._began = self._times()
+        self.spent: dict[str, float] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -67,9 +70,17 @@ class Health:
                 self.seconds.append(time.perf_counter() - began)
                 self.resident = max(self.resident, self._process.memory_info().rss)
 
+    def _times(self) -> dict[str, float]:
+        """Processor seconds so far: of the server, of the one that looks at uploads, the worker, and of the clients."""
+        names = {"server": self._process, "clients": psutil.Process()}
+        for child in self._process.children():
+            names["checks" if '"role": "check"' in child.cmdline()[-1] else "worker"] = child
+        return {name: sum(one.cpu_times()[:2]) for name, one in names.items()}
+
     def stop(self) -> None:
         self._end.set()
         self._thread.join()
+        self.spent = {name: seconds - self._began[name] for name, seconds in self._times().items()}
 
 
 def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
@@ -86,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--edge", type=int, default=96, help="voxels across")
+    parser.add_argument("--edge", type=int, default=160, help="voxels of 3 mm across; half as many are high")
     asked = parser.parse_args()
     print(f"tomoseg {__version__}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
@@ -94,7 +105,7 @@ def main() -> None:
         scans = make_scans(work / "scans", asked.jobs, asked.edge)
         process, url = serve(work / "server")
         try:
-            jobs, health = run(url, process.pid, scans, asked.clients)
+            jobs, health, stages = run(url, process.pid, scans, asked.clients)
         finally:
             process.terminate()
             process.wait()
@@ -107,13 +118,30 @@ def main() -> None:
         print(f"resident memory of the server at most: {health.resident / 1e6:.0f} MB")
         served = max(ends) - min(job["started"] for job in jobs)
         alone = predict(work / "scans", work / "predicted")
+        show_stages(stages, stages_of(work / "predicted"))
+        print("processor seconds a job: " + ", ".join(f"{n} {s / len(jobs):.3f}" for n, s in health.spent.items()))
         print(
             f"a scan: {served / len(jobs):.3f} s served, {alone / len(jobs):.3f} s by predict, "
             f"{served / alone - 1:+.1%}"
         )
 
 
-def run(url: str, process: int, scans: list[Path], clients: int) -> tuple[list[dict], Health]:
+def show_stages(served: dict[str, float], predicted: dict[str, float]) -> None:
+    """Mean seconds a scan by stage; what is read and written beside the network takes no time of its own."""
+    for name in ("read", "segment", "statistics", "write"):
+        print(f"{name}: {served.get(name, 0):.3f} s served, {predicted.get(name, 0):.3f} s by predict")
+
+
+def mean_stages(records: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.fmean(one.get(name, 0.0) for one in records) for name in records[0]}
+
+
+def stages_of(output: Path) -> dict[str, float]:
+    """Of all results of `tomoseg predict`."""
+    return mean_stages([json.loads(path.read_text())["seconds"] for path in output.glob("*/prediction.json")])
+
+
+def run(url: str, process: int, scans: list[Path], clients: int) -> tuple[list[dict], Health, dict[str, float]]:
     """Every scan from one of the clients; the first job waits until the model is loaded."""
     with Client(url, timeout=600) as client:
         warm = scans[0].with_name("warm.nii.gz")
@@ -129,7 +157,8 @@ def run(url: str, process: int, scans: list[Path], clients: int) -> tuple[list[d
         with ThreadPoolExecutor(clients) as pool:
             jobs = list(pool.map(send, scans))
         health.stop()
-    return jobs, health
+        stages = mean_stages([client.result(job)["seconds"] for job in jobs if job["state"] == "done"])
+    return jobs, health, stages
 
 
 def predict(scans: Path, output: Path) -> float:

@@ -305,7 +305,7 @@ class ServeOptions(Config):
     job_minutes: Annotated[float, Role.RESOURCES] = Field(60.0, gt=0)
     """How long a job may take."""
     job_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
-    """How much memory a worker may take; if omitted, as much as there is."""
+    """How much memory a worker may take; if omitted, most of what the machine has."""
     train_minutes: Annotated[float, Role.RESOURCES] = Field(60.0, gt=0)
     """How long a training may take that clients start."""
     show_workers: Annotated[bool, Role.RESOURCES] = False

@@ -56,17 +56,18 @@ class Sent:
     folder: str
 
 
-def keep(sent: Sent) -> list[str]:
+def keep(sent: Sent, memory_bytes: int | None = None) -> list[str]:
     """Keep a label map as corrections, read in a process of its own; returns the names of its structures.
 
     Args:
         sent: What was sent.
+        memory_bytes: How much memory reading it may take; None for most of the machine's.
 
     Raises:
         RefusalError: If it cannot be read, lies on other voxels than its scan, or holds values without a name.
     """
     with _saving:  # versions are counted
-        told = done_apart("tomoseg.server.keeping", asdict(sent), _UNREADABLE)
+        told = done_apart("tomoseg.server.keeping", asdict(sent), _UNREADABLE, memory_bytes=memory_bytes)
     return list(told["kept"])
 
 

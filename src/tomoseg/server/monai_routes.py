@@ -223,7 +223,8 @@ def _keep(service: Service, image: str, upload: str, params: dict[str, Any]) -> 
     """
     label, scan = (str(service.uploads.scan_of([one], Path())) for one in (upload, image))
     values = {value: str(name) for name, value in names_in(params).items() if isinstance(value, int)}
-    return keep(Sent(label, scan, image, values, str(params.get("client_id", ""))[:100], str(service.folder)))
+    sent = Sent(label, scan, image, values, str(params.get("client_id", ""))[:100], str(service.folder))
+    return keep(sent, service.rules.job_memory_bytes)
 
 
 @router.head("/datastore/label", include_in_schema=False)

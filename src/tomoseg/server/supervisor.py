@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
-import psutil
-
+from tomoseg.server.apart import most_memory, resident_bytes
 from tomoseg.server.corrections import FOLDER as CORRECTIONS
 from tomoseg.server.jobs import JobStore, new_id
 from tomoseg.server.refusals import RefusalError
@@ -118,6 +117,10 @@ class Supervisor:
             _kill(child)
             self._back(child, is_counted=True)
             return
+        if resident_bytes(child.process.pid) > most_memory(None):  # before the system ends the server in its place
+            _kill(child)
+            self._back(child, is_counted=True)
+            return
         for row in self._jobs.claimed_by(child.settings.name):
             reason = self._too_much(child, row)
             if reason is not None:
@@ -141,7 +144,7 @@ class Supervisor:
         """Why a worker is to be ended for one of its jobs; None if it is not."""
         assert child.process is not None
         limit = self._rules.job_memory_bytes
-        if limit is not None and _memory_bytes(child.process.pid) > limit:
+        if limit is not None and resident_bytes(child.process.pid) > limit:
             return (
                 f"expected a scan that takes at most {limit / 1e9:.3g} GB of memory, got one that takes more; ask for "
                 "fewer structures, send a smaller scan, or start the server with a larger --job-memory"
@@ -190,13 +193,6 @@ def _kill(child: _Child) -> None:
         if child.process.stdin is not None:
             child.process.stdin.close()
         child.process = None
-
-
-def _memory_bytes(process: int) -> int:
-    try:
-        return psutil.Process(process).memory_info().rss
-    except psutil.Error:
-        return 0
 
 
 def _quietly(do: Callable[[], None]) -> None:

@@ -42,7 +42,7 @@ class Rules:
         quota_bytes: Of all that is kept.
         keep_seconds: How long scans and results are kept.
         job_seconds: How long a job may take.
-        job_memory_bytes: How much memory a worker may take; None for any.
+        job_memory_bytes: How much memory a worker may take; None for most of the machine's.
     """
 
     upload_bytes: int = 4_000_000_000
