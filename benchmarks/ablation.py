@@ -41,8 +41,8 @@ from tomoseg.training.listener import Listener
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.run import Run
 from tomoseg.training.slices import DrawnSlices
+from tomoseg.workflows.calibration import network_image
 from tomoseg.workflows.evaluate import evaluate
-from tomoseg.workflows.export import network_image
 from tomoseg.workflows.phantom import make_dataset
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.preprocess import preprocess

@@ -20,8 +20,9 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import measure_engines as measuring
 from tomoseg.workflows import time_engines as timing
+from tomoseg.workflows.calibration import calibration_slices, network_image
 from tomoseg.workflows.evaluate import evaluate
-from tomoseg.workflows.export import calibration_slices, export, network_image
+from tomoseg.workflows.export import export
 from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines, ways_of
 from tomoseg.workflows.predict import predict
 
@@ -150,12 +151,12 @@ def test_what_cannot_be_exported_is_refused(dataset, tmp_path, monkeypatch):
     model = save(tmp_path / "model")
     with pytest.raises(ConfigError, match="expected precision fp32 or int8 for onnx, got bf16"):
         export(model, "onnx", "bf16")
-    with pytest.raises(ConfigError, match="expected a preprocessed dataset to calibrate int8 with, got none"):
+    with pytest.raises(ConfigError, match="expected scans or a preprocessed dataset to calibrate int8 with, got none"):
         export(model, "openvino", "int8")
     with pytest.raises(
         ConfigError,
         match=r"expected a model with an openvino export in int8.*run: tomoseg export .*"
-        r" --to openvino --precision int8 --calibrate PREPROCESSED",
+        r" --to openvino --precision int8 --calibrate SCANS",
     ):
         choose_engine(load_model(model), "auto", "cpu", "int8")
     with pytest.raises(ConfigError, match="expected precision fp32, bf16, fp16 for engine torch, got int8"):

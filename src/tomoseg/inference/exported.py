@@ -24,7 +24,7 @@ def exported_file(model: Model, engine: str, stored: str) -> Path:
     """
     export = find_export(model, engine, stored)
     if export is None or model.folder is None:
-        calibration = " --calibrate PREPROCESSED" if stored == "int8" else ""
+        calibration = " --calibrate SCANS" if stored == "int8" else ""
         command = f"tomoseg export {model.folder or 'MODEL'} --to {engine} --precision {stored}{calibration}"
         where = "" if is_installed("torch") else ' where PyTorch is, or here: pip install "tomoseg[train]"'
         raise ConfigError(

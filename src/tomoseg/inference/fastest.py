@@ -1,4 +1,4 @@
-"""Whether half precision pays on this machine: measured once for each way of computing, then known.
+"""Whether half precision, or int8, pays on this machine: measured once for each way of computing, then known.
 
 That a processor has the instructions does not say so: what bf16 gains differs between processors with AVX-512 alone
 (docs/results.md).
@@ -15,7 +15,7 @@ from pathlib import Path
 from tomoseg.cache import Cache
 
 LEAST_GAIN = 1.15
-"""How much faster half precision must be to be worth its rounding."""
+"""How much faster a lower precision must be to be worth its rounding."""
 
 ROUNDS = 5
 
@@ -23,12 +23,12 @@ MEASURED = Cache("precision")
 
 
 def half_pays(way: str, plain: Callable[[], object], half: Callable[[], object]) -> bool:
-    """Whether half precision is so much faster here; measured where it is not known yet.
+    """Whether a lower precision is so much faster here; measured where it is not known yet.
 
     Args:
         way: What computes, with its version: measured anew where that changes.
         plain: Computes something in fp32 on one thread, in some milliseconds.
-        half: The same in half precision.
+        half: The same in the lower precision.
     """
     key = hashlib.sha256(f"{way} {_processor()}".encode()).hexdigest()
     known = MEASURED.get(key)
@@ -47,7 +47,7 @@ def gain_of(
 
     Args:
         plain: In fp32; the first call of each warms up.
-        half: In half precision.
+        half: In the lower precision.
         clock: Tells seconds.
     """
     best = []

@@ -19,6 +19,19 @@ Images = Sequence[Float32[np.ndarray, "1 w *xyz"]]
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What int8 is made with.
+
+    Attributes:
+        images: What its scales are taken from.
+        checked: Others, by which layers are told that lose much; if there are none, they are not looked for.
+    """
+
+    images: Images
+    checked: Images = ()
+
+
+@dataclass(frozen=True)
 class Converted:
     """A model in an engine's format.
 
@@ -38,7 +51,7 @@ class Conversion:
     Attributes:
         suffix: Of the main file.
         stored: Precisions that files are stored in.
-        convert: Takes a model and images to calibrate int8 with, of which there are none for other precisions.
+        convert: Takes a model and what int8 is made with, which is None for other precisions.
 
     Raises of `convert`:
         ConfigError: If a package is missing, or the network's layers depend on an input size that is not given.
@@ -46,7 +59,7 @@ class Conversion:
 
     suffix: str
     stored: tuple[str, ...]
-    convert: Callable[[Model, Images], Converted]
+    convert: Callable[[Model, Calibration | None], Converted]
 
 
 @dataclass(frozen=True)

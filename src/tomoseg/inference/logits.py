@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,3 +120,15 @@ class LogitSource:
             logits = self._compute(image[None])[0]
             self._constant = {key: logits}  # whole at once: other threads may have images of another size
         return logits
+
+
+def mean_logits(
+    of_models: Sequence[Float32[np.ndarray, "c x y"]], weights: Float32[np.ndarray, "m c 1 1"] | None = None
+) -> Float32[np.ndarray, "c x y"]:
+    """The mean over several models of a slice's logits, weighted if weights are given, which add up to 1."""
+    if weights is not None:
+        return np.sum([weight * logits for weight, logits in zip(weights, of_models, strict=True)], axis=0)
+    total = of_models[0]
+    for logits in of_models[1:]:
+        total = total + logits
+    return total / len(of_models)

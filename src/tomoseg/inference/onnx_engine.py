@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from tomoseg.errors import ModelError
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.exported import exported_file
-from tomoseg.inference.kinds import Conversion, Converted, EngineKind, Images
+from tomoseg.inference.kinds import Calibration, Conversion, Converted, EngineKind
 from tomoseg.inference.threads import thread_count
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import Model
@@ -64,20 +64,20 @@ def open_onnx(model: Model, device: str, precision: str) -> OnnxEngine:
     return OnnxEngine(exported_file(model, "onnx", precision), model.record.reads, precision, model.channels)
 
 
-def _convert(model: Model, images: Images) -> Converted:
+def _convert(model: Model, calibration: Calibration | None) -> Converted:
     from tomoseg.models.conversion import convert_to_onnx
 
     network = convert_to_onnx(model.network, model.record.reads)
     made: dict[str, Any] = {}
-    if images:
+    if calibration is not None:
         kept = [convolutions(network)[-1]]
-        network = quantise(network, [{INPUT: image} for image in images], kept)
+        network = quantise(network, [{INPUT: image} for image in calibration.images], kept)
         made["kept_in_floating_point"] = kept
 
     def write(path: Path) -> None:
         write_onnx(network, path)
         made["difference_from_torch"] = difference = difference_from_torch(model, path)
-        if not images and difference > LARGEST_DIFFERENCE:
+        if calibration is None and difference > LARGEST_DIFFERENCE:
             raise ModelError(
                 f"expected ONNX Runtime to compute what PyTorch does, got logits that differ by {difference:.2g} of "
                 "the largest; use engine torch or openvino"

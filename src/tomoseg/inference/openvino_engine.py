@@ -14,7 +14,8 @@ from tomoseg.inference.buffers import Buffers
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.exported import exported_file
 from tomoseg.inference.fastest import half_pays
-from tomoseg.inference.kinds import Conversion, Converted, EngineKind, Images
+from tomoseg.inference.kinds import Calibration, Conversion, Converted, EngineKind
+from tomoseg.inference.sensitive import quantised
 from tomoseg.inference.threads import thread_count
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import Model
@@ -29,7 +30,6 @@ from tomoseg.models.openvino import (
     read_openvino,
     write_openvino,
 )
-from tomoseg.models.quantise import convolutions, quantise
 from tomoseg.networks.images import EngineInput
 from tomoseg.packages import is_installed
 
@@ -43,10 +43,10 @@ class OpenVinoEngine(Engine):
     Args:
         model: An OpenVINO model, as `models/openvino.py` makes it.
         reads: What it reads of a scan.
-        precision: `fp32`, `bf16`, or `int8` for a model that is quantised; what such a model keeps in floating point
-            is then in bf16 where that is faster.
+        precision: `fp32`, `bf16`, or `int8` for a model that is quantised.
         identity: Tells the model from every other, so that it is compiled once for all processes; omitted, it is
             compiled in each.
+        floats: What a quantised model keeps in floating point is computed in; if omitted, bf16 where that is faster.
 
     Raises:
         ConfigError: If OpenVINO is not installed, or the processor does not compute in that precision.
@@ -55,12 +55,19 @@ class OpenVinoEngine(Engine):
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, model: Any, reads: EngineInput, precision: str, identity: str | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        reads: EngineInput,
+        precision: str,
+        identity: str | None = None,
+        floats: str | None = None,
+    ) -> None:
         super().__init__(reads)
         if precision == "bf16" and not computes_bf16():
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")
         self.precision = precision
-        self._hint = HINTS[fastest_float() if precision == "int8" else precision]
+        self._hint = HINTS[(floats or fastest_float()) if precision == "int8" else precision]
         self._model, self._identity = model, identity
         self._compiled: dict[tuple[int, ...], Any] = {}
         self._lock = threading.Lock()
@@ -108,19 +115,40 @@ def _bf16_pays() -> bool:
     return half_pays(way, lambda: runs["f32"]().infer(), lambda: runs["bf16"]().infer())
 
 
-def _convolutions(hint: str) -> Any:
-    """A request that computes some convolutions of common size on one thread."""
+def int8_pays(dims: int) -> bool:
+    """Whether convolutions in int8 are faster on this processor than in fp32.
+
+    Args:
+        dims: Axes that they run along, two or three.
+    """
+    runs = {low: cache(partial(_convolutions, "f32", dims, low=low)) for low in (False, True)}
+    way = f"openvino {import_openvino().__version__} int8 of {dims} dimensions"
+    return half_pays(way, lambda: runs[False]().infer(), lambda: runs[True]().infer())
+
+
+def _convolutions(hint: str, dims: int = 2, *, low: bool = False) -> Any:
+    """A request that computes some convolutions of common size on one thread, in int8 if that is asked for."""
     openvino = import_openvino()
     ops = openvino.opset13
-    images = found = ops.parameter([1, 32, 96, 96], np.float32)
-    kernel = ops.constant(np.full((32, 32, 3, 3), 1 / 288, np.float32))
+    edges, one = {2: (96, 96), 3: (24, 24, 24)}[dims], [1] * dims
+    shape = (1, 32, *edges)
+    images = found = ops.parameter(shape, np.float32)
+    kernel = ops.constant(np.full((32, 32, *[3] * dims), 1 / 3**dims / 32, np.float32))
+    if low:
+        kernel = ops.fake_quantize(kernel, *_limits(ops, -1, 127 / 128), 256)
     for _ in range(4):
-        found = ops.relu(ops.convolution(found, kernel, [1, 1], [1, 1], [1, 1], [1, 1]))
+        read = ops.fake_quantize(found, *_limits(ops, 0, 2), 256) if low else found
+        found = ops.relu(ops.convolution(read, kernel, one, one, one, one))
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1}
     model = openvino.Model([found], [images])
     request = openvino_core().compile_model(model, "CPU", settings).create_infer_request()
-    request.set_input_tensor(openvino.Tensor(np.ones((1, 32, 96, 96), np.float32)))
+    request.set_input_tensor(openvino.Tensor(np.ones(shape, np.float32)))
     return request
+
+
+def _limits(ops: Any, low: float, high: float) -> list[Any]:
+    """Of what is quantised, before and after."""
+    return [ops.constant(np.float32(value)) for value in (low, high, low, high)]
 
 
 def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
@@ -129,8 +157,9 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
     Args:
         model: What is computed.
         device: `cpu`.
-        precision: `auto` is int8 where the model has such an export whose Dice was measured to be close enough, else
-            bf16 where it was measured to be faster, else fp32; of an imported model fp32.
+        precision: `auto` is int8 where the model has such an export whose Dice was measured to be close enough and
+            this machine is faster in it, else bf16 where it was measured to be faster, else fp32; of an imported model
+            fp32.
 
     Raises:
         ConfigError: If OpenVINO is not installed, the model has no int8 export, or neither export nor PyTorch.
@@ -139,7 +168,8 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
     if precision == "auto":
         precision = _automatic(model)
     network, identity = _network_of(model, precision)
-    engine = OpenVinoEngine(network, model.record.reads, precision, identity)
+    floats = None if model.record.plan is None else "fp32"  # so that it agrees on every machine as where it was made
+    engine = OpenVinoEngine(network, model.record.reads, precision, identity, floats)
     engine.headless = model.headless
     return engine
 
@@ -147,7 +177,7 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
 def _automatic(model: Model) -> str:
     """The precision that is worth computing a model in; to agree with what trained an imported one comes first."""
     quantised = find_export(model, "openvino", "int8")
-    if quantised is not None and quantised.trusted:
+    if quantised is not None and quantised.trusted and int8_pays(len(model.record.reads.example_shape()) - 2):
         return "int8"
     return fastest_float() if model.record.plan is None else "fp32"
 
@@ -172,15 +202,13 @@ def _network_of(model: Model, precision: str) -> tuple[Any, str | None]:
     return network, identity
 
 
-def _convert(model: Model, images: Images) -> Converted:
+def _convert(model: Model, calibration: Calibration | None) -> Converted:
     from tomoseg.models.conversion import convert_to_openvino
 
     network = convert_to_openvino(model.network, model.record.reads)
     made: dict[str, Any] = {}
-    if images:
-        kept = [convolutions(network)[-1]]
-        network = quantise(network, images, kept)
-        made["kept_in_floating_point"] = kept
+    if calibration is not None:
+        network, made = quantised(model, network, calibration)
     return Converted(lambda path: write_openvino(network, path), made)
 
 

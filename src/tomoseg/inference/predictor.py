@@ -22,7 +22,7 @@ from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.decide import Between, scan_slices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.grids import grid_for
-from tomoseg.inference.logits import LogitSource, Mirror
+from tomoseg.inference.logits import LogitSource, Mirror, mean_logits
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.sinks import Progress, ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
@@ -139,12 +139,25 @@ class Predictor:
             if wanted not in self._engines:
                 asked = self.compute.engine, self.compute.device, self.compute.precision
                 names = () if wanted == self.record.labels else wanted.names
-                narrow = [self._as_computed(restrict_structures(one, names)) for one in self.models]
+                narrow = [self.as_computed(restrict_structures(one, names)) for one in self.models]
                 self._engines[wanted] = [choose_engine(one, *asked) for one in narrow]
             return self._engines[wanted]
 
-    def _as_computed(self, model: Model) -> Model:
-        """What of a model its engine computes: all of it."""
+    def computed_by(self, engines: Sequence[Engine]) -> None:
+        """Let others compute all structures, in place of what was asked for.
+
+        Args:
+            engines: One for each of the models.
+        """
+        with self._opening:
+            self._engines[self.record.labels] = list(engines)
+
+    def as_computed(self, model: Model) -> Model:
+        """What of a model its engine computes: all of it.
+
+        Args:
+            model: One of them, with all or some of its structures.
+        """
         return model
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
@@ -472,16 +485,6 @@ def _watched(logits: Iterable[GridLogits], watch: LogitSink) -> Generator[GridLo
     for each in logits:
         watch.add(each)
         yield each
-
-
-def mean_logits(of_models: Sequence[GridLogits], weights: Float32[np.ndarray, "m c 1 1"] | None = None) -> GridLogits:
-    """The mean over several models of a slice's logits, weighted if weights are given, which add up to 1."""
-    if weights is not None:
-        return np.sum([weight * logits for weight, logits in zip(weights, of_models, strict=True)], axis=0)
-    total = of_models[0]
-    for logits in of_models[1:]:
-        total = total + logits
-    return total / len(of_models)
 
 
 def _check_alike(records: Sequence[ModelRecord]) -> None:

@@ -24,7 +24,7 @@ def made_leaner(model: Any, *, headless: bool = False) -> Any:
         headless: Up to what its last convolution reads, which is then its output; features last.
     """
     _split_concatenations(model)
-    _join_normalisations(model)
+    join_normalisations(model)
     return _written_directly(model, headless=headless)
 
 
@@ -54,10 +54,13 @@ def _split_concatenations(model: Any) -> None:
     model.validate_nodes_and_infer_types()
 
 
-def _join_normalisations(model: Any) -> None:
+def join_normalisations(model: Any) -> None:
     """Make one operation of each normalisation of instances, which PyTorch's export takes apart into means.
 
     `(x - mean) * reshape(scale / sqrt(variance + eps))` is looked for; what is written otherwise stays as it is.
+
+    Args:
+        model: Changed.
     """
     import_openvino()
     from openvino import opset6, opset13

@@ -26,13 +26,34 @@ def convolutions(model: Any) -> list[str]:
         model: An OpenVINO or an ONNX model.
     """
     if hasattr(model, "get_ordered_ops"):
-        kinds = ("Convolution", "ConvolutionBackpropData")
-        return [op.get_friendly_name() for op in model.get_ordered_ops() if op.get_type_name() in kinds]
+        return [op.get_friendly_name() for op in convolving(model)]
     return [node.name for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose")]
 
 
+def convolving(model: Any) -> list[Any]:
+    """An OpenVINO model's convolutions, transposed ones included, from input to output."""
+    kinds = ("Convolution", "ConvolutionBackpropData")
+    return [op for op in model.get_ordered_ops() if op.get_type_name() in kinds]
+
+
+def multiplications(op: Any) -> float:
+    """Of a convolution of an OpenVINO model whose input has one size: how often it multiplies.
+
+    Args:
+        op: As `convolving` lists it.
+    """
+    turned = op.get_type_name() == "ConvolutionBackpropData"
+    voxels = op.input_value(0) if turned else op.output(0)
+    weights = op.input_value(1).get_partial_shape().to_shape()
+    return float(np.prod(weights)) * float(np.prod(voxels.get_partial_shape().to_shape()[2:]))
+
+
 def quantise(
-    model: Any, inputs: Sequence[Float32[np.ndarray, "1 w *xyz"] | dict[str, Any]], kept: Sequence[str]
+    model: Any,
+    inputs: Sequence[Float32[np.ndarray, "1 w *xyz"] | dict[str, Any]],
+    kept: Sequence[str],
+    *,
+    alone: bool = False,
 ) -> Any:
     """A model whose convolutions compute in int8.
 
@@ -40,6 +61,9 @@ def quantise(
         model: An OpenVINO or an ONNX model.
         inputs: What it is calibrated with, as it takes them.
         kept: Names of layers that stay in floating point.
+        alone: Convolutions read 8 bits and nothing else does: what lies between them, as the normalisation of
+            instances, has the values that convolutions make as they are. Of an OpenVINO model. Biases are not corrected
+            then, since such a normalisation takes them away again.
 
     Raises:
         ConfigError: If NNCF is not installed.
@@ -54,5 +78,11 @@ def quantise(
             nncf.Dataset(inputs),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(names=list(kept)),
+            ignored_scope=nncf.IgnoredScope(names=list(kept), types=_between(model) if alone else []),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(disable_bias_correction=alone),
         )
+
+
+def _between(model: Any) -> list[str]:
+    """Kinds of operations of an OpenVINO model that NNCF would have read 8 bits, other than convolutions."""
+    return sorted({op.get_type_name() for op in model.get_ordered_ops()} & {"Add", "AvgPool", "Multiply", "MVN"})

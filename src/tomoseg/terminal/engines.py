@@ -5,36 +5,68 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tomoseg.errors import counted
 from tomoseg.models.exports import Export
 from tomoseg.terminal.console import out, table
+from tomoseg.workflows.agreement import FEW_VOXELS
 from tomoseg.workflows.measure_engines import MEAN_LOSS, STRUCTURE_LOSS, Way
 from tomoseg.workflows.time_engines import MOST_SECONDS, ROUNDS
 
 
 def show_export(export: Export, model: Path) -> None:
-    """What was written into the model's folder."""
+    """What was written into the model's folder, and of int8 which layers stay in floating point."""
     out.print(f"{export.name} in {model}: {', '.join(export.files)}")
+    kept = export.made.get("kept_in_floating_point")
+    if kept is None:
+        return
+    if "images" in export.made:
+        scans = counted(len(export.made["calibrated_with"]), "scan")
+        out.print(f"scales are from {counted(export.made['images'], 'image')} of {scans}")
+    share = export.made.get("share_in_floating_point")
+    of_all = "" if share is None else f", {share:.0%} of the multiplications"
+    out.print(f"in floating point stay {counted(len(kept), 'layer')}{of_all}: {', '.join(kept)}")
+    told = export.made.get("differing_by_group_kept", {})
+    if "none" in told:
+        end = f", with these kept {told['together']:.2%}" if "together" in told else ""
+        out.print(
+            f"of the voxels labelled in {counted(export.made['checked_with'], 'image')} kept aside {told['none']:.2%} "
+            f"differ from fp32 with the last layer alone kept{end}"
+        )
 
 
 def show_ways(ways: Sequence[Way]) -> None:
     """What each engine and precision costs and gives, PyTorch in fp32 first, and whether int8 will do."""
     reference = ways[0]
-    rows = [_row(way, reference) for way in ways]
-    table("Engines", ("engine", "MB", "ms a slice", "times faster", "Dice", "change", "worst change"), rows)
     names = [f"{way.engine} {way.precision}" for way in ways]
+    beside = reference.seconds_a_scan is not None
+    headings = ("engine", "MB", "ms a patch" if beside else "ms a slice", "times faster")
+    if beside:
+        headings += ("s a scan", f"Dice with {names[0]}", "voxels that differ", "lowest Dice")
+    else:
+        headings += ("Dice", "change", "worst change")
+    table("Engines", headings, [_row(way, reference) for way in ways])
     table(
-        "Dice",
+        f"Dice with {names[0]}" if beside else "Dice",
         ("structure", *names),
         [(name, *(way.dice[name] for way in ways)) for name in reference.dice],
     )
+    if reference.few:
+        out.print(f"In too few voxels to count, fewer than {FEW_VOXELS}: {', '.join(reference.few)}")
     _show_rule(ways)
-    for way in ways:
+    for way in ways[1:]:
         if way.precision == "int8":
-            verdict = "is" if way.is_close_to(reference) else "is not"
-            out.print(
-                f"{way.engine} int8 {verdict} within the limits: "
-                f"{MEAN_LOSS} lost in the mean, {STRUCTURE_LOSS} in any structure"
-            )
+            out.print(_verdict(way, reference))
+
+
+def _verdict(way: Way, reference: Way) -> str:
+    """Whether int8 will do."""
+    if not way.losses(reference):
+        return f"Whether {way.engine} int8 will do cannot be told: too little is found in these scans. Use others."
+    verdict = "is" if way.is_close_to(reference) else "is not"
+    return (
+        f"{way.engine} int8 {verdict} within the limits: "
+        f"{MEAN_LOSS} lost in the mean, {STRUCTURE_LOSS} in any structure"
+    )
 
 
 def _show_rule(ways: Sequence[Way]) -> None:
@@ -56,13 +88,24 @@ def _show_rule(ways: Sequence[Way]) -> None:
 def _row(way: Way, reference: Way) -> tuple[object, ...]:
     losses = way.losses(reference)
     worst = max(losses, key=lambda name: losses[name], default=None)
-    gained = None if way.mean_dice is None or reference.mean_dice is None else way.mean_dice - reference.mean_dice
     faster = way.times_faster(reference)
-    return (
+    costs = (
         f"{way.engine} {way.precision}",
         f"{way.megabytes:.1f}",
         f"{way.ms_per_slice:.1f}{_quartiles(way)}",
         None if faster is None else f"{faster:.1f}",
+    )
+    if way.seconds_a_scan is not None:
+        return (
+            *costs,
+            f"{way.seconds_a_scan:.1f}",
+            None if way.mean_dice is None else f"{way.mean_dice:.4f}",
+            None if way is reference else way.differing,
+            None if worst is None or way is reference else f"{worst} {way.dice[worst]:.4f}",
+        )
+    gained = None if way.mean_dice is None or reference.mean_dice is None else way.mean_dice - reference.mean_dice
+    return (
+        *costs,
         way.mean_dice,
         None if gained is None or way is reference else f"{gained:+.4f}",
         None if worst is None or way is reference else f"{worst} {-losses[worst]:+.4f}",

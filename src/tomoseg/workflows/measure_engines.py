@@ -1,34 +1,52 @@
-"""What each engine and precision of a model costs and gives: size, time, and Dice on real scans."""
+"""What each engine and precision of a model costs and gives: size, time, and Dice on real scans.
+
+With masks that is the Dice with these; of scans without masks it is that with the masks of the first way, in fp32.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from tomoseg.evaluation.summary import Summary, summarise
+from tomoseg.errors import ConfigError
+from tomoseg.evaluation.summary import summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.outputs import check_folder
 from tomoseg.inference.engines import ENGINES
-from tomoseg.inference.predictor import Predictor
-from tomoseg.inference.score_cases import score_cases
+from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.recorder import NetworkImage
+from tomoseg.inference.score_cases import on_grid, score_cases
+from tomoseg.inference.segment import predictor_of
+from tomoseg.inference.stages import Stages
 from tomoseg.models.exports import EXPORTS, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.packaged import check_is_own
-from tomoseg.networks.images import own_input
+from tomoseg.networks.images import NetworkInput
 from tomoseg.options import Compute, EngineName, Precision
 from tomoseg.preprocessed.fits import fitted
-from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.workflows.export import calibration_slices, network_image
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.workflows.agreement import agreements
+from tomoseg.workflows.calibration import Place, calibration_slices, draw_some, network_image, opened
 from tomoseg.workflows.time_engines import Timing, time_engines
+from tomoseg.workflows.unlabelled import Unlabelled
 
 MEASURED = "measured.json"
 MEAN_LOSS, STRUCTURE_LOSS = 0.01, 0.03
 """The Dice that a faster way may lose against fp32 to be trusted: in the mean, and in any structure."""
 TIMED_SLICES = 8
+TIMED_VOXELS = 2**21
+"""Of blocks and patches that are timed in a round: one of the largest."""
+
+COMPARED_SCANS = 4
+"""Without masks, on which engines are compared."""
+
+OnCase = Callable[[str, int, int], None]
+Asked = tuple[EngineName, Precision]
 
 
 @dataclass(frozen=True)
@@ -39,12 +57,16 @@ class Way:
         engine: Its name.
         precision: What it computes in.
         megabytes: Of the files that it reads its weights from.
-        ms_per_slice: Median time of the network for one slice, after a warm-up.
-        dice: Of each structure, over the cases where it is annotated and present; None if there is none.
+        ms_per_slice: Median time of the network for one slice, block or patch, after a warm-up.
+        dice: Of each structure, over the cases where it is annotated and present; None if there is none. Of scans
+            without masks that with the first way's, over all of them.
         mean_dice: Over the structures.
         ms_quartiles: Between which the middle half of the rounds lie; None if they were not kept.
         rounds: In which it was timed.
         is_stable: Whether the rounds came to agree; if not, the time says little.
+        seconds_a_scan: Of scans without masks, in the mean, once the network is compiled.
+        differing: Of their voxels, how many the first way decides otherwise.
+        few: Structures that they hardly show, whose Dice decides nothing.
     """
 
     engine: EngineName
@@ -56,6 +78,9 @@ class Way:
     ms_quartiles: tuple[float, float] | None = None
     rounds: int = 0
     is_stable: bool = True
+    seconds_a_scan: float | None = None
+    differing: int | None = None
+    few: tuple[str, ...] = ()
 
     def times_faster(self, reference: Way) -> float | None:
         """How many times as fast as another it is; None where one of the two was not stable."""
@@ -64,7 +89,8 @@ class Way:
 
     def losses(self, reference: Way) -> dict[str, float]:
         """Dice lost against another way, structure by structure."""
-        pairs = ((name, reference.dice[name], mine) for name, mine in self.dice.items())
+        counted = ((name, mine) for name, mine in self.dice.items() if name not in reference.few)
+        pairs = ((name, reference.dice[name], mine) for name, mine in counted)
         return {name: before - mine for name, before, mine in pairs if before is not None and mine is not None}
 
     def is_close_to(self, reference: Way) -> bool:
@@ -75,10 +101,11 @@ class Way:
 
 def measure_engines(
     model: Path,
-    preprocessed: Path,
+    place: Path | Place,
     split: str = "validation",
-    on_case: Callable[[str, int, int], None] = lambda way, done, total: None,
+    on_case: OnCase = lambda way, done, total: None,
     every: int = 1,
+    ways: Sequence[Asked] | None = None,
 ) -> list[Way]:
     """Measure every engine and precision that this machine and the model have; write `measured.json` into its folder.
 
@@ -86,59 +113,126 @@ def measure_engines(
 
     Args:
         model: A model folder or a run folder.
-        preprocessed: A preprocessed dataset with the model's structures and grid.
-        split: The cases that are scored.
+        place: A preprocessed dataset with the model's structures and grid, or scans without masks.
+        split: The cases of a dataset that are scored.
         on_case: Told the way, its cases done and in all.
         every: Of the cases that are scored: 4 takes a quarter of them.
+        ways: Only these engines and precisions, the first of which the others are compared with; if omitted, all.
 
     Returns:
         PyTorch in fp32, which the others are compared with, and then the others.
 
     Raises:
-        ConfigError: If it is an imported model.
         DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
+        InputError: If there is no scan, or none that can be read.
         ModelError: If the model cannot be loaded, or is a packaged one.
         OutputError: If its folder cannot be written to.
     """
     loaded = load_model(model)
-    own_input(loaded.record.reads)
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
     check_folder(loaded.folder, (MEASURED, EXPORTS))
-    data = fitted(loaded.record.labels.names, loaded.record.grid, Preprocessed(preprocessed))
-    cases = data.split(split)[::every]
-    known = ways_of(loaded)
-    predictors = [
-        Predictor(loaded, Compute(engine=engine, device="cpu", precision=precision)) for engine, precision in known
-    ]
-    chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
-    images = [network_image(loaded.record.reads, case, k) for case, k in chosen]
-    times = time_engines([predictor.engines()[0].run for predictor in predictors], images)
-    ways = []
-    for (engine, precision), predictor, timing in zip(known, predictors, times, strict=True):
-        done = iter(range(1, len(cases) + 1))
-        name = f"{engine} {precision}"
-        scores = score_cases(predictor, cases, lambda _, d=done, n=name: on_case(n, next(d), len(cases)))  # type: ignore[misc]
-        ways.append(_way(loaded, engine, precision, timing, summarise(scores, data.labels)))
-    _write(loaded, ways, data.folder.name, split, len(cases))
-    return ways
+    place = opened(place) if isinstance(place, Path) else place
+    known = ways_of(loaded) if ways is None else list(ways)
+    predictors = [predictor_of(loaded, Compute(engine=e, device="cpu", precision=p)) for e, p in known]
+    names = [f"{engine} {precision}" for engine, precision in known]
+    if isinstance(place, Unlabelled):
+        made = _beside_the_first(loaded, known, predictors, place, lambda way, *done: on_case(names[way], *done))
+        where = {"scans": place.found.place.name, "cases": min(len(place), COMPARED_SCANS) - len(place.failed)}
+    else:
+        data = fitted(loaded.record.labels.names, loaded.record.grid, place)
+        cases = data.split(split)[::every]
+        made = _beside_masks(loaded, known, predictors, data, cases, lambda way, *done: on_case(names[way], *done))
+        where = {"dataset": data.folder.name, "split": split, "cases": len(cases)}
+    _write(loaded, made, where)
+    return made
 
 
-def ways_of(model: Model) -> list[tuple[EngineName, Precision]]:
+def ways_of(model: Model) -> list[Asked]:
     """Engines and precisions that this machine and the model's folder have on a CPU, PyTorch in fp32 first."""
     kinds = sorted(ENGINES.values(), key=lambda kind: kind.name != "torch")
     return [(kind.name, precision) for kind in kinds for precision in kind.compared(model)]  # type: ignore[misc]
 
 
-def _way(model: Model, engine: EngineName, precision: Precision, timing: Timing, summary: Summary) -> Way:
-    dice = {row.structure: row.dice for row in summary.structures}
+def ways_of_int8(model: Path, to: EngineName) -> list[Asked]:
+    """The two that tell what an export in int8 loses: it, and before it fp32 in the same engine if it has that.
+
+    Args:
+        model: A model folder or a run folder.
+        to: The engine of the export.
+    """
+    known = ways_of(load_model(model))
+    return [(to, "fp32") if (to, "fp32") in known else known[0], (to, "int8")]
+
+
+def _beside_masks(
+    model: Model,
+    known: Sequence[Asked],
+    predictors: Sequence[Predictor],
+    data: Preprocessed,
+    cases: Sequence[PreprocessedCase],
+    on_case: Callable[[int, int, int], None],
+) -> list[Way]:
+    """Scored with the masks of a dataset."""
+    if isinstance(model.record.reads, NetworkInput):
+        chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
+        images = [network_image(model.record.reads, case, k) for case, k in chosen]
+    else:
+        images = _images(model, (on_grid(case) for case in cases))
+    times = time_engines([predictor.engines()[0].run for predictor in predictors], images)
+    ways = []
+    for number, (asked, predictor, timing) in enumerate(zip(known, predictors, times, strict=True)):
+        done = iter(range(1, len(cases) + 1))
+        scores = score_cases(predictor, cases, lambda _, n=number, d=done: on_case(n, next(d), len(cases)))  # type: ignore[misc]
+        summary = summarise(scores, data.labels)
+        dice = {row.structure: row.dice for row in summary.structures}
+        ways.append(_way(model, asked, timing, dice, summary.dice))
+    return ways
+
+
+def _beside_the_first(
+    model: Model,
+    known: Sequence[Asked],
+    predictors: Sequence[Predictor],
+    scans: Unlabelled,
+    on_case: Callable[[int, int, int], None],
+) -> list[Way]:
+    """Compared with the masks of the first way."""
+    count = min(len(scans), COMPARED_SCANS)
+    brought = predictors[0].on_grid
+    images = _images(model, (brought(volume, Stages()) for _, volume in scans.some(count)))
+    times = time_engines([predictor.engines()[0].run for predictor in predictors], images)
+    on_grids = (brought(volume, Stages()) for _, volume in scans.some(count))
+    found = agreements(predictors, on_grids, lambda way, done: on_case(way, done, count))
+    ways = []
+    for asked, timing, one in zip(known, times, found, strict=True):
+        there = [value for name, value in one.dice.items() if value is not None and name not in one.few]
+        mean = float(np.mean(there)) if there else None
+        way = _way(model, asked, timing, one.dice, mean)
+        ways.append(replace(way, seconds_a_scan=one.seconds, differing=one.differing, few=one.few))
+    return ways
+
+
+def _images(model: Model, scans: Iterator[OnGrid]) -> list[NetworkImage]:
+    """What is timed: some of what the network is given of scans.
+
+    Raises:
+        ConfigError: If the scans show nothing.
+    """
+    voxels = math.prod(model.record.reads.fixed or (1,))
+    images = draw_some(predictor_of(model), scans, max(1, min(TIMED_SLICES, TIMED_VOXELS // voxels)))
+    if not images:
+        raise ConfigError("expected scans that show something to measure on, got values all alike; use others")
+    return images
+
+
+def _way(model: Model, asked: Asked, timing: Timing, dice: dict[str, float | None], mean_dice: float | None) -> Way:
     return Way(
-        engine,
-        precision,
-        _megabytes(model, engine, precision),
+        *asked,
+        _megabytes(model, *asked),
         timing.median,
         dice,
-        summary.dice,
+        mean_dice,
         (timing.low, timing.high),
         timing.rounds,
         timing.is_stable,
@@ -152,12 +246,12 @@ def _megabytes(model: Model, engine: EngineName, precision: Precision) -> float:
     return sum((model.folder / name).stat().st_size for name in files) / 1e6
 
 
-def _write(model: Model, ways: Sequence[Way], dataset: str, split: str, cases: int) -> None:
+def _write(model: Model, ways: Sequence[Way], where: dict[str, object]) -> None:
     assert model.folder is not None  # it was read from one
-    for way in ways:
+    for way in ways[1:]:
         if way.precision == "int8":
             set_trusted(model.folder, f"{way.engine}/int8", way.is_close_to(ways[0]))
     entries = [asdict(way) | {"dice_lost": way.losses(ways[0])} for way in ways]
-    content = {"weights_sha256": model.sha256, "dataset": dataset, "split": split, "cases": cases, "ways": entries}
+    content = {"weights_sha256": model.sha256} | where | {"ways": entries}
     with whole_file(model.folder / MEASURED) as aside:
         aside.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -21,7 +21,7 @@ STABLE = 0.1
 """Of their median, the middle half of these rounds may be so far apart."""
 
 MOST_SECONDS = 60.0
-"""After so many, what is there is taken, and said not to be stable."""
+"""After so many, and `ROUNDS` rounds, what is there is taken, and said not to be stable."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def time_engines(
 
     In a round each computes all slices once, and each round begins with the next of them, so that what slows the
     machine slows all; the first round is a warm-up. It ends when of each the middle half of the last `ROUNDS` rounds
-    lies within `STABLE` of their median, or after `MOST_SECONDS`.
+    lies within `STABLE` of their median, or after `MOST_SECONDS` once there are so many.
 
     Args:
         runs: What is timed: `run` of each engine.
@@ -65,7 +65,7 @@ def time_engines(
     while True:
         taken.append(_round(runs, images, len(taken) + 1, clock))
         found = [_timing(list(mine)[-ROUNDS:], len(taken) + 1) for mine in zip(*taken, strict=True)]
-        if all(timing.is_stable for timing in found) or clock() - began > MOST_SECONDS:
+        if all(timing.is_stable for timing in found) or (len(taken) >= ROUNDS and clock() - began > MOST_SECONDS):
             return found
 
 

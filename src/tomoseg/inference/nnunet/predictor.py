@@ -74,8 +74,12 @@ class NnunetPredictor(Predictor):
     def _computed_labels(self, labels: LabelSet | None) -> LabelSet:
         return self.record.labels if labels is None or self.plan.decision == "exclusive" else labels
 
-    def _as_computed(self, model: Model) -> Model:
-        """The whole network, or without its last layer where sums of what that reads are smaller."""
+    def as_computed(self, model: Model) -> Model:
+        """The whole network, or without its last layer where sums of what that reads are smaller.
+
+        Args:
+            model: One of them, with all or some of its structures.
+        """
         return without_head(model) if self._features < len(model.record.labels) else model
 
     @property

@@ -31,7 +31,7 @@ from tomoseg.inference.predictor import LogitSink, OnGrid, Predictor
 from tomoseg.inference.sinks import Progress, ScanSlice, in_turn
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, label_type
-from tomoseg.models.folder import load_model
+from tomoseg.models.folder import Model, load_model
 from tomoseg.models.packaged import model_folder
 from tomoseg.nnunet import Box, TaskRules
 from tomoseg.options import AS_TUNED, Request
@@ -82,6 +82,22 @@ class TaskPredictor(Predictor):
             ModelError: If a file of the model is damaged.
         """
         return self._inner.engines(labels)
+
+    def computed_by(self, engines: Sequence[Engine]) -> None:
+        """Let others compute all structures of its networks, but not what finds a box.
+
+        Args:
+            engines: One for each of the models.
+        """
+        self._inner.computed_by(engines)
+
+    def as_computed(self, model: Model) -> Model:
+        """What of a model its engine computes, as its networks' own way.
+
+        Args:
+            model: One of them, with all or some of its structures.
+        """
+        return self._inner.as_computed(model)
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
         """What decides, with what finds the box that the network is shown.

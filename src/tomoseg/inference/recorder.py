@@ -1,0 +1,115 @@
+"""What a network is given of scans: some of its slices, blocks or patches, as its own way of prediction makes them.
+
+int8 takes its scales from these, whatever makes them: crop, normalisation and resampling of an imported model, the box
+that its task looks at, or windows and neighbours of one that was trained here.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+
+import numpy as np
+from jaxtyping import Float32
+
+from tomoseg.inference.engine import Engine
+from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.score_cases import AS_TRAINED
+from tomoseg.networks.images import EngineInput
+
+NetworkImage = Float32[np.ndarray, "1 w *xyz"]
+
+
+class Drawn:
+    """Some of many images, drawn as they pass; those with much to see in them are likelier than those of air.
+
+    Each is as likely as its values are spread (their standard deviation), and one without any spread is never drawn.
+
+    Args:
+        count: How many are drawn.
+        seed: Of the draws.
+
+    Source:
+        Efraimidis, P. S. & Spirakis, P. G. (2006). Weighted random sampling with a reservoir. Information Processing
+        Letters 97, 181-185.
+
+    Example:
+        >>> drawn = Drawn(2)
+        >>> for value in range(5):
+        ...     drawn.offer(np.array([[[0, value]]], np.float32))
+        >>> len(drawn.images), drawn.images[0].shape
+        (2, (1, 1, 1, 2))
+    """
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        self._count = count
+        self._random = random.Random(seed)
+        self._held: list[tuple[float, int, NetworkImage]] = []
+        self._offered = 0
+
+    def offer(self, image: Float32[np.ndarray, "w *xyz"]) -> None:
+        """An image that may be drawn.
+
+        Args:
+            image: As the network takes it.
+        """
+        spread = float(image.std())
+        if self._count == 0 or spread == 0:
+            return
+        self._offered += 1
+        entry = (self._random.random() ** (1 / spread), self._offered, image)
+        if len(self._held) < self._count:
+            heapq.heappush(self._held, (*entry[:2], image[None].copy()))
+        elif entry[:2] > self._held[0][:2]:
+            heapq.heapreplace(self._held, (*entry[:2], image[None].copy()))
+
+    @property
+    def images(self) -> list[NetworkImage]:
+        """What was drawn, in the order in which it came."""
+        return [image for _, _, image in sorted(self._held, key=lambda entry: entry[1])]
+
+
+class Recorder(Engine):
+    """Offers what it is given, and computes nothing: its logits are 0.
+
+    Args:
+        reads: What the network reads of a scan.
+        values: Of each voxel, structures or features.
+        drawn: Takes what it is given.
+        headless: Its values are features.
+    """
+
+    name, device, precision = "recorder", "cpu", "fp32"
+
+    def __init__(self, reads: EngineInput, values: int, drawn: Drawn, *, headless: bool = False) -> None:
+        super().__init__(reads)
+        self.headless = headless
+        self._values, self._drawn = values, drawn
+
+    def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
+        """Zeros, structures last in memory."""
+        for image in images:
+            self._drawn.offer(image)
+        return np.moveaxis(np.zeros((len(images), *images.shape[2:], self._values), np.float32), -1, 1)
+
+
+def draw_images(predictor: Predictor, scan: OnGrid, count: int, seed: int = 0) -> list[NetworkImage]:
+    """Some of what a model's network is given of a scan.
+
+    Args:
+        predictor: Of a model of one network; it serves for nothing else from then on.
+        scan: As the predictor takes it.
+        count: How many, at most.
+        seed: Of the draws.
+
+    Raises:
+        ConfigError: If a model that finds the box which this one looks at is not there.
+        GridError: If the network's grid would be too large.
+    """
+    (model,) = predictor.models
+    computed, drawn = predictor.as_computed(model), Drawn(count, seed)
+    values = model.record.network.channels[0] if computed.headless else len(model.record.labels)
+    predictor.computed_by([Recorder(model.record.reads, values, drawn, headless=computed.headless)])
+    for _ in predictor.slices(scan, predictor.choices(AS_TRAINED)):
+        pass
+    return drawn.images

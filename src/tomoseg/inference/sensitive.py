@@ -1,0 +1,240 @@
+"""Which layers of a network int8 loses much by: measured, a group of them after the other.
+
+A group, such as a stage of the decoder, computes in floating point while all others are in int8. What that gains, for
+the multiplications that stay slow by it, decides which groups are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from tomoseg.inference.kinds import Calibration, Images
+from tomoseg.inference.threads import thread_count
+from tomoseg.models.folder import Model
+from tomoseg.models.leaner import join_normalisations
+from tomoseg.models.openvino import compile_openvino, import_openvino
+from tomoseg.models.quantise import convolutions, convolving, multiplications, quantise
+
+ENOUGH = 0.005
+"""Of the voxels that are labelled so many may differ from fp32 in what is looked at: a Dice of some 0.995."""
+
+MOST_KEPT = 0.5
+"""Of the multiplications so many stay in floating point at most; with more of them int8 gains little."""
+
+HEAD = "head"
+
+Decided = np.ndarray
+"""What is decided at each voxel: numbers or bits, along the last axis."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that are tried together.
+
+    Attributes:
+        name: What they have in common.
+        layers: Their names in the network.
+        ops: Their names in the OpenVINO model.
+        share: Of all multiplications.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    ops: tuple[str, ...]
+    share: float
+
+
+def quantised(model: Model, network: Any, calibration: Calibration) -> tuple[Any, dict[str, Any]]:
+    """A network in int8, and how it was made.
+
+    Args:
+        model: Whose it is.
+        network: As an OpenVINO model in fp32; changed.
+        calibration: What its scales are taken from, and by what sensitive layers are told.
+    """
+    alone = model.record.plan is not None
+    if alone:
+        join_normalisations(network)
+    kept = [convolutions(network)[-1]]
+    made: dict[str, Any] = {"kept_in_floating_point": kept}
+    found = quantise(network, calibration.images, kept, alone=alone)
+    if not calibration.checked:
+        return found, made
+    groups = groups_of(network, model.network.state_dict(), calibration.checked[0].shape)
+    decide = decide_exclusive if alone and model.record.plan.decision == "exclusive" else decide_each
+    expected = decisions(network, calibration.checked, decide)
+
+    def differing(some: Sequence[Group]) -> float:
+        changed = in_floating_point(found, network, {op for group in some for op in group.ops})
+        return share_differing(decisions(changed, calibration.checked, decide), expected)
+
+    groups_kept, told = chosen(groups, differing)
+    ops = [op for group in groups_kept for op in group.ops]
+    made["kept_in_floating_point"] = [HEAD, *(layer for group in groups_kept for layer in group.layers)]
+    made["share_in_floating_point"] = round(sum(group.share for group in groups_kept), 4)
+    made["differing_by_group_kept"] = told
+    return quantise(network, calibration.images, [*kept, *ops], alone=alone) if ops else found, made
+
+
+def groups_of(network: Any, weights: dict[str, Any], shape: tuple[int, ...]) -> list[Group]:
+    """A network's convolutions by what their names begin with, up to the first number; the last one is left out.
+
+    Args:
+        network: As an OpenVINO model.
+        weights: Of the same network of PyTorch, by which its layers are known.
+        shape: Of an input.
+    """
+    fixed = network.clone()
+    fixed.reshape(list(shape))
+    known = {name.removesuffix(".weight").removesuffix(".conv"): value.cpu().numpy() for name, value in weights.items()}
+    found: dict[str, list[tuple[str, str, float]]] = {}
+    for op in convolving(fixed):
+        name = _name_of(op, known)
+        match = re.match(r".*?\.\d+(?=\.|$)", name)
+        group = match.group() if match else name
+        found.setdefault(group, []).append((name, op.get_friendly_name(), multiplications(op)))
+    last = convolutions(network)[-1]
+    total = sum(count for members in found.values() for _, _, count in members)
+    groups = []
+    for group, members in found.items():
+        own = [one for one in members if one[1] != last]
+        if own:
+            layers, ops, counts = zip(*own, strict=True)
+            groups.append(Group(group, layers, ops, sum(counts) / total))
+    return groups
+
+
+def _name_of(op: Any, known: dict[str, np.ndarray]) -> str:
+    """The layer that has these weights; the operation's own name where none has."""
+    node = op.input_value(1).get_node()
+    if node.get_type_name() == "Constant":
+        values = node.data
+        for name, mine in known.items():
+            if mine.shape == values.shape and np.array_equal(mine, values):
+                return name
+    return str(op.get_friendly_name())
+
+
+def chosen(
+    groups: Sequence[Group], differing: Callable[[Sequence[Group]], float]
+) -> tuple[list[Group], dict[str, float]]:
+    """The groups that are kept in floating point, and what share of the labelled voxels differs from fp32 with each.
+
+    Each is tried alone; then they are taken together, what gains most for its multiplications first, until few enough
+    voxels differ.
+
+    Args:
+        groups: What may be kept.
+        differing: Measures what differs if some of them are kept.
+
+    Example:
+        >>> groups = [Group("a", ("a.0",), ("op0",), 0.1), Group("b", ("b.0",), ("op1",), 0.1)]
+        >>> kept, told = chosen(groups, lambda some: 0.02 - 0.016 * any(group.name == "b" for group in some))
+        >>> [group.name for group in kept], told
+        (['b'], {'none': 0.02, 'a': 0.02, 'b': 0.004, 'together': 0.004})
+    """
+    before = differing([])
+    told = {"none": before}
+    if before <= ENOUGH:
+        return [], told
+    told |= {group.name: differing([group]) for group in groups}
+    kept: list[Group] = []
+    for group in sorted(groups, key=lambda group: (told[group.name] - told["none"]) / group.share):
+        if before <= ENOUGH or told[group.name] >= told["none"]:
+            break
+        if sum(one.share for one in kept) + group.share > MOST_KEPT:
+            continue
+        with_it = told[group.name] if not kept else differing([*kept, group])
+        if with_it < before:
+            kept.append(group)
+            before = with_it
+    told["together"] = before
+    return kept, {name: round(value, 5) for name, value in told.items()}
+
+
+def decide_exclusive(logits: Float32[np.ndarray, "1 *xyzc"]) -> Decided:
+    """The number of the structure of the highest logit above 0; 0 for none.
+
+    Example:
+        >>> decide_exclusive(np.array([[[-1, -2], [-1, 3]]], np.float32)).ravel().tolist()
+        [0, 2]
+    """
+    best = logits.argmax(axis=-1)
+    above = np.take_along_axis(logits, best[..., None], -1) > 0
+    return np.where(above, best[..., None] + 1, 0).astype(np.uint16)
+
+
+def decide_each(logits: Float32[np.ndarray, "1 *xyzc"]) -> Decided:
+    """Whether each structure's logit is above 0, in bits."""
+    return np.packbits(logits > 0, axis=-1)
+
+
+def share_differing(found: Sequence[Decided], expected: Sequence[Decided]) -> float:
+    """Voxels decided otherwise, of those that either labels.
+
+    Example:
+        >>> share_differing([np.array([[1], [0], [0]])], [np.array([[1], [2], [0]])])
+        0.5
+    """
+    differing = sum(int((mine != theirs).any(axis=-1).sum()) for mine, theirs in zip(found, expected, strict=True))
+    labelled = sum(int((mine | theirs).any(axis=-1).sum()) for mine, theirs in zip(found, expected, strict=True))
+    return differing / max(1, labelled)
+
+
+def decisions(model: Any, images: Images, decide: Callable[[np.ndarray], Decided]) -> list[Decided]:
+    """What a network decides of images, computed in fp32 where it is not in int8.
+
+    Args:
+        model: An OpenVINO model; it is left as it is.
+        images: What it is given.
+        decide: What logits, structures last, decide.
+    """
+    requests: dict[tuple[int, ...], Any] = {}
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": thread_count()}
+    found = []
+    for image in images:
+        shape = image.shape[1:]
+        if shape not in requests:
+            requests[shape] = compile_openvino(model, shape, settings, None).create_infer_request()
+        found.append(decide(requests[shape].infer([image], share_inputs=True, share_outputs=True)[0]))
+    return found
+
+
+def in_floating_point(low: Any, plain: Any, ops: set[str]) -> Any:
+    """The network in int8 with some of its convolutions as they were.
+
+    Args:
+        low: The network in int8.
+        plain: The same in fp32.
+        ops: Names of the convolutions.
+    """
+    import_openvino()
+    from openvino import opset13
+
+    weights = {op.get_friendly_name(): op.input_value(1).get_node() for op in convolving(plain)}
+    changed = low.clone()
+    for op in convolving(changed):
+        name = op.get_friendly_name()
+        if name in ops:
+            op.input(0).replace_source_output(_unquantised(op.input_value(0), opset13))
+            op.input(1).replace_source_output(opset13.constant(weights[name].data.copy()).output(0))
+    changed.validate_nodes_and_infer_types()
+    return changed
+
+
+def _unquantised(read: Any, ops: Any) -> Any:
+    """What a convolution reads, before it became 8 bits; the halves of what is concatenated apart."""
+    node = read.get_node()
+    if node.get_type_name() == "FakeQuantize":
+        return node.input_value(0)
+    if node.get_type_name() == "Concat":
+        return ops.concat(
+            [_unquantised(half, ops) for half in node.input_values()], node.get_attributes()["axis"]
+        ).output(0)
+    return read

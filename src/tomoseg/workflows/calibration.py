@@ -1,0 +1,192 @@
+"""What int8 takes its scales from: slices of a preprocessed dataset, or what a network is given of unlabelled scans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from tomoseg.errors import DatasetError, InputError
+from tomoseg.inference.kinds import Calibration
+from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.recorder import NetworkImage, draw_images
+from tomoseg.inference.score_cases import on_grid
+from tomoseg.inference.segment import predictor_of
+from tomoseg.inference.stages import Stages
+from tomoseg.models.folder import Model
+from tomoseg.networks.images import EngineInput, NetworkInput, neighbours, own_input
+from tomoseg.preprocessed.fits import fitted
+from tomoseg.preprocessed.format import INDEX
+from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.workflows.unlabelled import Unlabelled
+
+CALIBRATION_SLICES = 128
+
+MOST_BYTES = 2**27
+"""Of the images that scales are taken from, where all are of one size."""
+
+LEAST_IMAGES = 8
+MOST_SCANS = 16
+"""From which images are drawn."""
+
+CHECKED_SHARE = 8
+"""One in so many images more, by which sensitive layers are told."""
+
+Place = Preprocessed | Unlabelled
+
+
+def opened(place: Path) -> Place:
+    """A preprocessed dataset, or scans without masks.
+
+    Args:
+        place: What was named.
+
+    Raises:
+        DatasetError: If it is a dataset that cannot be read.
+        InputError: If it is none and there is no scan.
+    """
+    return Preprocessed(place) if (place / INDEX).is_file() else Unlabelled(place)
+
+
+def calibration_of(
+    model: Model, place: Place, on_scan: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[Calibration, dict[str, Any]]:
+    """What int8 is made with, and what is to be said of it in the record of the export.
+
+    Args:
+        model: Of one network.
+        place: A preprocessed dataset, of which the training cases count, or scans.
+        on_scan: Told scans done and in all.
+
+    Raises:
+        DatasetError: If the dataset has other structures or another grid than the model, or no cases to train on.
+        InputError: If no scan can be read, or all of them are of one value.
+    """
+    if isinstance(place, Preprocessed):
+        data = fitted(model.record.labels.names, model.record.grid, place)
+        cases = data.split("train")
+        if isinstance(model.record.reads, NetworkInput):
+            chosen = calibration_slices(cases, len(data.labels))
+            images = [network_image(model.record.reads, case, k) for case, k in chosen]
+            return Calibration(images), {"calibrated_with": [f"{case.name}:{k}" for case, k in chosen]}
+        scans = ((case.name, on_grid(case)) for case in _spread(cases, MOST_SCANS))
+        return _drawn(model, scans, min(len(cases), MOST_SCANS), on_scan)
+    grid_of = predictor_of(model).on_grid
+    some = ((name, grid_of(volume, Stages())) for name, volume in place.some(MOST_SCANS))
+    return _drawn(model, some, min(len(place), MOST_SCANS), on_scan)
+
+
+def _drawn(
+    model: Model, scans: Iterator[tuple[str, OnGrid]], count: int, on_scan: Callable[[int, int], None]
+) -> tuple[Calibration, dict[str, Any]]:
+    """Images of scans, as many of each; of these one in some is kept aside.
+
+    Raises:
+        InputError: If all scans are of one value.
+    """
+    wanted = images_wanted(model.record.reads)
+    each = math.ceil(wanted * (1 + 1 / CHECKED_SHARE) / count)
+    names, images = [], []
+    for number, (name, scan) in enumerate(scans, start=1):
+        images += draw_images(predictor_of(model), scan, each, seed=number)
+        names.append(name)
+        on_scan(number, count)
+    if not images:
+        raise InputError("expected scans that show something to calibrate with, got values all alike; use others")
+    order = np.random.default_rng(0).permutation(len(images))
+    aside = max(1, len(images) // (CHECKED_SHARE + 1)) if len(images) > 1 else 0
+    checked, rest = ([images[k] for k in part] for part in (order[:aside], order[aside:]))
+    made = {"calibrated_with": names, "images": len(rest), "checked_with": len(checked)}
+    return Calibration(rest, checked or rest), made
+
+
+def draw_some(predictor: Predictor, scans: Iterator[OnGrid], count: int) -> list[NetworkImage]:
+    """Images of the first scans that give as many.
+
+    Args:
+        predictor: Of a model of one network; it serves for nothing else from then on.
+        scans: As it takes them.
+        count: How many.
+    """
+    images: list[NetworkImage] = []
+    for scan in scans:
+        images += draw_images(predictor, scan, count - len(images))
+        if len(images) >= count:
+            break
+    return images
+
+
+def images_wanted(reads: EngineInput, most: int = CALIBRATION_SLICES, most_bytes: int = MOST_BYTES) -> int:
+    """How many slices, blocks or patches; of large ones fewer.
+
+    Args:
+        reads: What the network reads of a scan.
+        most: So many of small ones.
+        most_bytes: Of all of them.
+    """
+    each = 4 * reads.channels * math.prod(reads.fixed) if reads.fixed else 0
+    return max(LEAST_IMAGES, min(most, most_bytes // each)) if each else most
+
+
+def _spread(cases: Sequence[PreprocessedCase], most: int) -> list[PreprocessedCase]:
+    count = min(most, len(cases))
+    return [cases[k] for k in np.linspace(0, len(cases) - 1, count).round().astype(int)]
+
+
+def calibration_slices(
+    cases: Sequence[PreprocessedCase], structures: int, count: int = CALIBRATION_SLICES, seed: int = 0
+) -> list[tuple[PreprocessedCase, int]]:
+    """Slices spread over structures and cases: each structure in turn, in the case that was drawn from least so far.
+
+    Args:
+        cases: Where they are drawn from.
+        structures: How many structures the dataset has.
+        count: How many slices.
+        seed: Of the draws.
+
+    Raises:
+        DatasetError: If no case holds any structure.
+    """
+    random = np.random.default_rng(seed)
+    order = [cases[k] for k in random.permutation(len(cases))]
+    holding = {c: [case for case in order if case.record.occurrence.get(c)] for c in range(structures)}
+    present = [c for c, found in holding.items() if found]
+    if not present:
+        raise DatasetError("expected cases that hold structures to calibrate with, got none; use another dataset")
+    drawn = dict.fromkeys((case.name for case in order), 0)
+    chosen: list[tuple[PreprocessedCase, int]] = []
+    for k in range(count):
+        channel = present[k % len(present)]
+        case = min(holding[channel], key=lambda case: drawn[case.name])
+        drawn[case.name] += 1
+        chosen.append((case, int(random.choice(case.record.slices_of(channel)))))
+    return chosen
+
+
+def network_image(reads: EngineInput, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w *xyz"]:
+    """What the network is given to segment a slice: with its neighbours, or the block around it.
+
+    Args:
+        reads: What the network reads of a scan.
+        case: Of a preprocessed dataset.
+        k: The slice; a tile that is smaller than it is taken from its middle.
+
+    Raises:
+        ConfigError: If it is an imported network.
+    """
+    reads = own_input(reads)
+    tile = reads.tile(case.record.placement.shape)
+    x, y = (
+        slice((edge - part) // 2, (edge - part) // 2 + part)
+        for edge, part in zip(case.shape[:2], tile[:2], strict=True)
+    )
+    if len(tile) == 3:
+        first = min(max(k - tile[2] // 2, 0), case.slices - tile[2])
+        return reads.of_block(case.ct_block(first, first + tile[2])[x, y])
+    near = [case.ct_slice(j) for j in neighbours(k, reads.reach, case.slices)]
+    positions_mm = case.positions_mm[k : k + 1] if reads.network.position else None
+    return reads.of_slices(np.stack(near, axis=2)[x, y], positions_mm)
