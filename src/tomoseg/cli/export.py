@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
 from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.options import EngineName, Precision
 from tomoseg.terminal import console
+
+if TYPE_CHECKING:  # these import what takes long
+    from tomoseg.workflows.calibration import Given, Place
 
 
 def export(
@@ -32,33 +36,40 @@ def export(
             Dice is that with the masks of torch in fp32.
     """
     from tomoseg.models.views import networks_in
-    from tomoseg.terminal.engines import show_export, show_ways
     from tomoseg.terminal.predictions import show_found
-    from tomoseg.workflows.calibration import opened
+    from tomoseg.workflows.calibration import Given
     from tomoseg.workflows.export import check_request
-    from tomoseg.workflows.export import export as run
-    from tomoseg.workflows.measure_engines import measure_engines, ways_of_int8
-    from tomoseg.workflows.unlabelled import Unlabelled
 
     to = "openvino" if to is None and precision == "int8" else to
     check_request(to, precision, calibrate, measure)
     networks = networks_in(model)
-    given, measured_on = (None if place is None else opened(place) for place in (calibrate, measure))
-    scans = [place for place in (given, measured_on) if isinstance(place, Unlabelled)]
-    for place in scans:
-        show_found(place.found)
-    compared_on = measured_on or (given if isinstance(given, Unlabelled) else None)
+    given = Given.at(calibrate, measure)
+    for scans in given.unlabelled:
+        show_found(scans.found)
     for network in networks:
         if to is not None:
-            with console.progress("calibrate") as show:
-                made = run(network, to, precision, given, lambda done, total: show(done, total, "scans"))
-            show_export(made, network)
-        if compared_on is not None:
-            ways = ways_of_int8(network, to) if measured_on is None and to is not None else None
-            with console.progress("measure") as show:
-                found = measure_engines(
-                    network, compared_on, on_case=lambda way, done, total: show(done, total, way), ways=ways
-                )
-            show_ways(found)
-    console.fail({name: reason for place in scans for name, reason in place.failed.items()})
-    return SOME_FAILED if any(place.failed or place.found.left_out for place in scans) else DONE
+            _export(network, to, precision, given)
+        if given.compared_on is not None:
+            _measure(network, given.compared_on, to if measure is None else None)
+    console.fail(given.failed)
+    return SOME_FAILED if given.left_something_out else DONE
+
+
+def _export(network: Path, to: EngineName, precision: Precision, given: Given) -> None:
+    from tomoseg.terminal.engines import show_export
+    from tomoseg.workflows.export import export as run
+
+    with console.progress("calibrate") as show:
+        made = run(network, to, precision, given.calibrate, lambda done, total: show(done, total, "scans"))
+    show_export(made, network)
+
+
+def _measure(network: Path, place: Place, int8_of: EngineName | None) -> None:
+    """All engines, or what an export in int8 loses."""
+    from tomoseg.terminal.engines import show_ways
+    from tomoseg.workflows.measure_engines import measure_engines, ways_of_int8
+
+    ways = None if int8_of is None else ways_of_int8(network, int8_of)
+    with console.progress("measure") as show:
+        found = measure_engines(network, place, on_case=lambda way, done, total: show(done, total, way), ways=ways)
+    show_ways(found)

@@ -7,7 +7,7 @@ the multiplications that stay slow by it, decides which groups are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,28 +58,40 @@ def quantised(model: Model, network: Any, calibration: Calibration) -> tuple[Any
         network: As an OpenVINO model in fp32; changed.
         calibration: What its scales are taken from, and by what sensitive layers are told.
     """
-    alone = model.record.plan is not None
+    plan = model.record.plan
+    alone = plan is not None
     if alone:
         join_normalisations(network)
     kept = [convolutions(network)[-1]]
-    made: dict[str, Any] = {"kept_in_floating_point": kept}
     found = quantise(network, calibration.images, kept, alone=alone)
     if not calibration.checked:
-        return found, made
+        return found, {"kept_in_floating_point": kept}
+    decide = decide_each if plan is None or plan.decision == "regions" else decide_exclusive
     groups = groups_of(network, model.network.state_dict(), calibration.checked[0].shape)
-    decide = decide_exclusive if alone and model.record.plan.decision == "exclusive" else decide_each
-    expected = decisions(network, calibration.checked, decide)
-
-    def differing(some: Sequence[Group]) -> float:
-        changed = in_floating_point(found, network, {op for group in some for op in group.ops})
-        return share_differing(decisions(changed, calibration.checked, decide), expected)
-
-    groups_kept, told = chosen(groups, differing)
-    ops = [op for group in groups_kept for op in group.ops]
-    made["kept_in_floating_point"] = [HEAD, *(layer for group in groups_kept for layer in group.layers)]
-    made["share_in_floating_point"] = round(sum(group.share for group in groups_kept), 4)
-    made["differing_by_group_kept"] = told
+    together, told = chosen(groups, _Differing(network, found, calibration.checked, decide))
+    made = {
+        "kept_in_floating_point": [HEAD, *_joined(group.layers for group in together)],
+        "share_in_floating_point": round(sum(group.share for group in together), 4),
+        "differing_by_group_kept": told,
+    }
+    ops = _joined(group.ops for group in together)
     return quantise(network, calibration.images, [*kept, *ops], alone=alone) if ops else found, made
+
+
+class _Differing:
+    """Measures what differs from fp32 if some groups are kept in floating point."""
+
+    def __init__(self, plain: Any, low: Any, images: Images, decide: Callable[[np.ndarray], Decided]) -> None:
+        self._plain, self._low, self._images, self._decide = plain, low, images, decide
+        self._expected = decisions(plain, images, decide)
+
+    def __call__(self, some: Sequence[Group]) -> float:
+        changed = in_floating_point(self._low, self._plain, set(_joined(group.ops for group in some)))
+        return share_differing(decisions(changed, self._images, self._decide), self._expected)
+
+
+def _joined(names: Iterable[Sequence[str]]) -> list[str]:
+    return [name for some in names for name in some]
 
 
 def groups_of(network: Any, weights: dict[str, Any], shape: tuple[int, ...]) -> list[Group]:
@@ -139,23 +151,32 @@ def chosen(
         >>> [group.name for group in kept], told
         (['b'], {'none': 0.02, 'a': 0.02, 'b': 0.004, 'together': 0.004})
     """
-    before = differing([])
-    told = {"none": before}
-    if before <= ENOUGH:
+    told = {"none": differing([])}
+    if told["none"] <= ENOUGH:
         return [], told
     told |= {group.name: differing([group]) for group in groups}
+    gaining = [group for group in groups if told[group.name] < told["none"]]
+    by_gain = sorted(gaining, key=lambda group: (told[group.name] - told["none"]) / group.share)
+    kept, told["together"] = _together(by_gain, differing, told)
+    return kept, {name: round(value, 5) for name, value in told.items()}
+
+
+def _together(
+    by_gain: Sequence[Group], differing: Callable[[Sequence[Group]], float], alone: dict[str, float]
+) -> tuple[list[Group], float]:
+    """Of these, in their order, as many as are needed, and what differs with them."""
     kept: list[Group] = []
-    for group in sorted(groups, key=lambda group: (told[group.name] - told["none"]) / group.share):
-        if before <= ENOUGH or told[group.name] >= told["none"]:
+    before = alone["none"]
+    for group in by_gain:
+        if before <= ENOUGH:
             break
         if sum(one.share for one in kept) + group.share > MOST_KEPT:
             continue
-        with_it = told[group.name] if not kept else differing([*kept, group])
+        with_it = differing([*kept, group]) if kept else alone[group.name]
         if with_it < before:
             kept.append(group)
             before = with_it
-    told["together"] = before
-    return kept, {name: round(value, 5) for name, value in told.items()}
+    return kept, before
 
 
 def decide_exclusive(logits: Float32[np.ndarray, "1 *xyzc"]) -> Decided:

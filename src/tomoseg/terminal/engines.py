@@ -36,26 +36,27 @@ def show_export(export: Export, model: Path) -> None:
 
 def show_ways(ways: Sequence[Way]) -> None:
     """What each engine and precision costs and gives, PyTorch in fp32 first, and whether int8 will do."""
-    reference = ways[0]
-    names = [f"{way.engine} {way.precision}" for way in ways]
-    beside = reference.seconds_a_scan is not None
-    headings = ("engine", "MB", "ms a patch" if beside else "ms a slice", "times faster")
-    if beside:
-        headings += ("s a scan", f"Dice with {names[0]}", "voxels that differ", "lowest Dice")
-    else:
-        headings += ("Dice", "change", "worst change")
-    table("Engines", headings, [_row(way, reference) for way in ways])
+    _show_tables(ways)
+    few = ways[0].few
+    if few:
+        out.print(f"In too few voxels to count, fewer than {FEW_VOXELS}: {', '.join(few)}")
+    _show_rule(ways)
+    for way in [way for way in ways[1:] if way.precision == "int8"]:
+        out.print(_verdict(way, ways[0]))
+
+
+def _show_tables(ways: Sequence[Way]) -> None:
+    reference, names = ways[0], [f"{way.engine} {way.precision}" for way in ways]
+    unit, against, gives = "ms a slice", "Dice", ("change", "worst change")
+    if reference.seconds_a_scan is not None:
+        unit, against, gives = "ms a patch", f"Dice with {names[0]}", ("voxels that differ", "lowest Dice", "s a scan")
+    rows = [(*_costs(way, reference), *_gives(way, reference)) for way in ways]
+    table("Engines", ("engine", "MB", unit, "times faster", against, *gives), rows)
     table(
-        f"Dice with {names[0]}" if beside else "Dice",
+        against,
         ("structure", *names),
         [(name, *(way.dice[name] for way in ways)) for name in reference.dice],
     )
-    if reference.few:
-        out.print(f"In too few voxels to count, fewer than {FEW_VOXELS}: {', '.join(reference.few)}")
-    _show_rule(ways)
-    for way in ways[1:]:
-        if way.precision == "int8":
-            out.print(_verdict(way, reference))
 
 
 def _verdict(way: Way, reference: Way) -> str:
@@ -85,31 +86,38 @@ def _show_rule(ways: Sequence[Way]) -> None:
             )
 
 
-def _row(way: Way, reference: Way) -> tuple[object, ...]:
-    losses = way.losses(reference)
-    worst = max(losses, key=lambda name: losses[name], default=None)
+def _costs(way: Way, reference: Way) -> tuple[object, ...]:
     faster = way.times_faster(reference)
-    costs = (
+    return (
         f"{way.engine} {way.precision}",
         f"{way.megabytes:.1f}",
         f"{way.ms_per_slice:.1f}{_quartiles(way)}",
         None if faster is None else f"{faster:.1f}",
     )
+
+
+def _gives(way: Way, reference: Way) -> tuple[object, ...]:
+    """Beside the first way, which is compared with nothing."""
+    losses = {} if way is reference else way.losses(reference)
+    worst = max(losses, key=lambda name: losses[name], default=None)
     if way.seconds_a_scan is not None:
         return (
-            *costs,
-            f"{way.seconds_a_scan:.1f}",
             None if way.mean_dice is None else f"{way.mean_dice:.4f}",
             None if way is reference else way.differing,
-            None if worst is None or way is reference else f"{worst} {way.dice[worst]:.4f}",
+            None if worst is None else f"{worst} {way.dice[worst]:.4f}",
+            f"{way.seconds_a_scan:.1f}",
         )
-    gained = None if way.mean_dice is None or reference.mean_dice is None else way.mean_dice - reference.mean_dice
     return (
-        *costs,
         way.mean_dice,
-        None if gained is None or way is reference else f"{gained:+.4f}",
-        None if worst is None or way is reference else f"{worst} {-losses[worst]:+.4f}",
+        None if way is reference else _gained(way, reference),
+        None if worst is None else f"{worst} {-losses[worst]:+.4f}",
     )
+
+
+def _gained(way: Way, reference: Way) -> str | None:
+    if way.mean_dice is None or reference.mean_dice is None:
+        return None
+    return f"{way.mean_dice - reference.mean_dice:+.4f}"
 
 
 def _quartiles(way: Way) -> str:

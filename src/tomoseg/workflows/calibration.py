@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,49 @@ CHECKED_SHARE = 8
 """One in so many images more, by which sensitive layers are told."""
 
 Place = Preprocessed | Unlabelled
+
+
+@dataclass(frozen=True)
+class Given:
+    """What int8 is calibrated with and engines are measured on.
+
+    Attributes:
+        calibrate: What int8 takes its scales from.
+        measure: Where every engine is measured.
+    """
+
+    calibrate: Place | None
+    measure: Place | None
+
+    @classmethod
+    def at(cls, calibrate: Path | None, measure: Path | None) -> Given:
+        """What was named.
+
+        Raises:
+            DatasetError: If it is a dataset that cannot be read.
+            InputError: If it is none and there is no scan.
+        """
+        return cls(*(None if place is None else opened(place) for place in (calibrate, measure)))
+
+    @property
+    def unlabelled(self) -> list[Unlabelled]:
+        """Those that are scans without masks."""
+        return [place for place in (self.calibrate, self.measure) if isinstance(place, Unlabelled)]
+
+    @property
+    def compared_on(self) -> Place | None:
+        """Where engines are compared: on what was named for it, else on the scans that int8 was calibrated with."""
+        return self.measure or (self.calibrate if isinstance(self.calibrate, Unlabelled) else None)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Why scans could not be read, by their names."""
+        return {name: reason for place in self.unlabelled for name, reason in place.failed.items()}
+
+    @property
+    def left_something_out(self) -> bool:
+        """Whether a scan was not looked at that might have been."""
+        return any(place.failed or place.found.left_out for place in self.unlabelled)
 
 
 def opened(place: Path) -> Place:
