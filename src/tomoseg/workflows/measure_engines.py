@@ -28,7 +28,7 @@ from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.networks.images import NetworkInput
 from tomoseg.options import Compute, EngineName, Precision
-from tomoseg.preprocessed.fits import fitted
+from tomoseg.preprocessed.fits import fitted_in_part
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.workflows.agreement import agreements
 from tomoseg.workflows.calibration import Place, calibration_slices, draw_some, network_image, opened
@@ -113,7 +113,7 @@ def measure_engines(
 
     Args:
         model: A model folder or a run folder.
-        place: A preprocessed dataset with the model's structures and grid, or scans without masks.
+        place: A preprocessed dataset with the model's grid and all or some of its structures, or scans without masks.
         split: The cases of a dataset that are scored.
         on_case: Told the way, its cases done and in all.
         every: Of the cases that are scored: 4 takes a quarter of them.
@@ -123,7 +123,7 @@ def measure_engines(
         PyTorch in fp32, which the others are compared with, and then the others.
 
     Raises:
-        DatasetError: If the split is empty, or the dataset has other structures or another grid than the model.
+        DatasetError: If the split is empty, or the dataset has none of the model's structures, or another grid.
         InputError: If there is no scan, or none that can be read.
         ModelError: If the model cannot be loaded, or is a packaged one.
         OutputError: If its folder cannot be written to.
@@ -140,7 +140,7 @@ def measure_engines(
         made = _beside_the_first(loaded, known, predictors, place, lambda way, *done: on_case(names[way], *done))
         where = {"scans": place.found.place.name, "cases": min(len(place), COMPARED_SCANS) - len(place.failed)}
     else:
-        data = fitted(loaded.record.labels.names, loaded.record.grid, place)
+        data = fitted_in_part(loaded.record.labels, loaded.record.grid, place)
         cases = data.split(split)[::every]
         made = _beside_masks(loaded, known, predictors, data, cases, lambda way, *done: on_case(names[way], *done))
         where = {"dataset": data.folder.name, "split": split, "cases": len(cases)}
