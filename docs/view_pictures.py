@@ -70,7 +70,7 @@ def _pictures_of_view(browser: Browser, ct: Path, lang: Language) -> None:
         page.get_by_role("button", name="9", exact=True).click()
         box = page.locator(".views").bounding_box()
         assert box is not None
-        for across, down in ((0.17, 0.19), (0.19, 0.2), (0.21, 0.23)):
+        for across, down in ((0.21, 0.2), (0.212, 0.24), (0.218, 0.28)):
             page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
         page.wait_for_timeout(500)
         _keep(page.screenshot(), PICTURES / f"view_correct_{lang}.png")

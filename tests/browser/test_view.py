@@ -232,3 +232,20 @@ def test_what_cannot_be_shown_is_told(opened, files, tmp_path):
     with opened(viewing.app(), f"/{viewing.secret}/") as looked:
         told = looked.page.get_by_role("alert").inner_text()
         assert "expected the grid of" in told
+
+
+def test_by_keyboard_alone_the_focus_stays_where_it_is(opened, viewing):
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+        page = looked.page
+        page.get_by_role("button", name="Lung", exact=True).focus()
+        for _ in range(2):
+            page.keyboard.press("Enter")
+            assert page.evaluate("() => document.activeElement.textContent") == "Lung"
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        reached = page.locator(":focus")
+        assert (reached.inner_text(), reached.get_attribute("aria-pressed")) == ("Bone", "true")
+        unnamed = page.locator("button, input, select, canvas").evaluate_all(
+            "all => all.filter(it => !(it.textContent || it.ariaLabel || it.labels?.length)).length"
+        )
+        assert unnamed == 0

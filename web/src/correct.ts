@@ -1,7 +1,7 @@
 /** Correcting one structure with a brush, and saving it as a new version. */
 
 import type { Structure } from "./api";
-import { button, element, tell } from "./dom";
+import { button, element, redraw, tell } from "./dom";
 import type { Place } from "./place";
 import type { Pen } from "./viewer";
 import { say, spoken } from "./words";
@@ -71,7 +71,8 @@ export class Correcting {
     who.addEventListener("input", () => {
       this.who = who.value;
     });
-    this.box.replaceChildren(
+    redraw(
+      this.box,
       element("h2", {}, say("Correcting {structure}", { structure: open.structure.title[spoken()] })),
       element(
         "div",

@@ -15,11 +15,19 @@ export function element<K extends keyof HTMLElementTagNameMap>(
 
 export function button(text: string, pressed: () => void, attributes: Record<string, string> = {}): HTMLButtonElement {
   const made = element("button", { type: "button", ...attributes }, text);
-  made.addEventListener("click", () => {
+  made.addEventListener("click", (event) => {
+    if (event.detail > 0) made.blur(); // of a mouse, so that the space bar and arrows go to the page again
     pressed();
-    made.blur(); // so that the space bar and arrows go to the page again
   });
   return made;
+}
+
+/** Put other children into an element; whoever is in it by the keyboard stays at the same place. */
+export function redraw(box: HTMLElement, ...children: Child[]): void {
+  const reached = (): HTMLElement[] => [...box.querySelectorAll<HTMLElement>("button, input, select, summary")];
+  const at = reached().findIndex((one) => one === document.activeElement);
+  box.replaceChildren(...children);
+  reached()[at]?.focus();
 }
 
 /** A line at the foot of the page, gone after a while unless it stays. */

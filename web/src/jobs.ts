@@ -2,7 +2,7 @@
 
 import { Upload, type DetailedError } from "tus-js-client";
 import { ask, authorisation, authorise, json, Refused, send } from "./api";
-import { button, element, tell } from "./dom";
+import { button, element, redraw, tell } from "./dom";
 import { downloads, JobPlace } from "./job_place";
 import french from "./names.json";
 import { ScanPage } from "./scan_page";
@@ -268,7 +268,7 @@ export class JobsPage {
     const now = spoken() + JSON.stringify(jobs);
     if (now === this.drawn) return; // what did not change keeps its focus
     this.drawn = now;
-    this.rows.replaceChildren(...jobs.map((job) => this.row(job)));
+    redraw(this.rows, ...jobs.map((job) => this.row(job)));
   }
 
   private row(job: Job): HTMLElement {

@@ -2,7 +2,7 @@
 
 import type { RunEpoch, RunNews, RunSession, RunStructure, Structure } from "./api";
 import { Chart, short, type Line } from "./chart";
-import { button, element, tell } from "./dom";
+import { button, element, redraw, tell } from "./dom";
 import { RunPictures } from "./run_pictures";
 import { StructureList } from "./structures";
 import { number, say, speak, spoken, type Language } from "./words";
@@ -125,7 +125,7 @@ export class RunPage {
       this.draw();
     };
     parts.push(element("div", { class: "group" }, button(name, translate, { lang: other, "data-do": "language" })));
-    this.bar.replaceChildren(...parts);
+    redraw(this.bar, ...parts);
     document.title = `${this.session.title} – tomoseg`;
   }
 

@@ -2,7 +2,7 @@
 
 import { Refused, type Case, type Session, type Structure, type Verdict } from "./api";
 import { Correcting } from "./correct";
-import { button, element, tell } from "./dom";
+import { button, element, redraw, tell } from "./dom";
 import { FlatViewer } from "./flat";
 import { hasWebGL2, NiivueViewer } from "./niivue";
 import type { Place } from "./place";
@@ -115,8 +115,10 @@ export class ScanPage {
   private async makeViewers(count: number): Promise<void> {
     if (this.viewers.length === count) return;
     for (const viewer of this.viewers) viewer.close();
-    const canvases = Array.from({ length: count }, () => element("canvas", { tabindex: "0" }));
     const titles = count === 1 ? [] : [say("Mask"), say("Reference")];
+    const canvases = Array.from({ length: count }, (_, n) =>
+      element("canvas", { tabindex: "0", role: "img", "aria-label": titles[n] ?? say("Scan and masks") }),
+    );
     this.views.replaceChildren(
       ...canvases.map((canvas, n) =>
         element("div", { class: "view" }, canvas, element("span", { class: "title" }, titles[n] ?? "")),
@@ -265,7 +267,7 @@ export class ScanPage {
         button("?", () => tell(say("help")), { title: say("Help") }),
       ),
     );
-    this.bar.replaceChildren(element("h1", {}, this.session.cases[this.at]?.name ?? this.session.title), ...parts);
+    redraw(this.bar, element("h1", {}, this.session.cases[this.at]?.name ?? this.session.title), ...parts);
     document.title = `${this.session.cases[this.at]?.name ?? ""} – tomoseg`;
   }
 

@@ -30,6 +30,7 @@ const FRENCH: Record<string, string> = {
   "Warnings": "Avertissements",
   "This browser has no WebGL2: slices are shown, without 3D, outlines and corrections.":
     "Ce navigateur n'a pas WebGL2 : les coupes sont affichées, sans 3D, ni contours, ni corrections.",
+  "Scan and masks": "Examen et masques",
   "Difference": "Différence",
   "Mask": "Masque",
   "Reference": "Vérité terrain",
