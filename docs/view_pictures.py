@@ -1,4 +1,7 @@
-"""Make the pictures of the pages in docs/how-to from phantoms: `python docs/view_pictures.py`; needs Chromium."""
+"""Make the pictures of the pages in docs/how-to from phantoms; needs Chromium.
+
+.venv/bin/python docs/view_pictures.py [view] [serve] [run]
+"""
 
 from __future__ import annotations
 
@@ -37,15 +40,19 @@ EPOCHS, EPOCHS_SHOWN = 20, 14
 
 
 def main() -> None:
-    """All pictures."""
+    """The pictures of the pages that are named, or of all."""
+    makers = {"view": _pictures_of_view, "serve": _pictures_of_server, "run": _picture_of_run}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        make_dataset(Path(folder) / "phantom", {"train": 1, "validation": 0, "test": 0}, 0, 2.5)
-        (ct,) = Path(folder).rglob("ct.nii.gz")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(ARGUMENTS))
-        for lang in LANGUAGES:
-            _pictures_of_view(browser, ct, lang)
-        _pictures_of_server(browser, ct, Path(folder))
-        _picture_of_run(browser, Path(folder) / "trained")
+        for name in sys.argv[1:] or makers:
+            makers[name](browser, Path(folder) / name)
+
+
+def _phantom(folder: Path, spacing_mm: float) -> Path:
+    """The CT of a phantom, beside its masks."""
+    make_dataset(folder / "phantom", {"train": 1, "validation": 0, "test": 0}, 0, spacing_mm)
+    (ct,) = folder.rglob("ct.nii.gz")
+    return ct
 
 
 def _opened(browser: Browser, address: str, height: int = 800) -> Page:
@@ -56,8 +63,14 @@ def _opened(browser: Browser, address: str, height: int = 800) -> Page:
     return page
 
 
-def _pictures_of_view(browser: Browser, ct: Path, lang: Language) -> None:
-    """A phantom with its masks; and one of them while it is corrected."""
+def _pictures_of_view(browser: Browser, folder: Path) -> None:
+    ct = _phantom(folder, 2.5)
+    for lang in LANGUAGES:
+        _pictures_in(browser, ct, lang)
+
+
+def _pictures_in(browser: Browser, ct: Path, lang: Language) -> None:
+    """A phantom with its masks; in English one of them while it is corrected, too."""
     options = ViewOptions(open=False, lang=lang, reviewer="A. Reader")
     viewing = Viewing(find_views(ct, [ct.parent / "segmentations"]), options)
     with served(viewing.app()) as client:
@@ -65,6 +78,9 @@ def _pictures_of_view(browser: Browser, ct: Path, lang: Language) -> None:
         page.click("[data-name=liver] .name")
         page.wait_for_timeout(500)
         _keep(page.screenshot(), PICTURES / f"view_{lang}.png")
+        if lang != "en":
+            page.close()
+            return
         page.click("[data-do=alone]")
         page.keyboard.press("e")
         page.get_by_role("button", name="9", exact=True).click()
@@ -73,12 +89,13 @@ def _pictures_of_view(browser: Browser, ct: Path, lang: Language) -> None:
         for across, down in ((0.21, 0.2), (0.212, 0.24), (0.218, 0.28)):
             page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
         page.wait_for_timeout(500)
-        _keep(page.screenshot(), PICTURES / f"view_correct_{lang}.png")
+        _keep(page.screenshot(), PICTURES / "view_correct_en.png")
         page.close()
 
 
-def _pictures_of_server(browser: Browser, ct: Path, folder: Path) -> None:
+def _pictures_of_server(browser: Browser, folder: Path) -> None:
     """The list of jobs: one that is corrected, one of which a series is to be chosen, one that failed."""
+    ct = _phantom(folder, 6.0)
     (folder / "study.zip").write_bytes(zipped(write_series(folder / "dicom")))
     (folder / "damaged.nii.gz").write_bytes(ct.read_bytes()[:1000])
     with served(make_app(ServerSettings(folder / "server", offers_of([Path("head-neck")])))) as client:

@@ -126,7 +126,7 @@ export class JobsPage {
       element("span", {}, say("a DICOM folder or its zip, NIfTI, NRRD or MetaImage; up to {size} GB", {
         size: number(info.limits.upload_bytes / 1e9, 1),
       })),
-      element("span", {}, say("It is removed after {hours} hours.", { hours: number(info.limits.keep_hours, 0) })),
+      element("span", {}, keptFor(info.limits.keep_hours)),
       element("div", { class: "group" }, choose("Choose files", {}), choose("Choose a folder", { webkitdirectory: "" })),
     );
     const models = element("select", { "aria-label": say("Model") });
@@ -274,7 +274,7 @@ export class JobsPage {
   private row(job: Job): HTMLElement {
     const cell = (...children: (Node | string)[]): HTMLElement => element("td", {}, ...children);
     const line = element("tr", { "data-state": job.state, "data-job": job.id });
-    line.append(cell(String(job.number)), cell(when(job.created)), cell(job.model), cell(...this.state(job)), cell(...this.actions(job)));
+    line.append(cell(String(job.number)), cell(when(job.created)), cell(job.model), element("td", { class: "state" }, ...this.state(job)), cell(...this.actions(job)));
     return line;
   }
 
@@ -284,7 +284,7 @@ export class JobsPage {
     if (job.state === "running") {
       const bar = element("progress", { max: "1", value: String(job.share ?? 0) });
       const left = job.seconds_left === null ? "" : `, ${say("{seconds} s left", { seconds: Math.ceil(job.seconds_left) })}`;
-      return [`${said}: ${say(job.stage ?? "")}${left}`, bar];
+      return [say("{state}: {what}", { state: said, what: `${say(job.stage ?? "")}${left}` }), bar];
     }
     if (job.corrections > 0) return [`${said}, ${say("corrected ({count})", { count: job.corrections })}`];
     if (job.state !== "failed") return [said];
@@ -292,7 +292,7 @@ export class JobsPage {
       button(one.text, () => void this.act(this.choose(job, one.series)), { "data-do": "series" }),
     );
     if (choices.length > 0) return [say("There are several series. Choose one:"), element("div", { class: "series" }, ...choices)];
-    return [`${said}: ${job.reason ?? ""}`];
+    return [say("{state}: {what}", { state: said, what: job.reason ?? "" })];
   }
 
   private actions(job: Job): Node[] {
@@ -317,6 +317,12 @@ export class JobsPage {
       tell(error instanceof Error ? error.message : String(error));
     }
   }
+}
+
+/** How long a scan and its results are kept, in days where these are many hours. */
+function keptFor(hours: number): string {
+  return hours < 72 ? say("It is removed after {hours} hours.", { hours: number(hours, 0) })
+    : say("It is removed after {days} days.", { days: number(hours / 24, 0) });
 }
 
 /** When something was, in seconds since 1970, as it is said here. */

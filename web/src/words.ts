@@ -79,6 +79,8 @@ const FRENCH: Record<string, string> = {
   "a DICOM folder or its zip, NIfTI, NRRD or MetaImage; up to {size} GB":
     "un dossier DICOM ou son zip, NIfTI, NRRD ou MetaImage ; jusqu'à {size} Go",
   "It is removed after {hours} hours.": "Il est supprimé après {hours} heures.",
+  "It is removed after {days} days.": "Il est supprimé après {days} jours.",
+  "{state}: {what}": "{state} : {what}",
   "All {count} structures": "Les {count} structures",
   "{some} of {count} structures": "{some} des {count} structures",
   "Uploading": "Envoi",
