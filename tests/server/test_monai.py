@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from tests.server.conftest import write_scan
+from tests.server.conftest import write_scan, zipped
 from tests.server.running import started
 from tests.training.tiny import NATIVE
 from tomoseg.config import PreprocessConfig
@@ -116,6 +116,19 @@ def test_ohif_gets_the_bare_bytes_of_an_nrrd(server, session, scan, model):
         Path(file.name).write_bytes(answer.content)
         values, _ = nrrd.read(file.name)
     np.testing.assert_array_equal(values == 2, expected(scan, model).mask("cube"))
+
+
+def test_ohif_is_told_that_no_pacs_is_behind_the_server_until_a_series_was_sent_under_its_identifier(server, slices):
+    files, uid = {"params": (None, "{}")}, "1.2.3.11"
+    refused = server.post(f"/infer/hu?image={uid}&output=image", files=files)
+    assert (refused.status_code, "send the image first" in refused.json()["detail"]) == (404, True)
+    assert uid not in refused.json()["detail"]
+    assert server.get("/proxy/dicom/qido/studies?limit=1").status_code == 501
+    sent = {**files, "file": ("series.zip", zipped(slices / "one"))}
+    assert server.put(f"/datastore/?image={uid}", files=sent).status_code == 200
+    params = json.dumps({"result_extension": ".nrrd", "result_compress": False})
+    answer = server.post(f"/infer/hu?image={uid}&output=image", files={"params": (None, params)})
+    assert answer.content.startswith(b"NRRD")
 
 
 def test_overlaps_come_as_a_dicom_segmentation(server, session):

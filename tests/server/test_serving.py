@@ -109,3 +109,11 @@ def test_what_a_page_shows_is_made_when_it_is_first_asked_for(tmp_path, model, s
         assert hu.size == cells.size == 24 * 22 * 8
         assert cells.max() < len(case.json()["cells"])
         assert server.get(f"/api/v1/jobs/{job}/view/other").status_code == 422
+
+
+def test_of_a_server_that_cannot_start_nothing_is_left(tmp_path, model, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["serve", "--model", str(model), "-o", str(tmp_path / "server"), "--port", port]) == 2
+    assert "got one in use" in capsys.readouterr().err
+    assert not (tmp_path / "server").exists()

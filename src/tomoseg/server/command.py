@@ -71,7 +71,7 @@ def serve_until_stopped(
         check_learnable(learning.datasets, learning.config)
     is_local = is_loopback(options.host)
     is_guarded = (options.token or options.new_token or not is_local) and not options.open_to_anybody
-    with private_files(), locked(place), listen(options.host, options.port) as listening:
+    with private_files(), listen(options.host, options.port) as listening, locked(place):
         made = _token(place, options.new_token) if is_guarded else None
         settings = ServerSettings(
             place,

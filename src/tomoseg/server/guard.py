@@ -116,6 +116,7 @@ _GUARDED = (
     "/train/",
     "/batch/",
     "/logs/",
+    "/proxy/",
 )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import sqlite3
 import time
@@ -21,6 +22,13 @@ from tomoseg.server.uploads import UploadStore
 
 LONGEST_TAG = 40
 
+NO_DICOMWEB = (
+    "expected an image that was sent, got a request for one of DICOMweb, which this server neither fetches nor serves; "
+    "send the image first (PUT /datastore/?image=IDENTIFIER)"
+)
+"""What a client is told that expects a PACS behind the server."""
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _LABEL = "label:"
 _IMAGE = "image:"
 
@@ -78,7 +86,10 @@ class LabelStore:
         Raises:
             RefusalError: If there is none.
         """
-        return str(self._database.fact(_key(name)) or self._uploads.row(name)["id"])
+        known = self._database.fact(_key(name))
+        if known is None and _UID.fullmatch(name):
+            raise RefusalError(HTTPStatus.NOT_FOUND, NO_DICOMWEB)
+        return str(known or self._uploads.row(name)["id"])
 
     def images(self) -> list[sqlite3.Row]:
         """Complete uploads that are no label maps, the oldest first."""
