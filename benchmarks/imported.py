@@ -1,15 +1,24 @@
-"""Imported networks of real size beside nnU-Net's own predictor: the same weights, scan and machine, file to file.
+"""Imported networks of real size beside nnU-Net's own predictor and TotalSegmentator: the same weights, scan, machine.
 
     .venv/bin/python benchmarks/imported.py --nnunet PYTHON --ct CT [--networks 3mm part] [--slices 100 300 800]
-    .venv/bin/python benchmarks/imported.py --small --nnunet PYTHON      the way through, in a minute or two
+    .venv/bin/python benchmarks/imported.py --nnunet PYTHON --ct CT --rows "3mm 300 tomoseg int8" ...   some rows
+    .venv/bin/python benchmarks/imported.py --list                       the names of all rows
+    .venv/bin/python benchmarks/imported.py --small --nnunet PYTHON      the way through, in some minutes
     .venv/bin/python benchmarks/imported.py --table                      what was found so far
 
 Networks have the sizes of TotalSegmentator's, `3mm` (112x112x128, 5 stages, 117 structures) and `part` (one of five at
 1.5 mm: 128x128x128, 6 stages, 24 structures), with random weights: their masks are noise, the worst case for what
-decides and compresses masks. The scan is a real CT enlarged to 512x512 pixels of 0.8 mm and slices of 1.5 mm. Both
-overlap patches by half and mirror nothing. Every row is a process of its own with its imports; seconds are of the wall,
-memory is the highest resident of that process or its largest child. Rows that are in `--folder` already are not run
-again, so that a run that was stopped goes on. `--nnunet` names a Python that has what
+decides and compresses masks. The scan is a real CT enlarged to 512x512 pixels of 0.8 mm and slices of 1.5 mm. nnU-Net
+and tomoseg overlap patches by half and mirror nothing. TotalSegmentator (`total` at 3 mm alone: of a part it has no
+command) overlaps by a fifth; beside it tomoseg does too, in rows of that name. Every row is a process of its own with
+its imports, file to file; seconds are of the wall, memory is the highest resident of that process or its largest child.
+
+int8 has its own scales of four patches, all layers but the last in 8 bits: of random weights every decision is near a
+tie, so that layers are not looked for. The row `profile` has the share of one patch's time in convolutions, and how
+near they come to the machine's rate of matrix products, each in fp32.
+
+The others' runs end by `--limit-gb` of address space and `--limit-minutes`; that is a row then. Rows that are in
+`--folder` already are not run again, so that a run that was stopped goes on. `--nnunet` names a Python that has what
 `tests/oracles/requirements-nnunet.txt` says.
 """
 
@@ -17,10 +26,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +45,17 @@ sys.path.insert(0, str(ROOT))
 
 from tests.nnunet_files import Made, write_training  # noqa: E402  # from the folder above
 from tomoseg.files.nifti import read_ct, write_nifti  # noqa: E402
+from tomoseg.inference.engines import ENGINES  # noqa: E402
+from tomoseg.inference.kinds import Calibration  # noqa: E402
+from tomoseg.inference.segment import predictor_of  # noqa: E402
+from tomoseg.inference.stages import Stages  # noqa: E402
+from tomoseg.models.exports import add_export, find_export  # noqa: E402
+from tomoseg.models.folder import load_model  # noqa: E402
 from tomoseg.models.leaner import made_leaner  # noqa: E402
 from tomoseg.models.openvino import computes_bf16, openvino_core, read_openvino  # noqa: E402
+from tomoseg.models.quantise import convolving, multiplications  # noqa: E402
 from tomoseg.volume import SourceGrid  # noqa: E402
+from tomoseg.workflows.calibration import draw_some  # noqa: E402
 
 WIDTHS = (32, 64, 128, 256, 320, 320)
 EDGES_MM = (0.8, 0.8, 1.5)
@@ -76,6 +97,31 @@ peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, r
 print(json.dumps({"seconds": time.perf_counter() - began, "peak": peak}))
 """
 
+TOTALSEGMENTATOR = """
+import json, os, resource, sys, time
+began = time.perf_counter()
+from pathlib import Path
+weights, scan, out, threads = sys.argv[1:]
+os.environ["TOTALSEG_HOME_DIR"], os.environ["TOTALSEG_WEIGHTS_PATH"] = str(Path(weights).parent / "home"), weights
+Path(os.environ["TOTALSEG_HOME_DIR"]).mkdir(exist_ok=True)
+settings = {"totalseg_id": "none", "send_usage_stats": False, "statistics_disclaimer_shown": True}
+settings["prediction_counter"] = 0
+(Path(os.environ["TOTALSEG_HOME_DIR"]) / "config.json").write_text(json.dumps(settings))
+for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+    os.environ[name] = weights
+import torch
+torch.set_num_threads(int(threads))
+from totalsegmentator.python_api import totalsegmentator
+totalsegmentator(scan, out, ml=True, fast=True, device="cpu", nr_thr_saving=1, quiet=True)
+peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024
+print(json.dumps({"seconds": time.perf_counter() - began, "peak": peak}))
+"""
+
+THEIR_FOLDER = "Dataset297_TotalSegmentator_total_3mm_1559subj"
+THEIR_TRAINING = "nnUNetTrainer_4000epochs_NoMirroring__nnUNetPlans__3d_fullres"
+BY_A_FIFTH = 0.8
+"""By which TotalSegmentator's patches move on, of their edge."""
+
 
 def scan_of(folder: Path, slices: int, ct: Path | None) -> Path:
     """The scan of so many slices; made once."""
@@ -111,57 +157,151 @@ def profile(model: Path, made: Made) -> dict[str, float]:
     steps = [(step.node_type, step.real_time.total_seconds()) for step in request.profiling_info]
     whole = sum(seconds for _, seconds in steps)
     convolved = sum(seconds for kind, seconds in steps if "onvolution" in kind or kind == "Deconvolution")
-    floor = 2 * _products(network) / matrix_rate()
+    floor = 2 * sum(map(multiplications, convolving(network))) / matrix_rate()
     return {"patch_seconds": whole, "convolutions": convolved / whole, "floor_seconds": floor}
 
 
-def _products(network: Any) -> float:
-    """Multiplications of all convolutions."""
-    total = 0.0
-    for op in network.get_ordered_ops():
-        weights = op.input_value(1).get_partial_shape() if "onvolution" in op.get_type_name() else None
-        if weights is not None:
-            turned = op.get_type_name() == "ConvolutionBackpropData"
-            voxels = op.input_value(0) if turned else op.output(0)
-            total += float(np.prod(weights.to_shape())) * float(np.prod(voxels.get_partial_shape().to_shape()[2:]))
-    return total
+def run_theirs(program: str, given: argparse.Namespace, *arguments: object) -> dict[str, Any]:
+    """nnU-Net's own predictor or TotalSegmentator, within limits; where one ends it, that is the row."""
+    command = [str(given.nnunet), "-c", program, *map(str, arguments), str(usable_cores())]
+    limit = int(given.limit_gb * 2**30)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    try:
+        out, told = process.communicate(timeout=60 * given.limit_minutes)
+    except subprocess.TimeoutExpired:
+        return {"ended": f"by the time limit of {given.limit_minutes:g} minutes"}
+    finally:
+        _end(process)
+    if process.returncode == 0:
+        return dict(json.loads(out.strip().splitlines()[-1]))
+    last = (told.strip().splitlines() or [f"status {process.returncode}"])[-1]
+    words = ("memory", "bad_alloc", "killed", "died")
+    why = (
+        f"by the memory limit of {given.limit_gb:g} GiB" if any(word in told.lower() for word in words) else "by itself"
+    )
+    return {"ended": f"{why}: {last[:160]}"}
 
 
-def run_nnunet(python: Path, training: Path, scan: Path, out: Path) -> dict[str, Any]:
-    """nnU-Net's own predictor."""
-    command = [str(python), "-c", NNUNET, str(training), str(scan), str(out), str(usable_cores())]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+def _end(process: subprocess.Popen[str]) -> None:
+    """Its children too, which may wait for one another for ever."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def add_int8(model: Path, scan: Path) -> dict[str, Any]:
+    """The export in int8, with scales of four patches."""
+    began, loaded = time.perf_counter(), load_model(model)
+    if find_export(loaded, "openvino", "int8") is None:
+        predictor = predictor_of(loaded)
+        images = draw_some(predictor, iter([predictor.on_grid(read_ct(scan), Stages())]), 4)
+        engine = ENGINES["openvino"].conversion
+        assert engine is not None  # OpenVINO has files of its own
+        made = engine.convert(loaded, Calibration(images))
+        add_export(loaded, "openvino", "int8", engine.suffix, made.made, made.write)
+    return {"seconds": time.perf_counter() - began, "peak": 0}
+
+
+def by_a_fifth(model: Path) -> Path:
+    """The same model with patches that overlap as TotalSegmentator's."""
+    other = model.with_name(f"{model.name}_by_a_fifth")
+    if not other.exists():
+        shutil.copytree(model, other)
+        record = json.loads((other / "model.json").read_text(encoding="utf-8"))
+        record["plan"]["step"] = BY_A_FIFTH
+        (other / "model.json").write_text(json.dumps(record), encoding="utf-8")
+    return other
+
+
+def rows_of(given: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Every row by its name; nothing is made before one is run."""
+    ways: dict[str, Callable[[], dict[str, Any]]] = {}
+    precisions = ("fp32", *(["bf16"] if computes_bf16() else []), "int8")
+    for name, made in (SMALL if given.small else {name: NETWORKS[name] for name in given.networks}).items():
+        ways[f"{name} profile"] = lambda n=name, m=made: profile(model_of(given, n, m), m)
+        least = min(given.slices)
+        ways[f"{name} export int8"] = lambda n=name, m=made, s=least: add_int8(
+            model_of(given, n, m), scan_of(given.folder, s, given.ct)
+        )
+        for slices in given.slices:
+            for precision in precisions:
+                ways[f"{name} {slices} tomoseg {precision}"] = lambda n=name, m=made, s=slices, p=precision: run_ours(
+                    given, model_of(given, n, m), s, p
+                )
+            if given.nnunet is not None:
+                ways[f"{name} {slices} nnU-Net"] = lambda n=name, m=made, s=slices: run_theirs(
+                    NNUNET,
+                    given,
+                    training_of(given, n, m),
+                    scan_of(given.folder, s, given.ct),
+                    given.folder / "theirs",
+                )
+            if name != "part":
+                for precision in precisions:
+                    ways[f"{name} {slices} by-a-fifth {precision}"] = lambda n=name, m=made, s=slices, p=precision: (
+                        run_ours(given, by_a_fifth(model_of(given, n, m)), s, p)
+                    )
+            if given.nnunet is not None and name == "3mm":
+                ways[f"{name} {slices} TotalSegmentator"] = lambda n=name, m=made, s=slices: run_theirs(
+                    TOTALSEGMENTATOR,
+                    given,
+                    training_of(given, n, m).parent.parent,
+                    scan_of(given.folder, s, given.ct),
+                    given.folder / "theirs.nii.gz",
+                )
+    return ways
+
+
+def training_of(given: argparse.Namespace, name: str, made: Made) -> Path:
+    """The training that a network was made of, where TotalSegmentator would look for it; written once."""
+    place = given.folder / f"weights_{name}" / THEIR_FOLDER
+    if not (place / THEIR_TRAINING).exists():
+        write_training(place, made, name=THEIR_TRAINING)
+    return (place / THEIR_TRAINING).absolute()
+
+
+def model_of(given: argparse.Namespace, name: str, made: Made) -> Path:
+    """The imported model; made once."""
+    model: Path = given.folder / f"model_{name}"
+    if not model.exists():
+        run_tomoseg("import", training_of(given, name, made), "-o", model)
+    return model
+
+
+def run_ours(given: argparse.Namespace, model: Path, slices: int, precision: str) -> dict[str, Any]:
+    """`tomoseg predict`."""
+    if precision == "int8":
+        add_int8(model, scan_of(given.folder, min(given.slices), given.ct))
+    scan, out = scan_of(given.folder, slices, given.ct), given.folder / "out.nii.gz"
+    return run_tomoseg(
+        "predict", "-i", scan, "-o", out, "-m", model, "--ml", "--engine", "openvino", "--precision", precision
+    )
 
 
 def measure(given: argparse.Namespace, rows: Path) -> None:
-    """Every row that is not there yet."""
+    """Every row that is asked for and not there yet."""
     there = {row["row"] for row in read(rows)}
-    networks = SMALL if given.small else {name: NETWORKS[name] for name in given.networks}
-    for name, made in networks.items():
-        training = next(iter((given.folder / name).glob("nnUNet*")), None) or write_training(given.folder / name, made)
-        model = given.folder / f"model_{name}"
-        if not model.exists():
-            run_tomoseg("import", training, "-o", model)
-        ways: dict[str, Any] = {f"{name} profile": lambda m=model, d=made: profile(m, d)}
-        for slices in (24,) if given.small else given.slices:
-            scan = scan_of(given.folder, slices, given.ct)
-            for precision in ("fp32", *(["bf16"] if computes_bf16() else [])):
-                ways[f"{name} {slices} tomoseg {precision}"] = lambda s=scan, m=model, p=precision: run_tomoseg(
-                    "predict", "-i", s, "-o", given.folder / "out.nii.gz", "-m", m, "--ml", "--precision", p
-                )
-            if given.nnunet is not None:
-                ways[f"{name} {slices} nnU-Net"] = lambda s=scan, t=training: run_nnunet(
-                    given.nnunet, t, s, given.folder / "theirs"
-                )
-        for row, way in ways.items():
-            if row not in there:
-                for old in (given.folder / "out.nii.gz", given.folder / "theirs.nii.gz"):
-                    old.unlink(missing_ok=True)
-                found = way()
-                with rows.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps({"row": row, "machine": machine()} | found) + "\n")
-                print(row, found)
+    ways = rows_of(given)
+    for unknown in set(given.rows or ()) - ways.keys():
+        sys.exit(f"no such row: {unknown}; --list names them")
+    for row, way in ways.items():
+        if row in there or (given.rows and row not in given.rows):
+            continue
+        for old in (given.folder / "out.nii.gz", given.folder / "theirs.nii.gz"):
+            old.unlink(missing_ok=True)
+        found = way()
+        with rows.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"row": row, "machine": machine()} | found) + "\n")
+        print(row, found, flush=True)
 
 
 def read(rows: Path) -> list[dict[str, Any]]:
@@ -170,17 +310,21 @@ def read(rows: Path) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """A table; nnU-Net's seconds over each way's."""
-    theirs = {row["row"].removesuffix(" nnU-Net"): row["seconds"] for row in rows if row["row"].endswith(" nnU-Net")}
-    print("| row | seconds | peak GB | times as fast as nnU-Net |\n|---|---|---|---|")
+    """A table; seconds of nnU-Net, or of TotalSegmentator where the overlap is its, over each way's."""
+    seconds = {row["row"]: row["seconds"] for row in rows if "seconds" in row}
+    print("| row | seconds | peak GB | times as fast |\n|---|---|---|---|")
     for row in rows:
-        if "seconds" in row:
-            beside = theirs.get(" ".join(row["row"].split()[:2]))
+        name = row["row"]
+        if "ended" in row:
+            print(f"| {name} | ended {row['ended']} | | |")
+        elif "seconds" in row:
+            theirs = "TotalSegmentator" if "by-a-fifth" in name else "nnU-Net"
+            beside = seconds.get(" ".join([*name.split()[:2], theirs]))
             ratio = "" if beside is None else f"{beside / row['seconds']:.2f}"
-            print(f"| {row['row']} | {row['seconds']:.0f} | {row['peak'] / 1e9:.2f} | {ratio} |")
+            print(f"| {name} | {row['seconds']:.0f} | {row['peak'] / 1e9:.2f} | {ratio} |")
         else:
             share, near = row["convolutions"], row["floor_seconds"] / row["patch_seconds"]
-            what = f"{row['row']}: {share:.0%} in convolutions, {near:.0%} of matrix products"
+            what = f"{name}: {share:.0%} in convolutions, {near:.0%} of matrix products"
             print(f"| {what} | {row['patch_seconds']:.1f} | | |")
 
 
@@ -192,9 +336,17 @@ def main() -> None:
     parser.add_argument("--ct", type=Path, help="a real CT to enlarge; a phantom if omitted")
     parser.add_argument("--folder", type=Path, default=Path("build/imported"))
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--rows", nargs="+", help="only these")
+    parser.add_argument("--list", action="store_true", help="name the rows and do nothing")
+    parser.add_argument("--limit-gb", type=float, default=21.0, help="address space of the others' runs, in GiB")
+    parser.add_argument("--limit-minutes", type=float, default=60.0, help="of the others' runs")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--again", action="store_true", help="forget what was found")
     given = parser.parse_args()
+    given.slices = [24] if given.small else given.slices
+    if given.list:
+        print("\n".join(rows_of(given)))
+        return
     if given.again:
         shutil.rmtree(given.folder, ignore_errors=True)
     given.folder.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,8 @@ def show_ways(ways: Sequence[Way]) -> None:
 
 def _show_tables(ways: Sequence[Way]) -> None:
     reference, names = ways[0], [f"{way.engine} {way.precision}" for way in ways]
-    unit, against, gives = "ms a slice", "Dice", ("change", "worst change")
+    unit, against = "ms a slice", "Dice"
+    gives: tuple[str, ...] = ("change", "worst change")
     if reference.seconds_a_scan is not None:
         unit, against, gives = "ms a patch", f"Dice with {names[0]}", ("voxels that differ", "lowest Dice", "s a scan")
     rows = [(*_costs(way, reference), *_gives(way, reference)) for way in ways]
