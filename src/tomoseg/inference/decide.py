@@ -148,7 +148,7 @@ def confidences(
     """
     scales = np.ones((len(offsets), 2), np.float32) if scales is None else scales
     low, high, share = between
-    out, cells = np.empty((len(offsets), *size), np.uint8), _cells(low, size, nearest)
+    out, cells = np.zeros((len(offsets), *size), np.uint8), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.signs, high.signs)
     in_rows(lambda *rows: fill_probabilities(corners, cells, rows, offsets, scales, out), len(low.values))
     return out
@@ -182,7 +182,7 @@ def shares_of_all(
         nearest: Whether pixels take what the nearest point says.
     """
     low, high, share = between
-    out, cells = np.empty((len(channels), *size), np.uint8), _cells(low, size, nearest)
+    out, cells = np.zeros((len(channels), *size), np.uint8), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.winners, high.winners)
     wanted = np.array(channels, np.int64)
     in_rows(lambda *rows: fill_shares(corners, cells, rows, wanted, out), len(low.values))

@@ -170,17 +170,20 @@ def fill_probabilities(corners, cells, rows, offsets, scales, out):  # type: ign
         rows: First row of cells, and one past the last.
         offsets: `(c,)` float32, added to each structure's logits.
         scales: `(c, 2)` float32, what they are multiplied with then, above and below 0.
-        out: `(c, x, y)` uint8, filled where these cells lie.
+        out: `(c, x, y)` uint8 of zeros, filled where these cells lie and a probability is not 0.
     """
     gx, gy, channels = corners.low.shape
+    values = np.empty(channels, np.float32)
     for i in range(rows[0], rows[1]):
         for j in range(gy):
             cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
             for x in range(cells.x_first[i], cells.x_first[i + 1]):
                 for y in range(cells.y_first[j], cells.y_first[j + 1]):
+                    _all_inside(corners, cell, cells.x_share[x], cells.y_share[y], values)
                     for c in range(channels):
-                        value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
-                        out[c, x, y] = _as_uint8(_scaled(value + offsets[c], scales[c]))
+                        value = _scaled(values[c] + offsets[c], scales[c])
+                        if value > -7:  # below, it is 0
+                            out[c, x, y] = _as_uint8(value)
 
 
 @kernel()
@@ -215,7 +218,7 @@ def fill_shares(corners, cells, rows, wanted, out):  # type: ignore[no-untyped-d
         cells: `Cells` of the slice.
         rows: First row of cells, and one past the last.
         wanted: `(n,)` int64, channels.
-        out: `(n, x, y)` uint8, filled where these cells lie.
+        out: `(n, x, y)` uint8 of zeros, filled where these cells lie and a probability is not 0.
     """
     gx, gy, channels = corners.low.shape
     values = np.empty(channels, np.float32)
@@ -224,16 +227,27 @@ def fill_shares(corners, cells, rows, wanted, out):  # type: ignore[no-untyped-d
             cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
             for x in range(cells.x_first[i], cells.x_first[i + 1]):
                 for y in range(cells.y_first[j], cells.y_first[j + 1]):
-                    highest = np.float32(0)
-                    for c in range(channels):
-                        values[c] = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
-                        highest = max(highest, values[c])
-                    whole = np.exp(-highest)
-                    for c in range(channels):
-                        values[c] = np.exp(values[c] - highest)
-                        whole += values[c]
+                    _all_inside(corners, cell, cells.x_share[x], cells.y_share[y], values)
+                    whole = _exponentials(values)
+                    least = whole / np.float32(512)  # of which less is a probability of 0
                     for n in range(len(wanted)):
-                        out[n, x, y] = np.uint8(np.rint(np.float32(255) * (values[wanted[n]] / whole)))
+                        value = values[wanted[n]]
+                        if value >= least:
+                            out[n, x, y] = np.uint8(np.rint(np.float32(255) * (value / whole)))
+
+
+@kernel()
+def _exponentials(values):  # type: ignore[no-untyped-def]
+    """The exponential of each logit over the highest, or over that of the background, in its place, and their sum."""
+    highest = np.float32(0)
+    for c in range(len(values)):
+        highest = max(highest, values[c])
+    whole = np.exp(-highest)
+    for c in range(len(values)):
+        below = values[c] - highest
+        values[c] = np.exp(below) if below > -32 else np.float32(0)  # what changes no sum is not computed
+        whole += values[c]
+    return whole
 
 
 @kernel()
@@ -297,6 +311,23 @@ def _possible(least, most, candidates):  # type: ignore[no-untyped-def]
             candidates[count] = c
             count += 1
     return count
+
+
+@kernel()
+def _all_inside(corners, cell, x_share, y_share, out):  # type: ignore[no-untyped-def]
+    """Each logit between the corners of a cell, as `_inside`."""
+    i, above, j, right = cell
+    one, low, high, share = np.float32(1), corners.low, corners.high, corners.share
+    w00, w10 = (one - x_share) * (one - y_share), x_share * (one - y_share)
+    w01, w11 = (one - x_share) * y_share, x_share * y_share
+    a, b, c, d = low[i, j], low[above, j], low[i, right], low[above, right]
+    for n in range(len(out)):
+        out[n] = w00 * a[n] + w10 * b[n] + w01 * c[n] + w11 * d[n]
+    if share > 0:
+        a, b, c, d = high[i, j], high[above, j], high[i, right], high[above, right]
+        for n in range(len(out)):
+            upper = w00 * a[n] + w10 * b[n] + w01 * c[n] + w11 * d[n]
+            out[n] = (one - share) * out[n] + share * upper
 
 
 @kernel()
