@@ -17,6 +17,7 @@ from tomoseg.inference.decide import (
     decide_labels,
     decide_masks,
     highest_confidence,
+    load_kernels,
     scan_slices,
 )
 from tomoseg.masks import unpack
@@ -220,3 +221,14 @@ def test_scan_slices_are_pulled_as_they_are_needed():
         (3.75, 5),
         (4, 5),
     ]
+
+
+def test_kernels_are_loaded_once(monkeypatch):
+    load_kernels.cache_clear()
+    decided = []
+    monkeypatch.setattr("tomoseg.inference.decide.decide_masks", lambda *_: decided.append("masks"))
+    monkeypatch.setattr("tomoseg.inference.decide.decide_labels", lambda *_: decided.append("labels"))
+    load_kernels()
+    load_kernels()
+    assert decided == ["masks", "labels"]
+    load_kernels.cache_clear()

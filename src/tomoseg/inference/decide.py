@@ -7,7 +7,7 @@ interpolates only where corners disagree, and nothing of size structures x volum
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8, UInt16
@@ -187,6 +187,14 @@ def shares_of_all(
     wanted = np.array(channels, np.int64)
     in_rows(lambda *rows: fill_shares(corners, cells, rows, wanted, out), len(low.values))
     return out
+
+
+@cache
+def load_kernels() -> None:
+    """Load what decides, which takes memory once: where memory is limited, it is counted with what is there already."""
+    slices = (GridSlice(np.zeros((1, 2, 2), np.float32)), GridSlice(np.ones((1, 2, 2), np.float32)), 0.5)
+    decide_masks(slices, (3, 3))
+    decide_labels(slices, (3, 3), (1,))
 
 
 def _is_on_grid(between: Between, size: tuple[int, int]) -> bool:

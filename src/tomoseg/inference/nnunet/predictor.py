@@ -12,7 +12,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.grid import Placement, Triple
 from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.decide import Between, scan_slices
+from tomoseg.inference.decide import Between, load_kernels, scan_slices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
 from tomoseg.inference.nnunet.decided import ExclusiveSlice, RegionSlice, own_logits
@@ -230,6 +230,7 @@ class NnunetPredictor(Predictor):
         with stages("prepare"):
             for engine in self.engines(choices.labels):
                 engine.prepare(plan.patch)
+        self._check_memory(hu, grid, choices)  # once more, with what the networks take now that they are compiled
         with stages("grid"):
             scan = normalise(hu[grid.placement.box()], plan.intensity)
         slabs = stages.of("grid", slices_on_grid(scan, grid, plan))
@@ -266,6 +267,7 @@ class NnunetPredictor(Predictor):
         """
         if self.max_memory is None:
             return
+        load_kernels()
         structures = len(self._computed_labels(choices.labels))
         gx, gy, _ = grid.placement.shape
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
