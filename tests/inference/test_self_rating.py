@@ -47,6 +47,12 @@ def test_by_hand():
     assert RatingSums(("a",), np.zeros(1, np.float32)).rating().mean is None
 
 
+def test_saturated_logits_are_nearly_sure():
+    sums = RatingSums(("a",), np.zeros(1, np.float32))
+    sums.add(np.array([[[200.0, -200.0]]], np.float32))  # of which exp has no number
+    assert sums.rating().structures["a"] == pytest.approx(1.0)
+
+
 def test_probabilities_do_not_depend_on_the_threshold():
     # decided at 0.8: logits come with that of 0.8 subtracted
     offset = np.log(0.8 / 0.2).astype(np.float32)

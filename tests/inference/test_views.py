@@ -14,7 +14,7 @@ from tomoseg.inference import predictor as module
 from tomoseg.inference.predictor import OnGrid, Predictor
 from tomoseg.inference.segment import segment
 from tomoseg.inference.stages import Stages
-from tomoseg.inference.views import KeptLogits
+from tomoseg.inference.views import KeptLogits, bytes_of_view
 from tomoseg.models.views import Fusion, Shares
 from tomoseg.options import Compute, Request
 from tomoseg.views import AXES, ordered
@@ -118,13 +118,32 @@ def test_some_structures_are_found_only_when_asked_for(volume):
     assert np.array_equal(named.mask("s4"), everything.mask("s4"))
 
 
-def test_memory_of_other_views_counts(volume):
-    predictor = Predictor(model_of("coronal"), Compute(device="cpu", precision="fp32", max_memory=10**10))
-    axial = Predictor(model_of("axial"), Compute(device="cpu", precision="fp32", max_memory=10**10))
-    assert np.array_equal(
-        segment(volume, predictor).mask("s1"), segment(volume, Predictor(model_of("coronal"), CPU)).mask("s1")
-    )
-    assert segment(volume, axial).mask("s1").any()
+def test_memory_of_other_views_counts(volume, monkeypatch):
+    """What is held, beside what an axial network takes: all logits of a coronal one."""
+    held = {}
+    for view in ("axial", "coronal"):
+        predictor = Predictor(model_of(view), Compute(device="cpu", precision="fp32", max_memory=10**10))
+        scan = predictor.on_grid(volume, Stages())
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                module, "batch_that_fits", lambda limit, result, each, most, v=view: held.update({v: result}) or 1
+            )
+            predictor._batch(predictor.engines(), scan, predictor.choices())
+        shape = scan.placement.shape
+    assert shape == (24, 22, 8)
+    slices = {"axial": 24 * 24, "coronal": 24 * 8}  # pixels, padded; of the 11 logits of each two slices are held
+    whole = {view: held[view] - 2 * 4 * 11 * pixels for view, pixels in slices.items()}
+    assert whole["coronal"] - whole["axial"] == bytes_of_view("coronal", shape, 11)
+
+
+@pytest.mark.parametrize("structures", [1, 2])
+def test_what_a_network_is_unsure_of_everywhere_takes_no_more_than_is_reckoned_with(structures, rng):
+    shape = (48, 64, 40)
+    slices = [rng.normal(-5, 2, (structures, 48, 40)).astype(np.float32) for _ in range(64)]
+    kept = KeptLogits(slices, "coronal")
+    voxels = 48 * 64 * 40
+    assert 0.5 * structures * voxels < kept.nbytes  # noise is hardly compressed
+    assert kept.nbytes < bytes_of_view("coronal", shape, structures) - 2 * voxels
 
 
 def test_a_tall_scan_s_coronal_slices_count_with_their_height(monkeypatch):

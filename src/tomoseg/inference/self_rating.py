@@ -87,11 +87,11 @@ class RatingSums:
         if self._scales is not None:
             given = logits + self._offsets
             scaled = given * np.where(given > 0, self._scales[:, 0], self._scales[:, 1])
-            sums = [_sums(1 / (1 + np.exp(-np.clip(scaled, -80, 80))), mask)]  # beyond that exp has no number
+            sums = [_sums(_probabilities(scaled), mask)]
         elif len(members) > 1:
             sums = [_sums(member > 0, mask) for member in members]
         else:
-            sums = [_sums(1 / (1 + np.exp(-(logits + self._offsets))), mask)]
+            sums = [_sums(_probabilities(logits + self._offsets), mask)]
         added = np.stack(sums)
         self._sums = added if len(self._sums) == 0 else self._sums + added
 
@@ -113,6 +113,10 @@ class RatingSums:
         dice = np.where(whole > 0, 2 * both / np.where(whole > 0, whole, 1), 1.0)  # none and none agree
         means = dice.mean(axis=0).tolist()
         return {name: value if there else None for name, value, there in zip(self.names, means, found, strict=True)}
+
+
+def _probabilities(logits: Float32[np.ndarray, "c x y"]) -> Float32[np.ndarray, "c x y"]:
+    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))  # beyond that exp has no number
 
 
 def _sums(other: np.ndarray, mask: np.ndarray) -> Float64[np.ndarray, "3 c"]:

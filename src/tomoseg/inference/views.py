@@ -22,8 +22,9 @@ STEPS = 8
 SLAB = 16
 """Slices of a view that are compressed together."""
 
-KEPT_SHARE = 0.25
-"""Bytes that a voxel and structure takes once it is compressed, at most."""
+KEPT_BYTES, KEPT_SHARE = 2.0, 0.25
+"""Bytes that a voxel takes once it is compressed, and more for each structure: two that a network is unsure of
+everywhere do not become smaller, and of many most are absent nearly everywhere."""
 
 DEPTH = 8
 """Axial slices that are unpacked at a time."""
@@ -40,7 +41,7 @@ def bytes_of_view(view: str, shape: tuple[int, int, int], structures: int) -> in
     first, second, _ = ordered(shape, view)
     slabs = 2 * structures * (first * second * SLAB + shape[0] * shape[1] * DEPTH)
     voxels = shape[0] * shape[1] * shape[2]
-    return slabs + int(voxels * (2 + KEPT_SHARE * structures))
+    return slabs + int(voxels * (2 + min(structures, KEPT_BYTES + KEPT_SHARE * structures)))
 
 
 class KeptLogits:
