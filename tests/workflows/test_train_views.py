@@ -125,6 +125,16 @@ def test_a_view_can_be_added(dataset, tmp_path):
     assert len(load_views(tmp_path)[0]) == 3
 
 
+def test_a_warm_start_says_where_it_takes_a_network_of_another_view(dataset, run, tmp_path):
+    told = []
+    two = {"views": ("axial", "coronal"), "epochs": None, "steps": 1, "warm_start": run[0] / "axial"}
+    settings = make_config(**VIEWS | two)
+    assert train_run(dataset, tmp_path / "run", settings, Listener(on_warning=told.append)).finished
+    assert [each for each in told if "to start from" in each] == [
+        "the model to start from has no network of coronal slices: this one starts from its network of axial slices"
+    ]
+
+
 def test_a_scan_like_those_of_training_is_like_them_for_models_without_an_axial_view(tmp_path):
     grid = GridConfig(mode="spacing", spacing_mm=3.0, slice_spacing_mm=3.0, crop="none")
     for seed, (name, split) in enumerate(SPLITS.items()):

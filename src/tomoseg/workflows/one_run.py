@@ -55,7 +55,10 @@ def train_one(
         TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
     """
     if config.warm_start is not None:
-        config = fitted_to(config, started_from(config.warm_start, output, data.grid.view))
+        source = started_from(config.warm_start, output, data.grid.view)
+        config = fitted_to(config, source)
+        if ranks.is_first:
+            _tell_of_view(source, data.grid.view, told)
     check_pictures(data.labels, config)
     folder = RunFolder(output, config, force=force, writes=ranks.is_first)
     if not ranks.is_first:
@@ -78,6 +81,15 @@ def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainCon
     if began.is_file() and (output / LAST).is_file():
         return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
     return load_for_view(model, view).record
+
+
+def _tell_of_view(source: ModelRecord | TrainConfig, view: str, told: Listener) -> None:
+    """Say that a network of another view is started from, where the model has none of this one."""
+    if isinstance(source, ModelRecord) and source.grid.view != view:
+        told.on_warning(
+            f"the model to start from has no network of {view} slices: this one starts from its network of "
+            f"{source.grid.view} slices"
+        )
 
 
 def _noticed(data: Preprocessed) -> list[Notice]:
