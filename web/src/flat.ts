@@ -27,6 +27,7 @@ export class FlatViewer implements Viewer {
   private opacity = 0.5;
   private layout: Layout = "all";
   private boxes: Box[] = [];
+  private held = false;
   private readonly resized = new ResizeObserver(() => this.draw());
 
   constructor(private readonly canvas: HTMLCanvasElement) {
@@ -87,10 +88,19 @@ export class FlatViewer implements Viewer {
     this.draw();
   }
 
+  hold(): void {
+    this.held = true;
+  }
+
+  release(): void {
+    this.held = false;
+    this.draw();
+  }
+
   private draw(): void {
     const scan = this.scan;
     const context = this.canvas.getContext("2d");
-    if (scan === null || context === null) return;
+    if (scan === null || context === null || this.held) return;
     this.canvas.width = this.canvas.clientWidth;
     this.canvas.height = this.canvas.clientHeight;
     context.imageSmoothingEnabled = false;

@@ -35,6 +35,7 @@ export class NiivueViewer implements Viewer {
   private grid: Grid | null = null;
   private opacity = 0.5;
   private colours: readonly Colour[] = [];
+  private window: readonly [number, number] = [-160, 240];
 
   private constructor(nv: Niivue) {
     this.nv = nv;
@@ -71,7 +72,11 @@ export class NiivueViewer implements Viewer {
     this.grid = scan;
     for (const old of [...this.nv.volumes]) this.nv.removeVolume(old);
     this.colours = [];
-    this.nv.addVolume(await NVImage.loadFromUrl({ url: nifti(scan, scan.hu, INT16, 0), name: "scan.nii", colormap: CT_COLOURS }));
+    const [low, high] = this.window;
+    const url = nifti(scan, scan.hu, INT16, 0);
+    this.nv.addVolume(
+      await NVImage.loadFromUrl({ url, name: "scan.nii", colormap: CT_COLOURS, cal_min: low, cal_max: high }),
+    );
     const masks = await NVImage.loadFromUrl({
       url: nifti(scan, scan.cells, typeOf(scan.cells), LABELS),
       name: "masks.nii",
@@ -79,6 +84,16 @@ export class NiivueViewer implements Viewer {
     });
     masks.setColormapLabel(table([[0, 0, 0, false], [0, 0, 0, false]]));
     this.nv.addVolume(masks);
+  }
+
+  /** What NiiVue itself asks before it draws. */
+  hold(): void {
+    this.nv.isBusy = true;
+  }
+
+  release(): void {
+    this.nv.isBusy = false;
+    this.nv.drawScene();
   }
 
   setCells(cells: Uint8Array | Uint16Array): void {
@@ -101,8 +116,9 @@ export class NiivueViewer implements Viewer {
   }
 
   setWindow(low: number, high: number): void {
+    this.window = [low, high];
     const ct = this.nv.volumes[0];
-    if (ct === undefined) return;
+    if (ct === undefined || (ct.cal_min === low && ct.cal_max === high)) return;
     ct.cal_min = low;
     ct.cal_max = high;
     this.nv.refreshLayers(ct, 0);

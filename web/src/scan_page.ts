@@ -102,14 +102,16 @@ export class ScanPage {
     this.reference = reference;
     this.scan = { shape: found.shape, spacing: found.spacing_mm, hu, cells };
     await this.makeViewers(reference === null ? 1 : 2);
+    for (const viewer of this.viewers) viewer.hold(); // in software each time that it draws takes as long as all the rest
+    this.setWindow(this.window);
     await this.viewers[0]?.open(this.scan);
     if (this.reference !== null) await this.viewers[1]?.open({ ...this.scan, cells: this.reference });
     this.list.open(found.structures, keeps);
     this.drawNotes();
     for (const viewer of this.viewers) viewer.setLayout(this.layout);
-    this.setWindow(this.window);
     this.paint();
     this.viewers[0]?.goTo(found.shape.map((n) => n >> 1) as Triple);
+    for (const viewer of this.viewers) viewer.release();
   }
 
   private async makeViewers(count: number): Promise<void> {

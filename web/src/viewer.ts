@@ -23,6 +23,9 @@ export interface Viewer {
   /** Whether it draws in 3D, outlines, and lets masks be corrected. */
   readonly isWhole: boolean;
   open(scan: ScanData): Promise<void>;
+  /** Draw nothing until `release`, which draws what has changed at once. */
+  hold(): void;
+  release(): void;
   /** Other cells on the same scan, such as a difference. */
   setCells(cells: Uint8Array | Uint16Array): void;
   /** A colour for each cell, from cell 0 up. */
