@@ -86,6 +86,16 @@ def test_a_page_has_text_and_its_links_lead_somewhere(page):
     assert dead == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_commands_that_predict_name_what_they_read_and_write(page):
+    """Scans and results have a flag each; without, as some other programs take them, the command is refused."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S)
+    shown = [line for block in blocks for line in re.sub(r"\\\n *", "", block).splitlines()]
+    predict = [line.strip() for line in shown if line.strip().startswith("tomoseg predict ")]
+    unflagged = [line for line in predict if line.split()[2][0] != "-"]
+    assert unflagged == []
+
+
 def test_the_citation_names_this_version():
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == __version__

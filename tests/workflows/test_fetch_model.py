@@ -351,7 +351,7 @@ class TestCommand:
         told = " ".join(capsys.readouterr().out.split())
         assert "body: 2 structures, voxels of 3 x 2 x 2 mm" in told
         assert "licence: Apache-2.0" in told
-        assert "next: tomoseg predict SCAN -m body -o MASKS" in told
+        assert "next: tomoseg predict -i CT -o MASKS -m body" in told
         write_scan(tmp_path / "ct.nii.gz")
         places = ["-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "m.nii.gz")]
         assert main(["predict", *places, "--ml", "-m", "body"]) == 0

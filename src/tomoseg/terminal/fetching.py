@@ -51,4 +51,4 @@ def show_fetched(found: FetchedModel) -> None:
         box = found.task.box
         around = f"{', '.join(box.structures)}, and {box.margin_mm:g} mm more"
         out.print(f"sees: of a scan the box that {box.finder} finds around {around}")
-    out.print(f"next: tomoseg predict SCAN -m {found.task.name} -o MASKS")
+    out.print(f"next: tomoseg predict -i CT -o MASKS -m {found.task.name}")
