@@ -1,11 +1,14 @@
 """Make the packaged model `body-117` from label maps of real anatomies, all of it or what is not done yet.
 
-    .venv/bin/python recipes/body-117/make.py ANATOMY [--work build/body-117] [--minutes 60]
+    .venv/bin/python recipes/body-117/make.py ANATOMY [--work build/body-117] [--faster 1] [--share 1]
 
 ANATOMY is the folder of the label maps (`s0000_labels_total_v2.nii.gz`, ...). Training takes four rounds. Each makes
 new bodies and trains on them, from where the round before ended; the last one on those of the third as well. One
-anatomy, and phantoms of other seeds, only choose how much each view counts and what is left out. Everything goes on
-where it was stopped.
+anatomy, and phantoms of other seeds, only choose how much each view counts, what is left out, and the probability that
+decides. Everything goes on where it was stopped.
+
+`--share 0.01` tries the whole chain on a hundredth of the bodies and minutes, in some minutes of one core: what comes
+out is of no use, says so in its card, and lies in the work folder; the packaged model stays as it is.
 """
 
 from __future__ import annotations
@@ -76,44 +79,65 @@ LEAST_DICE = 0.5
 """On the bodies that choose; structures below are found only when they are asked for."""
 
 
-def main() -> None:
+def share(text: str) -> float:
+    """A share as it is given on the command line.
+
+    Raises:
+        ArgumentTypeError: If it does not lie above 0 and up to 1.
+    """
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share above 0 and up to 1, got {text}")
+    return value
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("anatomy", type=Path)
-    parser.add_argument("--work", type=Path, default=Path("build/body-117"))
+    parser.add_argument("--work", type=Path, help="default build/body-117, or build/body-117-trial with a share")
     parser.add_argument("--faster", type=float, default=1.0, help="divides the minutes of training")
-    given = parser.parse_args()
+    parser.add_argument("--share", type=share, default=1.0, help="of bodies and minutes, above 0 and up to 1")
+    given = parser.parse_args(arguments)
+    is_trial = given.share < 1
+    work: Path = given.work or Path("build/body-117-trial" if is_trial else "build/body-117")
     runs: dict[str, Path] = {}
     for number, (bodies, minutes) in enumerate(zip(BODIES, MINUTES, strict=True), start=1):
-        folder = given.work / f"round-{number}"
+        folder = work / f"round-{number}"
         data = {view: folder / "preprocessed" / view for view in VIEWS}
-        made(bodies, given.anatomy, data, seed=number)
+        made(some(bodies, given.share), some(CHOOSING, given.share), given.anatomy, data, seed=number)
         if number == len(BODIES):
-            earlier = given.work / f"round-{number - 1}" / "preprocessed"
+            earlier = work / f"round-{number - 1}" / "preprocessed"
             data = {view: together(earlier / view, data[view], folder / "together" / view) for view in VIEWS}
         for view, time in minutes.items():
-            trained(data[view], folder / "run" / view, time / given.faster, runs.get(view))
+            trained(data[view], folder / "run" / view, time * given.share / given.faster, runs.get(view))
             runs[view] = folder / "run" / view
-    model = given.work / "body-117"
+    model = work / "body-117"
     if not model.exists():
         with progress("fuse") as show:
             show_fused(fuse(list(runs.values()), data["axial"], model, least_dice=LEAST_DICE, on_case=show))
     pack(model, data)
     if not (model / TUNED).exists():
         decide(model, data["axial"])
-    shutil.rmtree(PACKAGE, ignore_errors=True)
-    shutil.copytree(model, PACKAGE)
-    (PACKAGE / CARD).write_text(card(model), encoding="utf-8")
-    print(f"{PACKAGE}: {sum(path.stat().st_size for path in PACKAGE.rglob('*') if path.is_file()) / 1e6:.1f} MB")
+    package = work / "packaged" if is_trial else PACKAGE
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(model, package)
+    (package / CARD).write_text(card(model, None if is_trial else REAL), encoding="utf-8")
+    print(f"{package}: {sum(path.stat().st_size for path in package.rglob('*') if path.is_file()) / 1e6:.1f} MB")
 
 
-def made(bodies: dict[str, int], anatomy: Path, data: dict[str, Path], seed: int) -> None:
+def some(bodies: dict[str, int], share: float) -> dict[str, int]:
+    """A share of the bodies of each anatomy, one at least."""
+    return {name: max(1, round(count * share)) for name, count in bodies.items()}
+
+
+def made(bodies: dict[str, int], choosing: dict[str, int], anatomy: Path, data: dict[str, Path], seed: int) -> None:
     """A round's bodies, in every view."""
 
     def path(name: str) -> str:
         return name if name == "procedural" else str(anatomy / f"{name}_labels_total_v2.nii.gz")
 
-    names = dict.fromkeys([*bodies, *CHOOSING])
-    sources = tuple(BodySource(path(name), bodies.get(name, 0), CHOOSING.get(name, 0)) for name in names)
+    names = dict.fromkeys([*bodies, *choosing])
+    sources = tuple(BodySource(path(name), bodies.get(name, 0), choosing.get(name, 0)) for name in names)
     config = load_config(BodyConfig, BodyConfig(), HERE / "bodies.yaml")
     with progress(f"bodies of round {seed}") as show:
         preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed, config=config), data, on_done=show)
@@ -206,11 +230,16 @@ REAL = HERE / "real_ct.json"
 """What `benchmarks/real_ct.py --json` measured, after the model was made: it changes nothing but the card."""
 
 
-def card(model: Path) -> str:
-    """The model card: on real CT by structure, beside the bodies that chose."""
+def card(model: Path, measured: Path | None) -> str:
+    """The model card: on real CT by structure, beside the bodies that chose.
+
+    Args:
+        model: What is described.
+        measured: What was measured on real CT; None of a trial.
+    """
     fusion = load_fusion(model)
     names = load_record(model / fusion.folders[0]).labels.names
-    real: dict[str, dict[str, float]] = json.loads(REAL.read_text(encoding="utf-8")) if REAL.is_file() else {}
+    real: dict[str, dict[str, float]] = json.loads(measured.read_text(encoding="utf-8")) if measured else {}
     made = fusion.provenance["dice"]
     rows = [f"| structure | {' | '.join(real)} | made bodies |", "|---" * (2 + len(real)) + "|"]
     for name in names:
@@ -224,7 +253,7 @@ def card(model: Path) -> str:
             means.append(f"{sum(some) / len(some):.2f} ({len(some)})" if some else "")
         groups.append(f"| {group} | {' | '.join(means)} |")
     pairs = [(made[name], dice) for scores in real.values() for name, dice in scores.items() if name in made]
-    return (
+    return (TRIAL if measured is None else "") + (
         (HERE / "card.md")
         .read_text(encoding="utf-8")
         .format(
@@ -235,6 +264,8 @@ def card(model: Path) -> str:
         )
     )
 
+
+TRIAL = "**A trial of the recipe, of no use: nothing below holds of it but how it was made.**\n\n"
 
 GROUPS: dict[str, Callable[[str], bool]] = {
     "all, mean Dice (structures)": lambda name: True,

@@ -109,6 +109,14 @@ def test_the_radius_of_bones_is_kept_where_they_are_slender_and_where_not():
     assert head.max() * DEPTH_UNIT_MM == pytest.approx(19, abs=1.5)
 
 
+def test_a_map_of_less_than_a_millimetre_is_refused():
+    """Bodies are not drawn finer than 1.25 mm, and of such a map nothing would be left."""
+    with pytest.raises(
+        InputError, match=r"expected structures of some millimetres, got a map of 0.9 x 0.9 x 1.8 mm in"
+    ):
+        build_anatomy(np.ones((9, 9, 9), np.uint8), TOTAL, np.diag([0.1, 0.1, 0.2, 1.0]))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

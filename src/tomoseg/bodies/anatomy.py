@@ -112,17 +112,19 @@ def build_anatomy(
 
     Raises:
         InputError: If the map has a value that stands for no structure, holds none, has fewer than two slices along an
-            axis, or too many structures.
+            axis, is of no size that a body has, or has too many structures.
     """
     _check(values, labels, name)
     kinds, generic = kinds_of(labels)
     steps = [max(1, round(FINEST_MM / s)) for s in spacing_of(affine)]
     thin = tuple(slice(None, None, step) for step in steps)
-    table = np.zeros(int(values.max()) + 1, np.uint8)
-    for number, value in enumerate(labels.ids, start=1):
-        if value < len(table):
-            table[value] = number
-    numbers = np.ascontiguousarray(table[values[thin]])
+    numbers = _numbered(values, labels, thin)
+    if min(numbers.shape) < 2 or not numbers.any():
+        size = " x ".join(f"{n * s:.2g}" for n, s in zip(values.shape, spacing_of(affine), strict=True))
+        raise InputError(
+            f"{name}: expected structures of some millimetres, got a map of {size} mm in all; correct the voxel sizes "
+            "in its header"
+        )
     affine = affine @ np.diag([*steps, 1.0])
     if flesh is not None:
         flesh = Flesh(*(np.ascontiguousarray(part[thin]) for part in (flesh.body, flesh.muscle, flesh.regions)))
@@ -157,6 +159,17 @@ def _check(values: np.ndarray, labels: LabelSet, name: str) -> None:
         raise InputError(f"{name}: expected values that stand for structures, got {shown} too; name them or set them 0")
     if len(found) == (found[0] == 0):
         raise InputError(f"{name}: expected a label map with structures in it, got an empty one; pass another")
+
+
+def _numbered(
+    values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"], labels: LabelSet, thin: tuple[slice, ...]
+) -> UInt8[np.ndarray, "x2 y2 z2"]:
+    """Channel + 1 in the place of ids, of so many voxels along each axis one."""
+    table = np.zeros(int(values.max()) + 1, np.uint8)
+    for number, value in enumerate(labels.ids, start=1):
+        if value < len(table):
+            table[value] = number
+    return np.ascontiguousarray(table[values[thin]])
 
 
 def _cropped(

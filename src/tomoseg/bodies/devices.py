@@ -22,6 +22,8 @@ Points = Float[np.ndarray, "n 3"]
 _AIR_HU = -1000.0
 _PIECE_MM = 9.0
 _WIRE_MM = 0.7
+_GENERATOR_MM, _GENERATOR_THICK_MM = 18.0, 4.0
+"""Half the width and half the thickness of a pacemaker's generator, without its rim."""
 _BRONCHI_MM = 18.0
 """What of the windpipe lies so far from its middle is a bronchus."""
 _THROAT_MM = (25.0, 90.0)
@@ -141,8 +143,10 @@ class Devices:
             np.array([getattr(side, end) for side in self._anatomy.boxes[heart[0]]]) for end in ("start", "stop")
         )
         radius = self._rng.uniform(*self._config.lead_mm)
-        found = along(place + np.array([[-9.0, 0, -9], [9, 0, -9], [9, 0, 9], [-9, 0, 9]]), 5.0, 0.0, self._metal)
-        found += along(place + np.array([[-9.0, 0, 0], [9, 0, 0]]), 5.0, 0.0, self._metal)
+        found: list[Piece] = []
+        for z in np.arange(-_GENERATOR_MM, _GENERATOR_MM + 1, _GENERATOR_MM / 4):
+            half = np.sqrt(_GENERATOR_MM**2 - 0.8 * z**2)  # round, and flat above and below
+            found += along(place + np.array([[-half, 0, z], [half, 0, z]]), _GENERATOR_THICK_MM, 0.0, self._metal)
         for share in ((0.45, 0.75, 0.2), (0.75, 0.7, 0.55))[: int(self._rng.integers(1, 3))]:
             tip = (low + np.array(share) * (high - low)) * self._anatomy.spacing_mm
             found += self._tube(np.concatenate([tip[None], line, place[None]]), radius, 0.0, 0.0, self._metal)

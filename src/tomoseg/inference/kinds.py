@@ -14,7 +14,7 @@ from tomoseg.inference.engine import Engine
 from tomoseg.models.folder import Model
 from tomoseg.packages import is_installed
 
-Images = Sequence[Float32[np.ndarray, "1 w *xyz"]]
+Images = Sequence[Float32[np.ndarray, "1 w ..."]]
 """Slices or blocks as a network takes them."""
 
 

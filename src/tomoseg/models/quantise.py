@@ -50,7 +50,7 @@ def multiplications(op: Any) -> float:
 
 def quantise(
     model: Any,
-    inputs: Sequence[Float32[np.ndarray, "1 w *xyz"] | dict[str, Any]],
+    inputs: Sequence[Float32[np.ndarray, "1 w ..."] | dict[str, Any]],
     kept: Sequence[str],
     *,
     alone: bool = False,
