@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.read import Preprocessed
@@ -52,6 +53,16 @@ def fitted_in_part(labels: LabelSet, grid: object, data: Preprocessed) -> Prepro
         )
     _check_grid(grid, data)
     return data.with_structures(labels)
+
+
+def grid_needed(grid: GridConfig, data: Preprocessed) -> GridConfig:
+    """The grid that a dataset must have for a model: an axial one serves a model of any view.
+
+    Args:
+        grid: The model's.
+        data: The dataset.
+    """
+    return grid.model_copy(update={"view": "axial"}) if data.grid.view == "axial" else grid
 
 
 def _check_grid(grid: object, data: Preprocessed) -> None:

@@ -20,7 +20,7 @@ from tomoseg.inference.segment import predictor_of
 from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import Model
 from tomoseg.networks.images import EngineInput, NetworkInput, neighbours, own_input
-from tomoseg.preprocessed.fits import fitted
+from tomoseg.preprocessed.fits import fitted, grid_needed
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.workflows.unlabelled import Unlabelled
@@ -103,7 +103,8 @@ def calibration_of(
 
     Args:
         model: Of one network.
-        place: A preprocessed dataset, of which the training cases count, or scans.
+        place: A preprocessed dataset, of which the training cases count, or scans. An axial one serves models of any
+            view, which draw from its scans as if they had no masks.
         on_scan: Told scans done and in all.
 
     Raises:
@@ -111,9 +112,9 @@ def calibration_of(
         InputError: If no scan can be read, or all of them are of one value.
     """
     if isinstance(place, Preprocessed):
-        data = fitted(model.record.labels.names, model.record.grid, place)
+        data = fitted(model.record.labels.names, grid_needed(model.record.grid, place), place)
         cases = data.split("train")
-        if isinstance(model.record.reads, NetworkInput):
+        if isinstance(model.record.reads, NetworkInput) and data.grid == model.record.grid:
             chosen = calibration_slices(cases, len(data.labels))
             images = [network_image(model.record.reads, case, k) for case, k in chosen]
             return Calibration(images), {"calibrated_with": [f"{case.name}:{k}" for case, k in chosen]}

@@ -18,7 +18,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.folder import load_model, model_in
 from tomoseg.models.folds import Folds, part_of, read_folds
 from tomoseg.options import Compute, SplitName
-from tomoseg.preprocessed.fits import fitted_in_part
+from tomoseg.preprocessed.fits import fitted_in_part, grid_needed
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
 
@@ -79,7 +79,7 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
         raise ConfigError(f"expected a split of {', '.join(get_args(SplitName))}, got {split!r}; choose one of these")
     predictor = open_predictor(model, compute)
     given = Preprocessed(dataset)
-    data = fitted_in_part(predictor.record.labels, _grid_of(predictor, given.grid.view), given)
+    data = fitted_in_part(predictor.record.labels, _grid_of(predictor, given), given)
     folds = read_folds(model_in(model))
     if split == "auto":
         split = "validation" if folds is None else "out-of-fold"
@@ -94,16 +94,11 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     return HeldOut(predictor, split, cases, data, given.labels, networks, folds.cases)
 
 
-def _grid_of(predictor: Predictor, given: str) -> GridConfig:
-    """That a dataset must have: an axial one serves models of any view, which see its scans as those of predict.
-
-    Args:
-        predictor: Of the model.
-        given: The dataset's view.
-    """
-    views = {one.record.grid.view for one in predictor.models}
-    needed = views.pop() if len(views) == 1 and given != "axial" else "axial"
-    return predictor.record.grid.model_copy(update={"view": needed})
+def _grid_of(predictor: Predictor, given: Preprocessed) -> GridConfig:
+    """That a dataset must have: axial where several views are looked at."""
+    of_one_view = len({one.record.grid.view for one in predictor.models}) == 1
+    grid = predictor.record.grid
+    return grid_needed(grid, given) if of_one_view else grid.model_copy(update={"view": "axial"})
 
 
 def _by_fold(

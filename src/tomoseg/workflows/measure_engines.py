@@ -28,7 +28,7 @@ from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.networks.images import NetworkInput
 from tomoseg.options import Compute, EngineName, Precision
-from tomoseg.preprocessed.fits import fitted_in_part
+from tomoseg.preprocessed.fits import fitted_in_part, grid_needed
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.workflows.agreement import agreements
 from tomoseg.workflows.calibration import Place, calibration_slices, draw_some, network_image, opened
@@ -140,7 +140,7 @@ def measure_engines(
         made = _beside_the_first(loaded, known, predictors, place, lambda way, *done: on_case(names[way], *done))
         where = {"scans": place.found.place.name, "cases": min(len(place), COMPARED_SCANS) - len(place.failed)}
     else:
-        data = fitted_in_part(loaded.record.labels, loaded.record.grid, place)
+        data = fitted_in_part(loaded.record.labels, grid_needed(loaded.record.grid, place), place)
         cases = data.split(split)[::every]
         made = _beside_masks(loaded, known, predictors, data, cases, lambda way, *done: on_case(names[way], *done))
         where = {"dataset": data.folder.name, "split": split, "cases": len(cases)}
@@ -174,7 +174,7 @@ def _beside_masks(
     on_case: Callable[[int, int, int], None],
 ) -> list[Way]:
     """Scored with the masks of a dataset."""
-    if isinstance(model.record.reads, NetworkInput):
+    if isinstance(model.record.reads, NetworkInput) and data.grid == model.record.grid:
         chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
         images = [network_image(model.record.reads, case, k) for case, k in chosen]
     else:
