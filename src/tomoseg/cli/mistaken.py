@@ -28,7 +28,7 @@ WANTED: dict[str, dict[str, Kind]] = {
     "train": {"preprocessed": "preprocessed"},
     "evaluate": {"predicted": "model", "reference": "preprocessed"},
     "tune": {"model": "model", "preprocessed": "preprocessed"},
-    "export": {"model": "model", "calibrate": "preprocessed", "measure": "preprocessed"},
+    "export": {"model": "model"},
 }
 """What the places are that a command reads, by its arguments. `evaluate` takes masks for either, too."""
 
