@@ -45,6 +45,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("networks",),
     ("models",),
     ("inference",),
+    ("cases",),
     ("training",),
     ("pictures",),
     ("workflows",),

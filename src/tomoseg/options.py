@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, ByteSize, ConfigDict, Field, ValidationError, WrapValidator
 
 from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.formats import FORMATS, FormatName
@@ -57,6 +58,16 @@ class Compute(Config):
     max_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
     """What the process may take, such as 2GB or 1500MB; batches shrink to fit, and a scan that cannot fit is
     refused."""
+
+    def divided(self, workers: int) -> Compute:
+        """The same for each of several processes, which share the memory.
+
+        Example:
+            >>> Compute(max_memory="2GB").divided(4).max_memory
+            500000000
+        """
+        share = None if self.max_memory is None else ByteSize(max(1, self.max_memory // workers))
+        return self.model_copy(update={"max_memory": share})
 
 
 AUTO = Compute()
@@ -169,7 +180,33 @@ AS_TUNED = Request()
 """Independent masks of all structures, with what tune chose."""
 
 
-class PredictOptions(Request):
+def _place(given: str) -> str:
+    if not re.fullmatch(r"here|processes:[1-9]\d*", given):
+        raise ValueError(f"expected here, or processes:4 with the number of them, got {given!r}")
+    return given
+
+
+class Spread(Config):
+    """Who does the cases of a command: this process, or several of this machine.
+
+    Raises:
+        ConfigError: If there is no such place.
+
+    Example:
+        >>> Spread(on="processes:4").on
+        'processes:4'
+    """
+
+    on: Annotated[str, AfterValidator(_place), Role.RESOURCES] = "here"
+    """Who does the cases: here, this process; processes:4, so many of this machine, which share its cores and the
+    memory allowed."""
+
+
+HERE = Spread()
+"""This process."""
+
+
+class PredictOptions(Request, Spread):
     """Which of the scans are segmented, how, and what is written.
 
     Example:
@@ -190,6 +227,9 @@ class PredictOptions(Request):
     """Language of the preview sheet."""
     part: Annotated[str | None, Role.RESOURCES] = None
     """2/8 does every eighth scan, from the second, so that eight machines or processes share a list."""
+    join: Annotated[bool, Role.RESOURCES] = False
+    """Share the scans with whoever runs the same command on the same output folder, on this machine or others: each
+    takes the next scan that nobody is at, and any number may join or leave."""
     force: Annotated[bool, Role.RESULT] = False
     """Also segment what is known to be no scan: label maps, masks, results of tomoseg."""
     series: Annotated[int | None, Role.RESULT] = None
@@ -200,13 +240,16 @@ class PredictOptions(Request):
 
 ALL_MASKS = PredictOptions()
 
+OF_MANY = ("part", "join", *Spread.model_fields)
+"""Of these options: which are about many scans, not about one."""
+
 SplitName = Literal["auto", "train", "validation", "test", "out-of-fold"]
 """Cases of a preprocessed dataset that judge a model."""
 
 EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 
 
-class EvaluateOptions(Config):
+class EvaluateOptions(Spread):
     """What is scored, how, and what is drawn.
 
     Example:

@@ -23,7 +23,7 @@ def run(*argv):
 
 WORDS = {int: ["8"], float: ["0.25"], str: ["word"], Path: ["file"], ByteSize: ["2GB"], bool: []}
 """Words from which a value of each type is read."""
-MADE_TO_FIT = {"network.channels": ["8", "16"], "network.tile": [], "windows_hu": ["-1", "1"]}
+MADE_TO_FIT = {"on": ["here"], "network.channels": ["8", "16"], "network.tile": [], "windows_hu": ["-1", "1"]}
 
 
 def words_of(kind):
@@ -153,7 +153,7 @@ class TestConfigFile:
         [
             (
                 "roi_subest: [liver]",
-                "predict.yaml: roi_subest: expected one of 26 known names, got 'roi_subest'; did you",
+                "predict.yaml: roi_subest: expected one of 28 known names, got 'roi_subest'; did you",
             ),
             ("max_memory: none", "predict.yaml: max_memory: expected an amount of memory such as 2GB or 1500MB"),
             ("ml: [", "predict.yaml: expected a YAML file of settings, got: "),

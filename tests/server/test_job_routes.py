@@ -174,6 +174,7 @@ def test_a_job_is_cancelled_and_removed(server, tmp_path):
         ({"uploads": ["x"], "options": {"threshold": ["2,5"]}}, 400, "expected a threshold such as 0.4"),
         ({"uploads": ["x"], "options": {"nonsense": 1}}, 400, "nonsense"),
         ({"uploads": ["x"], "options": {"part": "1/2"}}, 422, "part: expected options of one scan"),
+        ({"uploads": ["x"], "options": {"on": "processes:2"}}, 422, "on: expected options of one scan"),
         ({"uploads": ["x"], "nonsense": 1}, 422, "expected a request as /api/v1/openapi.json describes it"),
     ],
 )

@@ -1,5 +1,7 @@
 """A small model, and what the tests of prediction do with it."""
 
+import json
+
 import torch
 
 from tomoseg.config import GridConfig, NetworkConfig
@@ -44,3 +46,20 @@ def names_in(folder):
         if path.is_file() and not path.name.endswith(("prediction.json", "predictions.json"))
     )
     return sorted(str(path.relative_to(folder)) for path in files)
+
+
+def told(folder):
+    """All that is written: files as bytes, records without what differs from one time to the next."""
+    files = {name: (folder / name).read_bytes() for name in names_in(folder) if not name.startswith(".work")}
+    records = {}
+    for path in sorted(folder.rglob("*prediction*.json")):
+        text = path.read_text().replace(str(folder), "OUT")
+        records[str(path.relative_to(folder))] = _without_times(json.loads(text))
+    return files, records
+
+
+def _without_times(record):
+    if isinstance(record, dict):
+        left_out = {"seconds", "peak_memory_bytes", "state"}
+        return {key: _without_times(value) for key, value in record.items() if key not in left_out}
+    return [_without_times(one) for one in record] if isinstance(record, list) else record

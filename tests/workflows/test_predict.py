@@ -659,7 +659,7 @@ class TestOrientations:
             path = folder / f"{number}.nii"
             nib.save(nib.Nifti1Image(array, turned), path)
             output = folder / (f"{number}_map.nii.gz" if batch.options.ml else str(number))
-            (done,) = workflow._do_all([Scan("s", path, output)], batch, lambda *_: None)
+            (done,) = batch.all([Scan("s", path, output)], lambda *_: None)
             assert done.error is None
             names = batch.of_all["structures"]
             written = [output] if batch.options.ml else [output / f"{name}.nii.gz" for name in names]
@@ -692,7 +692,7 @@ class TestOrientations:
         affine[:3, :3] = turn * (2.9, 3.1, 5)
         write_nifti(tmp_path / "t.nii", scan(), SourceGrid(SHAPE, affine))
         tilted = Scan("t", tmp_path / "t.nii", tmp_path / "t")
-        (done,) = workflow._do_all([tilted], workflow._Batch.of(predictor, ALL_MASKS), lambda *_: None)
+        (done,) = workflow._Batch.of(predictor, ALL_MASKS).all([tilted], lambda *_: None)
         assert done.error is None
         assert geometry(tmp_path / "t" / "liver.nii.gz") == geometry(tmp_path / "t.nii")
 

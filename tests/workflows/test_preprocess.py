@@ -1,7 +1,6 @@
 import gzip
 import json
 import os
-from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -437,23 +436,16 @@ class TestBadInput:
             preprocess(dataset, out, CONFIG)
         assert out.read_text() == "a file"
 
-    def test_a_killed_worker_is_explained(self, dataset, out, monkeypatch):
-        class Pool:
-            def __init__(self, *args, **options):
-                pass
+    def test_a_case_that_ends_its_workers_is_left_out(self, dataset, out, monkeypatch):
+        def do_cases(work, cases, who):
+            assert who.on == "processes:2"
+            for number, case in enumerate(cases):
+                yield number, work.lost(case, "it ended them") if number == 0 else work.one(case)
 
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *error):
-                return False
-
-            def submit(self, *task):
-                raise BrokenProcessPool("A process in the process pool was terminated abruptly")
-
-        monkeypatch.setattr(workflow, "ProcessPoolExecutor", Pool)
-        with pytest.raises(DatasetError, match="got one killed, most likely for want of memory; run the same command"):
-            preprocess(dataset, out, CONFIG.model_copy(update={"workers": 2}))
+        monkeypatch.setattr(workflow, "do_cases", do_cases)
+        report = preprocess(dataset, out, CONFIG.model_copy(update={"workers": 2}))
+        assert report.failed == {"s0": "it ended them"}
+        assert sorted(report.splits) == ["s1", "s2"]
 
 
 class TestRealData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,7 @@ def predict(
     from tomoseg.terminal.predicting import Predicting
     from tomoseg.terminal.predictions import show_found, show_predictions
     from tomoseg.terminal.rows import Screen
+    from tomoseg.terminal.stopping import terminated_as_interrupted
     from tomoseg.workflows.predict import predict as run
     from tomoseg.workflows.prediction_record import ScanDone
     from tomoseg.workflows.scans import FoundScans
@@ -53,7 +55,7 @@ def predict(
     found: list[FoundScans] = []
 
     try:
-        with Screen() as screen:
+        with Screen() as screen, terminated_as_interrupted() if options.join else nullcontext():
             display = Predicting(screen)
 
             def on_scan(done: ScanDone) -> None:
@@ -85,7 +87,7 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
     """The same, by a server.
 
     Raises:
-        ConfigError: If several models are named.
+        ConfigError: If several models are named, or others to do the cases.
     """
     from tomoseg.server.client import Client, Job
     from tomoseg.server.remote import predict_remotely
@@ -94,6 +96,10 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
     from tomoseg.terminal.serving import Remote, show_remote
     from tomoseg.workflows.scans import FoundScans, Scan
 
+    if options.on != "here":
+        raise ConfigError(
+            f"expected --server or --on, got both; the server has workers of its own: leave --on {options.on} off"
+        )
     if len(models) != 1:
         raise ConfigError(f"expected one --model with --server, got {len(models)}; name one that the server offers")
     found: list[FoundScans] = []

@@ -12,6 +12,7 @@ from tomoseg.cli.arguments import Output, is_planned
 from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.config import PREPROCESS_PRESETS, PlannedName, PreprocessConfig
 from tomoseg.errors import ConfigError
+from tomoseg.options import HERE, Spread
 from tomoseg.terminal import console
 
 
@@ -23,6 +24,7 @@ def preprocess(
     minutes: float | None = None,
     corrections: Path | None = None,
     settings: Annotated[PreprocessConfig, arg(name="")] = PREPROCESS_PRESETS["default"],
+    spread: Annotated[Spread, arg(name="")] = HERE,
 ) -> int:
     """Put a dataset on the network's grid, written once for fast training.
 
@@ -36,6 +38,7 @@ def preprocess(
         corrections: Folder of masks corrected in `tomoseg view`; of each structure the last version takes the place of
             the dataset's.
         settings: Settings put over both.
+        spread: Who does the cases; if omitted, as many processes of this machine as --workers says.
 
     Raises:
         ConfigError: If minutes are given where no grid is planned.
@@ -43,6 +46,7 @@ def preprocess(
     from tomoseg.datasets.layouts import Dataset
     from tomoseg.terminal.datasets import show_dataset
     from tomoseg.terminal.preprocessing import show_preprocessed
+    from tomoseg.workflows.preprocess import CaseDone
     from tomoseg.workflows.preprocess import preprocess as run
 
     if is_planned(preset, config):
@@ -56,7 +60,10 @@ def preprocess(
             show_dataset(found)
             show(0, len(found.cases))
 
-        report = run(dataset, output, settings, on_found, lambda done: show(next(cases), None, done.name), corrections)
+        def on_case(done: CaseDone) -> None:
+            show(next(cases), None, done.name)
+
+        report = run(dataset, output, settings, on_found, on_case, corrections, spread)
     show_preprocessed(report, output)
     return SOME_FAILED if report.failed or report.left_out else DONE
 

@@ -109,7 +109,7 @@ def _preset(default: Config, name: str) -> Config:
     from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
 
     presets: tuple[dict[str, Any], ...] = (PREPROCESS_PRESETS, TRAIN_PRESETS)
-    return next(of_kind for of_kind in presets if type(of_kind["default"]) is type(default)).get(name, default)
+    return next((one for one in presets if type(one["default"]) is type(default)), {name: default}).get(name, default)
 
 
 def _beside(settings: Iterable[Config]) -> list[Config]:

@@ -11,7 +11,7 @@ from tomoseg.errors import InputError, TomosegError
 from tomoseg.files.outputs import check_place
 from tomoseg.files.results import nifti_stem
 from tomoseg.notices import Notice
-from tomoseg.options import PredictOptions
+from tomoseg.options import OF_MANY, PredictOptions
 from tomoseg.server.client import Client, Job
 from tomoseg.server.records import LABEL_MAP_STEM
 from tomoseg.workflows.scans import FoundScans, Scan, find_scans
@@ -66,7 +66,7 @@ def predict_remotely(
     client.info()
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
-    asked = options.model_dump(mode="json", exclude_unset=True, exclude={"part"})
+    asked = options.model_dump(mode="json", exclude_unset=True, exclude=set(OF_MANY))
     yield from [_done(scan, job, client, on_change) for scan, job in _sent(found.scans, client, model, asked)]
 
 

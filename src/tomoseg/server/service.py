@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 
 from tomoseg.errors import unknown_name_message
 from tomoseg.formats import FORMATS
-from tomoseg.options import PredictOptions, thresholds_of
+from tomoseg.options import OF_MANY, PredictOptions, thresholds_of
 from tomoseg.packages import require_installed
 from tomoseg.server.corrections import FOLDER as CORRECTIONS
 from tomoseg.server.corrections import Corrected
@@ -99,8 +99,8 @@ class Service:
         return self.job(job), job == mine
 
     def _asked(self, model: str, options: Mapping[str, Any]) -> PredictOptions:
-        if "part" in options:
-            text = "part: expected options of one scan, got one for a folder of them; leave it off"
+        if of_many := [name for name in OF_MANY if name in options]:
+            text = f"{of_many[0]}: expected options of one scan, got one for a folder of them; leave it off"
             raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         asked = PredictOptions(**options)
         names = [one.name for one in self.offers[model].shape.structures]

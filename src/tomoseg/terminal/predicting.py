@@ -41,6 +41,8 @@ class Predicting:
         """A scan has come to its end, or was done before."""
         self._done += 1
         self._skipped += skipped
+        if not self._name:  # other processes do the scans, or nothing had to be done yet
+            self._screen.hide("scan")
         self._show_all(0.0)
         now = time.monotonic()
         if not err.is_terminal and self._scans > 1 and now - self._told >= LINE_SECONDS:

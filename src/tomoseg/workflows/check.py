@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
+from tomoseg.cases.run import do_cases
+from tomoseg.cases.work import Each
 from tomoseg.checks.dataset import check_cases
 from tomoseg.checks.facts import CaseFacts, case_facts, unreadable_case
 from tomoseg.checks.findings import CheckReport
@@ -18,6 +21,7 @@ from tomoseg.files.atomic import write_whole_text
 from tomoseg.files.outputs import check_folder
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
+from tomoseg.options import HERE, Spread
 from tomoseg.pictures.check_page import write_check_page
 from tomoseg.volume import Volume
 from tomoseg.workflows.check_pictures import MOST_PICTURES, draw_findings
@@ -31,14 +35,16 @@ def check(
     output: Path | None = None,
     on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
     on_found: Callable[[Dataset], None] = lambda found: None,
+    spread: Spread = HERE,
 ) -> CheckReport:
-    """Look at a dataset: each case alone, and all among each other. One scan is in memory at a time.
+    """Look at a dataset: each case alone, and all among each other. A process has one scan in memory at a time.
 
     Args:
         dataset: A folder of labelled scans of any layout.
         output: Folder for `check.json` and `check.html`.
         on_case: Told the case, and how many are done of how many; with an output then the same of pictures.
         on_found: Told before the first case which there are, and what is left out.
+        spread: Who looks at the cases.
 
     Raises:
         DatasetError: If it is no dataset.
@@ -48,10 +54,7 @@ def check(
         check_folder(output, (FINDINGS, PAGE))
     found = open_dataset(dataset)
     on_found(found)
-    facts = []
-    for number, case in enumerate(found.cases, start=1):
-        facts.append(_facts(case, found.labels))
-        on_case(case.name, number, len(found.cases))
+    facts = _all_facts(found, on_case, spread)
     masks = sum(len(case.structures) for case in facts)
     held = Holdings.of([_held(one, case) for one, case in zip(facts, found.cases, strict=True)], found.labels.names)
     left_out = tuple(map(str, found.left_out))
@@ -85,6 +88,20 @@ def write_findings(report: CheckReport, path: Path) -> None:
 def _held(facts: CaseFacts, case: Case) -> CaseHolding:
     volumes = {name: one.volume_ml for name, one in facts.structures.items()}
     return CaseHolding(case.name, case.annotated, volumes, facts.spacing_mm, facts.extent_mm)
+
+
+def _all_facts(found: Dataset, on_case: Callable[[str, int, int], None], spread: Spread) -> list[CaseFacts]:
+    """What is kept of each case, in their order."""
+    work = Each[Case, CaseFacts](partial(_facts, labels=found.labels), _unable)
+    facts: dict[int, CaseFacts] = {}
+    for number, of_case in do_cases(work, found.cases, spread):
+        facts[number] = of_case
+        on_case(of_case.name, len(facts), len(found.cases))
+    return [facts[number] for number in sorted(facts)]
+
+
+def _unable(case: Case, reason: str) -> CaseFacts:
+    return unreadable_case(case.name, case.patient, case.split, reason)
 
 
 def _facts(case: Case, labels: LabelSet) -> CaseFacts:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tomoseg.cases.run import do_cases
+from tomoseg.cases.work import Tell
 from tomoseg.errors import ConfigError, DatasetError, GridError, InputError, ModelError, TomosegError
 from tomoseg.evaluation.masks import Scoring
 from tomoseg.evaluation.metrics import METRICS, check_metrics
@@ -113,11 +115,11 @@ def evaluate(
     if output is not None:
         check_folder(output, (SCORES, SUMMARY, REPORT))
     before = None if options.against is None else read_scores(options.against)
-    source = ModelSource if (reference / INDEX).is_file() else MaskSource
-    opened = source(predicted, reference, options, compute)
+    opened = _source(predicted, reference, options, compute)
     scoring = scoring_of(options, opened.labels)
     unlike = () if options.against is None else _scored_otherwise(options.against, options, scoring)
-    scores, failed, tracebacks = _score_all(opened, scoring, on_case)
+    work = _Judging(predicted, reference, options, compute, scoring, opened)
+    scores, failed, tracebacks = _score_all(work, list(opened.cases), on_case)
     pictures, undrawn = ([], []) if output is None else _draw_worst(opened, scores, options, output)
     evaluation = Evaluation(
         summarise(scores, opened.labels, DRAWS),
@@ -136,8 +138,94 @@ def evaluate(
     return evaluation
 
 
+def _source(predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> ModelSource | MaskSource:
+    source = ModelSource if (reference / INDEX).is_file() else MaskSource
+    return source(predicted, reference, options, compute)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What became of a case: its scores; or why there are none, with the traceback if nobody foresaw it."""
+
+    name: str
+    score: CaseScore | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """The scoring of cases by their names, as it goes to whoever does them.
+
+    Attributes:
+        predicted: As for `evaluate`, like the next three.
+        reference: Likewise.
+        options: Likewise.
+        compute: Likewise.
+        scoring: How structures are scored.
+        source: Opened; it stays in the process that opened it, and others open it anew.
+    """
+
+    predicted: Path
+    reference: Path
+    options: EvaluateOptions
+    compute: Compute
+    scoring: Scoring
+    source: ModelSource | MaskSource | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "source": None}
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What every score depends on."""
+        return {"tomoseg": __version__}
+
+    def open(self) -> _Judging:
+        """With the source opened."""
+        if self.source is not None:
+            return self
+        return replace(self, source=_source(self.predicted, self.reference, self.options, self.compute))
+
+    def divided(self, workers: int) -> _Judging:
+        """With a share of the memory."""
+        return replace(self, compute=self.compute.divided(workers))
+
+    def all(self, names: Sequence[str], tell: Tell) -> Iterator[_Judged]:
+        """Score one case after the other."""
+        return map(self.one, names)
+
+    def one(self, name: str) -> _Judged:
+        """Score a case.
+
+        Raises:
+            ConfigError: If the options do not fit any case.
+            DatasetError: If the dataset cannot be scored on.
+            ModelError: If the model cannot be run.
+        """
+        assert self.source is not None  # it is open
+        try:
+            return _Judged(name, self.source.score(name, self.scoring))
+        except (ConfigError, DatasetError, ModelError):  # not of this case alone
+            raise
+        except TomosegError as error:
+            return _Judged(name, error=str(error))
+        except Exception as error:  # one bad case stops no other
+            if told := refusal(error):
+                return _Judged(name, error=told)
+            told = (
+                f"expected no such error, got {type(error).__name__}: {error}; please report it, with its traceback in "
+                f"{SUMMARY} of --output"
+            )
+            return _Judged(name, error=told, traceback="".join(traceback.format_exception(error)))
+
+    def lost(self, name: str, reason: str) -> _Judged:
+        """A case that ends its workers is not scored."""
+        return _Judged(name, error=reason)
+
+
 def _score_all(
-    source: ModelSource | MaskSource, scoring: Scoring, on_case: OnCase
+    work: _Judging, names: Sequence[str], on_case: OnCase
 ) -> tuple[list[CaseScore], dict[str, str], dict[str, str]]:
     """The scores, why a case could not be scored, and tracebacks of errors that nobody foresaw, by name.
 
@@ -146,25 +234,14 @@ def _score_all(
         DatasetError: If the dataset cannot be scored on.
         ModelError: If the model cannot be run.
     """
-    scores: list[CaseScore] = []
-    failed, tracebacks = {}, {}
-    for number, name in enumerate(source.cases, start=1):
-        try:
-            scores.append(source.score(name, scoring))
-        except (ConfigError, DatasetError, ModelError):  # not of this case alone
-            raise
-        except TomosegError as error:
-            failed[name] = str(error)
-        except Exception as error:  # one bad case stops no other
-            told = refusal(error)
-            if told is None:
-                tracebacks[name] = "".join(traceback.format_exception(error))
-            failed[name] = told or (
-                f"expected no such error, got {type(error).__name__}: {error}; please report it, with its traceback in "
-                f"{SUMMARY} of --output"
-            )
-        on_case(number, len(source.cases))
-    return scores, failed, tracebacks
+    found: dict[int, _Judged] = {}
+    for number, judged in do_cases(work, names, work.options):
+        found[number] = judged
+        on_case(len(found), len(names))
+    done = [found[number] for number in sorted(found)]
+    scores = [one.score for one in done if one.score is not None]
+    failed = {one.name: one.error for one in done if one.error is not None}
+    return scores, failed, {one.name: one.traceback for one in done if one.traceback is not None}
 
 
 def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:

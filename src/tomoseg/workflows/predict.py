@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tomoseg.cases.run import do_cases
 from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
 from tomoseg.files.atomic import remove_file
@@ -50,6 +51,7 @@ from tomoseg.workflows.results import (
     write_statistics,
 )
 from tomoseg.workflows.scans import FoundScans, Scan, find_scans
+from tomoseg.workflows.sharing import check_can_share, share_scans
 from tomoseg.workflows.triage import triage_path, write_triage
 
 
@@ -85,8 +87,8 @@ def predict(
         OutputError: If the output cannot be a folder, or a result would take the place of a scan.
         ModelError: If the model cannot be loaded.
         LabelError: If the model does not know a structure.
-        ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map, or a format
-            needs a package that is not installed.
+        ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map, a format
+            needs a package that is not installed, or others share the scans and do them otherwise.
 
     Example:
         >>> (done,) = predict(Path("ct.nii.gz"), Path("predicted"), Path("head-neck"))
@@ -98,22 +100,46 @@ def predict(
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
     _check_output(found, output, options)
+    if options.join:
+        check_can_share(found, options)
     paths = [model] if isinstance(model, Path) else list(model)
-    predictor = open_predictor(paths[0] if len(paths) == 1 else [load_model(one) for one in paths], compute)
-    batch = _Batch.of(predictor, options)
+    work, of_all = Segmenting(tuple(paths), options, compute), dict[str, Any]()
+    ends: dict[int, ScanDone] = {}
     results: list[ScanDone] = []
     try:
-        for done in _do_all(found.scans, batch, on_slice):
-            results.append(done)
+        for number, done in _done_by(work, found, output, on_slice, of_all.update):
+            ends[number] = done
             on_scan(done)
     finally:  # what is done is told of an interrupted command too
-        if not any(scan.is_only for scan in found.scans):
-            write_manifest(results, batch.of_all, manifest_path(output, options.part), found.reasons())
-            if options.triage:
-                write_triage(results, triage_path(output, options.part))
-            if options.statistics:
-                write_cohort_statistics(results, cohort_statistics_path(output, options.part))
+        results = [ends[number] for number in sorted(ends)]
+        is_whole = len(results) == len(found.scans) or not options.join  # who leaves early tells nothing of the others
+        if of_all and is_whole and not any(scan.is_only for scan in found.scans):
+            _tell_of_all(results, of_all, output, options, found)
     return results
+
+
+def _tell_of_all(
+    results: Sequence[ScanDone], of_all: dict[str, Any], output: Path, options: PredictOptions, found: FoundScans
+) -> None:
+    """Write what became of each of many scans."""
+    write_manifest(results, of_all, manifest_path(output, options.part), found.reasons())
+    if options.triage:
+        write_triage(results, triage_path(output, options.part))
+    if options.statistics:
+        write_cohort_statistics(results, cohort_statistics_path(output, options.part))
+
+
+def _done_by(
+    work: Segmenting,
+    found: FoundScans,
+    output: Path,
+    on_slice: Callable[[Scan, int, int], None],
+    on_ready: Callable[[Mapping[str, Any]], None],
+) -> Iterator[tuple[int, ScanDone]]:
+    """Number and end of each scan, by whoever was asked for."""
+    if work.options.join:
+        return share_scans(work.open(), found.scans, output, work.options, on_ready)
+    return do_cases(work, found.scans, work.options, on_slice, on_ready)
 
 
 def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> None:
@@ -130,8 +156,43 @@ def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> N
 
 
 @dataclass(frozen=True)
+class Segmenting:
+    """The segmentation of scans, as it goes to whoever does them.
+
+    Attributes:
+        models: Folders.
+        options: What is written.
+        compute: What computes.
+    """
+
+    models: tuple[Path, ...]
+    options: PredictOptions
+    compute: Compute
+
+    def open(self) -> _Batch:
+        """Load the model.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+            LabelError: If it does not know a structure.
+            ConfigError: If the request cannot be met.
+        """
+        one, several = self.models[0], len(self.models) > 1
+        predictor = open_predictor([load_model(path) for path in self.models] if several else one, self.compute)
+        return _Batch.of(predictor, self.options)
+
+    def divided(self, workers: int) -> Segmenting:
+        """The same with a share of the memory."""
+        return replace(self, compute=self.compute.divided(workers))
+
+    def lost(self, scan: Scan, reason: str) -> ScanDone:
+        """A scan that ends its workers has failed."""
+        return ScanDone(scan, reason, ())
+
+
+@dataclass(frozen=True)
 class _Batch:
-    """What is done to every scan.
+    """What is done to every scan, with the model loaded.
 
     Attributes:
         predictor: Of the model.
@@ -152,6 +213,24 @@ class _Batch:
         engines = predictor.engines(choices.labels)
         of_all = asked_of_all(choices, engines[0], predictor.sha256, exports_of(predictor.models, engines))
         return cls(predictor, options, of_all, MadeBy(predictor.sha256, model=predictor.name))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What every result depends on."""
+        return self.of_all
+
+    def one(self, scan: Scan) -> ScanDone:
+        """Segment a scan; nothing runs beside it."""
+        ((course, volume),) = _read_all([scan], self)
+        return _write(_segment(course, volume, self, lambda scan, done, total: None), self)
+
+    def all(self, scans: Sequence[Scan], tell: Callable[[Scan, int, int], None]) -> Iterator[ScanDone]:
+        """One scan after the other; the next is read and the last is written meanwhile, unless memory is limited."""
+        one_at_a_time = self.predictor.max_memory is not None
+        reads = _read_all(scans, self)
+        found = (_segment(course, volume, self, tell) for course, volume in (reads if one_at_a_time else ahead(reads)))
+        write = partial(_write, batch=self)
+        yield from map(write, found) if one_at_a_time else behind(found, write)
 
 
 @dataclass
@@ -192,15 +271,6 @@ class _Course:
         where = "" if place is None else f"; the traceback is in {place}"
         sentence = f"expected no such error, got {reason}{where}; please report it with the traceback"
         return ScanDone(self.scan, sentence, self.notices, traceback=told)
-
-
-def _do_all(scans: Sequence[Scan], batch: _Batch, on_slice: Callable[[Scan, int, int], None]) -> Iterator[ScanDone]:
-    """One scan after the other; meanwhile the next is read and the last is written, unless memory is limited."""
-    one_at_a_time = batch.predictor.max_memory is not None
-    reads = _read_all(scans, batch)
-    found = (_segment(course, volume, batch, on_slice) for course, volume in (reads if one_at_a_time else ahead(reads)))
-    write = partial(_write, batch=batch)
-    yield from map(write, found) if one_at_a_time else behind(found, write)
 
 
 def _read_all(scans: Sequence[Scan], batch: _Batch) -> Generator[tuple[_Course, Volume | None], None, None]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
+from tomoseg.cases.place import place_of
+from tomoseg.cases.run import do_cases
+from tomoseg.cases.work import Each
 from tomoseg.checks.holdings import Holdings
 from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
@@ -30,8 +29,9 @@ from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.contents import files_of
 from tomoseg.files.outputs import check_folder
 from tomoseg.labels import LabelSet
-from tomoseg.limits import OF_WORKERS, refusal
+from tomoseg.limits import refusal
 from tomoseg.notices import Notice, gathered
+from tomoseg.options import HERE, Spread
 from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
 from tomoseg.preprocessed.holdings import holdings_of
 from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
@@ -107,6 +107,7 @@ def preprocess(
     on_found: Callable[[Dataset], None] = lambda found: None,
     on_case: Callable[[CaseDone], None] = lambda done: None,
     corrections: Path | None = None,
+    spread: Spread = HERE,
 ) -> PreprocessReport:
     """Read every case of a dataset, put it on the network's grid and write it compressed.
 
@@ -119,6 +120,7 @@ def preprocess(
         on_found: Told before the first case which there are, and what is left out.
         on_case: Told after each.
         corrections: A folder of corrected masks, of which the last version of each counts.
+        spread: Who does the cases; if omitted, as many processes of this machine as the settings say.
 
     Returns:
         What became of each case.
@@ -143,7 +145,7 @@ def preprocess(
     splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
     renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1
-    workers = min(config.workers or min(processors, MOST_WORKERS), len(cases))
+    workers = min(_workers(config, spread, processors), len(cases))
     threads = max(1, processors // workers)
     tasks = [
         _Task(case, labels, config.grid, output, keep_native=splits[case.name] != "train", threads=threads)
@@ -152,7 +154,7 @@ def preprocess(
     on_found(found)
     for left_over in (output / CASES).glob(".*.part"):
         shutil.rmtree(left_over, ignore_errors=True)
-    records, failed = _done(_run(tasks, workers), on_case)
+    records, failed = _done(_run(tasks, workers, spread), on_case)
     failed |= {case.name: NOT_SURE for case in found.cases if case.name not in splits}
     if not records:
         raise DatasetError(
@@ -279,22 +281,19 @@ def ceilings(records: Iterable[CaseRecord], labels: LabelSet) -> dict[str, float
     return {name: float(np.mean(dice)) if dice else None for name, dice in found.items()}
 
 
-def _run(tasks: list[_Task], workers: int) -> Iterator[CaseDone]:
-    if workers <= 1:
-        yield from map(_attempt, tasks)
-        return
-    silent = (logging.getLogger().addHandler, (logging.NullHandler(),))  # else Python prints what libraries log
-    with ProcessPoolExecutor(workers, get_context("spawn"), *silent) as pool:
-        try:
-            for future in as_completed([pool.submit(_attempt, task) for task in tasks]):
-                yield future.result()
-        except BrokenProcessPool:
-            raise DatasetError(
-                f'{OF_WORKERS}; in a script of your own, call it under `if __name__ == "__main__":`'
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def _run(tasks: list[_Task], workers: int, spread: Spread) -> Iterator[CaseDone]:
+    """Each case, by so many processes where nobody else was asked for."""
+    who = Spread(on=f"processes:{workers}") if spread.on == "here" and workers > 1 else spread
+    yield from (done for _, done in do_cases(Each[_Task, CaseDone](_attempt, _unable), tasks, who))
+
+
+def _workers(config: PreprocessConfig, spread: Spread, processors: int) -> int:
+    """How many processes share this machine."""
+    return place_of(spread).workers if spread.on != "here" else config.workers or min(processors, MOST_WORKERS)
+
+
+def _unable(task: _Task, reason: str) -> CaseDone:
+    return CaseDone(task.case.name, None, reason)
 
 
 def _attempt(task: _Task) -> CaseDone:

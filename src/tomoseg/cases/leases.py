@@ -1,0 +1,307 @@
+"""Cases shared among workers that see one folder, and nothing else of each other.
+
+A worker claims a case by making a file that must not be there yet (`open` with O_EXCL: atomic on local disks, and on
+NFS from version 3 on). While it works it touches the file. A lease that was not touched for `LEASE_SECONDS` has
+expired: the next try of that case is another file, `NAME.2` after `NAME.1`, of which again only one worker can be the
+maker. Nothing is renamed or removed meanwhile, so that a worker that was thought dead and was only slow disturbs
+nobody: both write the same result, whole.
+
+Clocks of machines differ. Whether a lease has expired is told by the times of two files of that folder alone: the
+lease's, and one that is touched for this. On NFS a file's time may be as old as the client's cache, so it is asked of
+an open file, which the client asks the server about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+
+from tomoseg.cases.work import MOST_TRIES, told_of_ends
+from tomoseg.files.atomic import errors_told
+
+FOLDER = ".work"
+"""Within the folder of results."""
+
+LEASE_SECONDS = 120.0
+BEAT_SECONDS = 15.0
+"""Between two touches of a lease; several may be late before it expires."""
+
+LOOK_SECONDS = 10.0
+"""Between looks at what others have done."""
+
+LEASES, ENDS, CLOCK = "leases", "ends", "clock"
+RELEASED = "released"
+LOST = "expected the reason why it failed, got none: it was lost in writing; run the same command again"
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A try of a case.
+
+    Attributes:
+        name: Of the case.
+        number: Of the try, from 1.
+        host: Of the machine.
+        pid: Of the process.
+        is_live: It was touched not long ago, and its process has not ended as far as can be known.
+        is_released: Its worker gave it back.
+    """
+
+    name: str
+    number: int
+    host: str
+    pid: int
+    is_live: bool
+    is_released: bool = False
+
+
+class Leases:
+    """What is claimed and what has ended, in a folder that workers share.
+
+    Args:
+        output: The folder of results.
+
+    Example:
+        >>> import tempfile
+        >>> leases = Leases(Path(tempfile.mkdtemp()))
+        >>> leases.claim("s0"), leases.claim("s0")
+        (True, False)
+        >>> leases.end("s0", {"error": None})
+        >>> leases.ended()
+        {'s0'}
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.folder = output / FOLDER
+        self._leases, self._ends = self.folder / LEASES, self.folder / ENDS
+        self._clock = self.folder / f"{CLOCK}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._held: dict[str, Path] = {}
+
+    def claim(self, name: str) -> bool:
+        """Take a case; whether it is ours now.
+
+        Args:
+            name: Of the case, which fits into a file's name.
+
+        Raises:
+            OutputError: If the folder cannot be written to.
+        """
+        if self._end(name, "done").exists() or self._end(name, "failed").exists():
+            return False
+        last = self.last(name)
+        if last is not None and (last.is_live or self._tries(name, last) >= MOST_TRIES):
+            return False
+        path = self._lease(name, 1 if last is None else last.number + 1)
+        with errors_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+            except FileExistsError:
+                return False
+        self._held[name] = path
+        return True
+
+    def release(self, name: str) -> None:
+        """Give a case back that was not done, so that others need not wait."""
+        path = self._held.pop(name, None)
+        if path is not None:
+            with suppress(OSError):
+                path.write_text(json.dumps({RELEASED: True}), encoding="utf-8")
+
+    def end(self, name: str, record: dict[str, Any]) -> None:
+        """Say that a case has come to its end.
+
+        Args:
+            name: Of the case.
+            record: What became of it; `error` is None if it is done.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        path = self._end(name, "failed" if record["error"] is not None else "done")
+        aside = path.with_name(f".{name[:100]}.{uuid.uuid4().hex[:12]}")
+        with errors_told(path):  # whole, but not flushed: what a power failure loses is found by the results themselves
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_text(json.dumps(record), encoding="utf-8")
+            aside.replace(path)
+        self._held.pop(name, None)
+
+    def spent(self, name: str) -> int | None:
+        """How many workers a case has ended, if it is so many that it is not tried again; None else."""
+        last = self.last(name)
+        if last is None or last.is_live:
+            return None
+        tries = self._tries(name, last)
+        return tries if tries >= MOST_TRIES else None
+
+    def ended(self, state: str | None = None) -> set[str]:
+        """Names of the cases that have come to an end.
+
+        Args:
+            state: `done` or `failed`; if omitted, both.
+        """
+        found = (name.rpartition(".") for name in _names_in(self._ends))
+        return {name for name, _, kind in found if state in {None, kind}}
+
+    def end_of(self, name: str) -> dict[str, Any] | None:
+        """What became of a case; None if it has not come to an end."""
+        for state, lost in (("done", None), ("failed", LOST)):
+            try:
+                return dict(json.loads(self._end(name, state).read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError):
+                return {"error": lost}
+        return None
+
+    def end_times(self) -> list[float]:
+        """When each case came to its end, in seconds of the file system's clock."""
+        with suppress(FileNotFoundError), os.scandir(self._ends) as entries:
+            return sorted(entry.stat().st_mtime for entry in entries if not entry.name.startswith("."))
+        return []
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Take back what became of cases, and their tries, so that they are done again."""
+        numbers = self._numbers()
+        for name in names:
+            for path in (self._end(name, "done"), self._end(name, "failed")):
+                path.unlink(missing_ok=True)
+            for number in range(1, numbers.get(name, 0) + 1):
+                self._lease(name, number).unlink(missing_ok=True)
+
+    def at_work(self) -> list[Lease]:
+        """Cases that somebody is at."""
+        ended, now = self.ended(), self.now()
+        found = (self._read(name, number, now) for name, number in self._numbers().items() if name not in ended)
+        return [one for one in found if one is not None and one.is_live]
+
+    def last(self, name: str) -> Lease | None:
+        """The last try of a case."""
+        number = 0
+        while self._lease(name, number + 1).exists():
+            number += 1
+        return self._read(name, number, self.now()) if number else None
+
+    def now(self) -> float:
+        """The time by the file system's own clock."""
+        with errors_told(self._clock):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._clock.touch()
+            return self._clock.stat().st_mtime
+
+    def close(self) -> None:
+        """Give back what is held, and leave."""
+        for name in list(self._held):
+            self.release(name)
+        self._clock.unlink(missing_ok=True)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Touch what is held while the block runs, in a thread of its own."""
+        end = Event()
+
+        def beat() -> None:
+            while not end.wait(BEAT_SECONDS):
+                for path in list(self._held.values()):
+                    with suppress(OSError):
+                        os.utime(path)
+
+        thread = Thread(target=beat, name="tomoseg-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            end.set()
+            thread.join()
+
+    def _tries(self, name: str, last: Lease) -> int:
+        """Tries that were not given back."""
+        now = self.now() if last.number > 1 else 0.0
+        before = (self._read(name, number, now) for number in range(1, last.number))
+        return sum(one is not None and not one.is_released for one in (*before, last))
+
+    def _numbers(self) -> dict[str, int]:
+        """The number of the last try of each case."""
+        found: dict[str, int] = {}
+        for file in _names_in(self._leases):
+            name, _, number = file.rpartition(".")
+            found[name] = max(found.get(name, 0), int(number))
+        return found
+
+    def _read(self, name: str, number: int, now: float) -> Lease | None:
+        try:
+            with self._lease(name, number).open(encoding="utf-8") as file:
+                touched, text = os.fstat(file.fileno()).st_mtime, file.read()
+        except OSError:
+            return None
+        try:
+            content = json.loads(text)
+        except ValueError:  # it is being written
+            content = {}
+        if content.get(RELEASED):
+            return Lease(name, number, "", 0, False, True)
+        host, pid = content.get("host", ""), content.get("pid", 0)
+        is_gone = host == socket.gethostname() and not psutil.pid_exists(pid)
+        return Lease(name, number, host, pid, now - touched < LEASE_SECONDS and not is_gone)
+
+    def _lease(self, name: str, number: int) -> Path:
+        return self._leases / f"{name}.{number}"
+
+    def _end(self, name: str, state: str) -> Path:
+        return self._ends / f"{name}.{state}"
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names of the files of a folder; those that are being written are hidden."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return [entry.name for entry in entries if not entry.name.startswith(".")]
+    return []
+
+
+def share(leases: Leases, names: Sequence[str], look_seconds: float | None = None) -> Iterator[str]:
+    """Names of cases that are ours, one after the other, until all have come to an end, whoever did them.
+
+    Args:
+        leases: Of the folder.
+        names: Of all cases.
+        look_seconds: Between looks at what others have done; `LOOK_SECONDS` if omitted.
+
+    Yields:
+        A case that was claimed; whoever takes it says `end` before the next.
+    """
+    look_seconds = LOOK_SECONDS if look_seconds is None else look_seconds
+    left = list(names)
+    start = int(uuid.uuid4()) % max(1, len(left))  # workers that begin at one place would claim one after the other
+    left = left[start:] + left[:start]
+    while left:
+        ended, mine = leases.ended(), 0
+        left = [name for name in left if name not in ended]
+        for name in _claimed(leases, left, look_seconds):
+            mine += 1
+            yield name
+        if left and not mine:
+            time.sleep(look_seconds)
+
+
+def _claimed(leases: Leases, names: Sequence[str], look_seconds: float) -> Iterator[str]:
+    """Those of the cases that can be had, for a while; those that nobody is to try again come to their end."""
+    began = time.monotonic()
+    for name in names:
+        if time.monotonic() - began > look_seconds:
+            return
+        if leases.claim(name):
+            yield name
+        elif tries := leases.spent(name):
+            leases.end(name, {"error": told_of_ends(tries, "its lease expired")})

@@ -1,0 +1,254 @@
+"""Several processes of this machine, each with its share of the cores, which take one case after the other.
+
+A process that dies ends no more than its case's try: the case is done again by another. Where this process ends, so do
+they, after the case that they are at.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any, Generic, NoReturn
+
+from tomoseg.cases.work import Case, Done, Waiting, Work
+from tomoseg.errors import ConfigError
+from tomoseg.inference.threads import thread_count
+from tomoseg.limits import OF_WORKERS
+
+THREADS = "OMP_NUM_THREADS"
+"""The variable by which libraries and `thread_count` know how many threads to take."""
+
+_END_SECONDS = 20.0
+"""A worker that was asked to end and does not is ended by force after so long."""
+
+SCRIPT = 'in a script of your own, call it under `if __name__ == "__main__":`'
+
+
+@dataclass
+class _Worker:
+    """A process, and what it is at."""
+
+    process: BaseProcess
+    pipe: Connection
+    case: int | None = None
+    is_ready: bool = False
+
+
+def in_processes(
+    work: Work[Case, Done], cases: Sequence[Case], workers: int, on_ready: Callable[[Mapping[str, Any]], None]
+) -> Iterator[tuple[int, Done]]:
+    """Do each case in one of several processes of this machine.
+
+    Args:
+        work: What is done to each.
+        cases: Which.
+        workers: How many processes; no more are started than there are cases.
+        on_ready: Told what each worker's records depend on.
+
+    Yields:
+        The number and the record of each case, as they come.
+
+    Raises:
+        TomosegError: Whatever the work raises that is not of one case.
+        ConfigError: If a worker dies before its first case.
+    """
+    crew = _Crew(work, cases, max(1, min(workers, len(cases))), on_ready)
+    try:
+        yield from crew.records()
+    finally:
+        crew.end()
+
+
+class _Crew(Generic[Case, Done]):
+    """The processes, and what is left for them.
+
+    Args:
+        work: What is done to each case.
+        cases: Which.
+        count: How many processes.
+        on_ready: Told what each worker's records depend on.
+    """
+
+    def __init__(
+        self, work: Work[Case, Done], cases: Sequence[Case], count: int, on_ready: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._work, self._cases, self._on_ready = work.divided(count), cases, on_ready
+        self._waiting, self._count = Waiting(len(cases)), count
+        self._workers: list[_Worker] = []
+
+    def records(self) -> Iterator[tuple[int, Done]]:
+        """The number and the record of each case, as they come."""
+        while self._waiting or any(one.case is not None for one in self._workers):
+            for worker in self._workers:
+                self._hand_out(worker)
+            while self._waiting and len(self._workers) < self._count:
+                self._workers.append(_start(self._work, max(1, thread_count() // self._count)))
+            for worker in _heard(self._workers):
+                done = self._hear(worker)
+                if done is not None:
+                    yield done
+
+    def _hand_out(self, worker: _Worker) -> None:
+        """A case for a worker that has none."""
+        if self._waiting and worker.is_ready and worker.case is None:
+            worker.case = self._waiting.take()
+            with suppress(OSError):  # it has died meanwhile, which is heard next
+                worker.pipe.send(self._cases[worker.case])
+
+    def _hear(self, worker: _Worker) -> tuple[int, Done] | None:
+        """What a worker has done, if that is the end of a case; it begins the next at once."""
+        answer = _answer(worker)
+        number, worker.case = worker.case, None
+        if answer is None:
+            self._workers.remove(worker)
+            reason = _of_death(worker, number, self._waiting)
+            return None if reason is None or number is None else (number, self._work.lost(self._cases[number], reason))
+        if not worker.is_ready:
+            worker.is_ready = True
+            self._on_ready(answer)
+        self._hand_out(worker)
+        return None if number is None else (number, answer)
+
+    def end(self) -> None:
+        """End the processes."""
+        _end(self._workers)
+
+
+def _heard(crew: Sequence[_Worker]) -> list[_Worker]:
+    """Workers that have answered or died, of those that are to answer."""
+    expected = {one.pipe: one for one in crew if one.case is not None or not one.is_ready}
+    return [expected[pipe] for pipe in wait(list(expected)) if isinstance(pipe, Connection)]
+
+
+def _answer(worker: _Worker) -> Any | None:
+    """What a worker says; None if it has died.
+
+    Raises:
+        BaseException: What it raised.
+    """
+    try:
+        kind, what = worker.pipe.recv()
+    except (EOFError, OSError):
+        return None
+    if kind == "error":
+        raise what
+    return what
+
+
+def _of_death(worker: _Worker, number: int | None, waiting: Waiting) -> str | None:
+    """Why a case is set aside, if it ended its worker too often.
+
+    Raises:
+        ConfigError: If the worker died before its first case.
+    """
+    worker.process.join()
+    if number is None:
+        raise ConfigError(f"{OF_WORKERS}; {SCRIPT}")
+    return waiting.ended_its_worker(number, how_it_ended(worker.process.exitcode))
+
+
+def how_it_ended(status: int | None) -> str:
+    """The end of a process in words.
+
+    Args:
+        status: As `multiprocessing` gives it: below 0 it is a signal.
+
+    Example:
+        >>> how_it_ended(-9), how_it_ended(1)
+        ('SIGKILL', 'exit status 1')
+    """
+    if status is not None and status < 0:
+        with suppress(ValueError):
+            return signal.Signals(-status).name
+    return f"exit status {status}"
+
+
+def _start(work: Work[Case, Done], threads: int) -> _Worker:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(work, theirs), name="tomoseg-worker", daemon=True)
+    with _variable(THREADS, str(threads)):
+        process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """A variable of the environment, for processes that are started meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _end(crew: Sequence[_Worker]) -> None:
+    for worker in crew:
+        worker.pipe.close()  # who waits for a case ends by that
+        if worker.case is not None or not worker.is_ready:
+            worker.process.terminate()
+    for worker in crew:
+        worker.process.join(_END_SECONDS)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _serve(work: Work[Case, Done], pipe: Connection) -> None:
+    """The life of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the first one decides
+    signal.signal(signal.SIGTERM, _leave)
+    logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what libraries log
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
+        kind, opened = _attempt("ready", work.open)
+        pipe.send((kind, opened if kind == "error" else opened.about))
+        while kind != "error":
+            case = pipe.recv()
+            kind, record = _attempt("done", partial(opened.one, case))
+            pipe.send((kind, record))
+
+
+def _attempt(kind: str, make: Callable[[], Any]) -> tuple[str, Any]:
+    """What is made, under that name; or the error."""
+    try:
+        return kind, make()
+    except Exception as error:
+        return "error", _that_pickles(error)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End as if by itself, so that what is half-written is cleared away.
+
+    Raises:
+        SystemExit: Always.
+    """
+    raise SystemExit(0)
+
+
+def _that_pickles(error: Exception) -> Exception:
+    """An error that reaches another process, with where it came from."""
+    told = "".join(traceback.format_exception(error))
+    try:
+        same = pickle.loads(pickle.dumps(error))  # noqa: S301  # of our own
+    except Exception:
+        return RuntimeError(told)
+    if type(same) is not type(error):
+        return RuntimeError(told)
+    error.add_note(told)
+    return error

@@ -1,0 +1,28 @@
+"""`tomoseg status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from tomoseg.cli.exits import DONE, SOME_FAILED
+
+
+def status(place: Positional[Path], json: bool = False) -> int:
+    """Tell how far the workers are that share a folder of results (tomoseg predict --join).
+
+    Args:
+        place: The folder that they write into.
+        json: Print it as JSON.
+    """
+    from tomoseg.terminal.console import out
+    from tomoseg.terminal.sharing import show_status
+    from tomoseg.workflows.sharing import status as look
+
+    found = look(place)
+    if json:
+        out.print(found.to_json(), soft_wrap=True, markup=False, highlight=False)
+    else:
+        show_status(found)
+    return SOME_FAILED if found.failed else DONE

@@ -1,0 +1,161 @@
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tomoseg.cases import leases as module
+from tomoseg.cases.leases import Leases, share
+
+
+@pytest.fixture
+def leases(tmp_path):
+    return Leases(tmp_path)
+
+
+def grow_old(folder, name, seconds=1000):
+    """A lease that was last touched so long ago, by the file system's own times."""
+    path = folder / ".work" / "leases" / name
+    old = path.stat().st_mtime - seconds
+    os.utime(path, (old, old))
+
+
+def of_a_dead_process(folder, name):
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    path = folder / ".work" / "leases" / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pid": int(done.stdout)}))
+
+
+def test_only_one_gets_a_case(tmp_path):
+    got, begin = [], threading.Barrier(8)
+
+    def try_it():
+        mine = Leases(tmp_path)
+        begin.wait()
+        got.extend(name for name in map(str, range(50)) if mine.claim(name))
+
+    threads = [threading.Thread(target=try_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got, key=int) == [str(number) for number in range(50)]
+
+
+def test_a_lease_expires_by_the_file_systems_clock_alone(leases, tmp_path, monkeypatch):
+    other = Leases(tmp_path)
+    assert leases.claim("a")
+    for hours in (-5, 5):  # another clock of this machine changes nothing
+        monkeypatch.setattr(time, "time", lambda h=hours: 3600.0 * h)
+        assert not other.claim("a")
+    grow_old(tmp_path, "a.1", module.LEASE_SECONDS - 20)
+    assert not other.claim("a")
+    grow_old(tmp_path, "a.1", 40)
+    assert other.claim("a")
+    assert [(one.name, one.number) for one in leases.at_work()] == [("a", 2)]
+    assert not leases.claim("a")
+
+
+def test_a_lease_is_kept_while_its_worker_lives(leases, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    leases.claim("a")
+    grow_old(tmp_path, "a.1")
+    with leases.kept():
+        until = time.monotonic() + 10
+        while not leases.at_work() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert [one.name for one in leases.at_work()] == ["a"]
+
+
+def test_a_dead_process_of_this_machine_need_not_be_waited_for(leases, tmp_path):
+    leases.claim("a")
+    of_a_dead_process(tmp_path, "a.1")
+    assert leases.at_work() == []
+    assert Leases(tmp_path).claim("a")
+
+
+def test_a_case_that_was_given_back_counts_as_no_try(leases, tmp_path):
+    for _ in range(5):
+        assert leases.claim("a")
+        leases.release("a")
+    assert leases.spent("a") is None
+    assert leases.claim("a")
+
+
+def test_three_tries(leases, tmp_path):
+    for number in (1, 2, 3):
+        assert leases.claim("kills")
+        assert leases.spent("kills") is None
+        grow_old(tmp_path, f"kills.{number}")
+    assert not leases.claim("kills")
+    assert leases.spent("kills") == 3
+    assert list(share(leases, ["kills"], 0.01)) == []
+    assert leases.ended("failed") == {"kills"}
+    assert "expected a worker to live through it, got 3 workers that ended at it" in leases.end_of("kills")["error"]
+
+
+def test_what_has_ended(leases, tmp_path):
+    leases.claim("s0.5mm")
+    leases.end("s0.5mm", {"error": None})
+    leases.claim("b")
+    leases.end("b", {"error": "damaged"})
+    assert (leases.ended(), leases.ended("done"), leases.ended("failed")) == ({"s0.5mm", "b"}, {"s0.5mm"}, {"b"})
+    assert leases.end_of("b") == {"error": "damaged"}
+    assert leases.end_of("c") is None
+    assert len(leases.end_times()) == 2
+    assert not Leases(tmp_path).claim("b")
+    leases.forget(["b", "never"])
+    assert leases.ended() == {"s0.5mm"}
+    assert leases.claim("b")
+
+
+def test_a_reason_that_was_lost(leases, tmp_path):
+    for name, error in (("a", None), ("b", "damaged")):
+        leases.end(name, {"error": error})
+    for path in (tmp_path / ".work" / "ends").iterdir():
+        path.write_text("")
+    assert leases.end_of("a") == {"error": None}
+    assert leases.end_of("b")["error"].startswith("expected the reason why it failed, got none")
+
+
+def test_what_is_being_written_is_somebodys(leases, tmp_path):
+    leases.claim("a")
+    (tmp_path / ".work" / "leases" / "a.1").write_text("")
+    assert not Leases(tmp_path).claim("a")
+
+
+def test_who_leaves_gives_back(leases, tmp_path):
+    leases.claim("a")
+    leases.close()
+    assert not list((tmp_path / ".work").glob("clock*"))
+    assert Leases(tmp_path).claim("a")
+
+
+def test_two_share_all(leases, tmp_path):
+    names, done = [f"s{number}" for number in range(40)], {"one": [], "two": []}
+
+    def work(who):
+        mine = Leases(tmp_path)
+        for name in share(mine, names, 0.01):
+            time.sleep(0.002)
+            done[who].append(name)
+            mine.end(name, {"error": None})
+
+    threads = [threading.Thread(target=work, args=(who,)) for who in done]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done["one"] + done["two"]) == sorted(names)
+    assert all(done.values())
+
+
+def test_a_lease_takes_less_than_5_ms(leases):
+    names = [str(number) for number in range(200)]
+    began = time.perf_counter()
+    for name in names:
+        leases.claim(name)
+    assert (time.perf_counter() - began) / len(names) < 0.05  # ten times that, for a machine that others load

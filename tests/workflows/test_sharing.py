@@ -1,0 +1,193 @@
+"""`predict --join`: workers that share an output folder and know nothing else of each other; `status` of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.workflows.datasets import GRID, scan
+from tests.workflows.predicting import run, told
+from tomoseg.cases import leases as leases_module
+from tomoseg.cases.leases import Leases
+from tomoseg.cli import main
+from tomoseg.errors import ConfigError, InputError
+from tomoseg.files.nifti import write_nifti
+from tomoseg.workflows import sharing
+from tomoseg.workflows.sharing import AtWork, status
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(4):
+        write_nifti(folder / f"s{number}.nii.gz", scan(number), GRID)
+    (folder / "s4.nii.gz").write_bytes(b"no scan")
+    return folder
+
+
+@pytest.fixture
+def as_here(scans, model, tmp_path):
+    run(scans, tmp_path / "here", model, statistics=True, triage=True)
+    return told(tmp_path / "here")
+
+
+@pytest.fixture(autouse=True)
+def in_no_time(monkeypatch):
+    monkeypatch.setattr(leases_module, "LOOK_SECONDS", 0.05)
+
+
+def join(scans, out, model, **options):
+    return run(scans, out, model, join=True, **options)
+
+
+def test_one_alone_gives_the_same(scans, model, tmp_path, as_here):
+    done = join(scans, tmp_path / "out", model, statistics=True, triage=True)
+    assert [one.state for one in done] == ["done"] * 4 + ["failed"]
+    assert told(tmp_path / "out") == as_here
+    found = status(tmp_path / "out")
+    assert (found.scans, found.done, list(found.failed), found.at_work, found.waiting) == (5, 4, ["s4"], (), 0)
+    assert found.seconds_left == 0
+    again = join(
+        scans, tmp_path / "out", model, statistics=True, triage=True
+    )  # a new round: what failed is tried again
+    assert [one.state for one in again] == ["done before"] * 4 + ["failed"]
+
+
+def test_who_finds_all_done_by_another_tells_of_all(scans, model, tmp_path, as_here):
+    join(scans, tmp_path / "out", model, statistics=True, triage=True)
+    other = Leases(tmp_path / "out")
+    other.forget(["s1"])
+    assert other.claim("s1")  # the round is not over: somebody is at it
+    (tmp_path / "out" / "predictions.json").unlink()
+    end_it = sharing.share
+
+    def share(leases, names):
+        other.end("s1", {"error": None})
+        yield from end_it(leases, names, 0.01)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharing, "share", share)
+        done = join(scans, tmp_path / "out", model, statistics=True, triage=True)
+    assert [one.scan.name for one in done] == ["s0", "s1", "s2", "s3", "s4"]
+    assert told(tmp_path / "out") == as_here
+
+
+def test_others_that_do_it_otherwise_are_refused(scans, model, tmp_path, monkeypatch):
+    join(scans, tmp_path / "out", model)
+    other = Leases(tmp_path / "out")
+    other.forget(["s1"])
+    other.claim("s1")
+    with pytest.raises(
+        ConfigError, match=r"expected all workers to compute alike, got options {} and {'ml': True}; ins"
+    ):
+        join(scans, tmp_path / "out", model, ml=True)
+    job = tmp_path / "out" / ".work" / "job.json"
+    job.write_text(job.read_text().replace('"tomoseg": "', '"tomoseg": "9.'))
+    with pytest.raises(
+        ConfigError, match=r"got tomoseg 9\.\S+ and \d\S*; install one version of tomoseg on all machines"
+    ):
+        join(scans, tmp_path / "out", model)
+    other.close()
+    assert {one.state for one in join(scans, tmp_path / "out", model)} == {"done before", "failed"}
+
+
+def test_what_cannot_be_shared(scans, model, tmp_path):
+    with pytest.raises(ConfigError, match="expected a folder of scans to share, got one scan; leave --join off"):
+        join(scans / "s0.nii.gz", tmp_path / "out", model)
+    with pytest.raises(ConfigError, match="expected --join or --part, got both"):
+        join(scans, tmp_path / "out", model, part="1/2")
+    with pytest.raises(ConfigError, match="expected --join or --on, got both"):
+        join(scans, tmp_path / "out", model, on="processes:2")
+    with pytest.raises(InputError, match="found no list of scans in it; name the --output of that command"):
+        status(tmp_path / "out")
+
+
+def test_a_killed_worker_s_scans_are_done_by_another(scans, model, tmp_path, as_here):
+    """SIGKILL in the middle; who comes then goes on at once, since it is the same machine."""
+    flags = ["-i", str(scans), "-o", str(tmp_path / "out"), "-m", str(model), "--device", "cpu", "--precision", "fp32"]
+    command = [sys.executable, "-m", "tomoseg", "predict", *flags, "--statistics", "--triage", "--join"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
+        until = time.monotonic() + 200
+        while not list((tmp_path / "out").glob(".work/leases/*")) and time.monotonic() < until:
+            time.sleep(0.005)
+        os.kill(worker.pid, signal.SIGKILL)
+    begun = len(list((tmp_path / "out").glob(".work/leases/*")))
+    assert begun
+    join(scans, tmp_path / "out", model, statistics=True, triage=True)
+    for left_over in (tmp_path / "out").rglob(".*.part"):
+        left_over.unlink()
+    assert told(tmp_path / "out") == as_here
+
+
+def test_a_time_limit_gives_scans_back(scans, model, tmp_path, monkeypatch):
+    """A cluster's SIGTERM is no fault of the scan: it counts as no try, and another goes on at once."""
+
+    def one(self, scan):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("tomoseg.workflows.predict._Batch.one", one)
+    flags = ["-i", str(scans), "-o", str(tmp_path / "out"), "-m", str(model), "--device", "cpu", "--join"]
+    for _ in range(4):
+        assert main(["predict", *flags]) == 130
+    leases = Leases(tmp_path / "out")
+    assert leases.at_work() == []
+    begun = {path.name.rpartition(".")[0] for path in leases.folder.glob("leases/*")}
+    assert [leases.spent(name) for name in begun] == [None] * len(begun)
+    assert not (tmp_path / "out" / "predictions.json").exists()
+
+
+class TestStatus:
+    @pytest.fixture
+    def out(self, tmp_path):
+        leases = Leases(tmp_path)
+        leases.folder.mkdir()
+        (leases.folder / "job.json").write_text(json.dumps({"asked": {}, "scans": [f"s{n}" for n in range(10)]}))
+        for number in range(4):
+            leases.claim(f"s{number}")
+        now = leases.now()
+        for number, error in enumerate([None, None, "s2: expected a scan, got none; look"]):
+            leases.end(f"s{number}", {"error": error})
+            state = "done" if error is None else "failed"
+            os.utime(leases.folder / "ends" / f"s{number}.{state}", (now - 60 + 20 * number,) * 2)
+        return tmp_path
+
+    def test_what_is_known(self, out):
+        found = status(out)
+        assert (found.scans, found.done, found.waiting) == (10, 2, 6)
+        assert found.failed == {"s2": "s2: expected a scan, got none; look"}
+        assert found.at_work == (AtWork("s3", leases_module.socket.gethostname(), os.getpid(), 1),)
+        assert found.per_hour == pytest.approx(2 / 60 * 3600, rel=0.05)  # after the first end, in a minute
+        assert found.seconds_left == pytest.approx(7 * 30, rel=0.05)
+
+    def test_as_a_table(self, out, capsys):
+        assert main(["status", str(out)]) == 1
+        shown = capsys.readouterr()
+        assert "10 scans: 2 done, 1 failed, 1 at work, 6 waiting" in shown.out
+        assert "scans an hour, 0:03:" in shown.out
+        assert "At work" in shown.out
+        assert "s2: expected a scan, got none; look" in shown.err
+
+    def test_as_json(self, out, capsys):
+        assert main(["status", str(out), "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+        assert (found["done"], found["waiting"], found["at_work"][0]["scan"]) == (2, 6, "s3")
+
+
+def test_a_hundred_thousand(tmp_path):
+    leases = Leases(tmp_path)
+    names = [f"s{number}" for number in range(100_000)]
+    for folder in ("leases", "ends"):
+        (leases.folder / folder).mkdir(parents=True)
+    (leases.folder / "job.json").write_text(json.dumps({"asked": {}, "scans": names}))
+    for name in names[:60_000]:
+        os.close(os.open(leases.folder / "leases" / f"{name}.1", os.O_CREAT))
+        os.close(os.open(leases.folder / "ends" / f"{name}.done", os.O_CREAT))
+    began = time.process_time()
+    found = status(tmp_path)
+    assert time.process_time() - began < 2
+    assert (found.scans, found.done, found.waiting) == (100_000, 60_000, 40_000)
