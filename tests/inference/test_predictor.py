@@ -12,7 +12,8 @@ from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, InputError, LabelError
 from tomoseg.grid import AIR_HU, Placement, apply_windows, place_grid, to_grid
 from tomoseg.inference import memory
-from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import segment
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, Structure

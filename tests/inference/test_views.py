@@ -11,7 +11,8 @@ from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError
 from tomoseg.grid import place_grid
 from tomoseg.inference import predictor as module
-from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import segment
 from tomoseg.inference.stages import Stages
 from tomoseg.inference.views import KeptLogits, bytes_of_view

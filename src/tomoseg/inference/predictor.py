@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import tee
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int16
 
 from tomoseg.errors import ConfigError
-from tomoseg.grid import Placement, place_grid, slabs_on_grid, slice_positions
+from tomoseg.grid import place_grid, slabs_on_grid, slice_positions
 from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choices import Choices, choices_of
 from tomoseg.inference.choose import choose_engine
@@ -24,6 +24,7 @@ from tomoseg.inference.engine import Engine
 from tomoseg.inference.grids import grid_for
 from tomoseg.inference.logits import LogitSource, Mirror, mean_logits
 from tomoseg.inference.memory import activation_bytes, batch_that_fits
+from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.sinks import Progress, ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages
@@ -38,7 +39,7 @@ from tomoseg.models.views import Fusion, record_of_folds
 from tomoseg.networks.images import NetworkInput, own_input
 from tomoseg.options import AS_TUNED, AUTO, Compute, Request
 from tomoseg.views import ordered
-from tomoseg.volume import SourceGrid, Volume, seen
+from tomoseg.volume import Volume, seen
 
 GridLogits = Float32[np.ndarray, "c gx gy"]
 GridMasks = Bool[np.ndarray, "c gx gy"]
@@ -56,32 +57,6 @@ class LogitSink(Protocol):
             members: Of each model, where they are a mean over several.
             inside: What they decide, where that is not wherever a logit is above 0.
         """
-
-
-@dataclass(frozen=True)
-class OnGrid:
-    """A scan on the network's grid.
-
-    Attributes:
-        slabs: HU, from inferior to superior; read once.
-        placement: Where the grid lies in the scan.
-        source: The scan's own grid.
-        view: What its slices show, where its axes are in a view's order already, as a preprocessed case's are.
-        positions_mm: Where each slice lies, if more of the scan than this was looked at for it.
-    """
-
-    slabs: Iterable[Int16[np.ndarray, "gx gy _"]]
-    placement: Placement
-    source: SourceGrid
-    view: str = "axial"
-    positions_mm: Float32[np.ndarray, "gz"] | None = None
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel edges of the grid."""
-        place = zip(self.source.spacing_mm, self.placement.extent, self.placement.shape, strict=True)
-        x, y, z = (edge * extent / voxels for edge, extent, voxels in place)
-        return (x, y, z)
 
 
 class Predictor:
@@ -302,7 +277,7 @@ class Predictor:
             wanted: Which slices of the grid.
             choices: What decides.
         """
-        hu = _whole(list(scan.slabs))
+        hu = scan.whole()
         reach = self._reach(self._views(scan), choices)
         parts = [(tuple(wanted), 0, hu.shape[2])]
         if reach is not None:
@@ -311,7 +286,7 @@ class Predictor:
         positions_mm = slice_positions(hu, scan.spacing_mm) if told and reach is not None else None
         masks = {}
         for numbers, low, high in parts:
-            part = _on_its_grid(hu, scan, slice(low, high), positions_mm)
+            part = scan.part(hu, slice(low, high), positions_mm)
             for each in self.slices(part, choices):
                 if low + each.number in numbers:
                     masks[low + each.number] = unpack(each.masks(), len(choices.labels))
@@ -439,7 +414,7 @@ def _grid_logits(
     told = [source.reads.network.position for source in sources]
     slabs = scan.slabs
     if set(views) != {"axial"} or any(told):  # these need the whole of the scan before its first slice
-        slabs = [_whole(list(slabs))]
+        slabs = [scan.whole()]
     copies = tee(slabs, len(sources))  # a slab is held until the last of the engines has had it
     streams = [
         _view_logits(source, view, replace(scan, slabs=own), batch)
@@ -450,20 +425,6 @@ def _grid_logits(
         if watch is not None:
             watch.add(logits, members)
         yield logits
-
-
-def _on_its_grid(
-    hu: Int16[np.ndarray, "gx gy gz"], scan: OnGrid, part: slice, positions_mm: Float32[np.ndarray, "gz"] | None
-) -> OnGrid:
-    """Some slices of a scan's grid as a scan of those voxels."""
-    cut, told = hu[:, :, part], None if positions_mm is None else positions_mm[part]
-    shape = (cut.shape[0], cut.shape[1], cut.shape[2])
-    source = SourceGrid(shape, np.diag([*scan.spacing_mm, 1.0]))
-    return OnGrid([cut], Placement((0, 0, 0), shape, shape), source, scan.view, told)
-
-
-def _whole(slabs: list[Int16[np.ndarray, "gx gy _"]]) -> Int16[np.ndarray, "gx gy gz"]:
-    return slabs[0] if len(slabs) == 1 else np.concatenate(slabs, axis=2)
 
 
 def _view_logits(source: LogitSource, view: str, scan: OnGrid, batch: int) -> Iterator[GridLogits]:

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from tomoseg.inference.engine import Engine
-from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.networks.images import EngineInput
 

@@ -12,7 +12,8 @@ from tomoseg.evaluation.overlap import OverlapCounter
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.grid import Placement
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.predictor import LogitSink, OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import LogitSink, Predictor
 from tomoseg.inference.segment import segment_on_grid
 from tomoseg.inference.sinks import ScanSlice, pour
 from tomoseg.options import AS_TUNED, Request

@@ -24,7 +24,8 @@ from tomoseg.inference.grids import averaged_axes, told_of
 from tomoseg.inference.nnunet.parts import PartsPredictor
 from tomoseg.inference.nnunet.predictor import NnunetPredictor
 from tomoseg.inference.nnunet.tasks import by_its_rules
-from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.self_rating import UNLIKE, RatingSums, SelfRating
 from tomoseg.inference.sinks import (
     ConfidenceSink,

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tomoseg.evaluation.overlap import OverlapCounter
-from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.inference.sinks import MaskSink, ScanSlice, pour
 from tomoseg.inference.stages import Stages

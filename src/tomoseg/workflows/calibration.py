@@ -13,7 +13,8 @@ from jaxtyping import Float32
 
 from tomoseg.errors import DatasetError, InputError
 from tomoseg.inference.kinds import Calibration
-from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.recorder import NetworkImage, draw_images
 from tomoseg.inference.score_cases import on_grid
 from tomoseg.inference.segment import predictor_of

@@ -21,7 +21,8 @@ from tomoseg.errors import ConfigError, DatasetError, OutputError
 from tomoseg.files.atomic import whole_folder
 from tomoseg.files.outputs import check_folder
 from tomoseg.grid import Placement
-from tomoseg.inference.predictor import GridLogits, GridMasks, OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import GridLogits, GridMasks, Predictor
 from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack

@@ -18,7 +18,8 @@ from tomoseg.evaluation.summary import summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.outputs import check_folder
 from tomoseg.inference.engines import ENGINES
-from tomoseg.inference.predictor import OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.recorder import NetworkImage
 from tomoseg.inference.score_cases import on_grid, score_cases
 from tomoseg.inference.segment import predictor_of

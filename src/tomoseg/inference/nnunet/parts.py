@@ -17,7 +17,8 @@ from tomoseg.inference.engine import Engine
 from tomoseg.inference.memory import may_stay_open
 from tomoseg.inference.nnunet.decided import KeptSlice
 from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
-from tomoseg.inference.predictor import GridLogits, GridMasks, LogitSink, OnGrid
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import GridLogits, GridMasks, LogitSink
 from tomoseg.inference.sinks import Progress, ScanSlice, in_turn
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, label_type

@@ -19,7 +19,8 @@ from tomoseg.inference.nnunet.decided import ExclusiveSlice, RegionSlice, own_lo
 from tomoseg.inference.nnunet.frame import NetworkGrid, lay_grid
 from tomoseg.inference.nnunet.patches import PatchLogits, bytes_of_sums, means_of_slices
 from tomoseg.inference.nnunet.scan import normalise, slices_on_grid
-from tomoseg.inference.predictor import GridLogits, LogitSink, OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import GridLogits, LogitSink, Predictor
 from tomoseg.inference.sinks import Progress, ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
 from tomoseg.inference.stages import Stages

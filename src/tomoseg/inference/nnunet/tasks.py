@@ -27,7 +27,8 @@ from tomoseg.inference.nnunet.decided import KeptSlice
 from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
 from tomoseg.inference.nnunet.voxels import brought, shape_on
 from tomoseg.inference.nnunet.window import PlacedSlice, Window
-from tomoseg.inference.predictor import LogitSink, OnGrid, Predictor
+from tomoseg.inference.on_grid import OnGrid
+from tomoseg.inference.predictor import LogitSink, Predictor
 from tomoseg.inference.sinks import Progress, ScanSlice, in_turn
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, label_type
