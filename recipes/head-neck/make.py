@@ -26,6 +26,7 @@ from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.settings import load_config
 from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.terminal.training import watch
+from tomoseg.workflows.calibrate import calibrate
 from tomoseg.workflows.check import check
 from tomoseg.workflows.evaluate import Evaluation, evaluate
 from tomoseg.workflows.export import export
@@ -52,6 +53,7 @@ def main() -> None:
         raise SystemExit("stopped; the same command goes on")
     made = given.work / "head-neck"
     pack(load_model(run), made, data, given)
+    calibrate(made, data, Compute())
     shutil.rmtree(PACKAGE, ignore_errors=True)
     shutil.copytree(made, PACKAGE)
     print(f"{PACKAGE}: {size_mb(PACKAGE):.1f} MB")
