@@ -28,7 +28,6 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "expected Python's venv module, found none for '$(PYTHON)'; install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(PIP) install --quiet --no-deps monailabel==0.8.5 || echo "no MONAI Label: the test with its own client is skipped" >&2
 	@touch $@
 
 demo: $(READY) ## Train on a phantom and segment a scan that it has not seen

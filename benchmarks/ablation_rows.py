@@ -284,7 +284,8 @@ EXCHANGED: Values = {"augmentation": {"exchange_sides": 0.5}}
 SIDES = Table(
     "Left and right exchanged in training",
     {
-        f"sides {name}{f', seed {seed}' if seed else ''}": Row(merged(changes, {"seed": seed}))
+        f"{of}sides {name}{f', seed {seed}' if seed else ''}": Row(merged(changes, {"seed": seed}), data)
+        for of, data in (("", ""), (f"{FEW} patients, ", "few"))
         for name, changes in (("kept", {}), ("exchanged", EXCHANGED))
         for seed in range(3)
     },

@@ -1,6 +1,6 @@
 """What 3D Slicer, MITK and OHIF send, request by request, and MONAI Label's own client where it is installed.
 
-`make` installs it without its dependencies, of which it takes `requests` alone; Python 3.13 has not what it imports.
+CI installs it without its dependencies, of which it takes `requests` alone; Python 3.13 has not what it imports.
 """
 
 import gc

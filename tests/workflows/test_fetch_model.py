@@ -14,7 +14,7 @@ from tests.datasets.download.server import QUICK, zip_of
 from tests.nnunet_files import Made, write_training
 from tomoseg.cli import main
 from tomoseg.datasets.download.http import Web
-from tomoseg.errors import ConfigError, DownloadError, ModelError
+from tomoseg.errors import ConfigError, DownloadError, InputError, ModelError
 from tomoseg.labels import LabelSet
 from tomoseg.models import releases
 from tomoseg.models.fetched import archives_folder, data_folder, fetched_models, kept_sums, sums_file
@@ -217,7 +217,10 @@ class TestOne:
 
     def test_what_is_no_archive_is_refused_and_removed(self, monkeypatch):
         sized(monkeypatch, "total-3mm", b"<html>no</html>")
-        with serving(Release({ONE: b"<html>no</html>"})) as release, pytest.raises(Exception, match="got another file"):
+        with (
+            serving(Release({ONE: b"<html>no</html>"})) as release,
+            pytest.raises(InputError, match="a whole ZIP file"),
+        ):
             fetch_model("total-3mm", url=release.url, web=WEB)
         assert left() == []
 
