@@ -188,7 +188,7 @@ class AugmentationConfig(Config):
     slices."""
     exchange_sides: float | None = Field(None, ge=0, le=1)
     """Share of slices that become their left-right mirror image, in which every left structure is the right one; if
-    omitted, half of them where every structure on a side has its counterpart, and none otherwise."""
+    omitted, half of them where every structure is one of a pair, and none otherwise."""
 
 
 class AdversarialConfig(Config):

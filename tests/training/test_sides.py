@@ -87,8 +87,10 @@ def config(share=None, enabled=True):
     return make_config(augmentation=AugmentationConfig(exchange_sides=share, enabled=enabled))
 
 
-def test_on_where_every_structure_on_a_side_has_its_counterpart():
-    assert sides_of(PAIRED, "coronal", config()) == Sides((1, 0, 2), 0, 0.5)
+def test_on_where_every_structure_is_one_of_a_pair():
+    assert sides_of(LabelSet.from_names(["ball_left", "ball_right"]), "coronal", config()) == Sides((1, 0), 0, 0.5)
+    assert sides_of(PAIRED, "coronal", config()) is None  # what lies in the middle may lie a little to one side
+    assert sides_of(PAIRED, "coronal", config(0.5)) == Sides((1, 0, 2), 0, 0.5)
     assert sides_of(PAIRED, "sagittal", config(0.2)) == Sides((1, 0, 2), 2, 0.2)
     assert sides_of(PAIRED, "axial", config(0.0)) is None
     assert sides_of(PAIRED, "axial", config(0.5, enabled=False)) is None
@@ -101,5 +103,5 @@ def test_training_reads_mirror_images(tmp_path):
     hu, masks = make_scan(3)
     add_case(tmp_path, "a", hu, masks, NATIVE)
     data = finish(tmp_path, {"a": "train"}, PAIRED)
-    run = build_run(data, config())
+    run = build_run(data, config(0.5))
     assert run.loader._loader.dataset.sides == Sides((1, 0, 2), 0, 0.5)

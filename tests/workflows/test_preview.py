@@ -18,7 +18,7 @@ from tomoseg.volume import Volume, seen
 from tomoseg.workflows import preview as module
 from tomoseg.workflows.preview import preview
 
-STRONG = AugmentationConfig(rotation_degrees=40, cut=0.5, gamma=0.5)
+STRONG = AugmentationConfig(exchange_sides=0.5, rotation_degrees=40, cut=0.5, gamma=0.5)
 WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
 
 

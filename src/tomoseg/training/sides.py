@@ -54,6 +54,9 @@ class Sides:
 def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:
     """What is mirrored in a training; None for nothing.
 
+    Where nothing is asked for, only pairs are mirrored: a structure without a counterpart, such as the esophagus, mostly
+    lies on a side all the same, and is found worse by a network that has seen it on either.
+
     Args:
         labels: The structures.
         view: Of the network.
@@ -71,4 +74,6 @@ def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:
         if share is None:
             return None
         raise ConfigError(f"augmentation.exchange_sides: {error}") from error
+    if share is None and any(channel == other for channel, other in enumerate(order)):
+        return None
     return Sides(order, left_right_axis(view), USUAL_SHARE if share is None else share)
