@@ -54,8 +54,8 @@ class Sides:
 def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:
     """What is mirrored in a training; None for nothing.
 
-    Where nothing is asked for, only pairs are mirrored: a structure without a counterpart, such as the esophagus, mostly
-    lies on a side all the same, and is found worse by a network that has seen it on either.
+    Where nothing is asked for, only pairs are mirrored: a structure without a counterpart, such as the esophagus,
+    mostly lies on a side all the same, and is found worse by a network that has seen it on either.
 
     Args:
         labels: The structures.
