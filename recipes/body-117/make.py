@@ -278,4 +278,7 @@ GROUPS: dict[str, Callable[[str], bool]] = {
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("stopped; the same command goes on") from None

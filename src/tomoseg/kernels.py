@@ -45,6 +45,10 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return compiled
 
 
+inlined = kernel(fastmath=True, forceinline=True)
+"""Compile a function into each kernel that calls it: for a few operations on arrays, whose references a call counts."""
+
+
 def _compiled_in(function: Callable[..., Any]) -> str:
     """A digest of the constants that a function's file knows, and of the kernels of other files that it may call."""
     known: list[tuple[str, str]] = []

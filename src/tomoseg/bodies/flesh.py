@@ -34,14 +34,14 @@ from tomoseg.bodies.slots import (
     SOFT,
     WALL_MM,
 )
-from tomoseg.kernels import kernel
+from tomoseg.kernels import inlined
 
 f32 = np.float32
 ARM_MARGIN = 1.3
 """An uneven arm is nowhere thicker, in shares of its mean."""
 
 
-@kernel(fastmath=True)
+@inlined
 def region_hu(block: Any, p: Any, region: Any, s: Any) -> Any:
     """HU of a `Region`."""
     if region == 1:
@@ -64,14 +64,14 @@ def region_hu(block: Any, p: Any, region: Any, s: Any) -> Any:
     return s[BONE] + f32(0.4) * (s[CORTICAL] - s[BONE])
 
 
-@kernel(fastmath=True)
+@inlined
 def _hollow(block: Any, p: Any, s: Any) -> Any:
     """Air of nose and sinuses, with their mucosa and conchae."""
     slow = noise_at(block, p[0] * f32(0.17), p[1] * f32(0.12), p[2] * f32(0.12))
     return s[AIR] if slow < f32(0.5) + s[MUCOSA] else s[SOFT]
 
 
-@kernel(fastmath=True)
+@inlined
 def _face(block: Any, p: Any, s: Any) -> Any:
     """Muscles and fat of face and throat."""
     slow = noise_at(block, p[0] * f32(0.14), p[1] * f32(0.14), p[2] * f32(0.14))
@@ -80,7 +80,7 @@ def _face(block: Any, p: Any, s: Any) -> Any:
     return muscle_hu(block, p, s)
 
 
-@kernel(fastmath=True)
+@inlined
 def covers(block: Any, p: Any, cover: Any, walls: Any, s: Any) -> Any:
     """Thickness of the wall and of the fat under the skin at a place, and an unevenness of everything there."""
     slow = noise_at(block, p[0] * f32(0.025), p[1] * f32(0.025), p[2] * f32(0.025))
@@ -90,7 +90,7 @@ def covers(block: Any, p: Any, cover: Any, walls: Any, s: Any) -> Any:
     return wall, fat, slow
 
 
-@kernel(fastmath=True)
+@inlined
 def flesh_hu(block: Any, p: Any, outer: Any, muscle: Any, around: Any, s: Any) -> Any:
     """HU of what is not labelled, and whether it is of the body.
 
@@ -117,13 +117,13 @@ def flesh_hu(block: Any, p: Any, outer: Any, muscle: Any, around: Any, s: Any) -
     return s[AIR], 0
 
 
-@kernel(fastmath=True)
+@inlined
 def over_skin_mm(slow: Any, s: Any) -> Any:
     """How far over the fat there may be skin or clothes."""
     return s[SKIN_MM] + s[CLOTHES_MM] + max(f32(0), s[CLOTH_GAP_MM] * (f32(1) + f32(0.4) * slow))
 
 
-@kernel(fastmath=True)
+@inlined
 def bundled_hu(block: Any, p: Any, s: Any) -> Any:
     """Several muscles side by side, with planes of fat between them."""
     plane = abs(noise_at(block, p[0] * f32(0.085) + f32(3), p[1] * f32(0.085), p[2] * f32(0.03)))
@@ -132,7 +132,7 @@ def bundled_hu(block: Any, p: Any, s: Any) -> Any:
     return muscle_hu(block, p, s)
 
 
-@kernel(fastmath=True)
+@inlined
 def _between(block: Any, p: Any, muscle: Any, s: Any) -> Any:
     """Muscle near bones, else fat with vessels and strands in it."""
     if muscle < 0:
@@ -147,7 +147,7 @@ def _between(block: Any, p: Any, muscle: Any, s: Any) -> Any:
     return hu
 
 
-@kernel(fastmath=True)
+@inlined
 def _wall(block: Any, p: Any, outer: Any, wall: Any, s: Any) -> Any:
     """Muscles of the wall in two layers, with thin fat between them."""
     if abs(outer - f32(0.5) * wall) < s[INFILTRATION]:
@@ -155,12 +155,12 @@ def _wall(block: Any, p: Any, outer: Any, wall: Any, s: Any) -> Any:
     return muscle_hu(block, p, s)
 
 
-@kernel(fastmath=True)
+@inlined
 def _fat(block: Any, p: Any, s: Any) -> Any:
     return s[FAT] + f32(6) * noise_at(block, p[0] * f32(0.4), p[1] * f32(0.4), p[2] * f32(0.4))
 
 
-@kernel(fastmath=True)
+@inlined
 def breast_mm(breasts: Any, p: Any) -> Any:
     """How much thicker the fat is over a breast, which lies in front of its middle only."""
     more = f32(0)
@@ -172,50 +172,49 @@ def breast_mm(breasts: Any, p: Any) -> Any:
     return more
 
 
-@kernel(fastmath=True)
+@inlined
 def is_by_arm(arms: Any, at: Any, reach: Any) -> Any:
     """Whether an arm may be within so many mm."""
     for n in range(arms.shape[0]):
-        away = _from_axis(arms[n], at)[3]
+        away = _from_axis(arms, n, at)[3]
         if away < f32(ARM_MARGIN) * arms[n, 6] + reach:
             return True
     return False
 
 
-@kernel(fastmath=True)
-def _from_axis(arm: Any, at: Any) -> Any:
+@inlined
+def _from_axis(arms: Any, n: Any, at: Any) -> Any:
     """How far a point lies from the middle line of an arm, along each axis and in all."""
-    ux, uy, uz = arm[3] - arm[0], arm[4] - arm[1], arm[5] - arm[2]
-    x, y, z = at[0] - arm[0], at[1] - arm[1], at[2] - arm[2]
+    ux, uy, uz = arms[n, 3] - arms[n, 0], arms[n, 4] - arms[n, 1], arms[n, 5] - arms[n, 2]
+    x, y, z = at[0] - arms[n, 0], at[1] - arms[n, 1], at[2] - arms[n, 2]
     t = min(max((x * ux + y * uy + z * uz) / (ux * ux + uy * uy + uz * uz), f32(0)), f32(1))
     x, y, z = x - t * ux, y - t * uy, z - t * uz
     return x, y, z, np.sqrt(x * x + y * y + z * z)
 
 
-@kernel(fastmath=True)
+@inlined
 def beside_hu(block: Any, arms: Any, at: Any, s: Any) -> Any:
     """Air or an arm: HU, the structure that its bone is, whether it is of the body."""
     for n in range(arms.shape[0]):
-        arm = arms[n]
-        x, y, _, away = _from_axis(arm, at)
-        if away < f32(ARM_MARGIN) * arm[6]:
+        x, y, _, away = _from_axis(arms, n, at)
+        if away < f32(ARM_MARGIN) * arms[n, 6]:
             uneven = noise_at(block, at[0] * f32(0.05) + 900, at[1] * f32(0.05) + 900, at[2] * f32(0.03) + 900)
             outer = away * (f32(1) + f32(0.12) * uneven)
-            if outer > arm[6]:
+            if outer > arms[n, 6]:
                 continue
-            if arm[8] < 0:  # a forearm has two bones, side by side
-                x = abs(x) - f32(1.4) * arm[7]
-                hu, of_bone = _arm(block, at, arm, outer, np.sqrt(x * x + y * y), s)
+            if arms[n, 8] < 0:  # a forearm has two bones, side by side
+                x = abs(x) - f32(1.4) * arms[n, 7]
+                hu, of_bone = _arm(block, at, arms, n, outer, np.sqrt(x * x + y * y), s)
                 return hu, 0, 1
-            hu, of_bone = _arm(block, at, arm, outer, away, s)
-            return hu, int(arm[8]) if of_bone else 0, 1
+            hu, of_bone = _arm(block, at, arms, n, outer, away, s)
+            return hu, int(arms[n, 8]) if of_bone else 0, 1
     return s[AIR], 0, 0
 
 
-@kernel(fastmath=True)
-def _arm(block: Any, at: Any, arm: Any, away: Any, from_bone: Any, s: Any) -> Any:
+@inlined
+def _arm(block: Any, at: Any, arms: Any, n: Any, away: Any, from_bone: Any, s: Any) -> Any:
     """HU within an arm, and whether it is its bone."""
-    radius, bone = arm[6], arm[7]
+    radius, bone = arms[n, 6], arms[n, 7]
     if from_bone < bone:
         return (s[CORTICAL] if from_bone > f32(0.55) * bone else f32(0.3) * s[FAT]), True
     if away > radius - s[SKIN_MM]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from tomoseg.bodies.slots import SKIN_MM
-from tomoseg.kernels import kernel
+from tomoseg.kernels import inlined
 
 f32 = np.float32
 CELL = 4
@@ -101,7 +101,7 @@ def inserts(
     return Inserts(np.array([piece.row() for piece in pieces], np.float32).reshape(-1, 12), near)
 
 
-@kernel(fastmath=True)
+@inlined
 def is_near(near: Any, coarse: Any, f: Any) -> Any:
     """Whether a piece may be within some millimetres of an index of the map."""
     i = int((f[0] * coarse[0, 0] + coarse[0, 1]) / f32(4))
@@ -111,7 +111,7 @@ def is_near(near: Any, coarse: Any, f: Any) -> Any:
     return near[i, j, k] > 0
 
 
-@kernel(fastmath=True)
+@inlined
 def piece_at(pieces: Any, p: Any, number: Any) -> Any:
     """The piece that a point is most deeply in, and its HU there; -1 if there is none.
 
@@ -122,22 +122,21 @@ def piece_at(pieces: Any, p: Any, number: Any) -> Any:
     """
     best, found, hu = f32(1), -1, f32(0)
     for n in range(pieces.shape[0]):
-        a = pieces[n]
-        if a[10] == 2 or (a[10] == 1 and number > 0):
+        if pieces[n, 10] == 2 or (pieces[n, 10] == 1 and number > 0):
             continue
-        ux, uy, uz = a[3] - a[0], a[4] - a[1], a[5] - a[2]
-        x, y, z = p[0] - a[0], p[1] - a[1], p[2] - a[2]
+        ux, uy, uz = pieces[n, 3] - pieces[n, 0], pieces[n, 4] - pieces[n, 1], pieces[n, 5] - pieces[n, 2]
+        x, y, z = p[0] - pieces[n, 0], p[1] - pieces[n, 1], p[2] - pieces[n, 2]
         t = (x * ux + y * uy + z * uz) / (ux * ux + uy * uy + uz * uz + f32(1e-6))
         t = min(max(t, f32(0)), f32(1))
         x, y, z = x - t * ux, y - t * uy, z - t * uz
-        away = (x * x + y * y + z * z) / (a[6] * a[6])
+        away = (x * x + y * y + z * z) / (pieces[n, 6] * pieces[n, 6])
         if away < best:
             best, found = away, n
-            hu = a[9] if np.sqrt(away) * a[6] < a[7] else a[8]
+            hu = pieces[n, 9] if np.sqrt(away) * pieces[n, 6] < pieces[n, 7] else pieces[n, 8]
     return found, hu
 
 
-@kernel(fastmath=True)
+@inlined
 def on_skin(pieces: Any, p: Any, over: Any, s: Any) -> Any:
     """The piece that lies on the skin at a point in front of it, and its HU; -1 if there is none.
 
@@ -148,12 +147,12 @@ def on_skin(pieces: Any, p: Any, over: Any, s: Any) -> Any:
         s: Of the body; see `slots`.
     """
     for n in range(pieces.shape[0]):
-        a = pieces[n]
-        if a[10] != 2 or over > s[SKIN_MM] + f32(2) * a[6] or p[1] < a[1]:
+        if pieces[n, 10] != 2 or over > s[SKIN_MM] + f32(2) * pieces[n, 6] or p[1] < pieces[n, 1]:
             continue
-        ux, uz, x, z = a[3] - a[0], a[5] - a[2], p[0] - a[0], p[2] - a[2]
+        ux, uz = pieces[n, 3] - pieces[n, 0], pieces[n, 5] - pieces[n, 2]
+        x, z = p[0] - pieces[n, 0], p[2] - pieces[n, 2]
         t = min(max((x * ux + z * uz) / (ux * ux + uz * uz + f32(1e-6)), f32(0)), f32(1))
         x, z = x - t * ux, z - t * uz
-        if x * x + z * z < a[7] * a[7]:
-            return n, a[8]
+        if x * x + z * z < pieces[n, 7] * pieces[n, 7]:
+            return n, pieces[n, 8]
     return -1, f32(0)

@@ -39,12 +39,12 @@ from tomoseg.bodies.slots import (
     TEXTURE,
     VOXEL_MM,
 )
-from tomoseg.kernels import kernel
+from tomoseg.kernels import inlined
 
 f32 = np.float32
 
 
-@kernel(fastmath=True)
+@inlined
 def inside(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
     """HU of a structure at a point.
 
@@ -75,7 +75,7 @@ def inside(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, 
     return _others(block, p, depth, place, number, table, s, fill)
 
 
-@kernel(fastmath=True)
+@inlined
 def _others(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any, fill: Any) -> Any:
     hu = table[number, OF_HU]
     if fill == 6:
@@ -95,12 +95,12 @@ def _others(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any,
     return hu + _grain(block, p, s)
 
 
-@kernel(fastmath=True)
+@inlined
 def _grain(block: Any, p: Any, s: Any) -> Any:
     return s[TEXTURE] * noise_at(block, p[0] * f32(0.6), p[1] * f32(0.6), p[2] * f32(0.6))
 
 
-@kernel(fastmath=True)
+@inlined
 def _vessels(block: Any, p: Any, width: Any, contrast: Any) -> Any:
     """Tubes where two noises are both near zero; a contrast within, fading at the wall."""
     a = abs(noise_at(block, p[0] * f32(0.11), p[1] * f32(0.11), p[2] * f32(0.11)))
@@ -112,7 +112,7 @@ def _vessels(block: Any, p: Any, width: Any, contrast: Any) -> Any:
     return contrast * min(f32(1), f32(2.5) * (f32(1) - max(a, b) / width))
 
 
-@kernel(fastmath=True)
+@inlined
 def muscle_hu(block: Any, p: Any, s: Any) -> Any:
     """Muscle with streaks of fat between its fibres, which run along the body."""
     hu = s[MUSCLE] + s[TEXTURE] * noise_at(block, p[0] * f32(0.7), p[1] * f32(0.7), p[2] * f32(0.25))
@@ -124,7 +124,7 @@ def muscle_hu(block: Any, p: Any, s: Any) -> Any:
     return hu
 
 
-@kernel(fastmath=True)
+@inlined
 def _bone(block: Any, p: Any, depth: Any, radius: Any, number: Any, table: Any, s: Any) -> Any:
     """A shell around spongy bone; slender parts of it (shafts, arches) have another shell and another core."""
     slender = min(max((table[number, OF_GAS] - radius) / (f32(0.3) * table[number, OF_GAS]), f32(0)), f32(1))
@@ -139,7 +139,7 @@ def _bone(block: Any, p: Any, depth: Any, radius: Any, number: Any, table: Any, 
     return core + max(share, f32(0)) * (s[CORTICAL] - core)
 
 
-@kernel(fastmath=True)
+@inlined
 def _gut(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
     if depth < s[GUT_WALL_MM]:
         return table[number, OF_HU] + _grain(block, p, s)
@@ -157,7 +157,7 @@ def _gut(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s:
     return content + rough * fine + f32(10) * slow
 
 
-@kernel(fastmath=True)
+@inlined
 def _kidney(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
     columns = noise_at(block, p[0] * f32(0.22), p[1] * f32(0.22), p[2] * f32(0.22))
     share = min(max((depth - s[KIDNEY_CORTEX_MM] - f32(2.4) * columns) / f32(1.5) + f32(0.5), f32(0)), f32(1))
@@ -168,7 +168,7 @@ def _kidney(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> 
     return cortex + share * (table[number, OF_HU] - cortex) + _grain(block, p, s)
 
 
-@kernel(fastmath=True)
+@inlined
 def _lung(block: Any, p: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
     slow = noise_at(block, p[0] * f32(0.12), p[1] * f32(0.12), p[2] * f32(0.12))
     if place < table[number, OF_EXTRA] + f32(0.06) * slow:
@@ -181,7 +181,7 @@ def _lung(block: Any, p: Any, place: Any, number: Any, table: Any, s: Any) -> An
     return hu + wide + (f32(150) * max(f32(0), thin - f32(1.2)) if wide == 0 else f32(0))
 
 
-@kernel(fastmath=True)
+@inlined
 def _heart(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
     chamber = int(place) // 2
     wall = f32(2.5)
@@ -193,7 +193,7 @@ def _heart(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, 
     return s[LEFT_BLOOD] if chamber == 1 else s[RIGHT_BLOOD]
 
 
-@kernel(fastmath=True)
+@inlined
 def _lobules(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
     """A gland with fat in the gaps between its lobules, which are open at its surface."""
     hu = table[number, OF_HU] + _grain(block, p, s)
@@ -206,7 +206,7 @@ def _lobules(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) ->
     return hu + share * (s[FAT] - hu)
 
 
-@kernel(fastmath=True)
+@inlined
 def _artery(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> Any:
     if depth < f32(2) and s[CALCIFIED] > 0:
         plaque = noise_at(block, p[0] * f32(0.28), p[1] * f32(0.28), p[2] * f32(0.28))
@@ -215,7 +215,7 @@ def _artery(block: Any, p: Any, depth: Any, number: Any, table: Any, s: Any) -> 
     return table[number, OF_HU]
 
 
-@kernel(fastmath=True)
+@inlined
 def _fluid(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, s: Any) -> Any:
     if depth < f32(1.6):
         return s[SOFT]
@@ -224,7 +224,7 @@ def _fluid(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any, 
     return table[number, OF_HU]
 
 
-@kernel(fastmath=True)
+@inlined
 def _brain(block: Any, p: Any, depth: Any, hu: Any) -> Any:
     fold = abs(noise_at(block, p[0] * f32(0.3), p[1] * f32(0.3), p[2] * f32(0.3)))
     if depth < f32(14) and fold < f32(0.22) * (f32(1) - depth / f32(14)):

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 from scipy.ndimage import gaussian_filter
 
-from tomoseg.kernels import kernel
+from tomoseg.kernels import inlined
 
 CELLS = 64
 """Edge of the block; a power of two."""
@@ -23,11 +23,11 @@ def noise_block() -> Float32[np.ndarray, "64 64 64"]:
     return np.ascontiguousarray(smooth / smooth.std(), np.float32)
 
 
-@kernel(fastmath=True)
+@inlined
 def noise_at(block, x, y, z):  # type: ignore[no-untyped-def]
     """The noise at a place given in cells, 0 or more."""
     i, j, k = int(x), int(y), int(z)
-    u, v, w = np.float32(x - i), np.float32(y - j), np.float32(z - k)
+    u, v, w = x - np.float32(i), y - np.float32(j), z - np.float32(k)
     i0, j0, k0 = i & 63, j & 63, k & 63
     i1, j1, k1 = (i + 1) & 63, (j + 1) & 63, (k + 1) & 63
     one = np.float32(1)

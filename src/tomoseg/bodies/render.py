@@ -36,7 +36,7 @@ from tomoseg.bodies.slots import (
     SKIN_MM,
     WALL_MM,
 )
-from tomoseg.kernels import kernel
+from tomoseg.kernels import inlined, kernel
 
 f32 = np.float32
 POINTS = 64
@@ -139,24 +139,23 @@ def render(
     farthest = np.float32(THICKEST * (s[WALL_MM] + s[FAT_MM]) + s[SKIN_MM] + s[CLOTHES_MM] + BARE_MM + reach)
     farthest += np.float32(0.75) * look.breasts[:, 3].sum()
     look = look._replace(breasts=breasts, lesions=lesions, inserts=None)
-    given = (noise_block(), anatomy, way, look, (x, y, z), (offsets, nearby, np.float32(reach), farthest))
+    near = np.zeros((1, 1, 1), np.uint8) if inserts is None else inserts.near
+    given = (noise_block(), anatomy, way, look, (x, y, z), (offsets, nearby, np.float32(reach), farthest, near))
     _render(*given, None, out)
-    if inserts is not None:
+    if inserts is not None and near.any():
         _add_inserts(inserts, given, out)
     return out
 
 
 def _add_inserts(inserts: Inserts, given: tuple[Any, ...], out: _Drawn) -> None:
-    """Draw once more, with pieces, where they are."""
-    if not inserts.near.any():
-        return
+    """Draw, with pieces, what was left out: where they are."""
     block, anatomy, way, look, axes, points = given
     pieces = inserts.pieces.copy()
     pieces[:, :6] += np.tile(way.shift, 2)
     box = _box_near(inserts, way, axes)
     there = tuple(part[box].copy() for part in out)
     within = tuple(axis[side] for axis, side in zip(axes, box, strict=True))
-    _render(block, anatomy, way, look, within, points, inserts._replace(pieces=pieces), there)
+    _render(block, anatomy, way, look, within, points, pieces, there)
     for part, drawn in zip(out, there, strict=True):
         part[box] = drawn
 
@@ -182,24 +181,26 @@ def _box_near(
 
 
 @kernel(fastmath=True)
-def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: Any, inserts: Any, out: Any) -> None:
-    """Draw every voxel, or with pieces those near them: compiled for each, since the first is to be fast.
+def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: Any, pieces: Any, out: Any) -> None:
+    """Draw voxels that no piece is near, or with pieces the others: compiled for each, since the first is to be fast.
 
-    Arrays are taken out of their tuples once: to count references to them for each voxel takes longer than to draw it.
+    Arrays are taken out of their tuples once, and what is called is compiled in: to count references to arrays takes
+    longer than to draw a voxel.
     """
     hu, numbers, body = out
     xs, ys, zs = axes
-    offsets, nearby, reach, farthest = points
+    offsets, nearby, reach, farthest, near = points
     charts = (anatomy.numbers, anatomy.depth, anatomy.place, anatomy.regions)
     outer, muscle, cover, walls = anatomy.outer, anatomy.muscle, anatomy.cover, anatomy.walls
     to_index, bend, bend_grid = way.to_index, way.bend, way.bend_grid
     spacing, coarse, shift = way.spacing, way.coarse, way.shift
     table, s, breasts, lesions, arms = look.structures, look.body, look.breasts, look.lesions, look.arms
+    later = pieces is not None
     votes = np.zeros(POINTS, np.uint8)
     for i, j, k in np.ndindex(hu.shape):
         at = (xs[i], ys[j], zs[k])
         f = _index(to_index, bend, bend_grid, at)
-        if _is_drawn(inserts, coarse, f):
+        if is_near(near, coarse, f) != later:
             continue
         away = _at(outer, coarse, f)
         if _is_air(away, farthest, arms, at, reach):
@@ -209,12 +210,12 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
         wall, fat, slow = covers(block, p, _at(cover, coarse, f), _at(walls, coarse, f), s)
         fat += breast_mm(breasts, p)
         nearest = max(BARE_MM, wall + fat + over_skin_mm(slow, s)) + reach
-        if inserts is None and _is_air(away, nearest, arms, at, reach):
+        if pieces is None and _is_air(away, nearest, arms, at, reach):
             hu[i, j, k] = s[AIR]
             continue
         around = (wall, fat, slow, _at(muscle, coarse, f))
         total, solid, count = f32(0), 0, 0
-        for n in range(0, offsets.shape[0], _step(charts, f, reach, inserts)):
+        for n in range(0, offsets.shape[0], _step(charts, f, reach, pieces)):
             g = (f[0] + nearby[n, 0], f[1] + nearby[n, 1], f[2] + nearby[n, 2])
             p = (g[0] * spacing[0] + shift[0], g[1] * spacing[1] + shift[1], g[2] * spacing[2] + shift[2])
             there = (at[0] + offsets[n, 0], at[1] + offsets[n, 1], at[2] + offsets[n, 2])
@@ -226,9 +227,9 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
                 value, own, flesh = region_hu(block, p, region, s), 0, 1
             else:
                 value, own, flesh = _unlabelled(block, p, there, _at(outer, coarse, g), around, arms, s)
-            if inserts is not None:
+            if pieces is not None:
                 over = _at(outer, coarse, g) - wall - fat
-                value, own, flesh = _with_pieces(inserts, p, over, (value, number, own, flesh), s)
+                value, own, flesh = _with_pieces(pieces, p, over, (value, number, own, flesh), s)
             votes[count] = own
             count += 1
             total += value
@@ -238,27 +239,19 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
         body[i, j, k] = 2 * solid >= count
 
 
-@kernel(fastmath=True)
-def _is_drawn(inserts: Any, coarse: Any, f: Any) -> Any:
-    """Whether a voxel stays as it is, since no piece is near."""
-    if inserts is None:
-        return False
-    return not is_near(inserts.near, coarse, f)
-
-
-@kernel(fastmath=True)
+@inlined
 def _is_air(away: Any, limit: Any, arms: Any, at: Any, reach: Any) -> Any:
     """Whether nothing is at a voxel: so far from the body, and from an arm."""
     return away > limit and not is_by_arm(arms, at, reach)
 
 
-@kernel(fastmath=True)
-def _step(charts: Any, f: Any, reach: Any, inserts: Any) -> Any:
+@inlined
+def _step(charts: Any, f: Any, reach: Any, pieces: Any) -> Any:
     """Which of a voxel's points are needed: each, or each so many."""
-    return SPARSE if inserts is None and _depth(charts, f) > reach else 1
+    return SPARSE if pieces is None and _depth(charts, f) > reach else 1
 
 
-@kernel(fastmath=True)
+@inlined
 def _unlabelled(block: Any, p: Any, there: Any, away: Any, around: Any, arms: Any, s: Any) -> Any:
     """Flesh, an arm or air: HU, structure, whether it is of the body."""
     wall, fat, slow, near = around
@@ -269,19 +262,19 @@ def _unlabelled(block: Any, p: Any, there: Any, away: Any, around: Any, arms: An
     return max(value, hu), number, solid
 
 
-@kernel(fastmath=True)
-def _with_pieces(inserts: Any, p: Any, over: Any, before: Any, s: Any) -> Any:
+@inlined
+def _with_pieces(pieces: Any, p: Any, over: Any, before: Any, s: Any) -> Any:
     """What a point is with a piece in its place: HU, structure, whether it is of the body."""
     value, number, own, flesh = before
-    piece, hu = piece_at(inserts.pieces, p, number)
+    piece, hu = piece_at(pieces, p, number)
     if piece >= 0:
-        return hu, int(inserts.pieces[piece, 11]) if inserts.pieces[piece, 11] >= 0 else own, 1
+        return hu, int(pieces[piece, 11]) if pieces[piece, 11] >= 0 else own, 1
     if flesh == 0:
-        piece, hu = on_skin(inserts.pieces, p, over, s)
+        piece, hu = on_skin(pieces, p, over, s)
     return (hu if piece >= 0 else value), own, flesh
 
 
-@kernel(fastmath=True)
+@inlined
 def _is_filled(block: Any, p: Any, region: Any, s: Any) -> Any:
     """Whether a region is drawn as one: the belly only where free fluid is in it."""
     if region != 9:
@@ -289,7 +282,7 @@ def _is_filled(block: Any, p: Any, region: Any, s: Any) -> Any:
     return noise_at(block, p[0] * f32(0.04), p[1] * f32(0.04), p[2] * f32(0.04)) < s[ASCITES]
 
 
-@kernel()
+@inlined
 def _most(votes: Any, count: Any) -> Any:
     best, most = votes[0], 0
     for n in range(count):
@@ -303,14 +296,14 @@ def _most(votes: Any, count: Any) -> Any:
     return best
 
 
-@kernel(fastmath=True)
+@inlined
 def _index(m: Any, bend: Any, grid: Any, at: Any) -> Any:
     """Index in the map of a point of the scanner."""
     x = min(max((at[0] - grid[0]) / grid[3], f32(0)), f32(bend.shape[0] - 1.001))
     y = min(max((at[1] - grid[1]) / grid[3], f32(0)), f32(bend.shape[1] - 1.001))
     z = min(max((at[2] - grid[2]) / grid[3], f32(0)), f32(bend.shape[2] - 1.001))
     i, j, k = int(x), int(y), int(z)
-    u, v, w = f32(x - i), f32(y - j), f32(z - k)
+    u, v, w = x - f32(i), y - f32(j), z - f32(k)
     a, b, c = f32(0), f32(0), f32(0)
     for di in range(2):
         for dj in range(2):
@@ -326,14 +319,14 @@ def _index(m: Any, bend: Any, grid: Any, at: Any) -> Any:
     )
 
 
-@kernel(fastmath=True)
+@inlined
 def _at(field: Any, coarse: Any, f: Any) -> Any:
     """A field of the coarser grid at an index of the map; its border goes on outside."""
     x = min(max(f[0] * coarse[0, 0] + coarse[0, 1], f32(0)), f32(field.shape[0] - 1.001))
     y = min(max(f[1] * coarse[1, 0] + coarse[1, 1], f32(0)), f32(field.shape[1] - 1.001))
     z = min(max(f[2] * coarse[2, 0] + coarse[2, 1], f32(0)), f32(field.shape[2] - 1.001))
     i, j, k = int(x), int(y), int(z)
-    u, v, w = f32(x - i), f32(y - j), f32(z - k)
+    u, v, w = x - f32(i), y - f32(j), z - f32(k)
     a = (f32(1) - w) * field[i, j, k] + w * field[i, j, k + 1]
     b = (f32(1) - w) * field[i, j + 1, k] + w * field[i, j + 1, k + 1]
     c = (f32(1) - w) * field[i + 1, j, k] + w * field[i + 1, j, k + 1]
@@ -341,7 +334,7 @@ def _at(field: Any, coarse: Any, f: Any) -> Any:
     return (f32(1) - u) * ((f32(1) - v) * a + v * b) + u * ((f32(1) - v) * c + v * d)
 
 
-@kernel(fastmath=True)
+@inlined
 def _voxel(shape: Any, f: Any) -> Any:
     """The nearest voxel of the map, whose last slices go on; -1 beside it."""
     i, j, k = int(f[0] + f32(1000.5)) - 1000, int(f[1] + f32(1000.5)) - 1000, int(f[2] + f32(1000.5)) - 1000
@@ -350,14 +343,14 @@ def _voxel(shape: Any, f: Any) -> Any:
     return i, j, min(max(k, 0), shape[2] - 1)
 
 
-@kernel(fastmath=True)
+@inlined
 def _depth(charts: Any, f: Any) -> Any:
     numbers, depth, _, _ = charts
     i, j, k = _voxel(numbers.shape, f)
     return f32(0) if i < 0 else f32(depth[i, j, k]) * f32(0.25)
 
 
-@kernel(fastmath=True)
+@inlined
 def _chart(charts: Any, f: Any, table: Any) -> Any:
     """Structure, depth in mm, place and region at an index of the map."""
     numbers, depth, place, regions = charts
@@ -368,7 +361,7 @@ def _chart(charts: Any, f: Any, table: Any) -> Any:
     return number, f32(depth[i, j, k]) * f32(0.25), f32(place[i, j, k]), int(regions[i, j, k])
 
 
-@kernel(fastmath=True)
+@inlined
 def _level(place: Any, there: Any, table: Any, number: Any, s: Any) -> Any:
     """How high a point of a hollow organ lies in it, from 0 for its lowest to 1."""
     low, high = table[number, OF_LOW], table[number, OF_HIGH]
@@ -379,7 +372,7 @@ def _level(place: Any, there: Any, table: Any, number: Any, s: Any) -> Any:
     return min(max((height - low) / (high - low), f32(0)), f32(1))
 
 
-@kernel(fastmath=True)
+@inlined
 def _structure(block: Any, p: Any, where: Any, number: Any, table: Any, s: Any, lesions: Any) -> Any:
     """HU within a structure, or of a lesion in it, and what that counts as."""
     depth, place, there = where
