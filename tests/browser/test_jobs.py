@@ -162,6 +162,8 @@ def test_what_is_no_scan_is_told_and_removed(opened, settings, tmp_path):
         page.get_by_label("Choose files").set_input_files(tmp_path / "text.nii.gz")
         page.wait_for_selector("tr[data-state=failed]")
         assert "failed: expected" in page.locator("tbody").inner_text()
+        page.get_by_role("button", name="Français").click()
+        page.wait_for_selector("text=échouée : Ce n'est pas un examen que l'on puisse lire")
         page.locator("[data-do=remove]").click()
         page.wait_for_selector("tr[data-job]", state="detached")
 
@@ -174,7 +176,7 @@ def test_a_server_with_a_token_asks_for_it(opened, tmp_path, settings):
         page = looked.page
         page.get_by_label("Token").fill("wrong")
         page.get_by_role("button", name="Enter").click()
-        page.wait_for_selector("input[type=password]")
+        assert page.get_by_role("alert").inner_text().startswith("expected the token of this server, got another")
         page.get_by_label("Token").fill(token)
         page.keyboard.press("Enter")
         page.wait_for_selector("body[data-ready=jobs]")

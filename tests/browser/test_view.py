@@ -83,6 +83,17 @@ def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
         page.keyboard.press("s")
         assert page.locator(".row input:checked").count() == 1
         assert page.locator("summary input:checked").count() == 0
+        page.get_by_role("searchbox").fill("")
+        page.keyboard.press("a")
+        page.get_by_role("button", name="Planes and 3D").click()
+        page.locator("input[type=range]").evaluate("it => { it.value = 0.5; it.dispatchEvent(new Event('input')); }")
+        page.locator("[data-name=spleen] input").uncheck()
+        page.wait_for_timeout(400)
+        toggled = pixels(page)
+        page.keyboard.press("o")  # outlines, and without them again: all is drawn anew by the graphics card
+        page.keyboard.press("o")
+        page.wait_for_timeout(400)
+        np.testing.assert_allclose(toggled, pixels(page), atol=1)
 
 
 def test_the_page_speaks_french_and_windows_change_by_key(opened, viewing):

@@ -1,6 +1,7 @@
 /** What the server of `tomoseg view` says, and how it is asked. Every address is relative to the page's own, whose path is
  * its secret. */
 
+import { inWords } from "./refusals";
 import type { Language } from "./words";
 import type { Triple } from "./viewer";
 
@@ -125,7 +126,7 @@ export async function ask(path: string, options: RequestInit = {}): Promise<Resp
   } catch {
     // it is no JSON, so it is told as it is
   }
-  throw new Refused(told);
+  throw new Refused(inWords(told));
 }
 
 export async function json<T>(path: string, options: RequestInit = {}): Promise<T> {

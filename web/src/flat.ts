@@ -36,8 +36,9 @@ export class FlatViewer implements Viewer {
     canvas.addEventListener("wheel", (event) => this.turn(event), { passive: false });
   }
 
-  async open(scan: ScanData): Promise<void> {
+  async open(scan: ScanData, colours: readonly Colour[]): Promise<void> {
     this.scan = scan;
+    this.colours = colours;
     this.goTo(scan.shape.map((n) => n >> 1) as Triple);
   }
 

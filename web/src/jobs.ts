@@ -5,6 +5,7 @@ import { ask, authorisation, authorise, json, Refused, send } from "./api";
 import { button, element, redraw, tell } from "./dom";
 import { downloads, JobPlace } from "./job_place";
 import french from "./names.json";
+import { inWords, seriesInWords } from "./refusals";
 import { ScanPage } from "./scan_page";
 import { number, say, speak, spoken, type Language } from "./words";
 
@@ -71,12 +72,15 @@ export class JobsPage {
   private async enter(page: HTMLElement): Promise<boolean> {
     const { token } = await json<{ token: boolean }>("health");
     if (!token) return true;
-    authorise(sessionStorage.getItem(TOKEN) ?? "");
+    const given = sessionStorage.getItem(TOKEN) ?? "";
+    authorise(given);
+    let refused = "";
     try {
       await json(`${API}/info`);
       return true;
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
+      if (given !== "") refused = error.message;
     }
     const field = element("input", { type: "password", autocomplete: "off", "aria-label": say("Token") });
     const enter = (): void => {
@@ -90,6 +94,7 @@ export class JobsPage {
         { class: "jobs" },
         element("h1", {}, "tomoseg"),
         element("p", {}, say("The server showed a token when it was first started. Enter it here.")),
+        ...(refused === "" ? [] : [element("p", { class: "refused", role: "alert" }, refused)]),
         element("div", { class: "group" }, field, button(say("Enter"), enter)),
       ),
     );
@@ -234,6 +239,7 @@ export class JobsPage {
         retryDelays: [0, 1000, 3000, 10000, 30000],
         storeFingerprintForResuming: false, // it would keep the file's name in the browser
         onProgress: (sent, all) => told(all === 0 ? 1 : sent / all),
+        onShouldRetry: (error) => mayPass(error.originalResponse?.getStatus() ?? 0),
         onError: (error) => failed(new Error(refusalIn(error))),
         onSuccess: () => done(upload.url?.split("/").filter(Boolean).pop() ?? ""),
       });
@@ -289,10 +295,10 @@ export class JobsPage {
     if (job.corrections > 0) return [`${said}, ${say("corrected ({count})", { count: job.corrections })}`];
     if (job.state !== "failed") return [said];
     const choices = (job.choices ?? []).map((one) =>
-      button(one.text, () => void this.act(this.choose(job, one.series)), { "data-do": "series" }),
+      button(seriesInWords(one.text), () => void this.act(this.choose(job, one.series)), { "data-do": "series" }),
     );
     if (choices.length > 0) return [say("There are several series. Choose one:"), element("div", { class: "series" }, ...choices)];
-    return [say("{state}: {what}", { state: said, what: job.reason ?? "" })];
+    return [say("{state}: {what}", { state: said, what: inWords(job.reason ?? "") })];
   }
 
   private actions(job: Job): Node[] {
@@ -338,12 +344,17 @@ function titled(name: string): string {
   return (spoken() === "fr" ? known[name] : undefined) ?? name.replaceAll("_", " ");
 }
 
+/** Whether the same request may be taken later: nothing was answered, it was too slow, or another one was on its way; a full disk stays so. */
+function mayPass(status: number): boolean {
+  return status === 0 || [408, 409, 423].includes(status) || (status >= 500 && status !== 507);
+}
+
 /** What the server says of an upload that it does not take. */
 function refusalIn(error: Error): string {
   const body = "originalResponse" in error ? (error as DetailedError).originalResponse?.getBody() : undefined;
   try {
     const found = JSON.parse(body ?? "") as { detail?: unknown };
-    if (typeof found.detail === "string") return found.detail;
+    if (typeof found.detail === "string") return inWords(found.detail);
   } catch {
     // it says nothing that could be read
   }

@@ -3,6 +3,7 @@
 
 import { MULTIPLANAR_TYPE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
 import { betweenSlices } from "./between";
+import { boxesOf, changed, texels, type Box, type Cells } from "./texels";
 import type { Colour, Grid, Layout, Pen, ScanData, Triple, Viewer } from "./viewer";
 
 const SLICES: Record<Layout, SLICE_TYPE> = {
@@ -19,11 +20,18 @@ const CT_COLOURS = "ct";
 const INT16 = 4;
 const UINT8 = 2;
 const UINT16 = 512;
+const MOST_TEXELS = 1 << 23; // of a change that is made voxel by voxel; a larger one takes a graphics card less time
+const SLAB_TEXELS = 1 << 21;
 const LABELS = 1002; // the intent for which NiiVue looks colours up voxel by voxel; others blend neighbouring rows
 
-/** Whether this browser can draw with it. */
-export function hasWebGL2(): boolean {
-  return document.createElement("canvas").getContext("webgl2") !== null;
+const NO_COLOURS: readonly Colour[] = [
+  [0, 0, 0, false],
+  [0, 0, 0, false],
+];
+
+/** Whether this browser can draw with it on a canvas, which has the very context then that NiiVue asks for. */
+export function hasWebGL2(canvas: HTMLCanvasElement): boolean {
+  return canvas.getContext("webgl2", { alpha: true, antialias: navigator.hardwareConcurrency > 6 }) !== null;
 }
 
 export class NiivueViewer implements Viewer {
@@ -35,6 +43,9 @@ export class NiivueViewer implements Viewer {
   private grid: Grid | null = null;
   private opacity = 0.5;
   private colours: readonly Colour[] = [];
+  /** The colours that the layer of masks is drawn in; null where it is drawn otherwise. */
+  private drawn: readonly Colour[] | null = null;
+  private boxes: Int32Array | null = null;
   private window: readonly [number, number] = [-160, 240];
 
   private constructor(nv: Niivue) {
@@ -62,28 +73,36 @@ export class NiivueViewer implements Viewer {
       loadingText: "",
       logLevel: "error",
     });
+    nv.isBusy = true; // nothing is there to be drawn yet
     await nv.attachToCanvas(canvas);
+    nv.isBusy = false;
+    // The scan's gradient is made with every change of its window, and takes longer than all the rest. Nothing here is lit
+    // by it, so that it is copied instead, and no slice of it waits for the one before.
+    nv.blurShader = nv.sobelFirstOrderShader = nv.passThroughShader ?? null;
+    nv.gl.checkFramebufferStatus = () => nv.gl.FRAMEBUFFER_COMPLETE;
     nv.addColormap(CT_COLOURS, { R: [0, 255], G: [0, 255], B: [0, 255], A: [0, 24], I: [0, 255] });
     return new NiivueViewer(nv);
   }
 
-  async open(scan: ScanData): Promise<void> {
+  async open(scan: ScanData, colours: readonly Colour[]): Promise<void> {
     this.shape = scan.shape;
     this.grid = scan;
     for (const old of [...this.nv.volumes]) this.nv.removeVolume(old);
-    this.colours = [];
+    this.colours = colours;
+    this.boxes = null;
     const [low, high] = this.window;
     const url = nifti(scan, scan.hu, INT16, 0);
-    this.nv.addVolume(
-      await NVImage.loadFromUrl({ url, name: "scan.nii", colormap: CT_COLOURS, cal_min: low, cal_max: high }),
-    );
+    const ct = await NVImage.loadFromUrl({ url, name: "scan.nii", colormap: CT_COLOURS, cal_min: low, cal_max: high });
     const masks = await NVImage.loadFromUrl({
       url: nifti(scan, scan.cells, typeOf(scan.cells), LABELS),
       name: "masks.nii",
       opacity: this.opacity,
     });
-    masks.setColormapLabel(table([[0, 0, 0, false], [0, 0, 0, false]]));
+    masks.setColormapLabel(table(colours.length < 2 ? NO_COLOURS : colours));
+    masks.img = scan.cells; // one copy less
+    this.nv.volumes = [ct]; // which is made a layer with the masks, once
     this.nv.addVolume(masks);
+    this.drawn = this.nv.opts.atlasOutline === 0 ? colours : null;
   }
 
   /** What NiiVue itself asks before it draws. */
@@ -98,12 +117,13 @@ export class NiivueViewer implements Viewer {
 
   setCells(cells: Uint8Array | Uint16Array): void {
     const old = this.nv.volumes[1];
-    if (old === undefined || this.grid === null) return;
+    if (old === undefined || this.grid === null || old.img === cells) return;
     const header = old.hdr;
     if (header === null) return;
     header.datatypeCode = typeOf(cells);
     header.numBitsPerVoxel = cells.BYTES_PER_ELEMENT * 8;
     old.img = cells;
+    this.drawn = this.boxes = null;
     this.setColours(this.colours);
   }
 
@@ -112,7 +132,11 @@ export class NiivueViewer implements Viewer {
     this.colours = colours;
     if (masks === undefined || colours.length < 2) return;
     masks.setColormapLabel(table(colours));
-    this.redrawMasks();
+    const box = this.changedBox(masks.img as Cells, colours);
+    if (box === "all") return this.redrawMasks();
+    this.drawn = colours;
+    if (box !== null) this.redrawBox(masks.img as Cells, box);
+    this.nv.drawScene();
   }
 
   setWindow(low: number, high: number): void {
@@ -122,7 +146,7 @@ export class NiivueViewer implements Viewer {
     ct.cal_min = low;
     ct.cal_max = high;
     this.nv.refreshLayers(ct, 0);
-    this.redrawMasks();
+    this.nv.drawScene();
   }
 
   setOpacity(opacity: number): void {
@@ -168,8 +192,36 @@ export class NiivueViewer implements Viewer {
   /** Only the layer of the masks: the scan's is left as it is, which is most of the work. */
   private redrawMasks(): void {
     const masks = this.nv.volumes[1];
-    if (masks !== undefined) this.nv.refreshLayers(masks, 1);
+    if (masks !== undefined) {
+      this.nv.gl.deleteTexture(this.nv.overlayTexture); // NiiVue makes another, and forgets this one
+      this.nv.refreshLayers(masks, 1);
+    }
+    this.drawn = this.nv.opts.atlasOutline === 0 ? this.colours : null;
     this.nv.drawScene();
+  }
+
+  /** Where masks are drawn in other colours than before; null for nowhere. */
+  private changedBox(cells: Cells, colours: readonly Colour[]): Box | null | "all" {
+    if (this.drawn === null || this.drawn.length !== colours.length) return "all";
+    this.boxes ??= boxesOf(cells, this.shape, colours.length);
+    const box = changed(this.boxes, this.shape, this.drawn, colours);
+    return box !== null && area(box) * (box[1][2] - box[0][2]) > MOST_TEXELS ? "all" : box;
+  }
+
+  /** Only the texels of a part of the layer, some slices at a time. */
+  private redrawBox(cells: Cells, [from, to]: Box): void {
+    const { gl, overlayTexture } = this.nv;
+    const height = Math.max(1, Math.floor(SLAB_TEXELS / area([from, to])));
+    gl.activeTexture(gl.TEXTURE2); // where NiiVue has this layer
+    gl.bindTexture(gl.TEXTURE_3D, overlayTexture);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 4);
+    for (let z = from[2]; z < to[2]; z += height) {
+      const slab: Box = [[from[0], from[1], z], [to[0], to[1], Math.min(to[2], z + height)]];
+      const [w, h, d] = slab[1].map((end, axis) => end - slab[0][axis]!) as Triple;
+      const made = texels(cells, this.shape, slab, this.colours, this.opacity);
+      gl.texSubImage3D(gl.TEXTURE_3D, 0, from[0], from[1], z, w, h, d, gl.RGBA, gl.UNSIGNED_BYTE, made);
+    }
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1); // as NiiVue leaves it
   }
 }
 
@@ -226,6 +278,11 @@ class NiivuePen implements Pen {
     this.nv.drawAddUndoBitmap();
     this.nv.refreshDrawing(true);
   }
+}
+
+/** How many voxels a slice of a box has. */
+function area([from, to]: Box): number {
+  return (to[0] - from[0]) * (to[1] - from[1]);
 }
 
 function table(colours: readonly Colour[]): { R: number[]; G: number[]; B: number[]; A: number[]; I: number[] } {

@@ -6,6 +6,7 @@ import { button, element, redraw, tell } from "./dom";
 import { FlatViewer } from "./flat";
 import { hasWebGL2, NiivueViewer } from "./niivue";
 import type { Place } from "./place";
+import { inWords } from "./refusals";
 import { StructureList } from "./structures";
 import type { Colour, Layout, ScanData, Triple, Viewer } from "./viewer";
 import { number, say, speak, spoken } from "./words";
@@ -96,7 +97,9 @@ export class ScanPage {
   }
 
   private async open(at: number): Promise<void> {
-    const { found, hu, cells, reference } = await this.place.load(at);
+    const loading = this.place.load(at);
+    const first = this.viewers.length === 0 ? this.makeViewers(1) : null; // while the scan comes
+    const [{ found, hu, cells, reference }] = await Promise.all([loading, first]);
     const keeps = this.shown !== null;
     this.shown = found;
     this.reference = reference;
@@ -104,32 +107,30 @@ export class ScanPage {
     await this.makeViewers(reference === null ? 1 : 2);
     for (const viewer of this.viewers) viewer.hold(); // in software each time that it draws takes as long as all the rest
     this.setWindow(this.window);
-    await this.viewers[0]?.open(this.scan);
-    if (this.reference !== null) await this.viewers[1]?.open({ ...this.scan, cells: this.reference });
     this.list.open(found.structures, keeps);
     this.drawNotes();
+    await this.viewers[0]?.open(this.scan, this.coloursOf(found.cells));
+    if (reference !== null && found.reference !== null) {
+      await this.viewers[1]?.open({ ...this.scan, cells: reference }, this.coloursOf(found.reference.cells));
+    }
     for (const viewer of this.viewers) viewer.setLayout(this.layout);
     this.paint();
     this.viewers[0]?.goTo(found.shape.map((n) => n >> 1) as Triple);
     for (const viewer of this.viewers) viewer.release();
   }
 
+  /** Have so many viewers beside one another; those that there are stay. */
   private async makeViewers(count: number): Promise<void> {
     if (this.viewers.length === count) return;
-    for (const viewer of this.viewers) viewer.close();
-    const titles = count === 1 ? [] : [say("Mask"), say("Reference")];
-    const canvases = Array.from({ length: count }, (_, n) =>
-      element("canvas", { tabindex: "0", role: "img", "aria-label": titles[n] ?? say("Scan and masks") }),
-    );
-    this.views.replaceChildren(
-      ...canvases.map((canvas, n) =>
-        element("div", { class: "view" }, canvas, element("span", { class: "title" }, titles[n] ?? "")),
-      ),
-    );
-    const whole = hasWebGL2();
-    this.viewers = await Promise.all(
-      canvases.map((canvas) => (whole ? NiivueViewer.in(canvas) : new FlatViewer(canvas))),
-    );
+    if (this.viewers.length === 0) this.views.replaceChildren();
+    for (const viewer of this.viewers.splice(count)) viewer.close();
+    while (this.views.children.length > count) this.views.lastElementChild?.remove();
+    while (this.viewers.length < count) {
+      const canvas = element("canvas", { tabindex: "0", role: "img" });
+      this.views.append(element("div", { class: "view" }, canvas, element("span", { class: "title" })));
+      this.viewers.push(hasWebGL2(canvas) ? await NiivueViewer.in(canvas) : new FlatViewer(canvas));
+    }
+    this.drawTitles();
     const [one, other] = this.viewers;
     const both = [[one, other], [other, one]] as const;
     for (const [viewer, follower] of both) {
@@ -142,27 +143,41 @@ export class ScanPage {
     }
   }
 
-  /** Give every cell the colour of the uppermost of its structures that is shown. */
+  /** What each view is of, where there are two. */
+  private drawTitles(): void {
+    const titles = this.viewers.length < 2 ? [] : [say("Mask"), say("Reference")];
+    [...this.views.querySelectorAll(".view")].forEach((view, n) => {
+      view.querySelector("canvas")?.setAttribute("aria-label", titles[n] ?? say("Scan and masks"));
+      view.querySelector(".title")?.replaceChildren(titles[n] ?? "");
+    });
+  }
+
+  /** Of every cell the colour of the uppermost of its structures that is shown. */
+  private coloursOf(cells: number[][]): Colour[] {
+    return cells.map((inside) => {
+      const top = inside.find((n) => this.isShown(n));
+      const colour = top === undefined ? undefined : this.shown?.structures[top]?.colour;
+      return colour === undefined ? [0, 0, 0, false] : [...colour, true];
+    });
+  }
+
+  private isShown(n: number): boolean {
+    return this.list.shown.has(n) && this.shown?.structures[n]?.name !== this.correcting.structure;
+  }
+
   private paint(): void {
     const found = this.shown;
     const [one, other] = this.viewers;
     if (found === null || one === undefined) return;
-    const corrected = this.correcting.structure;
-    const isShown = (n: number): boolean => this.list.shown.has(n) && found.structures[n]?.name !== corrected;
-    const colours = (cells: number[][]): Colour[] =>
-      cells.map((inside) => {
-        const top = inside.find(isShown);
-        const colour = top === undefined ? undefined : found.structures[top]?.colour;
-        return colour === undefined ? [0, 0, 0, false] : [...colour, true];
-      });
     if (this.difference && this.scan !== null && this.reference !== null && found.reference !== null) {
+      const isShown = (n: number): boolean => this.isShown(n);
       one.setCells(differing(this.scan.cells, found.cells, this.reference, found.reference.cells, isShown));
       one.setColours(DIFFERENCE);
     } else {
       if (this.reference !== null && this.scan !== null) one.setCells(this.scan.cells);
-      one.setColours(colours(found.cells));
+      one.setColours(this.coloursOf(found.cells));
     }
-    if (other !== undefined && found.reference !== null) other.setColours(colours(found.reference.cells));
+    if (other !== undefined && found.reference !== null) other.setColours(this.coloursOf(found.reference.cells));
   }
 
   private goTo(structure: Structure): void {
@@ -227,7 +242,7 @@ export class ScanPage {
     const found = this.shown;
     const structure = this.list.chosen === null ? undefined : found?.structures[this.list.chosen];
     if (found === null || this.scan === null) return;
-    if (found.not_correctable !== null) tell(found.not_correctable);
+    if (found.not_correctable !== null) tell(inWords(found.not_correctable));
     else if (structure === undefined) tell(say("Choose a structure first."));
     else {
       const number = found.structures.indexOf(structure);
@@ -295,7 +310,7 @@ export class ScanPage {
       const verdict = cases[this.at]?.verdict ?? null;
       const mark = (name: string, value: Verdict): HTMLElement =>
         button(say(name), () => void this.judge(value), { "aria-pressed": String(verdict === value), "data-do": value });
-      box.append(mark("Right", "right"), mark("Needs work", "needs work"));
+      box.append(mark("Accept", "right"), mark("Needs work", "needs work"));
     }
     return box;
   }
@@ -339,6 +354,7 @@ export class ScanPage {
     this.list.draw();
     this.drawNotes();
     this.drawBar();
+    this.drawTitles();
     this.correcting.draw();
     const where = this.viewers[0]?.where();
     if (where !== undefined) this.drawFoot(where);

@@ -22,7 +22,8 @@ export type Layout = "all" | "axial" | "coronal" | "sagittal" | "render";
 export interface Viewer {
   /** Whether it draws in 3D, outlines, and lets masks be corrected. */
   readonly isWhole: boolean;
-  open(scan: ScanData): Promise<void>;
+  /** Draw a scan, and its cells in colours. */
+  open(scan: ScanData, colours: readonly Colour[]): Promise<void>;
   /** Draw nothing until `release`, which draws what has changed at once. */
   hold(): void;
   release(): void;

@@ -41,7 +41,7 @@ const FRENCH: Record<string, string> = {
   "Cases": "Cas",
   "Previous": "Précédent",
   "Next": "Suivant",
-  "Right": "Juste",
+  "Accept": "Accepter",
   "Needs work": "À reprendre",
   "right": "juste",
   "needs work": "à reprendre",
@@ -138,6 +138,7 @@ const FRENCH: Record<string, string> = {
   "Nothing has come for long: training may have been stopped. tomoseg train goes on with it.":
     "Rien depuis longtemps : l'entraînement a peut-être été arrêté. tomoseg train le reprend.",
   "Lines of metrics.jsonl that are no epoch: {lines}": "Lignes de metrics.jsonl qui ne sont pas une époque : {lines}",
+  "The server says, in English: {text}": "Le serveur dit, en anglais : {text}",
   "The server has ended. This page can be closed.": "Le serveur s'est arrêté. Cette page peut être fermée.",
 };
 
