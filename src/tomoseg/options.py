@@ -351,6 +351,8 @@ class ServeOptions(Config):
     """How much memory a worker may take; if omitted, most of what the machine has."""
     train_minutes: Annotated[float, Role.RESOURCES] = Field(60.0, gt=0)
     """How long a training may take that clients start."""
+    dicomweb: Annotated[str | None, Role.RESOURCES] = None
+    """Address of a PACS's DICOMweb: OHIF looks at its images through this server, and series are fetched from there."""
     show_workers: Annotated[bool, Role.RESOURCES] = False
     """Show what workers print, in which names from headers may occur."""
 

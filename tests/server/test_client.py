@@ -4,16 +4,22 @@ import http.server
 import subprocess
 import sys
 import threading
+import zipfile
 from contextlib import contextmanager
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.server.running import started
+from tests.training.tiny import make_scan
 from tomoseg.cli import main
-from tomoseg.errors import InputError, ServerError
+from tomoseg.errors import GridError, InputError, ServerError
+from tomoseg.files.nifti import read_mask, write_nifti
 from tomoseg.options import PredictOptions
 from tomoseg.server.client import Client
+from tomoseg.server.client_files import unpack_result
+from tomoseg.volume import SourceGrid
 from tomoseg.workflows.predict import predict
 
 
@@ -121,6 +127,80 @@ def test_a_scan_that_fails_there_is_said_and_the_others_are_done(server, scan, t
     said = capfd.readouterr()
     assert "failed: bad: expected" in said.err
     assert (tmp_path / "out" / "good" / "ball.nii.gz").exists()
+
+
+@pytest.fixture
+def job(client, tmp_path):
+    """A job that is done, of a scan of its own, flipped along x in its file."""
+    hu, _ = make_scan(91)
+    write_nifti(tmp_path / "ct.nii.gz", hu, FLIPPED)
+    return client.segment(tmp_path / "ct.nii.gz")
+
+
+FLIPPED = SourceGrid((24, 22, 8), np.diag([-1.0, 1.0, 1.0, 1.0]))
+
+
+def drawn(path, grid=FLIPPED, value=1):
+    """The file of a mask: a box at the beginning of x in RAS+."""
+    mask = np.zeros(grid.canonical_shape, np.uint8)
+    mask[1:4, 2:6, 3:5] = value
+    write_nifti(path, mask, grid)
+    return path, mask
+
+
+def test_a_mask_is_corrected_listed_and_had_back(client, job, tmp_path):
+    path, mask = drawn(tmp_path / "mask.nii.gz")
+    assert client.corrections(job) == []
+    assert client.correct(job, "ball", path, who="A. Person") == 1
+    other = SourceGrid(FLIPPED.shape, np.array([[1.0, 0, 0, -23], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
+    again, _ = drawn(tmp_path / "again.nii.gz", other)  # the same voxels, in another order
+    assert client.correct(job, "ball", again) == 2
+    (first, second) = client.corrections(job)
+    assert (first["structure"], first["who"], first["voxels"]) == ("ball", "A. Person", int(mask.sum()))
+    assert second["version"] == 2
+    files = client.download_corrected(job, tmp_path / "out")
+    assert {"ball.nii.gz", "cube.nii.gz", "corrections.json", "statistics.csv"} <= {file.name for file in files}
+    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "ball.nii.gz", FLIPPED), mask > 0)
+
+
+def test_what_is_no_correction_is_refused_before_it_is_sent(client, job, tmp_path):
+    shifted = SourceGrid(FLIPPED.shape, np.diag([-1.0, 1.0, 1.0, 1.0]) + np.array([[0, 0, 0, 5]] + [[0] * 4] * 3))
+    refused = {
+        "expected the grid of the job's scan, got its first voxel moved": drawn(tmp_path / "a.nii.gz", shifted)[0],
+        "expected only 0 and 1": drawn(tmp_path / "b.nii.gz", value=3)[0],
+        "expected the file of a mask, found nothing there": tmp_path / "none.nii.gz",
+    }
+    for match, path in refused.items():
+        with pytest.raises((InputError, GridError), match=match):
+            client.correct(job, "ball", path)
+    with pytest.raises(ServerError, match="'liver'"):
+        client.correct(job, "liver", drawn(tmp_path / "c.nii.gz")[0])
+    with pytest.raises(ServerError, match="expected a job with corrections, got one without"):
+        client.download_corrected(job, tmp_path / "out")
+    assert client.corrections(job) == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a\\x"])
+def test_an_archive_that_leads_elsewhere_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "packed", "w") as archive:
+        archive.writestr("good", b"x")
+        archive.writestr(name, b"x")
+    elsewhere = pytest.raises(ServerError, match="got one that leads elsewhere; do not trust that server")
+    with (tmp_path / "packed").open("rb") as packed, elsewhere:
+        unpack_result(packed, tmp_path / "out")
+    (tmp_path / "packed").write_bytes(b"no zip")
+    with (tmp_path / "packed").open("rb") as packed, pytest.raises(ServerError, match="expected a zip of a result"):
+        unpack_result(packed, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["packed"]
+
+
+def test_certificates_are_loaded_where_there_are_some(monkeypatch):
+    asked = []
+    monkeypatch.setattr(httpx, "Client", lambda **more: asked.append(more["verify"]))
+    for url in ("http://127.0.0.1", "HTTPS://ct.example.org", "https://ct.example.org"):
+        Client(url)
+    assert asked == [False, True, True]
 
 
 @pytest.mark.parametrize(

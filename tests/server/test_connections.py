@@ -77,6 +77,58 @@ def test_one_that_asks_now_and_then_is_not(monkeypatch):
         assert heard.count(b"HTTP/1.1 200 OK") == 8
 
 
+def trickled(server, head, pieces, seconds):
+    """What the server answers to a body that comes piece by piece."""
+    with socket.create_connection((server.base_url.host, server.base_url.port), timeout=30) as client:
+        client.sendall(head.replace("\n", "\r\n").encode())
+        with contextlib.suppress(OSError):  # it may be closed meanwhile
+            for piece in pieces:
+                client.sendall(piece)
+                time.sleep(seconds)
+        heard = b""
+        with contextlib.suppress(ConnectionResetError):
+            while piece := client.recv(65536):  # ends once it is closed
+                heard += piece
+        return heard
+
+
+def test_a_body_that_trickles_in_is_not_waited_for_and_tus_keeps_what_came(server, monkeypatch):
+    monkeypatch.setattr(connections, "SLOW_SECONDS", 0.4)
+    monkeypatch.setattr(connections, "FEWEST_BYTES", 100)
+    head = (
+        "POST /api/v1/uploads HTTP/1.1\nhost: 127.0.0.1\ncontent-length: 5000\n"
+        "content-type: multipart/form-data; boundary=b\n\n"
+    )
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    before = server.get("/api/v1/info").json()["limits"]["used_bytes"]
+    heard = trickled(server, head, [part, *[b"x"] * 20], 0.1)
+    assert heard.startswith(b"HTTP/1.1 408")
+    assert b"expected at least 100 bytes in 0.4 seconds, got fewer" in heard
+    assert server.get("/api/v1/info").json()["limits"]["used_bytes"] == before
+
+    tus = {"tus-resumable": "1.0.0", "upload-length": "5000"}
+    upload = server.post("/api/v1/tus/", headers=tus).headers["location"]
+    head = (
+        f"PATCH /api/v1/tus/{upload} HTTP/1.1\nhost: 127.0.0.1\ncontent-length: 5000\ntus-resumable: 1.0.0\n"
+        "upload-offset: 0\ncontent-type: application/offset+octet-stream\n\n"
+    )
+    heard = trickled(server, head, [b"x" * 200, *[b"x"] * 20], 0.1)
+    assert heard.startswith(b"HTTP/1.1 408")
+    assert 200 <= int(server.head(f"/api/v1/tus/{upload}", headers=tus).headers["upload-offset"]) <= 220
+
+
+def test_a_body_that_comes_steadily_and_a_stream_of_events_are_waited_for(server, monkeypatch):
+    monkeypatch.setattr(connections, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "FEWEST_BYTES", 100)
+    tus = {"tus-resumable": "1.0.0", "upload-length": "1000"}
+    upload = server.post("/api/v1/tus/", headers=tus).headers["location"]
+    head = (
+        f"PATCH /api/v1/tus/{upload} HTTP/1.1\nhost: 127.0.0.1\ncontent-length: 1000\ntus-resumable: 1.0.0\n"
+        "upload-offset: 0\ncontent-type: application/offset+octet-stream\nconnection: close\n\n"
+    )
+    assert trickled(server, head, [b"x" * 100] * 10, 0.06).startswith(b"HTTP/1.1 204")
+
+
 def test_more_connections_than_that_are_told_so():
     with address_of(app(), limit_concurrency=3) as address, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(4)]

@@ -17,6 +17,8 @@ import pytest
 from tests.server.conftest import write_scan
 from tests.server.running import ended, make_job, send, started
 from tomoseg.server.database import NAME, Database
+from tomoseg.server.guard import make_token
+from tomoseg.server.uploads import Rules
 
 API = "/api/v1"
 
@@ -186,6 +188,77 @@ def test_corrections_outlive_a_restart_count_in_the_quota_and_go_with_their_job(
         assert server.delete(f"{API}/jobs/{job}").status_code == 204
         assert not (folder / "jobs" / job).exists()
         assert correct(server, job, drawn).status_code == 404
+
+
+def test_a_correction_that_the_quota_has_no_room_for_is_refused(tmp_path, model, scan):
+    size = scan.stat().st_size
+    with started(tmp_path / "server", [model]) as server:
+        job = ended(server, make_job(server, send(server, ("ct.nii.gz", scan.read_bytes())))["id"])["id"]
+        _, before = shown(server, job)
+    drawn = np.random.default_rng(0).random(before["ball"].shape) > 0.5  # which hardly can be compressed
+    with started(tmp_path / "server", [model], rules=Rules(quota_bytes=size), workers=0) as server:
+        answer = correct(server, job, drawn)
+        assert (answer.status_code, "start the server with a larger --quota" in answer.text) == (413, True)
+        assert server.get(f"{API}/jobs/{job}/corrections").json() == {"corrections": []}
+
+
+def test_of_a_job_that_expired_nothing_is_corrected_and_its_corrections_are_gone(tmp_path, model, scan):
+    with started(tmp_path, [model]) as server:
+        job = ended(server, make_job(server, send(server, ("ct.nii.gz", scan.read_bytes())))["id"])["id"]
+        _, before = shown(server, job)
+        assert correct(server, job, box(before["ball"].shape, 3)).status_code == 201
+    with started(tmp_path, [model], rules=Rules(keep_seconds=0.0), workers=0) as server:
+        until = time.monotonic() + 60
+        while server.get(f"{API}/jobs/{job}").json()["state"] != "expired":
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        place = f"{API}/jobs/{job}/corrections"
+        answers = [correct(server, job, before["ball"]), server.get(place), server.get(f"{place}/download")]
+        for answer in answers:
+            assert (answer.status_code, "got one that expired; send it again" in answer.text) == (410, True)
+        while (tmp_path / "jobs" / job).exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def test_corrections_need_the_token(tmp_path, model):
+    make_token(Database(tmp_path))
+    with started(tmp_path, [model], asks_for_token=True, only_loopback=False, workers=0) as server:
+        place = f"{API}/jobs/{'0' * 32}/corrections"
+        for method, path in (("POST", f"{place}?structure=ball"), ("GET", place), ("GET", f"{place}/download")):
+            for headers in ({}, {"authorization": "Bearer wrong"}):
+                answer = server.request(method, path, headers=headers, content=b"x" if method == "POST" else None)
+                assert (answer.status_code, "expected the token of this server" in answer.text) == (401, True)
+
+
+HOSTILE = [
+    "../../ball",
+    "ball/../../x",
+    "/etc/passwd",
+    "ball\0",
+    "<img src=x>",
+    "ball.nii.gz",
+    " ",
+    "ball%2f..",
+    "a" * 5000,
+]
+
+
+def test_names_of_structures_and_of_people_become_no_paths_and_no_lines(server, job):
+    _, before = shown(server, job)
+    mask = box(before["ball"].shape, 2)
+    for name in HOSTILE:
+        assert correct(server, job, mask, structure=name).status_code in {422, 400}, name
+    assert server.get(f"{API}/jobs/{job}/corrections").json() == {"corrections": []}
+    who = '<script>x</script>"\r\nset-cookie: a=b\t' + "x" * 300
+    answer = correct(server, job, mask, who=who)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (201, False)
+    (one,) = server.get(f"{API}/jobs/{job}/corrections").json()["corrections"]
+    assert one["who"] == who[:100]
+    archive = archive_of(server, job)
+    assert all("script" not in name and ".." not in name for name in archive.namelist())
+    for path in (f"{API}/jobs/..%2f{job}/corrections", f"{API}/jobs/{job}%2f..%2fx/corrections"):
+        assert server.get(path).status_code == 404
 
 
 def test_a_file_of_jobs_from_before_there_were_corrections_is_brought_up_to_them(tmp_path):

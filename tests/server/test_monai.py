@@ -123,12 +123,31 @@ def test_ohif_is_told_that_no_pacs_is_behind_the_server_until_a_series_was_sent_
     refused = server.post(f"/infer/hu?image={uid}&output=image", files=files)
     assert (refused.status_code, "send the image first" in refused.json()["detail"]) == (404, True)
     assert uid not in refused.json()["detail"]
-    assert server.get("/proxy/dicom/qido/studies?limit=1").status_code == 501
+    none = server.get("/proxy/dicom/qido/studies?limit=1")
+    assert (none.status_code, "start it with --dicomweb URL" in none.json()["detail"]) == (501, True)
     sent = {**files, "file": ("series.zip", zipped(slices / "one"))}
     assert server.put(f"/datastore/?image={uid}", files=sent).status_code == 200
     params = json.dumps({"result_extension": ".nrrd", "result_compress": False})
     answer = server.post(f"/infer/hu?image={uid}&output=image", files={"params": (None, params)})
     assert answer.content.startswith(b"NRRD")
+
+
+def test_ohif_gets_two_bytes_a_voxel_where_it_asks_for_them(server, session, scan, model):
+    for kind, read in ((".nrrd", lambda path: nrrd.read(path)[0]), (".nii.gz", read_nifti)):
+        params = {"result_extension": kind, "result_dtype": "uint16", "result_compress": False}
+        files = {"params": (None, json.dumps(params))}
+        answer = server.post(f"/infer/hu?image={session}&output=all", files=files)
+        said, name, data = parts_of(answer)
+        assert said["centroids"]["cube"][0] == 2
+        with tempfile.NamedTemporaryFile(suffix=name) as file:
+            Path(file.name).write_bytes(data)
+            values = read(file.name)
+        assert values.dtype == np.uint16
+        np.testing.assert_array_equal(values == 2, expected(scan, model).mask("cube"))
+
+
+def read_nifti(path):
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)).T
 
 
 def test_overlaps_come_as_a_dicom_segmentation(server, session):

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -117,3 +119,10 @@ def test_of_a_server_that_cannot_start_nothing_is_left(tmp_path, model, capsys):
         assert main(["serve", "--model", str(model), "-o", str(tmp_path / "server"), "--port", port]) == 2
     assert "got one in use" in capsys.readouterr().err
     assert not (tmp_path / "server").exists()
+
+
+def test_the_server_itself_loads_nothing_that_reads_scans():
+    heavy = {"torch", "openvino", "scipy", "blosc2", "nibabel", "pydicom", "highdicom", "matplotlib", "httpx", "numba"}
+    code = "import sys, tomoseg.cli.serve, tomoseg.server.command; print({n.split('.')[0] for n in sys.modules} & %s)"
+    done = subprocess.run([sys.executable, "-c", code % heavy], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout.strip() == "set()"

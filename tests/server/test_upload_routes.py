@@ -138,6 +138,48 @@ def test_a_connection_that_breaks_at_any_byte_is_gone_on_with(server, cut):
     whole(server, upload)
 
 
+def cut_off(server, head, data):
+    """Send a request of which the rest does not come."""
+    with socket.create_connection((server.base_url.host, server.base_url.port)) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode() + data)
+
+
+def test_an_upload_that_is_cut_at_each_of_its_bytes_is_gone_on_with(server):
+    data = DATA[:80]
+    uploads = [begin(server, len(data)) for _ in range(len(data))]
+    for cut, upload in enumerate(uploads):
+        head = (
+            f"PATCH {API}/tus/{upload} HTTP/1.1\nhost: 127.0.0.1\ncontent-length: {len(data)}\nupload-offset: 0\n"
+            "tus-resumable: 1.0.0\ncontent-type: application/offset+octet-stream\n\n"
+        )
+        cut_off(server, head, data[:cut])
+    for cut, upload in enumerate(uploads):
+        for _ in range(100):
+            here = offset(server, upload)
+            answer = append(server, upload, here, data[here:])
+            if answer.status_code == 204:
+                break
+            assert answer.status_code in {409, 423}  # the server has not noticed yet
+        assert here <= cut
+        whole(server, upload, data)
+
+
+def test_a_form_that_is_cut_at_any_byte_leaves_nothing(server):
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nbytes\r\n--b--\r\n'
+    head = (
+        f"POST {API}/uploads HTTP/1.1\nhost: 127.0.0.1\ncontent-length: {len(body)}\n"
+        "content-type: multipart/form-data; boundary=b\n\n"
+    )
+    used = server.get(f"{API}/info").json()["limits"]["used_bytes"]
+    for cut in range(len(body)):
+        cut_off(server, head, body[:cut])
+    for _ in range(100):
+        if server.get(f"{API}/info").json()["limits"]["used_bytes"] == used:
+            break
+        time.sleep(0.05)
+    assert server.get(f"{API}/info").json()["limits"]["used_bytes"] == used
+
+
 @pytest.mark.parametrize(
     ("headers", "data", "status", "detail"),
     [

@@ -119,7 +119,9 @@ def create_app(
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
     """What we refuse, in one sentence."""
-    return JSONResponse({"detail": str(error)}, getattr(error, "status", 400))
+    status = getattr(error, "status", 400)
+    headers = {"connection": "close"} if status == HTTPStatus.REQUEST_TIMEOUT else None  # the rest is not read
+    return JSONResponse({"detail": str(error)}, status, headers)
 
 
 async def _told_of_system(request: Request, error: Exception) -> JSONResponse:

@@ -6,16 +6,16 @@ import json
 import os
 import tempfile
 import time
-import zipfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Literal
 
 import httpx
 
 from tomoseg.errors import InputError, ServerError
 from tomoseg.files.atomic import errors_told, whole_folder
+from tomoseg.server.client_files import check_name, pack_scan, packed_mask, unpack_result
 from tomoseg.version import __version__
 
 API_VERSION = 1
@@ -55,7 +55,9 @@ class Client:
         given = os.environ.get("TOMOSEG_TOKEN") if token is None else token
         headers = {"tomoseg-api": str(API_VERSION)} | ({"authorization": f"Bearer {given}"} if given else {})
         try:
-            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+            # Certificates take longer to load than a request does; where there are none, they are not.
+            is_checked = not self.url.lower().startswith("http://")
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, verify=is_checked)
         except (httpx.InvalidURL, ValueError) as error:
             raise ServerError(f"{url}: expected a server's URL such as http://127.0.0.1:8117, got: {error}") from None
         self._is_known = False
@@ -91,7 +93,7 @@ class Client:
         if path.is_dir():
             chosen = list(files) or [one for one in sorted(path.rglob("*")) if one.is_file()]
             with tempfile.TemporaryFile() as packed:
-                _pack(chosen, packed)
+                pack_scan(chosen, packed)
                 return self._send(packed, ".zip")
         if not path.is_file():
             raise InputError(f"{path}: expected a scan to send, found nothing there; check the path")
@@ -201,12 +203,68 @@ class Client:
         place = Path(folder)
         names = {one["name"]: renamed(one["name"]) for one in self.result(job)["files"]}
         for name in names.values():
-            _check_name(name)
+            check_name(name)
         with whole_folder(place) as aside:
             for name, called in names.items():
                 (aside / called).parent.mkdir(parents=True, exist_ok=True)
                 (aside / called).write_bytes(self._ask("GET", f"/api/v1/jobs/{_id(job)}/files/{name}").content)
         return [place / called for called in names.values()]
+
+    def correct(self, job: Job | str, structure: str, mask: Path | str, who: str = "") -> int:
+        """Save a corrected mask of a job that is done, as a new version; returns which of the job's it is.
+
+        Args:
+            job: A job or its id.
+            structure: Of what.
+            mask: A file of 0 and 1 on the scan's voxels, in any orientation: NIfTI, NRRD or MetaImage.
+            who: Whose work it is.
+
+        Raises:
+            InputError: If it is no mask.
+            GridError: If it lies on other voxels than the scan.
+            ServerError: If the server cannot be reached, or there is no such job or structure.
+        """
+        content = packed_mask(Path(mask), self._case(_id(job)))
+        named = {"structure": structure, "who": who}
+        return int(self._json("POST", f"/api/v1/jobs/{_id(job)}/corrections", params=named, content=content)["version"])
+
+    def corrections(self, job: Job | str) -> list[dict[str, Any]]:
+        """The corrected masks of a job that is done, the first first: structure, version, who, when, voxels.
+
+        Args:
+            job: A job or its id.
+
+        Raises:
+            ServerError: If the server cannot be reached, or the job is not done.
+        """
+        found: list[dict[str, Any]] = self._json("GET", f"/api/v1/jobs/{_id(job)}/corrections")["corrections"]
+        return found
+
+    def download_corrected(self, job: Job | str, folder: Path | str) -> list[Path]:
+        """Get the result with the last correction of each structure, measured anew; all of its files appear, or none.
+
+        Args:
+            job: A job or its id.
+            folder: Where they go.
+
+        Returns:
+            The files, among them `corrections.json`.
+
+        Raises:
+            ServerError: If the server cannot be reached, or the job has no correction.
+            OutputError: If they cannot be written.
+        """
+        self._know()
+        with tempfile.TemporaryFile() as packed:
+            try:
+                with self._http.stream("GET", f"/api/v1/jobs/{_id(job)}/corrections/download") as answer:
+                    if not answer.is_success:
+                        answer.read()
+                    for piece in _checked(answer).iter_bytes():
+                        packed.write(piece)
+            except httpx.HTTPError as error:
+                raise self._unreachable(error) from None
+            return unpack_result(packed, Path(folder))
 
     def segment(
         self,
@@ -257,7 +315,7 @@ class Client:
             except (httpx.TransportError, ServerError) as error:
                 failures += 1
                 if failures >= TRIES or (
-                    isinstance(error, ServerError) and error.status not in {409, 423, 502, 503, 504}
+                    isinstance(error, ServerError) and error.status not in {408, 409, 423, 502, 503, 504}
                 ):
                     raise error if isinstance(error, ServerError) else self._unreachable(error) from None
                 time.sleep(min(0.2 * 2**failures, LONGEST_WAIT_SECONDS))
@@ -303,6 +361,13 @@ class Client:
             )
         self._is_known = True
 
+    def _case(self, job: str) -> dict[str, Any]:
+        """What is shown of a job; it is made when it is first asked for."""
+        while (answer := self._ask("GET", f"/api/v1/jobs/{job}/view/case.json")).status_code == httpx.codes.ACCEPTED:
+            time.sleep(0.2)
+        case: dict[str, Any] = answer.json()
+        return case
+
     def _json(self, method: str, path: str, **more: Any) -> Any:
         return self._ask(method, path, **more).json()
 
@@ -341,27 +406,6 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     except (ValueError, KeyError, TypeError):
         detail = f"expected an answer of the server, got status {answer.status_code}; look at the proxy between"
     raise ServerError(str(detail), answer.status_code)
-
-
-def _pack(files: Sequence[Path], stream: IO[bytes]) -> None:
-    """A zip without the files' names, in which a patient's may be."""
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for number, file in enumerate(files, start=1):
-            with errors_told(file):
-                archive.write(file, f"{number:06d}.dcm")
-
-
-def _check_name(name: str) -> None:
-    """Refuse a name that would lead out of the folder.
-
-    Raises:
-        ServerError: If it would.
-    """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
-        raise ServerError(
-            "expected names of files within a result, got one that leads elsewhere; do not trust that server"
-        )
 
 
 def _id(job: Job | str) -> str:

@@ -15,7 +15,6 @@ from tomoseg.server.guard import has_token, make_token
 from tomoseg.server.offers import in_words, offers_of, trained_in
 from tomoseg.server.serving import ServerSettings, is_loopback, listen, locked, make_app, private_files, serve
 from tomoseg.server.trainer import Learning
-from tomoseg.server.training import check_learnable
 from tomoseg.server.uploads import Rules
 
 
@@ -68,6 +67,8 @@ def serve_until_stopped(
     offers = offers_of((*models, *trained_in(place)))
     if learning.datasets is not None:
         require_installed("torch")
+        from tomoseg.server.training import check_learnable  # reads datasets, which a server does not else
+
         check_learnable(learning.datasets, learning.config)
     is_local = is_loopback(options.host)
     is_guarded = (options.token or options.new_token or not is_local) and not options.open_to_anybody
@@ -83,6 +84,7 @@ def serve_until_stopped(
             only_loopback=is_local and not is_guarded,
             is_loud=options.show_workers,
             learning=learning,
+            dicomweb=options.dicomweb,
         )
         port = listening.getsockname()[1]
         host = f"[{options.host}]" if ":" in options.host else options.host

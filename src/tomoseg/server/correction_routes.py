@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from tomoseg.datasets.corrections import versions
+from tomoseg.errors import unknown_name_message
 from tomoseg.server import corrections
 from tomoseg.server.app import API
 from tomoseg.server.packing import packed
@@ -24,6 +25,8 @@ router = APIRouter(prefix=f"{API}/jobs/{{job}}/corrections", tags=["corrections"
 
 MOST_MASK_BYTES = 64_000_000
 """Of one compressed mask; a drawn one of the largest scan takes a hundredth of it."""
+
+LONGEST_NAME = 100
 
 _MASK: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}}
 
@@ -54,7 +57,7 @@ async def save_correction(
             if sent.tell() > MOST_MASK_BYTES:
                 text = f"expected a mask of at most {MOST_MASK_BYTES} bytes, got more; compress it by gzip"
                 raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-        return SavedCorrection(version=await run_sync(_save, service, job, structure, who[:100], sent))
+        return SavedCorrection(version=await run_sync(_save, service, job, structure, who[:LONGEST_NAME], sent))
 
 
 @router.get("")
@@ -93,6 +96,15 @@ def download_corrected(job: str, service: ServiceOf) -> StreamingResponse:
 
 
 def _save(service: Service, job: str, structure: str, who: str, sent: IO[bytes]) -> int:
+    """Save a mask; returns which version it is.
+
+    Raises:
+        RefusalError: If the job has no such structure, or the mask is none of it.
+    """
+    known = [one.name for one in service.result(job).structures]
+    if structure not in known:
+        text = f"structure: {unknown_name_message(structure[:LONGEST_NAME], known)}"
+        raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
     service.uploads.check_size(sent.tell())
     sent.seek(0)
     with _writing:

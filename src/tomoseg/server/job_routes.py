@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
 from tomoseg.server.app import API
+from tomoseg.server.jobs import Standing
 from tomoseg.server.packing import packed
 from tomoseg.server.records import ENDS, AskedJob, Job, Jobs, Result
 from tomoseg.server.result_tables import statistics_row, statistics_table
@@ -147,20 +148,33 @@ def _stream(service: Service, events: AsyncIterator[str]) -> StreamingResponse:
 async def _of_one(service: Service, request: Request, job: str, seen: int | None) -> AsyncIterator[str]:
     """The job whenever it differs from what was sent last; at once, unless the watcher has seen its last change."""
     sent: Job | None = None
+    stood: Standing | None = None
     while not await request.is_disconnected():
         next_change = service.watch.next_change
-        row = await run_sync(service.jobs.row, job)
-        if row is None:  # it was removed meanwhile
-            return
-        shown = await run_sync(service.shown, row)
-        is_known = sent is None and seen is not None and row["change"] <= seen
-        if shown != sent and not is_known:
-            yield _event(row["change"], shown)
-        sent = shown
-        if shown.state in ENDS:
-            return
+        stands = await service.standings.of(job, next_change)
+        if stands is None or stands != stood:
+            stood = stands
+            found = await run_sync(_row_and_job, service, job)
+            if found is None:  # it was removed meanwhile
+                return
+            change, shown = found
+            if _is_news(shown, sent, change, seen):
+                yield _event(change, shown)
+            sent = shown
+            if shown.state in ENDS:
+                return
         if not await until(next_change, COMMENT_SECONDS):
             yield ": waiting\n\n"
+
+
+def _is_news(shown: Job, sent: Job | None, change: int, seen: int | None) -> bool:
+    """Whether a job differs from what a watcher was sent, or has seen before."""
+    return shown != sent and not (sent is None and seen is not None and change <= seen)
+
+
+def _row_and_job(service: Service, job: str) -> tuple[int, Job] | None:
+    row = service.jobs.row(job)
+    return None if row is None else (row["change"], service.shown(row))
 
 
 async def _of_all(service: Service, request: Request, seen: int | None) -> AsyncIterator[str]:

@@ -25,6 +25,9 @@ MOST_ATTEMPTS = 3
 Role = Literal["check", "segment"]
 """What a worker does."""
 
+Standing = tuple[int, int]
+"""Of a job that has not ended: its last change, and how many are before it in the queue."""
+
 _FROM_TO = {"check": ("received", "checking"), "segment": ("queued", "running")}
 _BACK = "CASE state WHEN 'checking' THEN 'received' ELSE 'queued' END"
 
@@ -310,6 +313,17 @@ class JobStore:
             advice=row["advice"],
             corrections=row["corrections"],
         )
+
+    def standings(self) -> dict[str, Standing]:
+        """Where each job stands that has not ended, by id; of two that are equal nothing else differs."""
+        found, before = {}, 0
+        for row in self.database.all(
+            "SELECT id, state, change FROM jobs WHERE state IN ('received', 'checking', 'queued', 'running') "
+            "ORDER BY number"
+        ):
+            found[row["id"]] = (row["change"], before if row["state"] == "queued" else 0)
+            before += row["state"] in {"queued", "running"}
+        return found
 
     def newest(self, limit: int, before: int | None) -> list[sqlite3.Row]:
         """Jobs, the newest first.

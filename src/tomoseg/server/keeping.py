@@ -1,31 +1,17 @@
 """A label map that a client corrected becomes corrections as `tomoseg view` saves them, with its scan as a case beside.
 
 `FOLDER/corrections/IMAGE/0001/STRUCTURE.nii.gz` are the versions. `FOLDER/corrected/IMAGE` is the scan with the last of
-them, so that `FOLDER/corrected` is a dataset. What was sent is read in a process of its own, as all uploads are: a
-damaged one ends no more than that.
+them, so that `FOLDER/corrected` is a dataset. What was sent is read in a process of its own (`keeping_apart`), as all
+uploads are: a damaged one ends no more than that.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from tomoseg.datasets.corrections import Correction, latest
-from tomoseg.errors import LabelError
-from tomoseg.files.atomic import whole_folder
-from tomoseg.files.cohort import MASKS_FOLDER
-from tomoseg.files.label_files import read_label_map
-from tomoseg.files.label_names import label_set_named, structure_name, values_in
-from tomoseg.files.scan import read_scan
-from tomoseg.labels import LabelSet, Structure
-from tomoseg.server.apart import answer, done_apart
-from tomoseg.workflows.correct import save_correction
+from tomoseg.server.apart import done_apart
 
 CORRECTIONS, CORRECTED = "corrections", "corrected"
 """Folders within the server's: the versions, and the dataset of the last of them."""
@@ -67,80 +53,5 @@ def keep(sent: Sent, memory_bytes: int | None = None) -> list[str]:
         RefusalError: If it cannot be read, lies on other voxels than its scan, or holds values without a name.
     """
     with _saving:  # versions are counted
-        told = done_apart("tomoseg.server.keeping", asdict(sent), _UNREADABLE, memory_bytes=memory_bytes)
+        told = done_apart("tomoseg.server.keeping_apart", asdict(sent), _UNREADABLE, memory_bytes=memory_bytes)
     return list(told["kept"])
-
-
-def save_sent(sent: Sent) -> list[Correction]:
-    """Save each structure of a label map as the next version of its case; nothing of one that is refused.
-
-    A structure with a name and no voxels is absent, as somebody said who has looked.
-
-    Args:
-        sent: What was sent.
-
-    Raises:
-        GridError: If it lies on other voxels than the scan.
-        InputError: If one of the files cannot be read.
-        LabelError: If a value has no name, or a name cannot be used.
-        OutputError: If it cannot be written.
-    """
-    scan, folder = Path(sent.scan), Path(sent.folder)
-    grid = read_scan(scan).source
-    values = read_label_map(Path(sent.label), grid, "the image")
-    named = {int(value): _structure(name) for value, name in sent.values.items() if int(value)}
-    unknown = [value for value in values_in(values) if value and value not in named]
-    if unknown:
-        text = ", ".join(map(str, unknown[:6]))
-        raise LabelError(f"label_info: expected a name for each value of the label map, got none for {text}; add it")
-    versions = folder / CORRECTIONS / sent.case
-    made = [save_correction(versions, one, values == value, grid, sent.who) for value, one in sorted(named.items())]
-    _add_case(folder / CORRECTED / sent.case, scan, versions)
-    return made
-
-
-def _structure(name: str) -> Structure:
-    used = structure_name(name, "label_info")
-    total = LabelSet.total()
-    return total[used] if used in total else label_set_named([used]).structures[0]
-
-
-def _add_case(case: Path, scan: Path, versions: Path) -> None:
-    """A case of the scan, with the last version of each structure."""
-    with whole_folder(case, replace=True) as aside:
-        for file, name in _scan_files(scan):
-            _link(file, aside / name)
-        for one in latest(versions).values():
-            _link(one.mask, aside / MASKS_FOLDER / one.mask.name)
-
-
-def _scan_files(scan: Path) -> Iterator[tuple[Path, str]]:
-    if scan.is_dir():
-        yield from ((file, f"ct/{file.name}") for file in sorted(scan.iterdir()))
-    else:
-        ending = "".join(scan.suffixes)
-        yield (scan, f"ct/{scan.name}" if ending == ".dcm" else f"ct{ending}")
-
-
-def _link(file: Path, place: Path) -> None:
-    place.parent.mkdir(exist_ok=True)
-    try:
-        os.link(file, place)
-    except OSError:  # some disks have no links
-        shutil.copyfile(file, place)
-
-
-def main(argv: list[str]) -> None:
-    """Save what was sent, and say on standard output what was kept or why nothing was.
-
-    Args:
-        argv: What was sent, as JSON.
-    """
-    given = json.loads(argv[0])
-    sent = Sent(**given | {"values": {int(value): name for value, name in given["values"].items()}})
-    places = {sent.label: "the label map", sent.scan: "the image"}
-    answer(lambda: {"kept": [one.structure for one in save_sent(sent)]}, places)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

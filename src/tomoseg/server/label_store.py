@@ -23,8 +23,8 @@ from tomoseg.server.uploads import UploadStore
 LONGEST_TAG = 40
 
 NO_DICOMWEB = (
-    "expected an image that was sent, got a request for one of DICOMweb, which this server neither fetches nor serves; "
-    "send the image first (PUT /datastore/?image=IDENTIFIER)"
+    "expected an image that was sent, got a request for one of a PACS, and none is behind this server; start it with "
+    "--dicomweb URL, or send the image first (PUT /datastore/?image=IDENTIFIER)"
 )
 """What a client is told that expects a PACS behind the server."""
 
@@ -90,6 +90,15 @@ class LabelStore:
         if known is None and _UID.fullmatch(name):
             raise RefusalError(HTTPStatus.NOT_FOUND, NO_DICOMWEB)
         return str(known or self._uploads.row(name)["id"])
+
+    def has_image(self, name: str) -> bool:
+        """Whether a client's name means an upload that is here.
+
+        Args:
+            name: The client's.
+        """
+        known = self._database.fact(_key(name))
+        return known is not None and self._database.first("SELECT 1 FROM uploads WHERE id = ?", known) is not None
 
     def images(self) -> list[sqlite3.Row]:
         """Complete uploads that are no label maps, the oldest first."""

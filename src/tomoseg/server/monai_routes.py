@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -20,11 +20,12 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 
+from tomoseg.server.dicomweb_routes import image_of
 from tomoseg.server.guard import is_token, token_digest
 from tomoseg.server.keeping import Sent, keep
 from tomoseg.server.label_store import names_in
 from tomoseg.server.receiving import receive_upload
-from tomoseg.server.records import ENDS, LABEL_MAP_STEM, Job
+from tomoseg.server.records import ENDS, LABEL_MAP_STEM, Job, ResultStructure
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.renumbering import Kind, renumbered
 from tomoseg.server.service import Service, ServiceOf
@@ -145,7 +146,7 @@ async def infer(
     """
     upload, texts = await _received(request, service, content_type, ("file",), is_needed=False)
     params = _params(texts)
-    chosen = upload or session_id or await run_sync(service.labels.image, image)
+    chosen = upload or session_id or await image_of(service, image)
     is_dicom = output == "dicom_seg"
     options = {"format": ["dicom-seg"]} if is_dicom else {"ml": True, "format": ["nifti", "nrrd"]}
     job, _ = await run_sync(service.make_job, [chosen], model, options)
@@ -326,14 +327,15 @@ def _answer(service: Service, job: Job, params: dict[str, Any], output: str) -> 
     structures = service.result(job.id).structures
     numbers = {one.id: number for number, one in enumerate(structures, start=1)}
     names = {one.name: number for number, one in enumerate(structures, start=1)}
-    said = {"label_names": names, "job": job.id}
+    said = {"label_names": names, "centroids": _centroids(names, structures), "job": job.id}
     if output == "json":
         return JSONResponse({"params": said})
     kind, ending = _kind(params)
     path = service.result_file(job.id, f"{LABEL_MAP_STEM}.{'nii.gz' if kind == 'nifti' else 'seg.nrrd'}")
     compressed = params.get("result_compress", True) is not False
     made = TemporaryFile(dir=service.folder)  # noqa: SIM115  # closed once it is sent
-    for piece in renumbered(path, kind, numbers, compressed):
+    is_wide = params.get("result_dtype") == "uint16"  # OHIF reads two bytes a voxel where it asks for them
+    for piece in renumbered(path, kind, numbers, compressed, is_wide):
         made.write(piece)
     size = made.tell()
     if output == "image":
@@ -345,6 +347,11 @@ def _answer(service: Service, job: Job, params: dict[str, Any], output: str) -> 
     headers = {"content-length": str(len(before) + size + len(after))}
     kinds = f"multipart/form-data; boundary={boundary}"
     return StreamingResponse(_pieces(before, made, after), media_type=kinds, headers=headers)
+
+
+def _centroids(names: dict[str, int], structures: Sequence[ResultStructure]) -> dict[str, list[float]]:
+    """Of each structure that was found its value and its centre, which some versions of OHIF look for."""
+    return {one.name: [names[one.name], *one.centroid_mm] for one in structures if one.centroid_mm is not None}
 
 
 def _kind(params: dict[str, Any]) -> tuple[Kind, str]:

@@ -15,7 +15,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from tomoseg.server.refusals import RefusalError
-from tomoseg.server.uploads import UploadStore, digest_of, suffix_of
+from tomoseg.server.uploads import DICOM_SUFFIX, UploadStore, digest_of, suffix_of
 
 MOST_FILES = 20_000
 """Of one upload: slices of the longest scans, several times."""
@@ -52,15 +52,17 @@ class MultipartFiles:
     Args:
         content_type: Of the request.
         folder: Where to.
-        names: Of the parts that are files; a part of another name is a text.
+        names: Of the parts that are files; a part of another name is a text. None for a multipart body of DICOM
+            files, as DICOMweb sends them.
 
     Raises:
         RefusalError: If it is no multipart body.
     """
 
-    def __init__(self, content_type: str, folder: Path, names: tuple[str, ...] = ("file",)) -> None:
+    def __init__(self, content_type: str, folder: Path, names: tuple[str, ...] | None = ("file",)) -> None:
         kind, options = parse_options_header(content_type)
-        if kind != b"multipart/form-data" or b"boundary" not in options:
+        wanted = b"multipart/related" if names is None else b"multipart/form-data"
+        if kind != wanted or b"boundary" not in options:
             raise RefusalError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{_PART}, got another; send it as a form does")
         self.received = Received()
         self._folder, self._names = folder, names
@@ -131,7 +133,9 @@ class MultipartFiles:
     def _open(self) -> None:
         _, options = parse_options_header(self._disposition)
         name = options.get(b"name", b"").decode("utf-8", "replace")
-        if name not in self._names or b"filename" not in options:
+        if self._names is None:
+            options[b"filename"] = DICOM_SUFFIX.encode()
+        elif name not in self._names or b"filename" not in options:
             self._text = name
             self.received.texts[name] = b""
             return
@@ -173,7 +177,7 @@ async def receive_upload(
     body: AsyncIterator[bytes],
     content_type: str,
     length: int | None,
-    names: tuple[str, ...] = ("file",),
+    names: tuple[str, ...] | None = ("file",),
 ) -> tuple[str, Received]:
     """Take an upload from a multipart body; nothing is left of one that is cut or refused.
 
@@ -182,7 +186,7 @@ async def receive_upload(
         body: Of the request.
         content_type: Of the request.
         length: Of the body, if it is said.
-        names: Of the parts that are files.
+        names: Of the parts that are files; None for a body of DICOM files.
 
     Returns:
         The upload's id, and what came; no id where no file did.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -18,12 +18,14 @@ _CHUNK_BYTES = 1 << 20
 _GZIP = 31
 """What zlib calls a gzip stream."""
 
-_NIFTI_UINT8 = 2
+_NIFTI_UINT8, _NIFTI_UINT16 = 2, 512
 
 Kind = Literal["nrrd", "nifti"]
 
 
-def renumbered(path: Path, kind: Kind, numbers: Mapping[int, int], compressed: bool = True) -> Iterator[bytes]:
+def renumbered(
+    path: Path, kind: Kind, numbers: Mapping[int, int], compressed: bool = True, wide: bool = False
+) -> Iterator[bytes]:
     """A label map with other values.
 
     Args:
@@ -31,6 +33,7 @@ def renumbered(path: Path, kind: Kind, numbers: Mapping[int, int], compressed: b
         kind: Which.
         numbers: The new value of each.
         compressed: Whether an NRRD is compressed.
+        wide: Whether a voxel takes two bytes.
 
     Yields:
         Pieces of the file.
@@ -40,12 +43,12 @@ def renumbered(path: Path, kind: Kind, numbers: Mapping[int, int], compressed: b
     """
     table = bytes(numbers.get(value, 0) for value in range(256))
     if kind == "nifti":
-        yield from _nifti(path, table)
+        yield from _nifti(path, table, wide)
     else:
-        yield from _nrrd(path, table, compressed)
+        yield from _nrrd(path, table, compressed, wide)
 
 
-def _nifti(path: Path, table: bytes) -> Iterator[bytes]:
+def _nifti(path: Path, table: bytes, wide: bool) -> Iterator[bytes]:
     pieces = _inflated(path, 0)
     head = b""
     while len(head) < 352:
@@ -54,21 +57,46 @@ def _nifti(path: Path, table: bytes) -> Iterator[bytes]:
     while len(head) < start:
         head += next(pieces)
     _check_bytes(int.from_bytes(head[70:72], "little") == _NIFTI_UINT8)
-    first = head[:start] + head[start:].translate(table)
-    yield from _deflated(chain([first], (piece.translate(table) for piece in pieces)))
+    voxels = chain([head[start:]], pieces)
+    head = head[:start]
+    if wide:
+        head = head[:70] + struct.pack("<hh", _NIFTI_UINT16, 16) + head[74:]
+    yield from _deflated(chain([head], _changed(voxels, table, wide)))
 
 
-def _nrrd(path: Path, table: bytes, compressed: bool) -> Iterator[bytes]:
+def _changed(pieces: Iterable[bytes], table: bytes, wide: bool) -> Iterator[bytes]:
+    """Other values, in one byte each or in two, the low one first."""
+    for piece in pieces:
+        values = piece.translate(table)
+        if wide:
+            both = bytearray(2 * len(values))
+            both[::2] = values
+            values = bytes(both)
+        yield values
+
+
+def _nrrd(path: Path, table: bytes, compressed: bool, wide: bool) -> Iterator[bytes]:
     header, start = nrrd_header(path)
-    lines = [line for line in header if not line.startswith("Segment")]
-    _check_bytes("type: uint8" in lines or "type: unsigned char" in lines)
-    _check_bytes("dimension: 3" in lines)
-    is_packed = "encoding: gzip" in lines
-    encoding = "encoding: gzip" if compressed else "encoding: raw"
-    lines = [encoding if line.startswith("encoding:") else line for line in lines]
-    yield ("\n".join(lines) + "\n\n").encode()
-    changed = (piece.translate(table) for piece in (_inflated if is_packed else _plain)(path, start))
+    _check_bytes("type: uint8" in header or "type: unsigned char" in header)
+    _check_bytes("dimension: 3" in header)
+    is_packed = "encoding: gzip" in header
+    yield ("\n".join(_header_lines(header, compressed, wide)) + "\n\n").encode()
+    changed = _changed((_inflated if is_packed else _plain)(path, start), table, wide)
     yield from _deflated(changed) if compressed else changed
+
+
+def _header_lines(lines: Iterable[str], compressed: bool, wide: bool) -> Iterator[str]:
+    """Those of one layer that is no segmentation of 3D Slicer's, in the encoding and of the bytes that are wanted."""
+    for line in lines:
+        name = line.split(":")[0]
+        if name == "encoding":
+            yield "encoding: gzip" if compressed else "encoding: raw"
+        elif name == "type" and wide:
+            yield "type: uint16"
+        elif name != "endian" and not line.startswith("Segment"):
+            yield line
+    if wide:
+        yield "endian: little"
 
 
 def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:

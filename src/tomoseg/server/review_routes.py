@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request
 
-from tomoseg.server.label_store import NO_DICOMWEB, KeptLabel
+from tomoseg.server.label_store import KeptLabel
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.service import Service, ServiceOf
 
@@ -76,16 +76,6 @@ def delete_label(
     """Give a label map no more; the corrections that came of it stay."""
     service.labels.remove(label, tag)
     return {}
-
-
-@router.get("/proxy/dicom/{path:path}", include_in_schema=False)
-def no_dicomweb(path: str) -> None:
-    """Images come from clients alone.
-
-    Raises:
-        RefusalError: Always.
-    """
-    raise RefusalError(HTTPStatus.NOT_IMPLEMENTED, NO_DICOMWEB)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from tomoseg.packages import require_installed
 from tomoseg.server.corrections import FOLDER as CORRECTIONS
 from tomoseg.server.corrections import Corrected
 from tomoseg.server.database import Database
+from tomoseg.server.dicomweb import Pacs
 from tomoseg.server.jobs import JobStore, new_id
 from tomoseg.server.label_store import LabelStore
 from tomoseg.server.offers import Offer
 from tomoseg.server.records import RESULT, Job, Result
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.shown import FAILED, READY, ViewStore
+from tomoseg.server.standings import Standings
 from tomoseg.server.trainer import Learning, Trainer
 from tomoseg.server.uploads import Rules, UploadStore, uploads_of
 from tomoseg.server.watching import Watch
@@ -44,6 +46,7 @@ class Service:
         rules: What is refused beyond.
         asks_for_token: Whether one is asked for.
         learning: What clients may have trained.
+        pacs: What series are fetched from; None for nothing.
     """
 
     folder: Path
@@ -51,6 +54,7 @@ class Service:
     rules: Rules = field(default_factory=Rules)
     asks_for_token: bool = False
     learning: Learning = field(default_factory=Learning)
+    pacs: Pacs | None = None
 
     def __post_init__(self) -> None:
         self.database = Database(self.folder)
@@ -60,6 +64,7 @@ class Service:
         self.uploads.folder.mkdir(exist_ok=True)
         self.labels = LabelStore(self.database, self.uploads)
         self.watch = Watch(self.folder)
+        self.standings = Standings(self.jobs)
         self.trainer = Trainer(self.database, self.folder, self.offers, self.learning)
 
     def make_job(self, uploads: Sequence[str], model: str | None, options: Mapping[str, Any]) -> tuple[Job, bool]:

@@ -21,6 +21,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import errors_told
 from tomoseg.server import (
     correction_routes,
+    dicomweb_routes,
     info_routes,
     job_routes,
     monai_routes,
@@ -29,7 +30,8 @@ from tomoseg.server import (
     upload_routes,
 )
 from tomoseg.server.app import PAGE, create_app
-from tomoseg.server.connections import MOST_CONNECTIONS, ImpatientProtocol, log_no_values
+from tomoseg.server.connections import MOST_CONNECTIONS, ImpatientProtocol, Patience, log_no_values
+from tomoseg.server.dicomweb import Pacs
 from tomoseg.server.guard import LOOPBACK, Guard, token_digest
 from tomoseg.server.offers import Offer
 from tomoseg.server.service import Service
@@ -38,7 +40,16 @@ from tomoseg.server.trainer import Learning
 from tomoseg.server.uploads import Rules
 from tomoseg.server.worker import WorkerSettings
 
-_ROUTES = (info_routes, upload_routes, job_routes, correction_routes, monai_routes, review_routes, train_routes)
+_ROUTES = (
+    info_routes,
+    upload_routes,
+    job_routes,
+    correction_routes,
+    monai_routes,
+    review_routes,
+    dicomweb_routes,
+    train_routes,
+)
 ROUTERS: tuple[APIRouter, ...] = tuple(one.router for one in _ROUTES)
 
 LOCK = "lock"
@@ -58,6 +69,7 @@ class ServerSettings:
         only_loopback: Whether it is reached by names of this machine alone.
         is_loud: Whether what workers print is shown.
         learning: What clients may have trained.
+        dicomweb: Address of the DICOMweb that series are fetched from.
     """
 
     folder: Path
@@ -69,6 +81,7 @@ class ServerSettings:
     only_loopback: bool = True
     is_loud: bool = False
     learning: Learning = field(default_factory=Learning)
+    dicomweb: str | None = None
 
 
 def is_loopback(host: str) -> bool:
@@ -155,7 +168,8 @@ def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: 
         page: The folder of the page's files.
     """
     offers = dict(settings.offers)
-    service = Service(settings.folder, offers, settings.rules, settings.asks_for_token, settings.learning)
+    pacs = None if settings.dicomweb is None else Pacs(settings.dicomweb)
+    service = Service(settings.folder, offers, settings.rules, settings.asks_for_token, settings.learning, pacs)
     supervisor = Supervisor(service.jobs, service.uploads, settings.rules, _workers(settings), settings.is_loud)
 
     @asynccontextmanager
@@ -168,11 +182,13 @@ def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: 
         finally:
             service.trainer.stop()
             supervisor.stop()
+            if pacs is not None:
+                await pacs.close()
             service.database.close()
 
     digest = token_digest(service.database) if settings.asks_for_token else None
     guard = Middleware(Guard, digest=digest, only_loopback=settings.only_loopback)
-    app = create_app((*ROUTERS, *routers), page, lifespan, [guard])
+    app = create_app((*ROUTERS, *routers), page, lifespan, [guard, Middleware(Patience)])
     app.state.service = service
     return app
 

@@ -24,7 +24,7 @@ from tomoseg.server.jobs import new_id
 from tomoseg.server.keeping import CORRECTED
 from tomoseg.server.offers import TRAINED, Offer, offers_of
 from tomoseg.server.refusals import RefusalError
-from tomoseg.server.training import RUN, Task
+from tomoseg.server.training_task import RUN, Task
 
 TRAINING = "training"
 """The folder of the training that runs, within the server's."""

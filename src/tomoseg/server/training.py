@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +19,13 @@ from tomoseg.config import TRAIN_PRESETS, PreprocessConfig, TrainConfig
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import DatasetError, TomosegError, counted
 from tomoseg.models.views import load_for_view, record_of
+from tomoseg.server.training_task import RUN, Task
 from tomoseg.server.worker import end_with_the_server
 from tomoseg.settings import load_config
 from tomoseg.training.listener import Listener, Step
 
-RUN = "run"
-"""The run folder, within the training's own."""
-
 NICENESS = 5
 """Scans that somebody waits for come first."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is trained.
-
-    Attributes:
-        model: Folder of the model that it starts from.
-        datasets: Folders of labelled scans, which become one dataset.
-        folder: The training's own, which is empty.
-        minutes: How long it may train.
-        config: YAML file of settings of training; None to have them planned.
-        device: What trains.
-    """
-
-    model: str
-    datasets: tuple[str, ...]
-    folder: str
-    minutes: float
-    config: str | None = None
-    device: str = "auto"
-
-    def to_json(self) -> str:
-        """As it stands on the command line of the process."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Task:
-        """What the process was started with."""
-        given = json.loads(text)
-        return cls(**given | {"datasets": tuple(given["datasets"])})
 
 
 def check_learnable(datasets: tuple[Path, ...], config: Path | None = None) -> None:

@@ -24,6 +24,7 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
 from tomoseg.server.app import API
+from tomoseg.server.connections import TooSlowError
 from tomoseg.server.receiving import CHUNK_BYTES, receive_upload
 from tomoseg.server.records import Upload
 from tomoseg.server.refusals import RefusalError
@@ -190,6 +191,7 @@ async def _write(stream: IO[bytes], request: Request, here: int, size: int) -> i
 
     Raises:
         RefusalError: If more comes than was said.
+        TooSlowError: If it comes byte by byte.
     """
     pieces: list[bytes] = []
     held = 0
@@ -205,6 +207,9 @@ async def _write(stream: IO[bytes], request: Request, here: int, size: int) -> i
                 here, pieces, held = here + held, [], 0
     except ClientDisconnect:
         pass
+    except TooSlowError:
+        await run_sync(stream.write, b"".join(pieces))
+        raise
     await run_sync(stream.write, b"".join(pieces))
     return here + held
 
