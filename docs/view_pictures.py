@@ -35,7 +35,7 @@ from tomoseg.workflows.watched_run import find_run  # noqa: E402
 
 PICTURES = PROJECT / "docs" / "pictures"
 LANGUAGES: tuple[Language, ...] = ("en", "fr")
-COLOURS = 160
+COLOURS = 256
 EPOCHS, EPOCHS_SHOWN = 20, 14
 
 
@@ -142,7 +142,9 @@ def _picture_of_run(browser: Browser, folder: Path) -> None:
 def _keep(png: bytes, path: Path) -> None:
     """With fewer colours, which a page of a scan does not need all of."""
     path.write_bytes(png)
-    Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -65,7 +65,12 @@ def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
         make_opaque(page)
         page.get_by_role("button", name="None", exact=True).click()
         page.wait_for_timeout(200)
+        bare = pixels(page)
         assert not set(counts(page)) & {structure.colour for structure in TOTAL}
+        page.keyboard.press("o")
+        page.wait_for_timeout(300)
+        np.testing.assert_array_equal(bare, pixels(page))  # what is hidden has no outline either
+        page.keyboard.press("o")
         page.get_by_role("searchbox").fill("Clavicule dróite")  # in the other language, too
         assert page.locator(".row:visible").count() == 1
         page.locator(".row:visible input").check()

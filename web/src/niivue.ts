@@ -3,7 +3,7 @@
 
 import { MULTIPLANAR_TYPE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
 import { betweenSlices } from "./between";
-import { boxesOf, changed, texels, type Box, type Cells } from "./texels";
+import { boxesOf, changed, merged, texels, type Box, type Cells } from "./texels";
 import type { Colour, Grid, Layout, Pen, ScanData, Triple, Viewer } from "./viewer";
 
 const SLICES: Record<Layout, SLICE_TYPE> = {
@@ -41,6 +41,7 @@ export class NiivueViewer implements Viewer {
   private readonly nv: Niivue;
   private shape: Triple = [1, 1, 1];
   private grid: Grid | null = null;
+  private cells: Cells = new Uint8Array(0);
   private opacity = 0.5;
   private colours: readonly Colour[] = [];
   /** The colours that the layer of masks is drawn in; null where it is drawn otherwise. */
@@ -81,6 +82,7 @@ export class NiivueViewer implements Viewer {
     nv.blurShader = nv.sobelFirstOrderShader = nv.passThroughShader ?? null;
     nv.gl.checkFramebufferStatus = () => nv.gl.FRAMEBUFFER_COMPLETE;
     nv.addColormap(CT_COLOURS, { R: [0, 255], G: [0, 255], B: [0, 255], A: [0, 24], I: [0, 255] });
+    nv.setRenderAzimuthElevation(200, 10); // from the front, the patient's right on the left
     return new NiivueViewer(nv);
   }
 
@@ -99,7 +101,8 @@ export class NiivueViewer implements Viewer {
       opacity: this.opacity,
     });
     masks.setColormapLabel(table(colours.length < 2 ? NO_COLOURS : colours));
-    masks.img = scan.cells; // one copy less
+    this.cells = scan.cells;
+    masks.img = this.cellsDrawn(); // one copy less
     this.nv.volumes = [ct]; // which is made a layer with the masks, once
     this.nv.addVolume(masks);
     this.drawn = this.nv.opts.atlasOutline === 0 ? colours : null;
@@ -117,12 +120,12 @@ export class NiivueViewer implements Viewer {
 
   setCells(cells: Uint8Array | Uint16Array): void {
     const old = this.nv.volumes[1];
-    if (old === undefined || this.grid === null || old.img === cells) return;
+    if (old === undefined || this.grid === null || this.cells === cells) return;
     const header = old.hdr;
     if (header === null) return;
     header.datatypeCode = typeOf(cells);
     header.numBitsPerVoxel = cells.BYTES_PER_ELEMENT * 8;
-    old.img = cells;
+    this.cells = cells;
     this.drawn = this.boxes = null;
     this.setColours(this.colours);
   }
@@ -132,10 +135,10 @@ export class NiivueViewer implements Viewer {
     this.colours = colours;
     if (masks === undefined || colours.length < 2) return;
     masks.setColormapLabel(table(colours));
-    const box = this.changedBox(masks.img as Cells, colours);
+    const box = this.changedBox(colours);
     if (box === "all") return this.redrawMasks();
     this.drawn = colours;
-    if (box !== null) this.redrawBox(masks.img as Cells, box);
+    if (box !== null) this.redrawBox(box);
     this.nv.drawScene();
   }
 
@@ -193,6 +196,7 @@ export class NiivueViewer implements Viewer {
   private redrawMasks(): void {
     const masks = this.nv.volumes[1];
     if (masks !== undefined) {
+      masks.img = this.cellsDrawn();
       this.nv.gl.deleteTexture(this.nv.overlayTexture); // NiiVue makes another, and forgets this one
       this.nv.refreshLayers(masks, 1);
     }
@@ -200,16 +204,20 @@ export class NiivueViewer implements Viewer {
     this.nv.drawScene();
   }
 
+  private cellsDrawn(): Cells {
+    return this.nv.opts.atlasOutline === 0 ? this.cells : merged(this.cells, this.colours);
+  }
+
   /** Where masks are drawn in other colours than before; null for nowhere. */
-  private changedBox(cells: Cells, colours: readonly Colour[]): Box | null | "all" {
+  private changedBox(colours: readonly Colour[]): Box | null | "all" {
     if (this.drawn === null || this.drawn.length !== colours.length) return "all";
-    this.boxes ??= boxesOf(cells, this.shape, colours.length);
+    this.boxes ??= boxesOf(this.cells, this.shape, colours.length);
     const box = changed(this.boxes, this.shape, this.drawn, colours);
     return box !== null && area(box) * (box[1][2] - box[0][2]) > MOST_TEXELS ? "all" : box;
   }
 
   /** Only the texels of a part of the layer, some slices at a time. */
-  private redrawBox(cells: Cells, [from, to]: Box): void {
+  private redrawBox([from, to]: Box): void {
     const { gl, overlayTexture } = this.nv;
     const height = Math.max(1, Math.floor(SLAB_TEXELS / area([from, to])));
     gl.activeTexture(gl.TEXTURE2); // where NiiVue has this layer
@@ -218,7 +226,7 @@ export class NiivueViewer implements Viewer {
     for (let z = from[2]; z < to[2]; z += height) {
       const slab: Box = [[from[0], from[1], z], [to[0], to[1], Math.min(to[2], z + height)]];
       const [w, h, d] = slab[1].map((end, axis) => end - slab[0][axis]!) as Triple;
-      const made = texels(cells, this.shape, slab, this.colours, this.opacity);
+      const made = texels(this.cells, this.shape, slab, this.colours, this.opacity);
       gl.texSubImage3D(gl.TEXTURE_3D, 0, from[0], from[1], z, w, h, d, gl.RGBA, gl.UNSIGNED_BYTE, made);
     }
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1); // as NiiVue leaves it

@@ -54,6 +54,18 @@ export function changed(boxes: Int32Array, shape: Triple, former: readonly Colou
   return [from.map((n, axis) => wide(n - 1, axis)) as Triple, to.map((n, axis) => wide(n + 1, axis)) as Triple];
 }
 
+/** Cells of one colour as one cell, and what is hidden as none: outlines are drawn between different ones. */
+export function merged(cells: Cells, colours: readonly Colour[]): Cells {
+  const first = new Map<string, number>();
+  const becomes = colours.map(([r, g, b, shown], cell) => {
+    if (!shown) return 0;
+    const key = `${r},${g},${b}`;
+    if (!first.has(key)) first.set(key, cell);
+    return first.get(key) ?? cell;
+  });
+  return cells.map((cell) => becomes[cell] ?? 0);
+}
+
 /** Red, green, blue and alpha of each voxel of a box, x fastest. Alpha is the mean of a voxel's own and its six neighbours'. */
 export function texels(cells: Cells, shape: Triple, box: Box, colours: readonly Colour[], opacity: number): Uint8Array {
   const [nx, ny, nz] = shape;

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tomoseg.errors import ModelError
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import open_predictor
@@ -43,8 +44,19 @@ class Models:
     _loaded: dict[str, Predictor] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Predictor:
+        """A model.
+
+        Raises:
+            ModelError: If it is gone, or damaged meanwhile; where it lay says nothing to the sender.
+        """
         if name not in self._loaded:
-            self._loaded[name] = open_predictor(self.folders.get(name, self.trained / name), self.compute)
+            folder = self.folders.get(name, self.trained / name)
+            try:
+                self._loaded[name] = open_predictor(folder, self.compute)
+            except ModelError as error:
+                text = str(error).replace(f"{folder}: ", "").replace(str(folder), "the model")
+                what = f"model: expected {name!r} as it was when the server was started, got: {text.partition('; ')[0]}"
+                raise ModelError(f"{what}; choose another, or have the server started again with it") from error
         return self._loaded[name]
 
 
