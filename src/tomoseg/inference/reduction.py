@@ -111,7 +111,8 @@ def fill_labels(corners, cells, rows, ids, out):  # type: ignore[no-untyped-def]
     """
     gx, gy, channels = corners.low.shape
     least, most = np.empty(channels, np.float32), np.empty(channels, np.float32)
-    candidates = np.empty(channels, np.int64)
+    candidates, values = np.empty(channels, np.int64), np.empty(channels, np.float32)
+    around = np.empty((8, channels), np.float32)
     for i in range(rows[0], rows[1]):
         for j in range(gy):
             cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
@@ -123,14 +124,12 @@ def fill_labels(corners, cells, rows, ids, out):  # type: ignore[no-untyped-def]
                 continue
             _range_of_corners(corners, cell, least, most)
             possible = candidates[: _possible(least, most, candidates)]
+            _bring_together(corners, cell, possible, around)
+            found = values[: len(possible)]
             for x in range(xs[0], xs[1]):
                 for y in range(ys[0], ys[1]):
-                    best, label = np.float32(0), 0
-                    for c in possible:
-                        value = _inside(corners, cell, c, cells.x_share[x], cells.y_share[y])
-                        if value > best:
-                            best, label = value, c + 1
-                    out[x, y] = ids[label]
+                    _all_between(around, corners.share, cells.x_share[x], cells.y_share[y], found)
+                    out[x, y] = ids[_winner(found, possible)]
 
 
 @kernel()
@@ -284,7 +283,7 @@ def _bits_of_corners(corners, cell, plane):  # type: ignore[no-untyped-def]
     return everywhere, somewhere
 
 
-@kernel()
+@kernel(fastmath={"nnan", "nsz"})
 def _range_of_corners(corners, cell, least, most):  # type: ignore[no-untyped-def]
     """Each logit's least and highest value over the corners of a cell."""
     i, above, j, right = cell
@@ -311,6 +310,57 @@ def _possible(least, most, candidates):  # type: ignore[no-untyped-def]
             candidates[count] = c
             count += 1
     return count
+
+
+@kernel()
+def _bring_together(corners, cell, possible, out):  # type: ignore[no-untyped-def]
+    """Logits of some channels at the corners of a cell, side by side; the four of the slice below first."""
+    i, above, j, right = cell
+    low, high = corners.low, corners.high
+    for n in range(len(possible)):
+        c = possible[n]
+        out[0, n], out[1, n], out[2, n], out[3, n] = (
+            low[i, j, c],
+            low[above, j, c],
+            low[i, right, c],
+            low[above, right, c],
+        )
+    if corners.share > 0:
+        for n in range(len(possible)):
+            c = possible[n]
+            out[4, n], out[5, n] = high[i, j, c], high[above, j, c]
+            out[6, n], out[7, n] = high[i, right, c], high[above, right, c]
+
+
+@kernel()
+def _all_between(around, share, x_share, y_share, out):  # type: ignore[no-untyped-def]
+    """Each logit that `_bring_together` took, between its corners; as `_inside`, to the last bit."""
+    one = np.float32(1)
+    w00, w10 = (one - x_share) * (one - y_share), x_share * (one - y_share)
+    w01, w11 = (one - x_share) * y_share, x_share * y_share
+    a, b, c, d = around[0], around[1], around[2], around[3]
+    if share > 0:
+        e, f, g, h = around[4], around[5], around[6], around[7]
+        for n in range(len(out)):
+            lower = w00 * a[n] + w10 * b[n] + w01 * c[n] + w11 * d[n]
+            upper = w00 * e[n] + w10 * f[n] + w01 * g[n] + w11 * h[n]
+            out[n] = (one - share) * lower + share * upper
+    else:
+        for n in range(len(out)):
+            out[n] = w00 * a[n] + w10 * b[n] + w01 * c[n] + w11 * d[n]
+
+
+@kernel(fastmath={"nnan", "nsz"})
+def _winner(values, channels):  # type: ignore[no-untyped-def]
+    """The channel of the highest logit plus one, or 0 where none is above 0; ties go to the lower."""
+    best = np.float32(0)
+    for n in range(len(values)):
+        best = max(best, values[n])
+    if best > 0:
+        for n in range(len(values)):
+            if values[n] == best:
+                return channels[n] + 1
+    return 0
 
 
 @kernel()
