@@ -81,7 +81,7 @@ def _others(block: Any, p: Any, depth: Any, place: Any, number: Any, table: Any,
     if fill == 6:
         return _artery(block, p, depth, number, table, s)
     if fill == 8:
-        return hu + _grain(block, p, s) + _vessels(block, p, f32(0.16), s[BRANCHES] - hu)
+        return hu + _grain(block, p, s) + _vessels(block, p, f32(0.11), f32(0.16), s[BRANCHES] - hu)
     if fill == 9:
         return _fluid(block, p, depth, place, number, table, s)
     if fill == 11:
@@ -101,12 +101,13 @@ def _grain(block: Any, p: Any, s: Any) -> Any:
 
 
 @inlined
-def _vessels(block: Any, p: Any, width: Any, contrast: Any) -> Any:
+def _vessels(block: Any, p: Any, scale: Any, width: Any, contrast: Any) -> Any:
     """Tubes where two noises are both near zero; a contrast within, fading at the wall."""
-    a = abs(noise_at(block, p[0] * f32(0.11), p[1] * f32(0.11), p[2] * f32(0.11)))
+    x, y, z = p[0] * scale, p[1] * scale, p[2] * scale
+    a = abs(noise_at(block, x, y, z))
     if a > width:
         return f32(0)
-    b = abs(noise_at(block, p[0] * f32(0.11) + f32(23), p[1] * f32(0.11) + f32(41), p[2] * f32(0.11) + f32(11)))
+    b = abs(noise_at(block, x + f32(23), y + f32(41), z + f32(11)))
     if b > width:
         return f32(0)
     return contrast * min(f32(1), f32(2.5) * (f32(1) - max(a, b) / width))
@@ -176,9 +177,10 @@ def _lung(block: Any, p: Any, place: Any, number: Any, table: Any, s: Any) -> An
     hu = table[number, OF_HU] + f32(45) * (f32(0.5) - place) + f32(14) * slow
     if noise_at(block, p[0] * f32(0.055), p[1] * f32(0.055), p[2] * f32(0.055)) > s[PATCHES]:
         hu += s[PATCH_SHARE] * (s[CONSOLIDATED] - hu)
-    wide = _vessels(block, p, s[LUNG_VESSELS], f32(40) - hu)
-    thin = noise_at(block, p[0] * f32(0.35), p[1] * f32(0.35) + f32(9), p[2] * f32(0.35))
-    return hu + wide + (f32(150) * max(f32(0), thin - f32(1.2)) if wide == 0 else f32(0))
+    wide = _vessels(block, p, f32(0.11), s[LUNG_VESSELS], f32(40) - hu)
+    if wide > 0:
+        return hu + wide
+    return hu + _vessels(block, p, f32(0.5), s[LUNG_VESSELS], f32(40) - hu)
 
 
 @inlined
