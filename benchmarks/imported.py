@@ -7,15 +7,18 @@
     .venv/bin/python benchmarks/imported.py --table                      what was found so far
 
 Networks have the sizes of TotalSegmentator's, `3mm` (112x112x128, 5 stages, 117 structures) and `part` (one of five at
-1.5 mm: 128x128x128, 6 stages, 24 structures), with random weights: their masks are noise, the worst case for what
-decides and compresses masks. The scan is a real CT enlarged to 512x512 pixels of 0.8 mm and slices of 1.5 mm. nnU-Net
-and tomoseg overlap patches by half and mirror nothing. TotalSegmentator (`total` at 3 mm alone: of a part it has no
-command) overlaps by a fifth; beside it tomoseg does too, in rows of that name. Every row is a process of its own with
-its imports, file to file; seconds are of the wall, memory is the highest resident of that process or its largest child.
+1.5 mm: 128x128x128, 6 stages, 24 structures), with weights made here. With plainly random ones every voxel would be
+another structure's, the worst case for what decides and compresses masks (`--noise`); so the decoders' kernels are
+almost flat, skip connections damped and the background favoured, and masks are pieces of some centimetres, with about
+two thirds of the voxels left to none. The scan is a real CT enlarged to 512x512 pixels of 0.8 mm and slices of 1.5 mm.
+nnU-Net and tomoseg overlap patches by half and mirror nothing. TotalSegmentator (`total` at 3 mm alone: of a part it
+has no command) overlaps by a fifth; beside it tomoseg does too, in rows of that name. Every row is a process of its own
+with its imports, file to file; seconds are of the wall, memory is the highest resident of that process or its largest
+child.
 
-int8 has its own scales of four patches, all layers but the last in 8 bits: of random weights every decision is near a
-tie, so that layers are not looked for. The row `profile` has the share of one patch's time in convolutions, and how
-near they come to the machine's rate of matrix products, each in fp32.
+int8 has its own scales of four patches, all layers but the last in 8 bits: of weights that learned nothing every
+decision is near a tie, so that layers are not looked for. The row `profile` has the share of one patch's time in
+convolutions, and how near they come to the machine's rate of matrix products, each in fp32.
 
 The others' runs end by `--limit-gb` of address space and `--limit-minutes`; that is a row then. Rows that are in
 `--folder` already are not run again, so that a run that was stopped goes on. `--nnunet` names a Python that has what
@@ -38,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from common import machine, run_tomoseg, usable_cores, write_scan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,6 +123,9 @@ print(json.dumps({"seconds": time.perf_counter() - began, "peak": peak}))
 
 THEIR_FOLDER = "Dataset297_TotalSegmentator_total_3mm_1559subj"
 THEIR_TRAINING = "nnUNetTrainer_4000epochs_NoMirroring__nnUNetPlans__3d_fullres"
+BACKGROUND = 9.0
+"""By how much its logit is higher, where logits of random weights have a standard deviation of 4."""
+
 BY_A_FIFTH = 0.8
 """By which TotalSegmentator's patches move on, of their edge."""
 
@@ -266,7 +273,46 @@ def training_of(given: argparse.Namespace, name: str, made: Made) -> Path:
     place = given.folder / f"weights_{name}" / THEIR_FOLDER
     if not (place / THEIR_TRAINING).exists():
         write_training(place, made, name=THEIR_TRAINING)
+        if not given.noise:
+            in_pieces(place / THEIR_TRAINING / "fold_0" / "checkpoint_final.pth", len(made.features) - 1)
     return (place / THEIR_TRAINING).absolute()
+
+
+def in_pieces(checkpoint: Path, stages: int) -> None:
+    """Change random weights so that what they segment hangs together.
+
+    Args:
+        checkpoint: As nnU-Net writes it.
+        stages: Of the decoder.
+    """
+    content = torch.load(checkpoint, weights_only=False)
+    weights: dict[str, torch.Tensor] = content["network_weights"]
+
+    def change(name: str, how: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        for path in (name, name.replace(".conv.", ".all_modules.0.")):
+            if path in weights:
+                weights[path] = how(weights[path].clone()).contiguous()
+
+    for stage in range(stages):
+        change(f"decoder.transpconvs.{stage}.weight", lambda kernel: flat(kernel, 0.0))
+        change(f"decoder.stages.{stage}.convs.0.conv.weight", lambda kernel: flat(damped(kernel), 0.1))
+        change(f"decoder.stages.{stage}.convs.1.conv.weight", lambda kernel: flat(kernel, 0.1))
+    background = torch.zeros_like(weights[f"decoder.seg_layers.{stages - 1}.bias"])
+    background[0] = BACKGROUND
+    change(f"decoder.seg_layers.{stages - 1}.bias", lambda bias: bias + background)
+    torch.save(content, checkpoint)
+
+
+def flat(kernel: torch.Tensor, own: float) -> torch.Tensor:
+    """With a share of its own shape, the rest its mean; as large as it was."""
+    places = kernel[0, 0].numel()
+    return own * kernel + (1 - own) * kernel.mean(dim=(2, 3, 4), keepdim=True) * places**0.5
+
+
+def damped(kernel: torch.Tensor) -> torch.Tensor:
+    """What comes by the skip connection, the latter half of the channels, tenfold smaller."""
+    kernel[:, kernel.shape[1] // 2 :] *= 0.1
+    return kernel
 
 
 def model_of(given: argparse.Namespace, name: str, made: Made) -> Path:
@@ -336,6 +382,7 @@ def main() -> None:
     parser.add_argument("--ct", type=Path, help="a real CT to enlarge; a phantom if omitted")
     parser.add_argument("--folder", type=Path, default=Path("build/imported"))
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--noise", action="store_true", help="plainly random weights (in a folder of its own)")
     parser.add_argument("--rows", nargs="+", help="only these")
     parser.add_argument("--list", action="store_true", help="name the rows and do nothing")
     parser.add_argument("--limit-gb", type=float, default=21.0, help="address space of the others' runs, in GiB")
