@@ -39,7 +39,6 @@ from tomoseg.terminal.console import progress
 from tomoseg.terminal.fusing import show_fused
 from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.terminal.training import watch
-from tomoseg.workflows.calibrate import calibrate
 from tomoseg.workflows.export import export
 from tomoseg.workflows.fuse import fuse
 from tomoseg.workflows.held_out import held_out
@@ -119,7 +118,6 @@ def main(arguments: list[str] | None = None) -> None:
     pack(model, data)
     if not (model / TUNED).exists():
         decide(model, data["axial"])
-    calibrate(model, data["axial"], AUTO)
     package = work / "packaged" if is_trial else PACKAGE
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(model, package)
