@@ -1,9 +1,11 @@
-"""What sharing costs: a lease, `status` of many cases, and scans a second here, by two processes and by two that join.
+"""What sharing costs: a lease, `status` of many cases, and scans a second of each way to do them.
 
-    python benchmarks/cluster.py                    # 1,000 scans of 64^3, 100,000 cases: an hour on two cores
-    python benchmarks/cluster.py --scans 40 --model head-neck
+    python benchmarks/cluster.py                         # 1,000 scans of 64^3, 100,000 cases: an hour on two cores
+    python benchmarks/cluster.py --scans 40 --ways here ray
+    python benchmarks/cluster.py --soak 5000 --edge 32   # one command each, here and ray: does anything grow or slow?
 
-The start (loading the package and the model) is printed apart: it is the time of the same command on one scan.
+The start (loading the package and the model, and for Ray its processes) is printed apart: it is the time of the same
+command on one scan. A soak compares the second fifth of a command's scans with the last.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from tomoseg.cases.leases import Leases
 from tomoseg.files.nifti import write_nifti
@@ -73,6 +78,78 @@ def predict_seconds(scans: Path, output: Path, model: str, *flags: str, workers:
     return time.perf_counter() - began
 
 
+WAYS: dict[str, tuple[tuple[str, ...], int]] = {
+    "here": ((), 1),
+    "processes:2": (("--on", "processes:2"), 1),
+    "ray": (("--on", "ray"), 1),
+    "join": (("--join",), 2),
+}
+"""By name: flags, and how many commands run beside each other."""
+
+
+def compare_ways(folder: Path, ways: list[str], scans: int, edge: int, model: str) -> None:
+    """Print scans a second of each."""
+    make_scans(folder / "one", 1, edge)
+    make_scans(folder / "scans", scans, edge)
+    rates: dict[str, float] = {}
+    for what in ways:
+        flags, workers = WAYS[what]
+        alone = () if "--join" in flags else flags
+        start = predict_seconds(folder / "one", folder / f"start-{what}", model, *alone)
+        seconds = predict_seconds(folder / "scans", folder / f"out-{what}", model, *flags, workers=workers)
+        rates[what] = scans / max(seconds - start, 1e-9)
+        beside = f", {rates[what] / rates['here']:.2f} of here" if "here" in rates else ""
+        print(
+            f"{what}: {rates[what]:.2f} scans a second{beside}, start {start:.1f} s, in all {seconds:.1f} s", flush=True
+        )
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a command and all that it has started hold at one time."""
+
+    done: int
+    megabytes: float
+    files: int
+    threads: int
+
+    @classmethod
+    def of(cls, command: psutil.Process, done: int) -> Held:
+        """As it is now; processes that end meanwhile are left out."""
+        megabytes, files, threads = 0.0, 0, 0
+        for one in (command, *command.children(recursive=True)):
+            with suppress(psutil.Error):
+                megabytes += one.memory_full_info().uss / 1e6  # pages that several share count for none
+                files += one.num_fds()
+                threads += one.num_threads()
+        return cls(done, megabytes, files, threads)
+
+
+def soak(folder: Path, what: str, scans: int, model: str) -> None:
+    """Print what one command over many scans holds, and how fast it is, in its second fifth and in its last."""
+    out = folder / f"soak-{what}"
+    flags = ["-i", str(folder / "scans"), "-o", str(out), "-m", model, *WAYS[what][0]]
+    held: list[Held] = []
+    with subprocess.Popen([sys.executable, "-m", "tomoseg", "predict", *flags], stdout=subprocess.DEVNULL) as command:
+        process = psutil.Process(command.pid)
+        while command.poll() is None:
+            with suppress(psutil.Error):
+                held.append(Held.of(process, sum(1 for _ in out.glob("*/prediction.json"))))
+            time.sleep(1 if scans < 500 else 5)
+        assert command.returncode == 0
+    ends = sorted(path.stat().st_mtime for path in out.glob("*/prediction.json"))
+    print(f"{what}, {scans} scans:")
+    for name in ("megabytes", "files", "threads"):
+        early, late = (
+            statistics.median(getattr(one, name) for one in held if low * scans <= one.done <= high * scans)
+            for low, high in ((0.2, 0.4), (0.8, 1.0))
+        )
+        print(f"  {name}: {early:.0f} then {late:.0f} ({100 * (late / early - 1):+.1f} %)")
+    fifth = scans // 5
+    early, late = (fifth / (ends[begin + fifth - 1] - ends[begin - 1]) for begin in (fifth, scans - fifth))
+    print(f"  scans a second: {early:.2f} then {late:.2f} ({100 * (late / early - 1):+.1f} %)", flush=True)
+
+
 def main() -> None:
     """Print a line each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -80,9 +157,17 @@ def main() -> None:
     parser.add_argument("--edge", type=int, default=64)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--model", default="head-neck")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=None)
+    parser.add_argument("--soak", type=int, default=0, metavar="SCANS", help="only this")
     given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if given.soak:
+            make_scans(folder / "scans", given.soak, given.edge)
+            for what in given.ways or ("here", "ray"):
+                soak(folder, what, given.soak, given.model)
+            return
         print(f"a lease, claimed and ended: {lease_ms(folder / 'lease'):.2f} ms (median)")
         clock, processor = status_seconds(folder / "status", given.cases)
         print(f"status of {given.cases} cases: {clock:.2f} s, of the processor {processor:.2f} s")
@@ -90,20 +175,7 @@ def main() -> None:
         print(f"peak memory of this process, which knows of {given.cases} cases: {peak:.0f} MB")
         if not given.scans:
             return
-        make_scans(folder / "one", 1, given.edge)
-        make_scans(folder / "scans", given.scans, given.edge)
-        ways: list[tuple[str, tuple[str, ...], int]] = [
-            ("here", (), 1),
-            ("processes:2", ("--on", "processes:2"), 1),
-            ("two that join", ("--join",), 2),
-        ]
-        os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
-        for number, (what, flags, workers) in enumerate(ways):
-            alone = () if "--join" in flags else flags
-            start = predict_seconds(folder / "one", folder / f"start{number}", given.model, *alone)
-            seconds = predict_seconds(folder / "scans", folder / f"out{number}", given.model, *flags, workers=workers)
-            rate = given.scans / max(seconds - start, 1e-9)
-            print(f"{what}: {rate:.2f} scans a second, start {start:.1f} s, in all {seconds:.1f} s")
+        compare_ways(folder, given.ways or list(WAYS), given.scans, given.edge, given.model)
 
 
 if __name__ == "__main__":

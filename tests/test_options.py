@@ -98,7 +98,7 @@ class TestFile:
         ("text", "message"),
         [
             ("roi-subset: [liver]", r"options.yaml: roi-subset: .* got 'roi-subset'; did you mean 'roi_subset'\?"),
-            ("max_memry: 2GB", r"options.yaml: max_memry: expected one of 28 known names.*did you mean 'max_memory'\?"),
+            ("max_memry: 2GB", r"options.yaml: max_memry: expected one of 32 known names.*did you mean 'max_memory'\?"),
             (
                 "max_memory: much",
                 r"options.yaml: max_memory: expected an amount of memory such as .*, got 'much'; corr",

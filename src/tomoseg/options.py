@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ByteSize, ConfigDict, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, ByteSize, ConfigDict, Field, ValidationError, WrapValidator, model_validator
 
 from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.formats import FORMATS, FormatName
@@ -180,17 +180,29 @@ AS_TUNED = Request()
 """Independent masks of all structures, with what tune chose."""
 
 
+_PLACES = r"here|processes:[1-9]\d*|ray(://[^\s/:]+:\d+)?|slurm(:[1-9]\d*)?"
+
+
 def _place(given: str) -> str:
-    if not re.fullmatch(r"here|processes:[1-9]\d*", given):
-        raise ValueError(f"expected here, or processes:4 with the number of them, got {given!r}")
+    if not re.fullmatch(_PLACES, given):
+        raise ValueError(
+            "expected here, processes:4 with the number of them, ray, ray://HOST:PORT, or slurm:8 with the number of "
+            f"jobs, got {given!r}"
+        )
+    return given
+
+
+def _sbatch(given: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z-]*(=\S.*)?", given):
+        raise ValueError(f"expected an option of sbatch such as partition=gpu or exclusive, got {given!r}")
     return given
 
 
 class Spread(Config):
-    """Who does the cases of a command: this process, or several of this machine.
+    """Who does the cases of a command: this process, several of this machine, or a cluster.
 
     Raises:
-        ConfigError: If there is no such place.
+        ConfigError: If there is no such place, or it does not take one of the other options.
 
     Example:
         >>> Spread(on="processes:4").on
@@ -199,7 +211,28 @@ class Spread(Config):
 
     on: Annotated[str, AfterValidator(_place), Role.RESOURCES] = "here"
     """Who does the cases: here, this process; processes:4, so many of this machine, which share its cores and the
-    memory allowed."""
+    memory allowed; ray, the Ray cluster that this machine is part of, else one of this machine alone, or
+    ray://HOST:PORT; slurm:8, so many jobs of SLURM, slurm being eight."""
+    cpus: Annotated[int, Role.RESOURCES] = Field(1, ge=1)
+    """Of ray and slurm: cores of each worker."""
+    gpus: Annotated[float, Role.RESOURCES] = Field(0.0, ge=0)
+    """Of ray and slurm: GPUs of each worker; with ray 0.25 lets four share one."""
+    hours: Annotated[float, Role.RESOURCES] = Field(4.0, gt=0)
+    """Of slurm: how long a job may run; one that runs into it is queued again, and goes on."""
+    sbatch: Annotated[tuple[str, ...], AfterValidator(lambda given: tuple(map(_sbatch, given))), Role.RESOURCES] = ()
+    """Of slurm: further options of its jobs, as sbatch has them without the dashes: partition=gpu mem=16G."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Spread:
+        is_slurm = self.on.startswith("slurm")
+        takes = {"hours", "sbatch", "cpus", "gpus"} if is_slurm else {"cpus", "gpus"} if "ray" in self.on[:3] else set()
+        for name in ("cpus", "gpus", "hours", "sbatch"):
+            if name not in takes and getattr(self, name) != Spread.model_fields[name].default:
+                whose = "slurm" if name in {"hours", "sbatch"} else "ray or slurm"
+                raise ValueError(f"expected --on {whose} with --{name}, got --on {self.on}")
+        if is_slurm and self.gpus % 1:
+            raise ValueError(f"expected whole GPUs with --on slurm, got --gpus {self.gpus:g}")
+        return self
 
 
 HERE = Spread()

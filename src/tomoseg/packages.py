@@ -22,6 +22,8 @@ EXTRAS = {
     "uvicorn": ("uvicorn", "serve"),
     "python_multipart": ("python-multipart", "serve"),
     "skimage": ("scikit-image", "meshes"),
+    "ray": ("Ray", "ray"),
+    "submitit": ("submitit", "slurm"),
 }
 """By module: how people call the package, and tomoseg's extra that installs it."""
 

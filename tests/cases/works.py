@@ -37,6 +37,8 @@ class _Opened:
 
     @property
     def about(self):
+        if self.work.broken == "unlike each time":
+            return {"tomoseg": time.monotonic_ns()}
         if self.work.broken == "unlike":
             return {"tomoseg": os.getpid()}
         return {"tomoseg": "1", "memory": self.work.memory, "threads": os.environ.get("OMP_NUM_THREADS")}

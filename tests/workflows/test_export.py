@@ -15,14 +15,14 @@ from tomoseg.inference.choose import choose_engine
 from tomoseg.models.exports import EXPORTS, find_export, load_exports
 from tomoseg.models.folder import Model, ModelRecord, load_model, restrict_structures, save_model
 from tomoseg.networks.images import NetworkInput
-from tomoseg.options import Compute
+from tomoseg.options import Compute, Spread
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
 from tomoseg.workflows import measure_engines as measuring
 from tomoseg.workflows import time_engines as timing
 from tomoseg.workflows.calibration import calibration_slices, network_image
 from tomoseg.workflows.evaluate import evaluate
-from tomoseg.workflows.export import export
+from tomoseg.workflows.export import check_request, export
 from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines, ways_of
 from tomoseg.workflows.predict import predict
 
@@ -192,6 +192,10 @@ def test_what_is_measured_is_what_evaluation_says_and_decides_what_auto_takes(ex
         monkeypatch.setattr(measuring, "STRUCTURE_LOSS", limit)
         measure_engines(exported, dataset)
         assert choose_engine(load_model(exported), "auto", "cpu").precision in precisions
+    apart = measure_engines(
+        exported, dataset, ways=[("torch", "fp32"), ("onnx", "fp32")], spread=Spread(on="processes:2")
+    )
+    assert [way.dice for way in apart] == [ways["torch fp32"].dice, ways["onnx fp32"].dice]
 
 
 def test_a_network_without_a_trace_is_measured_in_torch_alone():
@@ -224,3 +228,11 @@ def test_a_network_of_blocks_is_given_the_block_around_a_slice(dataset):
         image = network_image(reads, case, k)
         expected = case.ct()[x : x + 8, y : y + 8, first : first + 4].clip(-1000, 1000) / 2000 + 0.5
         np.testing.assert_allclose(image[0, 0], expected, atol=1e-6)
+
+
+def test_others_score_only_the_cases_of_a_dataset(tmp_path):
+    for measure in (None, tmp_path):
+        with pytest.raises(
+            ConfigError, match="a preprocessed dataset with --measure beside --on processes:2, got none"
+        ):
+            check_request("onnx", "fp32", None, measure, Spread(on="processes:2"))

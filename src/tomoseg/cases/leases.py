@@ -27,11 +27,9 @@ from typing import Any
 
 import psutil
 
+from tomoseg.cases.folders import WORK
 from tomoseg.cases.work import MOST_TRIES, told_of_ends
 from tomoseg.files.atomic import errors_told
-
-FOLDER = ".work"
-"""Within the folder of results."""
 
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 15.0
@@ -39,6 +37,9 @@ BEAT_SECONDS = 15.0
 
 LOOK_SECONDS = 10.0
 """Between looks at what others have done."""
+
+JOB = "job.json"
+"""What is done to which cases."""
 
 LEASES, ENDS, CLOCK = "leases", "ends", "clock"
 RELEASED = "released"
@@ -83,7 +84,7 @@ class Leases:
     """
 
     def __init__(self, output: Path) -> None:
-        self.folder = output / FOLDER
+        self.folder = output / WORK
         self._leases, self._ends = self.folder / LEASES, self.folder / ENDS
         self._clock = self.folder / f"{CLOCK}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._held: dict[str, Path] = {}

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import signal
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, Generic, NoReturn
 
+from tomoseg.cases.answers import attempt
 from tomoseg.cases.work import Case, Done, Waiting, Work
 from tomoseg.errors import ConfigError
 from tomoseg.inference.threads import thread_count
@@ -216,20 +215,12 @@ def _serve(work: Work[Case, Done], pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, _leave)
     logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what libraries log
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
-        kind, opened = _attempt("ready", work.open)
+        kind, opened = attempt("ready", work.open)
         pipe.send((kind, opened if kind == "error" else opened.about))
         while kind != "error":
             case = pipe.recv()
-            kind, record = _attempt("done", partial(opened.one, case))
+            kind, record = attempt("done", partial(opened.one, case))
             pipe.send((kind, record))
-
-
-def _attempt(kind: str, make: Callable[[], Any]) -> tuple[str, Any]:
-    """What is made, under that name; or the error."""
-    try:
-        return kind, make()
-    except Exception as error:
-        return "error", _that_pickles(error)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
@@ -239,16 +230,3 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
         SystemExit: Always.
     """
     raise SystemExit(0)
-
-
-def _that_pickles(error: Exception) -> Exception:
-    """An error that reaches another process, with where it came from."""
-    told = "".join(traceback.format_exception(error))
-    try:
-        same = pickle.loads(pickle.dumps(error))  # noqa: S301  # of our own
-    except Exception:
-        return RuntimeError(told)
-    if type(same) is not type(error):
-        return RuntimeError(told)
-    error.add_note(told)
-    return error

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
+from tomoseg.cases.alike import Alike, OnReady
+from tomoseg.cases.folders import NOWHERE, Folders
 from tomoseg.cases.place import place_of
 from tomoseg.cases.processes import in_processes
+from tomoseg.cases.ray_cluster import in_ray
+from tomoseg.cases.slurm import in_slurm
 from tomoseg.cases.work import Case, Done, Tell, Work
-from tomoseg.errors import ConfigError
 from tomoseg.options import HERE, Spread
-
-OnReady = Callable[[Mapping[str, Any]], None]
-"""Told what every record depends on, once it is known."""
 
 
 def do_cases(
@@ -21,6 +20,7 @@ def do_cases(
     spread: Spread = HERE,
     tell: Tell = lambda case, done, total: None,
     on_ready: OnReady = lambda about: None,
+    folders: Folders = NOWHERE,
 ) -> Iterator[tuple[int, Done]]:
     """Do each case; a number and a record of each, as they come: in order where one process does them.
 
@@ -30,6 +30,7 @@ def do_cases(
         spread: Who does them.
         tell: Told how far a case is, where this process does it.
         on_ready: Told what every record depends on.
+        folders: What it reads and where it writes, for machines that must see them.
 
     Raises:
         TomosegError: Whatever the work raises that is not of one case.
@@ -46,44 +47,10 @@ def do_cases(
         on_ready(opened.about)
         yield from enumerate(opened.all(cases, tell))
         return
-    alike = _Alike(on_ready)
-    yield from in_processes(work, cases, place.workers, alike)
-
-
-class _Alike:
-    """Refuses workers that do not compute alike: their records would depend on who made them.
-
-    Args:
-        on_ready: Told of the first.
-    """
-
-    def __init__(self, on_ready: OnReady) -> None:
-        self._on_ready = on_ready
-        self._first: Mapping[str, Any] | None = None
-
-    def __call__(self, about: Mapping[str, Any]) -> None:
-        """Take note of a worker that is ready.
-
-        Raises:
-            ConfigError: If it does not compute as the first.
-        """
-        if self._first is None:
-            self._first = about
-            self._on_ready(about)
-        elif about != self._first:
-            raise ConfigError(unlike(self._first, about))
-
-
-def unlike(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """One sentence for two workers that do not compute alike.
-
-    Example:
-        >>> unlike({"tomoseg": "1.0", "model": 1}, {"tomoseg": "1.1", "model": 1})[:64]
-        'expected all workers to compute alike, got tomoseg 1.0 and 1.1; '
-    """
-    names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
-    told = ", ".join(f"{name} {first.get(name)} and {other.get(name)}" for name in names[:3])
-    return (
-        f"expected all workers to compute alike, got {told}; install one version of tomoseg on all machines, and name "
-        "what computes by --engine, --device and --precision"
-    )
+    alike = Alike(on_ready)
+    if place.kind == "processes":
+        yield from in_processes(work, cases, place.workers, alike)
+    elif place.kind == "ray":
+        yield from in_ray(work, cases, place.address, spread, alike, folders)
+    else:
+        yield from in_slurm(work, cases, place.workers, spread, alike, folders)

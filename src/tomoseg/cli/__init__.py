@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train a network, or go on with the run that is in the output folder.",
     "evaluate": "Score whole volumes: a model on a preprocessed dataset, or masks against masks.",
     "predict": "Segment a scan or many.",
-    "status": "Tell how far the workers are that share a folder of results (tomoseg predict --join).",
+    "status": "Tell how far the workers are that share a folder of results (predict --join, --on slurm).",
     "view": "Look at a scan and its masks in the browser, and correct them; or watch a training run.",
     "tune": "Find out which thresholds, smoothing and post-processing help a model; predict then uses them.",
     "fuse": "Make one model of several that look at the body from several sides.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from tomoseg.cli.exits import DONE, SOME_FAILED
-from tomoseg.options import EngineName, Precision
+from tomoseg.options import HERE, EngineName, Precision, Spread
 from tomoseg.terminal import console
 
 if TYPE_CHECKING:  # these import what takes long
@@ -21,6 +21,7 @@ def export(
     precision: Literal["fp32", "bf16", "int8"] = "fp32",
     calibrate: Path | None = None,
     measure: Path | None = None,
+    spread: Annotated[Spread, arg(name="")] = HERE,
 ) -> int:
     """Write a model in the format of another runtime, and measure what each engine and precision costs.
 
@@ -34,6 +35,7 @@ def export(
         measure: Where every engine and precision that this machine and the model have is measured, in megabytes,
             milliseconds and Dice: the validation split of a preprocessed dataset, or CT scans without masks, where the
             Dice is that with the masks of torch in fp32.
+        spread: Who scores the cases of the dataset that --measure names.
     """
     from tomoseg.models.views import networks_in
     from tomoseg.terminal.predictions import show_found
@@ -41,7 +43,7 @@ def export(
     from tomoseg.workflows.export import check_request
 
     to = "openvino" if to is None and precision == "int8" else to
-    check_request(to, precision, calibrate, measure)
+    check_request(to, precision, calibrate, measure, spread)
     networks = networks_in(model)
     given = Given.at(calibrate, measure)
     for scans in given.unlabelled:
@@ -50,7 +52,7 @@ def export(
         if to is not None:
             _export(network, to, precision, given)
         if given.compared_on is not None:
-            _measure(network, given.compared_on, to if measure is None else None)
+            _measure(network, given.compared_on, to if measure is None else None, spread)
     console.fail(given.failed)
     return SOME_FAILED if given.left_something_out else DONE
 
@@ -64,12 +66,14 @@ def _export(network: Path, to: EngineName, precision: Precision, given: Given) -
     show_export(made, network)
 
 
-def _measure(network: Path, place: Place, int8_of: EngineName | None) -> None:
+def _measure(network: Path, place: Place, int8_of: EngineName | None, spread: Spread) -> None:
     """All engines, or what an export in int8 loses."""
     from tomoseg.terminal.engines import show_ways
     from tomoseg.workflows.measure_engines import measure_engines, ways_of_int8
 
     ways = None if int8_of is None else ways_of_int8(network, int8_of)
     with console.progress("measure") as show:
-        found = measure_engines(network, place, on_case=lambda way, done, total: show(done, total, way), ways=ways)
+        found = measure_engines(
+            network, place, on_case=lambda way, done, total: show(done, total, way), ways=ways, spread=spread
+        )
     show_ways(found)

@@ -10,7 +10,7 @@ from tomoseg.cli.exits import DONE, SOME_FAILED
 
 
 def status(place: Positional[Path], json: bool = False) -> int:
-    """Tell how far the workers are that share a folder of results (tomoseg predict --join).
+    """Tell how far the workers are that share a folder of results (predict --join, --on slurm).
 
     Args:
         place: The folder that they write into.

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
+from tomoseg.cases.folders import Folders
 from tomoseg.cases.run import do_cases
 from tomoseg.cases.work import Each
 from tomoseg.checks.dataset import check_cases
@@ -54,7 +55,7 @@ def check(
         check_folder(output, (FINDINGS, PAGE))
     found = open_dataset(dataset)
     on_found(found)
-    facts = _all_facts(found, on_case, spread)
+    facts = _all_facts(found, on_case, spread, Folders((dataset,), output))
     masks = sum(len(case.structures) for case in facts)
     held = Holdings.of([_held(one, case) for one, case in zip(facts, found.cases, strict=True)], found.labels.names)
     left_out = tuple(map(str, found.left_out))
@@ -90,11 +91,13 @@ def _held(facts: CaseFacts, case: Case) -> CaseHolding:
     return CaseHolding(case.name, case.annotated, volumes, facts.spacing_mm, facts.extent_mm)
 
 
-def _all_facts(found: Dataset, on_case: Callable[[str, int, int], None], spread: Spread) -> list[CaseFacts]:
+def _all_facts(
+    found: Dataset, on_case: Callable[[str, int, int], None], spread: Spread, folders: Folders
+) -> list[CaseFacts]:
     """What is kept of each case, in their order."""
     work = Each[Case, CaseFacts](partial(_facts, labels=found.labels), _unable)
     facts: dict[int, CaseFacts] = {}
-    for number, of_case in do_cases(work, found.cases, spread):
+    for number, of_case in do_cases(work, found.cases, spread, folders=folders):
         facts[number] = of_case
         on_case(of_case.name, len(facts), len(found.cases))
     return [facts[number] for number in sorted(facts)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tomoseg.cases.folders import Folders
 from tomoseg.cases.run import do_cases
 from tomoseg.cases.work import Tell
 from tomoseg.errors import ConfigError, DatasetError, GridError, InputError, ModelError, TomosegError
@@ -119,7 +120,8 @@ def evaluate(
     scoring = scoring_of(options, opened.labels)
     unlike = () if options.against is None else _scored_otherwise(options.against, options, scoring)
     work = _Judging(predicted, reference, options, compute, scoring, opened)
-    scores, failed, tracebacks = _score_all(work, list(opened.cases), on_case)
+    folders = Folders((predicted, reference), output)
+    scores, failed, tracebacks = _score_all(work, list(opened.cases), on_case, folders)
     pictures, undrawn = ([], []) if output is None else _draw_worst(opened, scores, options, output)
     evaluation = Evaluation(
         summarise(scores, opened.labels, DRAWS),
@@ -225,7 +227,7 @@ class _Judging:
 
 
 def _score_all(
-    work: _Judging, names: Sequence[str], on_case: OnCase
+    work: _Judging, names: Sequence[str], on_case: OnCase, folders: Folders
 ) -> tuple[list[CaseScore], dict[str, str], dict[str, str]]:
     """The scores, why a case could not be scored, and tracebacks of errors that nobody foresaw, by name.
 
@@ -235,7 +237,7 @@ def _score_all(
         ModelError: If the model cannot be run.
     """
     found: dict[int, _Judged] = {}
-    for number, judged in do_cases(work, names, work.options):
+    for number, judged in do_cases(work, names, work.options, folders=folders):
         found[number] = judged
         on_case(len(found), len(names))
     done = [found[number] for number in sorted(found)]

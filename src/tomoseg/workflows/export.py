@@ -13,7 +13,9 @@ from tomoseg.inference.kinds import Calibration
 from tomoseg.models.exports import EXPORTS, Export, add_export
 from tomoseg.models.folder import load_model
 from tomoseg.models.packaged import check_is_own
+from tomoseg.options import HERE, Spread
 from tomoseg.packages import require_installed, require_torch
+from tomoseg.preprocessed.format import INDEX
 from tomoseg.workflows.calibration import Place, calibration_of, opened
 
 
@@ -71,7 +73,9 @@ def export(
     return add_export(loaded, to, stored, engine.conversion.suffix, converted.made, converted.write)
 
 
-def check_request(to: str | None, precision: str, calibrate: Path | None, measure: Path | None) -> None:
+def check_request(
+    to: str | None, precision: str, calibrate: Path | None, measure: Path | None, spread: Spread = HERE
+) -> None:
     """Refuse what asks for nothing, or for what nothing would use.
 
     Args:
@@ -79,10 +83,16 @@ def check_request(to: str | None, precision: str, calibrate: Path | None, measur
         precision: Of what is written.
         calibrate: What int8 would be calibrated with.
         measure: What engines would be measured on.
+        spread: Who would score them.
 
     Raises:
-        ConfigError: If neither is to be done, or a calibration would be used by nothing.
+        ConfigError: If neither is to be done, a calibration would be used by nothing, or others are to score and no
+            dataset is named.
     """
+    if spread.on != "here" and (measure is None or not (measure / INDEX).is_file()):
+        raise ConfigError(
+            f"expected a preprocessed dataset with --measure beside --on {spread.on}, got none; leave --on off"
+        )
     if to is None and measure is None:
         raise ConfigError("expected a format or scans to measure on, got neither; add --to or --measure")
     if calibrate is not None and (to is None or precision != "int8"):

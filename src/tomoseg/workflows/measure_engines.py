@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tomoseg.errors import ConfigError
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.outputs import check_folder
@@ -21,18 +22,20 @@ from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.recorder import NetworkImage
-from tomoseg.inference.score_cases import on_grid, score_cases
+from tomoseg.inference.score_cases import on_grid
 from tomoseg.inference.segment import predictor_of
 from tomoseg.inference.stages import Stages
+from tomoseg.labels import LabelSet
 from tomoseg.models.exports import EXPORTS, find_export, set_trusted
 from tomoseg.models.folder import WEIGHTS, Model, load_model
 from tomoseg.models.packaged import check_is_own
 from tomoseg.networks.images import NetworkInput
-from tomoseg.options import Compute, EngineName, Precision
+from tomoseg.options import HERE, EngineName, Precision, Spread
 from tomoseg.preprocessed.fits import fitted_in_part, grid_needed
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.workflows.agreement import agreements
 from tomoseg.workflows.calibration import Place, calibration_slices, draw_some, network_image, opened
+from tomoseg.workflows.score_ways import Asked, predictor_in, score_ways
 from tomoseg.workflows.time_engines import Timing, time_engines
 from tomoseg.workflows.unlabelled import Unlabelled
 
@@ -47,7 +50,6 @@ COMPARED_SCANS = 4
 """Without masks, on which engines are compared."""
 
 OnCase = Callable[[str, int, int], None]
-Asked = tuple[EngineName, Precision]
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def measure_engines(
     on_case: OnCase = lambda way, done, total: None,
     every: int = 1,
     ways: Sequence[Asked] | None = None,
+    spread: Spread = HERE,
 ) -> list[Way]:
     """Measure every engine and precision that this machine and the model have; write `measured.json` into its folder.
 
@@ -119,6 +122,7 @@ def measure_engines(
         on_case: Told the way, its cases done and in all.
         every: Of the cases that are scored: 4 takes a quarter of them.
         ways: Only these engines and precisions, the first of which the others are compared with; if omitted, all.
+        spread: Who scores the cases of a dataset; times are always taken here, where nothing else runs.
 
     Returns:
         PyTorch in fp32, which the others are compared with, and then the others.
@@ -135,7 +139,7 @@ def measure_engines(
     check_folder(loaded.folder, (MEASURED, EXPORTS))
     place = opened(place) if isinstance(place, Path) else place
     known = ways_of(loaded) if ways is None else list(ways)
-    predictors = [predictor_of(loaded, Compute(engine=e, device="cpu", precision=p)) for e, p in known]
+    predictors = [predictor_in(loaded, asked) for asked in known]
     names = [f"{engine} {precision}" for engine, precision in known]
     if isinstance(place, Unlabelled):
         made = _beside_the_first(loaded, known, predictors, place, lambda way, *done: on_case(names[way], *done))
@@ -143,7 +147,10 @@ def measure_engines(
     else:
         data = fitted_in_part(loaded.record.labels, grid_needed(loaded.record.grid, place), place)
         cases = data.split(split)[::every]
-        made = _beside_masks(loaded, known, predictors, data, cases, lambda way, *done: on_case(names[way], *done))
+        times = time_engines([one.engines()[0].run for one in predictors], _timed(loaded, data, cases))
+        predictors.clear()  # who scores opens its own, one at a time
+        scored = score_ways(loaded.folder, known, cases, spread, lambda way, *done: on_case(names[way], *done))
+        made = [_scored(loaded, *of_way, data.labels) for of_way in zip(known, times, scored, strict=True)]
         where = {"dataset": data.folder.name, "split": split, "cases": len(cases)}
     _write(loaded, made, where)
     return made
@@ -166,29 +173,18 @@ def ways_of_int8(model: Path, to: EngineName) -> list[Asked]:
     return [(to, "fp32") if (to, "fp32") in known else known[0], (to, "int8")]
 
 
-def _beside_masks(
-    model: Model,
-    known: Sequence[Asked],
-    predictors: Sequence[Predictor],
-    data: Preprocessed,
-    cases: Sequence[PreprocessedCase],
-    on_case: Callable[[int, int, int], None],
-) -> list[Way]:
-    """Scored with the masks of a dataset."""
+def _timed(model: Model, data: Preprocessed, cases: Sequence[PreprocessedCase]) -> list[NetworkImage]:
+    """What engines are timed on."""
     if isinstance(model.record.reads, NetworkInput) and data.grid == model.record.grid:
         chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
-        images = [network_image(model.record.reads, case, k) for case, k in chosen]
-    else:
-        images = _images(model, (on_grid(case) for case in cases))
-    times = time_engines([predictor.engines()[0].run for predictor in predictors], images)
-    ways = []
-    for number, (asked, predictor, timing) in enumerate(zip(known, predictors, times, strict=True)):
-        done = iter(range(1, len(cases) + 1))
-        scores = score_cases(predictor, cases, lambda _, n=number, d=done: on_case(n, next(d), len(cases)))  # type: ignore[misc]
-        summary = summarise(scores, data.labels)
-        dice = {row.structure: row.dice for row in summary.structures}
-        ways.append(_way(model, asked, timing, dice, summary.dice))
-    return ways
+        return [network_image(model.record.reads, case, k) for case, k in chosen]
+    return _images(model, (on_grid(case) for case in cases))
+
+
+def _scored(model: Model, asked: Asked, timing: Timing, scores: Sequence[CaseScore], labels: LabelSet) -> Way:
+    """Scored with the masks of a dataset."""
+    summary = summarise(scores, labels)
+    return _way(model, asked, timing, {row.structure: row.dice for row in summary.structures}, summary.dice)
 
 
 def _beside_the_first(

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tomoseg.cases.folders import Folders
 from tomoseg.cases.run import do_cases
 from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
@@ -139,7 +140,13 @@ def _done_by(
     """Number and end of each scan, by whoever was asked for."""
     if work.options.join:
         return share_scans(work.open(), found.scans, output, work.options, on_ready)
-    return do_cases(work, found.scans, work.options, on_slice, on_ready)
+    return do_cases(work, found.scans, work.options, on_slice, on_ready, _folders(work, found.scans, output))
+
+
+def _folders(work: Segmenting, scans: Sequence[Scan], output: Path) -> Folders:
+    """What all machines must see; a packaged model is none of it."""
+    is_only = any(scan.is_only for scan in scans)
+    return Folders((scans[0].path, *(one for one in work.models if one.exists())), output.parent if is_only else output)
 
 
 def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tomoseg.cases.folders import Folders
 from tomoseg.cases.place import place_of
 from tomoseg.cases.run import do_cases
 from tomoseg.cases.work import Each
@@ -146,7 +147,7 @@ def preprocess(
     renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1
     workers = min(_workers(config, spread, processors), len(cases))
-    threads = max(1, processors // workers)
+    threads = spread.cpus if place_of(spread).is_elsewhere else max(1, processors // workers)
     tasks = [
         _Task(case, labels, config.grid, output, keep_native=splits[case.name] != "train", threads=threads)
         for case in cases
@@ -154,7 +155,7 @@ def preprocess(
     on_found(found)
     for left_over in (output / CASES).glob(".*.part"):
         shutil.rmtree(left_over, ignore_errors=True)
-    records, failed = _done(_run(tasks, workers, spread), on_case)
+    records, failed = _done(_run(tasks, workers, spread, Folders((dataset,), output)), on_case)
     failed |= {case.name: NOT_SURE for case in found.cases if case.name not in splits}
     if not records:
         raise DatasetError(
@@ -281,10 +282,11 @@ def ceilings(records: Iterable[CaseRecord], labels: LabelSet) -> dict[str, float
     return {name: float(np.mean(dice)) if dice else None for name, dice in found.items()}
 
 
-def _run(tasks: list[_Task], workers: int, spread: Spread) -> Iterator[CaseDone]:
+def _run(tasks: list[_Task], workers: int, spread: Spread, folders: Folders) -> Iterator[CaseDone]:
     """Each case, by so many processes where nobody else was asked for."""
     who = Spread(on=f"processes:{workers}") if spread.on == "here" and workers > 1 else spread
-    yield from (done for _, done in do_cases(Each[_Task, CaseDone](_attempt, _unable), tasks, who))
+    work = Each[_Task, CaseDone](_attempt, _unable)
+    yield from (done for _, done in do_cases(work, tasks, who, folders=folders))
 
 
 def _workers(config: PreprocessConfig, spread: Spread, processors: int) -> int:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tomoseg.cases.leases import Leases, share
-from tomoseg.cases.run import unlike
+from tomoseg.cases.alike import unlike
+from tomoseg.cases.leases import JOB, Leases, share
 from tomoseg.cases.work import Opened
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.files.atomic import write_whole_text
@@ -19,9 +19,6 @@ from tomoseg.options import PredictOptions
 from tomoseg.settings import deciding
 from tomoseg.workflows.prediction_record import ScanDone, record_path
 from tomoseg.workflows.scans import FoundScans, Scan
-
-JOB = "job.json"
-"""What is done to which scans, in the folder of leases."""
 
 RATE_SECONDS = 3600.0
 """The rate is that of so long, or of the time since the first scan."""
@@ -187,8 +184,8 @@ def status(output: Path) -> Status:
     job = _job(leases)
     if job is None:
         raise InputError(
-            f"{output}: expected a folder of results that `tomoseg predict --join` writes into, found no list of scans "
-            "in it; name the --output of that command"
+            f"{output}: expected a folder of results that `tomoseg predict --join` (or `--on slurm`) writes into, "
+            "found no list of scans in it; name the --output of that command"
         )
     try:
         names = set(job["scans"])

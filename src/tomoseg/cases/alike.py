@@ -1,0 +1,64 @@
+"""Workers of one command compute alike, else their records would depend on who made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tomoseg.errors import ConfigError
+
+OnReady = Callable[[Mapping[str, Any]], None]
+"""Told what every record depends on, once it is known."""
+
+
+class Alike:
+    """Refuses workers that do not compute as the first.
+
+    Args:
+        on_ready: Told of the first.
+    """
+
+    def __init__(self, on_ready: OnReady) -> None:
+        self._on_ready = on_ready
+        self._first: Mapping[str, Any] | None = None
+
+    def __call__(self, about: Mapping[str, Any]) -> None:
+        """Take note of a worker that is ready.
+
+        Raises:
+            ConfigError: If it does not compute as the first.
+        """
+        if self._first is None:
+            self._first = about
+            self._on_ready(about)
+        elif about != self._first:
+            raise ConfigError(unlike(self._first, about))
+
+
+def unlike(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """One sentence for two workers that do not compute alike.
+
+    Example:
+        >>> unlike({"tomoseg": "1.0", "model": 1}, {"tomoseg": "1.1", "model": 1})[:64]
+        'expected all workers to compute alike, got tomoseg 1.0 and 1.1; '
+    """
+    names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+    told = ", ".join(f"{name} {first.get(name)} and {other.get(name)}" for name in names[:3])
+    return (
+        f"expected all workers to compute alike, got {told}; install one version of tomoseg on all machines, and name "
+        "what computes by --engine, --device and --precision"
+    )
+
+
+def another_version(ours: str, theirs: str) -> str:
+    """One sentence for a worker with another tomoseg.
+
+    Args:
+        ours: The command's.
+        theirs: The worker's, and where.
+
+    Example:
+        >>> another_version("1.1", "1.0 on node7")
+        'expected tomoseg 1.1 on all machines, got 1.0 on node7; install one version of tomoseg on all of them'
+    """
+    return f"expected tomoseg {ours} on all machines, got {theirs}; install one version of tomoseg on all of them"
