@@ -1,0 +1,155 @@
+"""The commands that pages for newcomers show run as they stand, on small scans and with a step of training.
+
+What is started by other programs, waits for a browser or fetches something is compared with what there is instead.
+"""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.example_files import GRID, body, write_example_files
+from tests.nnunet_files import write_training
+from tests.server.conftest import write_series
+from tests.test_examples import blocks
+from tests.test_examples import run as run_python
+from tomoseg.cli import COMMANDS, main
+from tomoseg.cli.reading import own_flags
+from tomoseg.cli.running import command_of
+from tomoseg.files.nifti import write_nifti
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = (
+    "install.md",
+    "first-scan.md",
+    "train-on-your-scans.md",
+    "how-to/from-totalsegmentator.md",
+    "how-to/from-nnunet.md",
+    "how-to/my-dice-is-0.md",
+    "how-to/slicer.md",
+    "how-to/pacs.md",
+)
+IN_FRENCH = {
+    "install.md": "fr/installation.md",
+    "first-scan.md": "fr/premier-scanner.md",
+    "train-on-your-scans.md": "fr/entrainer.md",
+}
+BEFORE = {
+    "how-to/my-dice-is-0.md": (
+        "tomoseg preprocess dataset -o preprocessed",
+        "tomoseg train preprocessed -o run --minutes 1",
+    )
+}
+"""What is there when a page is read."""
+NOT_RUN = {"view", "serve", "fetch", "download", "demo", "tune"}
+"""They wait for a browser, listen, need the network, take minutes, or need more patients than there are here."""
+FETCHED = "total-3mm"
+"""A model that is not there without a download."""
+OF_OTHERS = {"pip", "python", "python3", ".", "cd", "storescu", "storescp", "ssh", "curl", "dcmdump", "torchrun"}
+IN_LITTLE = {
+    "train": ["--preset", "default", "--network.channels", "8", "16", "--workers", "0", "--steps", "1"],
+    "preprocess": ["--workers", "1"],
+}
+"""What is put behind a command; of `train` in the place of its minutes."""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder with everything that pages name."""
+    folder = tmp_path_factory.mktemp("pages")
+    write_example_files(folder)
+    shutil.rmtree(folder / "masks")
+    shutil.rmtree(folder / "PREPROCESSED")
+    (folder / "DATASET").rename(folder / "dataset")
+    (folder / "scans").mkdir()
+    for number, name in enumerate(("anna", "bert")):
+        write_nifti(folder / "scans" / f"{name}.nii.gz", body(number)[0], GRID)
+    write_series(folder / "dicom")
+    shutil.copytree(folder / "dicom" / "one", folder / "incoming" / "scan_1")
+    (folder / "dicom" / "one").rename(folder / "dicom_folder")
+    write_training(folder / "nnUNet_results" / "Dataset003_Organs")
+    raw = folder / "nnUNet_raw" / "Dataset003_Organs"
+    for number, name in enumerate(("anna", "bert", "carl")):
+        hu, masks = body(number)
+        write_nifti(raw / "imagesTr" / f"{name}_0000.nii.gz", hu, GRID)
+        values = masks["liver"] + 2 * masks["spleen"].astype(np.uint8)
+        write_nifti(raw / "labelsTr" / f"{name}.nii.gz", values, GRID)
+    labels = {"background": 0, "liver": 1, "spleen": 2}
+    said = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 3, "file_ending": ".nii.gz"}
+    (raw / "dataset.json").write_text(json.dumps(said), encoding="utf-8")
+    return folder
+
+
+def lines_of(page: str) -> list[str]:
+    """The commands of a page, without comments and with what was broken over several lines in one."""
+    found = re.findall(r"^```sh\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
+    whole = re.sub(r"\\\n *", "", "".join(found)).splitlines()
+    return [line for line in (re.sub(r"(^|\s)#.*$", "", line).strip() for line in whole) if line]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_run(page, small, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(small, tmp_path / "here")
+    monkeypatch.chdir(folder)
+    lines = lines_of(page)
+    assert lines
+    for line in [*BEFORE.get(page, ()), *lines]:
+        words = shlex.split(line)
+        if words[0] != "tomoseg":
+            assert words[0] in OF_OTHERS, line
+        elif words[1] in NOT_RUN or FETCHED in words:
+            _check_flags(words[1:])
+        else:
+            status = _status(_in_little(words[1:]))
+            told = capsys.readouterr()
+            assert status in ((0, 1) if words[1] == "check" else (0,)), f"{line}\n{told.out}\n{told.err}"
+
+
+@pytest.mark.parametrize(("english", "french"), list(IN_FRENCH.items()))
+def test_the_french_page_has_the_same_commands(english, french):
+    def in_any_language(page):
+        return [line.replace(" --lang fr", "") for line in lines_of(page)]
+
+    assert in_any_language(french) == in_any_language(english)
+
+
+def _status(words):
+    """Of a command that returns, or of `--version`, which ends the program."""
+    try:
+        return main(words)
+    except SystemExit as ended:
+        return ended.code
+
+
+def _in_little(words):
+    if words[0] == "train":
+        at = words.index("--minutes")
+        words = words[:at] + words[at + 2 :]
+    return [*words, *IN_LITTLE.get(words[0], ())]
+
+
+def _check_flags(words):
+    assert words[0] in COMMANDS
+    flags = {word for word in words[1:] if word.startswith("-")}
+    assert flags <= set(own_flags(command_of(words[0]))), words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_is_to_be_installed_is_there(page):
+    """Extras that have these names, of the package that lies here: it is on no index."""
+    for line in re.findall(r"pip install [^`\n]+", (DOCS / page).read_text(encoding="utf-8")):
+        assert re.fullmatch(r"""pip install (\.|['"]?\.\[[a-z,]+\]['"]?)( .*)?""", line.strip()), line
+    project = (DOCS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    for extras in re.findall(r"\.\[([a-z,]+)\]", (DOCS / page).read_text(encoding="utf-8")):
+        for extra in extras.split(","):
+            assert re.search(rf"^{extra} = \[", project, re.M), extra
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(f"docs/{page}")])
+def test_the_python_of_a_page_runs(page, small):
+    for example in blocks(f"docs/{page}"):
+        run_python(example, small)
