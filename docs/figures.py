@@ -269,6 +269,10 @@ def axes_of_arrays() -> Figure:
     return figure
 
 
+SQUARE = ((-45, -45), (45, -45), (45, 45), (-45, 45))
+"""Corners in mm of what is a square in the body, along the slices and across them."""
+
+
 def tilt() -> Figure:
     """A stack that a tilted gantry made: as it was taken, as its pixels lie in a plain stack, and as it is read."""
     degrees, gap, pixel, size, count = 20.0, 5.0, 3.0, 110, 58
@@ -276,12 +280,11 @@ def tilt() -> Figure:
     inverse = np.linalg.inv(made.affine)
     turn = np.radians(degrees)
     middle = made.affine @ [*(np.array(made.hu.shape) / 2), 1.0]
+    start_mm = np.array([middle[0] - size * pixel / 2, middle[1] + size * pixel / 2, middle[2] - 205])
     slices = []
     lines = []
     for k in range(count):
-        start = np.array(
-            [middle[0] - size * pixel / 2, middle[1] + size * pixel / 2, middle[2] - 205 + gap * k]
-        )  # RAS+
+        start = start_mm + np.array([0, 0, gap * k])  # the table moves along the patient, not along the slices' normal
         i, j = np.meshgrid(np.arange(size) * pixel, np.arange(size) * pixel)
         x, y, z = start[0] + i, start[1] - j * np.cos(turn), start[2] + j * np.sin(turn)
         index = (inverse @ np.stack([x, y, z, np.ones_like(x)]).reshape(4, -1))[:3]
@@ -299,17 +302,27 @@ def tilt() -> Figure:
     for part, picture, edges, title in (
         (row[0], body.T, (3.0, 3.0), "As the gantry cuts the body, seen from the side"),
         (row[1], plain[:, ::-1], (pixel, gap * np.cos(turn)), "The slices piled up as if straight: sheared"),
-        (row[2], straight.T, volume.spacing_mm[1:], "As tomoseg reads them: moved in their planes"),
+        (row[2], straight.T, volume.spacing_mm[1:], "As tomoseg reads them: a straight grid, turned alike"),
     ):
         up, across = np.multiply(picture.shape, edges[::-1])
         start = low if part is row[0] else (0, 0)
         extent = (start[0], start[0] + across, start[1], start[1] + up)
         part.imshow(picture, cmap="gray", vmin=-300, vmax=400, origin="lower", extent=extent)
-        part.set(xticks=[], yticks=[], xlabel="posterior → anterior", title=title)
-    limits = row[0].axis()
+        part.set(xticks=[], yticks=[], xlabel="posterior → anterior", title=title, facecolor="black")
+        part.set(xlim=(start[0], start[0] + 330), ylim=(start[1], start[1] + 285))
     for ys, zs in lines[::4]:
         row[0].plot(ys, zs, color=ORANGE, lw=1)
-    row[0].axis(limits)
+    along, across = np.array([np.cos(turn), -np.sin(turn)]), np.array([np.sin(turn), np.cos(turn)])
+    square = [middle[1:3] + 20 * across + a * along + b * across for a, b in SQUARE]  # anterior, superior
+    behind = [(start_mm[1] - y) / np.cos(turn) for y, _ in square]
+    piled = [
+        ((size - 1) * pixel - one, (z - start_mm[2] - one * np.sin(turn)) * np.cos(turn))
+        for one, (_, z) in zip(behind, square, strict=True)
+    ]
+    back = np.linalg.inv(volume.affine)
+    read = [(back @ [middle[0], y, z, 1])[1:3] * volume.spacing_mm[1:] for y, z in square]
+    for part, places in zip(row, (square, piled, read), strict=True):
+        part.add_patch(plt.Polygon(places, fill=False, ec="#4fb3ff", lw=2))
     return figure
 
 
@@ -361,7 +374,7 @@ def settings() -> Figure:
         _box(part, (x, y), question, BLUE)
         _box(part, (x, y - 1.2), answer, GREEN)
         part.annotate(
-            "yes", (x, y - 0.82), (x, y - 0.3), ha="center", va="center", arrowprops={"arrowstyle": "->", "color": INK}
+            "yes", (x, y - 0.84), (x, y - 0.4), ha="center", va="center", arrowprops={"arrowstyle": "->", "color": INK}
         )
         if column < 3:
             part.annotate("", (x + 2.15, y), (x + 0.95, y), arrowprops={"arrowstyle": "->", "color": INK})

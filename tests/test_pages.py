@@ -33,6 +33,8 @@ PAGES = (
     "how-to/slicer.md",
     "how-to/pacs.md",
 )
+SLOW = {"first-scan.md", "train-on-your-scans.md", "how-to/from-nnunet.md", "how-to/my-dice-is-0.md"}
+"""Pages whose commands take more than ten seconds."""
 IN_FRENCH = {
     "install.md": "fr/installation.md",
     "first-scan.md": "fr/premier-scanner.md",
@@ -91,7 +93,7 @@ def lines_of(page: str) -> list[str]:
     return [line for line in (re.sub(r"(^|\s)#.*$", "", line).strip() for line in whole) if line]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(p, marks=[pytest.mark.slow] if p in SLOW else []) for p in PAGES])
 def test_the_commands_of_a_page_run(page, small, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(small, tmp_path / "here")
     monkeypatch.chdir(folder)
