@@ -17,12 +17,16 @@ from tests.nnunet_files import write_training
 from tests.server.conftest import write_series
 from tests.test_examples import blocks
 from tests.test_examples import run as run_python
-from tomoseg.cli import COMMANDS, main
+from tomoseg.cli import COMMANDS, main, others
+from tomoseg.cli.others import in_our_words
 from tomoseg.cli.reading import own_flags
 from tomoseg.cli.running import command_of
+from tomoseg.errors import ConfigError
 from tomoseg.files.nifti import write_nifti
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+PROJECT = Path(__file__).resolve().parent.parent
+DOCS = PROJECT / "docs"
+EVERY_PAGE = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
 PAGES = (
     "install.md",
     "first-scan.md",
@@ -39,6 +43,7 @@ IN_FRENCH = {
     "install.md": "fr/installation.md",
     "first-scan.md": "fr/premier-scanner.md",
     "train-on-your-scans.md": "fr/entrainer.md",
+    "tutorial.md": "fr/tutoriel.md",
 }
 BEFORE = {
     "how-to/my-dice-is-0.md": (
@@ -117,6 +122,36 @@ def test_the_french_page_has_the_same_commands(english, french):
         return [line.replace(" --lang fr", "") for line in lines_of(page)]
 
     assert in_any_language(french) == in_any_language(english)
+    assert blocks(f"docs/{french}") in ([], blocks(f"docs/{english}"))
+
+
+def test_the_french_page_on_warnings_has_every_kind_of_the_english_one():
+    def kinds(page):
+        return re.findall(r"^\| `([a-zA-Z ]+)` \|", (DOCS / page).read_text(encoding="utf-8"), re.M)
+
+    assert kinds("fr/avertissements.md") == kinds("how-to/warnings.md")
+
+
+def test_flags_of_totalsegmentator_are_understood_or_answered():
+    """Those that the page lists: none is left to the parser, which would say that it is unknown."""
+    page = (DOCS / "how-to" / "from-totalsegmentator.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`-.*?) \|", page, re.M)
+    lines = [words for cell in cells for words in re.findall(r"`(--.*?)`", cell)]
+    assert len(lines) > 15
+    own = own_flags(command_of("predict"))
+    for line in lines:
+        try:
+            words = in_our_words("predict", line.split(), own)
+        except ConfigError:
+            continue
+        assert {word.replace("_", "-") for word in words if word.startswith("--")} <= set(own), line
+
+
+def test_commands_of_nnunet_are_answered():
+    page = (DOCS / "how-to" / "from-nnunet.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(nnUNetv2_\w+)", page)) - {"nnUNetv2_export_model_to_zip"}  # here a folder is copied
+    assert len(named) > 8
+    assert {name.lower() for name in named} <= set(others.COMMANDS)
 
 
 def _status(words):
@@ -135,9 +170,20 @@ def _in_little(words):
 
 
 def _check_flags(words):
-    assert words[0] in COMMANDS
-    flags = {word for word in words[1:] if word.startswith("-")}
-    assert flags <= set(own_flags(command_of(words[0]))), words
+    assert words[0] in COMMANDS, words
+    flags = {word.partition("=")[0].replace("_", "-") for word in words[1:] if re.match(r"--?[a-z]", word)}
+    assert flags - {"--help"} <= set(own_flags(command_of(words[0]))), words
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_commands_of_all_pages_have_the_flags_that_are_shown(page):
+    """Also where they are not run, as in pages whose names stand for anything."""
+    text = page.read_text(encoding="utf-8")
+    shown = "".join(re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.M | re.S))
+    for line in re.sub(r"\\\n *", "", shown).splitlines():
+        command = re.match(r"(?:\w+=\S* )?tomoseg ([a-z].*?)( +#.*| &| \| .*)?$", line.strip())
+        if command:
+            _check_flags(shlex.split(command[1]))
 
 
 @pytest.mark.parametrize("page", PAGES)
