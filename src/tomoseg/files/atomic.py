@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
+import re
 import shutil
 import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from tomoseg.errors import OutputError
@@ -108,9 +111,7 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = _aside(path)
-        aside.mkdir()
-        try:
+        with folder_aside(path) as aside:
             yield aside
             _flush_all(aside)
             if replace and path.exists():
@@ -120,8 +121,63 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
                 shutil.rmtree(former, ignore_errors=True)
             else:
                 _move_into_place(aside, path)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def folder_aside(path: Path) -> Iterator[Path]:
+    """An empty folder beside a path, under a hidden name; it is removed when the block ends.
+
+    It is locked meanwhile, so that `remove_left_over` can tell it from one whose process was killed.
+
+    Args:
+        path: What it lies beside, in a folder that is there.
+    """
+    aside = _aside(path)
+    aside.mkdir()
+    try:
+        with _locked(aside):
+            yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove what a process that was killed left aside of a folder; nothing where folders cannot be locked.
+
+    Args:
+        path: The folder that it would have made.
+    """
+    pattern = re.compile(rf"(\.+){re.escape(path.name)}((?:\.[0-9a-f]{{12}}\.part)+)")
+    for aside in path.parent.glob(f".*{glob.escape(path.name)}.*.part"):
+        found = pattern.fullmatch(aside.name)
+        if found is not None and len(found[1]) == found[2].count(".part"):  # what lay aside may have had some aside
+            with _locked(aside) as is_nobodys:
+                if is_nobodys and aside.is_dir():
+                    shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether a folder is locked for this process while the block runs: not if another has it, or none can."""
+    try:
+        import fcntl  # not on every system
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        yield _lock(fcntl, handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(fcntl: ModuleType, handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def refuse_other_than_file(path: Path) -> None:

@@ -14,7 +14,7 @@ from tomoseg.datasets.download.fetch import fetch, part_bytes
 from tomoseg.datasets.download.http import Web, check_url
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError, InputError, ModelError
-from tomoseg.files.atomic import remove_file, whole_folder
+from tomoseg.files.atomic import remove_file, remove_left_over, whole_folder
 from tomoseg.files.outputs import check_folder, check_space
 from tomoseg.models.fetched import archives_folder, keep_sums, kept_sums, models_folder, sums_file
 from tomoseg.models.folder import ModelRecord, load_record, sha256
@@ -82,10 +82,11 @@ def fetch_model(
     if task.box is not None:
         finder = fetch_model(task.box.finder, again=again, url=url, web=web, on_bytes=on_bytes, on_step=on_step)
     folder = models_folder() / task.name
+    archives = {part: _archive_of(part, url) for part in task.parts}
     if folder.is_dir() and not again:
+        _finish(folder, archives)
         return FetchedModel(task, folder, record_of(folder), is_new=False, finder=finder)
     require_torch()
-    archives = {part: _archive_of(part, url) for part in task.parts}
     sums = _fetched(archives, web or Web(), on_bytes)
     is_new = _made_of(folder) != set(sums.values())
     if is_new:
@@ -93,6 +94,15 @@ def fetch_model(
     first = _keep(sums)
     _remove(archives.values())
     return FetchedModel(task, folder, record_of(folder), is_new, first, finder)
+
+
+def _finish(folder: Path, archives: Mapping[ReleasedPart, Archive]) -> None:
+    """Keep the sums of archives that are there though the model is, and remove them: a former run was killed before."""
+    there = {part: sha256(_path_of(archive)) for part, archive in archives.items() if _path_of(archive).is_file()}
+    if there:
+        made_of, kept = _made_of(folder), kept_sums()
+        _keep({part: found for part, found in there.items() if found in made_of and part.file not in kept})
+        _remove(archives[part] for part in there)
 
 
 def _keep(sums: Mapping[ReleasedPart, str]) -> tuple[str, ...]:
@@ -167,6 +177,7 @@ def _make(task: Task, folder: Path, sums: Mapping[ReleasedPart, str], on_step: C
         InputError: If an archive is no ZIP file.
         ModelError: If an archive cannot be used.
     """
+    remove_left_over(folder)
     try:
         with whole_folder(folder, replace=True) as aside:
             for part, found in sums.items():

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tomoseg.config import GridConfig
 from tomoseg.errors import ModelError, OutputError
-from tomoseg.files.atomic import whole_folder
+from tomoseg.files.atomic import remove_left_over, whole_folder
 from tomoseg.files.outputs import check_folder
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model, sha256
@@ -108,7 +108,8 @@ def import_model(
         raise OutputError(
             f"{output}: expected a folder that is not there yet, or empty, got files in it; choose another"
         )
-    with opened(source, output.absolute().parent) as root:
+    remove_left_over(output)
+    with opened(source, output) as root:
         on_step("reading")
         found = find_training(root, source, training, folds, checkpoint)
         models, described = _models_of(found, licence, known)

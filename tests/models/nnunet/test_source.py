@@ -67,7 +67,7 @@ def zipped(folder, path, **more):
 
 def test_a_zip_file_is_unpacked_while_it_is_used(dataset, tmp_path):
     shadow = {"__MACOSX/Dataset900_Made/._plans.json": b"x", "Dataset900_Made/postprocessing.pkl": b"x"}
-    with opened(zipped(dataset, tmp_path / "a.zip", **shadow), tmp_path / "out") as root:
+    with opened(zipped(dataset, tmp_path / "a.zip", **shadow), tmp_path / "out" / "model") as root:
         found = find_training(root, tmp_path / "a.zip", OTHER, (), "final")
         assert found.checkpoints["all"].is_file()
         assert found.licence.read_text() == "CC BY 4.0\n"
@@ -126,7 +126,7 @@ def test_more_files_than_trainings_have_are_refused(tmp_path):
         for number in range(1001):
             archive.writestr(f"{number}/plans.json", b"{}")
     with pytest.raises(ModelError, match=r"at most 1000 files of \d+ bytes to unpack, got 1001 of 2002; give a ZIP"):
-        opened(path, tmp_path / "out").__enter__()
+        opened(path, tmp_path / "out" / "model").__enter__()
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -43,12 +43,13 @@ def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda s
             so far is kept, except where the sum is wrong.
         OutputError: If the disk is full or may not be written to.
     """
+    aside = target.with_name(target.name + ".part")
     if target.exists():
         _verify_there(archive, target, on_bytes)
+        remove_file(_note_of(aside))  # a former run may have been killed before it did
         return
     check_url(archive.url, web)
     check_file(target)
-    aside = target.with_name(target.name + ".part")
     with errors_told(aside), _part(aside, archive, on_bytes) as part:
         keep_trying(lambda: _attempt(part, archive, web, on_bytes), lambda: part.furthest, web)
         part.check_sum(archive)

@@ -15,10 +15,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 
 from tomoseg.errors import InputError, ModelError, counted
-from tomoseg.files.atomic import errors_told
+from tomoseg.files.atomic import errors_told, folder_aside
 from tomoseg.files.outputs import check_space
 from tomoseg.files.paths import climbs
 
@@ -58,12 +57,12 @@ class TrainingFolder:
 
 
 @contextmanager
-def opened(source: Path, beside: Path) -> Iterator[Path]:
+def opened(source: Path, output: Path) -> Iterator[Path]:
     """A folder as it is, or what a ZIP file holds of trainings, unpacked until the block ends.
 
     Args:
         source: A folder or a ZIP file.
-        beside: Where the unpacked folder lies meanwhile, under a hidden name.
+        output: What is made of it: the unpacked folder lies beside, under a hidden name.
 
     Raises:
         InputError: If it is neither.
@@ -82,11 +81,11 @@ def opened(source: Path, beside: Path) -> Iterator[Path]:
             f"{source}: expected a folder of nnU-Net or a ZIP file of one, got another file; give the folder with "
             f"{PLANS}"
         )
-    with errors_told(beside):
-        beside.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".import-", dir=beside) as aside:
-        _unpack(source, Path(aside))
-        yield Path(aside)
+    with errors_told(output.parent):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    with folder_aside(output) as aside:
+        _unpack(source, aside)
+        yield aside
 
 
 def _unpack(source: Path, folder: Path) -> None:
