@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -55,6 +57,13 @@ def activation_bytes(network: NetworkConfig | NnunetNetwork) -> int:
     if isinstance(network, NnunetNetwork):  # as of a U-Net: at most nine widths of the first stage at once
         return 4 * 9 * network.channels[0]
     return network.record.activation_bytes(network)
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system, where the C library keeps it for later."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library without it
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_memory_bytes() -> int:

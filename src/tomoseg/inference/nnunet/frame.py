@@ -155,11 +155,11 @@ def nonzero_box(hu: Int16[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
     """
     found = []
     for axis in range(3):
-        at = (np.take(hu, index, axis) for index in range(hu.shape[axis]))
-        first = next((index for index, plane in enumerate(at) if plane.any()), None)
+        planes = np.moveaxis(hu, axis, 0)  # the same memory, where `np.take` would copy the whole scan
+        first = next((index for index, plane in enumerate(planes) if plane.any()), None)
         if first is None:
             return tuple((0, edge) for edge in hu.shape)
-        back = (index for index in reversed(range(hu.shape[axis])) if np.take(hu, index, axis).any())
+        back = (index for index in reversed(range(len(planes))) if planes[index].any())
         found.append((first, next(back) + 1))
     return tuple(found)
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from tomoseg.inference.engine import Engine
+from tomoseg.inference.memory import give_back
 from tomoseg.inference.nnunet.frame import Frame, NetworkGrid, first_voxels
 from tomoseg.models.heads import Head
 
@@ -119,6 +120,7 @@ def means_of_slices(
     for number, first in enumerate(firsts_z):
         held += [next(planes) for _ in range(depth - len(held))]
         block = np.stack(held, axis=2)
+        give_back()  # what it took to bring the scan to the grid, and to decide
         for x, y in product(firsts_x, firsts_y):
             values = compute(block[x : x + grid.patch[0], y : y + grid.patch[1]])
             if sums is None:
@@ -169,7 +171,8 @@ class _Sums:
         """Let go of slices that are done; zeros for as many that come next."""
         for sums in (self._values, self._weights):
             kept = len(sums) - done
-            sums[:kept] = sums[done:]
+            for k in range(kept):  # one by one: NumPy would copy all of them aside first
+                sums[k] = sums[k + done]
             sums[kept:] = 0
 
 

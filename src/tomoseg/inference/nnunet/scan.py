@@ -132,8 +132,8 @@ def slices_on_grid(scan: Normalised, grid: NetworkGrid, plan: NnunetPlan) -> Ite
         cut = slice(low, high) if grid.separate == 2 else slice(None)
         limits = lowest[..., cut], highest[..., cut]
         along_z = None if grid.separate == 2 else rows[:, low:high]
-        values = _in_bands(scan, low, high, along_z)
-        yield _interpolated(values, [weights[0], weights[1], rows[:, low:high]], grid.separate, limits)
+        along = [weights[0], weights[1], rows[:, low:high]]
+        yield _interpolated(_in_bands(scan, low, high, along_z), along, grid.separate, limits)
 
 
 def _in_bands(
