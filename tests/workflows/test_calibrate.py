@@ -12,16 +12,19 @@ from tests.workflows.hu_models import make_model, make_run
 from tomoseg.cli import main
 from tomoseg.config import OptimizerConfig, SamplingConfig
 from tomoseg.errors import ModelError
-from tomoseg.evaluation.temperatures import LEAST, MOST
+from tomoseg.evaluation.temperatures import LEAST, MOST, LogitCounts
 from tomoseg.files.nifti import write_nifti
+from tomoseg.grid import Placement
 from tomoseg.inference.segment import open_predictor, segment
+from tomoseg.masks import unpack
 from tomoseg.models.calibrated import CALIBRATED, Calibration, load_calibration, save_calibration
 from tomoseg.models.folder import load_model
 from tomoseg.options import Compute, PredictOptions, Request
+from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.listener import Listener
 from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows import course
-from tomoseg.workflows.calibrate import calibrate
+from tomoseg.workflows.calibrate import CountedCase, calibrate
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.train import train_run
 from tomoseg.workflows.triage import ranked
@@ -215,3 +218,21 @@ def test_nothing_is_expected_of_a_scan_unlike_training(model, tmp_path, capsys):
     flags = ("-o", str(tmp_path / "out"), "-m", str(model), "--triage")
     assert main(["predict", "-i", str(write_scan(tmp_path)), *flags]) == 0
     assert "expected Dice - (unlike the training scans)" in capsys.readouterr().out
+
+
+def test_slices_on_another_grid_are_compared_with_the_voxels_in_which_its_points_lie(dataset):
+    """Points of an imported network's grid: of two voxels' edge the upper has it."""
+    case = Preprocessed(dataset).split("validation")[0]
+    seen = []
+
+    class Seen(LogitCounts):
+        def add(self, logits, reference):
+            seen.append(reference)
+
+    watch = CountedCase(case, Seen(3), Placement((1, 0, 2), (8, 9, 5), (4, 3, 5)))
+    for _ in range(5):
+        watch.add(np.zeros((3, 4, 3), np.float32))
+    for k, reference in enumerate(seen, start=2):
+        whole = unpack(case.masks_slice(k), 3)
+        assert np.array_equal(reference, whole[:, [2, 4, 6, 8]][:, :, [1, 4, 7]])
+    assert np.any(seen)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.nnunet_files import REGIONS, Made, write_training
+from tests.nnunet_files import LABELS, REGIONS, Made, write_training
 from tests.training.tiny import add_case, finish, make_dataset, make_scan
 from tests.workflows.hu_models import make_model
 from tomoseg.config import GridConfig
@@ -18,9 +18,9 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
 from tomoseg.inference.segment import open_predictor, segment
 from tomoseg.masks import BoxedMask, structure_mask
-from tomoseg.models.calibrated import CALIBRATED
 from tomoseg.models.folder import load_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
+from tomoseg.nnunet import TaskRules
 from tomoseg.options import Compute, EvaluateOptions, PredictOptions, Request
 from tomoseg.postprocess.components import keep_largest
 from tomoseg.postprocess.steps import Step
@@ -28,13 +28,14 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows import choosing
 from tomoseg.workflows.evaluate import evaluate
-from tomoseg.workflows.import_model import import_model
+from tomoseg.workflows.import_model import Known, import_model
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.triage import ranked
 from tomoseg.workflows.tune import tune
 
 CPU = Compute(engine="torch", device="cpu", precision="fp32")
 FIVE = {"t": "train"} | dict.fromkeys("vwxyz", "validation")
+NOTHING = Known()
 AS_TUNED = EvaluateOptions(tuned=True, surfaces=False)
 
 
@@ -311,8 +312,8 @@ class TestImportedModels:
     """References are the model's own masks, of which each case lacks all but the largest piece of the spleen."""
 
     @staticmethod
-    def made(folder, made=None, folds=(0,)):
-        import_model(write_training(folder / "nn", made, folds=folds), folder / "model")
+    def made(folder, made=None, folds=(0,), known=NOTHING):
+        import_model(write_training(folder / "nn", made, folds=folds), folder / "model", known=known)
         predictor = open_predictor(folder / "model", CPU)
         for seed, (name, split) in enumerate(FIVE.items()):
             hu = make_scan(seed)[0]
@@ -322,10 +323,14 @@ class TestImportedModels:
             add_case(folder / "data", name, hu, masks, native=split != "train")
         return finish(folder / "data", FIVE, predictor.record.labels).folder
 
-    @pytest.mark.parametrize("folds", [(0,), (0, 1)], ids=["one", "two folds"])
-    def test_steps_are_chosen_where_structures_exclude_one_another(self, tmp_path, folds, monkeypatch):
+    @pytest.mark.parametrize(
+        ("folds", "known"),
+        [((0,), NOTHING), ((0, 1), NOTHING), ((0,), Known(plan={"axes": "ras", "rules": TaskRules(task="made")}))],
+        ids=["one", "two folds", "a task"],
+    )
+    def test_steps_are_chosen_where_structures_exclude_one_another(self, tmp_path, folds, known, monkeypatch):
         monkeypatch.setattr(choosing, "STEPS", ((Step("largest"),),))
-        data = self.made(tmp_path, folds=folds)
+        data = self.made(tmp_path, folds=folds, known=known)
         model = tmp_path / "model"
         tuned, choices = tune(model, data, compute=CPU)
         by_name = {choice.structure: choice for choice in choices}
@@ -335,7 +340,6 @@ class TestImportedModels:
         assert tuned.steps == {"spleen": ["largest"]}
         assert by_name["spleen"].before < 0.99
         assert by_name["spleen"].after == by_name["spleen"].on_others == 1
-        assert not (model / CALIBRATED).exists()
         plain, better = (
             evaluate(model, data, EvaluateOptions(tuned=is_tuned, surfaces=False), compute=CPU).summary
             for is_tuned in (False, True)
@@ -346,6 +350,41 @@ class TestImportedModels:
         pieces = [segment(scan, model, Request(tuned=how), compute=CPU).mask("spleen") for how in (False, True)]
         assert np.array_equal(pieces[1], keep_largest(BoxedMask.of(pieces[0])).whole())
         assert pieces[1].sum() < pieces[0].sum()
+
+    @pytest.mark.parametrize("labels", [LABELS, REGIONS], ids=["exclusive", "regions"])
+    def test_their_dice_can_be_expected(self, labels, tmp_path, monkeypatch):
+        """Of a structure of which the network is as sure as of others every other slice is not it, people say."""
+        monkeypatch.setattr(choosing, "STEPS", ())
+        model, voxels = tmp_path / "model", np.diag([2.0, 2.0, 3.0, 1.0])  # the network's own
+        import_model(write_training(tmp_path / "nn", Made(labels=labels)), model)
+        scans = [make_scan(seed)[0] for seed in range(len(FIVE))]
+        volumes = [Volume.from_array(hu, voxels) for hu in scans]
+        asked = Request(triage=True, confidence=True)
+        before = [segment(volume, model, asked, compute=CPU) for volume in volumes]
+        found = np.stack([[one.mask(name) for name in one.labels.names] for one in before])
+        right, half = np.argsort(-found.sum(axis=(2, 3, 4)).min(axis=0), kind="stable")[:2]
+        reference = found.copy()
+        reference[:, half, ..., ::2] = False
+        for number, (case, split) in enumerate(FIVE.items()):
+            add_case(
+                tmp_path / "data", case, scans[number], reference[number], spacing_mm=(2.0, 2.0, 3.0),
+                native=split != "train",
+            )  # fmt: skip
+        tune(model, finish(tmp_path / "data", FIVE, before[0].labels).folder, compute=CPU)
+        after = [segment(volume, model, asked, compute=CPU) for volume in volumes]
+        rated, was = ([list(one.self_rating.structures.values()) for one in made[1:]] for made in (after, before))
+        true = [2 * r[half].sum() / (r[half].sum() + f[half].sum()) for r, f in zip(reference, found, strict=True)]
+        assert [{one.self_rating.calibrated for one in made} for made in (before, after)] == [{False}, {True}]
+        assert np.mean([one[right] for one in rated]) > 0.85  # as near to 1 as the coldest temperature comes
+        assert np.mean([one[half] for one in rated]) == pytest.approx(np.mean(true[1:]), abs=0.05)
+        assert np.mean([one[half] for one in was]) > np.mean(true[1:]) + 0.1
+        for number, name in enumerate(after[1].labels.names):
+            assert np.array_equal(after[1].mask(name), found[1][number])
+        mask, sure = found[1][half], after[1].confidence.map(after[1].labels.names[half]).astype(float)
+        assert 2 * sure[mask].sum() / (sure.sum() + 255 * mask.sum()) == pytest.approx(rated[0][half], abs=0.02)
+        plain = segment(volumes[1], model, asked.model_copy(update={"calibrated": False}), compute=CPU)
+        name = plain.labels.names[half]
+        assert np.array_equal(plain.confidence.map(name), before[1].confidence.map(name))
 
     def test_regions_have_thresholds(self, tmp_path, monkeypatch):
         monkeypatch.setattr(choosing, "STEPS", ())
@@ -360,4 +399,3 @@ class TestImportedModels:
         tuned, choices = tune(model, tmp_path / "again", compute=CPU)
         assert set(tuned.thresholds.values()) == {0.6}
         assert all(choice.after > 0.99 for choice in choices if choice.structure in tuned.thresholds)
-        assert not (model / CALIBRATED).exists()

@@ -21,6 +21,7 @@ from tomoseg.inference.reduction import (
     fill_labels,
     fill_masks,
     fill_probabilities,
+    fill_scaled_shares,
     fill_shares,
     winners,
 )
@@ -171,7 +172,11 @@ def highest_confidence(
 
 
 def shares_of_all(
-    between: Between, size: tuple[int, int], channels: Sequence[int], nearest: Axes = BETWEEN
+    between: Between,
+    size: tuple[int, int],
+    channels: Sequence[int],
+    nearest: Axes = BETWEEN,
+    scales: Float32[np.ndarray, "n 2"] | None = None,
 ) -> UInt8[np.ndarray, "n x y"]:
     """Probability of some structures among all and the background, whose logit is 0, from 0 to 1 as 0 to 255.
 
@@ -180,12 +185,16 @@ def shares_of_all(
         size: Pixels of the scan's slice in the box, along x and y.
         channels: Of the structures that are wanted.
         nearest: Whether pixels take what the nearest point says.
+        scales: What the logit of each against all others is multiplied with, above and below 0; omitted for nothing.
     """
     low, high, share = between
     out, cells = np.zeros((len(channels), *size), np.uint8), _cells(low, size, nearest)
     corners = Corners(low.values, high.values, np.float32(share), low.winners, high.winners)
     wanted = np.array(channels, np.int64)
-    in_rows(lambda *rows: fill_shares(corners, cells, rows, wanted, out), len(low.values))
+    if scales is None:
+        in_rows(lambda *rows: fill_shares(corners, cells, rows, wanted, out), len(low.values))
+    else:
+        in_rows(lambda *rows: fill_scaled_shares(corners, cells, rows, wanted, scales, out), len(low.values))
     return out
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int16
 
 from tomoseg.errors import ConfigError
-from tomoseg.grid import place_grid, slabs_on_grid, slice_positions
+from tomoseg.grid import Placement, place_grid, slabs_on_grid, slice_positions
 from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choices import Choices, choices_of
 from tomoseg.inference.choose import choose_engine
@@ -168,6 +168,14 @@ class Predictor:
     def takes_temperatures(self) -> bool:
         """Whether probabilities follow temperatures."""
         return True
+
+    def watched_at(self, scan: OnGrid) -> Placement | None:
+        """Where the slices of logits that are watched lie in what is given of a scan; None where they are its own.
+
+        Args:
+            scan: On the network's grid.
+        """
+        return None
 
     @property
     def name(self) -> str:

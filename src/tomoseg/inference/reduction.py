@@ -236,6 +236,38 @@ def fill_shares(corners, cells, rows, wanted, out):  # type: ignore[no-untyped-d
 
 
 @kernel()
+def fill_scaled_shares(corners, cells, rows, wanted, scales, out):  # type: ignore[no-untyped-def]
+    """As `fill_shares`, of which the logit of each structure against all others is scaled.
+
+    Args:
+        corners: `Corners`.
+        cells: `Cells` of the slice.
+        rows: First row of cells, and one past the last.
+        wanted: `(n,)` int64, channels.
+        scales: `(n, 2)` float32, for each of these above and below 0.
+        out: `(n, x, y)` uint8 of zeros, filled where these cells lie and a probability is not 0.
+    """
+    gx, gy, channels = corners.low.shape
+    values, parts = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for i in range(rows[0], rows[1]):
+        for j in range(gy):
+            cell = (i, min(i + 1, gx - 1), j, min(j + 1, gy - 1))
+            for x in range(cells.x_first[i], cells.x_first[i + 1]):
+                for y in range(cells.y_first[j], cells.y_first[j + 1]):
+                    _all_inside(corners, cell, cells.x_share[x], cells.y_share[y], values)
+                    parts[:] = values
+                    whole = _exponentials(parts)
+                    highest = np.float32(0)
+                    for c in range(channels):
+                        highest = max(highest, values[c])
+                    for n in range(len(wanted)):
+                        others = max(whole - parts[wanted[n]], np.float32(1e-30))
+                        value = _scaled(values[wanted[n]] - highest - np.log(others), scales[n])
+                        if value > -7:  # below, it is 0
+                            out[n, x, y] = _as_uint8(value)
+
+
+@kernel()
 def _exponentials(values):  # type: ignore[no-untyped-def]
     """The exponential of each logit over the highest, or over that of the background, in its place, and their sum."""
     highest = np.float32(0)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int64, UInt8
+
 from tomoseg.evaluation.temperatures import LogitCounts
+from tomoseg.grid import Placement
 from tomoseg.inference.predictor import GridLogits, GridMasks
 from tomoseg.inference.score_cases import AS_TRAINED, on_grid
 from tomoseg.masks import unpack
@@ -21,21 +25,36 @@ class CountedCase:
     """Counts the logits of a case as they pass, slice by slice of the network's grid.
 
     Args:
-        case: With its reference there.
+        case: With its reference on the voxels that a predictor is given of it.
         counts: Where they go.
+        places: Where the slices lie in these; None where they are theirs.
     """
 
-    def __init__(self, case: PreprocessedCase, counts: LogitCounts) -> None:
+    def __init__(self, case: PreprocessedCase, counts: LogitCounts, places: Placement | None = None) -> None:
         self._case, self._counts, self._next = case, counts, 0
+        self._at = None if places is None else _nearest(places)
 
     def add(self, logits: GridLogits, members: Sequence[GridLogits] = (), inside: GridMasks | None = None) -> None:
         """Take in the next slice."""
-        self._counts.add(logits, unpack(self._case.masks_slice(self._next), len(logits)))
+        self._counts.add(logits, unpack(self._reference(), len(logits)))
         self._next += 1
+
+    def _reference(self) -> UInt8[np.ndarray, "b gx gy"]:
+        """Packed masks at the next slice's points."""
+        if self._at is None:
+            return self._case.masks_slice(self._next)
+        x, y, z = self._at
+        return self._case.masks_slice(int(z[self._next]))[:, x[:, None], y]
 
     def end(self) -> None:
         """All slices were taken in."""
         self._counts.end_case(list(self._case.record.annotated))
+
+
+def _nearest(places: Placement) -> list[Int64[np.ndarray, "_"]]:
+    """Along each axis the voxel in which each point of a grid lies."""
+    edges = zip(places.start, places.extent, places.shape, strict=True)
+    return [start + ((2 * np.arange(points) + 1) * extent // (2 * points)) for start, extent, points in edges]
 
 
 def calibrate(
@@ -68,9 +87,9 @@ def calibrate(
     for case in found.cases:
         if should_stop():
             return None
-        watch = CountedCase(case, counts)
-        predictor = found.judge(case)
-        for _ in predictor.slices(on_grid(case), predictor.choices(AS_TRAINED), watch=watch):
+        predictor, scan = found.judge(case), on_grid(case)
+        watch = CountedCase(case, counts, predictor.watched_at(scan))
+        for _ in predictor.slices(scan, predictor.choices(AS_TRAINED), watch=watch):
             pass
         watch.end()
     return keep(found, counts, folder)

@@ -46,7 +46,8 @@ def tune(
 ) -> tuple[Tuned, list[Choice]]:
     """Try smoothing, thresholds and steps on a split, and write what helps, and temperatures, into the model folder.
 
-    Of an imported model whose structures exclude one another no threshold is tried, and none has temperatures.
+    Of an imported model whose structures exclude one another no threshold is tried; one of parts, and one that is shown
+    the box of a structure alone, have no temperatures.
     A structure that fewer than `LEAST_PATIENTS` patients of the split show is left as it is. Smoothing is of a whole
     model, so it is tried only where there is no such structure.
 
@@ -154,8 +155,9 @@ def _samples(
         hu = scored.hu()
         confidence, masks = ConfidenceSink(choices.labels, scored.source), MaskSink(choices.labels, scored.source)
         sinks = (confidence,) if found.model.takes_thresholds else (confidence, masks)
-        watch = None if counts is None else CountedCase(case, counts)
-        pour(found.judge(case).slices(scored.scan, choices, watch=watch), *sinks)
+        judge = found.judge(case)
+        watch = None if counts is None else CountedCase(case, counts, judge.watched_at(scored.scan))
+        pour(judge.slices(scored.scan, choices, watch=watch), *sinks)
         if watch is not None:
             watch.end()
         packed = np.stack([scored.masks_slice(k) for k in range(scored.source.canonical_shape[2])], axis=-1)

@@ -26,6 +26,7 @@ class ExclusiveSlice(ScanSlice):
         shape: The scan's, in RAS+ order.
         labels: The structures that are wanted.
         everything: All of the model's, in channel order: what wins over a wanted one takes the voxel from it.
+        scales: Of each wanted structure what its logit is multiplied with, above and below 0; None for nothing.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class ExclusiveSlice(ScanSlice):
         shape: tuple[int, int, int],
         labels: LabelSet,
         everything: LabelSet,
+        scales: Float32[np.ndarray, "c 2"] | None = None,
     ) -> None:
-        super().__init__(number, between, placement, shape, labels, np.zeros(len(labels), np.float32))
+        super().__init__(number, between, placement, shape, labels, np.zeros(len(labels), np.float32), scales)
         self._everything = everything
 
     @cached_property
@@ -64,19 +66,24 @@ class ExclusiveSlice(ScanSlice):
         return np.array([0, *wanted], label_type(self._labels.ids))[self._winners]
 
     def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
-        """Of each structure among all and the background, 0 to 1 as 0 to 255; imported models have no temperatures."""
-        return self._shares([self._everything.channel(name) for name in self._labels.names])
+        """Of each structure among all and the background, 0 to 1 as 0 to 255.
+
+        Args:
+            calibrated: At the model's temperatures, if it has any: then those of a voxel may not add up to 1.
+        """
+        channels = [self._everything.channel(name) for name in self._labels.names]
+        return self._shares(channels, self._scales if calibrated else None)
 
     def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:
         """Of the most probable structure among those that are wanted, 0 to 1 as 0 to 255."""
         return self.probabilities().max(axis=0, keepdims=True)
 
-    def _shares(self, channels: Sequence[int]) -> UInt8[np.ndarray, "c x y"]:
+    def _shares(self, channels: Sequence[int], scales: Float32[np.ndarray, "c 2"] | None) -> UInt8[np.ndarray, "c x y"]:
         out = np.zeros((len(channels), *self._shape[:2]), np.uint8)
         if self._between is not None:
             x, y, _ = self._placement.box()
             flags = self._placement.nearest[:2]
-            out[:, x, y] = shares_of_all(self._between, self._placement.extent[:2], channels, flags)
+            out[:, x, y] = shares_of_all(self._between, self._placement.extent[:2], channels, flags, scales)
         return out
 
 

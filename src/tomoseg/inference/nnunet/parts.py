@@ -53,16 +53,13 @@ class PartsPredictor(NnunetPredictor):
         """What the model is called."""
         return self._name
 
+    @property
+    def takes_temperatures(self) -> bool:
+        """Never: each part may have its own, used where it is predicted with alone."""
+        return False
+
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
-        """What computes the first part that is needed, once for each part: all are computed alike.
-
-        Args:
-            labels: Some of the structures; if omitted, all.
-
-        Raises:
-            ConfigError: If this machine has no such device, engine or precision.
-            ModelError: If a file of the model is damaged.
-        """
+        """What computes the first part that is needed, once for each part; as `Predictor.engines`."""
         first = self._needed(self.record.labels if labels is None else labels)[0]
         with self._running:
             (engine,) = self._part(first).engines()
@@ -76,14 +73,9 @@ class PartsPredictor(NnunetPredictor):
         watch: LogitSink | None = None,
         progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
-        """Each of the scan's slices, once all parts are done; as `NnunetPredictor.slices`, whose errors it raises.
+        """Each of the scan's slices, as `NnunetPredictor.slices`, once all parts that have a wanted structure are done.
 
-        Args:
-            scan: On its own voxels.
-            choices: What decides; parts without a wanted structure are not computed.
-            stages: Takes the seconds of `grid`, `prepare` and `network`.
-            watch: Looks at the logits of every part.
-            progress: Told how many slices are done, and of how many; each part has all of the scan's.
+        Each part's logits are watched, and each counts for progress as a scan of its own.
         """
         whole = replace(scan, slabs=[whole_scan(scan)])
         values = np.zeros(scan.source.canonical_shape, label_type(self.record.labels.ids), order="F")

@@ -14,7 +14,7 @@ from tomoseg.inference.ahead import ahead
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.decide import Between, load_kernels, scan_slices
 from tomoseg.inference.engine import Engine
-from tomoseg.inference.memory import activation_bytes, batch_that_fits
+from tomoseg.inference.memory import activation_bytes, batch_that_fits, give_back
 from tomoseg.inference.nnunet.decided import ExclusiveSlice, RegionSlice, own_logits
 from tomoseg.inference.nnunet.frame import NetworkGrid, lay_grid
 from tomoseg.inference.nnunet.patches import PatchLogits, bytes_of_sums, means_of_slices
@@ -55,20 +55,13 @@ class NnunetPredictor(Predictor):
 
     @property
     def takes_temperatures(self) -> bool:
-        """Never."""
-        return False
+        """Always."""
+        return True
 
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
         """What computes each fold, as `Predictor.engines`; structures that exclude one another are computed all.
 
         Networks of fewer features than structures are computed up to these (`models/heads.py`).
-
-        Args:
-            labels: Some of the structures; if omitted, all.
-
-        Raises:
-            ConfigError: If this machine has no such device, engine or precision.
-            ModelError: If a file of the model is damaged.
         """
         return super().engines(self._computed_labels(labels))
 
@@ -126,8 +119,7 @@ class NnunetPredictor(Predictor):
                 "expected no thresholds for a model of structures that exclude one another, of which the most probable "
                 "is taken, got some; leave --threshold off"
             )
-        decisions = found.decisions.model_copy(update={"flips": request.flips})
-        return replace(found, decisions=decisions, temperatures=None)
+        return replace(found, decisions=found.decisions.model_copy(update={"flips": request.flips}))
 
     def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
         """The scan as it is: it is normalised and brought to the network's grid in one go.
@@ -179,16 +171,7 @@ class NnunetPredictor(Predictor):
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED
     ) -> Bool[np.ndarray, "n c x y"]:
-        """Masks of axial slices, each for itself, as a scan of one slice of 1 mm.
-
-        Args:
-            slices: HU, RAS+ order.
-            spacing_mm: Pixel edges along x and y.
-            request: What is asked for; steps for masks are left out.
-
-        Raises:
-            LabelError: If the model does not know a structure.
-        """
+        """Masks of axial slices, as `Predictor.predict_batch`: each as a scan of one slice of 1 mm."""
         choices = self.choices(request)
         found = []
         for one in slices:
@@ -210,12 +193,15 @@ class NnunetPredictor(Predictor):
         Raises:
             ConfigError: If it is on other voxels than its own.
         """
-        x, y, z = scan.placement.box()
-        return {
-            each.number - z.start: unpack(each.masks(), len(choices.labels))[:, x, y]
-            for each in self.slices(scan, choices)
-            if each.number - z.start in wanted
-        }
+        return masks_of_some(self.slices(scan, choices), scan, wanted, choices)
+
+    def watched_at(self, scan: OnGrid) -> Placement:
+        """Where the slices that are watched lie in what is given of a scan: on the network's grid.
+
+        Args:
+            scan: On its own voxels.
+        """
+        return lay_grid(whole_scan(scan), scan.source, self.plan).placement
 
     def _logits(
         self,
@@ -231,6 +217,7 @@ class NnunetPredictor(Predictor):
         with stages("prepare"):
             for engine in self.engines(choices.labels):
                 engine.prepare(plan.patch)
+            give_back()
         self._check_memory(hu, grid, choices)  # once more, with what the networks take now that they are compiled
         with stages("grid"):
             scan = normalise(hu[grid.placement.box()], plan.intensity)
@@ -257,8 +244,9 @@ class NnunetPredictor(Predictor):
     ) -> ScanSlice:
         shape = scan.source.canonical_shape
         if self.plan.decision == "regions":
-            return RegionSlice(k, between, placement, shape, choices.labels, choices.offsets)
-        return ExclusiveSlice(k, between, placement, shape, choices.labels, self.record.labels)
+            return RegionSlice(k, between, placement, shape, choices.labels, choices.offsets, choices.scales)
+        scales = None if choices.temperatures is None else choices.scales
+        return ExclusiveSlice(k, between, placement, shape, choices.labels, self.record.labels, scales)
 
     def _check_memory(self, hu: Int16[np.ndarray, "x y z"], grid: NetworkGrid, choices: Choices) -> None:
         """Refuse a scan that does not fit into the memory allowed.
@@ -282,6 +270,25 @@ class NnunetPredictor(Predictor):
         images = 2 ** len(self.plan.mirrored) if choices.decisions.flips else 1
         sums = bytes_of_sums(grid, values, len(self.models), images)
         batch_that_fits(self.max_memory, result + slices + sums, activations, 1)
+
+
+def masks_of_some(
+    slices: Iterator[ScanSlice], scan: OnGrid, wanted: Sequence[int], choices: Choices
+) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
+    """Masks of some slices of what is given of a scan.
+
+    Args:
+        slices: All of the scan's.
+        scan: On its own voxels.
+        wanted: Which slices.
+        choices: What decides.
+    """
+    x, y, z = scan.placement.box()
+    return {
+        each.number - z.start: unpack(each.masks(), len(choices.labels))[:, x, y]
+        for each in slices
+        if each.number - z.start in wanted
+    }
 
 
 def whole_scan(scan: OnGrid) -> Int16[np.ndarray, "x y z"]:

@@ -24,7 +24,7 @@ from tomoseg.inference.choices import Choices, FoundBox
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.nnunet.box import Borders, box_of, notice_of_no_finder, notice_of_none
 from tomoseg.inference.nnunet.decided import KeptSlice
-from tomoseg.inference.nnunet.predictor import NnunetPredictor, whole_scan
+from tomoseg.inference.nnunet.predictor import NnunetPredictor, masks_of_some, whole_scan
 from tomoseg.inference.nnunet.voxels import brought, shape_on
 from tomoseg.inference.nnunet.window import PlacedSlice, Window
 from tomoseg.inference.on_grid import OnGrid
@@ -72,16 +72,18 @@ class TaskPredictor(Predictor):
         """What the model is called."""
         return self._inner.name
 
+    @property
+    def takes_thresholds(self) -> bool:
+        """As its networks."""
+        return self._inner.takes_thresholds
+
+    @property
+    def takes_temperatures(self) -> bool:
+        """As its networks, if they are shown all of a scan."""
+        return self._rules.box is None and self._inner.takes_temperatures
+
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
-        """What computes its networks, as theirs.
-
-        Args:
-            labels: Some of the structures; if omitted, all.
-
-        Raises:
-            ConfigError: If this machine has no such device, engine or precision.
-            ModelError: If a file of the model is damaged.
-        """
+        """What computes its networks, as theirs."""
         return self._inner.engines(labels)
 
     def computed_by(self, engines: Sequence[Engine]) -> None:
@@ -139,16 +141,7 @@ class TaskPredictor(Predictor):
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED
     ) -> Bool[np.ndarray, "n c x y"]:
-        """Masks of axial slices, each for itself and whole, as `NnunetPredictor.predict_batch`.
-
-        Args:
-            slices: HU, RAS+ order.
-            spacing_mm: Pixel edges along x and y.
-            request: What is asked for; steps for masks are left out.
-
-        Raises:
-            LabelError: If the model does not know a structure.
-        """
+        """Masks of axial slices, as `NnunetPredictor.predict_batch`: whole, in no box."""
         return self._inner.predict_batch(slices, spacing_mm, request.model_copy(update={"resampling": "smooth"}))
 
     def slices(
@@ -159,19 +152,9 @@ class TaskPredictor(Predictor):
         watch: LogitSink | None = None,
         progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
-        """Each of the scan's slices from inferior to superior, to be decided by who takes it.
+        """Each of the scan's slices, as `NnunetPredictor.slices`; the box counts for progress as a scan of its own.
 
-        Args:
-            scan: On its own voxels.
-            choices: What decides.
-            stages: Takes the seconds of `box`, `grid`, `prepare` and `network`.
-            watch: Looks at the logits of every slice of the network's grid, as if each structure were alone.
-            progress: Told how many slices are done, and of how many; the box counts as a scan of its own.
-
-        Raises:
-            ConfigError: If it is on other voxels than its own.
-            GridError: If the network's grid would be too large.
-            InputError: If the scan does not fit into the memory allowed.
+        Stages take the seconds of `box` besides.
         """
         self._inner.max_memory = self.max_memory
         if choices.box is None and choices.resampling == "smooth":
@@ -190,6 +173,16 @@ class TaskPredictor(Predictor):
         made = self._inner.slices(part, replace(choices, box=None), stages, watch, told)
         made = self._cleaned(made, window.placement.shape, choices)
         yield from _laid(made, window, scan, choices, Borders.of(choices.box, choices.labels, where, hu.shape))
+
+    def grid_slices(
+        self, scan: OnGrid, wanted: Sequence[int], choices: Choices
+    ) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
+        """Masks of some slices of a scan, as `NnunetPredictor.grid_slices`."""
+        return masks_of_some(self.slices(scan, choices), scan, wanted, choices)
+
+    def watched_at(self, scan: OnGrid) -> Placement:
+        """Where the slices that are watched lie, as `NnunetPredictor.watched_at`, if all of a scan is shown."""
+        return self._inner.watched_at(scan)
 
     def _shown(
         self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, where: tuple[Triple, Triple], choices: Choices
