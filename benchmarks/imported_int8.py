@@ -5,7 +5,7 @@
 A plain network of three stages learns eight ellipsoids in six made scans, is imported, and quantised with five others:
 as NNCF would by itself, with each group of layers in floating point, and as `tomoseg export` does it. Printed is the
 share of the labelled voxels that differ from fp32, in patches kept aside. Then `tomoseg export MODEL --precision int8
---calibrate SCANS` runs. Takes three minutes on one free core; what was trained is kept in the folder.
+--calibrate SCANS` runs. Takes three to four minutes of one core; what was trained is kept in the folder.
 """
 
 from __future__ import annotations
