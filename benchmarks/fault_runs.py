@@ -1,0 +1,188 @@
+"""A command as a process group, in a place whose files and clock `faults.c` knows of; for faults.py."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+SLOTS = 65536
+LONGEST_SECONDS = 180.0
+
+
+class _Slot(ctypes.Structure):
+    _fields_ = (("inode", ctypes.c_uint64), ("synced", ctypes.c_uint64), ("dirty", ctypes.c_uint64))
+
+
+class Control(ctypes.Structure):
+    """What `faults.c` shares with every process of a command."""
+
+    _fields_ = (("jump_seconds", ctypes.c_int64), ("tracking", ctypes.c_uint64), ("slots", _Slot * SLOTS))
+
+
+@dataclass
+class Place:
+    """Where commands run.
+
+    Attributes:
+        work: Everything.
+        control: Shared with their processes.
+        can_mount: Whether a small disk can be made.
+        port: Of the server that `download` asks.
+        own_port: Of the server that is a command.
+    """
+
+    work: Path
+    control: Control
+    can_mount: bool
+    port: int = 0
+    own_port: int = 0
+
+    @property
+    def disk(self) -> Path:
+        return self.work / "disk"
+
+    @property
+    def out(self) -> Path:
+        return self.disk / "out"
+
+    def forget_writes(self) -> None:
+        ctypes.memset(ctypes.byref(self.control.slots), 0, ctypes.sizeof(self.control.slots))
+
+
+@dataclass
+class Run:
+    """A command's process group.
+
+    Attributes:
+        pid: Of its first process, which leads the group.
+        log: What it printed.
+        status: Its exit status, negative for a signal; None while it runs.
+    """
+
+    pid: int
+    log: Path
+    status: int | None = None
+
+    def processes(self) -> list[psutil.Process]:
+        with suppress(psutil.Error):
+            first = psutil.Process(self.pid)
+            return [first, *first.children(recursive=True)]
+        return []
+
+    def poll(self) -> bool:
+        """Whether it has ended."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = os.waitstatus_to_exitcode(status)
+        return self.status is not None
+
+    def wait(self, seconds: float = LONGEST_SECONDS) -> bool:
+        """Whether it ended in time; if not, it is killed."""
+        until = time.monotonic() + seconds
+        while not self.poll():
+            if time.monotonic() > until:
+                self.kill_all()
+                return False
+            time.sleep(0.005)
+        return True
+
+    def send(self, what: int, pid: int | None = None) -> None:
+        with suppress(ProcessLookupError):
+            if not self.poll() or pid is not None:
+                os.kill(pid or self.pid, what)
+
+    def kill_all(self) -> None:
+        """The whole group at once, as when power is lost."""
+        others = self.processes()
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for one in others:
+            with suppress(psutil.Error):
+                one.kill()
+        self.wait(30)
+
+
+def start(words: list[str], log: Path, limit: Callable[[], None] = lambda: None) -> Run:
+    """Run a command in a process group of its own, with all that is slow to load there already.
+
+    Args:
+        words: Of the command line; of two commands, with `and` between them, the first serves the second.
+        log: What it prints goes there.
+        limit: Called in its process first.
+    """
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        with suppress(OSError):
+            os.setpgid(pid, pid)
+        return Run(pid, log)
+
+    def begin() -> int:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        limit()
+        return _served(words) if "and" in words else _command(words)
+
+    _ending_with(begin)
+
+
+def _ending_with(work: Callable[[], int]) -> NoReturn:
+    """End this process as a command does."""
+    status = 70
+    try:
+        status = work()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _command(words: list[str]) -> int:
+    from tomoseg.cli import main
+
+    sys.argv = ["tomoseg", *words]
+    return main()
+
+
+def _served(words: list[str]) -> int:
+    """A server, and a client that ends it; where the server ends before, so does the client."""
+    between = words.index("and")
+    server = os.fork()
+    if not server:
+        _ending_with(lambda: _command(words[:between]))
+    client = os.fork()
+    if not client:
+        _ending_with(lambda: _command(words[between + 1 :]))
+    try:
+        ended, status = os.wait()
+    except KeyboardInterrupt:
+        ended, status = 0, signal.SIGINT
+    for other in {server, client} - {ended}:
+        with suppress(ProcessLookupError):
+            os.kill(other, signal.SIGTERM)
+            os.waitpid(other, 0)
+    if ended == client:
+        return max(0, os.waitstatus_to_exitcode(status))
+    print("the server has ended")
+    return 3
