@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import time
 import zipfile
 
 import nibabel
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.server.conftest import write_scan, zipped
-from tests.server.running import ENDS, ended, make_job, send
+from tests.server.running import ENDS, ended, make_job, send, started
 from tomoseg.options import PredictOptions
 from tomoseg.workflows.predict import predict
 
@@ -231,3 +232,27 @@ def _unpacked(content):
     import gzip
 
     return gzip.decompress(content)
+
+
+def test_who_watches_a_queued_job_is_told_of_its_place(tmp_path, model, scan):
+    with started(tmp_path, [model], workers=0) as server:
+        upload = send(server, ("ct.nii.gz", scan.read_bytes()))
+        jobs = [make_job(server, upload, smoothing=0.5 + n)["id"] for n in range(3)]
+        until = time.monotonic() + 60
+        while {server.get(f"{API}/jobs/{job}").json()["state"] for job in jobs} != {"queued"}:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        told = []
+        with server.stream("GET", f"{API}/jobs/{jobs[2]}/events") as events:
+            for line in events.iter_lines():
+                if line.startswith("data: "):
+                    told.append(json.loads(line.removeprefix("data: ")))
+                    for job in jobs[len(told) - 1 : len(told)]:
+                        server.post(f"{API}/jobs/{job}/cancel")
+    assert [(one["state"], one["position"]) for one in told] == [
+        ("queued", 2),
+        ("queued", 1),
+        ("queued", 0),
+        ("cancelled", None),
+    ]
+    assert {**told[0], "position": 1} == told[1]

@@ -140,3 +140,16 @@ def test_a_job_that_cost_a_worker_is_alone(place, scans):
     place.jobs.give_back(place.jobs.claim("segment", "v")["claim"], is_counted=True)
     place.do()
     assert place.pipeline._ahead is None
+
+
+def test_an_error_that_nobody_foresaw_says_neither_names_nor_paths(place, tmp_path, monkeypatch):
+    def broken(*given):
+        raise ValueError(f"DOE^JANE in {tmp_path}")
+
+    monkeypatch.setattr("tomoseg.workflows.predict.preflight", broken)
+    job = place.make(write_scan(tmp_path / "ct.nii.gz", 0))
+    place.do()
+    place.pipeline.finish()
+    text = "expected no such error, got ValueError; run `tomoseg predict` on the scan and report what it says"
+    assert place.jobs.row(job)["reason"] == text
+    assert place.kept(job) is None

@@ -272,7 +272,9 @@ def _affine(
             "Other programs may take the other: make both the same if results look shifted or mirrored."
         )
         warnings.append(Notice(text, "two orientations"))
-    return _in_mm(affine, int(fields["xyzt_units"]) & 7, warnings, name)
+    affine, notices = _in_mm(affine, int(fields["xyzt_units"]) & 7, warnings, name)
+    check_affine(affine, name)  # edges as short as 1e-200 vanish where lengths are computed
+    return affine, notices
 
 
 def _settle_edges(affine: Float[np.ndarray, "4 4"], fields: np.ndarray, name: str) -> list[Notice]:

@@ -149,22 +149,38 @@ async def _of_one(service: Service, request: Request, job: str, seen: int | None
     """The job whenever it differs from what was sent last; at once, unless the watcher has seen its last change."""
     sent: Job | None = None
     stood: Standing | None = None
-    while not await request.is_disconnected():
+    while True:
         next_change = service.watch.next_change
         stands = await service.standings.of(job, next_change)
         if stands is None or stands != stood:
-            stood = stands
-            found = await run_sync(_row_and_job, service, job)
+            found = await _now(service, job, sent, stood, stands)
             if found is None:  # it was removed meanwhile
                 return
             change, shown = found
             if _is_news(shown, sent, change, seen):
                 yield _event(change, shown)
-            sent = shown
+            sent, stood = shown, stands
             if shown.state in ENDS:
                 return
         if not await until(next_change, COMMENT_SECONDS):
+            if await request.is_disconnected():
+                return
             yield ": waiting\n\n"
+
+
+async def _now(
+    service: Service, job: str, sent: Job | None, stood: Standing | None, stands: Standing | None
+) -> tuple[int, Job] | None:
+    """A job as it is, with its last change; where only others before it have gone, nothing is looked up."""
+    if (
+        sent is not None
+        and sent.state == "queued"
+        and stood is not None
+        and stands is not None
+        and stood[0] == stands[0]
+    ):
+        return stands[0], sent.model_copy(update={"position": stands[1]})
+    return await run_sync(_row_and_job, service, job)
 
 
 def _is_news(shown: Job, sent: Job | None, change: int, seen: int | None) -> bool:

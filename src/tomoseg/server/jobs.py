@@ -352,6 +352,19 @@ _DIED = (
 )
 
 
+def unforeseen(kind: str) -> str:
+    """Why a job failed that nobody foresaw: without what the error says, in which a name or a header may be quoted.
+
+    Args:
+        kind: Of the error.
+
+    Example:
+        >>> unforeseen("ValueError").split(";")[0]
+        'expected no such error, got ValueError'
+    """
+    return f"expected no such error, got {kind}; run `tomoseg predict` on the scan and report what it says"
+
+
 def advice_in(reason: str) -> str | None:
     """What a sentence of ours says is to be done: what stands after its last semicolon.
 

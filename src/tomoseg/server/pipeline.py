@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tomoseg.options import PredictOptions
 from tomoseg.server.jobs import JobStore, new_id
-from tomoseg.server.segmenting import Models, Tell, UploadOnItsWay, told, without_place
+from tomoseg.server.segmenting import Models, Tell, UploadOnItsWay, reason_of, told
 
 Guarded = Callable[[str, Callable[[], bool]], None]
 """Takes a claim and what is done for it, which says whether more is to come; what it raises ends that job alone."""
@@ -150,7 +150,7 @@ class Pipeline:
             done = way.write()
             noticed = told(done.warnings, scan)
             if done.error is not None:
-                self._jobs.failed(claim, without_place(done.error, scan), warnings=noticed)
+                self._jobs.failed(claim, reason_of(done, scan), warnings=noticed)
                 return False
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             is_kept = self._jobs.done(claim, folder.name, size, noticed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import open_predictor
 from tomoseg.notices import Notice
 from tomoseg.options import Compute, PredictOptions
+from tomoseg.server.jobs import unforeseen
 from tomoseg.server.offers import of_structure
 from tomoseg.server.records import LABEL_MAP, RESULT, Result, ResultFile, ResultStructure, Told
 from tomoseg.workflows.predict import ScanOnItsWay
@@ -128,6 +130,19 @@ def told(notices: Sequence[Notice], scan: Path) -> list[Told]:
         scan: Where it lies.
     """
     return [Told(text=without_place(str(one), scan), kind=one.kind, level=one.level) for one in notices]
+
+
+def reason_of(done: ScanDone, scan: Path) -> str:
+    """Why a scan failed, without paths of ours, and without the words of an error that nobody foresaw.
+
+    Args:
+        done: What became of it: an error.
+        scan: Where it lies.
+    """
+    if done.traceback is None:
+        return without_place(done.error or "", scan)
+    found = re.match(r"expected no such error, got (\w+)", done.error or "")
+    return unforeseen("another" if found is None else found[1])
 
 
 def without_place(text: str, scan: Path) -> str:

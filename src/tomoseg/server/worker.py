@@ -23,7 +23,7 @@ from tomoseg.errors import TomosegError
 from tomoseg.limits import refusal
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.server.database import Database
-from tomoseg.server.jobs import JobStore, Role
+from tomoseg.server.jobs import JobStore, Role, unforeseen
 from tomoseg.server.offers import TRAINED
 from tomoseg.server.shown import ViewStore
 from tomoseg.server.uploads import Rules, UploadStore, uploads_of
@@ -133,7 +133,7 @@ class Worker:
         except TomosegError as error:
             self.jobs.failed(claim, str(error), choices=getattr(error, "choices", ()))
         except Exception as error:
-            self.jobs.failed(claim, refusal(error) or _unforeseen(error))
+            self.jobs.failed(claim, refusal(error) or unforeseen(type(error).__name__))
         finally:
             if not goes_on:
                 self._claims.discard(claim)
@@ -216,13 +216,6 @@ class _Teller:
 
 def _options(row: sqlite3.Row) -> PredictOptions:
     return PredictOptions(**json.loads(row["options"]))
-
-
-def _unforeseen(error: Exception) -> str:
-    """Without what the error says, in which a file's name or a header may be quoted."""
-    return (
-        f"expected no such error, got {type(error).__name__}; run `tomoseg predict` on the scan and report what it says"
-    )
 
 
 def end_with_the_server() -> None:
