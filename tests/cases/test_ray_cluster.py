@@ -1,4 +1,4 @@
-"""A Ray of this machine alone; that of several nodes is in `test_ray_nodes.py`."""
+"""A Ray of this machine alone."""
 
 import os
 from pathlib import Path
