@@ -63,6 +63,7 @@ class TestErrors:
                 {"tolerance_mm": -1},
                 "tolerance_mm: expected a value greater than or equal to 0, got -1",
             ),
+            (EvaluateOptions, {"success_at": (0.5, 1.5)}, r"success_at.1: expected a number up to 1, got 1.5"),
             (EvaluateOptions, {"lang": "de"}, "lang: expected 'en' or 'fr', got 'de'"),
         ],
     )

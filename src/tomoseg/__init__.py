@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `_PLACES` is what runs
     from tomoseg.options import EvaluateOptions as EvaluateOptions
     from tomoseg.options import PredictOptions as PredictOptions
     from tomoseg.options import Request as Request
+    from tomoseg.pictures.page_3d import write_page_3d as write_page_3d
     from tomoseg.pictures.preview import draw_preview as draw_preview
     from tomoseg.preprocessed.read import Preprocessed as Preprocessed
     from tomoseg.segmentation import LabelMap as LabelMap
@@ -64,6 +65,7 @@ _PLACES = {
     "write_label_map": "tomoseg.files.results",
     "read_labelled": "tomoseg.files.results",
     "draw_preview": "tomoseg.pictures.preview",
+    "write_page_3d": "tomoseg.pictures.page_3d",
     # Structures
     "LabelSet": "tomoseg.labels",
     "Structure": "tomoseg.labels",

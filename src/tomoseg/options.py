@@ -256,8 +256,11 @@ class PredictOptions(Request, Spread):
     """What is written, several in a row; docs/reference/written-files.md says what each is."""
     preview: Annotated[bool, Role.PRESENTATION] = False
     """Also draw a preview sheet, a picture to judge the result by."""
+    page_3d: Annotated[bool, Role.PRESENTATION] = False
+    """Also write a page in 3D: one HTML file on which any browser turns the structures, without a server or a
+    network."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the preview sheet."""
+    """Language of the preview sheet, and that in which the page in 3D begins."""
     part: Annotated[str | None, Role.RESOURCES] = None
     """2/8 does every eighth scan, from the second, so that eight machines or processes share a list."""
     join: Annotated[bool, Role.RESOURCES] = False
@@ -282,8 +285,15 @@ SplitName = Literal["auto", "train", "validation", "test", "out-of-fold"]
 EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 
 
+Success = Annotated[float, Field(gt=0, le=1)]
+"""A Dice from which a case counts as a success."""
+
+
 class EvaluateOptions(Spread):
     """What is scored, how, and what is drawn.
+
+    Raises:
+        ConfigError: If a Dice to succeed from does not lie above 0 and up to 1, or there is none.
 
     Example:
         >>> EvaluateOptions(structures=("liver",), tolerance_mm=2.0).split
@@ -311,8 +321,12 @@ class EvaluateOptions(Spread):
     """Use what tune chose for the model, as predict does."""
     against: Annotated[Path | None, Role.RESULT] = None
     """An earlier --output, of another model on the same cases, to compare with case by case."""
+    success_at: Annotated[tuple[Success, ...], Role.PRESENTATION] = Field((0.5, 0.7, 0.8, 0.9), min_length=1)
+    """Dice from which a case counts as a success of a structure, several in a row."""
     panels: Annotated[int, Role.PRESENTATION] = Field(0, ge=0)
     """Draw so many of the worst structures, each in the slice in which most is wrong."""
+    pages_3d: Annotated[int, Role.PRESENTATION] = Field(0, ge=0)
+    """Write so many of the worst cases, by their mean Dice, as pages in 3D that need no server, with the reference."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
     """Language of the report and the pictures; structures that the package does not know keep their names."""
 

@@ -38,7 +38,7 @@ FILES = {
     "predict": ["predictions.json", "triage.csv", "statistics.csv"],
     "preprocess": ["preprocessed.json"],
     "train": ["config.yaml", "last.pt", "metrics.jsonl"],
-    "evaluate": ["scores.csv", "summary.json", "report.html"],
+    "evaluate": ["scores.csv", "ranking.csv", "summary.json", "report.html"],
     "check": ["check.json", "check.html"],
     "download": ["download.json"],
 }

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 
 from tests.evaluation.made import structure_score
+from tomoseg.evaluation.ranking import rank
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import compare, summarise
 from tomoseg.labels import LabelSet, Structure
@@ -75,6 +76,33 @@ def test_it_says_what_was_found(tmp_path):
     assert "x: no prediction" in text
     assert "Two are unknown." in text
     assert "case 0 <b> left lung 0.800 0.700 0.900 4.5 1.25 +50.0 +5.6" in text
+
+
+def test_structures_are_ranked_with_how_often_they_succeed(tmp_path):
+    def case(name, lung, rib):
+        return CaseScore(
+            name, (structure_score("left_lung", lung, 0.5, 1.0, 1.0), structure_score("rib_1", rib, 0.5, 1.0, 1.0))
+        )
+
+    some = [case("a", 0.6, 0.95), case("b", 0.75, 0.8)]
+    made = ScorePage(
+        "x", "y", LABELS, summarise(some, LABELS), some, None, "tomoseg", ranking=rank(some, LABELS, (0.5, 0.7, 0.9))
+    )
+    text = text_of(made, tmp_path / "a.html")
+    assert "cases by their Dice: below 0.5 from 0.5 from 0.7 from 0.9" in text
+    # the means of 1, 1/2, 0 and of 1, 1, 1/2
+    assert "all 2 structures 100% 75% 25%" in text
+    assert "rib 1 bones 2 1 0.875 1 100% 100% 50% left lung organs 2 2 0.675 2 100% 50% 0%" in text
+    assert "Without a Dice, since no case has a reference of them: rib 2" in text
+    written = (tmp_path / "a.html").read_text(encoding="utf-8")
+    bars = [
+        [(float(x), float(width)) for x, width in re.findall(r'<rect x="([\d.]+)" y="1" width="([\d.]+)"', bar)]
+        for bar in re.findall(r"<svg.*?</svg>", written, re.S)[:3]
+    ]
+    assert bars == [[(0, 25), (25, 50), (75, 25)], [(0, 50), (50, 50)], [(0, 50), (50, 50)]]
+    french = text_of(made, tmp_path / "b.html", "fr")
+    assert "rib 1 bones 2 1 0,875 1 100 % 100 % 50 %" in french
+    assert "à partir de 0,5" in french
 
 
 def test_it_says_it_in_french(tmp_path):

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from tests.evaluation.made import structure_score
 from tests.terminal.shown import rows_in
+from tomoseg.evaluation.ranking import rank
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import compare, summarise
 from tomoseg.labels import LabelSet, Structure
-from tomoseg.terminal.scores import show_comparison, show_evaluation, show_scores
+from tomoseg.terminal.scores import show_comparison, show_evaluation, show_ranking, show_scores
 from tomoseg.workflows.evaluate import Evaluation
 
 LABELS = LabelSet((Structure(1, "liver", "organs"), Structure(2, "rib", "bones")))
@@ -41,10 +42,27 @@ def test_nothing_scored_leaves_the_table_without_metrics(capsys):
     assert "Mean over" not in printed
 
 
+def test_success_and_the_best_and_worst_by_hand(capsys):
+    show_ranking(rank(scores(), LABELS))
+    # liver 0.6, 0.8: rates 1, 1/2, 1/2, 0; rib 0.5: rates 1, 0, 0, 0
+    said = "Success, mean over 2 structures: a Dice of at least 0.5 in 100%, 0.7 in 25%, 0.8 in 25%, 0.9 in 0% of cases"
+    assert capsys.readouterr().out == f"{said}\n"
+    names = LabelSet.from_names(list("abcdefg"))
+    case = CaseScore("x", tuple(structure_score(n, k / 10, 0.5, 1.0, 1.0) for k, n in enumerate(names.names, 1)))
+    show_ranking(rank([case], names, (0.5,)))
+    assert capsys.readouterr().out.splitlines() == [
+        "Success, mean over 7 structures: a Dice of at least 0.5 in 43% of cases",
+        "Best median Dice: g 0.700, f 0.600, e 0.500",
+        "Worst median Dice: a 0.100, b 0.200, c 0.300",
+    ]
+    show_ranking(rank([], LABELS))
+    assert capsys.readouterr().out == ""
+
+
 def test_few_patients_are_said_to_give_no_intervals(capsys):
     for count, said in ((4, True), (5, False)):
         cases = [replace(scores()[0], case=f"c{number}") for number in range(count)]
-        show_evaluation(Evaluation(summarise(cases, LABELS, draws=100), cases, LABELS), "", None)
+        show_evaluation(Evaluation(summarise(cases, LABELS, draws=100), cases, LABELS, rank(cases, LABELS)), "", None)
         printed = capsys.readouterr().out
         assert (f"No intervals: fewer than 5 patients ({count})." in printed) is said
         assert ("Dice 0.5500 (" in printed) is not said

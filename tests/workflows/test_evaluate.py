@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.evaluation.made import structure_score
+from tests.pictures.test_page_3d import read as read_page
 from tests.training.tiny import LABELS, NATIVE, add_case, finish, make_dataset
 from tomoseg.config import GridConfig, NetworkConfig
 from tomoseg.errors import ConfigError, DatasetError, InputError, ModelError
@@ -24,7 +25,7 @@ from tomoseg.options import Compute, EvaluateOptions
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.run_folder import METRICS
 from tomoseg.volume import SourceGrid
-from tomoseg.workflows.evaluate import evaluate, worst_of
+from tomoseg.workflows.evaluate import evaluate, worst_cases, worst_of
 from tomoseg.workflows.score_sources import COURSE, MaskSource
 
 CPU = Compute(engine="torch", device="cpu")
@@ -105,6 +106,15 @@ def test_panels_need_a_folder(dataset, tmp_path):
         evaluate(save(tmp_path / "model"), dataset, EvaluateOptions(panels=2))
 
 
+def test_pages_need_a_folder_and_what_makes_them(tmp_path, monkeypatch):
+    options = EvaluateOptions(pages_3d=1)
+    with pytest.raises(ConfigError, match="expected a folder for 1 pages, got none; name one"):
+        evaluate(tmp_path / "none", tmp_path / "none", options)
+    monkeypatch.setattr("tomoseg.packages.is_installed", lambda module: module != "skimage")
+    with pytest.raises(ConfigError, match="expected scikit-image, found none"):
+        evaluate(tmp_path / "none", tmp_path / "none", options, output=tmp_path / "out")
+
+
 def test_an_unknown_metric_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(ConfigError, match=r"got 'surface_dise'; did you mean 'surface_dice'\?"):
         evaluate(tmp_path / "none", tmp_path / "none", EvaluateOptions(metrics=("surface_dise",)))
@@ -114,12 +124,18 @@ def test_everything_is_written(dataset, tmp_path):
     model = save(tmp_path / "model")
     found = evaluate(model, dataset, EvaluateOptions(split="test", panels=2), output=tmp_path / "out", compute=CPU)
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {path.name for _, _, path in found.pictures} | {"scores.csv", "summary.json", "report.html"}
+    assert written == {path.name for _, _, path in found.pictures} | {
+        "scores.csv",
+        "ranking.csv",
+        "summary.json",
+        "report.html",
+    }
     lowest = worst_of(found.scores, 2, each_once=True)
     assert [(case, score.structure) for case, score in lowest] == [pair[:2] for pair in found.pictures]
     assert read_scores(tmp_path / "out") == found.scores
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert summary["overall"]["dice"]["mean"] == found.summary.dice
+    assert summary["ranking"]["overall"] == list(found.ranking.overall)
     assert {key: summary["how"][key] for key in ("tolerance_mm", "empties", "split", "predicted")} == {
         "tolerance_mm": 3.0,
         "empties": "tomoseg",
@@ -375,3 +391,38 @@ def test_pictures_are_drawn_where_there_is_a_scan(tmp_path):
     )
     assert [path.name for _, _, path in found.pictures] == ["a_liver.png"]
     assert "Évaluation" in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_worst_cases_come_first():
+    def case(name, *dice):
+        return CaseScore(name, tuple(structure_score(str(n), d, d, 1.0, 1.0) for n, d in enumerate(dice)))
+
+    cases = [case("a", 0.9, 0.5), case("b", 0.6, None), case("c", None), case("d", 0.6)]
+    assert worst_cases(cases, 2) == ["b", "d"]
+    assert worst_cases(cases, 9) == ["b", "d", "a"]
+
+
+def test_pages_of_the_worst_cases_are_written_and_linked(tmp_path):
+    pytest.importorskip("skimage", reason="needs scikit-image")
+    for case, size in (("a", 2), ("b", 3)):
+        write_masks(tmp_path / "ours" / case, liver=cube(size))
+        write_masks(tmp_path / "theirs" / case, liver=cube(3))
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(pages_3d=1), output=tmp_path / "o")
+    assert found.pages == (("a", tmp_path / "o" / "a_3d.html"),)
+    about, *_ = read_page(tmp_path / "o" / "a_3d.html")
+    assert [one["dice"] for one in about["structures"]] == [round(found.summary.structures[0].dice * 2 - 1, 4)]
+    assert about["sides"] == ["Prediction", "Reference"]
+    assert '<a href="a_3d.html">a</a>' in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_page_of_what_a_model_predicts_has_the_dice_of_its_scores(dataset, tmp_path):
+    pytest.importorskip("skimage", reason="needs scikit-image")
+    options = EvaluateOptions(split="test", pages_3d=1)
+    found = evaluate(save(tmp_path / "model"), dataset, options, output=tmp_path / "o", compute=CPU)
+    ((case, path),) = found.pages
+    about, *_ = read_page(path)
+    scores = {s.structure: s.dice for c in found.scores if c.case == case for s in c.structures}
+    shown = {one["name"]: one["dice"] for one in about["structures"]}
+    assert {name: None if d is None else round(d, 4) for name, d in scores.items() if d is not None} == {
+        name: dice for name, dice in shown.items() if scores.get(name) is not None
+    }

@@ -12,6 +12,7 @@ from tests.training.tiny import LABELS, NATIVE, SPLITS, make_dataset
 from tests.workflows.datasets import GRID
 from tests.workflows.predicting import run
 from tomoseg.config import NetworkConfig
+from tomoseg.evaluation.ranking import rank
 from tomoseg.evaluation.summary import summarise
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model
@@ -109,4 +110,6 @@ def test_of_a_model_what_preprocessing_noticed_is_told(tmp_path, capsys):
 def test_notes_are_in_the_summary_alone():
     labels = LabelSet.from_names(["liver"])
     told = {"a": (Notice("Left out: a localizer.", "left out"), Notice("Tilted.", "tilt"))}
-    assert Evaluation(summarise([], labels), [], labels, noticed=told).gathered == [Notice("a: Tilted.", "tilt")]
+    assert Evaluation(summarise([], labels), [], labels, rank([], labels), noticed=told).gathered == [
+        Notice("a: Tilted.", "tilt")
+    ]

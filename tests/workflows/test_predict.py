@@ -91,6 +91,25 @@ class TestOneScan:
         picture = next((tmp_path / "out").glob("*preview.png"))
         assert picture.read_bytes().startswith(b"\x89PNG")
 
+    @pytest.mark.parametrize(
+        ("label_map", "names"),
+        [(False, ["aorta.nii.gz", "page_3d.html"]), (True, [*around("s0"), "s0_page_3d.html"])],
+    )
+    def test_a_page_in_3d(self, ct, model, tmp_path, label_map, names):
+        pytest.importorskip("skimage", reason="needs scikit-image")
+        (done,) = run(ct, tmp_path / "out", model, ml=label_map, page_3d=True, lang="fr", roi_subset=("aorta",))
+        assert names_in(tmp_path / "out") == sorted(names)
+        assert "page" in done.record["seconds"]
+        text = next((tmp_path / "out").glob("*page_3d.html")).read_text(encoding="utf-8")
+        assert '<html lang="fr">' in text
+        (again,) = run(ct, tmp_path / "out", model, ml=label_map, roi_subset=("aorta",))
+        assert again.skipped  # a result with a page serves who asks for none
+
+    def test_a_page_without_what_makes_it_is_refused_before_anything_is_read(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("tomoseg.packages.is_installed", lambda module: module != "skimage")
+        with pytest.raises(ConfigError, match="expected scikit-image, found none"):
+            predict(tmp_path / "none", tmp_path / "out", tmp_path / "none", PredictOptions(page_3d=True))
+
     def test_the_batch_does_not_matter(self, ct, model, tmp_path):
         for size in (1, 3):
             compute = Compute(engine="torch", device="cpu", precision="fp32", batch_size=size)

@@ -29,7 +29,7 @@ def evaluate(
         predicted: A model folder or a run folder; or masks: label maps with their names, mask files, or a dataset.
         reference: For a model a preprocessed dataset with its grid, and its structures or some of them; for masks
             others to compare with.
-        output: Folder for scores.csv, summary.json, report.html and pictures.
+        output: Folder for scores.csv, ranking.csv, summary.json, report.html and pictures.
         config: YAML file of the options below; flags are put over it.
         options: What is scored, how, and what is drawn.
         compute: What computes a model's network, where, and in what.

@@ -23,6 +23,7 @@ def view(
     *,
     against: Path | None = None,
     corrections: MaybeOutput = None,
+    save: Path | None = None,
     config: Path | None = None,
     options: Annotated[ViewOptions, arg(name="")] = AS_SEEN,
 ) -> int:
@@ -37,9 +38,13 @@ def view(
         masks: Its masks: a folder or a file of all of them in any format that predict writes, or files of a mask each.
         against: Masks to compare them with, such as a reference.
         corrections: Folder of corrected masks and of verdicts; `corrections` beside the masks if omitted.
+        save: An HTML file: write the masks as a page in 3D that needs no server, and end. The masks may then be named
+            alone, without a scan.
         config: YAML file of the options below; flags are put over it.
         options: How they are shown, and what may be written.
     """
+    if save is not None:
+        return _save(place, masks, against, save, options, corrections)
     from tomoseg.files.outputs import check_folder
     from tomoseg.packages import require_installed
     from tomoseg.terminal.console import warn_all
@@ -63,6 +68,29 @@ def view(
     warn_all(views.left_out)
     _show(Viewing(views, options, folder))
     return SOME_FAILED if views.left_out else DONE
+
+
+def _save(
+    place: Path,
+    masks: tuple[Path, ...],
+    against: Path | None,
+    path: Path,
+    options: ViewOptions,
+    corrections: Path | None,
+) -> int:
+    """Write a page in place of showing one.
+
+    Raises:
+        InputError: If something is given that says nothing about it.
+    """
+    from tomoseg.terminal.viewing import show_saved
+    from tomoseg.workflows.view_page import save_page
+
+    of_showing = {"--corrections": corrections, "--format": options.format, "--reviewer": options.reviewer}
+    if given := [name for name, value in of_showing.items() if value]:
+        raise InputError(f"expected --save alone, got {', '.join(given)} with it; leave that out: nothing is corrected")
+    show_saved(path, save_page(place, masks, path, against=against, options=options))
+    return DONE
 
 
 def _show(shown: Shown) -> int:

@@ -54,11 +54,34 @@ def mesh_of(mask: BoxedMask, affine: Float64[np.ndarray, "4 4"]) -> Mesh:
     Raises:
         ConfigError: If scikit-image is not installed.
     """
-    marching_cubes = _marching_cubes()
     padded = np.pad(mask.inside, 1).astype(np.float32)
-    points, triangles, _, _ = marching_cubes(padded, 0.5, gradient_direction="ascent", allow_degenerate=False)
+    first = np.subtract(mask.start, 1.0)
+    return surface_at(padded, 0.5, affine, first, np.ones(3))
+
+
+def surface_at(
+    field: Float32[np.ndarray, "x y z"],
+    level: float,
+    affine: Float64[np.ndarray, "4 4"],
+    first: Float64[np.ndarray, "3"],
+    step: Float64[np.ndarray, "3"],
+) -> Mesh:
+    """The surface on which a field has a value; it is higher inside.
+
+    Args:
+        field: In RAS+ order, below the level at its border, so that the surface is closed.
+        level: Below the highest value.
+        affine: Voxels to RAS+ mm.
+        first: The voxel, which may be a fraction, at which the field's first value lies.
+        step: Voxels from one value to the next, along each axis.
+
+    Raises:
+        ConfigError: If scikit-image is not installed.
+    """
+    marching_cubes = _marching_cubes()
+    points, triangles, _, _ = marching_cubes(field, level, gradient_direction="ascent", allow_degenerate=False)
     to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    places = points.astype(np.float64) - 1 + mask.start
+    places = points.astype(np.float64) * step + first
     points_mm = places @ to_lps[:3, :3].T + to_lps[:3, 3]
     return Mesh(points_mm.astype(np.float32), np.ascontiguousarray(triangles, np.int32))
 

@@ -19,7 +19,7 @@ from tomoseg.inference.sinks import ScanSlice, pour
 from tomoseg.options import AS_TUNED, Request
 from tomoseg.postprocess.steps import needs_confidence
 from tomoseg.preprocessed.read import PreprocessedCase
-from tomoseg.segmentation import Segmentation, boxed_masks
+from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 from tomoseg.volume import SourceGrid
 
 AS_TRAINED = Request(tuned=False, all=True)
@@ -127,21 +127,40 @@ def score_case_fully(
         ConfigError: If a step needs the scan itself, which the dataset keeps on another grid.
         DatasetError: If the case keeps no masks on the scan's grid.
     """
-    record, names, scored = case.record, choices.labels.names, ScoredCase(case)
-    hu = scored.hu() if needs_confidence(choices.steps) else None
-    found = segment_on_grid(scored.scan, predictor, choices, AS_TUNED, hu)
-    reference = Segmentation(choices.labels, scored.source)
-    for k in range(scored.source.canonical_shape[2]):
-        reference.append(scored.masks_slice(k))
-    both = zip(boxed_masks(found.result), boxed_masks(reference), strict=True)
+    record, names = case.record, choices.labels.names
+    found, reference = masks_of_case(predictor, case, choices)
+    both = zip(boxed_masks(found), boxed_masks(reference), strict=True)
     wanted = set(structures or names)
     pairs = (
         (names[channel], *pair)
         for channel, pair in enumerate(both)
         if channel in record.annotated and names[channel] in wanted
     )
-    scores = tuple(score_pairs(pairs, scored.source, scoring))
-    return CaseScore(case.name, scores, record.patient, scored.source.spacing_mm)
+    scores = tuple(score_pairs(pairs, reference.grid, scoring))
+    return CaseScore(case.name, scores, record.patient, reference.grid.spacing_mm)
+
+
+def masks_of_case(
+    predictor: Predictor, case: PreprocessedCase, choices: Choices
+) -> tuple[LabelMap | Segmentation, Segmentation]:
+    """What is predicted of a case, and its reference, both on the voxels that it is scored on.
+
+    Args:
+        predictor: Its structures must be the dataset's.
+        case: Of the validation or test split.
+        choices: What decides, and what is done to masks.
+
+    Raises:
+        ConfigError: If a step needs the scan itself, which the dataset keeps on another grid.
+        DatasetError: If the case keeps no masks on the scan's grid.
+    """
+    scored = ScoredCase(case)
+    hu = scored.hu() if needs_confidence(choices.steps) else None
+    found = segment_on_grid(scored.scan, predictor, choices, AS_TUNED, hu)
+    reference = Segmentation(choices.labels, scored.source)
+    for k in range(scored.source.canonical_shape[2]):
+        reference.append(scored.masks_slice(k))
+    return found.result, reference
 
 
 def score_cases(

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float64
@@ -20,6 +22,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tomoseg.evaluation.metrics import METRICS, Place
+from tomoseg.evaluation.ranking import Ranking
 from tomoseg.evaluation.scores import CaseScore, StructureScore
 from tomoseg.evaluation.statistics import Difference, Estimate
 from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, table_of
@@ -27,11 +30,14 @@ from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
-from tomoseg.pictures.words import number, say, short
+from tomoseg.pictures.words import number, percent, say, short
 from tomoseg.settings import Language
 
 LEAST_P = 0.001
 """Smaller ones are not told apart."""
+
+_FAILED, _PALE, _DARK = "rgb(232 163 61)", (200, 220, 240), (18, 60, 105)
+"""Colours of cases below the lowest threshold of success, from it, and from the highest."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class ScorePage:
         warnings: What else is to be known.
         course: The records of the training's epochs, if they are known.
         noticed: What was noticed of scans and references, the decisive first.
+        ranking: Structures, the best first, with how often each succeeds; None leaves it out.
+        pages: In 3D, of some cases: case and the name of the file, which lies beside the page.
     """
 
     title: str
@@ -69,6 +77,8 @@ class ScorePage:
     warnings: Sequence[str] = ()
     course: Sequence[Mapping[str, Any]] = ()
     noticed: Sequence[Notice] = ()
+    ranking: Ranking | None = None
+    pages: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,8 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         compared=None if page.comparison is None else _compared(page.comparison[1], lang),
         pictures=[(_caption(page, case, name, columns, lang), _embedded(file)) for case, name, file in page.pictures],
         curves=_curves(page.course, lang),
+        quoted=quote,
+        **_ranked(page.ranking, lang),
     )
     write_whole_text(path, rendered)
 
@@ -155,6 +167,32 @@ def spread(values: Float64[np.ndarray, " n"]) -> Spread | None:
     near = known[(known >= first - reach) & (known <= third + reach)]
     beyond = tuple(sorted({round(float(v), 2) for v in known if v < near.min() or v > near.max()}))
     return Spread(float(near.min()), first, median, third, float(near.max()), beyond)
+
+
+def _ranked(ranking: Ranking | None, lang: Language) -> dict[str, Any]:
+    """What the table of ranks is made of."""
+    structures = () if ranking is None else ranking.structures
+    return {
+        "ranked": [row for row in structures if row.n],
+        "unranked": [row.structure for row in structures if not row.n],
+        "colours": _band_colours(0 if ranking is None else len(ranking.thresholds)),
+        "bands": _bands,
+        "percent": lambda share: percent(share, lang),
+        "dice_from": lambda threshold: f"{threshold:g}".replace(".", "," if lang == "fr" else "."),
+    }
+
+
+def _bands(success: Sequence[float]) -> list[float]:
+    """Percent of the cases below the lowest threshold, from there to the next, and so on; 100 together."""
+    edges = [1.0, *success, 0.0]
+    return [round(100 * (higher - lower), 2) for higher, lower in pairwise(edges)]
+
+
+def _band_colours(thresholds: int) -> list[str]:
+    """Of as many bands as `_bands` gives: failures in orange, then blue, the darker the better."""
+    parts = [0.0] if thresholds < 2 else [n / (thresholds - 1) for n in range(thresholds)]
+    blues = [[round(a + part * (b - a)) for a, b in zip(_PALE, _DARK, strict=True)] for part in parts]
+    return [_FAILED, *(f"rgb({' '.join(map(str, blue))})" for blue in blues)]
 
 
 def _shown(place: Place, metrics: Iterable[str]) -> list[str]:

@@ -89,6 +89,28 @@ FRENCH: dict[str, str] = {
     "{edges} pixels, window {low} to {high} HU": "{edges} pixels, fenêtre de {low} à {high} HU",
     "{edges} voxels, window {low} to {high} HU": "{edges} voxels, fenêtre de {low} à {high} HU",
     "Training slices of {name}": "Coupes d'entraînement de {name}",
+    # page_3d.py, page_3d.js
+    "Search": "Rechercher",
+    "All": "Toutes",
+    "None": "Aucune",
+    "Alone": "Seule",
+    "Cut": "Couper",
+    "Front": "De face",
+    "Back": "De dos",
+    "From the left": "De gauche",
+    "From the right": "De droite",
+    "From above": "Du dessus",
+    "From below": "Du dessous",
+    "not found": "non trouvée",
+    "not annotated": "non annotée",
+    "3D how": (
+        "Glisser : tourner. Molette ou deux doigts : zoomer. Majuscule ou bouton droit : déplacer. Les surfaces sont "
+        "lissées et simplifiées, pour être regardées, pas mesurées ; les volumes sont ceux des masques."
+    ),
+    "no 3D": (
+        "Ce navigateur ne peut pas afficher cette page : il lui faut WebGL2 et DecompressionStream, que Chrome, Edge, "
+        "Firefox et Safari ont depuis 2023."
+    ),
     # score_page.py
     "Evaluation of {what} against {reference}": "Évaluation de {what} par rapport à {reference}",
     "voxels of {spacing} mm": "voxels de {spacing} mm",
@@ -110,9 +132,26 @@ FRENCH: dict[str, str] = {
     "To be known": "À savoir",
     "Noticed of the scans": "Remarqué sur les examens",
     "Each structure": "Chaque structure",
+    "Structures, the best first": "Structures, de la meilleure à la moins bonne",
+    "group": "groupe",
+    "rank by median": "rang selon la médiane",
+    "rank by success": "rang selon la réussite",
+    "median Dice": "Dice médian",
+    "Dice ≥ {dice}": "Dice ≥ {dice}",
+    "cases by their Dice": "cas selon leur Dice",
+    "below {dice}": "moins de {dice}",
+    "from {dice}": "à partir de {dice}",
+    "Without a Dice, since no case has a reference of them": ("Sans Dice, car aucun cas n'en a de vérité terrain"),
+    "ranked how": (
+        "Le taux de réussite d'une structure à un seuil est la part de ses cas dont le Dice l'atteint ; un cas où elle "
+        "est absente ne compte pas, un cas où elle est manquée est un échec. L'ordre est celui du Dice médian, le rang "
+        "selon la réussite celui de la moyenne des taux ; les égalités partagent un rang. La ligne « toutes » est la "
+        "moyenne des structures."
+    ),
     "all": "toutes",
     "cases 0 to 1": "cas, de 0 à 1",
     "The worst": "Les plus mauvais",
+    "The worst cases in 3D": "Les plus mauvais cas en 3D",
     "Pictures of the worst": "Images des plus mauvais",
     "Compared with {what}": "Comparaison avec {what}",
     "pairs": "paires",
@@ -156,6 +195,20 @@ ENGLISH: dict[str, str] = {
         "{ours}, one of HD95 against it. p is of Wilcoxon's signed-rank test over patients; that of the structures is "
         "corrected for how many they are (Holm). Fewer than five patients with a pair give neither an interval nor a "
         "p. Bold: p < 0.05."
+    ),
+    "ranked how": (
+        "The success rate of a structure at a threshold is the share of its cases whose Dice reaches it; a case in "
+        "which it is absent does not count, one in which it is missed fails. The order is that of the median Dice, the "
+        "rank by success that of the mean of the rates; equal structures share a rank. The row of all is the mean over "
+        "structures."
+    ),
+    "3D how": (
+        "Drag to turn, wheel or two fingers to zoom, shift or the right button to move. Surfaces are smoothed and "
+        "simplified: to be looked at, not to be measured; volumes are those of the masks."
+    ),
+    "no 3D": (
+        "This browser cannot show this page: it needs WebGL2 and DecompressionStream, which Chrome, Edge, Firefox and "
+        "Safari have had since 2023."
     ),
     "of the kept model": "Of the kept model, on whole volumes. A dash: no validation case has a reference of it.",
     "empties": "Where a mask is empty, scores are those of {what}.",

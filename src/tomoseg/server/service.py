@@ -34,6 +34,7 @@ from tomoseg.server.watching import Watch
 from tomoseg.server.worker import JOBS, UPLOADS
 from tomoseg.settings import deciding
 from tomoseg.version import __version__
+from tomoseg.workflows.results import check_page_3d
 
 
 @dataclass
@@ -98,6 +99,7 @@ class Service:
             "tomoseg": __version__,
         }
         key |= {"options": deciding(asked), "preview": asked.lang if asked.preview else None}
+        key |= {"page_3d": asked.lang} if asked.page_3d else {}
         hashed = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         mine = new_id()
         job = self.jobs.make(mine, hashed, name, asked.model_dump(mode="json", exclude_unset=True), uploads)
@@ -116,6 +118,7 @@ class Service:
         thresholds_of(asked.threshold, names)
         for name in asked.format:
             require_installed(*FORMATS[name].packages)
+        check_page_3d(asked)
         return asked
 
     def job(self, job: str) -> Job:

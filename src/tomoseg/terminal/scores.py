@@ -7,10 +7,15 @@ from pathlib import Path
 
 from tomoseg.errors import counted
 from tomoseg.evaluation.metrics import METRICS
+from tomoseg.evaluation.ranking import Ranked, Ranking
 from tomoseg.evaluation.statistics import LEAST_PATIENTS, Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
+from tomoseg.pictures.words import percent
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.evaluate import Evaluation
+
+LISTED = 3
+"""Of the best structures, and of the worst."""
 
 
 def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None:
@@ -22,6 +27,7 @@ def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None
         output: The folder of the files.
     """
     show_scores(result.summary, counted(result.summary.cases, "case"))
+    show_ranking(result.ranking)
     if 0 < result.summary.patients < LEAST_PATIENTS:
         out.print(f"No intervals: fewer than {LEAST_PATIENTS} patients ({result.summary.patients}).")
     if result.comparison is not None:
@@ -50,6 +56,22 @@ def show_scores(summary: Summary, title: str) -> None:
     if summary.dice is not None:
         means = [f"{_column(metric)} {_with_interval(summary.overall[metric])}" for metric in shown]
         out.print(f"Mean over {counted(summary.overall['dice'].n, 'structure')}: {', '.join(means)}")
+
+
+def show_ranking(ranking: Ranking) -> None:
+    """How often a structure succeeds in the mean, and which are the best and the worst."""
+    known = ranking.known
+    if not known:
+        return
+    rates = [f"{t:g} in {percent(rate)}" for t, rate in zip(ranking.thresholds, ranking.overall, strict=True)]
+    out.print(f"Success, mean over {counted(len(known), 'structure')}: a Dice of at least {', '.join(rates)} of cases")
+    if len(known) > 2 * LISTED:
+        out.print(f"Best median Dice: {_medians(known[:LISTED])}")
+        out.print(f"Worst median Dice: {_medians(known[: -LISTED - 1 : -1])}")
+
+
+def _medians(structures: Sequence[Ranked]) -> str:
+    return ", ".join(f"{one.structure} {one.median:.3f}" for one in structures)
 
 
 def _means(estimates: Mapping[str, Estimate], metrics: Sequence[str]) -> list[float | None]:

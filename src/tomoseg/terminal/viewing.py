@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tomoseg.terminal.console import out
 
 
@@ -14,3 +16,13 @@ def show_address(address: str, *, ends_with_page: bool = True) -> None:
     """
     out.print(address)
     out.print("Close the page, or press Ctrl-C, to end." if ends_with_page else "Press Ctrl-C to end.")
+
+
+def show_saved(path: Path, size: int) -> None:
+    """Where a page was saved, and how large it is.
+
+    Args:
+        path: Of the page.
+        size: In bytes.
+    """
+    out.print(f"{path}: {size / 1e6:.1f} MB; open it in a browser, no server and no network are needed")

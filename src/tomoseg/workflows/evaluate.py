@@ -17,6 +17,7 @@ from tomoseg.cases.work import Tell
 from tomoseg.errors import ConfigError, DatasetError, GridError, InputError, ModelError, TomosegError
 from tomoseg.evaluation.masks import Scoring
 from tomoseg.evaluation.metrics import METRICS, check_metrics
+from tomoseg.evaluation.ranking import RANKING, Ranking, rank, write_ranking
 from tomoseg.evaluation.score_files import SCORES, read_scores, write_scores
 from tomoseg.evaluation.scores import EMPTIES, CaseScore, StructureScore
 from tomoseg.evaluation.statistics import DRAWS
@@ -28,6 +29,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.limits import refusal
 from tomoseg.notices import Notice, gathered
 from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
+from tomoseg.packages import require_installed
 from tomoseg.pictures.score_page import ScorePage, write_score_page
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.version import __version__
@@ -48,10 +50,12 @@ class Evaluation:
         summary: Structures, groups and overall means.
         scores: One entry a case.
         labels: What was scored.
+        ranking: Structures, the best first, with how often each succeeds.
         failed: Why a case could not be scored, by name.
         warnings: What else is to be known.
         comparison: Beside other scores, if that was asked for.
         pictures: Of the worst structures: case, structure and file.
+        pages: In 3D, of the worst cases: case and file.
         tracebacks: Of errors that nobody foresaw, by case.
         noticed: Of scans and references, by case, where there is something.
     """
@@ -59,10 +63,12 @@ class Evaluation:
     summary: Summary
     scores: list[CaseScore]
     labels: LabelSet
+    ranking: Ranking
     failed: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     comparison: Comparison | None = None
     pictures: tuple[tuple[str, str, Path], ...] = ()
+    pages: tuple[tuple[str, Path], ...] = ()
     tracebacks: dict[str, str] = field(default_factory=dict)
     noticed: Mapping[str, tuple[Notice, ...]] = field(default_factory=dict)
 
@@ -110,11 +116,10 @@ def evaluate(
         >>> found.summary.dice, [one.structure for one in found.scores[0].structures]
         (1.0, ['spleen', 'liver'])
     """
-    if options.panels and output is None:
-        raise ConfigError(f"expected a folder for {options.panels} pictures, got none; name one with --output")
+    _check_drawn(options, output)
     check_metrics(options.metrics)
     if output is not None:
-        check_folder(output, (SCORES, SUMMARY, REPORT))
+        check_folder(output, (SCORES, RANKING, SUMMARY, REPORT))
     before = None if options.against is None else read_scores(options.against)
     opened = _source(predicted, reference, options, compute)
     scoring = scoring_of(options, opened.labels)
@@ -123,14 +128,17 @@ def evaluate(
     folders = Folders((predicted, reference), output)
     scores, failed, tracebacks = _score_all(work, list(opened.cases), on_case, folders)
     pictures, undrawn = ([], []) if output is None else _draw_worst(opened, scores, options, output)
+    pages, unwritten = ([], []) if output is None else _write_pages(opened, scores, options, output)
     evaluation = Evaluation(
         summarise(scores, opened.labels, DRAWS),
         scores,
         opened.labels,
+        rank(scores, opened.labels, options.success_at),
         dict(opened.missing) | failed,
-        (*opened.warnings, *unlike, *undrawn),
+        (*opened.warnings, *unlike, *undrawn, *unwritten),
         None if before is None else compare(scores, before, opened.labels),
         tuple(pictures),
+        tuple(pages),
         tracebacks,
         opened.noticed,
     )
@@ -138,6 +146,19 @@ def evaluate(
         write_evaluation(evaluation, output, _how(predicted, reference, opened.split, options, scoring))
         write_score_page(_page(evaluation, opened, scoring, options), output / REPORT, options.lang)
     return evaluation
+
+
+def _check_drawn(options: EvaluateOptions, output: Path | None) -> None:
+    """Refuse pictures and pages without a folder or without what draws them.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    for count, what in ((options.panels, "pictures"), (options.pages_3d, "pages")):
+        if count and output is None:
+            raise ConfigError(f"expected a folder for {count} {what}, got none; name one with --output")
+    if options.pages_3d:
+        require_installed("skimage")
 
 
 def _source(predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> ModelSource | MaskSource:
@@ -353,6 +374,8 @@ def _page(
         evaluation.warnings,
         () if course is None else _read_course(course),
         evaluation.gathered,
+        evaluation.ranking,
+        [(case, file.name) for case, file in evaluation.pages],
     )
 
 
@@ -393,8 +416,35 @@ def _draw_worst(
     return drawn, undrawn
 
 
+def worst_cases(scores: Sequence[CaseScore], count: int) -> list[str]:
+    """Names of the cases of the lowest mean Dice over the structures that have one, the lowest first.
+
+    Args:
+        scores: One entry a case.
+        count: How many.
+    """
+    known = {case.case: [s.dice for s in case.structures if s.dice is not None] for case in scores}
+    means = {name: sum(dice) / len(dice) for name, dice in known.items() if dice}
+    return sorted(means, key=lambda name: (means[name], name))[:count]
+
+
+def _write_pages(
+    source: ModelSource | MaskSource, scores: Sequence[CaseScore], options: EvaluateOptions, output: Path
+) -> tuple[list[tuple[str, Path]], list[str]]:
+    """The pages in 3D, and a sentence for each that could not be made."""
+    written, unwritten = [], []
+    for case in worst_cases(scores, options.pages_3d):
+        path = output / fitting(f"{case}_3d", ".html")
+        try:
+            source.page(case, path, options)
+            written.append((case, path))
+        except (InputError, GridError) as error:
+            unwritten.append(f"{case} has no page in 3D: {error}")
+    return written, unwritten
+
+
 def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any]) -> None:
-    """Write `scores.csv`, a line a case and structure, and `summary.json`.
+    """Write `scores.csv`, a line a case and structure, `ranking.csv`, a line a structure, and `summary.json`.
 
     Args:
         evaluation: What to write.
@@ -402,6 +452,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any
         how: What the scores depend on.
     """
     write_scores(evaluation.scores, folder / SCORES)
+    write_ranking(evaluation.ranking, folder / RANKING)
     record = (
         {"how": how}
         | asdict(evaluation.summary)
@@ -411,6 +462,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any
             **({"tracebacks": evaluation.tracebacks} if evaluation.tracebacks else {}),
             "warnings": evaluation.warnings,
             "noticed": {case: [notice.as_dict() for notice in told] for case, told in evaluation.noticed.items()},
+            "ranking": asdict(evaluation.ranking),
             "comparison": None
             if evaluation.comparison is None
             else asdict(evaluation.comparison) | {"dice_p_corrected": evaluation.comparison.corrected_p()},

@@ -45,10 +45,12 @@ from tomoseg.workflows.prediction_record import (
 from tomoseg.workflows.result_places import check_places
 from tomoseg.workflows.results import (
     check_formats,
+    check_page_3d,
     impossible_formats,
     told_of,
     write_preview,
     write_result,
+    write_result_page,
     write_statistics,
 )
 from tomoseg.workflows.scans import FoundScans, Scan, find_scans
@@ -97,6 +99,7 @@ def predict(
         (None, 7)
     """
     check_formats(options.format)
+    check_page_3d(options)
     check_place(output)
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
@@ -349,6 +352,9 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     if options.preview:
         with stages("preview"):
             files.append(write_preview(prediction.result, volume, scan, options.lang, course.notices))
+    if options.page_3d:
+        with stages("page"):
+            files.append(write_result_page(prediction.result, scan, options.lang))
     written.failed |= course.not_written
     record = record_of(course.asked, written, course.notices, stages.seconds, prediction.self_rating)
     if written.failed == course.not_written:  # what may succeed another time is tried again

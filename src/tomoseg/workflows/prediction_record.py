@@ -196,6 +196,7 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
         "options": deciding(options.model_copy(update={"strict": False, "force": False})),
         **({"strict": True} if options.strict else {}),  # what passed serves a run that is not strict, too
         "preview": options.lang if options.preview else None,
+        **({"page_3d": options.lang} if options.page_3d else {}),
     }
 
 

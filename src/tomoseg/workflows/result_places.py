@@ -10,7 +10,7 @@ from tomoseg.files.results import label_map_files
 from tomoseg.formats import FORMATS
 from tomoseg.options import PredictOptions
 from tomoseg.workflows.prediction_record import record_path
-from tomoseg.workflows.results import beside, preview_path, statistics_path, stem_of
+from tomoseg.workflows.results import beside, page_3d_path, preview_path, statistics_path, stem_of
 from tomoseg.workflows.scans import Scan
 
 
@@ -38,7 +38,7 @@ def _files(scan: Scan, options: PredictOptions) -> list[str]:
     layouts = ("one file",) if stem is None else ("one file", "file per structure")
     kinds = [FORMATS[name] for name in options.format]
     paths = [kind.path(scan.output, stem) for kind in kinds if kind.layout in layouts]
-    paths += [record_path(scan), statistics_path(scan), preview_path(scan)]
+    paths += [record_path(scan), statistics_path(scan), preview_path(scan), page_3d_path(scan)]
     if stem is not None:
         paths.append(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
         paths += [scan.output.with_name(name) for name in label_map_files(scan.output) if "nifti" in options.format]

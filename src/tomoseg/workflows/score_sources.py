@@ -18,14 +18,16 @@ from tomoseg.files.label_files import noticed_of_geometry
 from tomoseg.files.label_names import check_told_apart, label_set_named
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.score_cases import on_grid, score_case_fully
+from tomoseg.inference.score_cases import masks_of_case, on_grid, score_case_fully
 from tomoseg.labels import LabelSet, composed
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import is_model
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import Compute, EvaluateOptions, Request
+from tomoseg.pictures.page_3d import Masks3D, masks_3d, write_masks_3d
 from tomoseg.postprocess.steps import scan_steps
 from tomoseg.preprocessed.read import PreprocessedCase
+from tomoseg.segmentation import boxed_masks
 from tomoseg.volume import check_same_grid
 from tomoseg.workflows.held_out import held_out
 from tomoseg.workflows.prediction_record import noticed_of_result
@@ -81,6 +83,20 @@ class ModelSource:
         spacing_mm = case.grid_spacing_mm[:2]
         draw_panel(ct[:, :, k], reference[:, :, k], found[k], structure, spacing_mm, path, lang=options.lang)
         return True
+
+    def page(self, name: str, path: Path, options: EvaluateOptions) -> None:
+        """A case in 3D, on the voxels that it was scored on."""
+        case = self.cases[name]
+        found, reference = masks_of_case(self._held_out.judge(case), case, self._choices)
+        both = zip(found.labels, boxed_masks(found), boxed_masks(reference), strict=True)
+        channels = {channel: self._choices.labels.names[channel] for channel in case.record.annotated}
+        annotated = set(channels.values())
+        shown = (
+            Masks3D(structure, mask, given if structure.name in annotated else None)
+            for structure, mask, given in both
+            if structure.name in self.labels
+        )
+        write_masks_3d(shown, reference.grid, path, name, options.lang)
 
 
 def _wanted_of(known: Sequence[str], wanted: Sequence[str], of_model: Sequence[str]) -> Sequence[str]:
@@ -160,6 +176,11 @@ class MaskSource:
         red, blue = (mask.within(at, one).whole()[:, :, 0] for mask in (given, found))
         draw_panel(volume.hu[:, :, k], red, blue, structure, volume.spacing_mm[:2], path, lang=options.lang)
         return True
+
+    def page(self, name: str, path: Path, options: EvaluateOptions) -> None:
+        """A case in 3D."""
+        reference, predicted = self._open(*self.cases[name])
+        write_masks_3d(masks_3d(self.labels, predicted, reference), reference.grid, path, name, options.lang)
 
     def _open(self, ours: MaskCase, theirs: MaskCase) -> tuple[OpenMasks, OpenMasks]:
         """Reference and prediction on one grid."""

@@ -83,12 +83,12 @@ def open_scene(case: ViewCase, options: ViewOptions = AS_SEEN, corrections: Path
         InputError: If a file cannot be read.
         LabelError: If values or names cannot be used.
     """
-    volume = _scan_of(case, options)
+    volume = scan_of(case, options)
     if case.masks is None:
         return scene_of(volume, None, {})
     corrected = {} if corrections is None else latest(corrections / case.name)
     sides = [corrected_masks(case.masks, corrected), *(() if case.reference is None else (case.reference,))]
-    labels = _labels(sides)
+    labels = labels_of(sides)
     ours, *others = (dict(_read(side, volume, case.scan)) for side in sides)
     scene = scene_of(volume, labels, ours, others[0] if others else None, noticed_of_result(case.masks.first_file))
     return replace(scene, entries=tuple(_marked(entry, corrected) for entry in scene.entries))
@@ -110,15 +110,31 @@ def _marked(entry: Entry, corrected: Mapping[str, Correction]) -> Entry:
     return entry if found is None else replace(entry, version=found.version)
 
 
-def _scan_of(case: ViewCase, options: ViewOptions) -> Volume:
+def scan_of(case: ViewCase, options: ViewOptions) -> Volume:
+    """The scan of a case, of several series that on which its masks lie.
+
+    Args:
+        case: Which.
+        options: Which series, and what is assumed of it.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     if options.series is not None or options.assume_spacing is not None or case.masks is None:
         return read_scan(case.scan, options.series, options.assume_spacing)
     known = {name: getattr(case.masks, name) for name in MaskCase.__dataclass_fields__}
     return read_case(Case(**(known | {"ct": case.scan})))
 
 
-def _labels(sides: Sequence[MaskCase]) -> LabelSet:
-    """The structures of all sides: as among the 117 where they are of them, with colours unlike one another's."""
+def labels_of(sides: Sequence[MaskCase]) -> LabelSet:
+    """The structures of all sides: as among the 117 where they are of them, with colours unlike one another's.
+
+    Args:
+        sides: Masks of one case.
+
+    Raises:
+        LabelError: If a name cannot be used.
+    """
     names = list(dict.fromkeys(name for side in sides for name in side.annotated))
     of_total = {one.name: one for one in LabelSet.total()}
     known = (of_total.get(one.name, one) for one in label_set_named(names))
