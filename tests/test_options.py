@@ -63,7 +63,11 @@ class TestErrors:
                 {"tolerance_mm": -1},
                 "tolerance_mm: expected a value greater than or equal to 0, got -1",
             ),
-            (EvaluateOptions, {"success_at": (0.5, 1.5)}, r"success_at.1: expected a number up to 1, got 1.5"),
+            (
+                EvaluateOptions,
+                {"success_at": (0.5, 1.5)},
+                "success_at.1: expected a value less than or equal to 1, got 1.5",
+            ),
             (EvaluateOptions, {"lang": "de"}, "lang: expected 'en' or 'fr', got 'de'"),
         ],
     )
@@ -99,7 +103,7 @@ class TestFile:
         ("text", "message"),
         [
             ("roi-subset: [liver]", r"options.yaml: roi-subset: .* got 'roi-subset'; did you mean 'roi_subset'\?"),
-            ("max_memry: 2GB", r"options.yaml: max_memry: expected one of 32 known names.*did you mean 'max_memory'\?"),
+            ("max_memry: 2GB", r"options.yaml: max_memry: expected one of 33 known names.*did you mean 'max_memory'\?"),
             (
                 "max_memory: much",
                 r"options.yaml: max_memory: expected an amount of memory such as .*, got 'much'; corr",

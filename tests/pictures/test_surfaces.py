@@ -69,7 +69,7 @@ def test_what_is_thin_does_not_vanish():
     for mask in (voxel, sheet, thread):
         mesh = smooth_surface(Shape.of(BoxedMask.of(mask), (1.0, 1.0, 1.0)), np.eye(4), (5, 5, 5))
         places = np.argwhere(mask) * (-1, -1, 1)
-        assert len(mesh.triangles) > 10
+        assert len(mesh.triangles) >= 8
         assert (mesh.points_mm.min(axis=0) <= places.max(axis=0)).all()
         assert (mesh.points_mm.max(axis=0) >= places.min(axis=0)).all()
 

@@ -105,9 +105,9 @@ uniform float cut, lit;
 out vec4 drawn;
 void main() {
   if (nearness > cut) discard;
-  vec3 facing = normalize(slope) * (gl_FrontFacing ? 1.0 : -1.0);
-  float light = min(1.0, 0.28 + 0.85 * max(0.0, dot(facing, normalize(vec3(-0.25, 0.35, 1.0)))));
-  drawn = vec4(colour * mix(1.0, gl_FrontFacing ? light : 0.6 * light, lit), 1.0);
+  float light = min(1.0, 0.28 + 0.85 * max(0.0, dot(normalize(slope), normalize(vec3(-0.25, 0.35, 1.0)))));
+  // The inside, seen where something is cut, has one shade, as if it were full.
+  drawn = vec4(colour * mix(1.0, gl_FrontFacing ? light : 0.6, lit), 1.0);
 }`;
 
 class Drawing {
