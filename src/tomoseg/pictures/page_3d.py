@@ -109,6 +109,7 @@ def write_page_3d(
         OutputError: If the file cannot be written.
 
     Example:
+        >>> from tomoseg.files.results import read_labelled
         >>> result = read_labelled(Path("map.nii.gz"))
         >>> write_page_3d(result, Path("page.html"), "A patient") < 100_000
         True
