@@ -71,7 +71,7 @@ class Shape:
         padded = np.pad(mask.inside, 1)
         faces = [np.count_nonzero(np.diff(padded, axis=axis)) for axis in range(3)]
         sides_mm2 = sum(n * voxel_mm3 / edge for n, edge in zip(faces, spacing_mm, strict=True))
-        area_mm2 = sides_mm2 / _STAIRCASE
+        area_mm2 = float(sides_mm2) / _STAIRCASE
         volume_mm3 = mask.voxels * voxel_mm3
         packed = np.packbits(mask.inside)
         thickness_mm = 2 * volume_mm3 / area_mm2
