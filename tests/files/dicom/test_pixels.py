@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pydicom
 import pytest
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
     JPEG2000,
     DeflatedExplicitVRLittleEndian,
@@ -56,6 +57,21 @@ def test_compressed(stored, tmp_path, syntax, options, within):
     for one in slices:
         one.compress(syntax, generate_instance_uid=False, **options)
     check(read_scan(save(slices, tmp_path)), stored, within)
+
+
+@pytest.mark.parametrize(
+    "place", [8, 12, 16, 20, 24, 28, 32, 36]
+)  # extents and offsets, of the picture and of its tiles
+def test_jpeg_2000_of_another_size_by_its_own_header(stored, tmp_path, place):
+    one = image(stored[0], POSITIONS[0], 0)
+    one.compress(JPEG2000Lossless, generate_instance_uid=False)
+    frame = bytearray(get_frame(one.PixelData, 0, number_of_frames=1))
+    frame[place : place + 4] = bytes(4) if place in (24, 28) else b"\xff" * 4
+    one.PixelData = encapsulate([bytes(frame)])
+    with pytest.raises(
+        InputError, match="expected a JPEG 2000 picture of 64 rows of 80 pixels, got one of another size"
+    ):
+        read_scan(save([one], tmp_path) / "000.dcm")
 
 
 @pytest.mark.parametrize("syntax", [None, RLELossless, JPEG2000Lossless])

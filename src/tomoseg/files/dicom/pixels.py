@@ -5,12 +5,14 @@ pydicom reads what is not compressed, deflated or run-length coded; GDCM decodes
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Shaped
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEG2000,
@@ -41,10 +43,14 @@ BY_PYDICOM = UNCOMPRESSED | {RLELossless}
 BY_GDCM = frozenset(
     {JPEGBaseline8Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, JPEG2000, JPEG2000Lossless}
 )
+JPEG2000_KINDS = frozenset({JPEG2000, JPEG2000Lossless})
 LOSSY = frozenset({JPEGBaseline8Bit, JPEGLSNearLossless, JPEG2000})
 
 OVERSHOOT = 1 / 16
 """A lossy coder may miss the range of stored values by a little, which is cut; what lies farther out are other bits."""
+
+_SOC_SIZ, _SIZ = b"\xff\x4f\xff\x51", struct.Struct(">HH8I")
+"""How a picture in JPEG 2000 begins, and what follows of its size."""
 
 SMALLEST_FRAME_BYTES = 32
 """No coded image is smaller."""
@@ -103,6 +109,10 @@ def decode(
         syntax = check_pixels(dataset, name)
         for image in images:
             columns, rows = image.shape
+            if syntax in JPEG2000_KINDS:
+                _check_codestream(
+                    get_frame(dataset.PixelData, image.frame or 0, number_of_frames=_frames(dataset)), image.shape, name
+                )
             stored = pixel_array(
                 dataset, index=image.frame or 0, raw=True, decoding_plugin=plugin_for(syntax), correct_unused_bits=False
             )
@@ -166,11 +176,40 @@ def _syntax(dataset: Dataset) -> UID:
 
 def _least_bytes(dataset: Dataset, syntax: UID) -> int:
     """Bytes that the pixels which the header claims take at the least."""
-    frames = int(dataset.get("NumberOfFrames") or 1)
     if syntax not in UNCOMPRESSED:
-        return SMALLEST_FRAME_BYTES * frames
-    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * frames
+        return SMALLEST_FRAME_BYTES * _frames(dataset)
+    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * _frames(dataset)
     return pixels * int(dataset.BitsAllocated) // 8
+
+
+def _frames(dataset: Dataset) -> int:
+    return int(dataset.get("NumberOfFrames") or 1)
+
+
+def _check_codestream(frame: bytes, shape: tuple[int, int], name: str) -> None:
+    """Refuse a picture in JPEG 2000 whose own size is another than the header's: its decoder would end the process.
+
+    Args:
+        frame: As it is coded.
+        shape: Columns and rows that the header claims.
+        name: What to call the file.
+
+    Raises:
+        InputError: If so.
+
+    Source: ITU-T T.800, annex A.5.1: after SOC the marker SIZ with its length, capabilities, extents, offsets, and the
+        tiles' extents and offsets.
+    """
+    if not frame.startswith(_SOC_SIZ) or len(frame) < len(_SOC_SIZ) + _SIZ.size:
+        return  # in a box of its own, or no such picture at all, which the decoder says
+    _, _, *numbers = _SIZ.unpack_from(frame, len(_SOC_SIZ))
+    ends, starts, tiles, tile_starts = (tuple(numbers[axis : axis + 2]) for axis in range(0, 8, 2))
+    found = tuple(end - start for end, start in zip(ends, starts, strict=True))
+    if found != shape or min(tiles) < 1 or any(t > s for t, s in zip(tile_starts, starts, strict=True)):
+        raise InputError(
+            f"{name}: expected a JPEG 2000 picture of {shape[1]} rows of {shape[0]} pixels, got one of another size "
+            "by its own header; it is damaged, copy it again"
+        )
 
 
 def _used_bits(stored: Shaped[np.ndarray, "r c"], dataset: Dataset, lossy: bool) -> Shaped[np.ndarray, "r c"]:
