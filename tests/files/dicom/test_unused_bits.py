@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from tests.files.dicom.series import image, save
-from tomoseg.files.dicom.pixels import BY_GDCM, BY_PYDICOM, UNCOMPRESSED
+from tomoseg.files.dicom.pixels import BY_GDCM, BY_OPENJPEG, BY_PYDICOM, UNCOMPRESSED
 from tomoseg.files.scan import read_scan
 from tomoseg.files.stack import AIR_HU
 
@@ -73,7 +73,7 @@ def read(one, folder):
 
 def test_all_syntaxes_that_are_read_are_here():
     """JPEG baseline has pixels of one byte, all of whose bits are used."""
-    assert (BY_PYDICOM | BY_GDCM) - {*LOSSLESS, JPEGLSNearLossless, JPEG2000} == {"1.2.840.10008.1.2.4.50"}
+    assert (BY_PYDICOM | BY_GDCM | BY_OPENJPEG) - {*LOSSLESS, JPEGLSNearLossless, JPEG2000} == {"1.2.840.10008.1.2.4.50"}
 
 
 @pytest.mark.parametrize("signed", [True, False])

@@ -1,6 +1,6 @@
 """Stored pixels of DICOM files, decoded and turned into HU.
 
-pydicom reads what is not compressed, deflated or run-length coded; GDCM decodes JPEG, JPEG-LS and JPEG 2000.
+pydicom reads what is not compressed, deflated or run-length coded; GDCM decodes JPEG and JPEG-LS, OpenJPEG JPEG 2000.
 """
 
 from __future__ import annotations
@@ -40,10 +40,9 @@ UNCOMPRESSED = frozenset(
     {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
 )
 BY_PYDICOM = UNCOMPRESSED | {RLELossless}
-BY_GDCM = frozenset(
-    {JPEGBaseline8Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless, JPEG2000, JPEG2000Lossless}
-)
-JPEG2000_KINDS = frozenset({JPEG2000, JPEG2000Lossless})
+BY_GDCM = frozenset({JPEGBaseline8Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless})
+BY_OPENJPEG = frozenset({JPEG2000, JPEG2000Lossless})
+"""GDCM ends the process where such pixels are damaged in their header."""
 LOSSY = frozenset({JPEGBaseline8Bit, JPEGLSNearLossless, JPEG2000})
 
 OVERSHOOT = 1 / 16
@@ -109,7 +108,7 @@ def decode(
         syntax = check_pixels(dataset, name)
         for image in images:
             columns, rows = image.shape
-            if syntax in JPEG2000_KINDS:
+            if syntax in BY_OPENJPEG:
                 _check_codestream(
                     get_frame(dataset.PixelData, image.frame or 0, number_of_frames=_frames(dataset)), image.shape, name
                 )
@@ -123,7 +122,8 @@ def decode(
 
 def plugin_for(syntax: str) -> str:
     """What pydicom is told to decode pixels of a transfer syntax with."""
-    return "gdcm" if syntax in BY_GDCM else "pydicom" if syntax == RLELossless else ""
+    by_library = ((BY_GDCM, "gdcm"), (BY_OPENJPEG, "pylibjpeg"), ({RLELossless}, "pydicom"))
+    return next((plugin for kinds, plugin in by_library if syntax in kinds), "")
 
 
 def check_pixels(dataset: Dataset, name: str) -> str:
@@ -133,7 +133,7 @@ def check_pixels(dataset: Dataset, name: str) -> str:
         InputError: If not, or if there are fewer bytes than the header claims.
     """
     syntax = _syntax(dataset)
-    if syntax not in BY_PYDICOM | BY_GDCM:
+    if syntax not in BY_PYDICOM | BY_GDCM | BY_OPENJPEG:
         raise InputError(
             f"{name}: expected uncompressed, RLE, lossless JPEG, JPEG-LS or JPEG 2000 pixels, got "
             f"{_called(syntax)}; export the series uncompressed"
@@ -187,7 +187,7 @@ def _frames(dataset: Dataset) -> int:
 
 
 def _check_codestream(frame: bytes, shape: tuple[int, int], name: str) -> None:
-    """Refuse a picture in JPEG 2000 whose own size is another than the header's: its decoder would end the process.
+    """Refuse a picture in JPEG 2000 whose own size is another than the header's, before memory is taken for it.
 
     Args:
         frame: As it is coded.
