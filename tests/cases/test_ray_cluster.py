@@ -14,7 +14,8 @@ from tomoseg.options import Spread
 RAY = Spread(on="ray")
 ROOT = Path(__file__).resolve().parents[2]
 # Ray's own, not ours
-pytestmark = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("ResourceWarning", "FutureWarning")]
+ignored = [pytest.mark.filterwarnings(f"ignore::{name}") for name in ("ResourceWarning", "FutureWarning")]
+pytestmark = [pytest.mark.slow, *ignored]  # its threads stay in the process, and draw random numbers
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The client: sends, waits, gets; says in one sentence what is wrong."""
 
 import http.server
+import itertools
 import subprocess
 import sys
 import threading
@@ -132,10 +133,13 @@ def test_a_scan_that_fails_there_is_said_and_the_others_are_done(server, scan, t
 @pytest.fixture
 def job(client, tmp_path):
     """A job that is done, of a scan of its own, flipped along x in its file."""
-    hu, _ = make_scan(91)
+    hu, _ = make_scan(next(NUMBERS))
     write_nifti(tmp_path / "ct.nii.gz", hu, FLIPPED)
     return client.segment(tmp_path / "ct.nii.gz")
 
+
+NUMBERS = itertools.count(91)
+"""Of scans: the same one again would be the same job."""
 
 FLIPPED = SourceGrid((24, 22, 8), np.diag([-1.0, 1.0, 1.0, 1.0]))
 

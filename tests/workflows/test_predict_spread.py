@@ -54,9 +54,11 @@ def test_a_share_of_the_memory(scans, model, tmp_path):
     assert "expected a scan that fits into 0.10 GB, got one that needs" in done[0].error
 
 
-@pytest.mark.parametrize("on", ["there", "processes", "processes:0", "processes:-1", "ray", "Here", ""])
+@pytest.mark.parametrize("on", ["there", "processes", "processes:0", "processes:-1", "rays", "Here", ""])
 def test_no_such_place(on):
-    with pytest.raises(ConfigError, match=r"on: expected here, or processes:4 with the number of them, got"):
+    with pytest.raises(
+        ConfigError, match=r"on: expected here, processes:4 with the number of them, ray, ray://HOST:PORT, or slurm:8"
+    ):
         PredictOptions(on=on)
 
 

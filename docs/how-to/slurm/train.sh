@@ -15,7 +15,7 @@ set -euo pipefail
 
 preprocessed=${PREPROCESSED:-/share/preprocessed} run=${RUN:-/share/run}
 processes=${PROCESSES:-${SLURM_GPUS_ON_NODE:-1}}
-host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+read -r host < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 20000)) # two jobs that share a node do not meet
 export OMP_NUM_THREADS=$((${SLURM_CPUS_PER_TASK:-1} / processes > 0 ? ${SLURM_CPUS_PER_TASK:-1} / processes : 1))
 

@@ -38,6 +38,9 @@ class Engine(ABC):
             shape: Of what the network is given, on its grid.
         """
 
+    def release(self) -> None:  # noqa: B027  # most hold nothing
+        """Give back what is held for feature maps between scans, so that what is free can be counted."""
+
     @abstractmethod
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
         """Logits of windowed slices or blocks of a size that the network takes.

@@ -78,6 +78,14 @@ class OpenVinoEngine(Engine):
         """Compile the network for slices or blocks of a size."""
         self._compiled_for((self.reads.channels, *self.reads.padded(shape)))
 
+    def release(self) -> None:
+        """Give back what compiled networks hold for feature maps, unless they are at work."""
+        with self._lock:
+            self._free.update((shape, []) for shape in self._free)
+            compiled = list(self._compiled.values())
+        for each in compiled:
+            each.release_memory()
+
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
         """Logits of windowed slices or blocks; structures are last in memory."""
         shape = images.shape[1:]

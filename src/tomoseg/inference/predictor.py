@@ -23,7 +23,7 @@ from tomoseg.inference.decide import Between, scan_slices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.grids import grid_for
 from tomoseg.inference.logits import LogitSource, Mirror, mean_logits
-from tomoseg.inference.memory import activation_bytes, batch_that_fits
+from tomoseg.inference.memory import activation_bytes, batch_that_fits, give_back
 from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.sinks import Progress, ScanSlice
 from tomoseg.inference.smoothing import MOST_REACH, smoothed
@@ -117,6 +117,16 @@ class Predictor:
                 narrow = [self.as_computed(restrict_structures(one, names)) for one in self.models]
                 self._engines[wanted] = [choose_engine(one, *asked) for one in narrow]
             return self._engines[wanted]
+
+    def release(self, labels: LabelSet) -> None:
+        """Let what the engines hold between scans go, before what is free is counted.
+
+        Args:
+            labels: The structures that are computed.
+        """
+        for engine in self.engines(labels):
+            engine.release()
+        give_back()
 
     def computed_by(self, engines: Sequence[Engine]) -> None:
         """Let others compute all structures, in place of what was asked for.
@@ -376,6 +386,7 @@ class Predictor:
         most = self.compute.batch_size or _usual_batch(engines[0])
         if self.max_memory is None:
             return most
+        self.release(choices.labels)
         shape = scan.placement.shape
         structures = len(choices.labels)
         views = self._views(scan)
@@ -383,11 +394,12 @@ class Predictor:
         pixels = max(math.prod(e.reads.padded(tile)) for e, tile in zip(engines, tiles, strict=True))
         logits = 4 * structures * pixels
         batches = 2 + len(engines)  # one of each model is made, one waits, one is used
-        activations = max(activation_bytes(one.record.network) for one in self.models)
-        each = batches * logits + activations * pixels
+        activations = [activation_bytes(one.record.network) for one in self.models]
+        each = batches * logits + max(activations) * pixels
         result = math.prod(scan.source.shape) * 2  # the label map and its copy in the file's order, or compressed masks
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
         held = (2 + smoothed_over) * logits  # two are the slices of the grid that a slice of the scan lies between
+        held += (sum(activations) - max(activations)) * pixels  # each network keeps its own
         held += sum(
             _bytes_of_whole(engine, view, shape, structures) for engine, view in zip(engines, views, strict=True)
         )

@@ -34,7 +34,6 @@ from tomoseg.server.watching import Watch
 from tomoseg.server.worker import JOBS, UPLOADS
 from tomoseg.settings import deciding
 from tomoseg.version import __version__
-from tomoseg.workflows.results import check_page_3d
 
 
 @dataclass
@@ -118,7 +117,8 @@ class Service:
         thresholds_of(asked.threshold, names)
         for name in asked.format:
             require_installed(*FORMATS[name].packages)
-        check_page_3d(asked)
+        if asked.page_3d:
+            require_installed("skimage")
         return asked
 
     def job(self, job: str) -> Job:

@@ -27,6 +27,7 @@ from tomoseg.limits import refusal
 from tomoseg.models.folder import load_model
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
+from tomoseg.packages import require_installed
 from tomoseg.volume import Volume
 from tomoseg.workflows.cohort_statistics import cohort_statistics_path, write_cohort_statistics
 from tomoseg.workflows.prediction_record import (
@@ -45,7 +46,6 @@ from tomoseg.workflows.prediction_record import (
 from tomoseg.workflows.result_places import check_places
 from tomoseg.workflows.results import (
     check_formats,
-    check_page_3d,
     impossible_formats,
     told_of,
     write_preview,
@@ -99,7 +99,8 @@ def predict(
         (None, 7)
     """
     check_formats(options.format)
-    check_page_3d(options)
+    if options.page_3d:
+        require_installed("skimage")
     check_place(output)
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)

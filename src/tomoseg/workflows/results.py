@@ -19,7 +19,6 @@ from tomoseg.files.results import nifti_stem, write_confidence
 from tomoseg.files.target import Origin, Target
 from tomoseg.formats import FORMATS, LABEL_MAP_SUFFIXES, OutputFormat
 from tomoseg.notices import Notice, by_weight
-from tomoseg.options import PredictOptions
 from tomoseg.packages import require_installed
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.settings import Language
@@ -201,16 +200,6 @@ def write_statistics(measured: Sequence[Measurement], scan: Scan) -> str:
 
 def _entry(measured: Measurement) -> dict[str, object]:
     return {key: value for key, value in asdict(measured).items() if key != "structure"}
-
-
-def check_page_3d(options: PredictOptions) -> None:
-    """Refuse a page in 3D where it cannot be made, before anything is computed.
-
-    Raises:
-        ConfigError: If one is asked for and scikit-image is not installed.
-    """
-    if options.page_3d:
-        require_installed("skimage")
 
 
 def page_3d_path(scan: Scan) -> Path:

@@ -257,6 +257,7 @@ class NnunetPredictor(Predictor):
         if self.max_memory is None:
             return
         load_kernels()
+        self.release(choices.labels)
         structures = len(self._computed_labels(choices.labels))
         gx, gy, _ = grid.placement.shape
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
@@ -264,7 +265,7 @@ class NnunetPredictor(Predictor):
         patch = int(np.prod(self.plan.patch, dtype=np.int64))
         activations = activation_bytes(self.record.network) * patch
         if self.engines(choices.labels)[0].name == "openvino":
-            activations = activations * OPENVINO_MAPS // TORCH_MAPS
+            activations = activations * OPENVINO_MAPS // TORCH_MAPS * len(self.models)  # each keeps its own
         result = hu.size * 2
         values = self._features if self.engines(choices.labels)[0].headless else structures
         images = 2 ** len(self.plan.mirrored) if choices.decisions.flips else 1
