@@ -27,7 +27,6 @@ from tomoseg.limits import refusal
 from tomoseg.models.folder import load_model
 from tomoseg.notices import Notice, by_weight
 from tomoseg.options import ALL_MASKS, AUTO, Compute, PredictOptions
-from tomoseg.packages import require_installed
 from tomoseg.volume import Volume
 from tomoseg.workflows.cohort_statistics import cohort_statistics_path, write_cohort_statistics
 from tomoseg.workflows.prediction_record import (
@@ -98,9 +97,7 @@ def predict(
         >>> done.error, len(list(Path("predicted").glob("*.nii.gz")))
         (None, 7)
     """
-    check_formats(options.format)
-    if options.page_3d:
-        require_installed("skimage")
+    check_formats(options.format, page_3d=options.page_3d)
     check_place(output)
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)

@@ -43,8 +43,12 @@ class Written:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def check_formats(formats: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str], *, page_3d: bool = False) -> None:
     """Refuse what cannot be written, before anything is computed.
+
+    Args:
+        formats: Names of `FORMATS`.
+        page_3d: A page in 3D is wanted too.
 
     Raises:
         ConfigError: If there is no format, one is unknown, or a package for it is missing.
@@ -55,6 +59,8 @@ def check_formats(formats: Sequence[str]) -> None:
         if name not in FORMATS:
             raise ConfigError(f"format: {unknown_name_message(name, tuple(FORMATS))}")
         require_installed(*FORMATS[name].packages)
+    if page_3d:
+        require_installed("skimage")
 
 
 def impossible_formats(grid: SourceGrid, formats: Sequence[str], path: Path) -> dict[str, str]:
