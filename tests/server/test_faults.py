@@ -14,13 +14,17 @@ import sys
 import time
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
 from tests.server.conftest import write_scan
 from tests.server.running import ENDS
+from tests.training.tiny import make_scan
+from tomoseg.files.nifti import write_nifti
 from tomoseg.server.client import Client
 from tomoseg.server.database import Database
+from tomoseg.volume import SourceGrid
 
 
 class Killed:
@@ -138,11 +142,18 @@ def _is_tidy(folder, jobs):
     database.close()
 
 
+def write_long_scan(path):
+    """A scan that takes seconds: between two looks at the workers a small one is begun and done."""
+    hu = np.tile(make_scan(0)[0], (5, 5, 12))
+    write_nifti(path, hu, SourceGrid(hu.shape, np.eye(4)))
+    return path
+
+
 def test_a_worker_that_takes_too_long_ends_its_job_alone(tmp_path, model):
     from tests.server.running import ended, make_job, send, started
     from tomoseg.server.uploads import Rules
 
-    scan = write_scan(tmp_path / "ct.nii.gz", 0)
+    scan = write_long_scan(tmp_path / "ct.nii.gz")
     with started(tmp_path / "server", [model], rules=Rules(job_seconds=0.0)) as server:
         job = ended(server, make_job(server, send(server, ("ct.nii.gz", scan.read_bytes())))["id"])
         assert job["state"] == "failed"
@@ -154,7 +165,7 @@ def test_a_worker_that_takes_too_much_memory_ends_its_job_alone(tmp_path, model)
     from tests.server.running import ended, make_job, send, started
     from tomoseg.server.uploads import Rules
 
-    scan = write_scan(tmp_path / "ct.nii.gz", 0)
+    scan = write_long_scan(tmp_path / "ct.nii.gz")
     with started(tmp_path / "server", [model], rules=Rules(job_memory_bytes=60_000_000)) as server:
         job = ended(server, make_job(server, send(server, ("ct.nii.gz", scan.read_bytes())))["id"], 250)
         assert job["state"] == "failed"

@@ -437,8 +437,9 @@ class TestBadInput:
         assert out.read_text() == "a file"
 
     def test_a_case_that_ends_its_workers_is_left_out(self, dataset, out, monkeypatch):
-        def do_cases(work, cases, who):
+        def do_cases(work, cases, who, *, folders):
             assert who.on == "processes:2"
+            assert folders.writes == out
             for number, case in enumerate(cases):
                 yield number, work.lost(case, "it ended them") if number == 0 else work.one(case)
 
