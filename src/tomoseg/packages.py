@@ -21,6 +21,7 @@ EXTRAS = {
     "fastapi": ("FastAPI", "serve"),
     "uvicorn": ("uvicorn", "serve"),
     "python_multipart": ("python-multipart", "serve"),
+    "obstore": ("obstore", "stores"),
     "skimage": ("scikit-image", "meshes"),
     "ray": ("Ray", "ray"),
     "submitit": ("submitit", "slurm"),

@@ -7,6 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -23,7 +24,8 @@ from tyro.constructors import (
 )
 
 from tomoseg.cli.others import in_our_words
-from tomoseg.errors import ConfigError, unknown_name_message
+from tomoseg.errors import ConfigError, TomosegError, unknown_name_message
+from tomoseg.files.stores.addresses import place_of
 from tomoseg.options import Compute
 from tomoseg.settings import Config, group_of, named, naming
 
@@ -232,6 +234,27 @@ def _memory_size(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
         metavar="SIZE",
         instance_from_str=lambda words: Compute(max_memory=words[0]).max_memory,
         is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+@VALUES.primitive_rule
+def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A path, or the place in the cache that stands for a URL."""
+    if info.type is not Path:
+        return None
+
+    def value_of(words: list[str]) -> Any:
+        try:
+            return place_of(words[0])
+        except TomosegError as error:
+            raise ValueError(str(error)) from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=value_of,
+        is_instance=lambda value: isinstance(value, Path),
         str_from_instance=lambda value: [str(value)],
     )
 

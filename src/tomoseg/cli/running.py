@@ -13,6 +13,7 @@ from typing import Any
 from tomoseg.cli.exits import NOT_STARTED, STOPPED
 from tomoseg.cli.mistaken import mistaken
 from tomoseg.cli.reading import read
+from tomoseg.cli.stores import with_files
 from tomoseg.errors import ConfigError, TomosegError
 from tomoseg.limits import refusal, refuse_too_little
 from tomoseg.packages import EXTRAS, missing
@@ -51,8 +52,9 @@ def run(name: str, argv: Sequence[str]) -> int:
     try:
         command = command_of(name)
         call = read(command, name, argv, _settings(command, argv))
-        given = call.keywords
         refuse_too_little(name)
+        with_files(name, call.keywords)
+        given = call.keywords
         return call()
     except console.PrintError as error:
         raise error.__cause__ or error from None

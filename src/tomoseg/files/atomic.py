@@ -1,7 +1,8 @@
 """Files and folders that appear whole or not at all.
 
 A result is written aside, in the folder where it will lie and under a hidden name that ends in `.part`, flushed
-to the disk, and renamed. Whatever interrupts it, nobody finds half a result under its name.
+to the disk, and renamed. Whatever interrupts it, nobody finds half a result under its name. Where a place stands for
+one of a store (`files.stores`), it goes on to there, object by object.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from types import ModuleType
 from typing import Literal
 
 from tomoseg.errors import OutputError
+from tomoseg.files.stores.upload import remove_objects, upload
 
 ODD_NAMES: Literal["backslashreplace"] = "backslashreplace"
 """How a text file takes names that are no UTF-8: as escapes, so that nothing is lost for the sake of a name."""
@@ -75,6 +77,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             _flush(aside)
             aside.replace(path)
             _flush_folder(path.parent)
+            upload([path])
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
@@ -118,9 +121,14 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
                 former = _aside(path)
                 path.rename(former)
                 aside.rename(path)
+                files = _files_in(path)
+                gone = {path / file.relative_to(former) for file in _files_in(former)} - set(files)
                 shutil.rmtree(former, ignore_errors=True)
             else:
+                files, gone = [path / file.relative_to(aside) for file in _files_in(aside)], set()
                 _move_into_place(aside, path)
+            remove_objects(gone)
+            upload(sorted(files, key=_is_record))
 
 
 @contextlib.contextmanager
@@ -211,6 +219,12 @@ def remove_file(path: Path) -> None:
     """
     with errors_told(path):
         path.unlink(missing_ok=True)
+        remove_objects([path])
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file says of others that they are whole."""
+    return path.suffix == ".json"
 
 
 def _aside(path: Path) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tomoseg.errors import InputError, LabelError
-from tomoseg.files.atomic import whole_file, whole_folder
+from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name, format_label_names, label_set_of, read_label_names, values_in
 from tomoseg.files.label_tables import itksnap_labels, slicer_colours
 from tomoseg.files.nifti import read_geometry, read_label_map, used_bits, write_bit, write_nifti
@@ -156,7 +156,8 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
             structures = [(byte_of(channel)[1], labels.names[channel]) for channel in channels]
             list(writers.map(partial(_write_bit, packed, used, segmentation.grid, aside), structures))
     for name in set(labels.names) - set(wanted.names):
-        (folder / f"{name}.nii.gz").unlink(missing_ok=True)
+        if (former := folder / f"{name}.nii.gz").exists():
+            remove_file(former)
 
 
 def write_nifti_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 
 from tomoseg.errors import InputError
 from tomoseg.files.dicom.entries import Entry
+from tomoseg.files.itk.detached import detached
 from tomoseg.files.itk.metaimage import METAIMAGE
 from tomoseg.files.itk.metaimage import SUFFIXES as META_SUFFIXES
 from tomoseg.files.itk.nrrd import MAGIC as NRRD_MAGIC
@@ -37,6 +38,7 @@ from tomoseg.files.source import (
     starts_zip,
     walk,
 )
+from tomoseg.files.stores.mirror import make_whole
 from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
@@ -71,8 +73,15 @@ def read_scan(
     if assume_spacing is not None and not all(0 < edge < 1000 for edge in assume_spacing):
         raise InputError(f"expected voxel edges in mm above 0, got {assume_spacing}; correct --assume-spacing")
     source = scan if isinstance(scan, ScanSource) else look(Path(scan))
+    _have(source)
     volume = _read(source, series, assume_spacing)
     return replace(volume, warnings=(*source.notices, *volume.warnings)) if source.notices else volume
+
+
+def _have(source: ScanSource) -> None:
+    """Fetch what of a scan lies in a store."""
+    make_whole(file.path for file in source.files)
+    make_whole(file.path for file in detached(source))
 
 
 def _read(source: ScanSource, series: int | None, assume_spacing: tuple[float, float, float] | None) -> Volume:
@@ -99,6 +108,7 @@ def first_values(source: ScanSource) -> Float32[np.ndarray, "i j s"]:
         InputError: If it cannot be read.
         GridError: If its geometry is not known.
     """
+    _have(source)
     readers = {"nrrd": NRRD.first_values, "metaimage": METAIMAGE.first_values}
     return readers.get(source.kind, read_first_values)(source.path)
 
@@ -162,6 +172,7 @@ def images_of(file: SourceFile) -> tuple[Any, ...] | None:
         OSError: If it cannot be read.
         InputError: If it is damaged.
     """
+    make_whole([file.path])
     with file.path.open("rb") as stream:
         return _images_in(stream, file) if starts_dicom(stream.read(START_BYTES)) else None
 
@@ -201,6 +212,7 @@ def look_at_file(path: Path) -> ScanSource:
     if not path.is_file():
         raise InputError(f"{path}: expected a file or a folder, got neither, perhaps a pipe; name a file")
     file = SourceFile.at(path)
+    make_whole([path])
     with path.open("rb") as stream:
         start = stream.read(HEADER_BYTES)
         kind = _kind(path, start)

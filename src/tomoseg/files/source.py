@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tomoseg.files.stores.addresses import is_mirrored
 from tomoseg.notices import Notice
 
 ScanKind = Literal["dicom", "zip", "nifti", "nrrd", "metaimage"]
@@ -36,7 +37,8 @@ class SourceFile:
         path: The file.
         size: Its length in bytes.
         modified_ns: When it was last written to, in nanoseconds since 1970; whoever copies a file may set it.
-        changed_ns: When anything of it last changed, which nobody can set; on Windows when it was made.
+        changed_ns: When anything of it last changed, which nobody can set; on Windows when it was made. 0 of an object
+            of a store, whose time of writing nobody can set.
     """
 
     path: Path = field(repr=False)
@@ -55,7 +57,7 @@ class SourceFile:
 
     @classmethod
     def _of(cls, path: Path, state: os.stat_result) -> SourceFile:
-        return cls(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        return cls(path, state.st_size, state.st_mtime_ns, 0 if is_mirrored(path) else state.st_ctime_ns)
 
 
 @dataclass(frozen=True)

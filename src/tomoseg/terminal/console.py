@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from tomoseg.files.stores.addresses import in_urls
 from tomoseg.notices import Notice
 from tomoseg.terminal.fitting import fitted
 
@@ -37,7 +38,7 @@ class _Console(Console):
             PrintError: If nobody reads it, as with `| head`, or it cannot be written.
         """
         try:
-            super().print(*objects, **keywords)
+            super().print(*(in_urls(one) if isinstance(one, str) else one for one in objects), **keywords)
         except OSError as error:
             self.quiet = True
             raise PrintError from error
@@ -119,7 +120,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def _written(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else in_urls(str(value))
 
 
 def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str = "") -> None:
@@ -157,4 +158,4 @@ def error(message: str) -> None:
 
 def _message(word: str, colour: str, text: str) -> None:
     with contextlib.suppress(PrintError):  # where messages cannot be written, the command goes on without
-        err.print(Text.assemble((word, colour), " ", text))
+        err.print(Text.assemble((word, colour), " ", in_urls(text)))

@@ -14,6 +14,7 @@ from tomoseg.errors import OutputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.itk.detached import detached
 from tomoseg.files.source import ScanSource, SourceFile
+from tomoseg.files.stores.addresses import in_urls
 from tomoseg.inference.choices import Choices, FoundBox
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.engines import ENGINES
@@ -188,7 +189,7 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
     files = [file for file in there if not is_result(file.path, scan.path, scan.output)]
     return {
         "input": {
-            "path": str(scan.path.absolute()),
+            "path": in_urls(str(scan.path.absolute())),
             "bytes": sum(file.size for file in files) if files else None,
             "modified_ns": max((file.modified_ns for file in files), default=None),
             "sha256": _state_of(files, scan.path),
@@ -265,7 +266,7 @@ def write_record(scan: Scan, record: dict[str, Any]) -> None:
         OutputError: If it cannot be written.
     """
     with whole_file(record_path(scan)) as aside:
-        aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        aside.write_text(in_urls(json.dumps(record, indent=1)), encoding="utf-8")
 
 
 def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str) -> Path | None:
@@ -284,7 +285,7 @@ def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str
     try:
         with whole_file(path) as aside:
             content = asked | {"error": reason, "traceback": traceback}
-            aside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            aside.write_text(in_urls(json.dumps(content, indent=1)), encoding="utf-8")
     except (OSError, OutputError):
         return None
     return path
@@ -319,4 +320,5 @@ def write_manifest(
         for done in results
     ]
     with whole_file(path) as aside:
-        aside.write_text(json.dumps(of_all | {"scans": scans, "left_out": list(left_out)}, indent=1), encoding="utf-8")
+        told = json.dumps(of_all | {"scans": scans, "left_out": list(left_out)}, indent=1)
+        aside.write_text(in_urls(told), encoding="utf-8")

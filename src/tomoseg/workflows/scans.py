@@ -14,6 +14,8 @@ from tomoseg.files.cohort import CASE_NAMES, Cohort, find_cohort, find_in_archiv
 from tomoseg.files.paths import shown
 from tomoseg.files.scan import look, scan_stem
 from tomoseg.files.source import Lost, ScanKind, ScanSource
+from tomoseg.files.stores.addresses import is_mirrored, is_url, place_of, url_of
+from tomoseg.files.stores.mirror import mirror
 from tomoseg.formats import LABEL_MAP_SUFFIXES, endings_of_their_own
 from tomoseg.workflows.maps import without_maps
 from tomoseg.workflows.scan_names import names_of
@@ -247,11 +249,23 @@ def _listed(scans: Path) -> list[Path]:
             lines = [line.strip() for line in scans.read_text(encoding="utf-8-sig").splitlines()]
         except UnicodeDecodeError as error:
             raise InputError(f"{scans}: expected a list in UTF-8, got: {error}; save it in UTF-8") from None
-        return _some([scans.parent / line for line in lines if line], scans, "one path a line")
+        return _some([_of_line(line, scans.parent) for line in lines if line], scans, "one path a line")
     if glob.has_magic(str(scans)):
         paths = [Path(match) for match in sorted(glob.glob(str(scans), recursive=True))]  # noqa: PTH207  # absolute too
         return _some(paths, scans, "scans that fit this pattern")
     raise InputError(f"{scans}: expected a scan or a folder of scans, found nothing there; check the path")
+
+
+def _of_line(line: str, folder: Path) -> Path:
+    """Where a line of a list leads; what lies in a store is listed now.
+
+    Raises:
+        InputError: If it is a URL at which nothing is.
+    """
+    path = place_of(line) if is_url(line) else folder / line
+    if is_mirrored(path) and not mirror(path, lazily=True):
+        raise InputError(f"{url_of(path)}: expected an object, or some below it, found none; check the address")
+    return path
 
 
 _SCANS_IN_A_FOLDER = f"DICOM, NIfTI, NRRD or MetaImage files, or folders with a {CASE_NAMES[0]} each"

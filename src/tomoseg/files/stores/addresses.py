@@ -1,0 +1,119 @@
+"""A URL and the file or folder of the cache that stands for it: each follows from the other alone.
+
+`s3://bucket/scans/a.nii.gz` is `<cache>/tomoseg/stores/s3/bucket/scans/a.nii.gz`. What of a URL is secret (a signed
+query, a password) is no part of the name: it is kept in this process and those that it starts, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+import platformdirs
+
+from tomoseg.errors import InputError
+from tomoseg.files.paths import climbs
+
+BUCKETS = ("s3", "gs")
+"""Stores of objects: in and out."""
+
+WEB = ("https", "http")
+"""Web servers: in alone."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_SECRETS = "TOMOSEG_STORE_SECRETS"
+
+
+def stores_folder() -> Path:
+    """Where files of all stores lie; it may be missing."""
+    return platformdirs.user_cache_path("tomoseg") / "stores"
+
+
+def is_url(text: str) -> bool:
+    """Whether a word is a URL, of whatever kind."""
+    return _URL.match(text) is not None
+
+
+def place_of(text: str) -> Path:
+    """The file or folder that a word of a command line names; of a URL the one in the cache that stands for it.
+
+    Args:
+        text: A path, or a URL; `file://` is a path.
+
+    Raises:
+        InputError: If there are no such URLs, or it could not be a file's name.
+
+    Example:
+        >>> place_of("s3://bucket/scans/a.nii.gz").parts[-4:]
+        ('s3', 'bucket', 'scans', 'a.nii.gz')
+        >>> place_of("scans/a.nii.gz").parts, place_of("file:///data/a.nii.gz").name
+        (('scans', 'a.nii.gz'), 'a.nii.gz')
+    """
+    found = _URL.match(text)
+    if found is None:
+        return Path(text)
+    scheme, rest = found[1].lower(), found[2]
+    if scheme == "file":
+        return Path(unquote(rest.removeprefix("localhost")))
+    if scheme not in BUCKETS + WEB:
+        raise InputError(f"expected a path, s3://, gs:// or https://, got {scheme}://; copy it to one of these")
+    plain = _without_secrets(scheme, text) if scheme in WEB else f"{scheme}://{rest}"
+    host, *names = plain.partition("://")[2].rstrip("/").split("/")
+    if not host or any(map(climbs, names)):
+        raise InputError(
+            f"{plain}: expected a bucket or a server, then names of folders and a file, got none; correct it"
+        )
+    return stores_folder().joinpath(scheme, quote(host, safe=""), *names)
+
+
+def _without_secrets(scheme: str, url: str) -> str:
+    """The URL as it may be shown; what it was in full is kept for who asks the server."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    plain = f"{scheme}://{host}{parts.path}".rstrip("/")
+    if parts.query or "@" in parts.netloc:
+        os.environ[_SECRETS] = json.dumps(_secrets() | {plain: url})
+    return plain
+
+
+def _secrets() -> dict[str, str]:
+    return json.loads(os.environ.get(_SECRETS, "{}"))
+
+
+def in_full(url: str) -> str:
+    """A URL with what is secret of it, to ask a server with; it must not be shown or written."""
+    return _secrets().get(url, url)
+
+
+def is_mirrored(path: Path) -> bool:
+    """Whether a path stands for an object of a store."""
+    return "stores" in path.parts and path.absolute().is_relative_to(stores_folder())
+
+
+def url_of(path: Path) -> str:
+    """The URL that a path of the cache stands for.
+
+    Example:
+        >>> url_of(place_of("https://127.0.0.1:8443/ct.nii.gz?signature=1234"))
+        'https://127.0.0.1:8443/ct.nii.gz'
+    """
+    scheme, host, *names = path.absolute().relative_to(stores_folder()).parts
+    return "/".join([f"{scheme}://{unquote(host)}", *names])
+
+
+def in_urls(text: str) -> str:
+    """A text with URLs where it has paths of the cache that stand for them, as people are shown it.
+
+    Example:
+        >>> in_urls(f"{place_of('gs://bucket/ct.nii')}: expected a scan")
+        'gs://bucket/ct.nii: expected a scan'
+    """
+    root = f"{stores_folder()}{os.sep}"
+    if root not in text:
+        return text
+    kinds = "|".join(BUCKETS + WEB)
+    place = re.compile(rf"{re.escape(root)}({kinds}){re.escape(os.sep)}([^\s/\\]*)")
+    return place.sub(lambda found: f"{found[1]}://{unquote(found[2])}", text)

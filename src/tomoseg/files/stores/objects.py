@@ -1,0 +1,296 @@
+"""Objects of a store: listed, read in blocks, written and removed, with the store's errors as sentences of ours."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from tomoseg.errors import InputError
+from tomoseg.files.stores.addresses import WEB, url_of
+from tomoseg.files.stores.credentials import ADVICE, settings_of
+from tomoseg.packages import require_installed
+
+BLOCK_BYTES = 8 * 2**20
+"""Asked for at once; what is there of an object need not be asked for again when a connection breaks."""
+
+ATTEMPTS = 5
+_FIRST_WAIT_SECONDS = 0.2
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object as its store lists it.
+
+    Attributes:
+        path: The file of the cache that stands for it.
+        size: In bytes.
+        modified: When it was last written.
+        tag: Of its state, as the store gives it; nothing where it gives none.
+    """
+
+    path: Path
+    size: int
+    modified: datetime
+    tag: str
+
+    @property
+    def stamp_ns(self) -> int:
+        """The time of the file that stands for it: the object's own, and below the second what tells its state."""
+        state = int.from_bytes(sha256(self.tag.encode()).digest()[:6], "big") % 10_000_000
+        return int(self.modified.timestamp()) * 10**9 + state * 100
+
+
+class BrokenError(Exception):
+    """A connection broke, or the store was busy: it may be asked again."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """What a store can be asked."""
+
+    def find(self, place: Path) -> list[Entry]:
+        """The object of a place, else those below it.
+
+        Raises:
+            InputError: If the store refuses.
+        """
+        ...
+
+    def block(self, entry: Entry, start: int, length: int) -> bytes:
+        """A part of an object, as it was listed.
+
+        Raises:
+            InputError: If the store refuses, or has another object there by now.
+            BrokenError: If it may be asked again.
+        """
+        ...
+
+
+def store_of(place: Path) -> Store:
+    """The store that a path of the cache is of.
+
+    Raises:
+        ConfigError: If a package is not installed.
+        InputError: If the store cannot be addressed so.
+    """
+    from tomoseg.files.stores.web import Web
+
+    return Web() if url_of(place).split(":")[0] in WEB else bucket_of(place)
+
+
+def bucket_of(place: Path) -> Bucket:
+    """The same, where objects can be written too.
+
+    Raises:
+        ConfigError: If a package is not installed.
+        InputError: If the store cannot be addressed so.
+    """
+    scheme, _, rest = url_of(place).partition("://")
+    return _bucket(scheme, rest.split("/")[0])
+
+
+@cache
+def _bucket(scheme: str, name: str) -> Bucket:
+    return Bucket(scheme, name)
+
+
+class Bucket:
+    """A bucket of S3, or of what speaks as it does, or of Google Cloud Storage.
+
+    Args:
+        scheme: `s3` or `gs`.
+        name: Of the bucket.
+
+    Raises:
+        ConfigError: If the package is not installed.
+        InputError: If the settings of the environment are none.
+    """
+
+    def __init__(self, scheme: str, name: str) -> None:
+        require_installed("obstore")
+        from obstore.store import GCSStore, S3Store
+
+        self._scheme, self._name = scheme, name
+        with self._told(f"{scheme}://{name}"):
+            self._store: Any = (S3Store if scheme == "s3" else GCSStore)(
+                name,
+                config=settings_of(scheme),
+                client_options={"timeout": "120s", "connect_timeout": "10s", "allow_http": True},
+                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
+            )
+
+    def find(self, place: Path) -> list[Entry]:
+        """The object of a place, else those below it; an empty list where there is none.
+
+        Raises:
+            InputError: If the store refuses, or a key cannot be a file's name.
+        """
+        key = self._key(place)
+        return again(lambda: self._find(place, key), f"{url_of(place)}: expected a list of objects")
+
+    def _find(self, place: Path, key: str) -> list[Entry]:
+        import obstore
+
+        with self._told(url_of(place)):
+            if key and (there := self._head(key)) is not None:
+                return [self._entry(there)]
+            listed = obstore.list(self._store, prefix=f"{key}/" if key else None, chunk_size=1000)
+            return sorted(
+                (self._entry(one) for some in listed for one in some if not one["path"].endswith("/")),
+                key=lambda entry: entry.path.parts,
+            )
+
+    def _head(self, key: str) -> Any:
+        import obstore
+
+        try:
+            return obstore.head(self._store, key)
+        except FileNotFoundError:
+            return None
+
+    def _entry(self, listed: Any) -> Entry:
+        from tomoseg.files.stores.addresses import place_of
+
+        path = place_of(f"{self._scheme}://{self._name}/{listed['path']}")
+        return Entry(path, listed["size"], listed["last_modified"], listed["e_tag"] or "")
+
+    def block(self, entry: Entry, start: int, length: int) -> bytes:
+        """A part of an object, as it was listed.
+
+        Raises:
+            InputError: If the store refuses, or has another object there by now.
+            BrokenError: If it may be asked again.
+        """
+        import obstore
+
+        options: Any = {"range": (start, start + length)} | ({"if_match": entry.tag} if entry.tag else {})
+        with self._told(url_of(entry.path)):
+            return bytes(obstore.get(self._store, self._key(entry.path), options=options).bytes())
+
+    def put(self, path: Path) -> None:
+        """Write a file of the cache as the object that it stands for, which appears whole or not at all.
+
+        The file gets the time that tells the object's state, so that it need not be fetched again.
+
+        Raises:
+            InputError: If the store refuses, or cannot be reached.
+        """
+        import obstore
+
+        def attempt() -> None:
+            with self._told(url_of(path)), path.open("rb") as file:
+                obstore.put(self._store, self._key(path), file, chunk_size=BLOCK_BYTES, max_concurrency=4)
+
+        expected = f"{url_of(path)}: expected to write it"
+        again(attempt, expected)
+        (entry,) = self.find(path)
+        if entry.size != path.stat().st_size:
+            raise InputError(f"{expected}, got {entry.size} bytes there; another program writes to that place")
+        os.utime(path, ns=(time.time_ns(), entry.stamp_ns))
+
+    def remove(self, path: Path) -> None:
+        """Remove the object that a path stands for, if it is there.
+
+        Raises:
+            InputError: If the store refuses, or cannot be reached.
+        """
+        import obstore
+
+        def attempt() -> None:
+            with self._told(url_of(path)):
+                try:
+                    obstore.delete(self._store, self._key(path))
+                except FileNotFoundError:
+                    return
+
+        again(attempt, f"{url_of(path)}: expected to remove it")
+
+    def _key(self, path: Path) -> str:
+        return url_of(path).partition("://")[2].partition("/")[2]
+
+    @contextmanager
+    def _told(self, url: str) -> Iterator[None]:
+        """Turn the store's errors, which may hold what is secret, into ours.
+
+        Raises:
+            InputError: If asking again is of no use.
+            BrokenError: If it is.
+        """
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError:
+            raise InputError(f"{url}: expected the bucket and the object, found none; check the names") from None
+        except (BaseError, ValueError, OSError) as error:
+            told = _sentence(url, self._scheme, error)
+            raise told from None
+
+
+def _sentence(url: str, scheme: str, error: Exception) -> InputError | BrokenError:
+    """What is said of an error of the store."""
+    kind, text = type(error).__name__, str(error)
+    said = text.lower()
+    if kind == "PreconditionError":
+        return InputError(f"{url}: expected the object that was listed, got a newer one; run the same command again")
+    if _is_about_credentials(said):
+        return InputError(f"{url}: expected credentials, found none that the store takes; {ADVICE[scheme]}")
+    if kind in {"PermissionDeniedError", "UnauthenticatedError"}:
+        return InputError(f"{url}: expected to be allowed to use it, got a refusal; {ADVICE[scheme]}")
+    if "nosuchbucket" in said:
+        return InputError(f"{url}: expected the bucket, found none of that name; check it")
+    if "permanentredirect" in said or "301 moved" in said:
+        return InputError(f"{url}: expected a bucket of this region, got one of another; set AWS_REGION to its own")
+    if kind == "GenericError":
+        return BrokenError(_reason(said))
+    return InputError(f"{url}: expected a store that can be used so, got {kind}; check the URL and the settings")
+
+
+def _is_about_credentials(said: str) -> bool:
+    asked_of_the_machine = ("169.254", "/latest/api/token", "/latest/meta-data", "metadata.google")
+    refused = ("credential", "invalidaccesskeyid", "signaturedoesnotmatch", "expiredtoken")
+    return any(word in said for word in (*asked_of_the_machine, *refused))
+
+
+def _reason(said: str) -> str:
+    """What broke, without what the library knows of the request."""
+    known = {
+        "timed out": "no answer in time",
+        "connection refused": "nobody listens there",
+        "dns error": "no such server",
+        "certificate": "a certificate that is not trusted",
+    }
+    return next((words for word, words in known.items() if word in said), "a connection that broke")
+
+
+def again(ask: Callable[[], Answer], expected: str) -> Answer:
+    """Ask a store, several times if connections break.
+
+    Args:
+        ask: Raises `BrokenError` where it may be asked again.
+        expected: The first part of the sentence where it never succeeds.
+
+    Raises:
+        InputError: If it never succeeds.
+        AssertionError: Never.
+    """
+    wait = _FIRST_WAIT_SECONDS
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return ask()
+        except BrokenError as error:
+            if attempt == ATTEMPTS:
+                raise InputError(f"{expected}, got {error}, {ATTEMPTS} times; run the same command again") from None
+        time.sleep(wait)
+        wait *= 3
+    raise AssertionError  # the last attempt returns or raises

@@ -1,0 +1,107 @@
+"""Files of a web server, one by one: it can be asked for a part of a file, and for no list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+
+from tomoseg.errors import InputError
+from tomoseg.files.stores.addresses import in_full, url_of
+from tomoseg.files.stores.objects import BrokenError, Entry, again
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
+
+
+class Web:
+    """Any web server."""
+
+    def find(self, place: Path) -> list[Entry]:
+        """The file of a place.
+
+        Raises:
+            InputError: If the server refuses, has none, or does not say how large it is.
+        """
+        return [again(lambda: self._look(place), f"{url_of(place)}: expected the file")]
+
+    def _look(self, place: Path) -> Entry:
+        """Asked for the first byte: signed addresses are signed for GET alone.
+
+        Raises:
+            InputError: If the server does not say how large the file is.
+        """
+        url = url_of(place)
+        with _asked(url, {"Range": "bytes=0-0"}) as reply:
+            size = reply.headers.get("Content-Range", "").rpartition("/")[2] or reply.headers.get("Content-Length", "")
+            if not size.isdigit():
+                raise InputError(f"{url}: expected a server that says how large the file is, got one that does not")
+            tag = reply.headers.get("ETag", "")
+            return Entry(place, int(size), _time(reply.headers.get("Last-Modified")), tag)
+
+    def block(self, entry: Entry, start: int, length: int) -> bytes:
+        """A part of a file, as it was looked at.
+
+        Raises:
+            InputError: If the server refuses, or has another file there by now.
+            BrokenError: If it may be asked again.
+        """
+        url = url_of(entry.path)
+        with _asked(url, {"Range": f"bytes={start}-{start + length - 1}"}) as reply:
+            if entry.tag and reply.headers.get("ETag", "") not in {"", entry.tag}:
+                raise InputError(f"{url}: expected the file as it was, got a newer one; run the same command again")
+            from_there = reply.status_code == 206
+            found = bytearray()
+            skipped = 0 if from_there else start
+            for chunk in reply.iter_raw():
+                found += chunk[skipped:]
+                skipped = max(0, skipped - len(chunk))
+                if len(found) >= length:
+                    break
+            return bytes(found[:length])
+
+
+def _time(text: str | None) -> datetime:
+    try:
+        return parsedate_to_datetime(text) if text else _NEVER
+    except ValueError:
+        return _NEVER
+
+
+@contextmanager
+def _asked(url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+    """The server's answer; its errors, which may hold what is secret, as ours.
+
+    Raises:
+        InputError: If it refuses.
+        BrokenError: If it may be asked again.
+    """
+    plain = {"Accept-Encoding": "identity", **headers}
+    try:
+        with httpx.stream("GET", in_full(url), headers=plain, timeout=_TIMEOUT, follow_redirects=True) as reply:
+            if reply.status_code in _MAY_PASS:
+                raise BrokenError(f"HTTP status {reply.status_code}")
+            is_empty = reply.status_code == 416 and reply.headers.get("Content-Range", "").endswith("/0")
+            if reply.status_code not in {200, 206} and not is_empty:
+                raise InputError(f"{url}: expected the file, got HTTP status {reply.status_code}; {_advice(reply)}")
+            yield reply
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        reason = "a certificate that is not trusted" if "CERTIFICATE" in str(error) else _broken(error)
+        raise BrokenError(reason) from None
+
+
+def _broken(error: Exception) -> str:
+    return {"ConnectError": "no such server, or nobody who listens there"}.get(
+        type(error).__name__, "a connection that broke"
+    )
+
+
+def _advice(reply: httpx.Response) -> str:
+    if reply.status_code in {401, 403}:
+        return "check that you may read it, and that a signed address has not expired"
+    return "check the address"

@@ -1,0 +1,238 @@
+"""Against a real S3 server, with connections that break at given bytes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.example_files import GRID, body
+from tests.files.stores.servers import Proxy, moto
+from tomoseg.cli import main
+from tomoseg.errors import InputError, OutputError
+from tomoseg.files.atomic import remove_file, whole_file, whole_folder
+from tomoseg.files.nifti import write_nifti
+from tomoseg.files.stores import objects
+from tomoseg.files.stores.addresses import place_of
+from tomoseg.files.stores.mirror import is_placeholder, make_whole, mirror
+
+CONTENT = np.random.default_rng(1).bytes(3_000_000)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with moto() as port:
+        yield port
+
+
+@pytest.fixture
+def proxy(server, monkeypatch):
+    """The server behind a proxy, and credentials that it takes."""
+    one = Proxy(server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "who")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{one.port}")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def bucket(proxy, server, request):
+    """An empty bucket, and what is in it."""
+    import httpx
+    from obstore.store import S3Store
+
+    name = f"b{abs(hash(request.node.name))}"
+    httpx.put(f"http://127.0.0.1:{server}/{name}").raise_for_status()
+    direct = {"endpoint": f"http://127.0.0.1:{server}"}
+    return _Bucket(name, S3Store(name, config=direct, client_options={"allow_http": True}))
+
+
+class _Bucket:
+    def __init__(self, name, store):
+        self.url, self.store = f"s3://{name}", store
+
+    def put(self, key, content):
+        import obstore
+
+        obstore.put(self.store, key, content)
+
+    def listed(self):
+        import obstore
+
+        return sorted(one["path"] for some in obstore.list(self.store) for one in some)
+
+    def get(self, key):
+        import obstore
+
+        return bytes(obstore.get(self.store, key).bytes())
+
+
+@pytest.mark.parametrize("drops", [[], [200], [1_000_000, 2_500_000], [0, 0, 2_999_000]])
+def test_an_object_comes_whole_however_connections_break(bucket, proxy, drops):
+    bucket.put("scans/ct.nii.gz", CONTENT)
+    place = place_of(f"{bucket.url}/scans/ct.nii.gz")
+    mirror(place.parent, lazily=True)
+    assert is_placeholder(place)
+    proxy.drops = list(drops)
+    make_whole([place])
+    assert place.read_bytes() == CONTENT
+    assert bool(proxy.dropped) == bool(drops)
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000, 20_000_000])  # the last one is written in parts
+@pytest.mark.parametrize("drop", [50, 70_000])
+def test_an_object_is_written_whole_however_connections_break(bucket, proxy, size, drop):
+    content = (CONTENT * 7)[:size]
+    proxy.drops, proxy.upwards = [drop], True
+    with whole_file(place_of(f"{bucket.url}/out/result.bin")) as aside:
+        aside.write_bytes(content)
+    assert bucket.get("out/result.bin") == content
+
+
+def test_a_store_that_is_gone_loses_nothing(bucket, proxy):
+    target = place_of(f"{bucket.url}/out/result.json")
+    with whole_file(target) as aside:
+        aside.write_text("former")
+    proxy.drops, proxy.upwards = [60] * 100, True
+    objects._bucket.cache_clear()
+    with (
+        pytest.raises(OutputError, match=r"s3://b\d+/out/result.json: expected to write it, got .*, 5 times"),
+        whole_file(target) as aside,
+    ):
+        aside.write_text("new")
+    proxy.drops = []
+    assert bucket.get("out/result.json") == b"former"
+
+
+def test_a_folder_loses_what_it_no_longer_has_and_its_record_comes_last(bucket):
+    folder = place_of(f"{bucket.url}/out/case")
+    with whole_folder(folder) as aside:
+        (aside / "a.bin").write_bytes(b"1")
+        (aside / "case.json").write_text("{}")
+    with whole_folder(folder, replace=True) as aside:
+        (aside / "b.bin").write_bytes(b"2")
+        (aside / "case.json").write_text("{}")
+    assert bucket.listed() == ["out/case/b.bin", "out/case/case.json"]
+    remove_file(folder / "case.json")
+    assert bucket.listed() == ["out/case/b.bin"]
+
+
+def test_a_bucket_that_is_not_there(bucket):
+    with pytest.raises(InputError, match=r"s3://absent: expected the bucket.*, found none"):
+        mirror(place_of("s3://absent"), lazily=True)
+
+
+def test_no_credentials(bucket, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # none of a machine of theirs
+    objects._bucket.cache_clear()
+    with pytest.raises(
+        InputError, match="expected credentials, found none that the store takes; set AWS_ACCESS_KEY_ID"
+    ):
+        mirror(place_of(bucket.url), lazily=True)
+
+
+def test_credentials_of_a_profile(bucket, tmp_path, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    file = tmp_path / "home" / ".aws" / "credentials"
+    file.parent.mkdir(parents=True)
+    file.write_text("[default]\naws_access_key_id = who\naws_secret_access_key = s3cret\n")
+    bucket.put("a", b"1")
+    objects._bucket.cache_clear()
+    assert mirror(place_of(bucket.url), lazily=True)
+
+
+def _scan(bucket, tmp_path, key, seed):
+    write_nifti(tmp_path / "ct.nii.gz", body(seed)[0], GRID)
+    bucket.put(key, (tmp_path / "ct.nii.gz").read_bytes())
+
+
+def test_predict_from_a_bucket_to_a_bucket_and_on(bucket, proxy, tmp_path, capfd):
+    for seed in range(2):
+        _scan(bucket, tmp_path, f"scans/case{seed}.nii.gz", seed)
+    words = ["predict", "-i", f"{bucket.url}/scans", "-o", f"{bucket.url}/masks", "-m", "head-neck", "--ml"]
+    proxy.drops = [3000, 500]
+    assert main(words) == 0
+    record = json.loads(bucket.get("masks/case0.prediction.json"))
+    assert record["input"]["path"] == f"{bucket.url}/scans/case0.nii.gz"
+    assert all("masks/" + name in bucket.listed() for name in record["files"])
+    manifest = json.loads(bucket.get("masks/predictions.json"))
+    assert [one["output"] for one in manifest["scans"]] == [f"{bucket.url}/masks/case{k}.nii.gz" for k in range(2)]
+    first = bucket.get("masks/case1.nii.gz")
+
+    # the same command, on a machine with an empty cache
+    import shutil
+
+    from tomoseg.files.stores.addresses import stores_folder
+
+    shutil.rmtree(stores_folder())
+    import obstore
+
+    obstore.delete(bucket.store, "masks/case1.prediction.json")
+    capfd.readouterr()
+    assert main(words) == 0
+    assert bucket.get("masks/case1.nii.gz") == first
+    told = capfd.readouterr()
+    states = [one["state"] for one in json.loads(bucket.get("masks/predictions.json"))["scans"]]
+    assert states == ["done before", "done"]
+    assert str(stores_folder()) not in told.out + told.err
+    assert "s3cret" not in told.out + told.err + json.dumps(manifest) + json.dumps(record)
+
+
+def test_a_local_result_is_the_same_as_of_a_local_scan(bucket, tmp_path):
+    _scan(bucket, tmp_path, "one/ct.nii.gz", 1)
+    rest = ["-m", "head-neck", "--ml"]
+    assert main(["predict", "-i", f"{bucket.url}/one/ct.nii.gz", "-o", str(tmp_path / "a.nii.gz"), *rest]) == 0
+    assert main(["predict", "-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "b.nii.gz"), *rest]) == 0
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_a_list_of_urls(bucket, tmp_path):
+    _scan(bucket, tmp_path, "one/a b.nii.gz", 1)
+    (tmp_path / "list.txt").write_text(f"{bucket.url}/one/a b.nii.gz\n")
+    words = ["predict", "-i", str(tmp_path / "list.txt"), "-o", str(tmp_path / "out"), "-m", "head-neck", "--ml"]
+    assert main(words) == 0
+    assert (tmp_path / "out" / "a b.nii.gz").is_file()
+    (tmp_path / "list.txt").write_text(f"{bucket.url}/absent.nii.gz\n")
+    assert main(words) == 2
+
+
+def test_check_and_preprocess_a_dataset_of_a_bucket(bucket, tmp_path):
+    for seed in range(2):
+        hu, masks = body(seed)
+        for name, values in {"ct": hu, **masks}.items():
+            write_nifti(tmp_path / "one.nii.gz", values, GRID)
+            key = f"case{seed}/ct.nii.gz" if name == "ct" else f"case{seed}/segmentations/{name}.nii.gz"
+            bucket.put(f"data/{key}", (tmp_path / "one.nii.gz").read_bytes())
+    assert main(["check", f"{bucket.url}/data", "-o", f"{bucket.url}/checked"]) in {0, 1}
+    assert {"checked/check.html", "checked/check.json"} <= set(bucket.listed())
+    words = ["preprocess", f"{bucket.url}/data", "-o", f"{bucket.url}/pre", "--grid.spacing-mm", "16", "--workers", "1"]
+    assert main(words) == 0
+    assert "pre/cases/case0/case.json" in bucket.listed()
+    before = {key: bucket.get(key) for key in bucket.listed() if key.startswith("pre/")}
+    assert main(words) == 0
+    assert {key: bucket.get(key) for key in before} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "s3://b/pre", "-o", "run"], "expected a path of this machine for --preprocessed of tomoseg train"),
+        (["predict", "-i", "ct.nii.gz", "-o", "https://host/out"], "expected s3:// or gs:// or a folder to write to"),
+        (["predict", "-i", "ct.nii.gz", "-o", "s3://b/out", "--join"], "expected a folder that all workers share"),
+        (["predict", "-i", "ftp://b/ct.nii.gz", "-o", "out"], "expected a path, s3://, gs:// or https://"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(words, message, proxy, capsys):
+    assert _status(words) == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def _status(words):
+    try:
+        return main(words)
+    except SystemExit as end:
+        return end.code
