@@ -13,7 +13,7 @@ from tomoseg.options import PredictOptions
 _READ = {
     "predict": ("input", "model"),
     "evaluate": ("predicted", "reference"),
-    "check": ("dataset"),
+    "check": ("dataset",),
     "preprocess": ("dataset", "corrections"),
     "inspect": ("scan",),
 }

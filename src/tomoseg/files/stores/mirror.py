@@ -22,7 +22,8 @@ import psutil
 
 from tomoseg.errors import ConfigError, InputError, OutputError
 from tomoseg.files.stores.addresses import is_mirrored, stores_folder, url_of
-from tomoseg.files.stores.objects import BLOCK_BYTES, BrokenError, Entry, Store, again, store_of
+from tomoseg.files.stores.objects import BLOCK_BYTES, BrokenError, Entry, Store, again
+from tomoseg.files.stores.which import store_of
 
 LIMIT = "TOMOSEG_STORE_CACHE"
 """Variable of the environment: how much the files of all stores may take, such as 20GB."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tomoseg.errors import InputError
-from tomoseg.files.stores.addresses import WEB, url_of
+from tomoseg.files.stores.addresses import url_of
 from tomoseg.files.stores.credentials import ADVICE, settings_of
 from tomoseg.packages import require_installed
 
@@ -74,18 +74,6 @@ class Store(Protocol):
             BrokenError: If it may be asked again.
         """
         ...
-
-
-def store_of(place: Path) -> Store:
-    """The store that a path of the cache is of.
-
-    Raises:
-        ConfigError: If a package is not installed.
-        InputError: If the store cannot be addressed so.
-    """
-    from tomoseg.files.stores.web import Web
-
-    return Web() if url_of(place).split(":")[0] in WEB else bucket_of(place)
 
 
 def bucket_of(place: Path) -> Bucket:

@@ -1,0 +1,20 @@
+"""Which store a place is of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tomoseg.files.stores.addresses import WEB, url_of
+from tomoseg.files.stores.objects import Store, bucket_of
+
+
+def store_of(place: Path) -> Store:
+    """The store that a path of the cache is of.
+
+    Raises:
+        ConfigError: If a package is not installed.
+        InputError: If the store cannot be addressed so.
+    """
+    from tomoseg.files.stores.web import Web  # imports httpx
+
+    return Web() if url_of(place).split(":")[0] in WEB else bucket_of(place)
