@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -185,7 +186,7 @@ def _fetch(store: Store, entry: Entry, target: Path) -> None:
     with target.open("wb") as file:
         for start in range(0, entry.size, BLOCK_BYTES):
             length = min(BLOCK_BYTES, entry.size - start)
-            file.write(again(lambda start=start, length=length: _block(store, entry, start, length), expected))
+            file.write(again(partial(_block, store, entry, start, length), expected))
 
 
 def _block(store: Store, entry: Entry, start: int, length: int) -> bytes:

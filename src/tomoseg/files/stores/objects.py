@@ -109,8 +109,9 @@ class Bucket:
         from obstore.store import GCSStore, S3Store
 
         self._scheme, self._name = scheme, name
+        kind: Any = S3Store if scheme == "s3" else GCSStore
         with self._told(f"{scheme}://{name}"):
-            self._store: Any = (S3Store if scheme == "s3" else GCSStore)(
+            self._store: Any = kind(
                 name,
                 config=settings_of(scheme),
                 client_options={"timeout": "120s", "connect_timeout": "10s", "allow_http": True},
