@@ -6,7 +6,7 @@ nnU-Net is its own package in an environment of its own, made once, with torch o
     build/nnunet-venv/bin/pip install torch==2.13.0 nnunetv2==2.8.1
 
     .venv/bin/python benchmarks/nnunet.py OPENKBP --minutes 75 [--rows "nnU-Net 2D, 30 patients" ...]
-    .venv/bin/python benchmarks/nnunet.py OPENKBP --minutes 75 --table      print the tables of docs/results.md
+    .venv/bin/python benchmarks/nnunet.py OPENKBP --minutes 75 --table      print the tables of benchmarks/notebook.md
 
 OPENKBP is the folder with `train` and `validation`. nnU-Net knows no structure that is unknown in some patients, so it
 gets the training patients that have all seven; tomoseg gets the same, and in another row all of them. Minutes are

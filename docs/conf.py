@@ -16,7 +16,12 @@ import tomoseg
 PAGES = Path(__file__).resolve().parent
 PROJECT = PAGES.parent
 
-OUTSIDE = {"index": "README.md", "contributing": "CONTRIBUTING.md", "changes": "CHANGELOG.md"}
+OUTSIDE = {
+    "index": "README.md",
+    "contributing": "CONTRIBUTING.md",
+    "changes": "CHANGELOG.md",
+    "notebook": "benchmarks/notebook.md",
+}
 """Pages of the site whose text lies at the top of the repository."""
 
 project = "tomoseg"

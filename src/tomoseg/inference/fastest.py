@@ -1,7 +1,7 @@
 """Whether half precision, or int8, pays on this machine: measured once for each way of computing, then known.
 
 That a processor has the instructions does not say so: what bf16 gains differs between processors with AVX-512 alone
-(docs/results.md).
+(benchmarks/notebook.md).
 """
 
 from __future__ import annotations
