@@ -14,11 +14,11 @@ from tomoseg.views import ViewName
 
 PresetName = Literal["default", "guide"]
 PlannedName = Literal["planned", "default", "guide"]
-"""With `planned`, what `tomoseg plan` would choose goes over the default preset."""
+"""`planned` puts the settings that `tomoseg plan` would choose over the default preset."""
 
 
 class GridConfig(Config):
-    """The grid that the network sees, made from the scan's own grid.
+    """The voxel grid that the network works on, derived from the scan's own grid.
 
     Example:
         >>> GridConfig(spacing_mm=2.0).mode
@@ -26,25 +26,26 @@ class GridConfig(Config):
     """
 
     mode: Literal["size", "native", "spacing"] = "spacing"
-    """`size`: every axial slice becomes `size` pixels; `native`: the scan's own voxels; `spacing`: voxels of
-    `spacing_mm`."""
+    """`size` resamples every axial slice to `size` pixels; `native` keeps the scan's own voxels; `spacing` resamples to
+    voxels of `spacing_mm`."""
     size: tuple[PositiveInt, PositiveInt] = (256, 256)
-    """Pixels of a slice along x and y in mode `size`. It distorts when the scans' fields of view differ in shape."""
+    """Pixels of a slice along x and y in mode `size`. Slices are distorted if the scans' fields of view differ in
+    shape."""
     spacing_mm: float = Field(1.5, gt=0)
     """In-plane pixel edge in mm in mode `spacing`."""
     slice_spacing_mm: float | None = Field(None, gt=0)
-    """Distance of slices in mm in mode `spacing`; the scan's own slices if omitted."""
+    """Slice spacing in mm in mode `spacing`; if omitted, the scan's own slices are kept."""
     crop: Literal["none", "body"] = "body"
-    """`body` cuts the surrounding air and table away first, with a margin."""
+    """`body` first crops to the body, which removes the surrounding air and the table; `none` keeps the whole scan."""
     body_margin_mm: float = Field(10.0, ge=0)
-    """What `crop: body` keeps around the body."""
+    """Margin in mm that `crop: body` keeps around the body."""
     view: ViewName = "axial"
-    """What a network of slices looks at: `axial` slices, `coronal` or `sagittal` ones of the same voxels. `spacing_mm`
-    and `size` stay those of axial slices."""
+    """Orientation of the slices that a 2D network sees: `axial`, `coronal` or `sagittal`. `spacing_mm` and `size`
+    always refer to axial slices."""
 
 
 class PreprocessConfig(Config):
-    """How `tomoseg preprocess` turns a dataset into a fast one.
+    """How `tomoseg preprocess` prepares a dataset for training.
 
     Example:
         >>> PreprocessConfig(structures=("liver", "spleen")).grid.spacing_mm
@@ -52,160 +53,165 @@ class PreprocessConfig(Config):
     """
 
     grid: Annotated[GridConfig, Role.RESULT] = GridConfig()
-    """The network's grid."""
+    """The voxel grid of the network."""
     structures: Annotated[tuple[str, ...], Role.RESULT] = ()
-    """Structures to keep, by name; none named keeps all that the dataset has."""
+    """Names of the structures to keep; if omitted, all that the dataset has."""
     leave_out: Annotated[tuple[str, ...], Role.RESULT] = ()
-    """Masks not to be believed, as CASE/STRUCTURE (`tomoseg check` finds such): they count as not annotated."""
+    """Masks to ignore, as CASE/STRUCTURE, for example those that `tomoseg check` finds to be wrong: they count as not
+    annotated."""
     trusted_share: Annotated[float, Role.RESULT] = Field(0.8, gt=0, le=1)
-    """Of a model's own masks (a folder that `tomoseg predict --triage` wrote): share of the scans in which it found a
-    structure whose masks are believed, those that it is surest of. Elsewhere the structure is unknown, as where it
-    found nothing."""
+    """Only for pseudo-labels (a folder written by `tomoseg predict --triage`): for each structure, the share of the
+    scans it was found in whose masks are used, the most confident first. In all other scans the structure counts as not
+    annotated."""
     validation_share: Annotated[float, Role.RESULT] = Field(0.15, ge=0, lt=1)
-    """Share of patients held out for validation where the dataset has no splits of its own."""
+    """Share of patients held out for validation if the dataset has no splits of its own."""
     test_share: Annotated[float, Role.RESULT] = Field(0.0, ge=0, lt=1)
-    """Share of patients held out for testing where the dataset has no splits of its own."""
+    """Share of patients held out for testing if the dataset has no splits of its own."""
     seed: Annotated[int, Role.RESULT] = Field(0, ge=0)
-    """Seeds the split."""
+    """Random seed of the split."""
     workers: Annotated[int, Role.RESOURCES] = Field(0, ge=0)
-    """Cases worked on at once; 0 takes the processor's cores, at most 8."""
+    """Number of cases processed in parallel; 0 takes one per CPU core, at most 8."""
 
 
 class OptimizerConfig(Config):
-    """How the weights move."""
+    """The optimiser."""
 
     kind: Literal["adam", "adamw", "sgd"] = "adamw"
-    """`adam` adds weight decay to the gradient, `adamw` applies it to the weights; `sgd` uses `momentum`."""
+    """`adam` adds weight decay to the gradient; `adamw` decouples it and applies it to the weights; `sgd` uses Nesterov
+    `momentum`."""
     learning_rate: float = Field(2e-3, gt=0)
-    """Largest step size."""
+    """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of the running mean and of the running square of the gradient (adam, adamw)."""
+    """Decay rates of the running averages of the gradient and of its square (adam, adamw)."""
     eps: float = Field(1e-8, gt=0)
-    """Keeps the division by the running square finite."""
+    """Term added to the denominator for numerical stability (adam, adamw)."""
     weight_decay: float = Field(1e-2, ge=0)
-    """Pull of the weights towards zero."""
+    """Weight decay coefficient."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Nesterov momentum (sgd)."""
+    """Nesterov momentum coefficient (sgd)."""
     clip_norm: float | None = Field(1.0, gt=0)
-    """Largest norm of the gradient; without limit if `null`."""
+    """Maximum norm to which gradients are clipped; `null` turns clipping off."""
 
 
 class ScheduleConfig(Config):
-    """How the learning rate changes."""
+    """The learning-rate schedule."""
 
     kind: Literal["plateau", "cosine", "polynomial", "constant"] = "cosine"
-    """`plateau`: halved when validation Dice stalls; `cosine` and `polynomial`: to zero over the whole budget;
-    `constant`."""
+    """`plateau` multiplies the learning rate by `factor` when validation Dice stalls; `cosine` and `polynomial` decay
+    it to zero over the whole budget; `constant` leaves it as it is."""
     factor: float = Field(0.5, gt=0, lt=1)
-    """What a plateau multiplies the learning rate by."""
+    """Factor by which the learning rate is multiplied at a plateau."""
     patience: int = Field(3, ge=0)
-    """Validations without improvement before that."""
+    """Validations without improvement before the learning rate is reduced (plateau)."""
     warmup_share: float = Field(0.02, ge=0, lt=1)
-    """Share of the budget in which the learning rate rises from zero (cosine, polynomial)."""
+    """Share of the budget over which the learning rate rises linearly from zero (cosine, polynomial)."""
     power: float = Field(0.9, gt=0)
-    """Of what is left of the budget, as a share of the learning rate (polynomial)."""
+    """Exponent of the decay: the learning rate is in proportion to the remaining share of the budget to this power
+    (polynomial)."""
 
 
 class SamplingConfig(Config):
-    """Which slices an epoch is made of."""
+    """How the slices of an epoch are sampled."""
 
     slices_per_case: int = Field(10, ge=1)
-    """Draws from each case in an epoch."""
+    """Slices sampled per case and epoch."""
     structure_share: float = Field(0.5, ge=0, le=1)
-    """Share of draws from slices that hold a randomly chosen structure of the case; the rest are uniform over its
-    slices."""
+    """Share of samples taken from slices that contain a randomly chosen structure of the case; the rest are sampled
+    uniformly from all its slices."""
     rare_power: float = Field(0.0, ge=0, le=1)
-    """Choose that structure with a probability in proportion to its frequency to minus this power, where frequency is
-    the share of training slices that hold it; 0 chooses all alike."""
+    """How much rare structures are preferred in that choice: the probability is in proportion to frequency **
+    -rare_power, where frequency is the share of training slices that contain the structure; 0 chooses all with the same
+    probability."""
     patch_size: tuple[PositiveInt, PositiveInt] | None = None
-    """Pixels of a training slice along x and y; larger slices are cropped at random, smaller ones padded with air.
-    The size of the median case if omitted."""
+    """Pixels of a training slice along x and y; larger slices are cropped at random, smaller ones padded with air. If
+    omitted, the slice size of the median case."""
 
 
 class CurriculumConfig(Config):
-    """Easy slices first, the hard ones later."""
+    """Curriculum learning: easy slices first, hard ones later."""
 
     enabled: bool = False
-    """Begin with slices full of large structures; small, thin and scattered structures, and slices without any, come
-    in over time."""
+    """Begin with slices full of large structures; slices with small, thin or scattered structures, or none, are added
+    over time."""
     start_share: float = Field(0.3, gt=0, le=1)
-    """Share of the training slices, the easiest, that the first epoch draws from."""
+    """Share of the training slices, the easiest ones, that the first epoch samples from."""
     until: float = Field(0.5, gt=0, le=1)
-    """Share of the budget after which all slices are drawn as without a curriculum; up to there the share rises in a
-    line, from epoch to epoch."""
+    """Share of the budget after which slices are sampled as without a curriculum; until then the share of slices rises
+    linearly from epoch to epoch."""
 
 
 class AugmentationConfig(Config):
-    """Random changes of training slices."""
+    """Random augmentation of training slices."""
 
     enabled: bool = True
-    """Off trains on the slices as they are."""
+    """Augment training slices; if off, training uses the slices as they are."""
     rotation_degrees: float = Field(10.0, ge=0)
-    """Largest rotation either way."""
+    """Maximum rotation in degrees, in either direction."""
     scale: float = Field(0.15, ge=0, lt=1)
-    """Largest relative change of size."""
+    """Maximum relative change of size: 0.15 scales by 0.85 to 1.15."""
     shift: float = Field(0.05, ge=0, lt=1)
-    """Largest shift as a share of the slice's edge."""
+    """Maximum shift, as a share of the slice's edge length."""
     move_probability: float = Field(0.33, ge=0, le=1)
-    """Share of slices that are turned, resized and shifted; the others keep the sharpness and the exact masks that
-    interpolation takes away."""
+    """Share of slices that are rotated, scaled and shifted; the others keep the sharpness and the exact masks that are
+    lost by interpolation."""
     elastic_pixels: float = Field(0.0, ge=0)
-    """Largest standard deviation of a smooth random displacement, in pixels; 0 leaves it out. Above a quarter of the
-    control points' distance, tissue may fold."""
+    """Elastic deformation: maximum standard deviation of a smooth random displacement, in pixels; 0 is off. Above a
+    quarter of the control points' spacing, tissue may fold."""
     elastic_points: int = Field(8, ge=4, le=64)
-    """Control points of the displacement along each edge of the slice; fewer bend it more smoothly."""
+    """Control points of the elastic deformation along each edge of the slice; fewer points deform it more smoothly."""
     elastic_probability: float = Field(0.3, ge=0, le=1)
-    """Share of slices that are displaced."""
+    """Share of slices that are deformed."""
     hu_scale: float = Field(0.1, ge=0, lt=1)
-    """Largest relative change of HU around the middle of the windows."""
+    """Maximum relative change of contrast: HU are scaled about the centre of the windows."""
     hu_shift: float = Field(25.0, ge=0)
-    """Largest change added to HU."""
+    """Maximum shift of brightness in HU, in either direction."""
     noise_hu: float = Field(15.0, ge=0)
-    """Largest standard deviation of Gaussian noise in HU."""
+    """Maximum standard deviation of added Gaussian noise in HU."""
     blur_pixels: float = Field(0.0, ge=0, le=16)
-    """Largest standard deviation of a Gaussian blur in pixels; 0 leaves it out."""
+    """Maximum standard deviation of a Gaussian blur in pixels; 0 is off."""
     blur_probability: float = Field(0.2, ge=0, le=1)
     """Share of slices that are blurred."""
     low_resolution: float = Field(0.0, ge=0, lt=1)
-    """Largest share of the pixels along each edge that are lost by averaging and interpolating back: 0.5 makes pixels
-    up to twice as large, 0 leaves it out."""
+    """Simulated low resolution: maximum share of the pixels along each edge that are lost by averaging and
+    interpolating back; 0.5 makes pixels up to twice as large, 0 is off."""
     low_resolution_probability: float = Field(0.2, ge=0, le=1)
-    """Share of slices that lose resolution."""
+    """Share of slices whose resolution is reduced."""
     cut: float = Field(0.0, ge=0, lt=1)
-    """Largest share of the slice's edges that lies outside of a disc or a rectangle, as outside of a scanner's field of
-    view: air without structures; 0 leaves it out."""
+    """Simulated narrow field of view: maximum share of the slice's edges that is cut off by a disc or a rectangle and
+    becomes air without structures; 0 is off."""
     cut_probability: float = Field(0.2, ge=0, le=1)
     """Share of slices that are cut."""
     gamma: float = Field(0.0, ge=0)
-    """Largest relative change, up or down, of the power that windowed values are raised to; 0 leaves it at 1."""
+    """Maximum relative change, up or down, of the exponent to which windowed values are raised; 0 is off."""
     gamma_probability: float = Field(0.3, ge=0, le=1)
     """Share of slices whose gamma changes."""
     position_mm: float = Field(15.0, ge=0)
-    """How far the middle of the body may be taken to lie from where it does (`network.position`): of a short stack or a
-    narrow field of view it is not found as well."""
+    """Maximum random error in mm of the body's midline that the network is given (`network.position`), since in a short
+    scan or a narrow field of view the midline is found less exactly."""
     short_stacks: float = Field(0.2, ge=0, le=1)
-    """Share of coronal and sagittal slices of which 40 to 160 mm of the height are left, as of a scan of few axial
+    """Share of coronal and sagittal slices that are cropped to a height of 40 to 160 mm, as in a scan of few axial
     slices."""
     exchange_sides: float | None = Field(None, ge=0, le=1)
-    """Share of slices that become their left-right mirror image, in which every left structure is the right one; if
-    omitted, half of them where every structure is one of a pair, and none otherwise."""
+    """Share of slices that are mirrored left-right, with left and right structures exchanged. If omitted, 0.5 if every
+    structure is one of a left-right pair, and 0 otherwise."""
 
 
 class AdversarialConfig(Config):
-    """Training against an adversary."""
+    """Adversarial training."""
 
     kind: Literal["none", "fgsm", "vat", "discriminator"] = "none"
-    """`fgsm`: also learn each batch with its input changed to where the loss rises; `vat`: also keep predictions from
-    changing where the input does; `discriminator`: also keep a second network from telling predicted masks from
-    references."""
+    """`fgsm` also trains on each batch with its input perturbed in the direction in which the loss rises; `vat`
+    penalises predictions that change when the input is perturbed; `discriminator` trains a second network to tell
+    predicted masks from references, and the network to deceive it; `none` is off."""
     epsilon: float = Field(0.02, gt=0)
-    """How far windowed values, 0 to 1, are changed (`fgsm`, `vat`): 0.02 is 10 HU of a window of 500."""
+    """Size of the perturbation of windowed values, which lie between 0 and 1 (`fgsm`, `vat`): 0.02 is 10 HU in a window
+    of 500 HU."""
     weight: float = Field(0.1, ge=0)
-    """What is added of `vat`'s divergence or of the discriminator's loss; `fgsm` learns both inputs alike."""
+    """Weight of the divergence of `vat` or of the discriminator's loss; `fgsm` gives both inputs the same weight."""
 
 
 class TrainConfig(Config):
-    """How `tomoseg train` trains.
+    """The settings of `tomoseg train`.
 
     Example:
         >>> TrainConfig(network=NetworkConfig(channels=(16, 32, 64)), minutes=60).batch_size
@@ -215,89 +221,95 @@ class TrainConfig(Config):
     network: Annotated[NetworkConfig, Role.RESULT] = NetworkConfig(
         channels=(16, 32, 64, 128, 256), slices=5, residual=True
     )
-    """The network."""
+    """Network architecture."""
     windows_hu: Annotated[tuple[tuple[float, float], ...], Role.RESULT] = ((-200.0, 300.0),)
-    """HU windows, each mapped to 0..1 and given to the network as one channel."""
+    """HU windows as pairs of lowest and highest HU; each is mapped to 0..1 and becomes one input channel."""
     loss: Annotated[LossConfig, Role.RESULT] = LossConfig(deep_supervision=2)
-    """The loss."""
+    """Loss function."""
     optimizer: Annotated[OptimizerConfig, Role.RESULT] = OptimizerConfig()
-    """The optimiser."""
+    """Optimiser."""
     schedule: Annotated[ScheduleConfig, Role.RESULT] = ScheduleConfig()
-    """The learning rate over time."""
+    """Learning-rate schedule."""
     sampling: Annotated[SamplingConfig, Role.RESULT] = SamplingConfig()
-    """The draw of slices."""
+    """Sampling of slices."""
     curriculum: Annotated[CurriculumConfig, Role.RESULT] = CurriculumConfig()
-    """The order of slices."""
+    """Curriculum learning."""
     augmentation: Annotated[AugmentationConfig, Role.RESULT] = AugmentationConfig()
-    """Random changes of training slices."""
+    """Augmentation of training slices."""
     adversarial: Annotated[AdversarialConfig, Role.RESULT] = AdversarialConfig()
-    """The adversary."""
+    """Adversarial training."""
     batch_size: Annotated[int, Role.RESULT] = Field(8, ge=1)
-    """Slices in one forward pass, of all processes together."""
+    """Slices per batch, over all processes together."""
     accumulation: Annotated[int, Role.RESULT] = Field(1, ge=1)
-    """Batches whose gradients are summed before each step."""
+    """Batches whose gradients are accumulated before each optimiser step."""
     epochs: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
-    """Passes over the draws of all cases, at most; if omitted, 100 where neither `steps` nor `minutes` is given."""
+    """Maximum number of epochs; in each, `sampling.slices_per_case` slices of every case are seen. If omitted, 100 if
+    neither `steps` nor `minutes` is given, otherwise unlimited."""
     steps: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
-    """Steps of the optimiser, at most."""
+    """Maximum number of optimiser steps; unlimited if omitted."""
     minutes: Annotated[float | None, Role.LENGTH] = Field(None, gt=0)
-    """Training stops after so many minutes, validations included. What is used up first ends it."""
+    """Maximum training time in minutes, validations included; unlimited if omitted. Training ends as soon as the first
+    of `epochs`, `steps` and `minutes` is reached."""
     early_stopping: Annotated[int | None, Role.LENGTH] = Field(None, ge=1)
-    """Validations in a row without a better Dice after which training ends; never if omitted."""
+    """Number of validations in a row without a better Dice after which training ends; if omitted, it does not end
+    early."""
     folds: Annotated[int | None, Role.RESULT] = Field(None, ge=2)
-    """Deal training and validation patients into so many folds, and train a network for each, which learns from the
-    others and is validated by its own. The run folder is then their mean as one model, and keeps masks of each case by
-    the network that had not seen it. `epochs`, `steps` and `minutes` are each fold's. One network on the dataset's own
-    splits if omitted."""
+    """Cross-validation: number of folds into which training and validation patients are divided; one network per fold
+    is trained on the other folds. The run folder is then one model that averages the networks, and it keeps masks of
+    each case by the network that was not trained on it. `epochs`, `steps` and `minutes` apply per fold. If omitted, one
+    network is trained on the dataset's own splits."""
     views: Annotated[tuple[ViewName, ...], Role.RESULT] = ()
-    """Train a network for each of two or three views of an axial dataset. The run folder is then one model of them, and
-    validation cases choose how much each counts for each structure. `epochs`, `steps` and `minutes` are each view's.
-    One network of the dataset's own view if omitted."""
+    """Train one network for each of two or three views of an axial dataset. The run folder is then one model that
+    combines them, with weights per structure chosen on the validation cases. `epochs`, `steps` and `minutes` apply per
+    view. If omitted, one network is trained on the dataset's own view."""
     validate_every: Annotated[int, Role.LENGTH] = Field(5, ge=1)
-    """Epochs between validations of the whole volumes."""
+    """Number of epochs between validations, which segment whole volumes."""
     warm_start: Annotated[Path | None, Role.RESULT] = None
-    """A model whose weights training starts from; structures that both have keep their last layer. Where the settings
-    name no network and no windows, these are the model's too; of a model of several views the dataset's counts."""
+    """Model whose weights training starts from; structures that both have keep their weights in the last layer. Network
+    and windows are also taken from the model if the settings do not name them. From a model of several views, the
+    network of the dataset's view is taken."""
     ema_decay: Annotated[float, Role.RESULT] = Field(0.0, ge=0, lt=1)
-    """Validate and keep a running mean of the weights that forgets so little in a step (0.999, say); 0 keeps the
-    weights themselves."""
+    """Decay per step of an exponential moving average (EMA) of the weights, such as 0.999, which is then validated and
+    saved instead of the weights themselves; 0 is off."""
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Role.RESULT] = "auto"
-    """Autocast precision; `auto` is bf16 on a CPU where it was measured to be faster and on a GPU that computes in it,
-    else fp16 on a GPU and fp32 on a CPU."""
+    """Precision of mixed-precision training. `auto` takes bf16 on a GPU that supports it and on a CPU where it was
+    measured to be faster, otherwise fp16 on a GPU and fp32 on a CPU."""
     sync_batch_norm: Annotated[bool, Role.RESULT] = False
-    """Batch statistics over all processes, on GPUs; otherwise each process has its own share's."""
+    """Compute batch-normalisation statistics over the processes of all GPUs together; if off, each process uses those
+    of its own share of the batch."""
     compile: Annotated[bool, Role.RESOURCES] = False
-    """Run the network through `torch.compile`."""
+    """Compile the network with `torch.compile`."""
     workers: Annotated[int, Role.RESOURCES] = Field(1, ge=0)
-    """Processes that read slices; 0 reads in the training process."""
+    """Number of data-loading processes; 0 loads slices in the training process."""
     prefetch_factor: Annotated[int, Role.RESOURCES] = Field(2, ge=1)
-    """Batches that each of them reads ahead."""
+    """Batches that each data-loading process prefetches."""
     pin_memory: Annotated[bool, Role.RESOURCES] = True
-    """Page-locked batches for faster copies to a GPU; without effect on a CPU."""
+    """Load batches into page-locked memory for faster copies to a GPU; no effect on a CPU."""
     device: Annotated[str, Role.RESOURCES] = "auto"
-    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; `gpu` is the one that is there."""
+    """Device to train on: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`, or `gpu` for whichever GPU is available. `auto` takes
+    a GPU if there is one."""
     seed: Annotated[int, Role.RESULT] = Field(0, ge=0)
-    """Seeds weights, draws and augmentation."""
+    """Random seed of the weights, the sampling and the augmentation."""
     deterministic: Annotated[bool, Role.RESULT] = False
-    """Only algorithms that give the same bits every time; slower on a GPU, a CPU does so anyway."""
+    """Use only algorithms whose results are bit-for-bit reproducible; slower on a GPU, always so on a CPU."""
     pictures: Annotated[tuple[str, ...], Role.PRESENTATION] = ()
-    """Structures to draw, each in a slice of a validation case, whenever a validation is the best so far; `tomoseg view
-    RUN` shows the pictures."""
+    """Structures to draw, each in one slice of a validation case, whenever a validation is the best so far; `tomoseg
+    view RUN` shows the pictures."""
     tensorboard: Annotated[bool, Role.PRESENTATION] = False
-    """Also write the course of the run for TensorBoard, into the folder `tensorboard` of the run."""
+    """Also log the run for TensorBoard, into `tensorboard` in the run folder."""
     wandb: Annotated[bool, Role.PRESENTATION] = False
-    """Also write it for Weights & Biases, into the folder `wandb` of the run; it is sent while it is written only if
-    WANDB_MODE is set to `online`."""
+    """Also log the run for Weights & Biases, into `wandb` in the run folder; nothing is uploaded unless WANDB_MODE is
+    set to `online`."""
     mlflow: Annotated[bool, Role.PRESENTATION] = False
-    """Also write it for MLflow, into the folder `mlflow` of the run, or to where MLFLOW_TRACKING_URI says."""
+    """Also log the run for MLflow, into `mlflow` in the run folder or to MLFLOW_TRACKING_URI if that is set."""
     export: Annotated[bool, Role.PRESENTATION] = True
-    """Write the OpenVINO export of the best model when training ends, so that it predicts where PyTorch is missing, and
-    starts sooner where it is not."""
+    """Export the best model to OpenVINO when training ends, so that it can predict without PyTorch and starts
+    faster."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the pictures and of the page about the run: `en` or `fr`."""
+    """Language of the pictures and of the run's page: `en` or `fr`."""
 
     def of_view(self, view: str) -> TrainConfig:
-        """What trains the network of one of several views: axial slices are not told where they lie."""
+        """The settings that train the network of one of several views; axial slices get no position channel."""
         told = self.network.position and view != "axial"
         return self.model_copy(update={"network": self.network.model_copy(update={"position": told}), "views": ()})
 

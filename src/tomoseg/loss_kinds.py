@@ -58,18 +58,18 @@ LOSSES: dict[str, LossKind] = {
         "one minus the soft Dice of the structures that occur in the batch", lambda config, structures: Terms(0, 1)
     ),
     "bce_dice": LossKind(
-        "`bce` and `dice` added up", lambda config, structures: Terms(1, config.dice_weight / structures)
+        "the sum of `bce` and `dice`", lambda config, structures: Terms(1, config.dice_weight / structures)
     ),
     "focal": LossKind(
-        "cross-entropy in which voxels that are right already count little",
+        "cross-entropy in which voxels that are already classified well count little",
         lambda config, structures: Terms(1, 0, gamma=config.focal_gamma),
     ),
     "tversky": LossKind(
-        "`dice` in which voxels too many and voxels missed weigh differently",
+        "`dice` with different weights for false positive and false negative voxels",
         lambda config, structures: Terms(0, 1, alpha=config.tversky_alpha, beta=config.tversky_beta),
     ),
     "boundary": LossKind(
-        "`bce_dice`, and how far from a structure's boundary what is predicted lies",
+        "`bce_dice` plus a boundary loss, the distance of predicted voxels from the structure's boundary",
         lambda config, structures: Terms(1, config.dice_weight / structures),
         plain="tomoseg.training.boundary:boundary_loss",
     ),
@@ -87,30 +87,33 @@ else:
 
 
 class LossConfig(Config):
-    """What is minimised."""
+    """The loss function."""
 
     kind: LossName = Field(
         "bce_dice", description="; ".join(f"`{name}`: {kind.summary}" for name, kind in LOSSES.items()) + "."
     )
     dice_weight: float = Field(7.0, ge=0)
-    """Weight of the Dice part in `bce_dice` and `boundary`, against the cross-entropies of all structures together."""
+    """Weight of the Dice term in `bce_dice` and `boundary`, relative to the cross-entropies of all structures
+    together."""
     focal_gamma: float = Field(2.0, ge=0)
-    """In `focal`, the power of what a voxel's probability lacks; 0 is the cross-entropy."""
+    """Exponent of the focal loss: how strongly voxels that are already classified well are discounted; 0 is plain
+    cross-entropy."""
     tversky_alpha: float = Field(0.3, ge=0)
-    """In `tversky`, the weight of voxels too many."""
+    """Weight of false positive voxels in `tversky`."""
     tversky_beta: float = Field(0.7, ge=0)
-    """In `tversky`, the weight of voxels missed; both 0.5 are `dice`."""
+    """Weight of false negative voxels in `tversky`; if both weights are 0.5, it equals `dice`."""
     boundary_weight: float = Field(0.01, ge=0)
-    """In `boundary`, the weight of a voxel's distance from the boundary, in voxels of the network's grid."""
+    """Weight of the boundary term in `boundary`, whose distances are in voxels of the network's grid."""
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field({})
-    """How much structures count, by name, in every kind: `{liver: 2}` counts it twice as much as those not named. Only
-    their ratios matter; what is 0 is not learned."""
+    """Weights of structures in the loss, by name: `{liver: 2}` counts the liver twice as much as structures that are
+    not named. Only the ratios matter; a structure with weight 0 is not learned."""
     deep_supervision: int = Field(0, ge=0)
-    """Coarser levels of a `unet`'s decoder that are supervised too, as far as it has them, each half as much as the one
-    before; in training only, the model stays the same."""
+    """Deep supervision: number of coarser decoder levels of a `unet` that also contribute to the loss, each with half
+    the weight of the next finer one. Only training changes, not the model."""
     emphasis_power: float = Field(0.5, ge=0, le=1)
-    """In the cross-entropy a structure's own voxels weigh one over its frequency, to this power, so that rare ones are
-    learned too. The power falls to 0 over the budget, so that they do not end too large; 0 weighs all voxels alike."""
+    """Exponent of the positive weight in the cross-entropy: foreground voxels of a structure are weighted by (1 /
+    frequency) ** emphasis_power, so that rare structures are learned too. It falls to 0 over the budget, so that they
+    are not oversegmented in the end; 0 weights all voxels equally."""
 
     @property
     def record(self) -> LossKind:

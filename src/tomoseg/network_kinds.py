@@ -108,7 +108,7 @@ def _two_voxels_at_the_bottom(edges: tuple[int, ...]) -> tuple[int, ...]:
 
 NETWORKS: dict[str, NetworkKind] = {
     "unet": NetworkKind(
-        summary="encoder and decoder of convolutions, of any depth",
+        summary="convolutional encoder and decoder of any depth",
         made_by="tomoseg.networks.unet:UNet",
         stride=lambda config: 2 ** (len(config.channels) - 1),
         activation_bytes=_unet_activation_bytes,
@@ -118,8 +118,8 @@ NETWORKS: dict[str, NetworkKind] = {
         batch_statistics=lambda config: config.normalisation == "batch",
     ),
     "swin_unetr": NetworkKind(
-        summary=f"a transformer of MONAI, edges in multiples of {SWIN_STRIDE}; of `channels` it takes the first, a "
-        "multiple of 12",
+        summary=f"MONAI's Swin UNETR transformer, with edges in multiples of {SWIN_STRIDE}; only the first of "
+        "`channels` is used, a multiple of 12",
         made_by="tomoseg.networks.transformers:SwinUNETR",
         stride=lambda config: SWIN_STRIDE,
         activation_bytes=_swin_activation_bytes,
@@ -127,8 +127,8 @@ NETWORKS: dict[str, NetworkKind] = {
         grown=_two_voxels_at_the_bottom,
     ),
     "unetr": NetworkKind(
-        summary="a transformer of MONAI for inputs of one `tile`; of `channels` it takes the first for its decoder and "
-        f"the last, a multiple of {UNETR_HEAD_WIDTH}, for its transformer",
+        summary="MONAI's UNETR transformer, for inputs of one `tile` size; the first of `channels` is used for its "
+        f"decoder and the last, a multiple of {UNETR_HEAD_WIDTH}, for its transformer",
         made_by="tomoseg.networks.transformers:UNETR",
         stride=lambda config: UNETR_STRIDE,
         activation_bytes=_unetr_activation_bytes,
@@ -156,29 +156,32 @@ class NetworkConfig(Config):
         "unet", description="; ".join(f"`{name}`: {kind.summary}" for name, kind in NETWORKS.items()) + "."
     )
     dims: Literal[2, 3] = 2
-    """2 for slices, 3 for blocks."""
+    """2: a 2D network that segments slices; 3: a 3D network that segments blocks."""
     slices: Literal[1, 3, 5, 7] = 1
-    """Neighbouring slices that a network sees as channels (`dims` 2); the middle one is segmented."""
+    """Neighbouring slices that a 2D network gets as input channels (`dims` 2); the middle one is segmented."""
     position: bool = False
-    """Tell the network how far its slice lies from the body's middle, in a channel of its own: sagittal slices then
-    know their side. Of coronal and sagittal views; with `views`, axial slices are not told."""
+    """Give the network the distance of its slice from the body's midline as a further input channel, so that it can
+    tell left from right in sagittal slices. Only for coronal and sagittal views; with `views`, the axial network does
+    without."""
     channels: tuple[int, ...] = (32, 64, 128, 256, 512)
-    """Channels of each level, from the input's resolution down to the bottleneck; of some kinds only the first or the
-    last counts."""
+    """Channels per level, from the input's resolution down to the bottleneck; some kinds use only the first or the
+    last."""
     residual: bool = False
-    """Add each block's input to its result (`unet`)."""
+    """Residual blocks: add each block's input to its output (`unet`)."""
     attention: bool = False
-    """Weigh what skip connections carry, voxel by voxel (`unet`)."""
+    """Attention gates: weight the skip connections voxel by voxel (`unet`)."""
     normalisation: Literal["batch", "group"] = "batch"
-    """`batch` as in the guide, or `group` (groups of 8 channels), which does not depend on the batch (`unet`)."""
+    """`batch` normalisation, as in the guide, or `group` normalisation over groups of 8 channels, which does not depend
+    on the batch (`unet`)."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of channels dropped in each block while training."""
+    """Share of channels dropped at random in each block during training."""
     tile: tuple[PositiveInt, ...] = ()
-    """Voxels of a block along x, y and z, in training and in use; if omitted, the median case's, at most 128 x 128
-    x 32. Only for `dims` 3, and for transformers (two edges with `dims` 2): `unetr` has no other input, and
-    `swin_unetr` can only then be exported."""
+    """Size of a block in voxels along x, y and z, in training and in prediction; if omitted, that of the median case,
+    at most 128 x 128 x 32. Only for `dims` 3 and for transformers (two edges with `dims` 2): `unetr` requires it, and
+    `swin_unetr` can be exported only with it."""
     prior_bias: bool = True
-    """Start the last layer at each structure's frequency, so that rare structures do not first have to be unlearned."""
+    """Initialise the biases of the last layer from each structure's frequency, so that training does not begin by
+    unlearning false positives of rare structures."""
 
     @model_validator(mode="after")
     def _channels_make_sense(self) -> NetworkConfig:

@@ -34,7 +34,7 @@ MemorySize = Annotated[ByteSize, WrapValidator(_memory_size)]
 
 
 class Compute(Config):
-    """What computes a trained network, where, and in what.
+    """The engine, device and precision that run a trained network.
 
     Raises:
         ConfigError: If the batch size is below 1, or the memory is no amount of it.
@@ -45,22 +45,23 @@ class Compute(Config):
     """
 
     engine: Annotated[EngineName, Role.RESULT] = "auto"
-    """auto is OpenVINO on a CPU where it is installed and can hold the network, else torch; torch gives the numbers
-    that training shows."""
+    """Inference engine. auto takes OpenVINO on a CPU if it is installed and supports the network, and torch otherwise;
+    torch reproduces the scores shown during training."""
     device: Annotated[str, Role.RESULT] = "auto"
-    """auto, cpu, cuda, cuda:1, mps; gpu is the one that is there."""
+    """Device to compute on: auto, cpu, cuda, cuda:1, mps, or gpu for whichever GPU is available. auto takes a GPU if
+    there is one."""
     precision: Annotated[Precision, Role.RESULT] = "auto"
-    """What the network computes in; auto is int8 where the model has an export of it that was measured to be close,
-    else half precision where that is faster."""
+    """Numerical precision. auto takes int8 if the model has an int8 export that was measured to be close to fp32,
+    otherwise half precision where that is faster, otherwise fp32."""
     batch_size: Annotated[int | None, Role.RESOURCES] = Field(None, ge=1)
-    """Slices in one forward pass, at most; if omitted, 1 on a CPU, where more is no faster and takes memory, and 4
-    elsewhere."""
+    """Maximum number of slices per forward pass. If omitted: 1 on a CPU (more is no faster there and needs more
+    memory), 4 elsewhere."""
     max_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
-    """What the process may take, such as 2GB or 1500MB; batches shrink to fit, and a scan that cannot fit is
-    refused."""
+    """Maximum memory of the process, such as 2GB or 1500MB. Batches are made smaller to fit, and a scan that cannot fit
+    is refused. Unlimited if omitted."""
 
     def divided(self, workers: int) -> Compute:
-        """The same for each of several processes, which share the memory.
+        """The settings of one of several processes that share the memory.
 
         Example:
             >>> Compute(max_memory="2GB").divided(4).max_memory
@@ -71,10 +72,10 @@ class Compute(Config):
 
 
 AUTO = Compute()
-"""The fastest that there is."""
+"""The fastest available engine, device and precision."""
 
 AS_IN_TRAINING = Compute(engine="torch")
-"""Gives the numbers that training shows."""
+"""Reproduces the scores shown during training."""
 
 
 class Decisions(Config):
@@ -85,22 +86,24 @@ class Decisions(Config):
     """
 
     thresholds: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Role.RESULT] = Field({})
-    """The probability from which a structure is taken for present; 0.5 where a structure is not named."""
+    """Probability above which a voxel belongs to the structure; 0.5 for structures that are not named."""
     flips: Annotated[bool, Role.RESULT] = False
-    """Average with the left-right mirror image, in which left structures are right ones."""
+    """Average the logits with those of the left-right mirror image, in which left and right structures are
+    exchanged."""
     smoothing: Annotated[float, Role.RESULT] = Field(0.0, ge=0)
-    """Standard deviation of a mean over neighbouring slices of the network's grid, in slices."""
+    """Standard deviation of the Gaussian that smooths the logits along the slice axis, in slices of the network's grid;
+    0 is no smoothing."""
 
 
 AT_ONE_HALF = Decisions()
 
 
 def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float]:
-    """Thresholds as they are written on a command line: `0.4` for all structures, `liver=0.3` for one.
+    """Parse thresholds as written on a command line: `0.4` for all structures, `liver=0.3` for one.
 
     Args:
-        texts: What was written; later ones win.
-        names: The structures that there are.
+        texts: The thresholds as written; later ones override earlier ones.
+        names: The names of the model's structures.
 
     Raises:
         ConfigError: If one is no number or names an unknown structure.
@@ -123,7 +126,7 @@ def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float
 
 
 class Request(Config):
-    """What is asked of the segmentation of one scan: what decides its masks, and what else is found out.
+    """What to compute for one scan: which structures, how their masks are decided, and which measurements to add.
 
     Example:
         >>> Request(roi_subset=("liver",), threshold=("0.4",)).ml
@@ -133,51 +136,53 @@ class Request(Config):
     model_config = ConfigDict(coerce_numbers_to_str=True)  # a file may have `threshold: [0.4]`
 
     ml: Annotated[bool, Role.RESULT] = False
-    """One structure per voxel: one label map instead of a mask for each structure."""
+    """Write one label map, with one structure per voxel, instead of one mask per structure."""
     roi_subset: Annotated[tuple[str, ...], Role.RESULT] = ()
-    """Only these structures."""
+    """Segment only these structures; if omitted, all that the model reports by default."""
     all: Annotated[bool, Role.RESULT] = False
-    """Also the structures that a model leaves out because it finds them badly, as its card says."""
+    """Also segment the structures that the model leaves out by default because it segments them poorly (its model card
+    lists them)."""
     confidence: Annotated[bool, Role.RESULT] = False
-    """Also give probabilities, 0 to 255 for 0 to 1: a map for each structure, or with ml one of the most probable
-    structure at each voxel."""
+    """Also write probability maps, in which 0 to 255 stand for 0 to 1: one per structure, or with --ml a single map
+    with the probability of the most probable structure in each voxel."""
     threshold: Annotated[tuple[str, ...], Role.RESULT] = ()
-    """Probability from which a structure is taken for present: 0.4 for all, liver=0.3 for one, several in a row; if
-    omitted, what tune chose, or 0.5."""
+    """Probability above which a voxel belongs to a structure: 0.4 for all structures, liver=0.3 for one; several
+    may be given. If omitted, the thresholds chosen by `tomoseg tune`, or 0.5."""
     flips: Annotated[bool, Role.RESULT] = False
-    """Average the logits with those of the left-right mirror image, in which left structures are right ones, at twice
-    the time; of use only for a network that was trained on such images (augmentation.exchange_sides)."""
+    """Average the logits with those of the left-right mirror image, in which left and right structures are exchanged.
+    Takes twice as long and helps only networks trained on mirrored images (augmentation.exchange_sides)."""
     smoothing: Annotated[float | None, Role.RESULT] = Field(None, ge=0)
-    """Mean of the logits over neighbouring slices, as a standard deviation in slices of the network's grid; if omitted,
-    what tune chose, or 0."""
+    """Smooth the logits across neighbouring slices: standard deviation of the Gaussian, in slices of the network's
+    grid; 0 is off. If omitted, the value chosen by `tomoseg tune`, or 0."""
     postprocess: Annotated[tuple[str, ...] | None, Role.RESULT] = None
-    """Steps for masks, in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf:LOGITS, for all
-    structures or as liver=largest for one; if omitted, what tune chose."""
+    """Post-processing steps in order: largest, fill_holes, remove_small:ML, opening:MM, closing:MM, crf:LOGITS; written
+    liver=largest, a step applies to one structure, otherwise to all. If omitted, the steps chosen by `tomoseg tune`, or
+    none."""
     tuned: Annotated[bool, Role.RESULT] = True
-    """Use the thresholds, smoothing and steps that tune chose for this model; those given go over them."""
+    """Use the thresholds, smoothing and post-processing steps that `tomoseg tune` chose for this model; options given
+    here override them."""
     calibrated: Annotated[bool, Role.RESULT] = True
-    """Give probabilities and the expected Dice at the temperatures of the model, if it has any; masks do not depend on
-    them."""
+    """Apply the model's calibration temperatures, if it has any, to probabilities and expected Dice; masks do not
+    change."""
     resampling: Annotated[Resampling, Role.RESULT] = "smooth"
-    """How masks of a task of TotalSegmentator come about: smooth interpolates logits to the scan's own voxels, as
-    nnU-Net does; exact does all as TotalSegmentator 2.18, to compare with it: the scan is brought to the task's voxels
-    and the nearest label back."""
+    """How masks of an imported TotalSegmentator task are resampled. smooth interpolates the logits to the scan's own
+    grid, as nnU-Net does. exact reproduces TotalSegmentator 2.18, for comparison with it: the scan is resampled to the
+    task's spacing, and labels are resampled back by nearest neighbour."""
     triage: Annotated[bool, Role.RESULT] = False
-    """Also rate each result by how sure the model is of it, and rank many scans by that, the one to look at first
-    first. Of a model with temperatures the figure is the Dice to be expected, of another it is none; scans unlike those
-    of training have none."""
+    """Also rate how confident the model is of each result, and rank the scans so that those most in need of review come
+    first. With a calibrated model the rating is an expected Dice; scans unlike the training data get none."""
     statistics: Annotated[bool, Role.RESULT] = False
-    """Also give of each structure the volume in ml, mean, median and standard deviation of HU, centroid in mm, and
-    whether it touches the border of the scan; those of many scans are in one table, statistics.csv, too."""
+    """Also write for each structure its volume in ml, mean, median and standard deviation of HU, centroid in mm, and
+    whether it touches the border of the scan; for several scans also as one table, statistics.csv."""
     strict: Annotated[bool, Role.RESULT] = False
-    """Segment no scan that there is a warning about: it counts as failed, the others are done."""
+    """Refuse scans that give rise to a warning: they count as failed, and the other scans are still segmented."""
 
 
 DEFAULT_MODEL = "body-117"
-"""The packaged model that is used where none is named."""
+"""The packaged model that is used if none is named."""
 
 AS_TUNED = Request()
-"""Independent masks of all structures, with what tune chose."""
+"""Independent masks of all structures, with the settings that tune chose."""
 
 
 _PLACES = r"here|processes:[1-9]\d*|ray(://[^\s/:]+:\d+)?|slurm(:[1-9]\d*)?"
@@ -199,7 +204,7 @@ def _sbatch(given: str) -> str:
 
 
 class Spread(Config):
-    """Who does the cases of a command: this process, several of this machine, or a cluster.
+    """Where the cases of a command are processed: in this process, in several on this machine, or on a cluster.
 
     Raises:
         ConfigError: If there is no such place, or it does not take one of the other options.
@@ -210,17 +215,17 @@ class Spread(Config):
     """
 
     on: Annotated[str, AfterValidator(_place), Role.RESOURCES] = "here"
-    """Who does the cases: here, this process; processes:4, so many of this machine, which share its cores and the
-    memory allowed; ray, the Ray cluster that this machine is part of, else one of this machine alone, or
-    ray://HOST:PORT; slurm:8, so many jobs of SLURM, slurm being eight."""
+    """Where to process the cases. here: in this process. processes:4: in 4 processes on this machine, which share its
+    cores and memory. ray: on the Ray cluster that this machine belongs to, or on a local one if there is none;
+    ray://HOST:PORT: on that cluster. slurm:8: in 8 SLURM jobs (slurm alone means 8)."""
     cpus: Annotated[int, Role.RESOURCES] = Field(1, ge=1)
-    """Of ray and slurm: cores of each worker."""
+    """CPU cores per worker, with --on ray or slurm."""
     gpus: Annotated[float, Role.RESOURCES] = Field(0.0, ge=0)
-    """Of ray and slurm: GPUs of each worker; with ray 0.25 lets four share one."""
+    """GPUs per worker, with --on ray or slurm; with ray, 0.25 lets four workers share one GPU."""
     hours: Annotated[float, Role.RESOURCES] = Field(4.0, gt=0)
-    """Of slurm: how long a job may run; one that runs into it is queued again, and goes on."""
+    """Time limit of each job in hours, with --on slurm; a job that reaches it is queued again and continues."""
     sbatch: Annotated[tuple[str, ...], AfterValidator(lambda given: tuple(map(_sbatch, given))), Role.RESOURCES] = ()
-    """Of slurm: further options of its jobs, as sbatch has them without the dashes: partition=gpu mem=16G."""
+    """Further sbatch options, with --on slurm, written without the dashes: partition=gpu mem=16G."""
 
     @model_validator(mode="after")
     def _fits(self) -> Spread:
@@ -236,11 +241,11 @@ class Spread(Config):
 
 
 HERE = Spread()
-"""This process."""
+"""In this process."""
 
 
 class PredictOptions(Request, Spread):
-    """Which of the scans are segmented, how, and what is written.
+    """Which scans to segment, how, and what to write.
 
     Example:
         >>> PredictOptions(format=("nifti", "dicom-seg"), roi_subset=("liver",)).ml
@@ -249,48 +254,50 @@ class PredictOptions(Request, Spread):
 
     format: Annotated[tuple[FormatName, ...], Role.RESULT] = Field(
         ("nifti",),
-        description="What is written, several in a row. "
+        description="Output formats; several may be given. "
         + ". ".join(f"{k}: {v.help}" for k, v in FORMATS.items())
         + ".",
     )
-    """What is written, several in a row; docs/reference/written-files.md says what each is."""
+    """Output formats; several may be given. docs/reference/written-files.md describes them."""
     preview: Annotated[bool, Role.PRESENTATION] = False
-    """Also draw a preview sheet, a picture to judge the result by."""
+    """Also draw a preview sheet: one picture that shows the result at a glance."""
     page_3d: Annotated[bool, Role.PRESENTATION] = False
-    """Also write a page in 3D: one HTML file on which any browser turns the structures, without a server or a
-    network."""
+    """Also write a 3D page: one HTML file that shows the structures in any browser, without a server or a network
+    connection."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the preview sheet, and that in which the page in 3D begins."""
+    """Language of the preview sheet, and the initial language of the 3D page: en or fr."""
     part: Annotated[str | None, Role.RESOURCES] = None
-    """2/8 does every eighth scan, from the second, so that eight machines or processes share a list."""
+    """Segment only a part of the scans: 2/8 takes every eighth scan, starting with the second, so that eight machines
+    or processes can divide a list among them."""
     join: Annotated[bool, Role.RESOURCES] = False
-    """Share the scans with whoever runs the same command on the same output folder, on this machine or others: each
-    takes the next scan that nobody is at, and any number may join or leave."""
+    """Share the scans with every process, on this machine or others, that runs the same command on the same output
+    folder: each takes the next unclaimed scan, and processes may join or leave at any time."""
     force: Annotated[bool, Role.RESULT] = False
-    """Also segment what is known to be no scan: label maps, masks, results of tomoseg."""
+    """Also segment files that are recognised as something other than a scan: label maps, masks, results of tomoseg."""
     series: Annotated[int | None, Role.RESULT] = None
-    """Which of several DICOM series, from 1 as they are listed; the largest axial one if omitted."""
+    """Which of several DICOM series to segment, numbered from 1 as they are listed; if omitted, the largest axial
+    one."""
     assume_spacing: Annotated[tuple[float, float, float] | None, Role.RESULT] = None
-    """Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels lie."""
+    """Voxel spacing X Y Z in mm along the file's axes, for scans whose files state no geometry."""
 
 
 ALL_MASKS = PredictOptions()
 
 OF_MANY = ("part", "join", *Spread.model_fields)
-"""Of these options: which are about many scans, not about one."""
+"""The options that concern many scans rather than one."""
 
 SplitName = Literal["auto", "train", "validation", "test", "out-of-fold"]
-"""Cases of a preprocessed dataset that judge a model."""
+"""Cases of a preprocessed dataset that a model is scored on."""
 
 EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 
 
 Success = Annotated[float, Field(gt=0, le=1)]
-"""A Dice from which a case counts as a success."""
+"""A Dice at or above which a case counts as a success."""
 
 
 class EvaluateOptions(Spread):
-    """What is scored, how, and what is drawn.
+    """What to score, how, and what to draw.
 
     Raises:
         ConfigError: If a Dice to succeed from does not lie above 0 and up to 1, or there is none.
@@ -301,72 +308,77 @@ class EvaluateOptions(Spread):
     """
 
     split: Annotated[SplitName, Role.RESULT] = "auto"
-    """validation or test, of a preprocessed dataset; out-of-fold, of a run of folds, each case by the network that had
-    not seen it, as train and validation then are too. auto is out-of-fold of a run of folds, else validation."""
+    """Cases of the preprocessed dataset to score: train, validation, test, or out-of-fold. For a cross-validation run,
+    train, validation and out-of-fold cases are each scored by the network that was not trained on them. auto is
+    out-of-fold for a cross-validation run, otherwise validation."""
     structures: Annotated[tuple[str, ...], Role.RESULT] = ()
-    """Only these structures."""
+    """Score only these structures; if omitted, all."""
     tolerance_mm: Annotated[float, Role.RESULT] = Field(3.0, ge=0)
-    """Tolerance of surface Dice."""
+    """Tolerance of the surface Dice in mm."""
     tolerances: Annotated[Path | None, Role.RESULT] = None
-    """YAML file with a tolerance in mm for each structure (liver: 3)."""
+    """YAML file with a surface Dice tolerance in mm per structure (liver: 3); it overrides --tolerance-mm."""
     metrics: Annotated[tuple[str, ...], Role.RESULT] = ()
-    """Also compute these metrics; the page on scores lists those that are not computed by default."""
+    """Further metrics to compute; the documentation page on scores lists those that are not computed by default."""
     surfaces: Annotated[bool, Role.RESULT] = True
-    """Measure distances between surfaces; without, overlap and volume alone."""
+    """Measure surface distances; without them, only overlap and volume are computed, which is faster."""
     empties: Annotated[EmptiesName, Role.RESULT] = "tomoseg"
-    """Whose scores are given where a mask is empty."""
+    """Convention for scoring a structure whose predicted or reference mask is empty: that of tomoseg, TotalSegmentator,
+    nnU-Net or BraTS."""
     resample: Annotated[bool, Role.RESULT] = False
-    """Put predictions on another grid onto the reference's, the nearest voxel, instead of refusing them."""
+    """Resample predictions that lie on another grid to the reference's grid (nearest neighbour) instead of refusing
+    them."""
     tuned: Annotated[bool, Role.RESULT] = False
-    """Use what tune chose for the model, as predict does."""
+    """Use the thresholds, smoothing and post-processing that `tomoseg tune` chose for the model, as predict does."""
     against: Annotated[Path | None, Role.RESULT] = None
-    """An earlier --output, of another model on the same cases, to compare with case by case."""
+    """Output folder of an earlier evaluation, of another model on the same cases, to compare with case by case."""
     success_at: Annotated[tuple[Success, ...], Role.PRESENTATION] = Field((0.5, 0.7, 0.8, 0.9), min_length=1)
-    """Dice from which a case counts as a success of a structure, several in a row."""
+    """Dice thresholds at or above which a structure counts as segmented successfully in a case; several may be
+    given."""
     panels: Annotated[int, Role.PRESENTATION] = Field(0, ge=0)
-    """Draw so many of the worst structures, each in the slice in which most is wrong."""
+    """Number of worst-scoring structures to draw, each in the slice with the largest error."""
     pages_3d: Annotated[int, Role.PRESENTATION] = Field(0, ge=0)
-    """Write so many of the worst cases, by their mean Dice, as pages in 3D that need no server, with the reference."""
+    """Number of worst cases, by mean Dice, to write as 3D pages that show prediction and reference without a server."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the report and the pictures; structures that the package does not know keep their names."""
+    """Language of the report and the pictures: en or fr. Structures that the package does not know keep their names."""
 
 
 AS_DEFINED = EvaluateOptions()
 
 
 class ViewOptions(Config):
-    """How a scan is looked at, and what may be written meanwhile.
+    """How a scan is shown, and what may be written while it is.
 
     Raises:
         ConfigError: If a port or a series cannot be one.
     """
 
     series: Annotated[int | None, Role.PRESENTATION] = Field(None, ge=1)
-    """Which of several DICOM series, from 1; if omitted, the one that the masks lie on, else the largest axial one."""
+    """Which of several DICOM series to show, numbered from 1; if omitted, the one that the masks belong to, otherwise
+    the largest axial one."""
     assume_spacing: Annotated[tuple[float, float, float] | None, Role.PRESENTATION] = None
-    """Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels lie."""
+    """Voxel spacing X Y Z in mm along the file's axes, for scans whose files state no geometry."""
     format: Annotated[tuple[FormatName, ...], Role.PRESENTATION] = ()
-    """What a corrected mask is written as, beside NIfTI: any format of predict."""
+    """Formats to write corrected masks in, in addition to NIfTI: any output format of predict."""
     reviewer: Annotated[str | None, Role.PRESENTATION] = Field(None, max_length=100)
-    """Who corrections and verdicts are by; if omitted, the name of the account."""
+    """Name recorded with corrections and verdicts; if omitted, the user name of the account."""
     read_only: Annotated[bool, Role.PRESENTATION] = False
-    """Nothing can be corrected or judged."""
+    """Only show: masks cannot be corrected, and cases cannot be judged."""
     lang: Annotated[Language, Role.PRESENTATION] = "en"
-    """Language of the page to begin with: en or fr."""
+    """Initial language of the page: en or fr."""
     host: Annotated[str, Role.PRESENTATION] = "127.0.0.1"
-    """Address to listen on; any other than this one lets those look who reach this machine and know the address of the
-    page."""
+    """Address to listen on. Any address other than the default lets everyone look who can reach this machine and knows
+    the address of the page."""
     port: Annotated[int, Role.PRESENTATION] = Field(0, ge=0, le=65535)
-    """Port to listen on; 0 is any free one."""
+    """Port to listen on; 0 takes any free port."""
     open: Annotated[bool, Role.PRESENTATION] = True
-    """Open the page in the browser; its address is printed in any case."""
+    """Open the page in the browser; its address is always printed."""
 
 
 AS_SEEN = ViewOptions()
 
 
 class ServeOptions(Config):
-    """Where a server listens, who may ask, and what it takes and keeps.
+    """Where a server listens, who may use it, and what it accepts and keeps.
 
     Example:
         >>> ServeOptions(quota="20GB").quota
@@ -374,35 +386,35 @@ class ServeOptions(Config):
     """
 
     host: Annotated[str, Role.RESOURCES] = "127.0.0.1"
-    """Where it listens; 0.0.0.0 is every network of this machine. Any address but this machine's own asks for a
-    token."""
+    """Address to listen on; 0.0.0.0 listens on every network interface. On any address other than this machine's own,
+    clients need a token."""
     port: Annotated[int, Role.RESOURCES] = Field(8117, ge=0, le=65535)
-    """0 takes any that is free."""
+    """Port to listen on; 0 takes any free port."""
     workers: Annotated[int, Role.RESOURCES] = Field(1, ge=1)
-    """Processes that segment, each with its own copy of the models."""
+    """Number of segmentation processes, each with its own copy of the models."""
     token: Annotated[bool, Role.RESOURCES] = False
-    """Ask for a token on this machine's own address too."""
+    """Require a token on this machine's own address too."""
     new_token: Annotated[bool, Role.RESOURCES] = False
-    """Make a new token in place of the former one."""
+    """Replace the token with a new one."""
     open_to_anybody: Annotated[bool, Role.RESOURCES] = False
-    """Ask for no token whatever the address: whoever reaches it may see all scans and results, and remove them."""
+    """Require no token on any address: anyone who can reach the server may see and delete all scans and results."""
     upload_size: Annotated[MemorySize, Role.RESOURCES] = ByteSize(4_000_000_000)
-    """Largest scan that is taken, such as 2GB."""
+    """Maximum size of an uploaded scan, such as 2GB."""
     quota: Annotated[MemorySize, Role.RESOURCES] = ByteSize(100_000_000_000)
-    """How much is kept of scans and results together."""
+    """Maximum disk space of scans and results together, such as 100GB."""
     keep_hours: Annotated[float, Role.RESOURCES] = Field(168.0, gt=0)
-    """How long scans and results are kept."""
+    """Hours for which scans and results are kept."""
     job_minutes: Annotated[float, Role.RESOURCES] = Field(60.0, gt=0)
-    """How long a job may take."""
+    """Time limit of a job in minutes."""
     job_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
-    """How much memory a worker may take; if omitted, most of what the machine has."""
+    """Maximum memory of a segmentation process, such as 8GB; if omitted, most of the machine's memory."""
     train_minutes: Annotated[float, Role.RESOURCES] = Field(60.0, gt=0)
-    """How long a training may take that clients start."""
+    """Time limit in minutes of a training started by a client."""
     dicomweb: Annotated[str | None, Role.RESOURCES] = None
-    """Address of a PACS's DICOMweb: OHIF looks at its images through this server, and series are fetched from there."""
+    """DICOMweb address of a PACS: OHIF shows its images through this server, and series are fetched from it."""
     show_workers: Annotated[bool, Role.RESOURCES] = False
-    """Show what workers print, in which names from headers may occur."""
+    """Show what the segmentation processes print, which may include patient names from file headers."""
 
 
 AS_SERVED = ServeOptions()
-"""For this machine alone."""
+"""For this machine only."""

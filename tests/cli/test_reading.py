@@ -52,7 +52,7 @@ class TestHelp:
 
     def test_a_switch_that_is_on_says_so(self, capsys):
         text = " ".join(help_of("predict", capsys).replace("│", " ").split())
-        assert "chose for this model; those given go over them. (default: on)" in text
+        assert "chose for this model; options given here override them. (default: on)" in text
 
 
 class TestFlags:

@@ -118,7 +118,7 @@ class TestHelp:
             ),
             (
                 ["train", "data", "-o", "out", "--max-memory", "2GB"],
-                "expected --plan beside --max-memory, got it alone",
+                "expected --plan with --max-memory, got --max-memory alone",
             ),
         ],
     )

@@ -19,13 +19,13 @@ def check(
     config: Path | None = None,
     spread: Annotated[Spread, arg(name="")] = HERE,
 ) -> int:
-    """Look at a dataset before it is learned: what is broken, and what is unlike the rest.
+    """Check a dataset before training: what is broken in it, and which cases are unlike the rest.
 
     Args:
-        dataset: A folder of labelled scans; its layout is found by looking.
-        output: Folder for check.json and check.html, a page that needs no other file.
-        config: YAML file of the options below; flags are put over it.
-        spread: Who looks at the cases.
+        dataset: A folder of labelled scans; its layout is detected automatically.
+        output: Folder to write check.json and check.html to, a self-contained page.
+        config: YAML file of the options below; flags override it.
+        spread: Where the cases are checked.
     """
     from tomoseg.terminal.datasets import show_dataset
     from tomoseg.terminal.findings import show_findings

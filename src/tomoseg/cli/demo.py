@@ -10,11 +10,11 @@ from tomoseg.terminal import console
 
 
 def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
-    """Show the whole way on procedural CTs: make, preprocess, train, evaluate, predict, draw.
+    """Run the whole workflow on synthetic CTs: generate, preprocess, train, evaluate, predict, draw.
 
     Args:
-        output: Folder for everything that it makes.
-        seed: Another seed makes other bodies.
+        output: Folder to write everything to.
+        seed: Random seed; another seed generates other bodies.
     """
     from tomoseg.terminal.stopping import stop_on_signal
     from tomoseg.terminal.training import watch

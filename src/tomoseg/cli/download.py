@@ -21,21 +21,21 @@ def download(
     keep_archive: bool = False,
     allow_http: bool = False,
 ) -> int:
-    """Fetch a public dataset from its server, or single cases of it.
+    """Download a public dataset, or single cases of it.
 
-    The same command goes on where it was.
+    After an interruption, the same command continues where it stopped.
 
     Args:
-        dataset: totalsegmentator, the 117-structure whole-body CT dataset, version 2.0.1 (1228 cases, 23.6 GB), or
-            totalsegmentator-small, 102 cases of it (3.2 GB).
-        output: Folder of the dataset.
-        cases: Only these cases, such as s0011 s0058, taken out of the archive where it is, without the rest.
-        url: Another place of the named dataset; without a name, another ZIP file of case folders.
-        md5: MD5 sum that another ZIP file is verified by.
-        size: Bytes of another ZIP file.
-        keep_archive: Leave the ZIP file in the folder when all is unpacked.
-        allow_http: Also speak plain http, which anybody on the way can read and change; if omitted, only with this
-            machine itself.
+        dataset: totalsegmentator, the whole-body CT dataset with 117 structures, version 2.0.1 (1228 cases, 23.6 GB),
+            or totalsegmentator-small, 102 of its cases (3.2 GB).
+        output: Folder to write the dataset to.
+        cases: Download only these cases, such as s0011 s0058, and not the rest of the archive.
+        url: URL of a mirror of the named dataset or, without a name, of another ZIP file of case folders.
+        md5: MD5 checksum to verify another ZIP file with.
+        size: Size of another ZIP file in bytes.
+        keep_archive: Keep the ZIP file in the folder after it is unpacked.
+        allow_http: Also allow plain http, which anyone on the network path can read and change; if omitted, http is
+            allowed only for this machine itself.
     """
     from tomoseg.datasets.download.http import Web
     from tomoseg.datasets.download.sources import archive_of

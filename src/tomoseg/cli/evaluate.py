@@ -21,18 +21,19 @@ def evaluate(
     options: Annotated[EvaluateOptions, arg(name="")] = AS_DEFINED,
     compute: Annotated[Compute, arg(name="")] = AS_IN_TRAINING,
 ) -> int:
-    """Score whole volumes: a model on a preprocessed dataset, or masks against masks.
+    """Score a model on a preprocessed dataset, or masks against reference masks.
 
-    Each is scored on the reference's own grid.
+    Whole volumes are scored, each on the reference's own grid.
 
     Args:
-        predicted: A model folder or a run folder; or masks: label maps with their names, mask files, or a dataset.
-        reference: For a model a preprocessed dataset with its grid, and its structures or some of them; for masks
-            others to compare with.
-        output: Folder for scores.csv, ranking.csv, summary.json, report.html and pictures.
-        config: YAML file of the options below; flags are put over it.
-        options: What is scored, how, and what is drawn.
-        compute: What computes a model's network, where, and in what.
+        predicted: A model folder or a run folder; or masks: label maps with the names of their labels, mask
+            files, or a dataset.
+        reference: For a model, a preprocessed dataset with the model's grid and at least one of its structures;
+            for masks, the reference masks.
+        output: Folder to write scores.csv, ranking.csv, summary.json, report.html and pictures to.
+        config: YAML file of the options below; flags override it.
+        options: What to score, how, and what to draw.
+        compute: The engine, device and precision that run a model's network.
     """
     from tomoseg.terminal.scores import show_evaluation
     from tomoseg.workflows.evaluate import evaluate as run

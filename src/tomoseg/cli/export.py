@@ -23,19 +23,20 @@ def export(
     measure: Path | None = None,
     spread: Annotated[Spread, arg(name="")] = HERE,
 ) -> int:
-    """Write a model in the format of another runtime, and measure what each engine and precision costs.
+    """Export a model to OpenVINO or ONNX, and measure speed, size and Dice of each engine and precision.
 
     Args:
-        model: A model folder or a run folder; exports go into it, of several networks into each one's.
-        to: openvino or onnx; with --precision int8 openvino if omitted.
-        precision: fp32, bf16 (openvino: the fp32 file, computed in bf16) or int8.
-        calibrate: What gives int8 its scales: CT scans without masks (a file, a folder, a pattern in quotes or a list),
-            on some of which int8 is then compared with fp32; or a preprocessed dataset, of which the training cases
-            count.
-        measure: Where every engine and precision that this machine and the model have is measured, in megabytes,
-            milliseconds and Dice: the validation split of a preprocessed dataset, or CT scans without masks, where the
-            Dice is that with the masks of torch in fp32.
-        spread: Who scores the cases of the dataset that --measure names.
+        model: A model folder or a run folder, into which the export is written; with several networks, into
+            each network's folder.
+        to: Format: openvino or onnx. If omitted, openvino with --precision int8; otherwise nothing is exported.
+        precision: Precision of the export: fp32, bf16 (openvino only: the fp32 file, computed in bf16) or int8.
+        calibrate: Data to calibrate int8 with: CT scans without masks (a file, a folder, a quoted pattern or a
+            list), some of which are used to compare int8 with fp32; or a preprocessed dataset, whose training
+            cases are used.
+        measure: Data to measure every available engine and precision on (megabytes, milliseconds and Dice): a
+            preprocessed dataset, whose validation cases are used, or CT scans without masks, for which the Dice
+            compares with the masks of torch in fp32.
+        spread: Where the cases of the dataset that --measure names are scored.
     """
     from tomoseg.models.views import networks_in
     from tomoseg.terminal.predictions import show_found

@@ -11,17 +11,18 @@ from tomoseg.terminal import console
 def fetch(
     task: Positional[str | None] = None, *, again: bool = False, url: str | None = None, allow_http: bool = False
 ) -> int:
-    """Fetch a published model, such as those of TotalSegmentator, and make it a model of ours.
+    """Download a published model, such as those of TotalSegmentator, and convert it to a tomoseg model.
 
-    It comes from where its makers put it, and lies in your data folder; `tomoseg predict -m TASK` finds it. The same
-    command goes on where it was. Importing takes PyTorch.
+    It is downloaded from its authors' server into your data folder, where `tomoseg predict -m TASK` finds it. After an
+    interruption, the same command continues where it stopped. The conversion needs PyTorch.
 
     Args:
-        task: Such as total-3mm: 117 structures by one network (135 MB); all are listed if omitted.
-        again: Fetch it also if it is there already, and compare it with what it was; what changed is refused.
-        url: Another place of the same releases, for example a mirror of your hospital's.
-        allow_http: Also speak plain http, which anybody on the way can read and change; if omitted, only with this
-            machine itself.
+        task: Name of the model, such as total-3mm (117 structures by one network, 135 MB); if omitted, all are
+            listed.
+        again: Download it again even if it is already there, and refuse it if it has changed.
+        url: URL of a mirror of the same releases, for example one in your hospital.
+        allow_http: Also allow plain http, which anyone on the network path can read and change; if omitted, http is
+            allowed only for this machine itself.
     """
     from tomoseg.datasets.download.http import Web
     from tomoseg.terminal.fetching import show_fetched, show_tasks, watch_fetching

@@ -22,19 +22,20 @@ def fuse(
     config: Path | None = None,
     compute: Annotated[Compute, arg(name="")] = AUTO,
 ) -> int:
-    """Make one model of several that look at the body from several sides.
+    """Combine models trained on different views (axial, coronal, sagittal) into one model.
 
-    Train each on the dataset preprocessed with another --grid.view. How much each counts for each structure is chosen
-    on held-out cases, for short scans apart.
+    Train each model on the dataset preprocessed with another --grid.view. The weight of each view per structure is
+    chosen on held-out cases, separately for short scans.
 
     Args:
-        models: Model or run folders, two or more, each of another view.
-        output: The model's folder.
-        on: A preprocessed dataset of axial view with the models' structures and grid.
-        split: Its cases that choose.
-        least_dice: Structures that the cases that choose give a lower Dice are found only when they are asked for.
-        config: YAML file of engine, device, precision, batch_size and max_memory; flags are put over it.
-        compute: What computes the networks, where, and in what.
+        models: Two or more model or run folders, each of another view.
+        output: Model folder to write.
+        on: A preprocessed dataset of the axial view with the models' structures and grid.
+        split: Cases of that dataset to choose the weights on.
+        least_dice: Structures whose Dice on these cases is lower are segmented only on request (`tomoseg
+            predict --all` or --roi-subset).
+        config: YAML file of engine, device, precision, batch_size and max_memory; flags override it.
+        compute: The engine, device and precision that run the networks.
     """
     from tomoseg.terminal.fusing import show_fused
     from tomoseg.workflows.fuse import fuse as run

@@ -19,19 +19,21 @@ def import_(
     checkpoint: Literal["final", "best"] = "final",
     licence: str | None = None,
 ) -> int:
-    """Make a model of ours of one that nnU-Net v2 trained.
+    """Convert a model that was trained with nnU-Net v2 to a tomoseg model.
 
-    Nothing in its files is executed; what is not known here is refused by its name. The model is used as any other:
-    `tomoseg predict -m MODEL` makes the masks that nnU-Net makes.
+    No code from its files is executed; unsupported features are named and refused. The model is used like any other:
+    `tomoseg predict -m MODEL` produces the masks that nnU-Net produces.
 
     Args:
-        source: A training folder (with plans.json and fold_0 or the like), a dataset's folder, or a ZIP file of either.
-        output: The model's folder.
-        training: Which, where there are several: its folder's name, TRAINER__PLANS__CONFIGURATION.
-        folds: Which folds, such as 0 1 2, or all; if omitted, every one that is numbered. Their logits are averaged.
-        checkpoint: final, or best by nnU-Net's own validation.
-        licence: What the weights may be used for, as their makers state it; if omitted, what a file beside them or
-            dataset.json says.
+        source: A training folder (with plans.json and fold_0, for example), a dataset's results folder, or a
+            ZIP file of either.
+        output: Model folder to write.
+        training: Which training to convert if there are several: the name of its folder,
+            TRAINER__PLANS__CONFIGURATION.
+        folds: Folds to use, such as 0 1 2, or all; if omitted, all numbered folds. Their logits are averaged.
+        checkpoint: Checkpoint to use: final, or best according to nnU-Net's own validation.
+        licence: Licence of the weights, as stated by their authors; if omitted, taken from a licence file next
+            to them or from dataset.json.
     """
     from tomoseg.terminal.importing import show_imported
     from tomoseg.workflows.import_model import import_model

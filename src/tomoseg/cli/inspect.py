@@ -20,17 +20,18 @@ def inspect(
     series: int | None = None,
     assume_spacing: tuple[float, float, float] | None = None,
 ) -> int:
-    """Look at a scan before anything is made of it: values, geometry, the body, what is odd.
+    """Inspect a scan: its values, its geometry, the body, and anything unusual.
 
     Args:
-        scan: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, or a folder
-            with scans in whatever folders, which gives a table.
-        json: Print what was found as JSON instead of a table.
-        output: JSON file for what was found.
-        strict: End with exit status 1 where there is a warning; a note is none.
-        series: Which of several DICOM series, from 1 as they are listed; the largest axial one if omitted.
-        assume_spacing: Voxel edges X Y Z in mm along the file's axes, for scans that do not say where their voxels
-            lie.
+        scan: A NIfTI, NRRD or MetaImage file; DICOM as a folder, ZIP archive or file; or a folder that contains
+            scans at any depth, which prints a table.
+        json: Print the findings as JSON instead of a table.
+        output: JSON file to write the findings to.
+        strict: Exit with status 1 if there is a warning; notes do not count.
+        series: Which of several DICOM series to inspect, numbered from 1 as they are listed; if omitted, the
+            largest axial one.
+        assume_spacing: Voxel spacing X Y Z in mm along the file's axes, for scans whose files state no
+            geometry.
     """
     from tomoseg.files.outputs import check_file
     from tomoseg.terminal.inspection import show_inspection, show_json

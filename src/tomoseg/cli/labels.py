@@ -12,11 +12,11 @@ from tomoseg.terminal import console
 
 
 def labels(place: Positional[Path | None] = None) -> int:
-    """Print the 117 structures, or those of a dataset or a model.
+    """List the 117 structures, or those of a dataset or a model.
 
     Args:
-        place: A dataset, a preprocessed dataset, a model folder, a run folder or the name of a packaged or fetched
-            model; the 117 if omitted.
+        place: A dataset, a preprocessed dataset, a model folder, a run folder, or the name of a packaged or
+            fetched model; if omitted, the 117 structures are listed.
     """
     from tomoseg.terminal.datasets import show_left_out
     from tomoseg.terminal.holdings import show_holdings

@@ -10,14 +10,15 @@ from tomoseg.cli.exits import DONE
 
 
 def models(model: Positional[Path | None] = None) -> int:
-    """List the models that come with the package, or print what is known of one, or of a run.
+    """List the available models, or describe one model or training run.
 
-    They work without a download: --model of predict takes their names where there is no folder of that name, and those
-    of models that `tomoseg fetch` has fetched, which are listed too.
+    Models that come with the package work without a download; models downloaded with `tomoseg fetch` are listed too.
+    `tomoseg predict --model` takes the names of both, unless a folder of that name exists.
 
     Args:
-        model: A packaged or fetched model's name, a model folder or a run folder: what it was made from, how good it
-            is and, of a packaged one, where it must not be used; all that have names are listed if omitted.
+        model: Name of a packaged or fetched model, a model folder or a run folder: prints what it was trained
+            on, how well it scores and, for a packaged model, what it must not be used for. If omitted, all
+            named models are listed.
     """
     from tomoseg.terminal.models import show_model, show_models
     from tomoseg.workflows.models import described, fetched

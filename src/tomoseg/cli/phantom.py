@@ -21,18 +21,18 @@ def phantom(
     anatomy: tuple[str, ...] = (),
     config: Path | None = None,
 ) -> int:
-    """Make a dataset of procedural CTs with all 117 structures, or of CTs made of label maps.
+    """Generate a dataset of synthetic CTs, either procedurally with all 117 structures or from label maps.
 
     Args:
-        output: Folder of the dataset.
-        train: Training cases.
-        validation: Validation cases.
-        test: Test cases.
-        seed: Another seed makes other bodies.
-        spacing_mm: In-plane voxel edge, 0.5 or more; slices are 5 mm apart.
-        anatomy: Label maps, folders of masks or datasets to make bodies of, in turn; `procedural` for the phantom's
-            own anatomies.
-        config: YAML file of what is drawn from which range, with --anatomy.
+        output: Folder to write the dataset to.
+        train: Number of training cases.
+        validation: Number of validation cases.
+        test: Number of test cases.
+        seed: Random seed; another seed generates other bodies.
+        spacing_mm: In-plane voxel spacing in mm, 0.5 or more; the slice spacing is 5 mm.
+        anatomy: Label maps, folders of masks or datasets to generate bodies from, in turn; `procedural` stands
+            for the built-in anatomies.
+        config: YAML file of the ranges that bodies are drawn from; only with --anatomy.
 
     Raises:
         ConfigError: If the file is given without --anatomy, or has an unknown key or a wrong value.

@@ -18,16 +18,16 @@ def plan(
     minutes: float | None = None,
     memory: MemorySize | None = None,
 ) -> int:
-    """Choose settings for a dataset, each with its reason, from what it is, the minutes and the memory.
+    """Choose settings for a dataset, a training time and a memory limit, and give the reason for each.
 
-    Some seconds of training are measured on this machine. preprocess and train choose by the same rules where they are
-    told nothing else.
+    A few seconds of training are timed on this machine. `tomoseg preprocess` and `tomoseg train` follow the same rules
+    if they are given no preset and no settings file.
 
     Args:
-        dataset: A folder of labelled scans, or a preprocessed dataset, whose grid then stays.
-        output: A YAML file of the settings, which preprocess and train take as their config.
-        minutes: How long training may take, validations included; 60 if omitted.
-        memory: What training may take, such as 8GB; what is free if omitted.
+        dataset: A folder of labelled scans, or a preprocessed dataset, whose grid is then kept.
+        output: YAML file to write the settings to; preprocess and train read it with --config.
+        minutes: Training time in minutes, validations included; 60 if omitted.
+        memory: Maximum memory for training, such as 8GB; if omitted, the memory that is free.
     """
     from tomoseg.terminal.planning import show_plan_of_dataset
     from tomoseg.workflows.plan import Asked, check_asked, write_plan
@@ -40,5 +40,5 @@ def plan(
     show_plan_of_dataset(found)
     if output is not None:
         write_plan(found, output)
-        console.out.print(f"The settings are in {output}; --config of preprocess and train takes it")
+        console.out.print(f"The settings are in {output}; pass it to preprocess and train with --config")
     return SOME_FAILED if found.failed else DONE

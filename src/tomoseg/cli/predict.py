@@ -24,22 +24,23 @@ def predict(
     options: Annotated[PredictOptions, arg(name="")] = ALL_MASKS,
     compute: Annotated[Compute, arg(name="")] = AUTO,
 ) -> int:
-    """Segment a scan or many.
+    """Segment one scan or many.
 
-    The model is loaded once; a scan that fails stops no other; what is done already is skipped.
+    Scans that are already done are skipped, and a scan that fails does not stop the others.
 
     Args:
-        input: A NIfTI, NRRD or MetaImage file, DICOM as a folder, zip archive or file, a folder with any of these in
-            it, in whatever folders, a pattern in quotes such as 'scans/*.nii.gz', or a .txt file with one path a line,
-            from where it lies.
-        output: Folder of the masks; with --ml the label map's file, or a folder.
-        model: A model folder, a run folder, or the name of a packaged or fetched model; body-117 if omitted, 117
-            structures of the whole body; of several with the same structures and grid the mean of their logits decides.
-        config: YAML file of the options below; flags are put over it.
-        server: URL of a `tomoseg serve` that segments in place of this machine, such as http://127.0.0.1:8117; its
-            token is taken from the variable TOMOSEG_TOKEN.
-        options: Which of the scans are segmented, and what is written.
-        compute: What computes the network, where, and in what.
+        input: A NIfTI, NRRD or MetaImage file; DICOM as a folder, ZIP archive or file; a folder that contains
+            any of these at any depth; a quoted pattern such as 'scans/*.nii.gz'; or a .txt file with one path
+            per line, relative to that file.
+        output: Folder to write the masks to; with --ml, the label map file, or a folder.
+        model: A model folder, a run folder, or the name of a packaged or fetched model; if omitted, body-117
+            with 117 structures of the whole body. Several models with the same structures and grid are combined
+            by averaging their logits.
+        config: YAML file of the options below; flags override it.
+        server: URL of a `tomoseg serve` server that segments instead of this machine, such as
+            http://127.0.0.1:8117; its token is read from the environment variable TOMOSEG_TOKEN.
+        options: Which scans to segment, and what to write.
+        compute: The engine, device and precision that run the network.
     """
     if server is not None:
         return _by_server(server, input, output, [str(one) for one in model], options)
@@ -77,17 +78,17 @@ def predict(
                 on_scan,
                 on_found,
             )
-    finally:  # what became of each scan is told of an interrupted command too
+    finally:  # also after an interruption: the outcome of each scan so far
         show_predictions(results)
     left_out = any(one.left_out for one in found)
     return SOME_FAILED if left_out or any(result.error is not None for result in results) else DONE
 
 
 def _by_server(url: str, input: Path, output: Path, models: Sequence[str], options: PredictOptions) -> int:
-    """The same, by a server.
+    """Segment the scans on a server instead of this machine.
 
     Raises:
-        ConfigError: If several models are named, or others to do the cases.
+        ConfigError: If several models are named, or another place to process the cases.
     """
     from tomoseg.server.client import Client, Job
     from tomoseg.server.remote import predict_remotely
@@ -98,7 +99,7 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
 
     if options.on != "here":
         raise ConfigError(
-            f"expected --server or --on, got both; the server has workers of its own: leave --on {options.on} off"
+            f"expected --server or --on, got both; the server has its own workers, so leave out --on {options.on}"
         )
     if len(models) != 1:
         raise ConfigError(f"expected one --model with --server, got {len(models)}; name one that the server offers")

@@ -26,19 +26,21 @@ def preprocess(
     settings: Annotated[PreprocessConfig, arg(name="")] = PREPROCESS_PRESETS["default"],
     spread: Annotated[Spread, arg(name="")] = HERE,
 ) -> int:
-    """Put a dataset on the network's grid, written once for fast training.
+    """Resample a dataset to the network's grid, once, so that training is fast.
 
     Args:
-        dataset: A folder of labelled scans; its layout is found by looking.
-        output: Folder of the preprocessed dataset.
-        preset: Settings to start from: planned ones, or a fixed set; if omitted, planned, or default beside a config.
-        config: YAML file of settings put over the preset.
-        minutes: How long training will take, for the plan of the grid; then steps are measured here. If omitted, an
-            hour of a usual machine is reckoned with.
-        corrections: Folder of masks corrected in `tomoseg view`; of each structure the last version takes the place of
-            the dataset's.
-        settings: Settings put over both.
-        spread: Who does the cases; if omitted, as many processes of this machine as --workers says.
+        dataset: A folder of labelled scans; its layout is detected automatically.
+        output: Folder to write the preprocessed dataset to.
+        preset: Settings to start from: those planned for the dataset, or a fixed set. If omitted, planned, or
+            default if --config is given.
+        config: YAML file of settings that override the preset.
+        minutes: Planned training time in minutes, from which the grid is chosen; training steps are then timed
+            on this machine. If omitted, one hour on a typical machine is assumed.
+        corrections: Folder of masks corrected in `tomoseg view`; the latest version of each structure replaces
+            the dataset's mask.
+        settings: Settings that override both.
+        spread: Where the cases are processed; if omitted, in as many processes on this machine as --workers
+            says.
 
     Raises:
         ConfigError: If minutes are given where no grid is planned.

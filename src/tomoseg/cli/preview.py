@@ -20,14 +20,14 @@ def preview(
     config: Path | None = None,
     settings: Annotated[TrainConfig, arg(name="")] = TRAIN_PRESETS["default"],
 ) -> int:
-    """Draw 16 training slices as the network will be shown them, and what was done to each.
+    """Draw 16 augmented training slices as the network sees them, and how each was changed.
 
     Args:
         preprocessed: A preprocessed dataset.
-        output: The PNG file.
-        preset: Settings of the training to start from.
-        config: YAML file of settings put over the preset.
-        settings: Settings put over both, as train takes them.
+        output: PNG file to write.
+        preset: Training settings to start from.
+        config: YAML file of settings that override the preset.
+        settings: Settings that override both, as for `tomoseg train`.
     """
     from tomoseg.workflows.preview import preview as run
 

@@ -20,18 +20,19 @@ def serve(
     options: Annotated[ServeOptions, arg(name="")] = AS_SERVED,
     compute: Annotated[Compute, arg(name="")] = AUTO,
 ) -> int:
-    """Take scans over HTTP, segment them one after the other, and give results back; with pages for a browser.
+    """Run a server that segments scans sent over HTTP, with pages for a browser.
 
     Args:
-        model: Model folders, run folders or names of packaged or fetched models, of which the first is taken where a
-            job names none.
-        folder: Where scans, jobs and results lie, on a disk of this machine; if omitted, a folder of the user's.
-        train_on: Let clients start trainings, which learn from the labels that they send and from these datasets, of
-            which there may be none.
-        train_config: YAML file of settings of these trainings, as `tomoseg train` takes it; if omitted, planned ones.
-        config: YAML file of the options below; flags are put over it.
-        options: Where it listens, who may ask, and what it takes and keeps.
-        compute: What computes the networks, where, and in what.
+        model: Model folders, run folders, or names of packaged or fetched models; the first is used if a job
+            names none.
+        folder: Folder for scans, jobs and results, on a local disk; if omitted, a folder in your user data.
+        train_on: Let clients start trainings, on the labels that they send together with these datasets; the
+            list may be empty.
+        train_config: YAML file of settings for these trainings, as for `tomoseg train --config`; if omitted,
+            they are planned.
+        config: YAML file of the options below; flags override it.
+        options: Where the server listens, who may use it, and what it accepts and keeps.
+        compute: The engine, device and precision that run the networks.
     """
     from tomoseg.packages import require_installed
 

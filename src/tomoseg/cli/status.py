@@ -10,11 +10,11 @@ from tomoseg.cli.exits import DONE, SOME_FAILED
 
 
 def status(place: Positional[Path], json: bool = False) -> int:
-    """Tell how far the workers are that share a folder of results (predict --join, --on slurm).
+    """Show the progress of the workers that share a results folder (predict --join, --on slurm).
 
     Args:
-        place: The folder that they write into.
-        json: Print it as JSON.
+        place: The results folder that they write to.
+        json: Print the progress as JSON.
     """
     from tomoseg.terminal.console import out
     from tomoseg.terminal.sharing import show_status

@@ -24,18 +24,20 @@ def train(
     max_memory: MemorySize | None = None,
     settings: Annotated[TrainConfig, arg(name="")] = TRAIN_PRESETS["default"],
 ) -> int:
-    """Train a network, or go on with the run that is in the output folder.
+    """Train a network, or continue the run in the output folder.
 
     Args:
         preprocessed: A preprocessed dataset.
-        output: The run folder.
-        preset: Settings to start from: planned ones, or a fixed set; if omitted, planned, or default beside a config.
-        config: YAML file of settings put over the preset.
-        force: Go on with a run that began with other settings; if omitted, they are refused by name.
-        plan: Only measure what training takes in memory, and say which batch size and accumulation fit; nothing is
-            written.
-        max_memory: With --plan, what there is, such as 8GB; what is free if omitted.
-        settings: Settings put over both.
+        output: Run folder to write to.
+        preset: Settings to start from: those planned for the dataset, or a fixed set. If omitted, planned, or
+            default if --config is given.
+        config: YAML file of settings that override the preset.
+        force: Continue a run even if it began with other settings; if omitted, such settings are named and
+            refused.
+        plan: Only measure how much memory training needs, and print which batch size and accumulation fit;
+            nothing is written.
+        max_memory: With --plan, the memory limit, such as 8GB; if omitted, the memory that is free.
+        settings: Settings that override both.
 
     Raises:
         ConfigError: If max_memory is given without plan.
@@ -52,13 +54,15 @@ def train(
         show_plan(plan_run(preprocessed, settings, max_memory), settings.batch_size * settings.accumulation)
         return DONE
     if max_memory is not None:
-        raise ConfigError("expected --plan beside --max-memory, got it alone; run with --plan, then use what it says")
+        raise ConfigError(
+            "expected --plan with --max-memory, got --max-memory alone; run with --plan, then use the sizes it prints"
+        )
     with stop_on_signal() as stop, watch(stop) as listener:
         listener.on_stage("loading PyTorch")
         from tomoseg.workflows.train import train_run
 
         if is_planned(preset, config):
-            listener.on_stage("looking at the dataset, and measuring some steps")
+            listener.on_stage("looking at the dataset and timing a few training steps")
             settings = _planned(preprocessed, output, settings)
         outcome = train_run(preprocessed, output, settings, listener, force=force)
     show_outcome(outcome, output)

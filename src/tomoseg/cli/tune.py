@@ -19,16 +19,16 @@ def tune(
     config: Path | None = None,
     compute: Annotated[Compute, arg(name="")] = AUTO,
 ) -> int:
-    """Find out which thresholds, smoothing and post-processing help a model; predict then uses them.
+    """Choose the thresholds, smoothing and post-processing that predict then uses with a model.
 
     Args:
-        model: A model folder or a run folder; what is found goes into it as tuned.json, and temperatures for its
-            probabilities as calibrated.json.
-        preprocessed: A preprocessed dataset with the model's grid, and its structures or some of them.
-        split: The cases that choose; auto is those that no training saw: of a run of folds every patient by the network
-            that had not seen them, else validation.
-        config: YAML file of engine, device, precision, batch_size and max_memory; flags are put over it.
-        compute: What computes the network, where, and in what.
+        model: A model folder or a run folder; the chosen settings are written into it as tuned.json, and the
+            temperatures that calibrate its probabilities as calibrated.json.
+        preprocessed: A preprocessed dataset with the model's grid and at least one of its structures.
+        split: Cases to choose the settings on. auto takes cases that were not trained on: all out-of-fold cases
+            of a cross-validation run, otherwise the validation cases.
+        config: YAML file of engine, device, precision, batch_size and max_memory; flags override it.
+        compute: The engine, device and precision that run the network.
     """
     from tomoseg.terminal.tuning import show_choices
     from tomoseg.workflows.tune import tune as run

@@ -27,21 +27,23 @@ def view(
     config: Path | None = None,
     options: Annotated[ViewOptions, arg(name="")] = AS_SEEN,
 ) -> int:
-    """Look at a scan and its masks in the browser, and correct them; or watch a training run.
+    """View a scan and its masks in the browser and correct them, or watch a training run.
 
-    The page is served by this machine alone, loads nothing from elsewhere, and the command ends when it is closed.
+    The page is served by this machine and loads nothing from elsewhere; the command ends when the page is closed.
 
     Args:
-        place: A scan of any kind that predict reads; the output folder of an evaluation of masks, or of predictions
-            of many scans, whose cases are shown one after the other, the worst first; or a run folder of train, while
-            it trains and afterwards.
-        masks: Its masks: a folder or a file of all of them in any format that predict writes, or files of a mask each.
-        against: Masks to compare them with, such as a reference.
-        corrections: Folder of corrected masks and of verdicts; `corrections` beside the masks if omitted.
-        save: An HTML file: write the masks as a page in 3D that needs no server, and end. The masks may then be named
-            alone, without a scan.
-        config: YAML file of the options below; flags are put over it.
-        options: How they are shown, and what may be written.
+        place: A scan in any format that predict reads; the output folder of an evaluation of masks or of
+            predictions of many scans, whose cases are shown one after the other, the worst first; or the run
+            folder of a training, during or after it.
+        masks: The scan's masks: a folder or a file with all of them in any format that predict writes, or one
+            file per mask.
+        against: Masks to compare with, such as a reference.
+        corrections: Folder to write corrected masks and verdicts to; if omitted, a folder `corrections` next to
+            the masks.
+        save: HTML file: write the masks to it as a 3D page that needs no server, and exit. In this case the
+            masks may be given without a scan.
+        config: YAML file of the options below; flags override it.
+        options: How the scan is shown, and what may be written.
     """
     if save is not None:
         return _save(place, masks, against, save, options, corrections)
