@@ -24,6 +24,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
             "cache",
             "kernels",
             "settings",
+            "language",
             "network_kinds",
             "nnunet",
             "loss_kinds",

@@ -58,7 +58,7 @@ def text_of(made, path, lang="en"):
     assert not re.search(r"https?://|src=\"(?!data:)|<script|<link", written)
     parsed = Text(written)
     assert parsed.open == []
-    return " ".join(word for word in parsed.words if word)
+    return " ".join(word for word in parsed.words if word).replace("\xa0", " ")
 
 
 def test_it_says_what_was_found(tmp_path):

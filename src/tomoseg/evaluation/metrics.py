@@ -14,6 +14,7 @@ from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.evaluation.centre_lines import centre_line_dice, check_centre_lines_can_be_found
 from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
 from tomoseg.evaluation.scores import CaseScore, Empties, Outcome
+from tomoseg.language.words import later, say
 from tomoseg.settings import Language
 
 Place = Literal["terminal", "card", "caption", "comparison"]
@@ -30,8 +31,7 @@ class Metric:
     """What is known of a metric, whatever it is computed from.
 
     Attributes:
-        english: Its name in English.
-        french: Its name in French.
+        english: Its name in English, as `later` gives it.
         digits: Decimals that are shown.
         where_empty: What it is where a mask is empty.
         higher_is_better: Whether more is better; None where neither more nor less is.
@@ -45,7 +45,6 @@ class Metric:
     """
 
     english: str
-    french: str
     digits: int
     where_empty: WhereEmpty
     higher_is_better: bool | None
@@ -64,7 +63,7 @@ class Metric:
             >>> METRICS["surface_dice"].name("fr")
             'Dice de surface'
         """
-        return self.french if lang == "fr" else self.english
+        return say(self.english, lang)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +93,7 @@ class MaskMetric(Metric):
 METRICS: dict[str, VoxelMetric | MaskMetric] = {
     "dice": VoxelMetric(
         compute=lambda n: 2 * n.both / (n.predicted + n.reference),
-        english="Dice",
-        french="Dice",
+        english=later("Dice"),
         digits=3,
         where_empty="overlap",
         higher_is_better=True,
@@ -103,8 +101,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "iou": VoxelMetric(
         compute=lambda n: n.both / (n.predicted + n.reference - n.both),
-        english="IoU",
-        french="IoU",
+        english=later("IoU"),
         digits=3,
         where_empty="overlap",
         higher_is_better=True,
@@ -112,8 +109,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "surface_dice": MaskMetric(
         compute=lambda pair: pair.surfaces.dice(pair.tolerance_mm),
-        english="surface Dice",
-        french="Dice de surface",
+        english=later("surface Dice"),
         digits=3,
         where_empty="overlap",
         higher_is_better=True,
@@ -123,8 +119,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "hd95_mm": MaskMetric(
         compute=lambda pair: pair.surfaces.hausdorff(),
-        english="HD95",
-        french="HD95",
+        english=later("HD95"),
         unit="mm",
         digits=1,
         where_empty="distance",
@@ -134,8 +129,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "surface_distance_mm": MaskMetric(
         compute=lambda pair: pair.surfaces.mean(),
-        english="mean distance",
-        french="distance moyenne",
+        english=later("mean distance"),
         unit="mm",
         digits=2,
         where_empty="distance",
@@ -144,8 +138,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "volume_error_ml": VoxelMetric(
         compute=lambda n: n.predicted_ml - n.reference_ml,
-        english="volume error",
-        french="erreur de volume",
+        english=later("volume error"),
         unit="ml",
         digits=1,
         signed=True,
@@ -155,8 +148,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "volume_error_percent": VoxelMetric(
         compute=lambda n: 100 * (n.predicted_ml / n.reference_ml - 1),
-        english="volume error",
-        french="erreur de volume",
+        english=later("volume error"),
         unit="%",
         digits=1,
         signed=True,
@@ -166,8 +158,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "surface_dice_1mm": MaskMetric(
         compute=lambda pair: pair.surfaces.dice(1.0),
-        english="surface Dice at 1 mm",
-        french="Dice de surface à 1 mm",
+        english=later("surface Dice at 1 mm"),
         digits=3,
         where_empty="overlap",
         higher_is_better=True,
@@ -176,8 +167,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
     ),
     "cldice": MaskMetric(
         compute=centre_line_dice,
-        english="centre-line Dice",
-        french="Dice des lignes centrales",
+        english=later("centre-line Dice"),
         digits=3,
         where_empty="overlap",
         higher_is_better=True,

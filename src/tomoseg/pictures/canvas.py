@@ -32,11 +32,12 @@ from scipy.ndimage import find_objects
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.labels import LabelSet
-from tomoseg.pictures.words import say
+from tomoseg.language.words import all_later, say
 from tomoseg.settings import Language
 
 Plane = Literal["axial", "coronal", "sagittal"]
 EdgeMark = Literal["R", "L", "A", "P", "S", "I"]
+all_later("axial", "coronal", "sagittal", "R", "L", "A", "P", "S", "I")
 Colour = tuple[int, int, int]
 
 DPI = 100

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tomoseg.errors import InputError
+from tomoseg.language.words import later, number, say
 from tomoseg.pictures.canvas import FONT, Sheet
-from tomoseg.pictures.words import number, say
 from tomoseg.settings import Language
 
 NUMBERS = ("train_loss", "validation_loss", "validation_dice", "learning_rate", "minutes")
@@ -78,9 +78,9 @@ def draw_history(records: Sequence[Mapping[str, Any]], path: Path, lang: Languag
         name: np.array([_number(by_epoch[int(epoch)].get(name)) for epoch in epochs], np.float64) for name in NUMBERS
     }
     sheet = Sheet(_WIDTH, _HEIGHT, "white")
-    _draw_loss(_plot(sheet, 0, "Loss", lang), epochs, series, lang)
-    _draw_dice(_plot(sheet, 1, "Validation Dice", lang), epochs, series["validation_dice"], lang)
-    _draw_rate(_plot(sheet, 2, "Learning rate", lang), epochs, series["learning_rate"], lang)
+    _draw_loss(_plot(sheet, 0, later("Loss"), lang), epochs, series, lang)
+    _draw_dice(_plot(sheet, 1, later("Validation Dice"), lang), epochs, series["validation_dice"], lang)
+    _draw_rate(_plot(sheet, 2, later("Learning rate"), lang), epochs, series["learning_rate"], lang)
     sheet.save(path)
 
 

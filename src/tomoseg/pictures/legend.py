@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tomoseg.labels import LabelSet
+from tomoseg.language.words import say
 from tomoseg.pictures.canvas import DIM, Sheet, drawable
 from tomoseg.pictures.structure_names import readable
-from tomoseg.pictures.words import say
 from tomoseg.settings import Language
 
 MOST_IN_LEGEND = 40

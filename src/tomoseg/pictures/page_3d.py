@@ -25,19 +25,30 @@ from tomoseg.datasets.mask_cases import OpenMasks
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.files.meshes import Mesh
 from tomoseg.labels import LabelSet, Structure
+from tomoseg.language.words import all_later, later, say
 from tomoseg.masks import BoxedMask
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.pictures.surfaces import Shape, surfaces_of
-from tomoseg.pictures.words import say
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 from tomoseg.settings import Language
 from tomoseg.volume import SourceGrid, check_same_grid
 
-_WORDS = (
+_HOW = later(
+    "Drag to turn, wheel or two fingers to zoom, shift or the right button to move. Surfaces are smoothed and "
+    "simplified: to be looked at, not to be measured; volumes are those of the masks."
+)
+_NO_3D = later(
+    "This browser cannot show this page: it needs WebGL2 and DecompressionStream, which Chrome, Edge, Firefox and "
+    "Safari have had since 2023."
+)
+_TEXTS = all_later(
     *("R", "L", "A", "P", "S", "I", "Search", "All", "None", "Alone", "Cut", "Prediction", "Reference"),
     *("Front", "Back", "From the left", "From the right", "From above", "From below"),
-    *("not found", "not annotated", "3D how", "no 3D"),
+    *("not found", "not annotated"),
 )
+_WORDS = {**{text: text for text in _TEXTS}, "3D how": _HOW, "no 3D": _NO_3D}
+"""By the name that the page has for each."""
+
 _FINEST = 2**16 - 1
 
 Part = tuple[int, int]
@@ -174,7 +185,7 @@ def _pairs(parts: Sequence[Part | None]) -> Iterator[tuple[Part | None, Part | N
 
 
 def _words() -> dict[str, dict[Language, str]]:
-    return {text: {lang: say(text, lang) for lang in _LANGUAGES} for text in _WORDS}
+    return {name: {lang: say(text, lang) for lang in _LANGUAGES} for name, text in _WORDS.items()}
 
 
 def _shape(mask: BoxedMask | None, spacing_mm: Sequence[float]) -> Shape | None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int16, UInt8
 from matplotlib.patches import Rectangle
 
 from tomoseg.errors import GridError
+from tomoseg.language.words import number, say
 from tomoseg.pictures.canvas import (
     BODY_HU,
     BRIGHT,
@@ -23,7 +24,6 @@ from tomoseg.pictures.canvas import (
     window_to_grey,
 )
 from tomoseg.pictures.structure_names import readable
-from tomoseg.pictures.words import number, say
 from tomoseg.settings import Language
 
 REFERENCE, PREDICTION = (244, 40, 60), (50, 95, 255)

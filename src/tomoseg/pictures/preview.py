@@ -11,6 +11,7 @@ from jaxtyping import UInt8, UInt16
 
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet, label_type
+from tomoseg.language.words import number, say, short
 from tomoseg.masks import by_byte, mask_in
 from tomoseg.notices import Notice
 from tomoseg.pictures.arrange import CAPTION, GAP, Place, arrange, bottom_of
@@ -29,7 +30,6 @@ from tomoseg.pictures.canvas import (
 )
 from tomoseg.pictures.legend import Beside, draw_legend, legend_height
 from tomoseg.pictures.warning_lines import draw_warnings, lines_of, warning_height
-from tomoseg.pictures.words import number, say, short
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.settings import Language
 from tomoseg.volume import Volume

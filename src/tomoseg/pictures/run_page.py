@@ -13,10 +13,13 @@ from jinja2 import Environment, StrictUndefined
 from tomoseg.config import TrainConfig
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
+from tomoseg.language.words import all_later, number, say, say_many
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
-from tomoseg.pictures.words import FRENCH, number, say
 from tomoseg.settings import Language, config_yaml
+
+all_later("dataset", "structures", "training cases", "validation cases", "voxels of a sample", "parameters")
+all_later("curriculum", "processor", "device", "precision", "threads", "processes")
 
 
 def write_run_page(
@@ -61,7 +64,7 @@ def write_run_page(
         number=lambda value, digits: number(value, digits, lang),
         title=say("Training run {name}", lang, name=path.parent.absolute().name),
         headline=_headline(history, best, lang),
-        facts={say(name, lang) if name in FRENCH else name: value for name, value in facts.items()},
+        facts={say(name, lang): value for name, value in facts.items()},
         curves=base64.b64encode(curves.read_bytes()).decode() if curves.exists() else None,
         groups=groups,
         noticed=noticed,
@@ -74,8 +77,9 @@ def _headline(history: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | No
     if not history:
         return say("no epoch", lang)
     minutes = number(history[-1]["minutes"], 1, lang)
-    text = "1 epoch in {minutes} minutes" if len(history) == 1 else "{count} epochs in {minutes} minutes"
-    headline = say(text, lang, count=len(history), minutes=minutes)
+    headline = say_many(
+        len(history), "1 epoch in {minutes} minutes", "{count} epochs in {minutes} minutes", lang, minutes=minutes
+    )
     if best is None:
         return headline
     dice = number(best["validation_dice"], 4, lang)

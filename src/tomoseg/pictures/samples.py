@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from tomoseg.labels import LabelSet
+from tomoseg.language.words import number, percent, say
 from tomoseg.masks import unpack
 from tomoseg.pictures.canvas import DIM, Sheet, View, to_display
 from tomoseg.pictures.legend import draw_legend, legend_height
-from tomoseg.pictures.words import number, percent, say
 from tomoseg.settings import Language
 from tomoseg.training.changes import Change, FieldOfView
 from tomoseg.views import ViewName

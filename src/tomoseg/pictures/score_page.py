@@ -28,9 +28,9 @@ from tomoseg.evaluation.statistics import Difference, Estimate
 from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, table_of
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
+from tomoseg.language.words import later, number, percent, say, say_many, short
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
-from tomoseg.pictures.words import number, percent, say, short
 from tomoseg.settings import Language
 
 LEAST_P = 0.001
@@ -38,6 +38,31 @@ LEAST_P = 0.001
 
 _FAILED, _PALE, _DARK = "rgb(232 163 61)", (200, 220, 240), (18, 60, 105)
 """Colours of cases below the lowest threshold of success, from it, and from the highest."""
+
+_HOW = later(
+    "Means are taken over cases first and over structures then, so that a structure counts once however many cases "
+    "show it. In brackets: the 95 % interval from drawing patients again and again with replacement; fewer than five "
+    "patients give none. n is how many cases have a Dice, and that of another measure is written beside it where it "
+    "differs. A group's row is the mean of its structures. The volume error is the predicted volume less that of the "
+    "reference. A structure that the reference lacks has no Dice; what was predicted of it counts as a false alarm, "
+    "with its volume. Found: at least one voxel in common. A missed structure has a Dice of 0. The box spans the "
+    "middle half of the cases, the line is their median, whiskers reach the last case within one and a half boxes, "
+    "dots are the other cases. Pictures show the slice in which most voxels are wrong: the reference in red, the "
+    "prediction in blue, what they share in purple."
+)
+_COMPARED_HOW = later(
+    "{ours} less {theirs}, on the {cases} cases that both have: a difference of Dice above 0 is in favour of {ours}, "
+    "one of HD95 against it. p is of Wilcoxon's signed-rank test over patients; that of the structures is corrected "
+    "for how many they are (Holm). Fewer than five patients with a pair give neither an interval nor a p. Bold: p < "
+    "0.05."
+)
+_RANKED_HOW = later(
+    "The success rate of a structure at a threshold is the share of its cases whose Dice reaches it; a case in which "
+    "it is absent does not count, one in which it is missed fails. The order is that of the median Dice, the rank by "
+    "success that of the mean of the rates; equal structures share a rank. The row of all is the mean over "
+    "structures."
+)
+"""What is written beside the tables."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,9 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         pictures=[(_caption(page, case, name, columns, lang), _embedded(file)) for case, name, file in page.pictures],
         curves=_curves(page.course, lang),
         quoted=quote,
+        how=_HOW,
+        compared_how=_COMPARED_HOW,
+        ranked_how=_RANKED_HOW,
         **_ranked(page.ranking, lang),
     )
     write_whole_text(path, rendered)
@@ -201,12 +229,11 @@ def _shown(place: Place, metrics: Iterable[str]) -> list[str]:
 
 def _many(count: int, one: str, lang: Language) -> str:
     """A number with its noun, in the singular where it is one."""
-    one_and_many = {
-        "case": (say("1 case", lang), say("{count} cases", lang, count=count)),
-        "patient": (say("1 patient", lang), say("{count} patients", lang, count=count)),
-        "structure": (say("1 structure", lang), say("{count} structures", lang, count=count)),
-    }
-    return one_and_many[one][count != 1]
+    return {
+        "case": say_many(count, "1 case", "{count} cases", lang),
+        "patient": say_many(count, "1 patient", "{count} patients", lang),
+        "structure": say_many(count, "1 structure", "{count} structures", lang),
+    }[one]
 
 
 def _column(metric: str, lang: Language) -> str:

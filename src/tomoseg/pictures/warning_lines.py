@@ -5,9 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from tomoseg.language.words import say
 from tomoseg.notices import Notice
 from tomoseg.pictures.canvas import Sheet
-from tomoseg.pictures.words import say
 from tomoseg.settings import Language
 
 FIRST, OTHERS = "#ff7a6b", "#ffc15e"

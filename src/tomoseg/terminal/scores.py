@@ -10,7 +10,7 @@ from tomoseg.evaluation.metrics import METRICS
 from tomoseg.evaluation.ranking import Ranked, Ranking
 from tomoseg.evaluation.statistics import LEAST_PATIENTS, Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
-from tomoseg.pictures.words import percent
+from tomoseg.language.words import percent
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.evaluate import Evaluation
 

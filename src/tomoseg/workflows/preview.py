@@ -9,9 +9,9 @@ import numpy as np
 
 from tomoseg.config import TrainConfig
 from tomoseg.files.outputs import check_file
+from tomoseg.language.words import later, number, say
 from tomoseg.networks.images import NetworkInput
 from tomoseg.pictures.samples import Sample, draw_samples, words_of_change
-from tomoseg.pictures.words import number, say
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.augmentation import network_input
 from tomoseg.training.build import drawn_slices
@@ -57,7 +57,8 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
     state = "" if config.augmentation.enabled else say("augmentation is off, ", lang)
     low, high = config.windows_hu[0]
     edges = " × ".join(map(str, size))
-    pixels, voxels = "{edges} pixels, window {low} to {high} HU", "{edges} voxels, window {low} to {high} HU"
+    pixels = later("{edges} pixels, window {low} to {high} HU")
+    voxels = later("{edges} voxels, window {low} to {high} HU")
     details = state + say(pixels if len(size) == 2 else voxels, lang, edges=edges, low=f"{low:.0f}", high=f"{high:.0f}")
     title = say("Training slices of {name}", lang, name=preprocessed.absolute().name)
     draw_samples(samples, data.labels, output, title, details, lang=lang)
