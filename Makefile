@@ -15,7 +15,7 @@ SECONDS ?= 25
 READERS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test quick test-slow test-installed test-nnunet fuzz check lint format docs web clean
+.PHONY: help venv demo test quick test-slow test-installed test-nnunet fuzz check lint format docs catalogue web clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ format: $(READY) ## Format the code and sort its imports
 docs: $(READY) ## Write the reference pages and build the site: build/docs/index.html
 	$(BIN)/python docs/build_reference.py
 	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/doctrees docs build/docs
+
+catalogue: $(READY) ## Bring the catalogue of French texts up to date, and list what lacks a translation
+	$(BIN)/python docs/build_catalogue.py --missing
 
 web: $(READY) ## Build the page of `view` and `serve` from web/ into the package; needs Node 20 or newer
 	$(BIN)/python web/names.py

@@ -21,8 +21,8 @@ def strings(text):
 
 
 def test_texts_are_found_in_code_and_in_pages():
-    code = 'say("a", lang); words.say("b" if x else "c"); said("d"); say(text); later("e"); say_many(n, "1 f", "{count} f")'
-    assert list(BUILD["said_in"](code)) == ["a", "b", "c", "e", ("1 f", "{count} f")]
+    code = 'say("a", lang); words.say("b" if x else "c"); said("d"); say(text); later("e"); say_many(n, "1 f", "{n} f")'
+    assert list(BUILD["said_in"](code)) == ["a", "b", "c", "e", ("1 f", "{n} f")]
     assert list(BUILD["said_in"]('all_later("a", "b"); all_later()')) == ["a", "b"]
     assert list(BUILD["said_in_page"]('<b>{{ say("a") }}</b>{% if say("b {x}", x=1) %}')) == ["a", "b {x}"]
 
