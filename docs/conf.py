@@ -21,6 +21,7 @@ OUTSIDE = {
     "contributing": "CONTRIBUTING.md",
     "changes": "CHANGELOG.md",
     "notebook": "benchmarks/notebook.md",
+    "fr/accueil": "README.fr.md",
 }
 """Pages of the site whose text lies at the top of the repository."""
 

@@ -14,7 +14,9 @@ from tomoseg.config import PreprocessConfig, TrainConfig
 from tomoseg.version import __version__
 
 PROJECT = Path(__file__).resolve().parent.parent
-OF_THE_PROJECT = [PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/notebook.md")]
+OF_THE_PROJECT = [
+    PROJECT / name for name in ("README.md", "README.fr.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/notebook.md")
+]
 PAGES = [*OF_THE_PROJECT, *sorted((PROJECT / "docs").rglob("*.md"))]
 CONFIGURATION = PROJECT / "docs" / "reference" / "configuration.md"
 

@@ -26,7 +26,7 @@ from tomoseg.files.nifti import write_nifti
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
-EVERY_PAGE = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
+EVERY_PAGE = (PROJECT / "README.md", PROJECT / "README.fr.md", *sorted(DOCS.rglob("*.md")))
 PAGES = (
     "install.md",
     "first-scan.md",
