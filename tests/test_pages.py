@@ -132,6 +132,16 @@ def test_the_french_page_on_warnings_has_every_kind_of_the_english_one():
     assert kinds("fr/avertissements.md") == kinds("how-to/warnings.md")
 
 
+def test_the_french_page_on_refusals_has_every_row_of_the_english_one():
+    """Rows are told apart by what stands in them as code, which no language changes."""
+
+    def rows(page):
+        lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+        return [sorted(re.findall(r"`([^`]+)`", line)) for line in lines if line.startswith("|")]
+
+    assert rows("fr/entrees-refusees.md") == rows("how-to/bad-input.md")
+
+
 def test_flags_of_totalsegmentator_are_understood_or_answered():
     """Those that the page lists: none is left to the parser, which would say that it is unknown."""
     page = (DOCS / "how-to" / "from-totalsegmentator.md").read_text(encoding="utf-8")
