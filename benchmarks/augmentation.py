@@ -44,11 +44,11 @@ def main() -> None:
     generator = torch.Generator().manual_seed(0)
     hu = torch.randint(-1024, 1500, (given.batch, given.size, given.size), generator=generator, dtype=torch.int16)
     packed = torch.randint(0, 256, (given.batch, 15, given.size, given.size), generator=generator, dtype=torch.uint8)
-    known = torch.ones(given.batch, 117, dtype=torch.bool)
+    annotated = torch.ones(given.batch, 117, dtype=torch.bool)
     times: dict[str, list[float]] = {name: [] for name in WAYS}
     for turn in range(given.turns + 1):
         keys = tuple((0, turn, number) for number in range(given.batch))
-        batch = Batch(hu, packed, known, keys).to(torch.device(given.device))
+        batch = Batch(hu, packed, annotated, keys).to(torch.device(given.device))
         for name, augmentation in WAYS.items():
             wait(given.device)
             began = time.perf_counter()

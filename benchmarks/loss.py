@@ -19,7 +19,7 @@ from torch import nn
 from tomoseg.config import LossConfig
 from tomoseg.networks.packed import unpack_bits
 from tomoseg.training import pixel_loss
-from tomoseg.training.losses import Scope, Targets, fused_loss
+from tomoseg.training.losses import LossNormaliser, Targets, fused_loss
 from tomoseg.training.plain_loss import plain_loss
 
 STRUCTURES = 117
@@ -44,10 +44,10 @@ def main() -> None:
 
     def plain() -> None:
         masks = unpack_bits(packed, STRUCTURES)
-        plain_loss(head(features), masks, targets.known, config, targets.emphasis).backward()
+        plain_loss(head(features), masks, targets.annotated, config, targets.pos_weight).backward()
 
     def fused() -> None:
-        fused_loss(head, features, targets, config, Scope.of(targets)).backward()
+        fused_loss(head, features, targets, config, LossNormaliser.of(targets)).backward()
 
     def fused_in_torch() -> None:
         with mock.patch.object(pixel_loss, "is_compiled", return_value=False):

@@ -3,7 +3,7 @@ import pytest
 from tests.planning.made import fingerprint, structure
 from tomoseg.planning.needs import (
     channels_of,
-    emphasis_of,
+    emphasis_power_of,
     grids_mm,
     levels_of,
     neighbours_of,
@@ -74,5 +74,5 @@ class TestWindows:
 
 
 def test_emphasis_is_less_where_structures_are_many():
-    assert emphasis_of(7)[0] == 0.5
-    assert emphasis_of(117)[0] == 0.25
+    assert emphasis_power_of(7)[0] == 0.5
+    assert emphasis_power_of(117)[0] == 0.25

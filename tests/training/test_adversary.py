@@ -20,7 +20,7 @@ from tomoseg.networks.build import build_network
 from tomoseg.training import learner
 from tomoseg.training.adversary import Discriminator, attack, divergence, frozen_statistics, virtual_attack
 from tomoseg.training.learner import Learner
-from tomoseg.training.losses import Scope
+from tomoseg.training.losses import LossNormaliser
 from tomoseg.workflows.train import train_run
 
 KINDS = ["fgsm", "vat", "discriminator"]
@@ -48,26 +48,28 @@ def test_divergence_by_hand():
 def test_the_attacked_loss_is_higher_than_the_clean_one_and_than_noise_makes_it():
     images, targets = make_batch()
     learner = make_learner("none").eval()
-    scope = Scope.of(targets)
+    normaliser = LossNormaliser.of(targets)
     asked = images.clone().requires_grad_()
-    clean = learner(asked, targets, scope)
+    clean = learner(asked, targets, normaliser)
     (gradient,) = torch.autograd.grad(clean, asked)
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(3))
-    attacked, shaken = (learner(attack(images, way, 0.05), targets, scope) for way in (gradient, noise))
+    attacked, shaken = (learner(attack(images, way, 0.05), targets, normaliser) for way in (gradient, noise))
     assert attacked > clean
     assert attacked > shaken
 
 
 def test_the_fgsm_loss_is_the_mean_of_clean_and_attacked():
     images, targets = make_batch()
-    learner, scope = make_learner("fgsm", epsilon=0.05), Scope.of(targets)
-    found = learner.train()(images, targets, scope)
+    learner, normaliser = make_learner("fgsm", epsilon=0.05), LossNormaliser.of(targets)
+    found = learner.train()(images, targets, normaliser)
     plain = make_learner("none").train()
     plain.network.load_state_dict(learner.network.state_dict())
     asked = images.clone().requires_grad_()
-    clean = plain(asked, targets, scope)
+    clean = plain(asked, targets, normaliser)
     (gradient,) = torch.autograd.grad(clean, asked)
-    assert found.item() == pytest.approx((clean + plain(attack(images, gradient, 0.05), targets, scope)).item() / 2)
+    assert found.item() == pytest.approx(
+        (clean + plain(attack(images, gradient, 0.05), targets, normaliser)).item() / 2
+    )
 
 
 def test_virtual_attacks_find_a_worse_direction_than_noise():
@@ -108,7 +110,7 @@ def test_the_sign_of_the_loss_is_found_in_half_precision_too(monkeypatch):
     images, targets = make_batch()
     for dtype in (torch.float32, torch.float16):
         config = make_config(adversarial=AdversarialConfig(kind="fgsm"), loss=LossConfig(kind="bce"))
-        Learner(network, config, dtype).train()(images, targets, Scope(10**9, 10**9))  # as of a large step
+        Learner(network, config, dtype).train()(images, targets, LossNormaliser(10**9, 10**9))  # as of a large step
     exact, half = (gradient.sign() for gradient in asked)
     assert exact.abs().mean() > 0.9
     assert (half == exact).float().mean() > 0.9
@@ -133,12 +135,12 @@ def test_the_discriminator_learns_and_the_network_learns_against_it():
     torch.manual_seed(0)
     discriminator = Discriminator(1 + 2, 2, width=4)
     images = torch.rand(4, 1, 16, 16)
-    reference, known = (torch.rand(4, 2, 16, 16) < 0.5).float(), torch.ones(4, 2, dtype=torch.bool)
+    reference, annotated = (torch.rand(4, 2, 16, 16) < 0.5).float(), torch.ones(4, 2, dtype=torch.bool)
     predicted = torch.full((4, 2, 16, 16), 0.5, requires_grad=True)
     optimizer = torch.optim.Adam(discriminator.parameters(), lr=3e-3)
     losses = []
     for _ in range(20):
-        loss = discriminator.loss(images, predicted, reference, known)
+        loss = discriminator.loss(images, predicted, reference, annotated)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -147,19 +149,19 @@ def test_the_discriminator_learns_and_the_network_learns_against_it():
     assert losses[-1] < 0.5
     # a step along the network's descent makes the discriminator's loss higher
     predicted.grad = None
-    now = discriminator.loss(images, predicted, reference, known)
+    now = discriminator.loss(images, predicted, reference, annotated)
     now.backward()
     moved = predicted.detach() - 0.05 * predicted.grad / predicted.grad.abs().max()
-    assert discriminator.loss(images, moved, reference, known) > now
+    assert discriminator.loss(images, moved, reference, annotated) > now
 
 
 def test_unknown_structures_are_hidden_from_the_discriminator():
     torch.manual_seed(0)
     discriminator = Discriminator(1 + 2, 2, width=4)
     images, reference = torch.rand(1, 1, 16, 16), torch.ones(1, 2, 16, 16)
-    known = torch.tensor([[True, False]])
+    annotated = torch.tensor([[True, False]])
     predicted = torch.rand(1, 2, 16, 16, requires_grad=True)
-    discriminator.loss(images, predicted, reference, known).backward()
+    discriminator.loss(images, predicted, reference, annotated).backward()
     assert predicted.grad[0, 0].any()
     assert not predicted.grad[0, 1].any()
 
@@ -168,8 +170,10 @@ def test_unknown_structures_are_hidden_from_the_discriminator():
 def test_only_training_knows_of_the_adversary(kind):
     images, targets = make_batch()
     with_one, without = make_learner(kind), make_learner("none")
-    assert with_one.eval()(images, targets, Scope.of(targets)) == without.eval()(images, targets, Scope.of(targets))
-    loss = with_one.train()(images, targets, Scope.of(targets))
+    assert with_one.eval()(images, targets, LossNormaliser.of(targets)) == without.eval()(
+        images, targets, LossNormaliser.of(targets)
+    )
+    loss = with_one.train()(images, targets, LossNormaliser.of(targets))
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in with_one.parameters())
 

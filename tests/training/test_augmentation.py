@@ -23,13 +23,13 @@ def make_batch(n=1, size=(24, 20), structures=11, seed=0):
     generator = torch.Generator().manual_seed(seed)
     hu = torch.randint(-1000, 1000, (n, 1, *size), generator=generator, dtype=torch.int16)
     masks = torch.rand(n, structures, *size, generator=generator) < 0.4
-    known = torch.ones(n, structures, dtype=torch.bool)
-    return Batch(hu, pack_bits(masks), known, tuple((0, 1, k) for k in range(n)))
+    annotated = torch.ones(n, structures, dtype=torch.bool)
+    return Batch(hu, pack_bits(masks), annotated, tuple((0, 1, k) for k in range(n)))
 
 
 def part(batch, numbers):
     keys = tuple(batch.keys[k] for k in numbers)
-    return Batch(batch.hu[numbers], batch.packed[numbers], batch.known[numbers], keys)
+    return Batch(batch.hu[numbers], batch.packed[numbers], batch.annotated[numbers], keys)
 
 
 def make_config(augmentation, windows=WINDOWS):
@@ -130,7 +130,7 @@ def test_the_slices_of_a_block_move_alike():
     assert moved.shape == (2, 2, 24, 20, 6)
     assert masks.shape == slices.packed.shape
     for k in range(6):
-        one = Batch(slices.hu[..., k], slices.packed[..., k], slices.known, slices.keys)
+        one = Batch(slices.hu[..., k], slices.packed[..., k], slices.annotated, slices.keys)
         images, packed = network_input(
             one, make_config(AugmentationConfig(**{**OFF, "rotation_degrees": 30})), augment=True
         )

@@ -16,7 +16,7 @@ from tomoseg.networks.build import build_network
 from tomoseg.networks.packed import pack_bits
 from tomoseg.training.build import structure_weights
 from tomoseg.training.learner import Learner
-from tomoseg.training.losses import Scope, Targets, fused_loss
+from tomoseg.training.losses import LossNormaliser, Targets, fused_loss
 from tomoseg.workflows.train import train_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,11 +69,15 @@ def make_batch(dims=2):
 def test_deep_supervision_is_the_weighted_mean_of_the_losses_of_the_levels(dims):
     learner = make_learner(2, dims)
     images, targets = make_batch(dims)
-    found = learner.train()(images, targets, Scope.of(targets))
+    found = learner.train()(images, targets, LossNormaliser.of(targets))
     features = learner.network.scales(images)
     each = [
         fused_loss(
-            head, features[level], targets.coarser(2**level), learner._config.loss, Scope.of(targets.coarser(2**level))
+            head,
+            features[level],
+            targets.coarser(2**level),
+            learner._config.loss,
+            LossNormaliser.of(targets.coarser(2**level)),
         )
         for level, head in enumerate((learner.network.head, *learner.deep))
     ]
@@ -85,7 +89,7 @@ def test_deep_supervision_is_the_weighted_mean_of_the_losses_of_the_levels(dims)
 def test_only_training_knows_of_deep_supervision():
     images, targets = make_batch()
     deep, plain = (make_learner(levels).eval() for levels in (2, 0))
-    assert deep(images, targets, Scope.of(targets)) == plain(images, targets, Scope.of(targets))
+    assert deep(images, targets, LossNormaliser.of(targets)) == plain(images, targets, LossNormaliser.of(targets))
     assert deep.network.state_dict().keys() == plain.network.state_dict().keys()
 
 
@@ -93,7 +97,7 @@ def test_more_levels_than_the_network_has_are_those_that_it_has():
     images, targets = make_batch()
     many, both = (make_learner(levels).train() for levels in (9, 2))
     assert len(many.deep) == 2
-    assert many(images, targets, Scope.of(targets)) == both(images, targets, Scope.of(targets))
+    assert many(images, targets, LossNormaliser.of(targets)) == both(images, targets, LossNormaliser.of(targets))
 
 
 def test_deep_supervision_survives_an_interruption(tmp_path):

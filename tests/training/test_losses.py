@@ -13,7 +13,7 @@ from tomoseg.config import LossConfig
 from tomoseg.loss_kinds import LOSSES, LossKind, LossName
 from tomoseg.networks.packed import pack_bits, unpack_bits
 from tomoseg.training import losses
-from tomoseg.training.losses import Scope, Targets, fused_loss
+from tomoseg.training.losses import LossNormaliser, Targets, fused_loss
 from tomoseg.training.plain_loss import plain_loss
 
 BCE, BOTH = LossConfig(kind="bce"), LossConfig(kind="bce_dice", dice_weight=7.0)
@@ -24,7 +24,7 @@ ALL = pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 CHUNKS = (1, 7, 100, 1 << 20)
 
 
-def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64, emphasised=True, weights=None):
+def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64, with_pos_weight=True, weights=None):
     """Features, head and targets; structure 3 is known nowhere, sample 1 has nothing known."""
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(n, f, *size, generator=generator, dtype=torch.float64).to(dtype)
@@ -33,11 +33,11 @@ def case(seed=0, n=3, f=5, c=11, size=(6, 7), dtype=torch.float64, emphasised=Tr
         for parameter in head.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     masks = torch.rand(n, c, *size, generator=generator) < 0.3
-    known = torch.rand(n, c, generator=generator) < 0.7
-    known[:, 3], known[1] = False, False
+    annotated = torch.rand(n, c, generator=generator) < 0.7
+    annotated[:, 3], annotated[1] = False, False
     masks[:, 6] = False  # known and absent
-    emphasis = torch.linspace(1, 20, c, dtype=torch.promote_types(dtype, torch.float32))
-    return features, head, Targets(pack_bits(masks), known, emphasis if emphasised else None, weights)
+    pos_weight = torch.linspace(1, 20, c, dtype=torch.promote_types(dtype, torch.float32))
+    return features, head, Targets(pack_bits(masks), annotated, pos_weight if with_pos_weight else None, weights)
 
 
 def results(loss_of, features, head, times=1.0):
@@ -51,13 +51,15 @@ def results(loss_of, features, head, times=1.0):
 
 def plain(head, targets, config):
     masks = unpack_bits(targets.packed, head.weight.shape[0])
-    return lambda features: plain_loss(head(features), masks, targets.known, config, targets.emphasis, targets.weights)
+    return lambda features: plain_loss(
+        head(features), masks, targets.annotated, config, targets.pos_weight, targets.weights
+    )
 
 
-def fused(head, targets, config, known_voxels=None):
-    part = targets.known_voxels()
-    scope = Scope(part, part if known_voxels is None else known_voxels)
-    return lambda features: fused_loss(head, features, targets, config, scope)
+def fused(head, targets, config, annotated_voxels=None):
+    part = targets.annotated_voxels()
+    normaliser = LossNormaliser(part, part if annotated_voxels is None else annotated_voxels)
+    return lambda features: fused_loss(head, features, targets, config, normaliser)
 
 
 def largest_difference(one, other):
@@ -71,9 +73,9 @@ def relative(one, other):
 @ALL
 @pytest.mark.parametrize("size", [(6, 7), (3, 4, 5)], ids=["2d", "3d"])
 @pytest.mark.parametrize("memory", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("emphasised", [True, False])
-def test_fused_is_plain_in_float64(config, size, memory, emphasised, monkeypatch):
-    features, head, targets = case(size=size, emphasised=emphasised)
+@pytest.mark.parametrize("with_pos_weight", [True, False])
+def test_fused_is_plain_in_float64(config, size, memory, with_pos_weight, monkeypatch):
+    features, head, targets = case(size=size, with_pos_weight=with_pos_weight)
     if memory == "channels_last":
         kind = torch.channels_last if len(size) == 2 else torch.channels_last_3d
         features = features.contiguous(memory_format=kind)
@@ -108,7 +110,7 @@ def test_half_precision_does_not_lose_the_gradient_of_many_voxels():
     features, head, targets = case(dtype=torch.float16, size=(32, 32))
     voxels = 50_000_000
     found = results(fused(head, targets, BCE, voxels), features, head, 65536.0)
-    expected = results(plain(head, targets, BCE), features.float(), head, 65536.0 * targets.known_voxels() / voxels)
+    expected = results(plain(head, targets, BCE), features.float(), head, 65536.0 * targets.annotated_voxels() / voxels)
     assert all(relative(a, b) < 0.02 for a, b in zip(found[1:], expected[1:], strict=True))
 
 
@@ -122,7 +124,7 @@ def test_gradcheck(config):
             self.weight, self.bias = weight, bias
 
     def loss(features, weight, bias):
-        return fused_loss(Head(weight, bias), features, targets, config, Scope.of(targets))
+        return fused_loss(Head(weight, bias), features, targets, config, LossNormaliser.of(targets))
 
     inputs = [t.detach().clone().requires_grad_() for t in (features, head.weight, head.bias)]
     assert torch.autograd.gradcheck(loss, inputs)
@@ -135,7 +137,7 @@ def test_unknown_structures_and_samples_give_exactly_no_gradient(config):
     assert not by_weight[3].any()
     assert by_bias[3] == 0
     assert not by_features[1].any()
-    taught = targets.known.any(dim=0)
+    taught = targets.annotated.any(dim=0)
     if config in (DICE, TVERSKY):  # of structure 6, which is known and absent, there is no Dice
         taught[6] = False
         assert by_bias[6] == 0
@@ -145,8 +147,8 @@ def test_unknown_structures_and_samples_give_exactly_no_gradient(config):
 @ALL
 def test_nothing_known_is_no_loss(config):
     features, head, targets = case()
-    nothing = Targets(targets.packed, torch.zeros_like(targets.known), targets.emphasis)
-    assert nothing.known_voxels() == 0
+    nothing = Targets(targets.packed, torch.zeros_like(targets.annotated), targets.pos_weight)
+    assert nothing.annotated_voxels() == 0
     for loss in (fused(head, nothing, config), plain(head, nothing, config)):
         value, *gradients = results(loss, features, head)
         assert value == 0
@@ -178,8 +180,8 @@ def test_dice_and_focal_loss_by_hand():
 def test_tversky_by_hand():
     # 0.5 of the mask's voxel is found, 0.75 of another taken for it: (0.5 + 0.5) / (0.5 + 0.2 * 0.75 + 0.9 * 0.5 + 0.5)
     logits = torch.tensor([[[[0.0, math.log(3)]]]], dtype=torch.float64)
-    masks, known = torch.tensor([[[[True, False]]]]), torch.tensor([[True]])
-    assert plain_loss(logits, masks, known, TVERSKY).item() == pytest.approx(1 - 1 / 1.6)
+    masks, annotated = torch.tensor([[[[True, False]]]]), torch.tensor([[True]])
+    assert plain_loss(logits, masks, annotated, TVERSKY).item() == pytest.approx(1 - 1 / 1.6)
 
 
 def test_tversky_with_halves_is_dice():
@@ -205,15 +207,15 @@ def test_weighted_structures(config):
 def test_weights_by_hand():
     # cross-entropies ln 2 and ln 4 of two structures that weigh 0.5 and 1.5; Dice 0.8 and (0.75 + 1) / (0.75 + 2) ...
     logits = torch.tensor([[[[0.0]], [[math.log(3)]]]], dtype=torch.float64)
-    masks, known = torch.tensor([[[[True]], [[False]]]]), torch.tensor([[True, True]])
+    masks, annotated = torch.tensor([[[[True]], [[False]]]]), torch.tensor([[True, True]])
     weights = torch.tensor([0.5, 1.5], dtype=torch.float64)
     entropy = (0.5 * math.log(2) + 1.5 * math.log(4)) / 2
-    assert plain_loss(logits, masks, known, BCE, None, weights).item() == pytest.approx(entropy)
+    assert plain_loss(logits, masks, annotated, BCE, None, weights).item() == pytest.approx(entropy)
     # the second structure is absent: the mean of Dice over those that occur is the first's
-    assert plain_loss(logits, masks, known, DICE, None, weights).item() == pytest.approx(0.2)
+    assert plain_loss(logits, masks, annotated, DICE, None, weights).item() == pytest.approx(0.2)
     present = torch.tensor([[[[True]], [[True]]]])
     dice = (0.5 * 0.8 + 1.5 * 2.5 / 2.75) / 2
-    assert plain_loss(logits, present, known, DICE, None, weights).item() == pytest.approx(1 - dice)
+    assert plain_loss(logits, present, annotated, DICE, None, weights).item() == pytest.approx(1 - dice)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
@@ -223,7 +225,7 @@ def test_coarser_targets_are_the_masks_at_the_middles(factor):
     at = torch.arange(factor // 2, 8, factor)
     expected = masks[:, :, at][:, :, :, at[at < 4]][..., at]
     assert torch.equal(unpack_bits(targets.packed, 11), expected)
-    assert Scope.of(targets).part == 2 * 11 * 256 // factor**3
+    assert LossNormaliser.of(targets).batch_voxels == 2 * 11 * 256 // factor**3
 
 
 def test_focal_loss_without_its_power_is_cross_entropy():
@@ -242,13 +244,13 @@ def test_means_by_hand():
     # Sample 1 knows structure 0 only. Known logits 0 (ln 2) and ln 3 (p = 3/4): -ln 3/4 inside, -ln 1/4 outside.
     logits = torch.tensor([[0.0, math.log(3)], [math.log(3), 50.0]], dtype=torch.float64)[:, :, None, None]
     masks = torch.tensor([[True, True], [False, False]])[:, :, None, None]
-    known = torch.tensor([[True, True], [True, False]])
+    annotated = torch.tensor([[True, True], [True, False]])
     entropy = (math.log(2) + math.log(4 / 3) + math.log(4)) / 3
-    assert plain_loss(logits, masks, known, BCE).item() == pytest.approx(entropy)
+    assert plain_loss(logits, masks, annotated, BCE).item() == pytest.approx(entropy)
     # Dice over the batch: (2 * 0.5 + 1) / (0.5 + 0.75 + 1 + 1) of structure 0, (2 * 0.75 + 1) / (0.75 + 1 + 1) of 1.
     dice = (2 / 3.25 + 2.5 / 2.75) / 2
     # The Dice part is divided by the two structures, as the cross-entropies are.
-    assert plain_loss(logits, masks, known, LossConfig(dice_weight=5)).item() == pytest.approx(
+    assert plain_loss(logits, masks, annotated, LossConfig(dice_weight=5)).item() == pytest.approx(
         entropy + 2.5 * (1 - dice)
     )
 
@@ -256,10 +258,10 @@ def test_means_by_hand():
 def test_accumulated_cross_entropy_is_that_of_the_whole_batch():
     features, head, targets = case(n=4)
     whole = results(fused(head, targets, BCE), features, head)
-    parts = [Targets(targets.packed[i : i + 2], targets.known[i : i + 2], targets.emphasis) for i in (0, 2)]
-    assert parts[0].known_voxels() != parts[1].known_voxels()
+    parts = [Targets(targets.packed[i : i + 2], targets.annotated[i : i + 2], targets.pos_weight) for i in (0, 2)]
+    assert parts[0].annotated_voxels() != parts[1].annotated_voxels()
     found = [
-        results(fused(head, part, BCE, targets.known_voxels()), features[i : i + 2], head)
+        results(fused(head, part, BCE, targets.annotated_voxels()), features[i : i + 2], head)
         for part, i in zip(parts, (0, 2), strict=True)
     ]
     summed = (
@@ -273,7 +275,7 @@ def test_accumulated_cross_entropy_is_that_of_the_whole_batch():
 def test_accumulated_dice_weighs_by_its_share_of_known_voxels():
     features, head, targets = case()
     alone = results(fused(head, targets, BOTH), features, head)
-    half = results(fused(head, targets, BOTH, 2 * targets.known_voxels()), features, head)
+    half = results(fused(head, targets, BOTH, 2 * targets.annotated_voxels()), features, head)
     assert largest_difference([2 * h for h in half], alone) < 1e-12
 
 
@@ -283,7 +285,7 @@ def test_under_autocast():
     found = {}
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            value = fused_loss(head, before(features), targets, BOTH, Scope.of(targets))
+            value = fused_loss(head, before(features), targets, BOTH, LossNormaliser.of(targets))
         before.zero_grad()
         head.zero_grad()
         value.backward()
@@ -312,7 +314,7 @@ def test_without_gradients_only_the_logits_are_computed_and_the_loss_is_the_same
     values, products = [], []
     for wanted in (True, False):
         with torch.set_grad_enabled(wanted), Products() as counted:
-            values.append(fused_loss(head, features, targets, config, Scope.of(targets)))
+            values.append(fused_loss(head, features, targets, config, LossNormaliser.of(targets)))
         products.append(counted.count)
     passes = 1 + (config in (BOTH, DICE, TVERSKY))  # Dice needs the whole batch's sums first
     assert products == [passes + 2, passes]
@@ -320,7 +322,7 @@ def test_without_gradients_only_the_logits_are_computed_and_the_loss_is_the_same
     assert values[0].item() == values[1].item()
     frozen = [p.requires_grad_(False) for p in (features.detach(), *head.parameters())]
     with Products() as counted:
-        assert not fused_loss(head, frozen[0], targets, config, Scope.of(targets)).requires_grad
+        assert not fused_loss(head, frozen[0], targets, config, LossNormaliser.of(targets)).requires_grad
     assert counted.count == passes
 
 
@@ -337,18 +339,18 @@ def test_a_plain_function_is_added_to_the_terms(monkeypatch, with_terms):
     features, head, targets = case(weights=torch.linspace(0, 2, 11))
     seen = []
 
-    def other(logits, masks, known, config, emphasis, weights):
-        seen.append((logits.dtype, config, emphasis, weights))
+    def other(logits, masks, annotated, config, pos_weight, weights):
+        seen.append((logits.dtype, config, pos_weight, weights))
         assert torch.equal(masks, unpack_bits(targets.packed, 11))
-        return (logits**2).mean() * known.any()
+        return (logits**2).mean() * annotated.any()
 
     monkeypatch.setattr(losses, "other", other, raising=False)
     bce = LOSSES["bce"].terms if with_terms else None
     monkeypatch.setitem(LOSSES, "bce", LossKind("another", bce, plain="tomoseg.training.losses:other"))
-    scope = Scope(targets.known_voxels(), 4 * targets.known_voxels())  # a quarter of a step
-    found = losses.loss_of(head.float(), features.float(), targets, BCE, scope)
+    normaliser = LossNormaliser(targets.annotated_voxels(), 4 * targets.annotated_voxels())  # a quarter of a step
+    found = losses.loss_of(head.float(), features.float(), targets, BCE, normaliser)
     expected = (head(features.float()) ** 2).mean() / 4
     if with_terms:
-        expected = expected + fused_loss(head, features.float(), targets, BCE, scope)
+        expected = expected + fused_loss(head, features.float(), targets, BCE, normaliser)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert seen == [(torch.float32, BCE, targets.emphasis, targets.weights)]
+    assert seen == [(torch.float32, BCE, targets.pos_weight, targets.weights)]

@@ -17,9 +17,9 @@ def case(seed=0, n=2, c=4, size=(5, 6)):
     logits = 2 * torch.randn(n, c, *size, generator=generator, dtype=torch.float64)
     masks = torch.rand(n, c, *size, generator=generator) < 0.3
     masks[:, 1] = False
-    known = torch.ones(n, c, dtype=torch.bool)
-    known[1, 2], known[:, 3] = False, False
-    return logits, masks, known
+    annotated = torch.ones(n, c, dtype=torch.bool)
+    annotated[1, 2], annotated[:, 3] = False, False
+    return logits, masks, annotated
 
 
 def of_one(logits, mask):
@@ -33,19 +33,19 @@ def of_one(logits, mask):
     return total
 
 
-def plainly(logits, masks, known, weights=(1, 1, 1, 1)):
+def plainly(logits, masks, annotated, weights=(1, 1, 1, 1)):
     each = {
-        c: of_one(logits[known[:, c], c].flatten(), masks[known[:, c], c].flatten())
+        c: of_one(logits[annotated[:, c], c].flatten(), masks[annotated[:, c], c].flatten())
         for c in range(logits.shape[1])
-        if known[:, c].any()
+        if annotated[:, c].any()
     }
     return sum(weights[c] * loss for c, loss in each.items()) / sum(weights[c] for c in each)
 
 
 def voxels(logits, inside):
     shape = (1, 1, len(logits), 1)
-    known = torch.tensor([[True]])
-    return torch.tensor(logits, dtype=torch.float64).reshape(shape), torch.tensor(inside).reshape(shape), known
+    annotated = torch.tensor([[True]])
+    return torch.tensor(logits, dtype=torch.float64).reshape(shape), torch.tensor(inside).reshape(shape), annotated
 
 
 def test_by_hand():
@@ -60,23 +60,23 @@ def test_by_hand():
 
 @pytest.mark.parametrize("size", [(5, 6), (3, 4, 2)], ids=["2d", "3d"])
 def test_as_by_its_definition(size):
-    logits, masks, known = case(size=size)
-    assert lovasz_hinge(logits, masks, known, CONFIG).item() == pytest.approx(plainly(logits, masks, known))
+    logits, masks, annotated = case(size=size)
+    assert lovasz_hinge(logits, masks, annotated, CONFIG).item() == pytest.approx(plainly(logits, masks, annotated))
     weights = torch.tensor([0.5, 0.0, 2.5, 1.0], dtype=torch.float64)
-    found = lovasz_hinge(logits, masks, known, CONFIG, None, weights).item()
-    assert found == pytest.approx(plainly(logits, masks, known, weights.tolist()))
+    found = lovasz_hinge(logits, masks, annotated, CONFIG, None, weights).item()
+    assert found == pytest.approx(plainly(logits, masks, annotated, weights.tolist()))
 
 
 def test_of_masks_it_is_one_minus_jaccard():
     # Logits of 1 and -1 where a voxel is right leave no error, of 0 and wrong ones of +-0 an error of 1.
-    logits, masks, known = voxels([1, 0, 0, -1, -1], [True, True, False, False, False])
-    assert lovasz_hinge(logits, masks, known, CONFIG).item() == pytest.approx(1 - 1 / 3)
+    logits, masks, annotated = voxels([1, 0, 0, -1, -1], [True, True, False, False, False])
+    assert lovasz_hinge(logits, masks, annotated, CONFIG).item() == pytest.approx(1 - 1 / 3)
 
 
 def test_what_is_unknown_or_weighs_nothing_is_not_learned():
-    logits, masks, known = case()
+    logits, masks, annotated = case()
     logits.requires_grad_()
-    lovasz_hinge(logits, masks, known, CONFIG, None, torch.tensor([0.0, 1.0, 2.0, 1.0])).backward()
+    lovasz_hinge(logits, masks, annotated, CONFIG, None, torch.tensor([0.0, 1.0, 2.0, 1.0])).backward()
     assert not logits.grad[:, 0].any()
     assert not logits.grad[1, 2].any()
     assert not logits.grad[:, 3].any()
@@ -86,10 +86,10 @@ def test_what_is_unknown_or_weighs_nothing_is_not_learned():
 
 
 def test_gradients_are_those_of_the_function():
-    logits, masks, known = case(size=(3, 3))
-    assert torch.autograd.gradcheck(lambda x: lovasz_hinge(x, masks, known, CONFIG), logits.requires_grad_())
+    logits, masks, annotated = case(size=(3, 3))
+    assert torch.autograd.gradcheck(lambda x: lovasz_hinge(x, masks, annotated, CONFIG), logits.requires_grad_())
 
 
 def test_nothing_known_is_no_loss():
-    logits, masks, known = case()
-    assert lovasz_hinge(logits, masks, torch.zeros_like(known), CONFIG).item() == 0
+    logits, masks, annotated = case()
+    assert lovasz_hinge(logits, masks, torch.zeros_like(annotated), CONFIG).item() == 0

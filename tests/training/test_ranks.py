@@ -59,7 +59,7 @@ def test_shares_are_all_items_in_order():
 
 
 def test_one_process_exchanges_nothing_and_needs_no_64_bits_of_its_device():
-    assert ALONE.table([0.1, 2.0], torch.device("meta")).tolist() == [[0.1, 2.0]]
+    assert ALONE.all_gather_values([0.1, 2.0], torch.device("meta")).tolist() == [[0.1, 2.0]]
 
 
 def test_two_processes_train_as_one_does(dataset, tmp_path):

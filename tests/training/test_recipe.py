@@ -170,11 +170,11 @@ def test_a_finished_run_is_left_alone(dataset, tmp_path):
 def test_emphasis_fades_over_the_budget(dataset):
     run = build_run(Preprocessed(dataset), make_config(loss=LossConfig(emphasis_power=0.5), epochs=2))
     frequencies = np.array(structure_frequencies([case.record for case in run.cases], 3))
-    np.testing.assert_allclose(run.emphasis, frequencies**-0.5, rtol=1e-5)
+    np.testing.assert_allclose(run.pos_weight, frequencies**-0.5, rtol=1e-5)
     run.state.epoch = 1
-    np.testing.assert_allclose(run.emphasis, frequencies**-0.25, rtol=1e-5)
+    np.testing.assert_allclose(run.pos_weight, frequencies**-0.25, rtol=1e-5)
     run.state.epoch = 2
-    assert run.emphasis is None
+    assert run.pos_weight is None
 
 
 def curriculum_config(**changes):
@@ -501,7 +501,7 @@ def test_four_accumulated_batches_are_one_batch(dataset, augmentation):
     }
     one, (whole,) = steps_of(dataset, make_config(batch_size=8, **settings), 1)
     four, parts = steps_of(dataset, make_config(batch_size=2, accumulation=4, **settings), 4)
-    assert len({int(part.known.sum()) for part in parts}) > 1
+    assert len({int(part.annotated.sum()) for part in parts}) > 1
     before = [p.detach().clone() for p in one.state.network.parameters()]
     losses = take_step(one, [whole])[0], take_step(four, parts)[0]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
@@ -594,8 +594,8 @@ def test_the_norm_of_the_gradient_is_that_before_it_is_clipped(dataset, tmp_path
 def test_the_validation_loss_is_that_of_the_plain_loss(dataset):
     run = build_run(Preprocessed(dataset), make_config(batch_size=4))
 
-    def own(logits, masks, known):
-        return plain_loss(logits, masks, known, run.config.loss)
+    def own(logits, masks, annotated):
+        return plain_loss(logits, masks, annotated, run.config.loss)
 
     expected = recipe.validation_loss(build_run(run.data, run.config, own), run.validation)
     assert recipe.validation_loss(run, run.validation) == pytest.approx(expected, rel=1e-5)
@@ -651,7 +651,7 @@ def test_a_batch_in_which_nothing_is_known_changes_no_weight(tmp_path):
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_what_is_not_finite_names_the_cases_and_keeps_the_state(dataset, tmp_path, what):
-    def broken(logits, masks, known):
+    def broken(logits, masks, annotated):
         return logits.mean() * math.nan if what == "loss" else (0 * logits).abs().sqrt().mean()
 
     train_run(dataset, tmp_path, make_config(epochs=1))
@@ -672,11 +672,11 @@ def test_what_is_not_finite_names_the_cases_and_keeps_the_state(dataset, tmp_pat
 def test_a_loss_of_ones_own(dataset, tmp_path):
     seen, plainly = [], LossConfig(emphasis_power=0)
 
-    def own(logits, masks, known):
+    def own(logits, masks, annotated):
         assert logits.dtype == torch.float32
         assert logits.shape == masks.shape
-        seen.append(known.shape)
-        return plain_loss(logits, masks, known, plainly)
+        seen.append(annotated.shape)
+        return plain_loss(logits, masks, annotated, plainly)
 
     config = make_config(epochs=1, loss=plainly)
     ours = train_run(dataset, tmp_path / "own", config, loss=own)

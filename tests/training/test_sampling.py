@@ -14,11 +14,11 @@ from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.sampling import (
     chances_of,
     draw_epoch,
-    emphasis_of,
-    emphasised,
+    pos_weights_of,
     sample_size,
     slice_counts,
     structure_frequencies,
+    with_pos_weights,
 )
 
 CONFIGS = st.builds(
@@ -228,8 +228,8 @@ def test_structure_frequencies_by_hand():
 
 
 def test_emphasis_by_hand():
-    assert emphasis_of([0.25, 0.01, 0.0], 0.5) == pytest.approx([2, 10, 1])
-    assert emphasis_of([0.25, 0.01, 0.0], 0.0) == [1, 1, 1]
-    assert emphasis_of([0.25, 1.0], 1.0) == [4, 1]
+    assert pos_weights_of([0.25, 0.01, 0.0], 0.5) == pytest.approx([2, 10, 1])
+    assert pos_weights_of([0.25, 0.01, 0.0], 0.0) == [1, 1, 1]
+    assert pos_weights_of([0.25, 1.0], 1.0) == [4, 1]
     # 2 * 0.25 of 2 * 0.25 + 0.75; at power 1 nearly a half: 1 of 1 + 0.75.
-    assert emphasised([0.25, 0.25, 0.0, 1.0], [2, 4, 1, 1]) == pytest.approx([0.4, 1 / 1.75, 0, 1])
+    assert with_pos_weights([0.25, 0.25, 0.0, 1.0], [2, 4, 1, 1]) == pytest.approx([0.4, 1 / 1.75, 0, 1])

@@ -22,8 +22,8 @@ def test_a_slice_by_hand():
     hu = np.array([[[1, 2], [3, 4], [5, 6]]], np.int16)  # one slice of three columns from right to left
     masks = np.zeros((3, 3, 2), bool)
     masks[0, 0, 1] = masks[1, 2, 0] = masks[2, 1] = True
-    known = np.array([True, False, True])
-    seen, packed, there = Sides(ORDER, axis=0).exchange(hu, pack(masks), known)
+    annotated = np.array([True, False, True])
+    seen, packed, there = Sides(ORDER, axis=0).exchange(hu, pack(masks), annotated)
     assert seen.tolist() == [[[5, 6], [3, 4], [1, 2]]]
     assert there.tolist() == [False, True, True]
     left, right, middle = unpack(packed, 3)
@@ -47,13 +47,13 @@ def test_sagittal_slices_have_their_neighbours_from_the_other_side():
 def test_a_block_is_turned_along_the_axis_between_left_and_right_and_twice_is_as_before(view):
     rng = np.random.default_rng(0)
     hu = rng.integers(-1000, 1000, (1, 4, 5, 6)).astype(np.int16)
-    masks, known = rng.random((3, 4, 5, 6)) < 0.5, np.array([True, False, True])
+    masks, annotated = rng.random((3, 4, 5, 6)) < 0.5, np.array([True, False, True])
     axis = {"axial": 0, "coronal": 0, "sagittal": 2}[view]
     sides = Sides(ORDER, left_right_axis(view))
-    once = sides.exchange(hu, pack(masks), known)
+    once = sides.exchange(hu, pack(masks), annotated)
     assert np.array_equal(once[0], np.flip(hu, 1 + axis))
     assert np.array_equal(unpack(once[1], 3), np.flip(masks, 1 + axis)[[1, 0, 2]])
-    for found, expected in zip(sides.exchange(*once), (hu, pack(masks), known), strict=True):
+    for found, expected in zip(sides.exchange(*once), (hu, pack(masks), annotated), strict=True):
         assert np.array_equal(found, expected)
 
 
@@ -75,8 +75,8 @@ def test_slices_that_are_drawn_are_the_mirror_images_of_those_that_are_read(tmp_
     size = SHAPE[:2]
     plain = DrawnSlices(cases, 3, size, reach=1)[Draw(0, 4, (0, 0, 0))]
     turned = DrawnSlices(cases, 3, size, reach=1, sides=Sides(PAIRED.exchanged(), 0, 1.0))[Draw(0, 4, (0, 0, 0))]
-    assert plain.known[0].tolist() == [True, False, True]
-    assert turned.known[0].tolist() == [False, True, True]
+    assert plain.annotated[0].tolist() == [True, False, True]
+    assert turned.annotated[0].tolist() == [False, True, True]
     assert np.array_equal(turned.hu[0], plain.hu[0].flip(1))
     before, after = (unpack(batch.packed[0].numpy(), 3) for batch in (plain, turned))
     assert np.array_equal(after, before[[1, 0, 2], ::-1])

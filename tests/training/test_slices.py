@@ -81,7 +81,7 @@ def test_a_crop_holds_the_structure_that_it_was_drawn_for(size, pixel, tmp_path)
 
 def test_known_are_the_annotated(coded):
     batch = DrawnSlices(coded[0].cases, STRUCTURES, (8, 8))[Draw(0, 0, (0, 0, 0))]
-    assert batch.known[0].tolist() == [c not in (2, 12) for c in range(STRUCTURES)]
+    assert batch.annotated[0].tolist() == [c not in (2, 12) for c in range(STRUCTURES)]
     assert not unpack_bits(batch.packed, STRUCTURES)[0, [2, 12]].any()
 
 
@@ -92,7 +92,7 @@ def test_collate_keeps_the_order(coded):
     assert batch.hu.shape == (3, 1, 11, 8)
     assert batch.hu[:, 0, 0, 0].tolist() == [2, 0, 1]
     assert batch.packed.shape == (3, 2, 11, 8)
-    assert batch.known.shape == (3, STRUCTURES)
+    assert batch.annotated.shape == (3, STRUCTURES)
     assert batch.keys == tuple(draw.key for draw in draws)
     moved = batch.to(torch.device("cpu"))
     assert torch.equal(moved.hu, batch.hu)
@@ -142,8 +142,8 @@ def test_loader_gives_the_draws_in_order_and_keeps_the_rest(tmp_path):
     for drawn, batches in zip(draws, epochs, strict=True):
         assert [len(batch.hu) for batch in batches] == [3, 3, 2]
         assert [key for batch in batches for key in batch.keys] == [draw.key for draw in drawn]
-        known = torch.cat([batch.known for batch in batches])
-        assert known[:, 2].tolist() == [draw.case == 0 for draw in drawn]
+        annotated = torch.cat([batch.annotated for batch in batches])
+        assert annotated[:, 2].tolist() == [draw.case == 0 for draw in drawn]
 
 
 def test_a_worker_process_gives_the_same(tmp_path):
@@ -152,7 +152,7 @@ def test_a_worker_process_gives_the_same(tmp_path):
         for here, there in zip(one, other, strict=True):
             assert torch.equal(here.hu, there.hu)
             assert torch.equal(here.packed, there.packed)
-            assert torch.equal(here.known, there.known)
+            assert torch.equal(here.annotated, there.annotated)
             assert here.keys == there.keys
 
 

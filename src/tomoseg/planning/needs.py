@@ -124,7 +124,7 @@ def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, floa
     return (MIDDLE_WINDOW,), "soft tissue: all structures lie mostly within"
 
 
-def emphasis_of(structures: int) -> tuple[float, str]:
+def emphasis_power_of(structures: int) -> tuple[float, str]:
     """To which power the rarity of structures weighs, and why."""
     if structures >= MANY_STRUCTURES:
         return 0.25, f"{structures} structures: masks that more would enlarge come down too late"

@@ -15,7 +15,7 @@ from tomoseg.planning.needs import (
     ENOUGH_SHARE,
     HARDLY_SHARE,
     channels_of,
-    emphasis_of,
+    emphasis_power_of,
     grids_mm,
     levels_of,
     neighbours_of,
@@ -241,7 +241,7 @@ def training_choices(
     shown = " x ".join(map(str, size.patch))
     why = f"{len(size.channels)} levels for slices of {shown} pixels; {size.channels[0]} wide {_width_why(size, means)}"
     yield Choice("network.channels", size.channels, why)
-    power, why = emphasis_of(structures)
+    power, why = emphasis_power_of(structures)
     yield Choice("loss.emphasis_power", power, why)
     why = f"{size.steps} steps; {size.memory_bytes / 1e9:.1f} GB of {means.memory_bytes / 1e9:.1f}"
     yield Choice("batch_size", size.batch_size, why)

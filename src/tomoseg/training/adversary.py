@@ -116,7 +116,7 @@ class Discriminator(nn.Module):
         images: Float[Tensor, "n w *xyz"],
         predicted: Float[Tensor, "n c *xyz"],
         reference: Float[Tensor, "n c *xyz"],
-        known: Bool[Tensor, "n c"],
+        annotated: Bool[Tensor, "n c"],
     ) -> Float[Tensor, ""]:
         """What it gets wrong; its gradient by the prediction is reversed.
 
@@ -124,9 +124,9 @@ class Discriminator(nn.Module):
             images: Windowed.
             predicted: Probabilities.
             reference: 0 and 1.
-            known: Which structures are annotated in which sample; the others are hidden in both.
+            annotated: Which structures are annotated in which sample; the others are hidden in both.
         """
-        shown = known.reshape(*known.shape, *[1] * (images.ndim - 2)).to(predicted.dtype)
+        shown = annotated.reshape(*annotated.shape, *[1] * (images.ndim - 2)).to(predicted.dtype)
         of_reference = self(images, reference * shown)
         of_predicted = self(images, _reversed(predicted) * shown)
         right = binary_cross_entropy_with_logits(of_reference.float(), torch.ones_like(of_reference).float())

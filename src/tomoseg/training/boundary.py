@@ -14,12 +14,12 @@ from tomoseg.loss_kinds import LossConfig
 def boundary_loss(
     logits: Float[Tensor, "n c *xyz"],
     masks: Bool[Tensor, "n c *xyz"],
-    known: Bool[Tensor, "n c"],
+    annotated: Bool[Tensor, "n c"],
     config: LossConfig,
-    emphasis: Float[Tensor, "c"] | None = None,
+    pos_weight: Float[Tensor, "c"] | None = None,
     weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Probability times signed distance from the reference's boundary, as a mean over known voxels of all structures.
+    """Probability times signed distance from the reference's boundary, averaged over annotated voxels of all structures.
 
     It falls as probability moves from far outside to deep inside, by how far it moves, and looks at every structure's
     surface rather than at its volume. It has a minimum where nothing is predicted outside, so that alone it does not
@@ -28,15 +28,15 @@ def boundary_loss(
     Args:
         logits: Of each structure.
         masks: The reference.
-        known: Which structures are annotated in which sample.
+        annotated: Which structures are annotated in which sample.
         config: `boundary_weight`, which the result is multiplied by.
-        emphasis: Not used: it belongs to the cross-entropy.
+        pos_weight: Not used: it belongs to the cross-entropy.
         weights: How much each structure counts, with a mean of 1.
 
     Source: Kervadec, H. et al. (2021). Boundary loss for highly unbalanced segmentation. Medical Image Analysis 67,
     101851, equation 5.
     """
-    sample, structure = (known & masks.flatten(2).any(2)).nonzero(as_tuple=True)
+    sample, structure = (annotated & masks.flatten(2).any(2)).nonzero(as_tuple=True)
     there = masks[sample, structure].cpu().numpy()
     distances = [torch.from_numpy(signed_distance(mask)) for mask in there]
     if not distances:
@@ -45,7 +45,7 @@ def boundary_loss(
     each = (probability * torch.stack(distances).to(probability)).flatten(1).sum(1)
     if weights is not None:
         each = each * weights[structure].to(each)
-    voxels = known.sum() * logits[0, 0].numel()
+    voxels = annotated.sum() * logits[0, 0].numel()
     return config.boundary_weight * each.sum() / voxels
 
 

@@ -133,5 +133,5 @@ class Clock:
         """Add the time since the last tick."""
         now = time.monotonic()
         minutes = course.minutes + (now - self._began) / 60
-        course.minutes = self._ranks.table([minutes], self._device)[0].item()
+        course.minutes = self._ranks.all_gather_values([minutes], self._device)[0].item()
         self._began = now

@@ -24,7 +24,7 @@ from tomoseg.training.learner import CustomLoss, Learner
 from tomoseg.training.optimisation import LearningRate, build_optimizer
 from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run import Run
-from tomoseg.training.sampling import emphasis_of, emphasised, sample_size, structure_frequencies
+from tomoseg.training.sampling import pos_weights_of, sample_size, structure_frequencies, with_pos_weights
 from tomoseg.training.sides import sides_of
 from tomoseg.training.slices import DrawnSlices, EpochLoader
 from tomoseg.training.stacks import stacks_of
@@ -151,8 +151,8 @@ def set_first_weights(network: Network, record: ModelRecord, config: TrainConfig
         TrainingError: If the other model is of another architecture.
     """
     if config.network.prior_bias:
-        emphasis = emphasis_of(frequencies, config.loss.emphasis_power)
-        set_prior_bias(network, emphasised(frequencies, emphasis))
+        pos_weight = pos_weights_of(frequencies, config.loss.emphasis_power)
+        set_prior_bias(network, with_pos_weights(frequencies, pos_weight))
     if config.warm_start is not None:
         warm_start(network, record, load_for_view(config.warm_start, record.grid.view))
 

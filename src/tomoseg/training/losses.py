@@ -5,7 +5,7 @@ structures. Here the last convolution and the loss go through the pixels in chun
 time, and the gradients of features and head are made on the way, so nothing of size structures x pixels exists. The
 idea is that of fused linear cross-entropy in language models.
 
-Unknown structures (not annotated in a case) give neither loss nor gradient.
+Structures that are not annotated in a case contribute neither loss nor gradient.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ SMALL = 1e-6
 
 @dataclass(frozen=True)
 class Targets:
-    """What a batch should be predicted as.
+    """The targets of a batch.
 
     Attributes:
         packed: `(n, ceil(C / 8), x, y[, z])` packed masks.
-        known: `(n, C)`, whether each structure is annotated in each sample's case.
-        emphasis: `(C,)`, how much a structure's own voxels weigh in the cross-entropy; nothing is 1 for all.
-        weights: `(C,)`, how much each structure counts, with a mean of 1; nothing is 1 for all.
+        annotated: `(n, C)`, whether each structure is annotated in each sample's case.
+        pos_weight: `(C,)`, weight of each structure's foreground voxels in the cross-entropy; None is 1 for all.
+        weights: `(C,)`, weight of each structure in the loss, with a mean of 1; None is 1 for all.
     """
 
     packed: UInt8[Tensor, "n b *xyz"]
-    known: Bool[Tensor, "n c"]
-    emphasis: Float[Tensor, "c"] | None = None
+    annotated: Bool[Tensor, "n c"]
+    pos_weight: Float[Tensor, "c"] | None = None
     weights: Float[Tensor, "c"] | None = None
 
     def coarser(self, factor: int) -> Targets:
-        """Of features that are coarser by a factor: each voxel takes the masks of the one at its middle.
+        """The targets of features that are coarser by a factor: each voxel takes the masks at its centre.
 
         Args:
             factor: A divisor of every edge.
@@ -60,69 +60,73 @@ class Targets:
         middle = slice(factor // 2, None, factor)
         return replace(self, packed=self.packed[(slice(None), slice(None), *[middle] * (self.packed.ndim - 2))])
 
-    def known_voxels(self) -> int:
-        """Voxels times annotated structures: what a mean loss divides by."""
-        return int(self.known.sum()) * self.packed[0, 0].numel()
+    def annotated_voxels(self) -> int:
+        """Voxels times annotated structures, by which a mean loss is divided."""
+        return int(self.annotated.sum()) * self.packed[0, 0].numel()
 
 
 @dataclass(frozen=True)
-class Scope:
-    """What a loss is a mean over.
+class LossNormaliser:
+    """The voxel counts that a loss is divided by, so that parts of an optimiser step add up to a mean.
 
     Attributes:
-        part: Known voxels of this part of an accumulated batch, over all processes.
-        step: Those of all its parts.
-        ranks: The processes that have a share of this part each.
+        batch_voxels: Annotated voxels of this batch, over all processes; an optimiser step may accumulate several.
+        step_voxels: Annotated voxels of all batches of the optimiser step.
+        ranks: The processes that share this batch.
     """
 
-    part: int
-    step: int
+    batch_voxels: int
+    step_voxels: int
     ranks: Ranks = ALONE
 
-    def coarser(self, voxels: int) -> Scope:
-        """Of features whose voxels are so many of these."""
-        return Scope(self.part // voxels, self.step // voxels, self.ranks)
+    def coarser(self, voxels: int) -> LossNormaliser:
+        """The counts for features in which one voxel replaces `voxels` of these."""
+        return LossNormaliser(self.batch_voxels // voxels, self.step_voxels // voxels, self.ranks)
 
     @classmethod
-    def of(cls, targets: Targets) -> Scope:
-        """One batch in one process."""
-        return cls(targets.known_voxels(), targets.known_voxels())
+    def of(cls, targets: Targets) -> LossNormaliser:
+        """The counts of an optimiser step of one batch in one process."""
+        return cls(targets.annotated_voxels(), targets.annotated_voxels())
 
 
 def fused_loss(
-    head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, config: LossConfig, scope: Scope
+    head: nn.Module,
+    features: Float[Tensor, "n f *xyz"],
+    targets: Targets,
+    config: LossConfig,
+    normaliser: LossNormaliser,
 ) -> Float[Tensor, ""]:
     """Loss of a batch from the features before the last 1x1 convolution.
 
     Args:
         head: The 1x1 convolution, with `weight` `(C, f, 1, ...)` and `bias` `(C,)`.
         features: Its input; channels-last memory is read without a copy.
-        targets: Packed masks and which structures are known.
-        config: Which loss.
-        scope: The cross-entropy's sum is divided by the known voxels of the whole step. The Dice part is of this part
-            of an accumulated batch, over all processes, and weighs by its share of the known voxels.
+        targets: Packed masks, and which structures are annotated.
+        config: The settings of the loss.
+        normaliser: The sum of the cross-entropy is divided by the annotated voxels of the whole optimiser step. The
+            Dice term is that of this batch, over all processes, weighted by its share of the annotated voxels.
 
     Returns:
-        Scalar float32; over all parts and processes it adds up to the loss of the step. Binary cross-entropy is the
-        mean over known voxels of all structures; the Dice part is one minus the mean over the structures that occur in
-        the batch of their soft Dice. Of an absent one it would only push every probability down, and rare structures,
-        absent from most batches, would be held back; the cross-entropy has their false positives. Beside the
-        cross-entropy the Dice part is divided by the number of structures, as the cross-entropy is: more structures do
-        not shift the balance of the two. The Tversky index takes the place of Dice where it is asked for; Dice is the
-        one whose weights are both a half.
+        Scalar float32; summed over all batches and processes it is the loss of the optimiser step. The binary
+        cross-entropy is the mean over annotated voxels of all structures. The Dice term is one minus the mean soft Dice
+        of the structures that occur in the batch: for an absent structure it would only push every probability down,
+        which would hold back rare structures, absent from most batches; their false positives are left to the
+        cross-entropy. Next to a cross-entropy the Dice term is divided by the number of structures, as the
+        cross-entropy is, so that more structures do not shift the balance of the two. If a Tversky loss is configured,
+        the Tversky index replaces Dice; Dice is the Tversky index with both weights 0.5.
 
     Source: Milletari, F. et al. (2016). V-Net. 3DV, 565-571 (soft Dice). Salehi, S. et al. (2017). Tversky loss
     function. MLMI, LNCS 10541, 379-387.
     """
     weight, bias = cast(Tensor, head.weight), cast(Tensor, head.bias)
-    spare = -len(weight) % 8  # unknown structures that fill the last byte, so that nothing is cut to size
+    spare = -len(weight) % 8  # unannotated structures that fill the last byte, so that nothing is cut to size
     weight, bias = pad(weight.flatten(1), (0, 0, 0, spare)), pad(bias, (0, spare))
-    of_each = (None if of is None else pad(of, (0, spare)) for of in (targets.emphasis, targets.weights))
-    whole_bytes = Targets(targets.packed, pad(targets.known, (0, spare)), *of_each)
-    parts = config.terms(len(cast(Tensor, head.bias)))
-    parts = replace(parts, dice=parts.dice * scope.part / max(scope.step, 1))
-    wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (features, weight, bias))
-    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, scope, parts, wanted))
+    of_each = (None if of is None else pad(of, (0, spare)) for of in (targets.pos_weight, targets.weights))
+    whole_bytes = Targets(targets.packed, pad(targets.annotated, (0, spare)), *of_each)
+    terms = config.terms(len(cast(Tensor, head.bias)))
+    terms = replace(terms, dice=terms.dice * normaliser.batch_voxels / max(normaliser.step_voxels, 1))
+    needs_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (features, weight, bias))
+    return cast(Tensor, _FusedLoss.apply(features, weight, bias, whole_bytes, normaliser, terms, needs_gradient))
 
 
 PlainLoss = Callable[
@@ -136,32 +140,36 @@ PlainLoss = Callable[
     ],
     Float[Tensor, ""],
 ]
-"""A loss of logits, masks and known structures, with the settings, `Targets.emphasis` and `Targets.weights`. It is a
-mean over known voxels or structures, and what is not known has no part in it."""
+"""A loss of logits, masks and annotated structures, with the settings, `Targets.pos_weight` and `Targets.weights`. It
+is a mean over annotated voxels or structures; what is not annotated contributes nothing."""
 
 
 def loss_of(
-    head: nn.Module, features: Float[Tensor, "n f *xyz"], targets: Targets, config: LossConfig, scope: Scope
+    head: nn.Module,
+    features: Float[Tensor, "n f *xyz"],
+    targets: Targets,
+    config: LossConfig,
+    normaliser: LossNormaliser,
 ) -> Float[Tensor, ""]:
     """Loss of a batch, of the kind that the settings name: its fused terms and its plain function, added up.
 
     Args:
         head: The 1x1 convolution.
         features: Its input.
-        targets: Packed masks and which structures are known.
-        config: Which loss.
-        scope: What it is a mean over.
+        targets: Packed masks, and which structures are annotated.
+        config: The settings of the loss.
+        normaliser: The voxel counts that it is divided by.
     """
     kind = config.record
     if kind.plain is None:
-        return fused_loss(head, features, targets, config, scope)
+        return fused_loss(head, features, targets, config, normaliser)
     plain: PlainLoss = resolve_name(kind.plain)
 
-    def loss(logits: Tensor, masks: Tensor, known: Tensor) -> Tensor:
-        return plain(logits, masks, known, config, targets.emphasis, targets.weights)
+    def loss(logits: Tensor, masks: Tensor, annotated: Tensor) -> Tensor:
+        return plain(logits, masks, annotated, config, targets.pos_weight, targets.weights)
 
-    value = unfused_loss(head, features, targets, loss, scope)
-    return value if kind.terms is None else value + fused_loss(head, features, targets, config, scope)
+    value = unfused_loss(head, features, targets, loss, normaliser)
+    return value if kind.terms is None else value + fused_loss(head, features, targets, config, normaliser)
 
 
 def unfused_loss(
@@ -169,21 +177,21 @@ def unfused_loss(
     features: Float[Tensor, "n f *xyz"],
     targets: Targets,
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
-    scope: Scope,
+    normaliser: LossNormaliser,
 ) -> Float[Tensor, ""]:
-    """Loss of a batch by a function of all its logits, masks and known structures.
+    """Loss of a batch by a function of all its logits, masks and annotated structures.
 
     Args:
         head: The 1x1 convolution.
         features: Its input.
-        targets: Packed masks and which structures are known.
+        targets: Packed masks, and which structures are annotated.
         loss: From float32 logits to a scalar.
-        scope: The loss weighs by its batch's share of the step's known voxels.
+        normaliser: The loss is weighted by its batch's share of the step's annotated voxels.
     """
     logits = head(features)
     with torch.autocast(features.device.type, enabled=False):
-        value = loss(logits.float(), unpack_bits(targets.packed, logits.shape[1]), targets.known)
-    return value * (targets.known_voxels() / max(scope.step, 1))
+        value = loss(logits.float(), unpack_bits(targets.packed, logits.shape[1]), targets.annotated)
+    return value * (targets.annotated_voxels() / max(normaliser.step_voxels, 1))
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -196,26 +204,28 @@ class _FusedLoss(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         targets: Targets,
-        scope: Scope,
-        parts: Terms,
-        wanted: bool,
+        normaliser: LossNormaliser,
+        terms: Terms,
+        needs_gradient: bool,
     ) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
-            work = _Work(features, weight, bias, targets)
-            gradients = _Gradients(work) if wanted else None
-            known = targets.known.to(work.dtype)
-            unit = _gradient_unit(features.dtype, scope.step)
-            slope, offset, extra = torch.zeros((3, known.shape[1]), dtype=work.dtype, device=features.device)
-            loss = torch.zeros((), dtype=work.dtype, device=features.device)
-            if parts.dice > 0:
-                dice_loss, slope, offset = work.dice(parts, targets.weights, scope.ranks)
+            tensors = _FusedTensors(features, weight, bias, targets)
+            gradients = _Gradients(tensors) if needs_gradient else None
+            annotated = targets.annotated.to(tensors.dtype)
+            unit = _gradient_unit(features.dtype, normaliser.step_voxels)
+            slope, offset, extra = torch.zeros((3, annotated.shape[1]), dtype=tensors.dtype, device=features.device)
+            loss = torch.zeros((), dtype=tensors.dtype, device=features.device)
+            if terms.dice > 0:
+                dice_loss, slope, offset = tensors.dice(terms, targets.weights, normaliser.ranks)
                 loss += dice_loss
-            if targets.emphasis is not None:
-                extra = targets.emphasis.to(work.dtype) - 1
-            scale = parts.entropy * known / max(scope.step, 1)
+            if targets.pos_weight is not None:
+                extra = targets.pos_weight.to(tensors.dtype) - 1
+            scale = terms.entropy * annotated / max(normaliser.step_voxels, 1)
             if targets.weights is not None:
-                scale = scale * targets.weights.to(work.dtype)
-            loss += work.entropy(Weights(scale, extra, known * slope, known * offset), parts.gamma, unit, gradients)
+                scale = scale * targets.weights.to(tensors.dtype)
+            loss += tensors.entropy(
+                Weights(scale, extra, annotated * slope, annotated * offset), terms.gamma, unit, gradients
+            )
         ctx.unit = unit
         if gradients is not None:
             ctx.save_for_backward(gradients.of_features(), gradients.weight, gradients.bias)
@@ -228,17 +238,17 @@ class _FusedLoss(torch.autograd.Function):
         return grad_features * by.to(grad_features.dtype), grad_weight * by, grad_bias * by, None, None, None, None
 
 
-def _gradient_unit(dtype: torch.dtype, known_voxels: int) -> float:
+def _gradient_unit(dtype: torch.dtype, annotated_voxels: int) -> float:
     """What gradients are kept times until `backward`: a share of a mean over millions of voxels is 0 in fp16."""
-    return max(known_voxels, 256) / 256 if dtype == torch.float16 else 1.0
+    return max(annotated_voxels, 256) / 256 if dtype == torch.float16 else 1.0
 
 
-class _Work:
+class _FusedTensors:
     """The tensors of one fused loss, as matrices of pixels by channels."""
 
     def __init__(self, features: Tensor, weight: Tensor, bias: Tensor, targets: Targets) -> None:
         self.dtype = torch.promote_types(features.dtype, torch.float32)
-        self.known = targets.known
+        self.annotated = targets.annotated
         self.structures = weight.shape[0]
         self.given = features
         self.features = features.movedim(1, -1).reshape(features.shape[0], -1, features.shape[1])
@@ -277,27 +287,27 @@ class _Work:
         """Features of a chunk, in the precision that matrices are multiplied in."""
         return self.features[samples, pixels].to(self.narrow)
 
-    def dice(self, parts: Terms, weights: Tensor | None, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
+    def dice(self, terms: Terms, weights: Tensor | None, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
         """This process's share of the Dice part, and its gradient by a probability: `reference * slope + offset`."""
-        sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.known.device)
+        sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.annotated.device)
         for samples, pixels in self.chunks():
-            masks, known = self._packed[samples, :, pixels], self.known[samples].to(self.dtype)
-            sums += probability_sums(self.logits(samples, pixels), masks, known)
+            masks, annotated = self._packed[samples, :, pixels], self.annotated[samples].to(self.dtype)
+            sums += probability_sums(self.logits(samples, pixels), masks, annotated)
         overlap, predicted, true = ranks.sum(sums)
-        both = 1 - parts.alpha - parts.beta
+        both = 1 - terms.alpha - terms.beta
         smoothing = DICE_SMOOTHING / 2
-        total = parts.alpha * predicted + parts.beta * true + both * overlap + smoothing
+        total = terms.alpha * predicted + terms.beta * true + both * overlap + smoothing
         index = (overlap + smoothing) / total
         some = (true > 0).to(self.dtype)
         if weights is not None:
             some = some * weights.to(self.dtype)
-        each = parts.dice * some / some.sum().clamp(min=SMALL)
-        slope, offset = -each * (1 - both * index) / total, each * parts.alpha * index / total
+        each = terms.dice * some / some.sum().clamp(min=SMALL)
+        slope, offset = -each * (1 - both * index) / total, each * terms.alpha * index / total
         return (each * (1 - index)).sum() / ranks.count, slope, offset
 
     def entropy(self, weights: Weights, gamma: float, unit: float, gradients: _Gradients | None) -> Tensor:
         """The cross-entropy, scaled, and focal if gamma is above 0; adds to the gradients, times `unit`."""
-        loss = torch.zeros((), dtype=self.dtype, device=self.known.device)
+        loss = torch.zeros((), dtype=self.dtype, device=self.annotated.device)
         for samples, pixels in self.chunks():
             logits = self.logits(samples, pixels)
             masks, of_samples = self._packed[samples, :, pixels], weights.of(samples)
@@ -313,21 +323,21 @@ class _Work:
 class _Gradients:
     """Of the features, the last layer's weight and its bias, made chunk by chunk."""
 
-    def __init__(self, work: _Work) -> None:
-        self._work, features = work, work.given
+    def __init__(self, tensors: _FusedTensors) -> None:
+        self._tensors, features = tensors, tensors.given
         self._features = torch.empty_like(features)
         as_matrix = self._features.movedim(1, -1)
         self._is_view = as_matrix.is_contiguous()
-        self._matrix = as_matrix.view(work.features.shape) if self._is_view else torch.empty_like(work.features)
-        self.weight = torch.zeros_like(work.weight, dtype=work.dtype)
-        self.bias = torch.zeros(work.structures, dtype=work.dtype, device=features.device)
+        self._matrix = as_matrix.view(tensors.features.shape) if self._is_view else torch.empty_like(tensors.features)
+        self.weight = torch.zeros_like(tensors.weight, dtype=tensors.dtype)
+        self.bias = torch.zeros(tensors.structures, dtype=tensors.dtype, device=features.device)
 
     def add(self, samples: slice, pixels: slice, by_logits: Tensor) -> None:
         """Those of one chunk, from the loss's gradients by its logits."""
         self.bias += by_logits.sum((0, 1))
-        narrow = by_logits.to(self._work.narrow)
-        self.weight += narrow.flatten(0, 1).T @ self._work.pixels(samples, pixels).flatten(0, 1)
-        self._matrix[samples, pixels] = (narrow @ self._work.weight).to(self._matrix.dtype)
+        narrow = by_logits.to(self._tensors.narrow)
+        self.weight += narrow.flatten(0, 1).T @ self._tensors.pixels(samples, pixels).flatten(0, 1)
+        self._matrix[samples, pixels] = (narrow @ self._tensors.weight).to(self._matrix.dtype)
 
     def of_features(self) -> Tensor:
         """In the features' shape and memory."""

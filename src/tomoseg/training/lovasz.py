@@ -12,9 +12,9 @@ from tomoseg.loss_kinds import LossConfig
 def lovasz_hinge(
     logits: Float[Tensor, "n c *xyz"],
     masks: Bool[Tensor, "n c *xyz"],
-    known: Bool[Tensor, "n c"],
+    annotated: Bool[Tensor, "n c"],
     config: LossConfig,
-    emphasis: Float[Tensor, "c"] | None = None,
+    pos_weight: Float[Tensor, "c"] | None = None,
     weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean over the structures of one minus their Jaccard index, extended from masks to logits.
@@ -25,19 +25,19 @@ def lovasz_hinge(
     Args:
         logits: Of each structure.
         masks: The reference.
-        known: Which structures are annotated in which sample.
+        annotated: Which structures are annotated in which sample.
         config: Not used.
-        emphasis: Not used: it belongs to the cross-entropy.
+        pos_weight: Not used: it belongs to the cross-entropy.
         weights: How much each structure counts, with a mean of 1.
 
     Source: Berman, M. et al. (2018). The Lovász-softmax loss. CVPR, 4413-4421, equation 9 and algorithm 1.
     """
-    counts = known.any(dim=0).to(logits) if weights is None else known.any(dim=0) * weights.to(logits)
+    counts = annotated.any(dim=0).to(logits) if weights is None else annotated.any(dim=0) * weights.to(logits)
     if not counts.any():
         return (logits * 0).sum()
     total = logits.new_zeros(())
     for structure in counts.nonzero().flatten().tolist():
-        samples = known[:, structure]
+        samples = annotated[:, structure]
         one = _of_one(logits[samples, structure].flatten(), masks[samples, structure].flatten())
         total = total + counts[structure] * one
     return total / counts.sum()

@@ -98,7 +98,7 @@ def _seconds_of_case(run: Run) -> float | None:
         return None
     case = sorted(run.validation, key=lambda case: math.prod(case.shape))[len(run.validation) // 2]
     compute = Compute(engine="torch", device=str(run.device), precision=run.config.precision)
-    predictor = Predictor(Model(run.record, run.state.kept.eval()), compute)
+    predictor = Predictor(Model(run.record, run.state.ema_or_live.eval()), compute)
     began = time.perf_counter()
     score_case(predictor, case)
     return time.perf_counter() - began

@@ -47,16 +47,16 @@ class Weights:
 
 
 def probability_sums(
-    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], known: Float[Tensor, "n c"]
+    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], annotated: Float[Tensor, "n c"]
 ) -> Float[Tensor, "3 c"]:
-    """Sums over known voxels of probability x reference, probability, reference."""
+    """Sums over annotated voxels of probability x reference, probability, reference."""
     if is_compiled(logits):
         parts = zip(logits.numpy(), packed.numpy(), strict=True)
         sums = torch.from_numpy(np.stack([_sums_kernel(*part, _BITS) for part in parts], axis=1))
     else:
         probability, reference = logits.sigmoid(), _unpacked(packed, logits.dtype)
         sums = torch.stack([(probability * reference).sum(1), probability.sum(1), reference.sum(1)])
-    return (sums * known).sum(1).to(logits.dtype)
+    return (sums * annotated).sum(1).to(logits.dtype)
 
 
 def gradients_(logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: Weights) -> Float[Tensor, ""]:

@@ -13,9 +13,9 @@ from tomoseg.training.losses import DICE_SMOOTHING, SMALL
 def plain_loss(
     logits: Float[Tensor, "n c *xyz"],
     masks: Bool[Tensor, "n c *xyz"],
-    known: Bool[Tensor, "n c"],
+    annotated: Bool[Tensor, "n c"],
     config: LossConfig,
-    emphasis: Float[Tensor, "c"] | None = None,
+    pos_weight: Float[Tensor, "c"] | None = None,
     weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
     """The terms that `fused_loss` computes, from logits.
@@ -23,29 +23,29 @@ def plain_loss(
     Args:
         logits: Of each structure.
         masks: The reference.
-        known: Which structures are annotated in which sample.
+        annotated: Which structures are annotated in which sample.
         config: Which loss.
-        emphasis: How much each structure's own voxels weigh in the cross-entropy.
-        weights: How much each structure counts, with a mean of 1.
+        pos_weight: Weight of each structure's foreground voxels in the cross-entropy; None is 1 for all.
+        weights: Weight of each structure in the loss, with a mean of 1; None is 1 for all.
     """
-    weight = known.reshape(*known.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
+    weight = annotated.reshape(*annotated.shape, *[1] * (logits.ndim - 2)).to(logits.dtype).expand_as(logits)
     reference = masks.to(logits.dtype)
-    own = None if emphasis is None else emphasis.reshape(-1, *[1] * (logits.ndim - 2))
-    parts = config.terms(logits.shape[1])
+    own = None if pos_weight is None else pos_weight.reshape(-1, *[1] * (logits.ndim - 2))
+    terms = config.terms(logits.shape[1])
     cross_entropy = nn.functional.binary_cross_entropy_with_logits(
         logits, reference, weight, reduction="none", pos_weight=own
     )
     right = torch.where(masks, logits, -logits).sigmoid()
     counts = torch.ones(logits.shape[1], dtype=logits.dtype) if weights is None else weights.to(logits.dtype)
-    entropies = cross_entropy * (1 - right) ** parts.gamma * counts.reshape(-1, *[1] * (logits.ndim - 2))
-    loss = parts.entropy * entropies.sum() / weight.sum().clamp(min=1)
-    if parts.dice > 0:
+    entropies = cross_entropy * (1 - right) ** terms.gamma * counts.reshape(-1, *[1] * (logits.ndim - 2))
+    loss = terms.entropy * entropies.sum() / weight.sum().clamp(min=1)
+    if terms.dice > 0:
         axes = (0, *range(2, logits.ndim))
         probability = torch.sigmoid(logits) * weight
         overlap = (probability * reference).sum(axes)
         too_many, missed = probability.sum(axes) - overlap, (reference * weight).sum(axes) - overlap
         smoothing = DICE_SMOOTHING / 2
-        index = (overlap + smoothing) / (overlap + parts.alpha * too_many + parts.beta * missed + smoothing)
+        index = (overlap + smoothing) / (overlap + terms.alpha * too_many + terms.beta * missed + smoothing)
         some = ((reference * weight).sum(axes) > 0) * counts
-        loss = loss + parts.dice * (some * (1 - index)).sum() / some.sum().clamp(min=SMALL)
+        loss = loss + terms.dice * (some * (1 - index)).sum() / some.sum().clamp(min=SMALL)
     return loss

@@ -54,7 +54,7 @@ class Ranks:
             distributed.all_reduce(tensor)
         return tensor
 
-    def table(self, values: Sequence[float], device: torch.device) -> Float[Tensor, "ranks values"]:
+    def all_gather_values(self, values: Sequence[float], device: torch.device) -> Float[Tensor, "ranks values"]:
         """The values of all processes, a row each, in the memory of the CPU."""
         own = torch.tensor([values], dtype=torch.float64)
         if self.count == 1:  # an Apple GPU, which has no 64 bits, is alone

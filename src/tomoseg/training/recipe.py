@@ -26,7 +26,7 @@ from tomoseg.training.build import build_run
 from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Beginning, Listener, Outcome, Step
-from tomoseg.training.losses import Scope, Targets
+from tomoseg.training.losses import LossNormaliser, Targets
 from tomoseg.training.optimisation import set_learning_rate
 from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run import Run, warnings_of
@@ -115,7 +115,7 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
         speed = slices / max(60 * taken, 1e-9)
         counts = (state.epoch + 1, state.step, run.budget.steps_per_epoch)
         listener.on_step(Step(*counts, state.losses[-1], rate, speed, state.minutes, state.best_dice, run.progress))
-        if run.ranks.table([listener.should_stop()], run.device).any():
+        if run.ranks.all_gather_values([listener.should_stop()], run.device).any():
             return False
         if run.progress >= 1:
             break
@@ -141,16 +141,16 @@ def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
     state = run.state
     run.seed_step()
     moved = [part.to(run.device) for part in parts]
-    known = run.ranks.table([part.known_voxels() for part in moved], run.device).sum(dim=0)
+    annotated = run.ranks.all_gather_values([part.annotated_voxels() for part in moved], run.device).sum(dim=0)
     state.optimizer.zero_grad(set_to_none=True)
     total = 0.0
-    for part, known_in_part in zip(moved, known, strict=True):
-        scope = Scope(int(known_in_part), int(known.sum()), run.ranks)
+    for part, annotated_in_part in zip(moved, annotated, strict=True):
+        normaliser = LossNormaliser(int(annotated_in_part), int(annotated.sum()), run.ranks)
         with nullcontext() if part is moved[-1] else run.without_exchange():
-            value = batch_loss(run, run.shared, part, scope, augment=run.config.augmentation.enabled)
+            value = batch_loss(run, run.shared, part, normaliser, augment=run.config.augmentation.enabled)
             state.scaler.scale(value * run.ranks.count).backward()  # the mean over processes is taken of gradients
         total += value.item()
-    total = run.ranks.table([total], run.device).sum().item()
+    total = run.ranks.all_gather_values([total], run.device).sum().item()
     if not math.isfinite(total):
         raise TrainingError(f"expected a finite loss, got {total} at {_where(run)}; {_NAN_ADVICE}")
     state.scaler.unscale_(state.optimizer)
@@ -164,19 +164,21 @@ def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
     return total, norm.item()
 
 
-def batch_loss(run: Run, learner: nn.Module, batch: Batch, scope: Scope, *, augment: bool) -> Float[Tensor, ""]:
+def batch_loss(
+    run: Run, learner: nn.Module, batch: Batch, normaliser: LossNormaliser, *, augment: bool
+) -> Float[Tensor, ""]:
     """Loss of one batch on its device.
 
     Args:
         run: The settings.
         learner: The network and its loss.
         batch: Slices as read.
-        scope: What the loss is a mean over.
+        normaliser: What the loss is a mean over.
         augment: Change the slices at random first.
     """
     images, packed = network_input(batch, run.config, augment=augment)
-    targets = Targets(packed, batch.known, run.emphasis if learner.training else None, run.weights)
-    return cast(Tensor, learner(images, targets, scope))
+    targets = Targets(packed, batch.annotated, run.pos_weight if learner.training else None, run.weights)
+    return cast(Tensor, learner(images, targets, normaliser))
 
 
 def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
@@ -227,7 +229,7 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
     listener.on_stage("validating")
     mean_loss = validation_loss(run, run.validation)
     compute = Compute(engine="torch", device=str(run.device), precision=run.config.precision)
-    predictor = Predictor(Model(run.record, run.state.kept), compute)
+    predictor = Predictor(Model(run.record, run.state.ema_or_live), compute)
     mine = run.ranks.share(run.validation)
     done = iter(range(1, len(mine) + 1))
     scores = score_cases(predictor, mine, lambda score: listener.on_validated(next(done), len(mine)))
@@ -238,7 +240,7 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
 @torch.no_grad()
 def validation_loss(run: Run, cases: Sequence[PreprocessedCase]) -> float:
     """Mean loss on slices drawn uniformly from the validation cases, the same ones each time."""
-    learner = run.kept_learner.eval()
+    learner = run.ema_or_live_learner.eval()
     size = run.config.batch_size
     uniform = SamplingConfig(slices_per_case=run.config.sampling.slices_per_case, structure_share=0.0)
     draws = draw_epoch([case.record for case in cases], uniform, run.config.seed, 0)
@@ -248,8 +250,8 @@ def validation_loss(run: Run, cases: Sequence[PreprocessedCase]) -> float:
     weighted = []
     for batch_draws in mine:
         batch = slices.collate([slices[draw] for draw in batch_draws]).to(run.device)
-        scope = Scope.of(Targets(batch.packed, batch.known))
-        weighted.append(len(batch.hu) * batch_loss(run, learner, batch, scope, augment=False).item())
+        normaliser = LossNormaliser.of(Targets(batch.packed, batch.annotated))
+        weighted.append(len(batch.hu) * batch_loss(run, learner, batch, normaliser, augment=False).item())
     return sum(value for each in run.ranks.gather(weighted) for value in each) / len(draws)
 
 
@@ -305,7 +307,9 @@ def _model(run: Run, record: dict[str, Any]) -> Model:
         "minutes": round(run.state.minutes, 2),
     }
     scores = {key: record[key] for key in ("validation_dice", "validation_iou", "dice") if key in record}
-    return Model(ModelRecord(**{**run.record.__dict__, "provenance": provenance, "scores": scores}), run.state.kept)
+    return Model(
+        ModelRecord(**{**run.record.__dict__, "provenance": provenance, "scores": scores}), run.state.ema_or_live
+    )
 
 
 _NAN_ADVICE = "lower optimizer.learning_rate, use precision fp32, or look at these cases; the last good state is kept"

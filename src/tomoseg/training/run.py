@@ -24,7 +24,7 @@ from tomoseg.training.budget import Budget, Clock
 from tomoseg.training.curriculum import curriculum_share
 from tomoseg.training.learner import CustomLoss, Learner
 from tomoseg.training.ranks import Ranks
-from tomoseg.training.sampling import emphasis_of
+from tomoseg.training.sampling import pos_weights_of
 from tomoseg.training.slices import EpochLoader
 from tomoseg.training.state import TrainState
 
@@ -110,21 +110,23 @@ class Run:
         return curriculum_share(curriculum, self.state.epoch_began_at) if curriculum.enabled else None
 
     @property
-    def kept_learner(self) -> Learner:
-        """The loss of the network that is kept."""
+    def ema_or_live_learner(self) -> Learner:
+        """The learner of the network that is validated and saved."""
         state = self.state
-        return state.learner if state.average is None else Learner(state.kept, self.config, self.dtype, self.loss)
+        return (
+            state.learner if state.average is None else Learner(state.ema_or_live, self.config, self.dtype, self.loss)
+        )
 
     @property
-    def emphasis(self) -> torch.Tensor | None:
-        """How much each structure's own voxels weigh now, `(C,)`; None once all weigh alike.
+    def pos_weight(self) -> torch.Tensor | None:
+        """Current weight of each structure's foreground voxels, `(C,)`; None once all are 1.
 
-        It fades over the budget: rare structures are found first, and their size is right in the end.
+        It falls over the budget: rare structures are found early, and are not oversegmented in the end.
         """
         power = self.config.loss.emphasis_power * (1 - self.progress)
         if power <= 0:
             return None
-        return torch.tensor(emphasis_of(self.frequencies, power), dtype=torch.float32, device=self.device)
+        return torch.tensor(pos_weights_of(self.frequencies, power), dtype=torch.float32, device=self.device)
 
     def without_exchange(self) -> AbstractContextManager[None]:
         """Gradients in the block stay in this process: there are more to come in the step."""

@@ -197,20 +197,27 @@ def structure_frequencies(records: Sequence[CaseRecord], structures: int) -> lis
     return (filled / np.maximum(seen, 1)).tolist()
 
 
-def emphasis_of(frequencies: Sequence[float], power: float) -> list[float]:
-    """How much a structure's own voxels weigh in the cross-entropy: one over its frequency, to a power.
+def pos_weights_of(frequencies: Sequence[float], power: float) -> list[float]:
+    """Weights of the structures' foreground voxels in the cross-entropy: one over the frequency, to a power.
 
     Args:
         frequencies: Share of voxels that each structure fills; 0 where it never occurs, which weighs 1.
-        power: 0 lets all voxels weigh alike, 1 lets a structure weigh as much as its surroundings.
+        power: With 0 all voxels have the same weight; with 1 a structure weighs as much as its surroundings.
 
     Example:
-        >>> emphasis_of([0.01, 0.0], 0.5)
+        >>> pos_weights_of([0.01, 0.0], 0.5)
         [10.0, 1.0]
     """
     return [f**-power if f > 0 else 1.0 for f in frequencies]
 
 
-def emphasised(frequencies: Sequence[float], emphasis: Sequence[float]) -> list[float]:
-    """The probability that a network which knows frequencies only would give every voxel: its last layer's start."""
-    return [e * f / (e * f + 1 - f) for f, e in zip(frequencies, emphasis, strict=True)]
+def with_pos_weights(frequencies: Sequence[float], pos_weight: Sequence[float]) -> list[float]:
+    """Foreground frequencies after weighting: the constant prediction with the lowest weighted cross-entropy.
+
+    The biases of the last layer are initialised to it.
+
+    Args:
+        frequencies: Share of voxels that each structure fills.
+        pos_weight: Weight of each structure's foreground voxels.
+    """
+    return [e * f / (e * f + 1 - f) for f, e in zip(frequencies, pos_weight, strict=True)]

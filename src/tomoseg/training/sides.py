@@ -40,7 +40,7 @@ class Sides:
         return -mm if self.axis == 2 else mm
 
     def exchange(
-        self, hu: Int16[np.ndarray, "s *xyz"], packed: UInt8[np.ndarray, "b *xyz"], known: Bool[np.ndarray, "c"]
+        self, hu: Int16[np.ndarray, "s *xyz"], packed: UInt8[np.ndarray, "b *xyz"], annotated: Bool[np.ndarray, "c"]
     ) -> tuple[Int16[np.ndarray, "s *xyz"], UInt8[np.ndarray, "b *xyz"], Bool[np.ndarray, "c"]]:
         """A slice among its neighbours, or a block, its masks, and what is annotated: each of the mirror image."""
         masks = reorder(packed, self.order)
@@ -48,7 +48,7 @@ class Sides:
             hu, masks = np.flip(hu, 1 + self.axis), np.flip(masks, 1 + self.axis)
         else:
             hu = np.flip(hu, 0)  # the slices lie between left and right: the neighbours change places
-        return hu.copy(), masks.copy(), known[list(self.order)]
+        return hu.copy(), masks.copy(), annotated[list(self.order)]
 
 
 def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:

@@ -93,4 +93,4 @@ class SliceDataset(Dataset[LabelledSlice]):
         slices = DrawnSlices(self.cases, len(self.labels), size, self._neighbours, centred=True)
         one = slices[Draw(number, k, (0, 0, 0))]
         masks = one.packed if self._packed else unpack_bits(one.packed, len(self.labels))
-        return LabelledSlice(one.hu[0], masks[0], one.known[0])
+        return LabelledSlice(one.hu[0], masks[0], one.annotated[0])

@@ -32,20 +32,20 @@ class Batch:
     Attributes:
         hu: `(n, s, x, y)` int16, each slice among its neighbours, or blocks `(n, 1, x, y, z)`.
         packed: `(n, ceil(C / 8), x, y[, z])` uint8.
-        known: `(n, C)`, whether each structure is annotated in each sample's case.
+        annotated: `(n, C)`, whether each structure is annotated in each sample's case.
         keys: `(n, 3)`, unique to each draw; seeds its augmentation.
         positions_mm: `(n,)`, how far each slice lies from the body's middle; None where the network is not told.
     """
 
     hu: Int16[Tensor, "n s *xyz"]
     packed: UInt8[Tensor, "n b *xyz"]
-    known: Bool[Tensor, "n c"]
+    annotated: Bool[Tensor, "n c"]
     keys: tuple[tuple[int, int, int], ...]
     positions_mm: Float[Tensor, "n"] | None = None
 
-    def known_voxels(self) -> int:
+    def annotated_voxels(self) -> int:
         """Voxels times annotated structures."""
-        return int(self.known.sum()) * self.packed[0, 0].numel()
+        return int(self.annotated.sum()) * self.packed[0, 0].numel()
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device; copies from pinned memory do not wait."""
@@ -57,7 +57,7 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         positions_mm = None if self.positions_mm is None else change(self.positions_mm)
-        return Batch(change(self.hu), change(self.packed), change(self.known), self.keys, positions_mm)
+        return Batch(change(self.hu), change(self.packed), change(self.annotated), self.keys, positions_mm)
 
 
 class DrawnSlices(Dataset[Batch]):
@@ -96,8 +96,8 @@ class DrawnSlices(Dataset[Batch]):
 
     def __getitem__(self, draw: Draw) -> Batch:
         case = self.cases[draw.case]
-        known = np.zeros(self.structures, bool)
-        known[list(case.record.annotated)] = True
+        annotated = np.zeros(self.structures, bool)
+        annotated[list(case.record.annotated)] = True
         hu, packed = self._block(case, draw) if len(self.size) == 3 else self._slice(case, draw.slice)
         if self.stacks is not None:
             kept = self.stacks.kept(packed, case.grid_spacing_mm[1], draw.key, draw.structure)
@@ -110,10 +110,10 @@ class DrawnSlices(Dataset[Batch]):
         framed[:, *into] = packed[:, *out_of]
         position_mm = float(case.positions_mm[draw.slice]) if self.placed else 0.0
         if self.sides is not None and self.sides.drawn(draw.key):
-            framed_hu, framed, known = self.sides.exchange(framed_hu, framed, known)
+            framed_hu, framed, annotated = self.sides.exchange(framed_hu, framed, annotated)
             position_mm = self.sides.position(position_mm)
-        tensor_hu, tensor_packed, tensor_known = (torch.from_numpy(a)[None] for a in (framed_hu, framed, known))
-        return Batch(tensor_hu, tensor_packed, tensor_known, (draw.key,), self._told([position_mm]))
+        tensor_hu, tensor_packed, tensor_annotated = (torch.from_numpy(a)[None] for a in (framed_hu, framed, annotated))
+        return Batch(tensor_hu, tensor_packed, tensor_annotated, (draw.key,), self._told([position_mm]))
 
     def _told(self, positions_mm: list[float]) -> Float[Tensor, "n"] | None:
         return torch.tensor(positions_mm, dtype=torch.float32) if self.placed else None
@@ -157,7 +157,7 @@ class DrawnSlices(Dataset[Batch]):
         return tuple(into), tuple(out_of)
 
     def collate(self, slices: Sequence[Batch]) -> Batch:
-        """One batch of many slices; of none, one of air in which nothing is known, and which teaches nothing."""
+        """One batch of many slices; of none, one of air in which nothing is annotated, and which teaches nothing."""
         return collate(slices or [self._nothing()])
 
     def _nothing(self) -> Batch:
@@ -169,10 +169,10 @@ class DrawnSlices(Dataset[Batch]):
 
 def collate(slices: Sequence[Batch]) -> Batch:
     """One batch of many slices."""
-    hu, packed, known = (torch.cat([getattr(s, name) for s in slices]) for name in ("hu", "packed", "known"))
+    hu, packed, annotated = (torch.cat([getattr(s, name) for s in slices]) for name in ("hu", "packed", "annotated"))
     positions = [s.positions_mm for s in slices if s.positions_mm is not None]
     keys = tuple(key for s in slices for key in s.keys)
-    return Batch(hu, packed, known, keys, torch.cat(positions) if positions else None)
+    return Batch(hu, packed, annotated, keys, torch.cat(positions) if positions else None)
 
 
 class EpochLoader:

@@ -41,15 +41,15 @@ class TrainState(Course):
         return self.learner.network
 
     @property
-    def kept(self) -> Network:
-        """The network that is validated and kept: the running mean of the weights, where there is one."""
+    def ema_or_live(self) -> Network:
+        """The network that is validated and saved: the moving average of the weights (EMA), or the live weights."""
         return self.network if self.average is None else cast(Network, self.average.module)
 
     def save(self) -> dict[str, Any]:
         """Everything as tensors and plain values."""
         return {
             "network": self.network.state_dict(),
-            "beside": self.learner.beside(),
+            "beside": self.learner.training_only_state(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rate": self.rate.state(),
@@ -71,7 +71,7 @@ class TrainState(Course):
         """
         try:
             self.network.load_state_dict(saved["network"])
-            self.learner.restore_beside(saved.get("beside", {}))
+            self.learner.restore_training_only_state(saved.get("beside", {}))
             self.optimizer.load_state_dict(saved["optimizer"])
             if self.average is not None:
                 self.average.load_state_dict(saved["average"] or average_of(self.network, 0).state_dict())
