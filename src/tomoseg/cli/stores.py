@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.files.stores.addresses import is_mirrored, url_of
-from tomoseg.options import PredictOptions
+from tomoseg.options import HERE, PredictOptions, Spread
 
 _READ = {
     "predict": ("input", "model"),
@@ -40,13 +40,13 @@ def with_files(command: str, given: Mapping[str, Any]) -> None:
     places = list(_places(given))
     if not places:
         return
-    taken = (*_READ.get(command, ()), *(("output",) if command in _WRITTEN else ()))
-    for name, path in places:
-        if name not in taken:
-            told = f"expected a path of this machine for --{name} of tomoseg {command}, got a URL; copy it first"
-            raise ConfigError(f"{url_of(path)}: {told}")
+    _refuse_others(command, places)
     _refuse_sharing(given)
+    from tomoseg.files.stores.upload import check_store
+
     is_lazy = command == "predict" and given.get("server") is None
+    for path in (path for name, path in places if name == "output"):
+        check_store(path)
     for name, path in places:
         _have(name, path, lazily=is_lazy and name != "model")
 
@@ -59,27 +59,41 @@ def _places(given: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
                 yield name, one
 
 
+def _refuse_others(command: str, places: Iterable[tuple[str, Path]]) -> None:
+    """Only some arguments may be URLs.
+
+    Raises:
+        ConfigError: If another one is.
+    """
+    taken = (*_READ.get(command, ()), *(("output",) if command in _WRITTEN else ()))
+    for name, path in places:
+        if name not in taken:
+            told = f"expected a path of this machine for --{name} of tomoseg {command}, got a URL; copy it first"
+            raise ConfigError(f"{url_of(path)}: {told}")
+
+
 def _refuse_sharing(given: Mapping[str, Any]) -> None:
     """Leases need a folder that all workers see.
 
     Raises:
         ConfigError: If workers are to share a store.
     """
-    options, output = given.get("options"), given.get("output")
-    if isinstance(options, PredictOptions) and options.join and isinstance(output, Path) and is_mirrored(output):
+    output = given.get("output")
+    if not isinstance(output, Path) or not is_mirrored(output):
+        return
+    spread = next((one for one in given.values() if isinstance(one, Spread)), HERE)
+    asked = "--join" if isinstance(spread, PredictOptions) and spread.join else f"--on {spread.on}"
+    if asked == "--join" or spread.on.startswith("slurm"):
         raise ConfigError(
-            f"{url_of(output)}: expected a folder that all workers share for --join, got a store; take --part 1/8 to "
-            "8/8, or a shared folder"
+            f"{url_of(output)}: expected a folder that all workers share for {asked}, got a store; choose such a "
+            "folder; predict also takes --part 1/8 to 8/8"
         )
 
 
 def _have(name: str, place: Path, *, lazily: bool) -> None:
     from tomoseg.files.stores.mirror import mirror
-    from tomoseg.files.stores.upload import check_store
     from tomoseg.terminal import console
 
-    if name == "output":
-        check_store(place)
     with console.progress("fetch") as show:
         there = mirror(_without_pattern(place), lazily=lazily, on_object=show)
     if not there and name != "output":

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Literal
 
 from tomoseg.errors import OutputError
+from tomoseg.files.stores.addresses import in_urls
 from tomoseg.files.stores.upload import remove_objects, upload
 
 ODD_NAMES: Literal["backslashreplace"] = "backslashreplace"
@@ -75,9 +76,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         try:
             yield aside
             _flush(aside)
+            upload({path: aside})
             aside.replace(path)
             _flush_folder(path.parent)
-            upload([path])
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
@@ -86,13 +87,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_whole_text(path: Path, text: str) -> None:
     r"""Write a text as `whole_file` does, in UTF-8; of a name that is no UTF-8 the odd bytes are written escaped.
 
+    A path of the cache that stands for an object of a store is written as the URL of that.
     A byte E9 in a file's name becomes `\udce9`, which JSON reads back as the same name.
 
     Raises:
         OutputError: If the disk is full, the folder may not be written to, or the like.
     """
     with whole_file(path) as aside:
-        aside.write_text(text, encoding="utf-8", errors=ODD_NAMES)
+        aside.write_text(in_urls(text), encoding="utf-8", errors=ODD_NAMES)
 
 
 @contextlib.contextmanager
@@ -117,18 +119,17 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         with folder_aside(path) as aside:
             yield aside
             _flush_all(aside)
+            files = {path / file.relative_to(aside): file for file in sorted(_files_in(aside), key=_is_record)}
             if replace and path.exists():
                 former = _aside(path)
+                remove_objects(file for file in _files_in(path) if file not in files or _is_record(file))
+                upload(files)
                 path.rename(former)
                 aside.rename(path)
-                files = _files_in(path)
-                gone = {path / file.relative_to(former) for file in _files_in(former)} - set(files)
                 shutil.rmtree(former, ignore_errors=True)
             else:
-                files, gone = [path / file.relative_to(aside) for file in _files_in(aside)], set()
+                upload(files)
                 _move_into_place(aside, path)
-            remove_objects(gone)
-            upload(sorted(files, key=_is_record))
 
 
 @contextlib.contextmanager

@@ -108,7 +108,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     """
     cells = [[_written(value) for value in row] for row in rows]
     for number, shown in enumerate(fitted(columns, cells, out.width)):
-        grid = Table(title=None if number else title, title_justify="left", title_style="bold")
+        grid = Table(title=None if number else in_urls(title), title_justify="left", title_style="bold")
         for one in shown:
             justify: Literal["left", "right"] = "left" if one.number == 0 else "right"
             grid.add_column(columns[one.number], justify=justify, width=one.width, overflow="fold")

@@ -22,7 +22,7 @@ from tomoseg.evaluation.score_files import SCORES, read_scores, write_scores
 from tomoseg.evaluation.scores import EMPTIES, CaseScore, StructureScore
 from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.files.outputs import check_folder
 from tomoseg.files.paths import fitting
 from tomoseg.labels import LabelSet
@@ -468,5 +468,4 @@ def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any
             else asdict(evaluation.comparison) | {"dice_p_corrected": evaluation.comparison.corrected_p()},
         }
     )
-    with whole_file(folder / SUMMARY) as aside:
-        aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_whole_text(folder / SUMMARY, json.dumps(record, indent=1))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.errors import OutputError
-from tomoseg.files.atomic import whole_file
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.files.itk.detached import detached
 from tomoseg.files.source import ScanSource, SourceFile
 from tomoseg.files.stores.addresses import in_urls
@@ -265,8 +265,7 @@ def write_record(scan: Scan, record: dict[str, Any]) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    with whole_file(record_path(scan)) as aside:
-        aside.write_text(in_urls(json.dumps(record, indent=1)), encoding="utf-8")
+    write_whole_text(record_path(scan), json.dumps(record, indent=1))
 
 
 def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str) -> Path | None:
@@ -283,9 +282,7 @@ def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str
     """
     path = record_path(scan)
     try:
-        with whole_file(path) as aside:
-            content = asked | {"error": reason, "traceback": traceback}
-            aside.write_text(in_urls(json.dumps(content, indent=1)), encoding="utf-8")
+        write_whole_text(path, json.dumps(asked | {"error": reason, "traceback": traceback}, indent=1))
     except (OSError, OutputError):
         return None
     return path
@@ -319,6 +316,4 @@ def write_manifest(
         }
         for done in results
     ]
-    with whole_file(path) as aside:
-        told = json.dumps(of_all | {"scans": scans, "left_out": list(left_out)}, indent=1)
-        aside.write_text(in_urls(told), encoding="utf-8")
+    write_whole_text(path, json.dumps(of_all | {"scans": scans, "left_out": list(left_out)}, indent=1))

@@ -1,6 +1,12 @@
 import pytest
 
+from tests.files.stores.servers import certificate_in
 from tomoseg.files.stores import objects
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    return certificate_in(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(autouse=True)
@@ -9,6 +15,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in (
+        "SSL_CERT_FILE",
         "AWS_PROFILE",
         "AWS_ACCESS_KEY_ID",
         "AWS_SECRET_ACCESS_KEY",

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -117,6 +118,32 @@ class Proxy:
                 one.shutdown(socket.SHUT_RDWR)
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """Of 127.0.0.1, by an authority that no machine knows."""
+
+    authority: Path
+    file: Path
+    key: Path
+
+
+def certificate_in(folder: Path) -> Certificate:
+    """A new one; the test is skipped where there is no openssl."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    new = ("-newkey", "rsa:2048", "-nodes")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=somebody")
+    openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=127.0.0.1")
+    (folder / "of.txt").write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "of.txt")
+    openssl("x509", "-req", "-in", "own.csr", "-out", "own.pem", *by)
+    return Certificate(folder / "ca.pem", folder / "own.pem", folder / "own.key")
+
+
 def moto_server() -> str:
     """Where moto's server is; the test is skipped where it is not."""
     inside = PROJECT / "build" / "moto" / "bin" / "moto_server"
@@ -127,13 +154,15 @@ def moto_server() -> str:
 
 
 @contextmanager
-def moto() -> Iterator[int]:
-    """The port of a real S3 server, a process of its own."""
+def moto(certificate: Certificate | None = None) -> Iterator[int]:
+    """The port of a real S3 server, a process of its own; with a certificate it speaks HTTPS."""
     pytest.importorskip("obstore")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     quiet = subprocess.DEVNULL
-    server = subprocess.Popen([moto_server(), "-H", "127.0.0.1", "-p", str(port)], stdout=quiet, stderr=quiet)
+    secure = [] if certificate is None else ["-c", str(certificate.file), "-k", str(certificate.key)]
+    command = [moto_server(), "-H", "127.0.0.1", "-p", str(port), *secure]
+    server = subprocess.Popen(command, stdout=quiet, stderr=quiet)
     try:
         for _ in range(300):
             with suppress(OSError), socket.create_connection(("127.0.0.1", port)):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_what_is_secret_is_asked_with_and_never_shown():
 def test_texts_are_shown_with_urls():
     text = f"{place_of('https://127.0.0.1:80/a/ct.nii')}: wrong, {place_of('s3://b/x y')} too; {stores_folder()}: full"
     assert in_urls(text) == f"https://127.0.0.1:80/a/ct.nii: wrong, s3://b/x y too; {stores_folder()}: full"
+
+
+def test_json_is_shown_with_urls_whatever_letters_the_cache_has(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "Müller"))
+    written = json.dumps({"a": str(place_of("s3://b/x y")), "b": str(place_of("s3://b"))})
+    assert "Müller" not in written
+    assert json.loads(in_urls(written)) == {"a": "s3://b/x y", "b": "s3://b"}
 
 
 @pytest.mark.parametrize(

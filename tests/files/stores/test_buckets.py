@@ -1,6 +1,10 @@
 """Against a real S3 server, with connections that break at given bytes."""
 
 import json
+import re
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,8 +16,9 @@ from tomoseg.errors import InputError, OutputError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.nifti import write_nifti
 from tomoseg.files.stores import objects
-from tomoseg.files.stores.addresses import place_of
+from tomoseg.files.stores.addresses import place_of, stores_folder
 from tomoseg.files.stores.mirror import is_placeholder, make_whole, mirror
+from tomoseg.files.stores.upload import check_store
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 
@@ -123,6 +128,53 @@ def test_a_bucket_that_is_not_there(bucket):
         mirror(place_of("s3://absent"), lazily=True)
 
 
+def test_an_object_that_is_not_there(bucket, capfd):
+    assert main(["inspect", f"{bucket.url}/absent.nii.gz"]) == 2
+    assert f"{bucket.url}/absent.nii.gz: expected an object, or some below it, found none" in capfd.readouterr().err
+
+
+def test_a_refusal(tmp_path, monkeypatch):
+    """Of a user who may do nothing; one with a key that nobody has is told of credentials."""
+    import httpx
+
+    with moto() as port:
+        url = f"http://127.0.0.1:{port}"
+        httpx.put(f"{url}/locked").raise_for_status()
+        signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=who/20261129/us-east-1/iam/aws4_request, Signature=0"}
+        for action in ("CreateUser", "CreateAccessKey"):
+            asked = {"Action": action, "UserName": "somebody", "Version": "2010-05-08"}
+            answer = httpx.post(url, data=asked, headers=signed).raise_for_status().text
+        key, secret = (re.search(f"<{name}>(.*)</{name}>", answer)[1] for name in ("AccessKeyId", "SecretAccessKey"))
+        httpx.post(f"{url}/moto-api/reset-auth", content=b"0").raise_for_status()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        with pytest.raises(
+            InputError, match="s3://locked: expected to be allowed to use it, got a refusal; ask who keeps"
+        ):
+            mirror(place_of("s3://locked"), lazily=True)
+        with pytest.raises(OutputError, match="s3://locked/out: expected to be allowed to use it, got a refusal"):
+            check_store(place_of("s3://locked/out"))
+        with pytest.raises(InputError, match="s3://locked/a credential: expected to be allowed to use it"):
+            mirror(place_of("s3://locked/a credential"), lazily=True)
+        objects._bucket.cache_clear()
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+        with pytest.raises(InputError, match="s3://locked: expected credentials, found none that the store takes"):
+            mirror(place_of("s3://locked"), lazily=True)
+
+
+def test_a_certificate_that_nobody_vouches_for(proxy, certificate, monkeypatch):
+    with moto(certificate) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{port}")
+        with pytest.raises(InputError, match="a certificate that this machine trusts, got another; set SSL_CERT_FILE"):
+            mirror(place_of("s3://any"), lazily=True)
+        objects._bucket.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+        with pytest.raises(InputError, match="s3://any: expected the bucket, found none of that name"):
+            mirror(place_of("s3://any"), lazily=True)
+
+
 def test_no_credentials(bucket, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -164,10 +216,6 @@ def test_predict_from_a_bucket_to_a_bucket_and_on(bucket, proxy, tmp_path, capfd
     first = bucket.get("masks/case1.nii.gz")
 
     # the same command, on a machine with an empty cache
-    import shutil
-
-    from tomoseg.files.stores.addresses import stores_folder
-
     shutil.rmtree(stores_folder())
     import obstore
 
@@ -200,13 +248,79 @@ def test_a_list_of_urls(bucket, tmp_path):
     assert main(words) == 2
 
 
-def test_check_and_preprocess_a_dataset_of_a_bucket(bucket, tmp_path):
+def test_inspect_a_scan_of_a_bucket(bucket, tmp_path, capfd):
+    _scan(bucket, tmp_path, "one/ct.nii.gz", 1)
+    assert main(["inspect", f"{bucket.url}/one/ct.nii.gz", "-o", f"{bucket.url}/seen.json"]) in {0, 1}
+    assert json.loads(bucket.get("seen.json"))["scan"] == f"{bucket.url}/one/ct.nii.gz"
+    assert f"{bucket.url}/one/ct.nii.gz" in capfd.readouterr().out
+
+
+def test_what_is_written_has_no_path_of_the_cache(bucket, tmp_path, capfd):
+    _dataset(bucket, tmp_path)
+    for words in (
+        ["evaluate", f"{bucket.url}/data", f"{bucket.url}/data", "-o", f"{bucket.url}/scores"],
+        ["check", f"{bucket.url}/data", "-o", str(tmp_path / "checked")],
+        ["inspect", f"{bucket.url}/data", "-o", str(tmp_path / "seen.json")],
+    ):
+        assert main(words) in {0, 1}
+    summary = json.loads(bucket.get("scores/summary.json"))
+    assert [summary["how"][name] for name in ("predicted", "reference")] == [f"{bucket.url}/data"] * 2
+    told = capfd.readouterr()
+    here = [
+        path.read_bytes() for path in (*(tmp_path / "checked").rglob("*"), tmp_path / "seen.json") if path.is_file()
+    ]
+    there = [bucket.get(key) for key in bucket.listed() if key.startswith("scores/")]
+    for content in (*here, *there, told.out.encode(), told.err.encode()):
+        assert str(stores_folder()).encode() not in content
+
+
+def test_predict_between_buckets_of_google(bucket, proxy, tmp_path, monkeypatch):
+    """Google's interface in XML is S3's, as far as it is used here: the same server has both."""
+    monkeypatch.setenv("GOOGLE_BASE_URL", f"http://127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "t0ken")
+    url = bucket.url.replace("s3://", "gs://")
+    _scan(bucket, tmp_path, "scans/case1.nii.gz", 1)
+    proxy.drops = [3000, 500]
+    assert main(["predict", "-i", f"{url}/scans", "-o", f"{url}/masks", "-m", "head-neck", "--ml"]) == 0
+    record = json.loads(bucket.get("masks/case1.prediction.json"))
+    assert record["input"]["path"] == f"{url}/scans/case1.nii.gz"
+    assert "masks/case1.nii.gz" in bucket.listed()
+
+
+def test_names_of_all_kinds(bucket):
+    names = ["ü ö.bin", "50%25.bin", "a#b?c*.bin", "é/+&=.bin", "'\".bin"]
+    for name in names:
+        with whole_file(place_of(bucket.url) / "out" / name) as aside:
+            aside.write_text(name)
+    assert bucket.listed() == sorted(f"out/{name}" for name in names)
+    shutil.rmtree(stores_folder())
+    assert mirror(place_of(f"{bucket.url}/out"), lazily=False)
+    assert [(place_of(bucket.url) / "out" / name).read_text() for name in names] == names
+
+
+def test_parts_by_several_commands_at_once(bucket, tmp_path):
+    """They share the cache; neither takes away what the other is writing."""
+    for seed in range(4):
+        _scan(bucket, tmp_path, f"scans/case{seed}.nii.gz", seed)
+    command = [sys.executable, "-m", "tomoseg", "predict", "-i", f"{bucket.url}/scans", "-o", f"{bucket.url}/masks"]
+    rest = ["-m", "head-neck", "--ml", "--part"]
+    both = [subprocess.Popen([*command, *rest, part], stderr=subprocess.PIPE, text=True) for part in ("1/2", "2/2")]
+    assert [(one.communicate()[1], one.returncode)[1] for one in both] == [0, 0]
+    assert {f"masks/case{seed}.nii.gz" for seed in range(4)} <= set(bucket.listed())
+    assert not any(".part" in key or "may-write" in key for key in bucket.listed())
+
+
+def _dataset(bucket, tmp_path):
     for seed in range(2):
         hu, masks = body(seed)
         for name, values in {"ct": hu, **masks}.items():
             write_nifti(tmp_path / "one.nii.gz", values, GRID)
             key = f"case{seed}/ct.nii.gz" if name == "ct" else f"case{seed}/segmentations/{name}.nii.gz"
             bucket.put(f"data/{key}", (tmp_path / "one.nii.gz").read_bytes())
+
+
+def test_check_and_preprocess_a_dataset_of_a_bucket(bucket, tmp_path):
+    _dataset(bucket, tmp_path)
     assert main(["check", f"{bucket.url}/data", "-o", f"{bucket.url}/checked"]) in {0, 1}
     assert {"checked/check.html", "checked/check.json"} <= set(bucket.listed())
     words = ["preprocess", f"{bucket.url}/data", "-o", f"{bucket.url}/pre", "--grid.spacing-mm", "16", "--workers", "1"]
@@ -222,7 +336,13 @@ def test_check_and_preprocess_a_dataset_of_a_bucket(bucket, tmp_path):
     [
         (["train", "s3://b/pre", "-o", "run"], "expected a path of this machine for --preprocessed of tomoseg train"),
         (["predict", "-i", "ct.nii.gz", "-o", "https://host/out"], "expected s3:// or gs:// or a folder to write to"),
+        (
+            ["inspect", "https://host/ct.nii.gz", "-o", "https://host/out"],
+            "expected s3:// or gs:// or a folder to write",
+        ),
         (["predict", "-i", "ct.nii.gz", "-o", "s3://b/out", "--join"], "expected a folder that all workers share"),
+        (["check", "data", "-o", "s3://b/out", "--on", "slurm:2"], "expected a folder that all workers share for --on"),
+        (["predict", "-i", "ct.nii.gz", "-o", "s3://absent/x/y"], "s3://absent/x/y: expected the bucket"),
         (["predict", "-i", "ftp://b/ct.nii.gz", "-o", "out"], "expected a path, s3://, gs:// or https://"),
     ],
 )

@@ -95,6 +95,32 @@ def test_what_is_there_is_not_fetched_again_unless_it_changed(store):
     assert {name for name, _ in store.asked} == {"b"}
 
 
+def test_what_others_put_there_meanwhile_stays(store):
+    """Two commands write to one place of a store, by way of one cache."""
+    mirror(place_of(PLACE), lazily=False)
+    asked, find = [], store.find
+
+    def as_another_writes(place):
+        asked.append(place)
+        found = find(place)
+        _at("deep/.new.0123456789ab.part").parent.mkdir()
+        for name in ("new", "deep/.new.0123456789ab.part"):
+            _at(name).write_bytes(b"1")
+        return found
+
+    _at("old").write_bytes(b"1")
+    store.find = as_another_writes
+    mirror(place_of(PLACE), lazily=False)
+    assert asked == [place_of(PLACE)]
+    assert sorted(path.name for path in place_of(PLACE).rglob("*") if path.is_file()) == [
+        ".new.0123456789ab.part",
+        "a",
+        "b",
+        "c",
+        "new",
+    ]
+
+
 def test_an_object_that_changes_after_it_was_listed_is_refused(store):
     mirror(place_of(PLACE), lazily=True)
     store.objects["a"], store.tags["a"] = b"54321", "2"

@@ -1,3 +1,5 @@
+import ssl
+
 import pytest
 
 from tests.files.stores.servers import Proxy, WebServer, serving
@@ -57,6 +59,20 @@ def test_a_refusal_is_told_at_once(status, advice):
         with pytest.raises(InputError, match=f"expected the file, got HTTP status {status}; .*{advice}"):
             mirror(place_of(f"http://{server.address}/ct.nii"), lazily=False)
         assert len(server.asked) == 1
+
+
+def test_a_certificate_that_nobody_vouches_for(certificate, monkeypatch):
+    server = WebServer({"/ct.nii": CONTENT})
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.file, certificate.key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with serving(server):
+        place = place_of(f"https://{server.address}/ct.nii")
+        with pytest.raises(InputError, match="a certificate that this machine trusts, got another; set SSL_CERT_FILE"):
+            mirror(place, lazily=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+        mirror(place, lazily=False)
+        assert place.read_bytes() == CONTENT
 
 
 def test_a_file_that_changes_meanwhile_is_refused(blocks):

@@ -24,6 +24,7 @@ WEB = ("https", "http")
 """Web servers: in alone."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_KINDS = "|".join(BUCKETS + WEB)
 _SECRETS = "TOMOSEG_STORE_SECRETS"
 
 
@@ -107,13 +108,20 @@ def url_of(path: Path) -> str:
 def in_urls(text: str) -> str:
     """A text with URLs where it has paths of the cache that stand for them, as people are shown it.
 
+    Args:
+        text: Plain, or JSON, in which letters beyond ASCII and backslashes are escaped.
+
     Example:
         >>> in_urls(f"{place_of('gs://bucket/ct.nii')}: expected a scan")
         'gs://bucket/ct.nii: expected a scan'
     """
-    root = f"{stores_folder()}{os.sep}"
-    if root not in text:
-        return text
-    kinds = "|".join(BUCKETS + WEB)
-    place = re.compile(rf"{re.escape(root)}({kinds}){re.escape(os.sep)}([^\s/\\]*)")
-    return place.sub(lambda found: f"{found[1]}://{unquote(found[2])}", text)
+    plain = f"{stores_folder()}{os.sep}"
+    for root, separator in ((plain, os.sep), (_escaped(plain), _escaped(os.sep))):
+        if root in text:
+            place = re.compile(rf"{re.escape(root)}({_KINDS}){re.escape(separator)}([^\s/\\\"]*)")
+            text = place.sub(lambda found: f"{found[1]}://{unquote(found[2])}", text)
+    return text
+
+
+def _escaped(text: str) -> str:
+    return json.dumps(text)[1:-1]

@@ -41,6 +41,9 @@ OnObject = Callable[[int, int], None]
 """Told how many objects were looked at, of how many."""
 
 _AT_ONCE = 8
+_LEFT_OVER_NS = 3600 * 10**9
+"""What lies aside for so long is of a process that was ended."""
+
 _USING = ".using"
 _WHOLE = stat.S_IRUSR | stat.S_IWUSR
 
@@ -62,13 +65,13 @@ def mirror(place: Path, *, lazily: bool, on_object: OnObject = lambda done, tota
         InputError: If the store cannot be reached or refuses, or all of it is more than the cache may take.
         OutputError: If the cache cannot be written.
     """
-    store = store_of(place)
+    store, since = store_of(place), time.time_ns()
     entries = [entry for one in _with_voxels(place) for entry in store.find(one)]
     if not lazily:
         _check_fits(entries, place)
         _keep(place)
     with _writing(place):
-        _forget_others(place, entries)
+        _forget_others(place, entries, since)
         jobs = _at_once(lambda entry: _take(store, entry, fill=not lazily or entry.size <= SMALL_BYTES), entries)
         for done, _ in enumerate(jobs, 1):
             on_object(done, len(entries))
@@ -196,18 +199,30 @@ def _block(store: Store, entry: Entry, start: int, length: int) -> bytes:
     return found
 
 
-def _forget_others(place: Path, entries: Sequence[Entry]) -> None:
-    """Remove what the store no longer has from a place of the cache."""
+def _forget_others(place: Path, entries: Sequence[Entry], since_ns: int) -> None:
+    """Remove what the store no longer has from a place of the cache, and folders in which nothing is left.
+
+    Args:
+        place: Of the cache.
+        entries: What the store has there.
+        since_ns: When it was asked: what another process has put there since, or is writing, stays.
+    """
     there = {entry.path for entry in entries}
-    folders = {folder for path in there for folder in path.parents}
-    for path in (place, *place.rglob("*")) if os.path.lexists(place) else ():
-        is_folder = path.is_dir() and not path.is_symlink()
-        if path in (folders if is_folder else there):
-            continue
-        if is_folder:
-            shutil.rmtree(path, ignore_errors=True)
-        else:
+    for path in (*sorted(place.rglob("*"), reverse=True), place):  # what lies in a folder before it
+        if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError):  # it is not empty
+                path.rmdir()
+        elif path not in there and not _is_at_work(path, place, since_ns):
             path.unlink(missing_ok=True)
+
+
+def _is_at_work(path: Path, place: Path, since_ns: int) -> bool:
+    """Whether another process may be writing a file, aside or in its place."""
+    with contextlib.suppress(OSError):
+        changed = path.lstat().st_ctime_ns
+        is_aside = any(part.endswith(".part") for part in path.relative_to(place.parent).parts)
+        return changed >= since_ns - (_LEFT_OVER_NS if is_aside else 0)
+    return False
 
 
 def limit_bytes() -> int:
@@ -287,7 +302,7 @@ def make_room(spared: set[Path]) -> None:
 def _empty(path: Path, there: os.stat_result) -> None:
     """Make a file a placeholder; what is left of a process that was ended goes."""
     if path.name.endswith(".part"):
-        if time.time() - there.st_mtime > 3600:
+        if time.time_ns() - there.st_mtime_ns > _LEFT_OVER_NS:
             path.unlink()
         return
     with _aside(path) as aside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,12 @@ BLOCK_BYTES = 8 * 2**20
 """Asked for at once; what is there of an object need not be asked for again when a connection breaks."""
 
 ATTEMPTS = 5
+
+MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
+"""Answers of HTTP that may be others when asked again."""
+
+_STATUS = re.compile(r"status code: (\d{3})")
+
 _FIRST_WAIT_SECONDS = 0.2
 
 Answer = TypeVar("Answer")
@@ -166,8 +173,8 @@ class Bucket:
         with self._told(url_of(entry.path)):
             return bytes(obstore.get(self._store, self._key(entry.path), options=options).bytes())
 
-    def put(self, path: Path) -> None:
-        """Write a file of the cache as the object that it stands for, which appears whole or not at all.
+    def put(self, path: Path, content: Path) -> None:
+        """Write a file as the object that a place of the cache stands for, which appears whole or not at all.
 
         The file gets the time that tells the object's state, so that it need not be fetched again.
 
@@ -177,15 +184,15 @@ class Bucket:
         import obstore
 
         def attempt() -> None:
-            with self._told(url_of(path)), path.open("rb") as file:
+            with self._told(url_of(path)), content.open("rb") as file:
                 obstore.put(self._store, self._key(path), file, chunk_size=BLOCK_BYTES, max_concurrency=4)
 
         expected = f"{url_of(path)}: expected to write it"
         again(attempt, expected)
-        (entry,) = self.find(path)
-        if entry.size != path.stat().st_size:
-            raise InputError(f"{expected}, got {entry.size} bytes there; another program writes to that place")
-        os.utime(path, ns=(time.time_ns(), entry.stamp_ns))
+        entry = next((one for one in self.find(path) if one.path == path), None)
+        if entry is None or entry.size != content.stat().st_size:
+            raise InputError(f"{expected}, got something else there; another program writes to that place")
+        os.utime(content, ns=(time.time_ns(), entry.stamp_ns))
 
     def remove(self, path: Path) -> None:
         """Remove the object that a path stands for, if it is there.
@@ -228,27 +235,44 @@ class Bucket:
 
 def _sentence(url: str, scheme: str, error: Exception) -> InputError | BrokenError:
     """What is said of an error of the store."""
-    kind, text = type(error).__name__, str(error)
-    said = text.lower()
-    if kind == "PreconditionError":
-        return InputError(f"{url}: expected the object that was listed, got a newer one; run the same command again")
-    if _is_about_credentials(said):
-        return InputError(f"{url}: expected credentials, found none that the store takes; {ADVICE[scheme]}")
-    if kind in {"PermissionDeniedError", "UnauthenticatedError"}:
-        return InputError(f"{url}: expected to be allowed to use it, got a refusal; {ADVICE[scheme]}")
-    if "nosuchbucket" in said:
-        return InputError(f"{url}: expected the bucket, found none of that name; check it")
-    if "permanentredirect" in said or "301 moved" in said:
-        return InputError(f"{url}: expected a bucket of this region, got one of another; set AWS_REGION to its own")
-    if kind == "GenericError":
-        return BrokenError(_reason(said))
-    return InputError(f"{url}: expected a store that can be used so, got {kind}; check the URL and the settings")
+    kind, text = type(error).__name__, str(error).lower()
+    status = int(found[1]) if (found := _STATUS.search(text)) else 0
+    if (refusal := _refusal(scheme, kind, text.partition("debug source")[0], status)) is not None:
+        return InputError(f"{url}: {refusal}")
+    if "invalidcertificate" in text:
+        return not_trusted(url)
+    if kind == "GenericError" and (not 400 <= status < 500 or status in MAY_PASS):
+        return BrokenError(_reason(text))
+    return InputError(f"{url}: expected a store that can be used so, got {status or kind}; check the URL and settings")
+
+
+def _refusal(scheme: str, kind: str, said: str, status: int) -> str | None:
+    """What is said of an error that is one each time; None if that is not known."""
+    may_not = kind in {"PermissionDeniedError", "UnauthenticatedError"} or status in {401, 403}
+    elsewhere = "permanentredirect" in said or "301 moved" in said
+    known = {
+        "expected the object that was listed, got a newer one; run the same command again": kind == "PreconditionError",
+        f"expected credentials, found none that the store takes; {ADVICE[scheme]}": _is_about_credentials(said),
+        f"expected to be allowed to use it, got a refusal; ask who keeps the bucket, or {ADVICE[scheme]}": may_not,
+        "expected the bucket, found none of that name; check it": "nosuchbucket" in said,
+        "expected a bucket of this region, got one of another; set AWS_REGION to its own": elsewhere,
+    }
+    return next((words for words, is_so in known.items() if is_so), None)
+
+
+def not_trusted(url: str) -> InputError:
+    """What is said of a server whose certificate no authority of this machine has signed."""
+    return InputError(
+        f"{url}: expected a server with a certificate that this machine trusts, got another; set SSL_CERT_FILE to the "
+        f"file of the authority that signed it"
+    )
 
 
 def _is_about_credentials(said: str) -> bool:
-    asked_of_the_machine = ("169.254", "/latest/api/token", "/latest/meta-data", "metadata.google")
-    refused = ("credential", "invalidaccesskeyid", "signaturedoesnotmatch", "expiredtoken")
-    return any(word in said for word in (*asked_of_the_machine, *refused))
+    asked_of_the_machine = ("169.254", "/latest/api/token", "/latest/meta-data", "metadata.google", "token request")
+    unusable = ("service account file", "credential error", "missing accesskeyid", "missing secretaccesskey")
+    refused = ("invalidaccesskeyid", "signaturedoesnotmatch", "expiredtoken", "invalidtoken")
+    return any(word in said for word in (*asked_of_the_machine, *unusable, *refused))
 
 
 def _reason(said: str) -> str:
@@ -257,7 +281,6 @@ def _reason(said: str) -> str:
         "timed out": "no answer in time",
         "connection refused": "nobody listens there",
         "dns error": "no such server",
-        "certificate": "a certificate that is not trusted",
     }
     return next((words for word, words in known.items() if word in said), "a connection that broke")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
@@ -10,19 +12,19 @@ from tomoseg.files.stores.addresses import BUCKETS, is_mirrored, url_of
 from tomoseg.files.stores.objects import bucket_of
 
 
-def upload(files: Iterable[Path]) -> None:
-    """Write files of the cache to the store that they stand for; files of other places are passed over.
+def upload(files: Mapping[Path, Path]) -> None:
+    """Write files to the store that places of the cache stand for, before they take these; others are passed over.
 
     Args:
-        files: In this order; a record comes last, so that what it vouches for is there.
+        files: By place, in this order; a record comes last, so that what it vouches for is there.
 
     Raises:
         OutputError: If the store refuses, or cannot be reached; what was there before stays.
     """
-    for path in files:
+    for path, file in files.items():
         if is_mirrored(path):
             try:
-                bucket_of(path).put(path)
+                bucket_of(path).put(path, file)
             except InputError as error:
                 raise OutputError(str(error)) from None
 
@@ -53,9 +55,10 @@ def check_store(place: Path) -> None:
     url = url_of(place)
     if url.partition("://")[0] not in BUCKETS:
         raise OutputError(f"{url}: expected s3:// or gs:// or a folder to write to, got a web server; choose another")
-    tried = place / ".tomoseg-may-write"
-    tried.parent.mkdir(parents=True, exist_ok=True)
-    tried.touch()
-    upload([tried])
-    remove_objects([tried])
-    tried.unlink()
+    tried = place / f".tomoseg-may-write-{uuid.uuid4().hex[:12]}"  # others may try the same at once
+    with tempfile.NamedTemporaryFile() as nothing:
+        try:
+            upload({tried: Path(nothing.name)})
+            remove_objects([tried])
+        except OutputError as error:
+            raise OutputError(str(error).replace(url_of(tried), url)) from None

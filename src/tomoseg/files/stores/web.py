@@ -12,11 +12,10 @@ import httpx
 
 from tomoseg.errors import InputError
 from tomoseg.files.stores.addresses import in_full, url_of
-from tomoseg.files.stores.objects import BrokenError, Entry, again
+from tomoseg.files.stores.objects import MAY_PASS, BrokenError, Entry, again, not_trusted
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-_MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
 
 
 class Web:
@@ -84,15 +83,17 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
     plain = {"Accept-Encoding": "identity", **headers}
     try:
         with httpx.stream("GET", in_full(url), headers=plain, timeout=_TIMEOUT, follow_redirects=True) as reply:
-            if reply.status_code in _MAY_PASS:
+            if reply.status_code in MAY_PASS:
                 raise BrokenError(f"HTTP status {reply.status_code}")
             is_empty = reply.status_code == 416 and reply.headers.get("Content-Range", "").endswith("/0")
             if reply.status_code not in {200, 206} and not is_empty:
                 raise InputError(f"{url}: expected the file, got HTTP status {reply.status_code}; {_advice(reply)}")
             yield reply
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        reason = "a certificate that is not trusted" if "CERTIFICATE" in str(error) else _broken(error)
-        raise BrokenError(reason) from None
+        if "CERTIFICATE" in str(error):
+            told: InputError = not_trusted(url)
+            raise told from None
+        raise BrokenError(_broken(error)) from None
 
 
 def _broken(error: Exception) -> str:
