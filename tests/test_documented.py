@@ -1,6 +1,7 @@
 """The documents keep up with the code: settings, commands and links."""
 
 import re
+import tomllib
 import runpy
 from pathlib import Path
 
@@ -98,7 +99,10 @@ def test_commands_that_predict_name_what_they_read_and_write(page):
     assert unflagged == []
 
 
-def test_the_citation_names_this_version():
+def test_citation_package_and_changelog_name_this_version():
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == __version__
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
+    assert f"## {__version__} - {citation['date-released']}" in (PROJECT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert {"cff-version", "message", "title", "authors", "license"} <= set(citation)
