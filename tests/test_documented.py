@@ -1,8 +1,8 @@
 """The documents keep up with the code: settings, commands and links."""
 
 import re
-import tomllib
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
