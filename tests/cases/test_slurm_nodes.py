@@ -6,15 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.cases.nodes import begin, done, environment, wait_for
 from tests.training.tiny import make_config, make_dataset
-from tests.workflows.datasets import GRID, scan
-from tests.workflows.predicting import make_model, run, told
-from tomoseg.files.nifti import write_nifti
+from tests.workflows.predicting import make_model, run, told, write_scans
 from tomoseg.settings import save_config
 
 pytestmark = pytest.mark.slow
@@ -31,11 +29,7 @@ def cluster(tmp_path_factory):
     if not all(map(shutil.which, ("slurmctld", "slurmd", "munged"))) or os.geteuid():
         pytest.skip("needs slurm-wlm and munge, and to be root")
     folder = tmp_path_factory.mktemp("slurm")
-    env = os.environ | {
-        "PYTHONPATH": os.pathsep.join((str(Path("src").absolute()), str(Path().absolute()))),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "SLURM_CONF": str(folder / "slurm.conf"),
-    }
+    env = environment(SLURM_CONF=str(folder / "slurm.conf"))
     subprocess.run([SCRIPT, "start", folder], check=True, env=env, timeout=60)
     yield folder, env
     subprocess.run([SCRIPT, "stop", folder], check=True, env=env, timeout=60)
@@ -43,22 +37,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def scans(tmp_path):
-    (tmp_path / "scans").mkdir()
-    for number in range(SCANS):
-        write_nifti(tmp_path / "scans" / f"s{number:02}.nii.gz", scan(number), GRID)
-    (tmp_path / "scans" / "s99.nii.gz").write_bytes(b"no scan")
-    return tmp_path / "scans"
-
-
-def begin(scans, out, model, env, *flags):
-    flags = ("-i", scans, "-o", out, "-m", model, "--device", "cpu", "--precision", "fp32", "--statistics", *flags)
-    return subprocess.Popen([sys.executable, "-m", "tomoseg", "predict", *map(str, flags)], env=env)
-
-
-def wait_for(out, count):
-    until = time.monotonic() + 200
-    while len(list(out.rglob("*prediction.json"))) < count and time.monotonic() < until:
-        time.sleep(0.05)
+    return write_scans(tmp_path / "scans", SCANS)
 
 
 def test_the_same_as_here_with_a_node_and_a_driver_killed(cluster, scans, tmp_path):
@@ -71,16 +50,16 @@ def test_the_same_as_here_with_a_node_and_a_driver_killed(cluster, scans, tmp_pa
     wait_for(out, 2)
     driver.kill()
     driver.wait()
-    before = len(list(out.rglob("*prediction.json")))
+    before = done(out)
     wait_for(out, before + 2)  # the jobs go on
-    assert before + 2 <= len(list(out.rglob("*prediction.json")))
+    assert before + 2 <= done(out)
     subprocess.run([SCRIPT, "kill", folder, "node2"], check=True, env=env)
     assert begin(scans, out, model, env, *JOBS).wait(280) == 1
     assert told(out) == as_here
     shown = subprocess.run(
         [sys.executable, "-m", "tomoseg", "status", out, "--json"], env=env, capture_output=True, text=True
     )
-    assert (json.loads(shown.stdout)["done"], list(json.loads(shown.stdout)["failed"])) == (SCANS, ["s99"])
+    assert (json.loads(shown.stdout)["done"], list(json.loads(shown.stdout)["failed"])) == (SCANS, [f"s{SCANS}"])
     subprocess.run([SCRIPT, "start-node", folder, "node2"], check=True, env=env)
 
 
@@ -95,8 +74,8 @@ def test_what_slurm_does_not_take(cluster, scans, tmp_path, capfd):
 def test_slurm_reads_the_scripts_of_the_page(cluster, script):
     _, env = cluster
     command = ["sbatch", "--test-only", *WITHOUT_GPUS, str(PAGES / "slurm" / script)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert re.search(r"sbatch: Job \d+ to start at ", done.stderr), done.stderr
+    said = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert re.search(r"sbatch: Job \d+ to start at ", said.stderr), said.stderr
 
 
 def submit(script, env, folder, *flags):
@@ -108,7 +87,7 @@ def submit(script, env, folder, *flags):
 
 def test_the_script_for_prediction(cluster, scans, tmp_path):
     _, env = cluster
-    (scans / "s99.nii.gz").unlink()  # else jobs end with exit status 1
+    (scans / f"s{SCANS}.nii.gz").unlink()  # else jobs end with exit status 1
     model = make_model(tmp_path / "model")
     where = {"SCANS": str(scans), "OUT": str(tmp_path / "out"), "MODEL": str(model), "DEVICE": "cpu"}
     logs = submit("predict.sh", env | where, tmp_path, "--array=1-3")

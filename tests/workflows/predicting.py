@@ -4,8 +4,9 @@ import json
 
 import torch
 
+from tests.workflows.datasets import GRID, scan
 from tomoseg.config import GridConfig, NetworkConfig
-from tomoseg.files.nifti import read_ct
+from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.inference.segment import segment
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, load_model, save_model
@@ -26,6 +27,15 @@ def make_model(folder, **grid):
         network.head.weight *= 30
         network.head.bias -= network(torch.rand(4, 1, 12, 12)).mean(dim=(0, 2, 3))
     save_model(Model(record, network), folder)
+    return folder
+
+
+def write_scans(folder, count):
+    """So many scans, and a file that is none, numbered after them."""
+    folder.mkdir()
+    for number in range(count):
+        write_nifti(folder / f"s{number}.nii.gz", scan(number), GRID)
+    (folder / f"s{count}.nii.gz").write_bytes(b"no scan")
     return folder
 
 

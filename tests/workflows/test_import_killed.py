@@ -11,7 +11,6 @@ import pytest
 
 from tests.nnunet_files import Made, write_training
 from tests.workflows.test_fetch_model import ONE, TRAINING, WEB, Release, archive_of, left, serving, sized
-from tomoseg.files.atomic import folder_aside, remove_left_over, whole_folder
 from tomoseg.models.fetched import data_folder, fetched_models, models_folder
 from tomoseg.models.folder import load_model
 from tomoseg.workflows.fetch_model import fetch_model
@@ -125,17 +124,3 @@ def test_a_download_that_is_killed_goes_on(tmp_path, monkeypatch):
     assert 0 < there < len(one)
     assert release.asked[-1] == (ONE, f"bytes={there}-")
     load_model("total-3mm")
-
-
-def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path):
-    def killed_while_writing():
-        with whole_folder(tmp_path / "model") as aside:
-            (aside / "half").write_text("half")
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    assert is_killed_at(0, tmp_path, killed_while_writing)
-    assert len(list(tmp_path.iterdir())) == 1
-    with folder_aside(tmp_path / "model") as mine, folder_aside(tmp_path / "model.2") as of_another:
-        remove_left_over(tmp_path / "model")
-        assert sorted(tmp_path.iterdir()) == sorted([mine, of_another])
-    assert list(tmp_path.iterdir()) == []

@@ -201,6 +201,18 @@ class TestManyScans:
             {"a": "a", "b": "ab", "c": "abc"} if max_memory else {"a": "ab", "b": "abc", "c": "abc"}
         )
 
+    @pytest.mark.parametrize("ml", [True, False])
+    def test_what_a_killed_command_left_goes_and_files_of_the_users_stay(self, folder, model, tmp_path, ml):
+        out, left = tmp_path / "out", ".liver.nii.gz.0123456789ab.part"
+        for place in (out, out / "b"):
+            place.mkdir()
+            (place / left).write_text("half")
+            (place / ".mine.part").write_text("mine")
+        predict(folder, out, model, PredictOptions(ml=ml), ON_CPU)
+        assert not (out / left).exists()
+        assert ml or not (out / "b" / left).exists()
+        assert [(place / ".mine.part").read_text() for place in (out, out / "b")] == ["mine", "mine"]
+
     def test_label_maps(self, folder, model, tmp_path):
         run(folder, tmp_path / "out", model, ml=True)
         assert names_in(tmp_path / "out") == around("b") + around("c")

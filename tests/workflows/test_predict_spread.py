@@ -8,29 +8,16 @@ import time
 
 import pytest
 
-from tests.workflows.datasets import GRID, scan
-from tests.workflows.predicting import ON_CPU, run, told
+from tests.workflows.predicting import ON_CPU, run, told, write_scans
 from tomoseg.cli import main
 from tomoseg.errors import ConfigError, LabelError
-from tomoseg.files.nifti import write_nifti
 from tomoseg.options import PredictOptions
 from tomoseg.workflows.predict import predict
 
 
 @pytest.fixture
 def scans(tmp_path):
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    for number in range(5):
-        write_nifti(folder / f"s{number}.nii.gz", scan(number), GRID)
-    (folder / "s5.nii.gz").write_bytes(b"no scan")
-    return folder
-
-
-@pytest.fixture
-def as_here(scans, model, tmp_path):
-    run(scans, tmp_path / "here", model, statistics=True, triage=True)
-    return told(tmp_path / "here")
+    return write_scans(tmp_path / "scans", 5)
 
 
 def test_processes_give_the_same(scans, model, tmp_path, as_here):

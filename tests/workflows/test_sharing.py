@@ -9,31 +9,18 @@ import time
 
 import pytest
 
-from tests.workflows.datasets import GRID, scan
-from tests.workflows.predicting import run, told
+from tests.workflows.predicting import run, told, write_scans
 from tomoseg.cases import leases as leases_module
 from tomoseg.cases.leases import Leases
 from tomoseg.cli import main
 from tomoseg.errors import ConfigError, InputError
-from tomoseg.files.nifti import write_nifti
 from tomoseg.workflows import sharing
 from tomoseg.workflows.sharing import AtWork, status
 
 
 @pytest.fixture
 def scans(tmp_path):
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    for number in range(4):
-        write_nifti(folder / f"s{number}.nii.gz", scan(number), GRID)
-    (folder / "s4.nii.gz").write_bytes(b"no scan")
-    return folder
-
-
-@pytest.fixture
-def as_here(scans, model, tmp_path):
-    run(scans, tmp_path / "here", model, statistics=True, triage=True)
-    return told(tmp_path / "here")
+    return write_scans(tmp_path / "scans", 4)
 
 
 @pytest.fixture(autouse=True)

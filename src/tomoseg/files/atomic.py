@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import glob
 import os
-import re
 import shutil
 import stat
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 from tomoseg.errors import OutputError
+from tomoseg.files.asides import aside_of, locked
 from tomoseg.files.stores.addresses import in_urls
 from tomoseg.files.stores.upload import remove_objects, upload
 
 ODD_NAMES: Literal["backslashreplace"] = "backslashreplace"
 """How a text file takes names that are no UTF-8: as escapes, so that nothing is lost for the sake of a name."""
-
-_ASIDE_BYTES = 20
-"""Of a name aside, beside the name itself."""
 
 ADVICE = {
     errno.ENOSPC: "free some space on that disk or choose another one",
@@ -56,7 +50,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         path: The file to appear.
 
     Yields:
-        Where to write it: a path beside it that does not exist yet.
+        Where to write it: an empty file beside it.
 
     Raises:
         OutputError: If the disk is full, the folder may not be written to, or the like.
@@ -72,13 +66,15 @@ def whole_file(path: Path) -> Iterator[Path]:
     refuse_other_than_file(path)
     with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = _aside(path)
+        aside = aside_of(path)
         try:
-            yield aside
-            _flush(aside)
-            upload({path: aside})
-            aside.replace(path)
-            _flush_folder(path.parent)
+            aside.touch()
+            with locked(aside):
+                yield aside
+                _flush(aside)
+                upload({path: aside})
+                aside.replace(path)
+                _flush_folder(path.parent)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
@@ -121,7 +117,7 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             _flush_all(aside)
             files = {path / file.relative_to(aside): file for file in sorted(_files_in(aside), key=_is_record)}
             if replace and path.exists():
-                former = _aside(path)
+                former = aside_of(path)
                 remove_objects(file for file in _files_in(path) if file not in files or _is_record(file))
                 upload(files)
                 path.rename(former)
@@ -141,52 +137,13 @@ def folder_aside(path: Path) -> Iterator[Path]:
     Args:
         path: What it lies beside, in a folder that is there.
     """
-    aside = _aside(path)
+    aside = aside_of(path)
     aside.mkdir()
     try:
-        with _locked(aside):
+        with locked(aside):
             yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def remove_left_over(path: Path) -> None:
-    """Remove what a process that was killed left aside of a folder; nothing where folders cannot be locked.
-
-    Args:
-        path: The folder that it would have made.
-    """
-    pattern = re.compile(rf"(\.+){re.escape(path.name)}((?:\.[0-9a-f]{{12}}\.part)+)")
-    for aside in path.parent.glob(f".*{glob.escape(path.name)}.*.part"):
-        found = pattern.fullmatch(aside.name)
-        if found is not None and len(found[1]) == found[2].count(".part"):  # what lay aside may have had some aside
-            with _locked(aside) as is_nobodys:
-                if is_nobodys and aside.is_dir():
-                    shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether a folder is locked for this process while the block runs: not if another has it, or none can."""
-    try:
-        import fcntl  # not on every system
-
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield False
-        return
-    try:
-        yield _lock(fcntl, handle)
-    finally:
-        os.close(handle)
-
-
-def _lock(fcntl: ModuleType, handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def refuse_other_than_file(path: Path) -> None:
@@ -226,11 +183,6 @@ def remove_file(path: Path) -> None:
 def _is_record(path: Path) -> bool:
     """Whether a file says of others that they are whole."""
     return path.suffix == ".json"
-
-
-def _aside(path: Path) -> Path:
-    start = os.fsencode(path.name)[: 255 - _ASIDE_BYTES].decode("utf-8", "ignore")
-    return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.part")
 
 
 def _move_into_place(aside: Path, path: Path) -> None:

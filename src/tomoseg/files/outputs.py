@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tomoseg.errors import OutputError
+from tomoseg.files.asides import remove_left_overs
 from tomoseg.files.atomic import ADVICE, mode_at, refuse_other_than_file
 
 _TRIED_BYTES = 4096
@@ -52,6 +53,20 @@ def check_folder(path: Path, files: Iterable[str] = ()) -> None:
     for name in files:
         _check_names(path / name, there)
         refuse_other_than_file(path / name)
+
+
+def begin_folder(path: Path, files: Iterable[str] = ()) -> None:
+    """Refuse a folder as `check_folder` does; what commands that were killed left aside in it goes.
+
+    Args:
+        path: It need not be there, nor what it lies in.
+        files: What will be written into it, by name.
+
+    Raises:
+        OutputError: As of `check_folder`.
+    """
+    check_folder(path, files)
+    remove_left_overs(path)
 
 
 def check_place(path: Path) -> Path:

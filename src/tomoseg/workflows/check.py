@@ -19,7 +19,7 @@ from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.datasets.layouts import Dataset
 from tomoseg.errors import GridError, InputError, LabelError
 from tomoseg.files.atomic import write_whole_text
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.options import HERE, Spread
@@ -52,7 +52,7 @@ def check(
         OutputError: If the output cannot be written.
     """
     if output is not None:
-        check_folder(output, (FINDINGS, PAGE))
+        begin_folder(output, (FINDINGS, PAGE))
     found = open_dataset(dataset)
     on_found(found)
     facts = _all_facts(found, on_case, spread, Folders((dataset,), output))

@@ -19,7 +19,7 @@ from tomoseg.datasets.download.sources import Archive
 from tomoseg.datasets.download.unpack import unpack
 from tomoseg.errors import InputError, unknown_name_message
 from tomoseg.files.atomic import errors_told, remove_file, whole_file
-from tomoseg.files.outputs import check_folder, check_space
+from tomoseg.files.outputs import begin_folder, check_space
 
 RECORD = "download.json"
 
@@ -81,7 +81,7 @@ def download(
     """
     web, progress = web or Web(), progress or Progress()
     check_url(archive.url, web)
-    check_folder(output, (RECORD, archive.file_name))
+    begin_folder(output, (RECORD, archive.file_name))
     wanted = tuple(dict.fromkeys(cases))
     if not wanted:
         recorded = _recorded(output, archive)

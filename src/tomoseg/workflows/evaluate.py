@@ -23,7 +23,7 @@ from tomoseg.evaluation.scores import EMPTIES, CaseScore, StructureScore
 from tomoseg.evaluation.statistics import DRAWS
 from tomoseg.evaluation.summary import Comparison, Summary, compare, summarise
 from tomoseg.files.atomic import write_whole_text
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.files.paths import fitting
 from tomoseg.labels import LabelSet
 from tomoseg.limits import refusal
@@ -119,7 +119,7 @@ def evaluate(
     _check_drawn(options, output)
     check_metrics(options.metrics)
     if output is not None:
-        check_folder(output, (SCORES, RANKING, SUMMARY, REPORT))
+        begin_folder(output, (SCORES, RANKING, SUMMARY, REPORT))
     before = None if options.against is None else read_scores(options.against)
     opened = _source(predicted, reference, options, compute)
     scoring = scoring_of(options, opened.labels)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.errors import ConfigError
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder, check_folder
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.kinds import Calibration
 from tomoseg.models.exports import EXPORTS, Export, add_export
@@ -57,7 +57,8 @@ def export(
     loaded = load_model(model)
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
-    check_folder(loaded.folder, (EXPORTS,))
+    begin_folder(loaded.folder, (EXPORTS,))
+    begin_folder(loaded.folder / to)
     check_folder(loaded.folder / to / engine.stores(precision))
     loaded.record.reads.example_shape()  # refuses a network that cannot be traced, before anything is read
     require_torch()

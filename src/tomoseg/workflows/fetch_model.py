@@ -14,7 +14,8 @@ from tomoseg.datasets.download.fetch import fetch, part_bytes
 from tomoseg.datasets.download.http import Web, check_url
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError, InputError, ModelError
-from tomoseg.files.atomic import remove_file, remove_left_over, whole_folder
+from tomoseg.files.asides import remove_left_over
+from tomoseg.files.atomic import remove_file, whole_folder
 from tomoseg.files.outputs import check_folder, check_space
 from tomoseg.models.fetched import archives_folder, keep_sums, kept_sums, models_folder, sums_file
 from tomoseg.models.folder import ModelRecord, load_record, sha256

@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int64
 
 from tomoseg.errors import ConfigError, DatasetError, OutputError
 from tomoseg.files.atomic import whole_folder
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.grid import Placement
 from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.predictor import GridLogits, GridMasks, Predictor
@@ -91,7 +91,7 @@ def fuse(
         ModelError: If a model cannot be loaded.
         OutputError: If the model cannot be written, or is there already.
     """
-    check_folder(output)
+    begin_folder(output)
     if output.is_dir() and any(output.iterdir()):
         raise OutputError(
             f"{output}: expected a folder that is not there yet, or empty, got files in it; choose another"

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from tomoseg.config import GridConfig
 from tomoseg.errors import ModelError, OutputError
-from tomoseg.files.atomic import remove_left_over, whole_folder
+from tomoseg.files.asides import remove_left_over
+from tomoseg.files.atomic import whole_folder
 from tomoseg.files.outputs import check_folder
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model, sha256

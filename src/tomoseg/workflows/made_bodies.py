@@ -22,7 +22,7 @@ from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import whole_file, whole_folder
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.grid import Placement, place_grid, to_grid
 from tomoseg.labels import LabelSet
 from tomoseg.phantom.body import generator
@@ -117,7 +117,7 @@ def preprocess_bodies(
         OutputError: If a file cannot be written.
     """
     for folder in outputs.values():
-        check_folder(folder, (INDEX,))
+        begin_folder(folder, (INDEX,))
     jobs = list(plan.jobs())
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         made = pool.map(partial(_make, plan=plan, outputs=dict(outputs)), jobs, chunksize=4)

@@ -17,7 +17,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.atomic import whole_file
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.predictor import Predictor
@@ -136,7 +136,7 @@ def measure_engines(
     loaded = load_model(model)
     assert loaded.folder is not None  # it was read from one
     check_is_own(loaded.folder)
-    check_folder(loaded.folder, (MEASURED, EXPORTS))
+    begin_folder(loaded.folder, (MEASURED, EXPORTS))
     place = opened(place) if isinstance(place, Path) else place
     known = ways_of(loaded) if ways is None else list(ways)
     predictors = [predictor_in(loaded, asked) for asked in known]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tomoseg.config import TRAIN_PRESETS, PreprocessConfig, TrainConfig
 from tomoseg.errors import DatasetError
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.planning.rules import DatasetPlan
 from tomoseg.preprocessed.format import INDEX, DatasetIndex
 from tomoseg.preprocessed.read import Preprocessed
@@ -48,7 +48,7 @@ def planned_grid(
     """
     if named(config) & GRID_SIZES:
         return config, None
-    check_folder(output, (INDEX,))
+    begin_folder(output, (INDEX,))
     if (output / INDEX).is_file():
         there = DatasetIndex.load(output).grid
         return chosen_over(config.model_copy(update={"grid": there}), config), None
@@ -82,7 +82,7 @@ def planned_training(
         OutputError: If the run folder cannot be written.
         TrainingError: If it holds another kind of run.
     """
-    check_folder(output)
+    begin_folder(output)
     check_run(output, config)
     begun = settings_in(output)
     if begun is not None:

@@ -14,10 +14,11 @@ from tomoseg.cases.folders import Folders
 from tomoseg.cases.run import do_cases
 from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
+from tomoseg.files.asides import remove_left_overs
 from tomoseg.files.atomic import remove_file
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.no_scan import refuse_known, refuse_map
-from tomoseg.files.outputs import check_folder, check_place
+from tomoseg.files.outputs import begin_folder, check_place
 from tomoseg.files.scan import read_scan
 from tomoseg.inference.ahead import ahead, behind
 from tomoseg.inference.predictor import Predictor
@@ -158,9 +159,10 @@ def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> N
     """
     if any(scan.is_only for scan in found.scans):
         check_places(found.scans[0], options)
+        remove_left_overs(found.scans[0].output.parent)
         return
     told = (manifest_path, triage_path, cohort_statistics_path)
-    check_folder(output, [path(output, options.part).name for path in told])
+    begin_folder(output, [path(output, options.part).name for path in told])
 
 
 @dataclass(frozen=True)

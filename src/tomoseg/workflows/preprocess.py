@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,7 +27,7 @@ from tomoseg.datasets.splits import assign_splits
 from tomoseg.errors import DatasetError, OutputError, TomosegError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.contents import files_of
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.labels import LabelSet
 from tomoseg.limits import refusal
 from tomoseg.notices import Notice, gathered
@@ -138,8 +137,8 @@ def preprocess(
         >>> report.labels.names, len(report.records), report.failed
         (('liver',), 4, {})
     """
-    check_folder(output, (INDEX,))
-    check_folder(output / CASES)
+    begin_folder(output, (INDEX,))
+    begin_folder(output / CASES)
     found = open_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     cases, doubted, uncorrected = believed(found, config, corrections)
@@ -153,8 +152,6 @@ def preprocess(
         for case in cases
     ]
     on_found(found)
-    for left_over in (output / CASES).glob(".*.part"):
-        shutil.rmtree(left_over, ignore_errors=True)
     records, failed = _done(_run(tasks, workers, spread, Folders((dataset,), output)), on_case)
     failed |= {case.name: NOT_SURE for case in found.cases if case.name not in splits}
     if not records:

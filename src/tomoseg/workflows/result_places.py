@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder, check_folder
 from tomoseg.files.results import label_map_files
 from tomoseg.formats import FORMATS
 from tomoseg.options import PredictOptions
@@ -26,10 +26,13 @@ def check_places(scan: Scan, options: PredictOptions, structures: Sequence[str] 
         OutputError: If a folder cannot be made or written into, a folder is in the place of a file or a file in that of
             a folder, or a name is longer than names can be there.
     """
-    folders = _folders(scan, options, structures)
-    folders.setdefault(record_path(scan).parent, []).extend(_files(scan, options))
-    for folder, names in folders.items():
-        check_folder(folder, names)
+    own, place = _folders(scan, options, structures), record_path(scan).parent
+    if stem_of(scan) is None:
+        own.setdefault(place, []).extend(_files(scan, options))
+    else:  # it holds the results of others, too: what was left there went when the command began
+        check_folder(place, _files(scan, options))
+    for folder, names in own.items():
+        begin_folder(folder, names)
 
 
 def _files(scan: Scan, options: PredictOptions) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.files.atomic import whole_file
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.files.results import write_masks
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED, on_grid
@@ -43,14 +43,14 @@ def check_run_of(output: Path, folds: int | None) -> None:
     """
     _check_kind(output, folds)
     if folds is None:
-        check_folder(output, FILES)
-        check_folder(output / BEST)
+        begin_folder(output, FILES)
+        begin_folder(output / BEST)
         return
-    check_folder(output, (FOLDS, CONFIG, VIEWS, MADE))
-    check_folder(output / OUT_OF_FOLD)
+    begin_folder(output, (FOLDS, CONFIG, VIEWS, MADE))
+    begin_folder(output / OUT_OF_FOLD)
     for fold in range(1, folds + 1):
-        check_folder(part_of(output, fold), FILES)
-        check_folder(part_of(output, fold) / BEST)
+        begin_folder(part_of(output, fold), FILES)
+        begin_folder(part_of(output, fold) / BEST)
 
 
 def _check_kind(output: Path, folds: int | None) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from tomoseg.config import TrainConfig
 from tomoseg.errors import ConfigError, DatasetError, TrainingError
 from tomoseg.files.atomic import whole_file
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.models.folder import VIEWS, load_model
 from tomoseg.models.views import Fusion, save_fusion
 from tomoseg.options import Compute
@@ -88,10 +88,10 @@ def check_run_of_views(output: Path, config: TrainConfig) -> None:
         raise TrainingError(
             f"{output}: expected a new run folder, or one of views, got a run of {kind}; choose another folder"
         )
-    check_folder(output, (CONFIG, VIEWS))
+    begin_folder(output, (CONFIG, VIEWS))
     for view in views:
-        check_folder(output / view, FILES)
-        check_folder(output / view / BEST)
+        begin_folder(output / view, FILES)
+        begin_folder(output / view / BEST)
 
 
 def train_views(

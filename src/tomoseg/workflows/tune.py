@@ -17,7 +17,7 @@ from jaxtyping import Bool, Int16, UInt8
 
 from tomoseg.errors import DatasetError
 from tomoseg.evaluation.temperatures import LogitCounts
-from tomoseg.files.outputs import check_folder
+from tomoseg.files.outputs import begin_folder
 from tomoseg.inference.score_cases import ScoredCase
 from tomoseg.inference.sinks import ConfidenceSink, MaskSink, pour
 from tomoseg.masks import BoxedMask, structure_mask
@@ -71,7 +71,7 @@ def tune(
     """
     folder = model_in(model)
     check_is_own(folder)
-    check_folder(folder, (TUNED, CALIBRATED))
+    begin_folder(folder, (TUNED, CALIBRATED))
     found = held_out(model, preprocessed, split, compute)
     names, cases = found.model.record.labels.names, found.cases
     few = _too_few(cases, names, f"{preprocessed}, split {found.split!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from tomoseg.datasets.download.contents import Contents, Member, damage_told
 from tomoseg.datasets.download.http import CHUNK
 from tomoseg.errors import DownloadError
+from tomoseg.files.asides import remove_left_overs
 from tomoseg.files.atomic import errors_told, whole_file, whole_folder
 from tomoseg.files.outputs import check_space
 
@@ -54,6 +54,11 @@ def unpack(
     return len(missing)
 
 
+def _remove_left_overs(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        remove_left_overs(folder)
+
+
 def _bytes_of(members: Iterable[Member]) -> int:
     return sum(member.info.file_size for member in members)
 
@@ -61,13 +66,6 @@ def _bytes_of(members: Iterable[Member]) -> int:
 def _folder_of(members: Sequence[Member]) -> PurePosixPath:
     """The folder of a case: the one that its scan lies in."""
     return min((member.path.parent for member in members), key=lambda folder: len(folder.parts))
-
-
-def _remove_left_overs(folders: set[Path]) -> None:
-    """Take away what a killed process left of cases that it was writing."""
-    for folder in folders:
-        for left_over in folder.glob(".*.part"):
-            shutil.rmtree(left_over, ignore_errors=True)
 
 
 def _write_case(archive: zipfile.ZipFile, members: Sequence[Member], aside: Path) -> None:

@@ -1,0 +1,84 @@
+import os
+import signal
+import warnings
+
+import pytest
+
+from tomoseg.files.asides import aside_of, remove_left_over, remove_left_overs
+from tomoseg.files.atomic import folder_aside, whole_file, whole_folder
+
+pytest.importorskip("fcntl")
+
+ID = "0123456789ab"
+
+
+def killed_while_writing(whole, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
+        child = os.fork()
+    if child == 0:
+        with whole(path) as aside:
+            (aside / "half" if aside.is_dir() else aside).write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_what_a_killed_process_left_is_removed(tmp_path, whole):
+    killed_while_writing(whole, tmp_path / "ct.nii.gz")
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".ct.nii.gz.")
+    for other in ("other.nii.gz", "ct.nii", ".ct.nii.gz"):
+        remove_left_over(tmp_path / other)
+    assert list(tmp_path.iterdir()) == [left]
+    remove_left_over(tmp_path / "ct.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("whole", [whole_file, folder_aside])
+def test_what_another_is_writing_stays(tmp_path, whole):
+    with whole(tmp_path / "a") as one, whole(tmp_path / ".b.part") as two:
+        there = sorted(tmp_path.iterdir())
+        remove_left_overs(tmp_path)
+        assert sorted(tmp_path.iterdir()) == there == sorted([one, two])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ct.nii.gz.part",
+        ".ct.nii.gz.part",
+        f"ct.nii.gz.{ID}.part",
+        f".{ID}.part",
+        f".ct.nii.gz.{ID[:-1]}.part",
+        f".ct.nii.gz.{ID.upper()}.part",
+        f".ct.nii.gz.{ID}.part.zip",
+        f".ct.nii.gz.{ID}.part.{ID}.part",
+    ],
+)
+def test_files_of_the_users_stay(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    remove_left_overs(tmp_path)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_what_lay_aside_of_something_aside_is_removed(tmp_path):
+    aside_of(aside_of(tmp_path / ".odd name\n")).mkdir()
+    (tmp_path / "inner").mkdir()
+    deep = aside_of(tmp_path / "inner" / "a")
+    deep.touch()
+    remove_left_overs(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "inner", deep]
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    aside_of(tmp_path / "a").symlink_to(tmp_path / "mine")
+    remove_left_overs(tmp_path)
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    remove_left_overs(tmp_path / "absent")
+    assert not (tmp_path / "absent").exists()
