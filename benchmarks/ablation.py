@@ -149,7 +149,7 @@ def train_row(row: str, openkbp: Path, work: Path) -> None:
         raise SystemExit("stopped; the same command goes on")
     last = outcome.history[-1]
     run = build_run(Preprocessed(data), config)
-    sample = torch.zeros(1, run.record.reads.channels, *run.size)
+    sample = torch.zeros(1, run.record.input_spec.channels, *run.size)
     with FlopCounterMode(display=False) as flops, torch.inference_mode():
         run.state.network.eval().cpu()(sample)
     depth = run.size[2] if len(run.size) == 3 else 1
@@ -206,7 +206,7 @@ def timed_steps(row: str, openkbp: Path, work: Path, steps: int) -> tuple[float,
     depth = run.size[2] if len(run.size) == 3 else 1
     step = timed(lambda: take_step(run, [batch]), steps)
     case = run.validation[0]
-    image = network_image(run.record.reads, case, case.slices // 2)
+    image = network_image(run.record.input_spec, case, case.slices // 2)
     engine = Predictor(Model(run.record, run.state.network.eval()), Compute(device="cpu")).engines()[0]
     return step, 1000 * timed(lambda: engine.run(image), steps) / depth, len(batch.hu) * depth
 

@@ -130,7 +130,7 @@ def write_trained(folder: Path, steps: int) -> Path:
 
 def compare(model: Model, calibration: Calibration) -> None:
     """Each way to quantise."""
-    plain = convert_to_openvino(model.network, model.record.reads)
+    plain = convert_to_openvino(model.network, model.record.input_spec)
     joined = plain.clone()
     join_normalisations(joined)
     last = [convolutions(plain)[-1]]

@@ -43,7 +43,7 @@ def main() -> None:
     grid = GridConfig(mode="native", crop="none")
     record = ModelRecord(LabelSet.total(), preset.network, grid, preset.windows_hu)
     model = Model(record, record.build())
-    shape = (given.batch, record.reads.channels, given.edge, given.edge)
+    shape = (given.batch, record.input_spec.channels, given.edge, given.edge)
     images = np.random.default_rng(0).random(shape, np.float32)
     auto = autocast_dtype("auto", torch.device("cpu"), training=True)
     show("training, torch", given.rounds, *steps(model, images), "bf16" if auto == torch.bfloat16 else "fp32")

@@ -7,7 +7,7 @@ import pytest
 
 from tomoseg.checks.dataset import check_cases
 from tomoseg.checks.facts import case_facts, unreadable_case
-from tomoseg.checks.findings import Typical
+from tomoseg.checks.findings import RobustStats
 from tomoseg.masks import BoxedMask
 from tomoseg.notices import Notice
 from tomoseg.volume import Volume
@@ -199,7 +199,7 @@ def test_notices_of_scans_have_their_kinds_and_the_decisive_come_before_other_wa
 
 
 def test_a_few_wrong_values_do_not_move_what_is_typical():
-    found = Typical.of(np.array([1.0] * 5 + [2.0] * 5 + [3.0] * 5 + [900.0]))
+    found = RobustStats.of(np.array([1.0] * 5 + [2.0] * 5 + [3.0] * 5 + [900.0]))
     assert (found.middle, found.spread) == (2, pytest.approx(1.4826))
     assert found.is_far(9.0, 4.0, 0.5)
     assert not found.is_far(9.0, 4.0, 8.0)

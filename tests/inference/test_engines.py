@@ -147,4 +147,4 @@ def test_engines_name_what_they_compute_in(model):
         ("torch", "cpu", "fp32"),
         ("openvino", "cpu", "fp32"),
     ]
-    assert TorchEngine(model.network, model.record.reads, CPU, torch.bfloat16).precision == "bf16"
+    assert TorchEngine(model.network, model.record.input_spec, CPU, torch.bfloat16).precision == "bf16"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.inference.test_predictor import GRIDS, make_model
 from tests.training.tiny import make_scan
-from tomoseg.checks.familiar import ScanRange
+from tomoseg.checks.in_distribution import ScanRange
 from tomoseg.files.nifti import read_geometry
 from tomoseg.grid import to_grid
 from tomoseg.inference.grids import averaged_axes, grid_for, told_of

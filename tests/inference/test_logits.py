@@ -27,9 +27,9 @@ def engine(request, model):
 def images(engine, hu):
     """Each slice's network input, made slice by slice."""
     for k in range(hu.shape[2]):
-        padded = np.full(engine.reads.padded(hu.shape[:2]), AIR_HU, np.int16)
+        padded = np.full(engine.input_spec.padded(hu.shape[:2]), AIR_HU, np.int16)
         padded[: hu.shape[0], : hu.shape[1]] = hu[:, :, k]
-        yield apply_windows(padded, engine.reads.windows_hu)[None]
+        yield apply_windows(padded, engine.input_spec.windows_hu)[None]
 
 
 def sizes_of_runs(engine, monkeypatch):

@@ -70,7 +70,7 @@ def test_slices_of_a_model_that_was_trained_here(rng):
     volume = Volume.from_array(scan((16, 20, 5), rng), np.eye(4))
     found = draw_images(predictor, predictor.on_grid(volume, Stages()), 100)
     padded = np.concatenate([volume.hu[:, :, :1], volume.hu, volume.hu[:, :, -1:]], axis=2)
-    assert np.array_equal(np.concatenate(found), record.reads.of_slices(padded))
+    assert np.array_equal(np.concatenate(found), record.input_spec.of_slices(padded))
 
 
 def test_few_are_drawn_of_many_and_none_of_one_value():

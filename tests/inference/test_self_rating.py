@@ -7,7 +7,7 @@ import pytest
 
 from tests.inference.test_predictor import GRIDS, LABELS, make_model
 from tests.training.tiny import make_scan
-from tomoseg.checks.familiar import ScanRange
+from tomoseg.checks.in_distribution import ScanRange
 from tomoseg.errors import ConfigError
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.logits import LogitSource

@@ -53,7 +53,7 @@ def network(tmp_path_factory):
         folder = tmp_path_factory.mktemp("model")
         import_model(write_training(folder / "nn"), folder / "model")
     model = load_model(folder / "model")
-    graph = convert_to_openvino(model.network, model.record.reads)
+    graph = convert_to_openvino(model.network, model.record.input_spec)
     join_normalisations(graph)
     return model, graph
 

@@ -105,7 +105,7 @@ def test_one_tile_is_no_tiles(shape):
     engine = choose_engine(model, "torch", "cpu", "fp32")
     hu = random_hu(shape)
     with torch.inference_mode():
-        whole = model.network(torch.from_numpy(engine.reads.of_block(hu)))[0]
+        whole = model.network(torch.from_numpy(engine.input_spec.of_block(hu)))[0]
     x, y, z = shape
     assert np.array_equal(stacked(engine, hu), whole[:, :x, :y, :z].numpy())
 

@@ -19,7 +19,7 @@ def test_the_same_is_computed_by_fewer_operations(tmp_path, monkeypatch, kind, r
     made = KINDS[kind]
     import_model(write_training(tmp_path / "nn", made), tmp_path / "model")
     model = load_model(tmp_path / "model")
-    graph = made_leaner(convert_to_openvino(model.network, model.record.reads))
+    graph = made_leaner(convert_to_openvino(model.network, model.record.input_spec))
     kinds = [op.get_type_name() for op in graph.get_ordered_ops()]
     normalised = sum(".norm.weight" in name for name in weights_of(made))
     assert (kinds.count("MVN"), kinds.count("Sqrt"), kinds.count("Concat")) == (normalised, 0, 0)

@@ -34,7 +34,7 @@ IMAGE = np.random.default_rng(0).random((1, *SHAPE), np.float32)
 @pytest.fixture(scope="module")
 def network():
     model = make_model(GRIDS["native"])
-    return convert_to_openvino(model.network, model.record.reads)
+    return convert_to_openvino(model.network, model.record.input_spec)
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ class TestOfAnExport:
         """What was compiled of one export is not taken for another of the same model."""
         choose_engine(load_model(exported), "openvino", "cpu", "fp32").run(IMAGE)
         other = make_model(GRIDS["native"], seed=1)
-        converted = convert_to_openvino(other.network, other.record.reads)
+        converted = convert_to_openvino(other.network, other.record.input_spec)
         folder = tmp_path / "model"
         save_model(make_model(GRIDS["native"]), folder)
         model = load_model(folder)

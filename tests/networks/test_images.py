@@ -16,11 +16,11 @@ def test_neighbours_beyond_the_ends_are_the_ends():
 
 
 def test_each_window_of_each_neighbour_is_a_channel():
-    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8), slices=3))
-    assert (reads.channels, reads.reach) == (6, 1)
+    input_spec = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8), slices=3))
+    assert (input_spec.channels, input_spec.reach) == (6, 1)
     hu = np.zeros((3, 2, 4), np.int16)
     hu[...] = [-200, 50, 100, 300]
-    images = reads.of_slices(hu)
+    images = input_spec.of_slices(hu)
     assert images.shape == (2, 6, 4, 2)  # 3 is padded to 4, four slices are two with their neighbours
     assert images[0, :, 0, 0].tolist() == pytest.approx([0, 0.5, 0.6, 0, 0.5, 1])
     assert images[1, :, 0, 0].tolist() == pytest.approx([0.5, 0.6, 1, 0.5, 1, 1])
@@ -28,15 +28,15 @@ def test_each_window_of_each_neighbour_is_a_channel():
 
 
 def test_one_slice_is_its_windows():
-    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8)))
-    images = reads.of_slices(np.full((2, 2, 5), 50, np.int16))
+    input_spec = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8)))
+    images = input_spec.of_slices(np.full((2, 2, 5), 50, np.int16))
     assert images.shape == (5, 2, 2, 2)
     assert (images == 0.5).all()
 
 
 def test_a_block_is_padded_with_air():
-    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3))
-    images = reads.of_block(np.full((3, 4, 5), 50, np.int16))
+    input_spec = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3))
+    images = input_spec.of_block(np.full((3, 4, 5), 50, np.int16))
     assert images.shape == (1, 2, 4, 4, 8)
     assert (images[:, :, :3, :, :5] == 0.5).all()
     assert not images[:, :, 3:].any()
@@ -44,9 +44,9 @@ def test_a_block_is_padded_with_air():
 
 
 def test_tiles_are_no_larger_than_the_scan():
-    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3, tile=(16, 16, 8)))
-    assert reads.tile((40, 9, 30)) == (16, 9, 8)
-    assert reads.padded((16, 9, 8)) == (16, 12, 8)
+    input_spec = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3, tile=(16, 16, 8)))
+    assert input_spec.tile((40, 9, 30)) == (16, 9, 8)
+    assert input_spec.padded((16, 9, 8)) == (16, 12, 8)
     whole = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8)))
     assert whole.tile((40, 9, 30)) == (40, 9)
     unetr = NetworkInput(WINDOWS, NetworkConfig(kind="unetr", channels=(8, 32), tile=(32, 32)))
@@ -69,20 +69,20 @@ def test_a_network_whose_layers_depend_on_the_size_is_not_exported_without_one()
 
 
 def test_a_block_has_its_neighbours_already():
-    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3, slices=5))
-    assert (reads.channels, reads.reach) == (len(WINDOWS), 0)
+    input_spec = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8, 8), dims=3, slices=5))
+    assert (input_spec.channels, input_spec.reach) == (len(WINDOWS), 0)
 
 
 def test_where_a_slice_lies_is_the_last_channel_and_the_opposite_from_the_other_side():
-    reads = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8), slices=3, position=True))
+    input_spec = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8), slices=3, position=True))
     plain = NetworkInput(WINDOWS, NetworkConfig(channels=(8, 8), slices=3))
-    assert (reads.channels, plain.channels) == (7, 6)
+    assert (input_spec.channels, plain.channels) == (7, 6)
     hu = np.random.default_rng(0).integers(-300, 400, (3, 2, 5)).astype(np.int16)
-    images = reads.of_slices(hu, np.array([-100, 0, 50], np.float32))
+    images = input_spec.of_slices(hu, np.array([-100, 0, 50], np.float32))
     assert np.array_equal(images[:, :6], plain.of_slices(hu))
     assert [np.unique(image[6]).tolist() for image in images] == [[0.25], [0.5], [0.625]]
     for view, told in (("sagittal", [0.75, 0.5, 0.375]), ("coronal", [0.25, 0.5, 0.625])):
-        mirrored = reads.mirrored(images, view)
+        mirrored = input_spec.mirrored(images, view)
         assert np.array_equal(mirrored[:, :6], plain.mirrored(images[:, :6], view))
         assert [np.unique(image[6]).tolist() for image in mirrored] == [[value] for value in told]
 

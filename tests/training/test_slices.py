@@ -177,8 +177,8 @@ def test_windows_by_hand():
 def test_training_windows_hu_as_prediction_does(slices):
     windows = ((-200.0, 300.0), (-17.0, 83.5))
     hu = np.random.default_rng(0).integers(-1500, 3000, (8, 4, 7), dtype=np.int16)
-    reads = NetworkInput(windows, NetworkConfig(channels=(8, 8), slices=slices))
-    predicted = reads.of_slices(hu)
+    input_spec = NetworkInput(windows, NetworkConfig(channels=(8, 8), slices=slices))
+    predicted = input_spec.of_slices(hu)
     near = np.stack([hu[:, :, k : k + slices].transpose(2, 0, 1) for k in range(7 - slices + 1)])
     trained = windowed(torch.from_numpy(near).float(), windows)
     np.testing.assert_allclose(trained.numpy(), predicted, atol=1e-6)

@@ -57,7 +57,7 @@ def exported(dataset, tmp_path_factory):
 
 def logits_of(model, dataset, engine, precision):
     case = Preprocessed(dataset).split("validation")[0]
-    images = model.record.reads.of_slices(case.ct()[:, :, ::5])
+    images = model.record.input_spec.of_slices(case.ct()[:, :, ::5])
     return choose_engine(model, engine, "cpu", precision).run(images)
 
 
@@ -222,10 +222,10 @@ def test_a_loss_counts_in_the_mean_and_in_every_structure():
 
 def test_a_network_of_blocks_is_given_the_block_around_a_slice(dataset):
     case = Preprocessed(dataset).split("validation")[0]
-    reads = NetworkInput(((-1000.0, 1000.0),), NetworkConfig(dims=3, channels=(8, 16), tile=(8, 8, 4)))
+    input_spec = NetworkInput(((-1000.0, 1000.0),), NetworkConfig(dims=3, channels=(8, 16), tile=(8, 8, 4)))
     x, y = ((edge - 8) // 2 for edge in case.shape[:2])
     for k, first in ((0, 0), (case.slices // 2, case.slices // 2 - 2), (case.slices - 1, case.slices - 4)):
-        image = network_image(reads, case, k)
+        image = network_image(input_spec, case, k)
         expected = case.ct()[x : x + 8, y : y + 8, first : first + 4].clip(-1000, 1000) / 2000 + 0.5
         np.testing.assert_allclose(image[0, 0], expected, atol=1e-6)
 

@@ -165,7 +165,7 @@ def test_it_trains_validates_exports_and_every_engine_says_the_same(dataset, tmp
     export(tmp_path / "run", "onnx")
     export(tmp_path / "run", "openvino", "int8", dataset.folder)
     logits = {}
-    images = model.record.reads.of_slices(dataset.cases[0].ct(), dataset.cases[0].positions_mm[1:-1])
+    images = model.record.input_spec.of_slices(dataset.cases[0].ct(), dataset.cases[0].positions_mm[1:-1])
     for engine, precision in (("torch", "fp32"), ("openvino", "fp32"), ("onnx", "fp32"), ("openvino", "int8")):
         predictor = Predictor(load_model(tmp_path / "run"), Compute(engine=engine, device="cpu", precision=precision))
         logits[engine, precision] = predictor.engines()[0].run(images)
@@ -190,7 +190,7 @@ def test_a_network_that_was_not_told_goes_on_as_it_was_and_can_learn_it(network)
     new = ModelRecord(PAIRED, NetworkConfig(**network, position=True), SAGITTAL, WINDOWS)
     source, target = Model(old, old.build().eval()), new.build().eval()
     assert warm_start(target, new, source) == PAIRED.names
-    images = torch.rand(2, new.reads.channels, *(network.get("tile") or (8, 8)))
+    images = torch.rand(2, new.input_spec.channels, *(network.get("tile") or (8, 8)))
     with torch.inference_mode():
         assert torch.allclose(target(images), source.network(images[:, :-1]), atol=1e-5)
     with pytest.raises(TrainingError, match=r"expected network\.position of the model to start from, True, got False"):

@@ -32,14 +32,14 @@ class Alike:
             self._first = about
             self._on_ready(about)
         elif about != self._first:
-            raise ConfigError(unlike(self._first, about))
+            raise ConfigError(mismatch_message(self._first, about))
 
 
-def unlike(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+def mismatch_message(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """One sentence for two workers that do not compute alike.
 
     Example:
-        >>> unlike({"tomoseg": "1.0", "model": 1}, {"tomoseg": "1.1", "model": 1})[:64]
+        >>> mismatch_message({"tomoseg": "1.0", "model": 1}, {"tomoseg": "1.1", "model": 1})[:64]
         'expected all workers to compute alike, got tomoseg 1.0 and 1.1; '
     """
     names = [name for name in {**first, **other} if first.get(name) != other.get(name)]

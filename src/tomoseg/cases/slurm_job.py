@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tomoseg.cases.alike import another_version, unlike
+from tomoseg.cases.alike import another_version, mismatch_message
 from tomoseg.cases.answers import attempt
 from tomoseg.cases.folders import WORK
 from tomoseg.cases.leases import Leases, share
@@ -86,7 +86,7 @@ def _agree(folder: Path, about: Mapping[str, Any]) -> None:
     """
     for path in (folder / READY).iterdir():
         if not path.name.startswith(".") and (other := read(path)) != about:
-            raise ConfigError(unlike(other, about))
+            raise ConfigError(mismatch_message(other, about))
     write(folder / READY / f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}", pickle.dumps(dict(about)))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from tomoseg.checks.facts import SCAN_BIN, CaseFacts, StructureFacts
-from tomoseg.checks.findings import LEAST_CASES, SCAN, Finding, Typical
+from tomoseg.checks.findings import LEAST_CASES, SCAN, Finding, RobustStats
 from tomoseg.checks.sides import direction_findings, image_findings, side_findings
 from tomoseg.errors import counted
 
@@ -216,7 +216,7 @@ Held = Sequence[tuple[CaseFacts, StructureFacts]]
 
 def _volumes(name: str, held: Held) -> Iterator[Finding]:
     sizes = np.log([facts.volume_ml for _, facts in held])
-    typical = Typical.of(sizes)
+    typical = RobustStats.of(sizes)
     for (case, facts), size in zip(held, sizes, strict=True):
         if typical.is_far(float(size), *VOLUME):
             times = float(np.exp(abs(size - typical.middle)))
@@ -232,7 +232,7 @@ def _volumes(name: str, held: Held) -> Iterator[Finding]:
 def _places(name: str, held: Held) -> Iterator[Finding]:
     for axis, size, direction in ((0, "width", "from the patient's left"), (1, "depth", "from the patient's back")):
         values = np.array([facts.in_body[axis] for _, facts in held])
-        typical = Typical.of(values)
+        typical = RobustStats.of(values)
         for (case, _), value in zip(held, values, strict=True):
             if typical.is_far(float(value), *POSITION):
                 text = (
@@ -245,7 +245,7 @@ def _places(name: str, held: Held) -> Iterator[Finding]:
 
 def _tissues(name: str, held: Held) -> Iterator[Finding]:
     values = np.array([facts.hu_median for _, facts in held])
-    typical = Typical.of(values)
+    typical = RobustStats.of(values)
     for (case, _), value in zip(held, values, strict=True):
         if typical.is_far(float(value), *TISSUE):
             text = (
@@ -280,7 +280,7 @@ def _steps_off(other: str, held: Held) -> Iterator[tuple[str, float | None]]:
     if len(both) < LEAST_CASES:
         return
     steps = np.array([np.subtract(facts.middle_mm, case.structures[other].middle_mm) for case, facts in both])
-    typical = [Typical.of(along) for along in steps.T]
+    typical = [RobustStats.of(along) for along in steps.T]
     middle = np.array([each.middle for each in typical])
     for (case, _), step in zip(both, steps, strict=True):
         is_far = any(each.is_far(float(value), *OFFSET) for each, value in zip(typical, step, strict=True))

@@ -25,8 +25,8 @@ HU_BIN, HU_FROM, HU_TO = 25, -1050, 2000
 SCAN_BIN, SCAN_FROM, SCAN_TO = 10, -3000, 5000
 """Histograms of whole scans, with room for values that are not in HU."""
 
-TOLD_OTHERWISE: frozenset[Kind] = frozenset({"blank slices", "grey values"})
-"""What the dataset doctor has findings of its own for."""
+REPORTED_ELSEWHERE: frozenset[Kind] = frozenset({"blank slices", "grey values"})
+"""Warnings about a scan that are left out here, since the dataset check reports them as findings of its own."""
 
 AXES = ("left to right", "back to front", "feet to head")
 
@@ -142,7 +142,7 @@ def case_facts(
         int(values[0]) - 32768,
         int(values[-1]) - 32768,
         inside,
-        (*volume.warnings, *(notice for notice in check_scan(volume) if notice.kind not in TOLD_OTHERWISE)),
+        (*volume.warnings, *(notice for notice in check_scan(volume) if notice.kind not in REPORTED_ELSEWHERE)),
         structures,
         _overlaps(held),
         unreadable,

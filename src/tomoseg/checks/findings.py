@@ -72,7 +72,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Typical:
+class RobustStats:
     """The middle of many values and how far they usually lie from it.
 
     Attributes:
@@ -88,11 +88,11 @@ class Typical:
     high: float
 
     @classmethod
-    def of(cls, values: Float64[np.ndarray, " n"]) -> Typical:
+    def of(cls, values: Float64[np.ndarray, " n"]) -> RobustStats:
         """Of at least one value.
 
         Example:
-            >>> Typical.of(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).middle
+            >>> RobustStats.of(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).middle
             3.0
         """
         middle = float(np.median(values))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from tomoseg.checks.facts import AXES, CaseFacts, StructureFacts
-from tomoseg.checks.findings import LEAST_CASES, Finding, Typical
+from tomoseg.checks.findings import LEAST_CASES, Finding, RobustStats
 from tomoseg.labels import side_of
 
 CLEAR_MM = 8.0
@@ -84,7 +84,7 @@ def image_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
     gains = _mirror_gains(cases)
     if not gains:
         return []
-    usual = [Typical.of(along) for along in np.array(list(gains.values())).T]
+    usual = [RobustStats.of(along) for along in np.array(list(gains.values())).T]
     findings = []
     for name, gain in gains.items():
         axis = int(gain.argmax())
@@ -130,7 +130,7 @@ def _directions(cases: Sequence[CaseFacts]) -> dict[tuple[str, str, int], float]
     for one, other in combinations(names, 2):
         both = [case for case in cases if case.has(one) and case.has(other)]
         for axis in (1, 2) if len(both) >= LEAST_CASES else ():
-            steps = Typical.of(_steps(both, one, other, axis))
+            steps = RobustStats.of(_steps(both, one, other, axis))
             if abs(steps.middle) > max(CLEAR_MM, CLEAR_SPREADS * steps.spread):
                 known[one, other, axis] = float(np.sign(steps.middle))
     return known

@@ -12,7 +12,7 @@ import numpy as np
 
 from tomoseg.evaluation.metrics import METRICS, MaskMetric, default_metrics, values_of
 from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
-from tomoseg.evaluation.scores import EMPTIES, Empties, StructureScore
+from tomoseg.evaluation.scores import EMPTIES, EmptyMaskPolicy, StructureScore
 from tomoseg.masks import BoxedMask
 from tomoseg.volume import SourceGrid
 
@@ -38,7 +38,7 @@ class Scoring:
     tolerance_mm: float = DEFAULT_TOLERANCE_MM
     tolerances_mm: Mapping[str, float] | None = None
     surfaces: bool = True
-    empties: Empties = EMPTIES["tomoseg"]
+    empties: EmptyMaskPolicy = EMPTIES["tomoseg"]
     also: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
 

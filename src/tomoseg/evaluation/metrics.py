@@ -13,7 +13,7 @@ from typing import Literal
 from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.evaluation.centre_lines import centre_line_dice, check_centre_lines_can_be_found
 from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
-from tomoseg.evaluation.scores import CaseScore, Empties, Outcome
+from tomoseg.evaluation.scores import CaseScore, EmptyMaskPolicy, Outcome
 from tomoseg.language.words import later, say
 from tomoseg.settings import Language
 
@@ -214,7 +214,7 @@ def check_metrics(names: Sequence[str]) -> None:
 def values_of(
     counts: VoxelCounts,
     wanted: Iterable[str],
-    empties: Empties,
+    empties: EmptyMaskPolicy,
     pair: MaskPair | None = None,
     farthest_mm: float | None = None,
 ) -> dict[str, float | None]:
@@ -248,7 +248,9 @@ def values_of(
     return values
 
 
-def _where_empty(rule: WhereEmpty, counts: VoxelCounts, empties: Empties, farthest_mm: float | None) -> float | None:
+def _where_empty(
+    rule: WhereEmpty, counts: VoxelCounts, empties: EmptyMaskPolicy, farthest_mm: float | None
+) -> float | None:
     """What a metric is where the reference is empty, the prediction, or both."""
     outcome: Outcome = "missed" if counts.reference else "false alarm" if counts.predicted else "absent"
     if rule == "overlap":

@@ -17,7 +17,7 @@ Outcome = Literal["found", "missed", "false alarm", "absent"]
 
 
 @dataclass(frozen=True)
-class Empties:
+class EmptyMaskPolicy:
     """Scores where a mask is empty; None is no score. A missed structure always has an overlap of 0.
 
     Attributes:
@@ -33,11 +33,11 @@ class Empties:
     both_distance: float | None = None
 
 
-EMPTIES: dict[EmptiesName, Empties] = {
-    "tomoseg": Empties(None, None, ("missed",)),
-    "totalsegmentator": Empties(None, None),
-    "nnunet": Empties(None, 0.0),
-    "brats": Empties(1.0, 0.0, ("missed", "false alarm"), 0.0),
+EMPTIES: dict[EmptiesName, EmptyMaskPolicy] = {
+    "tomoseg": EmptyMaskPolicy(None, None, ("missed",)),
+    "totalsegmentator": EmptyMaskPolicy(None, None),
+    "nnunet": EmptyMaskPolicy(None, 0.0),
+    "brats": EmptyMaskPolicy(1.0, 0.0, ("missed", "false alarm"), 0.0),
 }
 """By the tool that scores so. `tomoseg` leaves out what is absent, and has a missed structure as far as can be."""
 

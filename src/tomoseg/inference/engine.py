@@ -20,7 +20,7 @@ class Engine(ABC):
         headless: It gives what the network's last 1x1 convolution reads, in place of logits.
 
     Args:
-        reads: What the network reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
     """
 
     name: str
@@ -28,8 +28,8 @@ class Engine(ABC):
     precision: str
     headless: bool = False
 
-    def __init__(self, reads: EngineInput) -> None:
-        self.reads = reads
+    def __init__(self, input_spec: EngineInput) -> None:
+        self.input_spec = input_spec
 
     def prepare(self, shape: tuple[int, ...]) -> None:  # noqa: B027  # most have nothing to do
         """Do now what is done once for slices or blocks of a size, such as compiling.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from tomoseg.checks.familiar import Range
+from tomoseg.checks.in_distribution import Range
 from tomoseg.config import GridConfig
 from tomoseg.models.folder import ModelRecord
 from tomoseg.notices import Notice

@@ -56,7 +56,7 @@ class LogitSource:
 
     Attributes:
         engine: What computes the network.
-        reads: What the network reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
 
     Args:
         engine: What computes the network.
@@ -67,7 +67,7 @@ class LogitSource:
     def __init__(
         self, engine: Engine, offsets: Float32[np.ndarray, "c"] | None = None, mirror: Mirror | None = None
     ) -> None:
-        self.engine, self.reads = engine, own_input(engine.reads)
+        self.engine, self.input_spec = engine, own_input(engine.input_spec)
         self._mirror = mirror
         self._offsets = offsets if offsets is not None and offsets.any() else None
         self._constant: dict[tuple[tuple[int, ...], bytes], Float32[np.ndarray, "c *xyz"]] = {}
@@ -81,11 +81,11 @@ class LogitSource:
         A slice that is constant once windowed (air, mostly) is computed once.
 
         Args:
-            hu: Slices on the network's grid, with `reads.reach` more at either end.
+            hu: Slices on the network's grid, with `input_spec.reach` more at either end.
             positions_mm: Where each of the others lies, for a network that is told.
         """
         x, y, _ = hu.shape
-        return [logits[:, :x, :y] for logits in self._each(self.reads.of_slices(hu, positions_mm))]
+        return [logits[:, :x, :y] for logits in self._each(self.input_spec.of_slices(hu, positions_mm))]
 
     def block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "c x y z"]:
         """Logits of a block, padded as slices are; one that is constant once windowed is computed once.
@@ -94,7 +94,7 @@ class LogitSource:
             hu: On the network's grid.
         """
         x, y, z = hu.shape
-        (logits,) = self._each(self.reads.of_block(hu))
+        (logits,) = self._each(self.input_spec.of_block(hu))
         return logits[:, :x, :y, :z]
 
     def _each(self, images: Float32[np.ndarray, "n w *xyz"]) -> list[Float32[np.ndarray, "c *xyz"]]:
@@ -108,7 +108,7 @@ class LogitSource:
     def _compute(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
         logits = self.engine.run(images)
         if self._mirror is not None:
-            logits = self._mirror.averaged(logits, self.engine.run(self.reads.mirrored(images, self._mirror.view)))
+            logits = self._mirror.averaged(logits, self.engine.run(self.input_spec.mirrored(images, self._mirror.view)))
         if self._offsets is not None:
             logits = logits - self._offsets.reshape(-1, *[1] * (logits.ndim - 2))
         return logits

@@ -28,7 +28,7 @@ class OnnxEngine(Engine):
 
     Args:
         path: An `.onnx` file of `tomoseg export`.
-        reads: What it reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         precision: What the file is stored in.
         channels: The output channels to keep; None keeps all.
     """
@@ -36,8 +36,10 @@ class OnnxEngine(Engine):
     name = "onnx"
     device = "cpu"
 
-    def __init__(self, path: Path, reads: EngineInput, precision: str, channels: tuple[int, ...] | None = None) -> None:
-        super().__init__(reads)
+    def __init__(
+        self, path: Path, input_spec: EngineInput, precision: str, channels: tuple[int, ...] | None = None
+    ) -> None:
+        super().__init__(input_spec)
         self.precision = precision
         self._session = onnx_session(path, thread_count())
         self._channels = slice(None) if channels is None else list(channels)
@@ -61,13 +63,13 @@ def open_onnx(model: Model, device: str, precision: str) -> OnnxEngine:
         ModelError: If the export is damaged.
     """
     precision = "fp32" if precision == "auto" else precision
-    return OnnxEngine(exported_file(model, "onnx", precision), model.record.reads, precision, model.channels)
+    return OnnxEngine(exported_file(model, "onnx", precision), model.record.input_spec, precision, model.channels)
 
 
 def _convert(model: Model, calibration: Calibration | None) -> Converted:
     from tomoseg.models.conversion import convert_to_onnx
 
-    network = convert_to_onnx(model.network, model.record.reads)
+    network = convert_to_onnx(model.network, model.record.input_spec)
     made: dict[str, Any] = {}
     if calibration is not None:
         kept = [convolutions(network)[-1]]
@@ -95,10 +97,10 @@ def difference_from_torch(model: Model, path: Path) -> float:
     """
     from tomoseg.inference.torch_engine import open_torch
 
-    reads = model.record.reads
-    traced = reads.example_shape()[2:]
+    input_spec = model.record.input_spec
+    traced = input_spec.example_shape()[2:]
     free = [edge * (5 - n) // (2 + n) for n, edge in enumerate(traced)]  # other multiples of the stride
-    shape = (1, reads.channels, *(traced if reads.fixed else free))
+    shape = (1, input_spec.channels, *(traced if input_spec.fixed else free))
     image = np.random.default_rng(0).random(shape, np.float32)
     expected = open_torch(model, "cpu", "fp32").run(image)
     found = run_onnx(onnx_session(path, thread_count()), image)

@@ -42,7 +42,7 @@ class OpenVinoEngine(Engine):
 
     Args:
         model: An OpenVINO model, as `models/openvino.py` makes it.
-        reads: What it reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         precision: `fp32`, `bf16`, or `int8` for a model that is quantised.
         identity: Tells the model from every other, so that it is compiled once for all processes; omitted, it is
             compiled in each.
@@ -58,12 +58,12 @@ class OpenVinoEngine(Engine):
     def __init__(
         self,
         model: Any,
-        reads: EngineInput,
+        input_spec: EngineInput,
         precision: str,
         identity: str | None = None,
         floats: str | None = None,
     ) -> None:
-        super().__init__(reads)
+        super().__init__(input_spec)
         if precision == "bf16" and not computes_bf16():
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")
         self.precision = precision
@@ -76,7 +76,7 @@ class OpenVinoEngine(Engine):
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         """Compile the network for slices or blocks of a size."""
-        self._compiled_for((self.reads.channels, *self.reads.padded(shape)))
+        self._compiled_for((self.input_spec.channels, *self.input_spec.padded(shape)))
 
     def release(self) -> None:
         """Give back what compiled networks hold for feature maps, unless they are at work."""
@@ -177,7 +177,7 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
         precision = _automatic(model)
     network, identity = _network_of(model, precision)
     floats = None if model.record.plan is None else "fp32"  # so that it agrees on every machine as where it was made
-    engine = OpenVinoEngine(network, model.record.reads, precision, identity, floats)
+    engine = OpenVinoEngine(network, model.record.input_spec, precision, identity, floats)
     engine.headless = model.headless
     return engine
 
@@ -185,7 +185,7 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
 def _automatic(model: Model) -> str:
     """The precision that is worth computing a model in; to agree with what trained an imported one comes first."""
     quantised = find_export(model, "openvino", "int8")
-    if quantised is not None and quantised.trusted and int8_pays(len(model.record.reads.example_shape()) - 2):
+    if quantised is not None and quantised.trusted and int8_pays(len(model.record.input_spec.example_shape()) - 2):
         return "int8"
     return fastest_float() if model.record.plan is None else "fp32"
 
@@ -199,7 +199,7 @@ def _network_of(model: Model, precision: str) -> tuple[Any, str | None]:
     if converted:
         from tomoseg.models.conversion import convert_to_openvino
 
-        network: Any = convert_to_openvino(model.network, model.record.reads)
+        network: Any = convert_to_openvino(model.network, model.record.input_spec)
     else:
         network = read_openvino(exported_file(model, "openvino", stored))
         if model.channels is not None and not model.headless:
@@ -213,7 +213,7 @@ def _network_of(model: Model, precision: str) -> tuple[Any, str | None]:
 def _convert(model: Model, calibration: Calibration | None) -> Converted:
     from tomoseg.models.conversion import convert_to_openvino
 
-    network = convert_to_openvino(model.network, model.record.reads)
+    network = convert_to_openvino(model.network, model.record.input_spec)
     made: dict[str, Any] = {}
     if calibration is not None:
         network, made = quantised(model, network, calibration)
@@ -223,7 +223,7 @@ def _convert(model: Model, calibration: Calibration | None) -> Converted:
 def _can_hold(model: Model) -> bool:
     """Whether the network is exported or can be; where PyTorch is missing the refusal says what to do."""
     exported = any(find_export(model, "openvino", stored) is not None for stored in ("fp32", "int8"))
-    return exported or not is_installed("torch") or model.record.reads.is_traceable
+    return exported or not is_installed("torch") or model.record.input_spec.is_traceable
 
 
 def _compared(model: Model) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32, Int16
 
 from tomoseg.errors import ConfigError
 from tomoseg.grid import Placement, place_grid, slabs_on_grid, slice_positions
-from tomoseg.inference.ahead import ahead
+from tomoseg.inference.background import prefetch
 from tomoseg.inference.choices import Choices, choices_of
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.decide import Between, scan_slices
@@ -300,7 +300,7 @@ class Predictor:
         parts = [(tuple(wanted), 0, hu.shape[2])]
         if reach is not None:
             parts = [((k,), max(0, k - reach), k + reach + 1) for k in wanted]
-        told = any(own_input(model.record.reads).network.position for model in self.models)
+        told = any(own_input(model.record.input_spec).network.position for model in self.models)
         positions_mm = slice_positions(hu, scan.spacing_mm) if told and reach is not None else None
         masks = {}
         for numbers, low, high in parts:
@@ -312,9 +312,9 @@ class Predictor:
 
     def _reach(self, views: Sequence[str], choices: Choices) -> int | None:
         """Slices on either side that the masks of one depend on; None for all of the scan."""
-        reads = [own_input(model.record.reads) for model in self.models]
-        across = any(view != "axial" for view in views) or any(each.network.dims == 3 for each in reads)
-        return None if across or choices.decisions.smoothing > 0 else max(each.reach for each in reads)
+        input_spec = [own_input(model.record.input_spec) for model in self.models]
+        across = any(view != "axial" for view in views) or any(each.network.dims == 3 for each in input_spec)
+        return None if across or choices.decisions.smoothing > 0 else max(each.reach for each in input_spec)
 
     def _between(
         self, scan: OnGrid, choices: Choices, stages: Stages, watch: LogitSink | None
@@ -325,7 +325,7 @@ class Predictor:
         views = self._views(scan)
         with stages("prepare"):
             for engine, view in zip(engines, views, strict=True):
-                engine.prepare(_reads(engine).tile(ordered(placement.shape, view)))
+                engine.prepare(_input_spec(engine).tile(ordered(placement.shape, view)))
         batch = self._batch(engines, scan, choices)
         sources = [
             LogitSource(engine, choices.offsets, mirror)
@@ -335,7 +335,7 @@ class Predictor:
         weights = self._weights(scan, choices.labels)
         made = stages.of("network", _grid_logits(sources, views, scan, batch, weights, of_members))
         deciding = smoothed(made, choices.decisions.smoothing)
-        logits = ahead(deciding if watch is None or of_members else _watched(deciding, watch), batch)
+        logits = prefetch(deciding if watch is None or of_members else _watched(deciding, watch), batch)
         slices, depth = scan_slices(logits, placement), placement.box()[2]
         for k in range(scan.source.canonical_shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
@@ -390,8 +390,8 @@ class Predictor:
         shape = scan.placement.shape
         structures = len(choices.labels)
         views = self._views(scan)
-        tiles = [_reads(e).tile(ordered(shape, view)) for e, view in zip(engines, views, strict=True)]
-        pixels = max(math.prod(e.reads.padded(tile)) for e, tile in zip(engines, tiles, strict=True))
+        tiles = [_input_spec(e).tile(ordered(shape, view)) for e, view in zip(engines, views, strict=True)]
+        pixels = max(math.prod(e.input_spec.padded(tile)) for e, tile in zip(engines, tiles, strict=True))
         logits = 4 * structures * pixels
         batches = 2 + len(engines)  # one of each model is made, one waits, one is used
         activations = [activation_bytes(one.record.network) for one in self.models]
@@ -414,12 +414,12 @@ def _bytes_of_whole(engine: Engine, view: str, shape: tuple[int, int, int], stru
     """What is held of more than a slice, for a network of blocks or of a view that is not axial."""
     if view != "axial":
         return bytes_of_view(view, shape, structures)
-    reads = _reads(engine)
-    return bytes_of_blocks(reads.tile(shape)[2], shape, structures) if reads.network.dims == 3 else 0
+    input_spec = _input_spec(engine)
+    return bytes_of_blocks(input_spec.tile(shape)[2], shape, structures) if input_spec.network.dims == 3 else 0
 
 
-def _reads(engine: Engine) -> NetworkInput:
-    return own_input(engine.reads)
+def _input_spec(engine: Engine) -> NetworkInput:
+    return own_input(engine.input_spec)
 
 
 def _grid_logits(
@@ -431,7 +431,7 @@ def _grid_logits(
     watch: LogitSink | None,
 ) -> Generator[GridLogits, None, None]:
     """Of each slice of the grid, the mean over the models; what each of several says may be watched."""
-    told = [source.reads.network.position for source in sources]
+    told = [source.input_spec.network.position for source in sources]
     slabs = scan.slabs
     if set(views) != {"axial"} or any(told):  # these need the whole of the scan before its first slice
         slabs = [scan.whole()]
@@ -450,7 +450,7 @@ def _grid_logits(
 def _view_logits(source: LogitSource, view: str, scan: OnGrid, batch: int) -> Iterator[GridLogits]:
     """What one model says of each slice of a scan, whatever slices it looks at."""
     slabs, shape, positions_mm = scan.slabs, ordered(scan.placement.shape, view), scan.positions_mm
-    told = source.reads.network.position
+    told = source.input_spec.network.position
     if view != "axial" or told:
         (whole,) = slabs
         turned = seen(whole, view)

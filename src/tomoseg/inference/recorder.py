@@ -74,7 +74,7 @@ class Recorder(Engine):
     """Offers what it is given, and computes nothing: its logits are 0.
 
     Args:
-        reads: What the network reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         values: Of each voxel, structures or features.
         drawn: Takes what it is given.
         headless: Its values are features.
@@ -82,8 +82,8 @@ class Recorder(Engine):
 
     name, device, precision = "recorder", "cpu", "fp32"
 
-    def __init__(self, reads: EngineInput, values: int, drawn: Drawn, *, headless: bool = False) -> None:
-        super().__init__(reads)
+    def __init__(self, input_spec: EngineInput, values: int, drawn: Drawn, *, headless: bool = False) -> None:
+        super().__init__(input_spec)
         self.headless = headless
         self._values, self._drawn = values, drawn
 
@@ -110,7 +110,7 @@ def draw_images(predictor: Predictor, scan: OnGrid, count: int, seed: int = 0) -
     (model,) = predictor.models
     computed, drawn = predictor.as_computed(model), Drawn(count, seed)
     values = model.record.network.channels[0] if computed.headless else len(model.record.labels)
-    predictor.computed_by([Recorder(model.record.reads, values, drawn, headless=computed.headless)])
+    predictor.computed_by([Recorder(model.record.input_spec, values, drawn, headless=computed.headless)])
     for _ in predictor.slices(scan, predictor.choices(AS_TRAINED)):
         pass
     return drawn.images

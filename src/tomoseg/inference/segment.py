@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int16
 
-from tomoseg.checks.familiar import unlike
+from tomoseg.checks.in_distribution import out_of_distribution
 from tomoseg.checks.scan import inspect_scan, refuse_warnings
 from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.no_scan import refuse_known, refuse_map
@@ -200,8 +200,8 @@ def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
     brought = told_of(predictor.record, volume.spacing_mm)
     parts = [part.name for part in seen.parts]
     averaged = averaged_axes(predictor.record, volume.spacing_mm)
-    unfamiliar = () if trained_on is None else unlike(volume, trained_on, parts, averaged)
-    return by_weight((*volume.warnings, *seen.notices, *brought, *unfamiliar))
+    differences = () if trained_on is None else out_of_distribution(volume, trained_on, parts, averaged)
+    return by_weight((*volume.warnings, *seen.notices, *brought, *differences))
 
 
 def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:

@@ -107,13 +107,13 @@ def slice_logits(
         batch: Slices in one forward pass of a network of slices.
         positions_mm: Where each slice lies, for a network that is told.
     """
-    tile = source.reads.tile(shape)
+    tile = source.input_spec.tile(shape)
     if len(tile) == 3:
         yield from _of_blocks(source, slabs, shape, tile)
         return
     first = 0
-    for stack in with_neighbours(slabs, batch, source.reads.reach):
-        past = first + stack.shape[2] - 2 * source.reads.reach
+    for stack in with_neighbours(slabs, batch, source.input_spec.reach):
+        past = first + stack.shape[2] - 2 * source.input_spec.reach
         own = None if positions_mm is None else positions_mm[first:past]
         first = past
         if tile == shape[:2]:
@@ -128,7 +128,7 @@ def _of_tiled_slices(
     tile: tuple[int, ...],
     positions_mm: Float32[np.ndarray, "n"] | None,
 ) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
-    slices = stack.shape[2] - 2 * source.reads.reach
+    slices = stack.shape[2] - 2 * source.input_spec.reach
     total = _add_tiles(
         None,
         stack,

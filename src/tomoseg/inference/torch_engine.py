@@ -18,15 +18,15 @@ class TorchEngine(Engine):
 
     Args:
         network: In evaluation mode from now on; it may be one that is being trained.
-        reads: What it reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         device: Where it runs.
         dtype: What its convolutions run in.
     """
 
     name = "torch"
 
-    def __init__(self, network: Network, reads: EngineInput, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__(reads)
+    def __init__(self, network: Network, input_spec: EngineInput, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(input_spec)
         self._format = MEMORY_FORMAT[network.dims]
         self.network = network.to(device).to(memory_format=self._format).eval()  # type: ignore[call-overload]
         self.device = str(device)
@@ -66,4 +66,4 @@ def open_torch(model: Model, device: str, precision: str) -> TorchEngine:
         ModelError: If the weights do not fit the architecture.
     """
     place = choose_device(device)
-    return TorchEngine(model.network, model.record.reads, place, autocast_dtype(precision, place))
+    return TorchEngine(model.network, model.record.input_spec, place, autocast_dtype(precision, place))

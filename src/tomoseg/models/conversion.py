@@ -16,14 +16,14 @@ from tomoseg.networks.network import Network
 from tomoseg.packages import require_installed
 
 
-def convert_to_openvino(network: Network, reads: EngineInput) -> Any:
+def convert_to_openvino(network: Network, input_spec: EngineInput) -> Any:
     """The network as an OpenVINO model of slices or blocks of any size, or of the one size that it takes.
 
     Structures are last in its output, as decisions read them.
 
     Args:
         network: Its weights are copied.
-        reads: What it reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
 
     Raises:
         ConfigError: If OpenVINO is not installed, or the network's layers depend on the input's size.
@@ -31,32 +31,32 @@ def convert_to_openvino(network: Network, reads: EngineInput) -> Any:
     openvino = import_openvino()
     from openvino.preprocess import PrePostProcessor
 
-    example = torch.zeros(reads.example_shape())
+    example = torch.zeros(input_spec.example_shape())
     exported = torch.export.export(copy.deepcopy(network).eval().cpu(), (example,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # OpenVINO asks PyTorch in a way that is going out of use
         model = openvino.convert_model(exported)
-    if not reads.fixed:  # convolutions and pooling take any size
-        model.reshape([1, reads.channels, *[-1] * network.dims])
+    if not input_spec.fixed:  # convolutions and pooling take any size
+        model.reshape([1, input_spec.channels, *[-1] * network.dims])
     steps, axes = PrePostProcessor(model), "DHW"[-network.dims :]
     steps.output().model().set_layout(openvino.Layout(f"NC{axes}"))
     steps.output().tensor().set_layout(openvino.Layout(f"N{axes}C"))
     return steps.build()
 
 
-def convert_to_onnx(network: Network, reads: EngineInput) -> Any:
+def convert_to_onnx(network: Network, input_spec: EngineInput) -> Any:
     """The network as an ONNX model.
 
     Args:
         network: Its weights are copied.
-        reads: What it reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
 
     Raises:
         ConfigError: If what makes ONNX models is not installed, or the network's layers depend on the input's size.
     """
     require_installed("onnx", "onnxscript", "onnxruntime")
-    example = torch.zeros(reads.example_shape())
-    axes = range(0 if reads.fixed else network.dims)
+    example = torch.zeros(input_spec.example_shape())
+    axes = range(0 if input_spec.fixed else network.dims)
     edges = {2 + axis: network.stride * torch.export.Dim(f"n{axis}", min=1, max=2**12) for axis in axes}
     with warnings.catch_warnings(), _Quiet():
         warnings.simplefilter("ignore")  # of torch and onnxscript to each other

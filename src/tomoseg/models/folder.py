@@ -19,7 +19,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from tomoseg.checks.familiar import ScanRange
+from tomoseg.checks.in_distribution import ScanRange
 from tomoseg.config import GridConfig
 from tomoseg.errors import ConfigError, LabelError, ModelError
 from tomoseg.files.atomic import whole_folder
@@ -73,11 +73,11 @@ class ModelRecord:
             return NnunetUNet(len(self.labels), self.network)
         from tomoseg.networks.build import build_network
 
-        return build_network(self.network, self.reads.channels, len(self.labels))
+        return build_network(self.network, self.input_spec.channels, len(self.labels))
 
     @property
-    def reads(self) -> EngineInput:
-        """What the network reads of a scan."""
+    def input_spec(self) -> EngineInput:
+        """The input that the network expects: windows, neighbouring slices, channels, tile size."""
         if isinstance(self.network, NnunetNetwork):
             assert self.plan is not None  # a network of that kind comes with one
             return NnunetInput(self.network, self.plan)

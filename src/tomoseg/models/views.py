@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.checks.familiar import ScanRange
+from tomoseg.checks.in_distribution import ScanRange
 from tomoseg.errors import ModelError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.exports import load_exports

@@ -82,17 +82,17 @@ class EngineInput(ABC):
         """
 
 
-def own_input(reads: EngineInput) -> NetworkInput:
+def own_input(input_spec: EngineInput) -> NetworkInput:
     """What a network that was trained here reads of a scan.
 
     Raises:
         ConfigError: If it is an imported one, which is given patches as another program made them.
     """
-    if not isinstance(reads, NetworkInput):
+    if not isinstance(input_spec, NetworkInput):
         raise ConfigError(
             "expected a model that was trained with tomoseg, got an imported one; predict, evaluate and tune take it"
         )
-    return reads
+    return input_spec
 
 
 @dataclass(frozen=True)

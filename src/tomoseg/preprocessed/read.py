@@ -12,7 +12,7 @@ import blosc2
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8
 
-from tomoseg.checks.familiar import ScanRange, facts_of, spread_over
+from tomoseg.checks.in_distribution import ScanRange, evenly_spread, measurements_of
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
 from tomoseg.grid import AIR_HU, slice_positions
@@ -301,10 +301,10 @@ def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
     Args:
         cases: At least one.
     """
-    looked_at = set(spread_over(len(cases), MOST_LOOKED_AT))
-    facts = []
+    looked_at = set(evenly_spread(len(cases), MOST_LOOKED_AT))
+    measurements = []
     for number, case in enumerate(cases):
-        slices = spread_over(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
+        slices = evenly_spread(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
         spacing_mm, shape = unordered(case.scan.spacing_mm, case.view), unordered(case.scan.shape, case.view)
-        facts.append(facts_of((case.ct_slice(k) for k in slices), spacing_mm, shape))
-    return ScanRange.of(facts, [case.record.parts or () for case in cases])
+        measurements.append(measurements_of((case.ct_slice(k) for k in slices), spacing_mm, shape))
+    return ScanRange.of(measurements, [case.record.parts or () for case in cases])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tomoseg.checks.familiar import Range
+from tomoseg.checks.in_distribution import Range
 from tomoseg.errors import counted
 from tomoseg.models.calibrated import Calibration
 from tomoseg.models.folder import ModelRecord

@@ -19,7 +19,7 @@ def boundary_loss(
     pos_weight: Float[Tensor, "c"] | None = None,
     weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Probability times signed distance from the reference's boundary, averaged over annotated voxels of all structures.
+    """Probability times signed distance from the reference's boundary, averaged over the annotated voxels.
 
     It falls as probability moves from far outside to deep inside, by how far it moves, and looks at every structure's
     surface rather than at its volume. It has a minimum where nothing is predicted outside, so that alone it does not

@@ -65,7 +65,7 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
     weights = structure_weights(config.loss.weights, data.labels.names, device)
     state = build_state(network, config, dtype, loss)
     shared = state.learner if ranks.count == 1 else DistributedDataParallel(state.learner)
-    slices = drawn_slices(data, config, size, own_input(record.reads).reach)
+    slices = drawn_slices(data, config, size, own_input(record.input_spec).reach)
     return Run(
         data=data,
         config=config,

@@ -92,7 +92,7 @@ class Run:
     @property
     def reach(self) -> int:
         """Slices seen on either side of the one that is segmented."""
-        return own_input(self.record.reads).reach
+        return own_input(self.record.input_spec).reach
 
     def tick(self) -> None:
         """Add the time since the last tick."""

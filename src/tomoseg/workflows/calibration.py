@@ -115,9 +115,9 @@ def calibration_of(
     if isinstance(place, Preprocessed):
         data = fitted(model.record.labels.names, grid_needed(model.record.grid, place), place)
         cases = data.split("train")
-        if isinstance(model.record.reads, NetworkInput) and data.grid == model.record.grid:
+        if isinstance(model.record.input_spec, NetworkInput) and data.grid == model.record.grid:
             chosen = calibration_slices(cases, len(data.labels))
-            images = [network_image(model.record.reads, case, k) for case, k in chosen]
+            images = [network_image(model.record.input_spec, case, k) for case, k in chosen]
             return Calibration(images), {"calibrated_with": [f"{case.name}:{k}" for case, k in chosen]}
         scans = ((case.name, on_grid(case)) for case in _spread(cases, MOST_SCANS))
         return _drawn(model, scans, min(len(cases), MOST_SCANS), on_scan)
@@ -134,7 +134,7 @@ def _drawn(
     Raises:
         InputError: If all scans are of one value.
     """
-    wanted = images_wanted(model.record.reads)
+    wanted = images_wanted(model.record.input_spec)
     each = math.ceil(wanted * (1 + 1 / CHECKED_SHARE) / count)
     names, images = [], []
     for number, (name, scan) in enumerate(scans, start=1):
@@ -166,15 +166,15 @@ def draw_some(predictor: Predictor, scans: Iterator[OnGrid], count: int) -> list
     return images
 
 
-def images_wanted(reads: EngineInput, most: int = CALIBRATION_SLICES, most_bytes: int = MOST_BYTES) -> int:
+def images_wanted(input_spec: EngineInput, most: int = CALIBRATION_SLICES, most_bytes: int = MOST_BYTES) -> int:
     """How many slices, blocks or patches; of large ones fewer.
 
     Args:
-        reads: What the network reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         most: So many of small ones.
         most_bytes: Of all of them.
     """
-    each = 4 * reads.channels * math.prod(reads.fixed) if reads.fixed else 0
+    each = 4 * input_spec.channels * math.prod(input_spec.fixed) if input_spec.fixed else 0
     return max(LEAST_IMAGES, min(most, most_bytes // each)) if each else most
 
 
@@ -213,26 +213,26 @@ def calibration_slices(
     return chosen
 
 
-def network_image(reads: EngineInput, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w *xyz"]:
+def network_image(input_spec: EngineInput, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w *xyz"]:
     """What the network is given to segment a slice: with its neighbours, or the block around it.
 
     Args:
-        reads: What the network reads of a scan.
+        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         case: Of a preprocessed dataset.
         k: The slice; a tile that is smaller than it is taken from its middle.
 
     Raises:
         ConfigError: If it is an imported network.
     """
-    reads = own_input(reads)
-    tile = reads.tile(case.record.placement.shape)
+    input_spec = own_input(input_spec)
+    tile = input_spec.tile(case.record.placement.shape)
     x, y = (
         slice((edge - part) // 2, (edge - part) // 2 + part)
         for edge, part in zip(case.shape[:2], tile[:2], strict=True)
     )
     if len(tile) == 3:
         first = min(max(k - tile[2] // 2, 0), case.slices - tile[2])
-        return reads.of_block(case.ct_block(first, first + tile[2])[x, y])
-    near = [case.ct_slice(j) for j in neighbours(k, reads.reach, case.slices)]
-    positions_mm = case.positions_mm[k : k + 1] if reads.network.position else None
-    return reads.of_slices(np.stack(near, axis=2)[x, y], positions_mm)
+        return input_spec.of_block(case.ct_block(first, first + tile[2])[x, y])
+    near = [case.ct_slice(j) for j in neighbours(k, input_spec.reach, case.slices)]
+    positions_mm = case.positions_mm[k : k + 1] if input_spec.network.position else None
+    return input_spec.of_slices(np.stack(near, axis=2)[x, y], positions_mm)

@@ -60,7 +60,7 @@ def export(
     begin_folder(loaded.folder, (EXPORTS,))
     begin_folder(loaded.folder / to)
     check_folder(loaded.folder / to / engine.stores(precision))
-    loaded.record.reads.example_shape()  # refuses a network that cannot be traced, before anything is read
+    loaded.record.input_spec.example_shape()  # refuses a network that cannot be traced, before anything is read
     require_torch()
     calibration: Calibration | None = None
     made: dict[str, Any] = {}

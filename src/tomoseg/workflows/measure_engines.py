@@ -175,9 +175,9 @@ def ways_of_int8(model: Path, to: EngineName) -> list[Asked]:
 
 def _timed(model: Model, data: Preprocessed, cases: Sequence[PreprocessedCase]) -> list[NetworkImage]:
     """What engines are timed on."""
-    if isinstance(model.record.reads, NetworkInput) and data.grid == model.record.grid:
+    if isinstance(model.record.input_spec, NetworkInput) and data.grid == model.record.grid:
         chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
-        return [network_image(model.record.reads, case, k) for case, k in chosen]
+        return [network_image(model.record.input_spec, case, k) for case, k in chosen]
     return _images(model, (on_grid(case) for case in cases))
 
 
@@ -216,7 +216,7 @@ def _images(model: Model, scans: Iterator[OnGrid]) -> list[NetworkImage]:
     Raises:
         ConfigError: If the scans show nothing.
     """
-    voxels = math.prod(model.record.reads.fixed or (1,))
+    voxels = math.prod(model.record.input_spec.fixed or (1,))
     images = draw_some(predictor_of(model), scans, max(1, min(TIMED_SLICES, TIMED_VOXELS // voxels)))
     if not images:
         raise ConfigError("expected scans that show something to measure on, got values all alike; use others")

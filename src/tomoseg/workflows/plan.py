@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import yaml
 
-from tomoseg.checks.familiar import spread_over
+from tomoseg.checks.in_distribution import evenly_spread
 from tomoseg.config import TRAIN_PRESETS, GridConfig, PreprocessConfig, TrainConfig
 from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.datasets.splits import assign_splits
@@ -165,7 +165,7 @@ class _Opened:
         Raises:
             DatasetError: If none of them can be read.
         """
-        looked_at = [self.training[k] for k in spread_over(len(self.training), MOST_LOOKED_AT)]
+        looked_at = [self.training[k] for k in evenly_spread(len(self.training), MOST_LOOKED_AT)]
         found: list[CasePrint] = []
         failed: dict[str, str] = {}
         for done, case in enumerate(looked_at, start=1):
@@ -319,7 +319,7 @@ def _largest_view(shape: tuple[float, float, float], config: TrainConfig) -> flo
 def _fingerprint_of_preprocessed(
     data: Preprocessed, training: Sequence[PreprocessedCase], on_case: OnCase
 ) -> Fingerprint:
-    looked_at = [training[k] for k in spread_over(len(training), MOST_LOOKED_AT)]
+    looked_at = [training[k] for k in evenly_spread(len(training), MOST_LOOKED_AT)]
     read = []
     for done, case in enumerate(looked_at, start=1):
         read.append(_print_of_preprocessed(case, data.labels))

@@ -20,7 +20,7 @@ from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.no_scan import refuse_known, refuse_map
 from tomoseg.files.outputs import begin_folder, check_place
 from tomoseg.files.scan import read_scan
-from tomoseg.inference.ahead import ahead, behind
+from tomoseg.inference.background import prefetch, write_behind
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import Prediction, open_predictor, preflight, segment
 from tomoseg.inference.stages import Stages
@@ -238,9 +238,11 @@ class _Batch:
         """One scan after the other; the next is read and the last is written meanwhile, unless memory is limited."""
         one_at_a_time = self.predictor.max_memory is not None
         reads = _read_all(scans, self)
-        found = (_segment(course, volume, self, tell) for course, volume in (reads if one_at_a_time else ahead(reads)))
+        found = (
+            _segment(course, volume, self, tell) for course, volume in (reads if one_at_a_time else prefetch(reads))
+        )
         write = partial(_write, batch=self)
-        yield from map(write, found) if one_at_a_time else behind(found, write)
+        yield from map(write, found) if one_at_a_time else write_behind(found, write)
 
 
 @dataclass

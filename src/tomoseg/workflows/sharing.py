@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tomoseg.cases.alike import unlike
+from tomoseg.cases.alike import mismatch_message
 from tomoseg.cases.leases import JOB, Leases, share
 from tomoseg.cases.work import Opened
 from tomoseg.errors import ConfigError, InputError
@@ -93,7 +93,7 @@ def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
     now = json.loads(json.dumps({"asked": asked, "scans": names}))  # as it is read back
     is_at_work = bool(leases.at_work())
     if before is not None and before["asked"] != now["asked"] and is_at_work:
-        raise ConfigError(unlike(before["asked"], now["asked"]))
+        raise ConfigError(mismatch_message(before["asked"], now["asked"]))
     if before is not None and not is_at_work:
         is_over = leases.ended() >= set(names)
         if is_over or before["asked"] != now["asked"]:

@@ -64,7 +64,7 @@ class PatchLogits:
 
     def _computed(self, patch: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "s x y z"]:
         turned = self._frame.to_network(patch)
-        fixed = self._engines[0].reads.fixed
+        fixed = self._engines[0].input_spec.fixed
         image = np.ascontiguousarray(turned).reshape(1, 1, *fixed)
         together = self._head is None or len(self._engines) == 1
         apart = [self._engines] if together else [[engine] for engine in self._engines]

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, Int16
 
 from tomoseg.errors import ConfigError
 from tomoseg.grid import Placement, Triple
-from tomoseg.inference.ahead import ahead
+from tomoseg.inference.background import prefetch
 from tomoseg.inference.choices import Choices
 from tomoseg.inference.decide import Between, load_kernels, scan_slices
 from tomoseg.inference.engine import Engine
@@ -158,7 +158,7 @@ class NnunetPredictor(Predictor):
             hu = whole_scan(scan)
             grid = lay_grid(hu, scan.source, self.plan)
         placement = _moved(grid.placement, scan.placement.start)
-        logits = ahead(self._logits(hu, grid, choices, stages, watch), 1)
+        logits = prefetch(self._logits(hu, grid, choices, stages, watch), 1)
         between, depth = scan_slices(logits, placement), placement.box()[2]
         count = scan.source.canonical_shape[2]
         for k in range(count):

@@ -1,4 +1,4 @@
-"""Doing two things at once: making the next item while the last is used, finishing the last while the next is made."""
+"""Two things at once: the next item is made while the last is used, or the last is finished while the next is made."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 
-def ahead(source: Generator[Item, None, None], most: int = 1) -> Iterator[Item]:
-    """The same items, made in a thread of their own while the caller works on earlier ones.
+def prefetch(source: Generator[Item, None, None], most: int = 1) -> Iterator[Item]:
+    """Yield the items of a generator that runs in a thread of its own, ahead of the caller.
 
-    The thread ends with the source, with its first error, which is raised here, or when this generator is closed.
+    The thread ends with the generator, with its first error, which is raised here, or when this generator is closed.
 
     Args:
-        source: Makes the items; it is run in the other thread only.
-        most: How many may be made, or in the making, and not taken yet.
+        source: The generator of the items; it runs in the other thread only.
+        most: Maximum number of items that are made or being made, and not yet taken.
 
     Example:
-        >>> list(ahead(letter.upper() for letter in "abc"))
+        >>> list(prefetch(letter.upper() for letter in "abc"))
         ['A', 'B', 'C']
     """
     made: SimpleQueue[tuple[Item, None] | tuple[None, BaseException]] = SimpleQueue()
@@ -38,7 +38,7 @@ def ahead(source: Generator[Item, None, None], most: int = 1) -> Iterator[Item]:
         finally:
             source.close()
 
-    thread = threading.Thread(target=make, name="tomoseg-ahead", daemon=True)
+    thread = threading.Thread(target=make, name="tomoseg-prefetch", daemon=True)
     thread.start()
     try:
         while True:
@@ -55,20 +55,20 @@ def ahead(source: Generator[Item, None, None], most: int = 1) -> Iterator[Item]:
         thread.join()
 
 
-def behind(items: Iterable[Item], work: Callable[[Item], Done]) -> Iterator[Done]:
-    """What work makes of each item, in a thread of its own while the caller's makes the next item.
+def write_behind(items: Iterable[Item], work: Callable[[Item], Done]) -> Iterator[Done]:
+    """Apply a function to each item in a thread of its own, while the caller's thread makes the next item.
 
-    Results come in order, each once the item after it is made; one item at a time is worked on.
+    Results come in order, each once the next item is made; one item is processed at a time.
 
     Args:
-        items: Made in the caller's thread.
-        work: Its first error is raised here.
+        items: The items, made in the caller's thread.
+        work: The function, for example one that writes a result; its first error is raised here.
 
     Example:
-        >>> list(behind("abc", str.upper))
+        >>> list(write_behind("abc", str.upper))
         ['A', 'B', 'C']
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="tomoseg-behind") as thread:
+    with ThreadPoolExecutor(1, thread_name_prefix="tomoseg-write-behind") as thread:
         working: Future[Done] | None = None
         for item in items:
             if working is not None:

@@ -1,6 +1,7 @@
-"""Whether a scan is like those that a model was trained on: voxels, extent, HU of what is not air, part of the body.
+"""Whether a scan lies within the range of a model's training scans: voxel spacing, extent, HU of tissue, body part.
 
-A model is sure of itself on scans that it knows nothing of. This says so before it happens; nothing is refused.
+Models are overconfident on scans outside of that range, so it is checked beforehand. It only warns, and refuses
+nothing.
 """
 
 from __future__ import annotations
@@ -19,32 +20,32 @@ from tomoseg.volume import Volume
 Range = tuple[float, float]
 
 TISSUE_HU = -500
-"""Above this lies the patient, and the table."""
+"""HU above this are the patient or the table."""
 
 PERCENTILES = (5, 50, 95)
-LOOKED_AT = 16
-"""Axial slices of a scan whose HU are looked at, evenly spread."""
+SLICES_MEASURED = 16
+"""Number of axial slices of a scan, evenly spread, in which HU are measured."""
 
 SPACING_FACTOR = 1.5
 EXTENT_FACTOR = 1.5
 TISSUE_MARGIN_HU = 60.0
-"""How far beyond the training scans is still taken for like them."""
+"""How far beyond the range of the training scans is still counted as within it."""
 
 NEARLY_ALL = 0.9
-"""A part of the body that so many of the training scans show is looked for in a scan."""
+"""Share of the training scans that must show a body part for it to be expected in a scan."""
 
 _AXES = ("left to right", "back to front", "feet to head")
 _PERCENTILES = ("soft (5 % of the tissue lie below)", "middling", "dense (5 % of the tissue lie above)")
 
 
 @dataclass(frozen=True)
-class ScanFacts:
-    """What is compared.
+class ScanMeasurements:
+    """The measurements of one scan that are compared.
 
     Attributes:
-        spacing_mm: Voxel edges along x, y and z.
-        extent_mm: Edges of the scan.
-        tissue_hu: `PERCENTILES` of what is not air; None where all is.
+        spacing_mm: Voxel spacing along x, y and z.
+        extent_mm: Extent of the scan along x, y and z.
+        tissue_hu: `PERCENTILES` of the HU above `TISSUE_HU`; None if there are none.
     """
 
     spacing_mm: tuple[float, ...]
@@ -54,13 +55,13 @@ class ScanFacts:
 
 @dataclass(frozen=True)
 class ScanRange:
-    """From the least to the largest of many scans, each as in `ScanFacts`.
+    """The smallest and largest measurements of many scans.
 
     Attributes:
-        spacing_mm: Voxel edges.
-        extent_mm: Edges of the scan.
-        tissue_hu: Percentiles of what is not air.
-        parts: Parts of the body that nearly all of them show; none if there is no such part.
+        spacing_mm: Range of the voxel spacing along x, y and z.
+        extent_mm: Range of the extent along x, y and z.
+        tissue_hu: Range of each of `PERCENTILES` of tissue HU.
+        parts: Body parts that nearly all of the scans show; may be empty.
     """
 
     spacing_mm: tuple[Range, ...]
@@ -69,12 +70,12 @@ class ScanRange:
     parts: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, scans: Sequence[ScanFacts], parts: Sequence[Sequence[str]] = ()) -> ScanRange:
-        """The range of at least one scan with tissue.
+    def of(cls, scans: Sequence[ScanMeasurements], parts: Sequence[Sequence[str]] = ()) -> ScanRange:
+        """The range over one or more scans, of which at least one shows tissue.
 
         Args:
-            scans: What is known of each.
-            parts: Parts of the body that each shows.
+            scans: The measurements of each scan.
+            parts: The body parts that each scan shows.
         """
         with_tissue = [scan.tissue_hu for scan in scans if scan.tissue_hu is not None]
         return cls(
@@ -85,7 +86,7 @@ class ScanRange:
         )
 
     def joined(self, other: ScanRange) -> ScanRange:
-        """The range of the scans of both."""
+        """The range over the scans of both."""
         return ScanRange(
             _joined(self.spacing_mm, other.spacing_mm),
             _joined(self.extent_mm, other.extent_mm),
@@ -95,11 +96,11 @@ class ScanRange:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ScanRange:
-        """The inverse of `dataclasses.asdict`, of what JSON made of it.
+        """Read a range from JSON that was written from `dataclasses.asdict`.
 
         Raises:
-            KeyError: If something is missing.
-            ValueError: If a range is no pair of numbers.
+            KeyError: If an entry is missing.
+            ValueError: If a range is not a pair of numbers.
         """
         spacing, extent, tissue = (
             tuple(_pair(each) for each in data[key]) for key in ("spacing_mm", "extent_mm", "tissue_hu")
@@ -107,50 +108,52 @@ class ScanRange:
         return cls(spacing, extent, tissue, tuple(map(str, data.get("parts", ()))))
 
 
-def facts_of(
+def measurements_of(
     slices: Iterable[Int16[np.ndarray, "x y"]], spacing_mm: Sequence[float], shape: Sequence[int]
-) -> ScanFacts:
-    """What is compared of one scan.
+) -> ScanMeasurements:
+    """Measure one scan.
 
     Args:
         slices: Some of its axial slices, in HU.
-        spacing_mm: Its voxel edges.
-        shape: Its voxels.
+        spacing_mm: Its voxel spacing along x, y and z.
+        shape: Its number of voxels along x, y and z.
     """
     parts = [part[part > TISSUE_HU] for part in slices]
     tissue = np.concatenate(parts) if parts else np.zeros(0)
-    return ScanFacts(
+    return ScanMeasurements(
         tuple(round(float(edge), 4) for edge in spacing_mm),
         tuple(round(float(n * edge), 1) for n, edge in zip(shape, spacing_mm, strict=True)),
         tuple(round(float(hu), 1) for hu in np.percentile(tissue, PERCENTILES)) if tissue.size else None,
     )
 
 
-def spread_over(slices: int, count: int = LOOKED_AT) -> list[int]:
-    """Up to so many slices, evenly spread.
+def evenly_spread(slices: int, count: int = SLICES_MEASURED) -> list[int]:
+    """Indices of up to `count` evenly spread slices.
 
     Example:
-        >>> spread_over(10, 3), spread_over(2, 3)
+        >>> evenly_spread(10, 3), evenly_spread(2, 3)
         ([1, 5, 8], [0, 1])
     """
     return sorted({int((k + 0.5) * slices / count) for k in range(count)})
 
 
-def unlike(
+def out_of_distribution(
     volume: Volume, trained_on: ScanRange, parts: Sequence[str] = (), averaged: Sequence[bool] = (False, False, False)
 ) -> tuple[Notice, ...]:
-    """In what a scan differs from all that a model was trained on.
+    """Warnings about the ways in which a scan lies outside of the range of a model's training scans.
 
     Args:
         volume: The scan.
-        trained_on: The model's training scans.
-        parts: Parts of the body that the scan shows; none if that cannot be told.
-        averaged: Along which axes its voxels do not count, since the model is given averages over them.
+        trained_on: The range of the model's training scans.
+        parts: Body parts that the scan shows; empty if they could not be recognised.
+        averaged: Whether the spacing along each axis is ignored, because the model is given averages over its voxels.
 
     Returns:
-        A sentence or two for each, the part of the body first: what was seen, what was expected, what to do.
+        One notice per difference, body part first: what was found, what was expected, what to do.
     """
-    found = facts_of((volume.hu[:, :, k] for k in spread_over(volume.shape[2])), volume.spacing_mm, volume.shape)
+    found = measurements_of(
+        (volume.hu[:, :, k] for k in evenly_spread(volume.shape[2])), volume.spacing_mm, volume.shape
+    )
     texts = [
         *_other_tissue(found, trained_on),
         *_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR, averaged),
@@ -177,7 +180,7 @@ def _other_lengths(
     factor: float,
     passed_over: Sequence[bool] = (False, False, False),
 ) -> Iterator[str]:
-    """One sentence for all axes that differ; what is the same is said once."""
+    """One sentence about all axes that differ."""
     seen: dict[str, list[str]] = {}
     known: list[str] = []
     for axis, value, (low, high), passed in zip(_AXES, lengths_mm, ranges, passed_over, strict=True):
@@ -190,7 +193,7 @@ def _other_lengths(
         yield f"{what} {told}; the model was trained on {ranges_mm} mm. Expect worse masks, and look at them."
 
 
-def _other_tissue(found: ScanFacts, trained_on: ScanRange) -> Iterator[str]:
+def _other_tissue(found: ScanMeasurements, trained_on: ScanRange) -> Iterator[str]:
     other = [
         (name, f"{hu:.0f}", _written(low, high))
         for name, hu, (low, high) in zip(_PERCENTILES, found.tissue_hu or (), trained_on.tissue_hu, strict=False)

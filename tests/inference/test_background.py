@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tomoseg.inference.ahead import ahead, behind
+from tomoseg.inference.background import prefetch, write_behind
 
 
 def wait_for(condition):
@@ -24,7 +24,7 @@ def test_items_come_in_order_from_another_thread():
             made_by.append(threading.current_thread())
             yield k
 
-    assert list(ahead(source())) == list(range(50))
+    assert list(prefetch(source())) == list(range(50))
     assert threading.current_thread() not in made_by
     assert len(set(made_by)) == 1
     assert not made_by[0].is_alive()
@@ -35,7 +35,7 @@ def test_an_error_comes_after_the_items_before_it():
         yield 1
         raise ValueError("the second")
 
-    items = ahead(source())
+    items = prefetch(source())
     assert next(items) == 1
     with pytest.raises(ValueError, match="the second"):
         next(items)
@@ -50,7 +50,7 @@ def test_it_is_ahead_by_no_more_than_it_may(most):
             made.append(k)
             yield k
 
-    items = ahead(source(), most)
+    items = prefetch(source(), most)
     assert next(items) == 0
     assert wait_for(lambda: len(made) == most + 1)  # and the one that is used
     time.sleep(0.05)
@@ -67,7 +67,7 @@ def test_leaving_early_ends_the_thread():
         finally:
             ended.append(threading.current_thread())
 
-    items = ahead(source())
+    items = prefetch(source())
     assert next(items) == 0
     items.close()
     assert wait_for(lambda: ended)
@@ -82,7 +82,7 @@ class TestBehind:
             workers.append(threading.current_thread())
             return 2 * item
 
-        assert list(behind(range(50), work)) == [2 * k for k in range(50)]
+        assert list(write_behind(range(50), work)) == [2 * k for k in range(50)]
         assert set(workers) != {threading.current_thread()}
         assert len(set(workers)) == 1
 
@@ -94,11 +94,14 @@ class TestBehind:
             next_is_made.set()
             yield "second"
 
-        assert list(behind(items(), lambda item: (item, next_is_made.wait(5)))) == [("first", True), ("second", True)]
+        assert list(write_behind(items(), lambda item: (item, next_is_made.wait(5)))) == [
+            ("first", True),
+            ("second", True),
+        ]
 
     def test_an_error_of_the_work_is_raised(self):
         with pytest.raises(ZeroDivisionError):
-            list(behind([1, 0, 2], lambda item: 1 // item))
+            list(write_behind([1, 0, 2], lambda item: 1 // item))
 
     def test_an_error_of_the_items_waits_for_the_work(self):
         worked_on = []
@@ -108,5 +111,5 @@ class TestBehind:
             raise ValueError("the second")
 
         with pytest.raises(ValueError, match="the second"):
-            list(behind(items(), worked_on.append))
+            list(write_behind(items(), worked_on.append))
         assert worked_on == [1]

@@ -5,7 +5,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from tomoseg.checks.familiar import ScanFacts, ScanRange, facts_of, spread_over, unlike
+from tomoseg.checks.in_distribution import (
+    ScanMeasurements,
+    ScanRange,
+    evenly_spread,
+    measurements_of,
+    out_of_distribution,
+)
 from tomoseg.notices import gathered
 from tomoseg.volume import Volume
 
@@ -28,16 +34,16 @@ def scan(spacing=(1.5, 1.5, 3.0), shape=(100, 120, 60), shift=0):
 
 def test_facts_by_hand():
     volume = scan()
-    found = facts_of((volume.hu[:, :, k] for k in range(60)), volume.spacing_mm, volume.shape)
-    assert found == ScanFacts((1.5, 1.5, 3.0), (150.0, 180.0, 180.0), (-100.0, 20.0, 300.0))
-    air = facts_of([np.full((4, 4), -1000, np.int16)], (1, 1, 1), (4, 4, 4))
+    found = measurements_of((volume.hu[:, :, k] for k in range(60)), volume.spacing_mm, volume.shape)
+    assert found == ScanMeasurements((1.5, 1.5, 3.0), (150.0, 180.0, 180.0), (-100.0, 20.0, 300.0))
+    air = measurements_of([np.full((4, 4), -1000, np.int16)], (1, 1, 1), (4, 4, 4))
     assert air.tissue_hu is None
 
 
 def test_a_range_goes_from_the_least_to_the_largest():
     one, other = (
-        ScanFacts((1.0, 1.0, 5.0), (100.0,) * 3, (-90.0, 30.0, 250.0)),
-        ScanFacts((2.0, 1.0, 3.0), (90.0,) * 3, None),
+        ScanMeasurements((1.0, 1.0, 5.0), (100.0,) * 3, (-90.0, 30.0, 250.0)),
+        ScanMeasurements((2.0, 1.0, 3.0), (90.0,) * 3, None),
     )
     assert ScanRange.of([one, other]) == ScanRange(
         ((1.0, 2.0), (1.0, 1.0), (3.0, 5.0)), ((90.0, 100.0),) * 3, ((-90.0, -90.0), (30.0, 30.0), (250.0, 250.0))
@@ -45,7 +51,7 @@ def test_a_range_goes_from_the_least_to_the_largest():
 
 
 def test_a_scan_like_the_others_says_nothing():
-    assert unlike(scan(), KNOWN) == ()
+    assert out_of_distribution(scan(), KNOWN) == ()
 
 
 @pytest.mark.parametrize(
@@ -70,22 +76,25 @@ def test_a_scan_like_the_others_says_nothing():
     ],
 )
 def test_what_differs_is_said(change, said):
-    assert any(str(text).startswith(said) for text in unlike(scan(**change), KNOWN))
+    assert any(str(text).startswith(said) for text in out_of_distribution(scan(**change), KNOWN))
 
 
 def test_axes_that_differ_alike_are_told_in_one_sentence():
-    (voxels,) = unlike(scan(spacing=(0.5, 0.5, 3.0), shape=(300, 300, 60)), KNOWN)
+    (voxels,) = out_of_distribution(scan(spacing=(0.5, 0.5, 3.0), shape=(300, 300, 60)), KNOWN)
     assert voxels.message == (
         "Voxels measure 0.5 mm from left to right and from back to front; the model was trained on 1 to 2 mm. "
         "Expect worse masks, and look at them."
     )
-    assert unlike(scan(spacing=(0.5, 0.5, 3.0), shape=(300, 300, 60)), KNOWN, averaged=(True, True, False)) == ()
-    (extent,) = unlike(scan(shape=(20, 120, 10)), KNOWN)
+    assert (
+        out_of_distribution(scan(spacing=(0.5, 0.5, 3.0), shape=(300, 300, 60)), KNOWN, averaged=(True, True, False))
+        == ()
+    )
+    (extent,) = out_of_distribution(scan(shape=(20, 120, 10)), KNOWN)
     assert extent.message.startswith(
         "The scan measures 30 mm from left to right and from feet to head; the model was trained on "
         "100 to 300 and 150 to 240 mm."
     )
-    (tissue,) = unlike(scan(shift=-150), KNOWN)
+    (tissue,) = out_of_distribution(scan(shift=-150), KNOWN)
     assert tissue.message.startswith(
         "What is soft (5 % of the tissue lie below) has -250 HU and what is middling has -130 HU; in the model's "
         "training scans it has -120 to -80 and 0 to 40 HU. Check"
@@ -94,17 +103,19 @@ def test_axes_that_differ_alike_are_told_in_one_sentence():
 
 def test_the_part_of_the_body_is_told_first():
     known = replace(KNOWN, parts=("neck",))
-    told = unlike(scan(spacing=(0.5, 1.5, 3.0), shape=(300, 120, 300), shift=150), known, ["pelvis"])
+    told = out_of_distribution(scan(spacing=(0.5, 1.5, 3.0), shape=(300, 120, 300), shift=150), known, ["pelvis"])
     assert [notice.message.split(" ")[1] for notice in told] == ["scan", "is", "measure", "scan"]
     assert told[0].message.startswith("The scan seems to show pelvis")
     assert [notice.kind for notice in told] == ["other body part", *["unlike training"] * 3]
-    short = unlike(scan(shape=(20, 120, 10)), known)  # of many scans the wrong part comes before any length
+    short = out_of_distribution(
+        scan(shape=(20, 120, 10)), known
+    )  # of many scans the wrong part comes before any length
     of_two = gathered([*(("a", notice) for notice in short), ("b", told[0])])
     assert [notice.kind for notice in of_two] == ["other body part", "unlike training"]
 
 
 def test_parts_are_those_of_nearly_all_scans():
-    one = ScanFacts((1.0, 1.0, 5.0), (100.0,) * 3, (-90.0, 30.0, 250.0))
+    one = ScanMeasurements((1.0, 1.0, 5.0), (100.0,) * 3, (-90.0, 30.0, 250.0))
     seen = [("neck", "chest")] * 8 + [("neck",), ("chest",)]
     assert ScanRange.of([one], seen).parts == ("chest", "neck")
     assert ScanRange.of([one], [*seen, ("abdomen",)]).parts == ()  # 9 of 11 each
@@ -113,10 +124,10 @@ def test_parts_are_those_of_nearly_all_scans():
 
 def test_another_part_of_the_body_is_said():
     known = replace(KNOWN, parts=("neck",))
-    assert unlike(scan(), known, ["head", "neck"]) == ()
-    assert unlike(scan(), known) == ()
-    assert unlike(scan(), KNOWN, ["pelvis"]) == ()
-    (said,) = unlike(scan(), known, ["chest", "abdomen"])
+    assert out_of_distribution(scan(), known, ["head", "neck"]) == ()
+    assert out_of_distribution(scan(), known) == ()
+    assert out_of_distribution(scan(), KNOWN, ["pelvis"]) == ()
+    (said,) = out_of_distribution(scan(), known, ["chest", "abdomen"])
     assert said.message.startswith(
         "The scan seems to show chest, abdomen; nearly all that the model was trained on show neck."
     )
@@ -130,12 +141,12 @@ def test_ranges_from_before_there_were_parts_are_read():
 
 
 def test_the_margins_are_still_like_the_others():
-    assert unlike(scan(spacing=(3.0, 0.67, 2.0), shape=(60, 200, 100), shift=59), KNOWN) == ()
+    assert out_of_distribution(scan(spacing=(3.0, 0.67, 2.0), shape=(60, 200, 100), shift=59), KNOWN) == ()
 
 
 def test_slices_are_spread():
-    assert spread_over(100, 4) == [12, 37, 62, 87]
-    assert spread_over(3, 16) == [0, 1, 2]
+    assert evenly_spread(100, 4) == [12, 37, 62, 87]
+    assert evenly_spread(3, 16) == [0, 1, 2]
 
 
 def test_ranges_join_to_those_of_both():
