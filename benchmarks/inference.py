@@ -102,10 +102,10 @@ def main() -> None:
     elif given.structures:
         show_structures(given, model)
     else:
-        show_ways(given, model)
+        show_benchmarks(given, model)
 
 
-def show_ways(given: argparse.Namespace, model: Path) -> None:
+def show_benchmarks(given: argparse.Namespace, model: Path) -> None:
     """The guide's loop and every engine and precision that there is."""
     scan = scan_of(given, given.slices)
     guide_slices = given.guide_slices or given.slices

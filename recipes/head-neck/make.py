@@ -30,7 +30,7 @@ from tomoseg.workflows.calibrate import calibrate
 from tomoseg.workflows.check import check
 from tomoseg.workflows.evaluate import Evaluation, evaluate
 from tomoseg.workflows.export import export
-from tomoseg.workflows.measure_engines import Way, measure_engines
+from tomoseg.workflows.measure_engines import EngineBenchmark, measure_engines
 from tomoseg.workflows.preprocess import preprocess
 from tomoseg.workflows.train import train_run
 
@@ -105,7 +105,9 @@ def without(scores: Sequence[CaseScore], odd: set[tuple[str, str | None]]) -> li
     ]
 
 
-def card(model: Model, evaluation: Evaluation, int8: Summary, ways: list[Way], odd: set[tuple[str, str | None]]) -> str:
+def card(
+    model: Model, evaluation: Evaluation, int8: Summary, ways: list[EngineBenchmark], odd: set[tuple[str, str | None]]
+) -> str:
     """The model card."""
     record, summary = model.record, evaluation.summary
     rows = [

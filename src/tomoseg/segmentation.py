@@ -28,12 +28,12 @@ _CPARAMS = {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.NO
 
 @dataclass(frozen=True)
 class LabelMap:
-    """One structure a voxel.
+    """A label map: one structure per voxel.
 
     Attributes:
-        values: `(x, y, z)`, 0 for background, else the `id` of a structure.
-        labels: The structures that it can hold.
-        grid: The scan's grid.
+        values: `(x, y, z)`, 0 for background, otherwise the `id` of a structure in `labels`.
+        labels: The structures that may occur.
+        grid: The grid of the scan.
 
     Example:
         >>> labels = LabelSet.from_names(["liver", "spleen"])
@@ -47,26 +47,29 @@ class LabelMap:
     grid: SourceGrid
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
-        """The mask of one structure.
+        """The mask of one structure, `(x, y, z)` bool.
+
+        Args:
+            name: Name of the structure.
 
         Raises:
-            LabelError: If there is no such structure.
+            LabelError: If there is no structure of that name.
         """
         return self.values == self.labels[name].id
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was found."""
+        """Whether all voxels are background."""
         return not self.values.any()
 
 
 class Slabs:
-    """Many uint8 volumes of one scan, compressed in memory, filled slice by slice.
+    """Several uint8 volumes on the grid of one scan, compressed in memory and filled slice by slice.
 
     Args:
-        volumes: How many.
-        grid: The scan's grid.
-        depth: Axial slices compressed together.
+        volumes: Number of volumes.
+        grid: The grid of the scan.
+        depth: Number of axial slices that are compressed together, as a slab.
     """
 
     def __init__(self, volumes: int, grid: SourceGrid, depth: int) -> None:
@@ -79,8 +82,11 @@ class Slabs:
     def append(self, values: UInt8[np.ndarray, "v x y"]) -> None:
         """Add the next axial slice of every volume, from inferior to superior.
 
+        Args:
+            values: `(volumes, x, y)`, the slice of each volume.
+
         Raises:
-            GridError: If the slice is not of the scan's size, or there are more slices than the scan has.
+            GridError: If the slice does not have the size of the scan, or the scan has no further slice.
         """
         x, y, z = self.grid.canonical_shape
         if values.shape[1:] != (x, y) or self._filled >= z:
@@ -108,10 +114,10 @@ class Slabs:
         return out.T
 
     def with_volumes(self, changed: Mapping[int, UInt8[np.ndarray, "x y z"]]) -> Slabs:
-        """The same volumes, some of them replaced.
+        """A copy in which some volumes are replaced.
 
         Args:
-            changed: By number.
+            changed: The new volumes by number, from 0.
         """
         depth = self._open.shape[1]
         copy = Slabs(0, self.grid, depth)
@@ -124,6 +130,9 @@ class Slabs:
     def slice(self, k: int) -> UInt8[np.ndarray, "v x y"]:
         """One axial slice of every volume.
 
+        Args:
+            k: Number of the slice, from 0 for the most inferior one.
+
         Raises:
             GridError: If the scan has no such slice, or its slab is not complete yet.
         """
@@ -135,10 +144,10 @@ class Slabs:
         return np.stack([_decompress(slab, x, y)[k % depth].T for slab in self._slabs[k // depth]])
 
     def slabs(self, descending: bool = False) -> Iterator[tuple[int, UInt8[np.ndarray, "v s y x"]]]:
-        """A few axial slices of every volume at a time, with the number of the lowest.
+        """Yield a few axial slices of every volume at a time, with the number of the most inferior one.
 
         Args:
-            descending: From the uppermost slab to the lowest; within a slab slices always ascend.
+            descending: Go from the most superior slab to the most inferior one; within a slab, slices always ascend.
 
         Raises:
             GridError: If slices are still missing.
@@ -153,16 +162,16 @@ class Slabs:
 
     @property
     def compressed_bytes(self) -> int:
-        """What they take in memory."""
+        """Size in memory in bytes."""
         return sum(len(volume) for slab in self._slabs for volume in slab)
 
 
 class Segmentation:
-    """Independent masks of many structures, compressed in memory, filled slice by slice.
+    """One independent mask per structure, compressed in memory and filled slice by slice; masks may overlap.
 
     Args:
         labels: The structures, in channel order.
-        grid: The scan's grid.
+        grid: The grid of the scan.
 
     Example:
         >>> masks = Segmentation(LabelSet.from_names(["liver", "spleen"]), SourceGrid((4, 4, 1), np.eye(4)))
@@ -178,7 +187,13 @@ class Segmentation:
 
     @classmethod
     def from_packed(cls, packed: UInt8[np.ndarray, "b x y z"], labels: LabelSet, grid: SourceGrid) -> Segmentation:
-        """Compress masks that are in memory already."""
+        """Compress masks that are already in memory.
+
+        Args:
+            packed: `(bytes, x, y, z)`, eight structures per byte, in RAS+ order.
+            labels: The structures, in channel order.
+            grid: The grid of the scan.
+        """
         segmentation = cls(labels, grid)
         for k in range(packed.shape[3]):
             segmentation.append(packed[..., k])
@@ -186,12 +201,12 @@ class Segmentation:
 
     @classmethod
     def from_masks(cls, masks: Sequence[BoxedMask], labels: LabelSet, grid: SourceGrid) -> Segmentation:
-        """Compress masks, each cut to its box.
+        """Compress masks that are each cropped to their bounding box.
 
         Args:
-            masks: In channel order.
+            masks: One mask per structure, in channel order.
             labels: The structures.
-            grid: The scan's grid.
+            grid: The grid of the scan.
 
         Example:
             >>> ones = [BoxedMask.of(np.ones((2, 2, 1), bool)), BoxedMask.of(np.zeros((2, 2, 1), bool))]
@@ -214,15 +229,21 @@ class Segmentation:
     def append(self, packed: UInt8[np.ndarray, "b x y"]) -> None:
         """Add the next axial slice, from inferior to superior.
 
+        Args:
+            packed: `(bytes, x, y)`, eight structures per byte.
+
         Raises:
-            GridError: If the slice is not of the scan's size, or there are more slices than the scan has.
-            InputError: If the bytes do not fit the label set.
+            GridError: If the slice does not have the size of the scan, or the scan has no further slice.
+            InputError: If the number of bytes does not fit the label set.
         """
         check_packed(packed, len(self.labels))
         self._slabs.append(packed)
 
     def byte_plane(self, plane: int) -> UInt8[np.ndarray, "x y z"]:
-        """Structures `8 * plane` to `8 * plane + 7` of the whole volume, one bit each.
+        """The masks of structures `8 * plane` to `8 * plane + 7`, one bit each, `(x, y, z)`.
+
+        Args:
+            plane: Number of the byte, from 0.
 
         Raises:
             GridError: If slices are still missing.
@@ -230,26 +251,32 @@ class Segmentation:
         return self._slabs.volume(plane)
 
     def with_planes(self, changed: Mapping[int, UInt8[np.ndarray, "x y z"]]) -> Segmentation:
-        """The same masks, some byte planes replaced.
+        """A copy in which some byte planes are replaced.
 
         Args:
-            changed: By number.
+            changed: The new byte planes by number, from 0.
         """
         copy = Segmentation(self.labels, self.grid)
         copy._slabs = self._slabs.with_volumes(changed)
         return copy
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
-        """The mask of one structure.
+        """The mask of one structure, `(x, y, z)` bool.
+
+        Args:
+            name: Name of the structure.
 
         Raises:
-            LabelError: If there is no such structure.
+            LabelError: If there is no structure of that name.
         """
         channel = self.labels.channel(name)
         return mask_in(self.byte_plane(byte_of(channel)[0]), channel)
 
     def slice(self, k: int) -> Bool[np.ndarray, "c x y"]:
-        """All masks of one axial slice.
+        """All masks of one axial slice, `(structures, x, y)` bool.
+
+        Args:
+            k: Number of the slice, from 0 for the most inferior one.
 
         Raises:
             GridError: If the scan has no such slice, or its slab is not complete yet.
@@ -257,10 +284,10 @@ class Segmentation:
         return unpack(self._slabs.slice(k), len(self.labels))
 
     def slabs(self, descending: bool = False) -> Iterator[tuple[int, UInt8[np.ndarray, "b s y x"]]]:
-        """The packed masks of a few axial slices at a time, with the number of the lowest slice.
+        """Yield the packed masks of a few axial slices at a time, with the number of the most inferior one.
 
         Args:
-            descending: From the uppermost slab to the lowest; within a slab slices always ascend.
+            descending: Go from the most superior slab to the most inferior one; within a slab, slices always ascend.
 
         Raises:
             GridError: If slices are still missing.
@@ -269,7 +296,7 @@ class Segmentation:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was found; looks no further than to the first voxel.
+        """Whether all masks are empty; reading stops at the first voxel that is set.
 
         Raises:
             GridError: If slices are still missing.
@@ -278,16 +305,16 @@ class Segmentation:
 
     @property
     def compressed_bytes(self) -> int:
-        """What the masks take in memory."""
+        """Size of the masks in memory in bytes."""
         return self._slabs.compressed_bytes
 
 
 class Confidence:
-    """Probabilities of structures, 0 to 1 as 0 to 255, compressed in memory, filled slice by slice.
+    """Probability maps, in which 0 to 255 stand for 0 to 1, compressed in memory and filled slice by slice.
 
     Args:
-        names: What there is a map of: structures, or the one most probable at each voxel.
-        grid: The scan's grid.
+        names: Names of the maps: one per structure, or a single one of the most probable structure in each voxel.
+        grid: The grid of the scan.
     """
 
     def __init__(self, names: tuple[str, ...], grid: SourceGrid) -> None:
@@ -298,13 +325,19 @@ class Confidence:
     def append(self, values: UInt8[np.ndarray, "n x y"]) -> None:
         """Add the next axial slice, from inferior to superior.
 
+        Args:
+            values: `(maps, x, y)`, the slice of each map.
+
         Raises:
-            GridError: If the slice is not of the scan's size, or there are more slices than the scan has.
+            GridError: If the slice does not have the size of the scan, or the scan has no further slice.
         """
         self._slabs.append(values)
 
     def map(self, name: str) -> UInt8[np.ndarray, "x y z"]:
-        """The map of one of the names.
+        """One probability map, `(x, y, z)`.
+
+        Args:
+            name: One of `names`.
 
         Raises:
             GridError: If slices are still missing.
@@ -318,11 +351,13 @@ class Confidence:
 def boxed_masks(
     result: Segmentation | LabelMap, onto: Callable[[np.ndarray], np.ndarray] = lambda values: values
 ) -> Iterator[BoxedMask]:
-    """The mask of each structure in channel order, cut to its box; one byte plane is decompressed at a time.
+    """Yield the mask of each structure in channel order, cropped to its bounding box.
+
+    Only one byte plane, of eight structures, is decompressed at a time.
 
     Args:
-        result: Of any structures.
-        onto: Brings a volume to where the masks are wanted, such as `SourceGrid.to_slices`; by default nowhere.
+        result: Masks or a label map.
+        onto: Function that resamples a volume to another grid, such as `SourceGrid.to_slices`; by default none.
     """
     if isinstance(result, LabelMap):
         yield from _boxed_values(onto(result.values), result.labels)

@@ -31,13 +31,13 @@ SHEAR_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class SourceGrid:
-    """The grid of a file, in the file's own axis order.
+    """The voxel grid of a file, in the file's own axis order.
 
     Attributes:
-        shape: Voxels along the file's three axes.
-        affine: `(4, 4)` float64, file index to RAS+ mm, exactly as the file gives it.
-        header: The file's geometry header, opaque to everyone but the module that read it.
-        slices: The slices that it was made of, where the scan was a stack of them.
+        shape: Number of voxels along the file's three axes.
+        affine: `(4, 4)` float64, maps voxel indices of the file to RAS+ mm, exactly as in the file.
+        header: The file's geometry header, which only the module that read it interprets.
+        slices: The slices that the volume was assembled from, if the scan was a stack of slices.
     """
 
     shape: tuple[int, int, int]
@@ -47,7 +47,7 @@ class SourceGrid:
 
     @property
     def orientation(self) -> Float[np.ndarray, "3 2"]:
-        """For each file axis the canonical axis it lies along, and its direction (+1 or -1)."""
+        """For each axis of the file, the nearest canonical axis (0 to 2) and the direction along it (+1 or -1)."""
         return _nearest_axes(self.affine)
 
     @property
@@ -70,11 +70,11 @@ class SourceGrid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel edges along x, y and z."""
+        """Voxel spacing along x, y and z in mm."""
         return spacing_of(self.canonical_affine)
 
     def to_canonical(self, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "x y z"]:
-        """Reorder an array of the file's axes into RAS+ order (a view, nothing is copied)."""
+        """Reorder an array from the file's axes to RAS+ order; returns a NumPy view, without a copy."""
         orientation = self.orientation
         for axis, (_, direction) in enumerate(orientation):
             if direction < 0:
@@ -82,10 +82,10 @@ class SourceGrid:
         return array.transpose(np.argsort(orientation[:, 0]))
 
     def from_canonical(self, array: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "i j k"]:
-        """Reorder a RAS+ array into the file's axes (a view, nothing is copied).
+        """Reorder an array from RAS+ order to the file's axes; returns a NumPy view, without a copy.
 
         Raises:
-            GridError: If the array has not the canonical shape of this grid.
+            GridError: If the shape of the array is not `canonical_shape`.
         """
         if array.shape != self.canonical_shape:
             raise GridError(
@@ -98,16 +98,16 @@ class SourceGrid:
         return array.transpose([int(target) for target, _ in self.orientation])
 
     def to_slices(self, array: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "c r n"]:
-        """Bring a mask or a label map back onto the slices that the scan was made of.
+        """Resample a mask or a label map to the slices that the scan was assembled from (nearest neighbour).
 
         Args:
-            array: In RAS+ order, on the scan's grid.
+            array: Mask or label map in RAS+ order, on the scan's grid.
 
         Returns:
-            Column, row and slice, in the order of `slices.images`; values of the nearest voxels.
+            `(columns, rows, slices)`, with slices in the order of `slices.images`.
 
         Raises:
-            GridError: If the array has not the shape of this grid, or the scan was no stack of slices.
+            GridError: If the array does not have the shape of this grid, or the scan was not a stack of slices.
         """
         if self.slices is None:
             raise GridError("expected a scan that was read from slices, got one that was not; write it on its own grid")
@@ -120,8 +120,8 @@ class Volume:
 
     Attributes:
         hu: `(x, y, z)` int16 Hounsfield units.
-        source: The grid of the file.
-        warnings: What was noticed while reading.
+        source: The grid of the file that it was read from.
+        warnings: Notices from reading the file.
 
     Example:
         >>> volume = Volume.from_array(np.zeros((4, 4, 2), np.int16), np.diag([0.8, 0.8, 5.0, 1.0]))
@@ -135,7 +135,11 @@ class Volume:
 
     @classmethod
     def from_array(cls, hu: Int16[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]) -> Volume:
-        """A volume from an array in the axis order that `affine` says; it need not be RAS+ yet.
+        """Make a volume from an array; its axes need not be in RAS+ order.
+
+        Args:
+            hu: Hounsfield units, with axes in the order that `affine` describes.
+            affine: `(4, 4)`, maps voxel indices of `hu` to RAS+ mm.
 
         Raises:
             GridError: If the affine is not finite, is singular, or is sheared.
@@ -146,26 +150,26 @@ class Volume:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Voxels along x, y and z."""
+        """Number of voxels along x, y and z."""
         return self.source.canonical_shape
 
     @property
     def affine(self) -> Float[np.ndarray, "4 4"]:
-        """`(4, 4)` float64, RAS+ index to RAS+ mm."""
+        """`(4, 4)` float64, maps voxel indices of `hu` to RAS+ mm."""
         return self.source.canonical_affine
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel edges along x, y and z in mm."""
+        """Voxel spacing along x, y and z in mm."""
         return spacing_of(self.affine)
 
     def seen(self, view: str) -> Volume:
-        """The scan with its axes in a view's order, for what goes through it slice by slice.
+        """The scan with its axes in the order of a view, whose slices are then those along the last axis.
 
-        Its grid has the voxel edges in that order, and says no more where the patient's left is.
+        The grid of the result has the spacing in that order, but no longer says which side is the patient's left.
 
         Args:
-            view: One of `views.AXES`; `axial` gives the scan itself.
+            view: `axial`, `coronal` or `sagittal`; `axial` returns the scan itself.
         """
         if view == "axial":
             return self
@@ -174,7 +178,7 @@ class Volume:
 
 
 def seen(array: Shaped[np.ndarray, "*some x y z"], view: str) -> Shaped[np.ndarray, "*some a b n"]:
-    """An array with its last three axes in a view's order: the same memory.
+    """Reorder the last three axes of an array to the order of a view; returns a NumPy view, without a copy.
 
     Example:
         >>> seen(np.zeros((2, 4, 5, 6)), "sagittal").shape
@@ -184,7 +188,7 @@ def seen(array: Shaped[np.ndarray, "*some x y z"], view: str) -> Shaped[np.ndarr
 
 
 def as_axial(array: Shaped[np.ndarray, "*some a b n"], view: str) -> Shaped[np.ndarray, "*some x y z"]:
-    """The inverse of `seen`."""
+    """Undo `seen`: reorder the last three axes from the order of a view to x, y, z."""
     return _transposed(array, axes_back(view))
 
 
@@ -194,7 +198,7 @@ def _transposed(array: np.ndarray, axes: tuple[int, int, int]) -> np.ndarray:
 
 
 def spacing_of(affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
-    """Voxel edges in mm: the lengths of the affine's first three columns."""
+    """Voxel spacing in mm: the lengths of the affine's first three columns."""
     x, y, z = np.linalg.norm(affine[:3, :3], axis=0)
     return (float(x), float(y), float(z))
 
@@ -217,14 +221,14 @@ def _nearest_axes(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 2"]:
 
 
 def check_affine(affine: Float[np.ndarray, "4 4"], name: str) -> None:
-    """Refuse an affine that cannot place voxels in space.
+    """Refuse an affine that does not describe a regular grid.
 
     Args:
-        affine: `(4, 4)`, index to mm.
-        name: What to call it in the message, usually the file's name.
+        affine: `(4, 4)`, maps voxel indices to mm.
+        name: Name to use in the message, usually that of the file.
 
     Raises:
-        GridError: If it is not finite, has zero spacing or dependent axes, or is sheared.
+        GridError: If it is not finite, has a spacing of zero, is singular, or is sheared.
     """
     if not np.isfinite(affine).all():
         raise GridError(f"{name}: expected a finite affine, got {affine[:3].tolist()}; repair the header")
@@ -248,16 +252,16 @@ def same_grid(one: SourceGrid, other: SourceGrid) -> bool:
 
 
 def check_same_grid(one: SourceGrid, other: SourceGrid, one_name: str, other_name: str) -> None:
-    """Refuse two files that should lie on one grid and do not.
+    """Refuse two files that should share a grid and do not.
 
     Args:
-        one: The grid to lie on, a scan's mostly.
-        other: The grid that should be the same.
-        one_name: What to call the file of the one in the message.
-        other_name: What to call the file of the other.
+        one: The expected grid, usually that of the scan.
+        other: The grid to compare with it.
+        one_name: Name of the file of `one` in the message.
+        other_name: Name of the file of `other` in the message.
 
     Raises:
-        GridError: With what differs, by how much, and what it looks like.
+        GridError: If the grids differ; the message says in what, by how much, and the likely reason.
     """
     if not same_grid(one, other):
         raise GridError(
@@ -318,7 +322,7 @@ def _likely_reason(one: SourceGrid, other: SourceGrid) -> str:
         return "one is cut out of the other; pad or cut it to the scan's voxels"
     if (np.abs(mine - theirs) <= edges).all():
         return "it covers the same place on other voxels, so it was resampled; resample it back, nearest neighbour"
-    return "it is likelier of another scan or another patient than a shifted one; check that both belong together"
+    return "it more likely belongs to another scan or patient than to a shifted scan; check that both belong together"
 
 
 def _mirrored(grid: SourceGrid, signs: tuple[int, int, int]) -> Float[np.ndarray, "4 4"]:

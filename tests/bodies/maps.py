@@ -8,10 +8,10 @@ from tomoseg.bodies.config import (
     ContrastConfig,
     DevicesConfig,
     DiseaseConfig,
+    FieldOfViewConfig,
     FleshConfig,
     ScannerConfig,
     ShapeConfig,
-    ViewConfig,
 )
 from tomoseg.labels import LabelSet
 
@@ -52,7 +52,7 @@ PLAIN = BodyConfig(
         stones_share=0,
     ),
     devices=DevicesConfig(**{name: 0 for name in DevicesConfig.model_fields if name.endswith("_share")}),
-    view=ViewConfig(
+    view=FieldOfViewConfig(
         whole_share=1,
         narrow_share=0,
         head_share=0,

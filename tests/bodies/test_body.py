@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from tests.bodies.maps import AFFINE, PLAIN, block_anatomy, block_map, changed, chest_map, head_map
 from tomoseg.bodies import BodyConfig, MadeBody, build_anatomy, make_body
-from tomoseg.bodies.config import ViewConfig
+from tomoseg.bodies.config import FieldOfViewConfig
 from tomoseg.bodies.hu import PHASES
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.labels import LabelSet
@@ -54,7 +54,7 @@ def test_undeformed_structures_keep_their_volume_and_place():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_bent_structures_stay_in_one_piece(seed):
-    config = BodyConfig(view=ViewConfig(whole_share=1, narrow_share=0), disease=PLAIN.disease)
+    config = BodyConfig(view=FieldOfViewConfig(whole_share=1, narrow_share=0), disease=PLAIN.disease)
     body = make_body(anatomy(), seed, config, GRID)
     for name in ("liver", "spleen", "vertebrae_L1"):
         pieces, count = ndimage.label(mask(body, name), np.ones((3, 3, 3)))
@@ -110,7 +110,7 @@ def test_same_seed_same_bytes_and_other_seed_another_body():
 
 def test_the_grid_is_what_was_asked_for_or_the_scanners():
     assert plain().volume.spacing_mm == pytest.approx(GRID)
-    narrow = BodyConfig(view=ViewConfig(height_mm=(40, 40), whole_share=0, narrow_share=1, narrow_mm=(60, 60)))
+    narrow = BodyConfig(view=FieldOfViewConfig(height_mm=(40, 40), whole_share=0, narrow_share=1, narrow_mm=(60, 60)))
     x, y, z = make_body(anatomy(), 1, narrow).volume.spacing_mm
     assert x == y
     assert 0.4 <= x <= 1.6
@@ -127,7 +127,7 @@ def test_masks_ids_and_numbers_say_the_same():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_part_is_as_high_and_as_wide_as_asked_for(seed):
-    view = ViewConfig(height_mm=(48, 48), whole_share=0, narrow_share=1, narrow_mm=(100, 100))
+    view = FieldOfViewConfig(height_mm=(48, 48), whole_share=0, narrow_share=1, narrow_mm=(100, 100))
     body = make_body(anatomy(), seed, BodyConfig(view=view), GRID)
     assert body.volume.shape == (25, 25, 12)
     assert body.numbers.any()

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from tests.bodies.maps import AFFINE, STILL, block_anatomy, block_map, changed
 from tomoseg.bodies import BodyConfig, build_anatomy, make_body
-from tomoseg.bodies.config import ShapeConfig, ViewConfig
+from tomoseg.bodies.config import FieldOfViewConfig, ShapeConfig
 from tomoseg.bodies.lying import Down, Lying, draw_lying, side_down
 from tomoseg.bodies.placement import place
 from tomoseg.bodies.render import _index
@@ -32,7 +32,7 @@ def rng() -> np.random.Generator:
     ],
 )
 def test_where_down_is_and_how_far_the_body_is_turned(shares, downs, turns):
-    config, one = ViewConfig(**shares), rng()
+    config, one = FieldOfViewConfig(**shares), rng()
     drawn = [draw_lying(config, one) for _ in range(40)]
     assert {lying.down for lying in drawn} == downs
     assert {lying.turn_deg for lying in drawn} == turns

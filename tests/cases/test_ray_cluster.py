@@ -7,7 +7,7 @@ import pytest
 
 from tests.cases.works import Noting
 from tomoseg.cases.folders import Folders
-from tomoseg.cases.run import do_cases
+from tomoseg.cases.run import run_cases
 from tomoseg.errors import ConfigError
 from tomoseg.options import Spread
 
@@ -37,7 +37,7 @@ def test_all_that_it_does(local_ray, tmp_path):
     """One test, since a Ray takes seconds to start."""
     cases, ready = [*(f"case {number}" for number in range(5)), "kills once", "kills"], []
     folders = Folders((tmp_path,), tmp_path / "results")
-    done = list(do_cases(Noting(tmp_path / "a", memory=7), cases, RAY, on_ready=ready.append, folders=folders))
+    done = list(run_cases(Noting(tmp_path / "a", memory=7), cases, RAY, on_ready=ready.append, folders=folders))
     found = records(done)
     assert {number: found[number] for number in range(6)} == {
         number: (case.upper(), None) for number, case in enumerate(cases[:6])
@@ -51,8 +51,8 @@ def test_all_that_it_does(local_ray, tmp_path):
     assert list((tmp_path / "results").iterdir()) == []
 
     with pytest.raises(ConfigError, match="expected another setting"):
-        list(do_cases(Noting(tmp_path / "b"), ["a", "refused", "b"], RAY))
+        list(run_cases(Noting(tmp_path / "b"), ["a", "refused", "b"], RAY))
     with pytest.raises(ConfigError, match=r"a node of the Ray cluster with 3 cores and 0 GPUs, got at most 2 and 0"):
-        list(do_cases(Noting(tmp_path / "c"), ["a"], Spread(on="ray", cpus=3)))
+        list(run_cases(Noting(tmp_path / "c"), ["a"], Spread(on="ray", cpus=3)))
     with pytest.raises(ConfigError, match=r"nowhere: expected a place that all machines share, got nothing there on "):
-        list(do_cases(Noting(tmp_path / "d"), ["a"], RAY, folders=Folders((tmp_path / "nowhere",))))
+        list(run_cases(Noting(tmp_path / "d"), ["a"], RAY, folders=Folders((tmp_path / "nowhere",))))

@@ -12,7 +12,7 @@ from tomoseg.cases import leases as leases_module
 from tomoseg.cases import slurm as module
 from tomoseg.cases.folders import Folders
 from tomoseg.cases.leases import Leases
-from tomoseg.cases.run import do_cases
+from tomoseg.cases.run import run_cases
 from tomoseg.cases.slurm import parameters_of
 from tomoseg.cases.slurm_job import Serving
 from tomoseg.errors import ConfigError
@@ -59,12 +59,12 @@ def records(done):
 
 
 def do(work, cases, tmp_path, **given):
-    return list(do_cases(work, cases, SLURM, folders=Folders((tmp_path,), tmp_path / "out"), **given))
+    return list(run_cases(work, cases, SLURM, folders=Folders((tmp_path,), tmp_path / "out"), **given))
 
 
 def test_the_same_records_as_here(queue, tmp_path):
     cases, ready = [f"case {number}" for number in range(9)], []
-    here = list(do_cases(Noting(tmp_path / "here"), cases))
+    here = list(run_cases(Noting(tmp_path / "here"), cases))
     done = do(Noting(tmp_path / "apart"), cases, tmp_path, on_ready=ready.append)
     assert sorted(records(done).items()) == sorted(records(here).items())
     assert len(ready) == 1
@@ -86,7 +86,7 @@ def test_a_case_that_ends_three_jobs_is_set_aside(queue, tmp_path):
 
     queue.job = job
     one, folders = Spread(on="slurm:1"), Folders((), tmp_path / "out")
-    done = records(do_cases(Noting(tmp_path / "notes"), ["a", "kills"], one, folders=folders))
+    done = records(run_cases(Noting(tmp_path / "notes"), ["a", "kills"], one, folders=folders))
     assert done[0] == ("A", None)
     assert done[1][1].startswith("expected a worker to live through it, got 3 workers that ended at it (its lea")
 
@@ -112,7 +112,7 @@ def test_another_version_on_a_node(queue, tmp_path):
 def test_a_folder_that_a_node_does_not_see(queue, tmp_path):
     folders = Folders((tmp_path / "nowhere",), tmp_path / "out")
     with pytest.raises(ConfigError, match=r"nowhere: expected a place that all machines share, got nothing there on "):
-        list(do_cases(Noting(tmp_path / "notes"), ["a"], SLURM, folders=folders))
+        list(run_cases(Noting(tmp_path / "notes"), ["a"], SLURM, folders=folders))
 
 
 def test_nodes_that_compute_otherwise(queue, tmp_path):
@@ -129,7 +129,7 @@ def test_no_job_is_left(queue, tmp_path):
 
 def test_the_same_command_looks_on_at_jobs_that_go_on(queue, tmp_path):
     cases = [f"slow {number}" for number in range(6)]
-    first = do_cases(Noting(tmp_path / "notes"), cases, SLURM, folders=Folders((tmp_path,), tmp_path / "out"))
+    first = run_cases(Noting(tmp_path / "notes"), cases, SLURM, folders=Folders((tmp_path,), tmp_path / "out"))
     next(first)
     first.close()  # the command has ended, its jobs have not
     with pytest.raises(ConfigError, match=r"expected nobody at work there, got jobs 17 of another command; wait for"):
@@ -149,8 +149,8 @@ def test_who_joins_by_hand_is_not_disturbed(queue, tmp_path):
 
 def test_what_it_needs(queue, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="expected a folder of results that all nodes share, got none; name one with"):
-        list(do_cases(Noting(tmp_path), ["a"], SLURM))
-    assert list(do_cases(Noting(tmp_path), [], SLURM, folders=Folders((), tmp_path))) == []
+        list(run_cases(Noting(tmp_path), ["a"], SLURM))
+    assert list(run_cases(Noting(tmp_path), [], SLURM, folders=Folders((), tmp_path))) == []
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="expected SLURM on this machine, found no sbatch; run it where jobs are"):
         do(Noting(tmp_path), ["a"], tmp_path)

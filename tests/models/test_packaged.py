@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tomoseg.bodies import BodyConfig, make_body, procedural_anatomy
-from tomoseg.bodies.config import DiseaseConfig, ViewConfig
+from tomoseg.bodies.config import DiseaseConfig, FieldOfViewConfig
 from tomoseg.cli import main
 from tomoseg.errors import ModelError
 from tomoseg.files.nifti import write_nifti
@@ -94,7 +94,9 @@ def test_they_are_not_changed(name, tmp_path):
 def test_the_whole_body_is_found_in_bodies_of_an_unseen_anatomy():
     """A procedural body of a seed that no recipe takes, on its back with air in its lungs, on voxels of 3 mm."""
     lungs = DiseaseConfig(effusion_share=0, airless_share=0, patches_share=0)
-    whole = BodyConfig(disease=lungs, view=ViewConfig(whole_share=1, narrow_share=0, side_share=0, oblique_share=0))
+    whole = BodyConfig(
+        disease=lungs, view=FieldOfViewConfig(whole_share=1, narrow_share=0, side_share=0, oblique_share=0)
+    )
     body = make_body(procedural_anatomy(900_001), 900_001, whole, (3.0, 3.0, 4.0))
     found = segment(body.volume, request=Request(roi_subset=("liver", "lung_lower_lobe_left", "hip_left", "hip_right")))
     for name in found.labels.names:

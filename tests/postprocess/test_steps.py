@@ -6,7 +6,7 @@ import pytest
 from tomoseg.errors import ConfigError
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.masks import pack
-from tomoseg.postprocess.steps import Step, apply, apply_to_map, needs_confidence, steps_of
+from tomoseg.postprocess.steps import PostprocessStep, apply, apply_to_map, needs_confidence, steps_of
 from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import Volume
 
@@ -24,8 +24,8 @@ def made(seed=0):
 def test_text_by_hand():
     steps = steps_of(["fill_holes", "s3=remove_small:0.25", "opening", "s0=crf"], ("s0", "s3"))
     assert steps == {
-        "s0": (Step("fill_holes"), Step("opening", 2.0), Step("crf", 3.0)),
-        "s3": (Step("fill_holes"), Step("remove_small", 0.25), Step("opening", 2.0)),
+        "s0": (PostprocessStep("fill_holes"), PostprocessStep("opening", 2.0), PostprocessStep("crf", 3.0)),
+        "s3": (PostprocessStep("fill_holes"), PostprocessStep("remove_small", 0.25), PostprocessStep("opening", 2.0)),
     }
     assert [str(step) for step in steps["s3"]] == ["fill_holes", "remove_small:0.25", "opening:2"]
     assert needs_confidence(steps)
@@ -66,15 +66,17 @@ def test_steps_come_one_after_the_other():
     masks[0, 2, 2, 2] = False
     masks[0, 8, 8, 8] = True
     segmentation = Segmentation.from_packed(pack(masks), LABELS, VOLUME.source)
-    found = apply(segmentation, {"s0": (Step("largest"), Step("fill_holes"))}).mask("s0")
+    found = apply(segmentation, {"s0": (PostprocessStep("largest"), PostprocessStep("fill_holes"))}).mask("s0")
     assert found.sum() == 64
-    assert not apply(segmentation, {"s0": (Step("remove_small", 1.0),)}).mask("s0").any()  # 63 voxels of 2 mm3
-    assert apply(segmentation, {"s0": (Step("remove_small", 0.126),)}).mask("s0").sum() == 63
+    assert (
+        not apply(segmentation, {"s0": (PostprocessStep("remove_small", 1.0),)}).mask("s0").any()
+    )  # 63 voxels of 2 mm3
+    assert apply(segmentation, {"s0": (PostprocessStep("remove_small", 0.126),)}).mask("s0").sum() == 63
 
 
 def test_crf_needs_probabilities():
     masks, segmentation = made()
-    steps = {"s2": (Step("crf", 3.0),)}
+    steps = {"s2": (PostprocessStep("crf", 3.0),)}
     with pytest.raises(
         ConfigError, match=r"expected probabilities of each structure for crf, got none; leave --ml off"
     ):
@@ -90,7 +92,7 @@ def test_crf_needs_probabilities():
 def test_unknown_structures_are_refused():
     _, segmentation = made()
     with pytest.raises(ConfigError, match=r"postprocess: .*'s11'"):
-        apply(segmentation, {"s11": (Step("largest"),)})
+        apply(segmentation, {"s11": (PostprocessStep("largest"),)})
 
 
 def test_label_maps_lose_to_background_and_gain_from_it():
@@ -100,13 +102,16 @@ def test_label_maps_lose_to_background_and_gain_from_it():
     values[6:9, 1:4, 1] = 3
     values[7, 2, 1] = 1  # ... and one of s1 in which s0 lies
     label_map = LabelMap(values, LABELS, VOLUME.source)
-    found = apply_to_map(label_map, {"s0": (Step("closing", 1.0), Step("largest")), "s1": (Step("closing", 1.0),)})
+    found = apply_to_map(
+        label_map,
+        {"s0": (PostprocessStep("closing", 1.0), PostprocessStep("largest")), "s1": (PostprocessStep("closing", 1.0),)},
+    )
     assert label_map.values is values
     assert values[2, 2, 1] == 0
     assert found.values[2, 2, 1] == 1  # filled
     assert found.values[7, 2, 1] == 3  # s0's speck went, so s1's hole is background that it may have
     assert (found.values[1:4, 1:4, 1] == 1).all()
-    kept = apply_to_map(label_map, {"s1": (Step("closing", 1.0),)})
+    kept = apply_to_map(label_map, {"s1": (PostprocessStep("closing", 1.0),)})
     assert kept.values[7, 2, 1] == 1  # what another structure has stays its own
     with pytest.raises(ConfigError, match=r"expected probabilities .* leave --ml off, or crf out"):
-        apply_to_map(label_map, {"s0": (Step("crf", 3.0),)})
+        apply_to_map(label_map, {"s0": (PostprocessStep("crf", 3.0),)})

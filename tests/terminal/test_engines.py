@@ -1,14 +1,14 @@
 """Engines in the terminal: speed and loss against the first by hand."""
 
 from tests.terminal.shown import rows_in
-from tomoseg.terminal.engines import show_ways
-from tomoseg.workflows.measure_engines import Way
+from tomoseg.terminal.engines import show_benchmarks
+from tomoseg.workflows.measure_engines import EngineBenchmark
 
 
 def test_each_engine_against_the_first_by_hand(capsys):
-    reference = Way("torch", "fp32", 31.0, 80.0, {"liver": 0.9, "rib": 0.7, "heart": None}, 0.8)
-    small = Way("openvino", "int8", 8.0, 10.0, {"liver": 0.898, "rib": 0.65, "heart": None}, 0.774)
-    show_ways([reference, small])
+    reference = EngineBenchmark("torch", "fp32", 31.0, 80.0, {"liver": 0.9, "rib": 0.7, "heart": None}, 0.8)
+    small = EngineBenchmark("openvino", "int8", 8.0, 10.0, {"liver": 0.898, "rib": 0.65, "heart": None}, 0.774)
+    show_benchmarks([reference, small])
     printed = capsys.readouterr().out
     assert rows_in(printed) == [
         ("engine", "MB", "ms a slice", "times faster", "Dice", "change", "worst change"),
@@ -23,10 +23,10 @@ def test_each_engine_against_the_first_by_hand(capsys):
 
 
 def test_a_time_has_its_spread_and_what_is_not_stable_is_not_compared(capsys):
-    reference = Way("torch", "fp32", 31.0, 80.0, {"liver": 0.9}, 0.9, (79.0, 82.0), 7)
-    fast = Way("openvino", "fp32", 31.0, 8.0, {"liver": 0.9}, 0.9, (7.9, 8.2), 7)
-    noisy = Way("onnx", "fp32", 31.0, 0.25, {"liver": 0.9}, 0.9, (0.2, 9.0), 7, is_stable=False)
-    show_ways([reference, fast, noisy])
+    reference = EngineBenchmark("torch", "fp32", 31.0, 80.0, {"liver": 0.9}, 0.9, (79.0, 82.0), 7)
+    fast = EngineBenchmark("openvino", "fp32", 31.0, 8.0, {"liver": 0.9}, 0.9, (7.9, 8.2), 7)
+    noisy = EngineBenchmark("onnx", "fp32", 31.0, 0.25, {"liver": 0.9}, 0.9, (0.2, 9.0), 7, is_stable=False)
+    show_benchmarks([reference, fast, noisy])
     printed = capsys.readouterr().out
     assert [row[2:4] for row in rows_in(printed)[1:4]] == [
         ("80.0 (79.0 to 82.0)", "1.0"),
@@ -36,5 +36,5 @@ def test_a_time_has_its_spread_and_what_is_not_stable_is_not_compared(capsys):
     assert "medians of the last 5 of 7 rounds in turn, after a warm-up" in printed
     assert "onnx fp32 did not become stable in 60 s: its time says little. Measure again" in printed
     assert "320" not in printed
-    show_ways([noisy, fast])  # nor is anything compared with it
+    show_benchmarks([noisy, fast])  # nor is anything compared with it
     assert [row[3] for row in rows_in(capsys.readouterr().out)[1:3]] == ["-", "-"]

@@ -7,7 +7,7 @@ import pytest
 from tests.terminal.screen import run_on_terminal
 from tests.training.tiny import make_dataset
 from tomoseg.terminal.training import watch
-from tomoseg.training.listener import Beginning, Step
+from tomoseg.training.listener import Beginning, StepReport
 
 PLAIN = {"epoch": 3, "train_loss": 0.25, "learning_rate": 1e-3, "minutes": 12.04}
 
@@ -37,7 +37,7 @@ def test_without_a_terminal_it_begins_with_what_is_trained_and_draws_nothing(cap
     with watch(lambda: False) as listener:
         listener.on_stage("loading PyTorch")
         listener.on_begin(Beginning(facts, {}, [{"epoch": 1}], "30 min"))
-        listener.on_step(Step(1, 1, 3, 0.5, 1e-3, 4.0, 1.0, None, 0.1))
+        listener.on_step(StepReport(1, 1, 3, 0.5, 1e-3, 4.0, 1.0, None, 0.1))
         listener.on_validated(1, 2)
     shown = capsys.readouterr()
     assert shown.err == ""
@@ -49,14 +49,14 @@ def test_without_a_terminal_it_begins_with_what_is_trained_and_draws_nothing(cap
 SCRIPT = """
 import time
 from tomoseg.terminal.training import watch
-from tomoseg.training.listener import Beginning, Step
+from tomoseg.training.listener import Beginning, StepReport
 with watch(lambda: False) as told:
     told.on_stage("loading PyTorch")
     time.sleep(0.15)
     told.on_begin(Beginning({"structures": 2}, {}, [], "30 min"))
     for number in range(9):
         epoch, step = number // 3 + 1, number % 3 + 1
-        told.on_step(Step(epoch, step, 3, 3.7, 1.5e-3, 4.1, 0.01 * number + 0.99, None, (number + 1) / 30))
+        told.on_step(StepReport(epoch, step, 3, 3.7, 1.5e-3, 4.1, 0.01 * number + 0.99, None, (number + 1) / 30))
         time.sleep(0.45)
         if step == 3:
             told.on_validated(1, 2)

@@ -1,6 +1,6 @@
 from tests.terminal.shown import rows_in
 from tomoseg.models.tuned import Tuned, Tuning
-from tomoseg.postprocess.steps import Step
+from tomoseg.postprocess.steps import PostprocessStep
 from tomoseg.terminal.models import show_tuning
 from tomoseg.terminal.tuning import show_choices
 from tomoseg.workflows.choosing import Choice
@@ -9,7 +9,7 @@ from tomoseg.workflows.choosing import Choice
 def test_what_was_chosen_for_each_structure(capsys):
     tuned = Tuned("0" * 64, smoothing=0.5, chosen_on={"dice_before": 0.7, "dice_after": 0.75, "dice_on_others": 0.72})
     choices = [
-        Choice("liver", 0.8, 0.85, 0.4, (Step("largest"), Step("closing", 2.0)), 7, 0.83),
+        Choice("liver", 0.8, 0.85, 0.4, (PostprocessStep("largest"), PostprocessStep("closing", 2.0)), 7, 0.83),
         Choice("rib", 0.6, 0.6, 0.5, (), 5, 0.6, "threshold 0.4: -0.0100"),
     ]
     show_choices(tuned, choices)

@@ -23,7 +23,7 @@ from tomoseg.workflows import time_engines as timing
 from tomoseg.workflows.calibration import calibration_slices, network_image
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.export import check_request, export
-from tomoseg.workflows.measure_engines import MEASURED, Way, measure_engines, ways_of
+from tomoseg.workflows.measure_engines import MEASURED, EngineBenchmark, engines_and_precisions, measure_engines
 from tomoseg.workflows.predict import predict
 
 WINDOWS = ((-200.0, 300.0), (-1000.0, 0.0))
@@ -200,7 +200,7 @@ def test_what_is_measured_is_what_evaluation_says_and_decides_what_auto_takes(ex
 
 def test_a_network_without_a_trace_is_measured_in_torch_alone():
     record = ModelRecord(LABELS, NetworkConfig(kind="swin_unetr", channels=(12, 24)), NATIVE, WINDOWS)
-    assert ways_of(Model(record, record.build())) == [("torch", "fp32")]
+    assert engines_and_precisions(Model(record, record.build())) == [("torch", "fp32")]
 
 
 def test_a_packaged_model_is_not_measured_into(dataset):
@@ -210,7 +210,9 @@ def test_a_packaged_model_is_not_measured_into(dataset):
 
 def test_a_loss_counts_in_the_mean_and_in_every_structure():
     def way(*dice):
-        return Way("openvino", "int8", 1.0, 1.0, dict(zip("abcd", dice, strict=True)), float(np.mean(dice[:3])))
+        return EngineBenchmark(
+            "openvino", "int8", 1.0, 1.0, dict(zip("abcd", dice, strict=True)), float(np.mean(dice[:3]))
+        )
 
     reference = way(0.5, 0.6, 0.7, None)
     assert way(0.5, 0.6, 0.671, None).is_close_to(reference)

@@ -437,13 +437,13 @@ class TestBadInput:
         assert out.read_text() == "a file"
 
     def test_a_case_that_ends_its_workers_is_left_out(self, dataset, out, monkeypatch):
-        def do_cases(work, cases, who, *, folders):
+        def run_cases(work, cases, who, *, folders):
             assert who.on == "processes:2"
             assert folders.writes == out
             for number, case in enumerate(cases):
                 yield number, work.lost(case, "it ended them") if number == 0 else work.one(case)
 
-        monkeypatch.setattr(workflow, "do_cases", do_cases)
+        monkeypatch.setattr(workflow, "run_cases", run_cases)
         report = preprocess(dataset, out, CONFIG.model_copy(update={"workers": 2}))
         assert report.failed == {"s0": "it ended them"}
         assert sorted(report.splits) == ["s1", "s2"]

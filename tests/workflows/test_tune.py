@@ -23,7 +23,7 @@ from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
 from tomoseg.nnunet import TaskRules
 from tomoseg.options import Compute, EvaluateOptions, PredictOptions, Request
 from tomoseg.postprocess.components import keep_largest
-from tomoseg.postprocess.steps import Step
+from tomoseg.postprocess.steps import PostprocessStep
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows import choosing
@@ -329,7 +329,7 @@ class TestImportedModels:
         ids=["one", "two folds", "a task"],
     )
     def test_steps_are_chosen_where_structures_exclude_one_another(self, tmp_path, folds, known, monkeypatch):
-        monkeypatch.setattr(choosing, "STEPS", ((Step("largest"),),))
+        monkeypatch.setattr(choosing, "STEPS", ((PostprocessStep("largest"),),))
         data = self.made(tmp_path, folds=folds, known=known)
         model = tmp_path / "model"
         tuned, choices = tune(model, data, compute=CPU)

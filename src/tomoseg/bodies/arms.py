@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tomoseg.bodies.anatomy import Anatomy
-from tomoseg.bodies.config import ViewConfig
+from tomoseg.bodies.config import FieldOfViewConfig
 from tomoseg.bodies.lying import Lying
 from tomoseg.bodies.placement import Placement
 from tomoseg.bodies.render import Look
@@ -31,7 +31,12 @@ def flesh_mm(look: Look) -> float:
 
 
 def with_arms(
-    anatomy: Anatomy, placement: Placement, lying: Lying, look: Look, config: ViewConfig, rng: np.random.Generator
+    anatomy: Anatomy,
+    placement: Placement,
+    lying: Lying,
+    look: Look,
+    config: FieldOfViewConfig,
+    rng: np.random.Generator,
 ) -> Look:
     """The body with arms, where the map lacks them or cuts them, in a share of bodies."""
     has_shoulders = any(anatomy.labels.names[n - 1].startswith(_SHOULDERS) for n in anatomy.boxes)

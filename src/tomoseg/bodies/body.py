@@ -9,8 +9,9 @@ from jaxtyping import Bool, Float32, UInt8, UInt16
 
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.arms import with_arms
-from tomoseg.bodies.config import BodyConfig, ViewConfig
+from tomoseg.bodies.config import BodyConfig, FieldOfViewConfig
 from tomoseg.bodies.devices import with_inserts
+from tomoseg.bodies.field_of_view import Axes, FieldOfView, draw_field_of_view
 from tomoseg.bodies.hu import Phase
 from tomoseg.bodies.looks import draw_look, draw_phase, lying_so
 from tomoseg.bodies.lying import Down, Lying, draw_lying
@@ -18,7 +19,6 @@ from tomoseg.bodies.placement import Placement, place
 from tomoseg.bodies.render import Look, Map, render
 from tomoseg.bodies.scanner import Scan, acquire
 from tomoseg.bodies.slots import SIDE_DOWN
-from tomoseg.bodies.views import Axes, View, draw_view
 from tomoseg.errors import InputError
 from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import packed_bytes
@@ -137,7 +137,9 @@ def _drawn(
     config: BodyConfig,
     spacing: tuple[float, float, float],
     rng: np.random.Generator,
-) -> tuple[View, Axes, tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]]:
+) -> tuple[
+    FieldOfView, Axes, tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]
+]:
     """The body in the first field of view that holds a structure.
 
     Raises:
@@ -148,7 +150,7 @@ def _drawn(
         chart = chart._replace(place=np.where(anatomy.aside > 0, anatomy.aside, anatomy.place))
     x, y, z = (int(np.clip(np.ceil(s / config.scanner.samples_mm), 1, 4)) for s in spacing)
     for _ in range(VIEWS_TRIED):
-        view = draw_view(anatomy, placement, look, config.view, rng)
+        view = draw_field_of_view(anatomy, placement, look, config.view, rng)
         axes = _axes(view, spacing, anatomy.name)
         drawn = render(chart, placement.way, look, axes, (x, y, z))
         if view.round:
@@ -167,7 +169,7 @@ def _within_circle(shape: tuple[int, ...]) -> Bool[np.ndarray, "x y"]:
     return np.asarray(x[:, None] + y <= 1)
 
 
-def _axes(view: View, spacing: tuple[float, float, float], name: str) -> Axes:
+def _axes(view: FieldOfView, spacing: tuple[float, float, float], name: str) -> Axes:
     axes = view.axes(spacing)
     if np.prod([len(axis) for axis in axes]) > MOST_VOXELS:
         raise InputError(
@@ -181,7 +183,7 @@ def _add_table(
     hu: Float32[np.ndarray, "x y z"],
     body: Bool[np.ndarray, "x y z"],
     axes: Axes,
-    config: ViewConfig,
+    config: FieldOfViewConfig,
     lying: Lying,
     rng: np.random.Generator,
 ) -> None:

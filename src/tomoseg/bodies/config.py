@@ -314,7 +314,7 @@ class TeethConfig(Config):
     """Pulp: means of 184 to 420."""
 
 
-class ViewConfig(Config):
+class FieldOfViewConfig(Config):
     """The field of view."""
 
     whole_share: Share = 0.3
@@ -426,7 +426,7 @@ class BodyConfig(Config):
     """Tubes, catheters, drains, wires."""
     teeth: Annotated[TeethConfig, Role.RESULT] = TeethConfig()
     """Teeth and their fillings."""
-    view: Annotated[ViewConfig, Role.RESULT] = ViewConfig()
+    view: Annotated[FieldOfViewConfig, Role.RESULT] = FieldOfViewConfig()
     """Field of view."""
     scanner: Annotated[ScannerConfig, Role.RESULT] = ScannerConfig()
     """Blur, noise, artefacts."""

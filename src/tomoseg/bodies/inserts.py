@@ -83,7 +83,7 @@ def inserts(
     Args:
         pieces: In mm of the map's own axes.
         shape: Of the coarser grid.
-        coarse: See `Way`.
+        coarse: See `ScannerToMap`.
         spacing_mm: Voxel edges of the map.
     """
     near = np.zeros([-(-n // CELL) for n in shape], np.uint8)

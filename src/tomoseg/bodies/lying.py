@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from tomoseg.bodies.anatomy import Anatomy
-from tomoseg.bodies.config import ViewConfig
+from tomoseg.bodies.config import FieldOfViewConfig
 from tomoseg.bodies.kinds import Fill, Kind
 from tomoseg.bodies.placement import Placement
 
@@ -38,7 +38,7 @@ class Lying:
     turn_deg: float = 0.0
 
 
-def draw_lying(config: ViewConfig, rng: np.random.Generator) -> Lying:
+def draw_lying(config: FieldOfViewConfig, rng: np.random.Generator) -> Lying:
     """Draw how a patient lies, and whether the position was entered at the scanner.
 
     Where it was, images of patients on their belly or side show them as if on their back, with the table at another

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import ShapeConfig
 from tomoseg.bodies.kinds import Fill
-from tomoseg.bodies.render import Way
+from tomoseg.bodies.render import ScannerToMap
 from tomoseg.phantom.shapes import rotation
 from tomoseg.volume import spacing_of
 
@@ -41,7 +41,7 @@ class Placement:
     middle: Float[np.ndarray, "3"]
     box: Float[np.ndarray, "2 3"]
     index_to_scanner: Float[np.ndarray, "3 3"]
-    way: Way
+    way: ScannerToMap
 
     def to_scanner(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
         """Points in mm of the anatomy in scanner mm, without the bend."""
@@ -83,7 +83,7 @@ def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator, turn_
     to_index[:, :3] = inverse[:3, :3] @ np.linalg.inv(turn)
     to_index[:, 3] = inverse[:3, :3] @ middle + inverse[:3, 3]
     coarse = np.linalg.inv(anatomy.coarse_affine) @ anatomy.affine
-    way = Way(
+    way = ScannerToMap(
         to_index,
         (bend @ inverse[:3, :3].T).astype(np.float32),
         np.array([*start, STEP_MM], np.float32),

@@ -84,8 +84,8 @@ class Map(NamedTuple):
     walls: Float32[np.ndarray, "a b c"]
 
 
-class Way(NamedTuple):
-    """From the scanner to the anatomy.
+class ScannerToMap(NamedTuple):
+    """The transform from scanner coordinates to voxels of the label map that a body is made of.
 
     Attributes:
         to_index: `(3, 4)`: scanner mm to index of the map.
@@ -108,7 +108,11 @@ _Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def render(
-    anatomy: Map, way: Way, look: Look, axes: tuple[np.ndarray, np.ndarray, np.ndarray], points: tuple[int, int, int]
+    anatomy: Map,
+    way: ScannerToMap,
+    look: Look,
+    axes: tuple[np.ndarray, np.ndarray, np.ndarray],
+    points: tuple[int, int, int],
 ) -> tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]:
     """Draw a body on a grid of the scanner.
 
@@ -161,7 +165,7 @@ def _add_inserts(inserts: Inserts, given: tuple[Any, ...], out: _Drawn) -> None:
 
 
 def _box_near(
-    inserts: Inserts, way: Way, axes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    inserts: Inserts, way: ScannerToMap, axes: tuple[np.ndarray, np.ndarray, np.ndarray]
 ) -> tuple[slice, slice, slice]:
     """The part of a grid of the scanner that holds all cells with pieces; cells at the border stand for all beyond."""
     found = np.argwhere(inserts.near)

@@ -28,15 +28,15 @@ from typing import Any
 import psutil
 
 from tomoseg.cases.folders import WORK
-from tomoseg.cases.work import MOST_TRIES, told_of_ends
+from tomoseg.cases.work import MOST_TRIES, worker_ended_message
 from tomoseg.files.atomic import errors_told
 
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 15.0
-"""Between two touches of a lease; several may be late before it expires."""
+"""SlicePair two touches of a lease; several may be late before it expires."""
 
 LOOK_SECONDS = 10.0
-"""Between looks at what others have done."""
+"""SlicePair looks at what others have done."""
 
 JOB = "job.json"
 """What is done to which cases."""
@@ -277,7 +277,7 @@ def share(leases: Leases, names: Sequence[str], look_seconds: float | None = Non
     Args:
         leases: Of the folder.
         names: Of all cases.
-        look_seconds: Between looks at what others have done; `LOOK_SECONDS` if omitted.
+        look_seconds: SlicePair looks at what others have done; `LOOK_SECONDS` if omitted.
 
     Yields:
         A case that was claimed; whoever takes it says `end` before the next.
@@ -305,4 +305,4 @@ def _claimed(leases: Leases, names: Sequence[str], look_seconds: float) -> Itera
         if leases.claim(name):
             yield name
         elif tries := leases.spent(name):
-            leases.end(name, {"error": told_of_ends(tries, "its lease expired")})
+            leases.end(name, {"error": worker_ended_message(tries, "its lease expired")})

@@ -1,4 +1,4 @@
-"""Cases done where `--on` says."""
+"""Runs the cases of a command where `--on` says: here, in several processes, on Ray or on SLURM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tomoseg.cases.work import Case, Done, Tell, Work
 from tomoseg.options import HERE, Spread
 
 
-def do_cases(
+def run_cases(
     work: Work[Case, Done],
     cases: Sequence[Case],
     spread: Spread = HERE,
@@ -22,23 +22,23 @@ def do_cases(
     on_ready: OnReady = lambda about: None,
     folders: Folders = NOWHERE,
 ) -> Iterator[tuple[int, Done]]:
-    """Do each case; a number and a record of each, as they come: in order where one process does them.
+    """Process cases where `spread` says, and yield the number and the record of each as it is done.
 
     Args:
-        work: What is done to each.
-        cases: Which.
-        spread: Who does them.
-        tell: Told how far a case is, where this process does it.
-        on_ready: Told what every record depends on.
-        folders: What it reads and where it writes, for machines that must see them.
+        work: What is done to each case.
+        cases: The cases; in this process they are done in order.
+        spread: Where the cases are processed.
+        tell: Called with the progress of a case, if it is processed in this process.
+        on_ready: Called once with what every record depends on.
+        folders: The folders that are read and written, which all machines must be able to reach.
 
     Raises:
-        TomosegError: Whatever the work raises that is not of one case.
-        ConfigError: If workers cannot be had, or do not compute alike.
+        TomosegError: If the work fails for a reason that does not concern a single case.
+        ConfigError: If workers cannot be started, or do not all compute the same.
 
     Example:
-        >>> from tomoseg.cases.work import Each
-        >>> list(do_cases(Each(str.upper, str.join), ["a", "b"]))
+        >>> from tomoseg.cases.work import CaseFunction
+        >>> list(run_cases(CaseFunction(str.upper, str.join), ["a", "b"]))
         [(0, 'A'), (1, 'B')]
     """
     place = place_of(spread)

@@ -15,51 +15,51 @@ CaseIn = TypeVar("CaseIn", contravariant=True)
 DoneOut = TypeVar("DoneOut", covariant=True)
 
 Tell = Callable[[Any, int, int], None]
-"""Told a case, how much of it is done, and of how much."""
+"""Called with a case, how much of it is done, and of how much."""
 
 MOST_TRIES = 3
-"""A case that ends its worker so often is set aside."""
+"""A case whose workers end this many times is given up."""
 
 
 @runtime_checkable
 class Opened(Protocol[CaseIn, DoneOut]):
-    """Work that is ready to begin: its model is loaded. It lives in one process."""
+    """Work that is ready to begin, with its model loaded. It belongs to one process."""
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What every record depends on; workers of one command must have it alike."""
+        """What every record depends on; it must be the same in all workers of a command."""
 
     def one(self, case: CaseIn) -> DoneOut:
-        """Do a case; what is wrong with it is in its record, and what is raised ends the command."""
+        """Process one case. A failure of the case is part of its record; an exception ends the command."""
 
     def all(self, cases: Sequence[CaseIn], tell: Tell) -> Iterator[DoneOut]:
-        """Do cases one after the other, in order, with as much at once as one process does well."""
+        """Process cases in order, with as much overlap as is useful within one process."""
 
 
 @runtime_checkable
 class Work(Protocol[CaseIn, DoneOut]):
-    """What is done to each case. It pickles, and so do cases and records."""
+    """What is done to each case. It can be pickled, and so can cases and records."""
 
     def open(self) -> Opened[CaseIn, DoneOut]:
-        """Load what all cases need, in the process that does them."""
+        """Load what all cases need, in the process that processes them."""
 
     def divided(self, workers: int) -> Work[CaseIn, DoneOut]:
-        """The same for each of several workers on one machine, which share its memory."""
+        """The work of one of several workers on a machine, which share its memory."""
 
     def lost(self, case: CaseIn, reason: str) -> DoneOut:
-        """The record of a case that cannot be done because it ends its workers."""
+        """The record of a case that is given up because its workers end."""
 
 
 @dataclass(frozen=True)
-class Each(Generic[Case, Done]):
-    """Work without anything to load: a function of a case.
+class CaseFunction(Generic[Case, Done]):
+    """Work that loads nothing: a function that is applied to each case.
 
     Attributes:
-        do: Does one; a function of a module, or a `partial` of one, so that it pickles.
-        unable: Makes the record of a case that ends its workers, of it and of the reason.
+        do: From a case to its record; a function of a module, or a `partial` of one, so that it can be pickled.
+        unable: From a case and a reason to the record of a case that is given up because its workers end.
 
     Example:
-        >>> list(Each(str.upper, str.join).all(["a", "b"], lambda case, done, total: None))
+        >>> list(CaseFunction(str.upper, str.join).all(["a", "b"], lambda case, done, total: None))
         ['A', 'B']
     """
 
@@ -71,11 +71,11 @@ class Each(Generic[Case, Done]):
         """Nothing."""
         return {}
 
-    def open(self) -> Each[Case, Done]:
+    def open(self) -> CaseFunction[Case, Done]:
         """Itself."""
         return self
 
-    def divided(self, workers: int) -> Each[Case, Done]:
+    def divided(self, workers: int) -> CaseFunction[Case, Done]:
         """Itself."""
         return self
 
@@ -125,18 +125,18 @@ class Waiting:
         if self._ends[number] < MOST_TRIES:
             self._waiting.append(number)
             return None
-        return told_of_ends(self._ends[number], how)
+        return worker_ended_message(self._ends[number], how)
 
 
-def told_of_ends(times: int, how: str) -> str:
-    """One sentence for a case that is set aside.
+def worker_ended_message(times: int, how: str) -> str:
+    """One sentence about a case that is given up.
 
     Args:
-        times: So often it ended its worker.
-        how: How the last one ended.
+        times: How many of its workers ended.
+        how: How the last of them ended.
 
     Example:
-        >>> told_of_ends(3, "exit status 1")[:76]
+        >>> worker_ended_message(3, "exit status 1")[:76]
         'expected a worker to live through it, got 3 workers that ended at it (exit s'
     """
     return (

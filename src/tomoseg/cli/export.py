@@ -69,7 +69,7 @@ def _export(network: Path, to: EngineName, precision: Precision, given: Given) -
 
 def _measure(network: Path, place: Place, int8_of: EngineName | None, spread: Spread) -> None:
     """All engines, or what an export in int8 loses."""
-    from tomoseg.terminal.engines import show_ways
+    from tomoseg.terminal.engines import show_benchmarks
     from tomoseg.workflows.measure_engines import measure_engines, ways_of_int8
 
     ways = None if int8_of is None else ways_of_int8(network, int8_of)
@@ -77,4 +77,4 @@ def _measure(network: Path, place: Place, int8_of: EngineName | None, spread: Sp
         found = measure_engines(
             network, place, on_case=lambda way, done, total: show(done, total, way), ways=ways, spread=spread
         )
-    show_ways(found)
+    show_benchmarks(found)

@@ -58,13 +58,13 @@ class GridSlice:
         return np.packbits(self.values > 0, axis=2, bitorder="little")
 
 
-Between = tuple[GridSlice, GridSlice, float]
+SlicePair = tuple[GridSlice, GridSlice, float]
 """The slices of the grid below and above one of the scan's, and the weight of the upper one; the same slice twice
 where the weight is 0."""
 
 
-def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Placement) -> Iterator[Between]:
-    """Between which of the grid's slices each of the scan's lies, in the grid's box and in order.
+def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Placement) -> Iterator[SlicePair]:
+    """SlicePair which of the grid's slices each of the scan's lies, in the grid's box and in order.
 
     Two slices are held.
 
@@ -90,7 +90,7 @@ BETWEEN: Axes = (False, False)
 """Pixels lie between the grid's points."""
 
 
-def decide_masks(between: Between, size: tuple[int, int], nearest: Axes = BETWEEN) -> UInt8[np.ndarray, "b x y"]:
+def decide_masks(between: SlicePair, size: tuple[int, int], nearest: Axes = BETWEEN) -> UInt8[np.ndarray, "b x y"]:
     """Packed masks of one slice of the scan: each structure where its interpolated logit is above 0.
 
     Args:
@@ -109,7 +109,7 @@ def decide_masks(between: Between, size: tuple[int, int], nearest: Axes = BETWEE
 
 
 def decide_labels(
-    between: Between, size: tuple[int, int], ids: Sequence[int], nearest: Axes = BETWEEN
+    between: SlicePair, size: tuple[int, int], ids: Sequence[int], nearest: Axes = BETWEEN
 ) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
     """Label map of one slice of the scan: the structure of the highest interpolated logit, where that is above 0.
 
@@ -132,7 +132,7 @@ def decide_labels(
 
 
 def confidences(
-    between: Between,
+    between: SlicePair,
     size: tuple[int, int],
     offsets: Float32[np.ndarray, "c"],
     nearest: Axes = BETWEEN,
@@ -156,7 +156,7 @@ def confidences(
 
 
 def highest_confidence(
-    between: Between,
+    between: SlicePair,
     size: tuple[int, int],
     offsets: Float32[np.ndarray, "c"],
     nearest: Axes = BETWEEN,
@@ -172,7 +172,7 @@ def highest_confidence(
 
 
 def shares_of_all(
-    between: Between,
+    between: SlicePair,
     size: tuple[int, int],
     channels: Sequence[int],
     nearest: Axes = BETWEEN,
@@ -206,7 +206,7 @@ def load_kernels() -> None:
     decide_labels(slices, (3, 3), (1,))
 
 
-def _is_on_grid(between: Between, size: tuple[int, int]) -> bool:
+def _is_on_grid(between: SlicePair, size: tuple[int, int]) -> bool:
     return between[2] == 0 and between[0].logits.shape[1:] == size
 
 

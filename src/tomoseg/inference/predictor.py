@@ -19,7 +19,7 @@ from tomoseg.grid import Placement, place_grid, slabs_on_grid, slice_positions
 from tomoseg.inference.background import prefetch
 from tomoseg.inference.choices import Choices, choices_of
 from tomoseg.inference.choose import choose_engine
-from tomoseg.inference.decide import Between, scan_slices
+from tomoseg.inference.decide import SlicePair, scan_slices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.grids import grid_for
 from tomoseg.inference.logits import LogitSource, Mirror, mean_logits
@@ -47,33 +47,32 @@ GridMasks = Bool[np.ndarray, "c gx gy"]
 
 @runtime_checkable
 class LogitSink(Protocol):
-    """Looks at the logits of each slice of the network's grid as they pass."""
+    """Receives the logits of each slice of the network's grid as they are computed."""
 
     def add(self, logits: GridLogits, members: Sequence[GridLogits] = (), inside: GridMasks | None = None) -> None:
-        """Take in the next slice.
+        """Receive the next slice.
 
         Args:
-            logits: That decide.
-            members: Of each model, where they are a mean over several.
-            inside: What they decide, where that is not wherever a logit is above 0.
+            logits: The logits from which masks are decided.
+            members: The logits of each model, if `logits` is a mean over several.
+            inside: The masks on the network's grid, if they are not simply the logits above 0.
         """
 
 
 class Predictor:
-    """One model, or several whose logits are averaged, with the engines that compute them. Threads may share it.
+    """One model, or several whose logits are averaged, with the engines that run them. Threads may share it.
 
     Attributes:
-        models: As loaded, with all their structures.
-        fusion: How much each of them counts; None for all alike.
-        record: What the first of them is; of folds also what all of them were trained on.
-        compute: What computes, where, and in what.
-        max_memory: Bytes that the process may take; None for any.
+        models: The loaded models, with all their structures.
+        fusion: Weights of several models; None weights them equally.
+        record: The record of the first model; for cross-validation folds, its training range covers all of them.
+        compute: The engine, device and precision that run the networks.
+        max_memory: Maximum memory of the process in bytes; None is unlimited.
 
     Args:
-        model: A loaded model, or several with the same structures and grid; they may look at the body from several
-            sides.
-        compute: What computes the network, where, and in what.
-        fusion: How much each of several counts.
+        model: A loaded model, or several with the same structures and grid, possibly of different views.
+        compute: The engine, device and precision that run the networks.
+        fusion: Weights of several models; None weights them equally.
 
     Raises:
         ConfigError: If several models differ in structures or grid.
@@ -100,13 +99,13 @@ class Predictor:
         self._opening = threading.Lock()
 
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
-        """What computes each of the models, opened when it is first asked for.
+        """The engine of each model; engines are opened on first use.
 
         Args:
-            labels: Some of the structures; if omitted, all.
+            labels: The structures to compute; if omitted, all.
 
         Raises:
-            ConfigError: If this machine has no such device, engine or precision.
+            ConfigError: If the device, engine or precision is not available on this machine.
             ModelError: If a file of the model is damaged.
         """
         wanted = self.record.labels if labels is None else labels
@@ -119,43 +118,43 @@ class Predictor:
             return self._engines[wanted]
 
     def release(self, labels: LabelSet) -> None:
-        """Let what the engines hold between scans go, before what is free is counted.
+        """Release the memory that the engines keep between scans, before free memory is measured.
 
         Args:
-            labels: The structures that are computed.
+            labels: The structures that the engines compute.
         """
         for engine in self.engines(labels):
             engine.release()
         give_back()
 
     def computed_by(self, engines: Sequence[Engine]) -> None:
-        """Let others compute all structures, in place of what was asked for.
+        """Use given engines for all structures, instead of those that `compute` selects.
 
         Args:
-            engines: One for each of the models.
+            engines: One engine per model.
         """
         with self._opening:
             self._engines[self.record.labels] = list(engines)
 
     def as_computed(self, model: Model) -> Model:
-        """What of a model its engine computes: all of it.
+        """The part of a model that its engine computes: by default all of it.
 
         Args:
-            model: One of them, with all or some of its structures.
+            model: One of the models, with all or some of its structures.
         """
         return model
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
-        """What decides: what is asked for, over what a single model was tuned to.
+        """Thresholds, smoothing and post-processing: those of the request, otherwise those that the model was tuned to.
 
         Args:
-            request: What is asked for.
+            request: The request.
 
         Raises:
-            LabelError: If the model does not know a structure.
-            ConfigError: If a threshold or a step cannot be read, or does not go with the rest, or what is asked for
-                is what TotalSegmentator does and the model is none of its tasks.
-            ModelError: If the record of tuning cannot be read.
+            LabelError: If the model does not have a requested structure.
+            ConfigError: If a threshold or a post-processing step is invalid or does not fit the rest of the request, or
+                exact resampling is requested for a model that is not a task of TotalSegmentator.
+            ModelError: If the model's tuning cannot be read.
         """
         if request.resampling == "exact":
             raise ConfigError(
@@ -171,30 +170,30 @@ class Predictor:
 
     @property
     def takes_thresholds(self) -> bool:
-        """Whether each structure is decided for itself."""
+        """Whether each structure is decided independently, so that thresholds apply."""
         return True
 
     @property
     def takes_temperatures(self) -> bool:
-        """Whether probabilities follow temperatures."""
+        """Whether calibration temperatures apply to the model's probabilities."""
         return True
 
     def watched_at(self, scan: OnGrid) -> Placement | None:
-        """Where the slices of logits that are watched lie in what is given of a scan; None where they are its own.
+        """Where the grid of the watched logits lies in a scan; None if it is the grid of `scan`.
 
         Args:
-            scan: On the network's grid.
+            scan: The scan on the network's grid.
         """
         return None
 
     @property
     def name(self) -> str:
-        """What the model is called; of several that were given, their names with a plus between them."""
+        """Name of the model; for several models, their names joined by plus signs."""
         return self.fusion.name if self.fusion is not None else "+".join(one.name for one in self.models)
 
     @property
     def sha256(self) -> str:
-        """Of the weights, and of how much each of several networks counts."""
+        """SHA-256 of the weights, and of the weighting of several networks."""
         fusion = [] if self.fusion is None else [self.fusion.sha256]
         return "+".join(map(str, [*(one.sha256 for one in self.models), *fusion]))
 
@@ -208,17 +207,17 @@ class Predictor:
 
     @property
     def folder(self) -> Path | None:
-        """The model's own; None of several that were given, and of one that was not read from a folder."""
+        """Folder of the model; None for several models, and for a model that was not read from a folder."""
         if self.fusion is not None:
             return self.fusion.folder
         return self.models[0].folder if len(self.models) == 1 else None
 
     def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
-        """A scan on the network's grid, slab by slab.
+        """Resample a scan to the network's grid, slab by slab as slices are taken.
 
         Args:
             volume: The scan.
-            stages: Takes the seconds of `grid`.
+            stages: Records the duration of the stage `grid`.
 
         Raises:
             GridError: If the grid would be too large.
@@ -236,17 +235,17 @@ class Predictor:
         watch: LogitSink | None = None,
         progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
-        """Each of the scan's slices from inferior to superior, to be decided by who takes it.
+        """Yield each axial slice of the scan from inferior to superior, with the logits to decide its masks from.
 
         Args:
-            scan: On the network's grid.
-            choices: What decides.
-            stages: Takes the seconds of `prepare` and `network`.
-            watch: Looks at the logits of every slice of the network's grid.
-            progress: Told after each slice how many are done, and of how many; several passes count on.
+            scan: The scan on the network's grid.
+            choices: Structures, thresholds and smoothing.
+            stages: Records the duration of the stages `prepare` and `network`.
+            watch: Receives the logits of every slice of the network's grid.
+            progress: Called after each slice with the number of slices done and the total number of slices.
 
         Raises:
-            InputError: If the scan does not fit into the memory allowed.
+            InputError: If the scan does not fit into the allowed memory.
         """
         shape = scan.source.canonical_shape
         between = self._between(scan, choices, stages or Stages(), watch)
@@ -259,20 +258,20 @@ class Predictor:
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED
     ) -> Bool[np.ndarray, "n c x y"]:
-        """Masks of axial slices, each for itself: none is taken for a neighbour of another.
+        """Segment independent axial slices: none is treated as a neighbour of another.
 
-        Where the network looks at one slice only, they are given the grid of one stack and computed in batches.
+        If the network sees one slice at a time, they are resampled together and computed in batches.
 
         Args:
-            slices: HU, RAS+ order.
-            spacing_mm: Pixel edges along x and y.
-            request: What is asked for; steps for masks are left out.
+            slices: `(n, x, y)` in HU, in RAS+ order.
+            spacing_mm: Pixel spacing along x and y in mm.
+            request: Structures and thresholds; post-processing steps are not applied.
 
         Returns:
-            A mask for each slice and structure.
+            `(n, structures, x, y)`, a mask per slice and structure.
 
         Raises:
-            LabelError: If the model does not know a structure.
+            LabelError: If the model does not have a requested structure.
         """
         choices = self.choices(request)
         if self._reach([model.record.grid.view for model in self.models], choices) != 0 and len(slices) > 1:
@@ -286,14 +285,14 @@ class Predictor:
     def grid_slices(
         self, scan: OnGrid, wanted: Sequence[int], choices: Choices
     ) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
-        """Masks of some slices of a scan, decided on the network's grid.
+        """Segment some slices of a scan on the network's grid.
 
-        Where a network takes a slice with its neighbours, no others are computed.
+        If a network sees a slice with its neighbours only, no other slices are computed.
 
         Args:
-            scan: Read whole.
-            wanted: Which slices of the grid.
-            choices: What decides.
+            scan: The scan on the network's grid; it is read as a whole.
+            wanted: Numbers of the slices of the network's grid.
+            choices: Structures and thresholds.
         """
         hu = scan.whole()
         reach = self._reach(self._views(scan), choices)
@@ -311,15 +310,15 @@ class Predictor:
         return masks
 
     def _reach(self, views: Sequence[str], choices: Choices) -> int | None:
-        """Slices on either side that the masks of one depend on; None for all of the scan."""
+        """Number of slices on either side that the masks of a slice depend on; None for the whole scan."""
         input_spec = [own_input(model.record.input_spec) for model in self.models]
         across = any(view != "axial" for view in views) or any(each.network.dims == 3 for each in input_spec)
         return None if across or choices.decisions.smoothing > 0 else max(each.reach for each in input_spec)
 
     def _between(
         self, scan: OnGrid, choices: Choices, stages: Stages, watch: LogitSink | None
-    ) -> Iterator[Between | None]:
-        """What each of the scan's slices lies between; None outside of the grid's box."""
+    ) -> Iterator[SlicePair | None]:
+        """For each slice of the scan the two slices of the grid around it; None outside of the grid."""
         placement = scan.placement
         engines = self.engines(self._computed(choices))
         views = self._views(scan)

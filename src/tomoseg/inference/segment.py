@@ -50,26 +50,25 @@ from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid, Volume
 
 AnyModel = Predictor | Model | Path | str | Sequence[Model]
-"""What a scan is segmented with; a `Predictor` keeps its engines for the next scan."""
-
+"""A model in any form that `segment` takes; a `Predictor` keeps its engines open for the next scan."""
 
 OTHERWISE = "what `read_scan` reads of it"
-"""What to give where a file that is known for something else is to be segmented all the same."""
+"""What to pass if a file that was recognised as something other than a scan should be segmented all the same."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in a scan.
+    """The segmentation of one scan.
 
     Attributes:
-        result: Independent masks, or with `ml` a label map, on the scan's own grid.
-        confidence: Probabilities, if they were asked for, at the model's temperatures if it has any.
-        self_rating: How sure the model is of the result, if it was asked for: of a model with temperatures the Dice to
-            be expected, of another a rank among scans and no Dice.
-        statistics: Volume, HU and place of each structure, if they were asked for.
-        notices: What was noticed about the scan and the request.
-        seconds: By stage: `segment` as a whole, `grid`, `prepare`, `network` and `decisions` within it, and what was
-            done afterwards.
+        result: Independent masks, or a label map if the request has `ml`, on the scan's own grid.
+        confidence: Probability maps, if requested, calibrated if the model has temperatures.
+        self_rating: How confident the model is of the result, if requested: an expected Dice with a calibrated model,
+            otherwise a figure that only ranks scans.
+        statistics: Volume, HU and position of each structure, if requested.
+        notices: Notices about the scan, the request and the result, the most important first.
+        seconds: Duration by stage: `segment` as a whole; `grid`, `prepare`, `network` and `decisions` within it; and
+            later stages such as `postprocess`.
 
     Example:
         >>> prediction = segment(Path("ct.nii.gz"), "head-neck")
@@ -86,17 +85,17 @@ class Prediction:
 
     @property
     def labels(self) -> LabelSet:
-        """The structures that were looked for, in channel order."""
+        """The structures that were segmented, found or not, in channel order."""
         return self.result.labels
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
-        """The mask of one structure, in RAS+ order on the scan's own voxels.
+        """The mask of one structure, `(x, y, z)` bool in RAS+ order on the scan's own grid.
 
         Args:
-            name: Of the structure.
+            name: Name of the structure.
 
         Raises:
-            LabelError: If there is no such structure.
+            LabelError: If there is no structure of that name.
         """
         return self.result.mask(name)
 
@@ -113,24 +112,26 @@ def segment(
     """Segment one scan.
 
     Args:
-        scan: A scan that was read, or where it lies: whatever `read_scan` reads.
-        model: A packaged model's name, a model folder or a run folder; a loaded model, or several whose logits are
-            averaged; or a `Predictor`, which is made once for many scans; the 117 structures of `body-117` if omitted.
-        request: What is asked for. What the model was tuned to holds where the request says nothing else.
-        compute: What computes the network, where, and in what; a `Predictor` has its own.
-        progress: Called after each slice with slices done and in all; each of several parts has all of the scan's.
-        notices: What `preflight` noticed, if it was called before; if omitted, it is called now.
+        scan: A scan, or the path of anything that `read_scan` reads.
+        model: The name of a packaged or fetched model, a model folder or a run folder; a loaded model, or several whose
+            logits are averaged; or a `Predictor`, which can be kept for many scans. If omitted, `body-117` with 117
+            structures.
+        request: Structures, thresholds and further results. What it leaves open is taken from the model's tuning.
+        compute: The engine, device and precision that run the network; a `Predictor` brings its own.
+        progress: Called after each slice with the number of slices done and the total number of slices; if a model
+            consists of several parts, each part counts all slices of the scan.
+        notices: The result of `preflight`, if it was called before; if omitted, it is called here.
 
     Returns:
-        Masks on the scan's own grid, and what else was asked for.
+        The masks on the scan's own grid, and the further results that were requested.
 
     Raises:
-        InputError: If the scan cannot be read, is a label map or a result of ours, does not fit into the memory
-            allowed, or `strict` is asked for and there is a warning about it.
+        InputError: If the scan cannot be read, is a label map or a result of tomoseg, does not fit into the allowed
+            memory, or gives rise to a warning although the request is `strict`.
         ModelError: If the model cannot be loaded.
-        LabelError: If the model does not know a structure.
-        ConfigError: If the request cannot be met: a threshold or a step that cannot be read, an engine or a device that
-            this machine lacks.
+        LabelError: If the model does not have a requested structure.
+        ConfigError: If the request cannot be met: a threshold or post-processing step is invalid, or the engine or the
+            device is not available on this machine.
 
     Example:
         >>> prediction = segment(Path("ct.nii.gz"), "head-neck", Request(roi_subset=("mandible",)))
@@ -162,7 +163,7 @@ def segment(
 
 
 def _told_of_nothing(result: LabelMap | Segmentation) -> tuple[Notice, ...]:
-    """That a result is empty, which its files alone do not say."""
+    """A notice if a result is empty, since empty files alone do not make that clear."""
     if not result.is_empty:
         return ()
     names = result.labels.names
@@ -172,28 +173,28 @@ def _told_of_nothing(result: LabelMap | Segmentation) -> tuple[Notice, ...]:
 
 
 def _read(path: Path) -> Volume:
-    """A scan, which is nothing that is known for something else."""
+    """Read a scan, and refuse files that are recognised as something else."""
     source = look(path)
     refuse_known(source, path, OTHERWISE)
     return read_scan(source)
 
 
 def _rating_of(found: Prediction, seen: tuple[Notice, ...]) -> SelfRating | None:
-    """The model's own rating; withheld where the scan is unlike those that it was trained on."""
+    """The model's rating of its own result; withheld if the scan is unlike the training scans."""
     if found.self_rating is None or all(notice.kind not in UNLIKE_TRAINING for notice in seen):
         return found.self_rating
     return found.self_rating.withheld(UNLIKE)
 
 
 def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
-    """What is noticed about a scan before it is segmented, by its values and beside the model's training scans.
+    """Check a scan before it is segmented: its values, its geometry, and whether it resembles the training scans.
 
     Args:
         volume: The scan.
-        predictor: Of the model.
+        predictor: The predictor of the model.
 
     Returns:
-        What was noticed, the decisive first.
+        Notices, the most important first.
     """
     seen = inspect_scan(volume, contrast=False)
     trained_on = predictor.record.trained_on
@@ -205,11 +206,11 @@ def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
 
 
 def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
-    """What segments, from whatever names a model.
+    """Make a predictor from a model in any form that `segment` takes.
 
     Args:
-        model: As for `segment`.
-        compute: What computes the network, where, and in what; a `Predictor` has its own.
+        model: A model, as for `segment`.
+        compute: The engine, device and precision that run the network; a `Predictor` brings its own.
 
     Raises:
         ModelError: If the model cannot be loaded.
@@ -229,12 +230,12 @@ def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
 
 
 def predictor_of(model: Model | Sequence[Model], compute: Compute = AUTO, fusion: Fusion | None = None) -> Predictor:
-    """What segments with loaded models, by whether they were trained here or are imported.
+    """Make a predictor for loaded models, either trained with tomoseg or imported from nnU-Net.
 
     Args:
         model: A loaded model, or several with the same structures and grid.
-        compute: What computes the network, where, and in what.
-        fusion: How much each of several counts.
+        compute: The engine, device and precision that run the network.
+        fusion: Weights of several models; None weights them equally.
 
     Raises:
         ConfigError: If several models differ in structures or grid.
@@ -252,17 +253,17 @@ def segment_on_grid(
     request: Request = AS_TUNED,
     hu: Int16[np.ndarray, "x y z"] | None = None,
 ) -> Prediction:
-    """Segment what is on the network's grid already, as a case of a preprocessed dataset is.
+    """Segment a scan that is already on the network's grid, such as a case of a preprocessed dataset.
 
     Args:
-        scan: On the network's grid.
-        predictor: Of the model.
-        choices: What decides.
-        request: What else is to be found out.
-        hu: The scan on its own grid, for steps that look at it.
+        scan: The scan on the network's grid.
+        predictor: The predictor of the model.
+        choices: Structures, thresholds, smoothing and post-processing steps.
+        request: Further results to compute.
+        hu: The scan on its own grid in HU, for post-processing steps that use it.
 
     Raises:
-        ConfigError: If a step needs the scan, and it is not given.
+        ConfigError: If a post-processing step needs the scan, and `hu` is not given.
     """
     stages = Stages()
     found, evidence = _through(predictor, scan, choices, request, stages, None)
@@ -291,9 +292,9 @@ def _through(
     stages: Stages,
     progress: Progress | None,
 ) -> tuple[Prediction, Confidence | None]:
-    """Every slice of the scan, through the sinks that the request needs; with what steps look at.
+    """Collect every slice of the scan in the sinks that the request needs; also returns evidence for steps.
 
-    That is not what a request for probabilities is given: masks do not depend on temperatures.
+    The evidence differs from requested probabilities, since masks do not depend on temperatures.
     """
     labels, grid = choices.labels, scan.source
     main = LabelMapSink(labels, grid) if request.ml else MaskSink(labels, grid)
@@ -316,7 +317,7 @@ def _through(
 def _probabilities(
     choices: Choices, request: Request, grid: SourceGrid
 ) -> tuple[ConfidenceSink | HighestConfidenceSink | None, ConfidenceSink | None]:
-    """What is given to who asked for probabilities, and what steps look at; the same where both are the same."""
+    """The sinks of requested probabilities and of those that post-processing steps use; one sink if both agree."""
     needed = needs_confidence(choices.steps)
     of_all = ConfidenceSink(choices.labels, grid, calibrated=False) if needed else None
     if not request.confidence:

@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8, UInt16
 
 from tomoseg.grid import Placement
 from tomoseg.inference.decide import (
-    Between,
+    SlicePair,
     confidences,
     decide_labels,
     decide_masks,
@@ -53,7 +53,7 @@ class ScanSlice:
     def __init__(
         self,
         number: int,
-        between: Between | None,
+        between: SlicePair | None,
         placement: Placement,
         shape: tuple[int, int, int],
         labels: LabelSet,

@@ -131,8 +131,8 @@ def content_box(mask: Bool[np.ndarray, "*shape"], margin: Sequence[int]) -> tupl
 
 
 @dataclass(frozen=True)
-class View:
-    """One displayed picture: axes in millimetres, with rows from the top and columns from the left.
+class DisplayedImage:
+    """One displayed image, with axes in millimetres, rows from the top and columns from the left.
 
     Attributes:
         axes: Where it is drawn.
@@ -273,12 +273,14 @@ class Sheet:
             facecolor=self.background,
         )
 
-    def view(self, left: float, top: float, width: float, height: float, spacing_mm: tuple[float, float]) -> View:
+    def view(
+        self, left: float, top: float, width: float, height: float, spacing_mm: tuple[float, float]
+    ) -> DisplayedImage:
         """A place for a picture, which will be as large as it can be inside the rectangle."""
         axes = self.axes(left, top, width, height)
         axes.set_axis_off()
         axes.set_anchor("N")
-        return View(axes, spacing_mm)
+        return DisplayedImage(axes, spacing_mm)
 
     def text(
         self, x: float, y: float, text: str, size_px: float, colour: str = BRIGHT, longest: int = 90, **style: Any

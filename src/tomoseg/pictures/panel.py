@@ -17,8 +17,8 @@ from tomoseg.pictures.canvas import (
     BRIGHT,
     DIM,
     Colour,
+    DisplayedImage,
     Sheet,
-    View,
     content_box,
     to_display,
     window_to_grey,
@@ -205,7 +205,7 @@ def _summary(
 
 
 def _draw(
-    view: View,
+    view: DisplayedImage,
     grey: UInt8[np.ndarray, "r c"],
     masks: Sequence[tuple[Bool[np.ndarray, "r c"], Colour]],
     lang: Language,
@@ -235,7 +235,7 @@ def _zoom_box(scene: _Scene) -> Box | None:
     return (left, top, width, height)
 
 
-def _zoom_in(view: View, overview: View, box: Box) -> None:
+def _zoom_in(view: DisplayedImage, overview: DisplayedImage, box: Box) -> None:
     """Enlarge one picture and frame the part in another."""
     left, top, width, height = box
     view.axes.set_xlim(left, left + width)

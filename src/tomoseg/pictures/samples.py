@@ -14,7 +14,7 @@ from jaxtyping import Bool, UInt8
 from tomoseg.labels import LabelSet
 from tomoseg.language.words import number, percent, say
 from tomoseg.masks import unpack
-from tomoseg.pictures.canvas import DIM, Sheet, View, to_display
+from tomoseg.pictures.canvas import DIM, DisplayedImage, Sheet, to_display
 from tomoseg.pictures.legend import draw_legend, legend_height
 from tomoseg.settings import Language
 from tomoseg.training.changes import Change, FieldOfView
@@ -158,7 +158,7 @@ def _height_by_width(sample: Sample) -> float:
 
 
 def _draw_sample(
-    view: View, sample: Sample, masks: Bool[np.ndarray, "c x y"], labels: LabelSet, lang: Language
+    view: DisplayedImage, sample: Sample, masks: Bool[np.ndarray, "c x y"], labels: LabelSet, lang: Language
 ) -> None:
     view.image(to_display(sample.grey))
     for structure, mask in zip(labels, masks, strict=True):

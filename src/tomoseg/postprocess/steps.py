@@ -16,8 +16,8 @@ from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 
 
 @dataclass(frozen=True)
-class Step:
-    """Something done to one structure's mask.
+class PostprocessStep:
+    """One post-processing step of one structure's mask.
 
     Attributes:
         name: A key of `STEP_KINDS`.
@@ -31,11 +31,11 @@ class Step:
         return self.name if self.amount is None else f"{self.name}:{self.amount:g}"
 
 
-Steps = Mapping[str, Sequence[Step]]
-"""Structure to what is done to its mask, in order."""
+Steps = Mapping[str, Sequence[PostprocessStep]]
+"""Post-processing steps by structure, in the order in which they run."""
 
 
-def steps_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[Step, ...]]:
+def steps_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[PostprocessStep, ...]]:
     """Steps as they are written on a command line: `largest` for all structures, `liver=opening:2` for one.
 
     Args:
@@ -49,7 +49,7 @@ def steps_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[Step
         >>> {name: [str(step) for step in steps] for name, steps in steps_of(["largest", "a=opening:1"], "ab").items()}
         {'a': ['largest', 'opening:1'], 'b': ['largest']}
     """
-    found: dict[str, tuple[Step, ...]] = {}
+    found: dict[str, tuple[PostprocessStep, ...]] = {}
     for text in texts:
         structure, _, written = text.rpartition("=")
         if structure and structure not in names:
@@ -60,7 +60,7 @@ def steps_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[Step
     return found
 
 
-def _step(text: str) -> Step:
+def _step(text: str) -> PostprocessStep:
     name, _, number = text.partition(":")
     if name not in STEP_KINDS:
         raise ConfigError(f"postprocess {text}: {unknown_name_message(name, list(STEP_KINDS))}")
@@ -68,7 +68,7 @@ def _step(text: str) -> Step:
     if kind.amount is None:
         if number:
             raise ConfigError(f"postprocess {text}: expected {name} without an amount, got {number!r}; leave it out")
-        return Step(name)
+        return PostprocessStep(name)
     try:
         amount = float(number) if number else kind.amount
     except ValueError:
@@ -78,7 +78,7 @@ def _step(text: str) -> Step:
             f"postprocess {text}: expected an amount in {kind.unit} above 0 such as {name}:{kind.amount:g}, "
             f"got {number!r}; correct it"
         )
-    return Step(name, amount)
+    return PostprocessStep(name, amount)
 
 
 def scan_steps(steps: Steps) -> tuple[str, ...]:
@@ -156,7 +156,9 @@ def apply_to_map(label_map: LabelMap, steps: Steps) -> LabelMap:
     return replace(label_map, values=values)
 
 
-def process(mask: BoxedMask, steps: Sequence[Step], spacing_mm: Spacing, evidence: Evidence | None) -> BoxedMask:
+def process(
+    mask: BoxedMask, steps: Sequence[PostprocessStep], spacing_mm: Spacing, evidence: Evidence | None
+) -> BoxedMask:
     """One structure's mask after its steps.
 
     Args:
@@ -173,7 +175,7 @@ def process(mask: BoxedMask, steps: Sequence[Step], spacing_mm: Spacing, evidenc
     return mask
 
 
-def _done(mask: BoxedMask, step: Step, spacing_mm: Spacing, evidence: Evidence | None) -> BoxedMask:
+def _done(mask: BoxedMask, step: PostprocessStep, spacing_mm: Spacing, evidence: Evidence | None) -> BoxedMask:
     kind, amount = STEP_KINDS[step.name], step.amount or 0.0
     if isinstance(kind, MaskStep):
         return kind.run(mask, spacing_mm, amount)

@@ -36,7 +36,7 @@ from tomoseg.version import __version__
 router = APIRouter(tags=["MONAI Label"])
 
 WAIT_SECONDS = 5.0
-"""Between looks at a job, should nobody say that it has changed."""
+"""SlicePair looks at a job, should nobody say that it has changed."""
 
 STRATEGY = "triage"
 

@@ -22,7 +22,7 @@ from tomoseg.models.views import load_for_view, record_of
 from tomoseg.server.training_task import RUN, Task
 from tomoseg.server.worker import end_with_the_server
 from tomoseg.settings import load_config
-from tomoseg.training.listener import Listener, Step
+from tomoseg.training.listener import Listener, StepReport
 
 NICENESS = 5
 """Scans that somebody waits for come first."""
@@ -87,7 +87,7 @@ def _put_together(datasets: tuple[str, ...], folder: Path) -> None:
         (folder / f"part{number}").symlink_to(Path(dataset).absolute(), target_is_directory=True)
 
 
-def _on_step(step: Step) -> None:
+def _on_step(step: StepReport) -> None:
     _tell({"share": step.progress, "dice": step.dice})
 
 

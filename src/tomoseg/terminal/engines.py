@@ -9,7 +9,7 @@ from tomoseg.errors import counted
 from tomoseg.models.exports import Export
 from tomoseg.terminal.console import out, table
 from tomoseg.workflows.agreement import FEW_VOXELS
-from tomoseg.workflows.measure_engines import MEAN_LOSS, STRUCTURE_LOSS, Way
+from tomoseg.workflows.measure_engines import MEAN_LOSS, STRUCTURE_LOSS, EngineBenchmark
 from tomoseg.workflows.time_engines import MOST_SECONDS, ROUNDS
 
 
@@ -34,7 +34,7 @@ def show_export(export: Export, model: Path) -> None:
         )
 
 
-def show_ways(ways: Sequence[Way]) -> None:
+def show_benchmarks(ways: Sequence[EngineBenchmark]) -> None:
     """What each engine and precision costs and gives, PyTorch in fp32 first, and whether int8 will do."""
     _show_tables(ways)
     few = ways[0].few
@@ -45,7 +45,7 @@ def show_ways(ways: Sequence[Way]) -> None:
         out.print(_verdict(way, ways[0]))
 
 
-def _show_tables(ways: Sequence[Way]) -> None:
+def _show_tables(ways: Sequence[EngineBenchmark]) -> None:
     reference, names = ways[0], [f"{way.engine} {way.precision}" for way in ways]
     unit, against = "ms a slice", "Dice"
     gives: tuple[str, ...] = ("change", "worst change")
@@ -60,7 +60,7 @@ def _show_tables(ways: Sequence[Way]) -> None:
     )
 
 
-def _verdict(way: Way, reference: Way) -> str:
+def _verdict(way: EngineBenchmark, reference: EngineBenchmark) -> str:
     """Whether int8 will do."""
     if not way.losses(reference):
         return f"Whether {way.engine} int8 will do cannot be told: too little is found in these scans. Use others."
@@ -71,7 +71,7 @@ def _verdict(way: Way, reference: Way) -> str:
     )
 
 
-def _show_rule(ways: Sequence[Way]) -> None:
+def _show_rule(ways: Sequence[EngineBenchmark]) -> None:
     """How times were taken, and which of them say little."""
     reference = ways[0]
     if reference.rounds:
@@ -87,7 +87,7 @@ def _show_rule(ways: Sequence[Way]) -> None:
             )
 
 
-def _costs(way: Way, reference: Way) -> tuple[object, ...]:
+def _costs(way: EngineBenchmark, reference: EngineBenchmark) -> tuple[object, ...]:
     faster = way.times_faster(reference)
     return (
         f"{way.engine} {way.precision}",
@@ -97,7 +97,7 @@ def _costs(way: Way, reference: Way) -> tuple[object, ...]:
     )
 
 
-def _gives(way: Way, reference: Way) -> tuple[object, ...]:
+def _gives(way: EngineBenchmark, reference: EngineBenchmark) -> tuple[object, ...]:
     """Beside the first way, which is compared with nothing."""
     losses = {} if way is reference else way.losses(reference)
     worst = max(losses, key=lambda name: losses[name], default=None)
@@ -115,13 +115,13 @@ def _gives(way: Way, reference: Way) -> tuple[object, ...]:
     )
 
 
-def _gained(way: Way, reference: Way) -> str | None:
+def _gained(way: EngineBenchmark, reference: EngineBenchmark) -> str | None:
     if way.mean_dice is None or reference.mean_dice is None:
         return None
     return f"{way.mean_dice - reference.mean_dice:+.4f}"
 
 
-def _quartiles(way: Way) -> str:
+def _quartiles(way: EngineBenchmark) -> str:
     if way.ms_quartiles is None:
         return ""
     low, high = way.ms_quartiles

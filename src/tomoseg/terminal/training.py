@@ -13,7 +13,7 @@ from tomoseg.models.folder import VIEWS
 from tomoseg.models.folds import OUT_OF_FOLD
 from tomoseg.terminal.console import out, warn_all
 from tomoseg.terminal.rows import Clock, Screen
-from tomoseg.training.listener import Beginning, Listener, Outcome, Step, is_first_process
+from tomoseg.training.listener import Beginning, Listener, Outcome, StepReport, is_first_process
 
 SMOOTHING = 0.95
 """Weight of what was before in the shown loss and speed."""
@@ -46,7 +46,7 @@ class _Display:
         self._share = 0.0
         self._loss: float | None = None
         self._speed: float | None = None
-        self._first: Step | None = None
+        self._first: StepReport | None = None
         self._began = time.monotonic()
 
     def on_part(self, part: str) -> None:
@@ -71,7 +71,7 @@ class _Display:
         out.print(f"Training: {text}; budget {self._budget}" + (f", {counted(behind, 'epoch')} done" if behind else ""))
         self.on_stage("waiting for the first slices")
 
-    def on_step(self, step: Step) -> None:
+    def on_step(self, step: StepReport) -> None:
         if self._first is None or self._first.epoch != step.epoch:
             self._first = step
         self._screen.hide("stage", "validate")

@@ -26,19 +26,19 @@ class Beginning:
 
 
 @dataclass(frozen=True)
-class Step:
-    """Told after each step of the optimiser.
+class StepReport:
+    """What listeners receive after each optimiser step.
 
     Attributes:
-        epoch: Which, from 1.
-        step: Which of the epoch, from 1.
-        steps: Of an epoch.
-        loss: Of this step.
-        learning_rate: Of this step.
-        slices_per_second: In this step.
-        minutes: Spent so far, those of former calls included.
-        dice: The best mean validation Dice; None before there is one.
-        progress: How much of the budget is used, 0 to 1.
+        epoch: Number of the epoch, from 1.
+        step: Number of the step in its epoch, from 1.
+        steps: Number of steps per epoch.
+        loss: Loss of this step.
+        learning_rate: Learning rate of this step.
+        slices_per_second: Throughput of this step.
+        minutes: Minutes of training so far, those of earlier calls included.
+        dice: Best mean validation Dice so far; None before the first validation.
+        progress: Share of the budget that is used, 0 to 1.
     """
 
     epoch: int
@@ -67,7 +67,7 @@ class Listener:
         on_part: Called before each network of a run of several with which it is, in words.
     """
 
-    on_step: Callable[[Step], None] = lambda step: None
+    on_step: Callable[[StepReport], None] = lambda step: None
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None
     on_validated: Callable[[int, int], None] = lambda done, total: None
     should_stop: Callable[[], bool] = lambda: False

@@ -25,7 +25,7 @@ from tomoseg.training.augmentation import network_input
 from tomoseg.training.build import build_run
 from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.learner import CustomLoss
-from tomoseg.training.listener import Beginning, Listener, Outcome, Step
+from tomoseg.training.listener import Beginning, Listener, Outcome, StepReport
 from tomoseg.training.losses import LossNormaliser, Targets
 from tomoseg.training.optimisation import set_learning_rate
 from tomoseg.training.ranks import ALONE, Ranks
@@ -114,7 +114,9 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
         state.slices, state.step_minutes = state.slices + slices, state.step_minutes + taken
         speed = slices / max(60 * taken, 1e-9)
         counts = (state.epoch + 1, state.step, run.budget.steps_per_epoch)
-        listener.on_step(Step(*counts, state.losses[-1], rate, speed, state.minutes, state.best_dice, run.progress))
+        listener.on_step(
+            StepReport(*counts, state.losses[-1], rate, speed, state.minutes, state.best_dice, run.progress)
+        )
         if run.ranks.all_gather_values([listener.should_stop()], run.device).any():
             return False
         if run.progress >= 1:

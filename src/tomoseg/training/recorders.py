@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from tomoseg.config import TrainConfig
 from tomoseg.packages import EXTRAS, require_installed
-from tomoseg.training.listener import Beginning, Listener, Step
+from tomoseg.training.listener import Beginning, Listener, StepReport
 
 Per = Literal["step", "epoch"]
 
@@ -127,7 +127,7 @@ def recorders_beside(listener: Listener, run: Path, config: TrainConfig, picture
                 one.begin(run, config)
             listener.on_begin(beginning)
 
-        def on_step(step: Step) -> None:
+        def on_step(step: StepReport) -> None:
             at = (step.epoch - 1) * step.steps + step.step
             for one in recorders:
                 one.do(lambda recorder: recorder.numbers(_of_step(step), at, "step"))
@@ -151,7 +151,7 @@ def _closing(one: _Guarded) -> Callable[..., None]:
     return close
 
 
-def _of_step(step: Step) -> dict[str, float]:
+def _of_step(step: StepReport) -> dict[str, float]:
     names = ("loss", "learning_rate", "slices_per_second")
     return {f"train/{name}": getattr(step, name) for name in names}
 

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from tomoseg.cases.folders import Folders
-from tomoseg.cases.run import do_cases
-from tomoseg.cases.work import Each
+from tomoseg.cases.run import run_cases
+from tomoseg.cases.work import CaseFunction
 from tomoseg.checks.dataset import check_cases
 from tomoseg.checks.facts import CaseFacts, case_facts, unreadable_case
 from tomoseg.checks.findings import CheckReport
@@ -95,9 +95,9 @@ def _all_facts(
     found: Dataset, on_case: Callable[[str, int, int], None], spread: Spread, folders: Folders
 ) -> list[CaseFacts]:
     """What is kept of each case, in their order."""
-    work = Each[Case, CaseFacts](partial(_facts, labels=found.labels), _unable)
+    work = CaseFunction[Case, CaseFacts](partial(_facts, labels=found.labels), _unable)
     facts: dict[int, CaseFacts] = {}
-    for number, of_case in do_cases(work, found.cases, spread, folders=folders):
+    for number, of_case in run_cases(work, found.cases, spread, folders=folders):
         facts[number] = of_case
         on_case(of_case.name, len(facts), len(found.cases))
     return [facts[number] for number in sorted(facts)]

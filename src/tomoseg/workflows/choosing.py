@@ -15,16 +15,16 @@ from jaxtyping import Bool, Float64, Int16, UInt8
 
 from tomoseg.masks import BoxedMask
 from tomoseg.postprocess.step_kinds import Evidence
-from tomoseg.postprocess.steps import Step, process, scan_steps
+from tomoseg.postprocess.steps import PostprocessStep, process, scan_steps
 
 THRESHOLDS = (0.5, 0.3, 0.4, 0.6, 0.7)
-STEPS: tuple[tuple[Step, ...], ...] = (
-    (Step("crf", 1.0), Step("crf", 3.0)),
-    (Step("fill_holes"),),
-    (Step("closing", 2.0), Step("closing", 4.0)),
-    (Step("opening", 2.0), Step("opening", 4.0)),
-    (Step("remove_small", 0.1), Step("remove_small", 0.5)),
-    (Step("largest"),),
+STEPS: tuple[tuple[PostprocessStep, ...], ...] = (
+    (PostprocessStep("crf", 1.0), PostprocessStep("crf", 3.0)),
+    (PostprocessStep("fill_holes"),),
+    (PostprocessStep("closing", 2.0), PostprocessStep("closing", 4.0)),
+    (PostprocessStep("opening", 2.0), PostprocessStep("opening", 4.0)),
+    (PostprocessStep("remove_small", 0.1), PostprocessStep("remove_small", 0.5)),
+    (PostprocessStep("largest"),),
 )
 """What is tried, in the order in which it is done; of each line one at most."""
 
@@ -83,7 +83,7 @@ class Choice:
     before: float
     after: float
     threshold: float
-    steps: tuple[Step, ...]
+    steps: tuple[PostprocessStep, ...]
     cases: int
     on_others: float
     refused: str = ""
@@ -99,9 +99,9 @@ class Scores:
 
     def __init__(self, name: str, samples: Sequence[Sample]) -> None:
         self.name, self.samples = name, samples
-        self._known: dict[tuple[float, tuple[Step, ...]], Float64[np.ndarray, "n"]] = {}
+        self._known: dict[tuple[float, tuple[PostprocessStep, ...]], Float64[np.ndarray, "n"]] = {}
 
-    def of(self, threshold: float, steps: tuple[Step, ...] = ()) -> Float64[np.ndarray, "n"]:
+    def of(self, threshold: float, steps: tuple[PostprocessStep, ...] = ()) -> Float64[np.ndarray, "n"]:
         """Of each case."""
         key = threshold, steps
         if key not in self._known:
@@ -143,10 +143,10 @@ def choose(scores: Scores) -> Choice:
     return Choice(scores.name, before, after, threshold, steps, cases, float(on_others.mean()))
 
 
-def _best(scores: Scores, which: Bool[np.ndarray, "n"]) -> tuple[float, tuple[Step, ...]]:
+def _best(scores: Scores, which: Bool[np.ndarray, "n"]) -> tuple[float, tuple[PostprocessStep, ...]]:
     """The threshold first, then step by step, by some of the cases."""
 
-    def mean(threshold: float, steps: tuple[Step, ...] = ()) -> float:
+    def mean(threshold: float, steps: tuple[PostprocessStep, ...] = ()) -> float:
         return float(scores.of(threshold, steps)[which].mean())
 
     threshold = THRESHOLDS[0]
@@ -155,7 +155,7 @@ def _best(scores: Scores, which: Bool[np.ndarray, "n"]) -> tuple[float, tuple[St
         dice = mean(candidate)
         if dice > max(after, before + LEAST_GAIN):
             threshold, after = candidate, dice
-    chosen: tuple[Step, ...] = ()
+    chosen: tuple[PostprocessStep, ...] = ()
     for line in STEPS:
         if scan_steps({scores.name: line}) and any(sample.hu is None for sample in scores.samples):
             continue
@@ -165,7 +165,7 @@ def _best(scores: Scores, which: Bool[np.ndarray, "n"]) -> tuple[float, tuple[St
     return threshold, chosen
 
 
-def _dice(sample: Sample, threshold: float, steps: Sequence[Step]) -> float:
+def _dice(sample: Sample, threshold: float, steps: Sequence[PostprocessStep]) -> float:
     mask = process(sample.mask(threshold), steps, sample.spacing_mm, sample.evidence())
     both = int(np.count_nonzero(mask.inside & sample.reference[mask.box]))
     return 2 * both / (mask.voxels + int(np.count_nonzero(sample.reference)))

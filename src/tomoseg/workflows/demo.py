@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tomoseg.bodies import BodyConfig, make_body, procedural_anatomy
-from tomoseg.bodies.config import ViewConfig
+from tomoseg.bodies.config import FieldOfViewConfig
 from tomoseg.config import (
     TRAIN_PRESETS,
     GridConfig,
@@ -150,7 +150,7 @@ def show_packaged(picture: Path, seed: int) -> PackagedShown:
         picture: The PNG to write.
         seed: Another seed makes another body.
     """
-    whole = BodyConfig(view=ViewConfig(whole_share=1.0, narrow_share=0.0))
+    whole = BodyConfig(view=FieldOfViewConfig(whole_share=1.0, narrow_share=0.0))
     body = make_body(procedural_anatomy(SHOWN_SEED + seed), SHOWN_SEED + seed, whole, SHOWN_MM)
     began = time.monotonic()
     found = segment(body.volume)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tomoseg.cases.folders import Folders
-from tomoseg.cases.run import do_cases
+from tomoseg.cases.run import run_cases
 from tomoseg.cases.work import Tell
 from tomoseg.errors import ConfigError, DatasetError, GridError, InputError, ModelError, TomosegError
 from tomoseg.evaluation.masks import Scoring
@@ -258,7 +258,7 @@ def _score_all(
         ModelError: If the model cannot be run.
     """
     found: dict[int, _Judged] = {}
-    for number, judged in do_cases(work, names, work.options, folders=folders):
+    for number, judged in run_cases(work, names, work.options, folders=folders):
         found[number] = judged
         on_case(len(found), len(names))
     done = [found[number] for number in sorted(found)]

@@ -35,7 +35,7 @@ from tomoseg.preprocessed.fits import fitted_in_part, grid_needed
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.workflows.agreement import agreements
 from tomoseg.workflows.calibration import Place, calibration_slices, draw_some, network_image, opened
-from tomoseg.workflows.score_ways import Asked, predictor_in, score_ways
+from tomoseg.workflows.score_with_engines import Asked, predictor_in, score_with_engines
 from tomoseg.workflows.time_engines import Timing, time_engines
 from tomoseg.workflows.unlabelled import Unlabelled
 
@@ -53,23 +53,23 @@ OnCase = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Way:
-    """One engine in one precision.
+class EngineBenchmark:
+    """What one engine in one precision costs, and how well it scores.
 
     Attributes:
-        engine: Its name.
-        precision: What it computes in.
-        megabytes: Of the files that it reads its weights from.
-        ms_per_slice: Median time of the network for one slice, block or patch, after a warm-up.
-        dice: Of each structure, over the cases where it is annotated and present; None if there is none. Of scans
-            without masks that with the first way's, over all of them.
-        mean_dice: Over the structures.
-        ms_quartiles: Between which the middle half of the rounds lie; None if they were not kept.
-        rounds: In which it was timed.
-        is_stable: Whether the rounds came to agree; if not, the time says little.
-        seconds_a_scan: Of scans without masks, in the mean, once the network is compiled.
-        differing: Of their voxels, how many the first way decides otherwise.
-        few: Structures that they hardly show, whose Dice decides nothing.
+        engine: Name of the engine.
+        precision: Precision that it computes in.
+        megabytes: Size of the files that it reads its weights from.
+        ms_per_slice: Median time of the network for one slice, block or patch in ms, after a warm-up.
+        dice: Dice of each structure over the cases in which it is annotated and present; None if there is none. For
+            scans without masks, the Dice with the masks of the first benchmark, over all scans.
+        mean_dice: Mean over the structures.
+        ms_quartiles: First and third quartile of the rounds in ms; None if they were not kept.
+        rounds: Number of rounds in which it was timed.
+        is_stable: Whether the rounds came to agree; if not, the time is not reliable.
+        seconds_a_scan: Mean seconds per scan without masks, once the network is compiled.
+        differing: Number of voxels of these scans that differ from the masks of the first benchmark.
+        few: Structures that these scans hardly show, whose Dice is not considered.
     """
 
     engine: EngineName
@@ -85,19 +85,19 @@ class Way:
     differing: int | None = None
     few: tuple[str, ...] = ()
 
-    def times_faster(self, reference: Way) -> float | None:
-        """How many times as fast as another it is; None where one of the two was not stable."""
+    def times_faster(self, reference: EngineBenchmark) -> float | None:
+        """Speed-up against another benchmark; None if one of the two was not stable."""
         stable = self.is_stable and reference.is_stable
         return reference.ms_per_slice / self.ms_per_slice if stable else None
 
-    def losses(self, reference: Way) -> dict[str, float]:
-        """Dice lost against another way, structure by structure."""
+    def losses(self, reference: EngineBenchmark) -> dict[str, float]:
+        """Dice lost against another benchmark, by structure."""
         counted = ((name, mine) for name, mine in self.dice.items() if name not in reference.few)
         pairs = ((name, reference.dice[name], mine) for name, mine in counted)
         return {name: before - mine for name, before, mine in pairs if before is not None and mine is not None}
 
-    def is_close_to(self, reference: Way) -> bool:
-        """Whether what is lost against another way is within the limits."""
+    def is_close_to(self, reference: EngineBenchmark) -> bool:
+        """Whether the Dice lost against another benchmark is within the limits."""
         losses = list(self.losses(reference).values())
         return bool(losses) and float(np.mean(losses)) <= MEAN_LOSS and max(losses) <= STRUCTURE_LOSS
 
@@ -110,7 +110,7 @@ def measure_engines(
     every: int = 1,
     ways: Sequence[Asked] | None = None,
     spread: Spread = HERE,
-) -> list[Way]:
+) -> list[EngineBenchmark]:
     """Measure every engine and precision that this machine and the model have; write `measured.json` into its folder.
 
     An int8 export that loses little enough is from then on what `--engine auto` takes.
@@ -138,7 +138,7 @@ def measure_engines(
     check_is_own(loaded.folder)
     begin_folder(loaded.folder, (MEASURED, EXPORTS))
     place = opened(place) if isinstance(place, Path) else place
-    known = ways_of(loaded) if ways is None else list(ways)
+    known = engines_and_precisions(loaded) if ways is None else list(ways)
     predictors = [predictor_in(loaded, asked) for asked in known]
     names = [f"{engine} {precision}" for engine, precision in known]
     if isinstance(place, Unlabelled):
@@ -149,14 +149,14 @@ def measure_engines(
         cases = data.split(split)[::every]
         times = time_engines([one.engines()[0].run for one in predictors], _timed(loaded, data, cases))
         predictors.clear()  # who scores opens its own, one at a time
-        scored = score_ways(loaded.folder, known, cases, spread, lambda way, *done: on_case(names[way], *done))
+        scored = score_with_engines(loaded.folder, known, cases, spread, lambda way, *done: on_case(names[way], *done))
         made = [_scored(loaded, *of_way, data.labels) for of_way in zip(known, times, scored, strict=True)]
         where = {"dataset": data.folder.name, "split": split, "cases": len(cases)}
     _write(loaded, made, where)
     return made
 
 
-def ways_of(model: Model) -> list[Asked]:
+def engines_and_precisions(model: Model) -> list[Asked]:
     """Engines and precisions that this machine and the model's folder have on a CPU, PyTorch in fp32 first."""
     kinds = sorted(ENGINES.values(), key=lambda kind: kind.name != "torch")
     return [(kind.name, precision) for kind in kinds for precision in kind.compared(model)]  # type: ignore[misc]
@@ -169,7 +169,7 @@ def ways_of_int8(model: Path, to: EngineName) -> list[Asked]:
         model: A model folder or a run folder.
         to: The engine of the export.
     """
-    known = ways_of(load_model(model))
+    known = engines_and_precisions(load_model(model))
     return [(to, "fp32") if (to, "fp32") in known else known[0], (to, "int8")]
 
 
@@ -181,7 +181,9 @@ def _timed(model: Model, data: Preprocessed, cases: Sequence[PreprocessedCase]) 
     return _images(model, (on_grid(case) for case in cases))
 
 
-def _scored(model: Model, asked: Asked, timing: Timing, scores: Sequence[CaseScore], labels: LabelSet) -> Way:
+def _scored(
+    model: Model, asked: Asked, timing: Timing, scores: Sequence[CaseScore], labels: LabelSet
+) -> EngineBenchmark:
     """Scored with the masks of a dataset."""
     summary = summarise(scores, labels)
     return _way(model, asked, timing, {row.structure: row.dice for row in summary.structures}, summary.dice)
@@ -193,7 +195,7 @@ def _beside_the_first(
     predictors: Sequence[Predictor],
     scans: Unlabelled,
     on_case: Callable[[int, int, int], None],
-) -> list[Way]:
+) -> list[EngineBenchmark]:
     """Compared with the masks of the first way."""
     count = min(len(scans), COMPARED_SCANS)
     brought = predictors[0].on_grid
@@ -223,8 +225,10 @@ def _images(model: Model, scans: Iterator[OnGrid]) -> list[NetworkImage]:
     return images
 
 
-def _way(model: Model, asked: Asked, timing: Timing, dice: dict[str, float | None], mean_dice: float | None) -> Way:
-    return Way(
+def _way(
+    model: Model, asked: Asked, timing: Timing, dice: dict[str, float | None], mean_dice: float | None
+) -> EngineBenchmark:
+    return EngineBenchmark(
         *asked,
         _megabytes(model, *asked),
         timing.median,
@@ -243,7 +247,7 @@ def _megabytes(model: Model, engine: EngineName, precision: Precision) -> float:
     return sum((model.folder / name).stat().st_size for name in files) / 1e6
 
 
-def _write(model: Model, ways: Sequence[Way], where: dict[str, object]) -> None:
+def _write(model: Model, ways: Sequence[EngineBenchmark], where: dict[str, object]) -> None:
     assert model.folder is not None  # it was read from one
     for way in ways[1:]:
         if way.precision == "int8":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.cases.folders import Folders
-from tomoseg.cases.run import do_cases
+from tomoseg.cases.run import run_cases
 from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
 from tomoseg.files.asides import remove_left_overs
@@ -142,7 +142,7 @@ def _done_by(
     """Number and end of each scan, by whoever was asked for."""
     if work.options.join:
         return share_scans(work.open(), found.scans, output, work.options, on_ready)
-    return do_cases(work, found.scans, work.options, on_slice, on_ready, _folders(work, found.scans, output))
+    return run_cases(work, found.scans, work.options, on_slice, on_ready, _folders(work, found.scans, output))
 
 
 def _folders(work: Segmenting, scans: Sequence[Scan], output: Path) -> Folders:

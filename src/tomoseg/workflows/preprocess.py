@@ -14,8 +14,8 @@ import numpy as np
 
 from tomoseg.cases.folders import Folders
 from tomoseg.cases.place import place_of
-from tomoseg.cases.run import do_cases
-from tomoseg.cases.work import Each
+from tomoseg.cases.run import run_cases
+from tomoseg.cases.work import CaseFunction
 from tomoseg.checks.holdings import Holdings
 from tomoseg.checks.scan import inspect_scan
 from tomoseg.config import GridConfig, PreprocessConfig
@@ -282,8 +282,8 @@ def ceilings(records: Iterable[CaseRecord], labels: LabelSet) -> dict[str, float
 def _run(tasks: list[_Task], workers: int, spread: Spread, folders: Folders) -> Iterator[CaseDone]:
     """Each case, by so many processes where nobody else was asked for."""
     who = Spread(on=f"processes:{workers}") if spread.on == "here" and workers > 1 else spread
-    work = Each[_Task, CaseDone](_attempt, _unable)
-    yield from (done for _, done in do_cases(work, tasks, who, folders=folders))
+    work = CaseFunction[_Task, CaseDone](_attempt, _unable)
+    yield from (done for _, done in run_cases(work, tasks, who, folders=folders))
 
 
 def _workers(config: PreprocessConfig, spread: Spread, processors: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
 from tomoseg.grid import Placement
-from tomoseg.inference.decide import Between, decide_labels, shares_of_all
+from tomoseg.inference.decide import SlicePair, decide_labels, shares_of_all
 from tomoseg.inference.sinks import ScanSlice
 from tomoseg.labels import LabelSet, label_type
 from tomoseg.masks import packed_bytes, unpack
@@ -32,7 +32,7 @@ class ExclusiveSlice(ScanSlice):
     def __init__(
         self,
         number: int,
-        between: Between | None,
+        between: SlicePair | None,
         placement: Placement,
         shape: tuple[int, int, int],
         labels: LabelSet,

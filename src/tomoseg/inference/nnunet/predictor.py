@@ -12,7 +12,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.grid import Placement, Triple
 from tomoseg.inference.background import prefetch
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.decide import Between, load_kernels, scan_slices
+from tomoseg.inference.decide import SlicePair, load_kernels, scan_slices
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.memory import activation_bytes, batch_that_fits, give_back
 from tomoseg.inference.nnunet.decided import ExclusiveSlice, RegionSlice, own_logits
@@ -240,7 +240,7 @@ class NnunetPredictor(Predictor):
         watch.add(own_logits(logits)[wanted], inside=winners == np.array(wanted)[:, None, None])
 
     def _decided(
-        self, k: int, between: Between | None, placement: Placement, scan: OnGrid, choices: Choices
+        self, k: int, between: SlicePair | None, placement: Placement, scan: OnGrid, choices: Choices
     ) -> ScanSlice:
         shape = scan.source.canonical_shape
         if self.plan.decision == "regions":

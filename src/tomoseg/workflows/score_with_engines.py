@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.cases.folders import Folders
-from tomoseg.cases.run import do_cases
+from tomoseg.cases.run import run_cases
 from tomoseg.cases.work import Tell
 from tomoseg.errors import ConfigError
 from tomoseg.evaluation.scores import CaseScore
@@ -36,7 +36,7 @@ def predictor_in(model: Model, asked: Asked) -> Predictor:
     return predictor_of(model, Compute(engine=engine, device="cpu", precision=precision))
 
 
-def score_ways(
+def score_with_engines(
     model: Path,
     known: Sequence[Asked],
     cases: Sequence[PreprocessedCase],
@@ -59,7 +59,7 @@ def score_ways(
     found: dict[int, CaseScore] = {}
     done = [0] * len(known)
     folders = Folders((model, *(case.folder for case in cases[:1])), model)
-    for number, scored in do_cases(_Scoring(model), orders, spread, folders=folders):
+    for number, scored in run_cases(_Scoring(model), orders, spread, folders=folders):
         if isinstance(scored, str):
             raise ConfigError(scored)
         found[number], way = scored, number // len(cases)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.arms import flesh_mm
-from tomoseg.bodies.config import ViewConfig
+from tomoseg.bodies.config import FieldOfViewConfig
 from tomoseg.bodies.placement import Placement
 from tomoseg.bodies.render import Look
 
@@ -24,7 +24,7 @@ _ARM_ROOM_MM = 100.0
 
 
 @dataclass(frozen=True)
-class View:
+class FieldOfView:
     """A field of view.
 
     Attributes:
@@ -44,7 +44,9 @@ class View:
         return x, y, z
 
 
-def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewConfig, rng: np.random.Generator) -> View:
+def draw_field_of_view(
+    anatomy: Anatomy, placement: Placement, look: Look, config: FieldOfViewConfig, rng: np.random.Generator
+) -> FieldOfView:
     """Draw a field of view: the height of the anatomy or less, the width of the body and air, or less."""
     flesh = flesh_mm(look) + 8
     low, high = placement.box[0].copy(), placement.box[1].copy()
@@ -55,7 +57,7 @@ def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewCo
         high[0] += _ARM_ROOM_MM
     corners = _head_corners(anatomy, placement)
     if rng.random() < config.head_share and np.ptp(corners[:, 1]) > _HEAD_MM:
-        return View(_head_box(corners, placement.box, config, rng))
+        return FieldOfView(_head_box(corners, placement.box, config, rng))
     height = high[2] - low[2]
     if rng.random() >= config.whole_share:
         ends = np.log(np.maximum(config.height_mm, 1.0))
@@ -77,7 +79,7 @@ def draw_view(anatomy: Anatomy, placement: Placement, look: Look, config: ViewCo
     is_round = bool(size[0] == size[1] and rng.random() < config.round_share)
     size = np.minimum(size, rng.uniform(*config.widest_mm))
     box = np.array([[*(centre - size / 2), low[2]], [*(centre + size / 2), high[2]]])
-    return View(box, is_round)
+    return FieldOfView(box, is_round)
 
 
 def _head_corners(anatomy: Anatomy, placement: Placement) -> Float[np.ndarray, "8 3"]:
@@ -87,7 +89,10 @@ def _head_corners(anatomy: Anatomy, placement: Placement) -> Float[np.ndarray, "
 
 
 def _head_box(
-    corners: Float[np.ndarray, "8 3"], whole: Float[np.ndarray, "2 3"], config: ViewConfig, rng: np.random.Generator
+    corners: Float[np.ndarray, "8 3"],
+    whole: Float[np.ndarray, "2 3"],
+    config: FieldOfViewConfig,
+    rng: np.random.Generator,
 ) -> Float[np.ndarray, "2 3"]:
     """From above the head, or within it, downwards."""
     low, high = corners.min(0), corners.max(0)
@@ -102,7 +107,7 @@ def _focus(
     anatomy: Anatomy,
     placement: Placement,
     heights: tuple[float, float],
-    config: ViewConfig,
+    config: FieldOfViewConfig,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "2"] | None:
     """The x and y that a narrow field of view is about: a vertebra's, another structure's, or none's."""
