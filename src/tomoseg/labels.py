@@ -34,13 +34,13 @@ class Structure:
     """One anatomical structure.
 
     Attributes:
-        id: Its value in a label map, 1 or more.
-        name: Its name, as in file names.
-        group: What it is counted with in summaries.
-        snomed: SNOMED CT code of the structure, where known.
-        snomed_meaning: The code's own wording.
-        laterality: `Right` or `Left`, where the code needs one.
-        colour: RGB, 0 to 255.
+        id: Its value in a label map, 1 or more; 0 is background.
+        name: Its name, which is also used in file names.
+        group: The group that it belongs to in summaries, such as `organs`.
+        snomed: SNOMED CT code, if known.
+        snomed_meaning: The meaning of the code in the words of SNOMED CT.
+        laterality: `Right` or `Left`, if the code needs one.
+        colour: RGB colour, each 0 to 255.
 
     Example:
         >>> LabelSet.total()["kidney_left"].snomed_meaning
@@ -61,10 +61,10 @@ class LabelSet:
     """An ordered set of structures with unique names and ids.
 
     Attributes:
-        structures: In channel order.
+        structures: The structures, in channel order.
 
     Raises:
-        LabelError: If it is empty, a name or an id comes twice, or an id is not positive.
+        LabelError: If there is no structure, a name or an id occurs twice, or an id is not positive.
 
     Example:
         >>> labels = LabelSet.total().subset(["liver", "spleen"])
@@ -115,7 +115,7 @@ class LabelSet:
         return groups
 
     def exchanged(self) -> tuple[int, ...]:
-        """For each channel that of its counterpart on the other side: its own for a structure on no side.
+        """For each channel, the channel of its left-right counterpart; its own for structures that have no side.
 
         Raises:
             LabelError: If a structure is on a side and has no counterpart.
@@ -133,10 +133,13 @@ class LabelSet:
         return tuple(self.channel(counterpart(name)) for name in self.names)
 
     def channel(self, name: str) -> int:
-        """The channel of a structure, its name in any Unicode form.
+        """The channel of a structure.
+
+        Args:
+            name: Name of the structure, in any Unicode normal form.
 
         Raises:
-            LabelError: If there is none of that name; the message names the nearest.
+            LabelError: If there is no structure of that name; the message suggests the most similar one.
         """
         try:
             return self.names.index(name)
@@ -147,7 +150,7 @@ class LabelSet:
             raise LabelError(unknown_name_message(name, self.names)) from None
 
     def subset(self, names: Sequence[str]) -> LabelSet:
-        """The named structures, in this set's order, ids kept.
+        """The named structures, in the order of this set and with their ids.
 
         Raises:
             LabelError: If a name is unknown.
@@ -161,7 +164,7 @@ class LabelSet:
 
     @classmethod
     def from_dicts(cls, dicts: Iterable[dict[str, Any]]) -> LabelSet:
-        """The inverse of `to_dicts`.
+        """Read a label set from the result of `to_dicts`.
 
         Raises:
             LabelError: If a key is missing or unknown.
@@ -175,9 +178,10 @@ class LabelSet:
 
     @classmethod
     def from_names(cls, names: Sequence[str]) -> LabelSet:
-        """A set from names alone: ids count from 1; codes, groups and colours come from the 117 where known.
+        """Make a label set from names alone, with ids from 1.
 
-        Some others have codes too (`data/others.csv`).
+        Codes, groups and colours are those of the 117 structures if a name is one of them; some other names have codes
+        too (`data/others.csv`).
         """
         known = {s.name: s for s in LabelSet.total()}
         taken = [known[name].colour for name in names if name in known]
@@ -215,7 +219,7 @@ class LabelSet:
 
 
 def composed(name: str) -> str:
-    r"""A name in the one of its Unicode forms that is used throughout: letters with their marks, NFC.
+    r"""A name in Unicode normal form C (NFC), which is used throughout.
 
     Example:
         >>> composed("e\u0301") == "\u00e9"
@@ -225,13 +229,13 @@ def composed(name: str) -> str:
 
 
 def label_type(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
-    """The smallest type of a label map with these ids.
+    """The smallest NumPy type for a label map with these ids.
 
     Args:
-        ids: At least one, from 1 up.
+        ids: One or more ids, each 1 or more.
 
     Raises:
-        LabelError: If one is beyond `LARGEST_ID`, so that no label map can hold it.
+        LabelError: If an id is larger than `LARGEST_ID`, which no label map can hold.
 
     Example:
         >>> label_type([1, 117]), label_type([256])
@@ -248,7 +252,7 @@ _SIDES: tuple[tuple[Literal["left", "right"], dict[str, str]], ...] = (("left", 
 
 
 def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
-    """On which side a structure is, and what its counterpart is called; None for one that is on no side.
+    """The side of a structure and the name of its counterpart; None for a structure that has no side.
 
     A side is a word of the name, however words are divided: `kidney_left`, `Left Kidney`, `KidneyLeft`, `Parotid_L`.
 
@@ -270,7 +274,7 @@ def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
 
 
 def counterpart(name: str) -> str:
-    """What a structure is called in a mirror image: its own name if it is on no side.
+    """The name of a structure in a mirror image: that of its counterpart, or its own if it has no side.
 
     Example:
         >>> counterpart("kidney_left"), counterpart("liver")

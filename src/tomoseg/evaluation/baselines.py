@@ -27,10 +27,11 @@ _SAMPLE_MM = (3.0, 3.0, 3.0)
 
 @dataclass(frozen=True)
 class ThresholdBaseline:
-    """Predicts each structure wherever the HU lie in its interval, inside the body's box.
+    """Predicts each structure wherever HU lie in an interval, within the bounding box of the body.
 
     Attributes:
-        intervals_hu: `(C, 2)` lowest and highest HU, both included; lowest above highest predicts nothing.
+        intervals_hu: `(C, 2)`, lowest and highest HU of each structure, both included; if the lowest is above the
+            highest, nothing is predicted.
     """
 
     intervals_hu: Int16[np.ndarray, "c 2"]
@@ -76,8 +77,8 @@ class AtlasBaseline:
     """Predicts each structure where it lay in training, relative to the body's box in x and y and to the scan in z.
 
     Attributes:
-        counts: `(C, *ATLAS_CELLS)`: in how many training cases the structure was there.
-        thresholds: `(C,)` count from which on a structure is predicted; 0 predicts nothing.
+        counts: `(C, *ATLAS_CELLS)`, number of training cases in which the structure was at this place.
+        thresholds: `(C,)`, count at or above which a structure is predicted; with 0 nothing is predicted.
     """
 
     counts: UInt16[np.ndarray, "c ax ay az"]

@@ -24,15 +24,15 @@ _THREADS = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Scoring:
-    """How masks are scored.
+    """The settings of scoring.
 
     Attributes:
-        tolerance_mm: Of surface Dice.
-        tolerances_mm: Other tolerances, by structure.
-        surfaces: Whether distances between surfaces are measured.
-        empties: What is said where a mask is empty.
-        also: Names of metrics beside the default ones.
-        groups: The group of each structure; metrics made for one group are left out elsewhere.
+        tolerance_mm: Tolerance of the surface Dice in mm.
+        tolerances_mm: Tolerances in mm of single structures, which override it.
+        surfaces: Whether surface distances are measured.
+        empties: The convention for empty masks.
+        also: Names of metrics to compute in addition to the default ones.
+        groups: The group of each structure; metrics for one group are computed for its structures only.
     """
 
     tolerance_mm: float = DEFAULT_TOLERANCE_MM
@@ -65,9 +65,9 @@ def score_pairs(pairs: Iterable[Pair], grid: SourceGrid, scoring: Scoring) -> It
     """Score structures as they come, a few at once in threads.
 
     Args:
-        pairs: Of one case.
-        grid: Its grid.
-        scoring: How.
+        pairs: Name, prediction and reference of each structure of one case.
+        grid: The grid of the case.
+        scoring: The settings of scoring.
     """
     waiting: deque[Future[StructureScore]] = deque()
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -85,11 +85,11 @@ def score_pair(
     """Score one structure.
 
     Args:
-        name: Its name.
-        predicted: The prediction.
-        reference: What it should be.
-        grid: The case's grid.
-        scoring: How.
+        name: Name of the structure.
+        predicted: The predicted mask.
+        reference: The reference mask.
+        grid: The grid of the case.
+        scoring: The settings of scoring.
     """
     voxel_ml = float(np.prod(grid.spacing_mm)) / 1000
     counts = VoxelCounts(predicted.voxels, reference.voxels, predicted.overlap(reference), voxel_ml)

@@ -28,20 +28,20 @@ no value where the reference is empty, and is computed as usual where only the p
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What is known of a metric, whatever it is computed from.
+    """A metric, with its name and how it is shown.
 
     Attributes:
         english: Its name in English, as `later` gives it.
-        digits: Decimals that are shown.
-        where_empty: What it is where a mask is empty.
-        higher_is_better: Whether more is better; None where neither more nor less is.
-        unit: Of its values; empty for a share from 0 to 1.
-        signed: Whether a positive value is shown with its sign.
-        at_tolerance: Whether it depends on `--tolerance-mm`, which the report then states beside its name.
-        places: Where it is shown beside the report's table.
-        by_default: Whether it is computed without being asked for.
-        group: Only structures of this group are measured, if the label set has it.
-        check: Called before anything is computed; refuses what this computer lacks.
+        digits: Number of decimals shown.
+        where_empty: Its value if a mask is empty.
+        higher_is_better: Whether a higher value is better; None if neither direction is.
+        unit: Unit of its values; empty for a share from 0 to 1.
+        signed: Whether positive values are shown with a sign.
+        at_tolerance: Whether it depends on `--tolerance-mm`, which the report then states next to its name.
+        places: Where it is shown in addition to the table of the report.
+        by_default: Whether it is computed without being requested.
+        group: The group of structures that it is limited to, if the label set has such a group.
+        check: Called before anything is computed; refuses the metric if a package for it is missing.
     """
 
     english: str
@@ -200,7 +200,7 @@ def check_metrics(names: Sequence[str]) -> None:
     """Refuse names of metrics that do not exist, or that cannot be computed here.
 
     Args:
-        names: As given.
+        names: The requested names.
 
     Raises:
         ConfigError: If one is unknown, with the nearest, or a package for it is missing.
@@ -223,12 +223,12 @@ def values_of(
     Args:
         counts: Voxel counts of its two masks.
         wanted: Names of the metrics to compute.
-        empties: The convention where a mask is empty.
+        empties: The convention for empty masks.
         pair: The masks, if neither is empty; without them only metrics of voxel counts are computed.
-        farthest_mm: The distance that conventions give to what is as far away as anything can be.
+        farthest_mm: The largest possible distance in the scan, which conventions may assign to empty masks.
 
     Returns:
-        A value for each default metric and each wanted one; None where it was not computed or has no value.
+        A value per default metric and per wanted one; None if it was not computed or has no value.
 
     Example:
         >>> from tomoseg.evaluation.scores import EMPTIES

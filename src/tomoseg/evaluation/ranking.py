@@ -27,17 +27,17 @@ SUCCESS_AT = (0.5, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True)
 class Ranked:
-    """One structure among the others.
+    """One structure in the ranking.
 
     Attributes:
-        structure: Its name.
-        group: What it is counted with.
-        n: Cases that have a Dice.
-        median: Of their Dice; None if there is none.
-        mean: Likewise.
-        success: Share of them, 0 to 1, at each of the thresholds; empty if there is none.
-        by_median: Its rank by the median, 1 the best; equal ones share a rank. None if there is none.
-        by_success: Its rank by the mean of its success rates, likewise.
+        structure: Name of the structure.
+        group: The group that it belongs to.
+        n: Number of cases that have a Dice.
+        median: Median Dice; None if no case has one.
+        mean: Mean Dice; None if no case has one.
+        success: Success rate, 0 to 1, at each of the thresholds; empty if no case has a Dice.
+        by_median: Rank by median Dice, 1 for the best; ties share a rank. None if no case has a Dice.
+        by_success: Rank by the mean of the success rates, in the same way.
     """
 
     structure: str
@@ -55,9 +55,9 @@ class Ranking:
     """All structures, the best first.
 
     Attributes:
-        thresholds: Dice from which a case counts as a success, ascending.
+        thresholds: Dice at or above which a case counts as a success, ascending.
         structures: By median, then by success; those without a Dice last, in channel order.
-        overall: Success rates, mean over the structures that have some; empty if none has.
+        overall: Mean success rates over the structures that have any; empty if none has.
     """
 
     thresholds: tuple[float, ...]
@@ -66,16 +66,16 @@ class Ranking:
 
     @property
     def known(self) -> tuple[Ranked, ...]:
-        """Those that have a Dice."""
+        """The structures that have a Dice."""
         return tuple(one for one in self.structures if one.n)
 
 
 def success_rates(dice: Float64[np.ndarray, " n"], thresholds: Sequence[float]) -> tuple[float, ...]:
-    """Share of the cases whose Dice is at least each of the thresholds.
+    """Success rates: the share of cases whose Dice is at or above each threshold.
 
     Args:
-        dice: `(n,)` at least one, none of them NaN.
-        thresholds: From 0 to 1.
+        dice: `(n,)`, Dice of one or more cases, without NaN.
+        thresholds: Dice thresholds, 0 to 1.
 
     Example:
         >>> success_rates(np.array([0.4, 0.7, 0.95, 0.0]), (0.5, 0.7, 0.9))
@@ -85,12 +85,12 @@ def success_rates(dice: Float64[np.ndarray, " n"], thresholds: Sequence[float]) 
 
 
 def rank(scores: Sequence[CaseScore], labels: LabelSet, thresholds: Sequence[float] = SUCCESS_AT) -> Ranking:
-    """Rank structures by what their cases reach.
+    """Rank structures by median Dice and by success rates.
 
     Args:
-        scores: One entry a case.
+        scores: The scores of each case.
         labels: The structures to report.
-        thresholds: Dice from which a case counts as a success; at least one.
+        thresholds: One or more Dice thresholds at or above which a case counts as a success.
     """
     ascending = tuple(sorted(set(thresholds)))
     table = table_of(scores, labels.names, "dice")
@@ -123,11 +123,11 @@ def _ranks(values: Sequence[float | None]) -> list[int | None]:
 
 
 def write_ranking(ranking: Ranking, path: Path) -> None:
-    """Write a line a structure, the best first; what cannot be said is left empty.
+    """Write one line per structure, the best first; missing values are left empty.
 
     Args:
-        ranking: Of the structures.
-        path: A `.csv` file.
+        ranking: The ranking.
+        path: The CSV file to write.
 
     Raises:
         OutputError: If it cannot be written.

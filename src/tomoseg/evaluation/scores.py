@@ -18,13 +18,13 @@ Outcome = Literal["found", "missed", "false alarm", "absent"]
 
 @dataclass(frozen=True)
 class EmptyMaskPolicy:
-    """Scores where a mask is empty; None is no score. A missed structure always has an overlap of 0.
+    """Convention for scores if a mask is empty; None is no score. A missed structure always has an overlap of 0.
 
     Attributes:
-        both: Overlap (Dice, IoU, surface Dice) where both are empty.
-        false_alarm: Overlap where the prediction alone has voxels.
-        far: Outcomes whose distances are the scan's diagonal, the farthest that anything can be.
-        both_distance: Distance in mm where both are empty.
+        both: Overlap (Dice, IoU, surface Dice) if both masks are empty.
+        false_alarm: Overlap if only the reference is empty.
+        far: Outcomes for which distances are set to the diagonal of the scan, the largest possible distance.
+        both_distance: Distance in mm if both masks are empty.
     """
 
     both: float | None
@@ -39,18 +39,18 @@ EMPTIES: dict[EmptiesName, EmptyMaskPolicy] = {
     "nnunet": EmptyMaskPolicy(None, 0.0),
     "brats": EmptyMaskPolicy(1.0, 0.0, ("missed", "false alarm"), 0.0),
 }
-"""By the tool that scores so. `tomoseg` leaves out what is absent, and has a missed structure as far as can be."""
+"""Conventions by tool. `tomoseg` gives absent structures no score, and missed ones the largest possible distance."""
 
 
 @dataclass(frozen=True)
 class StructureScore:
-    """How one structure of one case was predicted.
+    """The scores of one structure in one case.
 
     Attributes:
-        structure: Its name.
-        reference_ml: Volume of the reference.
-        predicted_ml: Volume of the prediction.
-        values: Its metrics by their names in `evaluation/metrics.py`; None where one has no value.
+        structure: Name of the structure.
+        reference_ml: Volume of the reference in ml.
+        predicted_ml: Volume of the prediction in ml.
+        values: Metrics by their names in `evaluation/metrics.py`; None if a metric has no value.
     """
 
     structure: str
@@ -82,13 +82,14 @@ class StructureScore:
 
 @dataclass(frozen=True)
 class CaseScore:
-    """The scores of one case: one for each annotated structure.
+    """The scores of one case, one per annotated structure.
 
     Attributes:
-        case: Its name.
-        structures: In channel order.
-        patient: Whose it is: cases of one patient are not independent. Empty stands for a patient of its own.
-        spacing_mm: Voxel edges along x, y and z of the grid that was scored on; empty where that is not known.
+        case: Name of the case.
+        structures: Scores of the structures, in channel order.
+        patient: The patient that the case belongs to, since cases of one patient are not independent; an empty name
+            stands for a patient with this case only.
+        spacing_mm: Voxel spacing along x, y and z of the grid that was scored on; empty if unknown.
     """
 
     case: str

@@ -21,13 +21,13 @@ patients would show, and a signed-rank test of four can say nothing below 0.125.
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval.
+    """A mean with its 95 % confidence interval.
 
     Attributes:
-        mean: None where nothing has a value.
-        low: Lower end of the 95 % interval; None where fewer than `LEAST_PATIENTS` have a value.
-        high: Its upper end.
-        n: Cases of one structure, or structures of an overall mean, that have a value.
+        mean: The mean; None if there is no value.
+        low: Lower end of the interval; None if fewer than `LEAST_PATIENTS` patients have a value.
+        high: Upper end of the interval.
+        n: Number of cases, or for an overall mean number of structures, that have a value.
     """
 
     mean: float | None
@@ -38,15 +38,15 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much one set of scores lies above another on the same cases.
+    """The mean difference between two sets of scores on the same cases.
 
     Attributes:
-        difference: Mean of ours less theirs.
-        low: Lower end of its 95 % interval over patients; None where fewer than `LEAST_PATIENTS` have a pair.
-        high: Its upper end.
-        p: Wilcoxon's signed-rank test over patients, two-sided; None where fewer than `LEAST_PATIENTS` have a pair, or
-            none of them differs.
-        n: Pairs of scores.
+        difference: Mean of ours minus theirs.
+        low: Lower end of its 95 % confidence interval over patients; None if fewer than `LEAST_PATIENTS` have a pair.
+        high: Upper end of the interval.
+        p: P-value of the two-sided Wilcoxon signed-rank test over patients; None if fewer than `LEAST_PATIENTS` have a
+            pair, or no patient differs.
+        n: Number of pairs of scores.
     """
 
     difference: float | None
@@ -57,12 +57,12 @@ class Difference:
 
 
 class Bootstrap:
-    """Patients drawn again and again with replacement; all cases of a patient come together.
+    """Bootstrap over patients, who are sampled with replacement together with all of their cases.
 
     Args:
-        patients: Of each case, whose it is.
-        draws: How often.
-        seed: The same seed gives the same interval.
+        patients: The patient of each case.
+        draws: Number of bootstrap samples.
+        seed: Random seed; the same seed gives the same interval.
     """
 
     def __init__(self, patients: Sequence[str], draws: int = DRAWS, seed: int = 0) -> None:
@@ -73,20 +73,20 @@ class Bootstrap:
         self._times = times[:, self.patient].astype(np.float64)
 
     def column(self, values: Float64[np.ndarray, " n"]) -> Estimate:
-        """Mean over cases, with its interval.
+        """Mean over cases, with its confidence interval.
 
         Args:
-            values: `(n,)` one a case; NaN is no value.
+            values: `(n,)`, one value per case; NaN if there is none.
         """
         n = int(np.isfinite(values).sum())
         mean = float(np.nanmean(values)) if n else None
         return Estimate(mean, *self._interval(values[:, None], self._means(values[:, None])[:, 0]), n)
 
     def table(self, values: Float64[np.ndarray, "n c"]) -> Estimate:
-        """Mean over cases, then over the columns that have one, with its interval.
+        """Mean over cases, then over the structures that have a value, with its confidence interval.
 
         Args:
-            values: `(n, c)` cases and structures; NaN is no value.
+            values: `(n, c)`, one value per case and structure; NaN if there is none.
         """
         columns = np.isfinite(values).any(axis=0)
         if not columns.any():
@@ -115,11 +115,11 @@ class Bootstrap:
         return float(low), float(high)
 
     def paired(self, ours: Float64[np.ndarray, "n c"], theirs: Float64[np.ndarray, "n c"]) -> Difference:
-        """Compare two tables of the same cases and structures, where both have a value.
+        """Compare two tables of the same cases and structures, using pairs in which both have a value.
 
         Args:
-            ours: `(n, c)`.
-            theirs: `(n, c)`.
+            ours: `(n, c)`, one value per case and structure; NaN if there is none.
+            theirs: `(n, c)`, in the same way.
         """
         from scipy.stats import wilcoxon  # takes half a second to import, which only a comparison needs
 
@@ -134,7 +134,7 @@ class Bootstrap:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P-values corrected for how many there are, by Holm's method; None stays None.
+    """P-values corrected for multiple testing by Holm's method; None stays None.
 
     Example:
         >>> holm([0.01, None, 0.04, 0.03])

@@ -21,13 +21,13 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 @dataclass(frozen=True)
 class StructureSummary:
-    """One structure over all cases.
+    """The scores of one structure over all cases.
 
     Attributes:
-        structure: Its name.
+        structure: Name of the structure.
         metrics: Mean over the cases that have a value, by metric.
-        outcomes: Cases by what became of it: found or missed where it is present, else false alarm or absent.
-        false_positive_ml: Mean volume predicted where it is absent; None if it never is.
+        outcomes: Number of cases by outcome: found or missed if it is present, false alarm or absent if it is not.
+        false_positive_ml: Mean predicted volume in ml over the cases in which it is absent; None if there are none.
     """
 
     structure: str
@@ -58,14 +58,14 @@ class StructureSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """All structures, the groups and the overall means.
+    """The mean scores of all structures, of the groups and overall.
 
     Attributes:
-        structures: In channel order.
+        structures: Summaries of the structures, in channel order.
         groups: Means over the structures of each group.
         overall: Means over all structures.
-        cases: Cases looked at.
-        patients: Whose they are.
+        cases: Number of cases.
+        patients: Number of patients that the cases belong to.
     """
 
     structures: tuple[StructureSummary, ...]
@@ -89,9 +89,9 @@ def summarise(scores: Sequence[CaseScore], labels: LabelSet, draws: int = 0) -> 
     """Mean over cases, then over structures.
 
     Args:
-        scores: One entry a case.
+        scores: The scores of each case.
         labels: The structures to report.
-        draws: Of the bootstrap over patients; none gives no intervals.
+        draws: Number of bootstrap samples of patients; with 0 there are no intervals.
     """
     boot = Bootstrap(patients_of(scores), draws)
     tables = {metric: table_of(scores, labels.names, metric) for metric in metrics_in(scores)}
@@ -126,15 +126,15 @@ def _structure_summary(name: str, metrics: dict[str, Estimate], scores: Sequence
 
 @dataclass(frozen=True)
 class Comparison:
-    """One set of scores beside another on the cases and structures that both have.
+    """The comparison of two sets of scores on the cases and structures that both have.
 
     Attributes:
         overall: Difference of the means over cases, then structures, by metric.
-        structures: The same of each structure.
-        cases: Cases that both have.
-        patients: Whose they are.
-        only_ours: Cases that the others lack.
-        only_theirs: Cases that we lack.
+        structures: Differences by structure and metric.
+        cases: Number of cases that both have.
+        patients: Number of patients that these cases belong to.
+        only_ours: Cases that only the first set has.
+        only_theirs: Cases that only the second set has.
     """
 
     overall: dict[str, Difference]
@@ -146,25 +146,25 @@ class Comparison:
 
     @property
     def lacks_patients(self) -> bool:
-        """Whether a structure that both have scores of has neither interval nor p, for want of patients."""
+        """Whether a structure that both have scores of has no interval and no p-value because of too few patients."""
         return any(found["dice"].n and found["dice"].low is None for found in self.structures.values())
 
     def corrected_p(self) -> dict[str, float | None]:
-        """Of each structure's Dice, corrected for how many there are (Holm)."""
+        """P-values of the Dice of each structure, corrected for multiple testing (Holm)."""
         found = holm([each["dice"].p for each in self.structures.values()])
         return dict(zip(self.structures, found, strict=True))
 
 
 def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: LabelSet) -> Comparison:
-    """The paired comparison of two models: a difference above 0 is ours above theirs.
+    """Paired comparison of two models; a positive difference means that `ours` is higher.
 
     Args:
-        ours: One entry a case.
-        theirs: The same of another model.
+        ours: The scores of each case by the first model.
+        theirs: The scores of each case by the second model.
         labels: The structures to report.
 
     Raises:
-        DatasetError: If they have no case in common.
+        DatasetError: If the two have no case in common.
     """
     mine, others = _by_name(ours), _by_name(theirs)
     names = [name for name in mine if name in others]
@@ -213,7 +213,7 @@ def table_of(scores: Sequence[CaseScore], names: Sequence[str], metric: str) -> 
 
 
 def patients_of(scores: Sequence[CaseScore]) -> list[str]:
-    """Whose the cases are."""
+    """The patient of each case."""
     return [case.patient or case.case for case in scores]
 
 

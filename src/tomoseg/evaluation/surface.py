@@ -30,11 +30,12 @@ CORNERS = tuple(itertools.product((0, 1), repeat=3))
 
 @dataclass(frozen=True)
 class Surface:
-    """The surface of one mask.
+    """The surface of one mask, as points with areas.
 
     Attributes:
-        corners: `(n, 3)` where eight voxels meet: the corner before voxel `(i, j, k)` of the scan is `(i, j, k)`.
-        areas_mm2: `(n,)` area of the surface around each.
+        corners: `(n, 3)`, corners at which eight voxels meet and that the surface passes; the corner before voxel
+            `(i, j, k)` of the scan is `(i, j, k)`.
+        areas_mm2: `(n,)`, area of the surface around each corner in mm2.
     """
 
     corners: Int64[np.ndarray, "n 3"]
@@ -43,13 +44,13 @@ class Surface:
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """How far each piece of two surfaces lies from the other surface.
+    """Distances between two surfaces, in both directions, with the areas that they apply to.
 
     Attributes:
-        predicted_mm: `(n,)` from the predicted surface to the reference, ascending.
-        predicted_mm2: `(n,)` areas.
-        reference_mm: `(m,)` from the reference surface to the predicted one, ascending.
-        reference_mm2: `(m,)` areas.
+        predicted_mm: `(n,)`, distances in mm from the predicted surface to the reference surface, ascending.
+        predicted_mm2: `(n,)`, the area of each in mm2.
+        reference_mm: `(m,)`, distances in mm from the reference surface to the predicted surface, ascending.
+        reference_mm2: `(m,)`, the area of each in mm2.
     """
 
     predicted_mm: Float64[np.ndarray, " n"]
@@ -58,7 +59,7 @@ class SurfaceDistances:
     reference_mm2: Float64[np.ndarray, " m"]
 
     def dice(self, tolerance_mm: float) -> float:
-        """Share of both surfaces that lies within the tolerance of the other, 0 to 1."""
+        """Surface Dice: the share of both surfaces within `tolerance_mm` of the other, 0 to 1."""
         near = sum(
             areas[distances <= tolerance_mm].sum()
             for distances, areas in (
@@ -69,7 +70,7 @@ class SurfaceDistances:
         return float(near / (self.predicted_mm2.sum() + self.reference_mm2.sum()))
 
     def hausdorff(self, percent: float = 95.0) -> float:
-        """The distance in mm within which so many percent of each surface lie: the larger of the two."""
+        """Hausdorff distance in mm at a percentile of the surface area: the larger of both directions."""
         return max(
             _percentile(self.predicted_mm, self.predicted_mm2, percent),
             _percentile(self.reference_mm, self.reference_mm2, percent),
@@ -82,15 +83,15 @@ class SurfaceDistances:
 
 
 def surface_distances(predicted: BoxedMask, reference: BoxedMask, spacing_mm: Sequence[float]) -> SurfaceDistances:
-    """Compare two masks of one scan.
+    """Surface distances between two masks on the same grid.
 
     Args:
-        predicted: The prediction.
-        reference: What it should be.
-        spacing_mm: Edges of a voxel.
+        predicted: The predicted mask, not empty.
+        reference: The reference mask, not empty.
+        spacing_mm: Voxel spacing along x, y and z in mm.
 
     Raises:
-        InputError: If a mask is empty, or an edge is not positive.
+        InputError: If a mask is empty, or a spacing is not positive.
     """
     if not (predicted.voxels and reference.voxels):
         raise InputError("expected two masks with voxels, got an empty one, which has no surface; leave it out")
@@ -101,14 +102,14 @@ def surface_distances(predicted: BoxedMask, reference: BoxedMask, spacing_mm: Se
 
 
 def surface_of(structure: BoxedMask, spacing_mm: Sequence[float]) -> Surface:
-    """The surface of a mask; what lies outside the scan counts as outside the mask.
+    """The surface of a mask; a mask that reaches the border of the scan has a surface there.
 
     Args:
         structure: The mask.
-        spacing_mm: Edges of a voxel.
+        spacing_mm: Voxel spacing along x, y and z in mm.
 
     Raises:
-        InputError: If an edge is not positive.
+        InputError: If a spacing is not positive.
     """
     spacing = tuple(float(edge) for edge in spacing_mm)
     if not all(edge > 0 and np.isfinite(edge) for edge in spacing):
@@ -124,7 +125,7 @@ def surface_of(structure: BoxedMask, spacing_mm: Sequence[float]) -> Surface:
 
 @cache
 def corner_areas(spacing_mm: tuple[float, float, float]) -> Float64[np.ndarray, "256"]:
-    """Area in mm2 of the surface around a corner, for each code of the eight voxels around it."""
+    """Surface area in mm2 around a corner, for each of the 256 patterns of the eight voxels around it."""
     scale = np.array(spacing_mm)
     areas = np.zeros(256)
     for code, triangles in enumerate(corner_triangles()):
@@ -136,11 +137,11 @@ def corner_areas(spacing_mm: tuple[float, float, float]) -> Float64[np.ndarray, 
 
 @cache
 def corner_triangles() -> tuple[tuple[Triangle, ...], ...]:
-    """The triangles of marching cubes for each code, in a cube of edge 1 whose corners are voxel middles.
+    """The triangles of marching cubes for each pattern, in a unit cube whose corners are voxel centres.
 
-    The surface crosses the cube's edges in their middles. On a face where all four edges are crossed, and two ways to
-    join them are open, the kind of voxel of which the cube has fewer is cut off; each loop of crossings is then filled
-    by the triangles that have the largest area.
+    The surface crosses edges of the cube at their midpoints. If all four edges of a face are crossed, there are two
+    ways to connect the crossings; the one that cuts off the minority kind of voxel (inside or outside) in the cube is
+    taken. Each closed loop of crossings is then filled with the triangulation of the largest area.
     """
     return tuple(tuple(triangle for loop in _loops(code) for triangle in _largest_filling(loop)) for code in range(256))
 

@@ -31,14 +31,14 @@ _LOGITS = (np.arange(BINS) - BINS // 2 + 0.5) * WIDTH
 
 
 class LogitCounts:
-    """How often each structure has which logit, inside and outside of its reference, case by case.
+    """Histograms of each structure's logits, inside and outside of its reference.
 
     Args:
-        structures: How many.
+        structures: Number of structures.
 
     Attributes:
-        cases: In which each structure was shown.
-        weights: Of each structure outside and inside of its reference, by step of its logit; each case counts by the
+        cases: Number of cases in which each structure occurred.
+        weights: Histogram of each structure's logits outside and inside of its reference; each case is weighted by the
             voxels of its reference.
 
     Example:
@@ -63,10 +63,10 @@ class LogitCounts:
         self._case += np.bincount(places.reshape(-1), minlength=self._case.size).reshape(self._case.shape)
 
     def end_case(self, annotated: list[int]) -> None:
-        """Take in what was counted since the last case, each structure by the voxels of its reference.
+        """Finish a case: add its counts, weighted by the voxels of each structure's reference.
 
         Args:
-            annotated: Channels whose reference is known.
+            annotated: Channels of the structures that are annotated in the case.
         """
         voxels = self._case[:, 1].sum(axis=1)
         known = np.zeros(len(voxels), bool)
@@ -80,7 +80,7 @@ class LogitCounts:
         """The temperatures above and below 0.
 
         Args:
-            channel: Of one structure; None for all together.
+            channel: Channel of the structure; None fits all structures together.
         """
         weights = self.weights.sum(axis=0) if channel is None else self.weights[channel]
         return _matching(weights, _LOGITS > 0), _matching(weights, _LOGITS < 0)
@@ -103,11 +103,11 @@ def _matching(weights: Float64[np.ndarray, "2 n"], side: Bool[np.ndarray, "n"]) 
 
 
 def scales_of(temperatures: Temperatures | None, names: tuple[str, ...]) -> Float32[np.ndarray, "c 2"]:
-    """What logits are multiplied with, above and below 0; 1 without temperatures.
+    """Factors for logits above and below 0, the inverse of the temperatures; 1 without temperatures.
 
     Args:
-        temperatures: Of all structures, or none.
-        names: In channel order.
+        temperatures: Temperatures of all structures, or None.
+        names: Names of the structures in channel order.
     """
     if temperatures is None:
         return np.ones((len(names), 2), np.float32)

@@ -38,17 +38,17 @@ RECORD, WEIGHTS, VIEWS, PARTS = "model.json", "weights.safetensors", "views.json
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a model is.
+    """The description of a model: everything but its weights.
 
     Attributes:
         labels: The structures that it predicts, in channel order.
         network: Its architecture.
-        grid: The grid that it was trained on; of an imported model, whose plan has one of its own, the scan's.
-        windows_hu: Its input channels; none of an imported model.
+        grid: The grid that it was trained on; the scan's own for an imported model, whose grid is part of its plan.
+        windows_hu: HU windows, one per input channel; empty for an imported model.
         provenance: Where it comes from: version of tomoseg, seed, training cases, minutes.
-        scores: What validation said of it.
-        trained_on: From the least to the largest of its training scans; None in records from before there was one.
-        plan: How an imported network is given a scan, and what its logits mean; None of one that was trained here.
+        scores: Its validation scores.
+        trained_on: Range of its training scans; None in records that were written before this was recorded.
+        plan: Preprocessing and meaning of the logits of an imported nnU-Net model; None for other models.
     """
 
     labels: LabelSet
@@ -85,22 +85,22 @@ class ModelRecord:
 
 
 class Model:
-    """A network and what it is. Its weights are read when they are asked for, which an export never does.
+    """A network and its description. Weights are read on first use of `network`; exported models never need them.
 
     Attributes:
-        record: What it is.
-        sha256: Of the weights' file; None if it was not read from one.
-        folder: Where it was read from; None if it was not.
-        channels: Which of the folder's channels these are, where they are not all.
-        headless: Whether it gives what its last 1x1 convolution reads, in place of logits.
+        record: The description of the model.
+        sha256: SHA-256 of the weights file; None if the model was not read from one.
+        folder: Folder that the model was read from; None if there is none.
+        channels: Channels of the folder's model that this model has; None if it has all.
+        headless: Whether it returns the features before its last 1x1 convolution instead of logits.
 
     Args:
-        record: What it is.
-        network: A `Network` of PyTorch, or what makes it.
-        sha256: Of the weights' file.
-        folder: Where it was read from.
-        channels: Which of the folder's channels these are.
-        headless: Whether it gives what its last 1x1 convolution reads.
+        record: The description of the model.
+        network: A PyTorch `Network`, or a `partial` that makes it.
+        sha256: SHA-256 of the weights file.
+        folder: Folder that the model was read from.
+        channels: Channels of the folder's model that this model has.
+        headless: Whether it returns the features before its last 1x1 convolution instead of logits.
 
     Example:
         >>> model = load_model(Path("head-neck"))
@@ -124,7 +124,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """What it is called: its folder's name, of a run's `best` the run's; empty without a folder."""
+        """Name of its folder, or of the run for the folder `best` of a run; empty without a folder."""
         if self.folder is None:
             return ""
         folder = self.folder.absolute()
@@ -132,7 +132,7 @@ class Model:
 
     @cached_property
     def network(self) -> Any:
-        """The network with its weights, of PyTorch.
+        """The PyTorch network with its weights.
 
         Raises:
             ConfigError: If PyTorch is not installed.
@@ -142,12 +142,12 @@ class Model:
 
 
 def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
-    """Write a model folder, whole or not at all; an older one of that name is replaced.
+    """Write a model folder, completely or not at all; an existing one is replaced.
 
     Args:
-        model: What to save.
-        folder: Where to.
-        half: Store weights in 16 bits, which loses a thousandth of each at most.
+        model: The model to save.
+        folder: Folder to write.
+        half: Store weights in 16 bits, with a relative error of at most a thousandth.
 
     Raises:
         OutputError: If it cannot be written.
@@ -174,10 +174,10 @@ def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
 
 
 def model_in(given: Path) -> Path:
-    """The model's own folder: the one that is given, a run's `best`, or a packaged model's.
+    """The folder of a model: the given one, `best` in a run folder, or that of a packaged model.
 
     Args:
-        given: A model folder, a run folder or the name of a packaged model. Whether it holds a model is not looked at.
+        given: A model folder, a run folder or the name of a packaged model. Whether it contains a model is not checked.
 
     Raises:
         ModelError: If there is neither such a folder nor such a packaged model.
@@ -187,7 +187,7 @@ def model_in(given: Path) -> Path:
 
 
 def is_model(given: Path) -> bool:
-    """Whether a model's record is there: in its folder, in a run folder, or in the package under that name."""
+    """Whether there is a model: in that folder, in that run folder, or in the package under that name."""
     try:
         folder = model_in(given)
         return any((folder / record).is_file() for record in (RECORD, VIEWS, PARTS))
@@ -199,7 +199,7 @@ def load_model(folder: Path | str) -> Model:
     """Read a model folder and check its weights against their SHA-256.
 
     Args:
-        folder: A model folder, a run folder, whose `best` is taken, or the name of a packaged model.
+        folder: A model folder, a run folder, of which the model `best` is read, or the name of a packaged model.
 
     Returns:
         The model, ready to predict.
@@ -237,14 +237,14 @@ def _read_network(record: ModelRecord, path: Path) -> Any:
 
 
 def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
-    """A model that predicts some of its structures only; the last layer shrinks with them.
+    """A model that predicts only some of the structures, with a smaller last layer.
 
     Args:
-        model: The whole model.
-        names: Structures to keep; none named keeps all.
+        model: The complete model.
+        names: Names of the structures to keep; if empty, all are kept.
 
     Raises:
-        LabelError: If the model does not know one of them.
+        LabelError: If the model does not have one of them.
     """
     if not names:
         return model
@@ -262,10 +262,10 @@ def _narrowed(model: Model, record: ModelRecord, channels: tuple[int, ...]) -> A
 
 
 def without_head(model: Model) -> Model:
-    """A model that gives what its last 1x1 convolution reads; `heads.head_of` the whole model is what remains to do.
+    """A model that returns the features before its last 1x1 convolution, to which `heads.head_of` the model is applied.
 
     Args:
-        model: The whole model.
+        model: The complete model.
     """
     network = partial(_headless, model)
     return Model(model.record, network, model.sha256, model.folder, model.channels, headless=True)
@@ -285,7 +285,7 @@ def sha256(path: Path) -> str:
 
 
 def load_record(folder: Path) -> ModelRecord:
-    """What a model of one network is, without its weights; `views.record_of` tells it of any model.
+    """Read the description of a model of one network, without its weights; `views.record_of` reads that of any model.
 
     Args:
         folder: A model folder.

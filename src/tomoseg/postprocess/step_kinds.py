@@ -67,15 +67,15 @@ class ScanStep(StepKind):
 STEP_KINDS: dict[str, MaskStep | ScanStep] = {
     "largest": MaskStep(
         run=lambda mask, spacing_mm, amount: keep_largest(mask),
-        does="keeps the largest piece",
+        does="keeps the largest connected component",
     ),
     "fill_holes": MaskStep(
         run=lambda mask, spacing_mm, amount: fill_holes(mask),
-        does="fills what is enclosed",
+        does="fills enclosed holes",
     ),
     "remove_small": MaskStep(
         run=lambda mask, spacing_mm, ml: remove_small(mask, float(np.prod(spacing_mm)) / 1000, ml),
-        does="removes pieces smaller than this volume",
+        does="removes components smaller than this volume",
         amount=0.5,
         unit="ml",
     ),
@@ -95,7 +95,8 @@ STEP_KINDS: dict[str, MaskStep | ScanStep] = {
         run=lambda mask, spacing_mm, weight, seen: refine(
             mask, seen.probability, seen.hu, spacing_mm, CrfSettings(weight=weight)
         ),
-        does="decides uncertain voxels anew by those around them with similar HU, which add up to this many logits",
+        does="decides uncertain voxels again from surrounding voxels with similar HU, which together add at most this to "
+        "a logit",
         amount=3.0,
         unit="logits",
     ),
