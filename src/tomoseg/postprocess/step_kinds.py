@@ -95,8 +95,8 @@ STEP_KINDS: dict[str, MaskStep | ScanStep] = {
         run=lambda mask, spacing_mm, weight, seen: refine(
             mask, seen.probability, seen.hu, spacing_mm, CrfSettings(weight=weight)
         ),
-        does="decides uncertain voxels again from surrounding voxels with similar HU, which together add at most this to "
-        "a logit",
+        does="decides uncertain voxels again from surrounding voxels with similar HU, which together add at most this "
+        "to a logit",
         amount=3.0,
         unit="logits",
     ),
