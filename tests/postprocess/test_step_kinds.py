@@ -24,7 +24,7 @@ def test_the_docs_have_a_line_for_each_step():
 def test_the_help_names_each_step():
     help_text = " ".join((Request.model_fields["postprocess"].description or "").split())
     usages = [f"{name}:{kind.unit.upper()}" if kind.unit else name for name, kind in STEP_KINDS.items()]
-    assert help_text.startswith(f"Steps for masks, in order: {', '.join(usages)}, for all structures")
+    assert help_text.startswith(f"Post-processing steps in order: {', '.join(usages)}; ")
 
 
 def test_a_unit_stands_where_there_is_an_amount():
