@@ -26,6 +26,14 @@ HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
 };
 """
 
+SLOW_SECOND_CASE = """
+const own = window.fetch;
+window.fetch = async (path, ...rest) => {
+  if (String(path).endsWith("cases/1")) await new Promise((wake) => setTimeout(wake, 1000));
+  return own.call(window, path, ...rest);
+};
+"""
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -106,6 +114,10 @@ def test_the_page_speaks_french_and_windows_change_by_key(opened, viewing):
         page = looked.page
         page.keyboard.press("3")
         assert page.locator("[aria-pressed=true]", has_text="Bone").count() == 1
+        page.evaluate("window.dispatchEvent(new KeyboardEvent('keydown', { key: 'é', code: 'Digit2' }))")
+        assert page.locator("[aria-pressed=true]", has_text="Lung").count() == 1  # a French keyboard without shift
+        page.keyboard.press("3")
+        assert page.locator("[aria-pressed=true]", has_text="Bone").count() == 1
         page.get_by_role("button", name="Français").click()
         assert page.locator("[data-name=liver]").inner_text().startswith("foie")
         assert page.locator("[aria-pressed=true]", has_text="Os").count() == 1
@@ -167,6 +179,29 @@ def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(opened, corre
     np.testing.assert_array_equal(again, read_label_map(files / "masks.nii.gz") == spleen.id)
 
 
+def test_eight_steps_are_undone_and_none_before_the_first(opened, correcting):
+    with opened(correcting.app(), f"/{correcting.secret}/") as looked:
+        page = looked.page
+        make_opaque(page)
+        page.locator("[data-name=spleen] .name").click()
+        page.locator("[data-do=alone]").click()
+        page.wait_for_timeout(300)
+        x, y = middle_of(page, TOTAL["spleen"].colour)
+        voxel = (counts(page)[TOTAL["spleen"].colour] / 8**2) ** 0.5
+        for strokes, kept in ((0, 0), (10, 2)):
+            page.keyboard.press("e")
+            page.locator("[data-do=erase]").click()
+            page.get_by_role("button", name="1", exact=True).click()
+            for n in range(strokes):
+                page.mouse.click(x + (n % 5 - 1.5) * voxel, y + (n // 5 + 0.5) * voxel)
+            for _ in range(12):
+                page.keyboard.press("Control+z")
+            page.locator("[data-do=save]").click()
+            page.wait_for_selector(f"text=Saved as version {1 + (strokes > 0)}.")
+            newest = sorted(correcting.corrections.rglob("spleen.nii.gz"))[-1]
+            assert read_mask(newest).sum() == 8**3 - kept
+
+
 def _check_cube(corrections, structure):
     """In the file's own voxels, three by three of the cube's middle are gone, in the slice that was shown."""
     (path,) = corrections.rglob("spleen.nii.gz")
@@ -221,6 +256,30 @@ def test_cases_one_after_the_other_with_verdicts(opened, files, tmp_path):
         assert looked.faults == []
     lines = (tmp_path / "corrections" / "reviews.csv").read_text().splitlines()
     assert [line.rsplit(",", 1)[0] for line in lines] == ["case,verdict,who", "a,needs work,me", "b,right,me"]
+
+
+def test_what_is_shown_is_of_the_case_that_was_asked_for_last(opened, files, tmp_path):
+    (case,) = find_views(files / "ct.nii.gz", [files / "masks.nii.gz"]).cases
+    cases = (replace(case, name="a"), replace(case, name="b", masks=None), replace(case, name="c"))
+    viewing = Viewing(Views("out", cases, tmp_path), ViewOptions(reviewer="me"), tmp_path / "corrections")
+    with opened(viewing.app(), f"/{viewing.secret}/", scripts=[SLOW_SECOND_CASE]) as looked:
+        page = looked.page
+        page.locator("[data-name=spleen] .name").click()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("e")  # what is on the screen is of the case before
+        page.keyboard.press("w")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_selector("body[data-ready=c]")
+        page.wait_for_timeout(500)
+        assert page.locator("h1").inner_text() == "c"
+        assert page.locator(".row").count() == 117
+        assert page.locator(".correcting, [aria-pressed=true][data-do='needs work']").count() == 0
+        page.locator("input[type=range]").focus()
+        page.keyboard.press("ArrowLeft")  # of the slider, not of the cases
+        assert page.locator("h1").inner_text() == "c"
+        assert page.locator("input[type=range]").input_value() == "0.45"
+        assert looked.faults == []
+    assert not (tmp_path / "corrections").exists()
 
 
 def test_a_hostile_name_is_shown_as_text(opened, tmp_path):

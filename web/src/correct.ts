@@ -106,7 +106,7 @@ export class Correcting {
   /** Whether a key was meant for this. */
   key(event: KeyboardEvent): boolean {
     if (this.open === null) return false;
-    if (event.ctrlKey && event.key === "z") this.pen()?.undo();
+    if ((event.ctrlKey || event.metaKey) && event.key === "z") this.pen()?.undo();
     else if (event.key === "[") this.resize(-1);
     else if (event.key === "]") this.resize(1);
     else return false;

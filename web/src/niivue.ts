@@ -14,6 +14,9 @@ const SLICES: Record<Layout, SLICE_TYPE> = {
   render: SLICE_TYPE.RENDER,
 };
 
+const UNDO_STEPS = 8;
+const LEAST_OPACITY = 0.02; // NiiVue draws no outline of a drawing that is not there
+
 /** Grey, and thin in 3D, where the body would else hide what is in it. */
 const CT_COLOURS = "ct";
 
@@ -53,6 +56,7 @@ export class NiivueViewer implements Viewer {
     this.nv = nv;
     this.pen = new NiivuePen(nv, () => this.shape);
     nv.onLocationChange = () => this.onMove(this.where());
+    nv.drawOpacity = this.opacity;
   }
 
   static async in(canvas: HTMLCanvasElement): Promise<NiivueViewer> {
@@ -72,6 +76,7 @@ export class NiivueViewer implements Viewer {
       clipPlaneHotKey: "",
       cycleClipPlaneHotKey: "",
       loadingText: "",
+      maxDrawUndoBitmaps: UNDO_STEPS + 1, // with what is drawn now
       logLevel: "error",
     });
     nv.isBusy = true; // nothing is there to be drawn yet
@@ -195,6 +200,8 @@ export class NiivueViewer implements Viewer {
   /** Only the layer of the masks: the scan's is left as it is, which is most of the work. */
   private redrawMasks(): void {
     const masks = this.nv.volumes[1];
+    this.nv.drawOpacity = Math.max(this.opacity, LEAST_OPACITY); // what is being corrected looks as the masks do
+    this.nv.drawRimOpacity = this.nv.opts.atlasOutline === 0 ? -1 : 1;
     if (masks !== undefined) {
       masks.img = this.cellsDrawn();
       this.nv.gl.deleteTexture(this.nv.overlayTexture); // NiiVue makes another, and forgets this one
@@ -235,6 +242,8 @@ export class NiivueViewer implements Viewer {
 
 class NiivuePen implements Pen {
   onChange: () => void = () => {};
+  /** How many of NiiVue's former drawings are of this correction: beyond them it would go round to the newest again. */
+  private steps = 0;
 
   constructor(
     private readonly nv: Niivue,
@@ -245,9 +254,9 @@ class NiivuePen implements Pen {
     this.nv.setDrawColormap(table([[0, 0, 0, false], [...colour, true]]) as never);
     this.nv.createEmptyDrawing();
     this.replace(mask);
-    this.nv.onDrawingChanged = () => this.onChange();
+    this.steps = 0; // before it there is an empty drawing
+    this.nv.onDrawingChanged = (action) => action === "draw" && this.drawn();
     this.nv.setDrawingEnabled(true);
-    this.nv.setDrawOpacity(0.6);
   }
 
   use(size: number, adds: boolean, fills: boolean): void {
@@ -256,6 +265,8 @@ class NiivuePen implements Pen {
   }
 
   undo(): void {
+    if (this.steps === 0) return;
+    this.steps--;
     this.nv.drawUndo();
   }
 
@@ -264,7 +275,7 @@ class NiivuePen implements Pen {
     const filled = betweenSlices(mask, this.shape());
     if (filled > 0) {
       this.replace(mask);
-      this.onChange();
+      this.drawn();
     }
     return filled;
   }
@@ -278,6 +289,11 @@ class NiivuePen implements Pen {
   end(): void {
     this.nv.setDrawingEnabled(false);
     this.nv.closeDrawing();
+  }
+
+  private drawn(): void {
+    this.steps = Math.min(this.steps + 1, UNDO_STEPS);
+    this.onChange();
   }
 
   /** Put a mask in place of the drawing, as a step that can be undone. */

@@ -44,6 +44,7 @@ export class ScanPage {
   private readonly notes = element("div", { class: "notes" });
   private viewers: Viewer[] = [];
   private at = 0;
+  private isOpening = false;
   private shown: Case | null = null;
   private scan: ScanData | null = null;
   private reference: Uint8Array | Uint16Array | null = null;
@@ -74,32 +75,50 @@ export class ScanPage {
     await this.show(0);
   }
 
-  /** Show a case. */
+  /** Show a case. While one is being opened it is what comes after that, in the place of any that was asked for before. */
   async show(at: number): Promise<void> {
     const row = this.session.cases[at];
     if (row === undefined || !this.correcting.mayLeave()) return;
     this.at = at;
     this.drawBar();
     tell(`${say("Loading")}: ${row.name}`, true);
+    if (!this.isOpening) await this.openWanted();
+  }
+
+  /** One case after the other, so that what is on the screen is never of another case than its name. */
+  private async openWanted(): Promise<void> {
+    this.isOpening = true;
+    try {
+      for (let at = -1; at !== this.at; ) {
+        at = this.at;
+        await this.openOrTell(at);
+      }
+    } finally {
+      this.isOpening = false;
+    }
+    document.querySelector(".told")?.remove();
+    this.drawBar();
+    document.body.dataset.ready = this.session.cases[this.at]?.name ?? "";
+  }
+
+  private async openOrTell(at: number): Promise<void> {
     try {
       await this.open(at);
-      document.querySelector(".told")?.remove();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
+      for (const viewer of this.viewers) viewer.close();
       this.views.replaceChildren(element("p", { class: "refused", role: "alert" }, error.message));
       this.viewers = [];
       this.shown = null;
       this.list.open([], false);
-      document.querySelector(".told")?.remove();
     }
-    this.drawBar();
-    document.body.dataset.ready = row.name;
   }
 
   private async open(at: number): Promise<void> {
     const loading = this.place.load(at);
     const first = this.viewers.length === 0 ? this.makeViewers(1) : null; // while the scan comes
     const [{ found, hu, cells, reference }] = await Promise.all([loading, first]);
+    if (at !== this.at) return; // another one is wanted meanwhile
     const keeps = this.shown !== null;
     this.shown = found;
     this.reference = reference;
@@ -221,7 +240,7 @@ export class ScanPage {
   private async judge(verdict: Verdict): Promise<void> {
     const row = this.session.cases[this.at];
     const { judge } = this.place;
-    if (row === undefined || judge === null || this.session.reviewer === null) return;
+    if (row === undefined || judge === null || this.session.reviewer === null || this.isOpening) return;
     const wanted = row.verdict === verdict ? null : verdict;
     try {
       await judge(this.at, wanted);
@@ -233,15 +252,16 @@ export class ScanPage {
   }
 
   private async reopen(): Promise<void> {
+    if (this.isOpening) return; // another case is on its way
     const where = this.viewers[0]?.where();
-    await this.open(this.at);
+    await this.openWanted();
     if (where !== undefined) this.viewers[0]?.goTo(where);
   }
 
   private correct(): void {
     const found = this.shown;
     const structure = this.list.chosen === null ? undefined : found?.structures[this.list.chosen];
-    if (found === null || this.scan === null) return;
+    if (found === null || this.scan === null || this.isOpening) return;
     if (found.not_correctable !== null) tell(inWords(found.not_correctable));
     else if (structure === undefined) tell(say("Choose a structure first."));
     else {
@@ -363,8 +383,10 @@ export class ScanPage {
   private key(event: KeyboardEvent): void {
     const target = event.target;
     if (target instanceof HTMLInputElement && target.type !== "checkbox" && target.type !== "range") return;
-    if (target instanceof HTMLSelectElement || event.altKey || event.metaKey) return;
-    const done = this.correcting.key(event) || (!event.ctrlKey && this.do(event.key));
+    if (target instanceof HTMLSelectElement || event.altKey) return;
+    if (target instanceof HTMLInputElement && target.type === "range" && event.key.startsWith("Arrow")) return;
+    const digit = /^Digit([1-4])$/.exec(event.code)?.[1]; // where digits need the shift key, as in French
+    const done = this.correcting.key(event) || (!event.ctrlKey && !event.metaKey && this.do(digit ?? event.key));
     if (!done) return;
     event.preventDefault();
     event.stopPropagation(); // NiiVue listens on its canvas for keys of its own
