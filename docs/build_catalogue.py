@@ -7,17 +7,16 @@ translation.
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
+from said_in_source import Text, sentences, texts_in, texts_in_page
 
 SRC = Path(__file__).resolve().parent.parent / "src" / "tomoseg"
 PO = SRC / "language" / "fr.po"
@@ -25,43 +24,30 @@ MO = PO.with_suffix(".mo")
 
 PLURALS = ("Plural-Forms", "nplurals=2; plural=(n > 1);")
 
-Text = str | tuple[str, str]
-"""What is said, or what is said of one and of several."""
+CONTEXT = "sentence"
+"""Of the patterns of sentences that are composed in English."""
 
 
-def said() -> dict[Text, list[str]]:
-    """Every text that the source says, with the files that say it."""
-    found: dict[Text, list[str]] = {}
-    for path in sorted((*SRC.rglob("*.py"), *SRC.rglob("*.html"))):
-        code = path.read_text(encoding="utf-8")
-        name = path.relative_to(SRC).as_posix()
-        if path.suffix == ".py" and "from tomoseg.language" not in code:
-            continue
-        for text in said_in(code) if path.suffix == ".py" else said_in_page(code):
-            places = found.setdefault(text, [])
-            if name not in places:
-                places.append(name)
+def said() -> dict[tuple[str | None, Text], list[str]]:
+    """Every text and the pattern of every sentence of the source, by its context, with the files that say it."""
+    found: dict[tuple[str | None, Text], list[str]] = {}
+    modules = {path: path.read_text(encoding="utf-8") for path in sorted(SRC.rglob("*.py"))}
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(SRC.rglob("*.html"))}
+    speaking = {path: code for path, code in modules.items() if "from tomoseg.language" in code}
+    texts = [(text, path) for path, code in speaking.items() for text in texts_in(code)]
+    texts += [(text, path) for path, page in pages.items() for text in texts_in_page(page)]
+    for text, path in texts:
+        _place(found.setdefault((None, text), []), path)
+    for pattern, paths in sentences(modules.items()).items():
+        for path in paths:
+            _place(found.setdefault((CONTEXT, pattern), []), path)
     return found
 
 
-def said_in(code: str) -> Iterator[Text]:
-    """The texts of all calls of `say`, `say_many`, `later` and `all_later`, where they stand in the call itself."""
-    for node in ast.walk(ast.parse(code)):
-        if not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func).split(".")[-1]
-        texts = node.args if called == "all_later" else node.args[:1] if called in {"say", "later"} else []
-        for text in texts:
-            yield from (n.value for n in ast.walk(text) if isinstance(n, ast.Constant) and type(n.value) is str)
-        if called == "say_many":
-            one, many = node.args[1:3]
-            if isinstance(one, ast.Constant) and isinstance(many, ast.Constant):
-                yield str(one.value), str(many.value)
-
-
-def said_in_page(template: str) -> Iterator[str]:
-    """The same of a template of a page."""
-    yield from re.findall(r'say\("([^"]+)"', template)
+def _place(places: list[str], path: Path) -> None:
+    name = path.relative_to(SRC).as_posix()
+    if name not in places:
+        places.append(name)
 
 
 def catalogue() -> Catalog:
@@ -73,8 +59,8 @@ def catalogue() -> Catalog:
 def updated(known: Catalog) -> Catalog:
     """The same for what the source says now."""
     template = Catalog(project="tomoseg", version="1", charset="utf-8", fuzzy=False)
-    for text, places in said().items():
-        template.add(text, locations=[(place, 0) for place in places])
+    for (context, text), places in said().items():
+        template.add(text, locations=[(place, 0) for place in places], context=context)
     known.update(template, update_creation_date=False)
     known.obsolete.clear()
     return known
@@ -93,11 +79,12 @@ def written(known: Catalog) -> bytes:
 
 def compiled(known: Catalog) -> bytes:
     """It as a `.mo` file, with the spaces of French where no line may end."""
+    lacking = missing(known)
     result = Catalog(locale="fr", charset="utf-8", fuzzy=False)
     result.mime_headers = [PLURALS]
     result.creation_date = result.revision_date = datetime(2026, 1, 1, tzinfo=UTC)
     for message in known:
-        if message.id and not message.fuzzy:
+        if message.id and message not in lacking:
             result.add(message.id, string=_typeset(message.string), context=message.context)
     stream = io.BytesIO()
     write_mo(stream, result)
@@ -105,9 +92,7 @@ def compiled(known: Catalog) -> bytes:
 
 
 def _typeset(string: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    if not isinstance(string, str):
-        return tuple(map(typeset, string))
-    return typeset(string)
+    return typeset(string) if isinstance(string, str) else tuple(map(typeset, string))
 
 
 def typeset(text: str) -> str:
@@ -121,7 +106,7 @@ def missing(known: Catalog) -> list[Message]:
 
 
 def _strings(message: Message) -> tuple[str, ...]:
-    return (message.string,) if isinstance(message.string, str) else tuple(message.string)
+    return tuple(message.string or ("",)) if not isinstance(message.string, str) else (message.string,)
 
 
 if __name__ == "__main__":

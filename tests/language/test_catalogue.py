@@ -1,19 +1,22 @@
 """Whatever is said can be said in French, and nothing is translated that nobody says."""
 
 import re
-import runpy
+import sys
 from gettext import GNUTranslations
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from tomoseg.language.sentences import SENTENCE
 from tomoseg.language.words import texts
 
-BUILD = runpy.run_path(str(Path(__file__).resolve().parents[2] / "docs" / "build_catalogue.py"), run_name="built")
-KNOWN = BUILD["catalogue"]()
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
+BUILD, SOURCE = import_module("build_catalogue"), import_module("said_in_source")
+KNOWN = BUILD.catalogue()
 MESSAGES = [message for message in KNOWN if message.id]
-BRACES = re.compile(r"{(\w*)[^}]*}")
+BRACES = re.compile(r"{\w*[^{}]*}")
 
 
 def strings(text):
@@ -22,34 +25,67 @@ def strings(text):
 
 def test_texts_are_found_in_code_and_in_pages():
     code = 'say("a", lang); words.say("b" if x else "c"); said("d"); say(text); later("e"); say_many(n, "1 f", "{n} f")'
-    assert list(BUILD["said_in"](code)) == ["a", "b", "c", "e", ("1 f", "{n} f")]
-    assert list(BUILD["said_in"]('all_later("a", "b"); all_later()')) == ["a", "b"]
-    assert list(BUILD["said_in_page"]('<b>{{ say("a") }}</b>{% if say("b {x}", x=1) %}')) == ["a", "b {x}"]
+    assert list(SOURCE.texts_in(code)) == ["a", "b", "c", "e", ("1 f", "{n} f")]
+    assert list(SOURCE.texts_in('all_later("a", "b"); all_later()')) == ["a", "b"]
+    assert list(SOURCE.texts_in_page('<b>{{ say("a") }}</b>{% if say("b {x}", x=1) %}')) == ["a", "b {x}"]
 
 
 def test_whatever_is_said_is_in_the_catalogue_and_nothing_else():
-    known = {message.id if isinstance(message.id, str) else tuple(message.id) for message in MESSAGES}
+    known = {(m.context, m.id if isinstance(m.id, str) else tuple(m.id)) for m in MESSAGES}
     assert len(known) > 100
-    assert known == set(BUILD["said"]()), "python docs/build_catalogue.py brings the catalogue up to date"
+    assert known == set(BUILD.said()), "python docs/build_catalogue.py brings the catalogue up to date"
 
 
 def test_whatever_is_in_the_catalogue_is_translated():
-    assert [message.id for message in BUILD["missing"](KNOWN)] == []
+    assert [message.id for message in BUILD.missing(KNOWN)] == []
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: strings(message.id)[-1][:40])
 def test_a_translation_has_the_same_blanks(message):
-    wanted = set(BRACES.findall(strings(message.id)[-1]))
-    assert all(set(BRACES.findall(text)) == wanted for text in strings(message.string))
+    wanted = sorted(BRACES.findall(strings(message.id)[-1]))
+    assert all(sorted(BRACES.findall(text)) == wanted for text in strings(message.string))
 
 
 def test_what_is_read_is_made_of_what_is_written():
-    made = GNUTranslations(BytesIO(BUILD["compiled"](KNOWN)))
+    made = GNUTranslations(BytesIO(BUILD.compiled(KNOWN)))
     for message in MESSAGES:
         if isinstance(message.id, str):
-            assert texts("fr")[message.id] == made.gettext(message.id)
-    assert BUILD["MO"].read_bytes() == BUILD["compiled"](KNOWN), "python docs/build_catalogue.py makes it anew"
+            key = message.id if message.context is None else SENTENCE + message.id
+            assert texts("fr")[key] == made.gettext(key)
+    assert BUILD.MO.read_bytes() == BUILD.compiled(KNOWN), "python docs/build_catalogue.py makes it anew"
+
+
+def test_sentences_are_found_as_patterns():
+    code = """
+TOLD = "keep one"
+def name(x):
+    return f"the {x} one" if x else "no one"
+def f(names, gap_mm, error):
+    some = ", ..." if len(names) > 5 else ""
+    if not names:
+        raise InputError(f"{names}: expected {counted(gap_mm, 'case')}, got {names[0]!r}{some}; {TOLD}")
+    text = "Slices are missing"
+    text += f": {name(gap_mm)}." if names else "."
+    raise KeyError("nobody reads it")
+    return Notice(text, "missing slices"), InputError(f"expected {{1: x}}, got {describe(error)} here")
+def describe(error):
+    if error:
+        return "a long description of something that is longer than what is put into the sentence itself"
+    return f"another of {error}, which is as long and has a value of its own, so that it is a pattern by itself"
+"""
+    wanted = {
+        "{1}: expected {2} case, got {3}; keep one",
+        "{1}: expected {2} cases, got {3}; keep one",
+        "Slices are missing",
+        "Slices are missing: the {1} one.",
+        "Slices are missing: no one.",
+        "Slices are missing.",
+        "expected {{1: x}}, got {1:text} here",
+        "a long description of something that is longer than what is put into the sentence itself",
+        "another of {1}, which is as long and has a value of its own, so that it is a pattern by itself",
+    }
+    assert set(SOURCE.sentences([(Path("a.py"), code)])) == wanted
 
 
 def test_spaces_before_high_punctuation_do_not_break():
-    assert BUILD["typeset"]("a : « b » ? 5 % c !") == "a\xa0: «\xa0b\xa0»\xa0? 5\xa0% c\xa0!"
+    assert BUILD.typeset("a : « b » ? 5 % c !") == "a\xa0: «\xa0b\xa0»\xa0? 5\xa0% c\xa0!"

@@ -23,9 +23,11 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
+from tomoseg.cli.language import LANG
 from tomoseg.cli.others import in_our_words
 from tomoseg.errors import ConfigError, TomosegError, unknown_name_message
 from tomoseg.files.stores.addresses import place_of
+from tomoseg.language.words import spoken
 from tomoseg.options import Compute
 from tomoseg.settings import Config, group_of, named, naming
 
@@ -62,7 +64,8 @@ def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: 
     assert isinstance(found, partial)
     given = {key: value for key, value in found.keywords.items() if isinstance(value, Config)}
     marked = {key: naming(value, named(settings[key]) | _chosen(words)) for key, value in given.items()}
-    return partial(found.func, **{**found.keywords, **marked})
+    own = {key: value for key, value in found.keywords.items() if key in inspect.signature(command).parameters}
+    return partial(found.func, **{**own, **marked})
 
 
 def _chosen(words: Sequence[str]) -> frozenset[str]:
@@ -77,8 +80,20 @@ def own_flags(command: Callable[..., int]) -> list[str]:
 
 
 def _parameters(command: Callable[..., int]) -> Iterator[tuple[str, Any]]:
+    return ((name, one.annotation) for name, one in _signature(command).items())
+
+
+def _signature(command: Callable[..., int]) -> dict[str, inspect.Parameter]:
+    """The parameters of a command, and the option of a language if its settings have none."""
     hints = get_type_hints(command, include_extras=True)
-    return ((name, hints[name]) for name in inspect.signature(command).parameters)
+    found = {name: one.replace(annotation=hints[name]) for name, one in inspect.signature(command).parameters.items()}
+    if any("lang" in getattr(_bare(kind), "model_fields", ()) for kind in hints.values()):
+        return found
+    return {**found, LANG.name: LANG.replace(default=spoken())}
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _flags(name: str, kind: Any) -> Iterator[str]:
@@ -132,7 +147,7 @@ def _described(
     kinds = {name: Annotated[kind, _SHOWN] for name, kind in _parameters(command)}
     parameters = [
         one.replace(annotation=kinds[name], default=settings.get(name, one.default))
-        for name, one in inspect.signature(command).parameters.items()
+        for name, one in _signature(command).items()
     ]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__, call.__name__ = kinds, command.__name__

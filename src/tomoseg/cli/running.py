@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.cli.exits import NOT_STARTED, STOPPED
+from tomoseg.cli.language import language_of
 from tomoseg.cli.mistaken import mistaken
 from tomoseg.cli.reading import read
 from tomoseg.cli.stores import with_files
 from tomoseg.errors import ConfigError, TomosegError
+from tomoseg.language.words import say, speak, spoken
 from tomoseg.limits import refusal, refuse_too_little
 from tomoseg.packages import EXTRAS, missing
-from tomoseg.settings import Config, load_together, names_in, naming
+from tomoseg.settings import Config, Language, load_together, names_in, naming
 from tomoseg.terminal import console
 
 
@@ -51,7 +53,9 @@ def run(name: str, argv: Sequence[str]) -> int:
     given: Mapping[str, Any] | None = None
     try:
         command = command_of(name)
+        speak(language_of(argv))
         call = read(command, name, argv, _settings(command, argv))
+        speak(_chosen_language(call.keywords))
         refuse_too_little(name)
         with_files(name, call.keywords)
         given = call.keywords
@@ -59,7 +63,7 @@ def run(name: str, argv: Sequence[str]) -> int:
     except console.PrintError as error:
         raise error.__cause__ or error from None
     except KeyboardInterrupt:
-        console.error("stopped")
+        console.error(say("stopped"))
         return STOPPED
     except Exception as error:
         is_help_unread = given is None and isinstance(error, OSError) and error.filename is None
@@ -92,7 +96,7 @@ def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Con
     except argparse.ArgumentError:
         return settings  # tyro says what is wrong with it
     if "preset" in parameters:
-        settings = {name: naming(_preset(one, chosen.preset), ()) for name, one in settings.items()}
+        settings = {name: naming(_speaking(_preset(one, chosen.preset)), ()) for name, one in settings.items()}
     if settings and "config" in parameters and chosen.config is not None:
         beside = _beside(settings.values()) if "preset" in parameters else []
         loaded = zip(settings, load_together(list(settings.values()), chosen.config, beside), strict=True)
@@ -103,7 +107,18 @@ def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Con
 def _defaults(command: Callable[..., int]) -> dict[str, Config]:
     """The settings of a command as they are where nobody chooses any."""
     parameters = inspect.signature(command).parameters
-    return {name: naming(one.default, ()) for name, one in parameters.items() if isinstance(one.default, Config)}
+    defaults = {name: one.default for name, one in parameters.items() if isinstance(one.default, Config)}
+    return {name: naming(_speaking(one), ()) for name, one in defaults.items()}
+
+
+def _speaking(settings: Config) -> Config:
+    """The same in the language of this process, where they have one."""
+    return settings.model_copy(update={"lang": spoken()}) if "lang" in type(settings).model_fields else settings
+
+
+def _chosen_language(given: Mapping[str, Any]) -> Language:
+    """The language that a command's settings, or a file of them, choose; as before where they have none."""
+    return next((one.lang for one in given.values() if isinstance(one, Config) and hasattr(one, "lang")), spoken())
 
 
 def _preset(default: Config, name: str) -> Config:

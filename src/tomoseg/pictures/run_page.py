@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from tomoseg.config import TrainConfig
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
+from tomoseg.language.sentences import sentence
 from tomoseg.language.words import all_later, number, say, say_many
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
@@ -68,6 +69,7 @@ def write_run_page(
         curves=base64.b64encode(curves.read_bytes()).decode() if curves.exists() else None,
         groups=groups,
         noticed=noticed,
+        sentence=lambda notice: sentence(str(notice), lang),
         settings=config_yaml(config),
     )
     write_whole_text(path, text)

@@ -28,6 +28,7 @@ from tomoseg.evaluation.statistics import Difference, Estimate
 from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, table_of
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
+from tomoseg.language.sentences import sentence
 from tomoseg.language.words import later, number, percent, say, say_many, short
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
@@ -150,6 +151,7 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         page=page,
         lang=lang,
         say=lambda text, **values: say(text, lang, **values),
+        sentence=lambda text: sentence(str(text), lang),
         many=partial(_many, lang=lang),
         estimate=partial(_estimate, lang=lang),
         cell=lambda estimate, metric, n: _cell(estimate, metric, n, lang),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from tomoseg.language.sentences import sentence
 from tomoseg.language.words import say
 from tomoseg.notices import Notice
 from tomoseg.pictures.canvas import Sheet
@@ -24,13 +25,13 @@ def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tu
 
     Args:
         warnings: In the order in which they are told.
-        lang: Of what is added to them.
+        lang: Of the lines.
     """
     if not warnings:
         return []
-    first = _wrapped(str(warnings[0]))
-    grave = [str(text) for text in warnings[1:] if _is_decisive(text)]
-    rest = [str(text) for text in warnings[1:] if not _is_decisive(text)]
+    first = _wrapped(sentence(str(warnings[0]), lang))
+    grave = [sentence(str(text), lang) for text in warnings[1:] if _is_decisive(text)]
+    rest = [sentence(str(text), lang) for text in warnings[1:] if not _is_decisive(text)]
     room = max(MOST_LINES - len(first) - len(grave), 0)
     others = rest if len(rest) <= room else rest[: max(room - 1, 0)]
     lines = [(text, FIRST) for text in (*first, *map(_shortened, grave))]

@@ -17,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tomoseg.files.stores.addresses import in_urls
+from tomoseg.language.sentences import sentence
+from tomoseg.language.words import later, say
 from tomoseg.notices import Notice
 from tomoseg.terminal.fitting import fitted
 
@@ -127,18 +129,19 @@ def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str
     """Print warnings, and notes as such, the first few of many; what is decisive comes first and is never left out.
 
     Args:
-        messages: In the order in which the others are told.
+        messages: Finished English sentences, in the order in which the others are told.
         at_most: So many, unless more are decisive.
-        elsewhere: Where the others are told, if they are.
+        elsewhere: Where the others are told, if they are, in the language of this process.
     """
     decisive = sum(map(_is_decisive, messages))
     others = itertools.count(decisive)
     shown = [message for message in messages if _is_decisive(message) or next(others) < at_most]
     for message in sorted(shown, key=_is_decisive, reverse=True):
-        _message(f"{message.level if isinstance(message, Notice) else 'warning'}:", "yellow", str(message))
+        is_note = isinstance(message, Notice) and message.level == "note"
+        _message(say("note:") if is_note else say("warning:"), "yellow", sentence(str(message)))
     if left_out := len(messages) - len(shown):
-        weight = " of less weight" if decisive else ""
-        _message("warning:", "yellow", f"and {left_out} more{weight}" + (f"; {elsewhere}" if elsewhere else ""))
+        more = later("and {count} more of less weight") if decisive else later("and {count} more")
+        _message(say("warning:"), "yellow", say(more, count=left_out) + (f"; {elsewhere}" if elsewhere else ""))
 
 
 def _is_decisive(message: str | Notice) -> bool:
@@ -148,12 +151,12 @@ def _is_decisive(message: str | Notice) -> bool:
 def fail(failures: Mapping[str, str]) -> None:
     """Print what failed and why."""
     for name, reason in failures.items():
-        _message("failed:", "red", f"{name}: {reason}")
+        _message(say("failed:"), "red", say("{name}: {text}", name=name, text=sentence(reason)))
 
 
 def error(message: str) -> None:
-    """Print why nothing could start."""
-    _message("error:", "red", message)
+    """Print why nothing could start, a finished English sentence."""
+    _message(say("error:"), "red", sentence(message))
 
 
 def _message(word: str, colour: str, text: str) -> None:

@@ -1,0 +1,216 @@
+"""What the source says, found by reading it: texts that are handed to `say`, and sentences that it composes.
+
+A sentence (of an error, a notice, a warning, a finding) is composed in English where something is known, and may travel
+through records before anybody reads it. So the catalogue has its patterns: `expected {1} axes, got {2}; pass one
+volume`, with `{2:text}` where a pattern of its own stands in it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+Text = str | tuple[str, str]
+"""What is said, or what is said of one and of several."""
+
+HOLE, PART = "\0", "\1"
+"""In a pattern that is being made: a value, and one that has patterns of its own."""
+
+MOST_PATTERNS = 8
+"""Of one sentence; where there would be more, parts become patterns of their own."""
+
+AT = {"Notice": 0, "on_warning": 0, "warn_all": 0, "Finding.error": 1, "Finding.warning": 1, "Choice": 2}
+"""Whose argument is a sentence, and which."""
+
+OURS = {
+    "KeyError",
+    "IndexError",
+    "AssertionError",
+    "NotImplementedError",
+    "AttributeError",
+    "TypeError",
+    "RuntimeError",
+}
+"""Errors that nobody is meant to read."""
+
+
+def texts_in(code: str) -> Iterator[Text]:
+    """The texts of all calls of `say`, `say_many`, `later` and `all_later`, where they stand in the call itself."""
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func).split(".")[-1]
+        texts = node.args if called == "all_later" else node.args[:1] if called in {"say", "later"} else []
+        for text in texts:
+            yield from (n.value for n in ast.walk(text) if isinstance(n, ast.Constant) and type(n.value) is str)
+        if called == "say_many":
+            one, many = node.args[1:3]
+            if isinstance(one, ast.Constant) and isinstance(many, ast.Constant):
+                yield str(one.value), str(many.value)
+
+
+def texts_in_page(template: str) -> Iterator[str]:
+    """The same of a template of a page."""
+    yield from re.findall(r'say\("([^"]+)"', template)
+
+
+def sentences(modules: Iterable[tuple[Path, str]]) -> dict[str, list[Path]]:
+    """The patterns of all sentences, with the modules that say them.
+
+    Args:
+        modules: Files and their code.
+    """
+    read = [(path, ast.parse(code)) for path, code in modules]
+    functions: dict[str, list[tuple[ast.Module, ast.FunctionDef]]] = {}
+    for _, module in read:
+        for node in ast.walk(module):
+            if isinstance(node, ast.FunctionDef):
+                functions.setdefault(node.name, []).append((module, node))
+    found: dict[str, list[Path]] = {}
+    for path, module in read:
+        reader = _Reader(module, functions)
+        for made in (*reader.said(), *reader.parts):
+            for pattern in _numbered(made):
+                places = found.setdefault(pattern, [])
+                if path not in places:
+                    places.append(path)
+    return found
+
+
+def _numbered(made: str) -> Iterator[str]:
+    """A pattern with its values numbered; nothing of one that says nothing."""
+    made = re.sub("\0[\0, .]*\0", HOLE, made).strip()
+    if _letters(made) < 3:
+        return
+    numbers = iter(range(1, 100))
+    escaped = made.replace("{", "{{").replace("}", "}}")
+    yield re.sub("[\0\1]", lambda at: f"{{{next(numbers)}{':text' if at[0] == PART else ''}}}", escaped)
+
+
+def _letters(made: str) -> int:
+    return len(re.sub(r"[^A-Za-z]", "", made))
+
+
+@dataclass
+class _Reader:
+    """One module."""
+
+    module: ast.Module
+    functions: dict[str, list[tuple[ast.Module, ast.FunctionDef]]]
+    parts: set[str] = field(default_factory=set)
+
+    def said(self) -> Iterator[str]:
+        yield from self._said_in(self.module, None)
+
+    def _said_in(self, node: ast.AST, function: ast.FunctionDef | None) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Call):
+                for text in _sentences_of(child):
+                    yield from self.patterns(text, function, 0) or ()
+            yield from self._said_in(child, child if isinstance(child, ast.FunctionDef) else function)
+
+    def patterns(self, node: ast.AST, function: ast.FunctionDef | None, depth: int) -> list[str] | None:
+        """What an expression may be; None where that is not known."""
+        if depth > 6:
+            return None
+        match node:
+            case ast.Constant(value=str() as text):
+                return [text]
+            case ast.JoinedStr(values=pieces):
+                return self._joined([self._piece(piece, function, depth) for piece in pieces])
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                sides = [self.patterns(side, function, depth + 1) for side in (left, right)]
+                return self._joined([[HOLE] if side is None else side for side in sides]) if any(sides) else None
+            case ast.IfExp(body=left, orelse=right):
+                return self._either((left, right), function, depth)
+            case ast.BoolOp(values=values):
+                return self._either(values, function, depth)
+            case ast.Name(id=name):
+                return self._assigned(name, function, depth)
+            case ast.Call():
+                return self._returned(node, function, depth)
+        return None
+
+    def _piece(self, piece: ast.AST, function: ast.FunctionDef | None, depth: int) -> list[str]:
+        if isinstance(piece, ast.Constant):
+            return [str(piece.value)]
+        assert isinstance(piece, ast.FormattedValue)
+        if piece.conversion != -1 or piece.format_spec is not None:
+            return [HOLE]
+        known = self.patterns(piece.value, function, depth + 1)
+        if known is None:
+            return [HOLE]
+        if any(one[:1] == HOLE and _letters(one) <= 2 for one in known) or not any(map(_letters, known)):
+            return [HOLE]  # a list that may go on, or an amount with one unit or another
+        if len(known) <= 3 and sum(len(one) for one in known) < 60 and not any(PART in one for one in known):
+            return known
+        self.parts.update(known)
+        return [PART]
+
+    def _joined(self, pieces: Sequence[list[str]]) -> list[str]:
+        """Every way to put pieces together; the longest become patterns of their own where these are too many."""
+        pieces = list(pieces)
+        while (ways := _ways(pieces)) > MOST_PATTERNS and ways > 1:
+            widest = max(range(len(pieces)), key=lambda at: len(pieces[at]))
+            self.parts.update(pieces[widest])
+            pieces[widest] = [PART]
+        return list(dict.fromkeys("".join(one) for one in product(*pieces)))
+
+    def _either(self, values: Sequence[ast.AST], function: ast.FunctionDef | None, depth: int) -> list[str] | None:
+        found = [self.patterns(value, function, depth + 1) for value in values]
+        known = [one for some in found if some is not None for one in some]
+        return list(dict.fromkeys(known)) if known and None not in found else known or None
+
+    def _assigned(self, name: str, function: ast.FunctionDef | None, depth: int) -> list[str] | None:
+        found: list[str] = []
+        for node in ast.walk(function or self.module) if function is not None else self.module.body:
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
+                found += self.patterns(node.value, function, depth + 1) or []
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+                more = self.patterns(node.value, function, depth + 1) or [HOLE]
+                found += self._joined([found or [HOLE], more])
+        if not found and function is not None:
+            return self._assigned(name, None, depth)
+        return list(dict.fromkeys(found)) or None
+
+    def _returned(self, call: ast.Call, function: ast.FunctionDef | None, depth: int) -> list[str] | None:
+        called = ast.unparse(call.func).split(".")[-1]
+        if called == "counted":
+            nouns = [arg.value for arg in call.args[1:] if isinstance(arg, ast.Constant)]
+            if not nouns:
+                return None
+            return [f"{HOLE} {nouns[0]}", f"{HOLE} {nouns[1] if len(nouns) > 1 else f'{nouns[0]}s'}"]
+        if called in {"str", "later"} or called.endswith("Error"):
+            return self.patterns(call.args[0], function, depth + 1) if call.args else None
+        owners = self.functions.get(called, [])
+        here = [one for one in owners if one[0] is self.module]
+        if len(here or owners) != 1:
+            return None
+        module, made = (here or owners)[0]
+        reader = self if module is self.module else _Reader(module, self.functions, self.parts)
+        found: list[str] = []
+        for node in ast.walk(made):
+            if isinstance(node, ast.Return) and node.value is not None:
+                found += reader.patterns(node.value, made, depth + 1) or []
+        return list(dict.fromkeys(found)) or None
+
+
+def _ways(pieces: Sequence[list[str]]) -> int:
+    ways = 1
+    for piece in pieces:
+        ways *= len(piece)
+    return ways
+
+
+def _sentences_of(call: ast.Call) -> Iterator[ast.AST]:
+    called = ast.unparse(call.func)
+    last = called.split(".")[-1]
+    at = AT.get(called, AT.get(last, 1 if last == "RefusalError" else 0 if last.endswith("Error") else None))
+    if at is None or len(call.args) <= at or last in OURS:
+        return
+    text = call.args[at]
+    yield from text.elts if isinstance(text, ast.List) else [text]

@@ -1,0 +1,43 @@
+"""In which language a command speaks: `--lang`, which every command takes, or else the variable `TOMOSEG_LANG`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from inspect import Parameter
+from itertools import pairwise
+from typing import Annotated, get_args
+
+from tyro.conf import arg
+
+from tomoseg.errors import ConfigError
+from tomoseg.settings import Language
+
+VARIABLE = "TOMOSEG_LANG"
+
+LANG = Parameter(
+    "lang",
+    Parameter.KEYWORD_ONLY,
+    default="en",
+    annotation=Annotated[Language, arg(help="Language of what is printed: `en` or `fr`.")],
+)
+"""The option of commands whose settings have no language of their own."""
+
+
+def language_of(argv: Sequence[str]) -> Language:
+    """The language of a command line, before anything else of it is read; that of the environment if it names none.
+
+    Args:
+        argv: What follows the command's name.
+
+    Raises:
+        ConfigError: If the environment names one that is not known; what is wrong with a flag is told with the others.
+    """
+    known = get_args(Language)
+    named = os.environ.get(VARIABLE) or "en"
+    if named not in known:
+        raise ConfigError(f"{VARIABLE}: expected {' or '.join(known)}, got {named!r}; correct it")
+    words = [word.removeprefix("--lang=") for word in argv if word.startswith("--lang=")]
+    words += [value for flag, value in pairwise(argv) if flag == "--lang"]
+    found: Language = next((lang for lang in known if lang in words), named)
+    return found

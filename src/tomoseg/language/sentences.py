@@ -1,0 +1,174 @@
+"""Finished English sentences in another language: of errors, notices, warnings and findings.
+
+They are composed where something is known, travel through records as they are, and are told in a language where they
+are shown. The catalogue has their patterns, such as `expected {1} axes, got {2}; pass one volume`: the one that says
+most of a sentence without its values is the one that it was made by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from string import Formatter
+
+from tomoseg.language.words import NO_BREAK, pointed, spoken, texts
+from tomoseg.settings import Language
+
+SENTENCE = "sentence\4"
+"""Before the patterns in the catalogue, as gettext puts a context there."""
+
+_FIRST_OF = re.compile(r" \(The numbers are those of (.+)\.\)$")
+"""What `notices.gathered` adds where a sentence is told of several scans."""
+
+_WEAK = 40
+"""A pattern with fewer letters of its own is not believed where a value of it holds what parts sentences."""
+
+_ENDS = re.compile(r"; |, got |\. [A-Z]")
+_UNITS = {"GB": "Go", "MB": "Mo", "kB": "ko", "HU": "UH", "%": "%", "mm": "mm", "ml": "ml", "min": "min", "s": "s"}
+_FIGURES = re.compile(r"([-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?) ?(GB|MB|kB|HU|%|mm|ml|min|s)?")
+_BETWEEN = re.compile(r"( x |, | to | and |\.\.)")
+_WORDS = {" to ": " à ", " and ": " et ", "..": " à "}
+
+
+def sentence(text: str, lang: Language | None = None) -> str:
+    r"""A finished English sentence in a language.
+
+    Args:
+        text: The sentence, or several that are put together; with names before it, as in `a, b: ...`, they stay.
+        lang: The language; if omitted, that which this process speaks.
+
+    Returns:
+        The sentence; in English where the catalogue has no pattern of it.
+
+    Example:
+        >>> sentence("ct.nii: expected a file with content, got an empty one; copy or download it again", "fr")
+        'ct.nii\xa0: le fichier est vide\xa0; copiez-le ou téléchargez-le à nouveau'
+    """
+    language = lang or spoken()
+    if language == "en" or not text.strip():
+        return text
+    if (first := _FIRST_OF.search(text)) is not None:
+        return f"{sentence(text[: first.start()], language)} (Les chiffres sont ceux de {first[1]}.)"
+    return _said(text, language) or _after_names(text, language) or text
+
+
+def _said(text: str, lang: Language) -> str | None:
+    bare = text.strip()
+    for pattern in _patterns(lang):
+        values = pattern.values_in(bare)
+        if values is not None:
+            start = text[: len(text) - len(text.lstrip())]
+            return start + pattern.filled(values, lang) + text[len(text.rstrip()) :]
+    return None
+
+
+def _after_names(text: str, lang: Language) -> str | None:
+    """What follows the names of files or scans."""
+    for colon in re.finditer(": ", text):
+        said = _said(text[colon.end() :], lang)
+        if said is not None:
+            return f"{_more(text[: colon.start()])}{NO_BREAK}: {said}"
+    return None
+
+
+def _more(names: str) -> str:
+    """A list of names that says how many others there are."""
+    return re.sub(r" and (\d+) more$", r" et \1 autres", names)
+
+
+class _Value(str):
+    """What stands in a sentence, which a translation may ask for as `{1}` or, said in its language, `{1:text}`."""
+
+    lang: Language
+
+    def __format__(self, how: str) -> str:
+        return sentence(self, self.lang) if how == "text" else figures(self, self.lang)
+
+
+@dataclass(frozen=True)
+class _Pattern:
+    """One way to compose a sentence.
+
+    Attributes:
+        literals: What stands before, between and after its values.
+        translation: With the values in braces.
+    """
+
+    literals: tuple[str, ...]
+    translation: str
+
+    @cached_property
+    def weight(self) -> int:
+        """Letters that are always the same."""
+        return sum(len(one) for one in self.literals)
+
+    @cached_property
+    def longest(self) -> str:
+        return max(self.literals, key=len)
+
+    @cached_property
+    def expression(self) -> re.Pattern[str]:
+        return re.compile("(.*?)".join(map(re.escape, self.literals)), re.DOTALL)
+
+    def values_in(self, text: str) -> tuple[str, ...] | None:
+        """The values in a sentence that was composed so; None if it was not."""
+        if self.longest not in text:
+            return None
+        found = self.expression.fullmatch(text)
+        if found is None or (self.weight < _WEAK and any(_ENDS.search(value) for value in found.groups())):
+            return None
+        return found.groups()
+
+    def filled(self, values: tuple[str, ...], lang: Language) -> str:
+        said = [_Value(value) for value in ("", *values)]
+        for one in said:
+            one.lang = lang
+        return self.translation.format(*said)
+
+
+@cache
+def _patterns(lang: Language) -> tuple[_Pattern, ...]:
+    """All of a language, those first that say most."""
+    found = [
+        _Pattern(tuple(_literals(key.removeprefix(SENTENCE))), said)
+        for key, said in texts(lang).items()
+        if key.startswith(SENTENCE)
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.weight, one.literals)))
+
+
+def _literals(pattern: str) -> Iterator[str]:
+    """What stands before, between and after the values of a pattern."""
+    literal = ""
+    for before, name, _, _ in Formatter().parse(pattern):
+        literal += before
+        if name is not None:
+            yield literal
+            literal = ""
+    yield literal
+
+
+def figures(text: str, lang: Language | None = None) -> str:
+    r"""A value that is made of numbers as a language writes it; any other as it is.
+
+    Example:
+        >>> figures("0.8 x 0.8 x 5", "fr"), figures("1.5 GB", "fr"), figures("v1.5/ct.nii", "fr")
+        ('0,8 x 0,8 x 5', '1,5\xa0Go', 'v1.5/ct.nii')
+    """
+    if (lang or spoken()) == "en":
+        return text
+    parts = _BETWEEN.split(text)
+    if not all(_FIGURES.fullmatch(part) for part in parts[::2]):
+        return "aucun" if text == "none" else _more(text)
+    several = len(parts) > 1 and any("." in part for part in parts[::2])
+    joins = {**_WORDS, ", ": " ; "} if several else _WORDS
+    return "".join(joins.get(part, part) if at % 2 else _figure(part) for at, part in enumerate(parts))
+
+
+def _figure(text: str) -> str:
+    found = _FIGURES.fullmatch(text)
+    assert found is not None
+    number = pointed(found[1].replace(",", NO_BREAK), "fr")
+    return number if found[2] is None else f"{number}{NO_BREAK}{_UNITS[found[2]]}"
