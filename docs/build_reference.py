@@ -20,9 +20,11 @@ from tyro.conf import Positional
 
 from tomoseg.bodies.config import BodyConfig
 from tomoseg.cli import COMMANDS
+from tomoseg.cli.language import LANG_HELP
+from tomoseg.cli.reading import has_no_language
 from tomoseg.cli.running import called_in_python, command_of
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
-from tomoseg.settings import Config, group_of, roles
+from tomoseg.settings import Config, Language, group_of, roles
 
 CONFIGURATION = Path(__file__).parent / "reference" / "configuration.md"
 COMMANDS_PAGE = Path(__file__).parent / "reference" / "commands.md"
@@ -179,6 +181,8 @@ def _command(command: Callable[..., int]) -> str:
     told = [part for part in (text.short_description, text.long_description) if part]
     groups = [row for kind, default, help_text in _settings_of(command) for row in _settings(kind, default, help_text)]
     rows = [*(argument.row() for argument in _arguments(command)), *groups]
+    if has_no_language(command):
+        rows.append(Argument(("--lang",), Language, "en", LANG_HELP).row())
     table = ["| argument | value | if omitted | meaning |", "|---|---|---|---|", *rows]
     return "\n".join([*(f"{' '.join(part.split())}\n" for part in told), *table])
 

@@ -15,11 +15,13 @@ from tomoseg.settings import Language
 
 VARIABLE = "TOMOSEG_LANG"
 
+LANG_HELP = "Language of what is printed: `en` or `fr`."
+
 LANG = Parameter(
     "lang",
     Parameter.KEYWORD_ONLY,
     default="en",
-    annotation=Annotated[Language, arg(help="Language of what is printed: `en` or `fr`.")],
+    annotation=Annotated[Language, arg(help=LANG_HELP)],
 )
 """The option of commands whose settings have no language of their own."""
 

@@ -87,9 +87,13 @@ def _signature(command: Callable[..., int]) -> dict[str, inspect.Parameter]:
     """The parameters of a command, and the option of a language if its settings have none."""
     hints = get_type_hints(command, include_extras=True)
     found = {name: one.replace(annotation=hints[name]) for name, one in inspect.signature(command).parameters.items()}
-    if any("lang" in getattr(_bare(kind), "model_fields", ()) for kind in hints.values()):
-        return found
-    return {**found, LANG.name: LANG.replace(default=spoken())}
+    return {**found, LANG.name: LANG.replace(default=spoken())} if has_no_language(command) else found
+
+
+def has_no_language(command: Callable[..., int]) -> bool:
+    """Whether none of a command's settings is a language, so that `--lang` is an option beside them."""
+    kinds = get_type_hints(command, include_extras=True).values()
+    return not any("lang" in getattr(_bare(kind), "model_fields", ()) for kind in kinds)
 
 
 def _bare(kind: Any) -> Any:

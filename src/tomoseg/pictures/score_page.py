@@ -150,7 +150,7 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
     rendered = environment.from_string(template).render(
         page=page,
         lang=lang,
-        say=lambda text, **values: say(text, lang, **values),
+        say=lambda text, /, **values: say(text, lang, **values),
         sentence=lambda text: sentence(str(text), lang),
         many=partial(_many, lang=lang),
         estimate=partial(_estimate, lang=lang),
