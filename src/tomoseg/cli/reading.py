@@ -64,8 +64,12 @@ def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: 
     assert isinstance(found, partial)
     given = {key: value for key, value in found.keywords.items() if isinstance(value, Config)}
     marked = {key: naming(value, named(settings[key]) | _chosen(words)) for key, value in given.items()}
-    own = {key: value for key, value in found.keywords.items() if key in inspect.signature(command).parameters}
-    return partial(found.func, **{**own, **marked})
+    return partial(found.func, **{**_own(found.keywords, command), **marked})
+
+
+def _own(values: Mapping[str, Any], command: Callable[..., int]) -> dict[str, Any]:
+    """Those that the function of a command takes."""
+    return {name: values[name] for name in inspect.signature(command).parameters}
 
 
 def _chosen(words: Sequence[str]) -> frozenset[str]:

@@ -162,13 +162,13 @@ def figures(text: str, lang: Language | None = None) -> str:
     parts = _BETWEEN.split(text)
     if not all(_FIGURES.fullmatch(part) for part in parts[::2]):
         return "aucun" if text == "none" else _more(text)
-    several = len(parts) > 1 and any("." in part for part in parts[::2])
-    joins = {**_WORDS, ", ": " ; "} if several else _WORDS
-    return "".join(joins.get(part, part) if at % 2 else _figure(part) for at, part in enumerate(parts))
+    joins = {**_WORDS, ", ": " ; "} if "." in text else _WORDS
+    return "".join(joins.get(part) or _figure(part) for part in parts)
 
 
 def _figure(text: str) -> str:
     found = _FIGURES.fullmatch(text)
-    assert found is not None
+    if found is None:  # what stands between two
+        return text
     number = pointed(found[1].replace(",", NO_BREAK), "fr")
     return number if found[2] is None else f"{number}{NO_BREAK}{_UNITS[found[2]]}"
