@@ -27,6 +27,7 @@ class Command:
         inputs: Folders and files that must stay as they are.
         before: What its output has before, copied from there; nothing if None.
         takes_files_beside: Whether the user may have files in its output.
+        refuses_what_is_there: What it says where its output is whole already, and ends with 2.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Command:
     inputs: tuple[str, ...]
     before: str | None = None
     takes_files_beside: bool = True
+    refuses_what_is_there: str | None = None
 
 
 @dataclass

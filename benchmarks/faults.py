@@ -72,6 +72,7 @@ COMMANDS = (
         lambda p: ["import", f"{p.work}/nnunet/nnUNetTrainer__nnUNetPlans__3d_fullres", "-o", str(p.out)],
         ("nnunet",),
         takes_files_beside=False,
+        refuses_what_is_there="expected a folder that is not there yet, or empty",
     ),
     Command(
         "download",
@@ -165,7 +166,8 @@ def _hit(point: Point, fault: str) -> tuple[list[str], list[str]]:
     again = start(command.words(place), place.work / "again.txt")
     if not again.wait():
         told.append("the same command again did not end")
-    if again.status != 0:
+    refusal = command.refuses_what_is_there  # then what is there is compared, as always
+    if again.status != 0 and (refusal is None or refusal not in again.log.read_text(errors="replace")):
         lines = again.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
         told.append(f"the same command again ends with {again.status}: {lines[-1][:300]}")
     told += _differences(point.before, theirs_only(state_of(place.out)))

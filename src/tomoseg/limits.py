@@ -18,6 +18,7 @@ _MEMORY = (
     "allocate lock",
     "not enough memory",
     "paging file is too small",
+    "error return without exception set",  # of libraries in C that forget to say so
 )
 _THREADS = ("can't start new thread", "resource temporarily unavailable", "thread constructor failed")
 _WORKERS = ("dataloader worker",)

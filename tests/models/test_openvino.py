@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.inference.test_predictor import GRIDS, make_model
-from tomoseg.errors import ConfigError, ModelError
+from tomoseg.errors import ConfigError, ModelError, OutputError
 from tomoseg.inference.choose import choose_engine
 from tomoseg.models import openvino
 from tomoseg.models.conversion import convert_to_openvino
@@ -35,6 +35,19 @@ IMAGE = np.random.default_rng(0).random((1, *SHAPE), np.float32)
 def network():
     model = make_model(GRIDS["native"])
     return convert_to_openvino(model.network, model.record.input_spec)
+
+
+def test_what_cannot_be_written_is_told(network, tmp_path, monkeypatch):
+    """As of a full disk, of which OpenVINO says this."""
+
+    def save_model(*given, **options):
+        raise RuntimeError("Exception from src/core:\nbasic_ios::clear: iostream error\n")
+
+    monkeypatch.setattr(import_openvino(), "save_model", save_model)
+    with pytest.raises(
+        OutputError, match="net.xml: expected to write it, got: basic_ios::clear: iostream"
+    ):
+        write_openvino(network, tmp_path / "net.xml")
 
 
 @pytest.fixture

@@ -28,14 +28,18 @@ def aside_of(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Whether a file or folder is locked for this process while the block runs: not if another has it, or none can."""
+def locked(path: Path) -> Iterator[bool | None]:
+    """Whether a file or folder is locked for this process while the block runs: not if another has it.
+
+    Yields:
+        None where there are no locks, or the path may not be opened.
+    """
     try:
         import fcntl  # not on every system
 
         handle = os.open(path, os.O_RDONLY)
     except (ImportError, OSError):
-        yield False
+        yield None
         return
     try:
         yield _lock(fcntl, handle)
@@ -43,11 +47,11 @@ def locked(path: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _lock(fcntl: ModuleType, handle: int) -> bool:
+def _lock(fcntl: ModuleType, handle: int) -> bool | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        return False if isinstance(error, BlockingIOError) else None
     return True
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from tomoseg.cache import Cache
-from tomoseg.errors import ConfigError, ModelError
+from tomoseg.errors import ConfigError, ModelError, OutputError
+from tomoseg.limits import refusal
 from tomoseg.packages import is_installed
 
 COMPILED = Cache("openvino")
@@ -68,8 +69,21 @@ def computes_bf16() -> bool:
 
 
 def write_openvino(model: Any, path: Path) -> None:
-    """Write `path` (.xml) and the weights beside it (.bin), in the precision that they have."""
-    import_openvino().save_model(model, path, compress_to_fp16=False)
+    """Write `path` (.xml) and the weights beside it (.bin), in the precision that they have.
+
+    Raises:
+        OutputError: If they cannot be written; OpenVINO does not say why.
+        RuntimeError: For want of memory.
+    """
+    try:
+        import_openvino().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        if refusal(error) is not None:  # of memory
+            raise
+        reason = str(error).strip().splitlines()[-1]
+        raise OutputError(
+            f"{path}: expected to write it, got: {reason}; look for free space on that disk, or choose another one"
+        ) from None
 
 
 def read_openvino(path: Path) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from tomoseg.datasets.download.contents import opened_archive, read_contents
-from tomoseg.datasets.download.fetch import fetch, part_bytes
+from tomoseg.datasets.download.fetch import fetch, forget_part, part_bytes
 from tomoseg.datasets.download.http import Web, check_url
 from tomoseg.datasets.download.remote_file import LocalFile, RemoteFile
 from tomoseg.datasets.download.sources import Archive
@@ -88,6 +88,8 @@ def download(
         if recorded is None:
             return _all(archive, output, keep_archive, web, progress)
         wanted = recorded
+        with errors_told(output):
+            forget_part(output / archive.file_name)  # of another that began before the record was there
     return _some(archive, output, wanted, web, progress)
 
 

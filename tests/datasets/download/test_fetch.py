@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.download.server import QUICK, FileServer, serving, web
-from tomoseg.datasets.download.fetch import fetch, part_bytes
+from tomoseg.datasets.download.fetch import fetch, forget_part, part_bytes
 from tomoseg.datasets.download.http import Web
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError, OutputError
+from tomoseg.files.asides import locked
 
 CONTENT = bytes(range(256)) * 40
 OTHER = CONTENT[::-1]
@@ -32,6 +33,19 @@ def check_refused(server, target, message, **known):
 
 def nothing_left(target):
     return not target.parent.exists() or list(target.parent.iterdir()) == []
+
+
+def test_another_process_that_fetches_it_is_not_disturbed(target):
+    target.parent.mkdir()
+    part = target.with_name("scans.zip.part")
+    part.write_bytes(CONTENT[:100])
+    with locked(part) as is_ours:
+        assert is_ours
+        check_refused(FileServer(CONTENT), target, "expected nobody else to fetch it, got another process that does")
+        forget_part(target)
+        assert part.read_bytes() == CONTENT[:100]
+    forget_part(target)
+    assert nothing_left(target)
 
 
 class TestGood:

@@ -20,6 +20,7 @@ from typing import IO
 from tomoseg.datasets.download.http import CHUNK, Reply, TryAgainError, Web, check_url, keep_trying, opened
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError
+from tomoseg.files.asides import locked
 from tomoseg.files.atomic import errors_told, remove_file, whole_file
 from tomoseg.files.outputs import check_file, check_space
 
@@ -53,9 +54,8 @@ def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda s
     with errors_told(aside), _part(aside, archive, on_bytes) as part:
         keep_trying(lambda: _attempt(part, archive, web, on_bytes), lambda: part.furthest, web)
         part.check_sum(archive)
-    with errors_told(target):
-        aside.replace(target)
-    remove_file(_note_of(aside))
+        with errors_told(target):
+            aside.replace(target)
 
 
 def part_bytes(target: Path) -> int:
@@ -125,14 +125,32 @@ def _part(path: Path, archive: Archive, on_bytes: OnBytes) -> Iterator[_Part]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     try:
-        with path.open("rb+") as file:
+        with locked(path) as is_ours, path.open("rb+") as file:
+            if is_ours is False:
+                raise DownloadError(
+                    f"{path}: expected nobody else to fetch it, got another process that does; wait for its end, then "
+                    "run the same command again"
+                )
             part = _Part(path, file, archive.url)
             part.take_over(archive.bytes, on_bytes)
             yield part
     finally:
-        if path.stat().st_size == 0:
-            path.unlink()
-            _note_of(path).unlink(missing_ok=True)
+        _forget(path, only_empty=True)
+
+
+def forget_part(target: Path) -> None:
+    """Remove what there is of a file that nobody needs any more, unless another process fetches it."""
+    _forget(target.with_name(target.name + ".part"), only_empty=False)
+
+
+def _forget(part: Path, *, only_empty: bool) -> None:
+    if not part.exists():
+        _note_of(part).unlink(missing_ok=True)
+        return
+    with locked(part) as is_ours:
+        if is_ours is not False and not (only_empty and part.stat().st_size):
+            part.unlink(missing_ok=True)
+            _note_of(part).unlink(missing_ok=True)
 
 
 def _attempt(part: _Part, archive: Archive, web: Web, on_bytes: OnBytes) -> None:
