@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tomoseg.cli.exits import STOPPED
+from tomoseg.cli.streams import with_streams
+
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a shell of POSIX")
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
@@ -68,3 +71,13 @@ class TestLettersThatAStreamLacks:
         status, printed, _ = shell(f"tomoseg inspect --json {name}", PYTHONIOENCODING=encoding)
         assert status == 2
         assert json.loads(printed)["scan"] == name
+
+
+def test_ctrl_c_twice_is_told(capsys):
+    """The second one comes while the first is being told, which then nobody sees."""
+
+    def command():
+        raise KeyboardInterrupt
+
+    assert with_streams(command) == STOPPED
+    assert capsys.readouterr().err == "error: stopped\n"

@@ -36,7 +36,9 @@ def with_streams(command: Callable[[], int]) -> int:
         raise
     except OSError as error:
         return _told(error)
-    except KeyboardInterrupt:  # while the command is still being loaded
+    except KeyboardInterrupt:  # while the command is still being loaded, or once more while that was being told
+        with contextlib.suppress(OSError):
+            sys.stderr.write("error: stopped\n")
         return STOPPED
     return int(_flushed(status) or DONE)
 
