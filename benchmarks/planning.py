@@ -31,7 +31,7 @@ from tomoseg.settings import load_config, naming, put_over
 from tomoseg.training.sampling import sample_size
 from tomoseg.workflows import demo
 from tomoseg.workflows.phantom import make_dataset
-from tomoseg.workflows.plan import Asked, plan_preprocessing, plan_training
+from tomoseg.workflows.plan import PlanRequest, plan_preprocessing, plan_training
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TWO = ("mandible", "spinal_cord")
@@ -103,7 +103,7 @@ Settings = tuple[PreprocessConfig, Callable[[Preprocessed], TrainConfig]]
 
 
 def planned(_name: str, raw: Path, minutes: float, measures: bool) -> Settings:
-    asked = Asked(minutes, measures=measures)
+    asked = PlanRequest(minutes, measures=measures)
     made = plan_preprocessing(raw, PreprocessConfig(), asked)
 
     def training(data: Preprocessed) -> TrainConfig:

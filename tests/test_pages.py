@@ -18,7 +18,7 @@ from tests.server.conftest import write_series
 from tests.test_examples import blocks
 from tests.test_examples import run as run_python
 from tomoseg.cli import COMMANDS, main, others
-from tomoseg.cli.others import in_our_words
+from tomoseg.cli.others import translate_options
 from tomoseg.cli.reading import own_flags
 from tomoseg.cli.running import command_of
 from tomoseg.errors import ConfigError
@@ -151,7 +151,7 @@ def test_flags_of_totalsegmentator_are_understood_or_answered():
     own = own_flags(command_of("predict"))
     for line in lines:
         try:
-            words = in_our_words("predict", line.split(), own)
+            words = translate_options("predict", line.split(), own)
         except ConfigError:
             continue
         assert {word.replace("_", "-") for word in words if word.startswith("--")} <= set(own), line

@@ -25,7 +25,7 @@ from scipy.stats import spearmanr
 from tomoseg.bodies import BodyConfig
 from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
 from tomoseg.inference.score_cases import ScoredCase
-from tomoseg.inference.sinks import ConfidenceSink, pour
+from tomoseg.inference.sinks import ConfidenceSink, collect
 from tomoseg.masks import structure_mask
 from tomoseg.models.exports import set_trusted
 from tomoseg.models.folder import load_model, load_record, save_model
@@ -205,7 +205,7 @@ def decide(model: Path, preprocessed: Path) -> None:
     for case in found.cases:
         scored = ScoredCase(case)
         confidence = ConfidenceSink(choices.labels, scored.source)
-        pour(found.judge(case).slices(scored.scan, choices), confidence)
+        collect(found.judge(case).slices(scored.scan, choices), confidence)
         packed = np.stack([scored.masks_slice(k) for k in range(scored.source.canonical_shape[2])], axis=-1)
         for channel, name in enumerate(choices.labels.names):
             reference = structure_mask(packed, channel)

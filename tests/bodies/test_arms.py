@@ -8,7 +8,7 @@ from tomoseg.bodies import build_anatomy
 from tomoseg.bodies.arms import with_arms
 from tomoseg.bodies.flesh import beside_hu, is_by_arm
 from tomoseg.bodies.looks import draw_look
-from tomoseg.bodies.lying import Lying
+from tomoseg.bodies.lying import PatientPosition
 from tomoseg.bodies.noise import noise_block
 from tomoseg.bodies.placement import place
 from tomoseg.labels import LabelSet
@@ -20,7 +20,9 @@ def arms(values: np.ndarray, **view: object) -> np.ndarray:
     """Rows of elbow, other end, radius, radius of the bone, structure; two for each side."""
     anatomy, rng = build_anatomy(values, LABELS, AFFINE), np.random.default_rng(0)
     placement, look = place(anatomy, STILL, rng), draw_look(anatomy, PLAIN, "native", rng)
-    return with_arms(anatomy, placement, Lying(), look, changed(view={"arms_share": 1, **view}).view, rng).arms
+    return with_arms(
+        anatomy, placement, PatientPosition(), look, changed(view={"arms_share": 1, **view}).view, rng
+    ).arms
 
 
 @pytest.mark.parametrize(("raised", "sign"), [(1, 1), (0, -1)])

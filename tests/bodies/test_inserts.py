@@ -7,7 +7,7 @@ from tests.bodies.maps import AFFINE, PLAIN, SPACING, block_anatomy, block_map, 
 from tomoseg.bodies import build_anatomy, make_body
 from tomoseg.bodies.config import DevicesConfig
 from tomoseg.bodies.devices import Devices
-from tomoseg.bodies.inserts import UNLABELLED, Piece, along, inserts, is_near, piece_at
+from tomoseg.bodies.inserts import UNLABELLED, Capsule, along, inserts, is_near, piece_at
 from tomoseg.bodies.looks import draw_look
 from tomoseg.bodies.surface import Surface
 from tomoseg.labels import LabelSet
@@ -16,7 +16,7 @@ LABELS = LabelSet.total()
 GRID = (4.0, 4.0, 4.0)
 
 
-def at(pieces: list[Piece], point: tuple[float, float, float], number: int = 0) -> tuple[int, float]:
+def at(pieces: list[Capsule], point: tuple[float, float, float], number: int = 0) -> tuple[int, float]:
     rows = inserts(pieces, (8, 8, 8), np.array([[1, 0]] * 3, np.float32), np.ones(3, np.float32)).pieces
     return piece_at(rows, tuple(np.float32(v) for v in point), number)
 
@@ -37,7 +37,7 @@ def test_pieces_that_meet_have_one_hollow():
 
 
 def test_some_are_only_where_no_structure_is():
-    spur = [Piece((0, 0, 0), (0, 0, 5), 2.0, 0.0, 500.0, 500.0, UNLABELLED, 7)]
+    spur = [Capsule((0, 0, 0), (0, 0, 5), 2.0, 0.0, 500.0, 500.0, UNLABELLED, 7)]
     assert at(spur, (0, 0, 1), 0) == (0, 500)
     assert at(spur, (0, 0, 1), 4)[0] == -1
 
@@ -55,7 +55,7 @@ def test_every_point_within_a_piece_is_in_a_cell_that_is_marked():
     assert found.near.mean() < 0.5
 
 
-def pieces_of(name: str, values: np.ndarray | None = None) -> list[Piece]:
+def pieces_of(name: str, values: np.ndarray | None = None) -> list[Capsule]:
     """What a chest of boxes gets of one device."""
     anatomy = build_anatomy(thorax_map() if values is None else values, LABELS, AFFINE)
     look = draw_look(anatomy, PLAIN, "native", np.random.default_rng(0))
@@ -64,7 +64,7 @@ def pieces_of(name: str, values: np.ndarray | None = None) -> list[Piece]:
     return getattr(devices, name)()
 
 
-def inside(pieces: list[Piece], *names: str) -> float:
+def inside(pieces: list[Capsule], *names: str) -> float:
     """The share of the ends of pieces that lie in structures."""
     anatomy = build_anatomy(thorax_map(), LABELS, AFFINE)
     index = np.rint(np.array([piece.start for piece in pieces]) / SPACING).astype(int)

@@ -7,7 +7,7 @@ from scipy import ndimage
 from tests.bodies.maps import AFFINE, STILL, block_anatomy, block_map, changed
 from tomoseg.bodies import BodyConfig, build_anatomy, make_body
 from tomoseg.bodies.config import FieldOfViewConfig, ShapeConfig
-from tomoseg.bodies.lying import Down, Lying, draw_lying, side_down
+from tomoseg.bodies.lying import Down, PatientPosition, draw_lying, side_down
 from tomoseg.bodies.placement import place
 from tomoseg.bodies.render import _index
 from tomoseg.labels import LabelSet
@@ -41,12 +41,12 @@ def test_where_down_is_and_how_far_the_body_is_turned(shares, downs, turns):
 @pytest.mark.parametrize(
     ("lying", "down"),
     [
-        (Lying(), Down.BACK),
-        (Lying((0, 1)), Down.FRONT),
-        (Lying((-1, 0)), Down.LEFT),
-        (Lying(turn_deg=180), Down.FRONT),
-        (Lying(turn_deg=90), Down.LEFT),  # turned to its left: the left of the body comes down
-        (Lying(turn_deg=30), Down.BACK),
+        (PatientPosition(), Down.BACK),
+        (PatientPosition((0, 1)), Down.FRONT),
+        (PatientPosition((-1, 0)), Down.LEFT),
+        (PatientPosition(turn_deg=180), Down.FRONT),
+        (PatientPosition(turn_deg=90), Down.LEFT),  # turned to its left: the left of the body comes down
+        (PatientPosition(turn_deg=30), Down.BACK),
     ],
 )
 def test_the_side_of_the_body_that_is_down(lying, down):

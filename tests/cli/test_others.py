@@ -5,14 +5,14 @@ import re
 import pytest
 
 from tomoseg.cli import COMMANDS, main, others
-from tomoseg.cli.others import in_our_words
+from tomoseg.cli.others import translate_options
 from tomoseg.cli.reading import own_flags
 from tomoseg.cli.running import command_of
 from tomoseg.errors import ConfigError
 
 
 def words(command, line):
-    return " ".join(in_our_words(command, line.split(), own_flags(command_of(command))))
+    return " ".join(translate_options(command, line.split(), own_flags(command_of(command))))
 
 
 @pytest.mark.parametrize(

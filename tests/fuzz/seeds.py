@@ -23,7 +23,7 @@ from tests.files.dicom.series import enhanced, image
 from tests.files.handmade import nifti1, nifti2
 
 NEXT_FILE = b"\n--next file--\n"
-"""SlicePair files that lie in one folder, in the input of a reader of several."""
+"""Between files that lie in one folder, in the input of a reader of several."""
 
 LARGEST_SEED_BYTES = 64 << 10
 

@@ -10,7 +10,7 @@ from tests.training.tiny import make_scan
 from tomoseg.checks.in_distribution import ScanRange
 from tomoseg.files.nifti import read_geometry
 from tomoseg.grid import to_grid
-from tomoseg.inference.grids import averaged_axes, grid_for, told_of
+from tomoseg.inference.grids import averaged_axes, grid_for, resampling_notices
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import preflight, segment
 from tomoseg.inference.stages import Stages
@@ -41,7 +41,7 @@ def model_of(grid, trained_on=TRAINED_ON):
 def test_voxels_outside_of_training_are_brought_inside(spacing_mm, expected):
     grid = grid_for(model_of("native").record, spacing_mm)
     assert (grid.mode, (grid.spacing_mm, grid.slice_spacing_mm)) == ("spacing", expected)
-    (note,) = told_of(model_of("native").record, spacing_mm)
+    (note,) = resampling_notices(model_of("native").record, spacing_mm)
     assert (note.kind, note.level) == ("other voxels", "note")
     assert f"voxels of {expected[0]:g} x {expected[0]:g} x {expected[1]:g} mm" in note.message
 
@@ -58,7 +58,7 @@ def test_voxels_outside_of_training_are_brought_inside(spacing_mm, expected):
 def test_else_the_grid_is_the_models_own(grid, trained_on, spacing_mm):
     record = model_of(grid, trained_on).record
     assert grid_for(record, spacing_mm) is record.grid
-    assert told_of(record, spacing_mm) == ()
+    assert resampling_notices(record, spacing_mm) == ()
 
 
 @pytest.mark.parametrize(

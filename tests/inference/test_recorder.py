@@ -8,7 +8,7 @@ from tests.nnunet_files import Made, preprocessed, write_training
 from tests.training.tiny import LABELS, NATIVE
 from tomoseg.config import NetworkConfig
 from tomoseg.files.scan import read_scan
-from tomoseg.inference.recorder import Drawn, draw_images
+from tomoseg.inference.recorder import WeightedSample, draw_images
 from tomoseg.inference.segment import predictor_of
 from tomoseg.inference.stages import Stages
 from tomoseg.models.folder import Model, ModelRecord, load_model
@@ -74,14 +74,14 @@ def test_slices_of_a_model_that_was_trained_here(rng):
 
 
 def test_few_are_drawn_of_many_and_none_of_one_value():
-    drawn = Drawn(3)
+    drawn = WeightedSample(3)
     for value in (0, 0, 5, 6, 7, 8, 9):
         drawn.offer(np.array([[0, value]], np.float32))
     assert len(drawn.images) == 3
     assert all(image.max() > 0 for image in drawn.images)
     order = [int(image.max()) for image in drawn.images]
     assert order == sorted(order)
-    nothing = Drawn(3)
+    nothing = WeightedSample(3)
     nothing.offer(np.full((1, 4), 7, np.float32))
     assert nothing.images == []
 
@@ -89,7 +89,7 @@ def test_few_are_drawn_of_many_and_none_of_one_value():
 def test_what_is_spread_wider_is_drawn_as_much_oftener():
     picks = []
     for seed in range(400):
-        drawn = Drawn(1, seed)
+        drawn = WeightedSample(1, seed)
         for value in (1, 3):
             drawn.offer(np.array([[0, value]], np.float32))
         picks.append(int(drawn.images[0].max()))

@@ -13,8 +13,8 @@ from tomoseg.inference.sinks import (
     NoticeSink,
     ScanSlice,
     Sink,
+    collect,
     in_turn,
-    pour,
 )
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet, Structure
@@ -45,7 +45,7 @@ def whole(values, fill=0):
 
 def test_masks():
     sink = MaskSink(LABELS, GRID)
-    pour(slices(), sink)
+    collect(slices(), sink)
     expected = whole(LOGITS > 0)
     assert 0.1 < expected.mean() < 0.2
     for channel, name in enumerate(LABELS.names):
@@ -55,7 +55,7 @@ def test_masks():
 
 def test_a_label_map():
     sink = LabelMapSink(LABELS, GRID)
-    pour(slices(), sink)
+    collect(slices(), sink)
     winner = np.where(LOGITS.max(axis=0) > 0, np.array(LABELS.ids)[LOGITS.argmax(axis=0)], 0)
     assert np.array_equal(sink.result.values, whole(winner))
     assert sink.result.values.dtype == np.uint8
@@ -64,7 +64,7 @@ def test_a_label_map():
 
 def test_probabilities():
     each, highest = ConfidenceSink(LABELS, GRID), HighestConfidenceSink(GRID)
-    pour(slices(), each, highest)
+    collect(slices(), each, highest)
     logits = LOGITS.astype(np.float64) + OFFSETS[:, None, None, None]
     expected = whole(255 / (1 + np.exp(-logits)))
     for channel, name in enumerate(LABELS.names):
@@ -80,7 +80,7 @@ def test_notices_of_any_slice_are_kept():
             yield one
 
     sink = NoticeSink()
-    pour(noticed(), sink)
+    collect(noticed(), sink)
     assert [notice.message for notice in sink.result] == ["Slice 2.", "Slice 5."]
 
 
@@ -108,7 +108,7 @@ class Volumes:
 def test_a_sink_of_ones_own():
     sink = Volumes()
     assert isinstance(sink, Sink)
-    pour(slices(), sink)
+    collect(slices(), sink)
     assert sink.voxels.tolist() == (LOGITS > 0).sum(axis=(1, 2, 3)).tolist()
     assert sink.numbers == list(range(6))
 
@@ -128,7 +128,7 @@ def test_each_slice_goes_to_every_sink_in_their_order_before_the_next_is_made():
             told.append(("made", each.number))
             yield each
 
-    pour(made(), Tells("first"), Tells("second"))
+    collect(made(), Tells("first"), Tells("second"))
     assert told == [(who, k) for k in range(6) for who in ("made", "first", "second")]
 
 
@@ -136,7 +136,7 @@ def test_what_nobody_asks_for_is_not_computed(monkeypatch):
     for name in ("decide_labels", "confidences", "highest_confidence"):
         monkeypatch.setattr(f"tomoseg.inference.sinks.{name}", lambda *_: pytest.fail("it was computed"))
     stages = Stages()
-    pour(slices(), MaskSink(LABELS, GRID), stages=stages)
+    collect(slices(), MaskSink(LABELS, GRID), stages=stages)
     assert list(stages.seconds) == ["decisions"]
 
 

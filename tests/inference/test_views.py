@@ -16,7 +16,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import segment
 from tomoseg.inference.stages import Stages
 from tomoseg.inference.views import KeptLogits, bytes_of_view
-from tomoseg.models.views import Fusion, Shares
+from tomoseg.models.views import Fusion, NetworkWeights
 from tomoseg.options import Compute, Request
 from tomoseg.views import AXES, ordered
 from tomoseg.volume import Volume, as_axial, seen
@@ -88,7 +88,7 @@ def test_each_structure_is_decided_by_whom_its_shares_say(volume):
     models = [model_of("axial"), model_of("coronal", seed=1)]
     alone = [segment(volume, Predictor(one, CPU)) for one in models]
     mixed = shares(1.0, 0.0) | {"s3": (0.0, 1.0)}
-    fusion = Fusion(("axial", "coronal"), (Shares(None, mixed),))
+    fusion = Fusion(("axial", "coronal"), (NetworkWeights(None, mixed),))
     found = segment(volume, Predictor(models, CPU, fusion))
     assert np.array_equal(found.mask("s2"), alone[0].mask("s2"))
     assert np.array_equal(found.mask("s3"), alone[1].mask("s3"))
@@ -98,16 +98,21 @@ def test_each_structure_is_decided_by_whom_its_shares_say(volume):
 def test_short_scans_have_shares_of_their_own(volume):
     models = [model_of("axial"), model_of("coronal", seed=1)]
     height_mm = volume.shape[2] * volume.spacing_mm[2]
-    fusion = Fusion(("axial", "coronal"), (Shares(height_mm, shares(1.0, 0.0)), Shares(None, shares(0.0, 1.0))))
+    fusion = Fusion(
+        ("axial", "coronal"), (NetworkWeights(height_mm, shares(1.0, 0.0)), NetworkWeights(None, shares(0.0, 1.0)))
+    )
     found = segment(volume, Predictor(models, CPU, fusion))
     assert np.array_equal(found.mask("s1"), segment(volume, Predictor(models[0], CPU)).mask("s1"))
-    lower = Fusion(("axial", "coronal"), (Shares(height_mm - 0.1, shares(1.0, 0.0)), Shares(None, shares(0.0, 1.0))))
+    lower = Fusion(
+        ("axial", "coronal"),
+        (NetworkWeights(height_mm - 0.1, shares(1.0, 0.0)), NetworkWeights(None, shares(0.0, 1.0))),
+    )
     found = segment(volume, Predictor(models, CPU, lower))
     assert np.array_equal(found.mask("s1"), segment(volume, Predictor(models[1], CPU)).mask("s1"))
 
 
 def test_some_structures_are_found_only_when_asked_for(volume):
-    fusion = Fusion(("axial", "coronal"), (Shares(None, shares(0.5, 0.5)),), left_out=("s4", "s5"))
+    fusion = Fusion(("axial", "coronal"), (NetworkWeights(None, shares(0.5, 0.5)),), left_out=("s4", "s5"))
     predictor = Predictor([model_of("axial"), model_of("coronal", seed=1)], CPU, fusion)
     usual = segment(volume, predictor)
     assert usual.labels.names == tuple(name for name in LABELS.names if name not in ("s4", "s5"))

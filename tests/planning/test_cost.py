@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tomoseg.planning.cost import Cost, usual_cost, work_of
+from tomoseg.planning.cost import StepCost, usual_cost, work_of
 
-COST = Cost(step_seconds=0.1, work_seconds=1e-6, fixed_bytes=1_000_000, work_bytes=10.0)
+COST = StepCost(step_seconds=0.1, work_seconds=1e-6, fixed_bytes=1_000_000, work_bytes=10.0)
 
 
 def test_slices_by_hand():

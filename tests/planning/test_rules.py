@@ -3,13 +3,13 @@ import pytest
 from tests.planning.made import fingerprint, structure
 from tomoseg.config import TRAIN_PRESETS, GridConfig, NetworkConfig, PreprocessConfig, SamplingConfig, TrainConfig
 from tomoseg.errors import ConfigError
-from tomoseg.planning.cost import Cost, work_of
+from tomoseg.planning.cost import StepCost, work_of
 from tomoseg.planning.needs import grids_mm, pixels_of, wanted_slices
 from tomoseg.planning.rules import DatasetPlan, Means, choose_size, grid_choices, size_of, training_choices
 from tomoseg.settings import put_over
 
-FAST = Cost(step_seconds=0.01, work_seconds=1e-8, fixed_bytes=500_000_000, work_bytes=40.0, case_seconds=1.0)
-SLOW = Cost(step_seconds=0.1, work_seconds=1e-6, fixed_bytes=500_000_000, work_bytes=40.0)
+FAST = StepCost(step_seconds=0.01, work_seconds=1e-8, fixed_bytes=500_000_000, work_bytes=40.0, case_seconds=1.0)
+SLOW = StepCost(step_seconds=0.1, work_seconds=1e-6, fixed_bytes=500_000_000, work_bytes=40.0)
 NOTHING = TrainConfig()
 
 
@@ -53,7 +53,7 @@ class TestChosen:
 
     def test_little_time_takes_a_coarser_one_before_a_narrower_network(self):
         found = fingerprint(spacing_mm=(1.0, 1.0, 2.5))
-        cost = Cost(0.01, 2e-7, 500_000_000, 40.0)
+        cost = StepCost(0.01, 2e-7, 500_000_000, 40.0)
         size = choose_size(sizes(found), 1, means(12.0, cost), NOTHING)
         assert 1.5 < size.edge_mm < 5.0
         assert size.channels[0] == 16
@@ -123,7 +123,7 @@ class TestChoices:
         many = [structure(str(n), (11.0, 10.0, 12.0)) for n in range(117)]
         body = fingerprint(many, (3.0, 3.0, 5.0), (496.0, 303.0, 567.0), cases=24)
         work = work_of(96 * 64, (16, 32, 64, 128), 117)
-        cost = Cost(0.001, 4.2 * 60 * 0.9 / 25_000 / work, 500_000_000, 40.0, 1.0)
+        cost = StepCost(0.001, 4.2 * 60 * 0.9 / 25_000 / work, 500_000_000, 40.0, 1.0)
         found = values(body, means(4.2, cost))
         assert 3.75 <= found["grid.spacing_mm"].value <= 5.0
         assert found["network.channels"].value[:4] == (16, 32, 64, 128)
@@ -137,7 +137,7 @@ class TestChoices:
 
     def test_validations_take_a_tenth_of_the_minutes(self):
         """Ten minutes have a minute for validations, two of 10 s each: three of them in twenty epochs."""
-        cost = Cost(0.01, 1e-8, 500_000_000, 40.0, case_seconds=10.0)
+        cost = StepCost(0.01, 1e-8, 500_000_000, 40.0, case_seconds=10.0)
         found = values(fingerprint(cases=100, validation=2), means(10.0, cost))
         assert found["validate_every"].value == 7
 

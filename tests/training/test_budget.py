@@ -7,7 +7,7 @@ import torch
 
 from tests.training.tiny import make_config
 from tomoseg.training import budget as module
-from tomoseg.training.budget import Budget, Clock, Course
+from tomoseg.training.budget import Budget, Clock, TrainingProgress
 from tomoseg.training.ranks import ALONE
 
 
@@ -30,23 +30,23 @@ def budget(**limits):
     ],
 )
 def test_progress(limits, at, used):
-    assert budget(**limits).progress(Course(**at)) == pytest.approx(used)
+    assert budget(**limits).progress(TrainingProgress(**at)) == pytest.approx(used)
 
 
 def test_training_stalls_after_so_many_validations_without_a_better_dice():
     dice = [0.5, None, 0.7, 0.7, 0.6]
     history = [{"validation_dice": value} for value in dice]
-    assert budget(early_stopping=2).stalled(Course(history=history))
-    assert not budget(early_stopping=3).stalled(Course(history=history))
-    assert not budget(early_stopping=2).stalled(Course(history=history[:4]))
-    assert not budget(early_stopping=1).stalled(Course())
-    assert not budget().stalled(Course(history=history))
+    assert budget(early_stopping=2).stalled(TrainingProgress(history=history))
+    assert not budget(early_stopping=3).stalled(TrainingProgress(history=history))
+    assert not budget(early_stopping=2).stalled(TrainingProgress(history=history[:4]))
+    assert not budget(early_stopping=1).stalled(TrainingProgress())
+    assert not budget().stalled(TrainingProgress(history=history))
 
 
 def test_training_is_finished_between_epochs_only():
-    assert budget(epochs=2).finished(Course(epoch=2))
-    assert not budget(epochs=2).finished(Course(epoch=2, step=1))  # its validation is still to come
-    assert not budget(epochs=2).finished(Course(epoch=1))
+    assert budget(epochs=2).finished(TrainingProgress(epoch=2))
+    assert not budget(epochs=2).finished(TrainingProgress(epoch=2, step=1))  # its validation is still to come
+    assert not budget(epochs=2).finished(TrainingProgress(epoch=1))
 
 
 def test_an_epoch_is_as_many_steps_as_its_slices_fill():
@@ -57,7 +57,7 @@ def test_an_epoch_is_as_many_steps_as_its_slices_fill():
 def test_a_clock_adds_up_what_passes(monkeypatch):
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    ours, run = Clock(ALONE, torch.device("cpu")), Course(minutes=1.0)
+    ours, run = Clock(ALONE, torch.device("cpu")), TrainingProgress(minutes=1.0)
     for seconds in (30, 90):
         clock.now += seconds
         ours.tick(run)

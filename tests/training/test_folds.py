@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.tiny import NATIVE, add_case, finish, make_scan
 from tomoseg.errors import DatasetError
-from tomoseg.training.folds import deal, fold_of
+from tomoseg.training.folds import assign_folds, fold_of
 
 
 def make_patients(folder, patients, splits=None, holding=None):
@@ -33,7 +33,7 @@ def six(tmp_path_factory):
 
 @pytest.mark.parametrize("folds", [2, 3, 5, 6])
 def test_patients_stay_together_and_folds_are_even(six, folds):
-    dealt = deal(six, folds, seed=0)
+    dealt = assign_folds(six, folds, seed=0)
     assert set(dealt) == {"a1", "a2", "b", "c", "d", "e", "f"}
     assert dealt["a1"] == dealt["a2"]
     of_patients = [dealt[name] for name in ("a1", "b", "c", "d", "e", "f")]
@@ -45,17 +45,17 @@ def test_patients_stay_together_and_folds_are_even(six, folds):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_rare_structure_is_in_as_many_folds_as_it_can_be(six, seed):
-    dealt = deal(six, 2, seed)
+    dealt = assign_folds(six, 2, seed)
     assert dealt["b"] != dealt["e"]
 
 
 def test_the_seed_alone_decides(six):
-    assert deal(six, 3, 0) == deal(six, 3, 0)
-    assert len({tuple(deal(six, 3, seed).values()) for seed in range(6)}) > 1
+    assert assign_folds(six, 3, 0) == assign_folds(six, 3, 0)
+    assert len({tuple(assign_folds(six, 3, seed).values()) for seed in range(6)}) > 1
 
 
 def test_a_fold_s_own_cases_validate_and_the_others_train(six):
-    dealt = deal(six, 3, 0)
+    dealt = assign_folds(six, 3, 0)
     own = fold_of(six, dealt, 2)
     found = {case.name: case.split for case in own.cases}
     assert found.pop("t") == "test"
@@ -65,9 +65,9 @@ def test_a_fold_s_own_cases_validate_and_the_others_train(six):
 
 def test_fewer_patients_than_folds_are_refused(six):
     with pytest.raises(DatasetError, match=r"expected 7 patients or more for 7 folds, got 6 .* take 6 folds at most"):
-        deal(six, 7, 0)
+        assign_folds(six, 7, 0)
 
 
 def test_one_patient_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"expected 2 patients or more for 2 folds, got 1 .*; add patients"):
-        deal(make_patients(tmp_path, {"a1": "a", "a2": "a"}), 2, 0)
+        assign_folds(make_patients(tmp_path, {"a1": "a", "a2": "a"}), 2, 0)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.training.tiny import LABELS, make_dataset
 from tomoseg.labels import LabelSet
-from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.workflows import demo as demo_module
 from tomoseg.workflows.demo import SHOWN, demo, score_baselines, show_packaged
 
@@ -30,7 +30,7 @@ def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
     said = []
     for name in ("make_dataset", "preprocess"):
         monkeypatch.setattr(demo_module, name, lambda *args: None)
-    monkeypatch.setattr(demo_module, "train_run", lambda *args: Outcome(False, [], None))
+    monkeypatch.setattr(demo_module, "train_run", lambda *args: TrainingOutcome(False, [], None))
     monkeypatch.setattr(demo_module, "evaluate", lambda *args: pytest.fail("went on"))
     assert demo(tmp_path, 0, said.append, Listener()) is None
     assert [line.split()[0] for line in said] == ["Making", "Preprocessing", "Training"]

@@ -14,10 +14,10 @@ from tomoseg.planning.cost import usual_cost
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import load_together, naming, put_over
 from tomoseg.training import measure
-from tomoseg.workflows.plan import Asked, check_asked, plan, plan_preprocessing, plan_training, write_plan
+from tomoseg.workflows.plan import PlanRequest, check_asked, plan, plan_preprocessing, plan_training, write_plan
 from tomoseg.workflows.preprocess import preprocess
 
-USUAL = Asked(60.0, 8_000_000_000, measures=False)
+USUAL = PlanRequest(60.0, 8_000_000_000, measures=False)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ class TestRaw:
         }
 
     def test_steps_are_measured(self, dataset):
-        found = plan(dataset, Asked(30.0))
+        found = plan(dataset, PlanRequest(30.0))
         assert found.means.cost.is_measured
         assert found.means.cost.case_seconds is not None
         assert found.size.steps > 0
@@ -105,7 +105,7 @@ class TestRaw:
         shutil.copytree(dataset, tmp_path / "data")
         for case in ("train/case1", "validation/case3"):  # those in the middle, which would be measured
             (tmp_path / "data" / case / "ct.nii.gz").write_bytes(b"no scan")
-        found = plan(tmp_path / "data", Asked(30.0))
+        found = plan(tmp_path / "data", PlanRequest(30.0))
         assert found.found.looked_at == 2
         assert found.means.cost.is_measured
         assert found.means.cost.case_seconds is None  # no validation case is left
@@ -125,16 +125,16 @@ class TestRaw:
         monkeypatch.setattr("tomoseg.planning.cost.USUAL_STEP_SECONDS", 1.0)
         assert usual_cost(on_gpu=False, cores=2).step_seconds == 1.0
         with pytest.raises(ConfigError, match=r"got 0\.1, in which this machine learns from 20, .* minutes would do"):
-            plan(dataset, Asked(0.1, 8_000_000_000, measures=False))
+            plan(dataset, PlanRequest(0.1, 8_000_000_000, measures=False))
 
     def test_memory_that_holds_nothing(self, dataset):
         with pytest.raises(ConfigError, match=r"expected .* GB of memory at least, .* got 0\.01 GB"):
-            plan(dataset, Asked(60.0, 10_000_000, measures=False))
+            plan(dataset, PlanRequest(60.0, 10_000_000, measures=False))
 
     @pytest.mark.parametrize("minutes", [0.0, -1.0, float("inf"), float("nan")])
     def test_minutes_that_are_no_time(self, minutes):
         with pytest.raises(ConfigError, match="expected minutes above 0"):
-            check_asked(Asked(minutes))
+            check_asked(PlanRequest(minutes))
 
 
 class TestPreprocessed:
@@ -175,7 +175,7 @@ class TestPreprocessed:
         assert sagittal.spacing_mm == axial.spacing_mm
 
     def test_a_length_of_steps_is_not_measured(self, preprocessed):
-        found = plan_training(Preprocessed(preprocessed), TrainConfig(steps=7, batch_size=4), Asked())
+        found = plan_training(Preprocessed(preprocessed), TrainConfig(steps=7, batch_size=4), PlanRequest())
         assert not found.means.cost.is_measured
         assert (found.size.slices, found.size.steps) == (28, 7)
         assert "batch_size" not in found.values(of_grid=False)

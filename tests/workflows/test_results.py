@@ -12,7 +12,7 @@ from tests.files.dicom.series import NAME, PATIENT_ID, image, save
 from tests.workflows.predicting import LABELS, ON_CPU, expected_masks, names_in, run
 from tomoseg.errors import ConfigError, OutputError
 from tomoseg.files.dicom import segmentation
-from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.headers import without_pydicom_warnings
 from tomoseg.files.itk import seg_nrrd
 from tomoseg.files.nifti import read_mask
 from tomoseg.formats import FORMATS
@@ -67,7 +67,7 @@ def test_all_formats_of_a_dicom_scan(dicom, model, tmp_path):
     assert {f"stl/{name}.stl" for name in expected} < set(done.record["files"])
     for name, mask in expected.items():
         np.testing.assert_array_equal(read_mask(tmp_path / "out" / f"{name}.nii.gz"), mask)
-    with hushed():
+    with without_pydicom_warnings():
         segmentation = highdicom.seg.segread(tmp_path / "out" / "segmentation.seg.dcm")
     sizes = {}
     for frame, pixels in zip(segmentation.PerFrameFunctionalGroupsSequence, segmentation.pixel_array, strict=True):
@@ -100,7 +100,7 @@ def test_beside_a_label_map(dicom, model, tmp_path):
     assert done.error is None
     files = [name for name in names_in(tmp_path / "out") if not name.startswith("a_ply/")]
     assert files == ["a.labelmap.seg.dcm", "a.rtstruct.dcm", "a.seg.nrrd"]
-    with hushed():
+    with without_pydicom_warnings():
         segmentation = highdicom.seg.segread(tmp_path / "out" / "a.labelmap.seg.dcm")
     assert segmentation.segmentation_type.value == "LABELMAP"
     (again,) = run(dicom, tmp_path / "out" / "a.nii.gz", model, format=formats, ml=True)
@@ -115,7 +115,7 @@ def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, 
     (warning,) = done.warnings
     assert "the scan is no DICOM, so the DICOM result has no patient" in warning.message
     assert json.loads((tmp_path / "seg" / "prediction.json").read_text())["warnings"] == [warning.as_dict()]
-    with hushed():
+    with without_pydicom_warnings():
         segmentation = highdicom.seg.segread(tmp_path / "seg" / "segmentation.seg.dcm")
     masks = {name: mask for name, mask in expected_masks(ct, model).items() if mask.any()}
     labels = [segmentation.get_segment_description(n).segment_label for n in segmentation.segment_numbers if n]

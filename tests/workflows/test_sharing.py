@@ -15,7 +15,7 @@ from tomoseg.cases.leases import Leases
 from tomoseg.cli import main
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.workflows import sharing
-from tomoseg.workflows.sharing import AtWork, status
+from tomoseg.workflows.sharing import ActiveScan, status
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ class TestStatus:
         found = status(out)
         assert (found.scans, found.done, found.waiting) == (10, 2, 6)
         assert found.failed == {"s2": "s2: expected a scan, got none; look"}
-        assert found.at_work == (AtWork("s3", leases_module.socket.gethostname(), os.getpid(), 1),)
+        assert found.at_work == (ActiveScan("s3", leases_module.socket.gethostname(), os.getpid(), 1),)
         assert found.per_hour == pytest.approx(2 / 60 * 3600, rel=0.05)  # after the first end, in a minute
         assert found.seconds_left == pytest.approx(7 * 30, rel=0.05)
 

@@ -7,9 +7,9 @@ from jaxtyping import Float
 
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import FieldOfViewConfig
-from tomoseg.bodies.lying import Lying
+from tomoseg.bodies.lying import PatientPosition
 from tomoseg.bodies.placement import Placement
-from tomoseg.bodies.render import Look
+from tomoseg.bodies.render import Appearance
 from tomoseg.bodies.slots import FAT_MM, SKIN_MM, WALL_MM
 
 Point = Float[np.ndarray, "3"]
@@ -25,7 +25,7 @@ _HEAD_MM = 50.0
 _SIDES = (("left", -1.0), ("right", 1.0))
 
 
-def flesh_mm(look: Look) -> float:
+def flesh_mm(look: Appearance) -> float:
     """How far the skin lies from the structures."""
     return float(look.body[WALL_MM] + 1.1 * look.body[FAT_MM] + look.body[SKIN_MM])
 
@@ -33,11 +33,11 @@ def flesh_mm(look: Look) -> float:
 def with_arms(
     anatomy: Anatomy,
     placement: Placement,
-    lying: Lying,
-    look: Look,
+    lying: PatientPosition,
+    look: Appearance,
     config: FieldOfViewConfig,
     rng: np.random.Generator,
-) -> Look:
+) -> Appearance:
     """The body with arms, where the map lacks them or cuts them, in a share of bodies."""
     has_shoulders = any(anatomy.labels.names[n - 1].startswith(_SHOULDERS) for n in anatomy.boxes)
     if rng.random() >= config.arms_share or not anatomy.wall:
@@ -54,7 +54,7 @@ def with_arms(
 
 
 def _beside_trunk(
-    anatomy: Anatomy, placement: Placement, look: Look, radius: float, rng: np.random.Generator
+    anatomy: Anatomy, placement: Placement, look: Appearance, radius: float, rng: np.random.Generator
 ) -> list[list[float]]:
     """Of a map that ends below the shoulders: close to the flanks, and to what is widest from the elbow down."""
     bottom, top = placement.box[:, 2]
@@ -71,7 +71,7 @@ def _beside_trunk(
     return rows
 
 
-def _skin(anatomy: Anatomy, placement: Placement, look: Look, side: float, z: float) -> Point:
+def _skin(anatomy: Anatomy, placement: Placement, look: Appearance, side: float, z: float) -> Point:
     """The outermost point of the skin at a side and a height of the scanner, in mm of that."""
     to_coarse = np.linalg.inv(anatomy.coarse_affine)
     middle = placement.middle + np.linalg.solve(placement.turn, [0, 0, z])

@@ -14,9 +14,9 @@ from tomoseg.bodies.devices import with_inserts
 from tomoseg.bodies.field_of_view import Axes, FieldOfView, draw_field_of_view
 from tomoseg.bodies.hu import Phase
 from tomoseg.bodies.looks import draw_look, draw_phase, lying_so
-from tomoseg.bodies.lying import Down, Lying, draw_lying
+from tomoseg.bodies.lying import Down, PatientPosition, draw_lying
 from tomoseg.bodies.placement import Placement, place
-from tomoseg.bodies.render import Look, Map, render
+from tomoseg.bodies.render import Appearance, Map, render
 from tomoseg.bodies.scanner import Scan, acquire
 from tomoseg.bodies.slots import SIDE_DOWN
 from tomoseg.errors import InputError
@@ -133,7 +133,7 @@ def check_request(seed: int, spacing_mm: tuple[float, float, float] | None) -> N
 def _drawn(
     anatomy: Anatomy,
     placement: Placement,
-    look: Look,
+    look: Appearance,
     config: BodyConfig,
     spacing: tuple[float, float, float],
     rng: np.random.Generator,
@@ -184,7 +184,7 @@ def _add_table(
     body: Bool[np.ndarray, "x y z"],
     axes: Axes,
     config: FieldOfViewConfig,
-    lying: Lying,
+    lying: PatientPosition,
     rng: np.random.Generator,
 ) -> None:
     """A hollowed shell filled with foam on the side of the body that is down, and a thin mattress."""

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import BodyConfig, DevicesConfig
 from tomoseg.bodies.hu import PHASES, Phase
-from tomoseg.bodies.inserts import ON_SKIN, Piece, along, inserts
+from tomoseg.bodies.inserts import ON_SKIN, Capsule, along, inserts
 from tomoseg.bodies.kinds import Fill, with_fill
 from tomoseg.bodies.placement import Placement
 from tomoseg.bodies.regions import Region
-from tomoseg.bodies.render import Look
+from tomoseg.bodies.render import Appearance
 from tomoseg.bodies.slots import OF_SHOWN
 from tomoseg.bodies.spurs import draw_spurs
 from tomoseg.bodies.surface import Surface
@@ -58,10 +58,10 @@ class Devices:
         self._metal = metal_hu
         self._rng = rng
 
-    def draw(self) -> list[Piece]:
+    def draw(self) -> list[Capsule]:
         """All that this body has."""
         config = self._config
-        found: list[Piece] = []
+        found: list[Capsule] = []
         for share, make in (
             (config.airway_tube_share, self.airway_tube),
             (config.gastric_tube_share, self.gastric_tube),
@@ -81,7 +81,7 @@ class Devices:
                 found += make()
         return found
 
-    def airway_tube(self) -> list[Piece]:
+    def airway_tube(self) -> list[Capsule]:
         """From the throat, or the top of the map, to some way above where the windpipe divides."""
         line = self._middles("trachea")
         if len(line) < 2:
@@ -103,7 +103,7 @@ class Devices:
         radius = self._rng.uniform(*self._config.airway_tube_mm)
         return self._tube(line, radius, radius - self._rng.uniform(1.1, 1.6), _AIR_HU)
 
-    def gastric_tube(self) -> list[Piece]:
+    def gastric_tube(self) -> list[Capsule]:
         """Down the oesophagus into the stomach."""
         line = self._middles("esophagus")
         if len(line) < 2:
@@ -114,7 +114,7 @@ class Devices:
         radius = self._rng.uniform(*self._config.gastric_tube_mm)
         return self._tube(line, radius, 0.55 * radius, self._rng.choice([_AIR_HU, 10.0]))
 
-    def catheter(self) -> list[Piece]:
+    def catheter(self) -> list[Capsule]:
         """In a vein of the neck or shoulder down to the heart; with a port under the skin, or out through it."""
         side = self._rng.choice(["right", "right", "left"])
         line = self._upper_veins(side)
@@ -134,7 +134,7 @@ class Devices:
             *along(port + across, 0.5 * size, 0.25 * size, hu, 20.0),
         ]
 
-    def pacemaker(self) -> list[Piece]:
+    def pacemaker(self) -> list[Capsule]:
         """A generator under the skin of the left chest, and leads in the right heart."""
         line, heart, place = self._upper_veins("left"), self._anatomy.named("heart"), self._under_skin("left")
         if len(line) < 2 or not heart or place is None:
@@ -143,7 +143,7 @@ class Devices:
             np.array([getattr(side, end) for side in self._anatomy.boxes[heart[0]]]) for end in ("start", "stop")
         )
         radius = self._rng.uniform(*self._config.lead_mm)
-        found: list[Piece] = []
+        found: list[Capsule] = []
         for z in np.arange(-_GENERATOR_MM, _GENERATOR_MM + 1, _GENERATOR_MM / 4):
             half = np.sqrt(_GENERATOR_MM**2 - 0.8 * z**2)  # round, and flat above and below
             found += along(place + np.array([[-half, 0, z], [half, 0, z]]), _GENERATOR_THICK_MM, 0.0, self._metal)
@@ -152,7 +152,7 @@ class Devices:
             found += self._tube(np.concatenate([tip[None], line, place[None]]), radius, 0.0, 0.0, self._metal)
         return found
 
-    def chest_drain(self) -> list[Piece]:
+    def chest_drain(self) -> list[Capsule]:
         """From the side of the chest up beside the lung."""
         side = self._rng.choice(["left", "right"])
         lung = [n for n in with_fill(self._anatomy.kinds, Fill.LUNG) if side in self._anatomy.labels.names[n - 1]]
@@ -175,7 +175,7 @@ class Devices:
         radius = self._rng.uniform(*self._config.chest_drain_mm)
         return self._tube(np.array([outside, *line]), radius, 0.65 * radius, _AIR_HU)
 
-    def drain(self) -> list[Piece]:
+    def drain(self) -> list[Capsule]:
         """From the flank to beside an organ of the belly."""
         organs = [
             n for n in self._anatomy.named("liver", "spleen", "pancreas", "colon", "kidney_right") if n in self._shown
@@ -189,7 +189,7 @@ class Devices:
         radius = self._rng.uniform(*self._config.drain_mm)
         return self._tube(np.stack([end, start]), radius, 0.6 * radius, 10.0)
 
-    def aortic_stent(self) -> list[Piece]:
+    def aortic_stent(self) -> list[Capsule]:
         """A mesh of wire in the aorta below its arch."""
         line = self._middles("aorta")
         if len(line) < 20:
@@ -208,7 +208,7 @@ class Devices:
         ring = np.stack([x + radius * np.cos(turn), y + radius * np.sin(turn), zigzag], 1)
         return along(ring, _WIRE_MM, 0.0, self._metal)
 
-    def ureter_stent(self) -> list[Piece]:
+    def ureter_stent(self) -> list[Capsule]:
         """From the sinus of a kidney into the bladder, over the psoas."""
         side = self._rng.choice(["left", "right"])
         ends = self._anatomy.named(f"kidney_{side}", "urinary_bladder")
@@ -222,7 +222,7 @@ class Devices:
         radius = self._rng.uniform(*self._config.ureter_stent_mm)
         return self._tube(np.concatenate([bottom[None], psoas, top[None]]), radius, 0.0, 0.0)
 
-    def bladder_catheter(self) -> list[Piece]:
+    def bladder_catheter(self) -> list[Capsule]:
         """A balloon in the bladder and the tube below it."""
         bladder = self._anatomy.named("urinary_bladder")
         if not bladder or bladder[0] not in self._shown:
@@ -231,17 +231,17 @@ class Devices:
         low = self._anatomy.boxes[bladder[0]][2].start * self._anatomy.spacing_mm[2]
         place = np.array([middle[0], middle[1], min(middle[2], low + 16)])
         radius = self._rng.uniform(9, 13)
-        balloon = Piece(_point(place), _point(place), radius, radius - 1, 100.0, self._rng.choice([5.0, _AIR_HU]))
+        balloon = Capsule(_point(place), _point(place), radius, radius - 1, 100.0, self._rng.choice([5.0, _AIR_HU]))
         tube = self._tube(np.stack([place, place - [0, 10, 70]]), 2.6, 1.3, 0.0)
         return [balloon, *tube]
 
-    def sternum_wires(self) -> list[Piece]:
+    def sternum_wires(self) -> list[Capsule]:
         """Wires around the breastbone after an operation of the heart."""
         sternum = self._anatomy.named("sternum")
         found = self._where(sternum)
         if not len(found) or np.ptp(found[:, 2]) < 60:
             return []
-        pieces: list[Piece] = []
+        pieces: list[Capsule] = []
         angle = np.linspace(0, 2 * np.pi, 13)
         for z in np.linspace(found[:, 2].min() + 15, found[:, 2].max() - 10, int(self._rng.integers(5, 8))):
             there = found[np.abs(found[:, 2] - z) < 2]
@@ -252,7 +252,7 @@ class Devices:
                 pieces += along(np.stack([x, y, np.full(13, z)], 1), _WIRE_MM, 0.0, self._metal)
         return pieces
 
-    def clips(self) -> list[Piece]:
+    def clips(self) -> list[Capsule]:
         """Clips where a gallbladder was."""
         place = [n for n in self._anatomy.named("gallbladder") if n not in self._shown]
         if not place:
@@ -261,29 +261,29 @@ class Devices:
         starts = middle + self._rng.normal(0, 6, (int(self._rng.integers(2, 6)), 3))
         return [p for a in starts for p in along(np.stack([a, a + self._rng.normal(0, 3, 3)]), 0.8, 0.0, self._metal)]
 
-    def electrodes(self) -> list[Piece]:
+    def electrodes(self) -> list[Capsule]:
         """Electrodes and their wires on the skin of the chest."""
         chest = self._where([n for n in with_fill(self._anatomy.kinds, Fill.LUNG) if n in self._shown])
         if not len(chest):
             return []
         low, high = chest.min(0), chest.max(0)
         y = (low + high)[1] / 2
-        pieces: list[Piece] = []
+        pieces: list[Capsule] = []
         foot = np.array([self._rng.uniform(low[0], high[0]), y, low[2] - 60])
         for across, up in ((0.15, 0.9), (0.85, 0.9), (0.1, 0.2), (0.9, 0.2), (0.4, 0.4))[
             : int(self._rng.integers(3, 6))
         ]:
             at = low + np.array([across, 0, up]) * (high - low) + self._rng.normal(0, 12, 3)
             at[1] = y
-            pieces.append(Piece(_point(at), _point(at), 0.6, self._rng.uniform(5, 9), 150.0, 0.0, ON_SKIN))
-            pieces.append(Piece(_point(at), _point(at), 1.5, 2.5, self._metal, 0.0, ON_SKIN))
+            pieces.append(Capsule(_point(at), _point(at), 0.6, self._rng.uniform(5, 9), 150.0, 0.0, ON_SKIN))
+            pieces.append(Capsule(_point(at), _point(at), 1.5, 2.5, self._metal, 0.0, ON_SKIN))
             sway = (at + foot) / 2 + np.array([self._rng.normal(0, 25), 0, 0])
             pieces += along(np.stack([at, sway, foot]), 0.8, 1.2, 900.0, 0.0, ON_SKIN)
         return pieces
 
     def _tube(
         self, line: Points, radius: float, hollow: float, inside_hu: float, hu: float | None = None
-    ) -> list[Piece]:
+    ) -> list[Capsule]:
         """A tube along a line that is first made smooth."""
         wall = self._rng.uniform(*self._config.plastic_hu) if hu is None else hu
         return along(_smooth(line), radius, hollow, wall, inside_hu)
@@ -355,8 +355,8 @@ def _smooth(line: Points) -> Float[np.ndarray, "m 3"]:
 
 
 def with_inserts(
-    anatomy: Anatomy, placement: Placement, look: Look, config: BodyConfig, phase: Phase, rng: np.random.Generator
-) -> Look:
+    anatomy: Anatomy, placement: Placement, look: Appearance, config: BodyConfig, phase: Phase, rng: np.random.Generator
+) -> Appearance:
     """The look with what a body has of tubes, wires, spurs and teeth."""
     shown = {n for n in anatomy.boxes if look.structures[n, OF_SHOWN] > 0}
     metal = rng.uniform(*config.hu.metal[PHASES.index(phase)])

@@ -11,7 +11,7 @@ from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.arms import flesh_mm
 from tomoseg.bodies.config import FieldOfViewConfig
 from tomoseg.bodies.placement import Placement
-from tomoseg.bodies.render import Look
+from tomoseg.bodies.render import Appearance
 
 Axes = tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]
 _AIM_MM = 14.0
@@ -45,7 +45,7 @@ class FieldOfView:
 
 
 def draw_field_of_view(
-    anatomy: Anatomy, placement: Placement, look: Look, config: FieldOfViewConfig, rng: np.random.Generator
+    anatomy: Anatomy, placement: Placement, look: Appearance, config: FieldOfViewConfig, rng: np.random.Generator
 ) -> FieldOfView:
     """Draw a field of view: the height of the anatomy or less, the width of the body and air, or less."""
     flesh = flesh_mm(look) + 8

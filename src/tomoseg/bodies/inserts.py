@@ -21,7 +21,7 @@ AS_THERE = -1
 _STEP_MM = 5.0
 
 
-class Piece(NamedTuple):
+class Capsule(NamedTuple):
     """A straight piece with round ends; pieces that meet at their ends make a tube.
 
     Attributes:
@@ -53,7 +53,7 @@ class Inserts(NamedTuple):
     """Pieces, and where on the coarser grid some may be.
 
     Attributes:
-        pieces: Rows of `Piece`.
+        pieces: Rows of `Capsule`.
         near: Cells near one.
     """
 
@@ -64,16 +64,16 @@ class Inserts(NamedTuple):
 def along(
     points: Float[np.ndarray, "n 3"], radius_mm: float, hollow_mm: float, hu: float, inside_hu: float = 0.0,
     where: int = ANYWHERE,
-) -> list[Piece]:  # fmt: skip
+) -> list[Capsule]:  # fmt: skip
     """A tube through points."""
     return [
-        Piece((a[0], a[1], a[2]), (b[0], b[1], b[2]), radius_mm, hollow_mm, hu, inside_hu, where)
+        Capsule((a[0], a[1], a[2]), (b[0], b[1], b[2]), radius_mm, hollow_mm, hu, inside_hu, where)
         for a, b in zip(points[:-1].tolist(), points[1:].tolist(), strict=True)
     ]
 
 
 def inserts(
-    pieces: Sequence[Piece],
+    pieces: Sequence[Capsule],
     shape: tuple[int, ...],
     coarse: Float32[np.ndarray, "3 2"],
     spacing_mm: Float32[np.ndarray, "3"],
@@ -116,7 +116,7 @@ def piece_at(pieces: Any, p: Any, number: Any) -> Any:
     """The piece that a point is most deeply in, and its HU there; -1 if there is none.
 
     Args:
-        pieces: Rows of `Piece`, moved as the point is.
+        pieces: Rows of `Capsule`, moved as the point is.
         p: The point.
         number: The structure that it is in, or 0.
     """
@@ -141,7 +141,7 @@ def on_skin(pieces: Any, p: Any, over: Any, s: Any) -> Any:
     """The piece that lies on the skin at a point in front of it, and its HU; -1 if there is none.
 
     Args:
-        pieces: Rows of `Piece`, moved as the point is.
+        pieces: Rows of `Capsule`, moved as the point is.
         p: The point.
         over: How far the point lies over wall and fat, in mm.
         s: Of the body; see `slots`.

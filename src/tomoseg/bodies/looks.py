@@ -10,9 +10,9 @@ from tomoseg.bodies.config import BodyConfig, BonesConfig, FleshConfig
 from tomoseg.bodies.hu import PHASES, TISSUES, Phase
 from tomoseg.bodies.illness import draw_fat, draw_kidneys, draw_lesions, draw_lungs
 from tomoseg.bodies.kinds import Fill
-from tomoseg.bodies.lying import Lying, levels, side_down
+from tomoseg.bodies.lying import PatientPosition, levels, side_down
 from tomoseg.bodies.placement import Placement
-from tomoseg.bodies.render import Look
+from tomoseg.bodies.render import Appearance
 from tomoseg.bodies.slots import COLUMNS, DILATED, DOWN_X, DOWN_Y, OF_HIGH, OF_LOW, OF_SHOWN, SIDE_DOWN, SLOTS
 
 _UNLIKE = (Fill.PLAIN, Fill.LIVER, Fill.KIDNEY, Fill.VEIN, Fill.LOBULES)
@@ -41,7 +41,7 @@ def tissue_hu(config: BodyConfig, phase: Phase, rng: np.random.Generator) -> dic
     return found
 
 
-def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random.Generator) -> Look:
+def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random.Generator) -> Appearance:
     """Draw what a body looks like, without its arms."""
     hu = tissue_hu(config, phase, rng)
     shown = _shown(anatomy, config, rng)
@@ -60,7 +60,7 @@ def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random
     draw_fat(anatomy, config, hu, table, rng)
     body = _body(anatomy, config, hu, rng)
     body[DILATED] = draw_kidneys(anatomy, config, hu, table, rng)
-    return Look(
+    return Appearance(
         structures=np.stack([table[name] for name in COLUMNS], 1),
         body=body,
         breasts=_breasts(anatomy, config.flesh, shown, rng),
@@ -114,7 +114,7 @@ _DRAWN = (
 )
 
 
-def lying_so(look: Look, anatomy: Anatomy, placement: Placement, lying: Lying) -> Look:
+def lying_so(look: Appearance, anatomy: Anatomy, placement: Placement, lying: PatientPosition) -> Appearance:
     """The look with fluid where it is down."""
     structures, body = look.structures.copy(), look.body.copy()
     structures[:, [OF_LOW, OF_HIGH]] = levels(anatomy, placement, lying, structures[:, OF_SHOWN] > 0)

@@ -26,7 +26,7 @@ class Down(IntEnum):
 
 
 @dataclass(frozen=True)
-class Lying:
+class PatientPosition:
     """How a patient lies.
 
     Attributes:
@@ -38,7 +38,7 @@ class Lying:
     turn_deg: float = 0.0
 
 
-def draw_lying(config: FieldOfViewConfig, rng: np.random.Generator) -> Lying:
+def draw_lying(config: FieldOfViewConfig, rng: np.random.Generator) -> PatientPosition:
     """Draw how a patient lies, and whether the position was entered at the scanner.
 
     Where it was, images of patients on their belly or side show them as if on their back, with the table at another
@@ -52,9 +52,9 @@ def draw_lying(config: FieldOfViewConfig, rng: np.random.Generator) -> Lying:
         (config.oblique_share, oblique, False),
     ):
         if drawn < share:
-            return Lying(_turned_down(angle)) if kept else Lying(turn_deg=angle)
+            return PatientPosition(_turned_down(angle)) if kept else PatientPosition(turn_deg=angle)
         drawn -= share
-    return Lying()
+    return PatientPosition()
 
 
 def _turned_down(angle_deg: float) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def _turned_down(angle_deg: float) -> tuple[float, float]:
     return (round(-float(np.sin(angle)), 6), round(-float(np.cos(angle)), 6))
 
 
-def side_down(placement: Placement, lying: Lying) -> Down:
+def side_down(placement: Placement, lying: PatientPosition) -> Down:
     """The side of the anatomy that is down."""
     x, y, _ = np.linalg.solve(placement.turn, [*lying.down, 0.0])
     if abs(x) > abs(y):
@@ -72,7 +72,7 @@ def side_down(placement: Placement, lying: Lying) -> Down:
 
 
 def levels(
-    anatomy: Anatomy, placement: Placement, lying: Lying, shown: Bool[np.ndarray, "n"]
+    anatomy: Anatomy, placement: Placement, lying: PatientPosition, shown: Bool[np.ndarray, "n"]
 ) -> Float32[np.ndarray, "n 2"]:
     """How low and how high organs with one level of fluid reach, in mm upwards in the scanner; zeros for others."""
     ends = np.zeros((len(anatomy.kinds) + 1, 2), np.float32)

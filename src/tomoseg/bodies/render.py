@@ -51,7 +51,7 @@ SPARSE = 3
 """Deep within one structure only every so many of them are needed."""
 
 
-class Look(NamedTuple):
+class Appearance(NamedTuple):
     """All that is drawn for one body.
 
     Attributes:
@@ -110,7 +110,7 @@ _Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
 def render(
     anatomy: Map,
     way: ScannerToMap,
-    look: Look,
+    look: Appearance,
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],
     points: tuple[int, int, int],
 ) -> tuple[Float32[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"], Bool[np.ndarray, "x y z"]]:

@@ -6,16 +6,16 @@ import numpy as np
 
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import DiseaseConfig
-from tomoseg.bodies.inserts import UNLABELLED, Piece
+from tomoseg.bodies.inserts import UNLABELLED, Capsule
 
 _BODY_SHARE = 0.45
 """The body of a vertebra is the front of it."""
 _RIM_MM = 4.0
 
 
-def draw_spurs(anatomy: Anatomy, shown: set[int], config: DiseaseConfig, rng: np.random.Generator) -> list[Piece]:
+def draw_spurs(anatomy: Anatomy, shown: set[int], config: DiseaseConfig, rng: np.random.Generator) -> list[Capsule]:
     """Spurs and callus of one body."""
-    found: list[Piece] = []
+    found: list[Capsule] = []
     spine, broken = rng.random() < config.spurs_share, rng.random() < config.callus_share
     vertebrae = [n for n in sorted(shown) if anatomy.kinds[n - 1].shell == "vertebra"]
     for number in rng.permutation(vertebrae)[: -(-len(vertebrae) // 2)] if spine else ():
@@ -26,7 +26,7 @@ def draw_spurs(anatomy: Anatomy, shown: set[int], config: DiseaseConfig, rng: np
     return found
 
 
-def _of_vertebra(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.random.Generator) -> list[Piece]:
+def _of_vertebra(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.random.Generator) -> list[Capsule]:
     """Some at the front rims of its upper or lower end."""
     box = anatomy.boxes[number]
     found = (np.argwhere(anatomy.numbers[box] == number) + [side.start for side in box]) * np.array(anatomy.spacing_mm)
@@ -49,7 +49,7 @@ def _of_vertebra(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.r
     return pieces
 
 
-def _callus(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.random.Generator) -> Piece:
+def _callus(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.random.Generator) -> Capsule:
     """Around one place of a rib."""
     box = anatomy.boxes[number]
     found = np.argwhere(anatomy.numbers[box] == number) + [side.start for side in box]
@@ -59,7 +59,7 @@ def _callus(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.random
 
 def _bone(
     start: np.ndarray, end: np.ndarray, radius: float, number: int, config: DiseaseConfig, rng: np.random.Generator
-) -> Piece:
+) -> Capsule:
     a, b = (tuple(float(v) for v in at) for at in (start, end))
     hu = rng.uniform(*config.spur_hu)
-    return Piece((a[0], a[1], a[2]), (b[0], b[1], b[2]), radius, 0.0, hu, hu, UNLABELLED, number)
+    return Capsule((a[0], a[1], a[2]), (b[0], b[1], b[2]), radius, 0.0, hu, hu, UNLABELLED, number)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from tomoseg.bodies.anatomy import Anatomy
-from tomoseg.bodies.render import Look
+from tomoseg.bodies.render import Appearance
 from tomoseg.bodies.slots import FAT_MM, WALL_MM
 
 
@@ -18,7 +18,7 @@ class Surface:
         look: How thick its wall and its fat are.
     """
 
-    def __init__(self, anatomy: Anatomy, look: Look) -> None:
+    def __init__(self, anatomy: Anatomy, look: Appearance) -> None:
         self._anatomy = anatomy
         self._wall = float(look.body[WALL_MM])
         self._fat = float(look.body[FAT_MM])

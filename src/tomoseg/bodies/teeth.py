@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from tomoseg.bodies.anatomy import Anatomy
 from tomoseg.bodies.config import TeethConfig
-from tomoseg.bodies.inserts import Piece
+from tomoseg.bodies.inserts import Capsule
 
 Points = Float[np.ndarray, "n 3"]
 Place = tuple[float, float, float]
@@ -38,7 +38,7 @@ _SHORTEST_MM = 25.0
 
 def draw_teeth(
     anatomy: Anatomy, shown: set[int], config: TeethConfig, metal_hu: float, rng: np.random.Generator
-) -> list[Piece]:
+) -> list[Capsule]:
     """The teeth of one body: none where the map has no jaw, or ends below them.
 
     Args:
@@ -57,7 +57,7 @@ def draw_teeth(
     middle = float(front[front[:, 2] < chin + _CHIN_MM, 0].mean())
     bite = chin + rng.uniform(*config.bite_mm)
     lacking, filled = (rng.uniform(*ends) for ends in (config.lacking, config.filled))
-    pieces: list[Piece] = []
+    pieces: list[Capsule] = []
     for widths, way in ((_LOWER_MM, -1.0), (_UPPER_MM, 1.0)):
         crown = rng.uniform(*config.crown_mm)
         arch = _arch(bone, middle, bite + way * (crown + _LAYER_MM))
@@ -132,7 +132,7 @@ def _along(arch: list[Place], middle: float, widths: Sequence[float]) -> list[Pl
 def _tooth(
     at: Float[np.ndarray, "3"], way: float, width: float, crown_mm: float, filling_hu: float, config: TeethConfig,
     rng: np.random.Generator,
-) -> list[Piece]:  # fmt: skip
+) -> list[Capsule]:  # fmt: skip
     """A crown on its root, and a filling if it has one.
 
     Args:
@@ -154,12 +154,12 @@ def _tooth(
     if capped:
         enamel, thick = filling_hu, min(thick, _CAP_MM)
     pieces = [
-        Piece(_point(top), _point(neck), radius, radius - thick, enamel, dentine),
-        Piece(_point(neck), _point(tip), 0.6 * radius, 0.2 * radius, dentine, pulp),
+        Capsule(_point(top), _point(neck), radius, radius - thick, enamel, dentine),
+        Capsule(_point(neck), _point(tip), 0.6 * radius, 0.2 * radius, dentine, pulp),
     ]
     if filling_hu > 0 and not capped:
         middle = _point(at + 0.35 * radius * to_root)
-        pieces.append(Piece(middle, middle, 0.5 * radius, 0.0, filling_hu, filling_hu))
+        pieces.append(Capsule(middle, middle, 0.5 * radius, 0.0, filling_hu, filling_hu))
     return pieces
 
 

@@ -11,7 +11,7 @@ OnReady = Callable[[Mapping[str, Any]], None]
 """Told what every record depends on, once it is known."""
 
 
-class Alike:
+class SameComputation:
     """Refuses workers that do not compute as the first.
 
     Args:

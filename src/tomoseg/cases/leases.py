@@ -33,10 +33,10 @@ from tomoseg.files.atomic import errors_told
 
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 15.0
-"""SlicePair two touches of a lease; several may be late before it expires."""
+"""Seconds between renewals of a lease; several may be late before it expires."""
 
 LOOK_SECONDS = 10.0
-"""SlicePair looks at what others have done."""
+"""Seconds between checks of what other workers have done."""
 
 JOB = "job.json"
 """What is done to which cases."""
@@ -277,7 +277,7 @@ def share(leases: Leases, names: Sequence[str], look_seconds: float | None = Non
     Args:
         leases: Of the folder.
         names: Of all cases.
-        look_seconds: SlicePair looks at what others have done; `LOOK_SECONDS` if omitted.
+        look_seconds: Seconds between checks of what other workers have done; `LOOK_SECONDS` if omitted.
 
     Yields:
         A case that was claimed; whoever takes it says `end` before the next.

@@ -30,7 +30,7 @@ from tomoseg.packages import require_installed
 from tomoseg.version import __version__
 
 LOOK_SECONDS = 5.0
-"""SlicePair looks at which nodes there are."""
+"""Seconds between checks of which nodes there are."""
 
 
 class Worker:

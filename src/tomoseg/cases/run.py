@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tomoseg.cases.alike import Alike, OnReady
+from tomoseg.cases.alike import OnReady, SameComputation
 from tomoseg.cases.folders import NOWHERE, Folders
 from tomoseg.cases.place import place_of
 from tomoseg.cases.processes import in_processes
@@ -47,7 +47,7 @@ def run_cases(
         on_ready(opened.about)
         yield from enumerate(opened.all(cases, tell))
         return
-    alike = Alike(on_ready)
+    alike = SameComputation(on_ready)
     if place.kind == "processes":
         yield from in_processes(work, cases, place.workers, alike)
     elif place.kind == "ray":

@@ -28,10 +28,10 @@ from tomoseg.options import Spread
 from tomoseg.packages import require_installed
 
 LOOK_SECONDS = 2.0
-"""SlicePair looks at what the jobs have done."""
+"""Seconds between checks of what the jobs have done."""
 
 QUEUE_SECONDS = 15.0
-"""SlicePair questions to SLURM whether there is any job left."""
+"""Seconds between queries to SLURM for remaining jobs."""
 
 MOST_GONE = 4
 """So often there must be none before that is believed: ends of cases may be seen late on NFS."""

@@ -12,7 +12,7 @@ from tomoseg.options import HERE, EngineName, Precision, Spread
 from tomoseg.terminal import console
 
 if TYPE_CHECKING:  # these import what takes long
-    from tomoseg.workflows.calibration import Given, Place
+    from tomoseg.workflows.calibration import CalibrationData, EvaluationData
 
 
 def export(
@@ -40,13 +40,13 @@ def export(
     """
     from tomoseg.models.views import networks_in
     from tomoseg.terminal.predictions import show_found
-    from tomoseg.workflows.calibration import Given
+    from tomoseg.workflows.calibration import CalibrationData
     from tomoseg.workflows.export import check_request
 
     to = "openvino" if to is None and precision == "int8" else to
     check_request(to, precision, calibrate, measure, spread)
     networks = networks_in(model)
-    given = Given.at(calibrate, measure)
+    given = CalibrationData.at(calibrate, measure)
     for scans in given.unlabelled:
         show_found(scans.found)
     for network in networks:
@@ -58,7 +58,7 @@ def export(
     return SOME_FAILED if given.left_something_out else DONE
 
 
-def _export(network: Path, to: EngineName, precision: Precision, given: Given) -> None:
+def _export(network: Path, to: EngineName, precision: Precision, given: CalibrationData) -> None:
     from tomoseg.terminal.engines import show_export
     from tomoseg.workflows.export import export as run
 
@@ -67,7 +67,7 @@ def _export(network: Path, to: EngineName, precision: Precision, given: Given) -
     show_export(made, network)
 
 
-def _measure(network: Path, place: Place, int8_of: EngineName | None, spread: Spread) -> None:
+def _measure(network: Path, place: EvaluationData, int8_of: EngineName | None, spread: Spread) -> None:
     """All engines, or what an export in int8 loses."""
     from tomoseg.terminal.engines import show_benchmarks
     from tomoseg.workflows.measure_engines import measure_engines, ways_of_int8

@@ -175,7 +175,7 @@ FORMATS = {"nifti": "nifti", "dicom": "dicom-seg", "dicom_seg": "dicom-seg", "di
 """TotalSegmentator's words for output."""
 
 
-def in_our_words(command: str, argv: Sequence[str], own: Sequence[str]) -> list[str]:
+def translate_options(command: str, argv: Sequence[str], own: Sequence[str]) -> list[str]:
     """A command line in which the flags of others are ours.
 
     Args:

@@ -30,10 +30,10 @@ def plan(
         memory: Maximum memory for training, such as 8GB; if omitted, the memory that is free.
     """
     from tomoseg.terminal.planning import show_plan_of_dataset
-    from tomoseg.workflows.plan import Asked, check_asked, write_plan
+    from tomoseg.workflows.plan import PlanRequest, check_asked, write_plan
     from tomoseg.workflows.plan import plan as run
 
-    asked = Asked(minutes, memory)
+    asked = PlanRequest(minutes, memory)
     check_asked(asked, output)
     with console.progress("looking at cases") as show:
         found = run(dataset, asked, show)

@@ -24,7 +24,7 @@ from tyro.constructors import (
 )
 
 from tomoseg.cli.language import LANG
-from tomoseg.cli.others import in_our_words
+from tomoseg.cli.others import translate_options
 from tomoseg.errors import ConfigError, TomosegError, unknown_name_message
 from tomoseg.files.stores.addresses import place_of
 from tomoseg.language.words import spoken
@@ -51,7 +51,7 @@ def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: 
         SystemExit: If help was asked for, or if an argument is missing or cannot be read.
     """
     flags = own_flags(command)
-    words = in_our_words(name, argv, flags)
+    words = translate_options(name, argv, flags)
     if strange := [word for word in words if _is_strange(word, flags)]:
         raise ConfigError(_unknown_flags(name, strange, flags))
     function = _described(lambda **values: partial(command, **values), command, settings)

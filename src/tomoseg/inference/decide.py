@@ -64,7 +64,7 @@ where the weight is 0."""
 
 
 def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Placement) -> Iterator[SlicePair]:
-    """SlicePair which of the grid's slices each of the scan's lies, in the grid's box and in order.
+    """Between which of the grid's slices each of the scan's lies, in the grid's box and in order.
 
     Two slices are held.
 

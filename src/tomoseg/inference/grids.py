@@ -37,7 +37,7 @@ def grid_for(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> Gri
     return record.grid.model_copy(update={"mode": "spacing", **edges})
 
 
-def told_of(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> tuple[Notice, ...]:
+def resampling_notices(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> tuple[Notice, ...]:
     """A note if a scan of some voxels is brought to others.
 
     Args:

@@ -21,7 +21,7 @@ from tomoseg.networks.images import EngineInput
 NetworkImage = Float32[np.ndarray, "1 w *xyz"]
 
 
-class Drawn:
+class WeightedSample:
     """Some of many images, drawn as they pass; those with much to see in them are likelier than those of air.
 
     Each is as likely as its values are spread (their standard deviation), and one without any spread is never drawn.
@@ -35,7 +35,7 @@ class Drawn:
         Letters 97, 181-185.
 
     Example:
-        >>> drawn = Drawn(2)
+        >>> drawn = WeightedSample(2)
         >>> for value in range(5):
         ...     drawn.offer(np.array([[[0, value]]], np.float32))
         >>> len(drawn.images), drawn.images[0].shape
@@ -82,7 +82,7 @@ class Recorder(Engine):
 
     name, device, precision = "recorder", "cpu", "fp32"
 
-    def __init__(self, input_spec: EngineInput, values: int, drawn: Drawn, *, headless: bool = False) -> None:
+    def __init__(self, input_spec: EngineInput, values: int, drawn: WeightedSample, *, headless: bool = False) -> None:
         super().__init__(input_spec)
         self.headless = headless
         self._values, self._drawn = values, drawn
@@ -108,7 +108,7 @@ def draw_images(predictor: Predictor, scan: OnGrid, count: int, seed: int = 0) -
         GridError: If the network's grid would be too large.
     """
     (model,) = predictor.models
-    computed, drawn = predictor.as_computed(model), Drawn(count, seed)
+    computed, drawn = predictor.as_computed(model), WeightedSample(count, seed)
     values = model.record.network.channels[0] if computed.headless else len(model.record.labels)
     predictor.computed_by([Recorder(model.record.input_spec, values, drawn, headless=computed.headless)])
     for _ in predictor.slices(scan, predictor.choices(AS_TRAINED)):

@@ -15,7 +15,7 @@ from tomoseg.inference.choices import Choices
 from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.predictor import LogitSink, Predictor
 from tomoseg.inference.segment import segment_on_grid
-from tomoseg.inference.sinks import ScanSlice, pour
+from tomoseg.inference.sinks import ScanSlice, collect
 from tomoseg.options import AS_TUNED, Request
 from tomoseg.postprocess.steps import needs_confidence
 from tomoseg.preprocessed.read import PreprocessedCase
@@ -100,7 +100,7 @@ def score_case(predictor: Predictor, case: PreprocessedCase, watch: LogitSink | 
     record, scored = case.record, ScoredCase(case)
     choices = predictor.choices(AS_TRAINED)
     sink = OverlapSink(scored, len(choices.labels))
-    pour(predictor.slices(scored.scan, choices, watch=watch), sink)
+    collect(predictor.slices(scored.scan, choices, watch=watch), sink)
     spacing_mm = scored.source.spacing_mm
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     scores = sink.counter.scores(choices.labels, record.annotated, voxel_ml)

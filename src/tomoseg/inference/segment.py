@@ -20,7 +20,7 @@ from tomoseg.evaluation.measure import Measurement, measure
 from tomoseg.files.no_scan import refuse_known, refuse_map
 from tomoseg.files.scan import look, read_scan
 from tomoseg.inference.choices import Choices
-from tomoseg.inference.grids import averaged_axes, told_of
+from tomoseg.inference.grids import averaged_axes, resampling_notices
 from tomoseg.inference.nnunet.parts import PartsPredictor
 from tomoseg.inference.nnunet.predictor import NnunetPredictor
 from tomoseg.inference.nnunet.tasks import by_its_rules
@@ -35,7 +35,7 @@ from tomoseg.inference.sinks import (
     NoticeSink,
     Progress,
     Sink,
-    pour,
+    collect,
 )
 from tomoseg.inference.stages import Stages
 from tomoseg.labels import LabelSet
@@ -198,7 +198,7 @@ def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
     """
     seen = inspect_scan(volume, contrast=False)
     trained_on = predictor.record.trained_on
-    brought = told_of(predictor.record, volume.spacing_mm)
+    brought = resampling_notices(predictor.record, volume.spacing_mm)
     parts = [part.name for part in seen.parts]
     averaged = averaged_axes(predictor.record, volume.spacing_mm)
     differences = () if trained_on is None else out_of_distribution(volume, trained_on, parts, averaged)
@@ -303,7 +303,7 @@ def _through(
     rating = RatingSums(labels.names, choices.offsets, scales) if request.triage else None
     noticed = NoticeSink()
     sinks: list[Sink] = [main, noticed, *(one for one in dict.fromkeys((confidence, evidence)) if one is not None)]
-    pour(predictor.slices(scan, choices, stages, rating, progress), *sinks, stages=stages)
+    collect(predictor.slices(scan, choices, stages, rating, progress), *sinks, stages=stages)
     found = Prediction(
         main.result,
         None if confidence is None else confidence.result,

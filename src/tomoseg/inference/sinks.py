@@ -108,7 +108,7 @@ class Sink(Protocol):
         """Take the next slice."""
 
 
-def pour(slices: Iterable[ScanSlice], *sinks: Sink, stages: Stages | None = None) -> None:
+def collect(slices: Iterable[ScanSlice], *sinks: Sink, stages: Stages | None = None) -> None:
     """Give each slice to every sink.
 
     Args:

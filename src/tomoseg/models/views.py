@@ -42,7 +42,7 @@ FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Shares:
+class NetworkWeights:
     """How much each network counts, for scans up to some height.
 
     Attributes:
@@ -68,14 +68,14 @@ class Fusion:
         folder: The model's own; None if it was not read from one.
 
     Example:
-        >>> shares = Shares(100.0, {"liver": (1.0, 0.0)}), Shares(None, {"liver": (0.5, 0.5)})
+        >>> shares = NetworkWeights(100.0, {"liver": (1.0, 0.0)}), NetworkWeights(None, {"liver": (0.5, 0.5)})
         >>> fusion = Fusion(("axial", "coronal"), shares)
         >>> fusion.weights(["liver"], height_mm=80).tolist(), fusion.weights(["liver"], height_mm=300).tolist()
         ([[1.0], [0.0]], [[0.5], [0.5]])
     """
 
     folders: tuple[str, ...]
-    shares: tuple[Shares, ...]
+    shares: tuple[NetworkWeights, ...]
     left_out: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     name: str = ""
@@ -256,10 +256,10 @@ def load_fusion(folder: Path) -> Fusion:
     return fusion
 
 
-def _shares(data: dict[str, Any]) -> Shares:
+def _shares(data: dict[str, Any]) -> NetworkWeights:
     up_to_mm = data["up_to_mm"]
     of = {str(name): tuple(map(float, values)) for name, values in data["of"].items()}
-    return Shares(None if up_to_mm is None else float(up_to_mm), of)
+    return NetworkWeights(None if up_to_mm is None else float(up_to_mm), of)
 
 
 def save_fusion(fusion: Fusion, folder: Path) -> None:

@@ -12,7 +12,7 @@ from scipy.interpolate import PchipInterpolator
 
 from tomoseg.kernels import kernel
 from tomoseg.phantom.frame import Bend, Frame
-from tomoseg.phantom.shapes import Block, Lumps, rotation
+from tomoseg.phantom.shapes import Block, SurfaceRelief, rotation
 
 SIDES: tuple[tuple[str, int], ...] = (("right", 1), ("left", -1))
 """Names of the sides, and the sign of x there."""
@@ -186,9 +186,9 @@ class Placement:
         """Points of a tube, shifted, with their radii scaled."""
         return [[*self.at(p[0], p[1], p[2]), p[3] * self.scale] for p in points]
 
-    def lumps(self, amplitude: float = 2.5, wavelength: float = 60.0) -> Lumps:
+    def lumps(self, amplitude: float = 2.5, wavelength: float = 60.0) -> SurfaceRelief:
         """Relief for the organ's surface."""
-        return Lumps.draw(self.rng, amplitude, wavelength)
+        return SurfaceRelief.draw(self.rng, amplitude, wavelength)
 
 
 def generator(seed: int, part: str) -> np.random.Generator:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float32
 
 from tomoseg.phantom.body import SIDES, Body
 from tomoseg.phantom.canvas import KEEP, Canvas
-from tomoseg.phantom.shapes import Block, Distance, Lumps, Shape, ellipsoid, rotation, union, within
+from tomoseg.phantom.shapes import Block, Distance, Shape, SurfaceRelief, ellipsoid, rotation, union, within
 from tomoseg.phantom.trunk import cavity
 from tomoseg.phantom.tubes import Path, Tubes, spline, tube
 
@@ -52,8 +52,8 @@ def paint_lungs(canvas: Canvas, body: Body) -> None:
     tilt = rng.normal(0, 5, 3)
     for name, side in SIDES:
         lung = _lung(body, side)
-        oblique = _plane((486 if side < 0 else 480) + tilt[0], -1.04, Lumps.draw(rng, 5, 110))
-        level = _plane(432 + tilt[1], 0.06, Lumps.draw(rng, 4, 110))
+        oblique = _plane((486 if side < 0 else 480) + tilt[0], -1.04, SurfaceRelief.draw(rng, 5, 110))
+        level = _plane(432 + tilt[1], 0.06, SurfaceRelief.draw(rng, 4, 110))
         for box, block in canvas.blocks(lung):
             inside, above = lung.distance(block), oblique(block)
             canvas.fill(box, inside, "lung", f"lung_upper_lobe_{name}")
@@ -149,7 +149,7 @@ def _diaphragm_muscle(body: Body) -> Shape:
     return Shape(np.array([-140.0, -115, 250]), np.array([140.0, 95, 420]), distance)
 
 
-def _plane(z_behind: float, slope: float, lumps: Lumps) -> Distance:
+def _plane(z_behind: float, slope: float, lumps: SurfaceRelief) -> Distance:
     """Distance above a plane through height `z_behind` at the back (y = -100)."""
     norm = np.hypot(1, slope)
 

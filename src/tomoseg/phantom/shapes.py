@@ -51,7 +51,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Lumps:
+class SurfaceRelief:
     """A smooth random relief added to a surface, so that organs are no ideal ellipsoids.
 
     Attributes:
@@ -65,7 +65,7 @@ class Lumps:
     phases: Float[np.ndarray, "n 3"]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, amplitude: float, wavelength: float) -> Lumps:
+    def draw(cls, rng: np.random.Generator, amplitude: float, wavelength: float) -> SurfaceRelief:
         """Relief of about one wavelength in mm."""
         waves = 2 * np.pi / (wavelength * rng.uniform(0.75, 1.5, (3, 3)))
         return cls(amplitude, waves, rng.uniform(0, 2 * np.pi, (3, 3)))
@@ -94,7 +94,7 @@ def ellipsoid(
     centre: Sequence[float],
     radii: Sequence[float],
     turn: Float[np.ndarray, "3 3"] | None = None,
-    lumps: Lumps | None = None,
+    lumps: SurfaceRelief | None = None,
 ) -> Shape:
     """An ellipsoid; `turn` rotates its axes."""
     middle, half = np.asarray(centre, float), np.asarray(radii, float)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 from scipy.interpolate import CubicSpline
 
 from tomoseg.kernels import kernel
-from tomoseg.phantom.shapes import Block, Lumps, Shape
+from tomoseg.phantom.shapes import Block, Shape, SurfaceRelief
 
 FAR_MM = 100.0
 """Distance that a tube reports beyond its reach."""
@@ -53,7 +53,7 @@ class Tubes:
     along: Float[np.ndarray, "n 2"]
     flatten: tuple[float, float, float] = (1.0, 1.0, 1.0)
     reach: float = 9.0
-    lumps: Lumps | None = field(default=None)
+    lumps: SurfaceRelief | None = field(default=None)
 
     def field(self, block: Block) -> TubeField:
         """Distance, position and height at the voxels of a block."""
@@ -84,7 +84,7 @@ def tube_field(
     flatten: tuple[float, float, float] = (1.0, 1.0, 1.0),
     step: float = 6.0,
     reach: float = 9.0,
-    lumps: Lumps | None = None,
+    lumps: SurfaceRelief | None = None,
 ) -> Tubes:
     """A tube along a spline.
 
@@ -113,13 +113,13 @@ def tube(
     flatten: tuple[float, float, float] = (1.0, 1.0, 1.0),
     step: float = 6.0,
     reach: float = 9.0,
-    lumps: Lumps | None = None,
+    lumps: SurfaceRelief | None = None,
 ) -> Shape:
     """As `tube_field`, as a shape."""
     return tube_field(points, flatten, step, reach, lumps).shape
 
 
-def sheet(grid: Sequence[Path], step: float = 5.0, lumps: Lumps | None = None) -> Shape:
+def sheet(grid: Sequence[Path], step: float = 5.0, lumps: SurfaceRelief | None = None) -> Shape:
     """A curved slab.
 
     Args:

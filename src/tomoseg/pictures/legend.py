@@ -18,7 +18,7 @@ _LONGEST_NAME, _LONGEST_BESIDE = 32, 24
 
 
 @dataclass(frozen=True)
-class Beside:
+class LegendEntry:
     """What stands beside a structure's name in a legend.
 
     Attributes:
@@ -44,7 +44,7 @@ def draw_legend(
     margin: float,
     nothing: str,
     lang: Language = "en",
-    beside: Mapping[int, Beside] | None = None,
+    beside: Mapping[int, LegendEntry] | None = None,
 ) -> None:
     """Name structures, downwards and then to the right; of many, the first.
 
@@ -67,7 +67,7 @@ def draw_legend(
     column = (sheet.width - 2 * margin) / _COLUMNS
     for place, value in enumerate(named):
         x, y = margin + place // rows * column, top + place % rows * _LINE
-        told = Beside() if beside is None else beside[value]
+        told = LegendEntry() if beside is None else beside[value]
         name = drawable(readable(by_id[value].name, lang), _LONGEST_BESIDE if told.text else _LONGEST_NAME)
         sheet.swatch(x, y + 5, 13, by_id[value].colour, filled=told.filled)
         sheet.text(x + 21, y + _LINE / 2, f"{name}, {told.text}" if told.text else name, 15)

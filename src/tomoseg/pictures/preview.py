@@ -28,7 +28,7 @@ from tomoseg.pictures.canvas import (
     take_plane,
     window_to_grey,
 )
-from tomoseg.pictures.legend import Beside, draw_legend, legend_height
+from tomoseg.pictures.legend import LegendEntry, draw_legend, legend_height
 from tomoseg.pictures.warning_lines import draw_warnings, lines_of, warning_height
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.settings import Language
@@ -242,7 +242,7 @@ def _compose(
     places = arrange(aspects[:3], aspects[3:], top, _MARGIN, _WIDTH - 2 * _MARGIN)
     ids = sorted(millilitres, key=lambda value: (-millilitres[value], value))
     shown = {int(value) for picture in pictures for value in np.unique(picture.values)}
-    beside = {value: Beside(_ml(millilitres[value], lang), value in shown) for value in ids}
+    beside = {value: LegendEntry(_ml(millilitres[value], lang), value in shown) for value in ids}
     legend_top = bottom_of(places) + GAP
     note = _NOTE if any(not one.filled for one in beside.values()) else 0
     sheet = Sheet(_WIDTH, round(legend_top + legend_height(ids) + note + _MARGIN))

@@ -19,7 +19,7 @@ HEAD_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """What a step of training takes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Cost:
     case_seconds: float | None = None
     is_measured: bool = False
 
-    def times(self, factor: float) -> Cost:
+    def times(self, factor: float) -> StepCost:
         """The same for slices of so many times the pixels of those that are reckoned with; whole cases take as long."""
         return replace(self, work_seconds=self.work_seconds * factor, work_bytes=self.work_bytes * factor)
 
@@ -61,7 +61,7 @@ class Cost:
         return max(0, int((memory_bytes - self.fixed_bytes) / (work * self.work_bytes)))
 
 
-def usual_cost(*, on_gpu: bool, cores: int) -> Cost:
+def usual_cost(*, on_gpu: bool, cores: int) -> StepCost:
     """What is usual where nothing was measured.
 
     Args:
@@ -69,7 +69,7 @@ def usual_cost(*, on_gpu: bool, cores: int) -> Cost:
         cores: Of the processor.
     """
     seconds = USUAL_GPU_SECONDS if on_gpu else USUAL_CORE_SECONDS / max(1, cores)
-    return Cost(USUAL_STEP_SECONDS, seconds, USUAL_FIXED_BYTES, USUAL_WORK_BYTES)
+    return StepCost(USUAL_STEP_SECONDS, seconds, USUAL_FIXED_BYTES, USUAL_WORK_BYTES)
 
 
 def work_of(pixels: int, channels: Sequence[int], structures: int) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tomoseg.config import TrainConfig
 from tomoseg.errors import ConfigError, counted
-from tomoseg.planning.cost import TRAINING_SHARE, Cost, work_of
+from tomoseg.planning.cost import TRAINING_SHARE, StepCost, work_of
 from tomoseg.planning.fingerprint import Fingerprint
 from tomoseg.planning.needs import (
     ENOUGH_SHARE,
@@ -71,7 +71,7 @@ class Means:
     """
 
     minutes: float
-    cost: Cost
+    cost: StepCost
     memory_bytes: int
     on_gpu: bool = False
     cores: int = 2

@@ -19,7 +19,7 @@ LONGEST_SECONDS = 300.0
 """How long it may take."""
 
 LOOK_SECONDS = 0.1
-"""SlicePair looks at how much memory it takes."""
+"""Seconds between checks of how much memory it takes."""
 
 MOST_MEMORY = 0.8
 """Of the machine's, where nobody chose another limit."""

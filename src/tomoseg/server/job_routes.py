@@ -22,7 +22,7 @@ from tomoseg.server.watching import until
 router = APIRouter(prefix=API, tags=["jobs"])
 
 COMMENT_SECONDS = 15.0
-"""SlicePair words that keep proxies from closing a silent stream."""
+"""Seconds between messages that keep proxies from closing a silent stream."""
 
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 

@@ -36,7 +36,7 @@ from tomoseg.version import __version__
 router = APIRouter(tags=["MONAI Label"])
 
 WAIT_SECONDS = 5.0
-"""SlicePair looks at a job, should nobody say that it has changed."""
+"""Seconds between checks of a job, in case a notification of its change is missed."""
 
 STRATEGY = "triage"
 

@@ -21,7 +21,7 @@ from tomoseg.server.guests import BEAT_SECONDS, LOOPBACK, Guests, secret_app
 from tomoseg.workflows.watched_run import Seen, WatchedRun, look_at, picture_path, pictures_in
 
 LOOK_SECONDS = 1.0
-"""SlicePair looks at the run folder."""
+"""Seconds between checks of the run folder."""
 
 
 @dataclass

@@ -14,7 +14,7 @@ from tomoseg.server.database import Database
 from tomoseg.server.refusals import RefusalError
 
 LOOK_SECONDS = 0.1
-"""SlicePair looks at whether somebody has written."""
+"""Seconds between checks for changes."""
 
 MOST_WATCHERS = 200
 """Streams of events at once."""

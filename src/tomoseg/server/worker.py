@@ -29,17 +29,17 @@ from tomoseg.server.shown import ViewStore
 from tomoseg.server.uploads import Rules, UploadStore, uploads_of
 
 IDLE_SECONDS = 0.1
-"""SlicePair looks for a job."""
+"""Seconds between checks for a job."""
 
 BEAT_SECONDS = 1.0
-"""SlicePair looks whether the job is still ours."""
+"""Seconds between checks whether the job is still ours."""
 
 BEATS_A_LEASE = 10
 GRACE_BEATS = 4
 """So many beats after a job was taken away the process ends, if it still works at it."""
 
 TOLD_SECONDS = 0.25
-"""SlicePair words of progress."""
+"""Seconds between reports of progress."""
 
 UPLOADS, JOBS = "uploads", "jobs"
 """Folders within the server's."""

@@ -13,7 +13,7 @@ from tomoseg.models.folder import VIEWS
 from tomoseg.models.folds import OUT_OF_FOLD
 from tomoseg.terminal.console import out, warn_all
 from tomoseg.terminal.rows import Clock, Screen
-from tomoseg.training.listener import Beginning, Listener, Outcome, StepReport, is_first_process
+from tomoseg.training.listener import Beginning, Listener, StepReport, TrainingOutcome, is_first_process
 
 SMOOTHING = 0.95
 """Weight of what was before in the shown loss and speed."""
@@ -110,7 +110,7 @@ class _Display:
         self._began = time.monotonic()
 
 
-def show_outcome(outcome: Outcome, output: Path) -> None:
+def show_outcome(outcome: TrainingOutcome, output: Path) -> None:
     """How training ended and where the model is; of several processes only the first tells."""
     if not is_first_process():
         return

@@ -18,7 +18,7 @@ DEFAULT_EPOCHS = 100
 
 
 @dataclass(kw_only=True)
-class Course:
+class TrainingProgress:
     """How far training has come.
 
     Attributes:
@@ -86,7 +86,7 @@ class Budget:
         words += [] if self.minutes is None else [f"{self.minutes:g} min"]
         return ", at most ".join(words)
 
-    def progress(self, course: Course) -> float:
+    def progress(self, course: TrainingProgress) -> float:
         """How much of the budget is used, 0 to 1; the last validation is part of the minutes."""
         epochs = course.epoch + course.step / self.steps_per_epoch
         shares = []
@@ -98,21 +98,21 @@ class Budget:
             shares.append(epochs / (self.epochs or DEFAULT_EPOCHS))
         return min(max(shares), 1.0)
 
-    def stalled(self, course: Course) -> bool:
+    def stalled(self, course: TrainingProgress) -> bool:
         """Whether so many validations in a row gave no better Dice that training ends early."""
         if self.early_stopping is None:
             return False
         dice = [dice for record in course.history if (dice := record.get("validation_dice")) is not None]
         return len(dice) - 1 - dice.index(max(dice)) >= self.early_stopping if dice else False
 
-    def minutes_left(self, course: Course) -> float:
+    def minutes_left(self, course: TrainingProgress) -> float:
         """How long it will go on if it goes on as so far; it may stall before."""
         if self.finished(course):
             return 0.0
         progress = self.progress(course)
         return course.minutes * (1 - progress) / progress if progress > 0 else math.inf
 
-    def finished(self, course: Course) -> bool:
+    def finished(self, course: TrainingProgress) -> bool:
         """Whether nothing is left to do."""
         return course.step == 0 and (self.progress(course) >= 1 or self.stalled(course))
 
@@ -129,7 +129,7 @@ class Clock:
         self._ranks, self._device = ranks, device
         self._began = time.monotonic()
 
-    def tick(self, course: Course) -> None:
+    def tick(self, course: TrainingProgress) -> None:
         """Add the time since the last tick."""
         now = time.monotonic()
         minutes = course.minutes + (now - self._began) / 60

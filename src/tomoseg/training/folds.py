@@ -12,7 +12,7 @@ DEALT = ("train", "validation")
 """The splits whose patients are dealt; test cases stay out."""
 
 
-def deal(data: Preprocessed, folds: int, seed: int) -> dict[str, int]:
+def assign_folds(data: Preprocessed, folds: int, seed: int) -> dict[str, int]:
     """Deal the patients of the training and validation splits into folds; the same patients are dealt alike.
 
     Structures are dealt one after the other, those that the fewest patients show first, so that a rare one is in as

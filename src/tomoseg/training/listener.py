@@ -78,7 +78,7 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a run ended.
 
     Attributes:

@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 
 from tomoseg.loss_kinds import LossConfig, Terms
 from tomoseg.networks.packed import unpack_bits
-from tomoseg.training.pixel_loss import Weights, focal_gradients_, gradients_, probability_sums
+from tomoseg.training.pixel_loss import PixelWeights, focal_gradients_, gradients_, probability_sums
 from tomoseg.training.ranks import ALONE, Ranks
 
 CHUNK_ELEMENTS = 1 << 20
@@ -224,7 +224,7 @@ class _FusedLoss(torch.autograd.Function):
             if targets.weights is not None:
                 scale = scale * targets.weights.to(tensors.dtype)
             loss += tensors.entropy(
-                Weights(scale, extra, annotated * slope, annotated * offset), terms.gamma, unit, gradients
+                PixelWeights(scale, extra, annotated * slope, annotated * offset), terms.gamma, unit, gradients
             )
         ctx.unit = unit
         if gradients is not None:
@@ -305,7 +305,7 @@ class _FusedTensors:
         slope, offset = -each * (1 - both * index) / total, each * terms.alpha * index / total
         return (each * (1 - index)).sum() / ranks.count, slope, offset
 
-    def entropy(self, weights: Weights, gamma: float, unit: float, gradients: _Gradients | None) -> Tensor:
+    def entropy(self, weights: PixelWeights, gamma: float, unit: float, gradients: _Gradients | None) -> Tensor:
         """The cross-entropy, scaled, and focal if gamma is above 0; adds to the gradients, times `unit`."""
         loss = torch.zeros((), dtype=self.dtype, device=self.annotated.device)
         for samples, pixels in self.chunks():

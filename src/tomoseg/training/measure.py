@@ -17,7 +17,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_case
 from tomoseg.models.folder import Model
 from tomoseg.options import Compute
-from tomoseg.planning.cost import USUAL_WORK_BYTES, Cost, work_of
+from tomoseg.planning.cost import USUAL_WORK_BYTES, StepCost, work_of
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.build import build_run
 from tomoseg.training.recipe import epoch_draws, take_step
@@ -31,7 +31,7 @@ SECONDS = 2.0
 """Of steps of each size, or a fortieth of the training where that is less; at least two are taken."""
 
 
-def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> Cost:
+def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> StepCost:
     """Take steps of two sizes, and score a validation case where there is one.
 
     Args:
@@ -57,7 +57,7 @@ def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> Cos
     slice_seconds = max((times[1] - times[0]) / (MANY - FEW), 0.2 * times[1] / MANY)
     # where what was before took more than both, no difference is seen
     slice_bytes = max((sizes[1] - sizes[0]) / (MANY - FEW), 0.5 * USUAL_WORK_BYTES * work)
-    return Cost(
+    return StepCost(
         step_seconds=max(times[1] - MANY * slice_seconds, 0.0),
         work_seconds=slice_seconds / work,
         fixed_bytes=max(0, round(sizes[1] - MANY * slice_bytes)),

@@ -26,7 +26,7 @@ _FLUSHED = 64
 
 
 @dataclass(frozen=True)
-class Weights:
+class PixelWeights:
     """How the pixels of each sample count.
 
     Attributes:
@@ -41,9 +41,9 @@ class Weights:
     slope: Float[Tensor, "n c"]
     offset: Float[Tensor, "n c"]
 
-    def of(self, samples: slice) -> Weights:
+    def of(self, samples: slice) -> PixelWeights:
         """Those of some samples."""
-        return Weights(self.scale[samples], self.extra, self.slope[samples], self.offset[samples])
+        return PixelWeights(self.scale[samples], self.extra, self.slope[samples], self.offset[samples])
 
 
 def probability_sums(
@@ -59,7 +59,9 @@ def probability_sums(
     return (sums * annotated).sum(1).to(logits.dtype)
 
 
-def gradients_(logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: Weights) -> Float[Tensor, ""]:
+def gradients_(
+    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: PixelWeights
+) -> Float[Tensor, ""]:
     """The cross-entropy; the logits become the loss's gradients by them, in place."""
     if is_compiled(logits):
         extra, *rest = (t.numpy() for t in (weights.extra, weights.scale, weights.slope, weights.offset))
@@ -78,7 +80,7 @@ def gradients_(logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], w
 
 
 def focal_gradients_(
-    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: Weights, gamma: float
+    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: PixelWeights, gamma: float
 ) -> Float[Tensor, ""]:
     """The focal loss; the logits become its gradients by them, in place. There is no Dice part.
 

@@ -25,7 +25,7 @@ from tomoseg.training.augmentation import network_input
 from tomoseg.training.build import build_run
 from tomoseg.training.curriculum import easiest_slices
 from tomoseg.training.learner import CustomLoss
-from tomoseg.training.listener import Beginning, Listener, Outcome, StepReport
+from tomoseg.training.listener import Beginning, Listener, StepReport, TrainingOutcome
 from tomoseg.training.losses import LossNormaliser, Targets
 from tomoseg.training.optimisation import set_learning_rate
 from tomoseg.training.ranks import ALONE, Ranks
@@ -46,7 +46,7 @@ def train(
     listener: Listener | None = None,
     loss: CustomLoss | None = None,
     ranks: Ranks = ALONE,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train, validating as it goes, until the budget is used; go on where an earlier call ended.
 
     Args:
@@ -72,9 +72,9 @@ def train(
         while not run.finished:
             if run.progress < 1 and not train_epoch(run, folder, listener):
                 folder.save_state(run.saved())
-                return Outcome(False, run.state.history, run.state.best_dice)
+                return TrainingOutcome(False, run.state.history, run.state.best_dice)
             end_epoch(run, folder, listener)
-        return Outcome(True, run.state.history, run.state.best_dice)
+        return TrainingOutcome(True, run.state.history, run.state.best_dice)
 
 
 def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any] | None) -> None:

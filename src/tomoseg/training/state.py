@@ -11,14 +11,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from tomoseg.errors import TrainingError
 from tomoseg.networks.network import Network
-from tomoseg.training.budget import Course
+from tomoseg.training.budget import TrainingProgress
 from tomoseg.training.learner import Learner
 from tomoseg.training.optimisation import LearningRate
 from tomoseg.training.weights import average_of
 
 
 @dataclass(kw_only=True)
-class TrainState(Course):
+class TrainState(TrainingProgress):
     """What has been learned, and how far training has come.
 
     Attributes:

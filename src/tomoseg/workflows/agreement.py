@@ -13,7 +13,7 @@ from tomoseg.evaluation.overlap import OverlapCounter
 from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED
-from tomoseg.inference.sinks import MaskSink, ScanSlice, pour
+from tomoseg.inference.sinks import MaskSink, ScanSlice, collect
 from tomoseg.inference.stages import Stages
 from tomoseg.segmentation import Segmentation
 
@@ -103,7 +103,7 @@ def agreements(
         for way, (predictor, tally) in enumerate(zip(predictors, tallies, strict=True)):
             sink = first if way == 0 else _Beside(tally, first.result)
             stages, began = Stages(), time.perf_counter()
-            pour(predictor.slices(held, predictor.choices(AS_TRAINED), stages), sink)
+            collect(predictor.slices(held, predictor.choices(AS_TRAINED), stages), sink)
             tally.seconds += time.perf_counter() - began - stages.seconds.get("prepare", 0.0)
             on_scan(way, done)
         for packed in _packed_slices(first.result):

@@ -38,11 +38,11 @@ MOST_SCANS = 16
 CHECKED_SHARE = 8
 """One in so many images more, by which sensitive layers are told."""
 
-Place = Preprocessed | Unlabelled
+EvaluationData = Preprocessed | Unlabelled
 
 
 @dataclass(frozen=True)
-class Given:
+class CalibrationData:
     """What int8 is calibrated with and engines are measured on.
 
     Attributes:
@@ -50,11 +50,11 @@ class Given:
         measure: Where every engine is measured.
     """
 
-    calibrate: Place | None
-    measure: Place | None
+    calibrate: EvaluationData | None
+    measure: EvaluationData | None
 
     @classmethod
-    def at(cls, calibrate: Path | None, measure: Path | None) -> Given:
+    def at(cls, calibrate: Path | None, measure: Path | None) -> CalibrationData:
         """What was named.
 
         Raises:
@@ -69,7 +69,7 @@ class Given:
         return [place for place in (self.calibrate, self.measure) if isinstance(place, Unlabelled)]
 
     @property
-    def compared_on(self) -> Place | None:
+    def compared_on(self) -> EvaluationData | None:
         """Where engines are compared: on what was named for it, else on the scans that int8 was calibrated with."""
         return self.measure or (self.calibrate if isinstance(self.calibrate, Unlabelled) else None)
 
@@ -84,7 +84,7 @@ class Given:
         return any(place.failed or place.found.left_out for place in self.unlabelled)
 
 
-def opened(place: Path) -> Place:
+def opened(place: Path) -> EvaluationData:
     """A preprocessed dataset, or scans without masks.
 
     Args:
@@ -98,7 +98,7 @@ def opened(place: Path) -> Place:
 
 
 def calibration_of(
-    model: Model, place: Place, on_scan: Callable[[int, int], None] = lambda done, total: None
+    model: Model, place: EvaluationData, on_scan: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[Calibration, dict[str, Any]]:
     """What int8 is made with, and what is to be said of it in the record of the export.
 

@@ -15,7 +15,7 @@ from tomoseg.pictures.finding import COLOURS, draw_finding
 MOST_PICTURES = 200
 """More would make a page that no browser opens; errors come first."""
 
-Place = tuple[str, str | None]
+CaseAndStructure = tuple[str, str | None]
 """A case, and the structure of it that something is said of, if of one."""
 
 
@@ -24,7 +24,7 @@ def draw_findings(
     cases: Sequence[Case],
     labels: LabelSet,
     on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
-) -> dict[Place, bytes]:
+) -> dict[CaseAndStructure, bytes]:
     """A picture for each place that something is said of, as PNG; none where the scan cannot be read.
 
     Args:
@@ -37,7 +37,7 @@ def draw_findings(
     for finding in [finding for finding in findings if finding.case][:MOST_PICTURES]:
         of_case = texts.setdefault(finding.case, {})
         of_case[finding.structure] = of_case.get(finding.structure, "") + " " + finding.text
-    drawn: dict[Place, bytes] = {}
+    drawn: dict[CaseAndStructure, bytes] = {}
     by_name = {case.name: case for case in cases}
     for number, (name, places) in enumerate(texts.items(), start=1):
         drawn |= {(name, structure): png for structure, png in _of_case(by_name[name], labels, places).items()}

@@ -16,14 +16,14 @@ from tomoseg.models.packaged import check_is_own
 from tomoseg.options import HERE, Spread
 from tomoseg.packages import require_installed, require_torch
 from tomoseg.preprocessed.format import INDEX
-from tomoseg.workflows.calibration import Place, calibration_of, opened
+from tomoseg.workflows.calibration import EvaluationData, calibration_of, opened
 
 
 def export(
     model: Path,
     to: str,
     precision: str = "fp32",
-    calibrate: Path | Place | None = None,
+    calibrate: Path | EvaluationData | None = None,
     on_scan: Callable[[int, int], None] = lambda done, total: None,
 ) -> Export:
     """Write a model in another format into its own folder.

@@ -27,7 +27,7 @@ from tomoseg.inference.score_cases import AS_TRAINED
 from tomoseg.labels import LabelSet
 from tomoseg.masks import unpack
 from tomoseg.models.folder import Model, load_model, model_in
-from tomoseg.models.views import Fusion, Shares, save_fusion
+from tomoseg.models.views import Fusion, NetworkWeights, save_fusion
 from tomoseg.options import AUTO, Compute
 from tomoseg.preprocessed.fits import fitted
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
@@ -266,7 +266,7 @@ def _stack_of(case: PreprocessedCase, seed: int) -> slice:
 
 def _chosen(
     counts: dict[bool, _Counts], mixtures: Float32[np.ndarray, "k m"], labels: LabelSet
-) -> tuple[tuple[Shares, ...], _Counts]:
+) -> tuple[tuple[NetworkWeights, ...], _Counts]:
     """The best mixture of each structure, for short scans and for the others, and what came of them."""
     everything = counts[True] + counts[False]
     channels = np.arange(len(labels))
@@ -275,7 +275,7 @@ def _chosen(
     for short, own in counts.items():
         picks = _best(own, everything)
         of = {name: tuple(map(float, mixtures[pick])) for name, pick in zip(labels.names, picks, strict=True)}
-        shares.append(Shares(SHORT_MM if short else None, of))
+        shares.append(NetworkWeights(SHORT_MM if short else None, of))
         mixed.predicted[0] += own.predicted[picks, channels]
         mixed.both[0] += own.both[picks, channels]
         mixed.reference += own.reference

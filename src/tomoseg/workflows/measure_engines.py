@@ -34,8 +34,8 @@ from tomoseg.options import HERE, EngineName, Precision, Spread
 from tomoseg.preprocessed.fits import fitted_in_part, grid_needed
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.workflows.agreement import agreements
-from tomoseg.workflows.calibration import Place, calibration_slices, draw_some, network_image, opened
-from tomoseg.workflows.score_with_engines import Asked, predictor_in, score_with_engines
+from tomoseg.workflows.calibration import EvaluationData, calibration_slices, draw_some, network_image, opened
+from tomoseg.workflows.score_with_engines import EngineChoice, predictor_in, score_with_engines
 from tomoseg.workflows.time_engines import Timing, time_engines
 from tomoseg.workflows.unlabelled import Unlabelled
 
@@ -104,11 +104,11 @@ class EngineBenchmark:
 
 def measure_engines(
     model: Path,
-    place: Path | Place,
+    place: Path | EvaluationData,
     split: str = "validation",
     on_case: OnCase = lambda way, done, total: None,
     every: int = 1,
-    ways: Sequence[Asked] | None = None,
+    ways: Sequence[EngineChoice] | None = None,
     spread: Spread = HERE,
 ) -> list[EngineBenchmark]:
     """Measure every engine and precision that this machine and the model have; write `measured.json` into its folder.
@@ -156,13 +156,13 @@ def measure_engines(
     return made
 
 
-def engines_and_precisions(model: Model) -> list[Asked]:
+def engines_and_precisions(model: Model) -> list[EngineChoice]:
     """Engines and precisions that this machine and the model's folder have on a CPU, PyTorch in fp32 first."""
     kinds = sorted(ENGINES.values(), key=lambda kind: kind.name != "torch")
     return [(kind.name, precision) for kind in kinds for precision in kind.compared(model)]  # type: ignore[misc]
 
 
-def ways_of_int8(model: Path, to: EngineName) -> list[Asked]:
+def ways_of_int8(model: Path, to: EngineName) -> list[EngineChoice]:
     """The two that tell what an export in int8 loses: it, and before it fp32 in the same engine if it has that.
 
     Args:
@@ -182,7 +182,7 @@ def _timed(model: Model, data: Preprocessed, cases: Sequence[PreprocessedCase]) 
 
 
 def _scored(
-    model: Model, asked: Asked, timing: Timing, scores: Sequence[CaseScore], labels: LabelSet
+    model: Model, asked: EngineChoice, timing: Timing, scores: Sequence[CaseScore], labels: LabelSet
 ) -> EngineBenchmark:
     """Scored with the masks of a dataset."""
     summary = summarise(scores, labels)
@@ -191,7 +191,7 @@ def _scored(
 
 def _beside_the_first(
     model: Model,
-    known: Sequence[Asked],
+    known: Sequence[EngineChoice],
     predictors: Sequence[Predictor],
     scans: Unlabelled,
     on_case: Callable[[int, int, int], None],
@@ -226,7 +226,7 @@ def _images(model: Model, scans: Iterator[OnGrid]) -> list[NetworkImage]:
 
 
 def _way(
-    model: Model, asked: Asked, timing: Timing, dice: dict[str, float | None], mean_dice: float | None
+    model: Model, asked: EngineChoice, timing: Timing, dice: dict[str, float | None], mean_dice: float | None
 ) -> EngineBenchmark:
     return EngineBenchmark(
         *asked,

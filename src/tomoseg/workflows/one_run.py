@@ -14,7 +14,7 @@ from tomoseg.notices import Notice, gathered
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import load_config
 from tomoseg.training.learner import CustomLoss
-from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.training.ranks import Ranks
 from tomoseg.training.recipe import train
 from tomoseg.training.recorders import recorders_beside
@@ -36,7 +36,7 @@ def train_one(
     ranks: Ranks,
     *,
     force: bool,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train one network, or go on with the run that is in the output folder.
 
     Args:

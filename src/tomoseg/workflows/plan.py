@@ -24,7 +24,7 @@ from tomoseg.grid import body_box
 from tomoseg.inference.device import device_name
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask, mask_in
-from tomoseg.planning.cost import Cost, usual_cost
+from tomoseg.planning.cost import StepCost, usual_cost
 from tomoseg.planning.fingerprint import MOST_LOOKED_AT, CasePrint, Fingerprint, case_print
 from tomoseg.planning.needs import channels_of, grids_mm, levels_of, pixels_of, wanted_slices
 from tomoseg.planning.outlook import outlook
@@ -52,7 +52,7 @@ GRID_SIZES = frozenset({"grid.mode", "grid.size", "grid.spacing_mm", "grid.slice
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlanRequest:
     """What a plan is asked for.
 
     Attributes:
@@ -66,7 +66,7 @@ class Asked:
     measures: bool = True
 
 
-def check_asked(asked: Asked, output: Path | None = None) -> None:
+def check_asked(asked: PlanRequest, output: Path | None = None) -> None:
     """Refuse what cannot be planned, before the work begins.
 
     Raises:
@@ -79,7 +79,7 @@ def check_asked(asked: Asked, output: Path | None = None) -> None:
         check_file(output)
 
 
-def plan(dataset: Path, asked: Asked, on_case: OnCase = lambda done, total: None) -> DatasetPlan:
+def plan(dataset: Path, asked: PlanRequest, on_case: OnCase = lambda done, total: None) -> DatasetPlan:
     """Settings for a dataset, raw or preprocessed, with a reason for each. Nothing is kept.
 
     Args:
@@ -116,7 +116,7 @@ def _check_minutes(found: DatasetPlan) -> None:
 
 
 def plan_preprocessing(
-    dataset: Path, config: PreprocessConfig, asked: Asked, on_case: OnCase = lambda done, total: None
+    dataset: Path, config: PreprocessConfig, asked: PlanRequest, on_case: OnCase = lambda done, total: None
 ) -> DatasetPlan:
     """Settings for a raw dataset: its grid, and what to train with on it.
 
@@ -219,7 +219,7 @@ def _planned(found: Fingerprint, size: Size, means: Means, choices: Sequence[Cho
     return DatasetPlan(found, tuple(choices), size, means, outlook(size.slices, size.steps, structures, needed))
 
 
-def _means(asked: Asked, measured: Callable[[float], Cost], device: str = "auto") -> Means:
+def _means(asked: PlanRequest, measured: Callable[[float], StepCost], device: str = "auto") -> Means:
     on_gpu = device_name(device) != "cpu"
     cores = os.cpu_count() or 1
     minutes = asked.minutes or DEFAULT_MINUTES
@@ -245,7 +245,7 @@ def _print_of(case: Case, labels: LabelSet) -> CasePrint:
     return case_print(volume.hu, volume.spacing_mm, box, masks)
 
 
-def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig, minutes: float) -> Cost:
+def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig, minutes: float) -> StepCost:
     """Measured on two cases that can be read, put on the finest grid."""
     grid = config.grid
     if not named(config) & GRID_SIZES:
@@ -260,7 +260,7 @@ def _from_the_middle(cases: Sequence[Case]) -> list[Case]:
     return [cases[k] for k in sorted(range(len(cases)), key=lambda k: abs(k - len(cases) // 2))]
 
 
-def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str], minutes: float) -> Cost:
+def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str], minutes: float) -> StepCost:
     from tomoseg.training.measure import measure_cost  # takes PyTorch
 
     if "network.channels" not in chosen:
@@ -270,7 +270,7 @@ def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str], m
 
 
 def plan_training(
-    data: Preprocessed, config: TrainConfig, asked: Asked, on_case: OnCase = lambda done, total: None
+    data: Preprocessed, config: TrainConfig, asked: PlanRequest, on_case: OnCase = lambda done, total: None
 ) -> DatasetPlan:
     """Settings for training on a preprocessed dataset; its grid stays.
 

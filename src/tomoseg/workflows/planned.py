@@ -14,7 +14,7 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import chosen_over, load_config, named, naming, put_over
 from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.one_run import started_from
-from tomoseg.workflows.plan import GRID_SIZES, Asked, OnCase, check_asked, plan_preprocessing, plan_training
+from tomoseg.workflows.plan import GRID_SIZES, OnCase, PlanRequest, check_asked, plan_preprocessing, plan_training
 from tomoseg.workflows.run_kinds import settings_in
 from tomoseg.workflows.train_views import check_run
 
@@ -52,7 +52,7 @@ def planned_grid(
     if (output / INDEX).is_file():
         there = DatasetIndex.load(output).grid
         return chosen_over(config.model_copy(update={"grid": there}), config), None
-    asked = Asked(minutes, ANY_MEMORY, measures=minutes is not None)
+    asked = PlanRequest(minutes, ANY_MEMORY, measures=minutes is not None)
     check_asked(asked)
     try:
         found = plan_preprocessing(dataset, config, asked, on_case)
@@ -97,5 +97,5 @@ def planned_training(
         fitted = fitted_to(config, started_from(config.warm_start, output, data.grid.view))
         of_model = {"windows_hu", *(f"network.{name}" for name in type(network).model_fields)}
         given = naming(fitted, named(config) | of_model)
-    found = plan_training(data, given, Asked(), on_case)
+    found = plan_training(data, given, PlanRequest(), on_case)
     return chosen_over(put_over(config, found.values(of_grid=False)), config), found

@@ -47,7 +47,7 @@ from tomoseg.workflows.result_places import check_places
 from tomoseg.workflows.results import (
     check_formats,
     impossible_formats,
-    told_of,
+    unwritten_message,
     write_preview,
     write_result,
     write_result_page,
@@ -246,7 +246,7 @@ class _Batch:
 
 
 @dataclass
-class _Course:
+class _ScanInProgress:
     """A scan on its way, and the end of it once there is one.
 
     Attributes:
@@ -285,16 +285,16 @@ class _Course:
         return ScanDone(self.scan, sentence, self.notices, traceback=told)
 
 
-def _read_all(scans: Sequence[Scan], batch: _Batch) -> Generator[tuple[_Course, Volume | None], None, None]:
+def _read_all(scans: Sequence[Scan], batch: _Batch) -> Generator[tuple[_ScanInProgress, Volume | None], None, None]:
     for scan in scans:
-        course = _Course(scan)
+        course = _ScanInProgress(scan)
         volume = None
         with course.alone():
             volume = _read(course, batch)
         yield course, volume
 
 
-def _read(course: _Course, batch: _Batch) -> Volume | None:
+def _read(course: _ScanInProgress, batch: _Batch) -> Volume | None:
     """The scan's voxels; None if it was done before."""
     scan, options = course.scan, batch.options
     source = scan.source()
@@ -318,8 +318,8 @@ def _read(course: _Course, batch: _Batch) -> Volume | None:
 
 
 def _segment(
-    course: _Course, volume: Volume | None, batch: _Batch, on_slice: Callable[[Scan, int, int], None]
-) -> tuple[_Course, Volume | None, Prediction | None]:
+    course: _ScanInProgress, volume: Volume | None, batch: _Batch, on_slice: Callable[[Scan, int, int], None]
+) -> tuple[_ScanInProgress, Volume | None, Prediction | None]:
     prediction = None
     if course.done is None and volume is not None:
         with course.alone():
@@ -331,7 +331,7 @@ def _segment(
     return course, volume, prediction
 
 
-def _write(way: tuple[_Course, Volume | None, Prediction | None], batch: _Batch) -> ScanDone:
+def _write(way: tuple[_ScanInProgress, Volume | None, Prediction | None], batch: _Batch) -> ScanDone:
     course, volume, prediction = way
     if volume is not None and prediction is not None:
         with course.alone():
@@ -340,7 +340,7 @@ def _write(way: tuple[_Course, Volume | None, Prediction | None], batch: _Batch)
     return course.done
 
 
-def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Batch) -> ScanDone:
+def _written(course: _ScanInProgress, volume: Volume, prediction: Prediction, batch: _Batch) -> ScanDone:
     """Everything that belongs to a result, its record last."""
     scan, options, stages = course.scan, batch.options, course.stages
     with stages("write"):
@@ -361,7 +361,7 @@ def _written(course: _Course, volume: Volume, prediction: Prediction, batch: _Ba
     record = record_of(course.asked, written, course.notices, stages.seconds, prediction.self_rating)
     if written.failed == course.not_written:  # what may succeed another time is tried again
         write_record(scan, record)
-    return ScanDone(scan, told_of(written.failed) or None, course.notices, False, record)
+    return ScanDone(scan, unwritten_message(written.failed) or None, course.notices, False, record)
 
 
 class ScanOnItsWay:
@@ -379,7 +379,7 @@ class ScanOnItsWay:
 
     def __init__(self, scan: Scan, predictor: Predictor, options: PredictOptions) -> None:
         self._batch = _Batch.of(predictor, options)
-        self._course = _Course(scan)
+        self._course = _ScanInProgress(scan)
         self._volume: Volume | None = None
         self._prediction: Prediction | None = None
 

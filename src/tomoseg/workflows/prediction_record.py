@@ -27,7 +27,7 @@ from tomoseg.notices import Notice
 from tomoseg.options import PredictOptions
 from tomoseg.settings import deciding
 from tomoseg.version import __version__
-from tomoseg.workflows.results import Written, beside, told_of
+from tomoseg.workflows.results import Written, result_path, unwritten_message
 from tomoseg.workflows.scans import Scan, is_result
 
 OVERLAPPING = ("grid", "prepare", "network", "decisions")
@@ -67,7 +67,7 @@ RECORD = "prediction.json"
 
 def record_path(scan: Scan) -> Path:
     """Where what is known of a result is written."""
-    return beside(scan, RECORD)
+    return result_path(scan, RECORD)
 
 
 def noticed_of_result(file: Path) -> tuple[Notice, ...]:
@@ -220,7 +220,7 @@ def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
         same = all(record[key] == value for key, value in asked.items())
         whole = all((path.parent / name).exists() for name in record["files"])
         warnings = tuple(Notice.from_dict(one) for one in record["warnings"])
-        error = told_of(record.get("not_written", {})) or None
+        error = unwritten_message(record.get("not_written", {})) or None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return ScanDone(scan, error, warnings, True, record) if same and whole else None

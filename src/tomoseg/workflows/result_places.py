@@ -10,7 +10,7 @@ from tomoseg.files.results import label_map_files
 from tomoseg.formats import FORMATS
 from tomoseg.options import PredictOptions
 from tomoseg.workflows.prediction_record import record_path
-from tomoseg.workflows.results import beside, page_3d_path, preview_path, statistics_path, stem_of
+from tomoseg.workflows.results import page_3d_path, preview_path, result_path, statistics_path, stem_of
 from tomoseg.workflows.scans import Scan
 
 
@@ -43,7 +43,7 @@ def _files(scan: Scan, options: PredictOptions) -> list[str]:
     paths = [kind.path(scan.output, stem) for kind in kinds if kind.layout in layouts]
     paths += [record_path(scan), statistics_path(scan), preview_path(scan), page_3d_path(scan)]
     if stem is not None:
-        paths.append(beside(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
+        paths.append(result_path(scan, "confidence.nii.gz"))  # the longest name of all that may lie there
         paths += [scan.output.with_name(name) for name in label_map_files(scan.output) if "nifti" in options.format]
     return [path.name for path in paths]
 

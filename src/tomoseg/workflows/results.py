@@ -84,16 +84,16 @@ def impossible_formats(grid: SourceGrid, formats: Sequence[str], path: Path) -> 
         elif FORMATS[name].refers_to_slices and grid.slices is not None and grid.slices.not_to_be_told:
             found[name] = grid.slices.refusal(f"{path}")
     if len(found) == len(set(formats)):
-        raise InputError(told_of(found))
+        raise InputError(unwritten_message(found))
     return found
 
 
-def told_of(not_written: Mapping[str, str]) -> str:
+def unwritten_message(not_written: Mapping[str, str]) -> str:
     """One message of all formats that were not written."""
     return "; ".join(dict.fromkeys(not_written.values()))
 
 
-def beside(scan: Scan, name: str, joint: Literal[".", "_"] = ".") -> Path:
+def result_path(scan: Scan, name: str, joint: Literal[".", "_"] = ".") -> Path:
     """A file among the masks, or beside the label map and named after it.
 
     Args:
@@ -173,7 +173,7 @@ def _writer(kind: OutputFormat) -> Callable[[Result, Target], Sequence[Path]]:
 
 def _write_probabilities(result: Result, confidence: Confidence, scan: Scan) -> list[str]:
     if isinstance(result, LabelMap):
-        path = beside(scan, "confidence.nii.gz")
+        path = result_path(scan, "confidence.nii.gz")
         write_nifti(path, confidence.map("confidence"), confidence.grid)
         return [path.name]
     return [f"confidence/{name}" for name in write_confidence(confidence, scan.output / "confidence")]
@@ -181,7 +181,7 @@ def _write_probabilities(result: Result, confidence: Confidence, scan: Scan) -> 
 
 def statistics_path(scan: Scan) -> Path:
     """Where what was measured of a result is written."""
-    return beside(scan, "statistics.json")
+    return result_path(scan, "statistics.json")
 
 
 def write_statistics(measured: Sequence[Measurement], scan: Scan) -> str:
@@ -210,7 +210,7 @@ def _entry(measured: Measurement) -> dict[str, object]:
 
 def page_3d_path(scan: Scan) -> Path:
     """Where the page in 3D is written."""
-    return beside(scan, "page_3d.html", "_")
+    return result_path(scan, "page_3d.html", "_")
 
 
 def write_result_page(result: Result, scan: Scan, lang: Language) -> str:
@@ -231,7 +231,7 @@ def write_result_page(result: Result, scan: Scan, lang: Language) -> str:
 
 def preview_path(scan: Scan) -> Path:
     """Where the picture is drawn."""
-    return beside(scan, "preview.png", "_")
+    return result_path(scan, "preview.png", "_")
 
 
 def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language, notices: Sequence[Notice] = ()) -> str:

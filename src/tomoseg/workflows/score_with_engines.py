@@ -20,12 +20,12 @@ from tomoseg.options import Compute, EngineName, Precision, Spread
 from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.version import __version__
 
-Asked = tuple[EngineName, Precision]
-Order = tuple[Asked, PreprocessedCase]
+EngineChoice = tuple[EngineName, Precision]
+Order = tuple[EngineChoice, PreprocessedCase]
 """A way, and what it is scored on."""
 
 
-def predictor_in(model: Model, asked: Asked) -> Predictor:
+def predictor_in(model: Model, asked: EngineChoice) -> Predictor:
     """A model computed in one way on the CPU, where they are compared.
 
     Args:
@@ -38,7 +38,7 @@ def predictor_in(model: Model, asked: Asked) -> Predictor:
 
 def score_with_engines(
     model: Path,
-    known: Sequence[Asked],
+    known: Sequence[EngineChoice],
     cases: Sequence[PreprocessedCase],
     spread: Spread,
     on_case: Callable[[int, int, int], None],
@@ -89,7 +89,7 @@ class _Opened:
 
     def __init__(self, model: Path) -> None:
         self._model = load_model(model)
-        self._way: Asked | None = None
+        self._way: EngineChoice | None = None
         self._predictor: Predictor | None = None
 
     @property

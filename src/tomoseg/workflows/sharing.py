@@ -124,7 +124,7 @@ def _done_by_another(scan: Scan, end: Mapping[str, Any]) -> ScanDone:
 
 
 @dataclass(frozen=True)
-class AtWork:
+class ActiveScan:
     """A scan that somebody is at.
 
     Attributes:
@@ -156,7 +156,7 @@ class Status:
     scans: int
     done: int
     failed: dict[str, str] = field(default_factory=dict)
-    at_work: tuple[AtWork, ...] = ()
+    at_work: tuple[ActiveScan, ...] = ()
     per_hour: float | None = None
     seconds_left: float | None = None
 
@@ -192,7 +192,7 @@ def status(output: Path) -> Status:
         done, failed = leases.ended("done") & names, leases.ended("failed") & names
         reasons = {name: str((leases.end_of(name) or {}).get("error")) for name in sorted(failed)}
         at_work = tuple(
-            AtWork(one.name, one.host, one.pid, one.number) for one in leases.at_work() if one.name in names
+            ActiveScan(one.name, one.host, one.pid, one.number) for one in leases.at_work() if one.name in names
         )
         rate = _per_second(leases.end_times(), leases.now())
     finally:

@@ -10,7 +10,7 @@ from tomoseg.inference.device import choose_device
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
-from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.training.plan import Plan, plan_training
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.workflows.calibrate import calibrate
@@ -27,7 +27,7 @@ def train_run(
     loss: CustomLoss | None = None,
     *,
     force: bool = False,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train, or go on with the run that is in the output folder; with the other processes if `torchrun` started it.
 
     Args:

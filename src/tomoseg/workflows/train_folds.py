@@ -13,16 +13,16 @@ from tomoseg.files.outputs import begin_folder
 from tomoseg.files.results import write_masks
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED, on_grid
-from tomoseg.inference.sinks import MaskSink, pour
+from tomoseg.inference.sinks import MaskSink, collect
 from tomoseg.models.folder import VIEWS, load_model
 from tomoseg.models.folds import FOLDS, MADE, OUT_OF_FOLD, Folds, part_of, read_folds, save_folds
 from tomoseg.models.views import Fusion, save_fusion
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.settings import save_config
-from tomoseg.training.folds import deal, fold_of
+from tomoseg.training.folds import assign_folds, fold_of
 from tomoseg.training.learner import CustomLoss
-from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.training.ranks import Ranks
 from tomoseg.training.run_folder import BEST, CONFIG, FILES
 from tomoseg.workflows.one_run import train_one
@@ -90,7 +90,7 @@ def train_folds(
     ranks: Ranks,
     *,
     force: bool,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a network for each fold, or go on with the run of folds that is in the output folder.
 
     Args:
@@ -124,10 +124,10 @@ def train_folds(
         if ranks.is_first:
             _save_config(config, output)
         if not (outcome.finished and _kept_out_of_fold(own_data, output, fold, own, told, ranks)):
-            return Outcome(False, outcome.history, outcome.best_dice, tuple(best))
+            return TrainingOutcome(False, outcome.history, outcome.best_dice, tuple(best))
     if ranks.is_first:
         save_fusion(_together(output, folds), output)
-    return Outcome(True, outcome.history, _mean(best), tuple(best))
+    return TrainingOutcome(True, outcome.history, _mean(best), tuple(best))
 
 
 def _save_config(config: TrainConfig, output: Path) -> None:
@@ -143,7 +143,7 @@ def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:
         DatasetError: If there are fewer patients than folds.
         TrainingError: If the run began with other patients.
     """
-    folds, there = Folds(count, deal(data, count, seed)), read_folds(output)
+    folds, there = Folds(count, assign_folds(data, count, seed)), read_folds(output)
     if there is not None and there != folds:
         raise TrainingError(
             f"{output}: expected the patients and the seed that the folds of this run were dealt with, got others in "
@@ -182,7 +182,7 @@ def _keep_out_of_fold(data: Preprocessed, output: Path, fold: int, config: Train
             return False
         told.on_stage(f"masks out of fold, case {done + 1} of {len(todo)}")
         masks = MaskSink(choices.labels, case.record.source)
-        pour(predictor.slices(on_grid(case), choices), masks)
+        collect(predictor.slices(on_grid(case), choices), masks)
         write_masks(masks.result, output / OUT_OF_FOLD / case.name)
         made = {**made, case.name: str(model.sha256)}
         with whole_file(output / MADE) as aside:

@@ -27,7 +27,7 @@ from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.preprocessed.turn import turn
 from tomoseg.settings import save_config
 from tomoseg.training.learner import CustomLoss
-from tomoseg.training.listener import Listener, Outcome
+from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.training.ranks import Ranks
 from tomoseg.training.run_folder import BEST, CONFIG, FILES
 from tomoseg.views import ViewName
@@ -103,7 +103,7 @@ def train_views(
     ranks: Ranks,
     *,
     force: bool,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train a network for each view, one after the other, or go on with the run that is in the output folder.
 
     Args:
@@ -131,16 +131,16 @@ def train_views(
             told.on_part(f"{view.capitalize()} view, {number} of {len(config.views)}")
         of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
         if of_view is None:
-            return Outcome(False, [], None, views=best)
+            return TrainingOutcome(False, [], None, views=best)
         outcome = train_one(of_view, output / view, config.of_view(view), told, loss, ranks, force=force)
         best[view] = outcome.best_dice
         if ranks.is_first:
             with whole_file(output / CONFIG) as aside:
                 save_config(config, aside)
         if not outcome.finished:
-            return Outcome(False, outcome.history, outcome.best_dice, views=best)
+            return TrainingOutcome(False, outcome.history, outcome.best_dice, views=best)
     together = ranks.first(_together(data, output, config, told) if ranks.is_first else None)
-    return Outcome(True, outcome.history, together, views=best)
+    return TrainingOutcome(True, outcome.history, together, views=best)
 
 
 def _turned(data: Preprocessed, view: ViewName, output: Path, told: Listener, ranks: Ranks) -> Preprocessed | None:

@@ -19,7 +19,7 @@ from tomoseg.errors import DatasetError
 from tomoseg.evaluation.temperatures import LogitCounts
 from tomoseg.files.outputs import begin_folder
 from tomoseg.inference.score_cases import ScoredCase
-from tomoseg.inference.sinks import ConfidenceSink, MaskSink, pour
+from tomoseg.inference.sinks import ConfidenceSink, MaskSink, collect
 from tomoseg.masks import BoxedMask, structure_mask
 from tomoseg.models.calibrated import CALIBRATED
 from tomoseg.models.folder import model_in
@@ -157,7 +157,7 @@ def _samples(
         sinks = (confidence,) if found.model.takes_thresholds else (confidence, masks)
         judge = found.judge(case)
         watch = None if counts is None else CountedCase(case, counts, judge.watched_at(scored.scan))
-        pour(judge.slices(scored.scan, choices, watch=watch), *sinks)
+        collect(judge.slices(scored.scan, choices, watch=watch), *sinks)
         if watch is not None:
             watch.end()
         packed = np.stack([scored.masks_slice(k) for k in range(scored.source.canonical_shape[2])], axis=-1)

@@ -10,7 +10,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
 from tests.files.dicom.scans import LABELS, PLACE, TURNED, label_map, overlapping, series
 from tests.files.dicom.series import image, save
 from tomoseg.errors import GridError, InputError, LabelError
-from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.headers import without_pydicom_warnings
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.dicom.read_segmentation import read_segmentation
 from tomoseg.files.dicom.segmentation import write_seg
@@ -45,7 +45,7 @@ def changed(path, **tags):
     dataset = pydicom.dcmread(path)
     for keyword, value in tags.items():
         setattr(dataset, keyword, value)
-    with hushed():
+    with without_pydicom_warnings():
         dataset.save_as(path)
     return path
 
@@ -133,7 +133,7 @@ def made(folder, pixels, kind, syntax, places=range(3), **options):
         highdicom.seg.SegmentDescription(number + 1, label, codes.SCT.Organ, codes.SCT.Organ, "MANUAL")
         for number, label in enumerate(("Lung L/R", "Herz groß")[: pixels.shape[3]])
     ]
-    with hushed():
+    with without_pydicom_warnings():
         dataset = highdicom.seg.Segmentation(
             images,
             pixels,

@@ -8,7 +8,7 @@ import pytest
 from tests.files.dicom.scans import LABELS, TURNED, label_map, overlapping, series
 from tests.files.dicom.series import NAME, PATIENT_ID, enhanced, save
 from tomoseg.errors import LabelError
-from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.headers import without_pydicom_warnings
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.dicom.segmentation import write_seg
 from tomoseg.files.dicom.source import source_series
@@ -26,7 +26,7 @@ TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 def written(result, tmp_path, **options):
     """The kind, and the file as highdicom reads it."""
     path = tmp_path / "out" / "seg.dcm"
-    with hushed():
+    with without_pydicom_warnings():
         write_seg(result, source_series(result.grid, "scan"), path, MADE_BY, **options)
         read = highdicom.seg.segread(path)
     return read.segmentation_type.value, read

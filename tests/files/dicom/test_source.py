@@ -5,7 +5,7 @@ import pydicom
 import pytest
 
 from tests.files.dicom.scans import LABELS, label_map, series
-from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.headers import without_pydicom_warnings
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.dicom.segmentation import write_seg
 from tomoseg.files.dicom.source import source_series
@@ -25,7 +25,7 @@ from tomoseg.files.dicom.structures import write_rtstruct
     ],
 )
 def test_odd_attributes_are_left_empty(tmp_path, rng, keyword, value):
-    with hushed():
+    with without_pydicom_warnings():
         volume = series(tmp_path / "in", **{keyword: value})
     source = source_series(volume.source, "ct")
     (notice,) = source.notices

@@ -124,7 +124,7 @@ def quietly(name: str) -> Iterator[None]:
         TomosegError: If one of ours was raised, as it is.
     """
     try:
-        with hushed():
+        with without_pydicom_warnings():
             yield
     except TomosegError:
         raise
@@ -135,7 +135,7 @@ def quietly(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def without_pydicom_warnings() -> Iterator[None]:
     """Let pydicom take and write values that break the standard's rules, as scanners do, without a warning."""
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")

@@ -25,7 +25,7 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from tomoseg.errors import LabelError, OutputError, TomosegError
 from tomoseg.files.atomic import whole_file
-from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.headers import without_pydicom_warnings
 from tomoseg.files.dicom.made_by import ANATOMICAL_STRUCTURE, LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
 from tomoseg.files.dicom.rle import rle_frame
 from tomoseg.files.dicom.source import CT_IMAGE, SourceSeries, new_uid
@@ -61,7 +61,7 @@ def write_seg(
         LabelError: If an id is beyond 65535, or structures overlap, in a LABELMAP.
         OutputError: If it cannot be written.
     """
-    with hushed():
+    with without_pydicom_warnings():
         dataset = (_labelmap if labelmap else _binary)(result, source, made_by)
         _refer(dataset, source)
         source.identify(

@@ -23,7 +23,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, RTStructureSetStorage
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.contours import contours
-from tomoseg.files.dicom.headers import hushed
+from tomoseg.files.dicom.headers import without_pydicom_warnings
 from tomoseg.files.dicom.made_by import LONGEST_NAME, MANUFACTURER, SIDES, Code, MadeBy, code_of
 from tomoseg.files.dicom.source import Frame, SourceSeries, new_uid
 from tomoseg.files.target import Target
@@ -59,7 +59,7 @@ def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: 
             "expected a scan read from DICOM for rtstruct, whose contours belong to its slices, got another; "
             "pass the DICOM series, or write dicom-seg"
         )
-    with hushed():
+    with without_pydicom_warnings():
         dataset = _started(source, made_by)
         names = []
         for structure, mask in zip(result.labels, boxed_masks(result, source.to_frames), strict=True):
