@@ -76,6 +76,25 @@ def test_what_was_kept_goes_when_a_constant_or_kernel_that_it_imports_changes(tm
     assert said(3) == "420 0\n"
 
 
+def test_what_was_kept_goes_when_a_type_that_it_names_has_another_name(tmp_path):
+    """As after an update: numba unpickles its index before it looks whether the source is the same."""
+    text = (
+        "from typing import NamedTuple\n\nfrom tomoseg.kernels import kernel\n\n\n"
+        "class Old(NamedTuple):\n    x: int\n\n\n@kernel()\ndef twice(pair):\n    return 2 * pair.x\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def run(name):
+        (tmp_path / "kept_kernel.py").write_text(text.replace("Old", name), encoding="utf-8")
+        code = f"import kept_kernel as k; print(k.twice(k.{name}(21)), sum(k.twice.stats.cache_hits.values()))"
+        found = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300
+        )
+        return found.stdout, found.stderr
+
+    assert [run("Old"), run("Old"), run("New"), run("New")] == [("42 0\n", ""), ("42 1\n", "")] * 2
+
+
 def test_all_kernels_are_made_by_it():
     """Or else they would refuse to start where nothing can be kept."""
     importing = [p.name for p in PACKAGE.rglob("*.py") if "from numba import" in p.read_text(encoding="utf-8")]

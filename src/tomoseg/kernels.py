@@ -4,12 +4,14 @@ numba keeps what it compiled beside the source, else in the user's cache folder,
 write to neither. Then kernels are compiled in each process.
 
 What was kept holds while neither the file changes nor the constants and kernels of other files that are compiled in:
-numba itself looks at the one file only.
+numba itself looks at the one file only. It is compiled anew where it cannot be read, as after an update in which a type
+has another name.
 """
 
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +40,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             made = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
             index = made._cache._cache_file
             index._source_stamp = (index._source_stamp, _compiled_in(function))
+            index._load_index = _empty_if_unreadable(index._load_index)
             return made
         except RuntimeError:  # "no locator available": neither place can be written
             return njit(nogil=True, error_model="numpy", **options)(function)
@@ -47,6 +50,18 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 inlined = kernel(fastmath=True, forceinline=True)
 """Compile a function into each kernel that calls it: for a few operations on arrays, whose references a call counts."""
+
+
+def _empty_if_unreadable(load: Callable[[], dict[Any, str]]) -> Callable[[], dict[Any, str]]:
+    """Load numba's index of what was kept: it names types, and loading fails if one of them is gone."""
+
+    def loaded() -> dict[Any, str]:
+        try:
+            return load()
+        except (AttributeError, ImportError, EOFError, pickle.UnpicklingError):
+            return {}
+
+    return loaded
 
 
 def _compiled_in(function: Callable[..., Any]) -> str:
