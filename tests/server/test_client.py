@@ -86,7 +86,7 @@ def test_a_folder_of_dicom_is_sent_without_its_files_names(client, slices, tmp_p
     assert client.result(job)["structures"][0]["name"] == "ball"
 
 
-@pytest.mark.parametrize("extra", [[], ["--ml"]])
+@pytest.mark.parametrize("extra", [["-m", "hu"], ["--ml"]])  # the second without a model: the server has a default
 def test_predict_has_a_server_do_it(server, slices, scan, tmp_path, capfd, extra):
     (tmp_path / "one.nii.gz").symlink_to(scan)
     (tmp_path / "two").symlink_to(slices / "one")
@@ -96,18 +96,23 @@ def test_predict_has_a_server_do_it(server, slices, scan, tmp_path, capfd, extra
         str(tmp_path),
         "-o",
         str(tmp_path / "out"),
-        "-m",
-        "hu",
         "--server",
         str(server.base_url),
     ]
     assert main([*command, *extra]) == 0, capfd.readouterr().err
     names = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.nii.gz")}
-    if extra:
+    if "--ml" in extra:
         assert names == {"one.nii.gz", "two.nii.gz"}
     else:
         assert names == {f"{scan}/{name}.nii.gz" for scan in ("one", "two") for name in ("ball", "cube", "both")}
     assert "one: " in capfd.readouterr().out
+
+
+def test_a_model_that_the_server_has_not_is_refused_before_a_scan_is_sent(server, scan, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(Client, "upload", lambda *anything: pytest.fail("a scan was sent"))
+    flags = ("-i", str(scan), "-o", str(tmp_path / "out"), "-m", "huh", "--server", str(server.base_url))
+    assert main(["predict", *flags]) == 2
+    assert "model: expected one of 1 known names, got 'huh'; did you mean 'hu'?" in capfd.readouterr().err
 
 
 def test_a_scan_that_fails_there_is_said_and_the_others_are_done(server, scan, tmp_path, capfd):

@@ -18,7 +18,7 @@ from tomoseg.options import ALL_MASKS, AUTO, DEFAULT_MODEL, Compute, PredictOpti
 def predict(
     input: Annotated[Path, arg(aliases=("-i",), metavar="CT")],
     output: Output,
-    model: Models = (Path(DEFAULT_MODEL),),
+    model: Models = (),
     config: Path | None = None,
     server: str | None = None,
     options: Annotated[PredictOptions, arg(name="")] = ALL_MASKS,
@@ -34,8 +34,8 @@ def predict(
             per line, relative to that file.
         output: Folder to write the masks to; with --ml, the label map file, or a folder.
         model: A model folder, a run folder, or the name of a packaged or fetched model; if omitted, body-117
-            with 117 structures of the whole body. Several models with the same structures and grid are combined
-            by averaging their logits.
+            with 117 structures of the whole body, or with --server the server's default. Several models with the
+            same structures and grid are combined by averaging their logits.
         config: YAML file of the options below; flags override it.
         server: URL of a `tomoseg serve` server that segments instead of this machine, such as
             http://127.0.0.1:8117; its token is read from the environment variable TOMOSEG_TOKEN.
@@ -71,7 +71,7 @@ def predict(
             run(
                 input,
                 output,
-                model,
+                model or (Path(DEFAULT_MODEL),),
                 options,
                 compute,
                 lambda scan, done, total: display.on_slice(scan.name, done, total),
@@ -101,7 +101,7 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
         raise ConfigError(
             f"expected --server or --on, got both; the server has its own workers, so leave out --on {options.on}"
         )
-    if len(models) != 1:
+    if len(models) > 1:
         raise ConfigError(f"expected one --model with --server, got {len(models)}; name one that the server offers")
     found: list[FoundScans] = []
 
@@ -115,7 +115,7 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
         def on_change(scan: Scan, job: Job) -> None:
             display.on_change(scan.name, job)
 
-        results = list(predict_remotely(input, output, client, models[0], options, on_found, on_change))
+        results = list(predict_remotely(input, output, client, next(iter(models), None), options, on_found, on_change))
     show_remote([(one.scan.name, one.scan.output, one.error, one.warnings, one.seconds) for one in results])
     left_out = any(one.left_out for one in found)
     return SOME_FAILED if left_out or any(one.error is not None for one in results) else DONE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tomoseg.errors import InputError, TomosegError
+from tomoseg.errors import InputError, TomosegError, unknown_name_message
 from tomoseg.files.outputs import check_place
 from tomoseg.files.results import nifti_stem
 from tomoseg.notices import Notice
@@ -58,12 +58,14 @@ def predict_remotely(
         What became of each.
 
     Raises:
-        InputError: If there is no scan.
+        InputError: If there is no scan, or the server does not offer the model.
         OutputError: If the output cannot be a folder.
         ServerError: If the server cannot be reached, or speaks another version.
     """
     check_place(output)
-    client.info()
+    offered = client.info()["models"]
+    if model is not None and model not in offered:  # said before any scan is sent
+        raise InputError(f"{client.url}: model: {unknown_name_message(model, offered)}")
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
     asked = options.model_dump(mode="json", exclude_unset=True, exclude=set(OF_MANY))
