@@ -95,7 +95,7 @@ export interface Case {
   /** Of each cell the structures in it, uppermost first. */
   cells: number[][];
   reference: { cells: number[][] } | null;
-  notices: { text: string; level: string }[];
+  notices: { text: { en: string; fr: string }; level: string }[];
   /** Why nothing can be corrected here; null where it can. */
   not_correctable: string | null;
 }

@@ -338,7 +338,8 @@ export class ScanPage {
   private drawNotes(): void {
     const poor = "This browser has no WebGL2: slices are shown, without 3D, outlines and corrections.";
     const own = this.viewers[0]?.isWhole === false ? [{ level: "warning", text: say(poor) }] : [];
-    const notices = [...own, ...(this.shown?.notices ?? [])];
+    const noticed = (this.shown?.notices ?? []).map((notice) => ({ ...notice, text: notice.text[spoken()] }));
+    const notices = [...own, ...noticed];
     const lines = notices.map((notice) => element("li", { class: notice.level }, notice.text));
     const box = element("details", {}, element("summary", {}, `${say("Warnings")} (${notices.length})`));
     box.append(element("ul", {}, ...lines));

@@ -35,11 +35,11 @@ def language_of(argv: Sequence[str]) -> Language:
     Raises:
         ConfigError: If the environment names one that is not known; what is wrong with a flag is told with the others.
     """
-    known = get_args(Language)
+    known: tuple[Language, ...] = get_args(Language)
     named = os.environ.get(VARIABLE) or "en"
-    if named not in known:
+    usual = next((lang for lang in known if lang == named), None)
+    if usual is None:
         raise ConfigError(f"{VARIABLE}: expected {' or '.join(known)}, got {named!r}; correct it")
     words = [word.removeprefix("--lang=") for word in argv if word.startswith("--lang=")]
     words += [value for flag, value in pairwise(argv) if flag == "--lang"]
-    found: Language = next((lang for lang in known if lang in words), named)
-    return found
+    return next((lang for lang in known if lang in words), usual)

@@ -11,6 +11,8 @@ from fastapi import Response
 from jaxtyping import Bool, Shaped
 
 from tomoseg.errors import GridError, InputError
+from tomoseg.language.sentences import sentence
+from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.workflows.scenes import Entry, Scene
 
@@ -32,9 +34,14 @@ def described(scene: Scene, name: str, scan: Path | None = None) -> dict[str, An
         "structures": [_entry(entry) for entry in scene.entries],
         "cells": [list(inside) for inside in scene.cells.table],
         "reference": None if scene.reference is None else {"cells": [list(one) for one in scene.reference.table]},
-        "notices": [{"text": str(one), "level": one.level} for one in notices],
+        "notices": [_told(one) for one in notices],
         "not_correctable": None if scene.step == 1 else "The scan is shown at every other voxel, since it is large.",
     }
+
+
+def _told(notice: Notice) -> dict[str, Any]:
+    text = str(notice)
+    return {"text": {"en": text, "fr": sentence(text, "fr")}, "level": notice.level}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

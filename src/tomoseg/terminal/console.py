@@ -18,7 +18,7 @@ from rich.text import Text
 
 from tomoseg.files.stores.addresses import in_urls
 from tomoseg.language.sentences import sentence
-from tomoseg.language.words import later, say
+from tomoseg.language.words import later, pointed, say
 from tomoseg.notices import Notice
 from tomoseg.terminal.fitting import fitted
 
@@ -122,7 +122,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def _written(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else in_urls(str(value))
+    return pointed(f"{value:.3f}") if isinstance(value, float) else in_urls(str(value))
 
 
 def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str = "") -> None:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from tomoseg.checks.findings import CheckReport, Finding
-from tomoseg.errors import counted
+from tomoseg.checks.findings import CheckReport, Finding, Level
+from tomoseg.language.sentences import sentence
+from tomoseg.language.words import say, say_many
 from tomoseg.notices import MOST_NAMED, gathered_texts
 from tomoseg.terminal.console import out, table, warn_all
 from tomoseg.terminal.holdings import show_holdings
@@ -19,16 +20,17 @@ def show_findings(report: CheckReport) -> None:
     for line in finding_lines(report.findings):
         out.print(line)
     warn_all([text for text in report.warnings if text not in report.left_out])
-    counts = Counter(f"{finding.level}: {finding.kind}" for finding in report.findings)
+    counts = Counter(f"{_level(finding.level)} {finding.kind}" for finding in report.findings)
     if counts:
-        table("Found", ("what", "times"), list(counts.items()))
-    errors, masks = report.errors, f"{report.flagged_masks} of {counted(report.masks, 'mask')}"
-    out.print(
-        f"{counted(report.cases, 'case')}, {counted(report.masks, 'mask')}: {counted(errors, 'error')}, "
-        f"{counted(len(report.findings) - errors, 'warning')}"
-        + (f", about {masks}" if report.flagged_masks else "")
-        + (f"; {len(report.left_out)} left out" if report.left_out else "")
-    )
+        table(say("Found"), (say("what"), say("times")), list(counts.items()))
+    cases = say_many(report.cases, "1 case", "{count} cases")
+    masks = say_many(report.masks, "1 mask", "{count} masks")
+    errors = say_many(report.errors, "1 error", "{count} errors")
+    warnings = say_many(len(report.findings) - report.errors, "1 warning", "{count} warnings")
+    about = say(", about {count} of {masks}", count=report.flagged_masks, masks=masks) if report.flagged_masks else ""
+    left = say("; {count} left out", count=len(report.left_out)) if report.left_out else ""
+    counted = {"cases": cases, "masks": masks, "errors": errors, "warnings": warnings}
+    out.print(say("{cases}, {masks}: {errors}, {warnings}", **counted) + about + left)
 
 
 def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -43,7 +45,11 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
         most_named = MOST_NAMED if alike[0].weight == 2 else None
         together = gathered_texts([(one.case, one.text) for one in of_scans], most_named)
         others = [_placed(one) for one in alike if one not in of_scans]
-        yield from (f"{level}: {kind}: {text}" for text in (*together, *others))
+        yield from (f"{_level(level)} {kind}: {sentence(text)}" for text in (*together, *others))
+
+
+def _level(level: Level) -> str:
+    return say("error:") if level == "error" else say("warning:")
 
 
 def _placed(finding: Finding) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tomoseg.checks.holdings import Holdings, StructureHolding
-from tomoseg.errors import counted
+from tomoseg.language.words import say, say_many, short
 from tomoseg.terminal.console import out, table
 
 MOST_NAMED = 12
@@ -19,15 +19,16 @@ def show_holdings(holdings: Holdings, ids: Mapping[str, int] | None = None) -> N
         holdings: What the dataset holds.
         ids: Of the structures, to be shown beside them.
     """
-    columns = ["structure", *([] if ids is None else ["id"]), "cases"]
+    columns = [say("structure"), *([] if ids is None else [say("id")]), say("cases")]
     measured = any(one.empty is not None for one in holdings.structures.values())
     if measured:
-        columns += ["empty", "ml from", "median", "to"]
+        columns += [say("empty"), say("ml from"), say("median"), say("to")]
     rows = []
     for name, one in holdings.structures.items():
         row: list[object] = [name, *([] if ids is None else [ids[name]]), one.cases]
         rows.append([*row, *_volumes(one)] if measured else row)
-    table(f"{counted(holdings.cases, 'case')}, {counted(len(holdings.structures), 'structure')}", columns, rows)
+    cases = say_many(holdings.cases, "1 case", "{count} cases")
+    table(f"{cases}, {say_many(len(holdings.structures), '1 structure', '{count} structures')}", columns, rows)
     for line in (*_ranges(holdings), *lacking_lines(holdings)):
         out.print(line)
 
@@ -36,10 +37,10 @@ def _ranges(holdings: Holdings) -> Iterator[str]:
     """Voxels and extents of the scans, where they are known."""
     if holdings.spacing_mm is not None:
         edges = ", ".join(f"{axis} {_range(*ends)}" for axis, ends in zip("xyz", holdings.spacing_mm, strict=True))
-        yield f"Voxel edges in mm: {edges}"
+        yield say("Voxel edges in mm: {edges}", edges=edges)
     if holdings.extent_mm is not None:
         shown = ", ".join(f"{axis} {_whole(*ends)}" for axis, ends in zip("xyz", holdings.extent_mm, strict=True))
-        yield f"Scans show in mm: {shown}"
+        yield say("Scans show in mm: {lengths}", lengths=shown)
 
 
 def lacking_lines(holdings: Holdings) -> list[str]:
@@ -48,17 +49,19 @@ def lacking_lines(holdings: Holdings) -> list[str]:
     if not lacking:
         return []
     masks = sum(len(names) for _, names in lacking)
-    lines = [
-        f"Not annotated, so unknown there and not absent: {counted(masks, 'mask')} in {counted(len(lacking), 'case')}"
-    ]
+    counts = {
+        "masks": say_many(masks, "1 mask", "{count} masks"),
+        "cases": say_many(len(lacking), "1 case", "{count} cases"),
+    }
+    lines = [say("Not annotated, so unknown there and not absent: {masks} in {cases}", **counts)]
     lines += [f"  {case}: {_some(names)}" for case, names in lacking[:MOST_NAMED]]
     if len(lacking) > MOST_NAMED:
-        lines.append(f"  and {len(lacking) - MOST_NAMED} more")
+        lines.append("  " + say("and {count} more", count=len(lacking) - MOST_NAMED))
     return lines
 
 
 def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return ", ".join(names[:8]) + (" " + say("and {count} more", count=len(names) - 8) if len(names) > 8 else "")
 
 
 def _volumes(one: StructureHolding) -> list[object]:
@@ -69,12 +72,13 @@ def _volumes(one: StructureHolding) -> list[object]:
 
 
 def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 100 else short(value)
 
 
 def _whole(low: float, high: float) -> str:
-    return f"{low:.0f}" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f} to {high:.0f}"
+    ends = f"{low:.0f}", f"{high:.0f}"
+    return ends[0] if ends[0] == ends[1] else say("{low} to {high}", low=ends[0], high=ends[1])
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+    return short(low) if short(low) == short(high) else say("{low} to {high}", low=short(low), high=short(high))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from tomoseg.language.words import say
 from tomoseg.terminal.console import err
 from tomoseg.terminal.rows import Clock, Screen
 
@@ -23,7 +24,7 @@ class Predicting:
         self._began = self._told = time.monotonic()
         self._scans = self._done = self._skipped = 0
         self._name, self._scan_began = "", self._began
-        screen.show("scan", "loading the model", 0, None, "", Clock(0, None, self._began))
+        screen.show("scan", say("loading the model"), 0, None, "", Clock(0, None, self._began))
 
     def on_found(self, scans: int) -> None:
         """Before the first scan: how many there are."""
@@ -34,7 +35,7 @@ class Predicting:
         if name != self._name:
             self._name, self._scan_began = name, time.monotonic()
         clock = Clock.of(time.monotonic() - self._scan_began, done / total if total else 0.0)
-        self._screen.show("scan", name, done, total, f"slice {done} of {total}", clock)
+        self._screen.show("scan", name, done, total, say("slice {done} of {total}", done=done, total=total), clock)
         self._show_all(done / total if total else 0.0)
 
     def on_scan(self, *, skipped: bool = False) -> None:
@@ -47,12 +48,13 @@ class Predicting:
         now = time.monotonic()
         if not err.is_terminal and self._scans > 1 and now - self._told >= LINE_SECONDS:
             self._told = now
-            err.print(f"{self._done} of {self._scans} scans, {self._clock(0.0)}")
+            count = say("{done} of {total} scans", done=self._done, total=self._scans)
+            err.print(f"{count}, {self._clock(0.0)}")
 
     def _show_all(self, part: float) -> None:
         if self._scans > 1:
-            share, count = self._done + part, f"{self._done} of {self._scans} done"
-            self._screen.show("scans", "scans", share, self._scans, count, self._clock(part))
+            share, count = self._done + part, say("{done} of {total} done", done=self._done, total=self._scans)
+            self._screen.show("scans", say("scans"), share, self._scans, count, self._clock(part))
 
     def _clock(self, part: float) -> Clock:
         """What was done before took no time, so it does not say how long the rest takes."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tomoseg.errors import counted
+from tomoseg.language.sentences import sentence
+from tomoseg.language.words import later, pointed, say, say_many
 from tomoseg.models.tuned import LEAST_PATIENTS
 from tomoseg.notices import gathered
 from tomoseg.terminal.console import err, fail, out, table, warn_all
@@ -24,7 +25,7 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
     """Where each result is, what computed them in how much memory, which to look at first, and which failed."""
     last = None
     noticed = ((result.scan.name, n.without(result.scan.path)) for result in results for n in result.warnings)
-    warn_all(gathered(noticed), elsewhere="prediction.json of each scan has its own")
+    warn_all(gathered(noticed), elsewhere=say("prediction.json of each scan has its own"))
     for result in results:
         if result.record is not None:
             out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
@@ -33,7 +34,14 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
         engine = last["engine"]
         peak = last["peak_memory_bytes"] / 2**30
         out.print(
-            f"{engine['name']} {engine['precision']} on {engine['device']}, peak memory {peak:.2f} GiB{_tuned(last)}"
+            say(
+                "{engine} {precision} on {device}, peak memory {peak} GiB{tuned}",
+                engine=engine["name"],
+                precision=engine["precision"],
+                device=engine["device"],
+                peak=pointed(f"{peak:.2f}"),
+                tuned=_tuned(last),
+            )
         )
     show_triage(results)
     fail({result.scan.name: result.error for result in results if result.error is not None})
@@ -44,25 +52,31 @@ def _tuned(record: Mapping[str, Any]) -> str:
     if "tuned" not in record:
         return ""
     cases = record["tuned"]["cases"]
-    chosen = "" if cases is None else f" on {cases} cases"
+    chosen = "" if cases is None else say_many(cases, " on 1 case", " on {count} cases")
     few = cases is not None and cases < LEAST_PATIENTS
-    advice = ", too few: tune it anew, or predict with --no-tuned" if few else "; --no-tuned leaves that out"
+    anew, without = later(", too few: tune it anew, or predict with --no-tuned"), later("; --no-tuned leaves that out")
     gain = record["tuned"].get("gain")
-    told = "" if gain is None else f", {gain:+.3f} Dice on patients that did not choose"
-    return f"; the model is tuned{chosen}{_how(record)}{told}{advice}"
+    told = "" if gain is None else say(", {gain} Dice on patients that did not choose", gain=pointed(f"{gain:+.3f}"))
+    tuned = f"{chosen}{_how(record)}{told}{say(anew if few else without)}"
+    return say("; the model is tuned{tuned}", tuned=tuned)
 
 
 def _how(record: Mapping[str, Any]) -> str:
     """What decides otherwise than without tuning, in short."""
-    counts = ((record.get("threshold", {}), "a threshold"), (record.get("postprocess", {}), "steps"))
-    words = [f"{what} for {counted(len(of), 'structure')}" for of, what in counts if of]
-    words += [f"smoothing {record['smoothing']:g}"] if record.get("smoothing") else []
+    thresholds, steps = record.get("threshold", {}), record.get("postprocess", {})
+    words = []
+    if thresholds:
+        words.append(say_many(len(thresholds), "a threshold for 1 structure", "a threshold for {count} structures"))
+    if steps:
+        words.append(say_many(len(steps), "steps for 1 structure", "steps for {count} structures"))
+    if record.get("smoothing"):
+        words.append(say("smoothing {amount}", amount=pointed(f"{record['smoothing']:g}")))
     return f" ({', '.join(words)})" if words else ""
 
 
 def _took(record: Mapping[str, Any], skipped: bool) -> str:
     seconds = sum(taken for stage, taken in record["seconds"].items() if stage not in OVERLAPPING)
-    return "done before" if skipped else f"{seconds:.1f} s"
+    return say("done before") if skipped else f"{pointed(f'{seconds:.1f}')} s"
 
 
 def show_triage(results: Sequence[ScanDone]) -> None:
@@ -70,22 +84,29 @@ def show_triage(results: Sequence[ScanDone]) -> None:
     rows = ranked(results)
     if len(rows) > 1:
         calibrated = all(row.calibrated for row in rows)
-        figure = "expected Dice" if calibrated else "self-rating"
-        columns = ("scan", "rank", figure, "lowest structure", "of that", "found", "")
+        figure = _figure(calibrated)
+        columns = (say("scan"), say("rank"), figure, say("lowest structure"), say("of that"), say("found"), "")
         shown = [
-            (row.scan, place, row.rating, row.lowest or None, row.least, row.found, row.reason)
+            (row.scan, place, row.rating, row.lowest or None, row.least, row.found, sentence(row.reason))
             for place, row in enumerate(rows, start=1)
         ]
-        why = "the lowest expected Dice" if calibrated else "a rank by how sure the model is, no Dice"
-        table(f"To be looked at first: {why}", columns, shown)
+        dice = later("To be looked at first: the lowest expected Dice")
+        sure = later("To be looked at first: a rank by how sure the model is, no Dice")
+        table(say(dice if calibrated else sure), columns, shown)
     for row in rows if len(rows) == 1 else ():
         out.print(_rated(row))
 
 
 def _rated(row: Rank) -> str:
     """The rating of an only scan."""
-    rating, figure = f"- ({row.reason})", "expected Dice" if row.calibrated else "self-rating"
+    rating = f"- ({sentence(row.reason)})"
     if row.rating is not None:
-        rating = f"{row.rating:.3f}, lowest {row.lowest} {row.least:.3f}"
-        rating += "" if row.calibrated else ": a rank among scans of this model, no Dice"
-    return f"{figure} {rating}; structures found: {row.found}"
+        figures = {"rating": pointed(f"{row.rating:.3f}"), "least": pointed(f"{row.least:.3f}")}
+        rating = say("{rating}, lowest {structure} {least}", structure=row.lowest, **figures)
+        rating += "" if row.calibrated else say(": a rank among scans of this model, no Dice")
+    words = {"figure": _figure(row.calibrated), "rating": rating, "found": row.found}
+    return say("{figure} {rating}; structures found: {found}", **words)
+
+
+def _figure(calibrated: bool) -> str:
+    return say("expected Dice") if calibrated else say("self-rating")

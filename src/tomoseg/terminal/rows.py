@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from tomoseg.language.words import say
 from tomoseg.terminal.console import err
 
 
@@ -35,7 +36,7 @@ class Clock:
     def __str__(self) -> str:
         since = time.monotonic() - self.at
         passed = hours(self.passed + since)
-        return passed if self.left is None else f"{passed}, {hours(max(self.left - since, 0))} left"
+        return passed if self.left is None else passed + say(", {time} left", time=hours(max(self.left - since, 0)))
 
 
 def hours(seconds: float) -> str:

@@ -10,7 +10,7 @@ from tomoseg.evaluation.metrics import METRICS
 from tomoseg.evaluation.ranking import Ranked, Ranking
 from tomoseg.evaluation.statistics import LEAST_PATIENTS, Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
-from tomoseg.language.words import percent
+from tomoseg.language.words import percent, pointed, say, say_many, spoken
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.evaluate import Evaluation
 
@@ -26,18 +26,23 @@ def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None
         other: What it was compared with, if it was.
         output: The folder of the files.
     """
-    show_scores(result.summary, counted(result.summary.cases, "case"))
+    show_scores(result.summary, say_many(result.summary.cases, "1 case", "{count} cases"))
     show_ranking(result.ranking)
     if 0 < result.summary.patients < LEAST_PATIENTS:
-        out.print(f"No intervals: fewer than {LEAST_PATIENTS} patients ({result.summary.patients}).")
+        few = say(
+            "No intervals: fewer than {least} patients ({count}).", least=LEAST_PATIENTS, count=result.summary.patients
+        )
+        out.print(few)
     if result.comparison is not None:
         show_comparison(result.comparison, other)
     warn_all(
         [*result.gathered, *result.warnings],
-        elsewhere="--output writes them all" if output is None else f"{output / 'report.html'} has them all",
+        elsewhere=say("--output writes them all")
+        if output is None
+        else say("{path} has them all", path=output / "report.html"),
     )
     if output is not None:
-        out.print(f"Scores in {output}, all on a page in {output / 'report.html'}")
+        out.print(say("Scores in {folder}, all on a page in {path}", folder=output, path=output / "report.html"))
     fail(result.failed)
 
 
@@ -49,13 +54,17 @@ def show_scores(summary: Summary, title: str) -> None:
         (s.structure, s.n, *_means(s.metrics, shown), s.outcomes["missed"], s.absent, s.false_positive_ml)
         for s in summary.structures
     ]
-    table(title, ("structure", "n", *columns, "missed", "absent in", "false positive ml"), rows)
+    others = (say("missed"), say("absent in"), say("false positive ml"))
+    table(title, (say("structure"), "n", *columns, *others), rows)
     if len(summary.groups) > 1 and shown:
         groups = [(name, means["dice"].n, *_means(means, shown)) for name, means in summary.groups.items()]
-        table("Groups", ("group", "structures", *columns), groups)
+        table(say("Groups"), (say("group"), say("structures"), *columns), groups)
     if summary.dice is not None:
-        means = [f"{_column(metric)} {_with_interval(summary.overall[metric])}" for metric in shown]
-        out.print(f"Mean over {counted(summary.overall['dice'].n, 'structure')}: {', '.join(means)}")
+        means = ", ".join(f"{_column(metric)} {_with_interval(summary.overall[metric])}" for metric in shown)
+        count = summary.overall["dice"].n
+        out.print(
+            say_many(count, "Mean over 1 structure: {means}", "Mean over {count} structures: {means}", means=means)
+        )
 
 
 def show_ranking(ranking: Ranking) -> None:
@@ -63,15 +72,25 @@ def show_ranking(ranking: Ranking) -> None:
     known = ranking.known
     if not known:
         return
-    rates = [f"{t:g} in {percent(rate)}" for t, rate in zip(ranking.thresholds, ranking.overall, strict=True)]
-    out.print(f"Success, mean over {counted(len(known), 'structure')}: a Dice of at least {', '.join(rates)} of cases")
+    rates = ", ".join(
+        say("{dice} in {share}", dice=pointed(f"{threshold:g}"), share=percent(rate))
+        for threshold, rate in zip(ranking.thresholds, ranking.overall, strict=True)
+    )
+    out.print(
+        say_many(
+            len(known),
+            "Success, mean over 1 structure: a Dice of at least {rates} of cases",
+            "Success, mean over {count} structures: a Dice of at least {rates} of cases",
+            rates=rates,
+        )
+    )
     if len(known) > 2 * LISTED:
-        out.print(f"Best median Dice: {_medians(known[:LISTED])}")
-        out.print(f"Worst median Dice: {_medians(known[: -LISTED - 1 : -1])}")
+        out.print(say("Best median Dice: {structures}", structures=_medians(known[:LISTED])))
+        out.print(say("Worst median Dice: {structures}", structures=_medians(known[: -LISTED - 1 : -1])))
 
 
 def _medians(structures: Sequence[Ranked]) -> str:
-    return ", ".join(f"{one.structure} {one.median:.3f}" for one in structures)
+    return ", ".join(f"{one.structure} {pointed(f'{one.median:.3f}')}" for one in structures)
 
 
 def _means(estimates: Mapping[str, Estimate], metrics: Sequence[str]) -> list[float | None]:
@@ -83,12 +102,15 @@ def _is_shown(metric: str, estimate: Estimate) -> bool:
 
 
 def _column(metric: str) -> str:
-    return f"{METRICS[metric].name()} {METRICS[metric].unit}".rstrip()
+    return f"{METRICS[metric].name(spoken())} {METRICS[metric].unit}".rstrip()
 
 
 def _with_interval(estimate: Estimate) -> str:
-    interval = "" if estimate.low is None else f" ({estimate.low:.3f} to {estimate.high:.3f})"
-    return f"{estimate.mean:.4f}{interval}"
+    mean = pointed(f"{estimate.mean:.4f}")
+    if estimate.low is None:
+        return mean
+    ends = say("{low} to {high}", low=pointed(f"{estimate.low:.3f}"), high=pointed(f"{estimate.high:.3f}"))
+    return f"{mean} ({ends})"
 
 
 def show_comparison(comparison: Comparison, other: str) -> None:
@@ -99,16 +121,21 @@ def show_comparison(comparison: Comparison, other: str) -> None:
         dice = found["dice"]
         rows.append((name, dice.n, dice.difference, dice.low, dice.high, corrected[name]))
     dice = comparison.overall["dice"]
-    rows.append(("all", dice.n, dice.difference, dice.low, dice.high, dice.p))
-    table(
-        f"Dice less that of {other}, {counted(comparison.cases, 'common case')}",
-        ("structure", "pairs", "difference", "from", "to", "p (Wilcoxon, Holm)"),
-        rows,
-    )
+    rows.append((say("all"), dice.n, dice.difference, dice.low, dice.high, dice.p))
+    title = say_many(
+        comparison.cases, "Dice less that of {other}, 1 common case", "Dice less that of {other}, {count} common cases",
+        other=other,
+    )  # fmt: skip
+    columns = (say("structure"), say("pairs"), say("difference"), say("from"), say("to"), say("p (Wilcoxon, Holm)"))
+    table(title, columns, rows)
     if comparison.lacks_patients:
         out.print(
-            f"No interval and no p where fewer than {LEAST_PATIENTS} patients have a pair; "
-            f"{counted(comparison.patients, 'patient')} in common."
+            say_many(
+                comparison.patients,
+                "No interval and no p where fewer than {least} patients have a pair; 1 patient in common.",
+                "No interval and no p where fewer than {least} patients have a pair; {count} patients in common.",
+                least=LEAST_PATIENTS,
+            )
         )
     for names, side in ((comparison.only_ours, "here"), (comparison.only_theirs, f"in {other}")):
         if names:

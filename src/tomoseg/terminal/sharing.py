@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tomoseg.errors import counted
+from tomoseg.language.words import pointed, say, say_many
 from tomoseg.terminal.console import fail, out, table
 from tomoseg.terminal.rows import hours
 from tomoseg.workflows.sharing import Status
@@ -13,14 +13,23 @@ MOST_LISTED = 40
 
 def show_status(found: Status) -> None:
     """Counts, the rate, who is at what, and what failed."""
-    words = [f"{found.done} done", f"{len(found.failed)} failed", f"{len(found.at_work)} at work"]
-    out.print(f"{counted(found.scans, 'scan')}: {', '.join(words)}, {found.waiting} waiting")
+    out.print(
+        say_many(
+            found.scans,
+            "1 scan: {done} done, {failed} failed, {at_work} at work, {waiting} waiting",
+            "{count} scans: {done} done, {failed} failed, {at_work} at work, {waiting} waiting",
+            done=found.done,
+            failed=len(found.failed),
+            at_work=len(found.at_work),
+            waiting=found.waiting,
+        )
+    )
     if found.per_hour is not None:
-        left = "" if found.seconds_left is None else f", {hours(found.seconds_left)} left"
-        out.print(f"{found.per_hour:.1f} scans an hour{left}")
+        left = "" if found.seconds_left is None else say(", {time} left", time=hours(found.seconds_left))
+        out.print(say("{rate} scans an hour", rate=pointed(f"{found.per_hour:.1f}")) + left)
     if found.at_work:
         rows = [(one.scan, one.host, one.pid, one.tries) for one in found.at_work[:MOST_LISTED]]
-        table("At work", ("scan", "machine", "process", "try"), rows)
+        table(say("At work"), (say("scan"), say("machine"), say("process"), say("try")), rows)
     if len(found.at_work) > MOST_LISTED:
-        out.print(f"and {len(found.at_work) - MOST_LISTED} more: --json lists all")
+        out.print(say("and {count} more: --json lists all", count=len(found.at_work) - MOST_LISTED))
     fail(found.failed)
