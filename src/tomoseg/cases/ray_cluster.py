@@ -32,6 +32,8 @@ from tomoseg.version import __version__
 LOOK_SECONDS = 5.0
 """Seconds between checks of which nodes there are."""
 
+_SECONDS_TO_REACH = 10.0
+
 
 class Worker:
     """What lives in an actor."""
@@ -110,6 +112,17 @@ def in_ray(
             crew.end()
 
 
+def _reach(address: str) -> None:
+    """See at once whether anybody listens at an address with a port; Ray takes up to two minutes for that.
+
+    Raises:
+        OSError: If nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_REACH).close()
+
+
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
     """Ray, connected; by whom it was connected before, it stays so.
@@ -126,6 +139,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         return
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
+        _reach(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **local)
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
