@@ -48,19 +48,19 @@ UNREADABLE_VALUES: frozenset[Kind] = frozenset(
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a scan is.
+    """What was found out about a scan.
 
     Attributes:
-        axes: Where the file's axes lead: `LPS` to the patient's left, back and head.
-        oblique_degrees: The largest angle between an axis and the patient's nearest one.
-        extent_mm: Edges of the scan along x, y and z.
-        values: Its values.
-        planes: Its odd slices.
-        body_mm: Width, depth and height of the body, as far as it is seen; None without one.
-        border_share: Share of the picture's border, left, right, front and back, that is body.
-        parts: Parts of the body, from feet to head; none where they cannot be told.
-        contrast: Whether vessels are bright; None where it was not looked for.
-        notices: What is odd.
+        axes: Directions of the file's axes: `LPS` is towards the patient's left, back and head.
+        oblique_degrees: Largest angle between an axis of the file and the nearest axis of the patient.
+        extent_mm: Extent of the scan along x, y and z.
+        values: Statistics of its values.
+        planes: Unusual slices.
+        body_mm: Width, depth and height of the visible body; None if no body is found.
+        border_share: Share of the left, right, front and back border of the images that is body.
+        parts: Visible body parts, from feet to head; empty if they are not recognised.
+        contrast: Whether vessels are enhanced by contrast medium; None if this was not examined.
+        notices: Notices about anything unusual.
     """
 
     axes: str
@@ -76,13 +76,13 @@ class Inspection:
 
 
 def check_scan(volume: Volume) -> tuple[Notice, ...]:
-    """Look for what makes a scan unlikely to be a CT in HU, whole and the right way up.
+    """Check that a scan looks like a complete CT in HU with the right orientation.
 
     Args:
         volume: The scan.
 
     Returns:
-        A sentence or two for each finding: what was seen, what was expected, what to do. Empty for an ordinary scan.
+        One notice per finding: what was found, what was expected, what to do. Empty for an ordinary scan.
 
     Example:
         >>> import numpy as np
@@ -112,14 +112,14 @@ def refuse_warnings(notices: Iterable[Notice], name: str) -> None:
 
 
 def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
-    """Look at all that can be known of a scan without a model.
+    """Find out about a scan what can be found out without a model: geometry, values, body and contrast medium.
 
     Args:
         volume: The scan.
-        contrast: Whether to look for contrast medium, which takes the longest and says nothing about mistakes.
+        contrast: Whether to look for contrast medium, which is the slowest part and does not reveal mistakes.
 
     Returns:
-        What was found, in the file's own words and in those of anatomy, with every notice.
+        The findings, with all notices.
 
     Example:
         >>> import numpy as np

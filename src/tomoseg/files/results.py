@@ -29,7 +29,7 @@ _WRITERS = min(4, os.cpu_count() or 1)
 
 
 def nifti_stem(path: Path) -> str:
-    """The file's name without `.nii` or `.nii.gz`, in capitals or not."""
+    """The name of a file without `.nii` or `.nii.gz`, in upper or lower case."""
     for suffix in NIFTI_SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
@@ -37,7 +37,7 @@ def nifti_stem(path: Path) -> str:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the names of a label map lie: `liver.nii.gz` has them in `liver.labels.json`."""
+    """The file with the names of a label map's structures: `liver.labels.json` for `liver.nii.gz`."""
     return path.with_name(f"{nifti_stem(path)}.labels.json")
 
 
@@ -48,16 +48,16 @@ def label_map_files(path: Path) -> list[str]:
 
 
 def write_label_map(label_map: LabelMap, path: Path) -> None:
-    """Write a label map on its scan's grid, and beside it which value is which structure.
+    """Write a label map on its scan's grid, with files next to it that name the structure of each value.
 
-    That is said in JSON, and in the tables of ITK-SNAP (`.label`) and 3D Slicer (`.ctbl`).
+    These are a JSON file and tables for ITK-SNAP (`.label`) and 3D Slicer (`.ctbl`).
 
     Args:
-        label_map: The result.
-        path: A `.nii.gz` or `.nii` file; a former one is replaced, a missing folder made.
+        label_map: The label map.
+        path: A `.nii.gz` or `.nii` file; an existing one is replaced, and a missing folder is created.
 
     Raises:
-        InputError: If the name ends otherwise.
+        InputError: If the name has another ending.
         GridError: If the values do not fit the grid.
         OutputError: If it cannot be written.
 
@@ -76,7 +76,7 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
 
 
 def write_names(labels: LabelSet, path: Path) -> Path:
-    """Write which value is which structure beside a label map that does not say it itself; returns the file.
+    """Write the names of a label map's structures next to it, for formats that do not contain them; returns the file.
 
     Raises:
         OutputError: If it cannot be written.
@@ -88,18 +88,18 @@ def write_names(labels: LabelSet, path: Path) -> Path:
 
 
 def read_labelled(path: Path) -> LabelMap:
-    """Read a label map and the names beside it, as `write_label_map` writes them.
+    """Read a label map and the names of its structures, as written by `write_label_map`.
 
     Args:
-        path: A `.nii.gz` or `.nii` file with `<name>.labels.json` beside it.
+        path: A `.nii.gz` or `.nii` file with `<name>.labels.json` next to it.
 
     Returns:
-        Its values in RAS+ order, with their structures and the file's grid.
+        The label map in RAS+ order, with its structures and the grid of the file.
 
     Raises:
         InputError: If either file is missing or cannot be read.
         GridError: If the label map's geometry cannot be used.
-        LabelError: If the names do not make a label set, or the map holds a value without a name.
+        LabelError: If the names are not a valid label set, or the map contains a value without a name.
 
     Example:
         >>> label_map = read_labelled(Path("map.nii.gz"))
@@ -121,19 +121,19 @@ def read_labelled(path: Path) -> LabelMap:
 
 
 def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] | None = None) -> None:
-    """Write one `<structure>.nii.gz` a structure, on the scan's grid; an absent structure's file is all zeros.
+    """Write one `<structure>.nii.gz` per structure, on the scan's grid; the file of an absent structure is all zeros.
 
-    Only eight structures are decompressed at once. A new folder appears whole or not at all. In a folder that is there
-    already each file is replaced by its new version, masks of the label set's structures that are not
-    among `names` are removed, since they belong to a former result, and other files stay.
+    Only eight structures are decompressed at a time. A new folder appears completely or not at all. In an existing
+    folder each file is replaced; masks of structures of the label set that are not among `names` are removed, since
+    they belong to an earlier result; other files stay.
 
     Args:
-        segmentation: The result.
-        folder: Where to write.
-        names: The structures to write; all if None.
+        segmentation: The masks.
+        folder: Folder to write to.
+        names: Names of the structures to write; None writes all.
 
     Raises:
-        LabelError: If a name is unknown or could not be a file's name.
+        LabelError: If a name is unknown, or cannot be used as a file name.
         OutputError: If they cannot be written.
 
     Example:
@@ -161,7 +161,7 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
 
 
 def write_nifti_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `nifti`: `write_label_map` of a label map, `write_masks` of masks; returns the paths."""
+    """Write the format `nifti`: `write_label_map` for a label map, `write_masks` for masks; returns the paths."""
     if isinstance(result, LabelMap):
         write_label_map(result, target.path)
         return [target.path.with_name(name) for name in label_map_files(target.path)]
@@ -170,17 +170,17 @@ def write_nifti_result(result: Segmentation | LabelMap, target: Target) -> list[
 
 
 def write_confidence(confidence: Confidence, folder: Path) -> list[str]:
-    """Write one uint8 file a map, 0 to 255 for probabilities 0 to 1, on the scan's grid; one map is in memory at once.
+    """Write one uint8 file per probability map, in which 0 to 255 stand for 0 to 1, on the scan's grid.
 
     Args:
-        confidence: The maps.
-        folder: Where to write; a former one's files are replaced.
+        confidence: The probability maps; one is in memory at a time.
+        folder: Folder to write to; existing files of the maps are replaced.
 
     Returns:
-        The files' names.
+        The names of the files.
 
     Raises:
-        LabelError: If a name could not be a file's name.
+        LabelError: If a name cannot be used as a file name.
         OutputError: If they cannot be written.
     """
     for name in confidence.names:

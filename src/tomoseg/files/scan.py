@@ -52,18 +52,18 @@ def read_scan(
     """Read a CT scan.
 
     Args:
-        scan: A NIfTI, NRRD or MetaImage file; or DICOM as a folder, a zip archive or a file; or a folder with one
-            scan in it, in whatever folders. Or what `look` found there.
-        series: Which of several DICOM series, from 1; the largest axial one of a study if None.
-        assume_spacing: Voxel edges in mm, along the file's axes, taken where it does not say where its voxels lie.
+        scan: A NIfTI, NRRD or MetaImage file; DICOM as a folder, a ZIP archive or a file; a folder that contains one
+            scan at any depth; or the result of `look`.
+        series: Which of several DICOM series to read, numbered from 1; None takes the largest axial one of a study.
+        assume_spacing: Voxel spacing in mm along the file's axes, used if the file states no geometry.
 
     Returns:
-        The scan in RAS+ order, with what was noticed as its warnings.
+        The scan in RAS+ order; notices from reading it are in its `warnings`.
 
     Raises:
-        InputError: If it cannot be read, holds scans of several patients or studies and no series is asked for, or
-            voxel edges cannot be such.
-        GridError: If its geometry is not known, or cannot be used.
+        InputError: If it cannot be read, contains scans of several patients or studies and no series is given, or the
+            assumed spacing is not positive.
+        GridError: If its geometry is unknown or unusable.
 
     Example:
         >>> scan = read_scan(Path("ct.nii.gz"))
@@ -114,7 +114,7 @@ def first_values(source: ScanSource) -> Float32[np.ndarray, "i j s"]:
 
 
 def look(path: Path) -> ScanSource:
-    """What scan lies at a path. A folder is listed once, and files are opened until one of them is DICOM.
+    """Find out what kind of scan lies at a path. A folder is listed once; files are opened until one is DICOM.
 
     Args:
         path: As for `read_scan`. Where nothing is, its name decides, and reading says that nothing is there.

@@ -102,14 +102,14 @@ def write_page_3d(
     lang: Language = "en",
     reference: LabelMap | Segmentation | None = None,
 ) -> int:
-    """Write a result as a page in 3D that any browser shows, without a server or a network.
+    """Write a result as a 3D page that any browser shows, without a server or a network connection.
 
     Args:
         result: Masks or a label map.
         path: The HTML file to write.
-        title: What the page is called.
-        lang: Its language to begin with; a button changes it.
-        reference: Masks to compare with, of the same structures by name, on the same grid.
+        title: Title of the page.
+        lang: Initial language of the page; a button changes it.
+        reference: Masks to compare with, on the same grid; structures are matched by name.
 
     Returns:
         The size of the file in bytes.

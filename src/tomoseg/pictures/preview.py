@@ -106,12 +106,13 @@ def draw_preview(
 
     Args:
         volume: The scan.
-        result: On the scan's grid; where masks overlap, the structure of the lower channel is shown.
+        result: Masks or a label map on the scan's grid; where masks overlap, the structure of the lower channel is
+            shown.
         path: The PNG file to write.
-        title: The heading, such as the case's name.
-        window_hu: What is shown black and white.
-        lang: Of what is written.
-        warnings: What was noticed about the scan, in the order in which it is told; no decisive notice is left out.
+        title: The heading, such as the name of the case.
+        window_hu: HU that are shown black and white.
+        lang: Language of the texts.
+        warnings: Notices about the scan, in the order in which they are shown; no decisive one is left out.
 
     Raises:
         GridError: If the label map is not on the scan's grid.

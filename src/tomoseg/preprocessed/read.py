@@ -30,13 +30,13 @@ OPEN_FILES = 512
 
 
 class PreprocessedCase:
-    """One case: its record, and its arrays opened when first read.
+    """One case of a preprocessed dataset: its record, and its arrays, which are opened on first use.
 
     Args:
-        folder: The case's folder.
+        folder: The folder of the case.
         split: `train`, `validation` or `test`.
         files: The open arrays of the dataset.
-        view: What its slices show; x, y and z are the axes in that order.
+        view: The view of its slices; x, y and z below are the axes in the order of that view.
 
     Attributes:
         scored_on_grid: Its masks are compared on the network's grid: it was a training case, which keeps no others.
@@ -58,7 +58,7 @@ class PreprocessedCase:
 
     @property
     def slices(self) -> int:
-        """Slices on the grid."""
+        """Number of slices on the grid."""
         return self.shape[2]
 
     @property
@@ -69,24 +69,24 @@ class PreprocessedCase:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel edges of the scan itself along x, y and z."""
+        """Voxel spacing in mm of the scan itself along x, y and z."""
         return self.scan.spacing_mm
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Voxels of the grid along x, y and z."""
+        """Number of voxels of the grid along x, y and z."""
         return self.record.placement.shape
 
     @property
     def grid_spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel edges of the grid along x, y and z."""
+        """Voxel spacing in mm of the grid along x, y and z."""
         placement, edges = self.record.placement, spacing_of(self.record.source.canonical_affine)
         x, y, z = (n * e / g for n, e, g in zip(edges, placement.extent, placement.shape, strict=True))
         return (x, y, z)
 
     @cached_property
     def positions_mm(self) -> Float32[np.ndarray, "z"]:
-        """How far each slice lies from the body's middle (`grid.slice_positions`); looked for once."""
+        """Signed distance in mm of each slice from the body's midline (`grid.slice_positions`); computed once."""
         return slice_positions(self.ct(), self.grid_spacing_mm)
 
     def ct_slice(self, k: int) -> Int16[np.ndarray, "x y"]:
@@ -98,11 +98,11 @@ class PreprocessedCase:
         return self._masks(MASKS, (ALL, k))
 
     def ct_block(self, first: int, past: int) -> Int16[np.ndarray, "x y z"]:
-        """HU of the axial slices from `first` until before `past` on the grid."""
+        """HU of the axial slices `first` to `past - 1` on the grid."""
         return self._files.read(self.folder / CT, slice(first, past)).T
 
     def masks_block(self, first: int, past: int) -> UInt8[np.ndarray, "b x y z"]:
-        """Packed masks of the axial slices from `first` until before `past` on the grid."""
+        """Packed masks of the axial slices `first` to `past - 1` on the grid."""
         return self._masks(MASKS, (ALL, slice(first, past)))
 
     def ct(self) -> Int16[np.ndarray, "x y z"]:
@@ -124,7 +124,7 @@ class PreprocessedCase:
             raise DatasetError(_damaged(self.folder / NATIVE, ValueError("masks of another size")))
 
     def scan_hu(self) -> Int16[np.ndarray, "x y z"] | None:
-        """HU of the scan itself, air where it was cropped; None where the grid has other voxels."""
+        """HU of the scan itself, with air where it was cropped; None if the grid has other voxels than the scan."""
         placement, shape = self.record.placement, self.record.source.canonical_shape
         if placement.resamples:
             return None
@@ -139,7 +139,7 @@ class PreprocessedCase:
         return self._masks(MASKS, ALL)
 
     def in_split(self, split: str) -> PreprocessedCase:
-        """The same case in another split."""
+        """A copy of the case in another split."""
         is_whole = self.record.placement.is_whole(self.record.source.canonical_shape)
         other = copy.copy(self)
         other.split = split
@@ -147,10 +147,10 @@ class PreprocessedCase:
         return other
 
     def in_order(self, order: tuple[int | None, ...]) -> PreprocessedCase:
-        """The same case with its structures in another order, without some, or with others that are unknown.
+        """A copy of the case with its structures in another order, without some, or with further, unannotated ones.
 
         Args:
-            order: For each channel which one of this case takes its place; None for none.
+            order: For each new channel the channel of this case that it takes; None for an unannotated structure.
         """
         other, own = copy.copy(self), self._order
         other.record = self.record.in_order(order)
@@ -225,7 +225,7 @@ class Preprocessed:
     """A preprocessed dataset.
 
     Args:
-        folder: What `tomoseg preprocess` wrote.
+        folder: A folder written by `tomoseg preprocess`.
 
     Raises:
         DatasetError: If it is missing, incomplete or of another version.
@@ -261,10 +261,10 @@ class Preprocessed:
         return cases
 
     def with_structures(self, labels: LabelSet) -> Preprocessed:
-        """The same dataset with other structures, of which it knows those that it has; nothing on disk changes.
+        """The dataset with other structures; nothing on disk changes.
 
         Args:
-            labels: The structures. Those that it lacks are annotated in no case: unknown, not absent.
+            labels: The structures. Those that the dataset lacks count as not annotated in any case.
 
         Example:
             >>> data = Preprocessed(Path("PREPROCESSED"))
@@ -280,7 +280,7 @@ class Preprocessed:
         return other
 
     def resplit(self, splits: Mapping[str, str]) -> Preprocessed:
-        """The same dataset with some cases in other splits; nothing on disk changes.
+        """The dataset with some cases in other splits; nothing on disk changes.
 
         Args:
             splits: The new split of each case that moves, by its name.

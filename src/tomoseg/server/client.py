@@ -38,12 +38,12 @@ Job = Mapping[str, Any]
 
 
 class Client:
-    """Speaks with one server; versions are compared at the first call.
+    """A client of a `tomoseg serve` server; versions are compared at the first call.
 
     Args:
-        url: Of its page, such as `http://127.0.0.1:8117`.
-        token: Its token, where it asks for one; that of the variable TOMOSEG_TOKEN if omitted.
-        timeout: Seconds in which it must answer a request.
+        url: Address of the server, such as `http://127.0.0.1:8117`.
+        token: Token of the server, if it requires one; if omitted, that of the environment variable TOMOSEG_TOKEN.
+        timeout: Time limit in seconds for the answer to a request.
 
     Example:
         >>> Client("http://127.0.0.1:8117").url
@@ -63,15 +63,15 @@ class Client:
         self._is_known = False
 
     def info(self) -> dict[str, Any]:
-        """What the server is and offers.
+        """Version, limits and services of the server.
 
         Raises:
-            ServerError: If it cannot be reached, is none of ours, speaks another version, or asks for a token.
+            ServerError: If it cannot be reached, is not a tomoseg server, has another version, or requires a token.
         """
         return self._json("GET", "/api/v1/info")
 
     def models(self) -> list[dict[str, Any]]:
-        """The models that it offers, with their structures.
+        """The models that the server offers, with their structures.
 
         Raises:
             ServerError: If it cannot be reached, or refuses.
@@ -79,14 +79,14 @@ class Client:
         return self._json("GET", "/api/v1/models")
 
     def upload(self, scan: Path | str, files: Sequence[Path] = ()) -> str:
-        """Send a scan, going on where a connection breaks; returns the upload's id.
+        """Upload a scan, and resume if the connection breaks; returns the id of the upload.
 
         Args:
-            scan: A file, or a folder of DICOM, whose files are sent as one zip without their names.
-            files: Those of the folder that are the scan; all below it if omitted.
+            scan: A file, or a folder of DICOM files, which are sent as one ZIP archive without their names.
+            files: The files of the folder that make up the scan; if omitted, all files below it.
 
         Raises:
-            InputError: If nothing is there.
+            InputError: If there is no such file or folder.
             ServerError: If the server cannot be reached, or refuses.
         """
         path = Path(scan)
@@ -102,12 +102,12 @@ class Client:
             return self._send(stream, suffix)
 
     def submit(self, uploads: Sequence[str], model: str | None = None, options: Mapping[str, Any] | None = None) -> Job:
-        """Make a job of uploads; the same of the same upload, model and options.
+        """Create a job for uploads; the same uploads, model and options return the same job.
 
         Args:
-            uploads: Ids.
-            model: One that the server offers; its default if omitted.
-            options: Those of `tomoseg predict`.
+            uploads: Ids of the uploads.
+            model: Name of a model that the server offers; its default if omitted.
+            options: Options of `tomoseg predict`.
 
         Raises:
             ServerError: If the server cannot be reached, or refuses.
@@ -116,7 +116,7 @@ class Client:
         return self._json("POST", "/api/v1/jobs", json=asked)
 
     def job(self, job: Job | str) -> Job:
-        """A job as it is now.
+        """The current state of a job.
 
         Args:
             job: A job or its id.
@@ -127,11 +127,11 @@ class Client:
         return self._json("GET", f"/api/v1/jobs/{_id(job)}")
 
     def wait(self, job: Job | str, on_change: Callable[[Job], None] = lambda job: None) -> Job:
-        """Wait until a job has ended; returns it.
+        """Wait until a job has ended, and return it.
 
         Args:
             job: A job or its id.
-            on_change: Told of it whenever it changes.
+            on_change: Called with the job whenever it changes.
 
         Raises:
             ServerError: If the server cannot be reached for long, or there is no such job.
@@ -173,7 +173,7 @@ class Client:
         self._ask("DELETE", f"/api/v1/jobs/{_id(job)}")
 
     def result(self, job: Job | str) -> dict[str, Any]:
-        """What became of a job that is done: structures, warnings, files.
+        """The result of a job that is done: structures, warnings and files.
 
         Args:
             job: A job or its id.
@@ -186,12 +186,12 @@ class Client:
     def download(
         self, job: Job | str, folder: Path | str, renamed: Callable[[str], str] = lambda name: name
     ) -> list[Path]:
-        """Get the files of a job that is done; all of them appear, or none.
+        """Download the files of a job that is done; either all of them appear, or none.
 
         Args:
             job: A job or its id.
-            folder: Where they go.
-            renamed: What a file is called there.
+            folder: Folder to write to.
+            renamed: Function from the name of a file on the server to its name in the folder.
 
         Returns:
             The files.
@@ -211,17 +211,17 @@ class Client:
         return [place / called for called in names.values()]
 
     def correct(self, job: Job | str, structure: str, mask: Path | str, who: str = "") -> int:
-        """Save a corrected mask of a job that is done, as a new version; returns which of the job's it is.
+        """Save a corrected mask for a job that is done, as a new version; returns the number of the version.
 
         Args:
             job: A job or its id.
-            structure: Of what.
-            mask: A file of 0 and 1 on the scan's voxels, in any orientation: NIfTI, NRRD or MetaImage.
-            who: Whose work it is.
+            structure: Name of the structure.
+            mask: A NIfTI, NRRD or MetaImage file of 0 and 1 on the scan's grid, in any orientation.
+            who: Name of the person who corrected it.
 
         Raises:
-            InputError: If it is no mask.
-            GridError: If it lies on other voxels than the scan.
+            InputError: If the file is not a mask.
+            GridError: If it lies on another grid than the scan.
             ServerError: If the server cannot be reached, or there is no such job or structure.
         """
         content = packed_mask(Path(mask), self._case(_id(job)))
@@ -229,7 +229,7 @@ class Client:
         return int(self._json("POST", f"/api/v1/jobs/{_id(job)}/corrections", params=named, content=content)["version"])
 
     def corrections(self, job: Job | str) -> list[dict[str, Any]]:
-        """The corrected masks of a job that is done, the first first: structure, version, who, when, voxels.
+        """The corrected masks of a job that is done, in the order in which they were saved.
 
         Args:
             job: A job or its id.
@@ -241,11 +241,11 @@ class Client:
         return found
 
     def download_corrected(self, job: Job | str, folder: Path | str) -> list[Path]:
-        """Get the result with the last correction of each structure, measured anew; all of its files appear, or none.
+        """Download the result with the latest correction of each structure; either all files appear, or none.
 
         Args:
             job: A job or its id.
-            folder: Where they go.
+            folder: Folder to write to.
 
         Returns:
             The files, among them `corrections.json`.
@@ -273,16 +273,16 @@ class Client:
         options: Mapping[str, Any] | None = None,
         on_change: Callable[[Job], None] = lambda job: None,
     ) -> Job:
-        """Send a scan and wait for its result; returns the job, which is done.
+        """Upload a scan and wait for its result; returns the job, which is done.
 
         Args:
-            scan: A file, or a folder of DICOM.
-            model: One that the server offers; its default if omitted.
-            options: Those of `tomoseg predict`.
-            on_change: Told of the job whenever it changes.
+            scan: A file, or a folder of DICOM files.
+            model: Name of a model that the server offers; its default if omitted.
+            options: Options of `tomoseg predict`.
+            on_change: Called with the job whenever it changes.
 
         Raises:
-            InputError: If nothing is there.
+            InputError: If there is no such file or folder.
             ServerError: If the server cannot be reached or refuses, or the job fails.
         """
         self._know()
@@ -292,7 +292,7 @@ class Client:
         return job
 
     def close(self) -> None:
-        """Close connections."""
+        """Close the connection."""
         self._http.close()
 
     def __enter__(self) -> Client:

@@ -17,13 +17,13 @@ from tomoseg.training.slices import DrawnSlices
 
 
 class LabelledSlice(NamedTuple):
-    """One axial slice with its masks; several of one size are collated by torch's `DataLoader` as they are.
+    """One axial slice with its masks. Slices of the same size can be collated by a PyTorch `DataLoader`.
 
     Attributes:
-        hu: `(s, x, y)` int16 HU, the slice among its neighbours from inferior to superior.
-        masks: `(c, x, y)` bool, or `(ceil(c / 8), x, y)` uint8 where the dataset was asked for packed masks.
-        annotated: `(c,)` bool, False for structures that nobody annotated in this case: their masks are empty, and
-            nothing may be learned from that.
+        hu: `(s, x, y)` int16 HU, the slice with its neighbours from inferior to superior.
+        masks: `(c, x, y)` bool, or `(ceil(c / 8), x, y)` uint8 if the dataset returns packed masks.
+        annotated: `(c,)` bool, False for structures that are not annotated in this case: their masks are empty, and
+            must not be used as background.
 
     Example:
         >>> import torch
@@ -43,12 +43,12 @@ class SliceDataset(Dataset[LabelledSlice]):
     processes.
 
     Args:
-        folder: What `tomoseg preprocess` wrote.
+        folder: A folder written by `tomoseg preprocess`.
         split: `train`, `validation` or `test`.
-        size: Pixels along x and y that every slice is cropped or padded to around its middle, so that slices of
-            different cases make one batch; if omitted, each slice has the size of its case.
-        neighbours: Slices on either side that come along; at the ends of a scan the last one is repeated.
-        packed: Return masks as they are stored, eight structures a byte.
+        size: Pixels along x and y that every slice is centrally cropped or padded to, so that slices of different cases
+            fit into one batch; if omitted, each slice has the size of its case.
+        neighbours: Number of neighbouring slices on either side; at the ends of a scan the last slice is repeated.
+        packed: Return masks as they are stored, eight structures per byte.
 
     Raises:
         DatasetError: If the folder is no preprocessed dataset, or has no case in the split.

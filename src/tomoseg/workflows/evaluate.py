@@ -44,20 +44,20 @@ OnCase = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was reached.
+    """The result of an evaluation.
 
     Attributes:
-        summary: Structures, groups and overall means.
-        scores: One entry a case.
-        labels: What was scored.
-        ranking: Structures, the best first, with how often each succeeds.
-        failed: Why a case could not be scored, by name.
-        warnings: What else is to be known.
-        comparison: Beside other scores, if that was asked for.
-        pictures: Of the worst structures: case, structure and file.
-        pages: In 3D, of the worst cases: case and file.
-        tracebacks: Of errors that nobody foresaw, by case.
-        noticed: Of scans and references, by case, where there is something.
+        summary: Mean scores of structures, groups and overall.
+        scores: The scores of each case.
+        labels: The structures that were scored.
+        ranking: Structures, the best first, with their success rates.
+        failed: The reason by name of each case that could not be scored.
+        warnings: Warnings about the evaluation as a whole.
+        comparison: The comparison with other scores, if requested.
+        pictures: Pictures of the worst structures: case, structure and file.
+        pages: 3D pages of the worst cases: case and file.
+        tracebacks: Tracebacks of unexpected errors, by case.
+        noticed: Notices about scans and references, by case.
     """
 
     summary: Summary
@@ -87,19 +87,19 @@ def evaluate(
     compute: Compute = AS_IN_TRAINING,
     on_case: OnCase = lambda done, total: None,
 ) -> Evaluation:
-    """Score whole volumes, each on its reference's own grid.
+    """Score a model or masks on whole volumes, each on the reference's own grid.
 
     Args:
         predicted: A model folder or a run folder; or masks (`datasets/mask_cases.py`).
-        reference: For a model a preprocessed dataset with its grid, and its structures or some of them; for masks
-            others to compare with.
-        options: What is scored, how, and what is drawn.
-        output: Folder for the scores and pictures.
-        compute: What computes a model's network, where, and in what.
-        on_case: Told cases done and in all.
+        reference: For a model, a preprocessed dataset with the model's grid and at least one of its structures; for
+            masks, the reference masks.
+        options: What to score, how, and what to draw.
+        output: Folder to write scores and pictures to; nothing is written if omitted.
+        compute: The engine, device and precision that run a model's network.
+        on_case: Called with the number of cases done and the total number of cases.
 
     Returns:
-        The scores of each case, and what they come to.
+        The scores of each case, and their summary.
 
     Raises:
         ConfigError: If a metric is unknown, pictures are asked for and no folder is given, or the tolerances lack a

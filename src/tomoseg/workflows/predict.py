@@ -68,28 +68,28 @@ def predict(
     on_scan: Callable[[ScanDone], None] = lambda done: None,
     on_found: Callable[[FoundScans], None] = lambda found: None,
 ) -> list[ScanDone]:
-    """Segment a scan or many; one that fails stops no other, and one that is done already is not done again.
+    """Segment one scan or many; a scan that fails does not stop the others, and scans that are done are skipped.
 
     Args:
-        scans: A NIfTI, NRRD or MetaImage file, or DICOM as a file, a folder or a zip archive; a folder with any of
-            these in it, in whatever folders; a pattern, or a `.txt` file with one path a line.
-        output: For one scan the folder of its masks, or with `ml` its file (a folder is taken for
-            `FOLDER/<scan>.nii.gz`); for many a folder with one such result each.
-        model: A model folder or a run folder, or several whose logits are averaged.
-        options: Which scans of these, and what is written.
-        compute: What computes the network, where, and in what.
-        on_slice: Told the scan, its slices done and in all.
-        on_scan: Told after each scan.
-        on_found: Told before the first, which scans there are and what is left out.
+        scans: A NIfTI, NRRD or MetaImage file; DICOM as a file, a folder or a ZIP archive; a folder that contains any
+            of these at any depth; a pattern; or a `.txt` file with one path per line.
+        output: For one scan, the folder of its masks, or with `ml` its label map (a folder stands for
+            `FOLDER/<scan>.nii.gz`); for many scans, a folder that gets one such result per scan.
+        model: A model folder, a run folder or the name of a model, or several whose logits are averaged.
+        options: Which scans to segment, how, and what to write.
+        compute: The engine, device and precision that run the network.
+        on_slice: Called after each slice with the scan, the number of slices done and the total number of slices.
+        on_scan: Called after each scan with its outcome.
+        on_found: Called before the first scan with the scans that were found and what is left out.
 
     Returns:
-        One entry a scan; for many scans `manifest_path` says the same, and what was left out.
+        The outcome of each scan; for many scans it is also written to `manifest_path`, with what was left out.
 
     Raises:
         InputError: If there is no scan.
-        OutputError: If the output cannot be a folder, or a result would take the place of a scan.
+        OutputError: If the output cannot be a folder, or a result would overwrite a scan.
         ModelError: If the model cannot be loaded.
-        LabelError: If the model does not know a structure.
+        LabelError: If the model does not have a requested structure.
         ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map, a format
             needs a package that is not installed, or others share the scans and do them otherwise.
 

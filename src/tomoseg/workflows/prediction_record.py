@@ -36,15 +36,15 @@ OVERLAPPING = ("grid", "prepare", "network", "decisions")
 
 @dataclass(frozen=True)
 class ScanDone:
-    """Told after each scan.
+    """The outcome of one scan.
 
     Attributes:
-        scan: Which.
-        error: Why it failed, or why a format was not written, or None.
-        warnings: What was noticed.
-        skipped: It was done before, from the same scan with the same model and options.
-        record: What is written beside the result; None if there is none.
-        traceback: Where it failed, if nobody foresaw that it could.
+        scan: The scan.
+        error: Why it failed, or why a format was not written; None if all went well.
+        warnings: Warnings about the scan and its result.
+        skipped: Whether it was already done, from the same scan with the same model and options.
+        record: The record that is written next to the result; None if there is none.
+        traceback: Traceback of an unexpected error.
     """
 
     scan: Scan

@@ -61,18 +61,19 @@ class CaseDone:
 
 @dataclass(frozen=True)
 class PreprocessReport:
-    """What became of a dataset.
+    """The outcome of preprocessing.
 
     Attributes:
-        labels: Its structures.
-        layout: How its files lie.
-        records: The cases that are in.
-        splits: Case name to split.
-        failed: The cases that are left out, and why.
-        ceilings: Mean Dice of each structure after going to the grid and back; None where it never occurs.
-        warnings: What was noticed, of the dataset and of each case.
-        holdings: What the cases hold that are in.
-        left_out: Those of the warnings that are about what lies in the dataset and is not in.
+        labels: The structures of the dataset.
+        layout: The layout of its files.
+        records: The records of the preprocessed cases.
+        splits: The split of each case, by its name.
+        failed: The reason by name of each case that failed and is left out.
+        ceilings: Mean Dice of each structure after resampling its reference to the grid and back, the highest score
+            that the grid allows; None if it never occurs.
+        warnings: Warnings about the dataset and about cases.
+        holdings: Cases, structures and volumes of the preprocessed dataset.
+        left_out: Those of the warnings that are about files of the dataset that are not used.
     """
 
     labels: LabelSet
@@ -109,26 +110,26 @@ def preprocess(
     corrections: Path | None = None,
     spread: Spread = HERE,
 ) -> PreprocessReport:
-    """Read every case of a dataset, put it on the network's grid and write it compressed.
+    """Resample every case of a dataset to the network's grid and write it compressed, for fast training.
 
-    Cases that are there already and unchanged are kept, so that an interrupted run goes on where it was.
+    Cases that are already done and unchanged are kept, so that an interrupted run continues where it stopped.
 
     Args:
-        dataset: A folder in one of the known layouts.
-        output: Where the preprocessed dataset goes.
-        config: Grid, structures, splits, workers.
-        on_found: Told before the first case which there are, and what is left out.
-        on_case: Told after each.
-        corrections: A folder of corrected masks, of which the last version of each counts.
-        spread: Who does the cases; if omitted, as many processes of this machine as the settings say.
+        dataset: A folder of labelled scans in one of the supported layouts.
+        output: Folder to write the preprocessed dataset to.
+        config: Grid, structures, splits and number of workers.
+        on_found: Called before the first case with the cases that were found and what is left out.
+        on_case: Called after each case with its outcome.
+        corrections: A folder of corrected masks; the latest version of each replaces the dataset's mask.
+        spread: Where the cases are processed; if omitted, in as many processes on this machine as the settings say.
 
     Returns:
-        What became of each case.
+        The outcome of each case.
 
     Raises:
-        DatasetError: If nothing usable is found, every case fails, the folder holds another grid's cases, or a mask to
-            be left out is none.
-        LabelError: If a structure that is asked for is unknown.
+        DatasetError: If no usable case is found, every case fails, the folder contains cases of another grid, or a mask
+            to be left out does not exist.
+        LabelError: If a requested structure is unknown.
         OutputError: If the output cannot be written.
 
     Example:

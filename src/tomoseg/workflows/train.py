@@ -28,20 +28,20 @@ def train_run(
     *,
     force: bool = False,
 ) -> TrainingOutcome:
-    """Train, or go on with the run that is in the output folder; with the other processes if `torchrun` started it.
+    """Train a network, or continue the run in the output folder; if started by `torchrun`, with all its processes.
 
     Args:
         preprocessed: A preprocessed dataset.
-        output: The run folder.
+        output: Run folder to write to.
         config: The settings.
-        listener: Who is told how it goes.
-        loss: A loss of one's own: logits, masks and known structures to a scalar.
-        force: Go on with a run that began with other settings.
+        listener: Callbacks for progress, and for stopping early.
+        loss: A custom loss: a function of logits, masks and annotated structures that returns a scalar.
+        force: Continue a run that began with other settings.
 
     Returns:
-        Whether it is finished, and the best mean Dice of the validation cases; of folds the mean over them, of views
-        what they reach together. The best model's OpenVINO export is then in its folder, unless `config.export` says
-        no.
+        Whether training is finished, and the best mean Dice on the validation cases: for folds the mean over them, for
+        views that of the combined model. The folder of the best model then also contains its OpenVINO export, unless
+        `config.export` is off.
 
     Raises:
         DatasetError: If the dataset cannot be used.
@@ -82,12 +82,12 @@ def _calibrate(data: Preprocessed, output: Path, config: TrainConfig, told: List
 
 
 def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = None) -> Plan:
-    """What training would take in memory, and which batches fit; nothing is written.
+    """Measure how much memory training needs, and which batch sizes fit; nothing is written.
 
     Args:
         preprocessed: A preprocessed dataset.
         config: The settings.
-        max_memory: In bytes; None takes what is free.
+        max_memory: Memory limit in bytes; None takes the memory that is free.
 
     Raises:
         DatasetError: If the dataset cannot be used.
