@@ -33,6 +33,7 @@ PAGES = (
     "train-on-your-scans.md",
     "how-to/from-totalsegmentator.md",
     "how-to/from-nnunet.md",
+    "how-to/nnunet-models.md",
     "how-to/my-dice-is-0.md",
     "how-to/slicer.md",
     "how-to/pacs.md",
@@ -78,7 +79,8 @@ def small(tmp_path_factory):
     write_series(folder / "dicom")
     shutil.copytree(folder / "dicom" / "one", folder / "incoming" / "scan_1")
     (folder / "dicom" / "one").rename(folder / "dicom_folder")
-    write_training(folder / "nnUNet_results" / "Dataset003_Organs")
+    for name in ("Dataset003_Organs", "Dataset291_organs"):
+        write_training(folder / "nnUNet_results" / name)
     raw = folder / "nnUNet_raw" / "Dataset003_Organs"
     for number, name in enumerate(("anna", "bert", "carl")):
         hu, masks = body(number)

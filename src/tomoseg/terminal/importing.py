@@ -17,7 +17,7 @@ def show_imported(made: Imported) -> None:
         f"voxels of {edges} mm, fold {', '.join(made.folds)}"
     )
     if made.left_out:
-        out.print(f"left out: fold {', '.join(made.left_out)}, which has no such checkpoint")
+        out.print(f"left out: fold {', '.join(made.left_out)}: without such a checkpoint, or not numbered (--folds)")
     image = str(made.provenance.get("image", "CT"))
     if "ct" not in image.casefold():
         out.print(f"image: {image}, as dataset.json calls it; scans are read as CT here, in whole HU")

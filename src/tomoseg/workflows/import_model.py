@@ -59,7 +59,7 @@ class Imported:
         folder: The model's.
         training: What its plans say.
         folds: Whose networks it has.
-        left_out: Folds that have no such checkpoint.
+        left_out: Folds that have no such checkpoint, or no number where others have.
         provenance: What is written down of where it comes from.
         exported: Whether it has an OpenVINO export, so that it predicts without PyTorch.
     """

@@ -41,6 +41,10 @@ def test_z_scores_of_what_is_not_0_leave_the_rest_at_0(hu):
     assert not found[~inside].any()
 
 
+def test_a_scan_of_nothing_but_0_stays_0():
+    np.testing.assert_array_equal(values_of(np.zeros((3, 3, 3), np.int16), scheme="zscore", masked=True), 0)
+
+
 def test_rescaled_and_as_they_are(hu):
     found = values_of(hu, scheme="rescale")
     np.testing.assert_allclose(found, (hu - hu.min()) / float(np.ptp(hu)), atol=1e-6)

@@ -89,6 +89,12 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     torch.save({"state_dict": {}}, path)
     with pytest.raises(ModelError, match="one without 'network_weights'"):
         read_checkpoint(path)
+    torch.save({"network_weights": None}, path)
+    with pytest.raises(ModelError, match="got one with other parts: 'NoneType' object has no attribute 'items'; give"):
+        read_checkpoint(path)
+    torch.save({"network_weights": {}}, path, pickle_protocol=4)
+    with pytest.raises(ModelError, match="got: UnpicklingError: Unsupported operand 149; copy the file again"):
+        read_checkpoint(path)
     torch.save([1], path)
     with pytest.raises(ModelError, match="expected a checkpoint of nnU-Net v2, got a list; give one"):
         read_checkpoint(path)
@@ -133,3 +139,12 @@ def test_a_checkpoint_of_another_network_is_refused_with_the_tensor(tmp_path, na
     training = training_of(plans_of(Made()), dataset_of(Made()), "3d_fullres", "made")
     with pytest.raises(ModelError, match=words):
         network_of(found, training.network, training.heads, exclusive=True)
+
+
+def test_tensors_that_unfold_are_refused_before_they_do(tmp_path):
+    made = Made(features=(64, 128, 128), kernels=((3, 3, 3),) * 3)
+    weights = {name: torch.zeros(1).expand(tensor.shape) for name, tensor in weights_of(made).items()}
+    path = path_of(write_training(tmp_path, Made(checkpoint={"network_weights": weights})))
+    training = training_of(plans_of(made), dataset_of(made), "3d_fullres", "made")
+    with pytest.raises(ModelError, match=r"tensors that lie in the file, got \d+ bytes of them in one of \d+; do not"):
+        network_of(read_checkpoint(path), training.network, training.heads, exclusive=True)

@@ -41,6 +41,22 @@ def test_labels_keep_their_values_in_any_order_and_ignore_is_none():
     assert read(Made(labels=labels)).labels.names == ("a", "b")
 
 
+def test_images_may_be_in_a_row_or_under_their_older_name():
+    for given in ({"channel_names": ["CT"]}, {"channel_names": None, "modality": {"0": "CT"}}):
+        assert read(Made(dataset=given)).described["image"] == "CT"
+
+
+def test_a_setting_as_nnunet_has_it_anyway_is_taken():
+    given = {"order": 3, "order_z": 0, "force_separate_z": None, "separate_z_anisotropy_threshold": 3}
+    assert read(Made(changes={"resampling_fn_data_kwargs": given})).plan == read(Made()).plan
+
+
+def test_settings_of_training_alone_are_passed_over():
+    settings = {"deep_supervision": True, "dropout_op": "torch.nn.Dropout3d", "dropout_op_kwargs": {"p": 0.2}}
+    norm = {"eps": 1e-5, "affine": True, "momentum": 0.1, "track_running_stats": False}
+    assert read(Made(**architecture(arch_kwargs=settings | {"norm_op_kwargs": norm}))).network == read(Made()).network
+
+
 def test_regions_are_in_the_order_of_the_file():
     found = read(Made(labels=REGIONS, dataset={"regions_class_order": [3, 1, 2]}))
     assert found.labels.names == ("whole", "core", "centre")
@@ -83,6 +99,10 @@ WRONG = {
     "cascade": ({"changes": {"previous_stage": "3d_lowres"}}, "second stage of a cascade after 3d_lowres"),
     "preprocessor": ({"changes": {"preprocessor_name": "Mine"}}, "preprocessor_name DefaultPreprocessor, got Mine"),
     "resampling": ({"changes": {"resampling_fn_data": "resample_torch_fornnunet"}}, "got resample_torch_fornnunet"),
+    "a setting of resampling": (
+        {"changes": {"resampling_fn_data_kwargs": {"order": 3, "memefficient": True}}},
+        r"resampling_fn_data with order, .* alone, got memefficient",
+    ),
     "order of logits": (
         {"changes": {"resampling_fn_probabilities_kwargs": {"order": 3, "order_z": 0, "force_separate_z": None}}},
         "expected order of resampling_fn_probabilities to be one of",
@@ -91,6 +111,20 @@ WRONG = {
     "reader": ({"top": {"image_reader_writer": "Tiff3DIO"}}, "image_reader_writer SimpleITKIO.*, got Tiff3DIO"),
     "transpose": ({"top": {"transpose_forward": [0, 0, 1]}}, "permutation of three axes"),
     "intensities": ({"top": {"foreground_intensity_properties_per_channel": None}}, "expected plans of nnU-Net v2"),
+    "a setting": (architecture(arch_kwargs={"pool": "max"}), "settings of the network that are known here, got pool"),
+    "running statistics": (
+        architecture(arch_kwargs={"norm_op_kwargs": {"affine": True, "track_running_stats": True}}),
+        "known here, got track_running_stats",
+    ),
+    "a rectifier's setting": (architecture(arch_kwargs={"nonlin_kwargs": {"slope": 0.2}}), "known here, got slope"),
+    "first stride": (
+        {"strides": ((2, 2, 2), (1, 2, 2), (2, 2, 2))},
+        r"keeps the resolution, got strides of \(2, 2, 2\)",
+    ),
+    "one voxel": ({"patch": (2, 4, 4)}, r"a patch of more than \(2, 4, 4\), which is one voxel in the last stage"),
+    "half a label": ({"labels": {"background": 0, "a": 1, "b": 2.5}}, r"got: ValueError a label of 2\.5"),
+    "no images": ({"dataset": {"channel_names": []}}, "a CT, got one of: none"),
+    "a row of images": ({"dataset": {"channel_names": ["CT", "PET"]}}, "one of: CT, PET"),
     "two images": ({"dataset": {"channel_names": {"0": "CT", "1": "PET"}}}, "one of: CT, PET"),
     "gaps": ({"labels": {"background": 0, "a": 1, "b": 7}}, r"labels 0, 1, 2, \.\.\. in dataset.json, got \[0, 1, 7\]"),
     "no background": ({"labels": {"a": 1, "b": 2}}, "label background of 0"),

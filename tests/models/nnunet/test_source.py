@@ -31,14 +31,15 @@ def test_numbered_folds_are_taken_unless_others_are_named(dataset):
     assert list(find(dataset, NAME, ("all",)).checkpoints) == ["all"]
     assert list(find(dataset / NAME, folds=("1",)).checkpoints) == ["1"]
     assert list(find(dataset, OTHER).checkpoints) == ["all"]
+    assert find(dataset / OTHER, OTHER).folder == dataset / OTHER
     assert list(find(dataset.parent, f"Dataset900_Made/{OTHER}").checkpoints) == ["all"]
     assert (found.licence, find(dataset / NAME).licence) == (dataset / "LICENSE.txt", None)
 
 
 def test_two_trainings_are_named(dataset):
-    with pytest.raises(ModelError, match=f"expected one training, got 2 of them: {NAME}, {OTHER}; name one with"):
+    with pytest.raises(ModelError, match=f"expected one training, got 2 of {NAME}, {OTHER}; name one of these with"):
         find(dataset)
-    with pytest.raises(ModelError, match="one training that ends in x, got 2 of them"):
+    with pytest.raises(ModelError, match=f"one training whose folders end in x, got none of {NAME}, {OTHER}; name"):
         find(dataset, "x")
 
 
@@ -47,7 +48,7 @@ def test_what_is_missing_is_named(dataset, tmp_path):
         find(dataset, NAME, ("0", "3"))
     with pytest.raises(ModelError, match=r"expected checkpoint_best\.pth .* try --checkpoint final"):
         find(dataset, NAME, checkpoint="best")
-    with pytest.raises(ModelError, match=r"found no folder with plans\.json"):
+    with pytest.raises(ModelError, match=r"found no folder with plans\.json and fold_0/checkpoint_final\.pth"):
         find(tmp_path)
     with pytest.raises(InputError, match="found none; check the path"), opened(tmp_path / "no", tmp_path):
         pass
@@ -75,6 +76,17 @@ def test_a_zip_file_is_unpacked_while_it_is_used(dataset, tmp_path):
         assert not list(root.rglob("._*"))
     assert not root.exists()
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("turned", [lambda name: name.replace("/", "\\"), lambda name: f"./home/a/b/c/{name}"])
+def test_a_zip_file_may_divide_names_as_windows_does_or_lead_down_far(dataset, tmp_path, turned):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in sorted(path for path in dataset.rglob("*") if path.is_file()):
+            archive.writestr(turned(file.relative_to(dataset.parent).as_posix()), file.read_bytes())
+    with opened(tmp_path / "a.zip", tmp_path / "out") as root:
+        found = find_training(root, tmp_path / "a.zip", NAME, (), "final")
+        assert list(found.checkpoints) == ["0", "1"]
+        assert found.licence.read_text() == "CC BY 4.0\n"
 
 
 @pytest.mark.parametrize("name", ["../plans.json", "/tmp/plans.json", "a\\..\\plans.json", "a/../../plans.json"])
@@ -146,5 +158,21 @@ def test_encrypted_files_are_refused(dataset, tmp_path):
 def test_folds_without_the_checkpoint_are_named_unless_others_were_asked_for(tmp_path):
     folder = write_training(tmp_path, folds=("0", "1", "all"))
     (folder / "fold_1" / "checkpoint_final.pth").unlink()
-    assert (list(find(folder).checkpoints), find(folder).left_out) == (["0"], ("1",))
+    assert (list(find(folder).checkpoints), find(folder).left_out) == (["0"], ("1", "all"))
     assert find(folder, folds=("0",)).left_out == ()
+
+
+def test_folds_of_other_names_are_taken_only_if_they_are_named(tmp_path):
+    folder = write_training(tmp_path, folds=("all", "all_old"))
+    assert (list(find(folder).checkpoints), find(folder).left_out) == (["all"], ("all_old",))
+    assert list(find(folder, folds=("fold_all_old", "all_old")).checkpoints) == ["all_old"]
+    (folder / "fold_all").rename(folder / "fold_x")
+    with pytest.raises(ModelError, match="expected numbered folds, or all, found all_old, x; name some with --folds"):
+        find(folder)
+
+
+def test_a_training_that_has_not_ended_is_told(tmp_path):
+    folder = write_training(tmp_path, file="checkpoint_latest.pth")
+    for checkpoint in ("final", "best"):
+        with pytest.raises(ModelError, match=r"found checkpoint_latest\.pth; import it once its training has ended"):
+            find(folder, checkpoint=checkpoint)

@@ -81,6 +81,8 @@ def normalise(hu: Int16[np.ndarray, "x y z"], intensity: Intensity) -> Normalise
         return Normalised(hu, values)
     inside = _filled(hu != 0) if intensity.masked else None
     counts = _counts(hu, inside)
+    if not counts.any():  # a scan of nothing but 0, of which no voxel counts
+        return Normalised(hu, values, inside)
     if intensity.scheme == "rescale":
         there = values[counts > 0]
         values -= there.min()

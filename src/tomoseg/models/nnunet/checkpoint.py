@@ -8,6 +8,7 @@ functions are given to the reader under the names that pickles of NumPy 1 and 2 
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +89,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     _check_archive(path)
     allowed: list[Any] = [_stand_in(*name.rsplit(".", 1)) for name in _NAMES]
     try:
-        with torch.serialization.safe_globals(allowed):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
+            warnings.simplefilter("ignore")  # of pickles that it then cannot read
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # pickles raise whatever they come upon
         raise ModelError(f"{path}: {_reason(error)}") from None
@@ -100,9 +102,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         made = _made_of(path, found)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
+        got = f"one without {error}" if isinstance(error, KeyError) else f"one with other parts: {error}"
         raise ModelError(
-            f"{path}: expected a checkpoint of nnU-Net v2, got one without {str(error)[:100]}; give one that its "
-            "training wrote"
+            f"{path}: expected a checkpoint of nnU-Net v2, got {got[:150]}; give one that its training wrote"
         ) from None
     if not all(isinstance(tensor, Tensor) for tensor in made.weights.values()):
         raise ModelError(f"{path}: expected tensors as weights, got something else; give a checkpoint of nnU-Net v2")
@@ -156,6 +158,7 @@ def _reason(error: Exception) -> str:
             "do not trust this file"
         )
     told = text.partition("WeightsUnpickler error: ")[2] or text  # what comes before is how to lower one's guard
+    told = told.partition(" Check the documentation")[0]
     return f"expected a checkpoint of nnU-Net v2, got: {type(error).__name__}: {told[:150]}; copy the file again"
 
 
@@ -185,6 +188,7 @@ def network_of(checkpoint: Checkpoint, config: NnunetNetwork, heads: int, *, exc
     last = f"decoder.seg_layers.{len(config.decoder_convs) - 1}"
     shapes = {name.replace("head", last): tensor.shape for name, tensor in expected.items()}
     _check_shapes(checkpoint, shapes)
+    _check_size(checkpoint.path, sum(checkpoint.weights[name].nbytes for name in shapes))
     weights = {name: checkpoint.weights[name].detach().float().clone() for name in shapes}
     head = {part: weights.pop(f"{last}.{part}") for part in ("weight", "bias")}
     if exclusive:
@@ -208,6 +212,20 @@ def _check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> N
         raise ModelError(
             f"{checkpoint.path}: expected the tensors of the plans' network, got others, such as {others[0][:100]}; "
             "the checkpoint is of another network than the plans"
+        )
+
+
+def _check_size(path: Path, taken: int) -> None:
+    """That tensors lie in the file as they are: one number may be said to be a tensor of any shape.
+
+    Raises:
+        ModelError: If they are larger than it.
+    """
+    size = path.stat().st_size
+    if taken > size:
+        raise ModelError(
+            f"{path}: expected tensors that lie in the file, got {taken} bytes of them in one of {size}; do not trust "
+            "this file"
         )
 
 

@@ -15,13 +15,13 @@ from typing import Any
 from tomoseg.errors import ConfigError, LabelError, ModelError, counted
 from tomoseg.files.label_names import check_told_apart, structure_name
 from tomoseg.labels import LabelSet, Structure
+from tomoseg.models.nnunet.architecture import described_network, known_name, refuse_other_than
 from tomoseg.nnunet import MOST_STRUCTURES, NnunetNetwork, NnunetPlan
 from tomoseg.settings import validate_config
 
 MOST_JSON_BYTES = 64 * 2**20
 """Plans are some kilobytes long; a dataset.json lists its cases at most."""
 
-NETWORKS = {"PlainConvUNet": "plain_conv_unet", "ResidualEncoderUNet": "residual_encoder_unet"}
 READERS = {
     "SimpleITKIO": "file",
     "NibabelIO": "file",
@@ -36,17 +36,6 @@ SCHEMES = {
 }
 RESAMPLING = "resample_data_or_seg_to_shape"
 PREPROCESSORS = ("DefaultPreprocessor",)
-LAYERS: dict[str, tuple[str | None, ...]] = {
-    "conv_op": ("Conv2d", "Conv3d"),
-    "norm_op": ("InstanceNorm2d", "InstanceNorm3d"),
-    "dropout_op": (None, "Dropout2d", "Dropout3d"),  # does nothing once a network is trained
-    "nonlin": ("LeakyReLU",),
-    "block": (None, "BasicBlockD"),
-}
-"""By setting, the classes that are known, without the modules that they come from: these have moved."""
-
-_AS_THEY_ARE = {"nonlin_first": (False, None), "stem_channels": (None,), "bottleneck_channels": (None,)}
-"""Settings that are known in one value only."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +96,11 @@ def training_of(plans: Mapping[str, Any], dataset: Mapping[str, Any], configurat
                 f"{name}: expected a network that reads the scan alone, got the second stage of a cascade after "
                 f"{found['previous_stage']}; import a 3d_fullres, 3d_lowres or 2d training"
             )
-        _refuse_other_than(found.get("preprocessor_name"), (None, *PREPROCESSORS), "preprocessor_name", name)
-        _refuse_other_than(plans.get("label_manager"), (None, "LabelManager"), "label_manager", name)
+        refuse_other_than(found.get("preprocessor_name"), (None, *PREPROCESSORS), "preprocessor_name", name)
+        refuse_other_than(plans.get("label_manager"), (None, "LabelManager"), "label_manager", name)
         labels, heads, decision = _labels_of(dataset, name)
         _check_channels(dataset, name)
-        network = _network_of(found, name)
+        network = described_network(found, name)
         plan = validate_config(NnunetPlan, _plan_of(plans, found, name) | {"decision": decision}, name)
         if network.dims != len(plan.patch):
             raise ModelError(f"{name}: expected a patch of {network.dims} edges, got {plan.patch}; copy it again")
@@ -169,7 +158,7 @@ def _labels_of(dataset: Mapping[str, Any], name: str) -> tuple[LabelSet, int, st
 
 
 def _exclusive_of(stated: Mapping[str, Any], name: str) -> tuple[LabelSet, int, str]:
-    values = {key: int(value[0] if isinstance(value, list) else value) for key, value in stated.items()}
+    values = {key: _whole(value[0] if isinstance(value, list) else value) for key, value in stated.items()}
     if sorted(values.values()) != list(range(len(values))) or len(values) < 2:
         raise ModelError(
             f"{name}: expected labels 0, 1, 2, ... in dataset.json, got {sorted(values.values())[:20]}; "
@@ -182,7 +171,7 @@ def _exclusive_of(stated: Mapping[str, Any], name: str) -> tuple[LabelSet, int, 
 
 def _regions_of(dataset: Mapping[str, Any], stated: dict[str, Any], name: str) -> tuple[LabelSet, int, str]:
     regions = [key for key, value in stated.items() if value != 0 and set(_list(value)) != {0}]
-    order = [int(value) for value in dataset.get("regions_class_order") or ()]
+    order = [_whole(value) for value in dataset.get("regions_class_order") or ()]
     if len(order) != len(regions) or len(set(order)) != len(order):
         raise ModelError(
             f"{name}: expected one value in regions_class_order for each of {counted(len(regions), 'region')}, got "
@@ -201,67 +190,26 @@ def _structures(names: Sequence[str], ids: Sequence[int]) -> LabelSet:
     )
 
 
+def _channels_of(dataset: Mapping[str, Any]) -> list[str]:
+    """What its images are called, by number or in a row; older datasets say `modality`."""
+    stated = dataset.get("channel_names") or dataset.get("modality") or []
+    if not isinstance(stated, dict | list):
+        return [str(stated)]
+    return [str(value) for value in (stated.values() if isinstance(stated, dict) else stated)]
+
+
 def _check_channels(dataset: Mapping[str, Any], name: str) -> None:
-    channels = dataset.get("channel_names") or dataset.get("modality")
-    if not isinstance(channels, dict) or len(channels) != 1:
-        stated = "none" if not channels else ", ".join(map(str, dict(channels).values()))[:100]
+    channels = _channels_of(dataset)
+    if len(channels) != 1:
+        stated = ", ".join(channels)[:100] or "none"
         raise ModelError(f"{name}: expected a model of one image, a CT, got one of: {stated}; it cannot be imported")
-
-
-def _network_of(found: Mapping[str, Any], name: str) -> NnunetNetwork:
-    made = _new_network(found["architecture"], name) if "architecture" in found else _old_network(found, name)
-    return validate_config(NnunetNetwork, made, name)
-
-
-def _new_network(architecture: Mapping[str, Any], name: str) -> dict[str, Any]:
-    kind = _known(architecture["network_class_name"], NETWORKS, "network", name)
-    settings = dict(architecture["arch_kwargs"])
-    for setting, known in LAYERS.items():
-        _refuse_other_than(settings.get(setting), known, setting, name)
-    for setting, values in _AS_THEY_ARE.items():
-        if settings.get(setting) not in values:
-            raise ModelError(f"{name}: expected no {setting}, got {str(settings[setting])[:50]}; it is not known here")
-    stages = int(settings["n_stages"])
-    dims = 3 if str(settings["conv_op"]).endswith("3d") else 2
-    channels = _repeated(settings["features_per_stage"], stages)
-    if len(channels) != stages:
-        raise ModelError(f"{name}: expected as many widths as stages, got {len(channels)} and {stages}; copy it again")
-    counts = settings["n_conv_per_stage" if kind == "plain_conv_unet" else "n_blocks_per_stage"]
-    norm, nonlin = settings.get("norm_op_kwargs") or {}, settings.get("nonlin_kwargs") or {}
-    return {
-        "kind": kind,
-        "channels": channels,
-        "kernels": _edges(settings["kernel_sizes"], stages, dims),
-        "strides": _edges(settings["strides"], stages, dims),
-        "blocks": _repeated(counts, stages),
-        "decoder_convs": _repeated(settings["n_conv_per_stage_decoder"], stages - 1),
-        "bias": bool(settings.get("conv_bias", False)),
-        "norm_eps": norm.get("eps", 1e-5),
-        "norm_affine": norm.get("affine", False),
-        "negative_slope": nonlin.get("negative_slope", 0.01),
-    }
-
-
-def _old_network(found: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Plans of nnU-Net 2.0 to 2.4 give the numbers alone."""
-    kind = _known(found["UNet_class_name"], NETWORKS, "network", name)
-    stages, dims = len(found["n_conv_per_stage_encoder"]), len(found["patch_size"])
-    first, most = int(found["UNet_base_num_features"]), int(found["unet_max_num_features"])
-    return {
-        "kind": kind,
-        "channels": tuple(min(first * 2**stage, most) for stage in range(min(stages, 64))),
-        "kernels": _edges(found["conv_kernel_sizes"], stages, dims),
-        "strides": _edges(found["pool_op_kernel_sizes"], stages, dims),
-        "blocks": tuple(found["n_conv_per_stage_encoder"]),
-        "decoder_convs": tuple(found["n_conv_per_stage_decoder"]),
-    }
 
 
 def _plan_of(plans: Mapping[str, Any], found: Mapping[str, Any], name: str) -> dict[str, Any]:
     schemes, masked = found["normalization_schemes"], found["use_mask_for_norm"]
     if len(schemes) != 1 or len(masked) != 1:
         raise ModelError(f"{name}: expected a model of one image, got one of {len(schemes)}; it cannot be imported")
-    scheme = _known(schemes[0], SCHEMES, "normalisation", name)
+    scheme = known_name(schemes[0], SCHEMES, "normalisation", name)
     intensity = {"scheme": scheme, "masked": bool(masked[0]) and scheme == "zscore"}
     if scheme == "ct":
         properties = plans.get("foreground_intensity_properties_per_channel") or plans.get(
@@ -272,7 +220,7 @@ def _plan_of(plans: Mapping[str, Any], found: Mapping[str, Any], name: str) -> d
     scan = _resampling(found, "data", (0, 1, 3), name)
     logits = _resampling(found, "probabilities", (1,), name)
     return {
-        "axes": _known(plans["image_reader_writer"], READERS, "image_reader_writer", name),
+        "axes": known_name(plans["image_reader_writer"], READERS, "image_reader_writer", name),
         "transpose": plans["transpose_forward"],
         "spacing_mm": found["spacing"],
         "patch": found["patch_size"],
@@ -290,19 +238,39 @@ def _resampling(found: Mapping[str, Any], what: str, orders: tuple[int, ...], na
         ModelError: If that is done in a way that is not known here.
     """
     key = f"resampling_fn_{what}"
-    _refuse_other_than(found[key], (RESAMPLING,), key, name)
+    refuse_other_than(found[key], (RESAMPLING,), key, name)
     given = {"order": 3, "order_z": 0, "force_separate_z": False, "is_seg": False} | dict(found[f"{key}_kwargs"])
-    known = {"order": orders, "order_z": (0,), "force_separate_z": (None, True, False), "is_seg": (False,)}
+    known = {
+        "order": orders,
+        "order_z": (0,),
+        "force_separate_z": (None, True, False),
+        "is_seg": (False,),
+        "separate_z_anisotropy_threshold": (3,),  # as nnU-Net has it where plans do not say
+    }
     for setting, value in given.items():
-        if value not in known.get(setting, ()):
+        if setting not in known:
             raise ModelError(
-                f"{name}: expected {setting} of {key} to be one of {known.get(setting, ())}, got {str(value)[:50]}; "
-                "it is not known here"
+                f"{name}: expected {key} with {', '.join(known)} alone, got {setting[:50]}; it is not known here"
+            )
+        if value not in known[setting]:
+            raise ModelError(
+                f"{name}: expected {setting} of {key} to be one of {known[setting]}, got {str(value)[:50]}; it is not "
+                "known here"
             )
     return given
 
 
 def _check_patch(network: NnunetNetwork, plan: NnunetPlan, name: str) -> None:
+    """That it halves evenly down to the last stage, which keeps more than one voxel to be normalised over.
+
+    Raises:
+        ModelError: If not.
+    """
+    if tuple(plan.patch) == network.stride:
+        raise ModelError(
+            f"{name}: expected a patch of more than {network.stride}, which is one voxel in the last stage, got "
+            f"{plan.patch}; copy it again"
+        )
     if any(edge % step for edge, step in zip(plan.patch, network.stride, strict=True)):
         raise ModelError(f"{name}: expected a patch in multiples of {network.stride}, got {plan.patch}; copy it again")
 
@@ -312,36 +280,24 @@ def _described(dataset: Mapping[str, Any], plans: Mapping[str, Any]) -> dict[str
         "dataset": plans.get("dataset_name") or dataset.get("name"),
         "description": dataset.get("description"),
         "reference": dataset.get("reference"),
-        "image": next(iter((dataset.get("channel_names") or dataset["modality"]).values())),
+        "image": _channels_of(dataset)[0],
         "licence": dataset.get("licence") or dataset.get("license"),
         "plans": plans.get("plans_name"),
     }
     return {key: " ".join(str(value).split())[:1000] for key, value in stated.items() if value}
 
 
-def _known(given: object, known: Mapping[str, str], what: str, name: str) -> str:
-    """What a class is called here, by the last part of its own name."""
-    last = str(given).rpartition(".")[2]
-    _refuse_other_than(given, tuple(known), what, name)
-    return known[last]
-
-
-def _refuse_other_than(given: object, known: Sequence[str | None], what: str, name: str) -> None:
-    last = None if given is None else str(given).rpartition(".")[2]
-    if last not in known:
-        names = ", ".join(str(one) for one in known if one is not None)
-        raise ModelError(f"{name}: expected {what} {names}, got {str(given)[:100]}; such a model cannot be imported")
-
-
-def _repeated(given: int | Sequence[int], count: int) -> tuple[int, ...]:
-    return (given,) * min(count, 64) if isinstance(given, int) else tuple(given)
-
-
-def _edges(given: int | Sequence[int | Sequence[int]], stages: int, dims: int) -> tuple[tuple[int, ...], ...]:
-    """Edges for each stage and axis, of which plans may give one for all."""
-    each: Sequence[int | Sequence[int]] = [given] * min(stages, 64) if isinstance(given, int) else given
-    return tuple((one,) * dims if isinstance(one, int) else tuple(one) for one in each)
-
-
 def _list(value: object) -> list[object]:
     return list(value) if isinstance(value, list) else [value]
+
+
+def _whole(value: Any) -> int:
+    """A label's number.
+
+    Raises:
+        ValueError: If it is none, or no whole one.
+    """
+    whole = int(value)
+    if isinstance(value, float) and whole != value:
+        raise ValueError(f"a label of {value}")
+    return whole

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tomoseg.errors import InputError, ModelError, counted
+from tomoseg.errors import InputError, ModelError
 from tomoseg.files.atomic import errors_told, folder_aside
 from tomoseg.files.outputs import check_space
 from tomoseg.files.paths import climbs
@@ -24,7 +24,7 @@ from tomoseg.files.paths import climbs
 PLANS, DATASET = "plans.json", "dataset.json"
 CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth"}
 
-MOST_DEPTH = 4
+MOST_DEPTH = 6
 """Folders between the one that is given and a training's."""
 
 MOST_FILES = 1000
@@ -46,7 +46,7 @@ class TrainingFolder:
         checkpoints: By fold, such as `0` or `all`.
         licence: A file beside or above it that states one, if there is one.
         name: What it is called below what was given.
-        left_out: Folds that have no such checkpoint, where none were named.
+        left_out: Folds that have no such checkpoint, or no number, where none were named.
     """
 
     folder: Path
@@ -102,21 +102,26 @@ def _unpack(source: Path, folder: Path) -> None:
                 )
             check_space(folder, size)
             for part in parts:
-                _unpack_part(archive, part, folder / part.filename)
+                _unpack_part(archive, part, folder / _path_of(part.filename))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"{source}: expected a whole ZIP file, got: {str(error)[:100]}; fetch it again") from None
 
 
+def _path_of(filename: str) -> PurePosixPath:
+    """Some programs for Windows divide the names in a ZIP file as they do on disk."""
+    return PurePosixPath(filename.replace("\\", "/"))
+
+
 def _is_of_a_training(filename: str) -> bool:
     """Whether a file is one that is read; shadow files of macOS are not, nor is anything pickled but checkpoints."""
-    path = PurePosixPath(filename.replace("\\", "/"))
+    path = _path_of(filename)
     known = {PLANS, DATASET, *CHECKPOINTS.values()}
     return "__MACOSX" not in path.parts and (path.name in known or _LICENCES.match(path.name) is not None)
 
 
 def _check_part(source: Path, part: zipfile.ZipInfo) -> None:
     is_link = (part.external_attr >> 16) & 0o170000 == 0o120000
-    if climbs(part.filename) or "\\" in part.filename or is_link:
+    if climbs(part.filename) or is_link:
         raise ModelError(
             f"{source}: expected files that stay in their folder, got one that leads out of it; do not trust this file"
         )
@@ -153,25 +158,53 @@ def find_training(
     Raises:
         ModelError: If there is none, several are meant, or a fold or a checkpoint is missing.
     """
-    found = _trainings_in(root)
-    chosen = found if training is None else [one for one in found if _ends_in(one.relative_to(root), training)]
-    names = [str(one.relative_to(root)) if one != root else given.name for one in found]
-    if not found:
-        raise ModelError(
-            f"{given}: expected a training of nnU-Net v2, found no folder with {PLANS} and fold_0 or the like; give "
-            "the folder that training wrote"
-        )
-    if len(chosen) != 1:
-        asked = "" if training is None else f" that ends in {training}"
-        raise ModelError(
-            f"{given}: expected one training{asked}, got {counted(len(found), 'of them', 'of them')}: "
-            f"{', '.join(names)}; name one with --training"
-        )
-    (folder,) = chosen
+    folder = _the_one_of(_trainings_in(root), root, given, training)
     name = given.name if folder == root else str(folder.relative_to(root))
     checkpoints = _checkpoints_in(folder, name, folds, checkpoint)
     left_out = _left_out(folder, checkpoints, folds)
     return TrainingFolder(folder, checkpoints, _licence_of(folder, root), name, left_out)
+
+
+def holds_training(place: Path) -> bool:
+    """Whether a place looks like one of nnU-Net's: a checkpoint, a folder of some, one above it, or a ZIP file of it.
+
+    Args:
+        place: A file or a folder; it may be missing.
+    """
+    if place.is_dir():
+        return any(
+            next(place.glob(f"{above}checkpoint_*.pth"), None) for above in ("", "fold_*/", "*/fold_*/", "*/*/fold_*/")
+        )
+    if not zipfile.is_zipfile(place):
+        return False
+    try:
+        with zipfile.ZipFile(place) as archive:
+            names = [_path_of(name).name for name in archive.namelist()]
+    except (zipfile.BadZipFile, NotImplementedError):
+        return False
+    return PLANS in names or place.suffix == ".pth"
+
+
+def _the_one_of(found: Sequence[Path], root: Path, given: Path, training: str | None) -> Path:
+    """The folder that is meant of those that there are.
+
+    Raises:
+        ModelError: If there is none, or several are meant.
+    """
+    if not found:
+        raise ModelError(
+            f"{given}: expected a training of nnU-Net v2, found no folder with {PLANS} and "
+            f"fold_0/{CHECKPOINTS['final']} or the like; give the folder that training wrote"
+        )
+    chosen = [one for one in found if training is None or _ends_in(given.name / one.relative_to(root), training)]
+    if len(chosen) != 1:
+        names = ", ".join(str(one.relative_to(root)) if one != root else given.name for one in found)
+        asked = "" if training is None else f" whose folders end in {training[:100]}"
+        raise ModelError(
+            f"{given}: expected one training{asked}, got {len(chosen) or 'none'} of {names}; name one of these with "
+            "--training"
+        )
+    return chosen[0]
 
 
 def _trainings_in(root: Path) -> list[Path]:
@@ -187,25 +220,35 @@ def _ends_in(path: Path, end: str) -> bool:
 
 
 def _checkpoints_in(folder: Path, name: str, folds: Sequence[str], checkpoint: str) -> dict[str, Path]:
-    file = CHECKPOINTS[checkpoint]
     there = _there(folder, name, checkpoint)
-    numbered = [fold for fold in there if fold.isdecimal()]
-    wanted = list(dict.fromkeys(folds)) or numbered or list(there)
+    wanted = list(dict.fromkeys(fold.removeprefix("fold_") for fold in folds)) or _usual(there, name)
     missing = [fold for fold in wanted if fold not in there]
     if missing:
         raise ModelError(
-            f"{name}: expected {file} of fold {', '.join(missing)}, found those of fold {', '.join(there)}; name these "
-            "with --folds, or copy the whole training"
+            f"{name}: expected {CHECKPOINTS[checkpoint]} of fold {', '.join(missing)}, found those of fold "
+            f"{', '.join(there)}; name these with --folds, or copy the whole training"
         )
     return {fold: there[fold] for fold in wanted}
 
 
+def _usual(there: Collection[str], name: str) -> list[str]:
+    """Folds that are taken if none are named: those with a number, or else `all`.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    usual = [fold for fold in there if fold.isdecimal()] or [fold for fold in there if fold == "all"]
+    if not usual:
+        raise ModelError(f"{name}: expected numbered folds, or all, found {', '.join(there)}; name some with --folds")
+    return usual
+
+
 def _left_out(folder: Path, checkpoints: Collection[str], asked_for: Sequence[str]) -> tuple[str, ...]:
-    """Numbered folds that have a folder, but nothing that is taken of them; none where some were asked for."""
+    """Folds that have a folder, but nothing that is taken of them; none where some were asked for."""
     if asked_for:
         return ()
     folds = (path.name.removeprefix("fold_") for path in sorted(folder.glob("fold_*")) if path.is_dir())
-    return tuple(fold for fold in folds if fold.isdecimal() and fold not in checkpoints)
+    return tuple(fold for fold in folds if fold not in checkpoints)
 
 
 def _there(folder: Path, name: str, checkpoint: str) -> dict[str, Path]:
@@ -216,10 +259,12 @@ def _there(folder: Path, name: str, checkpoint: str) -> dict[str, Path]:
     """
     file = CHECKPOINTS[checkpoint]
     there = {path.parent.name.removeprefix("fold_"): path for path in sorted(folder.glob(f"fold_*/{file}"))}
-    if not there:
-        other = "best" if checkpoint == "final" else "final"
-        raise ModelError(f"{name}: expected {file} in a fold, found none; try --checkpoint {other}")
-    return there
+    if there:
+        return there
+    others = sorted({path.name for path in folder.glob("fold_*/checkpoint_*.pth")})
+    other = next((one for one, path in CHECKPOINTS.items() if path in others), None)
+    do = "import it once its training has ended" if other is None else f"try --checkpoint {other}"
+    raise ModelError(f"{name}: expected {file} in a fold, found {', '.join(others)[:200]}; {do}")
 
 
 def _licence_of(folder: Path, root: Path) -> Path | None:
