@@ -59,11 +59,14 @@ def open_torch(model: Model, device: str, precision: str) -> TorchEngine:
     Args:
         model: What is computed.
         device: As PyTorch names it.
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; `auto` of an imported model is what trained it computes in: fp16
+            on a GPU of CUDA, else fp32.
 
     Raises:
         ConfigError: If this machine has no such device.
         ModelError: If the weights do not fit the architecture.
     """
     place = choose_device(device)
+    if precision == "auto" and model.record.plan is not None:
+        precision = "fp16" if place.type == "cuda" else "fp32"
     return TorchEngine(model.network, model.record.input_spec, place, autocast_dtype(precision, place))

@@ -181,6 +181,14 @@ def test_engines_agree(imported):
     assert (masks[0] != masks[1]).sum() <= 2
 
 
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_less_than_32_bits_is_for_who_asks_for_it(imported, engine, monkeypatch):
+    monkeypatch.setattr("tomoseg.inference.device._bf16_pays", lambda training: True)
+    monkeypatch.setattr("tomoseg.inference.openvino_engine.fastest_float", lambda: "bf16")
+    (found,) = open_predictor(imported, Compute(device="cpu", engine=engine)).engines()
+    assert found.precision == "fp32"
+
+
 def test_slices_alone(imported):
     hu = volume_of().hu.transpose(2, 0, 1)[:2]
     found = open_predictor(imported, FP32).predict_batch(hu, (2.0, 2.0))
