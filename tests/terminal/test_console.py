@@ -19,6 +19,16 @@ def test_names_are_no_markup(capsys):
     ]
 
 
+def test_what_terminals_take_for_commands_is_not_printed(capsys):
+    console.out.print("licence\x1b]0;title\x07\tMIT\n\x9b2J")
+    console.error("a\x1b[2Jb")
+    console.table("t", ["name"], [["x\x00"]])
+    shown = capsys.readouterr()
+    assert shown.out.startswith("licence?]0;title?\tMIT\n?2J\n") or shown.out.startswith("licence?]0;title? ")
+    assert "x?" in shown.out
+    assert shown.err == "error: a?[2Jb\n"
+
+
 def test_the_decisive_are_told_first_and_never_left_out(capsys):
     tilts = [Notice(f"tilt {n}", "tilt") for n in range(3)]
     grave = [Notice(f"grave {n}", "not HU") for n in range(4)]

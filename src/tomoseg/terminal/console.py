@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from tomoseg.terminal.fitting import fitted
 FILE_WIDTH = 200
 """Columns where the output is no terminal; a table that is narrower takes what it needs."""
 
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Characters that terminals take for commands: all that control but tabs and ends of lines."""
+
 
 class PrintError(Exception):
     """What is to be printed cannot be; `__cause__` is the system's error."""
@@ -40,7 +44,7 @@ class _Console(Console):
             PrintError: If nobody reads it, as with `| head`, or it cannot be written.
         """
         try:
-            super().print(*(in_urls(one) if isinstance(one, str) else one for one in objects), **keywords)
+            super().print(*(_plain(one) if isinstance(one, str) else one for one in objects), **keywords)
         except OSError as error:
             self.quiet = True
             raise PrintError from error
@@ -52,6 +56,11 @@ class _Console(Console):
             BrokenPipeError: Always.
         """
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def _plain(text: str) -> str:
+    """A text as people read it, who may have it from files of others: a licence, the name of a file or a structure."""
+    return _COMMANDS.sub("?", in_urls(text))
 
 
 def _is_one_terminal() -> bool:
@@ -122,7 +131,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def _written(value: object) -> str:
     if value is None:
         return "-"
-    return pointed(f"{value:.3f}") if isinstance(value, float) else in_urls(str(value))
+    return pointed(f"{value:.3f}") if isinstance(value, float) else _plain(str(value))
 
 
 def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str = "") -> None:
@@ -161,4 +170,4 @@ def error(message: str) -> None:
 
 def _message(word: str, colour: str, text: str) -> None:
     with contextlib.suppress(PrintError):  # where messages cannot be written, the command goes on without
-        err.print(Text.assemble((word, colour), " ", in_urls(text)))
+        err.print(Text.assemble((word, colour), " ", _plain(text)))
