@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.nnunet_files import NAME, write_training
 from tests.workflows.datasets import GRID, scan, write_masks_case
 from tests.workflows.predicting import make_model
 from tomoseg.cli import main
@@ -22,6 +23,9 @@ def places(tmp_path_factory):
     make_model(folder / "model")
     shutil.copytree(folder / "model", folder / "run" / "best")
     (folder / "empty").mkdir()
+    training = write_training(folder / "results" / "Dataset900_Made")
+    shutil.make_archive(str(folder / "packed"), "zip", training.parent)
+    shutil.copy(training / "fold_0" / "checkpoint_final.pth", folder / "checkpoint.pth")
     return folder
 
 
@@ -32,6 +36,11 @@ def test_what_lies_at_a_place(places):
         "pre": "preprocessed",
         "model": "model",
         "run": "model",
+        "results": "nnunet",
+        f"results/Dataset900_Made/{NAME}": "nnunet",
+        f"results/Dataset900_Made/{NAME}/fold_0": "nnunet",
+        "packed.zip": "nnunet",
+        "checkpoint.pth": "nnunet",
         "empty": None,
         "none": "nothing",
     }
@@ -58,6 +67,10 @@ def test_what_lies_at_a_place(places):
         ("evaluate pre run", "expected a model or a run for PREDICTED, got it for REFERENCE (run); exchange"),
         ("evaluate run data", "data: expected a preprocessed dataset, got a dataset"),
         ("tune pre model", "expected a model or a run for MODEL, got it for PREPROCESSED (model)"),
+        ("predict -i ct.nii.gz -o out -m results", "results: expected a model or a run, got a training of nnU-Net; `"),
+        ("predict -i results -o out -m model", "results: expected a scan, got a training of nnU-Net; `tomoseg import`"),
+        ("models packed.zip", "packed.zip: expected a model or a run, got a training of nnU-Net; `tom"),
+        ("export checkpoint.pth --to onnx", "checkpoint.pth: expected a model or a run, got a training of nnU-Net; `tomoseg"),
         ("export pre --to openvino", "pre: expected a model or a run, got a preprocessed dataset"),
     ],
 )  # fmt: skip

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from tomoseg.errors import TomosegError
 
-Kind = Literal["model", "preprocessed", "dataset", "scan", "nothing"]
+Kind = Literal["model", "nnunet", "preprocessed", "dataset", "scan", "nothing"]
 
 WORDS: dict[Kind, str] = {
     "model": "a model or a run",
+    "nnunet": "a training of nnU-Net",
     "preprocessed": "a preprocessed dataset",
     "dataset": "a dataset",
     "scan": "a scan",
@@ -29,6 +30,7 @@ WANTED: dict[str, dict[str, Kind]] = {
     "evaluate": {"predicted": "model", "reference": "preprocessed"},
     "tune": {"model": "model", "preprocessed": "preprocessed"},
     "export": {"model": "model"},
+    "models": {"model": "model"},
 }
 """What the places are that a command reads, by its arguments. `evaluate` takes masks for either, too."""
 
@@ -37,6 +39,8 @@ ADVICE: dict[tuple[Kind, Kind], str] = {
     ("scan", "preprocessed"): (
         "name the scans that it was made from; `tomoseg evaluate MODEL PREPROCESSED` scores a model on it"
     ),
+    ("scan", "nnunet"): "`tomoseg import` makes a model of it, which -m takes",
+    ("model", "nnunet"): "`tomoseg import` makes a model of it",
     ("model", "scan"): "-m of predict takes the model, -i the scan",
     ("model", "dataset"): "`tomoseg preprocess` and `tomoseg train` make a model of it",
     ("model", "preprocessed"): "`tomoseg train` makes a model of it",
@@ -126,12 +130,15 @@ def kind_of(place: Path) -> Kind | None:
 
 def _kind_of(place: Path) -> Kind | None:
     from tomoseg.models.folder import is_model
+    from tomoseg.models.nnunet.source import holds_training
     from tomoseg.preprocessed.format import INDEX
 
     if (place / INDEX).is_file():
         return "preprocessed"
     if is_model(place):
         return "model"
+    if holds_training(place):
+        return "nnunet"
     if not place.exists():
         return "nothing"
     return "dataset" if _is_dataset(place) else "scan" if _is_scan(place) else None
