@@ -119,9 +119,20 @@ def test_folds_that_are_left_out_and_images_that_are_no_ct_are_named(tmp_path, m
     (folder / "fold_1" / "checkpoint_final.pth").unlink()
     assert main(["import", str(folder), "-o", str(tmp_path / "model")]) == 0
     printed = capsys.readouterr().out
-    assert "left out: fold 1, which has no such checkpoint\n" in printed
+    assert "left out: fold 1: without such a checkpoint, or not numbered (--folds)\n" in printed
     assert "image: T2, as dataset.json calls it; scans are read as CT here" in printed
     assert load_model(tmp_path / "model").record.provenance["image"] == "T2"
+
+
+def test_scans_are_turned_where_the_makers_turn_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tomoseg.workflows.import_model.is_installed", lambda name: False)
+    training = write_training(tmp_path / "nn")
+    for flags, axes, words in (([], "file", "as the scan's file has it"), (["--reorient"], "ras", "is turned to RAS")):
+        model = tmp_path / axes
+        assert main(["import", str(training), "-o", str(model), *flags]) == 0
+        assert load_model(model).record.plan.axes == axes
+        assert main(["models", str(model)]) == 0
+        assert words in capsys.readouterr().out
 
 
 def test_the_command_refuses_in_one_line(tmp_path, capsys):

@@ -18,6 +18,8 @@ def import_(
     folds: Annotated[tuple[str, ...], arg(metavar="FOLD [FOLD ...]")] = (),
     checkpoint: Literal["final", "best"] = "final",
     licence: str | None = None,
+    *,
+    reorient: bool = False,
 ) -> int:
     """Convert a model that was trained with nnU-Net v2 to a tomoseg model.
 
@@ -34,9 +36,20 @@ def import_(
         checkpoint: Checkpoint to use: final, or best according to nnU-Net's own validation.
         licence: Licence of the weights, as stated by their authors; if omitted, taken from a licence file next
             to them or from dataset.json.
+        reorient: Reorient every scan to RAS before the network sees it, as TotalSegmentator does with its models; if
+            omitted, as nnU-Net itself does with this training.
     """
     from tomoseg.terminal.importing import show_imported
-    from tomoseg.workflows.import_model import import_model
+    from tomoseg.workflows.import_model import Known, import_model
 
-    show_imported(import_model(source, output, training=training, folds=folds, checkpoint=checkpoint, licence=licence))
+    made = import_model(
+        source,
+        output,
+        training=training,
+        folds=folds,
+        checkpoint=checkpoint,
+        licence=licence,
+        known=Known(plan={"axes": "ras"} if reorient else {}),
+    )
+    show_imported(made)
     return DONE

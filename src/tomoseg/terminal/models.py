@@ -69,7 +69,12 @@ def _facts_of_plan(plan: NnunetPlan) -> dict[str, str]:
     edges = " x ".join(f"{edge:.4g}" for edge in plan.spacing_mm)
     patch = " x ".join(map(str, plan.patch))
     decided = {"exclusive": "the most probable at each voxel, or none", "regions": "each for itself; they may overlap"}
-    return {"grid": f"{edges} mm, patches of {patch} voxels", "structures": decided[plan.decision]}
+    axes = {"file": "as the scan's file has it", "ras": "every scan is turned to RAS"}
+    return {
+        "grid": f"{edges} mm, patches of {patch} voxels",
+        "orientation": axes[plan.axes],
+        "structures": decided[plan.decision],
+    }
 
 
 def _in_words(value: Any) -> str:
