@@ -70,7 +70,7 @@ def test_what_lies_at_a_place(places):
         ("predict -i ct.nii.gz -o out -m results", "results: expected a model or a run, got a training of nnU-Net; `"),
         ("predict -i results -o out -m model", "results: expected a scan, got a training of nnU-Net; `tomoseg import`"),
         ("models packed.zip", "packed.zip: expected a model or a run, got a training of nnU-Net; `tom"),
-        ("export checkpoint.pth --to onnx", "checkpoint.pth: expected a model or a run, got a training of nnU-Net; `tomoseg"),
+        ("export checkpoint.pth --to onnx", "checkpoint.pth: expected a model or a run, got a training of nnU-Net; `"),
         ("export pre --to openvino", "pre: expected a model or a run, got a preprocessed dataset"),
     ],
 )  # fmt: skip
