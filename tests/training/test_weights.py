@@ -1,6 +1,7 @@
 """Warm starts and running means of weights."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from tomoseg.config import NetworkConfig, OptimizerConfig, TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.labels import LabelSet, Structure
 from tomoseg.models.folder import Model, ModelRecord, save_model
+from tomoseg.nnunet import NnunetNetwork
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.build import build_run
 from tomoseg.training.listener import Listener
@@ -94,3 +96,12 @@ def test_settings_take_over_the_network_to_start_from_unless_they_have_their_own
     assert (taken.network, taken.windows_hu, taken.minutes) == (record.network, record.windows_hu, 3)
     own = TrainConfig(network=NetworkConfig(channels=(8, 16, 24)))
     assert fitted_to(own, record) == own
+
+
+def test_settings_do_not_take_over_an_imported_network(tmp_path):
+    edges = {"kernels": ((3, 3), (3, 3)), "strides": ((1, 1), (2, 2)), "blocks": (1, 1), "decoder_convs": (1,)}
+    imported = NnunetNetwork(kind="plain_conv_unet", channels=(4, 8), **edges)
+    record = replace(make_model(LABELS, 0).record, network=imported)
+    for config in (TrainConfig(), TrainConfig(network=NetworkConfig(channels=(8, 16, 24)))):
+        with pytest.raises(TrainingError, match="model of tomoseg's own to start from, got an imported one; start afr"):
+            fitted_to(config, record)

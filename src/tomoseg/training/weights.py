@@ -55,7 +55,11 @@ def fitted_to(config: TrainConfig, source: ModelRecord | TrainConfig) -> TrainCo
     Args:
         config: The settings.
         source: The model to start from, or the settings of a run that began so.
+
+    Raises:
+        TrainingError: If it is an imported model.
     """
+    _check_is_own(source)
     usual = [(preset.network, preset.windows_hu) for preset in TRAIN_PRESETS.values()]
     told = {"position": config.network.position}
     of_presets = [(network.model_copy(update=told), windows_hu) for network, windows_hu in usual]
@@ -73,8 +77,8 @@ def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
     Raises:
         TrainingError: If the architectures differ, or what the networks see of a scan.
     """
-    if not isinstance(new.network, NetworkConfig) or not isinstance(old.network, NetworkConfig):
-        raise TrainingError("expected a model of tomoseg's own to start from, got an imported one; start afresh")
+    _check_is_own(old)
+    assert isinstance(new.network, NetworkConfig)  # what is trained here
     free = {"dropout", "prior_bias"} | (set() if new.network.record.one_size else {"tile"})
     free |= {"position"} if new.network.position else set()  # one that was not told can learn to be
     fields = [name for name in type(new.network).model_fields if name not in free]
@@ -84,6 +88,19 @@ def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
             raise TrainingError(
                 f"expected {name} of the model to start from, {was!r}, got {now!r}; set {name} so, or start afresh"
             )
+
+
+def _check_is_own(source: ModelRecord | TrainConfig) -> None:
+    """Refuse an imported model.
+
+    Raises:
+        TrainingError: If it is one.
+    """
+    if not isinstance(source.network, NetworkConfig):
+        raise TrainingError(
+            "expected a model of tomoseg's own to start from, got an imported one; start afresh, or train on masks "
+            "that it predicts"
+        )
 
 
 def average_of(network: Network, decay: float) -> AveragedModel:
