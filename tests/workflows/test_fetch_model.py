@@ -370,6 +370,8 @@ class TestCommand:
         (tmp_path / "ct.nii.gz").write_bytes(b"")
         assert main(["models", "total-6mm"]) == 2
         assert "`tomoseg fetch total-6mm` fetches it" in " ".join(capsys.readouterr().err.split())
+        assert main(["models", "tissue-types"]) == 2
+        assert "tissue-types of TotalSegmentator needs a licence number" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_table_is_whole():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tomoseg.errors import ModelError
 from tomoseg.models.fetched import fetched_models
-from tomoseg.models.releases import listed_name, releases
+from tomoseg.models.releases import listed_name, reason_against, releases
 
 CARD = "CARD.md"
 """A model's card: what it was made from, how good it is, where it must not be used."""
@@ -48,6 +48,8 @@ def model_folder(given: Path) -> Path:
 def _hint(given: str, known: Sequence[str]) -> str:
     if (task := listed_name(given, tuple(releases().tasks))) is not None:
         return f"`tomoseg fetch {task}` fetches it, and its name is then {task}"
+    if (why := reason_against(given)) is not None:
+        return f"{given} of TotalSegmentator {why}"
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else "give the folder of a model"
 

@@ -137,7 +137,8 @@ def task_named(name: str) -> Task:
         return known.tasks[found]
     refused = listed_name(name, tuple(known.refused))
     if refused is not None:
-        raise ConfigError(f"expected a task that anybody may use, got {refused}, which {_reason(known, refused)}")
+        why = known.reasons[known.refused[refused]]
+        raise ConfigError(f"expected a task that anybody may use, got {refused}, which {why}")
     raise ConfigError(f"{unknown_name_message(name, tuple(known.tasks))}; `tomoseg fetch` lists all")
 
 
@@ -155,5 +156,16 @@ def _plain(name: str) -> str:
     return name.replace("-", "_").casefold()
 
 
-def _reason(known: Releases, name: str) -> str:
-    return known.reasons[known.refused[name]]
+def reason_against(name: str) -> str | None:
+    """Why a task may not be fetched; None of one that may, or that there is not.
+
+    Args:
+        name: As it is listed; `-` and `_` are alike.
+
+    Example:
+        >>> reason_against("total_mr"), reason_against("total")
+        ('is for MR images, and tomoseg segments CT', None)
+    """
+    known = releases()
+    refused = listed_name(name, tuple(known.refused))
+    return None if refused is None else known.reasons[known.refused[refused]]

@@ -39,7 +39,7 @@ def test_numbered_folds_are_taken_unless_others_are_named(dataset):
 def test_two_trainings_are_named(dataset):
     with pytest.raises(ModelError, match=f"expected one training, got 2 of {NAME}, {OTHER}; name one of these with"):
         find(dataset)
-    with pytest.raises(ModelError, match=f"one training whose folders end in x, got none of {NAME}, {OTHER}; name"):
+    with pytest.raises(ModelError, match=f"one training whose folders end in x, got 0 of {NAME}, {OTHER}; name"):
         find(dataset, "x")
 
 
