@@ -2,9 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from tomoseg.errors import GridError
-from tomoseg.inference.nnunet.frame import Frame, first_voxels, lay_grid, nonzero_box, separate_axis
+from tomoseg.inference.nnunet.frame import Frame, first_voxels, header_edges, lay_grid, nonzero_box, separate_axis
 from tomoseg.nnunet import Intensity, NnunetPlan
 from tomoseg.volume import SourceGrid, Volume
 
@@ -32,6 +33,31 @@ def test_the_networks_axes_are_the_files_in_reverse_order_permuted_by_the_plans(
         turned = frame.to_network(volume.hu.astype(np.float32))
         assert (turned == values.transpose(2, 1, 0).transpose(transpose)).all()
         assert (frame.to_scan(turned[None])[0] == volume.hu).all()
+
+
+def slanted(edges, rng):
+    """As a NIfTI file has it: directions in 32 bits."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", rng.uniform(-20, 20, 3), degrees=True).as_matrix() * edges
+    return affine.astype(np.float32).astype(np.float64)
+
+
+def test_the_grid_of_an_oblique_scan_is_that_of_its_edges(rng):
+    """26 voxels of 1.5 mm are 19.5 of 2 mm, so 20: of 1.49999999 mm they would be 19."""
+    edges = (1.5, 1.6, 4.5)
+    hu = np.ones((26, 23, 14), np.int16)
+    straight = lay_grid(hu, SourceGrid(hu.shape, np.diag([*edges, 1.0])), plan_of())
+    assert straight.placement.shape == (20, 18, 32)
+    for _ in range(50):
+        source = SourceGrid(hu.shape, slanted(edges, rng))
+        assert header_edges(source) == tuple(np.array(edges, np.float32).tolist())
+        assert lay_grid(hu, source, plan_of()).placement == straight.placement
+
+
+def test_two_equal_edges_of_an_oblique_scan_are_equal(rng):
+    for _ in range(20):
+        own = header_edges(SourceGrid((26, 9, 8), slanted((1.0, 4.0, 4.0), rng)))
+        assert separate_axis(own, (2.0, 2.0, 2.0), None) is None
 
 
 def test_models_that_reoriented_see_every_file_alike():

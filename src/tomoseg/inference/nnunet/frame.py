@@ -115,7 +115,7 @@ def lay_grid(hu: Int16[np.ndarray, "x y z"], source: SourceGrid, plan: NnunetPla
     frame = Frame.of(plan, source)
     box = nonzero_box(hu)
     extent = _three([high - low for low, high in box])
-    own: Edges = source.spacing_mm
+    own = header_edges(source)
     between = own[frame.along[0]]  # slices of a network of slices stay where they are
     edges = plan.spacing_mm if len(plan.spacing_mm) == 3 else (between, *plan.spacing_mm)
     wanted = frame.of_scan((edges[0], edges[1], edges[2]))
@@ -127,6 +127,28 @@ def lay_grid(hu: Int16[np.ndarray, "x y z"], source: SourceGrid, plan: NnunetPla
     placed = Placement(_three([low for low, _ in box]), extent, shape, _three_flags(back))
     patch = frame.of_scan((1, *plan.patch) if len(plan.patch) == 2 else plan.patch)  # type: ignore[arg-type]
     return NetworkGrid(placed, separate, frame, _three([int(edge) for edge in patch]))
+
+
+def header_edges(source: SourceGrid) -> Edges:
+    """Edges of a scan's voxels along x, y and z in mm, as its file's header says them.
+
+    Those of an oblique scan are lengths of directions, whose last digits are not the header's. They are rounded to
+    seven digits, and to the 32 bits of a NIfTI header: a grid, or a margin, may turn on whether an edge is 1.5 or less.
+
+    Args:
+        source: The scan's grid.
+
+    Example:
+        >>> slanted = np.array([[1.2, -0.9, 0, 0], [0.9, 1.2, 0, 0], [0, 0, 5, 0], [0, 0, 0, 1]], np.float32)
+        >>> header_edges(SourceGrid((4, 4, 4), slanted.astype(float)))
+        (1.5, 1.5, 5.0)
+    """
+    directions = source.canonical_affine[:3, :3]
+    x, y, z = (
+        float(np.float32(f"{edge:.7g}")) if np.count_nonzero(direction) > 1 else edge
+        for edge, direction in zip(source.spacing_mm, directions.T, strict=True)
+    )
+    return (x, y, z)
 
 
 def _shape(extent: Triple, own: Edges, wanted: Edges) -> Triple:

@@ -24,6 +24,7 @@ from tomoseg.inference.choices import Choices, FoundBox
 from tomoseg.inference.engine import Engine
 from tomoseg.inference.nnunet.box import Borders, box_of, notice_of_no_finder, notice_of_none
 from tomoseg.inference.nnunet.decided import KeptSlice
+from tomoseg.inference.nnunet.frame import header_edges
 from tomoseg.inference.nnunet.predictor import NnunetPredictor, masks_of_some, whole_scan
 from tomoseg.inference.nnunet.voxels import brought, shape_on
 from tomoseg.inference.nnunet.window import PlacedSlice, Window
@@ -223,7 +224,7 @@ class TaskPredictor(Predictor):
         source = SourceGrid(shape, _moved(scan.source.canonical_affine, scan.placement.start))
         slices = finder.slices(OnGrid([hu], Placement((0, 0, 0), shape, shape), source), choices, progress=progress)
         there = np.zeros(max(choices.labels.ids) + 1, bool)
-        found = box_of(_seen(slices, there), shape, source.spacing_mm, box.rule.margin_mm)
+        found = box_of(_seen(slices, there), shape, header_edges(source), box.rule.margin_mm)
         if self.max_memory is not None:
             with self._finding:
                 self._finders.clear()
@@ -321,7 +322,7 @@ def _shown(
     """What the network is given of a scan, and where that lies in it."""
     start, stop = box
     cut = hu[tuple(slice(low, high) for low, high in zip(start, stop, strict=True))]
-    extent, own = _triple(cut.shape), scan.source.spacing_mm
+    extent, own = _triple(cut.shape), header_edges(scan.source)
     shape = extent if voxels_mm is None else shape_on(extent, own, (voxels_mm[0], voxels_mm[1], voxels_mm[2]))
     in_scan = _triple([low + more for low, more in zip(start, scan.placement.start, strict=True)])
     affine = _moved(scan.source.canonical_affine, in_scan)
