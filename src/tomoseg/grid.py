@@ -282,7 +282,7 @@ def mask_from_grid(mask: BoxedMask, placement: Placement, shape: Triple) -> Boxe
     """A mask of the network's grid back on the scan's, as a perfect network's logits would come back.
 
     Args:
-        mask: On the network's grid.
+        mask: The mask on the network's grid.
         placement: Where that lies in the scan.
         shape: The scan's shape in RAS+ order.
     """

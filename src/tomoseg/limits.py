@@ -92,7 +92,7 @@ def refuse_too_little(command: str) -> None:
     """Refuse a command where the process may not even take the memory, or start the threads, that its libraries do.
 
     Args:
-        command: Its name.
+        command: Name of the command.
 
     Raises:
         ConfigError: If so.

@@ -119,7 +119,7 @@ def render(
     Args:
         anatomy: What is drawn.
         way: Where.
-        look: How.
+        look: The appearance of the body.
         axes: Scanner mm of the voxels' middles.
         points: Points of a voxel along each axis.
 

@@ -15,7 +15,7 @@ class SameComputation:
     """Refuses workers that do not compute as the first.
 
     Args:
-        on_ready: Told of the first.
+        on_ready: Called with what the first worker's records depend on.
     """
 
     def __init__(self, on_ready: OnReady) -> None:

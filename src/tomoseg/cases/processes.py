@@ -51,9 +51,9 @@ def in_processes(
 
     Args:
         work: What is done to each.
-        cases: Which.
+        cases: The cases.
         workers: How many processes; no more are started than there are cases.
-        on_ready: Told what each worker's records depend on.
+        on_ready: Called with what each worker's records depend on.
 
     Yields:
         The number and the record of each case, as they come.
@@ -74,9 +74,9 @@ class _Crew(Generic[Case, Done]):
 
     Args:
         work: What is done to each case.
-        cases: Which.
+        cases: The cases.
         count: How many processes.
-        on_ready: Told what each worker's records depend on.
+        on_ready: Called with what each worker's records depend on.
     """
 
     def __init__(

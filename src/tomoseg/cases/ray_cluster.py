@@ -90,10 +90,10 @@ def in_ray(
 
     Args:
         work: What is done to each.
-        cases: Which.
+        cases: The cases.
         address: Of the cluster; None is the one that this machine is part of, else one of this machine alone.
         spread: What an actor takes.
-        on_ready: Told what each actor's records depend on.
+        on_ready: Called with what each actor's records depend on.
         folders: What all machines must see.
 
     Yields:
@@ -169,7 +169,7 @@ class _Crew(Generic[Case, Done]):
         ray: The module, connected.
         orders: What is to be done.
         spread: What an actor takes.
-        on_ready: Told what each actor's records depend on.
+        on_ready: Called with what each actor's records depend on.
     """
 
     def __init__(

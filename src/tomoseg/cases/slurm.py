@@ -51,10 +51,10 @@ def in_slurm(
 
     Args:
         work: What is done to each.
-        cases: Which.
+        cases: The cases.
         jobs: How many, at most.
         spread: What a job takes.
-        on_ready: Told what each job's records depend on.
+        on_ready: Called with what each job's records depend on.
         folders: What all nodes must see.
 
     Yields:
@@ -89,9 +89,9 @@ class _Watch(Generic[Case, Done]):
 
     Args:
         work: What is done to each case.
-        cases: Which.
+        cases: The cases.
         folders: What all nodes must see.
-        on_ready: Told what each job's records depend on.
+        on_ready: Called with what each job's records depend on.
     """
 
     def __init__(

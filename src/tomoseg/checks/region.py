@@ -41,7 +41,7 @@ class Part:
     """A part of the body in a scan.
 
     Attributes:
-        name: Which.
+        name: Its name.
         from_mm: Where it begins above the lowest slice.
         to_mm: Where it ends.
         certainty: How far its levels look as they should.
@@ -57,7 +57,7 @@ def find_parts(profile: BodyProfile) -> tuple[tuple[Part, ...], tuple[Notice, ..
     """Estimate the parts of the body in a scan.
 
     Args:
-        profile: Of the scan.
+        profile: The profile of the scan.
 
     Returns:
         The parts from feet to head, none where the body's outline is cut off; and whether the scan looks turned over.

@@ -29,7 +29,7 @@ def with_files(command: str, given: Mapping[str, Any]) -> None:
     """Have the files of URLs among arguments.
 
     Args:
-        command: Its name.
+        command: Name of the command.
         given: Its arguments; a URL is the place in the cache that stands for it.
 
     Raises:

@@ -89,7 +89,7 @@ class OpenMasks:
     """The masks of a case, read one at a time, or once if they are a label map.
 
     Args:
-        case: Which.
+        case: The case.
         onto: The grid that they must lie on; None takes their own.
         owner: What to call the owner of that grid in messages.
         resample: Put masks on another grid onto this one, nearest voxel by nearest voxel, instead of refusing them.

@@ -18,7 +18,7 @@ class Measurement:
     """One structure. What cannot be said is None, and `reason` says why; it is never 0 instead.
 
     Attributes:
-        structure: Its name.
+        structure: Name of the structure.
         volume_ml: Of what lies inside the scan.
         mean_hu: Over its voxels, as the two below.
         median_hu: See above.

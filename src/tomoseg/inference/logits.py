@@ -33,7 +33,7 @@ class Mirror:
         """For some structures.
 
         Args:
-            labels: What is asked for.
+            labels: The requested structures.
             computed: What the engine gives: at least `labels` and their counterparts.
             view: Of the network.
         """
@@ -91,7 +91,7 @@ class LogitSource:
         """Logits of a block, padded as slices are; one that is constant once windowed is computed once.
 
         Args:
-            hu: On the network's grid.
+            hu: HU on the network's grid.
         """
         x, y, z = hu.shape
         (logits,) = self._each(self.input_spec.of_block(hu))

@@ -119,7 +119,7 @@ def score_case_fully(
     Args:
         predictor: Its structures must be the dataset's.
         case: Of the validation or test split.
-        scoring: How.
+        scoring: The settings.
         choices: What decides, and what is done to masks.
         structures: Only these; none named is all.
 
@@ -171,7 +171,7 @@ def score_cases(
     Args:
         predictor: Its structures must be the dataset's.
         cases: Of the validation or test split.
-        on_case: Told after each.
+        on_case: Called after each case.
     """
     scores = []
     for case in cases:

@@ -39,7 +39,7 @@ class ScanSlice:
         notices: What is noticed with this slice.
 
     Args:
-        number: Which.
+        number: Its number.
         between: The slices of the network's grid around it; None outside of the grid's box.
         placement: Where the network's grid lies in the scan.
         shape: The scan's, in RAS+ order.
@@ -220,7 +220,7 @@ def in_turn(progress: Progress | None, number: int, of: int, slices: int) -> Pro
     """What one of several passes over a scan tells, so that all of them count on.
 
     Args:
-        progress: Told of all passes.
+        progress: Called with the progress over all passes.
         number: Which, from 0.
         of: How many there are.
         slices: What a pass counts as, however many it has itself.

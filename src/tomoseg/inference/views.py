@@ -34,7 +34,7 @@ def bytes_of_view(view: str, shape: tuple[int, int, int], structures: int) -> in
     """What a view's logits take at most: kept, with a slab on its way in and another on its way out, and the scan.
 
     Args:
-        view: Which.
+        view: Name of the view: axial, coronal or sagittal.
         shape: Of the scan on the network's grid, along x, y and z.
         structures: How many.
     """
@@ -49,7 +49,7 @@ class KeptLogits:
 
     Args:
         slices: `(c, a, b)` each, in the order of the view.
-        view: Which.
+        view: Name of the view: axial, coronal or sagittal.
 
     Example:
         >>> slices = [np.full((1, 3, 4), k, np.float32) for k in range(2)]  # coronal: x is 3, z is 4, y is 2

@@ -155,7 +155,7 @@ def keep_channels(model: Any, channels: tuple[int, ...]) -> Any:
 
     Args:
         model: Changed in place.
-        channels: Which.
+        channels: The channels.
     """
     openvino = import_openvino()
     from openvino import opset13

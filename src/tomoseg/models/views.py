@@ -86,7 +86,7 @@ class Fusion:
         """What each network counts for each structure in a scan; None where all count alike.
 
         Args:
-            structures: In channel order.
+            structures: The structures, in channel order.
             height_mm: Of the scan, from the feet's side to the head's.
         """
         if not self.shares:

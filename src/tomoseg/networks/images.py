@@ -240,7 +240,7 @@ class NetworkInput(EngineInput):
         """A block as the network takes it: padded with air at its upper ends, windowed.
 
         Args:
-            hu: On the network's grid.
+            hu: HU on the network's grid.
         """
         padded = np.full(self.padded(hu.shape), AIR_HU, np.int16)
         padded[tuple(slice(edge) for edge in hu.shape)] = hu

@@ -110,7 +110,7 @@ def make_cases(
         seed: 0 or more.
         make: Writes a case into a folder from a seed; it can be pickled.
         workers: Processes, 1 or more.
-        on_done: Told each case's folder.
+        on_done: Called with the folder of each case.
 
     Returns:
         The folders of all cases, in the order of `counts`.

@@ -62,7 +62,7 @@ class Masks3D:
     """What is shown of a structure.
 
     Attributes:
-        structure: Which.
+        structure: Name of the structure.
         mask: Its mask, which may be empty.
         reference: One to compare with; None where there is none.
     """

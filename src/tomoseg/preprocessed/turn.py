@@ -35,7 +35,7 @@ def turn(
         data: A preprocessed dataset of axial view.
         view: Another one.
         output: The new dataset's folder.
-        on_case: Told before each case how many are done, and of how many; False stops.
+        on_case: Called before each case with the number of cases done and the total number of cases; False stops.
 
     Returns:
         The new dataset; None if it was stopped.

@@ -55,7 +55,7 @@ def serve_until_stopped(
         options: Where it listens, who may ask, and what it takes and keeps.
         compute: What computes the networks.
         learning: What clients may have trained.
-        on_ready: Told once it answers.
+        on_ready: Called once the server answers.
 
     Raises:
         ConfigError: If the address or the folder is in use, or the database is of another version.
@@ -96,7 +96,7 @@ def rules_of(options: ServeOptions) -> Rules:
     """What is refused beyond.
 
     Args:
-        options: As given.
+        options: The requested options.
     """
     keep, job = options.keep_hours * 3600, options.job_minutes * 60
     return Rules(options.upload_size, options.quota, keep, job, options.job_memory)

@@ -31,7 +31,7 @@ def save_mask(corrected: Corrected, structure: str, who: str, packed: bytes) -> 
 
     Args:
         corrected: The job.
-        structure: Its name.
+        structure: Name of the structure.
         who: Whose work it is.
         packed: The mask, as `unpacked_mask` takes it.
 

@@ -59,7 +59,7 @@ def save(corrected: Corrected, structure: str, who: str, sent: IO[bytes]) -> int
 
     Args:
         corrected: The job.
-        structure: Its name.
+        structure: Name of the structure.
         who: Whose work it is.
         sent: The mask, as `scene_answers.unpacked_mask` takes it.
 

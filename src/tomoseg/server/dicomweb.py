@@ -92,7 +92,7 @@ class Pacs:
 
         Args:
             series: Its identifier.
-            store: Where it goes.
+            store: The store that it is written to.
 
         Raises:
             RefusalError: If there is none, the PACS cannot be reached, or not all of it comes.

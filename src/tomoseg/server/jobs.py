@@ -53,8 +53,8 @@ class JobStore:
         Args:
             job: The id that a new one gets.
             key: What tells its result from others.
-            model: Its name.
-            options: What is asked for.
+            model: Name of the model.
+            options: The requested options.
             uploads: What it is made of.
 
         Returns:
@@ -99,7 +99,7 @@ class JobStore:
         """The jobs that a worker has: one, or one that is written beside the next.
 
         Args:
-            worker: Its name.
+            worker: Name of the worker.
         """
         return self.database.all("SELECT * FROM jobs WHERE claim LIKE ? || '-%' ORDER BY number", worker)
 

@@ -73,7 +73,7 @@ class LabelStore:
 
         Args:
             name: The client's; its digest alone is kept.
-            upload: Which.
+            upload: The upload.
         """
         self._database.set_fact(_key(name), upload)
 

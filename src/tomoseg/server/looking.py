@@ -38,7 +38,7 @@ def look_at(scan: Path, options: PredictOptions) -> None:
 
     Args:
         scan: A file or a folder of an upload.
-        options: What is asked for.
+        options: The requested options.
 
     Raises:
         InputError: If it is no scan, or damaged at its beginning.

@@ -76,7 +76,7 @@ class Pipeline:
 
         Args:
             row: The job.
-            tell: Told of progress.
+            tell: Called with progress.
         """
         claim = row["claim"]
         overlaps = self._overlaps and row["attempts"] == 1

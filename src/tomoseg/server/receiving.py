@@ -51,7 +51,7 @@ class MultipartFiles:
 
     Args:
         content_type: Of the request.
-        folder: Where to.
+        folder: Folder to write to.
         names: Of the parts that are files; a part of another name is a text. None for a multipart body of DICOM
             files, as DICOMweb sends them.
 
@@ -182,7 +182,7 @@ async def receive_upload(
     """Take an upload from a multipart body; nothing is left of one that is cut or refused.
 
     Args:
-        store: Where it goes.
+        store: The store that it is written to.
         body: Of the request.
         content_type: Of the request.
         length: Of the body, if it is said.

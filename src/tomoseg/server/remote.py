@@ -22,7 +22,7 @@ class RemoteDone:
     """Told after each scan.
 
     Attributes:
-        scan: Which.
+        scan: The scan.
         error: Why it failed, or None.
         warnings: What was noticed.
         seconds: That the server took.
@@ -50,9 +50,9 @@ def predict_remotely(
         output: As for `tomoseg predict`.
         client: Of the server.
         model: One that it offers; its default if None.
-        options: What is asked for.
-        on_found: Told before the first is sent.
-        on_change: Told of the job of a scan whenever it changes.
+        options: The requested options.
+        on_found: Called before the first scan is sent, with the scans that were found.
+        on_change: Called with the scan and its job whenever the job changes.
 
     Yields:
         What became of each.

@@ -30,7 +30,7 @@ def renumbered(
 
     Args:
         path: `.seg.nrrd` of one layer, or `.nii.gz`, of 8 bits.
-        kind: Which.
+        kind: Its kind.
         numbers: The new value of each.
         compressed: Whether an NRRD is compressed.
         wide: Whether a voxel takes two bytes.

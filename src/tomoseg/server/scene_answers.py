@@ -71,7 +71,7 @@ def unpacked_mask(packed: bytes, shape: tuple[int, int, int]) -> Bool[np.ndarray
 
     Args:
         packed: What was sent.
-        shape: Of the scan.
+        shape: Number of voxels of the scan along x, y and z.
 
     Raises:
         GridError: If it has other voxels.

@@ -68,7 +68,7 @@ class UploadOnItsWay:
     Args:
         scan: A file or a folder of an upload.
         folder: Of the result.
-        predictor: Of the model.
+        predictor: The predictor of the model.
         options: What is asked for; statistics are made in any case.
 
     Raises:
@@ -90,7 +90,7 @@ class UploadOnItsWay:
         """Segment it, once it is read.
 
         Args:
-            tell: Told of progress; what it raises other than an `Exception` ends the scan and comes back.
+            tell: Called with progress; what it raises other than an `Exception` ends the scan and comes back.
         """
         self._way.segment(_Slices(tell))
 
@@ -107,7 +107,7 @@ class _Slices:
     """Slices as stage, share and seconds left.
 
     Args:
-        tell: Told of them.
+        tell: Called with them.
     """
 
     def __init__(self, tell: Tell) -> None:

@@ -21,7 +21,7 @@ def write_view(scan: Path, result: Path, options: PredictOptions, folder: Path) 
         scan: A file or a folder of an upload.
         result: The folder of its masks; corrections lie beside it.
         options: What was asked for.
-        folder: Where to.
+        folder: Folder to write to.
 
     Raises:
         TomosegError: If it cannot be read, or there are no masks in a format that is shown.

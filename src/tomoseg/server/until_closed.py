@@ -27,7 +27,7 @@ def run_until_closed(shown: Shown, on_address: Callable[[str], None]) -> None:
 
     Args:
         shown: What it shows, and where it listens.
-        on_address: Told the page's address once it can be opened.
+        on_address: Called with the address of the page once it can be opened.
 
     Raises:
         InputError: If it cannot listen there.

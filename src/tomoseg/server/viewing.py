@@ -110,7 +110,7 @@ class Viewing:
 
         Args:
             number: Of the case.
-            structure: Its name.
+            structure: Name of the structure.
             packed: A byte a voxel, x fastest, compressed by gzip.
             who: Whose work it is.
 

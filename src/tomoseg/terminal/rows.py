@@ -80,7 +80,7 @@ class Screen(Progress):
         """Draw a row, below the others if it is new.
 
         Args:
-            row: Its name.
+            row: Name of the row.
             what: What it is called.
             done: How much is done.
             total: Of how much; None if that is not known.

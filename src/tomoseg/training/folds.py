@@ -49,7 +49,7 @@ def fold_of(data: Preprocessed, folds: Mapping[str, int], fold: int) -> Preproce
     Args:
         data: The preprocessed dataset.
         folds: The fold of each case.
-        fold: Which.
+        fold: The fold.
     """
     return data.resplit({name: "validation" if other == fold else "train" for name, other in folds.items()})
 

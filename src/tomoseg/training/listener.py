@@ -60,7 +60,7 @@ class Listener:
         on_step: Called after each step.
         on_epoch: Called with each epoch's line of metrics, once its state is saved.
         on_validated: Called with cases scored so far and in all.
-        should_stop: Asked after each step; a run that is stopped resumes where it was.
+        should_stop: Called after each step; a run that is stopped resumes where it was.
         on_warning: Called with what is odd about the dataset before the first step, and what is missing at the end.
         on_begin: Called before the first step with what the run is and how far it has come.
         on_stage: Called with what is done now, before that which takes a while and is no step.

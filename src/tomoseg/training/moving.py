@@ -26,7 +26,7 @@ def sources(changes: Sequence[Change], size: tuple[int, int], device: torch.devi
     Args:
         changes: One a slice.
         size: Pixels along x and y.
-        device: Where to.
+        device: The target device.
     """
     along_x, along_y = ((torch.arange(edge, device=device) * 2 + 1) / edge - 1 for edge in size)
     affine = torch.tensor([_affine(change, size) for change in changes], dtype=torch.float32, device=device)

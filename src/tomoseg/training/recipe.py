@@ -51,7 +51,7 @@ def train(
 
     Args:
         data: What to learn.
-        config: How.
+        config: The settings.
         folder: Where the run is kept; the first process writes.
         listener: Who is told; in other processes only asked whether to stop.
         loss: A loss of one's own instead of the configured one.

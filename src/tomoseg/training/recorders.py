@@ -67,8 +67,8 @@ class _Guarded:
     """A recorder, or what is left of one that failed.
 
     Attributes:
-        setting: Which.
-        on_warning: Told once why it failed.
+        setting: The setting.
+        on_warning: Called once with the reason of a failure.
         recorder: None before the first step, and once it has failed.
     """
 
@@ -104,7 +104,7 @@ def recorders_beside(listener: Listener, run: Path, config: TrainConfig, picture
     """A listener that also tells the recorders that the settings ask for.
 
     Args:
-        listener: Told as before.
+        listener: Callbacks for progress, and for stopping early.
         run: The run folder.
         config: The settings.
         pictures: Of an epoch.

@@ -89,7 +89,7 @@ def agreements(
     Args:
         predictors: Of the same model, computed in several ways.
         scans: As the predictors take them.
-        on_scan: Told the number of a way, from 0, and how many scans it has done.
+        on_scan: Called with the number of an engine choice, from 0, and the number of scans that it has done.
 
     Raises:
         GridError: If a network's grid would be too large.

@@ -65,8 +65,8 @@ def calibrate(
     Args:
         model: A model folder or a run folder.
         dataset: The preprocessed dataset that it learned from.
-        compute: What computes the networks, where, and in what.
-        should_stop: Asked after each case.
+        compute: The engine, device and precision that run the networks.
+        should_stop: Called after each case.
 
     Returns:
         What was found, or was there already for these weights; None if fewer than `LEAST_PATIENTS` patients show a

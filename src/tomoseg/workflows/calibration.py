@@ -106,7 +106,7 @@ def calibration_of(
         model: Of one network.
         place: A preprocessed dataset, of which the training cases count, or scans. An axial one serves models of any
             view, which draw from its scans as if they had no masks.
-        on_scan: Told scans done and in all.
+        on_scan: Called with the number of scans done and the total number of scans.
 
     Raises:
         DatasetError: If the dataset has other structures or another grid than the model, or no cases to train on.

@@ -43,8 +43,9 @@ def check(
     Args:
         dataset: A folder of labelled scans of any layout.
         output: Folder for `check.json` and `check.html`.
-        on_case: Told the case, and how many are done of how many; with an output then the same of pictures.
-        on_found: Told before the first case which there are, and what is left out.
+        on_case: Called with the case, the number of cases done and the total number of cases; with an output, then in
+            the same way for pictures.
+        on_found: Called before the first case with the cases found and what is left out.
         spread: Who looks at the cases.
 
     Raises:

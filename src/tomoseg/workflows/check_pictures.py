@@ -31,7 +31,7 @@ def draw_findings(
         findings: What was found, errors first.
         cases: Those of the dataset.
         labels: Its structures.
-        on_case: Told the case, and how many are drawn of how many.
+        on_case: Called with the case, the number of cases drawn and the total number of cases.
     """
     texts: dict[str, dict[str | None, str]] = {}
     for finding in [finding for finding in findings if finding.case][:MOST_PICTURES]:

@@ -69,7 +69,7 @@ class Choice:
     """What was found for one structure.
 
     Attributes:
-        structure: Its name.
+        structure: Name of the structure.
         before: Mean Dice at a threshold of 0.5 without any step.
         after: With what was chosen, on the cases that chose it.
         threshold: Chosen.

@@ -117,7 +117,7 @@ def save_review(folder: Path, case: str, verdict: Verdict | None, who: str) -> N
 
     Args:
         folder: Of the corrections; made if it is missing.
-        case: Its name.
+        case: Name of the case.
         verdict: What is said.
         who: Who says it.
 

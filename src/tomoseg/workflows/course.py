@@ -23,7 +23,7 @@ def course_beside(
     """A listener that also draws the course of the run, after each validation.
 
     Args:
-        listener: Told as before.
+        listener: Callbacks for progress, and for stopping early.
         run: The run folder.
         labels: The structures that are learned.
         config: The settings of the run.

@@ -113,8 +113,8 @@ def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener
     Args:
         folder: Everything goes there; what is there already is kept.
         seed: Another seed makes other bodies.
-        say: Told what happens, a line at a time.
-        listener: Told how training goes, and asked whether to stop.
+        say: Called with each line of what happens.
+        listener: Callbacks for progress, and for stopping early.
 
     Returns:
         The report; None if training was stopped.

@@ -271,7 +271,7 @@ def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:
     """How structures are scored.
 
     Args:
-        options: As given.
+        options: The requested options.
         labels: The structures that are scored.
 
     Raises:

@@ -34,7 +34,7 @@ def export(
         precision: `fp32`, `bf16` (OpenVINO only: the fp32 file, computed in bf16 when it is run) or `int8`.
         calibrate: What gives int8 its scales: a preprocessed dataset, whose training cases count, or scans without
             masks.
-        on_scan: Told how many of the scans were looked at, and of how many.
+        on_scan: Called with the number of scans examined and the total number of scans.
 
     Raises:
         ConfigError: If the format has no such precision, int8 has nothing to be calibrated with, a package is missing,

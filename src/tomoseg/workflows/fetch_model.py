@@ -68,8 +68,8 @@ def fetch_model(
         again: Fetch its archives also if it is there, to see whether they are still the same.
         url: Another place of the same releases.
         web: How servers are asked.
-        on_bytes: Told what is going on, bytes done, bytes in all.
-        on_step: Told what is made of which archive.
+        on_bytes: Called with what is going on, the number of bytes done and the total number of bytes.
+        on_step: Called with what is done with which archive.
 
     Raises:
         ConfigError: If there is no such task, it may not be fetched, or PyTorch is not installed.

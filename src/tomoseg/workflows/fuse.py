@@ -82,8 +82,8 @@ def fuse(
         output: The model's folder; it must not be there yet.
         split: The cases that choose.
         least_dice: Structures below it are left out unless they are asked for.
-        compute: What computes the networks, where, and in what.
-        on_case: Told after each case, how many are done, and of how many.
+        compute: The engine, device and precision that run the networks.
+        on_case: Called after each case with the number of cases done and the total number of cases.
 
     Raises:
         ConfigError: If there are fewer than two models, two are of one view, or they differ in structures or grid.
@@ -120,8 +120,8 @@ def weigh(
         data: A preprocessed dataset of axial view, with the models' structures and grid.
         split: The cases that choose.
         least_dice: Structures below it are left out unless they are asked for.
-        compute: What computes the networks, where, and in what.
-        on_case: Told after each case, how many are done, and of how many.
+        compute: The engine, device and precision that run the networks.
+        on_case: Called after each case with the number of cases done and the total number of cases.
 
     Raises:
         ConfigError: If there are fewer than two models, two are of one view, or they differ in structures or grid.

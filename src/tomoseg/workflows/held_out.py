@@ -68,7 +68,7 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
         model: A model folder or a run folder.
         dataset: A preprocessed dataset with its grid, of its view or axial, and its structures or some of them.
         split: `auto`, which is `out-of-fold` of a run of folds and else `validation`; or the name of a split.
-        compute: What computes the networks, where, and in what.
+        compute: The engine, device and precision that run the networks.
 
     Raises:
         ConfigError: If the split has no such name, or goes by folds and the model has none.

@@ -94,7 +94,7 @@ def import_model(
         licence: What the weights may be used for, as their makers state it; if omitted, what a file beside them or
             `dataset.json` says.
         known: What is known of the source beyond its own files.
-        on_step: Told what is done next.
+        on_step: Called with what is done next.
 
     Raises:
         ConfigError: If PyTorch is not installed.

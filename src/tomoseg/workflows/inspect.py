@@ -91,7 +91,7 @@ def inspect_folder(
     Args:
         folder: With scans in whatever folders; or a scan.
         assume_spacing: Voxel edges in mm, taken where a file does not say where its voxels lie.
-        on_scan: Told the name of each that was looked at, and how many are done of how many.
+        on_scan: Called after each scan with its name, the number of scans done and the total number of scans.
 
     Raises:
         InputError: If it cannot be looked into.

@@ -18,7 +18,7 @@ def why_little_was_found(data: Preprocessed, config: TrainConfig, history: Seque
 
     Args:
         data: What it learned from.
-        config: How.
+        config: The settings.
         history: One record an epoch.
     """
     validated = [record for record in history if record.get("validation_dice") is not None]

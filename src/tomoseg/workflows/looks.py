@@ -63,7 +63,7 @@ def pictures_beside(listener: Listener, run: Path, data: Preprocessed, config: T
     """A listener that also draws the chosen structures, of each model that is kept.
 
     Args:
-        listener: Told as before.
+        listener: Callbacks for progress, and for stopping early.
         run: The run folder.
         data: The preprocessed dataset, in the splits that count.
         config: The settings.

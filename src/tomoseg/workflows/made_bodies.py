@@ -107,10 +107,10 @@ def preprocess_bodies(
     """Make bodies, and write a preprocessed dataset of them for each view; what is there already is kept.
 
     Args:
-        plan: Which.
+        plan: The plan.
         outputs: By view the folder of its dataset.
         workers: Processes.
-        on_done: Told after each body, how many are done, and of how many.
+        on_done: Called after each body with the number of bodies done and the total number of bodies.
 
     Raises:
         InputError: If an anatomy cannot be read.

@@ -119,7 +119,7 @@ def measure_engines(
         model: A model folder or a run folder.
         place: A preprocessed dataset with the model's grid and all or some of its structures, or scans without masks.
         split: The cases of a dataset that are scored.
-        on_case: Told the way, its cases done and in all.
+        on_case: Called with the engine and precision, the number of its cases done and their total number.
         every: Of the cases that are scored: 4 takes a quarter of them.
         ways: Only these engines and precisions, the first of which the others are compared with; if omitted, all.
         spread: Who scores the cases of a dataset; times are always taken here, where nothing else runs.

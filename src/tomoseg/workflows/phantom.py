@@ -31,7 +31,7 @@ def make_dataset(
         counts: Cases of each split.
         seed: Another seed makes other bodies.
         spacing_mm: In-plane voxel edge.
-        on_done: Told each case's folder.
+        on_done: Called with the folder of each case.
 
     Returns:
         How many cases the dataset has.
@@ -76,7 +76,7 @@ def make_bodies(
         seed: Another seed makes other bodies.
         spacing_mm: In-plane voxel edge.
         config: What is drawn from which range; the defaults if omitted.
-        on_done: Told each case's folder.
+        on_done: Called with the folder of each case.
 
     Returns:
         What was made, and of what.

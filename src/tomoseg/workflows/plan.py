@@ -85,7 +85,7 @@ def plan(dataset: Path, asked: PlanRequest, on_case: OnCase = lambda done, total
     Args:
         dataset: A folder of labelled scans, or what `tomoseg preprocess` made of it, whose grid stays.
         asked: How long there is, and what memory.
-        on_case: Told how many cases have been looked at, of how many.
+        on_case: Called with the number of cases examined and the total number of cases.
 
     Raises:
         DatasetError: If it is no dataset, or has no case to train on.
@@ -124,7 +124,7 @@ def plan_preprocessing(
         dataset: A folder of labelled scans.
         config: Structures, splits, view and what else is given; of the grid, only what nobody chose is planned.
         asked: How long there is, and what memory.
-        on_case: Told how many cases have been looked at, of how many.
+        on_case: Called with the number of cases examined and the total number of cases.
 
     Raises:
         DatasetError: If it is no dataset, or no case of it can be read.
@@ -278,7 +278,7 @@ def plan_training(
         data: The dataset.
         config: What is given; what somebody chose in it stays.
         asked: What memory there is, and how long there is where the settings do not say so.
-        on_case: Told how many cases have been looked at, of how many.
+        on_case: Called with the number of cases examined and the total number of cases.
 
     Raises:
         DatasetError: If there are no training cases.

@@ -36,7 +36,7 @@ def planned_grid(
         output: Where the preprocessed dataset goes.
         config: What somebody chose in it stays.
         minutes: Of training; steps are measured only where they are given.
-        on_case: Told how many cases have been looked at, of how many.
+        on_case: Called with the number of cases examined and the total number of cases.
 
     Returns:
         The settings, and the plan where one was made.
@@ -70,7 +70,7 @@ def planned_training(
         preprocessed: The dataset.
         output: The run folder.
         config: What somebody chose in it stays.
-        on_case: Told how many cases have been looked at, of how many.
+        on_case: Called with the number of cases examined and the total number of cases.
 
     Returns:
         The settings, and the plan where one was made: none for several processes, which would each measure something

@@ -205,8 +205,8 @@ class _Batch:
     """What is done to every scan, with the model loaded.
 
     Attributes:
-        predictor: Of the model.
-        options: As given.
+        predictor: The predictor of the model.
+        options: The requested options.
         of_all: What every result depends on.
         made_by: The model, as results name it.
     """
@@ -250,7 +250,7 @@ class _ScanInProgress:
     """A scan on its way, and the end of it once there is one.
 
     Attributes:
-        scan: Which.
+        scan: The scan.
         stages: Seconds by stage.
         asked: What its result depends on.
         notices: What was noticed so far.
@@ -369,7 +369,7 @@ class ScanOnItsWay:
 
     Args:
         scan: Where it lies, and where its result goes.
-        predictor: Of the model.
+        predictor: The predictor of the model.
         options: What is written.
 
     Raises:
@@ -392,7 +392,8 @@ class ScanOnItsWay:
         """Segment it, once it is read.
 
         Args:
-            on_slice: Told slices done and in all; what it raises other than an `Exception` ends the scan and comes
+            on_slice: Called with the number of slices done and the total number of slices; what it raises other than an
+                `Exception` ends the scan and comes
                 back.
         """
         way = _segment(self._course, self._volume, self._batch, lambda _, done, total: on_slice(done, total))

@@ -181,9 +181,9 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
     """What one result depends on besides.
 
     Args:
-        scan: Which.
+        scan: The scan.
         source: What lies there.
-        options: As given.
+        options: The requested options.
     """
     there = (*source.files, *detached(source))
     files = [file for file in there if not is_result(file.path, scan.path, scan.output)]
@@ -211,7 +211,7 @@ def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
     """The end of a scan whose result is there, whole and made of the same; else None.
 
     Args:
-        scan: Which.
+        scan: The scan.
         asked: What its result depends on.
     """
     path = record_path(scan)
@@ -259,7 +259,7 @@ def write_record(scan: Scan, record: dict[str, Any]) -> None:
     """Write what is known of a result beside it.
 
     Args:
-        scan: Which.
+        scan: The scan.
         record: Of `record_of`.
 
     Raises:
@@ -272,7 +272,7 @@ def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str
     """Write where something unforeseen ended a scan, in the place of its record.
 
     Args:
-        scan: Which.
+        scan: The scan.
         asked: What its result would have depended on, as far as that was known.
         reason: The error.
         traceback: Of the error.

@@ -68,7 +68,7 @@ def impossible_formats(grid: SourceGrid, formats: Sequence[str], path: Path) -> 
 
     Args:
         grid: The scan's.
-        formats: What is asked for.
+        formats: The requested formats.
         path: The scan, for messages.
 
     Raises:
@@ -188,7 +188,7 @@ def write_statistics(measured: Sequence[Measurement], scan: Scan) -> str:
     """Write what was measured of each structure, one entry each; null where something cannot be said, with the reason.
 
     Args:
-        measured: In channel order.
+        measured: The measurements of the structures, in channel order.
         scan: Where results go.
 
     Returns:

@@ -56,7 +56,7 @@ def cells_of(masks: Sequence[BoxedMask], shape: tuple[int, int, int]) -> Cells:
 
     Args:
         masks: By number.
-        shape: Of the scan.
+        shape: Number of voxels of the scan along x, y and z.
 
     Example:
         >>> left, both = np.zeros((2, 3, 1), bool), np.ones((2, 3, 1), bool)

@@ -50,7 +50,7 @@ def score_with_engines(
         known: The ways.
         cases: Of a dataset, with the model's structures.
         spread: Who does them.
-        on_case: Told the number of a way, its cases done and in all.
+        on_case: Called with the number of an engine choice, the number of its cases done and their total number.
 
     Raises:
         ConfigError: If a case ends its workers.

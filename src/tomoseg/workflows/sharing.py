@@ -53,8 +53,8 @@ def share_scans(
         opened: Does one.
         scans: All of them, the same for every worker.
         output: The folder of all results, which workers share.
-        options: As given.
-        on_ready: Told what every result depends on.
+        options: The requested options.
+        on_ready: Called with what every result depends on.
 
     Yields:
         Number and end of each scan that was done here, as they come; then of those that others did.
@@ -128,7 +128,7 @@ class ActiveScan:
     """A scan that somebody is at.
 
     Attributes:
-        scan: Its name.
+        scan: Name of the scan.
         host: Of the machine.
         pid: Of the process there.
         tries: How often it was begun.

@@ -33,7 +33,7 @@ class Rank:
     """How sure the model is of a scan.
 
     Attributes:
-        scan: Its name.
+        scan: Name of the scan.
         rating: The mean over the structures that were found; None where none was, or the scan is unlike training.
         lowest: The structure with the least.
         least: Of that one.

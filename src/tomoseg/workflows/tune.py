@@ -56,8 +56,8 @@ def tune(
         preprocessed: A preprocessed dataset with the model's grid, and its structures or some of them.
         split: The cases that choose; `auto` is those that no training saw: of a run of folds all that were dealt, each
             by the network that had not seen it, else the validation split.
-        compute: What computes the network, where, and in what.
-        on_case: Told cases done and in all, over all smoothings.
+        compute: The engine, device and precision that run the network.
+        on_case: Called with the number of cases done and the total number of cases, over all smoothings.
 
     Returns:
         What is used from now on, and for each structure that occurs what it gains.

@@ -73,7 +73,7 @@ def open_scene(case: ViewCase, options: ViewOptions = AS_SEEN, corrections: Path
     """Read what is shown of a case.
 
     Args:
-        case: Which.
+        case: The case.
         options: Which series, and what is assumed of it.
         corrections: The folder of all corrections; the last of each structure is shown in the place of its mask.
 
@@ -114,7 +114,7 @@ def scan_of(case: ViewCase, options: ViewOptions) -> Volume:
     """The scan of a case, of several series that on which its masks lie.
 
     Args:
-        case: Which.
+        case: The case.
         options: Which series, and what is assumed of it.
 
     Raises:

@@ -37,7 +37,7 @@ def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda s
         archive: What to fetch. Without a known MD5 sum only its size is checked.
         target: The file to appear; until it is whole and verified it is `TARGET.part`.
         web: How to ask the server.
-        on_bytes: Told how far it is.
+        on_bytes: Called with the progress.
 
     Raises:
         DownloadError: If the server cannot be reached or has another file, or the sum is another one. What was fetched

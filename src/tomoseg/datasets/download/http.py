@@ -59,7 +59,7 @@ class Web:
     Attributes:
         patience: How often.
         allow_http: Whether plain http is spoken with other machines.
-        on_wait: Told why there is another try and when.
+        on_wait: Called with the reason for another attempt and when it will be made.
     """
 
     patience: Patience = Patience()

@@ -29,7 +29,7 @@ def unpack(
         contents: What is in it.
         wanted: Names of cases in it.
         output: The dataset's folder.
-        on_case: Told after each case: its name, how many are done, how many are wanted.
+        on_case: Called after each case with its name, the number of cases done and the total number of cases.
 
     Returns:
         How many cases were written.

@@ -76,7 +76,7 @@ def write_result(result: Segmentation | LabelMap, target: Target, labelmap: bool
 
     Args:
         result: The masks, or a label map.
-        target: Where it goes.
+        target: The target that it is written to.
         labelmap: As of `write_seg`.
 
     Raises:

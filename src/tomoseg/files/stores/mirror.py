@@ -55,7 +55,7 @@ def mirror(place: Path, *, lazily: bool, on_object: OnObject = lambda done, tota
         place: Of `place_of` of a URL.
         lazily: Large objects stay placeholders until `make_whole` is told of them; else all are fetched, and kept for
             as long as this process lives.
-        on_object: Told how far it is.
+        on_object: Called with the progress.
 
     Returns:
         Whether there is anything.

@@ -106,7 +106,7 @@ def lay_grid(hu: Int16[np.ndarray, "x y z"], source: SourceGrid, plan: NnunetPla
 
     Args:
         hu: The scan in RAS+ order.
-        source: Its grid.
+        source: The grid of the scan.
         plan: How the network is given it.
 
     Raises:

@@ -38,7 +38,7 @@ class PartsPredictor(NnunetPredictor):
         models: The parts.
         record: What they are together.
         name: What the model is called.
-        compute: What computes the networks, where, and in what.
+        compute: The engine, device and precision that run the networks.
     """
 
     def __init__(self, models: Sequence[Model], record: ModelRecord, name: str, compute: Compute = AUTO) -> None:

@@ -143,10 +143,10 @@ class NnunetPredictor(Predictor):
 
         Args:
             scan: On its own voxels.
-            choices: What decides.
+            choices: Structures, thresholds, smoothing and post-processing.
             stages: Takes the seconds of `grid`, `prepare` and `network`.
             watch: Looks at the logits of every slice of the network's grid, as if each structure were alone.
-            progress: Told after each slice how many are done, and of how many.
+            progress: Called after each slice with the number of slices done and the total number of slices.
 
         Raises:
             ConfigError: If it is on other voxels than its own.
@@ -188,7 +188,7 @@ class NnunetPredictor(Predictor):
         Args:
             scan: On its own voxels.
             wanted: Which slices.
-            choices: What decides.
+            choices: Structures, thresholds, smoothing and post-processing.
 
         Raises:
             ConfigError: If it is on other voxels than its own.
@@ -282,7 +282,7 @@ def masks_of_some(
         slices: All of the scan's.
         scan: On its own voxels.
         wanted: Which slices.
-        choices: What decides.
+        choices: Structures, thresholds, smoothing and post-processing.
     """
     x, y, z = scan.placement.box()
     return {

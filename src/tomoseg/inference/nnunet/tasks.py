@@ -107,7 +107,7 @@ class TaskPredictor(Predictor):
         """What decides, with what finds the box that the network is shown.
 
         Args:
-            request: What is asked for.
+            request: The request.
 
         Raises:
             LabelError: If the model does not know a structure.

@@ -201,8 +201,7 @@ def _the_one_of(found: Sequence[Path], root: Path, given: Path, training: str | 
         names = ", ".join(str(one.relative_to(root)) if one != root else given.name for one in found)
         asked = "" if training is None else f" whose folders end in {training[:100]}"
         raise ModelError(
-            f"{given}: expected one training{asked}, got {len(chosen)} of {names}; name one of these with "
-            "--training"
+            f"{given}: expected one training{asked}, got {len(chosen)} of {names}; name one of these with --training"
         )
     return chosen[0]
 
