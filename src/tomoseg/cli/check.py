@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.language.words import say
 from tomoseg.options import HERE, Spread
 from tomoseg.terminal import console
 
@@ -35,5 +36,5 @@ def check(
         report = run(dataset, output, lambda name, done, total: show(done, total, name), show_dataset, spread)
     show_findings(report)
     if output is not None:
-        console.out.print(f"All on a page in {output / 'check.html'}")
+        console.out.print(say("All on a page in {path}", path=output / "check.html"))
     return SOME_FAILED if report.errors or report.left_out else DONE

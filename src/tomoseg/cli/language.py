@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from inspect import Parameter
-from itertools import pairwise
 from typing import Annotated, get_args
 
 from tyro.conf import arg
@@ -40,6 +39,5 @@ def language_of(argv: Sequence[str]) -> Language:
     usual = next((lang for lang in known if lang == named), None)
     if usual is None:
         raise ConfigError(f"{VARIABLE}: expected {' or '.join(known)}, got {named!r}; correct it")
-    words = [word.removeprefix("--lang=") for word in argv if word.startswith("--lang=")]
-    words += [value for flag, value in pairwise(argv) if flag == "--lang"]
-    return next((lang for lang in known if lang in words), usual)
+    asked = f" {' '.join(argv)} ".replace(" --lang=", " --lang ")
+    return next((lang for lang in known if f" --lang {lang} " in asked), usual)

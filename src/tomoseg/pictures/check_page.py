@@ -6,20 +6,28 @@ import base64
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from tomoseg.checks.findings import CheckReport, Finding
-from tomoseg.errors import counted
 from tomoseg.files.atomic import write_whole_text
+from tomoseg.language.sentences import sentence
+from tomoseg.language.words import say, say_many, short, spoken
 from tomoseg.pictures.structure_names import readable
+from tomoseg.settings import Language
 
 Pictures = Mapping[tuple[str, str | None], bytes]
 """A PNG for each case and structure that something is said of; None for the scan alone."""
 
 
 def write_check_page(
-    report: CheckReport, name: str, path: Path, pictures: Pictures | None = None, most: int | None = None
+    report: CheckReport,
+    name: str,
+    path: Path,
+    pictures: Pictures | None = None,
+    most: int | None = None,
+    lang: Language | None = None,
 ) -> None:
     """Write the page.
 
@@ -29,6 +37,7 @@ def write_check_page(
         path: The HTML file to write.
         pictures: What findings look like.
         most: So many findings had their picture drawn at the most, the first; all if omitted.
+        lang: Its language; if omitted, that which this process speaks.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -42,5 +51,33 @@ def write_check_page(
     told = {"report": report, "name": name, "groups": groups, "pictures": shown}
     of_cases = sum(bool(finding.case) for finding in report.findings)
     told["unpictured"] = (most, of_cases) if most is not None and of_cases > most else None
-    told |= {"readable": readable, "counted": counted}
+    told |= _words(report, lang)
     write_whole_text(path, page.render(**told))
+
+
+def _words(report: CheckReport, lang: Language | None) -> dict[str, Any]:
+    """What the page says in its language."""
+    edges = zip("xyz", report.holdings.spacing_mm or (), strict=False)
+    return {
+        "lang": lang or spoken(),
+        "say": lambda text, /, **values: say(text, lang, **values),
+        "sentence": lambda text: sentence(text, lang),
+        "short": lambda value: short(value, lang),
+        "readable": lambda structure: readable(structure, lang or spoken()),
+        "counts": _counts(report, lang),
+        "left_out": say_many(len(report.left_out), "1 case left out", "{count} cases left out", lang),
+        "edges": ", ".join(f"{axis} {_range(ends, lang)}" for axis, ends in edges),
+    }
+
+
+def _counts(report: CheckReport, lang: Language | None) -> list[str]:
+    return [
+        say_many(report.cases, "1 case", "{count} cases", lang),
+        say_many(report.masks, "1 mask", "{count} masks", lang),
+        say_many(report.errors, "1 error", "{count} errors", lang),
+        say_many(len(report.findings) - report.errors, "1 warning", "{count} warnings", lang),
+    ]
+
+
+def _range(ends: tuple[float, float], lang: Language | None) -> str:
+    return say("{low} to {high}", lang, low=short(ends[0], lang), high=short(ends[1], lang))
