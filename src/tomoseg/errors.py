@@ -58,11 +58,11 @@ class ServerError(TomosegError):
     """A server that cannot be reached, speaks another version, or refuses; the message is its own then.
 
     Attributes:
-        status: Of its answer; 0 where there is none.
+        status: The status of its answer; 0 where there is none.
 
     Args:
         message: One sentence.
-        status: Of its answer.
+        status: The status of its answer.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:

@@ -25,7 +25,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     Division by zero gives what NumPy gives: a check for it would keep loops from becoming vectors.
 
     Args:
-        options: Of `numba.njit`, such as `fastmath`.
+        options: The options of `numba.njit`, such as `fastmath`.
 
     Example:
         >>> @kernel()

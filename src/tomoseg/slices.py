@@ -131,7 +131,7 @@ class SourceSlices:
 
         Args:
             array: Column, row and slice.
-            shape: Of the grid, in the file's axes.
+            shape: The shape of the grid, in the file's axes.
 
         Returns:
             On the grid, in the file's axes; the array itself where nothing was resampled.

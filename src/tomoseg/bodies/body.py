@@ -38,7 +38,7 @@ class MadeBody:
         volume: The scan.
         numbers: Channel + 1 of the structure in each voxel, or 0.
         labels: The structures; all of them are annotated, those out of view or lacking are absent.
-        phase: Of the contrast medium.
+        phase: The phase of the contrast medium.
     """
 
     volume: Volume

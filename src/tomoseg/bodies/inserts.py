@@ -27,7 +27,7 @@ class Capsule(NamedTuple):
     Attributes:
         start: mm of the map's own axes.
         end: The other end.
-        radius_mm: Of its outside; on the skin half its thickness.
+        radius_mm: The radius in mm of its outside; on the skin half its thickness.
         hollow_mm: Of its inside, 0 if it is solid; on the skin half its width.
         hu: Of its wall.
         inside_hu: Of what it holds.
@@ -82,7 +82,7 @@ def inserts(
 
     Args:
         pieces: In mm of the map's own axes.
-        shape: Of the coarser grid.
+        shape: The shape of the coarser grid.
         coarse: See `ScannerToMap`.
         spacing_mm: Voxel edges of the map.
     """

@@ -138,7 +138,7 @@ def _tooth(
     Args:
         at: The middle of its chewing surface.
         way: Towards the root: -1 downwards, 1 upwards.
-        width: Of the crown.
+        width: The width of the crown.
         crown_mm: Height of the crown.
         filling_hu: 0 if there is none.
         config: Ranges.

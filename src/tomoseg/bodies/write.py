@@ -45,7 +45,7 @@ class SourceFacts:
     """What is to be known of an anatomy before bodies are made of it.
 
     Attributes:
-        name: Of the case.
+        name: The name of the case.
         structures: How many it shows.
         generic: Structures that become a generic soft tissue, since their names say nothing.
         overlapping: Voxels that belonged to several structures.

@@ -68,7 +68,7 @@ def seen_by_all(folders: Folders) -> Iterator[Seen]:
     """Mark the folder of results while the block runs.
 
     Args:
-        folders: Of the command.
+        folders: The folders of the command.
 
     Raises:
         OutputError: If it cannot be written to.

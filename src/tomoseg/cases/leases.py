@@ -51,10 +51,10 @@ class Lease:
     """A try of a case.
 
     Attributes:
-        name: Of the case.
-        number: Of the try, from 1.
-        host: Of the machine.
-        pid: Of the process.
+        name: The name of the case.
+        number: The number of the try, from 1.
+        host: The host of the machine.
+        pid: The process id of the process.
         is_live: It was touched not long ago, and its process has not ended as far as can be known.
         is_released: Its worker gave it back.
     """
@@ -93,7 +93,7 @@ class Leases:
         """Take a case; whether it is ours now.
 
         Args:
-            name: Of the case, which fits into a file's name.
+            name: The name of the case, which fits into a file's name.
 
         Raises:
             OutputError: If the folder cannot be written to.
@@ -125,7 +125,7 @@ class Leases:
         """Say that a case has come to its end.
 
         Args:
-            name: Of the case.
+            name: The name of the case.
             record: What became of it; `error` is None if it is done.
 
         Raises:
@@ -275,8 +275,8 @@ def share(leases: Leases, names: Sequence[str], look_seconds: float | None = Non
     """Names of cases that are ours, one after the other, until all have come to an end, whoever did them.
 
     Args:
-        leases: Of the folder.
-        names: Of all cases.
+        leases: The leases of the folder.
+        names: The names of all cases.
         look_seconds: Seconds between checks of what other workers have done; `LOOK_SECONDS` if omitted.
 
     Yields:

@@ -21,7 +21,7 @@ class Place:
     Attributes:
         kind: Which engine.
         workers: How many processes or jobs; Ray starts as many as there is room for.
-        address: Of a Ray cluster; None is the one that this machine is part of, else one of its own.
+        address: The address of a Ray cluster; None is the one that this machine is part of, else one of its own.
     """
 
     kind: Kind

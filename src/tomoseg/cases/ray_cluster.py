@@ -45,7 +45,8 @@ class Worker:
         """Get ready: the node, and what every record depends on; or why not.
 
         Args:
-            version: Of the command's tomoseg; anything else is read only once this one is found to be the same.
+            version: The version of the command's tomoseg; anything else is read only once this one is found to be the
+                same.
             order: What must be seen, and the work, pickled.
         """
         logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what libraries log
@@ -91,7 +92,8 @@ def in_ray(
     Args:
         work: What is done to each.
         cases: The cases.
-        address: Of the cluster; None is the one that this machine is part of, else one of this machine alone.
+        address: The address of the cluster; None is the one that this machine is part of, else one of this machine
+            alone.
         spread: What an actor takes.
         on_ready: Called with what each actor's records depend on.
         folders: What all machines must see.

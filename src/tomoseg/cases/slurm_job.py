@@ -28,7 +28,7 @@ class Serving:
 
     Args:
         output: The folder of results.
-        version: Of the command's tomoseg.
+        version: The version of the command's tomoseg.
     """
 
     def __init__(self, output: Path, version: str = __version__) -> None:

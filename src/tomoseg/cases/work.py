@@ -118,7 +118,7 @@ class Waiting:
         """Take note of it: it comes last again; or it is set aside, with the reason that is returned.
 
         Args:
-            number: Of the case.
+            number: The number of the case.
             how: How the worker ended.
         """
         self._ends[number] = self._ends.get(number, 0) + 1

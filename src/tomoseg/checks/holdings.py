@@ -24,9 +24,9 @@ class CaseHolding:
     """What one case holds.
 
     Attributes:
-        name: Of the case.
+        name: The name of the case.
         annotated: Structures that someone looked for.
-        volumes_ml: Of those whose masks were measured; 0 for an empty mask.
+        volumes_ml: The volumes in ml of those whose masks were measured; 0 for an empty mask.
         spacing_mm: Voxel edges of the scan; None where it was not read.
         extent_mm: What the scan shows, from the outer side of its first voxel to that of its last; None likewise.
     """

@@ -44,7 +44,7 @@ def versions(folder: Path) -> list[Path]:
     """The versions of a case, the first first; a folder that is being written is none.
 
     Args:
-        folder: Of the case.
+        folder: The folder of the case.
     """
     if not folder.is_dir():
         return []
@@ -56,7 +56,7 @@ def latest(folder: Path) -> dict[str, Correction]:
     """The last correction of each structure of a case.
 
     Args:
-        folder: Of the case.
+        folder: The folder of the case.
 
     Raises:
         DatasetError: If a record cannot be read, or its mask is not there.
@@ -88,8 +88,8 @@ def with_corrections(cases: Sequence[Case], folder: Path | None, known: Sequence
     """Cases with the last correction of each structure in the place of its mask.
 
     Args:
-        cases: Of a dataset.
-        folder: Of the corrections; None for none.
+        cases: The cases of a dataset.
+        folder: The folder of the corrections; None for none.
         known: The dataset's structures; corrections of others are left out.
 
     Returns:

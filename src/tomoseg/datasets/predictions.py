@@ -86,7 +86,7 @@ def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[
 
     Args:
         cases: Some, all or none of them with ratings.
-        share: Of the scans in which a structure was found, above 0 and up to 1.
+        share: The share of the scans in which a structure was found, above 0 and up to 1.
 
     Returns:
         The cases in which something is left, and what was left out, in sentences.

@@ -102,7 +102,7 @@ def first_values(source: ScanSource) -> Float32[np.ndarray, "i j s"]:
     """The first few megabytes of a volume's voxels, scaled, as they lie in the file.
 
     Args:
-        source: Of any kind but DICOM.
+        source: The source of any kind but DICOM.
 
     Raises:
         InputError: If it cannot be read.

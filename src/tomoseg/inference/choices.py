@@ -24,7 +24,7 @@ class FoundBox:
 
     Attributes:
         rule: Which model, what of it, and how much around that.
-        sha256: Of that model's weights.
+        sha256: The SHA-256 of that model's weights.
     """
 
     rule: Box
@@ -41,7 +41,7 @@ class Choices:
         steps: What is done to masks.
         notices: What of the model's tuning is not used, and why.
         tuned: The model's tuning, if anything is decided by it.
-        temperatures: Of probabilities, if the model has any and they are asked for.
+        temperatures: The temperatures of probabilities, if the model has any and they are asked for.
         probabilities: Whether they are wanted, or steps look at them.
         resampling: How masks come to the scan's own voxels.
         box: What finds the part of the scan that the network is shown; None for all of it.

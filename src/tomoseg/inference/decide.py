@@ -69,7 +69,7 @@ def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Pla
     Two slices are held.
 
     Args:
-        logits: Of the grid's slices from inferior to superior.
+        logits: The logits of the grid's slices from inferior to superior.
         placement: Where the grid lies in the scan.
     """
     source = enumerate(logits)
@@ -183,7 +183,7 @@ def shares_of_all(
     Args:
         between: Where the slice lies.
         size: Pixels of the scan's slice in the box, along x and y.
-        channels: Of the structures that are wanted.
+        channels: The channels of the structures that are wanted.
         nearest: Whether pixels take what the nearest point says.
         scales: What the logit of each against all others is multiplied with, above and below 0; omitted for nothing.
     """

@@ -49,7 +49,7 @@ class Conversion:
     """How a model becomes files of an engine.
 
     Attributes:
-        suffix: Of the main file.
+        suffix: The suffix of the main file.
         stored: Precisions that files are stored in.
         convert: Takes a model and what int8 is made with, which is None for other precisions.
 

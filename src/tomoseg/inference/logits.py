@@ -19,7 +19,7 @@ class Mirror:
     """What is made of a scan's logits and of those of its left-right mirror image, where left structures are right.
 
     Attributes:
-        view: Of the network.
+        view: The view of the network.
         wanted: Channels of what is asked for, among those of the engine.
         counterparts: Channels of their counterparts.
     """
@@ -35,7 +35,7 @@ class Mirror:
         Args:
             labels: The requested structures.
             computed: What the engine gives: at least `labels` and their counterparts.
-            view: Of the network.
+            view: The view of the network.
         """
         wanted = tuple(computed.channel(name) for name in labels.names)
         return cls(view, wanted, tuple(computed.channel(counterpart(name)) for name in labels.names))

@@ -28,7 +28,7 @@ class WeightedSample:
 
     Args:
         count: How many are drawn.
-        seed: Of the draws.
+        seed: The seed of the draws.
 
     Source:
         Efraimidis, P. S. & Spirakis, P. G. (2006). Weighted random sampling with a reservoir. Information Processing
@@ -98,10 +98,10 @@ def draw_images(predictor: Predictor, scan: OnGrid, count: int, seed: int = 0) -
     """Some of what a model's network is given of a scan.
 
     Args:
-        predictor: Of a model of one network; it serves for nothing else from then on.
+        predictor: The predictor of a model of one network; it serves for nothing else from then on.
         scan: As the predictor takes it.
         count: How many, at most.
-        seed: Of the draws.
+        seed: The seed of the draws.
 
     Raises:
         ConfigError: If a model that finds the box which this one looks at is not there.

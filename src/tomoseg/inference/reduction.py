@@ -60,7 +60,7 @@ def cells_along(
     """An axis of the scan's slice, cut into the cells between the points of the network's grid.
 
     Args:
-        points: Of the grid.
+        points: The points of the grid.
         length: Pixels of the slice.
         nearest: Each pixel takes what the nearest point says: it lies in a cell of which the lower is that.
 

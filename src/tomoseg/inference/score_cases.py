@@ -30,7 +30,7 @@ def on_grid(case: PreprocessedCase) -> OnGrid:
     """A case as a predictor takes it.
 
     Args:
-        case: Of a preprocessed dataset.
+        case: A case of a preprocessed dataset.
     """
     return OnGrid([case.ct()], case.record.placement, case.record.source, case.view)
 
@@ -45,7 +45,7 @@ class ScoredCase:
         source: The voxels that are scored on.
 
     Args:
-        case: Of the validation or test split.
+        case: A case of the validation or test split.
     """
 
     def __init__(self, case: PreprocessedCase) -> None:
@@ -91,7 +91,7 @@ def score_case(predictor: Predictor, case: PreprocessedCase, watch: LogitSink | 
 
     Args:
         predictor: Its structures must be the dataset's.
-        case: Of the validation or test split.
+        case: A case of the validation or test split.
         watch: Looks at the logits of every slice of the network's grid.
 
     Raises:
@@ -118,7 +118,7 @@ def score_case_fully(
 
     Args:
         predictor: Its structures must be the dataset's.
-        case: Of the validation or test split.
+        case: A case of the validation or test split.
         scoring: The settings.
         choices: What decides, and what is done to masks.
         structures: Only these; none named is all.
@@ -147,7 +147,7 @@ def masks_of_case(
 
     Args:
         predictor: Its structures must be the dataset's.
-        case: Of the validation or test split.
+        case: A case of the validation or test split.
         choices: What decides, and what is done to masks.
 
     Raises:
@@ -170,7 +170,7 @@ def score_cases(
 
     Args:
         predictor: Its structures must be the dataset's.
-        cases: Of the validation or test split.
+        cases: The cases of the validation or test split.
         on_case: Called after each case.
     """
     scores = []

@@ -80,7 +80,7 @@ class RatingSums:
 
         Args:
             logits: That decide.
-            members: Of each model, where they are a mean over several.
+            members: The members of each model, where they are a mean over several.
             inside: The masks, where they are not wherever a logit is above 0.
         """
         mask = logits > 0 if inside is None else inside

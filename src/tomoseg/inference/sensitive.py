@@ -41,7 +41,7 @@ class Group:
         name: What they have in common.
         layers: Their names in the network.
         ops: Their names in the OpenVINO model.
-        share: Of all multiplications.
+        share: The share of all multiplications.
     """
 
     name: str
@@ -99,8 +99,8 @@ def groups_of(network: Any, weights: dict[str, Any], shape: tuple[int, ...]) -> 
 
     Args:
         network: As an OpenVINO model.
-        weights: Of the same network of PyTorch, by which its layers are known.
-        shape: Of an input.
+        weights: The weights of the same network of PyTorch, by which its layers are known.
+        shape: The shape of an input.
     """
     fixed = network.clone()
     fixed.reshape(list(shape))

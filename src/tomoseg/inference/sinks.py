@@ -112,7 +112,7 @@ def collect(slices: Iterable[ScanSlice], *sinks: Sink, stages: Stages | None = N
     """Give each slice to every sink.
 
     Args:
-        slices: Of one scan, from inferior to superior.
+        slices: The slices of one scan, from inferior to superior.
         sinks: They take a slice in this order.
         stages: Takes the seconds of `decisions`.
     """

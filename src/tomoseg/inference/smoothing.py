@@ -17,7 +17,7 @@ def smoothed(
     """Each slice as the mean of its neighbours, weighed by a Gaussian; at the ends of those that there are.
 
     Args:
-        logits: Of the grid's slices from inferior to superior.
+        logits: The logits of the grid's slices from inferior to superior.
         sigma: Standard deviation in slices; 0 gives the slices as they are.
 
     Example:

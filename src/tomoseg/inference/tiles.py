@@ -85,7 +85,7 @@ def bytes_of_blocks(depth: int, shape: tuple[int, int, int], structures: int) ->
 
     Args:
         depth: Slices of a tile.
-        shape: Of the scan on the network's grid.
+        shape: The shape of the scan on the network's grid.
         structures: How many.
     """
     return 3 * 4 * structures * shape[0] * shape[1] * depth
@@ -103,7 +103,7 @@ def slice_logits(
     Args:
         source: What computes them.
         slabs: HU, from inferior to superior.
-        shape: Of the scan on the network's grid.
+        shape: The shape of the scan on the network's grid.
         batch: Slices in one forward pass of a network of slices.
         positions_mm: Where each slice lies, for a network that is told.
     """

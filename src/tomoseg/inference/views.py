@@ -35,7 +35,7 @@ def bytes_of_view(view: str, shape: tuple[int, int, int], structures: int) -> in
 
     Args:
         view: Name of the view: axial, coronal or sagittal.
-        shape: Of the scan on the network's grid, along x, y and z.
+        shape: The shape of the scan on the network's grid, along x, y and z.
         structures: How many.
     """
     first, second, _ = ordered(shape, view)

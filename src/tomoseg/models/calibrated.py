@@ -21,8 +21,8 @@ class Calibration:
     """What a model's probabilities are worth.
 
     Attributes:
-        weights_sha256: Of the weights that it was found for.
-        temperatures: Of every structure: where its logit is above 0, and where it is below.
+        weights_sha256: The SHA-256 of the weights that it was found for.
+        temperatures: The temperatures of every structure: where its logit is above 0, and where it is below.
         fitted_on: The dataset, split and cases, and structures that too few patients show, which have those of all
             together.
     """
@@ -61,7 +61,7 @@ def load_calibration(folder: Path | None, sha256: str | None) -> Calibration | N
 
     Args:
         folder: The model's own; None if it was not read from one.
-        sha256: Of its weights; of several networks as `views.digest_in` has it.
+        sha256: The SHA-256 of its weights; of several networks as `views.digest_in` has it.
 
     Raises:
         ModelError: If the file is no such record.

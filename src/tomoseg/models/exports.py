@@ -31,7 +31,7 @@ class Export:
     Attributes:
         format: The engine that it is for, such as `openvino`.
         precision: What it is stored in: `fp32` or `int8`.
-        weights_sha256: Of the weights that it was made from.
+        weights_sha256: The SHA-256 of the weights that it was made from.
         files: Paths relative to the model folder, the main one first, each with its SHA-256.
         made: How it was made, and how it was checked.
         trusted: Whether its Dice was measured and found to be close enough to that of fp32; None if not measured.
@@ -99,7 +99,7 @@ def add_export(
         model: Read from a folder.
         kind: The engine that it is for.
         precision: What it is stored in.
-        suffix: Of the main file.
+        suffix: The suffix of the main file.
         made: How it was made.
         write: Writes the main file at the path that it is given, and others beside it.
 

@@ -22,8 +22,8 @@ class Head:
     """A last 1x1 convolution.
 
     Attributes:
-        weights: Of each structure, for each feature.
-        bias: Of each structure.
+        weights: The weights of each structure, for each feature.
+        bias: The bias of each structure.
 
     Example:
         >>> head = Head(np.array([[1, 0], [1, 1]], np.float32), np.array([0, 5], np.float32))
@@ -38,7 +38,7 @@ class Head:
         """Logits, structures last in memory.
 
         Args:
-            features: Of a slice.
+            features: The features of a slice.
         """
         logits = np.moveaxis(features, 0, 2) @ self.weights.T
         logits += self.bias
@@ -49,7 +49,7 @@ def mean_head(heads: Sequence[Head]) -> Head:
     """What gives the mean of several networks' logits, from the features of all of them one after the other.
 
     Args:
-        heads: Of each network.
+        heads: The heads of each network.
     """
     if len(heads) == 1:
         return heads[0]

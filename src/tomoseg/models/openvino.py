@@ -122,7 +122,7 @@ def compile_openvino(model: Any, shape: tuple[int, ...], settings: dict[str, Any
 
     Args:
         model: For inputs of any size; it is left as it is.
-        shape: Of one input, `(w, x, y[, z])`.
+        shape: The shape of one input, `(w, x, y[, z])`.
         settings: OpenVINO's.
         identity: Tells the model from every other, such as the SHA-256 of its files; None keeps nothing.
     """

@@ -63,7 +63,7 @@ def save_parts(names: Sequence[str], folder: Path) -> None:
     """Write the record into a model folder, beside the parts' folders.
 
     Args:
-        names: Of the folders, in the order in which they claim voxels.
+        names: The names of the folders, in the order in which they claim voxels.
         folder: The model's own.
 
     Raises:
@@ -78,7 +78,7 @@ def load_parts(folder: Path) -> tuple[Model, ...]:
     """The networks of a model; their weights are read once they are asked for.
 
     Args:
-        folder: Of a model of parts, or its name.
+        folder: The folder of a model of parts, or its name.
 
     Raises:
         ModelError: If a file is missing, altered or of another version, or the parts do not belong together.
@@ -106,7 +106,7 @@ def joined_record(records: Sequence[ModelRecord], names: Sequence[str], folder: 
     """What several parts are together.
 
     Args:
-        records: Of each part.
+        records: The records of each part.
         names: What the parts are called.
         folder: What to call the model in messages.
 

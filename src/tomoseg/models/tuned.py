@@ -23,9 +23,9 @@ class Tuned:
     """Decisions that validation chose.
 
     Attributes:
-        weights_sha256: Of the weights that they were chosen for.
-        smoothing: Of logits over neighbouring slices, in slices.
-        thresholds: Of structures that are not decided at 0.5.
+        weights_sha256: The SHA-256 of the weights that they were chosen for.
+        smoothing: The smoothing of logits over neighbouring slices, in slices.
+        thresholds: The thresholds of structures that are not decided at 0.5.
         steps: What is done to structures' masks, as text.
         chosen_on: The dataset, split and cases, the Dice before and after, that on patients that did not choose, what
             gained nothing there and was not taken, and patients of each structure that too few show, which was left as
@@ -68,7 +68,7 @@ def load_tuned(folder: Path | None, sha256: str | None) -> Tuned | None:
 
     Args:
         folder: The model's own; None if it was not read from one.
-        sha256: Of its weights; of several networks as `views.digest_in` has it.
+        sha256: The SHA-256 of its weights; of several networks as `views.digest_in` has it.
 
     Raises:
         ModelError: If the file is no such record.

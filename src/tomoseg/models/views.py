@@ -64,7 +64,7 @@ class Fusion:
         left_out: Structures that are found only when they are asked for, since they are found badly.
         provenance: What chose all this.
         name: What the model is called.
-        sha256: Of the record; None if it was not read from one.
+        sha256: The SHA-256 of the record; None if it was not read from one.
         folder: The model's own; None if it was not read from one.
 
     Example:
@@ -87,7 +87,7 @@ class Fusion:
 
         Args:
             structures: The structures, in channel order.
-            height_mm: Of the scan, from the feet's side to the head's.
+            height_mm: The height in mm of the scan, from the feet's side to the head's.
         """
         if not self.shares:
             return None
@@ -108,7 +108,7 @@ def load_views(folder: Path) -> tuple[tuple[Model, ...], Fusion]:
     """The networks of a model, and how much each counts.
 
     Args:
-        folder: Of a model of several networks, or a packaged model's name.
+        folder: The folder of a model of several networks, or a packaged model's name.
 
     Raises:
         ModelError: If a file is missing, altered or of another version, or the networks do not belong together.
@@ -155,7 +155,7 @@ def record_of_folds(records: Sequence[ModelRecord]) -> ModelRecord:
     """What a run's folds are together: the first, trained on all that any of them was trained on.
 
     Args:
-        records: Of each fold.
+        records: The records of each fold.
     """
     ranges = [one.trained_on for one in records if one.trained_on is not None]
     return replace(records[0], trained_on=reduce(ScanRange.joined, ranges) if ranges else None)
@@ -213,7 +213,7 @@ def load_for_view(folder: Path, view: str) -> Model:
     """One network of a model: of several the one that looks from a side, or else the first; else the only one.
 
     Args:
-        folder: Of a model or a run, or a packaged model's name.
+        folder: The folder of a model or a run, or a packaged model's name.
         view: The side.
 
     Raises:

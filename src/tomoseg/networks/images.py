@@ -179,7 +179,7 @@ class NetworkInput(EngineInput):
         """Voxels that the network is given at once, padding not counted, along each of its axes.
 
         Args:
-            shape: Of the scan on the network's grid.
+            shape: The shape of the scan on the network's grid.
         """
         whole = shape[: self.network.dims]
         return tuple(min(pair) for pair in zip(whole, self.network.tile or whole, strict=True))
@@ -226,7 +226,7 @@ class NetworkInput(EngineInput):
 
         Args:
             images: As `of_slices` or `of_block` makes them.
-            view: Of the network.
+            view: The view of the network.
         """
         axis = left_right_axis(view)
         if axis < self.network.dims:

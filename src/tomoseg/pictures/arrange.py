@@ -23,7 +23,7 @@ class Place:
     Attributes:
         left: Of the picture.
         top: Of the picture.
-        width: Of the picture.
+        width: The width of the picture.
         height: With the room above and below.
         room: What is free above the picture, and below.
     """

@@ -172,7 +172,7 @@ class DisplayedImage:
         Args:
             values: 0 leaves the picture as it is, `i` lays `colours[i]` over it.
             colours: RGB of each value.
-            opacity: Of the areas: 0 shows the picture alone, 1 the colours alone. Outlines are opaque.
+            opacity: The opacity of the areas: 0 shows the picture alone, 1 the colours alone. Outlines are opaque.
             line_px: Width of the outlines; 0 draws none.
         """
         width, height = self.spacing_mm

@@ -33,7 +33,7 @@ def write_check_page(
 
     Args:
         report: What was found.
-        name: Of the dataset.
+        name: The name of the dataset.
         path: The HTML file to write.
         pictures: What findings look like.
         most: So many findings had their picture drawn at the most, the first; all if omitted.

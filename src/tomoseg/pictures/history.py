@@ -64,7 +64,7 @@ def draw_history(records: Sequence[Mapping[str, Any]], path: Path, lang: Languag
     Args:
         records: One an epoch: `epoch`, and any of `NUMBERS`.
         path: The PNG file to write.
-        lang: Of the captions.
+        lang: The language of the captions.
 
     Raises:
         InputError: If there is no record.

@@ -55,7 +55,7 @@ def draw_legend(
         top: Where the legend begins.
         margin: What stays free at the left and at the right.
         nothing: What is written where there is no structure.
-        lang: Of the names.
+        lang: The language of the names.
         beside: What stands beside names, by id.
     """
     by_id = {structure.id: structure for structure in labels}

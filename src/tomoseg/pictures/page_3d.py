@@ -137,7 +137,7 @@ def write_masks_3d(masks: Iterable[Masks3D], grid: SourceGrid, path: Path, title
     """The same of masks one after the other.
 
     Args:
-        masks: Of each structure; an eighth of their memory is kept until all are there.
+        masks: The masks of each structure; an eighth of their memory is kept until all are there.
         grid: What they lie on.
         path: The HTML file to write.
         title: What the page is called.

@@ -96,7 +96,7 @@ def draw_panel(
         spacing_mm: Pixel edges along x and y.
         path: The PNG file to write.
         window_hu: What is shown black and white.
-        lang: Of the captions.
+        lang: The language of the captions.
 
     Raises:
         GridError: If the three are not of one shape.

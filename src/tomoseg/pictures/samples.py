@@ -98,7 +98,7 @@ def words_of_change(change: Change, size: tuple[int, int], lang: Language = "en"
     Args:
         change: What was done to a slice.
         size: Pixels of the slice along x and y.
-        lang: Of the words.
+        lang: The language of the words.
 
     Example:
         >>> words_of_change(Change(turn_degrees=-4.2, hu_shift=-12, gamma=1.25), (256, 256))

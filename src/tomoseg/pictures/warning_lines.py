@@ -25,7 +25,7 @@ def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tu
 
     Args:
         warnings: In the order in which they are told.
-        lang: Of the lines.
+        lang: The language of the lines.
     """
     if not warnings:
         return []

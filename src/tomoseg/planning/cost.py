@@ -66,7 +66,7 @@ def usual_cost(*, on_gpu: bool, cores: int) -> StepCost:
 
     Args:
         on_gpu: Whether a GPU trains.
-        cores: Of the processor.
+        cores: The cores of the processor.
     """
     seconds = USUAL_GPU_SECONDS if on_gpu else USUAL_CORE_SECONDS / max(1, cores)
     return StepCost(USUAL_STEP_SECONDS, seconds, USUAL_FIXED_BYTES, USUAL_WORK_BYTES)
@@ -78,8 +78,8 @@ def work_of(pixels: int, channels: Sequence[int], structures: int) -> float:
     On the small slices and narrow networks of a CPU time and memory follow these rather than multiplications.
 
     Args:
-        pixels: Of the slice.
-        channels: Of the network's levels.
+        pixels: The pixels of the slice.
+        channels: The channels of the network's levels.
         structures: How many masks it gives.
 
     Example:

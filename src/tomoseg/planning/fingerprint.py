@@ -27,7 +27,7 @@ class MaskPrint:
     Attributes:
         volume_ml: Its volume.
         thickness_mm: Along x, y and z the mean length of the lines that go through it.
-        share: Of the voxels of the scan's box that are inside.
+        share: The share of the voxels of the scan's box that are inside.
         hu: What a twentieth, half, and all but a twentieth of its voxels lie below.
     """
 
@@ -43,7 +43,7 @@ class CasePrint:
 
     Attributes:
         spacing_mm: Voxel edges of the scan along x, y and z.
-        extent_mm: Of the box around the body.
+        extent_mm: The extent in mm of the box around the body.
         hu: What one in 200, half, and all but one in 200 of its voxels above air lie below.
         masks: Structures whose masks hold a voxel.
         empty: Structures whose masks hold none.
@@ -67,7 +67,7 @@ class StructurePrint:
         present: Those of these that hold a voxel of it; with none, nothing else is known.
         volume_ml: Its volume.
         thickness_mm: Along x, y and z.
-        share: Of the voxels around the body.
+        share: The share of the voxels around the body.
         hu: What a twentieth, half, and all but a twentieth of its voxels lie below.
     """
 

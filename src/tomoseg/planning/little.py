@@ -29,7 +29,7 @@ class StructureFound:
 
     Attributes:
         name: What it is called.
-        dice: Of the best validation; None where no validation case says what is right.
+        dice: The Dice of the best validation; None where no validation case says what is right.
         cases: Training cases that hold it.
         ceiling: Median Dice that survives going to the grid and back; None where no case holds it.
     """

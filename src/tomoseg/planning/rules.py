@@ -63,11 +63,11 @@ class Means:
     """What there is to train with.
 
     Attributes:
-        minutes: Of training, validations included.
+        minutes: The minutes of training, validations included.
         cost: What steps take.
         memory_bytes: What training may take.
         on_gpu: Whether a GPU trains.
-        cores: Of the processor.
+        cores: The cores of the processor.
     """
 
     minutes: float
@@ -84,7 +84,7 @@ class Size:
     Attributes:
         edge_mm: The grid's pixel edge; 0 where that is not asked.
         patch: Pixels of a slice along x and y.
-        channels: Of the network's levels.
+        channels: The channels of the network's levels.
         batch_size: Slices a step.
         work: Of a slice.
         slices: That the minutes buy.

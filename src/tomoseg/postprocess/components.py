@@ -23,7 +23,7 @@ def remove_small(mask: BoxedMask, voxel_ml: float, least_ml: float) -> BoxedMask
     """The pieces of at least a volume.
 
     Args:
-        mask: Of one structure.
+        mask: The mask of one structure.
         voxel_ml: Volume of a voxel.
         least_ml: What a piece has to have; 0 keeps all.
     """

@@ -31,7 +31,7 @@ class CrfSettings:
         radius_mm: How far a voxel is seen.
         sigma_mm: Of the Gaussian of the distance.
         sigma_hu: Of the Gaussian of the difference in HU.
-        rounds: Of mean settings.
+        rounds: The rounds of mean settings.
     """
 
     weight: float = 3.0
@@ -51,8 +51,8 @@ def refine(
     """The mask with its uncertain voxels decided anew.
 
     Args:
-        mask: Of one structure.
-        probability: Of it, 0 to 255, for the whole scan.
+        mask: The mask of one structure.
+        probability: The probability of it, 0 to 255, for the whole scan.
         hu: The scan.
         spacing_mm: Voxel edges.
         settings: How voxels pull each other.

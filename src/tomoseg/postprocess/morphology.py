@@ -25,8 +25,8 @@ def opening(mask: BoxedMask, radius_mm: float, spacing_mm: tuple[float, float, f
     """What balls of a radius that fit into the mask cover: thin bridges and specks go.
 
     Args:
-        mask: Of one structure.
-        radius_mm: Of the ball; 0 leaves the mask.
+        mask: The mask of one structure.
+        radius_mm: The radius in mm of the ball; 0 leaves the mask.
         spacing_mm: Voxel edges.
     """
     if mask.voxels == 0:
@@ -40,8 +40,8 @@ def closing(mask: BoxedMask, radius_mm: float, spacing_mm: tuple[float, float, f
     """The mask with what balls of a radius that fit beside it do not reach: gaps and notches fill.
 
     Args:
-        mask: Of one structure.
-        radius_mm: Of the ball; 0 leaves the mask.
+        mask: The mask of one structure.
+        radius_mm: The radius in mm of the ball; 0 leaves the mask.
         spacing_mm: Voxel edges.
     """
     if mask.voxels == 0:

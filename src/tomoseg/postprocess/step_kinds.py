@@ -34,7 +34,7 @@ class StepKind:
     Attributes:
         does: What it does, for help.
         amount: The number after the colon, where none is given; None for steps that take none.
-        unit: Of that number.
+        unit: The unit of that number.
     """
 
     does: str

@@ -162,7 +162,7 @@ def process(
     """One structure's mask after its steps.
 
     Args:
-        mask: Of one structure.
+        mask: The mask of one structure.
         steps: In order.
         spacing_mm: Voxel edges.
         evidence: For steps that look at the scan.

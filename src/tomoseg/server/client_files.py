@@ -17,7 +17,7 @@ def pack_scan(files: Sequence[Path], stream: IO[bytes]) -> None:
     """A zip without the files' names, in which a patient's may be.
 
     Args:
-        files: Of a scan.
+        files: The files of a scan.
         stream: What it is written to.
     """
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:

@@ -23,7 +23,7 @@ class Ready:
     """What a person is told once the server answers.
 
     Attributes:
-        url: Of its page.
+        url: The URL of its page.
         folder: Where everything lies.
         models: In words.
         token: The token, if it was made just now; it is shown this once.

@@ -91,7 +91,7 @@ def result_folder(folder: Path) -> Path:
     """Where the result with the last corrections is.
 
     Args:
-        folder: Of the versions, of which there is one.
+        folder: The folder of the versions, of which there is one.
     """
     return folder / f"result-{versions(folder)[-1].name}"
 
@@ -100,7 +100,7 @@ def listed(folder: Path) -> list[Correction]:
     """What is known of each version, the first first.
 
     Args:
-        folder: Of the versions.
+        folder: The folder of the versions.
     """
     records = (json.loads((path / CORRECTION).read_text(encoding="utf-8")) for path in versions(folder))
     return [Correction(**{name: one[name] for name in Correction.model_fields}) for one in records]

@@ -149,7 +149,7 @@ class Database:
         """A fact of the whole server; None if it is not known.
 
         Args:
-            name: Of the fact.
+            name: The name of the fact.
         """
         row = self.first("SELECT value FROM facts WHERE name = ?", name)
         return None if row is None else row["value"]
@@ -158,7 +158,7 @@ class Database:
         """Keep a fact of the whole server.
 
         Args:
-            name: Of the fact.
+            name: The name of the fact.
             value: Takes the place of a former one.
         """
         self.change(

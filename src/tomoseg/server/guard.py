@@ -124,7 +124,7 @@ def needs_token(path: str) -> bool:
     """Whether a path is of the interface; files of the page say nothing that is not in the package.
 
     Args:
-        path: Of a request.
+        path: The path of a request.
 
     Example:
         >>> needs_token("/api/v1/jobs"), needs_token("/health"), needs_token("/assets/page.js")

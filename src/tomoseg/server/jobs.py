@@ -356,7 +356,7 @@ def unforeseen(kind: str) -> str:
     """Why a job failed that nobody foresaw: without what the error says, in which a name or a header may be quoted.
 
     Args:
-        kind: Of the error.
+        kind: The kind of the error.
 
     Example:
         >>> unforeseen("ValueError").split(";")[0]

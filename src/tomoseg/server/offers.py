@@ -85,7 +85,7 @@ def of_structure(structure: Structure) -> dict[str, Any]:
     """A structure as it is sent.
 
     Args:
-        structure: Of a model.
+        structure: A structure of a model.
     """
     return {name: getattr(structure, name) for name in ("id", "name", "group", "colour")}
 

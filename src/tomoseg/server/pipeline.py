@@ -29,7 +29,7 @@ class _Ahead:
 
     Attributes:
         job: Its id.
-        folder: Of its result.
+        folder: The folder of its result.
         way: Where its scan lies, and the scan on its way, once it is read.
     """
 
@@ -48,7 +48,7 @@ class Pipeline:
 
     Args:
         jobs: Where they are.
-        folder: Of their results.
+        folder: The folder of their results.
         models: Loaded when they are first asked for.
         scan_of: Where the scan of a job lies.
         guarded: What ends a job alone.

@@ -50,9 +50,10 @@ class MultipartFiles:
     """Writes the files of a multipart body into a folder, as `000001.dcm` and so on.
 
     Args:
-        content_type: Of the request.
+        content_type: The content type of the request.
         folder: Folder to write to.
-        names: Of the parts that are files; a part of another name is a text. None for a multipart body of DICOM
+        names: The names of the parts that are files; a part of another name is a text. None for a multipart body of
+            DICOM
             files, as DICOMweb sends them.
 
     Raises:
@@ -184,9 +185,9 @@ async def receive_upload(
     Args:
         store: The store that it is written to.
         body: Of the request.
-        content_type: Of the request.
-        length: Of the body, if it is said.
-        names: Of the parts that are files; None for a body of DICOM files.
+        content_type: The content type of the request.
+        length: The length of the body, if it is said.
+        names: The names of the parts that are files; None for a body of DICOM files.
 
     Returns:
         The upload's id, and what came; no id where no file did.

@@ -11,10 +11,10 @@ class RefusalError(TomosegError):
     """A request that is not done.
 
     Attributes:
-        status: Of the answer.
+        status: The status of the answer.
 
     Args:
-        status: Of the answer.
+        status: The status of the answer.
         message: One sentence.
 
     Example:

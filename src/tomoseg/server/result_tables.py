@@ -14,7 +14,7 @@ def statistics_row(structure: ResultStructure) -> dict[str, object]:
     """A structure with what was measured of it.
 
     Args:
-        structure: Of a result.
+        structure: A structure of a result.
     """
     known = structure.model_dump()
     return {name: known["name"] if name == "structure" else known[name] for name in _COLUMNS}

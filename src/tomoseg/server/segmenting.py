@@ -67,7 +67,7 @@ class UploadOnItsWay:
 
     Args:
         scan: A file or a folder of an upload.
-        folder: Of the result.
+        folder: The folder of the result.
         predictor: The predictor of the model.
         options: What is asked for; statistics are made in any case.
 
@@ -126,7 +126,7 @@ def told(notices: Sequence[Notice], scan: Path) -> list[Told]:
     """What was noticed, without the path of the upload.
 
     Args:
-        notices: Of a scan.
+        notices: The notices of a scan.
         scan: Where it lies.
     """
     return [Told(text=without_place(str(one), scan), kind=one.kind, level=one.level) for one in notices]

@@ -73,7 +73,7 @@ class Service:
         Args:
             uploads: Ids, at least one.
             model: Its name; None for the default.
-            options: Of `tomoseg predict`.
+            options: The options of `tomoseg predict`.
 
         Returns:
             The job, and whether it is new.

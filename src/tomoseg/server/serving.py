@@ -130,7 +130,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Have a folder for this process alone, which the system lets go of whatever ends the process.
 
     Args:
-        folder: Of the server.
+        folder: The folder of the server.
 
     Raises:
         ConfigError: If another server has it.

@@ -57,7 +57,7 @@ def trainers(service: Service) -> dict[str, Any]:
     """From what a training may start, as `/info/` says it.
 
     Args:
-        service: Of the server.
+        service: The service of the server.
     """
     minutes = service.trainer.learning.minutes
     return {
@@ -74,7 +74,7 @@ def train_stats(service: Service) -> dict[str, Any]:
     """How far the last training is, as `/info/` says it.
 
     Args:
-        service: Of the server.
+        service: The service of the server.
     """
     last = service.trainer.last
     return {} if last is None else {last.model: last.stats()}

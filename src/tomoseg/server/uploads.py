@@ -154,7 +154,7 @@ class UploadStore:
 
         Args:
             upload: An id that the database has.
-            number: Of the file, from 1.
+            number: The number of the file, from 1.
             suffix: Of `suffix_of`.
         """
         return self.folder / upload / f"{number:06d}{suffix}"
@@ -175,7 +175,7 @@ class UploadStore:
             sha256: Of `digest_of`.
             size: Its bytes.
             files: How many it has.
-            suffix: Of the first of them.
+            suffix: The suffix of the first of them.
         """
         self.database.change(
             "UPDATE uploads SET sha256 = ?, bytes = ?, files = ?, suffix = ?, used = ? WHERE id = ?",

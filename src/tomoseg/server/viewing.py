@@ -109,7 +109,7 @@ class Viewing:
         """Save a corrected mask; returns its version.
 
         Args:
-            number: Of the case.
+            number: The number of the case.
             structure: Name of the structure.
             packed: A byte a voxel, x fastest, compressed by gzip.
             who: Whose work it is.

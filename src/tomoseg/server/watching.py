@@ -24,7 +24,7 @@ class Watch:
     """One look at the database for all who wait.
 
     Args:
-        folder: Of the database; a connection of its own sees what all others write.
+        folder: The folder of the database; a connection of its own sees what all others write.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ class Column:
 
     Attributes:
         number: Which of all.
-        width: Of its text, in characters.
+        width: The width of its text, in characters.
     """
 
     number: int

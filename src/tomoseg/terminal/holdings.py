@@ -17,7 +17,7 @@ def show_holdings(holdings: Holdings, ids: Mapping[str, int] | None = None) -> N
 
     Args:
         holdings: What the dataset holds.
-        ids: Of the structures, to be shown beside them.
+        ids: The ids of the structures, to be shown beside them.
     """
     columns = [say("structure"), *([] if ids is None else [say("id")]), say("cases")]
     measured = any(one.empty is not None for one in holdings.structures.values())

@@ -16,7 +16,7 @@ def show_ready(url: str, folder: Path, models: str, token: str | None, is_guarde
     """Where a server answers, what it offers, and the token if it was made just now.
 
     Args:
-        url: Of its page.
+        url: The URL of its page.
         folder: Where everything lies.
         models: In words.
         token: Made just now, and shown this once.
@@ -50,7 +50,7 @@ class Remote:
         """A job has changed.
 
         Args:
-            name: Of its scan.
+            name: The name of its scan.
             job: As the server sends it.
         """
         share = job["share"] or 0.0

@@ -11,7 +11,7 @@ def show_address(address: str, *, ends_with_page: bool = True) -> None:
     """The page's address, and how it ends.
 
     Args:
-        address: Of the page.
+        address: The address of the page.
         ends_with_page: Whether it also ends when the page is closed.
     """
     out.print(address)
@@ -22,7 +22,7 @@ def show_saved(path: Path, size: int) -> None:
     """Where a page was saved, and how large it is.
 
     Args:
-        path: Of the page.
+        path: The path of the page.
         size: In bytes.
     """
     out.print(f"{path}: {size / 1e6:.1f} MB; open it in a browser, no server and no network are needed")

@@ -31,7 +31,7 @@ def attack(
 
     Args:
         images: Windowed.
-        gradient: Of the loss by them.
+        gradient: The gradient of the loss by them.
         epsilon: Of windowed values.
 
     Source: Goodfellow, I. et al. (2015). Explaining and harnessing adversarial examples. ICLR, section 4.

@@ -26,7 +26,7 @@ def boundary_loss(
     train; beside cross-entropy and Dice it does. Of a slice or block without the structure it says nothing.
 
     Args:
-        logits: Of each structure.
+        logits: The logits of each structure.
         masks: The reference.
         annotated: Which structures are annotated in which sample.
         config: `boundary_weight`, which the result is multiplied by.

@@ -27,8 +27,8 @@ class TrainingProgress:
         minutes: Spent so far, validations included.
         validation_minutes: What the last validation took.
         epoch_began_at: Share of the budget that was used as the epoch began: its draws depend on it.
-        losses: Of the steps of the epoch.
-        norms: Of their gradients, before they were clipped.
+        losses: The losses of the steps of the epoch.
+        norms: The norms of their gradients, before they were clipped.
         slices: Read in these steps.
         step_minutes: What these steps took.
         history: One record an epoch.
@@ -54,7 +54,7 @@ class Budget:
 
     Attributes:
         epochs: At most; None for `DEFAULT_EPOCHS` where nothing else is given.
-        steps: Of the optimiser, at most.
+        steps: The steps of the optimiser, at most.
         minutes: At most, validations included.
         early_stopping: Validations in a row without a better Dice that end it; None for any number.
         steps_per_epoch: Steps of the optimiser in an epoch; the last one may have fewer slices.

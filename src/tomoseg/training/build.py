@@ -194,7 +194,7 @@ def structure_weights(
     """How much each structure counts in the loss, with a mean of 1; None if all count alike.
 
     Args:
-        weights: Of some structures; the others weigh 1.
+        weights: The weights of some structures; the others weigh 1.
         names: The structures in channel order.
         device: Where the losses are.
 

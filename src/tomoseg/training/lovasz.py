@@ -23,7 +23,7 @@ def lovasz_hinge(
     the largest margin by which a voxel is taken for it.
 
     Args:
-        logits: Of each structure.
+        logits: The logits of each structure.
         masks: The reference.
         annotated: Which structures are annotated in which sample.
         config: Not used.

@@ -85,7 +85,7 @@ def focal_gradients_(
     """The focal loss; the logits become its gradients by them, in place. There is no Dice part.
 
     Args:
-        logits: Of a chunk of pixels.
+        logits: The logits of a chunk of pixels.
         packed: Their masks.
         weights: `slope` and `offset` are not looked at.
         gamma: Power of what the probability of the right answer lacks.

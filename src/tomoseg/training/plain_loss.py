@@ -21,7 +21,7 @@ def plain_loss(
     """The terms that `fused_loss` computes, from logits.
 
     Args:
-        logits: Of each structure.
+        logits: The logits of each structure.
         masks: The reference.
         annotated: Which structures are annotated in which sample.
         config: Which loss.

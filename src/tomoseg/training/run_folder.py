@@ -128,7 +128,7 @@ def run_name(folder: Path) -> str:
     """What a run is called where it is listed with others; a network of several with the run that it belongs to.
 
     Args:
-        folder: Of the run, or of one of its networks.
+        folder: The folder of the run, or of one of its networks.
 
     Example:
         >>> run_name(Path("experiments/first"))

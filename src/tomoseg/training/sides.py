@@ -24,7 +24,7 @@ class Sides:
     Attributes:
         order: For each channel the channel of its counterpart (`LabelSet.exchanged`).
         axis: Where left and right lie among the axes of the view: 0 or 1 in a slice, 2 along the slices.
-        share: Of slices that are mirrored.
+        share: The share of slices that are mirrored.
     """
 
     order: tuple[int, ...]
@@ -59,7 +59,7 @@ def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:
 
     Args:
         labels: The structures.
-        view: Of the network.
+        view: The view of the network.
         config: `augmentation.exchange_sides`.
 
     Raises:

@@ -19,7 +19,7 @@ class Stacks:
     """How much of a coronal or sagittal slice is kept; axial slices lie along its second axis.
 
     Attributes:
-        share: Of slices that become short.
+        share: The share of slices that become short.
     """
 
     share: float
@@ -53,7 +53,7 @@ def stacks_of(view: str, config: TrainConfig) -> Stacks | None:
     """What becomes short in a training; None for nothing.
 
     Args:
-        view: Of the network.
+        view: The view of the network.
         config: `augmentation.short_stacks`.
     """
     share = config.augmentation.short_stacks

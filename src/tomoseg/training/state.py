@@ -26,7 +26,7 @@ class TrainState(TrainingProgress):
         average: The running mean of the network's weights; None if none is kept.
         optimizer: With the moments of each weight.
         rate: The learning rate's schedule.
-        scaler: Of losses in fp16.
+        scaler: The scaler of losses in fp16.
     """
 
     learner: Learner

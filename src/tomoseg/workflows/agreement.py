@@ -26,10 +26,10 @@ class Agreement:
     """What one way of computing makes of scans, beside the first.
 
     Attributes:
-        dice: Of each structure, over the voxels of all scans; None where neither shows it.
+        dice: The Dice of each structure, over the voxels of all scans; None where neither shows it.
         few: Structures of which the first shows fewer than `FEW_VOXELS` voxels.
         differing: Voxels of which they say something else.
-        voxels: Of all scans.
+        voxels: The voxels of all scans.
         seconds: For a scan, in the mean, once the network is compiled.
     """
 
@@ -87,7 +87,7 @@ def agreements(
     One scan is in memory at a time, with the masks of the first way, compressed.
 
     Args:
-        predictors: Of the same model, computed in several ways.
+        predictors: The predictors of the same model, computed in several ways.
         scans: As the predictors take them.
         on_scan: Called with the number of an engine choice, from 0, and the number of scans that it has done.
 

@@ -106,7 +106,7 @@ def keep(found: HeldOut, counts: LogitCounts, folder: Path) -> Calibration:
 
     Args:
         found: The cases that were counted.
-        counts: Of all of them.
+        counts: The counts of all of them.
         folder: The model's own.
 
     Raises:

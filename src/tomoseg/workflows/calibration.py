@@ -103,7 +103,7 @@ def calibration_of(
     """What int8 is made with, and what is to be said of it in the record of the export.
 
     Args:
-        model: Of one network.
+        model: The model of one network.
         place: A preprocessed dataset, of which the training cases count, or scans. An axial one serves models of any
             view, which draw from its scans as if they had no masks.
         on_scan: Called with the number of scans done and the total number of scans.
@@ -154,7 +154,7 @@ def draw_some(predictor: Predictor, scans: Iterator[OnGrid], count: int) -> list
     """Images of the first scans that give as many.
 
     Args:
-        predictor: Of a model of one network; it serves for nothing else from then on.
+        predictor: The predictor of a model of one network; it serves for nothing else from then on.
         scans: As it takes them.
         count: How many.
     """
@@ -192,7 +192,7 @@ def calibration_slices(
         cases: Where they are drawn from.
         structures: How many structures the dataset has.
         count: How many slices.
-        seed: Of the draws.
+        seed: The seed of the draws.
 
     Raises:
         DatasetError: If no case holds any structure.
@@ -218,7 +218,7 @@ def network_image(input_spec: EngineInput, case: PreprocessedCase, k: int) -> Fl
 
     Args:
         input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
-        case: Of a preprocessed dataset.
+        case: A case of a preprocessed dataset.
         k: The slice; a tile that is smaller than it is taken from its middle.
 
     Raises:

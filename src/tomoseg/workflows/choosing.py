@@ -125,7 +125,7 @@ def choose(scores: Scores) -> Choice:
     """What helps a structure, if it also helps patients that did not choose it.
 
     Args:
-        scores: Of the structure, in two patients or more.
+        scores: The scores of the structure, in two patients or more.
     """
     plain = scores.of(THRESHOLDS[0])
     threshold, steps = _best(scores, np.ones(len(plain), bool))

@@ -62,7 +62,7 @@ def save_correction(
     """Write a corrected mask as the next version of its case.
 
     Args:
-        folder: Of the case's corrections; made if it is missing.
+        folder: The folder of the case's corrections; made if it is missing.
         structure: What it is.
         mask: On the scan's voxels.
         grid: The scan's.
@@ -100,7 +100,7 @@ def read_reviews(folder: Path) -> dict[str, Verdict]:
     """The verdict on each case that has one.
 
     Args:
-        folder: Of the corrections.
+        folder: The folder of the corrections.
 
     Raises:
         InputError: If the file of verdicts is none.
@@ -116,7 +116,7 @@ def save_review(folder: Path, case: str, verdict: Verdict | None, who: str) -> N
     """Keep the verdict on a case, in the place of a former one; None takes it back.
 
     Args:
-        folder: Of the corrections; made if it is missing.
+        folder: The folder of the corrections; made if it is missing.
         case: Name of the case.
         verdict: What is said.
         who: Who says it.

@@ -64,7 +64,7 @@ def fetch_model(
     there is not touched if its archives are still the same, so that what it was tuned to stays.
 
     Args:
-        name: Of its task.
+        name: The name of its task.
         again: Fetch its archives also if it is there, to see whether they are still the same.
         url: Another place of the same releases.
         web: How servers are asked.

@@ -33,7 +33,7 @@ class Inspected:
         series: All series of the place, in words; none where it is no DICOM.
         series_number: Which of them was looked at, from 1.
         inspection: What the scan is; None if it cannot be read.
-        notices: Of reading it and of looking at it.
+        notices: The notices of reading it and of looking at it.
     """
 
     path: Path

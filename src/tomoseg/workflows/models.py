@@ -22,7 +22,7 @@ class PackagedModel:
     Attributes:
         name: What `--model` takes.
         record: What it is.
-        megabytes: Of all its files.
+        megabytes: The megabytes of all its files.
         card: What is to be known before it is used, as Markdown.
     """
 

@@ -19,11 +19,11 @@ def draw_panels(
     """The guide's four-panel figure of some structures of a case, each at its largest slice, on the network's grid.
 
     Args:
-        predictor: Of the dataset's structures.
+        predictor: The predictor of the dataset's structures.
         case: What to predict.
         structures: Which structures; those that the case lacks are passed over.
         folder: Where the pictures go.
-        lang: Of their captions.
+        lang: The language of their captions.
 
     Returns:
         The pictures.

@@ -56,7 +56,7 @@ class PlanRequest:
     """What a plan is asked for.
 
     Attributes:
-        minutes: Of training; None for `DEFAULT_MINUTES`.
+        minutes: The minutes of training; None for `DEFAULT_MINUTES`.
         memory_bytes: What training may take; None for what is free.
         measures: Whether steps are taken on this machine; otherwise what is usual is reckoned with.
     """

@@ -35,7 +35,7 @@ def planned_grid(
         dataset: A folder of labelled scans.
         output: Where the preprocessed dataset goes.
         config: What somebody chose in it stays.
-        minutes: Of training; steps are measured only where they are given.
+        minutes: The minutes of training; steps are measured only where they are given.
         on_case: Called with the number of cases examined and the total number of cases.
 
     Returns:

@@ -275,7 +275,7 @@ def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str
         scan: The scan.
         asked: What its result would have depended on, as far as that was known.
         reason: The error.
-        traceback: Of the error.
+        traceback: The traceback of the error.
 
     Returns:
         The file; None if it cannot be written, which is no reason to end the other scans.

@@ -48,7 +48,7 @@ def score_with_engines(
     Args:
         model: Its folder.
         known: The ways.
-        cases: Of a dataset, with the model's structures.
+        cases: The cases of a dataset, with the model's structures.
         spread: Who does them.
         on_case: Called with the number of an engine choice, the number of its cases done and their total number.
 

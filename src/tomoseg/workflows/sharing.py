@@ -129,8 +129,8 @@ class ActiveScan:
 
     Attributes:
         scan: Name of the scan.
-        host: Of the machine.
-        pid: Of the process there.
+        host: The host of the machine.
+        pid: The process id of the process there.
         tries: How often it was begun.
     """
 

@@ -29,7 +29,7 @@ class Timing:
     """Milliseconds a slice.
 
     Attributes:
-        median: Of the last rounds, a mean over slices each.
+        median: The median of the last rounds, a mean over slices each.
         low: First quartile of these.
         high: Third quartile.
         rounds: In all, with those of the warm-up.

@@ -44,7 +44,7 @@ def check_run(output: Path, config: TrainConfig) -> None:
 
     Args:
         output: The run folder.
-        config: Of one network, of folds or of views.
+        config: The settings of one network, of folds or of views.
 
     Raises:
         ConfigError: If the settings of views do not go together.

@@ -98,7 +98,7 @@ def corrected_masks(masks: MaskCase, corrected: Mapping[str, Correction]) -> Mas
     """Masks with corrections in the place of those that have one.
 
     Args:
-        masks: Of a case.
+        masks: The masks of a case.
         corrected: By structure.
     """
     files = {name: one.mask for name, one in corrected.items()}

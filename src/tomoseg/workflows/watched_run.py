@@ -128,7 +128,7 @@ def state_of(epochs: tuple[Mapping[str, Any], ...], minutes: float) -> State:
     """Whether a run goes on.
 
     Args:
-        epochs: Of the run so far.
+        epochs: The epochs of the run so far.
         minutes: Since the last one was written.
 
     Example:

@@ -99,7 +99,7 @@ def opened(url: str, web: Web, headers: Mapping[str, str]) -> Iterator[Reply]:
     """Ask for a file or a part of it.
 
     Args:
-        url: Of the file.
+        url: The URL of the file.
         web: How to ask.
         headers: `Range` and `If-Range`, where wanted.
 

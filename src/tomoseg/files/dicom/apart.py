@@ -57,7 +57,7 @@ def parts_of(images: Sequence[ImageHeader], places: Places) -> list[Part]:
     """The stacks in a series; none where nothing says that it is more than one.
 
     Args:
-        images: Of one series, size and direction.
+        images: The images of one series, size and direction.
         places: Where each lies along the normal, in mm.
     """
     repeats = count_places(places) < len(places)

@@ -21,8 +21,8 @@ class MadeBy:
     """The algorithm behind a result.
 
     Attributes:
-        model_sha256: Of the weights; of several models joined by `+`.
-        version: Of tomoseg.
+        model_sha256: The SHA-256 of the weights; of several models joined by `+`.
+        version: The version of tomoseg.
         model: What the model is called; of several joined by `+`.
         kind: How DICOM calls it: a mask that a person has corrected is semi-automatic.
     """

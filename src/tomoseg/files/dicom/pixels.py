@@ -91,7 +91,7 @@ def decode(
     """HU of images of one file.
 
     Args:
-        images: Of one file, in the order of their frames.
+        images: The images of one file, in the order of their frames.
         name: What to call the file in messages.
         take: Given the open file, at its start, and the first image, to keep what else it needs; it goes back to the
             start.

@@ -16,7 +16,7 @@ def shares_space(path: Path, header: Dataset) -> bool:
 
     Args:
         path: The file.
-        header: Of the scan, as `SourceSlices` keeps it.
+        header: The header of the scan, as `SourceSlices` keeps it.
 
     Raises:
         InputError: If the file cannot be read.

@@ -39,7 +39,7 @@ def ways_to_group(images: Sequence[ImageHeader], places: Places) -> Iterator[Way
     """All of them, the likeliest to be meant first.
 
     Args:
-        images: Of one series, size and direction.
+        images: The images of one series, size and direction.
         places: Where each lies along the normal, in mm.
     """
     yield from _by_marks(images)

@@ -42,7 +42,7 @@ class Entry:
         path: The file of the cache that stands for it.
         size: In bytes.
         modified: When it was last written.
-        tag: Of its state, as the store gives it; nothing where it gives none.
+        tag: The tag of its state, as the store gives it; nothing where it gives none.
     """
 
     path: Path
@@ -104,7 +104,7 @@ class Bucket:
 
     Args:
         scheme: `s3` or `gs`.
-        name: Of the bucket.
+        name: The name of the bucket.
 
     Raises:
         ConfigError: If the package is not installed.

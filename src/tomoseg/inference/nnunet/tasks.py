@@ -47,7 +47,7 @@ def by_its_rules(predictor: NnunetPredictor) -> Predictor:
     """The same model, run by the rules of its task if it is one of TotalSegmentator's.
 
     Args:
-        predictor: Of an imported model.
+        predictor: The predictor of an imported model.
     """
     plan = predictor.record.plan
     return predictor if plan is None or plan.rules is None else TaskPredictor(predictor, plan.rules)

@@ -175,7 +175,7 @@ def network_of(checkpoint: Checkpoint, config: NnunetNetwork, heads: int, *, exc
     background included, is then what is highest and above 0.
 
     Args:
-        checkpoint: Of that network.
+        checkpoint: The checkpoint of that network.
         config: What it is made of.
         heads: Logits that it gave in training.
         exclusive: Whether the first of them is the background's.
