@@ -13,6 +13,7 @@ import pytest
 from tests.server.conftest import write_scan, zipped
 from tests.server.running import ENDS, ended, make_job, send, started
 from tomoseg.options import PredictOptions
+from tomoseg.server.records import AskedJob, Job, Upload
 from tomoseg.workflows.predict import predict
 
 API = "/api/v1"
@@ -256,3 +257,11 @@ def test_who_watches_a_queued_job_is_told_of_its_place(tmp_path, model, scan):
         ("cancelled", None),
     ]
     assert {**told[0], "position": 1} == told[1]
+
+
+@pytest.mark.parametrize("shape", [AskedJob, Job, Upload])
+def test_examples_in_the_description_are_such_answers(server, shape):
+    described = server.get(f"{API}/openapi.json").json()["components"]["schemas"][shape.__name__]
+    (example,) = described["examples"]
+    whole = dict.fromkeys(shape.model_fields) | example  # FastAPI leaves out what is null
+    assert shape(**whole).model_dump() == whole

@@ -15,6 +15,7 @@ from tomoseg.errors import ConfigError, OutputError
 from tomoseg.options import ServeOptions
 from tomoseg.server.command import rules_of
 from tomoseg.server.serving import is_loopback, listen, locked
+from tomoseg.server.until_closed import url_of
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,10 @@ from tomoseg.server.serving import is_loopback, listen, locked
 )
 def test_which_addresses_are_this_machines_alone(host, local):
     assert is_loopback(host) == local
+
+
+def test_the_address_that_is_told_can_be_opened_from_elsewhere():
+    assert url_of("0.0.0.0", 8117) == url_of("::", 8117) == f"http://{socket.gethostname()}:8117"
 
 
 def test_a_port_in_use_is_refused():

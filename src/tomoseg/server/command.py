@@ -15,6 +15,7 @@ from tomoseg.server.guard import has_token, make_token
 from tomoseg.server.offers import in_words, offers_of, trained_in
 from tomoseg.server.serving import ServerSettings, is_loopback, listen, locked, make_app, private_files, serve
 from tomoseg.server.trainer import Learning
+from tomoseg.server.until_closed import url_of
 from tomoseg.server.uploads import Rules
 
 
@@ -87,8 +88,7 @@ def serve_until_stopped(
             dicomweb=options.dicomweb,
         )
         port = listening.getsockname()[1]
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        ready = Ready(f"http://{host}:{port}", place, in_words(offers), made, is_guarded, not is_local)
+        ready = Ready(url_of(options.host, port), place, in_words(offers), made, is_guarded, not is_local)
         serve(make_app(settings), listening, lambda: on_ready(ready))
 
 

@@ -25,6 +25,45 @@ Stage = Literal["load", "read", "segment", "write"]
 """What is done to a scan that is running."""
 
 
+_UPLOAD = {
+    "id": "0f8b2c6d1e4a4b0c9d7e5f3a2b1c0d9e",
+    "bytes": 2206612,
+    "received": 2206612,
+    "complete": True,
+    "files": 1,
+    "sha256": "dbd3ae6d614d1d7ef3a46925c30c70038ed52da6b37fdd6afdc7b9b71387e3e1",
+    "expires": 1796611502.7,
+}
+_ASKED: dict[str, Any] = {
+    "uploads": [_UPLOAD["id"]],
+    "model": "body-117",
+    "options": {"format": ["nifti", "dicom-seg"], "roi_subset": ["liver", "spleen"]},
+}
+_JOB = _ASKED | {
+    "id": "5a1f0c7b3d2e4f6a8b9c0d1e2f3a4b5c",
+    "number": 1,
+    "state": "running",
+    "position": None,
+    "stage": "segment",
+    "share": 0.42,
+    "seconds_left": 31.0,
+    "created": 1796006702.5,
+    "started": 1796006703.1,
+    "finished": None,
+    "expires": None,
+    "reason": None,
+    "advice": None,
+    "choices": [],
+    "warnings": [],
+    "corrections": 0,
+}
+
+
+def _like(example: dict[str, Any]) -> ConfigDict:
+    """How the description of the interface shows what is sent."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class Shape(BaseModel):
     """Base of what is sent."""
 
@@ -54,6 +93,8 @@ class ListedSeries(Shape):
 class Upload(Shape):
     """Files that were sent, or are on their way."""
 
+    model_config = _like(_UPLOAD)
+
     id: str
     """Cannot be guessed."""
     bytes: int
@@ -72,6 +113,8 @@ class Upload(Shape):
 
 class Job(Shape):
     """One scan, one model, and what is asked for."""
+
+    model_config = _like(_JOB)
 
     id: str
     """Cannot be guessed."""
@@ -121,7 +164,7 @@ class Jobs(Shape):
 class AskedJob(BaseModel):
     """A job to be made."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = _like(_ASKED) | ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     uploads: list[str]
     """Ids of complete uploads, which together are one scan."""

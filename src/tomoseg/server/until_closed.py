@@ -37,7 +37,8 @@ def run_until_closed(shown: Shown, on_address: Callable[[str], None]) -> None:
         shown.app(), log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
     )
     server = uvicorn.Server(config)
-    watching = threading.Thread(target=_watch, args=(server, shown, _address(listening, shown), on_address))
+    address = f"{url_of(shown.options.host, listening.getsockname()[1])}/{shown.secret}/"
+    watching = threading.Thread(target=_watch, args=(server, shown, address, on_address))
     watching.start()
     try:
         with contextlib.suppress(KeyboardInterrupt):
@@ -70,10 +71,19 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _address(listening: socket.socket, shown: Shown) -> str:
-    host = shown.options.host
-    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{listening.getsockname()[1]}/{shown.secret}/"
+def url_of(host: str, port: int) -> str:
+    """Where a browser finds what listens, without a slash at the end.
+
+    Args:
+        host: What it listens on; for all addresses of this machine its name is given, which others can open, too.
+        port: What it listens on.
+
+    Example:
+        >>> url_of("127.0.0.1", 8117), url_of("::1", 8117)
+        ('http://127.0.0.1:8117', 'http://[::1]:8117')
+    """
+    name = socket.gethostname() if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
 
 
 def _watch(server: uvicorn.Server, shown: Shown, address: str, on_address: Callable[[str], None]) -> None:
