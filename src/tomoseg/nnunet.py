@@ -87,7 +87,7 @@ class NnunetNetwork(Config):
         if max(map(max, edges)) > MOST_KERNEL or any(edge % 2 == 0 for kernel in self.kernels for edge in kernel):
             raise ValueError(f"kernels need odd edges up to {MOST_KERNEL}, got {self.kernels}")
         if max(self.strides[0]) > 1:  # else its logits would lie on other voxels than what it is given
-            raise ValueError(f"the first stage keeps the resolution, got strides of {self.strides[0]}")
+            raise ValueError(f"expected a first stage without strides, got {self.strides[0]}")
         return self
 
     @property

@@ -482,5 +482,5 @@ def _check_alike(records: Sequence[ModelRecord]) -> None:
             if first != other:
                 raise ConfigError(
                     f"expected models with the same {what}, got another {what} in model {number}; "
-                    "average models of one preprocessed dataset"
+                    "average models of one preprocessed dataset, or imported ones of one training"
                 )

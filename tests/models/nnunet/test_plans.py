@@ -119,7 +119,7 @@ WRONG = {
     "a rectifier's setting": (architecture(arch_kwargs={"nonlin_kwargs": {"slope": 0.2}}), "known here, got slope"),
     "first stride": (
         {"strides": ((2, 2, 2), (1, 2, 2), (2, 2, 2))},
-        r"keeps the resolution, got strides of \(2, 2, 2\)",
+        r"expected a first stage without strides, got \(2, 2, 2\)",
     ),
     "one voxel": ({"patch": (2, 4, 4)}, r"a patch of more than \(2, 4, 4\), which is one voxel in the last stage"),
     "half a label": ({"labels": {"background": 0, "a": 1, "b": 2.5}}, r"got: ValueError a label of 2\.5"),
