@@ -82,7 +82,7 @@ COMMANDS = (
     Command(
         "serve",
         lambda p: [
-            *("serve", "-m", f"{p.work}/run", "-o", f"{p.disk}/served", "--port", str(p.own_port)),
+            *("serve", "--model", f"{p.work}/run", "-o", f"{p.disk}/served", "--port", str(p.own_port)),
             *("--engine", "torch", "--device", "cpu", "and"),
             *("predict", "--server", f"http://127.0.0.1:{p.own_port}", "-i", f"{p.work}/scans", "-o", str(p.out)),
             *("-m", "run", "--ml"),

@@ -81,3 +81,17 @@ def test_ctrl_c_twice_is_told(capsys):
 
     assert with_streams(command) == STOPPED
     assert capsys.readouterr().err == "error: stopped\n"
+
+
+def test_ctrl_c_while_the_process_ends_is_passed_over():
+    command = """
+import os, signal, sys
+from tomoseg.cli.streams import with_streams
+def stopped():
+    raise KeyboardInterrupt
+status = with_streams(stopped, ends_process=True)
+os.kill(os.getpid(), signal.SIGINT)
+sys.exit(status)
+"""
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (STOPPED, "error: stopped\n")

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; the process's own if omitted.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    return with_streams(lambda: _main(given, is_process=argv is None))
+    return with_streams(lambda: _main(given, is_process=argv is None), ends_process=argv is None)
 
 
 def _main(given: Sequence[str], *, is_process: bool) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 from tomoseg.cli.exits import DONE, NOT_READ, NOT_STARTED, SOME_FAILED, STOPPED
@@ -12,7 +14,7 @@ from tomoseg.cli.exits import DONE, NOT_READ, NOT_STARTED, SOME_FAILED, STOPPED
 _LAST_DESCRIPTOR = 2
 
 
-def with_streams(command: Callable[[], int]) -> int:
+def with_streams(command: Callable[[], int], *, ends_process: bool = False) -> int:
     """Run what prints, on streams that can be written to; returns its exit status.
 
     A closed stream leads nowhere, and what a stream has no letter for is written as its code. A reader that goes, as
@@ -20,6 +22,7 @@ def with_streams(command: Callable[[], int]) -> int:
 
     Args:
         command: What is run.
+        ends_process: The process ends with it: where Ctrl-C stopped it, a further one is of no use.
 
     Raises:
         SystemExit: As the command raises it.
@@ -37,10 +40,18 @@ def with_streams(command: Callable[[], int]) -> int:
     except OSError as error:
         return _told(error)
     except KeyboardInterrupt:  # while the command is still being loaded, or once more while that was being told
+        _ignore_further(ends_process)
         with contextlib.suppress(OSError):
             sys.stderr.write("error: stopped\n")
         return STOPPED
+    _ignore_further(ends_process and status == STOPPED)
     return int(_flushed(status) or DONE)
+
+
+def _ignore_further(ends_process: bool) -> None:
+    """Let further Ctrl-C pass while the process ends, else Python prints where it was just then."""
+    if ends_process and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _open_closed_ones() -> None:
