@@ -24,13 +24,13 @@ class ShapeConfig(Config):
     size: Positive = (0.9, 1.1)
     """Scale of the whole body, times `stretch`."""
     turn_deg: Range = (-8, 8)
-    """Turn about each axis: how patients lie on the table."""
+    """Rotation about each axis in degrees: how patients lie on the table."""
     upside_down_share: Share = 0.01
     """Patients turned by 180 degrees about an axis, as after a wrong entry at the scanner; sides stay right."""
     bend_mm: Range = (2, 8)
-    """Spread of a smooth random displacement."""
+    """Standard deviation in mm of a smooth random displacement."""
     bend_wavelength_mm: Positive = (70, 180)
-    """Size of its swells."""
+    """Wavelength of that displacement in mm."""
     sway_mm: Range = (0, 12)
     """Bow of the whole body to the sides, and to front and back."""
     move_mm: Range = (0, 14)
@@ -41,22 +41,22 @@ class ShapeConfig(Config):
     """Bodies whose spine is bowed to the sides: that of 38 % of adults is a little (McAviney et al., Eur Spine J 29
     (2020) 2960)."""
     scoliosis_mm: Range = (12, 35)
-    """How far, at its swells."""
+    """Deviation of such a spine in mm, at its largest."""
     collapsed_share: Share = 0.06
     """Bodies with one to three collapsed vertebrae: below 5 % before 60 years, 18 % from 80 up (NHANES, PMC7422504);
     11 to 19 % of women from 65 up (doi:10.1359/jbmr.080411)."""
     collapsed: Positive = (0.55, 0.85)
-    """What is left of their height in the middle."""
+    """Remaining share of the height of such vertebrae, in the middle."""
     swollen_share: Share = 0.6
     """Bladders and stomachs that are emptier or fuller than in the map."""
     swollen: Positive = (0.65, 1.4)
-    """Their length against the map's."""
+    """Length of such organs relative to the map."""
     lacking_share: Share = 0.35
     """Bodies without organs that people can do without: gallbladder, kidney, spleen, adrenal, thyroid, prostate."""
     lacking: Count = (1, 3)
-    """How many of these."""
+    """Number of organs that such bodies lack."""
     women_share: Share = 0.3
-    """Maps with a prostate of which bodies without one are made."""
+    """Share of maps with a prostate from which bodies without one are made."""
 
 
 class FleshConfig(Config):
@@ -75,7 +75,8 @@ class FleshConfig(Config):
     breasts_share: Share = 0.4
     """Bodies without a prostate that have breasts."""
     breast_mm: Positive = (38, 68)
-    """Their radius."""
+    """Radius of the breasts."""
+
     kidney_cortex_mm: Range = (5, 9)
     """Cortex of the kidney: in failing kidneys 5.9 mm in the mean, 3.2 to 11 (Beland et al., AJR 195 (2010) W146)."""
     gut_wall_mm: Range = (1.2, 3.5)
@@ -85,35 +86,35 @@ class FleshConfig(Config):
     stomach_gas: Range = (0.0, 0.6)
     """Share of the stomach that is gas, from the top; the rest is fluid or food."""
     small_bowel_gas: Range = (-0.4, 0.15)
-    """The same of small bowel and duodenum; below 0 most loops have none."""
+    """Share of small bowel and duodenum that is gas; below 0 most loops contain none."""
     colon_gas: Range = (-0.2, 0.8)
-    """The same of the colon, beside stool."""
+    """Share of the colon that is gas; the rest is stool."""
     stool_roughness_hu: Range = (5, 50)
     """Unevenness of stool; bubbles of gas from 30 up."""
     food_roughness_hu: Range = (2, 35)
-    """Unevenness of what the stomach holds."""
+    """Unevenness of the contents of the stomach."""
     chyme_roughness_hu: Range = (2, 12)
-    """Unevenness of what the small bowel holds."""
+    """Unevenness of the contents of the small bowel."""
     lung_vessels: Range = (0.10, 0.24)
     """Width of vessels in the lung: large ones some 4 cm apart, and a fifth as wide, some 8 mm apart, small ones."""
     bundles: Range = (0.0, 0.09)
-    """Planes of fat between muscles that the map does not tell."""
+    """Planes of fat between muscles that the map does not distinguish."""
     clothes_share: Share = 0.3
     """Bodies under clothes or a blanket."""
     clothes_mm: Range = (0.4, 1.5)
-    """Half their thickness."""
+    """Half the thickness of clothes and blankets."""
     clothes_gap_mm: Range = (2, 8)
-    """How far they lie from the skin."""
+    """Distance of clothes and blankets from the skin."""
     mask_gap_mm: Range = (0.5, 3)
-    """The same of masks."""
+    """Distance of masks and moulds from the skin."""
     mask_share: Share = 0.3
-    """Those of them whose cover is a mask or mould that lies close, as in radiotherapy."""
+    """Share of covered bodies whose cover is a close-fitting mask or mould, as in radiotherapy."""
     clothes_hu: Range = (-950, -600)
-    """Clothes and blankets."""
+    """HU of clothes and blankets."""
     mask_hu: Range = (-500, 100)
-    """Masks and moulds."""
+    """HU of masks and moulds."""
     mucosa: Range = (-0.6, 1.0)
-    """How free of mucosa and fluid nose and sinuses are."""
+    """How free nose and sinuses are of mucosa and fluid."""
 
 
 class BonesConfig(Config):
@@ -157,7 +158,7 @@ class ContrastConfig(Config):
     urine_layer: Range = (0.0, 0.8)
     """Up to which share of the bladder's height contrast lies in late scans."""
     urine_layer_hu: Range = (110, 1500)
-    """HU of that layer."""
+    """HU of the layer of contrast in the bladder."""
     structure_shift_hu: float = Field(6.0, ge=0)
     """Spread of single structures about their tissue's mean."""
 
@@ -179,7 +180,7 @@ class DiseaseConfig(Config):
     lesion_mm: Positive = (3, 24)
     """Radius of cysts and masses."""
     plaques: Range = (0.6, 1.6)
-    """How much of the wall they take."""
+    """How much of the wall plaques cover."""
     effusion_share: Share = 0.12
     """Lungs with fluid beside them, which is no part of the lung."""
     effusion_height: Range = (0.05, 0.5)
@@ -191,9 +192,9 @@ class DiseaseConfig(Config):
     patches_share: Share = 0.12
     """Bodies with clouded patches in the lungs."""
     patches: Range = (0.7, 1.8)
-    """How rare those are: the lower, the more of the lung."""
+    """How rare clouded patches are: the lower, the more of the lung they take."""
     patch_density: Range = (0.15, 1)
-    """How near they come to a lung without air: ground glass to consolidation."""
+    """Density of clouded patches, from ground glass to consolidation (1, without air)."""
     ascites_share: Share = 0.06
     """Bodies with free fluid in the belly."""
     ascites: Range = (-0.6, 2.0)
@@ -203,9 +204,9 @@ class DiseaseConfig(Config):
     stones_share: Share = 0.1
     """Gallbladders with stones."""
     stones_layer: Range = (0.1, 0.35)
-    """Up to which share of the gallbladder's height they lie."""
+    """Share of the gallbladder's height up to which stones lie."""
     stones_hu: Range = (50, 400)
-    """Their HU, with the bile between them."""
+    """HU of stones, including the bile between them."""
     sclerosis_hu: Range = (400, 900)
     """Metastases of bone that are dense; as many are soft."""
     fatty_liver_share: Share = 0.2
@@ -216,12 +217,12 @@ class DiseaseConfig(Config):
     dilated_share: Share = 0.06
     """Bodies in which urine has widened the hollows of one kidney or both."""
     dilated_mm: Range = (7, 13)
-    """How deep those come under the kidney's surface."""
+    """Distance in mm of widened hollows from the surface of the kidney."""
     spurs_share: Share = 0.3
     """Bodies with spurs at the rims of vertebrae: small ones in everybody from the forties on (Nathan, J Bone Joint
     Surg Am 44 (1962) 243)."""
     spur_mm: Positive = (3, 9)
-    """How long those are."""
+    """Length of spurs in mm."""
     spur_hu: Range = (250, 800)
     """HU of spurs and callus."""
     callus_share: Share = 0.06
@@ -242,19 +243,19 @@ class DevicesConfig(Config):
     airway_tube_share: Share = 0.05
     """Tubes in the windpipe."""
     airway_tube_mm: Positive = (4.5, 5.8)
-    """Their radius."""
+    """Radius of airway tubes."""
     tube_end_mm: Range = (10, 60)
-    """How far above the division of the windpipe they end."""
+    """Distance in mm of the end of airway tubes above the division of the windpipe."""
     gastric_tube_share: Share = 0.07
     """Tubes through the oesophagus into the stomach."""
     gastric_tube_mm: Positive = (1.3, 3.0)
-    """Their radius: 8 to 18 French."""
+    """Radius of gastric tubes: 8 to 18 French."""
     catheter_share: Share = 0.12
     """Catheters in a vein of the neck or shoulder down to the heart."""
     catheter_mm: Positive = (0.8, 2.0)
-    """Their radius: 5 to 12 French."""
+    """Radius of catheters: 5 to 12 French."""
     port_share: Share = 0.4
-    """Those of them with a port under the skin of the chest."""
+    """Share of catheters with a port under the skin of the chest."""
     port_mm: Positive = (9, 14)
     """Radius of the port."""
     pacemaker_share: Share = 0.04
@@ -264,17 +265,17 @@ class DevicesConfig(Config):
     chest_drain_share: Share = 0.04
     """Drains beside a lung."""
     chest_drain_mm: Positive = (2.3, 5.3)
-    """Their radius: 14 to 32 French."""
+    """Radius of chest drains: 14 to 32 French."""
     drain_share: Share = 0.04
     """Drains of the belly."""
     drain_mm: Positive = (1.3, 2.7)
-    """Their radius: 8 to 16 French."""
+    """Radius of drains: 8 to 16 French."""
     aortic_stent_share: Share = 0.03
     """Stents in the aorta."""
     ureter_stent_share: Share = 0.03
     """Stents from a kidney to the bladder."""
     ureter_stent_mm: Positive = (0.7, 1.2)
-    """Their radius: 4 to 7 French."""
+    """Radius of stents: 4 to 7 French."""
     bladder_catheter_share: Share = 0.06
     """Catheters with a balloon in the bladder."""
     sternum_wires_share: Share = 0.05
@@ -297,7 +298,7 @@ class TeethConfig(Config):
     filled: Range = (-0.3, 0.45)
     """Share of teeth with metal, none below 0; our estimate."""
     capped_share: Share = 0.3
-    """Those of them with a crown of metal; the others have a filling."""
+    """Share of teeth with metal that have a crown; the others have a filling."""
     bite_mm: Range = (38, 48)
     """How far their chewing surfaces lie over the lowest point of the chin; our estimate."""
     crown_mm: Positive = (6.5, 10)
@@ -324,19 +325,19 @@ class FieldOfViewConfig(Config):
     head_share: Share = 0.15
     """Scans of the head, with more or less of neck and chest, where the anatomy has one."""
     head_height_mm: Positive = (50, 420)
-    """Height of those, from the top of the head or from within it."""
+    """Height of scans of the head, from the top of the head or from within it."""
     head_width_mm: Positive = (180, 500)
-    """Width of those."""
+    """Width of scans of the head."""
     narrow_share: Share = 0.25
     """Scans cut at the sides of the body."""
     narrow_mm: Positive = (120, 320)
-    """Width of those."""
+    """Width of scans that are cut at the sides."""
     spine_share: Share = 0.5
-    """Those about the spine, as of the back; the others are about any structure, or anywhere."""
+    """Share of these that are centred on the spine; the others are centred on any structure, or anywhere."""
     round_share: Share = 0.1
     """Square fields of view of which the scanner shows the inscribed circle."""
     air_mm: Range = (4, 70)
-    """Air beside the body in the others."""
+    """Air next to the body in scans that are not cut at the sides."""
     widest_mm: Positive = (500, 650)
     """Widest field of view that scanners show: they cut arms beside a trunk, and the fattest."""
     off_centre_mm: Range = (-25, 25)
@@ -356,16 +357,17 @@ class FieldOfViewConfig(Config):
     side_share: Share = 0.03
     """Patients on their side."""
     entry_share: Share = 0.8
-    """Those on belly or side whose position was entered at the scanner, so that images show the table at the front or
-    at a side of an upright body; images of the others show the body turned (DICOM PS3.3, C.7.3.1.1.2)."""
+    """Share of patients on their belly or side whose position was entered at the scanner, so that images show an
+    upright body with the table at the front or at a side; images of the others show the body turned (DICOM PS3.3,
+    C.7.3.1.1.2)."""
     oblique_share: Share = 0.04
     """Patients that lie half turned, as on a wedge."""
     oblique_deg: Range = (12, 45)
-    """How far those are turned about their long axis."""
+    """Rotation of these patients about their long axis in degrees."""
     arms_share: Share = 0.3
     """Bodies with arms where the map lacks them, or going on where it cuts them."""
     raised_share: Share = 0.5
-    """Those of them whose arms are raised beside the head, where the map has shoulders without arms."""
+    """Share of these whose arms are raised next to the head, if the map has shoulders without arms."""
     arm_mm: Positive = (32, 46)
     """Radius of arms, without the fat that fatter bodies have there."""
 
@@ -385,11 +387,11 @@ class ScannerConfig(Config):
     """Noise in soft tissue of 5 mm slices at 1 mm; thinner slices have more, by the root of the thickness; our
     estimate."""
     noise_grain_mm: Range = (0.8, 2.6)
-    """Size of its grains: fine with sharp kernels, coarse after iterative reconstruction."""
+    """Grain size of the noise: fine with sharp kernels, coarse after iterative reconstruction."""
     motion_share: Share = 0.06
     """Scans of patients that moved or breathed."""
     motion_mm: Range = (1, 5)
-    """How far, to front and back: as a blur."""
+    """Extent of the motion to front and back in mm, which appears as a blur."""
     metal_rays_hu: Range = (80, 350)
     """Strength of bright and dark rays from metal."""
     streaks: Range = (0, 1)
@@ -401,7 +403,7 @@ class ScannerConfig(Config):
     texture_hu: float = Field(4.0, ge=0)
     """Uneven HU within organs."""
     samples_mm: float = Field(1.7, gt=0)
-    """Tissues within a voxel are told at points at most so far apart: partial volume."""
+    """Maximum distance in mm of the points at which tissues are sampled within a voxel, for partial-volume effects."""
 
 
 class BodyConfig(Config):
