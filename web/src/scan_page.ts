@@ -172,9 +172,9 @@ export class ScanPage {
   }
 
   /** Of every cell the colour of the uppermost of its structures that is shown. */
-  private coloursOf(cells: number[][]): Colour[] {
+  private coloursOf(cells: number[][], isShown = (n: number): boolean => this.isShown(n)): Colour[] {
     return cells.map((inside) => {
-      const top = inside.find((n) => this.isShown(n));
+      const top = inside.find(isShown);
       const colour = top === undefined ? undefined : this.shown?.structures[top]?.colour;
       return colour === undefined ? [0, 0, 0, false] : [...colour, true];
     });
@@ -196,7 +196,8 @@ export class ScanPage {
       if (this.reference !== null && this.scan !== null) one.setCells(this.scan.cells);
       one.setColours(this.coloursOf(found.cells));
     }
-    if (other !== undefined && found.reference !== null) other.setColours(this.coloursOf(found.reference.cells));
+    if (other === undefined || found.reference === null) return;
+    other.setColours(this.coloursOf(found.reference.cells, (n) => this.list.shown.has(n))); // also what is being corrected
   }
 
   private goTo(structure: Structure): void {
