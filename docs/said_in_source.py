@@ -23,7 +23,15 @@ HOLE, PART = "\0", "\1"
 MOST_PATTERNS = 8
 """Of one sentence; where there would be more, parts become patterns of their own."""
 
-AT = {"Notice": 0, "on_warning": 0, "warn_all": 0, "Finding.error": 1, "Finding.warning": 1, "Choice": 2}
+AT = {
+    "Notice": 0,
+    "on_warning": 0,
+    "warn_all": 0,
+    "Finding.error": 1,
+    "Finding.warning": 1,
+    "Choice": 2,
+    "DatasetPlan": 4,
+}
 """Whose argument is a sentence, and which."""
 
 OURS = {
@@ -115,7 +123,7 @@ class _Reader:
 
     def patterns(self, node: ast.AST, function: ast.FunctionDef | None, depth: int) -> list[str] | None:
         """What an expression may be; None where that is not known."""
-        if depth > 6:
+        if depth > 12:
             return None
         match node:
             case ast.Constant(value=str() as text):

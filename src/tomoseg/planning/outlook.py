@@ -20,7 +20,7 @@ def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | No
         '12 steps see 100 slices; 7050 are wanted for 7 structures. Expect next to nothing.'
     """
     wanted = wanted_slices(structures)
-    sees = f"{counted(steps, 'step')} see{'s' if steps == 1 else ''} {counted(slices, 'slice')}"
+    sees = f"{counted(steps, 'step')} {'sees' if steps == 1 else 'see'} {counted(slices, 'slice')}"
     what = f"{sees}; {wanted} are wanted for {counted(structures, 'structure')}."
     share = slices / wanted
     if share >= 1:

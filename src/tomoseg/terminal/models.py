@@ -7,6 +7,7 @@ from typing import Any
 
 from tomoseg.checks.in_distribution import Range
 from tomoseg.errors import counted
+from tomoseg.language.words import later, pointed, say, say_many
 from tomoseg.models.calibrated import Calibration
 from tomoseg.models.folder import ModelRecord
 from tomoseg.models.tuned import Tuned, Tuning
@@ -18,13 +19,17 @@ from tomoseg.workflows.models import KnownModel, PackagedModel
 
 def show_models(found: Sequence[PackagedModel], fetched: Mapping[str, ModelRecord]) -> None:
     """All of the package, with their size and score, and what was fetched."""
-    rows = [(m.name, len(m.record.labels), f"{m.megabytes:.1f}", m.record.scores.get("validation_dice")) for m in found]
-    table("Models in the package", ("model", "structures", "MB", "validation Dice"), rows)
+    rows = [
+        (m.name, len(m.record.labels), pointed(f"{m.megabytes:.1f}"), m.record.scores.get("validation_dice"))
+        for m in found
+    ]
+    columns = (say("model"), say("structures"), say("MB"), say("validation Dice"))
+    table(say("Models in the package"), columns, rows)
     if fetched:
         rows_fetched = [(name, len(record.labels)) for name, record in fetched.items()]
-        table("Fetched models", ("model", "structures"), rows_fetched)
-    out.print("tomoseg fetch lists others that can be had.")
-    out.print("tomoseg models NAME prints what it was made from, how good it is and where it must not be used.")
+        table(say("Fetched models"), (say("model"), say("structures")), rows_fetched)
+    out.print(say("tomoseg fetch lists others that can be had."))
+    out.print(say("tomoseg models NAME prints what it was made from, how good it is and where it must not be used."))
 
 
 def show_model(model: KnownModel) -> None:
@@ -33,7 +38,8 @@ def show_model(model: KnownModel) -> None:
         _show_record(model)
     else:
         out.print(model.card)
-    out.print(f"exports: {', '.join(model.exports) or 'none; tomoseg export makes them'}")
+    exports = ", ".join(model.exports) or say("none; tomoseg export makes them")
+    out.print(say("exports: {exports}", exports=exports))
     show_tuning(model.tuning)
     show_calibration(model.calibration)
 
@@ -42,7 +48,8 @@ def _show_record(model: KnownModel) -> None:
     record = model.record
     dice = record.scores.get("dice", {})
     rows = [(one.name, one.id, dice.get(one.name)) for one in record.labels]
-    table(f"Model in {model.folder}", ("structure", "id", "validation Dice"), rows)
+    title = say("Model in {folder}", folder=model.folder)
+    table(title, (say("structure"), say("id"), say("validation Dice")), rows)
     for name, value in _facts(record).items():
         out.print(f"{name}: {value}")
 
@@ -97,13 +104,13 @@ def show_tuning(tuning: Tuning) -> None:
     """Whether a model is tuned, on what, and what that does."""
     tuned = tuning.found
     if tuned is None:
-        out.print("tuned: no; predict decides every structure at 0.5")
+        out.print(say("tuned: no; predict decides every structure at {threshold}", threshold=pointed("0.5")))
     elif not tuning.is_current:
-        out.print(
-            f"tuned: no; what is there{_chosen_on(tuned)} was found for other weights and is not used: tune it anew"
-        )
+        text = later("tuned: no; what is there{cases} was found for other weights and is not used: tune it anew")
+        out.print(say(text, cases=_chosen_on(tuned)))
     else:
-        out.print(f"tuned:{_chosen_on(tuned) or ' yes'}{_gain(tuned)}; predict uses it unless --no-tuned is given")
+        words = {"cases": _chosen_on(tuned) or say(" yes"), "gain": _gain(tuned)}
+        out.print(say("tuned:{cases}{gain}; predict uses it unless --no-tuned is given", **words))
         for line in _what_it_does(tuned):
             out.print(f"  {line}")
 
@@ -111,34 +118,40 @@ def show_tuning(tuning: Tuning) -> None:
 def _chosen_on(tuned: Tuned) -> str:
     """Cases and split, as far as they were written down."""
     where = tuned.chosen_on
-    cases = "" if tuned.cases is None else f" on {counted(tuned.cases, 'case')}"
-    return cases + (f", split {where['split']} of {where['dataset']}" if {"split", "dataset"} <= where.keys() else "")
+    cases = "" if tuned.cases is None else say_many(tuned.cases, " on 1 case", " on {count} cases")
+    if not {"split", "dataset"} <= where.keys():
+        return cases
+    return cases + say(", split {split} of {dataset}", split=where["split"], dataset=where["dataset"])
 
 
 def _gain(tuned: Tuned) -> str:
     where = tuned.chosen_on
     if not {"dice_before", "dice_after"} <= where.keys():
         return ""
-    return f" (mean Dice on those cases {where['dice_before']:.4f} before, {where['dice_after']:.4f} after)"
+    means = {name: pointed(f"{where[f'dice_{name}']:.4f}") for name in ("before", "after")}
+    return say(" (mean Dice on those cases {before} before, {after} after)", **means)
 
 
 def _what_it_does(tuned: Tuned) -> Iterator[str]:
-    yield f"smoothing over slices: {tuned.smoothing:g}"
+    yield say("smoothing over slices: {amount}", amount=pointed(f"{tuned.smoothing:g}"))
     changed = sorted(tuned.thresholds.keys() | tuned.steps.keys())
     alike: dict[str, list[str]] = {}
     for name in changed:
-        steps = ", ".join(tuned.steps.get(name, [])) or "none"
-        alike.setdefault(f"threshold {tuned.thresholds.get(name, 0.5):g}, steps {steps}", []).append(name)
+        steps = ", ".join(tuned.steps.get(name, [])) or say("none")
+        threshold = pointed(f"{tuned.thresholds.get(name, 0.5):g}")
+        what = say("threshold {threshold}, steps {steps}", threshold=threshold, steps=steps)
+        alike.setdefault(what, []).append(name)
     for what, names in alike.items():
-        yield f"{', '.join(names) if len(names) <= _NAMED else counted(len(names), 'structure')}: {what}"
+        whose = ", ".join(names) if len(names) <= _NAMED else say_many(len(names), "1 structure", "{count} structures")
+        yield say("{name}: {text}", name=whose, text=what)
     if not (tuned.smoothing or changed):
-        yield "nothing helped: every structure is decided as without tuning"
+        yield say("nothing helped: every structure is decided as without tuning")
 
 
 def show_calibration(calibration: Calibration | None) -> None:
     """Whether a model's probabilities have temperatures, and what these were fitted on."""
     if calibration is None:
-        out.print("calibrated: no; --confidence shows what the network says, which is mostly too sure")
+        out.print(say("calibrated: no; --confidence shows what the network says, which is mostly too sure"))
         return
     where = calibration.fitted_on
     cases = f" on {counted(where['cases'], 'case')}" if "cases" in where else ""

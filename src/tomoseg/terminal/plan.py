@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tomoseg.errors import counted
+from tomoseg.language.words import pointed, say, say_many
 from tomoseg.terminal.console import out, table
 from tomoseg.training.plan import Plan
 
@@ -16,11 +16,21 @@ def show_plan(plan: Plan, asked: int) -> None:
     """
     sizes = sorted({1, 2, 4, 8, 16, 32, plan.batch_size})
     rows = [
-        (size, f"{plan.bytes_of(size) / 1e9:.2f}", "yes" if plan.bytes_of(size) <= plan.limit_bytes else "no")
+        (
+            size,
+            pointed(f"{plan.bytes_of(size) / 1e9:.2f}"),
+            say("yes") if plan.bytes_of(size) <= plan.limit_bytes else say("no"),
+        )
         for size in sizes
     ]
-    table("Memory of training", ("batch size", "GB", f"fits into {plan.limit_bytes / 1e9:.2f} GB"), rows)
+    fits = say("fits into {size} GB", size=pointed(f"{plan.limit_bytes / 1e9:.2f}"))
+    table(say("Memory of training"), (say("batch size"), say("GB"), fits), rows)
     out.print(
-        f"For steps of {counted(asked, 'slice')}: --batch-size {plan.batch_size} --accumulation {plan.accumulation} "
-        f"({plan.bytes_of(plan.batch_size) / 1e9:.2f} GB)"
+        say_many(
+            asked,
+            "For steps of 1 slice: {flags} ({size} GB)",
+            "For steps of {count} slices: {flags} ({size} GB)",
+            flags=f"--batch-size {plan.batch_size} --accumulation {plan.accumulation}",
+            size=pointed(f"{plan.bytes_of(plan.batch_size) / 1e9:.2f}"),
+        )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomoseg.errors import counted
+from tomoseg.language.words import say, say_many
 from tomoseg.terminal.ceilings import show_ceilings
 from tomoseg.terminal.console import fail, out, warn_all
 from tomoseg.terminal.holdings import show_holdings
@@ -16,9 +16,10 @@ def show_preprocessed(report: PreprocessReport, output: Path) -> None:
     show_holdings(report.holdings)
     show_ceilings(report.ceilings)
     noticed = [text for text in report.warnings if text not in report.left_out]
-    warn_all(noticed, elsewhere="case.json of each case has its own")
+    warn_all(noticed, elsewhere=say("case.json of each case has its own"))
     splits = list(report.splits.values())
     counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "validation", "test"))
-    left = f"; {len(report.left_out)} left out" if report.left_out else ""
-    out.print(f"{counted(len(report.records), 'case')} ({report.layout}) in {output}: {counts}{left}")
+    left = say("; {count} left out", count=len(report.left_out)) if report.left_out else ""
+    cases = say_many(len(report.records), "1 case", "{count} cases")
+    out.print(say("{cases} ({layout}) in {folder}: ", cases=cases, layout=report.layout, folder=output) + counts + left)
     fail(report.failed)
