@@ -81,7 +81,7 @@ def sentences(modules: Iterable[tuple[Path, str]]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path, module in read:
         reader = _Reader(module, functions)
-        for made in (*reader.said(), *reader.parts):
+        for made in (*reader.said(), *sorted(reader.parts)):
             for pattern in _numbered(made):
                 places = found.setdefault(pattern, [])
                 if path not in places:
