@@ -51,6 +51,7 @@ def run(name: str, argv: Sequence[str]) -> int:
         OSError: If what is printed cannot be written.
     """
     given: Mapping[str, Any] | None = None
+    before = spoken()
     try:
         command = command_of(name)
         speak(language_of(argv))
@@ -72,6 +73,8 @@ def run(name: str, argv: Sequence[str]) -> int:
             raise
         console.error(told)
         return NOT_STARTED
+    finally:
+        speak(before)  # of a program that calls several commands each has its own
 
 
 def _told(error: Exception, name: str, given: Mapping[str, Any]) -> str | None:
