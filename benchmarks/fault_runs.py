@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -165,6 +166,30 @@ def _command(words: list[str]) -> int:
     return main()
 
 
+def _wait_for_port(port: str) -> None:
+    """Give a server half a minute to listen; a client does not wait for it."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), 1):
+            return
+        time.sleep(0.02)
+
+
+def port_is_free(port: int) -> bool:
+    """Whether nobody listens there within half a minute; who still does is killed."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return True
+        time.sleep(0.1)
+    for one in psutil.net_connections("tcp"):
+        if one.laddr and one.laddr.port == port and one.status == psutil.CONN_LISTEN and one.pid:
+            os.kill(one.pid, signal.SIGKILL)
+    return False
+
+
 def _served(words: list[str]) -> int:
     """A server, and a client that ends it; where the server ends before, so does the client."""
     between = words.index("and")
@@ -173,11 +198,15 @@ def _served(words: list[str]) -> int:
         _ending_with(lambda: _command(words[:between]))
     client = os.fork()
     if not client:
+        _wait_for_port(words[words.index("--port") + 1])
         _ending_with(lambda: _command(words[between + 1 :]))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         ended, status = os.wait()
     except KeyboardInterrupt:
         ended, status = 0, signal.SIGINT
+    for number in (signal.SIGINT, signal.SIGTERM):  # both are ended, however often it is asked for
+        signal.signal(number, signal.SIG_IGN)
     for other in {server, client} - {ended}:
         with suppress(ProcessLookupError):
             os.kill(other, signal.SIGTERM)

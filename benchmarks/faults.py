@@ -36,7 +36,7 @@ from pathlib import Path
 import psutil
 from fault_kinds import FAULTS, ON_A_DISK, Before, Command, Point, small_disk
 from fault_results import damaged, digest_of, is_aside, state_of
-from fault_runs import Control, Place, start
+from fault_runs import Control, Place, port_is_free, start
 
 PROJECT = Path(__file__).resolve().parents[1]
 SMALL_OF_USERS = "notes of the user.txt"
@@ -161,6 +161,8 @@ def _hit(point: Point, fault: str) -> tuple[list[str], list[str]]:
     known = digest_of(inputs)
     FAULTS[fault](point)
     told = point.told
+    if not port_is_free(place.own_port):
+        told.append("its server did not end")
     told += [f"half-written: {name}" for name in damaged(place.out) if not name.startswith("my masks")]
     _check_theirs(point, told)
     again = start(command.words(place), place.work / "again.txt")
