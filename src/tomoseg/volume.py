@@ -298,7 +298,7 @@ def _differences(one: SourceGrid, other: SourceGrid) -> list[str]:
     turned = 2 * np.arcsin(np.clip(np.linalg.norm(apart, axis=0).max() / 2, 0, 1))
     if turned * np.multiply(one.canonical_shape, one.spacing_mm).max() > most:
         found.append(f"axes turned by {np.degrees(turned):.3g} degrees")
-    shift = other.canonical_affine[:3, 3] - one.canonical_affine[:3, 3]
+    shift = np.round(other.canonical_affine[:3, 3] - one.canonical_affine[:3, 3], 6)
     if np.linalg.norm(shift) > most or not found:
         moved = [f"{mm:+.3g} mm along {name}" for mm, name in zip(shift.tolist(), "xyz", strict=True) if mm]
         found.append(f"its first voxel moved by {' and '.join(moved)}")
