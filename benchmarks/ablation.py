@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/ablation.py OPENKBP [--rows "2D U-Net" 3D ...]   train what is not done
     .venv/bin/python benchmarks/ablation.py OPENKBP --speed [--rows ...]         then time them, undisturbed
     .venv/bin/python benchmarks/ablation.py OPENKBP --after                      post-processing of one row's model
-    .venv/bin/python benchmarks/ablation.py OPENKBP --table                      print the tables of benchmarks/notebook.md
+    .venv/bin/python benchmarks/ablation.py OPENKBP --table                      print the notebook's tables
 
 OPENKBP is the folder with `train` and `validation`. Screening uses `train` alone: 30 of its 170 patients are held out,
 the 33 of `validation` never seen. Every row gets the same number of slices; `@time` behind a row's name gives it the

@@ -6,7 +6,7 @@
     .venv/bin/python benchmarks/inference.py --ct CT --model MODEL --guide GUIDE
 
 CT is a real scan that is enlarged and gets noise; without it a phantom is. MODEL is the guide's network with 117
-structures, trained for some minutes so that its masks look like anatomy (benchmarks/notebook.md says how); without one, random
+structures, trained for some minutes so that its masks look like anatomy (notebook.md says how); without one, random
 weights are taken, the worst case for the decisions. With --guide the loop runs that model, and MODEL may be of any
 kind. Each way runs in a process of its own; seconds include imports and start-up (everything but the scan: imports,
 loading, compiling), which only the first of many scans pays; so each way is compared with the guide's loop twice, both

@@ -26,7 +26,7 @@ def test_the_names_and_their_help_are_those_of_the_records():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ConfigError, match=r"'unet', 'swin_unetr' or 'unetr', got 'unett'; did you mean 'unet'\?$"):
+    with pytest.raises(ConfigError, match=r"expected one of 3 known names, got 'unett'; did you mean 'unet'\?$"):
         NetworkConfig(kind="unett")
 
 

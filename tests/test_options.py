@@ -51,7 +51,7 @@ class TestErrors:
         ("kind", "values", "message"),
         [
             (Compute, {"batch_size": 0}, "batch_size: expected a value greater than or equal to 1, got 0; correct"),
-            (Compute, {"engine": "touch"}, "engine: expected .*'onnx', got 'touch'; did you mean 'torch'\\?$"),
+            (Compute, {"engine": "touch"}, "engine: .* 4 known names, got 'touch'; did you mean 'torch'\\?$"),
             (Compute, {"presicion": "fp32"}, "presicion: expected one of 5 known names, .*did you mean 'precision'"),
             (Decisions, {"smoothing": -1}, "smoothing: expected a value greater than or equal to 0, got -1"),
             (PredictOptions, {"roi_subest": ()}, "roi_subest: .*did you mean 'roi_subset'"),
@@ -68,7 +68,7 @@ class TestErrors:
                 {"success_at": (0.5, 1.5)},
                 "success_at.1: expected a value less than or equal to 1, got 1.5",
             ),
-            (EvaluateOptions, {"lang": "de"}, "lang: expected 'en' or 'fr', got 'de'"),
+            (EvaluateOptions, {"lang": "de"}, "lang: expected one of 2 known names, got 'de'; did you mean 'en'"),
         ],
     )
     def test_a_wrong_value_is_one_sentence(self, kind, values, message):

@@ -6,7 +6,6 @@ result. The docstring under a field is its help text and its line in the referen
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
@@ -305,24 +304,34 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _first_problem(kind: type[Config], error: ValidationError) -> str:
     problem = error.errors()[0]
     path = [str(part) for part in problem["loc"]]
-    place = ".".join(path) or "settings"
+    place = ".".join(path or ["settings"])
     given = problem["input"]
     if problem["type"] == "extra_forbidden":
         return f"{place}: {unknown_name_message(path[-1], tuple(_group_at(kind, path[:-1]).model_fields))}"
     if problem["type"] == "value_error":  # raised by a validator, which names what it got
         return f"{place}: {problem['ctx']['error']}; correct the value"
-    text = re.sub("^Input should be (?=greater|less)", "expected a value ", problem["msg"])
-    text = re.sub("^Input should be ", "expected ", text)
-    near = _nearest(problem["ctx"]["expected"], given) if problem["type"] == "literal_error" else None
-    return f"{place}: {text}, got {given!r}; {'correct the value' if near is None else f'did you mean {near!r}?'}"
+    if problem["type"] == "literal_error" and (known := re.findall(r"'([^']*)'", problem["ctx"]["expected"])):
+        return f"{place}: {unknown_name_message(str(given), known)}"
+    message = problem["msg"]
+    text = _bound(problem["type"], message.split()[-1]) or re.sub("^Input should be ", "expected ", message)
+    return f"{place}: {text}, got {given!r}; correct the value"
+
+
+def _bound(problem: str, limit: str) -> str | None:
+    """What a number that is out of range should be, in words of our own, which the catalogue has."""
+    match problem:
+        case "greater_than":
+            return f"expected a value greater than {limit}"
+        case "greater_than_equal":
+            return f"expected a value greater than or equal to {limit}"
+        case "less_than":
+            return f"expected a value less than {limit}"
+        case "less_than_equal":
+            return f"expected a value less than or equal to {limit}"
+    return None
 
 
 def _group_at(kind: type[Config], path: Sequence[str]) -> type[Config]:
     for part in path:
         kind = group_of(kind.model_fields[part]) or kind
     return kind
-
-
-def _nearest(choices: str, given: object) -> str | None:
-    near = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", choices), n=1, cutoff=0.5)
-    return near[0] if near else None

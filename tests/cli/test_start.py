@@ -114,8 +114,9 @@ class TestHelp:
             ),
             (
                 ["predict", "-i", "a", "-o", "b", "-m", "c", "--max-memory", "2x"],
-                "memory such as 2GB or 1500MB, got '2x'",
+                "error: expected an amount of memory such as 2GB or 1500MB, got '2x'\n",
             ),
+            (["serve", "-o", "out", "--quota", "0"], "memory such as 2GB or 1500MB, got '0'\n"),
             (
                 ["train", "data", "-o", "out", "--max-memory", "2GB"],
                 "expected --plan with --max-memory, got --max-memory alone",

@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
-from pydantic import ByteSize
+from pydantic import ByteSize, TypeAdapter, ValidationError
 from tyro.conf import Positional, PositionalMetavarFromFieldName, arg
 from tyro.constructors import (
     ConstructorRegistry,
@@ -28,7 +28,7 @@ from tomoseg.cli.others import translate_options
 from tomoseg.errors import ConfigError, TomosegError, unknown_name_message
 from tomoseg.files.stores.addresses import place_of
 from tomoseg.language.words import spoken
-from tomoseg.options import Compute
+from tomoseg.options import MemorySize
 from tomoseg.settings import Config, group_of, named, naming
 
 VALUES = ConstructorRegistry()
@@ -252,10 +252,17 @@ def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 def _memory_size(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     if info.type is not ByteSize:
         return None
+
+    def value_of(words: list[str]) -> Any:
+        try:
+            return TypeAdapter(MemorySize).validate_python(words[0])
+        except ValidationError as error:
+            raise ConfigError(str(error.errors()[0]["ctx"]["error"])) from None
+
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar="SIZE",
-        instance_from_str=lambda words: Compute(max_memory=words[0]).max_memory,
+        instance_from_str=value_of,
         is_instance=lambda value: isinstance(value, int),
         str_from_instance=lambda value: [str(value)],
     )
