@@ -22,7 +22,8 @@ def test_logits_are_those_of_the_functions(tmp_path, name, rng):
     made = NETWORKS[name]
     weights = weights_of(made)
     training = training_of(plans_of(made), dataset_of(made), "3d_fullres", "made")
-    checkpoint = Checkpoint(tmp_path, weights, "3d_fullres", "nnUNetTrainer", ())
+    torch.save(weights, tmp_path / "checkpoint.pth")  # whose size is compared with what the tensors take
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pth", weights, "3d_fullres", "nnUNetTrainer", ())
     image = rng.normal(size=made.patch).astype(np.float32)
     expected = logits_of(made, weights, image)
     with torch.inference_mode():

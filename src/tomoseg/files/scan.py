@@ -38,6 +38,7 @@ from tomoseg.files.source import (
     starts_zip,
     walk,
 )
+from tomoseg.files.stores.addresses import is_mirrored
 from tomoseg.files.stores.mirror import make_whole
 from tomoseg.notices import Notice
 from tomoseg.volume import Volume
@@ -81,7 +82,8 @@ def read_scan(
 def _have(source: ScanSource) -> None:
     """Fetch what of a scan lies in a store."""
     make_whole(file.path for file in source.files)
-    make_whole(file.path for file in detached(source))
+    if is_mirrored(source.path):  # a header is not opened again where there is nothing to fetch
+        make_whole(file.path for file in detached(source))
 
 
 def _read(source: ScanSource, series: int | None, assume_spacing: tuple[float, float, float] | None) -> Volume:
