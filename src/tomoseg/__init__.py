@@ -50,7 +50,7 @@ _PLACES = {
     "read_scan": "tomoseg.files.scan",
     "inspect_scan": "tomoseg.checks.scan",
     "Volume": "tomoseg.volume",
-    # A model, and what it makes of a scan
+    # Models and predictions
     "load_model": "tomoseg.models.folder",
     "Model": "tomoseg.models.folder",
     "Compute": "tomoseg.options",
@@ -73,7 +73,7 @@ _PLACES = {
     "Preprocessed": "tomoseg.preprocessed.read",
     "SliceDataset": "tomoseg.training.slice_dataset",
     "LabelledSlice": "tomoseg.training.slice_dataset",
-    # What the commands do
+    # Commands as functions
     "preprocess": "tomoseg.workflows.preprocess",
     "PreprocessConfig": "tomoseg.config",
     "GridConfig": "tomoseg.config",
@@ -86,10 +86,10 @@ _PLACES = {
     "PredictOptions": "tomoseg.options",
     # A server
     "Client": "tomoseg.server.client",
-    # What is raised
+    # Errors
     "TomosegError": "tomoseg.errors",
 }
-"""Where each public name is defined."""
+"""The module that defines each public name."""
 
 __all__ = ["__version__", *_PLACES]
 

@@ -1,4 +1,4 @@
-"""What is slow to make and kept between processes, in the user's cache folder: compiled networks.
+"""Cache on disk, shared between processes, of what is slow to make: compiled networks.
 
 Entries appear whole or not at all, and one that was damaged is made again, so any number of processes may share the
 folder. Where it cannot be written, nothing is kept and everything works.
@@ -15,17 +15,17 @@ from pathlib import Path
 import platformdirs
 
 LARGEST_BYTES = 512 * 2**20
-"""Of all entries of a kind; the least recently used go first."""
+"""Maximum size of all entries of a kind; the least recently used are removed first."""
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Cache:
-    """Bytes by key, in a folder of the user's.
+    """Bytes by key, in a folder of the user's cache.
 
     Args:
-        kind: What they are: the name of the folder.
-        largest_bytes: Of all entries together.
+        kind: Kind of the entries, which is the name of the folder.
+        largest_bytes: Maximum size of all entries together.
 
     Example:
         >>> Cache("example").get("0" * 64) is None
@@ -37,11 +37,11 @@ class Cache:
 
     @property
     def folder(self) -> Path:
-        """Where entries lie; it may be missing."""
+        """Folder of the entries; it may be missing."""
         return platformdirs.user_cache_path("tomoseg") / self._kind
 
     def get(self, key: str) -> bytes | None:
-        """An entry, or None if there is none, or it is damaged or cannot be read.
+        """Return an entry, or None if there is none, or it is damaged or cannot be read.
 
         Args:
             key: A file name without a suffix, such as a SHA-256.
@@ -49,20 +49,20 @@ class Cache:
         path = self.folder / key
         try:
             stored = path.read_bytes()
-            os.utime(path)  # it was used now
+            os.utime(path)  # mark it as just used
         except OSError:
             return None
         digest, content = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
         return content if hashlib.sha256(content).digest() == digest else None
 
     def put(self, key: str, content: bytes) -> None:
-        """Keep an entry, if that can be done.
+        """Store an entry; do nothing if the folder cannot be written.
 
         Args:
             key: A file name without a suffix.
             content: The entry.
         """
-        with contextlib.suppress(OSError):  # read-only, full or missing: then it is made again each time
+        with contextlib.suppress(OSError):  # folder read-only, full or missing: made again each time
             self.folder.mkdir(parents=True, exist_ok=True)
             number, aside = tempfile.mkstemp(prefix=".", dir=self.folder)
             try:
@@ -75,7 +75,7 @@ class Cache:
             self._make_room()
 
     def remove(self, key: str) -> None:
-        """Forget an entry that turned out to be of no use."""
+        """Remove an entry that turned out to be unusable."""
         with contextlib.suppress(OSError):
             (self.folder / key).unlink()
 

@@ -45,7 +45,7 @@ class GridConfig(Config):
 
 
 class PreprocessConfig(Config):
-    """How `tomoseg preprocess` prepares a dataset for training.
+    """The settings of `tomoseg preprocess`.
 
     Example:
         >>> PreprocessConfig(structures=("liver", "spleen")).grid.spacing_mm
@@ -111,7 +111,7 @@ class ScheduleConfig(Config):
 
 
 class SamplingConfig(Config):
-    """How the slices of an epoch are sampled."""
+    """Sampling of the slices of an epoch."""
 
     slices_per_case: int = Field(10, ge=1)
     """Slices sampled per case and epoch."""
@@ -309,7 +309,7 @@ class TrainConfig(Config):
     """Language of the pictures and of the run's page: `en` or `fr`."""
 
     def of_view(self, view: str) -> TrainConfig:
-        """The settings that train the network of one of several views; axial slices get no position channel."""
+        """Return the settings for the network of one of several views; axial slices get no position channel."""
         told = self.network.position and view != "axial"
         return self.model_copy(update={"network": self.network.model_copy(update={"position": told}), "views": ()})
 

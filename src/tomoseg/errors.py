@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 class TomosegError(Exception):
-    """Anything tomoseg refuses or cannot do; catch this one to catch them all.
+    """Base class of all errors of tomoseg.
 
     Example:
         >>> try:
@@ -55,14 +55,14 @@ class OutputError(TomosegError):
 
 
 class ServerError(TomosegError):
-    """A server that cannot be reached, speaks another version, or refuses; the message is its own then.
+    """A server that cannot be reached, has another version, or refuses a request.
 
     Attributes:
-        status: The status of its answer; 0 where there is none.
+        status: HTTP status of its answer; 0 if there was none.
 
     Args:
-        message: One sentence.
-        status: The status of its answer.
+        message: One sentence; the server's own if it refused.
+        status: HTTP status of its answer; 0 if there was none.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -75,12 +75,12 @@ class TrainingError(TomosegError):
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun, in the singular where it is one.
+    """Return a number with its noun, in the singular for 1.
 
     Args:
-        number: How many.
-        one: The noun of one.
-        many: That of several; an s is added if omitted.
+        number: The number.
+        one: The noun in the singular.
+        many: The noun in the plural; if omitted, `one` with an s.
 
     Example:
         >>> counted(1, "case"), counted(3, "case"), counted(2, "box", "boxes")
@@ -90,7 +90,7 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def unknown_name_message(name: str, known: Sequence[str]) -> str:
-    """One sentence for a name that is not among the known ones, with the nearest."""
+    """Return the message for an unknown name, with the most similar known one."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = (
         f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"

@@ -1,4 +1,4 @@
-"""What a segmentation can be written as: one record per format, from which names, help, refusals and docs follow.
+"""Output formats of a segmentation, one record each, from which names, help, error messages and docs follow.
 
 To add a format, write its function in a module of `files`, and add its record to `FORMATS` and its name to
 `FormatName`.
@@ -14,7 +14,7 @@ FormatName = Literal["nifti", "nrrd", "mha", "stl", "ply", "dicom-seg", "dicom-s
 """The keys of `FORMATS`."""
 
 Layout = Literal["file per structure", "one file", "folder"]
-"""How a format's files lie.
+"""Layout of a format's files.
 
 - `file per structure`: `STRUCTURE.nii.gz` each; of a label map one file named after the scan.
 - `one file`: `segmentation.seg.nrrd`; beside a label map `SCAN.seg.nrrd`.
@@ -22,22 +22,22 @@ Layout = Literal["file per structure", "one file", "folder"]
 """
 
 LABEL_MAP_SUFFIXES = (".nii.gz", ".nii")
-"""How a path ends that names a label map, which other files then lie beside."""
+"""Suffixes of an output path that names a label map; other files are then written beside it."""
 
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """One kind of file that a segmentation is written as.
+    """A file format that a segmentation can be written in.
 
     Attributes:
-        endings: How its files end, without the first dot; the first is written unless the user names another.
-        layout: How they lie.
-        writer: `module:function`, imported when it is written, since some modules take a second. The function takes
+        endings: Endings of its files, without the first dot; the first is used unless the user names another.
+        layout: Layout of its files.
+        writer: `module:function`, imported only when needed, since some modules take a second. The function takes
             the result and a `files.target.Target`, and returns the paths that it wrote.
         help: One line for a list of formats.
-        refers_to_slices: It refers to the slices of a DICOM scan by their identifiers.
-        needs_slices: It belongs to the slices of a DICOM scan, and cannot be written for others.
-        packages: What must be installed beside the base, by the names in `packages.EXTRAS`.
+        refers_to_slices: Whether it refers to the slices of a DICOM scan by their UIDs.
+        needs_slices: Whether it can only be written for scans read from DICOM slices.
+        packages: Optional packages that it needs, as named in `packages.EXTRAS`.
     """
 
     endings: tuple[str, ...]
@@ -49,7 +49,7 @@ class OutputFormat:
     packages: tuple[str, ...] = ()
 
     def path(self, output: Path, stem: str | None) -> Path:
-        """Where it is written: a file, or the folder of its files.
+        """Return the path that it is written to: a file, or the folder of its files.
 
         Args:
             output: The folder of the masks, or the path of the label map.
@@ -70,7 +70,7 @@ class OutputFormat:
         return output if self.layout == "file per structure" else output / f"segmentation.{ending}"
 
     def places(self) -> tuple[str, str]:
-        """What its files are called in a folder of masks, and beside a label map, as the docs say it."""
+        """Return the names of its files in a folder of masks and beside a label map, as written in the docs."""
         ending = self.endings[0]
         if self.layout == "folder":
             return f"{ending}/STRUCTURE.{ending}", f"SCAN_{ending}/STRUCTURE.{ending}"
@@ -135,10 +135,10 @@ FORMATS: dict[str, OutputFormat] = {
         refers_to_slices=True,
     ),
 }
-"""In the order in which they are written."""
+"""Output formats by name, in the order in which they are written."""
 
 
 def endings_of_their_own() -> tuple[str, ...]:
-    """How files end that get their names by themselves, in a folder or beside a label map."""
+    """Return the file endings, other than NIfTI's, that some format is written with."""
     lasts = (f".{ending.rpartition('.')[2]}" for one in FORMATS.values() for ending in one.endings)
     return tuple(dict.fromkeys(last for last in lasts if last not in {".gz", ".nii"}))

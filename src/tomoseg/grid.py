@@ -1,4 +1,4 @@
-"""From a scan's own voxels to the network's grid and back; shared by training and prediction.
+"""Resampling from a scan's own voxels to the network's grid and back; shared by training and prediction.
 
 The network's grid is a box of the scan's voxels (all of it, or the body) divided into another number of
 voxels along each axis, so that both cover exactly the same millimetres. Downwards every grid voxel is the
@@ -20,16 +20,16 @@ from tomoseg.masks import BoxedMask
 from tomoseg.views import ordered
 
 AIR_HU = -1024
-"""What padding is filled with; every window maps it to its lower end."""
+"""HU of padding; every window maps it to its lower end."""
 
 BODY_HU = -300
-"""Above this is body or table; air and most of the lungs' border are below."""
+"""HU above which a voxel is body or table; air and most of the lungs' border are below."""
 
 BODY_SAMPLE_MM = 6.0
-"""The body is found on a grid about this coarse."""
+"""Approximate voxel edge in mm of the grid on which the body is found."""
 
 MOST_VOXELS = 2**31
-"""No scan needs a larger grid; a wrong unit in a header would ask for one."""
+"""Maximum number of voxels of a grid: a larger one results from a wrong unit in a header."""
 
 SLAB_SLICES = 16
 """Slices resampled at a time, to bound memory."""
@@ -39,14 +39,13 @@ Triple = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the network's grid lies in a scan.
+    """Position of the network's grid in a scan.
 
     Attributes:
         start: First voxel of the box, in the scan's RAS+ order.
         extent: Voxels of the scan that the box covers along each axis.
         shape: Voxels of the grid along each axis.
-        nearest: Along which axes a voxel of the scan takes what the grid's nearest says, on the way back; along others
-            it lies between two.
+        nearest: For each axis, whether results are resampled to the scan by nearest neighbour instead of linearly.
     """
 
     start: Triple
@@ -65,16 +64,20 @@ class Placement:
         return (x, y, z)
 
     def is_whole(self, shape: Triple) -> bool:
-        """Whether the grid is the scan's own, nothing cut and nothing resampled."""
+        """Whether the grid is the scan's own, neither cropped nor resampled.
+
+        Args:
+            shape: Voxels of the scan along each axis.
+        """
         return self.extent == shape and not self.resamples
 
 
 def place_grid(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], config: GridConfig) -> Placement:
-    """Lay the network's grid over a scan.
+    """Choose the network's grid for a scan.
 
     Args:
-        hu: The scan in RAS+ order, or as the grid's view sees it.
-        spacing_mm: Its voxel edges, in that order.
+        hu: `(x, y, z)` HU in RAS+ order, or with axes in the order of the grid's view.
+        spacing_mm: Voxel edges in mm, in the same order.
         config: The grid's settings.
 
     Raises:
@@ -107,15 +110,15 @@ def _grid_shape(extent: tuple[int, ...], spacing_mm: tuple[float, float, float],
 def body_box(
     hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], margin_mm: float
 ) -> tuple[tuple[int, int], ...]:
-    """The box of the body: first voxel and one past the last, along each axis.
+    """Return the bounding box of the body: the first voxel and one past the last, along each axis.
 
-    The body is everything above `BODY_HU` in pieces of at least a twentieth of the largest (both legs count,
-    cables do not), after an opening that lets go of thin table tops. A scan of air alone is kept whole.
+    The body is everything above `BODY_HU` in components of at least a twentieth of the largest (both legs count,
+    cables do not), after an opening that removes thin table tops. A scan of air alone is kept whole.
 
     Args:
-        hu: The scan in RAS+ order.
-        spacing_mm: Its voxel edges.
-        margin_mm: What is kept around the body.
+        hu: `(x, y, z)` HU in RAS+ order.
+        spacing_mm: Voxel edges in mm.
+        margin_mm: Margin in mm that is kept around the body.
     """
     found = _body_ends(hu, spacing_mm)
     if found is None:
@@ -128,10 +131,10 @@ def body_box(
 
 
 def slice_positions(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]) -> Float32[np.ndarray, "z"]:
-    """How far the middle of each slice lies from the body's middle, in mm, along the axis that slices follow.
+    """Return the signed distance in mm of each slice's centre from the body's centre, along the slice axis.
 
-    The body is that of `body_box`, so that what surrounds it does not count. Where voxels are finer than
-    `BODY_SAMPLE_MM` it is found to within half of that. Of a scan of air alone the middle is the array's.
+    The body is that of `body_box`. Where voxels are finer than `BODY_SAMPLE_MM`, its centre is found to within half of
+    that. For a scan of air alone the centre is that of the array.
 
     Args:
         hu: A scan on the network's grid, in the order of its view's axes.
@@ -151,7 +154,7 @@ def slice_positions(hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, flo
 def _body_ends(
     hu: Int16[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]
 ) -> list[tuple[int, int, int]] | None:
-    """Of each axis the first and last sampled voxel of the body, and how many voxels a sample steps; None of air."""
+    """For each axis: first and last sampled voxel of the body, and the sampling step in voxels; None if all is air."""
     from scipy import ndimage  # takes 0.2 s to import
 
     steps = tuple(max(1, int(BODY_SAMPLE_MM / s)) for s in spacing_mm)
@@ -172,9 +175,9 @@ def _body_ends(
 
 
 def axis_weights(length: int, target: int) -> Float32[np.ndarray, "target length"]:
-    """How each voxel along one axis of the grid is made of the scan's voxels.
+    """Return the weights with which the scan's voxels add up to each voxel of the grid, along one axis.
 
-    Means of what is covered where the grid is coarser, linear between centres where it is finer.
+    Area averaging if the grid is coarser, linear interpolation between voxel centres if it is finer.
 
     Example:
         >>> axis_weights(4, 2).tolist()
@@ -189,7 +192,7 @@ def axis_weights(length: int, target: int) -> Float32[np.ndarray, "target length
 
 
 def linear_weights(length: int, target: int) -> Float32[np.ndarray, "target length"]:
-    """Linear interpolation between voxel centres along one axis, clamped at the ends.
+    """Return the weights of linear interpolation between voxel centres along one axis, clamped at the ends.
 
     Example:
         >>> linear_weights(2, 4).tolist()
@@ -204,7 +207,7 @@ def linear_weights(length: int, target: int) -> Float32[np.ndarray, "target leng
 
 
 def linear_positions(length: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each target voxel its lower and upper neighbour and the upper one's weight.
+    """Return for each target voxel its lower and upper neighbour, and the weight of the upper one.
 
     Returns:
         `lower`, `upper` int64 and `share` float32, each `(target,)`.
@@ -216,7 +219,7 @@ def linear_positions(length: int, target: int) -> tuple[np.ndarray, np.ndarray, 
 
 
 def positions(length: int, target: int, *, nearest: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `linear_positions`, or with the nearest neighbour as the lower one, of two alike the upper.
+    """As `linear_positions`; with `nearest`, the lower one is the nearest voxel (ties go up), with all the weight.
 
     Example:
         >>> [values.tolist() for values in positions(2, 4, nearest=True)]
@@ -230,11 +233,11 @@ def positions(length: int, target: int, *, nearest: bool) -> tuple[np.ndarray, n
 
 
 def to_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Int16[np.ndarray, "gx gy gz"]:
-    """A scan on the network's grid, HU rounded to whole numbers.
+    """Resample a scan to the network's grid; HU are rounded to integers.
 
     Args:
         hu: The scan in RAS+ order.
-        placement: Where the grid lies in it.
+        placement: Position of the grid in it.
     """
     if not placement.resamples:
         return np.asfortranarray(hu[placement.box()])
@@ -245,11 +248,11 @@ def to_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Int16[np.nd
 
 
 def slabs_on_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Iterator[Int16[np.ndarray, "gx gy n"]]:
-    """A scan on the network's grid as `to_grid` gives it, `SLAB_SLICES` slices at a time.
+    """Yield the result of `to_grid`, `SLAB_SLICES` slices at a time.
 
     Args:
         hu: The scan in RAS+ order.
-        placement: Where the grid lies in it.
+        placement: Position of the grid in it.
     """
     cut = hu[placement.box()]
     x, y, z = (axis_weights(e, s) for e, s in zip(placement.extent, placement.shape, strict=True))
@@ -265,11 +268,11 @@ def slabs_on_grid(hu: Int16[np.ndarray, "x y z"], placement: Placement) -> Itera
 
 
 def mask_to_grid(mask: BoxedMask, placement: Placement) -> BoxedMask:
-    """A mask on the network's grid: voxels more than half of which are inside.
+    """Resample a mask to the network's grid: a voxel is inside if more than half of it is.
 
     Args:
-        mask: On the scan's grid, RAS+ order.
-        placement: Where the network's grid lies in it.
+        mask: Mask on the scan's grid, in RAS+ order.
+        placement: Position of the network's grid in the scan.
     """
     cut = mask.within(placement.start, placement.extent)
     if not placement.resamples:
@@ -279,11 +282,11 @@ def mask_to_grid(mask: BoxedMask, placement: Placement) -> BoxedMask:
 
 
 def mask_from_grid(mask: BoxedMask, placement: Placement, shape: Triple) -> BoxedMask:
-    """A mask of the network's grid back on the scan's, as a perfect network's logits would come back.
+    """Resample a mask from the network's grid to the scan's, linearly, as logits are resampled.
 
     Args:
         mask: The mask on the network's grid.
-        placement: Where that lies in the scan.
+        placement: Position of that grid in the scan.
         shape: The scan's shape in RAS+ order.
     """
     if placement.resamples:
@@ -296,7 +299,7 @@ def mask_from_grid(mask: BoxedMask, placement: Placement, shape: Triple) -> Boxe
 def apply_windows(
     hu: Int16[np.ndarray, "*shape"], windows_hu: tuple[tuple[float, float], ...]
 ) -> Float32[np.ndarray, "w *shape"]:
-    """Map each HU window to 0..1, clipped, one channel a window.
+    """Map each HU window to 0..1, clipped: one channel per window.
 
     Example:
         >>> apply_windows(np.array([-1000, 50, 3000], np.int16), ((-200, 300),)).tolist()
@@ -307,7 +310,7 @@ def apply_windows(
 
 
 def padded_shape(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:
-    """The shape with every edge raised to a multiple.
+    """Return the shape with every edge rounded up to a multiple.
 
     Example:
         >>> padded_shape((100, 64), 16)
@@ -328,7 +331,7 @@ def _resample(
 
 
 def _resample_mask(mask: BoxedMask, weights: list[np.ndarray], shape: Triple) -> BoxedMask:
-    """Only what the box reaches is worked out."""
+    """Resample a mask; only voxels that its box reaches are computed."""
     start, cut = [], []
     for weight, first, length in zip(weights, mask.start, mask.inside.shape, strict=True):
         used = weight[:, first : first + length]

@@ -1,11 +1,10 @@
-"""Loops compiled by numba, kept between processes where there is a place for them.
+"""Loops compiled by numba and cached between processes where possible.
 
-numba keeps what it compiled beside the source, else in the user's cache folder, and refuses to start where it can
-write to neither. Then kernels are compiled in each process.
+numba caches compiled code beside the source, else in the user's cache folder, and raises an error if it can write to
+neither; kernels are then compiled in each process.
 
-What was kept holds while neither the file changes nor the constants and kernels of other files that are compiled in:
-numba itself looks at the one file only. It is compiled anew where it cannot be read, as after an update in which a type
-has another name.
+Cached code is valid while neither the file nor the constants and kernels that it imports change; numba itself checks
+the file only. A cache that cannot be read, as after an update that renamed a type, is compiled again.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from numba import njit
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function when it is first called, free of Python's lock.
+    """Compile a function when it is first called; it then runs without the GIL.
 
-    Division by zero gives what NumPy gives: a check for it would keep loops from becoming vectors.
+    Division by zero gives what NumPy gives, since a check for it would prevent vectorisation.
 
     Args:
         options: The options of `numba.njit`, such as `fastmath`.
@@ -42,18 +41,18 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             index._source_stamp = (index._source_stamp, _compiled_in(function))
             index._load_index = _empty_if_unreadable(index._load_index)
             return made
-        except RuntimeError:  # "no locator available": neither place can be written
+        except RuntimeError:  # "no locator available": neither folder can be written
             return njit(nogil=True, error_model="numpy", **options)(function)
 
     return compiled
 
 
 inlined = kernel(fastmath=True, forceinline=True)
-"""Compile a function into each kernel that calls it: for a few operations on arrays, whose references a call counts."""
+"""Compile a function into each kernel that calls it: for short functions on arrays, to avoid reference counting."""
 
 
 def _empty_if_unreadable(load: Callable[[], dict[Any, str]]) -> Callable[[], dict[Any, str]]:
-    """Load numba's index of what was kept: it names types, and loading fails if one of them is gone."""
+    """Make loading of numba's cache index return an empty one if it names types that no longer exist."""
 
     def loaded() -> dict[Any, str]:
         try:
@@ -65,7 +64,7 @@ def _empty_if_unreadable(load: Callable[[], dict[Any, str]]) -> Callable[[], dic
 
 
 def _compiled_in(function: Callable[..., Any]) -> str:
-    """A digest of the constants that a function's file knows, and of the kernels of other files that it may call."""
+    """Return a digest of the global constants of a function's file and of the kernels that it imports."""
     known: list[tuple[str, str]] = []
     for name, value in sorted(function.__globals__.items()):
         if isinstance(value, int | float | np.generic):

@@ -1,4 +1,4 @@
-"""Which structures a dataset, a model or a segmentation is about.
+"""The structures of a dataset, a model or a segmentation.
 
 A `LabelSet` is an ordered set of structures. The position of a structure is its channel; its `id` is the
 value that stands for it in a label map. Structures are independent of one another: masks may overlap.
@@ -22,11 +22,11 @@ from tomoseg.errors import LabelError, unknown_name_message
 OTHER_GROUP = "other"
 
 LARGEST_ID = 65535
-"""What a label map can hold. Masks of structures with larger ids can be written, as files of their own."""
+"""Largest id in a label map; structures with larger ids can only be written as separate masks."""
 
 
 LEAST_COLOUR_DISTANCE = 110
-"""Of RGB values; nearer ones are hard to tell apart in a picture."""
+"""Minimum Euclidean distance in RGB at which two colours are easy to tell apart in a picture."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class LabelSet:
         return groups
 
     def exchanged(self) -> tuple[int, ...]:
-        """For each channel, the channel of its left-right counterpart; its own for structures that have no side.
+        """Return for each channel that of its left-right counterpart; its own for structures that have no side.
 
         Raises:
             LabelError: If a structure is on a side and has no counterpart.
@@ -133,7 +133,7 @@ class LabelSet:
         return tuple(self.channel(counterpart(name)) for name in self.names)
 
     def channel(self, name: str) -> int:
-        """The channel of a structure.
+        """Return the channel of a structure.
 
         Args:
             name: Name of the structure, in any Unicode normal form.
@@ -150,7 +150,7 @@ class LabelSet:
             raise LabelError(unknown_name_message(name, self.names)) from None
 
     def subset(self, names: Sequence[str]) -> LabelSet:
-        """The named structures, in the order of this set and with their ids.
+        """Return the named structures, in the order of this set and with their ids.
 
         Raises:
             LabelError: If a name is unknown.
@@ -159,7 +159,7 @@ class LabelSet:
         return LabelSet(tuple(s for c, s in enumerate(self.structures) if c in wanted))
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """Plain data for JSON."""
+        """Return the structures as plain data for JSON."""
         return [asdict(s) for s in self.structures]
 
     @classmethod
@@ -219,7 +219,7 @@ class LabelSet:
 
 
 def composed(name: str) -> str:
-    r"""A name in Unicode normal form C (NFC), which is used throughout.
+    r"""Return a name in Unicode normal form C (NFC), which is used throughout.
 
     Example:
         >>> composed("e\u0301") == "\u00e9"
@@ -229,7 +229,7 @@ def composed(name: str) -> str:
 
 
 def label_type(ids: Sequence[int]) -> type[np.uint8] | type[np.uint16]:
-    """The smallest NumPy type for a label map with these ids.
+    """Return the smallest NumPy type for a label map with these ids.
 
     Args:
         ids: One or more ids, each 1 or more.
@@ -252,7 +252,7 @@ _SIDES: tuple[tuple[Literal["left", "right"], dict[str, str]], ...] = (("left", 
 
 
 def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
-    """The side of a structure and the name of its counterpart; None for a structure that has no side.
+    """Return the side of a structure and the name of its counterpart; None for a structure that has no side.
 
     A side is a word of the name, however words are divided: `kidney_left`, `Left Kidney`, `KidneyLeft`, `Parotid_L`.
 
@@ -274,7 +274,7 @@ def side_of(name: str) -> tuple[Literal["left", "right"], str] | None:
 
 
 def counterpart(name: str) -> str:
-    """The name of a structure in a mirror image: that of its counterpart, or its own if it has no side.
+    """Return the name of a structure in a mirror image: that of its counterpart, or its own if it has no side.
 
     Example:
         >>> counterpart("kidney_left"), counterpart("liver")
@@ -286,7 +286,7 @@ def counterpart(name: str) -> str:
 
 @cache
 def _other_codes() -> dict[str, tuple[str | None, str | None, str | None]]:
-    """SNOMED CT code, its wording and the side, of structures beside the 117."""
+    """SNOMED CT code, its meaning and the laterality of structures other than the 117."""
     text = resources.files("tomoseg.data").joinpath("others.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     return {row["name"]: (row["snomed"], row["snomed_meaning"], row["laterality"] or None) for row in rows}
@@ -298,7 +298,7 @@ def _rgb(text: str) -> tuple[int, int, int]:
 
 
 def _spread_colour(number: int, taken: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
-    """A colour unlike its neighbours', hues a golden ratio apart, and unlike those taken if one is left."""
+    """Choose a colour by number, with hues a golden ratio apart, that is unlike those taken if possible."""
     hues = [(number * 0.618034 + turn / 12) % 1.0 for turn in range(12)]
     colours = [_bright(hue) for hue in hues]
     return next((colour for colour in colours if all(_apart(colour, other) for other in taken)), colours[0])
@@ -312,5 +312,5 @@ def _bright(hue: float) -> tuple[int, int, int]:
 
 
 def _apart(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    """Whether two colours are told apart at a glance."""
+    """Whether two colours are easy to tell apart."""
     return sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) >= LEAST_COLOUR_DISTANCE**2

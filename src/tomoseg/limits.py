@@ -1,4 +1,4 @@
-"""What a machine refuses: memory, threads, processes, files; in one sentence that says what to lower."""
+"""Error messages for exhausted memory, threads, processes and open files, with the settings to lower."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEMORY = (
     "allocate lock",
     "not enough memory",
     "paging file is too small",
-    "error return without exception set",  # of libraries in C that forget to say so
+    "error return without exception set",  # from C libraries that do not check their allocations
 )
 _THREADS = ("can't start new thread", "resource temporarily unavailable", "thread constructor failed")
 _WORKERS = ("dataloader worker",)
@@ -38,15 +38,15 @@ LEAST_BYTES: dict[str, float] = {
     "train": 1.5e9,
     "demo": 1.5e9,
 }
-"""Address space that a command's libraries take before it has begun, measured on two cores and rounded up.
+"""Address space in bytes that a command's libraries take before it has begun, measured on two cores and rounded up.
 
-With less they end the process, or wait without end, in words of their own. More cores take more."""
+With less they abort the process, or hang, with messages of their own. More cores take more."""
 
 LEAST_THREADS = 8
-"""Threads that libraries start on two cores; where one of them cannot, some end the process."""
+"""Threads that libraries start on two cores; if one of them cannot start, some libraries abort the process."""
 
 _FEW_PROCESSES = 1000
-"""A limit of processes and threads below this is tried; others are far from what a command takes."""
+"""Limit of processes and threads below which starting threads is tried; higher limits are ample for any command."""
 
 OF_MEMORY = (
     "expected enough memory, got no more of it; lower what is held at once (--max-memory of predict, --workers of "
@@ -65,10 +65,10 @@ OF_FILES = "expected to open one more file, got too many that are open; lower --
 
 
 def refusal(error: BaseException) -> str | None:
-    """One sentence for an error of the machine's; None for any other error.
+    """Return the message for an error of the operating system or for exhausted resources; None for any other error.
 
     Args:
-        error: As it was caught. Libraries have no common class for these, so their words count, too.
+        error: The error as caught. Libraries have no common class for these, so their messages are searched, too.
 
     Example:
         >>> refusal(MemoryError()) == refusal(ImportError("x.so: cannot allocate memory")) == OF_MEMORY
@@ -89,13 +89,13 @@ def refusal(error: BaseException) -> str | None:
 
 
 def refuse_too_little(command: str) -> None:
-    """Refuse a command where the process may not even take the memory, or start the threads, that its libraries do.
+    """Refuse a command if the process is not allowed the memory or the threads that its libraries take.
 
     Args:
         command: Name of the command.
 
     Raises:
-        ConfigError: If so.
+        ConfigError: If a limit of the process is too low.
 
     Example:
         >>> refuse_too_little("labels")
@@ -116,7 +116,7 @@ def _too_little(command: str, needed: float, limit: int) -> str:
 
 
 def _can_start(threads: int) -> bool:
-    """Whether so many threads can run at once; they end at once."""
+    """Whether this number of threads can run at the same time; they are ended again."""
     end, started = threading.Event(), []
     try:
         for _ in range(threads):
@@ -133,7 +133,7 @@ def _can_start(threads: int) -> bool:
 
 
 def _limit_of(name: str) -> int | None:
-    """A limit of this process, by its name in `resource`; None where there is none."""
+    """Return a limit of this process by its name in `resource`; None if there is none."""
     if sys.platform == "win32":
         return None
     import resource

@@ -1,9 +1,9 @@
 """The settings of the loss, and one record for each kind of loss.
 
 Nothing here needs torch. A kind of loss is a record in `LOSSES`: terms that are computed together with the network's
-last layer, in chunks, so that nothing of size structures x pixels exists; or, where no such terms say it, a function in
-`training` of logits and masks; or both, which are added up. The names that the settings take, their help and the
-reference follow from the records.
+last layer, in chunks, so that no array of structures x pixels is held; or, for other losses, a function in `training`
+of logits and masks; or both, which are added. The names that the settings take, their help and the reference follow
+from the records.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tomoseg.settings import Config
 
 @dataclass(frozen=True)
 class Terms:
-    """A sum of cross-entropy and soft Dice, or what takes their places.
+    """Weights of a sum of cross-entropy (or focal loss) and soft Dice (or Tversky) loss.
 
     Attributes:
         entropy: Weight of the cross-entropy.
-        dice: Weight of one minus the soft Dice, or Tversky index.
-        gamma: Power of what a voxel's probability lacks, which the cross-entropy is multiplied by.
-        alpha: Tversky's weight of voxels too many.
-        beta: Tversky's weight of voxels missed; both a half are Dice.
+        dice: Weight of one minus the soft Dice or Tversky index.
+        gamma: Exponent of the focal loss; 0 is plain cross-entropy.
+        alpha: Tversky weight of false positive voxels.
+        beta: Tversky weight of false negative voxels; if both are 0.5, it is Dice.
     """
 
     entropy: float
@@ -41,10 +41,10 @@ class LossKind:
     """A kind of loss.
 
     Attributes:
-        summary: What is minimised, for the help: a clause without its name.
-        terms: What is computed together with the last layer, from the settings and the number of structures.
+        summary: The loss in words, for the help: a clause without its name.
+        terms: Returns the terms computed with the last layer, from the settings and the number of structures.
         plain: A function of logits and masks, as `module:name`; `training.losses` loads it, since it needs torch, and
-            says what it is given (`PlainLoss`).
+            defines its signature (`PlainLoss`).
     """
 
     summary: str
@@ -78,7 +78,7 @@ LOSSES: dict[str, LossKind] = {
         plain="tomoseg.training.lovasz:lovasz_hinge",
     ),
 }
-"""Every kind of loss, by the name that the settings give it."""
+"""Kinds of loss by the name used in the settings."""
 
 if TYPE_CHECKING:
     LossName = str
@@ -117,14 +117,14 @@ class LossConfig(Config):
 
     @property
     def record(self) -> LossKind:
-        """What is known of its kind."""
+        """Record of its kind."""
         return LOSSES[self.kind]
 
     def terms(self, structures: int) -> Terms:
-        """What is computed together with the last layer; weights of 0 where nothing is.
+        """Return the terms computed together with the last layer; with weights of 0 if there are none.
 
         Args:
-            structures: In the label set.
+            structures: Number of structures in the label set.
 
         Example:
             >>> LossConfig(kind="bce_dice", dice_weight=7).terms(14)

@@ -1,7 +1,7 @@
 """Packed masks: many overlapping binary masks in few bytes.
 
 Structure `c` is bit `c % 8` of byte `c // 8`, so that `(C, ...)` booleans become `(ceil(C / 8), ...)` uint8.
-117 structures cost 15 bytes a voxel instead of 117 (bool) or 468 (float32).
+117 structures cost 15 bytes per voxel instead of 117 (bool) or 468 (float32).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tomoseg.errors import InputError
 
 
 def packed_bytes(structures: int) -> int:
-    """Bytes a voxel that hold so many structures."""
+    """Return the number of bytes per voxel for a number of structures."""
     return -(-structures // 8)
 
 
@@ -37,11 +37,11 @@ def pack(masks: Bool[np.ndarray, "c *shape"]) -> UInt8[np.ndarray, "b *shape"]:
 
 
 def unpack(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> Bool[np.ndarray, "c *shape"]:
-    """Unpack to one boolean mask a structure.
+    """Unpack to one boolean mask per structure.
 
     Args:
         packed: `(ceil(C / 8), ...)` uint8.
-        structures: C.
+        structures: Number of structures, C.
 
     Returns:
         `(C, ...)` bool.
@@ -54,11 +54,11 @@ def unpack(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> Bool[np.nd
 
 
 def reorder(packed: UInt8[np.ndarray, "b *shape"], order: Sequence[int | None]) -> UInt8[np.ndarray, "k *shape"]:
-    """Packed masks with their structures in another order, or others that are empty.
+    """Reorder the structures of packed masks; structures may be dropped, and empty ones added.
 
     Args:
         packed: `(ceil(C / 8), ...)` uint8.
-        order: For each structure which one takes its place; None for none.
+        order: For each structure of the result, its channel in `packed`; None for an empty mask.
 
     Example:
         >>> reorder(np.array([[0b011]], np.uint8), (2, 0, 1)).tolist()
@@ -74,7 +74,7 @@ def reorder(packed: UInt8[np.ndarray, "b *shape"], order: Sequence[int | None]) 
 
 
 def structure_mask(packed: UInt8[np.ndarray, "b *shape"], index: int) -> Bool[np.ndarray, "*shape"]:
-    """The mask of one structure by its channel.
+    """Return the mask of one structure by its channel.
 
     Raises:
         InputError: If the bytes hold no such channel.
@@ -90,12 +90,12 @@ def set_structure(packed: UInt8[np.ndarray, "b *shape"], index: int, mask: Shape
 
 
 def byte_of(channel: int) -> tuple[int, int]:
-    """The byte plane that holds a structure, and its bit in it, 0 to 7."""
+    """Return the byte plane that holds a channel, and its bit there, 0 to 7."""
     return divmod(channel, 8)
 
 
 def by_byte(channels: Iterable[int]) -> dict[int, list[int]]:
-    """Channels by the byte plane that holds them, both in the order given.
+    """Group channels by the byte plane that holds them, in the order given.
 
     Example:
         >>> by_byte([0, 7, 8])
@@ -108,7 +108,7 @@ def by_byte(channels: Iterable[int]) -> dict[int, list[int]]:
 
 
 def mask_in(plane: UInt8[np.ndarray, "*shape"], channel: int) -> Bool[np.ndarray, "*shape"]:
-    """The mask of a structure in the byte plane that holds it.
+    """Return the mask of a structure from the byte plane that holds it.
 
     Example:
         >>> mask_in(np.array([0, 2, 3], np.uint8), 9).tolist()
@@ -118,12 +118,12 @@ def mask_in(plane: UInt8[np.ndarray, "*shape"], channel: int) -> Bool[np.ndarray
 
 
 def bit_value(channel: int) -> np.uint8:
-    """What a structure adds to its byte."""
+    """Return the value of a structure's bit in its byte, a power of 2."""
     return np.uint8(1 << channel % 8)
 
 
 def check_packed(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> None:
-    """Refuse bytes that cannot hold that many structures.
+    """Check that packed masks have the number of bytes for a number of structures.
 
     Raises:
         InputError: If the first axis is not `ceil(structures / 8)`.
@@ -137,12 +137,12 @@ def check_packed(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> None
 
 @dataclass(frozen=True)
 class BoxedMask:
-    """A mask as the box around it: most structures fill a small part of a scan.
+    """A mask cropped to a box, since most structures fill a small part of a scan.
 
     Attributes:
-        inside: The mask within the box; nothing of it where the mask is empty.
-        start: The box's first voxel.
-        shape: The shape of the whole.
+        inside: The mask within the box; of size 0 if the mask is empty.
+        start: First voxel of the box.
+        shape: Shape of the whole volume.
     """
 
     inside: Bool[np.ndarray, "bx by bz"]
@@ -151,7 +151,7 @@ class BoxedMask:
 
     @classmethod
     def of(cls, mask: Bool[np.ndarray, "x y z"]) -> BoxedMask:
-        """The tightest box around a mask; of a view, nothing is copied.
+        """Crop a mask to its bounding box; the result is a view, without a copy.
 
         Example:
             >>> BoxedMask.of(np.arange(8).reshape(2, 2, 2) == 5).start
@@ -169,23 +169,28 @@ class BoxedMask:
 
     @property
     def box(self) -> tuple[slice, slice, slice]:
-        """The box as an index into an array of the whole shape."""
+        """The box as an index into an array of `shape`."""
         x, y, z = (slice(s, s + n) for s, n in zip(self.start, self.inside.shape, strict=True))
         return (x, y, z)
 
     @property
     def voxels(self) -> int:
-        """Voxels inside."""
+        """Number of voxels in the mask."""
         return int(np.count_nonzero(self.inside))
 
     def whole(self) -> Bool[np.ndarray, "x y z"]:
-        """The mask in its whole shape."""
+        """Return the mask as an array of `shape`, in Fortran order."""
         mask = np.zeros(self.shape, bool, order="F")
         mask[self.box] = self.inside
         return mask
 
     def within(self, start: tuple[int, ...], extent: tuple[int, int, int]) -> BoxedMask:
-        """The part of the mask in a box of the whole, counted from that box's first voxel."""
+        """Return the part of the mask in another box, with coordinates that start at that box's first voxel.
+
+        Args:
+            start: First voxel of that box.
+            extent: Voxels of that box along each axis.
+        """
         low = [max(s, b) for s, b in zip(self.start, start, strict=True)]
         high = [min(s + n, b + e) for s, n, b, e in zip(self.start, self.inside.shape, start, extent, strict=True)]
         cut = tuple(slice(a - s, max(a, b) - s) for a, b, s in zip(low, high, self.start, strict=True))
@@ -193,24 +198,24 @@ class BoxedMask:
         return BoxedMask(self.inside[cut], (x, y, z), extent)
 
     def overlap(self, other: BoxedMask) -> int:
-        """Voxels in both masks of one shape."""
+        """Return the number of voxels that two masks of the same shape share."""
         extent = (other.inside.shape[0], other.inside.shape[1], other.inside.shape[2])
         mine = self.within(other.start, extent)
         return int(np.count_nonzero(mine.inside & other.inside[mine.box]))
 
 
 def add_mask(plane: UInt8[np.ndarray, "x y z"], channel: int, mask: BoxedMask) -> None:
-    """Add a mask to a structure's bit of the byte plane that holds it, in place."""
+    """Add a mask to the bit of a structure in the byte plane that holds it, in place."""
     plane[mask.box] |= mask.inside.view(np.uint8) << np.uint8(channel % 8)
 
 
 def clear_mask(plane: UInt8[np.ndarray, "x y z"], channel: int) -> None:
-    """Take a structure out of the byte plane that holds it, in place."""
+    """Clear the bit of a structure in the byte plane that holds it, in place."""
     plane &= ~bit_value(channel)
 
 
 def _any_per_slice(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "z"]:
-    """Which axial slices hold any of a mask; slices that are whole lines of memory are searched as such."""
+    """For each axial slice, whether the mask has voxels there; contiguous slices are searched as flat memory."""
     lines = mask.T
     if lines.flags.c_contiguous and lines.size:
         return np.asarray(lines.reshape(len(lines), -1).any(axis=1))

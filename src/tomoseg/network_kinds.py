@@ -1,4 +1,4 @@
-"""The settings of a network, and what is known of each kind of network before it is built: one record a kind.
+"""The settings of a network, and one record for each kind of network.
 
 Nothing here needs torch. A kind of network is a module in `networks` and a record in `NETWORKS`; the names that the
 settings take, their help and the reference follow from the records.
@@ -15,14 +15,14 @@ from pydantic import Field, PositiveInt, model_validator
 from tomoseg.settings import Config
 
 SWIN_STRIDE, UNETR_STRIDE = 32, 16
-"""What MONAI's transformers divide their inputs by."""
+"""Factors by which MONAI's transformers downsample their inputs."""
 
 UNETR_HEAD_WIDTH = 32
 """Channels of each of a UNETR's attention heads."""
 
 
 def _nothing(config: NetworkConfig) -> None:
-    """Of every setting the kind makes a network."""
+    """Accept any settings."""
 
 
 def _as_they_are(edges: tuple[int, ...]) -> tuple[int, ...]:
@@ -34,17 +34,17 @@ class NetworkKind:
     """A kind of network, before one is built.
 
     Attributes:
-        summary: What it is and which settings it reads, for the help: a clause without its name.
+        summary: Description and the settings that it reads, for the help: a clause without its name.
         made_by: The class that builds it, as `module:name`; `networks.build` loads it, since it needs torch.
-        stride: Every edge of the input must be a multiple of it.
-        activation_bytes: What its feature maps take at most for a pixel or voxel of the input, in fp32.
+        stride: Factor of which every edge of the input must be a multiple.
+        activation_bytes: Maximum memory of its feature maps per pixel or voxel of the input, in fp32.
         check: Raises ValueError if its channels make no network of this kind.
-        any_size: Its layers are alike at all sizes: it takes every multiple of its stride, and one trace serves all.
-            Otherwise `tile`, where it is given, is the only size.
-        one_size: Its weights are for inputs of one `tile`, which it therefore needs.
-        has_gates: It has skip connections that `attention` can weigh.
-        batch_statistics: Whether it normalises over the batch, which a single voxel does not allow.
-        grown: The edges that the input is padded to, from multiples of the stride.
+        any_size: Whether it takes inputs of any multiple of its stride, so that one trace serves all of them;
+            otherwise `tile`, if it is set, is the only size.
+        one_size: Whether its weights depend on the size of the input, so that `tile` is required.
+        has_gates: Whether it has skip connections that `attention` can weight.
+        batch_statistics: Whether it normalises over the batch, which needs more than one value per channel.
+        grown: Returns the edges to pad the input to, from multiples of the stride.
     """
 
     summary: str
@@ -59,11 +59,11 @@ class NetworkKind:
     grown: Callable[[tuple[int, ...]], tuple[int, ...]] = _as_they_are
 
     def fixed(self, config: NetworkConfig) -> tuple[int, ...]:
-        """The only size that the network takes; empty where every multiple of its stride will do."""
+        """Return the only input size that the network takes; empty if it takes any multiple of its stride."""
         return () if self.any_size else config.tile
 
     def is_traceable(self, config: NetworkConfig) -> bool:
-        """Whether one trace of the network serves every input: its layers are alike at all sizes, or that is fixed."""
+        """Whether one trace serves every input: the network takes any size, or its size is fixed."""
         return self.any_size or bool(config.tile)
 
 
@@ -83,16 +83,16 @@ def _unetr_channels(config: NetworkConfig) -> None:
 
 
 def _unet_activation_bytes(config: NetworkConfig) -> int:
-    """Six widths of the first level, and half as much again for the libraries' own.
+    """Six widths of the first level, and half as much again for the libraries' buffers.
 
-    At the input's resolution the decoder holds the skip, the upsampled map, both beside each other, and two
-    convolutions' results.
+    At the input's resolution the decoder holds the skip connection, the upsampled map, their concatenation, and the
+    results of two convolutions.
     """
     return 4 * 9 * config.channels[0]
 
 
 def _swin_activation_bytes(config: NetworkConfig) -> int:
-    """Measured, in widths of the first level: the residual blocks of MONAI hold more at once than a U-Net's."""
+    """Measured, in widths of the first level: MONAI's residual blocks hold more at once than those of a U-Net."""
     return 4 * (16 if config.dims == 2 else 24) * config.channels[0]
 
 
@@ -102,7 +102,7 @@ def _unetr_activation_bytes(config: NetworkConfig) -> int:
 
 
 def _two_voxels_at_the_bottom(edges: tuple[int, ...]) -> tuple[int, ...]:
-    """A Swin UNETR normalises over its coarsest voxels, of which there must be two."""
+    """Pad to at least two voxels at the coarsest level, over which a Swin UNETR normalises."""
     return (2 * SWIN_STRIDE, *edges[1:]) if max(edges) <= SWIN_STRIDE else edges
 
 
@@ -136,7 +136,7 @@ NETWORKS: dict[str, NetworkKind] = {
         one_size=True,
     ),
 }
-"""Every kind of network, by the name that the settings give it."""
+"""Kinds of network by the name used in the settings."""
 
 if TYPE_CHECKING:
     NetworkName = str
@@ -217,15 +217,15 @@ class NetworkConfig(Config):
 
     @property
     def record(self) -> NetworkKind:
-        """What is known of its kind."""
+        """Record of its kind."""
         return NETWORKS[self.kind]
 
     @property
     def neighbours(self) -> int:
-        """Slices that are channels; a block has its neighbours already."""
+        """Number of neighbouring slices given as channels: `slices` in 2D, 1 in 3D."""
         return self.slices if self.dims == 2 else 1
 
     @property
     def stride(self) -> int:
-        """The input's edges must be multiples of this."""
+        """Factor of which every edge of the input must be a multiple."""
         return self.record.stride(self)

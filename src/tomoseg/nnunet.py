@@ -1,10 +1,9 @@
-"""What an imported nnU-Net model is: its network, how it is given a scan, and how its logits become masks.
+"""The settings of an imported nnU-Net model: its network, preprocessing, and how logits become masks.
 
-Everything that its results depend on is written down here, in `model.json`, and nothing of it is looked up again. Axes
-are the network's own: a file's axes in reverse order, permuted as the plans say. `inference/nnunet` knows where these
-lie in a scan.
+They are saved in `model.json` and hold everything that results depend on. Axes are the network's own: a file's axes in
+reverse order, permuted as nnU-Net's plans say. `inference/nnunet` maps them to the axes of a scan.
 
-Source: Isensee, F. et al. (2021). nnU-Net. Nature Methods 18, 203-211; the rules are those of nnU-Net 2.8.
+Source: Isensee, F. et al. (2021). nnU-Net. Nature Methods 18, 203-211; details as in nnU-Net 2.8.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ MOST_KERNEL = 15
 MOST_PATCH_VOXELS = 2**26
 MOST_STRUCTURES = 4096
 LEAST_EDGE_MM, MOST_EDGE_MM = 0.01, 100.0
-"""Limits of what is built from plans that anybody may have written; real ones lie far below."""
+"""Limits for networks built from plans of unknown origin; those of real networks lie far below."""
 
 Edge = Annotated[float, Field(ge=LEAST_EDGE_MM, le=MOST_EDGE_MM)]
-"""Of a voxel, in mm."""
+"""Voxel edge in mm."""
 
 NetworkName = Literal["plain_conv_unet", "residual_encoder_unet"]
 
 
 class NnunetNetwork(Config):
-    """The network, before it is built.
+    """The architecture of the network.
 
     Example:
         >>> settings = {"channels": (8, 16), "kernels": ((3, 3), (3, 3)), "strides": ((1, 1), (2, 2))}
@@ -42,25 +41,25 @@ class NnunetNetwork(Config):
     kind: NetworkName
     """Plain convolutions, or residual blocks in the encoder."""
     in_channels: PositiveInt = 1
-    """Images that it reads."""
+    """Number of input channels."""
     channels: tuple[PositiveInt, ...]
-    """Of each stage, from the input's resolution down."""
+    """Channels of each stage, from the input's resolution down."""
     kernels: tuple[tuple[PositiveInt, ...], ...]
-    """Edges of each stage's convolutions."""
+    """Kernel size of each stage's convolutions."""
     strides: tuple[tuple[PositiveInt, ...], ...]
-    """By which each stage divides the one before."""
+    """Downsampling factors of each stage relative to the one before."""
     blocks: tuple[PositiveInt, ...]
-    """Convolutions of each stage of the encoder, or residual blocks."""
+    """Number of convolutions, or residual blocks, in each stage of the encoder."""
     decoder_convs: tuple[PositiveInt, ...]
-    """Convolutions of each stage of the decoder, from the deepest."""
+    """Number of convolutions in each stage of the decoder, from the deepest."""
     bias: bool = True
-    """Whether convolutions have one."""
+    """Whether convolutions have a bias."""
     norm_eps: PositiveFloat = 1e-5
-    """Added to the variance that instances are normalised by."""
+    """Term added to the variance in instance normalisation."""
     norm_affine: bool = True
-    """Whether normalisation has a scale and a shift of its own."""
+    """Whether instance normalisation has a learned scale and shift."""
     negative_slope: float = Field(0.01, ge=0)
-    """Of the leaky rectifier."""
+    """Negative slope of the leaky ReLU."""
 
     @model_validator(mode="after")
     def _stages_agree(self) -> NnunetNetwork:
@@ -86,18 +85,18 @@ class NnunetNetwork(Config):
             raise ValueError(f"kernels and strides need 2 edges each, or 3, got {self.kernels} and {self.strides}")
         if max(map(max, edges)) > MOST_KERNEL or any(edge % 2 == 0 for kernel in self.kernels for edge in kernel):
             raise ValueError(f"kernels need odd edges up to {MOST_KERNEL}, got {self.kernels}")
-        if max(self.strides[0]) > 1:  # else its logits would lie on other voxels than what it is given
+        if max(self.strides[0]) > 1:  # its logits would not lie on the voxels of its input
             raise ValueError(f"expected a first stage without strides, got {self.strides[0]}")
         return self
 
     @property
     def dims(self) -> int:
-        """2 for slices, 3 for blocks."""
+        """Number of spatial dimensions, 2 or 3."""
         return len(self.kernels[0])
 
     @property
     def stride(self) -> tuple[int, ...]:
-        """The input's edges must be multiples of these."""
+        """Factors of which the edges of the input must be multiples, one per axis."""
         whole = [1] * self.dims
         for stage in self.strides:
             whole = [edge * step for edge, step in zip(whole, stage, strict=True)]
@@ -105,7 +104,7 @@ class NnunetNetwork(Config):
 
 
 class Intensity(Config):
-    """How an image's values are normalised before it is brought to the network's grid.
+    """Normalisation of an image's values, before it is resampled to the network's grid.
 
     Example:
         >>> Intensity(scheme="ct", mean=20.0, sd=200.0, low=-900.0, high=900.0).masked
@@ -113,17 +112,18 @@ class Intensity(Config):
     """
 
     scheme: Literal["ct", "zscore", "rescale", "none"]
-    """`ct`: clipped, then by mean and deviation of training; `zscore`: by this image's own; `rescale`: to 0..1."""
+    """`ct`: clip to `low` and `high`, then standardise by the training data's `mean` and `sd`; `zscore`: standardise by
+    the image's own; `rescale`: scale to 0..1; `none`: leave as they are."""
     mean: float = 0.0
     sd: float = Field(1.0, ge=0)
     low: float = 0.0
     high: float = 0.0
     masked: bool = False
-    """`zscore` over the voxels that are not 0 (holes filled) alone; others stay 0."""
+    """Whether `zscore` uses only the voxels that are not 0, with holes filled; the others stay 0."""
 
 
 class Box(Config):
-    """The part of a scan that a network is shown: around what a coarser model finds in all of it.
+    """The part of a scan that a network is given: the box around structures found by a coarser model.
 
     Example:
         >>> Box(finder="total-6mm", structures=("liver",)).margin_mm
@@ -131,15 +131,15 @@ class Box(Config):
     """
 
     finder: str
-    """The model, as `tomoseg fetch` names it."""
+    """Name of the coarser model in `tomoseg fetch`."""
     structures: tuple[str, ...] = Field(min_length=1)
-    """Of that model; the box encloses all of them."""
+    """Structures of that model; the box encloses all of them."""
     margin_mm: float = Field(20.0, ge=0)
-    """What is kept around them."""
+    """Margin in mm around them."""
 
 
 class TaskRules(Config):
-    """What TotalSegmentator does around the networks of one of its tasks.
+    """The pre- and post-processing of one of TotalSegmentator's tasks.
 
     Source: TotalSegmentator 2.18.
 
@@ -149,21 +149,21 @@ class TaskRules(Config):
     """
 
     task: str
-    """The task, as `tomoseg fetch` names it."""
+    """Name of the task in `tomoseg fetch`."""
     voxels_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
-    """Edges of the voxels along x, y and z that it brings a scan to; none where nnU-Net alone does."""
+    """Voxel spacing in mm along x, y and z that a scan is resampled to before nnU-Net; None to leave it to nnU-Net."""
     box: Box | None = None
-    """What of a scan the network was trained on and is shown; none for all of it."""
+    """The part of a scan that the network was trained on and is given; None for the whole scan."""
     subset_finder: str | None = None
-    """The model that finds the box of structures that are asked for alone."""
+    """Name of the model that finds the box of structures if only some are requested."""
     largest: tuple[str, ...] = ()
-    """Structures of which the largest piece is kept."""
+    """Structures of which only the largest component is kept."""
     least_mm3: dict[str, PositiveFloat] = Field({})
-    """Structures of which pieces of no more than a volume are taken away."""
+    """Structures of which components up to a volume in mm3 are removed, with that volume."""
 
 
 class NnunetPlan(Config):
-    """How the network is given a scan, and what its logits mean.
+    """Preprocessing of a scan for the network, and the meaning of its logits.
 
     Example:
         >>> plan = {"spacing_mm": (3.0, 1.5, 1.5), "patch": (16, 32, 32), "intensity": Intensity(scheme="none")}
@@ -172,31 +172,31 @@ class NnunetPlan(Config):
     """
 
     axes: Literal["file", "ras"] = "file"
-    """The axes that training had: those of the files, or of the scan in RAS+ order."""
+    """Axes that training used: those of the files, or those of the scan in RAS+ order."""
     transpose: tuple[int, int, int] = (0, 1, 2)
-    """Which of the axes (z, y, x) the network's first, second and third are."""
+    """Permutation of the axes (z, y, x) that gives the network's axes."""
     spacing_mm: tuple[Edge, ...]
-    """Voxel edges along the network's axes; of a network of slices the slices' own."""
+    """Voxel spacing in mm along the network's axes; for a 2D network, in the plane of its slices."""
     patch: tuple[PositiveInt, ...]
-    """Voxels that the network is given at once."""
+    """Size in voxels of the patches that the network is given."""
     intensity: Intensity
-    """How values are normalised."""
+    """Normalisation of values."""
     scan_order: Literal[0, 1, 3] = 3
-    """Order of the splines that bring a scan to the grid."""
+    """Order of the splines with which a scan is resampled to the grid."""
     separate_scan: bool | None = None
-    """Whether slices are interpolated alone and the nearest is taken between them; if omitted, where voxels are more
+    """Whether to interpolate within slices and take the nearest one between them; if omitted, only if voxels are more
     than three times as long as wide."""
     separate_logits: bool | None = None
-    """The same of logits on their way back."""
+    """The same for resampling logits to the scan."""
     step: float = Field(0.5, gt=0, le=1)
-    """By which tiles move on, of their edge."""
+    """Step between patches as a share of their edge."""
     mirrored: tuple[int, ...] = ()
-    """Axes of the network along which training mirrored, so that `--flips` may."""
+    """Axes of the network along which training mirrored images, so that `--flips` can."""
     decision: Literal["exclusive", "regions"]
-    """`exclusive`: the structure of the highest logit, the background's being 0; `regions`: each where its own logit is
-    above 0, painted over those before it in a label map."""
+    """`exclusive`: a voxel belongs to the structure with the highest logit, or to the background, whose logit is 0;
+    `regions`: to every structure whose logit is above 0, the last of them in a label map."""
     rules: TaskRules | None = None
-    """What is done around the network of one of TotalSegmentator's tasks."""
+    """Pre- and post-processing if the network is of one of TotalSegmentator's tasks."""
 
     @model_validator(mode="after")
     def _axes_agree(self) -> NnunetPlan:

@@ -1,4 +1,4 @@
-"""What is noticed about a scan: a sentence for a person, with a kind that programs and the docs can name."""
+"""Notices about a scan: a sentence for the user, with a kind for programs and the docs."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Kind = Literal[
-    # while it is read
+    # from reading
     "several series", "left out", "unreadable files", "slice direction", "tilt", "shifted slices",
     "uneven gaps", "joined parts", "missing slices", "repeated slices", "blank slices", "assumed geometry",
     "two orientations", "two edges", "unit of length", "trailing bytes", "no rescale", "uneven HU", "padding", "not HU",
     "clipped",
-    # when its voxels are looked at
+    # from the voxels
     "one value", "label map", "probability map", "dose grid", "grey values", "windowed", "shifted HU", "scaled HU",
     "no air", "no bone", "too dense", "voxel size", "oblique", "few slices", "no body", "body cut", "upside down",
     "back to front",
-    # beside the scans that a model was trained on, and what it was tuned to
+    # from comparison with a model's training data and tuned settings
     "other body part", "unlike training", "other voxels", "tuned step", "structures left out", "whole scan",
-    # when it was segmented, and when its result is written
+    # from segmenting, and from writing the result
     "nothing found", "no box", "cut by the box", "headers",
-    # in records from before kinds were kept
+    # in records written before kinds were stored
     "former record",
 ]  # fmt: skip
-"""Short and stable: docs/how-to/warnings.md has a line for each."""
+"""Kinds of notice, short and stable; docs/how-to/warnings.md has a line for each."""
 
 Level = Literal["note", "warning"]
 
 NOTES: frozenset[Kind] = frozenset({"left out", "other voxels", "tuned step", "structures left out", "whole scan"})
-"""What ordinary scans have too; all else may make a result wrong."""
+"""Kinds that ordinary scans have too; all others may make a result wrong."""
 
 DECISIVE: frozenset[Kind] = frozenset(
     {
@@ -50,28 +50,28 @@ DECISIVE: frozenset[Kind] = frozenset(
         *("upside down", "back to front", "other body part", "uneven HU", "nothing found"),
     }
 )
-"""What may make all of a result worthless: no HU, no patient or another, the wrong way round, another part of the body
-than the model knows; or that there is nothing in it."""
+"""Kinds that may make a whole result worthless: not HU, no patient, a wrong orientation, a part of the body that the
+model was not trained on, an empty result."""
 
 UNLIKE_TRAINING: frozenset[Kind] = frozenset({"other body part", "unlike training"})
-"""Of such scans the model does not know how good its masks are."""
+"""Kinds for scans so unlike the training data that the model cannot tell how good its masks are."""
 
 SMALL: frozenset[Kind] = frozenset({"headers", "clipped", "trailing bytes", "tilt", "body cut", "too dense", "no bone"})
-"""What changes little of a mask, if anything; what is neither is of the scan's geometry or its slices."""
+"""Kinds that affect masks little, if at all; those in no set concern the scan's geometry or slices."""
 
 MOST_NAMED = 6
-"""Scans that one line names, unless it is decisive."""
+"""Maximum number of scans named in one line, unless the notice is decisive."""
 
 _NUMBER = re.compile(r"(?<![\w./])\d+(?:\.\d+)?(?!\w)")
-"""One that stands alone: no part of a name or a path."""
+"""A number by itself, not part of a name or a path."""
 
 
 @dataclass(frozen=True)
 class Notice:
-    """A sentence or two for a person, with a kind that is the same for all notices alike.
+    """A sentence or two for the user, with a kind.
 
     Attributes:
-        message: What was seen, what was expected, what to do.
+        message: What was found, what was expected, what to do.
         kind: One of `Kind`.
 
     Example:
@@ -88,34 +88,34 @@ class Notice:
 
     @property
     def level(self) -> Level:
-        """Whether it is a warning, or only a note."""
+        """`warning`, or `note` for a kind in `NOTES`."""
         return "note" if self.kind in NOTES else "warning"
 
     @property
     def weight(self) -> int:
-        """From 0, the decisive, over geometry and what is small to notes: the order in which they are told."""
+        """Rank by which notices are sorted: 0 decisive, 1 geometry, 2 small, 3 notes."""
         return 3 if self.level == "note" else 0 if self.is_decisive else 2 if self.kind in SMALL else 1
 
     @property
     def is_decisive(self) -> bool:
-        """Whether it may make all of a result worthless: such a one is never cut from a list."""
+        """Whether it may make a whole result worthless; it is then never cut from a list."""
         return self.kind in DECISIVE
 
     def of(self, name: str) -> Notice:
-        """The same, of a file or a scan of this name."""
+        """Return the notice with the name of a file or a scan put before its message."""
         return replace(self, message=f"{name}: {self.message}")
 
     def without(self, name: object) -> Notice:
-        """The same without the name of a file before it, for where another name is put there."""
+        """Return the notice without the name of a file before its message."""
         return replace(self, message=self.message.removeprefix(f"{name}: "))
 
     def as_dict(self) -> dict[str, str]:
-        """What is written of it in every JSON file: `kind`, `level`, `message`."""
+        """Return the notice as written to JSON files: `kind`, `level`, `message`."""
         return {"kind": self.kind, "level": self.level, "message": self.message}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Notice:
-        """The inverse of `as_dict`.
+        """Make a notice from the result of `as_dict`.
 
         Raises:
             KeyError: If there is no message or no kind.
@@ -124,10 +124,10 @@ class Notice:
 
 
 def by_weight(notices: Iterable[Notice]) -> tuple[Notice, ...]:
-    """Each notice once, the decisive first, then those of geometry, the small ones, and notes.
+    """Sort notices by weight and drop duplicates.
 
     Args:
-        notices: In any order, which those of equal weight keep.
+        notices: The notices; those of equal weight keep their order.
 
     Example:
         >>> [n.kind for n in by_weight([Notice("", "left out"), Notice("", "tilt"), Notice("", "other body part")])]
@@ -137,12 +137,12 @@ def by_weight(notices: Iterable[Notice]) -> tuple[Notice, ...]:
 
 
 def gathered(said: Iterable[tuple[str, Notice]]) -> list[Notice]:
-    """What was noticed of many scans, in the order of `by_weight`, each once with the names of its scans.
+    """Merge the notices of many scans, each with the names of its scans, in the order of `by_weight`.
 
-    Sentences that differ in numbers alone are one. A decisive one names all of its scans, others the first.
+    Sentences that differ only in numbers are merged. A decisive one names all its scans, others up to `MOST_NAMED`.
 
     Args:
-        said: Name of a scan, and what was noticed of it.
+        said: Pairs of the name of a scan and a notice about it.
 
     Example:
         >>> tilt = Notice("The gantry was tilted.", "tilt")
@@ -160,11 +160,11 @@ def gathered(said: Iterable[tuple[str, Notice]]) -> list[Notice]:
 
 
 def gathered_texts(said: Iterable[tuple[str, str]], most_named: int | None = MOST_NAMED) -> list[str]:
-    """The same of sentences alone, in the order in which they come.
+    """Merge sentences about many scans as `gathered` does, in order of first appearance.
 
     Args:
-        said: Name of a scan, and a sentence about it.
-        most_named: So many scans are named in a line; all if None.
+        said: Pairs of the name of a scan and a sentence about it.
+        most_named: Maximum number of scans named in a line; None for all.
     """
     alike: dict[tuple[str, int], dict[str, str]] = {}
     times: Counter[tuple[str, str]] = Counter()
@@ -176,7 +176,7 @@ def gathered_texts(said: Iterable[tuple[str, str]], most_named: int | None = MOS
 
 
 def _together(alike: Mapping[str, str], most_named: int | None) -> str:
-    """One of sentences that are the same but for numbers, by the names of their scans."""
+    """Merge sentences that differ only in numbers into the first, with the names of their scans."""
     names = list(alike)
     whose = f" (The numbers are those of {names[0]}.)" if len(set(alike.values())) > 1 else ""
     named = names[:most_named]

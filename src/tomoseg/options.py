@@ -1,4 +1,4 @@
-"""What a call of prediction or evaluation is asked for: options that decide nothing about a trained model."""
+"""The options of prediction, evaluation, viewer and server, which do not change a trained model."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _memory_size(given: object, parse: Callable[[object], ByteSize]) -> ByteSize
 
 
 MemorySize = Annotated[ByteSize, WrapValidator(_memory_size)]
-"""Bytes, as a number or as people write them: 2GB, 1.5 GiB, 1500M."""
+"""Number of bytes, or text such as 2GB, 1.5 GiB or 1500M."""
 
 
 class Compute(Config):
     """The engine, device and precision that run a trained network.
 
     Raises:
-        ConfigError: If the batch size is below 1, or the memory is no amount of it.
+        ConfigError: If the batch size is below 1, or the memory is not an amount of memory.
 
     Example:
         >>> Compute(max_memory="1.5GB").max_memory
@@ -61,7 +61,7 @@ class Compute(Config):
     is refused. Unlimited if omitted."""
 
     def divided(self, workers: int) -> Compute:
-        """The settings of one of several processes that share the memory.
+        """Return the settings of one of several processes that share the memory.
 
         Example:
             >>> Compute(max_memory="2GB").divided(4).max_memory
@@ -79,7 +79,7 @@ AS_IN_TRAINING = Compute(engine="torch")
 
 
 class Decisions(Config):
-    """What decides whether a voxel belongs to a structure.
+    """The settings that decide whether a voxel belongs to a structure.
 
     Raises:
         ConfigError: If a threshold does not lie between 0 and 1, or the smoothing is below 0.
@@ -182,7 +182,7 @@ DEFAULT_MODEL = "body-117"
 """The packaged model that is used if none is named."""
 
 AS_TUNED = Request()
-"""Independent masks of all structures, with the settings that tune chose."""
+"""Independent masks of all structures, with the settings that `tomoseg tune` chose."""
 
 
 _PLACES = r"here|processes:[1-9]\d*|ray(://[^\s/:]+:\d+)?|slurm(:[1-9]\d*)?"
@@ -204,10 +204,10 @@ def _sbatch(given: str) -> str:
 
 
 class Spread(Config):
-    """Where the cases of a command are processed: in this process, in several on this machine, or on a cluster.
+    """The place where cases are processed: this process, several processes on this machine, or a cluster.
 
     Raises:
-        ConfigError: If there is no such place, or it does not take one of the other options.
+        ConfigError: If there is no such place, or another option does not apply to it.
 
     Example:
         >>> Spread(on="processes:4").on
@@ -245,7 +245,7 @@ HERE = Spread()
 
 
 class PredictOptions(Request, Spread):
-    """Which scans to segment, how, and what to write.
+    """The options of `tomoseg predict`.
 
     Example:
         >>> PredictOptions(format=("nifti", "dicom-seg"), roi_subset=("liver",)).ml
@@ -284,23 +284,23 @@ class PredictOptions(Request, Spread):
 ALL_MASKS = PredictOptions()
 
 OF_MANY = ("part", "join", *Spread.model_fields)
-"""The options that concern many scans rather than one."""
+"""Names of the options that only apply to several scans."""
 
 SplitName = Literal["auto", "train", "validation", "test", "out-of-fold"]
-"""Cases of a preprocessed dataset that a model is scored on."""
+"""Splits of a preprocessed dataset that a model can be scored on."""
 
 EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 
 
 Success = Annotated[float, Field(gt=0, le=1)]
-"""A Dice at or above which a case counts as a success."""
+"""Dice threshold at or above which a case counts as a success."""
 
 
 class EvaluateOptions(Spread):
-    """What to score, how, and what to draw.
+    """The options of `tomoseg evaluate`.
 
     Raises:
-        ConfigError: If a Dice to succeed from does not lie above 0 and up to 1, or there is none.
+        ConfigError: If there is no Dice threshold for success, or one is not above 0 and at most 1.
 
     Example:
         >>> EvaluateOptions(structures=("liver",), tolerance_mm=2.0).split
@@ -346,10 +346,10 @@ AS_DEFINED = EvaluateOptions()
 
 
 class ViewOptions(Config):
-    """How a scan is shown, and what may be written while it is.
+    """The options of `tomoseg view`.
 
     Raises:
-        ConfigError: If a port or a series cannot be one.
+        ConfigError: If the port or the number of the series is out of range.
     """
 
     series: Annotated[int | None, Role.PRESENTATION] = Field(None, ge=1)
@@ -378,7 +378,7 @@ AS_SEEN = ViewOptions()
 
 
 class ServeOptions(Config):
-    """Where a server listens, who may use it, and what it accepts and keeps.
+    """The options of `tomoseg serve`.
 
     Example:
         >>> ServeOptions(quota="20GB").quota
@@ -417,4 +417,4 @@ class ServeOptions(Config):
 
 
 AS_SERVED = ServeOptions()
-"""For this machine only."""
+"""A server for this machine only."""

@@ -1,4 +1,4 @@
-"""Packages that only some installations have, and what to install for them."""
+"""Optional packages, and the extras of tomoseg that install them."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ EXTRAS = {
     "ray": ("Ray", "ray"),
     "submitit": ("submitit", "slurm"),
 }
-"""By module: how people call the package, and tomoseg's extra that installs it."""
+"""By module: name of the package in messages, and the extra of tomoseg that installs it."""
 
 
 def is_installed(module: str) -> bool:
-    """Whether a package is there; it is not imported.
+    """Whether a package is installed; it is not imported.
 
     Args:
-        module: As it is imported.
+        module: Name of its module.
     """
     return importlib.util.find_spec(module) is not None
 
 
 def require_installed(*modules: str) -> None:
-    """Refuse to go on without some packages.
+    """Check that packages are installed.
 
     Args:
-        modules: As they are imported; each is one of `EXTRAS`.
+        modules: Names of their modules, each one of `EXTRAS`.
 
     Raises:
         ConfigError: If one is missing; the message says what to install.
@@ -53,10 +53,10 @@ def require_installed(*modules: str) -> None:
 
 
 def missing(module: str) -> str:
-    """What is said of a package that is not installed.
+    """Return the message for a package that is not installed.
 
     Args:
-        module: As it is imported.
+        module: Name of its module.
 
     Example:
         >>> missing("torch")
@@ -67,7 +67,7 @@ def missing(module: str) -> str:
 
 
 def require_torch() -> Any:
-    """PyTorch, imported now.
+    """Import PyTorch and return it.
 
     Raises:
         ConfigError: If it is not installed.

@@ -1,7 +1,7 @@
 """The result of a prediction: which voxels belong to which structure, on the scan's own grid.
 
-Two kinds. Independent masks (`Segmentation`) may overlap; 117 of them on 512 x 512 x 300 are 1.18 GB
-even packed, so they are kept blosc2-compressed by slab. A label map (`LabelMap`) has one structure a voxel.
+Two kinds. Independent masks (`Segmentation`) may overlap; 117 of them on 512 x 512 x 300 voxels are 1.18 GB
+even packed, so they are compressed by slab with blosc2. A label map (`LabelMap`) has one structure per voxel.
 Both are in RAS+ order like everything in memory; `files` turns them back into the scan's orientation.
 """
 
@@ -21,7 +21,7 @@ from tomoseg.masks import BoxedMask, bit_value, by_byte, byte_of, check_packed, 
 from tomoseg.volume import SourceGrid
 
 SLAB_SLICES = 8
-"""Axial slices compressed together: 2 MB a byte plane at 512 x 512, which fits a processor's cache."""
+"""Axial slices compressed together: 2 MB per byte plane at 512 x 512, which fits a processor's cache."""
 
 _CPARAMS = {"codec": blosc2.Codec.LZ4, "clevel": 5, "filters": [blosc2.Filter.NOFILTER], "nthreads": 1}
 
@@ -47,7 +47,7 @@ class LabelMap:
     grid: SourceGrid
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
-        """The mask of one structure, `(x, y, z)` bool.
+        """Return the mask of one structure, `(x, y, z)` bool.
 
         Args:
             name: Name of the structure.
@@ -99,7 +99,7 @@ class Slabs:
             self._slabs.append([_compress(volume[:held]) for volume in self._open])
 
     def volume(self, number: int) -> UInt8[np.ndarray, "x y z"]:
-        """One whole volume.
+        """Return one whole volume, `(x, y, z)`.
 
         Raises:
             GridError: If slices are still missing.
@@ -114,7 +114,7 @@ class Slabs:
         return out.T
 
     def with_volumes(self, changed: Mapping[int, UInt8[np.ndarray, "x y z"]]) -> Slabs:
-        """A copy in which some volumes are replaced.
+        """Return a copy in which some volumes are replaced.
 
         Args:
             changed: The new volumes by number, from 0.
@@ -128,7 +128,7 @@ class Slabs:
         return copy
 
     def slice(self, k: int) -> UInt8[np.ndarray, "v x y"]:
-        """One axial slice of every volume.
+        """Return one axial slice of every volume, `(volumes, x, y)`.
 
         Args:
             k: Number of the slice, from 0 for the most inferior one.
@@ -240,7 +240,7 @@ class Segmentation:
         self._slabs.append(packed)
 
     def byte_plane(self, plane: int) -> UInt8[np.ndarray, "x y z"]:
-        """The masks of structures `8 * plane` to `8 * plane + 7`, one bit each, `(x, y, z)`.
+        """Return the masks of structures `8 * plane` to `8 * plane + 7`, one bit each, `(x, y, z)`.
 
         Args:
             plane: Number of the byte, from 0.
@@ -251,7 +251,7 @@ class Segmentation:
         return self._slabs.volume(plane)
 
     def with_planes(self, changed: Mapping[int, UInt8[np.ndarray, "x y z"]]) -> Segmentation:
-        """A copy in which some byte planes are replaced.
+        """Return a copy in which some byte planes are replaced.
 
         Args:
             changed: The new byte planes by number, from 0.
@@ -261,19 +261,20 @@ class Segmentation:
         return copy
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
-        """The mask of one structure, `(x, y, z)` bool.
+        """Return the mask of one structure, `(x, y, z)` bool.
 
         Args:
             name: Name of the structure.
 
         Raises:
+            GridError: If slices are still missing.
             LabelError: If there is no structure of that name.
         """
         channel = self.labels.channel(name)
         return mask_in(self.byte_plane(byte_of(channel)[0]), channel)
 
     def slice(self, k: int) -> Bool[np.ndarray, "c x y"]:
-        """All masks of one axial slice, `(structures, x, y)` bool.
+        """Return all masks of one axial slice, `(structures, x, y)` bool.
 
         Args:
             k: Number of the slice, from 0 for the most inferior one.
@@ -334,7 +335,7 @@ class Confidence:
         self._slabs.append(values)
 
     def map(self, name: str) -> UInt8[np.ndarray, "x y z"]:
-        """One probability map, `(x, y, z)`.
+        """Return one probability map, `(x, y, z)`.
 
         Args:
             name: One of `names`.
@@ -390,7 +391,7 @@ def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _compress(plane: UInt8[np.ndarray, "s y x"]) -> bytes:
-    """Slabs are kept in the order of a NIfTI file, so that writing one copies whole lines."""
+    """Compress a byte plane of a slab, in the memory order of a NIfTI file, so that writing one copies whole lines."""
     return blosc2.compress2(np.ascontiguousarray(plane), typesize=1, **_CPARAMS)
 
 

@@ -1,4 +1,4 @@
-"""What every setting is: a field of a frozen model, with its help and with what it decides.
+"""Base of all settings: fields of a frozen model, each with its help and its role.
 
 A value comes from the preset or the default, then the YAML file, then the command line, and is saved beside every
 result. The docstring under a field is its help text and its line in the reference.
@@ -21,7 +21,7 @@ from tomoseg.errors import ConfigError, unknown_name_message
 ConfigModel = TypeVar("ConfigModel", bound="Config")
 
 Language = Literal["en", "fr"]
-"""Of pictures and pages."""
+"""Language of pictures and pages."""
 
 
 class Config(BaseModel):
@@ -39,29 +39,28 @@ class Config(BaseModel):
         except ValidationError as error:
             raise ConfigError(_first_problem(type(self), error)) from None
 
-    # pydantic's mark of an `__init__` that a group within other settings is not made by, else the error would not
-    # name the group
+    # pydantic's mark that nested groups are built without this `__init__`; otherwise errors would not name the group
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 class Role(Enum):
-    """What a setting decides: `seed: Annotated[int, Role.RESULT] = 0`. A group's role is that of all in it."""
+    """What a setting affects: `seed: Annotated[int, Role.RESULT] = 0`. A group's role applies to all its settings."""
 
     RESULT = "result"
-    """What is learned or computed: a stored result of another value is another result."""
+    """The result: one stored with another value is a different result."""
     LENGTH = "length"
-    """How long training goes on and how often it is looked at; a resumed run may have another value."""
+    """The length of training and the interval of validations; a resumed run may have another value."""
     RESOURCES = "resources"
-    """Where, how fast and in how much memory it is computed."""
+    """Device, speed and memory of the computation."""
     PRESENTATION = "presentation"
-    """How it is shown."""
+    """The presentation of results."""
 
 
 def roles(kind: type[Config]) -> dict[str, Role]:
-    """The role of each setting, by its dotted name.
+    """Return the role of each setting, by its dotted name.
 
     Raises:
-        ConfigError: If one has none, neither its own nor that of a group around it.
+        ConfigError: If a setting has no role, neither its own nor that of its group.
     """
     found = dict(_roles(kind, None, ""))
     without = [name for name, role in found.items() if role is None]
@@ -81,13 +80,13 @@ def _roles(kind: type[Config], around: Role | None, prefix: str) -> Iterator[tup
 
 
 def group_of(field: FieldInfo) -> type[Config] | None:
-    """The settings that a field holds, or None if it is a single one."""
+    """Return the class of the group of settings that a field holds, or None if it is a single setting."""
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, Config) else None
 
 
 def flat(settings: Config) -> dict[str, Any]:
-    """Settings as JSON has them, by their dotted names."""
+    """Return settings as plain data for JSON, by their dotted names."""
     return dict(_flat(type(settings), settings.model_dump(mode="json"), ""))
 
 
@@ -101,7 +100,7 @@ def _flat(kind: type[Config], values: dict[str, Any], prefix: str) -> Iterator[t
 
 
 def named(settings: Config) -> frozenset[str]:
-    """The dotted names of the settings that somebody chose, those that are as by default left out.
+    """Return the dotted names of the settings that were set explicitly.
 
     Example:
         >>> from tomoseg.config import GridConfig, PreprocessConfig
@@ -121,11 +120,11 @@ def _named(settings: Config, prefix: str) -> Iterator[str]:
 
 
 def naming(settings: ConfigModel, names: Collection[str]) -> ConfigModel:
-    """The same settings, of which exactly these count as chosen.
+    """Return the same settings, of which exactly these count as set explicitly.
 
     Args:
-        settings: Any.
-        names: Dotted names.
+        settings: The settings.
+        names: Their dotted names.
     """
     values: dict[str, Any] = {}
     chosen = set()
@@ -139,10 +138,10 @@ def naming(settings: ConfigModel, names: Collection[str]) -> ConfigModel:
 
 
 def put_over(base: ConfigModel, values: Mapping[str, Any]) -> ConfigModel:
-    """Settings with some others, by dotted names.
+    """Return settings with some values replaced, by dotted names.
 
     Raises:
-        ConfigError: If they do not go together.
+        ConfigError: If a name is unknown, or a value is wrong.
 
     Example:
         >>> from tomoseg.config import PreprocessConfig
@@ -160,7 +159,7 @@ def put_over(base: ConfigModel, values: Mapping[str, Any]) -> ConfigModel:
 
 
 def chosen_over(base: ConfigModel, settings: ConfigModel) -> ConfigModel:
-    """Settings with those put over them that somebody chose in others."""
+    """Return settings with the values that were set explicitly in other settings put over them."""
     return put_over(base, {name: _value_at(settings, name) for name in named(settings)})
 
 
@@ -175,16 +174,16 @@ DECIDES: frozenset[Role] = frozenset({Role.RESULT})
 
 
 def deciding(*settings: Config, decides: Collection[Role] = DECIDES) -> dict[str, Any]:
-    """What a stored result depends on, to be kept beside it and compared as a whole.
+    """Return the settings that a stored result depends on, to be saved with it and compared as a whole.
 
-    Defaults are left out, so that a setting that is new does not make former results stale.
+    Defaults are left out, so that a new setting does not make earlier results stale.
 
     Args:
-        settings: Any number; no two have a setting of one name.
-        decides: Which roles count.
+        settings: One or more records, with no setting of the same name.
+        decides: The roles that count.
 
     Returns:
-        Values as JSON has them, by their dotted names, sorted.
+        Values as plain data for JSON, sorted by their dotted names.
     """
     found: dict[str, Any] = {}
     for one in settings:
@@ -195,11 +194,11 @@ def deciding(*settings: Config, decides: Collection[Role] = DECIDES) -> dict[str
 
 
 def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None) -> ConfigModel:
-    """The preset with the values of a YAML file put over it.
+    """Return the preset with the values of a YAML file put over it.
 
     Args:
         kind: The settings' class.
-        preset: Where values come from that the file does not name.
+        preset: Settings used for names that the file does not have.
         path: A YAML file, or None for the preset as it is.
 
     Raises:
@@ -211,12 +210,12 @@ def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None)
 
 
 def load_together(presets: Sequence[Config], path: Path, beside: Sequence[Config] = ()) -> list[Config]:
-    """Several records of settings with the values of one YAML file put over them.
+    """Return several records of settings with the values of one YAML file put over them.
 
     Args:
-        presets: Where values come from that the file does not name; no two have a setting of one name.
+        presets: Settings used for names that the file does not have; no two have a setting of the same name.
         path: A YAML file with the settings of all.
-        beside: What the file may hold besides, for another command: it must be right there, and is not used here.
+        beside: Settings of other commands that the file may also hold; they are validated and ignored.
 
     Raises:
         ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
@@ -236,14 +235,14 @@ def load_together(presets: Sequence[Config], path: Path, beside: Sequence[Config
 
 
 def _without_those_of(other: Config, values: dict[Any, Any], known: Sequence[str], path: Path) -> dict[Any, Any]:
-    """Values of a file without those that are another command's alone, which are looked at first."""
+    """Validate the values in a file that belong only to another command, and return the others."""
     own = {name: value for name, value in values.items() if name in type(other).model_fields and name not in known}
     validate_config(type(other), merged(other.model_dump(), own), str(path))
     return {name: value for name, value in values.items() if name not in own}
 
 
 def names_in(path: Path) -> frozenset[str]:
-    """The dotted names of the settings that a YAML file gives, right or wrong.
+    """Return the dotted names of the settings in a YAML file, known or not.
 
     Raises:
         ConfigError: If it cannot be read.
@@ -271,10 +270,10 @@ def _values_in(path: Path) -> dict[Any, Any]:
 
 
 def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) -> ConfigModel:
-    """Settings from plain data.
+    """Make settings from plain data.
 
     Raises:
-        ConfigError: On the first unknown key or wrong value, with its place.
+        ConfigError: On the first unknown key or wrong value, with its dotted name.
     """
     try:
         return kind.model_validate(values)
@@ -288,12 +287,12 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def config_yaml(config: Config) -> str:
-    """Settings as YAML text."""
+    """Return settings as YAML text."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Settings as plain data with others put over them, group by group."""
+    """Return plain data of settings with other values put over it, group by group."""
     result = dict(base)
     for key, value in over.items():
         nested = isinstance(value, dict) and isinstance(result.get(key), dict)
@@ -318,7 +317,7 @@ def _first_problem(kind: type[Config], error: ValidationError) -> str:
 
 
 def _bound(problem: str, limit: str) -> str | None:
-    """What a number that is out of range should be, in words of our own, which the catalogue has."""
+    """Return the expectation for a number that is out of range, in words that the catalogue has."""
     match problem:
         case "greater_than":
             return f"expected a value greater than {limit}"

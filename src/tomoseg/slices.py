@@ -1,8 +1,8 @@
-"""The slices that a volume was made of, and the way of a mask back onto them.
+"""The slices that a volume was assembled from, and resampling of masks to them and back.
 
-A stack of slices with a tilted gantry, or with uneven gaps, is resampled onto a regular grid with the slices' own
-in-plane axes and pixels; only shifts within the plane and interpolation along the normal are needed. So the place of a
-slice on the grid is one offset in voxels, and a mask of the grid comes back onto the slices by looking up.
+A stack of slices with a tilted gantry, or with uneven gaps, is resampled to a regular grid with the slices' own
+in-plane axes and pixels; only shifts within the plane and interpolation along the normal are needed. The position of a
+slice on the grid is therefore one offset in voxels, and a mask is resampled to the slices by nearest neighbour.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tomoseg.errors import GridError
 
 @dataclass(frozen=True)
 class SourceImage:
-    """Where one slice was read from. It may name a patient: never to be logged.
+    """The file that one slice was read from. Its path may name a patient, so it must never be logged.
 
     Attributes:
         path: The file, or the archive that it lies in.
-        member: Its name in the archive, if it lies in one.
-        frame: Its frame, counted from 0, in a file of several; None in a file of one image.
-        sop_class_uid: As the file has it; may be empty.
-        sop_instance_uid: As the file has it; may be empty.
-        position_mm: Where the file says that its first pixel lies, RAS+; None where it does not say so.
-        digest: SHA-256 of the file where identifiers have to be made from it; else empty.
+        member: Name in the archive, if it lies in one.
+        frame: Number of the frame, from 0, in a multi-frame file; None in a file of one image.
+        sop_class_uid: SOP Class UID in the file; may be empty.
+        sop_instance_uid: SOP Instance UID in the file; may be empty.
+        position_mm: Position of the first pixel in the file, in RAS+ mm; None if it states none.
+        digest: SHA-256 of the file if UIDs have to be generated from it; otherwise empty.
     """
 
     path: Path = field(repr=False)
@@ -42,17 +42,16 @@ class SourceImage:
 
 @dataclass(frozen=True)
 class SourceSlices:
-    """The slices of a volume, in the order of their place along the normal.
+    """The slices of a volume, in the order of their positions along the normal.
 
     Attributes:
         shape: Columns and rows of every slice.
-        offsets_voxels: `(n, 3)`: where on the grid, in the file's axes, the first pixel of each slice lies.
-        images: Where each was read from; as many, in the same order.
-        series: All series of the place that they were found in, in words.
-        number: Which of these they are, from 1.
-        header: Patient and study, as the first of the files has them; opaque to everyone but `files.dicom`, and never
-            to be shown.
-        not_to_be_told: Why other files cannot refer to the slices; empty where they can.
+        offsets_voxels: `(n, 3)`, position of the first pixel of each slice on the grid, in the file's axes.
+        images: The file of each slice, in the same order.
+        series: Descriptions of all series found in the folder or archive.
+        number: Number of this series among them, from 1.
+        header: Patient and study from the first file; only `files.dicom` interprets it, and it must never be shown.
+        not_to_be_told: Reason why other files cannot refer to the slices; empty if they can.
     """
 
     shape: tuple[int, int]
@@ -64,10 +63,10 @@ class SourceSlices:
     not_to_be_told: str = ""
 
     def refusal(self, name: str) -> str:
-        """The sentence for slices that no DICOM result can refer to.
+        """Return the error message for slices that no DICOM result can refer to.
 
         Args:
-            name: What to call the scan.
+            name: Name of the scan in the message.
         """
         return (
             f"{name}: expected slices that a DICOM result can refer to, but {self.not_to_be_told}; export the series "
@@ -76,33 +75,33 @@ class SourceSlices:
 
     @property
     def are_planes(self) -> bool:
-        """Whether slice k is plane k of the grid, so that nothing was resampled."""
+        """Whether slice k is plane k of the grid for every k, so that nothing was resampled."""
         planes = np.zeros_like(self.offsets_voxels)
         planes[:, 2] = np.arange(len(planes))
         return np.array_equal(planes, self.offsets_voxels)
 
     def affine_of(self, number: int, grid_affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "4 4"]:
-        """Column, row and 0 of one slice to RAS+ mm.
+        """Return the `(4, 4)` affine that maps column, row and 0 of one slice to RAS+ mm.
 
         Args:
-            number: Which slice, from 0.
-            grid_affine: The grid's file index to RAS+ mm.
+            number: Number of the slice, from 0.
+            grid_affine: `(4, 4)`, maps voxel indices of the grid, in the file's axes, to RAS+ mm.
         """
         shift = np.eye(4)
         shift[:3, 3] = self.offsets_voxels[number]
         return grid_affine @ shift
 
     def to_slices(self, array: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "c r n"]:
-        """Bring a mask or a label map of the grid onto the slices: each pixel takes the nearest voxel.
+        """Resample a mask or a label map from the grid to the slices (nearest neighbour).
 
         Args:
-            array: On the grid, in the file's axes (see `SourceGrid.from_canonical`).
+            array: `(i, j, k)`, on the grid, in the file's axes (see `SourceGrid.from_canonical`).
 
         Returns:
-            Column, row and slice; a view where nothing was resampled.
+            `(columns, rows, slices)`; the array itself if nothing was resampled.
 
         Raises:
-            GridError: If the array cannot be of this grid.
+            GridError: If the array does not fit this grid.
         """
         columns, rows = self.shape
         if self.are_planes:
@@ -127,14 +126,14 @@ class SourceSlices:
     def from_slices(
         self, array: Shaped[np.ndarray, "c r n"], shape: tuple[int, int, int]
     ) -> Shaped[np.ndarray, "i j k"]:
-        """Bring a mask or a label map of the slices onto the grid: each plane takes the nearest slice.
+        """Resample a mask or a label map from the slices to the grid: each plane takes the nearest slice.
 
         Args:
-            array: Column, row and slice.
-            shape: The shape of the grid, in the file's axes.
+            array: `(columns, rows, slices)`.
+            shape: Shape of the grid, in the file's axes.
 
         Returns:
-            On the grid, in the file's axes; the array itself where nothing was resampled.
+            `(i, j, k)`, on the grid, in the file's axes; the array itself if nothing was resampled.
         """
         if self.are_planes:
             return array

@@ -1,3 +1,3 @@
-"""Which tomoseg this is, for records and headers."""
+"""The version of tomoseg, for records and headers."""
 
 __version__ = "0.2.0"

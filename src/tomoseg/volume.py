@@ -21,9 +21,9 @@ from tomoseg.slices import SourceSlices
 from tomoseg.views import AXES, axes_back, ordered
 
 GRID_TOLERANCE_VOXELS = 0.1
-"""How far two grids may be apart at the farthest corner and still be the same grid, as a share of the shortest edge of
-their voxels. Tools write affines in float32 or round them in text, which moves a far corner by hundredths of a voxel; a
-real shift is a voxel."""
+"""Maximum distance of two grids at the farthest corner at which they still count as the same, as a share of the
+shortest voxel edge. Tools write affines in float32 or round them in text, which moves a far corner by hundredths of a
+voxel; a real shift is a voxel."""
 
 SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two voxel axes that still counts as perpendicular (0.06 degrees)."""
@@ -204,7 +204,7 @@ def spacing_of(affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
 
 
 def _nearest_axes(affine: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "3 2"]:
-    """For each column of an affine the axis of space that it lies along, each taken once, and its direction.
+    """Assign to each column of an affine the nearest axis of space, each once, and the direction along it.
 
     The columns closest to an axis choose first, after the rotation nearest to the affine. NiBabel's `io_orientation`
     finds the same; it is not used because importing NiBabel takes 0.2 s, most of it for pydicom, which it always loads.
@@ -275,14 +275,14 @@ def _tolerance_mm(one: SourceGrid, other: SourceGrid) -> float:
 
 
 def _farthest_mm(grid: SourceGrid, other_affine: Float[np.ndarray, "4 4"]) -> float:
-    """How far the same voxel lies apart on two grids, at the corner where that is most."""
+    """Return the largest distance between the same corner voxel on two grids, in mm."""
     corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
     corners[:, :3] *= np.array(grid.canonical_shape) - 1
     return float(np.linalg.norm(corners @ (grid.canonical_affine - other_affine).T, axis=1).max())
 
 
 def _differences(one: SourceGrid, other: SourceGrid) -> list[str]:
-    """What the other grid has otherwise, with both numbers; what agrees is left out."""
+    """Describe how the other grid differs from the first, with both numbers."""
     found = []
     if one.canonical_shape != other.canonical_shape:
         shapes = (" x ".join(map(str, grid.canonical_shape)) for grid in (other, one))
@@ -306,7 +306,7 @@ def _differences(one: SourceGrid, other: SourceGrid) -> list[str]:
 
 
 def _likely_reason(one: SourceGrid, other: SourceGrid) -> str:
-    """What the difference looks like, and what to do."""
+    """Return the likely reason of the difference, and what to do."""
     same_shape = one.canonical_shape == other.canonical_shape
     for signs, axes in (((-1, 1, 1), "x"), ((1, -1, 1), "y"), ((-1, -1, 1), "x and y")):
         if same_shape and _farthest_mm(one, _mirrored(other, signs)) <= _tolerance_mm(one, other):
@@ -326,13 +326,13 @@ def _likely_reason(one: SourceGrid, other: SourceGrid) -> str:
 
 
 def _mirrored(grid: SourceGrid, signs: tuple[int, int, int]) -> Float[np.ndarray, "4 4"]:
-    """The affine of the same voxels, in RAS+ order, after coordinates change their signs."""
+    """Return the affine of the same voxels, in RAS+ order, after the signs of coordinates are changed."""
     affine = np.diag([*signs, 1.0]) @ grid.affine
     return SourceGrid(grid.shape, affine).canonical_affine
 
 
 def _box_mm(grid: SourceGrid) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
-    """The lowest and the highest place of a grid along x, y and z, voxels whole."""
+    """Return the lowest and the highest coordinates in mm of a grid along x, y and z, at the edges of its voxels."""
     ends = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * grid.canonical_shape - 0.5
     corners = ends @ grid.canonical_affine[:3, :3].T + grid.canonical_affine[:3, 3]
     return corners.min(axis=0), corners.max(axis=0)

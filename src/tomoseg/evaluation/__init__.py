@@ -1,1 +1,1 @@
-"""How good a prediction is: overlap, summaries, baselines."""
+"""Evaluation of predictions: metrics, summaries, baselines."""

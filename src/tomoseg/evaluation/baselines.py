@@ -1,7 +1,7 @@
-"""What a network has to beat: an HU interval and a mean-position atlas for each structure.
+"""Baselines that a network has to beat: an HU interval and a mean-position atlas for each structure.
 
 Neither learns what a structure looks like. A dataset on which one of them scores well is too easy to show that a
-network works. Both see one training case at a time, and give packed masks.
+network works. Both are fitted one training case at a time, and predict packed masks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ThresholdBaseline:
     intervals_hu: Int16[np.ndarray, "c 2"]
 
     def predict(self, hu: Int16[np.ndarray, "x y z"]) -> UInt8[np.ndarray, "b x y z"]:
-        """Packed masks of one scan."""
+        """Return the packed masks of one scan, on its grid in RAS+ order."""
         (x0, x1), (y0, y1), _ = body_box(hu, _SAMPLE_MM, 0.0)
         packed = np.zeros((packed_bytes(len(self.intervals_hu)), *hu.shape), np.uint8)
         body = hu[x0:x1, y0:y1]
@@ -48,11 +48,11 @@ class ThresholdBaseline:
 
 
 def fit_threshold_baseline(cases: Cases, structures: int) -> ThresholdBaseline:
-    """The interval of each structure that gives the best Dice over the voxels of all training cases together.
+    """Choose for each structure the interval with the best Dice over the voxels of all training cases together.
 
     Args:
-        cases: At least one.
-        structures: C.
+        cases: One or more training cases.
+        structures: Number of structures.
 
     Raises:
         InputError: If there is no case, or the masks hold another number of structures.
@@ -85,7 +85,7 @@ class AtlasBaseline:
     thresholds: Float[np.ndarray, "c"]
 
     def predict(self, hu: Int16[np.ndarray, "x y z"]) -> UInt8[np.ndarray, "b x y z"]:
-        """Packed masks of one scan, interpolated between the cells of the atlas."""
+        """Return the packed masks of one scan, interpolated linearly between the cells of the atlas."""
         box = body_box(hu, _SAMPLE_MM, 0.0)
         spans = (box[0], box[1], (0, hu.shape[2]))
         packed = np.zeros((packed_bytes(len(self.counts)), *hu.shape), np.uint8)
@@ -98,11 +98,11 @@ class AtlasBaseline:
 
 
 def fit_atlas_baseline(cases: Cases, structures: int) -> AtlasBaseline:
-    """Count where structures lie, and choose for each the threshold with the best Dice over all training cases.
+    """Count the positions of structures, and choose for each the threshold with the best Dice over all training cases.
 
     Args:
-        cases: At least one.
-        structures: C.
+        cases: One or more training cases.
+        structures: Number of structures.
 
     Raises:
         InputError: If there is no case, or the masks hold another number of structures.
@@ -125,7 +125,7 @@ def fit_atlas_baseline(cases: Cases, structures: int) -> AtlasBaseline:
 
 
 def _best_interval(inside: np.ndarray, everything: np.ndarray) -> tuple[int, int]:
-    """The interval of bins with the largest pooled Dice, in HU."""
+    """Return the interval of bins with the largest pooled Dice, in HU."""
     if not inside.any():
         return (1, 0)
     hits, total = (np.concatenate([[0], np.cumsum(counts)]) for counts in (inside, everything))
@@ -137,7 +137,7 @@ def _best_interval(inside: np.ndarray, everything: np.ndarray) -> tuple[int, int
 
 
 def _best_count(counts: UInt16[np.ndarray, "ax ay az"], cases: int) -> float:
-    """The count with the largest pooled Dice on the atlas' own cells, less a half so that interpolation keeps it."""
+    """Return the count with the largest pooled Dice on the atlas's cells, less 0.5 so that interpolation keeps it."""
     cells = np.bincount(counts.ravel(), minlength=cases + 1)
     if cells[1:].sum() == 0:
         return 0.0
@@ -148,7 +148,7 @@ def _best_count(counts: UInt16[np.ndarray, "ax ay az"], cases: int) -> float:
 
 
 def _weights(low: int, high: int, cells: int) -> Float32[np.ndarray, "n cells"]:
-    """Linear interpolation from the middles of cells to the middles of voxels."""
+    """Weights of linear interpolation from the centres of cells to those of voxels."""
     position = np.clip((np.arange(high - low) + 0.5) * cells / (high - low) - 0.5, 0, cells - 1)
     return np.clip(1 - np.abs(position[:, None] - np.arange(cells)), 0, 1).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Overlap of the centre lines of two masks: whether a vessel is followed, however wide it was drawn.
+"""Centre-line Dice: whether a vessel is followed, regardless of its width.
 
 Source: Shit, S. et al. (2021). clDice: a novel topology-preserving loss function for tubular structure segmentation.
 CVPR, 16560-16569. Centre lines are the 3D thinning of Lee, T. C. et al. (1994), CVGIP 56(6), 462-478.
@@ -16,13 +16,15 @@ from tomoseg.masks import BoxedMask
 
 
 def centre_line_dice(pair: MaskPair) -> float:
-    """Harmonic mean of two shares: of the predicted centre line inside the reference, and the other way round.
+    """Return the centre-line Dice (clDice) of two masks.
+
+    It is the harmonic mean of two shares: that of the predicted centre line inside the reference, and vice versa.
 
     Args:
-        pair: Two masks with voxels.
+        pair: Two masks, neither empty.
 
     Returns:
-        0 to 1; 0 where neither centre line meets the other mask.
+        0 to 1; 0 if neither centre line meets the other mask.
 
     Raises:
         ConfigError: If scikit-image is not installed.
@@ -40,10 +42,10 @@ def centre_line_dice(pair: MaskPair) -> float:
 
 
 def centre_line(mask: BoxedMask) -> BoxedMask:
-    """The centre line of a mask, one voxel wide; a mask so small that thinning leaves nothing is its own.
+    """Return the centre line of a mask, one voxel wide; a mask of which thinning leaves nothing is returned whole.
 
     Args:
-        mask: A mask with voxels.
+        mask: The mask, not empty.
 
     Raises:
         ConfigError: If scikit-image is not installed.
@@ -53,7 +55,7 @@ def centre_line(mask: BoxedMask) -> BoxedMask:
 
 
 def check_centre_lines_can_be_found() -> None:
-    """Refuse centre lines before anything is computed.
+    """Check that centre lines can be computed.
 
     Raises:
         ConfigError: If scikit-image is not installed.

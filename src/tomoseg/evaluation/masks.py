@@ -1,4 +1,4 @@
-"""Comparing all masks of one case, a structure at a time, in memory that grows with one structure and not with all."""
+"""Scoring of all masks of one case, structure by structure, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tomoseg.masks import BoxedMask
 from tomoseg.volume import SourceGrid
 
 DEFAULT_TOLERANCE_MM = 3.0
-"""Of surface Dice: what the public 117-structure dataset is scored with."""
+"""Tolerance of the surface Dice with which the public 117-structure dataset is scored."""
 
 _THREADS = os.cpu_count() or 1
 
@@ -43,11 +43,11 @@ class Scoring:
     groups: Mapping[str, str] = field(default_factory=dict)
 
     def tolerance_of(self, structure: str) -> float:
-        """The tolerance in mm of one structure."""
+        """Return the tolerance in mm of one structure."""
         return self.tolerance_mm if self.tolerances_mm is None else self.tolerances_mm[structure]
 
     def metrics_of(self, structure: str) -> list[str]:
-        """Names of the metrics that are computed for one structure."""
+        """Return the names of the metrics that are computed for one structure."""
         return [name for name in (*default_metrics(), *self.also) if self._applies(name, structure)]
 
     def _applies(self, name: str, structure: str) -> bool:
@@ -58,11 +58,11 @@ class Scoring:
 
 
 Pair = tuple[str, BoxedMask, BoxedMask]
-"""A structure, its prediction and its reference."""
+"""Name of a structure, its predicted mask and its reference mask."""
 
 
 def score_pairs(pairs: Iterable[Pair], grid: SourceGrid, scoring: Scoring) -> Iterator[StructureScore]:
-    """Score structures as they come, a few at once in threads.
+    """Yield the scores of structures in the order given, computing a few at once in threads.
 
     Args:
         pairs: Name, prediction and reference of each structure of one case.

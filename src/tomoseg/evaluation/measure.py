@@ -1,4 +1,4 @@
-"""What is measured of each structure of a result: volume, HU, place."""
+"""Measurements of each structure of a result: volume, HU, position."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ NOT_FOUND = "no voxel found: absent, outside the field of view, or missed"
 
 @dataclass(frozen=True)
 class Measurement:
-    """One structure. What cannot be said is None, and `reason` says why; it is never 0 instead.
+    """The measurements of one structure. What cannot be measured is None, never 0, and `reason` says why.
 
     Attributes:
         structure: Name of the structure.
-        volume_ml: Of what lies inside the scan.
-        mean_hu: Over its voxels, as the two below.
-        median_hu: See above.
-        std_hu: Standard deviation; None for a single voxel.
-        centroid_mm: Mean position in the scan's world, RAS+.
+        volume_ml: Volume of the part inside the scan, in ml.
+        mean_hu: Mean HU of its voxels.
+        median_hu: Median HU of its voxels.
+        std_hu: Sample standard deviation of the HU of its voxels; None for a single voxel.
+        centroid_mm: Mean position of its voxels in RAS+ mm.
         touches_border: Whether it reaches the border of the scan, so that a part of it may lie outside.
-        reason: Why something is None.
+        reason: Reason why a value is None; None if there is none.
     """
 
     structure: str
@@ -42,11 +42,11 @@ def measure(result: Segmentation | LabelMap, volume: Volume) -> list[Measurement
     """Measure every structure of a result.
 
     Args:
-        result: Of this scan.
+        result: Masks or a label map of this scan.
         volume: The scan.
 
     Returns:
-        One entry a structure, in channel order.
+        One entry per structure, in channel order.
     """
     return [measure_mask(n, mask, volume) for n, mask in zip(result.labels.names, boxed_masks(result), strict=True)]
 
@@ -55,8 +55,8 @@ def measure_mask(name: str, mask: BoxedMask, volume: Volume) -> Measurement:
     """Measure one structure.
 
     Args:
-        name: Its name.
-        mask: On the scan's voxels.
+        name: Name of the structure.
+        mask: Its mask on the scan's grid, in RAS+ order.
         volume: The scan.
     """
     if not mask.voxels:

@@ -1,7 +1,7 @@
 """The metrics, one record each in `METRICS`.
 
-What is computed, written to `scores.csv` and `summary.json`, printed and shown on the report follows from that record.
-A metric that is not `by_default` is computed only when it is asked for by name.
+Computation, `scores.csv`, `summary.json`, the terminal's tables and the report all follow from that record. A metric
+that is not `by_default` is computed only if it is requested by name.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tomoseg.language.words import later, say
 from tomoseg.settings import Language
 
 Place = Literal["terminal", "card", "caption", "comparison"]
-"""Where a metric is shown beside the report's table: the terminal's tables, the cards at the top of the report, the
-captions of its pictures, and its comparison with other scores."""
+"""Places in which a metric is shown in addition to the report's table: the terminal's tables, the cards at the top of
+the report, the captions of its pictures, and its comparison with other scores."""
 
 WhereEmpty = Literal["overlap", "distance", "relative"]
-"""What a metric is where a mask is empty. `overlap` and `distance` follow the convention in use; a `relative` one has
-no value where the reference is empty, and is computed as usual where only the prediction is."""
+"""Rule for a metric if a mask is empty. `overlap` and `distance` follow the convention in use; a `relative` metric has
+no value if the reference is empty, and is computed as usual if only the prediction is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,14 @@ class Metric:
     """A metric, with its name and how it is shown.
 
     Attributes:
-        english: Its name in English, as `later` gives it.
+        english: Its name in English, marked for translation by `later`.
         digits: Number of decimals shown.
-        where_empty: Its value if a mask is empty.
+        where_empty: Rule for its value if a mask is empty.
         higher_is_better: Whether a higher value is better; None if neither direction is.
         unit: Unit of its values; empty for a share from 0 to 1.
         signed: Whether positive values are shown with a sign.
         at_tolerance: Whether it depends on `--tolerance-mm`, which the report then states next to its name.
-        places: Where it is shown in addition to the table of the report.
+        places: Places in which it is shown in addition to the table of the report.
         by_default: Whether it is computed without being requested.
         group: The group of structures that it is limited to, if the label set has such a group.
         check: Called before anything is computed; refuses the metric if a package for it is missing.
@@ -57,7 +57,7 @@ class Metric:
     check: Callable[[], None] = lambda: None
 
     def name(self, lang: Language = "en") -> str:
-        """Its name in a language.
+        """Return its name in a language.
 
         Example:
             >>> METRICS["surface_dice"].name("fr")
@@ -176,7 +176,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
         check=check_centre_lines_can_be_found,
     ),
 }
-"""By the name that is the column of `scores.csv` and the key of `summary.json`."""
+"""Metrics by name, which is the column in `scores.csv` and the key in `summary.json`."""
 
 
 VOXEL_METRICS: tuple[str, ...] = tuple(
@@ -186,24 +186,24 @@ VOXEL_METRICS: tuple[str, ...] = tuple(
 
 
 def default_metrics() -> tuple[str, ...]:
-    """Names of the metrics that are computed without being asked for."""
+    """Return the names of the metrics that are computed without being requested."""
     return tuple(name for name, metric in METRICS.items() if metric.by_default)
 
 
 def metrics_in(scores: Iterable[CaseScore]) -> tuple[str, ...]:
-    """Names of the default metrics and of those that some score has."""
+    """Return the names of the default metrics and of all others that occur in scores."""
     found = {name for case in scores for score in case.structures for name in score.values}
     return tuple(name for name, metric in METRICS.items() if metric.by_default or name in found)
 
 
 def check_metrics(names: Sequence[str]) -> None:
-    """Refuse names of metrics that do not exist, or that cannot be computed here.
+    """Check that metrics exist and can be computed.
 
     Args:
         names: The requested names.
 
     Raises:
-        ConfigError: If one is unknown, with the nearest, or a package for it is missing.
+        ConfigError: If one is unknown, or a package for it is missing.
     """
     for name in names:
         if name not in METRICS:
@@ -218,7 +218,7 @@ def values_of(
     pair: MaskPair | None = None,
     farthest_mm: float | None = None,
 ) -> dict[str, float | None]:
-    """The metrics of one structure.
+    """Compute the metrics of one structure.
 
     Args:
         counts: Voxel counts of its two masks.
@@ -251,7 +251,7 @@ def values_of(
 def _where_empty(
     rule: WhereEmpty, counts: VoxelCounts, empties: EmptyMaskPolicy, farthest_mm: float | None
 ) -> float | None:
-    """What a metric is where the reference is empty, the prediction, or both."""
+    """Return the value of a metric if the reference, the prediction or both are empty."""
     outcome: Outcome = "missed" if counts.reference else "false alarm" if counts.predicted else "absent"
     if rule == "overlap":
         return {"missed": 0.0, "false alarm": empties.false_alarm, "absent": empties.both}[outcome]

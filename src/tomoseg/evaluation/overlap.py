@@ -17,10 +17,10 @@ _BIT_OF_BYTE = (np.arange(256)[:, None] >> np.arange(8)) & 1
 
 
 class OverlapCounter:
-    """Counts voxels of packed masks slice by slice.
+    """Counter of predicted, reference and shared voxels of packed masks, slice by slice.
 
     Args:
-        structures: Structures in the label set.
+        structures: Number of structures in the label set.
     """
 
     def __init__(self, structures: int) -> None:
@@ -33,7 +33,7 @@ class OverlapCounter:
         """Count one slice, or any part of a volume.
 
         Raises:
-            InputError: If the bytes do not fit the structures.
+            InputError: If the number of bytes does not fit the structures.
         """
         check_packed(predicted, self.structures)
         check_packed(reference, self.structures)
@@ -45,12 +45,12 @@ class OverlapCounter:
             total += count_bits(packed, self.structures)
 
     def scores(self, labels: LabelSet, annotated: Collection[int], voxel_ml: float) -> tuple[StructureScore, ...]:
-        """The scores of the annotated structures.
+        """Return the scores of the annotated structures.
 
         Args:
             labels: The structures, in channel order.
             annotated: Channels that have a reference.
-            voxel_ml: Volume of a voxel.
+            voxel_ml: Volume of a voxel in ml.
         """
         found = []
         for channel in sorted(annotated):
@@ -62,7 +62,7 @@ class OverlapCounter:
 
 
 def count_bits(packed: UInt8[np.ndarray, "b *xyz"], structures: int) -> Int64[np.ndarray, " c"]:
-    """Voxels of each structure.
+    """Count the voxels of each structure.
 
     Example:
         >>> count_bits(np.array([[1, 3, 2]], np.uint8), 3).tolist()

@@ -1,4 +1,4 @@
-"""What metrics are computed from: the voxel counts of a structure's two masks, and the masks themselves."""
+"""Input of the metrics: the voxel counts of a structure's two masks, and the masks themselves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class VoxelCounts:
         predicted: Voxels of the prediction.
         reference: Voxels of the reference.
         both: Voxels that they share.
-        voxel_ml: Volume of one voxel.
+        voxel_ml: Volume of one voxel in ml.
     """
 
     predicted: int
@@ -26,12 +26,12 @@ class VoxelCounts:
 
     @property
     def predicted_ml(self) -> float:
-        """Volume of the prediction."""
+        """Volume of the prediction in ml."""
         return self.predicted * self.voxel_ml
 
     @property
     def reference_ml(self) -> float:
-        """Volume of the reference."""
+        """Volume of the reference in ml."""
         return self.reference * self.voxel_ml
 
 
@@ -42,8 +42,8 @@ class MaskPair:
     Attributes:
         predicted: The prediction.
         reference: The reference.
-        spacing_mm: Voxel edges along x, y and z.
-        tolerance_mm: Tolerance of this structure's surface Dice.
+        spacing_mm: Voxel spacing along x, y and z in mm.
+        tolerance_mm: Tolerance of this structure's surface Dice in mm.
     """
 
     predicted: BoxedMask

@@ -1,4 +1,4 @@
-"""How often each structure succeeds, and which structures are segmented best: what a mean over cases hides.
+"""Success rates of structures and their ranking, which a mean over cases hides.
 
 A case succeeds for a structure at a threshold if its Dice is at least that. A case without a Dice, in which the
 structure is absent or not annotated, counts neither way; a missed structure has a Dice of 0 and fails.
@@ -22,7 +22,7 @@ from tomoseg.labels import LabelSet
 RANKING = "ranking.csv"
 
 SUCCESS_AT = (0.5, 0.7, 0.8, 0.9)
-"""Dice from which a case counts as a success."""
+"""Default Dice thresholds at or above which a case counts as a success."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Ranking:
 
 
 def success_rates(dice: Float64[np.ndarray, " n"], thresholds: Sequence[float]) -> tuple[float, ...]:
-    """Success rates: the share of cases whose Dice is at or above each threshold.
+    """Return the share of cases whose Dice is at or above each threshold.
 
     Args:
         dice: `(n,)`, Dice of one or more cases, without NaN.
@@ -117,7 +117,7 @@ def _unranked(name: str, group: str, dice: Float64[np.ndarray, " n"], thresholds
 
 
 def _ranks(values: Sequence[float | None]) -> list[int | None]:
-    """The rank of each, 1 for the highest; equal ones share the better rank, None has none."""
+    """Return the rank of each value, 1 for the highest; ties share the better rank, and None gets None."""
     known = [value for value in values if value is not None]
     return [None if value is None else 1 + sum(other > value for other in known) for value in values]
 

@@ -1,4 +1,4 @@
-"""Scores as a table in a file, a line a case and structure; what is written can be read and compared."""
+"""Scores as a CSV table with one line per case and structure."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ VOLUMES = ("reference_ml", "predicted_ml", "false_positive_ml")
 
 
 def write_scores(scores: Sequence[CaseScore], path: Path) -> None:
-    """Write scores to the last digit, so that comparing them compares them; what cannot be said is left empty.
+    """Write scores in full precision, so that they can be read back and compared; missing values are left empty.
 
     Args:
-        scores: One entry a case.
-        path: A `.csv` file.
+        scores: One entry per case.
+        path: The CSV file to write.
 
     Raises:
         OutputError: If it cannot be written.
@@ -48,13 +48,13 @@ def write_scores(scores: Sequence[CaseScore], path: Path) -> None:
 
 
 def read_scores(path: Path) -> list[CaseScore]:
-    """Read what `write_scores` wrote.
+    """Read scores written by `write_scores`.
 
     Args:
-        path: The file, or the folder that it lies in.
+        path: The file, or its folder.
 
     Raises:
-        InputError: If it is missing or no such table.
+        InputError: If it cannot be read, or is not such a table.
     """
     file = path / SCORES if path.is_dir() else path
     try:

@@ -1,8 +1,8 @@
-"""What is said of one structure of one case, and what is said where a mask is empty.
+"""Scores of one structure in one case, and conventions for empty masks.
 
-A structure that is not annotated has no score. For one that is annotated and absent there is no right Dice: 0 would
-punish a right answer, 1 would reward silence. By default it has none, and what was predicted for it is told as a
-false-positive volume. Other tools decide otherwise; `EMPTIES` names their conventions.
+A structure that is not annotated has no score. For one that is annotated and absent no Dice is right: 0 would
+penalise a correct result, 1 would reward predicting nothing. By default it has none, and its predicted volume is
+reported as false positive. Other tools decide otherwise; `EMPTIES` has their conventions.
 """
 
 from __future__ import annotations
@@ -59,24 +59,24 @@ class StructureScore:
     values: Mapping[str, float | None]
 
     def value(self, metric: str) -> float | None:
-        """One metric; None where it has no value or was not computed."""
+        """Return one metric; None if it has no value or was not computed."""
         return self.values.get(metric)
 
     @property
     def dice(self) -> float | None:
-        """Its Dice; None where there is none."""
+        """Dice; None if there is none."""
         return self.value("dice")
 
     @property
     def outcome(self) -> Outcome:
-        """Whether it was there and whether it was found: some voxel of it, or of the prediction where it is absent."""
+        """`found` if the masks share a voxel, otherwise `missed`; `false alarm` or `absent` for an absent structure."""
         if self.reference_ml == 0:
             return "false alarm" if self.predicted_ml else "absent"
         return "found" if self.dice else "missed"
 
     @property
     def false_positive_ml(self) -> float | None:
-        """Volume predicted of an absent structure; None where it is present."""
+        """Predicted volume in ml of an absent structure; None if it is present."""
         return self.predicted_ml if self.reference_ml == 0 else None
 
 

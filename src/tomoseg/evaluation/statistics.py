@@ -1,7 +1,7 @@
-"""Intervals over patients, and the paired comparison of two sets of scores.
+"""Confidence intervals over patients, and the paired comparison of two sets of scores.
 
-Values come as a table of cases and structures with NaN where there is no score. A mean is always taken over cases first
-and over structures then, so that a structure counts once however many cases show it.
+Values are tables of cases and structures, with NaN where there is no score. A mean is always taken over cases first,
+then over structures, so that every structure counts once, in however many cases it occurs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from jaxtyping import Float64
 DRAWS = 2000
 LEVEL_PERCENT = 95.0
 LEAST_PATIENTS = 5
-"""Fewer give neither an interval nor a p: drawn from two to four values, an interval is far narrower than what other
-patients would show, and a signed-rank test of four can say nothing below 0.125."""
+"""Minimum number of patients for an interval or a p-value: bootstrapped from two to four values, an interval is far too
+narrow, and a signed-rank test of four pairs cannot give a p-value below 0.125."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Bootstrap:
         self._times = times[:, self.patient].astype(np.float64)
 
     def column(self, values: Float64[np.ndarray, " n"]) -> Estimate:
-        """Mean over cases, with its confidence interval.
+        """Return the mean over cases, with its confidence interval.
 
         Args:
             values: `(n,)`, one value per case; NaN if there is none.
@@ -83,7 +83,7 @@ class Bootstrap:
         return Estimate(mean, *self._interval(values[:, None], self._means(values[:, None])[:, 0]), n)
 
     def table(self, values: Float64[np.ndarray, "n c"]) -> Estimate:
-        """Mean over cases, then over the structures that have a value, with its confidence interval.
+        """Return the mean over cases, then over the structures that have a value, with its confidence interval.
 
         Args:
             values: `(n, c)`, one value per case and structure; NaN if there is none.
@@ -96,7 +96,7 @@ class Bootstrap:
         return Estimate(mean, *self._interval(kept, _mean_of_known(self._means(kept))), int(columns.sum()))
 
     def _means(self, values: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, "d c"]:
-        """Of each draw the mean of each column; NaN where the draw holds none of its cases."""
+        """Return the mean of each column in each bootstrap sample; NaN if the sample has no value of the column."""
         known = np.isfinite(values)
         weights = self._times @ known
         return np.divide(
@@ -106,7 +106,7 @@ class Bootstrap:
     def _interval(
         self, values: Float64[np.ndarray, "n c"], means: Float64[np.ndarray, " d"]
     ) -> tuple[float | None, float | None]:
-        """The interval of the draws' means; none where too few patients have values."""
+        """Return the percentile interval of bootstrap means; None, None if too few patients have values."""
         means = means[np.isfinite(means)]
         if len(set(self.patient[np.isfinite(values).any(axis=1)])) < LEAST_PATIENTS or not len(means):
             return None, None
@@ -134,7 +134,9 @@ class Bootstrap:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P-values corrected for multiple testing by Holm's method; None stays None.
+    """Correct p-values for multiple testing by Holm's method; None stays None.
+
+    Source: Holm, S. (1979). Scandinavian Journal of Statistics 6(2), 65-70.
 
     Example:
         >>> holm([0.01, None, 0.04, 0.03])
@@ -150,7 +152,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _mean_of_known(values: Float64[np.ndarray, "n c"]) -> Float64[np.ndarray, " n"]:
-    """Mean of each row over what is not NaN; NaN where all is."""
+    """Return the mean of each row without NaN; NaN if a row has nothing else."""
     known = np.isfinite(values)
     count = known.sum(axis=1)
     return np.divide(np.where(known, values, 0.0).sum(axis=1), count, out=np.full(len(values), np.nan), where=count > 0)

@@ -1,4 +1,4 @@
-"""Scores of many cases in one table: mean over cases, then over structures, with n and an interval for each."""
+"""Summary of the scores of many cases: mean over cases, then over structures, with n and an interval for each."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class StructureSummary:
 
     @property
     def n(self) -> int:
-        """Cases that have a Dice."""
+        """Number of cases that have a Dice."""
         return self.metrics["dice"].n
 
     @property
@@ -52,7 +52,7 @@ class StructureSummary:
 
     @property
     def absent(self) -> int:
-        """Cases in which it is annotated and absent."""
+        """Number of cases in which it is annotated and absent."""
         return self.outcomes["absent"] + self.outcomes["false alarm"]
 
 
@@ -86,7 +86,7 @@ class Summary:
 
 
 def summarise(scores: Sequence[CaseScore], labels: LabelSet, draws: int = 0) -> Summary:
-    """Mean over cases, then over structures.
+    """Summarise scores: mean over cases, then over structures.
 
     Args:
         scores: The scores of each case.
@@ -150,13 +150,13 @@ class Comparison:
         return any(found["dice"].n and found["dice"].low is None for found in self.structures.values())
 
     def corrected_p(self) -> dict[str, float | None]:
-        """P-values of the Dice of each structure, corrected for multiple testing (Holm)."""
+        """Return the p-value of the Dice of each structure, corrected for multiple testing (Holm)."""
         found = holm([each["dice"].p for each in self.structures.values()])
         return dict(zip(self.structures, found, strict=True))
 
 
 def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: LabelSet) -> Comparison:
-    """Paired comparison of two models; a positive difference means that `ours` is higher.
+    """Compare two models case by case; a positive difference means that `ours` is higher.
 
     Args:
         ours: The scores of each case by the first model.
@@ -201,7 +201,7 @@ def _some(cases: Mapping[str, CaseScore]) -> str:
 
 
 def table_of(scores: Sequence[CaseScore], names: Sequence[str], metric: str) -> Float64[np.ndarray, "n c"]:
-    """One metric of all cases and structures, NaN where there is none."""
+    """Return one metric as a table `(cases, structures)`; NaN if there is no value."""
     place = {name: column for column, name in enumerate(names)}
     table = np.full((len(scores), len(names)), np.nan)
     for row, case in enumerate(scores):
@@ -213,7 +213,7 @@ def table_of(scores: Sequence[CaseScore], names: Sequence[str], metric: str) -> 
 
 
 def patients_of(scores: Sequence[CaseScore]) -> list[str]:
-    """The patient of each case."""
+    """Return the patient of each case; a case without one is a patient of its own."""
     return [case.patient or case.case for case in scores]
 
 

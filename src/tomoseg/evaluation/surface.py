@@ -1,11 +1,11 @@
 """Distances between the surfaces of two masks, by area.
 
-The surface of a mask is the one that marching cubes draws halfway between voxels inside and outside. It is taken apart
-into one piece around each corner where eight voxels meet; a piece has the area of the triangles drawn there and lies,
-for its distance to the other surface, at the corner. These are the definitions of Nikolov et al. 2021
-(J Med Internet Res 23:e26151, "surface Dice"), and the figures are the same; what differs is how they are found. The
-areas of the 256 kinds of corner are derived here, not tabled, and distances come from a k-d tree, asked for the corners
-that the two surfaces do not share, so that the work grows with the surfaces and not with the boxes around them.
+The surface of a mask is the one that marching cubes draws halfway between voxels inside and outside. It is divided
+into one piece around each corner where eight voxels meet; a piece has the area of the triangles drawn there, and its
+distance to the other surface is measured from the corner. These are the definitions of Nikolov et al. 2021
+(J Med Internet Res 23:e26151, "surface Dice"), with the same results. The implementation differs: the areas of the 256
+kinds of corner are derived, not tabulated, and distances come from a k-d tree that is queried only for corners that the
+surfaces do not share, so that the cost grows with the surfaces and not with the boxes around them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class SurfaceDistances:
     reference_mm2: Float64[np.ndarray, " m"]
 
     def dice(self, tolerance_mm: float) -> float:
-        """Surface Dice: the share of both surfaces within `tolerance_mm` of the other, 0 to 1."""
+        """Return the surface Dice: the share of both surfaces within `tolerance_mm` of the other, 0 to 1."""
         near = sum(
             areas[distances <= tolerance_mm].sum()
             for distances, areas in (
@@ -70,20 +70,20 @@ class SurfaceDistances:
         return float(near / (self.predicted_mm2.sum() + self.reference_mm2.sum()))
 
     def hausdorff(self, percent: float = 95.0) -> float:
-        """Hausdorff distance in mm at a percentile of the surface area: the larger of both directions."""
+        """Return the Hausdorff distance in mm at a percentile of the surface area: the larger of both directions."""
         return max(
             _percentile(self.predicted_mm, self.predicted_mm2, percent),
             _percentile(self.reference_mm, self.reference_mm2, percent),
         )
 
     def mean(self) -> float:
-        """Mean distance in mm over the area of both surfaces."""
+        """Return the mean distance in mm over the area of both surfaces."""
         total = self.predicted_mm @ self.predicted_mm2 + self.reference_mm @ self.reference_mm2
         return float(total / (self.predicted_mm2.sum() + self.reference_mm2.sum()))
 
 
 def surface_distances(predicted: BoxedMask, reference: BoxedMask, spacing_mm: Sequence[float]) -> SurfaceDistances:
-    """Surface distances between two masks on the same grid.
+    """Compute the surface distances between two masks on the same grid.
 
     Args:
         predicted: The predicted mask, not empty.
@@ -102,7 +102,7 @@ def surface_distances(predicted: BoxedMask, reference: BoxedMask, spacing_mm: Se
 
 
 def surface_of(structure: BoxedMask, spacing_mm: Sequence[float]) -> Surface:
-    """The surface of a mask; a mask that reaches the border of the scan has a surface there.
+    """Return the surface of a mask; a mask that reaches the border of the scan has a surface there.
 
     Args:
         structure: The mask.
@@ -125,7 +125,7 @@ def surface_of(structure: BoxedMask, spacing_mm: Sequence[float]) -> Surface:
 
 @cache
 def corner_areas(spacing_mm: tuple[float, float, float]) -> Float64[np.ndarray, "256"]:
-    """Surface area in mm2 around a corner, for each of the 256 patterns of the eight voxels around it."""
+    """Return the surface area in mm2 around a corner, for each of the 256 patterns of the eight voxels around it."""
     scale = np.array(spacing_mm)
     areas = np.zeros(256)
     for code, triangles in enumerate(corner_triangles()):
@@ -137,7 +137,7 @@ def corner_areas(spacing_mm: tuple[float, float, float]) -> Float64[np.ndarray, 
 
 @cache
 def corner_triangles() -> tuple[tuple[Triangle, ...], ...]:
-    """The triangles of marching cubes for each pattern, in a unit cube whose corners are voxel centres.
+    """Return the triangles of marching cubes for each pattern, in a unit cube whose corners are voxel centres.
 
     The surface crosses edges of the cube at their midpoints. If all four edges of a face are crossed, there are two
     ways to connect the crossings; the one that cuts off the minority kind of voxel (inside or outside) in the cube is
@@ -147,7 +147,7 @@ def corner_triangles() -> tuple[tuple[Triangle, ...], ...]:
 
 
 def _loops(code: int) -> list[list[Point]]:
-    """Middles of the cube's edges in the order in which the surface passes them."""
+    """Return each closed loop of crossed edges of the cube, as edge midpoints in order."""
     inside = {corner: bool(code >> bit & 1) for bit, corner in enumerate(CORNERS)}
     fewer = sum(inside.values()) <= 4
     joined: dict[Point, list[Point]] = {}
@@ -165,11 +165,11 @@ def _loops(code: int) -> list[list[Point]]:
 
 
 def _joined_on(face: Sequence[tuple[Sequence[int], bool]], fewer: bool) -> list[tuple[Point, Point]]:
-    """Pairs of crossings that the surface joins on one face.
+    """Return the pairs of crossings that the surface joins on one face.
 
     Args:
-        face: Its corners in turn, and whether each is inside.
-        fewer: Whether the cube has fewer voxels inside than outside; those it has fewer of are cut off.
+        face: Its corners in cyclic order, and whether each is inside.
+        fewer: Whether at most half of the cube's corners are inside, so that the inside ones are cut off.
     """
     edges = itertools.pairwise([*face, face[0]])
     found = [_middle(a, b) for (a, a_inside), (b, b_inside) in edges if a_inside != b_inside]
@@ -180,7 +180,7 @@ def _joined_on(face: Sequence[tuple[Sequence[int], bool]], fewer: bool) -> list[
 
 
 def _faces() -> list[list[tuple[int, ...]]]:
-    """The corners of each face, in turn around it."""
+    """Return the corners of each face of the cube, in cyclic order."""
     around = ((0, 0), (1, 0), (1, 1), (0, 1))
     return [[(*uv[:axis], side, *uv[axis:]) for uv in around] for axis in range(3) for side in (0, 1)]
 
@@ -191,7 +191,7 @@ def _middle(a: Sequence[int], b: Sequence[int]) -> Point:
 
 
 def _largest_filling(loop: list[Point]) -> list[Triangle]:
-    """Of all ways to fill a loop with triangles between its points, the one with the largest area."""
+    """Return the triangulation of a loop with the largest area."""
     return max(_fillings(loop), key=lambda triangles: sum(map(_area, triangles)))
 
 
@@ -212,7 +212,7 @@ def _area(triangle: Triangle) -> float:
 
 
 def _distances(from_: Surface, to: Surface, spacing_mm: Sequence[float]) -> Float64[np.ndarray, " n"]:
-    """From each corner of a surface to the nearest of the other; 0 at those that they share."""
+    """Return the distance in mm from each corner of a surface to the nearest of another; 0 at shared corners."""
     from scipy.spatial import KDTree  # takes half a second to import, which training does not need
 
     distances = np.zeros(len(from_.corners))
@@ -225,7 +225,7 @@ def _distances(from_: Surface, to: Surface, spacing_mm: Sequence[float]) -> Floa
 
 
 def _shared(corners: Int64[np.ndarray, "n 3"], others: Int64[np.ndarray, "m 3"]) -> Bool[np.ndarray, " n"]:
-    """Which corners are among the others."""
+    """Mark the corners that are among the others."""
     low = np.minimum(corners.min(axis=0), others.min(axis=0))
     shape = np.maximum(corners.max(axis=0), others.max(axis=0)) - low + 1
     numbers, theirs = (np.ravel_multi_index(tuple((c - low).T), tuple(shape)) for c in (corners, others))
@@ -233,6 +233,6 @@ def _shared(corners: Int64[np.ndarray, "n 3"], others: Int64[np.ndarray, "m 3"])
 
 
 def _percentile(distances: Float64[np.ndarray, " n"], areas: Float64[np.ndarray, " n"], percent: float) -> float:
-    """The distance up to which so many percent of the area lie."""
+    """Return the percentile of distances (ascending), weighted by area."""
     share = np.cumsum(areas) / areas.sum()
     return float(distances[min(int(np.searchsorted(share, percent / 100)), len(distances) - 1)])

@@ -1,14 +1,14 @@
-"""Temperatures that make probabilities of what they claim: fitted to logits of patients that were not trained on.
+"""Calibration temperatures, fitted to logits of patients that the network was not trained on.
 
-A network that has learned for long is nearly sure of everything, of what it gets wrong as well. Its logit is divided
-by a temperature where it is above 0 and by another where it is below, so that its sign, and with it every mask that is
-decided at a probability of 0.5, stays. The first is the one with which the mean probability inside of masks is the
-share of their voxels that are right, the second the one with which the probabilities outside add up to the voxels that
-are missed; so the Dice to be expected is right in the mean. Every patient counts alike.
+A network trained for long is overconfident, also where it is wrong. Its logits are divided by one temperature above 0
+and by another below, so that their signs, and with them all masks at a threshold of 0.5, stay the same. The first is
+chosen so that the mean probability inside of masks is the share of their voxels that are correct, the second so that
+the probabilities outside add up to the missed voxels; the expected Dice is then right on average. Every patient has
+the same weight.
 
-One temperature for both sides, fitted by likelihood, is the usual way (Guo, C. et al. (2017). On calibration of modern
-neural networks. ICML). It was tried and leaves the expected Dice too high: voxels are missed and wrongly found for
-different reasons.
+One temperature for both sides, fitted by likelihood, is the usual method (Guo, C. et al. (2017). On calibration of
+modern neural networks. ICML). It was tried and leaves the expected Dice too high: false negatives and false positives
+have different causes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 BINS, WIDTH = 1024, 1 / 16
-"""Logits are counted in steps of `WIDTH`, up to 32 either way."""
+"""Number and width of the histogram bins of logits, which cover -32 to 32."""
 
 LEAST, MOST = 0.25, 32.0
-"""Of a temperature."""
+"""Limits of a temperature."""
 
 Temperatures = Mapping[str, tuple[float, float]]
-"""Of each structure: where its logit is above 0, and where it is below."""
+"""Temperatures of each structure for logits above and below 0."""
 
 _LOGITS = (np.arange(BINS) - BINS // 2 + 0.5) * WIDTH
 
@@ -57,7 +57,7 @@ class LogitCounts:
         self._case = np.zeros_like(self.weights)
 
     def add(self, logits: Float32[np.ndarray, "c x y"], reference: Bool[np.ndarray, "c x y"]) -> None:
-        """Count a slice of the case."""
+        """Count a slice of the current case."""
         bins = np.clip(np.floor(logits / WIDTH), -BINS // 2, BINS // 2 - 1).astype(np.int64) + BINS // 2
         places = (2 * np.arange(len(bins))[:, None, None] + reference) * BINS + bins
         self._case += np.bincount(places.reshape(-1), minlength=self._case.size).reshape(self._case.shape)
@@ -77,7 +77,7 @@ class LogitCounts:
         self._case[:] = 0
 
     def fit(self, channel: int | None) -> tuple[float, float]:
-        """The temperatures above and below 0.
+        """Fit the temperatures for logits above and below 0.
 
         Args:
             channel: Channel of the structure; None fits all structures together.
@@ -87,7 +87,7 @@ class LogitCounts:
 
 
 def _matching(weights: Float64[np.ndarray, "2 n"], side: Bool[np.ndarray, "n"]) -> float:
-    """The temperature with which the probabilities of a side add up to the voxels of the reference there."""
+    """Find the temperature at which the probabilities of one side add up to the reference voxels there."""
     logits, voxels, of_reference = _LOGITS[side], weights[:, side].sum(axis=0), weights[1, side].sum()
     if not voxels.any():
         return 1.0
@@ -103,7 +103,7 @@ def _matching(weights: Float64[np.ndarray, "2 n"], side: Bool[np.ndarray, "n"]) 
 
 
 def scales_of(temperatures: Temperatures | None, names: tuple[str, ...]) -> Float32[np.ndarray, "c 2"]:
-    """Factors for logits above and below 0, the inverse of the temperatures; 1 without temperatures.
+    """Return the factors for logits above and below 0, `(structures, 2)`: inverse temperatures, or 1 without any.
 
     Args:
         temperatures: Temperatures of all structures, or None.
