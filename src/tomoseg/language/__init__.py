@@ -1,5 +1,5 @@
-"""What is said in another language than English: one catalogue, `fr.po`, for all of it.
+"""Translations of everything a user reads, in one gettext catalogue, `fr.po`.
 
-Translators edit the `.po` file; `python docs/build_catalogue.py` puts new texts of the source into it, without a
-translation, and writes the `.mo` file beside it, which is what is read. A test finds what is not translated.
+Translators edit the `.po` file; `python docs/build_catalogue.py` adds new texts of the source to it, untranslated,
+and writes the `.mo` file beside it, which is the one read. A test finds untranslated texts.
 """

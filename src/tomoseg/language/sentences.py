@@ -1,8 +1,8 @@
-"""Finished English sentences in another language: of errors, notices, warnings and findings.
+"""Translation of finished English sentences: errors, notices, warnings and findings.
 
-They are composed where something is known, travel through records as they are, and are told in a language where they
-are shown. The catalogue has their patterns, such as `expected {1} axes, got {2}; pass one volume`: the one that says
-most of a sentence without its values is the one that it was made by.
+They are composed in English where something is known, stored in records as they are, and translated where they are
+shown. The catalogue has their patterns, such as `expected {1} axes, got {2}; pass one volume`; of several that match,
+the one with the most literal text is taken.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tomoseg.language.words import NO_BREAK, pointed, spoken, texts
 from tomoseg.settings import Language
 
 SENTENCE = "sentence\4"
-"""Before the patterns in the catalogue, as gettext puts a context there."""
+"""Prefix of the patterns' keys in the catalogue: a gettext context."""
 
 _FIRST_OF = re.compile(r" \(The numbers are those of (.+)\.\)$")
-"""What `notices.gathered` adds where a sentence is told of several scans."""
+"""The suffix that `notices.gathered` adds to a sentence told of several scans."""
 
 _WEAK = 40
-"""A pattern with fewer letters of its own is not believed where a value of it holds what parts sentences."""
+"""Literal characters below which a pattern is rejected if one of its values contains `_ENDS`."""
 
 _ENDS = re.compile(r"; |, got |\. [A-Z]")
 _UNITS = {"GB": "Go", "MB": "Mo", "kB": "ko", "HU": "UH", "%": "%", "mm": "mm", "ml": "ml", "min": "min", "s": "s"}
@@ -33,14 +33,14 @@ _WORDS = {" to ": " à ", " and ": " et ", "..": " à "}
 
 
 def sentence(text: str, lang: Language | None = None) -> str:
-    r"""A finished English sentence in a language.
+    r"""Translate a finished English sentence.
 
     Args:
-        text: The sentence, or several that are put together; with names before it, as in `a, b: ...`, they stay.
-        lang: The language; if omitted, that which this process speaks.
+        text: The sentence, or several joined; names before it, as in `a, b: ...`, are kept.
+        lang: The language; if omitted, this process's.
 
     Returns:
-        The sentence; in English where the catalogue has no pattern of it.
+        The translation, or `text` itself where the catalogue has no pattern for it.
 
     Example:
         >>> sentence("ct.nii: expected a file with content, got an empty one; copy or download it again", "fr")
@@ -65,7 +65,7 @@ def _said(text: str, lang: Language) -> str | None:
 
 
 def _after_names(text: str, lang: Language) -> str | None:
-    """What follows the names of files or scans."""
+    """Translate the sentence after a prefix of file or scan names; None if no pattern matches."""
     for colon in re.finditer(": ", text):
         said = _said(text[colon.end() :], lang)
         if said is not None:
@@ -74,12 +74,12 @@ def _after_names(text: str, lang: Language) -> str | None:
 
 
 def _more(names: str) -> str:
-    """A list of names that says how many others there are."""
+    """Translate the `and 3 more` that ends a shortened list of names."""
     return re.sub(r" and (\d+) more$", r" et \1 autres", names)
 
 
 class _Value(str):
-    """What stands in a sentence, which a translation may ask for as `{1}` or, said in its language, `{1:text}`."""
+    """A value in a sentence: `{1}` formats its figures in the language, `{1:text}` translates it as a sentence."""
 
     lang: Language
 
@@ -89,11 +89,11 @@ class _Value(str):
 
 @dataclass(frozen=True)
 class _Pattern:
-    """One way to compose a sentence.
+    """A sentence's English pattern and its translation.
 
     Attributes:
-        literals: What stands before, between and after its values.
-        translation: With the values in braces.
+        literals: The English text before, between and after its values.
+        translation: The translation, with the values in braces.
     """
 
     literals: tuple[str, ...]
@@ -101,7 +101,7 @@ class _Pattern:
 
     @cached_property
     def weight(self) -> int:
-        """Letters that are always the same."""
+        """Number of literal characters."""
         return sum(len(one) for one in self.literals)
 
     @cached_property
@@ -113,7 +113,7 @@ class _Pattern:
         return re.compile("(.*?)".join(map(re.escape, self.literals)), re.DOTALL)
 
     def values_in(self, text: str) -> tuple[str, ...] | None:
-        """The values in a sentence that was composed so; None if it was not."""
+        """Return the values in a sentence of this pattern; None if it does not match."""
         if self.longest not in text:
             return None
         found = self.expression.fullmatch(text)
@@ -130,7 +130,7 @@ class _Pattern:
 
 @cache
 def _patterns(lang: Language) -> tuple[_Pattern, ...]:
-    """All of a language, those first that say most."""
+    """Return a language's patterns, those with the most literal text first."""
     found = [
         _Pattern(tuple(_literals(key.removeprefix(SENTENCE))), said)
         for key, said in texts(lang).items()
@@ -140,7 +140,7 @@ def _patterns(lang: Language) -> tuple[_Pattern, ...]:
 
 
 def _literals(pattern: str) -> Iterator[str]:
-    """What stands before, between and after the values of a pattern."""
+    """Yield the text before, between and after the values of a pattern."""
     literal = ""
     for before, name, _, _ in Formatter().parse(pattern):
         literal += before
@@ -151,7 +151,7 @@ def _literals(pattern: str) -> Iterator[str]:
 
 
 def figures(text: str, lang: Language | None = None) -> str:
-    r"""A value that is made of numbers as a language writes it; any other as it is.
+    r"""Format the numbers and units of a value for a language; any other value is returned as it is.
 
     Example:
         >>> figures("0.8 x 0.8 x 5", "fr"), figures("1.5 GB", "fr"), figures("v1.5/ct.nii", "fr")
@@ -168,7 +168,7 @@ def figures(text: str, lang: Language | None = None) -> str:
 
 def _figure(text: str) -> str:
     found = _FIGURES.fullmatch(text)
-    if found is None:  # what stands between two
+    if found is None:  # a separator
         return text
     number = pointed(found[1].replace(",", NO_BREAK), "fr")
     return number if found[2] is None else f"{number}{NO_BREAK}{_UNITS[found[2]]}"

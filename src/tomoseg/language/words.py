@@ -12,27 +12,27 @@ _spoken: list[Language] = ["en"]
 
 
 def speak(lang: Language) -> None:
-    """Choose what this process says where no language is named, which is what it says in the terminal.
+    """Set the language of this process, used where none is named and in the terminal.
 
     Args:
-        lang: The language; it is English before.
+        lang: The language; English until this is called.
     """
     _spoken[0] = lang
 
 
 def spoken() -> Language:
-    """The language that was chosen."""
+    """Return this process's language."""
     return _spoken[0]
 
 
 def say(text: str, lang: Language | None = None, /, **values: object) -> str:
-    """A text in a language.
+    """Translate a text and fill in its values.
 
     Args:
-        text: The English text, as a literal or marked with `later`: that is how the catalogue finds it. One that the
+        text: The English text, as a literal or marked with `later` so that the catalogue finds it. A text that the
             catalogue lacks stays English.
-        lang: The language; if omitted, that which this process speaks.
-        values: What the text has braces for.
+        lang: The language; if omitted, this process's.
+        values: The values of the text's braces.
 
     Example:
         >>> say("Overlay, enlarged {times}×", "fr", times="2,0")
@@ -42,14 +42,14 @@ def say(text: str, lang: Language | None = None, /, **values: object) -> str:
 
 
 def say_many(count: int, one: str, many: str, lang: Language | None = None, /, **values: object) -> str:
-    """A text about one or several, in a language.
+    """Translate a text that has a singular and a plural.
 
     Args:
-        count: How many; the texts may have it as `{count}`.
-        one: The English text of one.
-        many: That of several, and of none.
-        lang: The language; if omitted, that which this process speaks.
-        values: What else the texts have braces for.
+        count: The number that chooses between them, `{count}` in the texts.
+        one: The English singular.
+        many: The English plural, also for 0.
+        lang: The language; if omitted, this process's.
+        values: The values of the texts' other braces.
 
     Example:
         >>> say_many(1, "1 case", "{count} cases"), say_many(3, "1 case", "{count} cases", "fr")
@@ -59,17 +59,17 @@ def say_many(count: int, one: str, many: str, lang: Language | None = None, /, *
 
 
 def later(text: str) -> str:
-    """The text itself, which is handed to `say` elsewhere: the mark by which the catalogue finds it."""
+    """Mark a text for the catalogue that is passed to `say` elsewhere, and return it unchanged."""
     return text
 
 
 def all_later(*texts: str) -> tuple[str, ...]:
-    """The same of several."""
+    """Mark several texts, as `later` does one."""
     return texts
 
 
 def texts(lang: Language) -> dict[str, str]:
-    """Every text of the catalogue that is not about how many, with its translation; none for English.
+    """Return the catalogue's texts that have no plural, with their translations; empty for English.
 
     Args:
         lang: The language.
@@ -79,7 +79,7 @@ def texts(lang: Language) -> dict[str, str]:
 
 
 class _Catalogue(GNUTranslations):
-    """What GNU's gettext has read, whole."""
+    """GNU gettext's catalogue, with access to all of its texts."""
 
     _catalog: dict[str | tuple[str, int], str]
 
@@ -96,7 +96,7 @@ def _catalogue(lang: Language) -> NullTranslations:
 
 
 def number(value: float | None, digits: int, lang: Language | None = None, *, signed: bool = False) -> str:
-    """A number as it is written in a language; a dash for none.
+    """Format a number with a fixed number of decimals; an en dash for None.
 
     Example:
         >>> number(0.70449, 3, "fr"), number(None, 3), number(-1.5, 1, signed=True)
@@ -108,7 +108,7 @@ def number(value: float | None, digits: int, lang: Language | None = None, *, si
 
 
 def short(value: float, lang: Language | None = None) -> str:
-    """A length or the like to three digits.
+    """Format a number to three significant digits.
 
     Example:
         >>> short(2.7344, "fr"), short(3.0)
@@ -118,7 +118,7 @@ def short(value: float, lang: Language | None = None) -> str:
 
 
 def percent(share: float, lang: Language | None = None) -> str:
-    r"""A share of 1 in whole percent.
+    r"""Format a fraction in [0, 1] as a whole percentage.
 
     Example:
         >>> percent(0.75), percent(0.75, "fr")
@@ -128,7 +128,7 @@ def percent(share: float, lang: Language | None = None) -> str:
 
 
 def pointed(number: str, lang: Language | None = None) -> str:
-    """A number that is written already, with the decimal point of a language.
+    """Replace the decimal point of a formatted number by the language's.
 
     Example:
         >>> pointed("0.5", "fr")
@@ -138,4 +138,4 @@ def pointed(number: str, lang: Language | None = None) -> str:
 
 
 NO_BREAK = "\xa0"
-"""The space that French has before `: ; ! ? %`, where no line ends."""
+"""The no-break space that French has before `: ; ! ? %`."""

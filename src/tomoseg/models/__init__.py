@@ -1,1 +1,1 @@
-"""What a trained network is saved as."""
+"""Model folders, and their formats for other runtimes."""

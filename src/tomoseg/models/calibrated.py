@@ -18,13 +18,13 @@ CALIBRATED = "calibrated.json"
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a model's probabilities are worth.
+    """Temperatures that calibrate a model's probabilities.
 
     Attributes:
-        weights_sha256: The SHA-256 of the weights that it was found for.
-        temperatures: The temperatures of every structure: where its logit is above 0, and where it is below.
-        fitted_on: The dataset, split and cases, and structures that too few patients show, which have those of all
-            together.
+        weights_sha256: SHA-256 of the weights that they were fitted for.
+        temperatures: Two temperatures per structure: for logits above 0, and for those below.
+        fitted_on: The dataset, split and cases; also the structures that too few patients show, which have the
+            temperatures of all structures pooled.
     """
 
     weights_sha256: str
@@ -33,7 +33,7 @@ class Calibration:
 
 
 def save_calibration(calibration: Calibration, folder: Path) -> None:
-    """Write it into a model folder.
+    """Write a calibration into a model folder.
 
     Raises:
         ModelError: If it is a packaged model.
@@ -45,10 +45,10 @@ def save_calibration(calibration: Calibration, folder: Path) -> None:
 
 
 def calibration_in(folder: Path) -> Calibration | None:
-    """What was found for a model's present weights, if anything was; they are not read.
+    """Read the calibration of a model's present weights, if there is one, without reading the weights.
 
     Args:
-        folder: The model's own.
+        folder: The model's folder.
 
     Raises:
         ModelError: If a record cannot be read.
@@ -57,14 +57,14 @@ def calibration_in(folder: Path) -> Calibration | None:
 
 
 def load_calibration(folder: Path | None, sha256: str | None) -> Calibration | None:
-    """What was found for a model's present weights, if anything was.
+    """Read the calibration of a model's present weights, if there is one.
 
     Args:
-        folder: The model's own; None if it was not read from one.
-        sha256: The SHA-256 of its weights; of several networks as `views.digest_in` has it.
+        folder: The model's folder; None for a model without one.
+        sha256: SHA-256 of its weights, as returned by `views.digest_in`.
 
     Raises:
-        ModelError: If the file is no such record.
+        ModelError: If the record cannot be read.
     """
     if folder is None or not (folder / CALIBRATED).exists():
         return None

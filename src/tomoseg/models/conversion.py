@@ -1,4 +1,4 @@
-"""Networks of PyTorch in the formats of other runtimes."""
+"""Conversion of PyTorch networks to the formats of other runtimes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tomoseg.packages import require_installed
 
 
 def convert_to_openvino(network: Network, input_spec: EngineInput) -> Any:
-    """The network as an OpenVINO model of slices or blocks of any size, or of the one size that it takes.
+    """Convert a network to an OpenVINO model, of any input size unless the network's is fixed.
 
-    Structures are last in its output, as decisions read them.
+    Its output has structures last, as decisions read them.
 
     Args:
         network: Its weights are copied.
@@ -34,7 +34,7 @@ def convert_to_openvino(network: Network, input_spec: EngineInput) -> Any:
     example = torch.zeros(input_spec.example_shape())
     exported = torch.export.export(copy.deepcopy(network).eval().cpu(), (example,))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # OpenVINO asks PyTorch in a way that is going out of use
+        warnings.simplefilter("ignore", FutureWarning)  # OpenVINO calls a deprecated API of PyTorch
         model = openvino.convert_model(exported)
     if not input_spec.fixed:  # convolutions and pooling take any size
         model.reshape([1, input_spec.channels, *[-1] * network.dims])
@@ -45,21 +45,22 @@ def convert_to_openvino(network: Network, input_spec: EngineInput) -> Any:
 
 
 def convert_to_onnx(network: Network, input_spec: EngineInput) -> Any:
-    """The network as an ONNX model.
+    """Convert a network to an ONNX model, of any input size unless the network's is fixed.
 
     Args:
         network: Its weights are copied.
         input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
 
     Raises:
-        ConfigError: If what makes ONNX models is not installed, or the network's layers depend on the input's size.
+        ConfigError: If onnx, onnxscript or onnxruntime is not installed, or the network's layers depend on the input's
+            size.
     """
     require_installed("onnx", "onnxscript", "onnxruntime")
     example = torch.zeros(input_spec.example_shape())
     axes = range(0 if input_spec.fixed else network.dims)
     edges = {2 + axis: network.stride * torch.export.Dim(f"n{axis}", min=1, max=2**12) for axis in axes}
     with warnings.catch_warnings(), _Quiet():
-        warnings.simplefilter("ignore")  # of torch and onnxscript to each other
+        warnings.simplefilter("ignore")  # between torch and onnxscript
         program = torch.onnx.export(
             copy.deepcopy(network).eval().cpu(),
             (example,),
@@ -69,7 +70,7 @@ def convert_to_onnx(network: Network, input_spec: EngineInput) -> Any:
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # it is None for the older way of exporting only
+    assert program is not None  # None only without dynamo
     return program.model_proto
 
 

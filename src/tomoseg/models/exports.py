@@ -1,11 +1,11 @@
-"""A model in the formats of other runtimes, in its folder beside the weights.
+"""Exports of a model to other runtimes, in its folder beside the weights.
 
 MODEL/
-  exports.json          one entry a format and precision: files with their SHA-256, how it was made, what was measured
+  exports.json          one entry per format and precision: files with their SHA-256, how it was made and checked
   openvino/<precision>/model.xml, model.bin
   onnx/<precision>/model.onnx
 
-Exports are of certain weights: those of other weights are refused.
+An export belongs to the weights that it was made from: with others it is ignored.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ EXPORTS = "exports.json"
 
 @dataclass(frozen=True)
 class Export:
-    """A model in another format.
+    """A model's export in one format and precision.
 
     Attributes:
-        format: The engine that it is for, such as `openvino`.
-        precision: What it is stored in: `fp32` or `int8`.
-        weights_sha256: The SHA-256 of the weights that it was made from.
+        format: Engine, such as `openvino`.
+        precision: `fp32` or `int8`.
+        weights_sha256: SHA-256 of the weights that it was made from.
         files: Paths relative to the model folder, the main one first, each with its SHA-256.
         made: How it was made, and how it was checked.
         trusted: Whether its Dice was measured and found to be close enough to that of fp32; None if not measured.
@@ -46,12 +46,12 @@ class Export:
 
     @property
     def name(self) -> str:
-        """Unique in the folder."""
+        """`format/precision`, unique in the folder."""
         return f"{self.format}/{self.precision}"
 
 
 def load_exports(folder: Path) -> dict[str, Export]:
-    """What a model folder holds besides its weights, by name.
+    """Read the exports of a model folder, by name; empty if there are none.
 
     Raises:
         ModelError: If the record of exports cannot be read.
@@ -67,7 +67,7 @@ def load_exports(folder: Path) -> dict[str, Export]:
 
 
 def find_export(model: Model, kind: str, precision: str) -> Export | None:
-    """The model's export in a format and precision, if it has one of its present weights."""
+    """Return the export of a model's present weights in a format and precision, or None."""
     if model.folder is None:
         return None
     found = load_exports(model.folder).get(f"{kind}/{precision}")
@@ -75,10 +75,10 @@ def find_export(model: Model, kind: str, precision: str) -> Export | None:
 
 
 def export_file(folder: Path, export: Export) -> Path:
-    """The main file of an export, once all its files are checked against their SHA-256.
+    """Check all files of an export against their SHA-256, and return the path of the main one.
 
     Raises:
-        ModelError: If one is missing or altered.
+        ModelError: If a file is missing or altered.
     """
     for name, digest in export.files.items():
         path = folder / name
@@ -93,19 +93,19 @@ def export_file(folder: Path, export: Export) -> Path:
 def add_export(
     model: Model, kind: str, precision: str, suffix: str, made: dict[str, Any], write: Callable[[Path], None]
 ) -> Export:
-    """Put an export into the model's folder; an older one of that format and precision is replaced.
+    """Add an export to a model's folder; one of that format and precision is replaced.
 
     Args:
-        model: Read from a folder.
-        kind: The engine that it is for.
-        precision: What it is stored in.
-        suffix: The suffix of the main file.
-        made: How it was made.
+        model: A model that was read from a folder.
+        kind: The engine.
+        precision: `fp32` or `int8`.
+        suffix: Suffix of the main file.
+        made: How it was made and checked.
         write: Writes the main file at the path that it is given, and others beside it.
 
     Raises:
         OutputError: If it cannot be written.
-        ModelError: If the model is not of a folder, or is a packaged one.
+        ModelError: If the model was not read from a folder, or is a packaged one.
     """
     if model.folder is None or model.sha256 is None:
         raise ModelError("expected a model that was read from a folder, got one without; save and load it first")
@@ -120,7 +120,7 @@ def add_export(
 
 
 def set_trusted(folder: Path, name: str, trusted: bool) -> None:
-    """Note whether an export's Dice is close enough to that of fp32."""
+    """Record whether an export's Dice is close enough to that of fp32."""
     exports = load_exports(folder)
     _save(folder, exports | {name: replace(exports[name], trusted=trusted)})
 

@@ -1,8 +1,8 @@
-"""Models that were fetched, in the user's data folder, and the sums of the archives that they were made from.
+"""Fetched models in the user's data folder, and the checksums of the archives that they were made from.
 
-models/NAME/      a model folder each
-archives/         what is being fetched
-archives.json     of each archive that a model was made from its SHA-256: it is kept when the model is removed
+models/NAME/      one model folder each
+archives/         downloads under way
+archives.json     SHA-256 of each archive that a model was made from, kept when the model is removed
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from tomoseg.files.atomic import write_whole_text
 
 
 def data_folder() -> Path:
-    """The user's data folder; it may be missing."""
+    """Return the user's data folder; it may be missing."""
     return platformdirs.user_data_path("tomoseg")
 
 
 def models_folder() -> Path:
-    """Where fetched models lie; it may be missing."""
+    """Return the folder of fetched models; it may be missing."""
     return data_folder() / "models"
 
 
 def archives_folder() -> Path:
-    """Where archives lie until a model is made of them; it may be missing."""
+    """Return the folder of archives that no model was made of yet; it may be missing."""
     return data_folder() / "archives"
 
 
 def sums_file() -> Path:
-    """Where the sums of archives are kept; it may be missing."""
+    """Return the path of the file with the archives' checksums; it may be missing."""
     return data_folder() / "archives.json"
 
 
 def fetched_models() -> dict[str, Path]:
-    """Their folders, by name."""
+    """Return the folders of fetched models, by name."""
     try:
         found = sorted(models_folder().iterdir())
     except OSError:
@@ -46,10 +46,10 @@ def fetched_models() -> dict[str, Path]:
 
 
 def kept_sums() -> dict[str, str]:
-    """The SHA-256 of each archive that a model was made from, by release and name.
+    """Read the SHA-256 of each archive that a model was made from, by release and name.
 
     Raises:
-        ModelError: If they cannot be read: then nobody knows whether an archive changed.
+        ModelError: If the file cannot be read: a changed archive could not be told then.
     """
     path = sums_file()
     try:
@@ -65,13 +65,13 @@ def kept_sums() -> dict[str, str]:
 
 
 def keep_sums(found: dict[str, str]) -> None:
-    """Keep sums beside those that are kept.
+    """Add checksums to those in the file.
 
     Args:
         found: SHA-256 by release and name.
 
     Raises:
-        ModelError: If those that are kept cannot be read.
-        OutputError: If they cannot be written.
+        ModelError: If the file cannot be read.
+        OutputError: If it cannot be written.
     """
     write_whole_text(sums_file(), json.dumps(kept_sums() | found, indent=1) + "\n")

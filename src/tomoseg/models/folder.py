@@ -1,13 +1,12 @@
-"""A model folder: all that prediction needs, and nothing in it can execute code.
+"""Model folders: everything that prediction needs, in files that cannot execute code.
 
 MODEL/
   model.json            architecture, labels, grid, windows, provenance, scores, SHA-256 of the weights
   weights.safetensors
-  exports.json, ...     what `tomoseg export` made of it: `exports.py`
+  exports.json, ...     written by `tomoseg export` (`exports.py`)
 
-A model of several networks, which look at the body from several sides or are the folds of a run, has a folder for each
-of them, and `views.json` (`views.py`); so has one of networks for structures of their own, with `parts.json`
-(`parts.py`).
+A model of several networks has a folder for each: networks of several views or folds of a run with `views.json`
+(`views.py`), networks with different structures with `parts.json` (`parts.py`).
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class ModelRecord:
     """The description of a model: everything but its weights.
 
     Attributes:
-        labels: The structures that it predicts, in channel order.
+        labels: Its structures, in channel order.
         network: Its architecture.
         grid: The grid that it was trained on; the scan's own for an imported model, whose grid is part of its plan.
         windows_hu: HU windows, one per input channel; empty for an imported model.
@@ -61,7 +60,7 @@ class ModelRecord:
     plan: NnunetPlan | None = None
 
     def build(self) -> Any:
-        """The network with fresh weights: a `Network` of PyTorch.
+        """Build the network with fresh weights: a `Network` of PyTorch.
 
         Raises:
             ConfigError: If PyTorch, or a package that the network needs, is not installed.
@@ -77,9 +76,9 @@ class ModelRecord:
 
     @property
     def input_spec(self) -> EngineInput:
-        """The input that the network expects: windows, neighbouring slices, channels, tile size."""
+        """The network's input: windows, neighbouring slices, channels, tile size."""
         if isinstance(self.network, NnunetNetwork):
-            assert self.plan is not None  # a network of that kind comes with one
+            assert self.plan is not None  # imported networks always have one
             return NnunetInput(self.network, self.plan)
         return NetworkInput(self.windows_hu, self.network)
 
@@ -174,20 +173,20 @@ def save_model(model: Model, folder: Path, *, half: bool = False) -> None:
 
 
 def model_in(given: Path) -> Path:
-    """The folder of a model: the given one, `best` in a run folder, or that of a packaged model.
+    """Return the folder of a model: the given one, `best` in a run folder, or that of a packaged or fetched model.
 
     Args:
-        given: A model folder, a run folder or the name of a packaged model. Whether it contains a model is not checked.
+        given: A model folder, a run folder or a model's name. Whether it contains a model is not checked.
 
     Raises:
-        ModelError: If there is neither such a folder nor such a packaged model.
+        ModelError: If there is neither such a folder nor such a model.
     """
     folder = model_folder(given)
     return folder / "best" if not (folder / RECORD).exists() and (folder / "best" / RECORD).exists() else folder
 
 
 def is_model(given: Path) -> bool:
-    """Whether there is a model: in that folder, in that run folder, or in the package under that name."""
+    """Return True if a path is a model folder or a run folder, or the name of a packaged or fetched model."""
     try:
         folder = model_in(given)
         return any((folder / record).is_file() for record in (RECORD, VIEWS, PARTS))
@@ -206,7 +205,7 @@ def load_model(folder: Path | str) -> Model:
 
     Raises:
         ModelError: If a file is missing, altered or of another version, or the model is one of several networks, which
-            `views.load_views` reads. Weights that do not fit the architecture are found when the network is asked for.
+            `views.load_views` reads. Weights that do not fit the architecture raise it when `network` is first used.
 
     Example:
         >>> load_model(Path("head-neck")).record.labels.names[:3]
@@ -237,7 +236,7 @@ def _read_network(record: ModelRecord, path: Path) -> Any:
 
 
 def restrict_structures(model: Model, names: tuple[str, ...]) -> Model:
-    """A model that predicts only some of the structures, with a smaller last layer.
+    """Return a model that predicts only some of the structures, with a smaller last layer.
 
     Args:
         model: The complete model.
@@ -262,7 +261,7 @@ def _narrowed(model: Model, record: ModelRecord, channels: tuple[int, ...]) -> A
 
 
 def without_head(model: Model) -> Model:
-    """A model that returns the features before its last 1x1 convolution, to which `heads.head_of` the model is applied.
+    """Return a model that gives the input of its last 1x1 convolution; `heads.head_of` makes logits of it.
 
     Args:
         model: The complete model.
@@ -279,7 +278,7 @@ def _headless(model: Model) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -291,13 +290,13 @@ def load_record(folder: Path) -> ModelRecord:
         folder: A model folder.
 
     Raises:
-        ModelError: If it holds no record, or one that cannot be read.
+        ModelError: If its record is missing or cannot be read.
     """
     return _load_record(folder)[0]
 
 
 def weights_digest(folder: Path) -> str | None:
-    """The SHA-256 that a model's record says of its weights, which are not read; raises as `load_record`."""
+    """Return the SHA-256 of a model's weights as its record states it; raises as `load_record`."""
     return _load_record(folder)[1].get(WEIGHTS)
 
 
@@ -345,5 +344,5 @@ def _network_of(data: dict[str, Any], path: Path) -> NetworkConfig | NnunetNetwo
 
 
 def count_parameters(network: Any) -> int:
-    """Learned numbers in a network of PyTorch."""
+    """Count the parameters of a PyTorch network."""
     return sum(p.numel() for p in network.parameters())

@@ -1,12 +1,12 @@
-"""What a run of folds keeps beside its folds' own run folders.
+"""Files of a cross-validation run, beside its folds' own run folders.
 
 RUN/
-  folds.json            how many folds, and which case is held out of which
+  folds.json            number of folds, and the fold that each case is held out of
   config.yaml           the settings as run
-  fold-1/, fold-2/, ... a run folder each
+  fold-1/, fold-2/, ... one run folder each
   views.json            the folds' best models as one model, whose logits are averaged; once all are trained
   out-of-fold/CASE/     masks of each case, by the network that did not learn from its patient
-  out-of-fold.json      the weights that made them
+  out-of-fold.json      SHA-256 of the weights that made them
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ FOLDS, OUT_OF_FOLD, MADE = "folds.json", "out-of-fold", "out-of-fold.json"
 
 @dataclass(frozen=True)
 class Folds:
-    """Which case is held out of which fold.
+    """Assignment of cases to folds.
 
     Attributes:
-        count: How many folds.
-        cases: The fold of each case, from 1, by the case's name.
+        count: Number of folds.
+        cases: The fold, from 1, that holds out each case, by the case's name.
     """
 
     count: int
@@ -35,17 +35,17 @@ class Folds:
 
     @property
     def numbers(self) -> range:
-        """From 1."""
+        """Fold numbers, from 1."""
         return range(1, self.count + 1)
 
 
 def part_of(run: Path, fold: int) -> Path:
-    """The run folder of a fold, from 1."""
+    """Return the run folder of a fold; folds are numbered from 1."""
     return run / f"fold-{fold}"
 
 
 def save_folds(folds: Folds, run: Path) -> None:
-    """Write it into a run folder.
+    """Write the record of folds into a run folder.
 
     Raises:
         OutputError: If it cannot be written.
@@ -55,10 +55,10 @@ def save_folds(folds: Folds, run: Path) -> None:
 
 
 def read_folds(run: Path) -> Folds | None:
-    """What a run folder says of its folds; None where it is none of folds.
+    """Read the record of folds in a run folder; None if it is not a cross-validation run.
 
     Raises:
-        ModelError: If the file is no such record.
+        ModelError: If the record cannot be read.
     """
     path = run / FOLDS
     if not path.is_file():

@@ -1,7 +1,7 @@
-"""A network's last 1x1 convolution, apart from the network.
+"""A network's last 1x1 convolution (the head), applied outside the network.
 
-It is linear, so that a weighted mean of logits is the head of the weighted mean of what it reads: where there are fewer
-features than structures, sums over patches that overlap are smaller so, and the head is computed once for each voxel.
+It is linear: a weighted mean of logits is the head of the weighted mean of the features. With fewer features than
+structures, sums over overlapping patches are smaller, and the head is computed once per voxel.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Head:
     """A last 1x1 convolution.
 
     Attributes:
-        weights: The weights of each structure, for each feature.
-        bias: The bias of each structure.
+        weights: Weight of each feature for each structure.
+        bias: Bias of each structure.
 
     Example:
         >>> head = Head(np.array([[1, 0], [1, 1]], np.float32), np.array([0, 5], np.float32))
@@ -35,7 +35,7 @@ class Head:
     bias: Float32[np.ndarray, "c"]
 
     def __call__(self, features: Float32[np.ndarray, "f x y"]) -> Float32[np.ndarray, "c x y"]:
-        """Logits, structures last in memory.
+        """Compute logits, structures last in memory.
 
         Args:
             features: The features of a slice.
@@ -46,7 +46,7 @@ class Head:
 
 
 def mean_head(heads: Sequence[Head]) -> Head:
-    """What gives the mean of several networks' logits, from the features of all of them one after the other.
+    """Return the head that gives the mean of several networks' logits from their concatenated features.
 
     Args:
         heads: The heads of each network.
@@ -58,10 +58,10 @@ def mean_head(heads: Sequence[Head]) -> Head:
 
 
 def head_of(model: Model) -> Head:
-    """The last 1x1 convolution of a model; read from its folder without PyTorch.
+    """Return the last 1x1 convolution of a model, read from its folder without PyTorch if it has one.
 
     Args:
-        model: Whole, with all or some of its structures.
+        model: A model with its head, of all or some structures.
 
     Raises:
         ModelError: If its weights cannot be read.

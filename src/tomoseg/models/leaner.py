@@ -1,7 +1,7 @@
-"""An imported network's graph, rewritten so that OpenVINO computes the same in less memory and time.
+"""Graph rewrites by which OpenVINO runs an imported network in less memory and time.
 
-Of feature maps of the input's resolution, of 205 MB each in the 3 mm network of TotalSegmentator's size, three are held
-at once at most, and the output is written where it is wanted.
+At most three feature maps of the input's resolution are held at once (205 MB each in a network of the size of
+TotalSegmentator's 3 mm one), and the output is written directly to its destination.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import numpy as np
 from tomoseg.models.openvino import import_openvino
 
 _LOWEST = np.float32(-3e38)
-"""Below every value of a network, also in bf16."""
+"""Lower than any value of a network, also in bf16."""
 
 
 def made_leaner(model: Any, *, headless: bool = False) -> Any:
-    """The model in less memory; what it computes is the same up to rounding.
+    """Rewrite a model to need less memory; its output is the same up to rounding.
 
     Args:
-        model: Changed.
-        headless: Up to what its last convolution reads, which is then its output; features last.
+        model: An OpenVINO model; modified.
+        headless: Return the input of its last convolution as output, features last, in place of logits.
     """
     _split_concatenations(model)
     join_normalisations(model)
@@ -29,9 +29,9 @@ def made_leaner(model: Any, *, headless: bool = False) -> Any:
 
 
 def _split_concatenations(model: Any) -> None:
-    """Convolve the two halves of what is concatenated apart and add that up, so that it is never in memory as one.
+    """Convolve both inputs of a concatenation separately and add the results, so that it is never held whole.
 
-    Halves whose convolution is not of constant weights, as one in int8, stay as they are.
+    Convolutions without constant weights, such as those in int8, are left as they are.
     """
     import_openvino()
     from openvino import opset13
@@ -55,12 +55,12 @@ def _split_concatenations(model: Any) -> None:
 
 
 def join_normalisations(model: Any) -> None:
-    """Make one operation of each normalisation of instances, which PyTorch's export takes apart into means.
+    """Fuse each instance normalisation, which PyTorch's export decomposes into means, into one operation.
 
-    `(x - mean) * reshape(scale / sqrt(variance + eps))` is looked for; what is written otherwise stays as it is.
+    Only the pattern `(x - mean) * reshape(scale / sqrt(variance + eps))` is matched.
 
     Args:
-        model: Changed.
+        model: An OpenVINO model; modified.
     """
     import_openvino()
     from openvino import opset6, opset13
@@ -77,7 +77,7 @@ def join_normalisations(model: Any) -> None:
 
 
 def _normalisation(root: Any) -> tuple[Any, float, Any, Any, Any] | None:
-    """What a root belongs to: the values, eps, scale, and where that is brought to its shape and multiplied with."""
+    """Match the normalisation around a square root: its input, eps and scale, and the reshape and multiply nodes."""
     steps = _steps_after(root, ["Divide", "Reshape", "Multiply"])
     if steps is None:
         return None
@@ -93,9 +93,9 @@ def _normalisation(root: Any) -> tuple[Any, float, Any, Any, Any] | None:
 
 
 def _written_directly(model: Any, *, headless: bool) -> Any:
-    """The model with an operation at its end that changes nothing.
+    """Return the model with an identity operation at its end.
 
-    What is only reordered at the end is held by OpenVINO, and copied to where it is wanted; what is computed is not.
+    OpenVINO copies an output that is only a reordering, and writes one that is computed directly.
     """
     openvino = import_openvino()
     from openvino import opset13
@@ -115,7 +115,7 @@ def _ops(model: Any, kind: str) -> list[Any]:
 
 
 def _steps_after(op: Any, kinds: list[str]) -> list[Any] | None:
-    """The operations that follow, each alone, if they are of these kinds."""
+    """Return the operations that follow, if each is the only user of the one before and of its kind; else None."""
     steps = []
     for kind in kinds:
         op = _only_user(op)
@@ -126,7 +126,7 @@ def _steps_after(op: Any, kinds: list[str]) -> list[Any] | None:
 
 
 def _only_user(op: Any) -> Any:
-    """What alone reads an operation's output; None where several do."""
+    """Return the only operation that reads an output; None if several do."""
     users = [user.get_node() for user in op.output(0).get_target_inputs()]
     return users[0] if len(users) == 1 else None
 

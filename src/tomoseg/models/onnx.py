@@ -1,6 +1,6 @@
 """ONNX models: input `image` `(1, w, x, y[, z])`, output `logits` `(1, C, x, y[, z])`, of any size.
 
-ONNX is optional: `pip install "tomoseg[export]"`. Nothing here imports it before it is needed.
+ONNX is optional: `pip install "tomoseg[export]"`. It is imported only when needed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def write_onnx(model: Any, path: Path) -> None:
 
 
 def onnx_session(model: Path, threads: int) -> Any:
-    """The model in ONNX Runtime, on the CPU.
+    """Load a model in ONNX Runtime on the CPU.
 
     Args:
         model: An `.onnx` file.
-        threads: How many it may use.
+        threads: Number of threads.
     """
     require_installed("onnxruntime")
     import onnxruntime
@@ -40,5 +40,5 @@ def onnx_session(model: Path, threads: int) -> Any:
 
 
 def run_onnx(session: Any, image: Float32[np.ndarray, "1 w *xyz"]) -> Float32[np.ndarray, "1 c *xyz"]:
-    """Logits of one slice or block."""
+    """Compute the logits of one slice or block."""
     return np.asarray(session.run([OUTPUT], {INPUT: image})[0])

@@ -1,7 +1,7 @@
-"""OpenVINO: the one core of the process, models read, written, cut to some structures and compiled.
+"""OpenVINO: reading, writing, compiling and narrowing models, with one core per process.
 
-A model's input is `(1, w, x, y[, z])`, its output `(1, x, y[, z], C)`, structures last, as decisions read them. Nothing
-here imports OpenVINO before it is needed, or PyTorch at all: `conversion.py` makes such models of networks.
+A model's input is `(1, w, x, y[, z])`, its output `(1, x, y[, z], C)`, structures last, as decisions read them.
+OpenVINO is imported only when needed, and PyTorch not at all: `conversion.py` converts networks.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from tomoseg.limits import refusal
 from tomoseg.packages import is_installed
 
 COMPILED = Cache("openvino")
-"""Compiled networks, which a later process need not compile again."""
+"""Cache of compiled networks, shared by processes."""
 
 
 def has_openvino() -> bool:
-    """Whether OpenVINO is installed."""
+    """Return True if OpenVINO is installed."""
     return is_installed("openvino")
 
 
 def import_openvino() -> Any:
-    """The module, which reports its use to its makers unless its telemetry package is missing: here it is.
+    """Import OpenVINO with its telemetry package hidden, so that it does not report its use.
 
     Raises:
         ConfigError: If it is not installed.
     """
     if not has_openvino():
         raise ConfigError("expected OpenVINO, found none; run: pip install openvino, or use engine torch")
-    sys.modules.setdefault("openvino_telemetry", cast(Any, None))  # an import of it fails, as if it were not there
+    sys.modules.setdefault("openvino_telemetry", cast(Any, None))  # its import fails, as if not installed
     import openvino
 
     return openvino
@@ -46,10 +46,10 @@ _making_the_core = threading.Lock()
 
 
 def openvino_core() -> Any:
-    """The one core of this process, kept until its end.
+    """Return the only core of this process, which is kept until its end.
 
-    A core gives the thread that makes it a stack for signals and takes the memory back when it goes, in whichever
-    thread that is. The next signal in the first thread then crashes, so a core must not go before the process.
+    A core gives its creating thread a signal stack, and frees that memory when it is destroyed, in whichever thread.
+    The next signal in the creating thread would then crash, so a core must live as long as the process.
 
     Raises:
         ConfigError: If OpenVINO is not installed.
@@ -64,7 +64,7 @@ def _core() -> Any:
 
 
 def computes_bf16() -> bool:
-    """Whether OpenVINO computes in bf16 on this processor."""
+    """Return True if OpenVINO computes in bf16 on this processor."""
     return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -73,7 +73,7 @@ def write_openvino(model: Any, path: Path) -> None:
 
     Raises:
         OutputError: If they cannot be written; OpenVINO does not say why.
-        RuntimeError: For want of memory.
+        RuntimeError: If there is too little memory.
     """
     try:
         import_openvino().save_model(model, path, compress_to_fp16=False)
@@ -87,7 +87,7 @@ def write_openvino(model: Any, path: Path) -> None:
 
 
 def read_openvino(path: Path) -> Any:
-    """What `write_openvino` wrote.
+    """Read a model that `write_openvino` wrote.
 
     Raises:
         ModelError: If this version of OpenVINO cannot read it.
@@ -104,10 +104,10 @@ def read_openvino(path: Path) -> Any:
 
 
 def _check_format(path: Path) -> None:
-    """Whether it is OpenVINO's own format is asked first: readers of other formats write to standard error.
+    """Check that a file is in OpenVINO's own format: its readers of other formats write to standard error.
 
     Raises:
-        RuntimeError: If it is not, or of a version that is not known here.
+        RuntimeError: If it is not, or of an unknown version.
     """
     import_openvino()
     from openvino.frontend import FrontEndManager
@@ -118,13 +118,13 @@ def _check_format(path: Path) -> None:
 
 
 def compile_openvino(model: Any, shape: tuple[int, ...], settings: dict[str, Any], identity: str | None) -> Any:
-    """The model compiled for this processor, taken from the cache where an earlier process has compiled it.
+    """Compile a model for this processor, or load it from the cache.
 
     Args:
-        model: For inputs of any size; it is left as it is.
-        shape: The shape of one input, `(w, x, y[, z])`.
-        settings: OpenVINO's.
-        identity: Tells the model from every other, such as the SHA-256 of its files; None keeps nothing.
+        model: A model for inputs of any size; it is not modified.
+        shape: Shape of one input, `(w, x, y[, z])`.
+        settings: OpenVINO's compile settings.
+        identity: Unique identity of the model, such as the SHA-256 of its files; None to bypass the cache.
     """
     core = openvino_core()
     key = None if identity is None else _key(identity, shape, settings)
@@ -132,7 +132,7 @@ def compile_openvino(model: Any, shape: tuple[int, ...], settings: dict[str, Any
     if kept is not None and key is not None:
         try:
             return core.import_model(io.BytesIO(kept), "CPU", settings)
-        except RuntimeError:  # of another build, though it names the same version
+        except RuntimeError:  # cached by another build of the same version
             COMPILED.remove(key)
     fixed = model.clone()
     fixed.reshape([1, *shape])
@@ -143,7 +143,7 @@ def compile_openvino(model: Any, shape: tuple[int, ...], settings: dict[str, Any
 
 
 def _key(identity: str, shape: tuple[int, ...], settings: dict[str, Any]) -> str:
-    """Whatever a compiled network depends on: the model, its input, how, by which OpenVINO, for which processor."""
+    """Return a digest of everything that a compiled network depends on."""
     core = openvino_core()
     processor = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     parts = identity, shape, sorted(settings.items()), import_openvino().__version__, processor
@@ -151,11 +151,11 @@ def _key(identity: str, shape: tuple[int, ...], settings: dict[str, Any]) -> str
 
 
 def keep_channels(model: Any, channels: tuple[int, ...]) -> Any:
-    """The model with some of its output channels only, in that order.
+    """Return a model with some of its output channels only, in the given order.
 
     Args:
-        model: Changed in place.
-        channels: The channels.
+        model: Modified.
+        channels: Indices of the channels.
     """
     openvino = import_openvino()
     from openvino import opset13

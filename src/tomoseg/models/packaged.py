@@ -12,28 +12,28 @@ from tomoseg.models.fetched import fetched_models
 from tomoseg.models.releases import listed_name, reason_against, releases
 
 CARD = "CARD.md"
-"""A model's card: what it was made from, how good it is, where it must not be used."""
+"""Name of the model card: training data, accuracy, limits of use."""
 
 
 def packaged_models() -> dict[str, Path]:
-    """Their folders, by name."""
+    """Return the folders of the packaged models, by name."""
     root = Path(str(resources.files("tomoseg.data"))) / "models"
     return {path.name: path for path in sorted(root.iterdir()) if (path / CARD).is_file()} if root.is_dir() else {}
 
 
 def model_folder(given: Path) -> Path:
-    """A folder as it is given, or that of a packaged or fetched model if there is none and its name is one.
+    """Return a path as it is if it exists, else the folder of the packaged or fetched model of that name.
 
     Args:
         given: A path, or a name such as `head-neck`, or `body-117/coronal` for one network of several.
 
     Raises:
-        ModelError: If it is neither; the message names the nearest model, or how it is fetched.
+        ModelError: If it is neither; the message suggests the nearest name, or how to fetch the model.
     """
     known = fetched_models() | packaged_models()
     if given.exists():
         return given
-    if len(given.parts) == 2 and given.parts[0] in known:  # one of a model's networks
+    if len(given.parts) == 2 and given.parts[0] in known:  # one network of a model
         return known[given.parts[0]] / given.parts[1]
     if len(given.parts) > 1:
         return given

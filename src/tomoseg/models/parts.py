@@ -1,10 +1,10 @@
-"""One model of several networks, each of which finds structures of its own.
+"""Models of several networks, each with structures of its own.
 
     MODEL/
-      parts.json            the networks' folders; where two claim a voxel, the later has it
-      organs/, ribs/, ...   a model folder each
+      parts.json            the networks' folders; where two claim a voxel, the later one wins
+      organs/, ribs/, ...   one model folder each
 
-Networks of one body that finds all structures at once (`views.py`) differ from these: there logits are averaged.
+In a model of views (`views.py`) every network finds all structures, and their logits are averaged.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tomoseg.models.packaged import model_folder
 FORMAT_VERSION = 1
 
 _OF_A_PART = {"imported_from", "source_sha256", "fetched_from", "archive_sha256", "dataset", "description"}
-"""What a part's record says of itself alone."""
+"""Entries of a part's provenance that do not hold for the whole model."""
 
 
 def is_of_parts(folder: Path) -> bool:
-    """Whether a folder, or the packaged or fetched model of that name, holds a model of parts.
+    """Return True if a folder, or the packaged or fetched model of that name, is a model of parts.
 
     Raises:
         ModelError: If there is neither such a folder nor such a model.
@@ -36,10 +36,10 @@ def is_of_parts(folder: Path) -> bool:
 
 
 def parts_in(folder: Path) -> tuple[str, ...]:
-    """The names of the parts' folders, in their order.
+    """Read the names of the parts' folders, in their order.
 
     Args:
-        folder: The model's own.
+        folder: The model's folder.
 
     Raises:
         ModelError: If the record is missing or cannot be read.
@@ -63,11 +63,11 @@ def save_parts(names: Sequence[str], folder: Path) -> None:
     """Write the record into a model folder, beside the parts' folders.
 
     Args:
-        names: The names of the folders, in the order in which they claim voxels.
-        folder: The model's own.
+        names: Names of the folders; where two parts claim a voxel, the later one wins.
+        folder: The model's folder.
 
     Raises:
-        ModelError: If two parts have a structure of one name.
+        ModelError: If two parts have a structure of the same name.
         OutputError: If it cannot be written.
     """
     joined_record([load_record(folder / name) for name in names], names, folder)
@@ -75,7 +75,7 @@ def save_parts(names: Sequence[str], folder: Path) -> None:
 
 
 def load_parts(folder: Path) -> tuple[Model, ...]:
-    """The networks of a model; their weights are read once they are asked for.
+    """Read the networks of a model; their weights are read when they are first used.
 
     Args:
         folder: The folder of a model of parts, or its name.
@@ -90,28 +90,28 @@ def load_parts(folder: Path) -> tuple[Model, ...]:
 
 
 def record_of_parts(folder: Path) -> ModelRecord:
-    """What a model is: the first of its parts, with the structures of all.
+    """Read the record of a model of parts: that of the first, with the structures of all.
 
     Args:
-        folder: The model's own.
+        folder: The model's folder.
 
     Raises:
-        ModelError: If a record is missing or cannot be read, or two parts have a structure of one name.
+        ModelError: If a record is missing or cannot be read, or two parts have a structure of the same name.
     """
     names = parts_in(folder)
     return joined_record([load_record(folder / name) for name in names], names, folder)
 
 
 def joined_record(records: Sequence[ModelRecord], names: Sequence[str], folder: Path) -> ModelRecord:
-    """What several parts are together.
+    """Join the records of several parts: the first, with the structures of all.
 
     Args:
-        records: The records of each part.
-        names: What the parts are called.
-        folder: What to call the model in messages.
+        records: The record of each part.
+        names: Names of the parts.
+        folder: The model's folder, for messages.
 
     Raises:
-        ModelError: If two parts have a structure of one name, or one of them is no imported model.
+        ModelError: If two parts have a structure of the same name, or one is not an imported model of exclusive ones.
     """
     labels = _joined_labels(records, folder)
     if any(record.plan is None or record.plan.decision != "exclusive" for record in records):
@@ -121,10 +121,10 @@ def joined_record(records: Sequence[ModelRecord], names: Sequence[str], folder: 
 
 
 def _joined_labels(records: Sequence[ModelRecord], folder: Path) -> LabelSet:
-    """The structures of all parts, numbered anew where each part counts from 1.
+    """Return the structures of all parts, renumbered if their ids clash.
 
     Raises:
-        ModelError: If two parts have a structure of one name.
+        ModelError: If two parts have a structure of the same name.
     """
     structures = [one for record in records for one in record.labels]
     if len({one.id for one in structures}) < len(structures):

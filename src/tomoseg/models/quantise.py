@@ -1,4 +1,4 @@
-"""Post-training static int8 by NNCF, of OpenVINO and of ONNX models.
+"""Post-training static int8 quantisation of OpenVINO and ONNX models by NNCF.
 
 Weights and activations of convolutions become 8-bit integers, with scales from real slices. NNCF is optional:
 `pip install "tomoseg[export]"`.
@@ -20,7 +20,7 @@ from tomoseg.packages import require_installed
 
 
 def convolutions(model: Any) -> list[str]:
-    """Names of a model's convolutions, from input to output.
+    """Return the names of a model's convolutions, from input to output.
 
     Args:
         model: An OpenVINO or an ONNX model.
@@ -31,16 +31,16 @@ def convolutions(model: Any) -> list[str]:
 
 
 def convolving(model: Any) -> list[Any]:
-    """An OpenVINO model's convolutions, transposed ones included, from input to output."""
+    """Return an OpenVINO model's convolutions, transposed ones included, from input to output."""
     kinds = ("Convolution", "ConvolutionBackpropData")
     return [op for op in model.get_ordered_ops() if op.get_type_name() in kinds]
 
 
 def multiplications(op: Any) -> float:
-    """Of a convolution of an OpenVINO model whose input has one size: how often it multiplies.
+    """Count the multiplications of a convolution in an OpenVINO model of fixed input size.
 
     Args:
-        op: As `convolving` lists it.
+        op: One of `convolving`'s operations.
     """
     turned = op.get_type_name() == "ConvolutionBackpropData"
     voxels = op.input_value(0) if turned else op.output(0)
@@ -55,15 +55,14 @@ def quantise(
     *,
     alone: bool = False,
 ) -> Any:
-    """A model whose convolutions compute in int8.
+    """Quantise a model's convolutions to int8.
 
     Args:
         model: An OpenVINO or an ONNX model.
-        inputs: What it is calibrated with, as it takes them.
+        inputs: Calibration inputs, as the model takes them.
         kept: Names of layers that stay in floating point.
-        alone: Convolutions read 8 bits and nothing else does: what lies between them, as the normalisation of
-            instances, has the values that convolutions make as they are. Of an OpenVINO model. Biases are not corrected
-            then, since such a normalisation takes them away again.
+        alone: Quantise the inputs of convolutions only, so that instance normalisation between them reads unrounded
+            values (OpenVINO models). Biases are not corrected then, since the normalisation cancels them.
 
     Raises:
         ConfigError: If NNCF is not installed.
@@ -84,5 +83,5 @@ def quantise(
 
 
 def _between(model: Any) -> list[str]:
-    """Kinds of operations of an OpenVINO model that NNCF would have read 8 bits, other than convolutions."""
+    """Return the operation types of an OpenVINO model, other than convolutions, that NNCF would quantise."""
     return sorted({op.get_type_name() for op in model.get_ordered_ops()} & {"Add", "AvgPool", "Multiply", "MVN"})

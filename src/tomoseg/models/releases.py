@@ -1,4 +1,4 @@
-"""Published models that can be fetched: the tasks of TotalSegmentator, as `data/totalsegmentator.toml` lists them."""
+"""Published models that can be fetched: TotalSegmentator's tasks, listed in `data/totalsegmentator.toml`."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class ReleasedPart(Config):
     """
 
     name: str = ""
-    """What it is called among several."""
+    """Name among several parts."""
     file: str
-    """Its release and name, below the address of all."""
+    """Release and file name, relative to `address`."""
     bytes: PositiveInt
-    """The archive's size."""
+    """Size of the archive in bytes."""
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
-    """Its sum, where the server states one."""
+    """SHA-256 of the archive, where the server states one."""
     ids: tuple[int, int] | None = None
-    """The first and the last of the 117 structures that it finds; if omitted, the archive names its own."""
+    """First and last of the 117 structures that it finds; if omitted, `names` or the archive state them."""
     names: tuple[str, ...] = ()
-    """What it finds, where its makers' code names it."""
+    """Structures that it finds, where TotalSegmentator's code names them."""
 
     @property
     def file_name(self) -> str:
-        """What the archive is called on disk."""
+        """File name of the archive on disk."""
         return self.file.rpartition("/")[2]
 
     @property
     def structures(self) -> LabelSet | None:
-        """What it finds, in channel order; None where the archive says it."""
+        """Its structures in channel order; None where only the archive states them."""
         if self.ids is None:
             return LabelSet.from_names(self.names) if self.names else None
         first, last = self.ids
@@ -62,60 +62,60 @@ class Task(Config):
     """
 
     name: str
-    """What it is called."""
+    """Name of the task."""
     tells: str
-    """What it finds."""
+    """Description of what it finds."""
     training: str
-    """The training's folder in each archive."""
+    """Folder of the training in each archive."""
     parts: tuple[ReleasedPart, ...]
-    """Its networks; where two of them claim a voxel, the later has it."""
+    """Its networks; where two claim a voxel, the later one wins."""
     folds: tuple[str, ...] = ("0",)
-    """Which folds are used; none named takes all."""
+    """Folds that are used; if empty, all."""
     step: float = Field(0.5, gt=0, le=1)
-    """By which tiles move on, of their edge."""
+    """Step between tiles as a fraction of their edge."""
     voxels_mm: tuple[float, float, float] | None = None
-    """Edges of the voxels that its makers bring a scan to; if omitted, nnU-Net alone does."""
+    """Voxel spacing in mm that TotalSegmentator resamples a scan to before nnU-Net does; if omitted, none."""
     box: Box | None = None
-    """What of a scan its makers show the network alone; if omitted, all of it."""
+    """Part of a scan that TotalSegmentator passes to the network; if omitted, all of it."""
     subset_finder: str | None = None
-    """What finds the box of structures that are asked for alone."""
+    """Task that finds the box of the structures when only some are asked for."""
     largest: tuple[str, ...] = ()
-    """Structures of which its makers keep the largest piece."""
+    """Structures of which TotalSegmentator keeps the largest component."""
     least_mm3: dict[str, float] = Field({})
-    """Structures of which they take away pieces of no more than a volume."""
+    """Structures of which it removes components up to a volume in mm³."""
 
     @property
     def rules(self) -> TaskRules:
-        """What is done around its networks."""
+        """Pre- and postprocessing around its networks."""
         shared = {name: getattr(self, name) for name in TaskRules.model_fields if name != "task"}
         return TaskRules(task=self.name, **shared)
 
     @property
     def megabytes(self) -> int:
-        """Of all its archives."""
+        """Size of all its archives in MB (10⁶ bytes)."""
         return round(sum(part.bytes for part in self.parts) / 1e6)
 
 
 class Releases(Config):
-    """The table of all."""
+    """All tasks and their common properties."""
 
     address: str
-    """Where the archives are, without release and name."""
+    """Base URL of the archives, without release and file name."""
     licence: str
-    """What all of them may be used under, as their makers state it."""
+    """Licence of the weights, as their authors state it."""
     citations: tuple[str, ...]
-    """What their makers ask to be cited."""
+    """Publications that their authors ask to be cited."""
     tasks: dict[str, Task]
-    """By name."""
+    """Tasks by name."""
     refused: dict[str, str]
-    """What cannot be fetched, with the name of the reason."""
+    """Tasks that cannot be fetched, each with the name of the reason."""
     reasons: dict[str, str]
-    """The reasons, by name."""
+    """Text of each reason, by name."""
 
 
 @cache
 def releases() -> Releases:
-    """The table."""
+    """Read the table, once."""
     text = resources.files("tomoseg.data").joinpath("totalsegmentator.toml").read_text(encoding="utf-8")
     data: dict[str, Any] = tomllib.loads(text)
     tasks = {name: {"name": name, **task} for name, task in data.pop("tasks").items()}
@@ -123,13 +123,13 @@ def releases() -> Releases:
 
 
 def task_named(name: str) -> Task:
-    """A task of the table.
+    """Return a task of the table.
 
     Args:
-        name: As it is listed; `-` and `_` are alike.
+        name: Name of the task; case is ignored, and `-` and `_` are equivalent.
 
     Raises:
-        ConfigError: If there is none of that name, or it may not be fetched; the message says why.
+        ConfigError: If there is none of that name, or it cannot be fetched; the message says why.
     """
     known = releases()
     found = listed_name(name, tuple(known.tasks))
@@ -143,7 +143,7 @@ def task_named(name: str) -> Task:
 
 
 def listed_name(name: str, names: Sequence[str]) -> str | None:
-    """The one of some names that is meant, however its words are divided; None if there is none.
+    """Return the name that matches when case is ignored and `-` and `_` are equivalent; None if there is none.
 
     Example:
         >>> listed_name("total_3mm", ["total", "total-3mm"])
@@ -157,10 +157,10 @@ def _plain(name: str) -> str:
 
 
 def reason_against(name: str) -> str | None:
-    """Why a task may not be fetched; None of one that may, or that there is not.
+    """Return the reason why a task cannot be fetched; None if it can, or does not exist.
 
     Args:
-        name: As it is listed; `-` and `_` are alike.
+        name: Name of the task; case is ignored, and `-` and `_` are equivalent.
 
     Example:
         >>> reason_against("total_mr"), reason_against("total")

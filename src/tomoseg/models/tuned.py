@@ -1,4 +1,4 @@
-"""What `tomoseg tune` found to help a model: kept beside its weights, and used by `tomoseg predict`."""
+"""Decisions found by `tomoseg tune`: kept beside a model's weights, and used by `tomoseg predict`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from tomoseg.models.views import digest_in
 TUNED = "tuned.json"
 
 LEAST_PATIENTS = 5
-"""Of fewer a structure is left as it is: what gains on two patients gains next to nothing on others."""
+"""Patients that must show a structure for it to be tuned; gains on fewer do not carry over to others."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Decisions that validation chose.
+    """Decisions chosen on validation cases.
 
     Attributes:
-        weights_sha256: The SHA-256 of the weights that they were chosen for.
-        smoothing: The smoothing of logits over neighbouring slices, in slices.
-        thresholds: The thresholds of structures that are not decided at 0.5.
-        steps: What is done to structures' masks, as text.
-        chosen_on: The dataset, split and cases, the Dice before and after, that on patients that did not choose, what
-            gained nothing there and was not taken, and patients of each structure that too few show, which was left as
-            it is.
+        weights_sha256: SHA-256 of the weights that they were chosen for.
+        smoothing: Smoothing of logits over neighbouring slices, in slices.
+        thresholds: Thresholds of structures that are not decided at 0.5.
+        steps: Postprocessing of each structure's mask, as text.
+        chosen_on: The dataset, split and cases; the Dice before and after, and on held-out patients; decisions
+            dropped for no gain there; the number of patients of structures with too few to be tuned.
     """
 
     weights_sha256: str
@@ -40,19 +39,19 @@ class Tuned:
 
     @property
     def cases(self) -> int | None:
-        """How many chose, if that was written down."""
+        """Number of cases that it was chosen on, if recorded."""
         found = self.chosen_on.get("cases")
         return found if isinstance(found, int) else None
 
     @property
     def gain(self) -> float | None:
-        """Mean Dice that it gains on patients that did not choose it, if that was written down."""
+        """Gain in mean Dice on held-out patients, if recorded."""
         where = self.chosen_on
         return where["dice_on_others"] - where["dice_before"] if "dice_on_others" in where else None
 
 
 def save_tuned(tuned: Tuned, folder: Path) -> None:
-    """Write it into a model folder.
+    """Write the record into a model folder.
 
     Raises:
         ModelError: If it is a packaged model.
@@ -64,27 +63,27 @@ def save_tuned(tuned: Tuned, folder: Path) -> None:
 
 
 def load_tuned(folder: Path | None, sha256: str | None) -> Tuned | None:
-    """What was found for a model's present weights, if anything was.
+    """Read the tuning of a model's present weights, if there is one.
 
     Args:
-        folder: The model's own; None if it was not read from one.
-        sha256: The SHA-256 of its weights; of several networks as `views.digest_in` has it.
+        folder: The model's folder; None for a model without one.
+        sha256: SHA-256 of its weights, as returned by `views.digest_in`.
 
     Raises:
-        ModelError: If the file is no such record.
+        ModelError: If the record cannot be read.
     """
     found = None if folder is None else read_tuned(folder)
     return found if found is not None and found.weights_sha256 == sha256 else None
 
 
 def read_tuned(folder: Path) -> Tuned | None:
-    """What was found for a model, for its present weights or for former ones.
+    """Read the tuning in a model folder, if there is one, whichever weights it is for.
 
     Args:
-        folder: The model's own.
+        folder: The model's folder.
 
     Raises:
-        ModelError: If the file is no such record.
+        ModelError: If the record cannot be read.
     """
     path = folder / TUNED
     if not path.exists():
@@ -97,11 +96,11 @@ def read_tuned(folder: Path) -> Tuned | None:
 
 @dataclass(frozen=True)
 class Tuning:
-    """Whether a model is tuned.
+    """State of a model's tuning.
 
     Attributes:
-        found: What was found for it, if anything was.
-        is_current: Whether that is for its present weights; else it is not used.
+        found: The tuning, if there is one.
+        is_current: Whether it is for the present weights; otherwise it is not used.
     """
 
     found: Tuned | None
@@ -109,10 +108,10 @@ class Tuning:
 
 
 def tuning_of(folder: Path) -> Tuning:
-    """Whether a model is tuned, its weights not read.
+    """Read the state of a model's tuning, without reading its weights.
 
     Args:
-        folder: The model's own.
+        folder: The model's folder.
 
     Raises:
         ModelError: If a record cannot be read.

@@ -1,11 +1,11 @@
-"""One model of several networks, each of which looks at the body from another side.
+"""Models of several networks of different views (axial, coronal, sagittal), or of the folds of a run.
 
     MODEL/
-      views.json            the networks' folders, and how much each counts for each structure
-      axial/, coronal/, ... a model folder each, of the same structures and, but for the view, the same grid
+      views.json            the networks' folders, and the weight of each for each structure
+      axial/, coronal/, ... one model folder each, of the same structures and, except for the view, the same grid
 
-How much a network counts depends on how tall the scan is: a stack of twenty slices is a thin strip to those that look
-from the front or from the side. Without shares all count alike: so the folds of a run are one model (`folds.py`).
+Weights depend on the scan's height: twenty axial slices are a thin strip in coronal and sagittal images. Without
+weights all networks count equally, as the folds of a run do (`folds.py`).
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class NetworkWeights:
-    """How much each network counts, for scans up to some height.
+    """Weights of the networks for scans up to some height.
 
     Attributes:
-        up_to_mm: The tallest scans that it is for; None for all that are taller than the others'.
-        of: For each structure one number a network; they add up to 1.
+        up_to_mm: Greatest height of the scans that they are for; None for all taller ones.
+        of: One weight per network for each structure; they add up to 1.
     """
 
     up_to_mm: float | None
@@ -56,16 +56,16 @@ class NetworkWeights:
 
 @dataclass(frozen=True)
 class Fusion:
-    """How what several networks say is brought together: a mean of logits, weighted by structure.
+    """Fusion of several networks: a mean of their logits, weighted by structure.
 
     Attributes:
         folders: The networks' folders, relative to the model's.
-        shares: From those for the shortest scans to those for the tallest; none where all count alike.
-        left_out: Structures that are found only when they are asked for, since they are found badly.
-        provenance: What chose all this.
-        name: What the model is called.
-        sha256: The SHA-256 of the record; None if it was not read from one.
-        folder: The model's own; None if it was not read from one.
+        shares: Weights from the shortest scans to the tallest; empty where all networks count equally.
+        left_out: Structures of low accuracy, predicted only when asked for by name.
+        provenance: How the weights were chosen.
+        name: Name of the model.
+        sha256: SHA-256 of the record; None if it was not read from a file.
+        folder: The model's folder; None if it was not read from one.
 
     Example:
         >>> shares = NetworkWeights(100.0, {"liver": (1.0, 0.0)}), NetworkWeights(None, {"liver": (0.5, 0.5)})
@@ -83,11 +83,11 @@ class Fusion:
     folder: Path | None = None
 
     def weights(self, structures: Sequence[str], height_mm: float) -> Float32[np.ndarray, "m c"] | None:
-        """What each network counts for each structure in a scan; None where all count alike.
+        """Return the weight of each network for each structure in a scan; None where all count equally.
 
         Args:
-            structures: The structures, in channel order.
-            height_mm: The height in mm of the scan, from the feet's side to the head's.
+            structures: Names of the structures, in channel order.
+            height_mm: Extent of the scan in mm along the body's long axis.
         """
         if not self.shares:
             return None
@@ -96,19 +96,19 @@ class Fusion:
 
 
 def is_of_views(folder: Path) -> bool:
-    """Whether a folder, or the packaged model of that name, holds a model of several networks.
+    """Return True if a folder, or the packaged or fetched model of that name, is a model of several views or folds.
 
     Raises:
-        ModelError: If there is neither such a folder nor such a packaged model.
+        ModelError: If there is neither such a folder nor such a model.
     """
     return (model_folder(folder) / VIEWS).is_file()
 
 
 def load_views(folder: Path) -> tuple[tuple[Model, ...], Fusion]:
-    """The networks of a model, and how much each counts.
+    """Read the networks of a model and their fusion.
 
     Args:
-        folder: The folder of a model of several networks, or a packaged model's name.
+        folder: The folder of a model of several networks, or a model's name.
 
     Raises:
         ModelError: If a file is missing, altered or of another version, or the networks do not belong together.
@@ -121,10 +121,10 @@ def load_views(folder: Path) -> tuple[tuple[Model, ...], Fusion]:
 
 
 def record_of(folder: Path) -> ModelRecord:
-    """What a model is, without its weights; of several networks what they have in common, and what chose their shares.
+    """Read the record of a model, without its weights; of several networks, their common record.
 
     Args:
-        folder: A model's own folder.
+        folder: The model's folder.
 
     Raises:
         ModelError: If a record is missing or cannot be read.
@@ -143,7 +143,7 @@ def _record_of_views(folder: Path) -> ModelRecord:
 
 
 def _provenance(first: ModelRecord, fusion: Fusion) -> dict[str, Any]:
-    """Where several networks come from; of imported ones also whose weights they are and what to cite."""
+    """Return the provenance of several networks; of imported ones also the weights' authors and citation."""
     networks = ", ".join(fusion.folders)
     if first.plan is None:
         return {"networks": networks, "found_only_when_asked_for": ", ".join(fusion.left_out) or "-"}
@@ -152,20 +152,20 @@ def _provenance(first: ModelRecord, fusion: Fusion) -> dict[str, Any]:
 
 
 def record_of_folds(records: Sequence[ModelRecord]) -> ModelRecord:
-    """What a run's folds are together: the first, trained on all that any of them was trained on.
+    """Join the records of a run's folds: that of the first, with the range of training scans of all.
 
     Args:
-        records: The records of each fold.
+        records: The record of each fold.
     """
     ranges = [one.trained_on for one in records if one.trained_on is not None]
     return replace(records[0], trained_on=reduce(ScanRange.joined, ranges) if ranges else None)
 
 
 def networks_in(folder: Path) -> tuple[Path, ...]:
-    """The folder of each network of a model; its own where it has one network.
+    """Return the folder of each network of a model; the model's own if it has one network.
 
     Args:
-        folder: A model folder, a run folder, or a packaged model's name.
+        folder: A model folder, a run folder, or a model's name.
 
     Raises:
         ModelError: If there is no such model, or its record cannot be read.
@@ -177,10 +177,10 @@ def networks_in(folder: Path) -> tuple[Path, ...]:
 
 
 def digest_in(folder: Path) -> str:
-    """The SHA-256 of a model's weights, which are not read; of several networks each one's, and their record's.
+    """Return the recorded SHA-256 of a model's weights; of several networks, each one's and the record's, joined by +.
 
     Args:
-        folder: The model's own.
+        folder: The model's folder.
 
     Raises:
         ModelError: If a record is missing or cannot be read.
@@ -192,10 +192,10 @@ def digest_in(folder: Path) -> str:
 
 
 def exports_in(folder: Path) -> tuple[str, ...]:
-    """What a model is exported for, each network's where it has several.
+    """Return the names of a model's exports; with several networks, each as `network: export`.
 
     Args:
-        folder: A model's own folder.
+        folder: The model's folder.
 
     Raises:
         ModelError: If a record cannot be read.
@@ -210,11 +210,11 @@ def exports_in(folder: Path) -> tuple[str, ...]:
 
 
 def load_for_view(folder: Path, view: str) -> Model:
-    """One network of a model: of several the one that looks from a side, or else the first; else the only one.
+    """Read the network of a model that has a view; if none has, the first.
 
     Args:
-        folder: The folder of a model or a run, or a packaged model's name.
-        view: The side.
+        folder: The folder of a model or a run, or a model's name.
+        view: `axial`, `coronal` or `sagittal`.
 
     Raises:
         ModelError: If a file is missing, altered or of another version.
@@ -226,7 +226,7 @@ def load_for_view(folder: Path, view: str) -> Model:
 
 
 def load_fusion(folder: Path) -> Fusion:
-    """How much each network of a model counts.
+    """Read the fusion of a model's networks.
 
     Raises:
         ModelError: If the record is missing or cannot be read.
@@ -263,7 +263,7 @@ def _shares(data: dict[str, Any]) -> NetworkWeights:
 
 
 def save_fusion(fusion: Fusion, folder: Path) -> None:
-    """Write it into a model folder, beside the networks' folders.
+    """Write a fusion into a model folder, beside the networks' folders.
 
     Raises:
         OutputError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""A network's weights as a file of safetensors, and back."""
+"""Reading and writing a network's weights as safetensors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tomoseg.networks.network import Network
 
 
 def weights_of(network: Network, *, half: bool = False) -> bytes:
-    """The content of a file of weights; the package's own way makes files that only their owner may read.
+    """Return the content of a weights file; safetensors' own `save_file` makes files that only their owner can read.
 
     Args:
-        network: On any device.
-        half: In 16 bits, which loses a thousandth of each at most.
+        network: The network, on any device.
+        half: Store 16-bit floats, with a relative error of at most a thousandth.
     """
     weights = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     if half:
@@ -25,11 +25,11 @@ def weights_of(network: Network, *, half: bool = False) -> bytes:
 
 
 def fill_network(network: Network, path: Path) -> Network:
-    """The network with the weights of a file, in evaluation mode.
+    """Load the weights of a file into a network, and return it in evaluation mode.
 
     Args:
         network: Its weights are replaced.
-        path: A file of safetensors.
+        path: A safetensors file.
 
     Raises:
         ModelError: If the weights do not fit the network.
@@ -43,12 +43,12 @@ def fill_network(network: Network, path: Path) -> Network:
 
 
 def narrow_network(network: Network, narrow: Network, channels: tuple[int, ...]) -> Network:
-    """A network that gives some of another's output channels.
+    """Copy a network's weights into one with some of its output channels, and return that in evaluation mode.
 
     Args:
-        network: Whose weights are taken.
-        narrow: Of the same architecture, with as many outputs as there are channels; its weights are replaced.
-        channels: Which, in order.
+        network: The source of the weights.
+        narrow: A network of the same architecture with one output per channel; its weights are replaced.
+        channels: Indices of the channels, in order.
     """
     state = dict(network.state_dict())
     for name in ("head.weight", "head.bias"):

@@ -1,4 +1,4 @@
-"""What U-Nets are made of."""
+"""Building blocks of U-Nets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class DoubleConv(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions whose result is added to the block's input, which a 1x1 convolution brings to their width.
+    """Two convolutions and a shortcut, which is a 1x1 convolution where the widths differ.
 
     Source: He, K. et al. (2016). Deep residual learning for image recognition. CVPR, 770-778 (figure 2).
     """
@@ -53,15 +53,15 @@ class ResidualBlock(nn.Module):
         self.dropout = DROPOUT[dims](dropout) if dropout > 0 else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c *xyz"]) -> Float[Tensor, "b d *xyz"]:
-        """What the convolutions add to the input."""
+        """Return the rectified sum of the convolutions and the shortcut, after dropout."""
         return cast(Tensor, self.dropout(torch.relu(self.convolutions(x) + self.shortcut(x))))
 
 
 class AttentionGate(nn.Module):
-    """Weighs every voxel of a skip connection by a number between 0 and 1, which the level below helps to choose.
+    """Weights every voxel of a skip connection by an attention coefficient in [0, 1].
 
-    The gating features are those already brought to the skip's resolution; the source takes them from one level
-    further down, which is the same information before an interpolation.
+    The gating features come from the level below, already at the skip's resolution; the source takes them before the
+    interpolation.
 
     Source: Oktay, O. et al. (2018). Attention U-Net. MIDL, equations 1 to 3.
     """
@@ -74,10 +74,10 @@ class AttentionGate(nn.Module):
         self.weight = CONV[dims](inner, 1, kernel_size=1)
 
     def forward(self, skip: Float[Tensor, "b c *xyz"], gate: Float[Tensor, "b c *xyz"]) -> Float[Tensor, "b c *xyz"]:
-        """The skip, weighed."""
+        """Return the skip's features, weighted."""
         return skip * torch.sigmoid(self.weight(torch.relu(self.of_skip(skip) + self.of_gate(gate))))
 
 
 def normalise(kind: str, channels: int, dims: int) -> nn.Module:
-    """A normalisation layer: `batch` or `group`."""
+    """Return a normalisation layer; `kind` is `batch` or `group`."""
     return BATCH_NORM[dims](channels) if kind == "batch" else nn.GroupNorm(channels // GROUP_SIZE, channels)

@@ -1,4 +1,4 @@
-"""A network from its settings."""
+"""Building a network from its settings."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tomoseg.networks.network import Network
 
 
 def build_network(config: NetworkConfig, in_channels: int, out_channels: int) -> Network:
-    """The network that the settings describe, with fresh weights from torch's random state.
+    """Build the network that the settings describe, with weights drawn from torch's random state.
 
     Args:
         config: The network's settings.
-        in_channels: HU windows times neighbouring slices.
-        out_channels: Structures.
+        in_channels: HU windows times neighbouring slices, plus one if the network is told its position.
+        out_channels: Number of structures.
 
     Raises:
-        ConfigError: If it needs a package that is not installed.
+        ConfigError: If the network needs a package that is not installed.
     """
     return cast(Network, resolve_name(config.record.made_by)(in_channels, out_channels, config))
 
 
 def set_prior_bias(network: Network, frequencies: Sequence[float]) -> None:
-    """Let an untrained network predict each structure with its frequency.
+    """Set the head's bias so that an untrained network predicts each structure with its prior frequency.
 
     Args:
-        network: With a fresh head.
-        frequencies: Share of voxels that each structure fills where it is annotated, in channel order.
+        network: A network with a fresh head.
+        frequencies: Fraction of annotated voxels that each structure fills, in channel order.
 
     Source: Lin, T.-Y. et al. (2017). Focal loss for dense object detection. ICCV, section 4.1.
     """

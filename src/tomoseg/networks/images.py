@@ -1,4 +1,4 @@
-"""What a network reads of a scan."""
+"""Network inputs made from a scan: windowed slices and blocks, or nnU-Net's patches."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tomoseg.nnunet import NnunetNetwork, NnunetPlan
 from tomoseg.views import left_right_axis
 
 POSITION_MM = 200.0
-"""How far off the body's middle a slice may lie and be told from one that lies farther."""
+"""Distance in mm from the body's middle beyond which a slice's position value saturates."""
 
 
 def position_values(positions_mm: Any) -> Any:
-    """What a network is told of its slice's place: from 0 to 1, as windows are, so that int8 has the same steps for it.
+    """Scale slice positions to [0, 1], the range of the windows, so that int8 quantises both alike.
 
     Args:
-        positions_mm: From the body's middle; an array of NumPy or PyTorch.
+        positions_mm: Distances from the body's middle in mm; an array of NumPy or PyTorch.
 
     Example:
         >>> position_values(np.array([-300.0, -100.0, 0.0, 50.0])).tolist()
@@ -33,12 +33,12 @@ def position_values(positions_mm: Any) -> Any:
 
 
 def neighbours(k: int, reach: int, slices: int) -> list[int]:
-    """A slice with its neighbours, from inferior to superior; beyond the ends the first and last are repeated.
+    """Return the indices of a slice and its neighbours, inferior to superior, clamped to the volume.
 
     Args:
-        k: The slice.
+        k: Index of the slice.
         reach: Neighbours on either side.
-        slices: Slices that there are.
+        slices: Number of slices in the volume.
 
     Example:
         >>> neighbours(0, 1, 9), neighbours(8, 2, 9)
@@ -48,12 +48,12 @@ def neighbours(k: int, reach: int, slices: int) -> list[int]:
 
 
 class EngineInput(ABC):
-    """What an engine has to know of a network's input."""
+    """The properties of a network's input that an engine needs."""
 
     @property
     @abstractmethod
     def channels(self) -> int:
-        """Images that the network sees at once."""
+        """Number of input channels."""
 
     @property
     @abstractmethod
@@ -75,7 +75,7 @@ class EngineInput(ABC):
 
     @abstractmethod
     def example_shape(self) -> tuple[int, ...]:
-        """`(1, channels, x, y[, z])` of an input that the network can be traced with.
+        """Return the shape `(1, channels, x, y[, z])` of an input to trace the network with.
 
         Raises:
             ConfigError: If its layers depend on the input's size, which is not given.
@@ -83,10 +83,10 @@ class EngineInput(ABC):
 
 
 def own_input(input_spec: EngineInput) -> NetworkInput:
-    """What a network that was trained here reads of a scan.
+    """Return the input of a network that was trained with tomoseg.
 
     Raises:
-        ConfigError: If it is an imported one, which is given patches as another program made them.
+        ConfigError: If the network is an imported one.
     """
     if not isinstance(input_spec, NetworkInput):
         raise ConfigError(
@@ -97,11 +97,11 @@ def own_input(input_spec: EngineInput) -> NetworkInput:
 
 @dataclass(frozen=True)
 class NnunetInput(EngineInput):
-    """Patches of one size, normalised, along the network's own axes.
+    """Normalised patches of one size, along the network's own axes.
 
     Attributes:
-        network: The network.
-        plan: How it is given a scan.
+        network: The imported network.
+        plan: Its nnU-Net plan: patch, axes, normalisation.
     """
 
     network: NnunetNetwork
@@ -109,25 +109,25 @@ class NnunetInput(EngineInput):
 
     @property
     def channels(self) -> int:
-        """Images that it reads."""
+        """Number of input channels."""
         return self.network.in_channels
 
     @property
     def fixed(self) -> tuple[int, ...]:
-        """The patch: with another size the statistics that instances are normalised by would be others."""
+        """The patch size: instance normalisation's statistics would differ with another."""
         return self.plan.patch
 
     @property
     def is_traceable(self) -> bool:
-        """Always: its size is fixed."""
+        """True: the input's size is fixed."""
         return True
 
     def padded(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The patch, whatever is asked for."""
+        """Return the patch size, whatever the shape."""
         return self.plan.patch
 
     def example_shape(self) -> tuple[int, ...]:
-        """Of one patch."""
+        """Return the shape of one patch, `(1, channels, *patch)`."""
         return (1, self.channels, *self.plan.patch)
 
 
@@ -145,7 +145,7 @@ class NetworkInput(EngineInput):
 
     @property
     def channels(self) -> int:
-        """Each window of each neighbouring slice, from inferior to superior, and where the slice lies, if told."""
+        """Number of input channels: windows times neighbouring slices, plus one if the slice's position is an input."""
         return self._of_windows + self.network.position
 
     @property
@@ -154,7 +154,7 @@ class NetworkInput(EngineInput):
 
     @property
     def reach(self) -> int:
-        """Slices seen on either side of the one that is segmented."""
+        """Neighbouring slices on either side of the segmented one."""
         return self.network.neighbours // 2
 
     @property
@@ -176,7 +176,7 @@ class NetworkInput(EngineInput):
         return self.network.record.grown(self.fixed or padded_shape(shape, self.network.stride))
 
     def tile(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
-        """Voxels that the network is given at once, padding not counted, along each of its axes.
+        """Return the tile size along each of the network's axes, without padding.
 
         Args:
             shape: The shape of the scan on the network's grid.
@@ -185,7 +185,7 @@ class NetworkInput(EngineInput):
         return tuple(min(pair) for pair in zip(whole, self.network.tile or whole, strict=True))
 
     def example_shape(self) -> tuple[int, ...]:
-        """`(1, channels, x, y[, z])` of an input that the network can be traced with; its edges differ.
+        """Return the shape `(1, channels, x, y[, z])` of an input to trace the network with; its edges differ.
 
         Raises:
             ConfigError: If its layers depend on the input's size, which is not given.
@@ -202,11 +202,11 @@ class NetworkInput(EngineInput):
     def of_slices(
         self, hu: Int16[np.ndarray, "x y m"], positions_mm: Float32[np.ndarray, "n"] | None = None
     ) -> Float32[np.ndarray, "n w px py"]:
-        """Slices as the network takes them: padded with air at their upper ends, windowed.
+        """Make the network's input of slices: windowed, and padded with air at the upper end of x and y.
 
         Args:
-            hu: Slices on the network's grid, with `reach` more at either end.
-            positions_mm: Where each of the others lies (`grid.slice_positions`), for a network that is told.
+            hu: Slices in HU on the network's grid, with `reach` more at either end.
+            positions_mm: Position of each of the n slices (`grid.slice_positions`), if the network has it as an input.
         """
         x, y, m = hu.shape
         padded = np.full((m, *self.padded((x, y))), AIR_HU, np.int16)
@@ -217,12 +217,12 @@ class NetworkInput(EngineInput):
         images = images.reshape(len(images), self._of_windows, *padded.shape[1:])
         if not self.network.position:
             return images.copy()
-        assert positions_mm is not None  # who has such a network knows
+        assert positions_mm is not None  # required with network.position
         told = np.broadcast_to(position_values(positions_mm)[:, None, None, None], (len(images), 1, *images.shape[2:]))
         return np.concatenate([images, told], axis=1)
 
     def mirrored(self, images: Float32[np.ndarray, "n w *xyz"], view: str) -> Float32[np.ndarray, "n w *xyz"]:
-        """Of each image that of the same place in the mirror image: a sagittal one is seen from the other side.
+        """Return each image as it is in the left-right mirror image of the scan; sagittal slices swap their neighbours.
 
         Args:
             images: As `of_slices` or `of_block` makes them.
@@ -237,7 +237,7 @@ class NetworkInput(EngineInput):
         return np.concatenate([turned, 1 - images[:, self._of_windows :]], axis=1) if self.network.position else turned
 
     def of_block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "1 w px py pz"]:
-        """A block as the network takes it: padded with air at its upper ends, windowed.
+        """Make the network's input of a block: windowed, and padded with air at the upper end of each axis.
 
         Args:
             hu: HU on the network's grid.

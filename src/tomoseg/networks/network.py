@@ -1,4 +1,4 @@
-"""What every network is: features at the input's resolution, and a last 1x1 convolution that reads them."""
+"""Base class of all networks: features at the input's resolution, and a last 1x1 convolution, the head."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor, nn
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 
 MEMORY_FORMAT = {2: torch.channels_last, 3: torch.channels_last_3d}
-"""By a network's dimensions: channels last, as convolutions are fastest and decisions read logits."""
+"""Memory format by number of dimensions: channels last, fastest for convolutions and for reading logits."""
 
 
 class Network(nn.Module):
-    """One logit a structure and voxel.
+    """A network that gives one logit per structure and voxel.
 
     Attributes:
-        head: The last 1x1 convolution; a subclass makes it, at its end.
+        head: The last 1x1 convolution; a subclass creates it last.
 
     Args:
-        in_channels: Windows of the CT times neighbouring slices.
+        in_channels: Input channels.
         dims: 2 for `(b, c, x, y)`, 3 for `(b, c, x, y, z)`.
         stride: Every edge of the input must be a multiple of it.
-        widths: Channels of what `scales` gives, from the finest to the coarsest.
+        widths: Channels of each of the `scales`, from the finest to the coarsest.
     """
 
     head: nn.Module
@@ -34,23 +34,23 @@ class Network(nn.Module):
         self.in_channels, self.dims, self.stride, self.widths = in_channels, dims, stride, widths
 
     def scales(self, images: Float[Tensor, "b c *xyz"]) -> list[Tensor]:
-        """The decoder's features: the input's resolution first, each of the next at half the one before."""
+        """Return the decoder's features: the input's resolution first, then half of it, and so on."""
         raise NotImplementedError
 
     def features(self, images: Float[Tensor, "b c *xyz"]) -> Float[Tensor, "b f *xyz"]:
-        """What the last 1x1 convolution reads."""
+        """Return the head's input."""
         return self.scales(images)[0]
 
     def forward(self, images: Float[Tensor, "b c *xyz"]) -> Float[Tensor, "b s *xyz"]:
-        """Logits of each structure."""
+        """Return the logits of each structure."""
         return cast(Tensor, self.head(self.features(images)))
 
 
 class Headless(Network):
-    """A network that gives its features in place of logits, for who applies the last 1x1 convolution later.
+    """A network that returns its features in place of logits; the head is applied elsewhere.
 
     Args:
-        whole: The network.
+        whole: The network with its head.
     """
 
     def __init__(self, whole: Network) -> None:
@@ -58,5 +58,5 @@ class Headless(Network):
         self.whole, self.head = whole, nn.Identity()
 
     def scales(self, images: Float[Tensor, "b c *xyz"]) -> list[Tensor]:
-        """As the whole network gives them."""
+        """Return the scales of the whole network."""
         return self.whole.scales(images)

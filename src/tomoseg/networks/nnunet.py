@@ -1,8 +1,7 @@
 """nnU-Net's two networks, so that weights trained with it compute the same here.
 
-A stage's first convolution carries the stride; every convolution is followed by the normalisation of each instance and
-a leaky rectifier. Parameters have the names that nnU-Net gives them, but for the last 1x1 convolution, which is the
-`head` of every network here.
+A stage's first convolution carries the stride; every convolution is followed by instance normalisation and a leaky
+ReLU. Parameters have nnU-Net's names, except the last 1x1 convolution, which is `head` as in every network here.
 
 Source: Isensee, F. et al. (2021). nnU-Net. Nature Methods 18, 203-211. He, T. et al. (2019). Bag of tricks for image
 classification with convolutional neural networks. CVPR (the skip of a strided block: a mean, then a 1x1 convolution).
@@ -33,8 +32,8 @@ class NnunetUNet(Network):
     """Encoder and decoder as nnU-Net's plans describe them.
 
     Args:
-        out_channels: Logits that it gives.
-        config: What it is made of.
+        out_channels: Number of logits per voxel.
+        config: The architecture.
     """
 
     def __init__(self, out_channels: int, config: NnunetNetwork) -> None:
@@ -45,13 +44,13 @@ class NnunetUNet(Network):
         self.head = CONV[config.dims](config.channels[0], out_channels, kernel_size=1)
 
     def scales(self, images: Float[Tensor, "b c *xyz"]) -> list[Tensor]:
-        """The decoder's features, from the input's resolution down."""
+        """Return the decoder's features, from the input's resolution down."""
         made: list[Tensor] = self.decoder(self.encoder(images))
         return made[::-1]
 
 
 class _Conv(nn.Module):
-    """A convolution, normalisation, and a rectifier unless it ends a block."""
+    """Convolution, instance normalisation and leaky ReLU."""
 
     def __init__(self, config: NnunetNetwork, source: int, width: int, kernel: Edges, stride: Edges) -> None:
         super().__init__()
@@ -66,7 +65,7 @@ class _Conv(nn.Module):
 
 
 class _Ending(nn.Module):
-    """A convolution and normalisation alone."""
+    """Convolution and instance normalisation, without a rectifier."""
 
     def __init__(self, config: NnunetNetwork, source: int, width: int, kernel: Edges, *, bias: bool) -> None:
         super().__init__()
@@ -80,7 +79,7 @@ class _Ending(nn.Module):
 
 
 class _Convs(nn.Module):
-    """Several convolutions, of which the first may stride."""
+    """A sequence of convolutions, of which the first may have a stride."""
 
     def __init__(
         self, config: NnunetNetwork, source: int, width: int, kernel: Edges, stride: Edges | None, count: int
@@ -98,7 +97,7 @@ class _Convs(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Two convolutions, with what comes in added to what they make."""
+    """Two convolutions and a skip connection around them."""
 
     def __init__(self, config: NnunetNetwork, source: int, width: int, kernel: Edges, stride: Edges) -> None:
         super().__init__()
@@ -118,7 +117,7 @@ class _Residual(nn.Module):
 
 
 class _Residuals(nn.Module):
-    """Several residual blocks, of which the first may stride."""
+    """A sequence of residual blocks, of which the first may have a stride."""
 
     def __init__(self, config: NnunetNetwork, source: int, stage: int) -> None:
         super().__init__()
@@ -163,7 +162,7 @@ class _ResidualEncoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """From the deepest features up; each stage takes what the encoder had at its resolution."""
+    """Upsamples from the deepest features; each stage is concatenated with the encoder's skip."""
 
     def __init__(self, config: NnunetNetwork) -> None:
         super().__init__()

@@ -8,11 +8,11 @@ from torch import Tensor
 
 
 def unpack_bits(packed: UInt8[Tensor, "n b *xyz"], structures: int) -> Bool[Tensor, "n c *xyz"]:
-    """One boolean mask a structure, on the device where the bytes are.
+    """Unpack masks to one boolean channel per structure, on the device of the bytes.
 
     Args:
         packed: `(n, ceil(C / 8), ...)` uint8, structure `c` is bit `c % 8` of byte `c // 8`.
-        structures: C.
+        structures: The number of structures, C.
     """
     bit = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=packed.device)
     bit = bit.view(1, 1, 8, *[1] * (packed.ndim - 2))
@@ -20,7 +20,7 @@ def unpack_bits(packed: UInt8[Tensor, "n b *xyz"], structures: int) -> Bool[Tens
 
 
 def pack_bits(masks: Bool[Tensor, "n c *xyz"]) -> UInt8[Tensor, "n b *xyz"]:
-    """The inverse of `unpack_bits`."""
+    """Pack masks, the inverse of `unpack_bits`."""
     n, structures, *shape = masks.shape
     padded = torch.zeros((n, -(-structures // 8) * 8, *shape), dtype=torch.uint8, device=masks.device)
     padded[:, :structures] = masks

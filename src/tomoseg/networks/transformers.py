@@ -1,7 +1,7 @@
 """Transformers of MONAI behind the interface of the other networks.
 
-MONAI is optional: `pip install "tomoseg[transformers]"`. Nothing here imports it before it is needed. Its last 1x1
-convolution gives way to the one that every network here has, so that loss, export and prediction treat them alike.
+MONAI is optional: `pip install "tomoseg[transformers]"`. It is imported only when needed. Its output convolution is
+replaced by this package's `head`, so that loss, export and prediction treat all networks alike.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tomoseg.networks.network import CONV, Network
 
 
 class SwinUNETR(Network):
-    """Windows of attention that shift from layer to layer, in five levels, and a convolutional decoder.
+    """Swin transformer encoder of five levels with shifted windows, and a convolutional decoder.
 
     Args:
-        in_channels: Windows of the CT times neighbouring slices.
-        out_channels: Structures.
+        in_channels: Input channels.
+        out_channels: Number of structures.
         config: The first of its `channels` is the width of the first level.
 
     Raises:
@@ -48,11 +48,11 @@ class SwinUNETR(Network):
 
 
 class UNETR(Network):
-    """A vision transformer over patches of 16 voxels, and a convolutional decoder; it takes inputs of one size only.
+    """Vision transformer over patches of 16 voxels, and a convolutional decoder; the input's size is fixed.
 
     Args:
-        in_channels: Windows of the CT times neighbouring slices.
-        out_channels: Structures.
+        in_channels: Input channels.
+        out_channels: Number of structures.
         config: Its `tile` is the input's size; the first of its `channels` is the decoder's width, the last the
             transformer's.
 
@@ -78,7 +78,7 @@ class UNETR(Network):
         )
         net.out = nn.Identity()
         for name, parameter in net.named_parameters():
-            if "cross_attn" in name:  # MONAI's blocks have it for other networks; nothing waits for its gradient
+            if "cross_attn" in name:  # unused by UNETR: it would never get a gradient
                 parameter.requires_grad_(False)
         self.net = net
         self.head = CONV[config.dims](width, out_channels, kernel_size=1)
@@ -94,6 +94,6 @@ def _monai_nets() -> Any:
             'expected MONAI for this network, found none; run: pip install "tomoseg[transformers]", or use kind unet'
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what MONAI itself imports
+        warnings.simplefilter("ignore")  # from MONAI's own imports
         from monai.networks import nets
     return nets

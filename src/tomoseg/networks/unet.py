@@ -22,8 +22,8 @@ class UNet(Network):
     """Encoder, bottleneck and decoder with skip connections.
 
     Args:
-        in_channels: Windows of the CT times neighbouring slices.
-        out_channels: Structures.
+        in_channels: Input channels.
+        out_channels: Number of structures.
         config: Width of each level down to the bottleneck (each level halves the resolution), and its variants.
     """
 
@@ -45,7 +45,7 @@ class UNet(Network):
         self.head = CONV[dims](channels[0], out_channels, kernel_size=1)
 
     def scales(self, images: Float[Tensor, "b c *xyz"]) -> list[Tensor]:
-        """The decoder's features: the input's resolution first, each of the next at half the one before."""
+        """Return the decoder's features: the input's resolution first, then half of it, and so on."""
         skips: list[Tensor] = []
         x: Tensor = images
         for level, block in enumerate(self.encoder):

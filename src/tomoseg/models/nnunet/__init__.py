@@ -1,1 +1,1 @@
-"""Models trained with nnU-Net, read and turned into models of ours; nothing in their files is ever executed."""
+"""Import of models trained with nnU-Net; nothing in their files is ever executed."""

@@ -1,4 +1,4 @@
-"""Networks as plans of nnU-Net describe them, in their old and new formats; what is not known is refused by name."""
+"""Network architectures in nnU-Net's plans, old and new formats; anything unknown is refused by its name."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ NETWORKS = {"PlainConvUNet": "plain_conv_unet", "ResidualEncoderUNet": "residual
 LAYERS: dict[str, tuple[str | None, ...]] = {
     "conv_op": ("Conv2d", "Conv3d"),
     "norm_op": ("InstanceNorm2d", "InstanceNorm3d"),
-    "dropout_op": (None, "Dropout2d", "Dropout3d"),  # does nothing once a network is trained
+    "dropout_op": (None, "Dropout2d", "Dropout3d"),  # no effect at inference
     "nonlin": ("LeakyReLU",),
     "block": (None, "BasicBlockD"),
 }
-"""By setting, the classes that are known, without the modules that they come from: these have moved."""
+"""Supported classes by setting, without their modules, which differ between versions."""
 
 _AS_THEY_ARE = {"nonlin_first": (False, None), "stem_channels": (None,), "bottleneck_channels": (None,)}
-"""Settings that are known in one value only."""
+"""Settings of which only these values are supported."""
 
 _SETTINGS = {
     *("n_stages", "features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage"),
     *("n_conv_per_stage_decoder", "conv_bias", "norm_op_kwargs", "nonlin_kwargs"),
-    *("dropout_op_kwargs", "deep_supervision"),  # of training alone
+    *("dropout_op_kwargs", "deep_supervision"),  # used in training only
     *LAYERS,
     *_AS_THEY_ARE,
 }
 _OF_NORM = {"eps", "affine", "momentum"}
 _OF_RECTIFIER = {"negative_slope", "inplace"}
-"""All settings of a network, its normalisation and its rectifier that are known, whatever their values."""
+"""Supported settings of a network, its normalisation and its rectifier, of any value."""
 
 
 def described_network(found: Mapping[str, Any], name: str) -> NnunetNetwork:
-    """The network of a configuration.
+    """Read the network of a configuration.
 
     Args:
-        found: The configuration, with what it inherits.
-        name: What to call the training in messages.
+        found: The configuration, inherited settings included.
+        name: Name of the training in messages.
 
     Raises:
-        ConfigError: If its numbers do not go together, or are beyond measure.
-        ModelError: If it names a class or a setting that is not known here.
+        ConfigError: If its numbers are inconsistent or out of range.
+        ModelError: If it names an unsupported class or setting.
     """
     made = _new_network(found["architecture"], name) if "architecture" in found else _old_network(found, name)
     return validate_config(NnunetNetwork, made, name)
@@ -81,7 +81,7 @@ def _new_network(architecture: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _old_network(found: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Plans of nnU-Net 2.0 to 2.4 give the numbers alone."""
+    """Read the format of nnU-Net 2.0 to 2.4, which has the numbers only."""
     kind = known_name(found["UNet_class_name"], NETWORKS, "network", name)
     stages, dims = len(found["n_conv_per_stage_encoder"]), len(found["patch_size"])
     first, most = int(found["UNet_base_num_features"]), int(found["unet_max_num_features"])
@@ -96,16 +96,16 @@ def _old_network(found: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def known_name(given: object, known: Mapping[str, str], what: str, name: str) -> str:
-    """What a class is called here, by the last part of its own name.
+    """Return this package's name for a class of nnU-Net.
 
     Args:
-        given: Its name.
-        known: The list, with what each is called here.
-        what: What it is for.
-        name: What to call the training in messages.
+        given: The class's name, with or without its module.
+        known: Names here, by class name.
+        what: What the class is for, in messages.
+        name: Name of the training in messages.
 
     Raises:
-        ModelError: If it is not in the list.
+        ModelError: If the class is unsupported.
     """
     last = str(given).rpartition(".")[2]
     refuse_other_than(given, tuple(known), what, name)
@@ -116,13 +116,13 @@ def refuse_other_than(given: object, known: Sequence[str | None], what: str, nam
     """Refuse a class that is not in a list.
 
     Args:
-        given: Its name, with or without the module that it comes from.
-        known: The list.
-        what: What it is for.
-        name: What to call the training in messages.
+        given: The class's name, with or without its module.
+        known: Supported class names.
+        what: What the class is for, in messages.
+        name: Name of the training in messages.
 
     Raises:
-        ModelError: If so.
+        ModelError: If the class is unsupported.
     """
     last = None if given is None else str(given).rpartition(".")[2]
     if last not in known:
@@ -131,10 +131,10 @@ def refuse_other_than(given: object, known: Sequence[str | None], what: str, nam
 
 
 def _refuse_more(given: Mapping[str, Any], known: Collection[str], name: str) -> None:
-    """Refuse settings that are not known and say something: nobody knows here what they would do.
+    """Refuse unknown settings unless they are None or False.
 
     Raises:
-        ModelError: With the first.
+        ModelError: If there is one; the message names the first.
     """
     others = [setting for setting, value in given.items() if setting not in known and value not in (None, False)]
     if others:
@@ -149,6 +149,6 @@ def _repeated(given: int | Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def _edges(given: int | Sequence[int | Sequence[int]], stages: int, dims: int) -> tuple[tuple[int, ...], ...]:
-    """Edges for each stage and axis, of which plans may give one for all."""
+    """Return the edges for each stage and axis; plans may give one number for all."""
     each: Sequence[int | Sequence[int]] = [given] * min(stages, 64) if isinstance(given, int) else given
     return tuple((one,) * dims if isinstance(one, int) else tuple(one) for one in each)

@@ -1,8 +1,8 @@
-"""nnU-Net's checkpoints, of which tensors and a few words are read and nothing is executed.
+"""Reading nnU-Net's checkpoints without executing anything in them.
 
-A checkpoint is a pickle, which can name any function to be called. PyTorch's own reader of weights alone refuses all
-but its own; what nnU-Net's checkpoints hold besides are NumPy scalars, in the course of the training. Their classes and
-functions are given to the reader under the names that pickles of NumPy 1 and 2 use, as stand-ins that do nothing.
+A checkpoint is a pickle, which can call any function. PyTorch's `weights_only` reader allows its own classes alone;
+nnU-Net's checkpoints also hold NumPy scalars, in the training's log. Their classes and functions are passed to the
+reader under the names that pickles of NumPy 1 and 2 use, as stand-ins that do nothing.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from tomoseg.networks.nnunet import NnunetUNet
 from tomoseg.nnunet import NnunetNetwork
 
 MOST_PICKLE_BYTES = 64 * 2**20
-"""Of the part of a checkpoint that is no tensor: the course of some thousand epochs."""
+"""Largest part of a checkpoint that is no tensor: room for the log of some thousand epochs."""
 
 _PREFIXES = ("module.", "_orig_mod.")
-"""Of parameters' names, from training on several GPUs or with a compiled network."""
+"""Prefixes of parameter names after training on several GPUs or with a compiled network."""
 
 _COPIES = re.compile(r"^decoder\.encoder\.|\.all_modules\.")
-"""Of parameters, under other names."""
+"""Names under which parameters are stored a second time."""
 
 
 class _Nothing:
-    """Stands for whatever a pickle makes with NumPy: it takes any arguments and any state, and drops them."""
+    """Stand-in for NumPy's objects in a pickle; takes any arguments and state, and drops them."""
 
     def __init__(self, *arguments: object) -> None:
         pass
@@ -44,7 +44,7 @@ class _Nothing:
 
 
 def _stand_in(module: str, name: str) -> type[_Nothing]:
-    """A class that pickles find under a name of NumPy's."""
+    """Make a stand-in class that pickles find under one of NumPy's names."""
     return type(name, (_Nothing,), {"__module__": module})
 
 
@@ -60,13 +60,13 @@ _NAMES = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says.
+    """Content of a checkpoint.
 
     Attributes:
         path: Its file.
-        weights: Tensors by the names that nnU-Net gives them.
-        configuration: Of the plans, that was trained.
-        trainer: The class that trained it; known for what it is called, and no more.
+        weights: Tensors by nnU-Net's names.
+        configuration: The configuration of the plans that was trained, such as `3d_fullres`.
+        trainer: Name of the trainer class.
         mirrored: Axes of the network along which training mirrored.
     """
 
@@ -78,21 +78,21 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; tensors that are not asked for are left on the disk.
+    """Read a checkpoint; its tensors are memory-mapped.
 
     Args:
-        path: A file of `torch.save`.
+        path: A file written by `torch.save`.
 
     Raises:
-        ModelError: If it is none, holds something else than tensors, numbers and words, or is damaged.
+        ModelError: If it is no checkpoint of nnU-Net v2, is damaged, or holds anything but tensors, numbers and text.
     """
     _check_archive(path)
     allowed: list[Any] = [_stand_in(*name.rsplit(".", 1)) for name in _NAMES]
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
-            warnings.simplefilter("ignore")  # of pickles that it then cannot read
+            warnings.simplefilter("ignore")  # about pickles that it then refuses
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # pickles raise whatever they come upon
+    except Exception as error:  # unpickling may raise anything
         raise ModelError(f"{path}: {_reason(error)}") from None
     if not isinstance(found, Mapping):
         raise ModelError(
@@ -124,10 +124,10 @@ def _made_of(path: Path, found: Mapping[str, Any]) -> Checkpoint:
 
 
 def _check_archive(path: Path) -> None:
-    """That it is a ZIP file whose parts are stored as they are, so that it unfolds into no more than it is.
+    """Check that the file is a ZIP archive of uncompressed parts, so that it cannot expand.
 
     Raises:
-        ModelError: If not.
+        ModelError: If it is not, or its pickles are too large.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -157,7 +157,7 @@ def _reason(error: Exception) -> str:
             f"expected tensors, numbers and words, got a checkpoint that asks for {what}, which is not executed; "
             "do not trust this file"
         )
-    told = text.partition("WeightsUnpickler error: ")[2] or text  # what comes before is how to lower one's guard
+    told = text.partition("WeightsUnpickler error: ")[2] or text  # before it is advice to turn the protection off
     told = told.partition(" Check the documentation")[0]
     return f"expected a checkpoint of nnU-Net v2, got: {type(error).__name__}: {told[:150]}; copy the file again"
 
@@ -169,19 +169,19 @@ def _named(name: str) -> str:
 
 
 def network_of(checkpoint: Checkpoint, config: NnunetNetwork, heads: int, *, exclusive: bool) -> NnunetUNet:
-    """The network with a checkpoint's weights.
+    """Build a network with a checkpoint's weights.
 
-    Where structures exclude one another, the background's logit is taken off each: what wins over all others, the
-    background included, is then what is highest and above 0.
+    Where structures are exclusive, the background's logit is subtracted from each of the others: the argmax over all
+    logits is then the highest one above 0, and background if there is none.
 
     Args:
         checkpoint: The checkpoint of that network.
-        config: What it is made of.
-        heads: Logits that it gave in training.
+        config: The architecture.
+        heads: Number of logits in training.
         exclusive: Whether the first of them is the background's.
 
     Raises:
-        ModelError: If a tensor is missing, too many, or of another shape; the message names it.
+        ModelError: If a tensor is missing, unexpected, or of another shape; the message names it.
     """
     with torch.device("meta"):  # shapes without memory
         expected = NnunetUNet(heads, config).state_dict()
@@ -216,10 +216,10 @@ def _check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> N
 
 
 def _check_size(path: Path, taken: int) -> None:
-    """That tensors lie in the file as they are: one number may be said to be a tensor of any shape.
+    """Check that the tensors are no larger than the file: strides of 0 can expand one number to any shape.
 
     Raises:
-        ModelError: If they are larger than it.
+        ModelError: If they are.
     """
     size = path.stat().st_size
     if taken > size:
@@ -230,15 +230,15 @@ def _check_size(path: Path, taken: int) -> None:
 
 
 def model_of(record: ModelRecord, network: NnunetUNet, path: Path) -> Model:
-    """A network and what it is, once its weights are all numbers.
+    """Make a model of a network after checking that its weights are finite.
 
     Args:
-        record: What it is.
-        network: With its weights.
-        path: The checkpoint that they are from.
+        record: The model's description.
+        network: The network with its weights.
+        path: The checkpoint, for messages.
 
     Raises:
-        ModelError: If one is NaN or infinite.
+        ModelError: If a weight is NaN or infinite.
     """
     wrong = [name for name, tensor in network.state_dict().items() if not bool(torch.isfinite(tensor).all())]
     if wrong:

@@ -1,7 +1,7 @@
-"""nnU-Net's `plans.json` and `dataset.json`, in their old and new formats, as a network, a plan and structures.
+"""Reading nnU-Net's `plans.json` and `dataset.json`, old and new formats.
 
-Plans name classes and functions, which nnU-Net imports. Here they are compared with a list, and what is not in it is
-refused by its name.
+Plans name classes and functions, which nnU-Net imports. Here they are compared with a list; those not in it are
+refused by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tomoseg.nnunet import MOST_STRUCTURES, NnunetNetwork, NnunetPlan
 from tomoseg.settings import validate_config
 
 MOST_JSON_BYTES = 64 * 2**20
-"""Plans are some kilobytes long; a dataset.json lists its cases at most."""
+"""Size limit: plans have some kilobytes, and a dataset.json at most lists its cases."""
 
 READERS = {
     "SimpleITKIO": "file",
@@ -40,14 +40,14 @@ PREPROCESSORS = ("DefaultPreprocessor",)
 
 @dataclass(frozen=True)
 class Training:
-    """What plans and dataset say of one training.
+    """A training as its plans and dataset describe it.
 
     Attributes:
-        network: The network.
-        plan: How it is given a scan, but for the axes that training mirrored, which its checkpoint says.
+        network: The architecture.
+        plan: Preprocessing and decision, without the mirrored axes, which only the checkpoint states.
         labels: Its structures.
-        heads: Logits that its last layer gives: with the background's, unless it is of regions.
-        described: What is worth knowing of the dataset: its name, description, reference and licence, where stated.
+        heads: Number of logits: structures plus background, or the regions alone.
+        described: The dataset's name, description, reference and licence, where stated.
     """
 
     network: NnunetNetwork
@@ -58,10 +58,10 @@ class Training:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file with an object in it.
+    """Read a JSON file with an object in it.
 
     Raises:
-        ModelError: If it is missing, too large, or anything else.
+        ModelError: If it is missing, too large, or no JSON object.
     """
     try:
         size = path.stat().st_size
@@ -78,16 +78,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def training_of(plans: Mapping[str, Any], dataset: Mapping[str, Any], configuration: str, name: str) -> Training:
-    """What a configuration of plans is.
+    """Read one configuration of a training's plans.
 
     Args:
-        plans: The content of `plans.json`.
-        dataset: That of `dataset.json`.
-        configuration: Such as `3d_fullres`; the checkpoint says which.
-        name: What to call the training in messages.
+        plans: Content of `plans.json`.
+        dataset: Content of `dataset.json`.
+        configuration: Name of the configuration, such as `3d_fullres`, as the checkpoint states it.
+        name: Name of the training in messages.
 
     Raises:
-        ModelError: If something is missing, of another kind than it should be, or not known here.
+        ModelError: If an entry is missing, of the wrong type, or unsupported.
     """
     try:
         found = _configuration(plans, configuration, (), name)
@@ -116,10 +116,10 @@ def training_of(plans: Mapping[str, Any], dataset: Mapping[str, Any], configurat
 
 
 def _configuration(plans: Mapping[str, Any], configuration: str, seen: tuple[str, ...], name: str) -> dict[str, Any]:
-    """A configuration over the one that it inherits from.
+    """Return a configuration merged with those that it inherits from.
 
     Raises:
-        ModelError: If there is none of that name, or they inherit in a circle.
+        ModelError: If there is none of that name, or inheritance is circular.
     """
     known = plans["configurations"]
     if configuration not in known:
@@ -138,10 +138,10 @@ def _configuration(plans: Mapping[str, Any], configuration: str, seen: tuple[str
 
 
 def _labels_of(dataset: Mapping[str, Any], name: str) -> tuple[LabelSet, int, str]:
-    """Structures in the order of the network's logits, how many logits it gives, and how they decide.
+    """Return the structures in the order of the logits, the number of logits, and the decision.
 
     Raises:
-        ModelError: If labels are not numbered from a background of 0 on.
+        ModelError: If background is not 0, or the labels are not numbered consecutively.
     """
     given = {str(key): value for key, value in dataset["labels"].items() if key != "ignore"}
     stated = {structure_name(key, name): value for key, value in given.items()}
@@ -181,7 +181,7 @@ def _regions_of(dataset: Mapping[str, Any], stated: dict[str, Any], name: str) -
 
 
 def _structures(names: Sequence[str], ids: Sequence[int]) -> LabelSet:
-    """Structures with the ids that label maps of nnU-Net have; codes and colours where the names are known."""
+    """Make structures with nnU-Net's label values; codes and colours where the names are known."""
     return LabelSet(
         tuple(
             Structure(value, one.name, one.group, one.snomed, one.snomed_meaning, one.laterality, one.colour)
@@ -191,7 +191,7 @@ def _structures(names: Sequence[str], ids: Sequence[int]) -> LabelSet:
 
 
 def _channels_of(dataset: Mapping[str, Any]) -> list[str]:
-    """What its images are called, by number or in a row; older datasets say `modality`."""
+    """Return the names of the image channels, from a dict or a list; older datasets call them `modality`."""
     stated = dataset.get("channel_names") or dataset.get("modality") or []
     if not isinstance(stated, dict | list):
         return [str(stated)]
@@ -232,10 +232,10 @@ def _plan_of(plans: Mapping[str, Any], found: Mapping[str, Any], name: str) -> d
 
 
 def _resampling(found: Mapping[str, Any], what: str, orders: tuple[int, ...], name: str) -> dict[str, Any]:
-    """How images or logits are brought from grid to grid.
+    """Read the resampling settings of images or logits.
 
     Raises:
-        ModelError: If that is done in a way that is not known here.
+        ModelError: If a function or setting is unsupported.
     """
     key = f"resampling_fn_{what}"
     refuse_other_than(found[key], (RESAMPLING,), key, name)
@@ -245,7 +245,7 @@ def _resampling(found: Mapping[str, Any], what: str, orders: tuple[int, ...], na
         "order_z": (0,),
         "force_separate_z": (None, True, False),
         "is_seg": (False,),
-        "separate_z_anisotropy_threshold": (3,),  # as nnU-Net has it where plans do not say
+        "separate_z_anisotropy_threshold": (3,),  # nnU-Net's default
     }
     for setting, value in given.items():
         if setting not in known:
@@ -261,10 +261,10 @@ def _resampling(found: Mapping[str, Any], what: str, orders: tuple[int, ...], na
 
 
 def _check_patch(network: NnunetNetwork, plan: NnunetPlan, name: str) -> None:
-    """That it halves evenly down to the last stage, which keeps more than one voxel to be normalised over.
+    """Check that the patch is a multiple of the stride, with more than one voxel in the last stage to normalise over.
 
     Raises:
-        ModelError: If not.
+        ModelError: If it is not.
     """
     if tuple(plan.patch) == network.stride:
         raise ModelError(
@@ -292,10 +292,10 @@ def _list(value: object) -> list[object]:
 
 
 def _whole(value: Any) -> int:
-    """A label's number.
+    """Return a label's value as an integer.
 
     Raises:
-        ValueError: If it is none, or no whole one.
+        ValueError: If it is not an integer.
     """
     whole = int(value)
     if isinstance(value, float) and whole != value:

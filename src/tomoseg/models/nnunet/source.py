@@ -1,4 +1,4 @@
-"""Where an nnU-Net training lies: its own folder, a dataset's or a results folder, or a ZIP file of any of these.
+"""Finding an nnU-Net training in its own folder, a dataset's or a results folder, or a ZIP file of any of these.
 
 TRAINING/                       <trainer>__<plans>__<configuration>
   plans.json, dataset.json
@@ -25,13 +25,13 @@ PLANS, DATASET = "plans.json", "dataset.json"
 CHECKPOINTS = {"final": "checkpoint_final.pth", "best": "checkpoint_best.pth"}
 
 MOST_DEPTH = 6
-"""Folders between the one that is given and a training's."""
+"""Levels of folders searched below the given one."""
 
 MOST_FILES = 1000
-"""That are unpacked; a training has a few and as many checkpoints as folds."""
+"""Largest number of files to unpack; a training has a few, and one checkpoint per fold."""
 MOST_UNPACKED_BYTES = 32 * 2**30
 MOST_RATIO = 100
-"""By which a file may be larger than it is packed; weights hardly pack at all."""
+"""Largest compression ratio of a file in a ZIP; weights hardly compress."""
 
 _LICENCES = re.compile(r"^(licen[cs]e|copying)(\.\w+)?$", re.IGNORECASE)
 _CHUNK = 2**20
@@ -39,14 +39,14 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True)
 class TrainingFolder:
-    """A training, and which of its checkpoints are taken.
+    """A training and its selected checkpoints.
 
     Attributes:
         folder: Its folder.
-        checkpoints: By fold, such as `0` or `all`.
-        licence: A file beside or above it that states one, if there is one.
-        name: What it is called below what was given.
-        left_out: Folds that have no such checkpoint, or no number, where none were named.
+        checkpoints: Paths by fold, such as `0` or `all`.
+        licence: The licence file in or above the folder, if there is one.
+        name: Its path below the given folder, for messages.
+        left_out: Folds with a folder that were not selected; empty if folds were named.
     """
 
     folder: Path
@@ -58,15 +58,15 @@ class TrainingFolder:
 
 @contextmanager
 def opened(source: Path, output: Path) -> Iterator[Path]:
-    """A folder as it is, or what a ZIP file holds of trainings, unpacked until the block ends.
+    """Yield a folder as it is, or a ZIP file's trainings unpacked until the block ends.
 
     Args:
         source: A folder or a ZIP file.
-        output: What is made of it: the unpacked folder lies beside, under a hidden name.
+        output: The model folder to be made; the ZIP file is unpacked beside it, in a hidden folder.
 
     Raises:
         InputError: If it is neither.
-        ModelError: If the ZIP file is damaged, or holds files that lead elsewhere or unfold beyond measure.
+        ModelError: If the ZIP file is damaged, encrypted or too large, or has paths that leave the folder.
         OutputError: If there is no room to unpack it.
     """
     if source.is_dir():
@@ -108,12 +108,12 @@ def _unpack(source: Path, folder: Path) -> None:
 
 
 def _path_of(filename: str) -> PurePosixPath:
-    """Some programs for Windows divide the names in a ZIP file as they do on disk."""
+    """Return a path in a ZIP file; some Windows programs write backslashes."""
     return PurePosixPath(filename.replace("\\", "/"))
 
 
 def _is_of_a_training(filename: str) -> bool:
-    """Whether a file is one that is read; shadow files of macOS are not, nor is anything pickled but checkpoints."""
+    """Return True for the files to unpack: plans, dataset, checkpoints, licences; not macOS's shadow files."""
     path = _path_of(filename)
     known = {PLANS, DATASET, *CHECKPOINTS.values()}
     return "__MACOSX" not in path.parts and (path.name in known or _LICENCES.match(path.name) is not None)
@@ -140,23 +140,23 @@ def _unpack_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo, path: Path) ->
     with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(part) as packed, path.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked, _CHUNK)  # ends where the archive says that the file does
+            shutil.copyfileobj(packed, unpacked, _CHUNK)  # reads no more than the size the archive states
 
 
 def find_training(
     root: Path, given: Path, training: str | None, folds: Sequence[str], checkpoint: str
 ) -> TrainingFolder:
-    """The one training that is meant.
+    """Find one training and its checkpoints in a folder.
 
     Args:
-        root: The folder to look in.
-        given: What to call it in messages.
-        training: The end of its path where there are several; None if there is one.
-        folds: Which folds; none named takes all that are numbered, or else `all`.
+        root: The folder to search.
+        given: Name of the folder in messages.
+        training: The end of the training's path, where there are several; None if there is one.
+        folds: Folds to take; if empty, all numbered ones, or else `all`.
         checkpoint: `final` or `best`.
 
     Raises:
-        ModelError: If there is none, several are meant, or a fold or a checkpoint is missing.
+        ModelError: If no training or several match, or a fold or a checkpoint is missing.
     """
     folder = _the_one_of(_trainings_in(root), root, given, training)
     name = given.name if folder == root else str(folder.relative_to(root))
@@ -166,7 +166,7 @@ def find_training(
 
 
 def holds_training(place: Path) -> bool:
-    """Whether a place looks like one of nnU-Net's: a checkpoint, a folder of some, one above it, or a ZIP file of it.
+    """Return True if a path looks like nnU-Net's: a checkpoint, a folder up to three levels above one, or a ZIP file.
 
     Args:
         place: A file or a folder; it may be missing.
@@ -186,10 +186,10 @@ def holds_training(place: Path) -> bool:
 
 
 def _the_one_of(found: Sequence[Path], root: Path, given: Path, training: str | None) -> Path:
-    """The folder that is meant of those that there are.
+    """Return the only folder that matches.
 
     Raises:
-        ModelError: If there is none, or several are meant.
+        ModelError: If none or several match.
     """
     if not found:
         raise ModelError(
@@ -231,10 +231,10 @@ def _checkpoints_in(folder: Path, name: str, folds: Sequence[str], checkpoint: s
 
 
 def _usual(there: Collection[str], name: str) -> list[str]:
-    """Folds that are taken if none are named: those with a number, or else `all`.
+    """Return the folds taken by default: those with a number, or else `all`.
 
     Raises:
-        ModelError: If there is none.
+        ModelError: If there is neither.
     """
     usual = [fold for fold in there if fold.isdecimal()] or [fold for fold in there if fold == "all"]
     if not usual:
@@ -243,7 +243,7 @@ def _usual(there: Collection[str], name: str) -> list[str]:
 
 
 def _left_out(folder: Path, checkpoints: Collection[str], asked_for: Sequence[str]) -> tuple[str, ...]:
-    """Folds that have a folder, but nothing that is taken of them; none where some were asked for."""
+    """Return the folds with a folder that were not selected; empty if folds were named."""
     if asked_for:
         return ()
     folds = (path.name.removeprefix("fold_") for path in sorted(folder.glob("fold_*")) if path.is_dir())
@@ -251,10 +251,10 @@ def _left_out(folder: Path, checkpoints: Collection[str], asked_for: Sequence[st
 
 
 def _there(folder: Path, name: str, checkpoint: str) -> dict[str, Path]:
-    """The checkpoints that there are, by fold.
+    """Return the paths of the existing checkpoints, by fold.
 
     Raises:
-        ModelError: If there is none.
+        ModelError: If there are none.
     """
     file = CHECKPOINTS[checkpoint]
     there = {path.parent.name.removeprefix("fold_"): path for path in sorted(folder.glob(f"fold_*/{file}"))}
@@ -267,7 +267,7 @@ def _there(folder: Path, name: str, checkpoint: str) -> dict[str, Path]:
 
 
 def _licence_of(folder: Path, root: Path) -> Path | None:
-    """The nearest file of that kind, from the training's folder up to the one that was given."""
+    """Return the nearest licence file, from the training's folder up to the given one."""
     for place in (folder, *folder.parents):
         beside = [path for path in sorted(place.iterdir()) if path.is_file() and _LICENCES.match(path.name)]
         if beside or place == root:
