@@ -1,1 +1,1 @@
-"""Prediction: a model and a scan in, masks on the scan's own grid out."""
+"""Prediction: from a model and a scan to masks on the scan's own grid."""

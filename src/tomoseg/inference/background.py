@@ -1,4 +1,4 @@
-"""Two things at once: the next item is made while the last is used, or the last is finished while the next is made."""
+"""Pipelining in a second thread: items are made ahead of their use, or finished behind it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def prefetch(source: Generator[Item, None, None], most: int = 1) -> Iterator[Ite
 
     Args:
         source: The generator of the items; it runs in the other thread only.
-        most: Maximum number of items that are made or being made, and not yet taken.
+        most: Maximum number of items made or in the making that are not yet taken.
 
     Example:
         >>> list(prefetch(letter.upper() for letter in "abc"))
@@ -33,7 +33,7 @@ def prefetch(source: Generator[Item, None, None], most: int = 1) -> Iterator[Ite
         try:
             while room.acquire() and not closed.is_set():
                 made.put((next(source), None))
-        except BaseException as error:  # whatever it is, the end included, it is the caller's
+        except BaseException as error:  # raised in the caller's thread, StopIteration included
             made.put((None, error))
         finally:
             source.close()

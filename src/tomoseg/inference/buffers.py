@@ -1,4 +1,4 @@
-"""Memory for logits that is used again."""
+"""Reused memory for logits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jaxtyping import Float32
 
 
 class Buffers:
-    """Arrays whose memory comes back by itself once nobody holds them or a view of them.
+    """Pool of arrays whose memory returns by itself when no array or view refers to it any more.
 
-    What is as large as logits would else be given back to the system each time, and cleared by it before its next use:
-    a sixth of the time of a slice.
+    Arrays as large as logits would otherwise be returned to the system each time, and zeroed by it before their next
+    use: a sixth of a slice's time.
 
     Example:
         >>> buffers = Buffers()
@@ -26,7 +26,7 @@ class Buffers:
         self._kept: tuple[tuple[int, ...], list[memoryview]] = ((), [])
 
     def take(self, shape: tuple[int, ...]) -> Float32[np.ndarray, "..."]:
-        """An array with whatever was in it; memory of another shape is let go. Threads may take at once."""
+        """Return an uninitialised array; free memory of another shape is dropped. Thread-safe."""
         kept_shape, free = self._kept
         if shape != kept_shape:
             _, free = self._kept = (shape, [])

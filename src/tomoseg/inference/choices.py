@@ -1,4 +1,4 @@
-"""What decides about a scan: what a request asks for, over what the model was tuned to."""
+"""Decision settings of a scan: those of the request, over those that the model was tuned to."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tomoseg.postprocess.steps import Steps, needs_confidence, scan_steps, steps
 
 @dataclass(frozen=True)
 class FoundBox:
-    """What finds the part of a scan that a network is shown.
+    """The model that finds the part of a scan that a network is given.
 
     Attributes:
-        rule: Which model, what of it, and how much around that.
-        sha256: The SHA-256 of that model's weights.
+        rule: The model, its structures, and the margin around them.
+        sha256: SHA-256 of that model's weights.
     """
 
     rule: Box
@@ -33,18 +33,18 @@ class FoundBox:
 
 @dataclass(frozen=True)
 class Choices:
-    """What decides about a scan.
+    """Decision settings of a scan.
 
     Attributes:
-        labels: The structures to be found, in channel order.
+        labels: Requested structures, in channel order.
         decisions: Thresholds, mirror images and smoothing.
-        steps: What is done to masks.
-        notices: What of the model's tuning is not used, and why.
-        tuned: The model's tuning, if anything is decided by it.
-        temperatures: The temperatures of probabilities, if the model has any and they are asked for.
-        probabilities: Whether they are wanted, or steps look at them.
-        resampling: How masks come to the scan's own voxels.
-        box: What finds the part of the scan that the network is shown; None for all of it.
+        steps: Postprocessing of masks.
+        notices: Parts of the model's tuning that are not used, and why.
+        tuned: The model's tuning, if it has any effect.
+        temperatures: Temperatures of probabilities, if the model has any and they are requested.
+        probabilities: Whether probabilities are requested, or needed by a step.
+        resampling: How masks are brought to the scan's own voxels.
+        box: The finder of the part of the scan that the network is given; None for all of it.
     """
 
     labels: LabelSet
@@ -59,7 +59,7 @@ class Choices:
 
     @property
     def scales(self) -> Float32[np.ndarray, "c 2"]:
-        """What logits are multiplied with for probabilities, above and below 0."""
+        """Factors of logits (1 / temperature) for probabilities, above and below 0."""
         return scales_of(self.temperatures, self.labels.names)
 
     @property
@@ -70,18 +70,18 @@ class Choices:
 
 
 def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request, left_out: Sequence[str] = ()) -> Choices:
-    """What decides, from what was asked for and what the model was tuned to.
+    """Combine a request with a model's tuning.
 
     Args:
         labels: All structures of the model.
-        tuned: What tuning found, if it did and it is to be used.
-        request: What was asked for; it goes before what was tuned.
-        left_out: Structures that are found only when they are named.
+        tuned: The tuning, if there is one and it is to be used.
+        request: The request, which takes precedence.
+        left_out: Structures that are predicted only when named.
 
     Raises:
         LabelError: If the model does not know a structure.
-        ConfigError: If a threshold or a step cannot be read, a step needs probabilities beside a label map, or mirror
-            images are asked for where there is a left and a right.
+        ConfigError: If a threshold or a step cannot be parsed, a step needs probabilities for a label map, or mirror
+            images are requested of a model without the counterpart of a structure.
     """
     if left_out and not request.roi_subset:
         kept = choices_of(labels.subset([name for name in labels.names if name not in left_out]), tuned, request)
@@ -128,7 +128,7 @@ def _asked_steps(texts: Sequence[str], names: Sequence[str], ml: bool) -> Steps:
 
 
 def _tuned_steps(tuned: Tuned, names: Sequence[str], ml: bool) -> tuple[Steps, tuple[Notice, ...]]:
-    """The steps that tuning chose, without those that a label map cannot have, and what is to be said of these."""
+    """Return the tuned steps without those that a label map cannot have, and a notice about these."""
     chosen = [f"{name}={step}" for name, steps in tuned.steps.items() if name in names for step in steps]
     left_out = [text for text in chosen if ml and scan_steps(steps_of([text], names))]
     steps = steps_of([text for text in chosen if text not in left_out], names)
@@ -142,10 +142,10 @@ def _tuned_steps(tuned: Tuned, names: Sequence[str], ml: bool) -> tuple[Steps, t
 
 
 def _check_flips(wanted: LabelSet, labels: LabelSet) -> None:
-    """Refuse mirror images where the model has no name for what a structure is in one.
+    """Refuse mirror images if the model lacks the left-right counterpart of a structure.
 
     Raises:
-        ConfigError: If it has none.
+        ConfigError: If so.
     """
     alone = [name for name in wanted.names if counterpart(name) not in labels]
     if alone:

@@ -1,4 +1,4 @@
-"""Which engine computes a model."""
+"""Choice of the engine for a model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tomoseg.models.folder import Model
 
 
 def choose_engine(model: Model, engine: str = "auto", device: str = "auto", precision: str = "auto") -> Engine:
-    """The engine for a model on this machine.
+    """Choose and open the engine for a model on this machine.
 
     Args:
-        model: What is computed.
+        model: The model.
         engine: One of `ENGINES`; `auto` is OpenVINO on a CPU where it can hold the network, else PyTorch.
         device: `auto`, `cpu`, `cuda`, ...; OpenVINO and ONNX Runtime run on the CPU only.
         precision: `auto`, `fp32`, `bf16`, `fp16` or `int8`; `auto` is int8 where the model has such an export whose
@@ -37,9 +37,9 @@ def choose_engine(model: Model, engine: str = "auto", device: str = "auto", prec
 
 
 def _automatic(model: Model, device: str, precision: str) -> str:
-    """The first engine that runs there, computes in that, and can hold the network."""
+    """Return the first engine that runs on the device, in the precision, and can hold the network."""
     for kind in ENGINES.values():
         knows = precision in ("auto", *kind.precisions)
         if knows and kind.is_installed and kind.on(device) and kind.automatic(model):
             return kind.name
-    return "torch"  # whose refusal says what is missing
+    return "torch"  # its error says what is missing

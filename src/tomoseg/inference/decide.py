@@ -1,7 +1,7 @@
-"""From logits on the network's grid to decisions on the scan's own.
+"""Decisions on the scan's grid from logits on the network's grid.
 
-Logits are interpolated first and decided after, so edges are as smooth as the scan's voxels allow. `reduction.py`
-interpolates only where corners disagree, and nothing of size structures x volume exists.
+Logits are interpolated before they are decided, so edges are as smooth as the scan's voxels allow. `reduction.py`
+interpolates only where corners disagree, and no array of size structures x volume is made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tomoseg.masks import packed_bytes
 
 
 class GridSlice:
-    """Logits of one slice of the network's grid, with what is decided at its points worked out once.
+    """Logits of one slice of the network's grid; decisions at its points are cached.
 
     Args:
         logits: `(c, gx, gy)`; a slice of a channels-last batch is read without a copy.
@@ -47,36 +47,36 @@ class GridSlice:
 
     @cached_property
     def winners(self) -> Int16[np.ndarray, "gx gy"]:
-        """At each point the channel of the highest logit plus one, or 0 where none is above 0."""
+        """Channel of the highest logit plus one at each point, or 0 where none is above 0."""
         out = np.empty(self.values.shape[:2], np.int16)
         in_rows(lambda begin, end: winners(self.values[begin:end], out[begin:end]), len(out))
         return out
 
     @cached_property
     def signs(self) -> UInt8[np.ndarray, "gx gy b"]:
-        """Where logits are above 0, packed."""
+        """Packed masks of the logits above 0."""
         return np.packbits(self.values > 0, axis=2, bitorder="little")
 
 
 SlicePair = tuple[GridSlice, GridSlice, float]
-"""The slices of the grid below and above one of the scan's, and the weight of the upper one; the same slice twice
-where the weight is 0."""
+"""The grid slices below and above a slice of the scan, and the weight of the upper one; the same slice twice where
+the weight is 0."""
 
 
 def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Placement) -> Iterator[SlicePair]:
-    """Between which of the grid's slices each of the scan's lies, in the grid's box and in order.
+    """Yield, for each slice of the scan in the grid's box, the grid slices that it lies between, in order.
 
-    Two slices are held.
+    At most two grid slices are held.
 
     Args:
-        logits: The logits of the grid's slices from inferior to superior.
-        placement: Where the grid lies in the scan.
+        logits: Logits of the grid's slices from inferior to superior.
+        placement: Position of the grid in the scan.
     """
     source = enumerate(logits)
     held: dict[int, GridSlice] = {}
     along = positions(placement.shape[2], placement.extent[2], nearest=placement.nearest[2])
     for low, high, share in zip(*along, strict=True):
-        high = high if share > 0 else low  # the grid's slice above is not needed yet
+        high = high if share > 0 else low  # the grid slice above is not needed yet
         while int(high) not in held:
             number, slice_logits = next(source)
             held = {k: v for k, v in held.items() if k >= low} | {number: GridSlice(slice_logits)}
@@ -84,19 +84,19 @@ def scan_slices(logits: Iterable[Float32[np.ndarray, "c gx gy"]], placement: Pla
 
 
 Axes = tuple[bool, bool]
-"""Whether along x, and along y, a pixel takes what the nearest point of the grid says."""
+"""Whether pixels take the nearest grid point's value along x, and along y."""
 
 BETWEEN: Axes = (False, False)
-"""Pixels lie between the grid's points."""
+"""Linear interpolation along both axes."""
 
 
 def decide_masks(between: SlicePair, size: tuple[int, int], nearest: Axes = BETWEEN) -> UInt8[np.ndarray, "b x y"]:
-    """Packed masks of one slice of the scan: each structure where its interpolated logit is above 0.
+    """Decide packed masks of one slice of the scan: each structure where its interpolated logit is above 0.
 
     Args:
-        between: Where the slice lies.
+        between: The grid slices that it lies between.
         size: Pixels of the scan's slice in the box, along x and y.
-        nearest: Whether pixels take what the nearest point says.
+        nearest: Axes along which pixels take the nearest grid point's value.
     """
     low, high, share = between
     if _is_on_grid(between, size):
@@ -111,15 +111,15 @@ def decide_masks(between: SlicePair, size: tuple[int, int], nearest: Axes = BETW
 def decide_labels(
     between: SlicePair, size: tuple[int, int], ids: Sequence[int], nearest: Axes = BETWEEN
 ) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
-    """Label map of one slice of the scan: the structure of the highest interpolated logit, where that is above 0.
+    """Decide the label map of one slice: the structure of the highest interpolated logit, where that is above 0.
 
     Ties go to the lower channel.
 
     Args:
-        between: Where the slice lies.
+        between: The grid slices that it lies between.
         size: Pixels of the scan's slice in the box, along x and y.
-        ids: The label map value of each channel.
-        nearest: Whether pixels take what the nearest point says.
+        ids: Label map value of each channel.
+        nearest: Axes along which pixels take the nearest grid point's value.
     """
     low, high, share = between
     values = np.array([0, *ids], label_type(ids))
@@ -138,14 +138,14 @@ def confidences(
     nearest: Axes = BETWEEN,
     scales: Float32[np.ndarray, "c 2"] | None = None,
 ) -> UInt8[np.ndarray, "c x y"]:
-    """Probability of each structure in one slice of the scan, 0 to 1 as 0 to 255.
+    """Compute the probability of each structure in one slice of the scan, 0 to 1 as 0 to 255.
 
     Args:
-        between: Where the slice lies.
+        between: The grid slices that it lies between.
         size: Pixels of the scan's slice in the box, along x and y.
-        offsets: What was subtracted from the logits for thresholds other than 0.5.
-        nearest: Whether pixels take what the nearest point says.
-        scales: What logits are multiplied with, above and below 0; omitted for nothing.
+        offsets: Subtracted from the logits before, for thresholds other than 0.5.
+        nearest: Axes along which pixels take the nearest grid point's value.
+        scales: Factors of the logits above and below 0; if omitted, 1.
     """
     scales = np.ones((len(offsets), 2), np.float32) if scales is None else scales
     low, high, share = between
@@ -162,7 +162,7 @@ def highest_confidence(
     nearest: Axes = BETWEEN,
     scales: Float32[np.ndarray, "c 2"] | None = None,
 ) -> UInt8[np.ndarray, "1 x y"]:
-    """Probability of the structure with the highest logit at each pixel of a slice; arguments as for `confidences`."""
+    """Compute the probability of the structure with the highest logit at each pixel; arguments as for `confidences`."""
     scales = np.ones((len(offsets), 2), np.float32) if scales is None else scales
     low, high, share = between
     out, cells = np.empty((1, *size), np.uint8), _cells(low, size, nearest)
@@ -178,14 +178,14 @@ def shares_of_all(
     nearest: Axes = BETWEEN,
     scales: Float32[np.ndarray, "n 2"] | None = None,
 ) -> UInt8[np.ndarray, "n x y"]:
-    """Probability of some structures among all and the background, whose logit is 0, from 0 to 1 as 0 to 255.
+    """Compute the softmax probability of some structures among all and background (logit 0), 0 to 1 as 0 to 255.
 
     Args:
-        between: Where the slice lies.
+        between: The grid slices that it lies between.
         size: Pixels of the scan's slice in the box, along x and y.
-        channels: The channels of the structures that are wanted.
-        nearest: Whether pixels take what the nearest point says.
-        scales: What the logit of each against all others is multiplied with, above and below 0; omitted for nothing.
+        channels: Channels of the requested structures.
+        nearest: Axes along which pixels take the nearest grid point's value.
+        scales: Factors of the logit of each against all others, above and below 0; if omitted, 1.
     """
     low, high, share = between
     out, cells = np.zeros((len(channels), *size), np.uint8), _cells(low, size, nearest)
@@ -200,7 +200,7 @@ def shares_of_all(
 
 @cache
 def load_kernels() -> None:
-    """Load what decides, which takes memory once: where memory is limited, it is counted with what is there already."""
+    """Load the compiled kernels, so that their memory is taken before the rest is budgeted."""
     slices = (GridSlice(np.zeros((1, 2, 2), np.float32)), GridSlice(np.ones((1, 2, 2), np.float32)), 0.5)
     decide_masks(slices, (3, 3))
     decide_labels(slices, (3, 3), (1,))

@@ -1,4 +1,4 @@
-"""Where networks run, and in which precision."""
+"""Choice of device and precision for networks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tomoseg.errors import ConfigError
 from tomoseg.inference.fastest import half_pays
 from tomoseg.packages import is_installed, require_torch
 
-if TYPE_CHECKING:  # PyTorch is imported by what needs it: most predictions do without
+if TYPE_CHECKING:  # imported only where needed: most predictions do without PyTorch
     import torch
 
 KINDS = ("cpu", "cuda", "gpu", "mps", "xpu")
-"""Devices that people name; PyTorch knows more."""
+"""Devices listed in messages; PyTorch knows more."""
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
-"""On Linux: NVIDIA's, Windows' for Linux under it, and AMD's."""
+"""Device files on Linux: NVIDIA's, WSL's and AMD's."""
 
 
 def device_name(name: str) -> str:
-    """The device of a name; PyTorch is asked only where it can know of more than the CPU.
+    """Resolve a device name; PyTorch is imported only where there may be a GPU.
 
     Args:
         name: As for `choose_device`.
 
     Raises:
-        ConfigError: If this machine has no such device, or PyTorch, which runs on all but the CPU, is not installed.
+        ConfigError: If this machine has no such device, or PyTorch is needed for it and not installed.
     """
     if name.lower() == "cpu" or (name.lower() == "auto" and not (_may_have_gpu() and is_installed("torch"))):
         return "cpu"
@@ -41,7 +41,7 @@ def device_name(name: str) -> str:
 
 
 def _may_have_gpu() -> bool:
-    """Whether there is a driver of a GPU that PyTorch may know; asking it takes a second."""
+    """Return True if there is a GPU driver that PyTorch may support; importing PyTorch takes a second."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     if sys.platform == "win32":
@@ -50,10 +50,10 @@ def _may_have_gpu() -> bool:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name.
+    """Resolve a device name.
 
     Args:
-        name: In capitals or not: `auto` (a CUDA GPU, else an Apple GPU, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`;
+        name: In any case: `auto` (a CUDA GPU, else an Apple GPU, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`;
             `gpu` is `cuda`, or `mps` where only that is there.
 
     Raises:
@@ -77,13 +77,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def autocast_dtype(precision: str, device: torch.device, *, training: bool = False) -> torch.dtype:
-    """The type that convolutions run in.
+    """Return the data type for convolutions under autocast.
 
     Args:
-        precision: `fp32`, `bf16`, `fp16`, or `auto`: on a GPU bf16 where it computes in it, else fp16; on a CPU bf16
-            where it was measured to be faster, else fp32.
-        device: Where they run.
-        training: Gradients are computed too.
+        precision: `fp32`, `bf16`, `fp16`, or `auto`: on a CUDA GPU bf16 where supported, else fp16; on a CPU bf16 where
+            it was measured to be faster; else fp32.
+        device: The device that they run on.
+        training: Whether gradients are computed too.
     """
     torch = require_torch()
     named = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -95,7 +95,7 @@ def autocast_dtype(precision: str, device: torch.device, *, training: bool = Fal
 
 
 def _bf16_pays(*, training: bool) -> bool:
-    """Whether PyTorch convolves faster in bf16 on this processor."""
+    """Return True if PyTorch convolves faster in bf16 on this processor."""
     torch = require_torch()
     if not torch.cpu._is_avx512_bf16_supported():
         return False
@@ -120,10 +120,10 @@ def _bf16_pays(*, training: bool) -> bool:
 
 @contextmanager
 def fixed_algorithms(*, deterministic: bool) -> Iterator[None]:
-    """Whether the block computes the same bits every time, or on a GPU with whatever algorithm is fastest there.
+    """Run a block with deterministic algorithms, or with the fastest on a GPU.
 
     Args:
-        deterministic: The same bits; an operation that cannot is an error.
+        deterministic: Compute the same bits every time; an operation that cannot raises an error.
     """
     torch = require_torch()
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark

@@ -1,4 +1,4 @@
-"""The network as a function from slices or blocks to logits, whatever computes it."""
+"""Common interface of engines: a network as a function from slices or blocks to logits."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tomoseg.networks.images import EngineInput
 
 
 class Engine(ABC):
-    """Something that computes a network. Threads may share one.
+    """Base class of engines, which run a network. Thread-safe.
 
     Attributes:
         name: Its name in `ENGINES`.
-        device: Where it runs.
-        precision: What its convolutions compute in.
-        headless: It gives what the network's last 1x1 convolution reads, in place of logits.
+        device: The device that it runs on.
+        precision: Precision of its convolutions.
+        headless: Whether it returns the input of the network's last 1x1 convolution in place of logits.
 
     Args:
-        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
+        input_spec: The network's input: windows, neighbouring slices, channels, tile size.
     """
 
     name: str
@@ -32,21 +32,21 @@ class Engine(ABC):
         self.input_spec = input_spec
 
     def prepare(self, shape: tuple[int, ...]) -> None:  # noqa: B027  # most have nothing to do
-        """Do now what is done once for slices or blocks of a size, such as compiling.
+        """Prepare for slices or blocks of a shape, for example by compiling.
 
         Args:
-            shape: Of what the network is given, on its grid.
+            shape: Shape of the network's input on its grid.
         """
 
     def release(self) -> None:  # noqa: B027  # most hold nothing
-        """Give back what is held for feature maps between scans, so that what is free can be counted."""
+        """Free memory held for feature maps between scans, so that free memory can be measured."""
 
     @abstractmethod
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
-        """Logits of windowed slices or blocks of a size that the network takes.
+        """Compute the logits of windowed slices or blocks of a valid size.
 
-        Decisions read structures last: an engine that has them last in memory returns a view of that.
+        Decisions read structures last: an engine whose output has them last in memory returns a transposed view.
 
         Raises:
-            MemoryError: If the device has too little.
+            MemoryError: If the device has too little memory.
         """

@@ -17,7 +17,7 @@ def _open_torch(model: Model, device: str, precision: str) -> Engine:
     return open_torch(model, device, precision)
 
 
-TORCH = EngineKind(  # not beside its engine, whose module imports PyTorch
+TORCH = EngineKind(  # here because its engine's module imports PyTorch
     name="torch",
     package="torch",
     precisions=("fp32", "bf16", "fp16"),
@@ -28,4 +28,4 @@ TORCH = EngineKind(  # not beside its engine, whose module imports PyTorch
 )
 
 ENGINES: dict[str, EngineKind] = {kind.name: kind for kind in (OPENVINO, TORCH, ONNX)}
-"""By name; `auto` takes the first that serves."""
+"""Engines by name, in the order in which `auto` tries them."""

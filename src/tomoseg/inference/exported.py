@@ -1,4 +1,4 @@
-"""A model's exports, as engines ask for them."""
+"""Access of engines to a model's exports."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tomoseg.packages import is_installed
 
 
 def exported_file(model: Model, engine: str, stored: str) -> Path:
-    """The main file of a model's export, its files checked against their SHA-256.
+    """Return the main file of a model's export, after checking its files against their SHA-256.
 
     Args:
-        model: Whose export.
-        engine: Of which engine.
-        stored: The precision that it is stored in.
+        model: The model.
+        engine: Name of the engine.
+        stored: Precision of the export.
 
     Raises:
-        ConfigError: If the model has none.
+        ConfigError: If the model has no such export.
         ModelError: If a file is missing or altered.
     """
     export = find_export(model, engine, stored)

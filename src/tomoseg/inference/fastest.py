@@ -1,6 +1,6 @@
-"""Whether half precision, or int8, pays on this machine: measured once for each way of computing, then known.
+"""Measurement of whether half precision or int8 is faster on this machine, once for each way of computing.
 
-That a processor has the instructions does not say so: what bf16 gains differs between processors with AVX-512 alone
+Having the instructions is not enough: the gain of bf16 differs between processors that have AVX-512 alike
 (benchmarks/notebook.md).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from tomoseg.cache import Cache
 
 LEAST_GAIN = 1.15
-"""How much faster a lower precision must be to be worth its rounding."""
+"""Least speedup of a lower precision that justifies its rounding."""
 
 ROUNDS = 5
 
@@ -23,11 +23,11 @@ MEASURED = Cache("precision")
 
 
 def half_pays(way: str, plain: Callable[[], object], half: Callable[[], object]) -> bool:
-    """Whether a lower precision is so much faster here; measured where it is not known yet.
+    """Return True if a lower precision is at least `LEAST_GAIN` times as fast; measured once and cached.
 
     Args:
-        way: What computes, with its version: measured anew where that changes.
-        plain: Computes something in fp32 on one thread, in some milliseconds.
+        way: Library and version that compute; a change causes a new measurement.
+        plain: A computation in fp32 on one thread, of some milliseconds.
         half: The same in the lower precision.
     """
     key = hashlib.sha256(f"{way} {_processor()}".encode()).hexdigest()
@@ -41,14 +41,14 @@ def half_pays(way: str, plain: Callable[[], object], half: Callable[[], object])
 def gain_of(
     plain: Callable[[], object], half: Callable[[], object], clock: Callable[[], float] = time.process_time
 ) -> float:
-    """How many times as fast the second is as the first, each at its best.
+    """Return the speedup of the second computation over the first, each at its fastest.
 
-    The time is the processor's: other programs slow that down by little, and what is kept has to be right.
+    CPU time is measured, which other programs hardly affect: the result is cached for good.
 
     Args:
-        plain: In fp32; the first call of each warms up.
-        half: In the lower precision.
-        clock: Tells seconds.
+        plain: The computation in fp32; the first call of each warms up.
+        half: The same in the lower precision.
+        clock: Returns seconds.
     """
     best = []
     for run in (plain, half):
@@ -61,7 +61,7 @@ def gain_of(
 
 
 def _processor() -> str:
-    """What this machine's processor is and can do; a name alone may stand for several."""
+    """Return the processor's model and features; a name alone may stand for several processors."""
     names = Path("/proc/cpuinfo")
     if not names.is_file():
         return f"{platform.machine()} {platform.processor()}"

@@ -1,7 +1,7 @@
-"""The grid that a model is given a scan on: the model's own, or voxels like those of its training scans.
+"""Choice of the network's grid for a scan: the model's own, or voxels like those of its training scans.
 
-A model of `native` voxels has seen no others. A scan whose voxels lie outside of what it was trained on is brought to
-voxels inside of that, as `spacing` grids bring every scan to theirs, and its masks come back on the scan's own voxels.
+A model trained on `native` voxels has seen no others. A scan with voxels outside the range of training is resampled
+into it, as `spacing` grids resample every scan, and its masks are returned on the scan's own voxels.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from tomoseg.models.folder import ModelRecord
 from tomoseg.notices import Notice
 
 MARGIN = 1.1
-"""How far beyond the training scans voxels are still taken for like theirs."""
+"""Factor beyond the range of the training scans within which voxels still count as similar."""
 
 
 def grid_for(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> GridConfig:
-    """The grid for a scan of some voxels; the model's own where these are like its training scans', or not known.
+    """Return the grid for a scan; the model's own if its voxels resemble the training scans', or these are not known.
 
-    Along an axis that is outside, voxels take the middle between the least and the largest of training: at the least
-    itself, the edge of what a network knows, the packaged model loses a sixth of its Dice.
+    Along an axis out of range, the spacing is the middle of the range: at its lower end, the edge of the training
+    data, the packaged model loses a sixth of its Dice.
 
     Args:
-        record: What the model is.
-        spacing_mm: The scan's voxel edges.
+        record: The model's description.
+        spacing_mm: The scan's voxel spacing.
     """
     if record.grid.mode != "native" or record.trained_on is None:
         return record.grid
@@ -38,11 +38,11 @@ def grid_for(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> Gri
 
 
 def resampling_notices(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> tuple[Notice, ...]:
-    """A note if a scan of some voxels is brought to others.
+    """Return a notice if the scan is resampled because its voxels are out of range.
 
     Args:
-        record: What the model is.
-        spacing_mm: The scan's voxel edges.
+        record: The model's description.
+        spacing_mm: The scan's voxel spacing.
     """
     grid = grid_for(record, spacing_mm)
     if grid is record.grid or record.trained_on is None:
@@ -60,13 +60,13 @@ def resampling_notices(record: ModelRecord, spacing_mm: tuple[float, float, floa
 
 
 def averaged_axes(record: ModelRecord, spacing_mm: tuple[float, float, float]) -> tuple[bool, bool, bool]:
-    """Along which axes it does not matter that a scan's voxels are finer than those of training, or others.
+    """Return the axes along which it does not matter that a scan's voxels differ from the training scans'.
 
-    There the network sees averages over them, as it did in training.
+    Along these the network sees averages over them, as in training.
 
     Args:
-        record: What the model is.
-        spacing_mm: The scan's voxel edges.
+        record: The model's description.
+        spacing_mm: The scan's voxel spacing.
     """
     grid = grid_for(record, spacing_mm)
     if grid is not record.grid:

@@ -1,4 +1,4 @@
-"""What there is to know of an engine before it is opened: a record, so that an engine is its module and one line."""
+"""Descriptions of engines, available before one is opened."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tomoseg.models.folder import Model
 from tomoseg.packages import is_installed
 
 Images = Sequence[Float32[np.ndarray, "1 w ..."]]
-"""Slices or blocks as a network takes them."""
+"""Slices or blocks as the network's input."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What int8 is made with.
+    """Images for int8 quantisation.
 
     Attributes:
-        images: What its scales are taken from.
-        checked: Others, by which layers are told that lose much; if there are none, they are not looked for.
+        images: Images that the scales are determined on.
+        checked: Other images, on which layers that lose much accuracy are found; if empty, these are not searched for.
     """
 
     images: Images
@@ -37,7 +37,7 @@ class Converted:
 
     Attributes:
         write: Writes the main file at the path that it is given, and others beside it.
-        made: How it was made; what `write` finds out may be added.
+        made: How it was made; `write` may add to it.
     """
 
     write: Callable[[Path], None]
@@ -46,12 +46,12 @@ class Converted:
 
 @dataclass(frozen=True)
 class Conversion:
-    """How a model becomes files of an engine.
+    """Conversion of a model to an engine's file format.
 
     Attributes:
-        suffix: The suffix of the main file.
+        suffix: Suffix of the main file.
         stored: Precisions that files are stored in.
-        convert: Takes a model and what int8 is made with, which is None for other precisions.
+        convert: Takes a model and the calibration for int8, None for other precisions.
 
     Raises of `convert`:
         ConfigError: If a package is missing, or the network's layers depend on an input size that is not given.
@@ -64,18 +64,18 @@ class Conversion:
 
 @dataclass(frozen=True)
 class EngineKind:
-    """An engine.
+    """Description of an engine.
 
     Attributes:
-        name: What users call it.
-        package: Must be importable.
-        precisions: What it computes in.
+        name: Its name in `--engine`.
+        package: Python package that it needs.
+        precisions: Precisions that it computes in.
         on: Whether it runs on a device such as `cpu` or `cuda:1`.
-        open: Makes the engine of a model, for a device and a precision (`auto` or one of its precisions).
+        open: Opens the engine for a model, a device and a precision (`auto` or one of its precisions).
         automatic: Whether `auto` may choose it for a model.
-        compared: The precisions in which this machine's CPU can compute a model, as `export --measure` compares them.
-        stores: The stored precision of the export that a precision is computed from.
-        conversion: How a model becomes its files; None where it computes from the weights.
+        compared: Precisions in which this machine's CPU can compute a model, as `export --measure` compares them.
+        stores: Stored precision of the export that a precision is computed from.
+        conversion: Conversion to its file format; None if it computes from the weights.
     """
 
     name: str
@@ -90,5 +90,5 @@ class EngineKind:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its package is there."""
+        """Whether its package is installed."""
         return is_installed(self.package)

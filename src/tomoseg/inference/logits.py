@@ -1,4 +1,4 @@
-"""From HU to the logits that decide: padding, constant slices once, mirror images, thresholds."""
+"""Logits of slices and blocks in HU: padding, caching of constant slices, mirror images, thresholds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tomoseg.views import left_right_axis
 
 @dataclass(frozen=True)
 class Mirror:
-    """What is made of a scan's logits and of those of its left-right mirror image, where left structures are right.
+    """Average of a scan's logits and those of its left-right mirror image, where left and right structures swap.
 
     Attributes:
-        view: The view of the network.
-        wanted: Channels of what is asked for, among those of the engine.
-        counterparts: Channels of their counterparts.
+        view: View of the network.
+        wanted: Channels of the requested structures in the engine's output.
+        counterparts: Channels of their left-right counterparts.
     """
 
     view: str
@@ -30,12 +30,12 @@ class Mirror:
 
     @classmethod
     def of(cls, labels: LabelSet, computed: LabelSet, view: str) -> Mirror:
-        """For some structures.
+        """Make it for some structures.
 
         Args:
             labels: The requested structures.
-            computed: What the engine gives: at least `labels` and their counterparts.
-            view: The view of the network.
+            computed: The engine's structures: at least `labels` and their counterparts.
+            view: View of the network.
         """
         wanted = tuple(computed.channel(name) for name in labels.names)
         return cls(view, wanted, tuple(computed.channel(counterpart(name)) for name in labels.names))
@@ -43,7 +43,7 @@ class Mirror:
     def averaged(
         self, logits: Float32[np.ndarray, "n k *xyz"], mirrored: Float32[np.ndarray, "n k *xyz"]
     ) -> Float32[np.ndarray, "n c *xyz"]:
-        """The mean of both, where the mirror image has lain before it was one."""
+        """Return the mean of both on the original image."""
         axis = left_right_axis(self.view)
         back = mirrored[:, list(self.counterparts)]
         if axis < logits.ndim - 2:
@@ -52,16 +52,16 @@ class Mirror:
 
 
 class LogitSource:
-    """The logits of one network as decisions take them. Threads may share it.
+    """Logits of one network, shifted so that structures are decided at 0. Thread-safe.
 
     Attributes:
-        engine: What computes the network.
-        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
+        engine: The engine that runs the network.
+        input_spec: The network's input: windows, neighbouring slices, channels, tile size.
 
     Args:
-        engine: What computes the network.
-        offsets: What is subtracted from each structure's logits, so that it is decided at 0; omitted for nothing.
-        mirror: Average the logits with those of the mirror image; if omitted, not.
+        engine: The engine that runs the network.
+        offsets: Subtracted from each structure's logits, so that its threshold is at 0; if omitted, 0.
+        mirror: Average over the mirror image; if omitted, none.
     """
 
     def __init__(
@@ -75,20 +75,20 @@ class LogitSource:
     def slices(
         self, hu: Int16[np.ndarray, "x y m"], positions_mm: Float32[np.ndarray, "n"] | None = None
     ) -> list[Float32[np.ndarray, "c x y"]]:
-        """Logits of a stack of axial slices.
+        """Compute the logits of a stack of slices.
 
-        Slices are padded with air at their upper ends to what the network needs, and the padding is cut off again.
-        A slice that is constant once windowed (air, mostly) is computed once.
+        Slices are padded with air to a valid size, and the padding is cut off again. The logits of constant slices
+        (mostly air) are cached.
 
         Args:
-            hu: Slices on the network's grid, with `input_spec.reach` more at either end.
-            positions_mm: Where each of the others lies, for a network that is told.
+            hu: Slices in HU on the network's grid, with `input_spec.reach` more at either end.
+            positions_mm: Position of each of the n slices, if the network has it as an input.
         """
         x, y, _ = hu.shape
         return [logits[:, :x, :y] for logits in self._each(self.input_spec.of_slices(hu, positions_mm))]
 
     def block(self, hu: Int16[np.ndarray, "x y z"]) -> Float32[np.ndarray, "c x y z"]:
-        """Logits of a block, padded as slices are; one that is constant once windowed is computed once.
+        """Compute the logits of a block, padded as slices are; those of constant blocks are cached.
 
         Args:
             hu: HU on the network's grid.
@@ -118,14 +118,14 @@ class LogitSource:
         logits = self._constant.get(key)
         if logits is None:
             logits = self._compute(image[None])[0]
-            self._constant = {key: logits}  # whole at once: other threads may have images of another size
+            self._constant = {key: logits}  # replaced in one step: other threads may have another image size
         return logits
 
 
 def mean_logits(
     of_models: Sequence[Float32[np.ndarray, "c x y"]], weights: Float32[np.ndarray, "m c 1 1"] | None = None
 ) -> Float32[np.ndarray, "c x y"]:
-    """The mean over several models of a slice's logits, weighted if weights are given, which add up to 1."""
+    """Return the mean of several models' logits of a slice; weights, if given, add up to 1 over the models."""
     if weights is not None:
         return np.sum([weight * logits for weight, logits in zip(weights, of_models, strict=True)], axis=0)
     total = of_models[0]

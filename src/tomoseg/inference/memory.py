@@ -1,4 +1,4 @@
-"""How much memory a prediction may take, and has taken."""
+"""Memory budget and use of a prediction."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tomoseg.nnunet import NnunetNetwork
 
 
 def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
-    """How many slices may be in one forward pass.
+    """Return the number of slices that fit into one forward pass.
 
     Args:
         limit: Bytes that the process may take.
-        result: Bytes that the result will take, and what else does not grow with the batch.
-        each: Bytes of a slice in a batch.
-        most: The largest batch asked for.
+        result: Bytes of the result, and of everything else that does not grow with the batch.
+        each: Bytes per slice in a batch.
+        most: Largest batch.
 
     Raises:
         InputError: If not even one slice fits.
@@ -37,42 +37,42 @@ def batch_that_fits(limit: int, result: int, each: int, most: int) -> int:
 
 
 OPENED = 3
-"""What an open network takes at most, beside its weights' file: weights read, and packed for the processor."""
+"""Upper bound of an open network's memory relative to its weights' file: weights as read, and as packed."""
 
 
 def may_stay_open(weights: int, limit: int | None) -> bool:
-    """Whether several networks may be open at once, so that they need not be opened anew for each scan.
+    """Return True if several networks may stay open between scans.
 
-    They may if a quarter of the memory that is free holds them, and nobody said how much may be taken.
+    They may if they fit into a quarter of the available memory, and no limit is given.
 
     Args:
         weights: Bytes of all their weights.
-        limit: Bytes that the process may take; None for any.
+        limit: Bytes that the process may take; None for no limit.
     """
     return limit is None and OPENED * weights <= psutil.virtual_memory().available // 4
 
 
 def activation_bytes(network: NetworkConfig | NnunetNetwork) -> int:
-    """What a network's feature maps take at most for a pixel of a slice, in fp32, as its kind's record says."""
-    if isinstance(network, NnunetNetwork):  # as of a U-Net: at most nine widths of the first stage at once
+    """Return the upper bound of a network's feature maps in bytes per pixel of a slice, in fp32."""
+    if isinstance(network, NnunetNetwork):  # as for a U-Net: at most nine maps of the first stage's width at once
         return 4 * 9 * network.channels[0]
     return network.record.activation_bytes(network)
 
 
 def give_back() -> None:
-    """Give memory that was freed back to the system, where the C library keeps it for later."""
+    """Return freed memory to the system, where the C library keeps it (glibc)."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # a C library without it
             ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has had so far, resident."""
+    """Return the peak resident memory of this process so far, in bytes."""
     on_windows = getattr(psutil.Process().memory_info(), "peak_wset", None)
     if on_windows is not None:
         return int(on_windows)
     status = Path("/proc/self/status")
-    if status.exists():  # on Linux `getrusage` starts from what the parent process had
+    if status.exists():  # on Linux `getrusage` includes the parent process before exec
         line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     import resource

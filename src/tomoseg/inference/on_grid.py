@@ -1,4 +1,4 @@
-"""A scan on the network's grid, as a network reads it."""
+"""A scan on the network's grid."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class OnGrid:
     """A scan on the network's grid.
 
     Attributes:
-        slabs: HU, from inferior to superior; read once.
-        placement: Where the grid lies in the scan.
+        slabs: Slabs in HU, from inferior to superior; can be read once.
+        placement: Position of the grid in the scan.
         source: The scan's own grid.
-        view: What its slices show, where its axes are in a view's order already, as a preprocessed case's are.
-        positions_mm: Where each slice lies, if more of the scan than this was looked at for it.
+        view: View whose order its axes are in, as in a preprocessed case.
+        positions_mm: Position of each slice, if it was determined on more of the scan than this.
     """
 
     slabs: Iterable[Int16[np.ndarray, "gx gy _"]]
@@ -32,25 +32,25 @@ class OnGrid:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Voxel edges of the grid."""
+        """Voxel spacing of the grid."""
         place = zip(self.source.spacing_mm, self.placement.extent, self.placement.shape, strict=True)
         x, y, z = (edge * extent / voxels for edge, extent, voxels in place)
         return (x, y, z)
 
     def whole(self) -> Int16[np.ndarray, "gx gy gz"]:
-        """All slabs as one array; they are read by this."""
+        """Read all slabs into one array."""
         slabs = list(self.slabs)
         return slabs[0] if len(slabs) == 1 else np.concatenate(slabs, axis=2)
 
     def part(
         self, hu: Int16[np.ndarray, "gx gy gz"], part: slice, positions_mm: Float32[np.ndarray, "gz"] | None
     ) -> OnGrid:
-        """Some of the slices as a scan of those voxels.
+        """Return some of the slices as a scan of its own.
 
         Args:
-            hu: What `whole` gave.
-            part: Which slices.
-            positions_mm: Where each slice of the whole lies, if it is told.
+            hu: The result of `whole`.
+            part: The slices.
+            positions_mm: Position of each slice of the whole, if known.
         """
         cut, told = hu[:, :, part], None if positions_mm is None else positions_mm[part]
         shape = (cut.shape[0], cut.shape[1], cut.shape[2])

@@ -1,4 +1,4 @@
-"""The network run by ONNX Runtime on the CPU: to check an export, or where no other runtime may be installed."""
+"""Engine of ONNX Runtime on the CPU: to check an export, or where no other runtime may be installed."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tomoseg.models.quantise import convolutions, quantise
 from tomoseg.networks.images import EngineInput
 
 LARGEST_DIFFERENCE = 1e-3
-"""Of an fp32 export's logits from PyTorch's, as a share of the largest logit."""
+"""Largest difference of an fp32 export's logits from PyTorch's, relative to the largest logit."""
 
 
 class OnnxEngine(Engine):
-    """A network in ONNX Runtime; threads may share it.
+    """A network in ONNX Runtime. Thread-safe.
 
     Args:
         path: An `.onnx` file of `tomoseg export`.
         input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
-        precision: What the file is stored in.
-        channels: The output channels to keep; None keeps all.
+        precision: Precision of the file.
+        channels: Output channels to keep; None keeps all.
     """
 
     name = "onnx"
@@ -45,16 +45,16 @@ class OnnxEngine(Engine):
         self._channels = slice(None) if channels is None else list(channels)
 
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
-        """Logits of windowed slices or blocks."""
+        """Compute the logits of windowed slices or blocks."""
         logits = [run_onnx(self._session, image[None]) for image in images]
         return np.concatenate(logits)[:, self._channels]
 
 
 def open_onnx(model: Model, device: str, precision: str) -> OnnxEngine:
-    """The engine of a model's export.
+    """Open a model's export.
 
     Args:
-        model: What is computed.
+        model: The model.
         device: `cpu`.
         precision: `auto` is fp32.
 
@@ -89,10 +89,10 @@ def _convert(model: Model, calibration: Calibration | None) -> Converted:
 
 
 def difference_from_torch(model: Model, path: Path) -> float:
-    """How far ONNX Runtime's logits are from PyTorch's on a slice of noise, at most, over the largest logit.
+    """Return the largest difference of ONNX Runtime's logits from PyTorch's on noise, relative to the largest logit.
 
     Args:
-        model: What was exported.
+        model: The exported model.
         path: The `.onnx` file.
     """
     from tomoseg.inference.torch_engine import open_torch
@@ -114,6 +114,6 @@ ONNX = EngineKind(
     on=lambda device: device == "cpu",
     open=open_onnx,
     conversion=Conversion(".onnx", ("fp32", "int8"), _convert),
-    automatic=lambda model: False,  # to check an export, or where no other runtime may be installed
+    automatic=lambda model: False,  # slower than OpenVINO
     compared=lambda model: tuple(p for p in ("fp32", "int8") if find_export(model, "onnx", p) is not None),
 )

@@ -1,4 +1,4 @@
-"""The network run by OpenVINO, the fastest way on a CPU."""
+"""Engine of OpenVINO, the fastest on a CPU."""
 
 from __future__ import annotations
 
@@ -38,15 +38,14 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class OpenVinoEngine(Engine):
-    """A network compiled by OpenVINO for this processor, once for each size of slice; threads may share it.
+    """A network compiled by OpenVINO for this processor, once per input shape. Thread-safe.
 
     Args:
         model: An OpenVINO model, as `models/openvino.py` makes it.
         input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         precision: `fp32`, `bf16`, or `int8` for a model that is quantised.
-        identity: Tells the model from every other, so that it is compiled once for all processes; omitted, it is
-            compiled in each.
-        floats: What a quantised model keeps in floating point is computed in; if omitted, bf16 where that is faster.
+        identity: Unique identity of the model, under which it is cached for later processes; if omitted, it is not.
+        floats: Precision of a quantised model's layers in floating point; if omitted, bf16 where that is faster.
 
     Raises:
         ConfigError: If OpenVINO is not installed, or the processor does not compute in that precision.
@@ -75,11 +74,11 @@ class OpenVinoEngine(Engine):
         self._buffers = Buffers()
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        """Compile the network for slices or blocks of a size."""
+        """Compile the network for slices or blocks of a shape."""
         self._compiled_for((self.input_spec.channels, *self.input_spec.padded(shape)))
 
     def release(self) -> None:
-        """Give back what compiled networks hold for feature maps, unless they are at work."""
+        """Free the memory that idle compiled networks hold for feature maps."""
         with self._lock:
             self._free.update((shape, []) for shape in self._free)
             compiled = list(self._compiled.values())
@@ -87,7 +86,7 @@ class OpenVinoEngine(Engine):
             each.release_memory()
 
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
-        """Logits of windowed slices or blocks; structures are last in memory."""
+        """Compute the logits of windowed slices or blocks; structures are last in memory."""
         shape = images.shape[1:]
         compiled = self._compiled_for(shape)
         with self._lock:  # a request serves one thread at a time
@@ -96,7 +95,7 @@ class OpenVinoEngine(Engine):
         channels = compiled.outputs[0].get_partial_shape()[len(shape)].get_length()
         logits = self._buffers.take((len(images), *shape[1:], channels))
         tensor = import_openvino().Tensor
-        for image, out in zip(images, logits, strict=True):  # one by one: more at once is no faster, and takes memory
+        for image, out in zip(images, logits, strict=True):  # a batch would be no faster, and take more memory
             request.set_output_tensor(tensor(out[None], shared_memory=True))  # no copy
             request.infer([image[None]], share_inputs=True, share_outputs=True)
         with self._lock:
@@ -113,7 +112,7 @@ class OpenVinoEngine(Engine):
 
 
 def fastest_float() -> str:
-    """The floating-point precision that is worth computing in on this processor."""
+    """Return the faster floating-point precision on this processor, `bf16` or `fp32`."""
     return "bf16" if computes_bf16() and _bf16_pays() else "fp32"
 
 
@@ -124,10 +123,10 @@ def _bf16_pays() -> bool:
 
 
 def int8_pays(dims: int) -> bool:
-    """Whether convolutions in int8 are faster on this processor than in fp32.
+    """Return True if convolutions are faster in int8 than in fp32 on this processor.
 
     Args:
-        dims: Axes that they run along, two or three.
+        dims: Dimensions of the convolutions, 2 or 3.
     """
     runs = {low: cache(partial(_convolutions, "f32", dims, low=low)) for low in (False, True)}
     way = f"openvino {import_openvino().__version__} int8 of {dims} dimensions"
@@ -135,7 +134,7 @@ def int8_pays(dims: int) -> bool:
 
 
 def _convolutions(hint: str, dims: int = 2, *, low: bool = False) -> Any:
-    """A request that computes some convolutions of common size on one thread, in int8 if that is asked for."""
+    """Return an inference request of some convolutions of common size on one thread, in int8 if `low`."""
     openvino = import_openvino()
     ops = openvino.opset13
     edges, one = {2: (96, 96), 3: (24, 24, 24)}[dims], [1] * dims
@@ -155,19 +154,19 @@ def _convolutions(hint: str, dims: int = 2, *, low: bool = False) -> Any:
 
 
 def _limits(ops: Any, low: float, high: float) -> list[Any]:
-    """Of what is quantised, before and after."""
+    """Return the input and output range of a fake quantisation."""
     return [ops.constant(np.float32(value)) for value in (low, high, low, high)]
 
 
 def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
-    """The engine of a model: of its export in fp32 or int8 where it has one, else of its weights, converted now.
+    """Open a model's export in fp32 or int8 if it has one, or else convert its weights.
 
     Args:
-        model: What is computed.
+        model: The model.
         device: `cpu`.
-        precision: `auto` is int8 where the model has such an export whose Dice was measured to be close enough and
-            this machine is faster in it, else bf16 where it was measured to be faster, else fp32; of an imported model
-            fp32.
+        precision: `auto` is int8 if the model has such an export, its Dice was measured to be close enough, and int8 is
+            faster on this machine; else bf16 where that was measured to be faster; else fp32. For an imported model
+            without such an export it is fp32.
 
     Raises:
         ConfigError: If OpenVINO is not installed, the model has no int8 export, or neither export nor PyTorch.
@@ -176,14 +175,14 @@ def open_openvino(model: Model, device: str, precision: str) -> OpenVinoEngine:
     if precision == "auto":
         precision = _automatic(model)
     network, identity = _network_of(model, precision)
-    floats = None if model.record.plan is None else "fp32"  # so that it agrees on every machine as where it was made
+    floats = None if model.record.plan is None else "fp32"  # the same results on every machine
     engine = OpenVinoEngine(network, model.record.input_spec, precision, identity, floats)
     engine.headless = model.headless
     return engine
 
 
 def _automatic(model: Model) -> str:
-    """The precision that is worth computing a model in; to agree with what trained an imported one comes first."""
+    """Return the fastest precision for a model; an imported one is kept close to its original by fp32."""
     quantised = find_export(model, "openvino", "int8")
     if quantised is not None and quantised.trusted and int8_pays(len(model.record.input_spec.example_shape()) - 2):
         return "int8"
@@ -191,7 +190,7 @@ def _automatic(model: Model) -> str:
 
 
 def _network_of(model: Model, precision: str) -> tuple[Any, str | None]:
-    """A model's network, and what tells its export from every other."""
+    """Return a model's network, and its cache identity; None if it was converted now."""
     stored = OPENVINO.stores(precision)
     found = find_export(model, "openvino", stored)
     identity = None if found is None else f"{sorted(found.files.values())} {model.channels}"
@@ -221,7 +220,7 @@ def _convert(model: Model, calibration: Calibration | None) -> Converted:
 
 
 def _can_hold(model: Model) -> bool:
-    """Whether the network is exported or can be; where PyTorch is missing the refusal says what to do."""
+    """Return True if the network is exported or can be; without PyTorch the later error says what to do."""
     exported = any(find_export(model, "openvino", stored) is not None for stored in ("fp32", "int8"))
     return exported or not is_installed("torch") or model.record.input_spec.is_traceable
 

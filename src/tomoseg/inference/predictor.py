@@ -1,4 +1,4 @@
-"""A model that is loaded once and segments many scans."""
+"""Prediction with a model that is loaded once and segments many scans."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LogitSink(Protocol):
 
 
 class Predictor:
-    """One model, or several whose logits are averaged, with the engines that run them. Threads may share it.
+    """One model, or several whose logits are averaged, with the engines that run them. Thread-safe.
 
     Attributes:
         models: The loaded models, with all their structures.
@@ -99,7 +99,7 @@ class Predictor:
         self._opening = threading.Lock()
 
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
-        """The engine of each model; engines are opened on first use.
+        """Return the engine of each model; engines are opened on first use.
 
         Args:
             labels: The structures to compute; if omitted, all.
@@ -137,7 +137,7 @@ class Predictor:
             self._engines[self.record.labels] = list(engines)
 
     def as_computed(self, model: Model) -> Model:
-        """The part of a model that its engine computes: by default all of it.
+        """Return the part of a model that its engine computes: by default all of it.
 
         Args:
             model: One of the models, with all or some of its structures.
@@ -145,7 +145,7 @@ class Predictor:
         return model
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
-        """Thresholds, smoothing and post-processing: those of the request, otherwise those that the model was tuned to.
+        """Return thresholds, smoothing and post-processing: the request's, or else those that the model was tuned to.
 
         Args:
             request: The request.
@@ -179,7 +179,7 @@ class Predictor:
         return True
 
     def watched_at(self, scan: OnGrid) -> Placement | None:
-        """Where the grid of the watched logits lies in a scan; None if it is the grid of `scan`.
+        """Return the placement of the watched logits' grid in a scan; None if it is the grid of `scan`.
 
         Args:
             scan: The scan on the network's grid.
@@ -318,7 +318,7 @@ class Predictor:
     def _between(
         self, scan: OnGrid, choices: Choices, stages: Stages, watch: LogitSink | None
     ) -> Iterator[SlicePair | None]:
-        """For each slice of the scan the two slices of the grid around it; None outside of the grid."""
+        """Yield the two grid slices around each slice of the scan; None outside the grid."""
         placement = scan.placement
         engines = self.engines(self._computed(choices))
         views = self._views(scan)
@@ -330,7 +330,7 @@ class Predictor:
             LogitSource(engine, choices.offsets, mirror)
             for engine, mirror in zip(engines, self._mirrors(choices), strict=True)
         ]
-        of_members = watch if len(sources) > 1 else None  # several are compared as they are, one as it decides
+        of_members = watch if len(sources) > 1 else None  # several are watched before smoothing, a single one after
         weights = self._weights(scan, choices.labels)
         made = stages.of("network", _grid_logits(sources, views, scan, batch, weights, of_members))
         deciding = smoothed(made, choices.decisions.smoothing)
@@ -338,29 +338,29 @@ class Predictor:
         slices, depth = scan_slices(logits, placement), placement.box()[2]
         for k in range(scan.source.canonical_shape[2]):
             yield next(slices) if depth.start <= k < depth.stop else None
-        if watch is not None:  # slices of the grid that no slice of the scan lies between count as well
+        if watch is not None:  # grid slices beyond the scan's last count as well
             for _ in logits:
                 pass
 
     def _computed(self, choices: Choices) -> LabelSet:
-        """What the networks are asked for: with flips the counterparts too."""
+        """Return the structures that the networks compute: with flips also the left-right counterparts."""
         if not choices.decisions.flips:
             return choices.labels
         names = choices.labels.names
         return self.record.labels.subset([*names, *map(counterpart, names)])
 
     def _mirrors(self, choices: Choices) -> list[Mirror | None]:
-        """What each model's logits are averaged with."""
+        """Return the mirror averaging of each model; None without flips."""
         if not choices.decisions.flips:
             return [None] * len(self.models)
         computed = self._computed(choices)
         return [Mirror.of(choices.labels, computed, model.record.grid.view) for model in self.models]
 
     def _views(self, scan: OnGrid) -> list[str]:
-        """How each model has to be given the scan: in the order of its view's axes, or `axial` for as it is.
+        """Return the view that each model needs the scan reordered to; `axial` for as it is.
 
         Raises:
-            ConfigError: If it is in the order of a view that a model does not look at.
+            ConfigError: If the scan is already in the order of a view that is not the models'.
         """
         views: list[str] = [model.record.grid.view for model in self.models]
         if scan.view == "axial":
@@ -373,7 +373,7 @@ class Predictor:
         return ["axial"] * len(views)
 
     def _weights(self, scan: OnGrid, labels: LabelSet) -> Float32[np.ndarray, "m c 1 1"] | None:
-        """How much each model counts for each structure; None for all alike."""
+        """Return the weight of each model for each structure; None for equal weights."""
         if self.fusion is None:
             return None
         height_mm = scan.placement.extent[2] * scan.source.spacing_mm[2]
@@ -381,7 +381,7 @@ class Predictor:
         return None if weights is None else weights[..., None, None]
 
     def _batch(self, engines: Sequence[Engine], scan: OnGrid, choices: Choices) -> int:
-        """Slices in one forward pass: as many as asked for and as the memory allows."""
+        """Return the number of slices per forward pass: the configured one, or fewer if memory is limited."""
         most = self.compute.batch_size or _usual_batch(engines[0])
         if self.max_memory is None:
             return most
@@ -392,13 +392,13 @@ class Predictor:
         tiles = [_input_spec(e).tile(ordered(shape, view)) for e, view in zip(engines, views, strict=True)]
         pixels = max(math.prod(e.input_spec.padded(tile)) for e, tile in zip(engines, tiles, strict=True))
         logits = 4 * structures * pixels
-        batches = 2 + len(engines)  # one of each model is made, one waits, one is used
+        batches = 2 + len(engines)  # one per model in the making, one waiting, one in use
         activations = [activation_bytes(one.record.network) for one in self.models]
         each = batches * logits + max(activations) * pixels
         result = math.prod(scan.source.shape) * 2  # the label map and its copy in the file's order, or compressed masks
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
-        held = (2 + smoothed_over) * logits  # two are the slices of the grid that a slice of the scan lies between
-        held += (sum(activations) - max(activations)) * pixels  # each network keeps its own
+        held = (2 + smoothed_over) * logits  # two grid slices around the scan's slice
+        held += (sum(activations) - max(activations)) * pixels  # one set per network
         held += sum(
             _bytes_of_whole(engine, view, shape, structures) for engine, view in zip(engines, views, strict=True)
         )
@@ -410,7 +410,7 @@ def _usual_batch(engine: Engine) -> int:
 
 
 def _bytes_of_whole(engine: Engine, view: str, shape: tuple[int, int, int], structures: int) -> int:
-    """What is held of more than a slice, for a network of blocks or of a view that is not axial."""
+    """Return the bytes held over many slices, by a network of blocks or of a view that is not axial."""
     if view != "axial":
         return bytes_of_view(view, shape, structures)
     input_spec = _input_spec(engine)
@@ -429,12 +429,12 @@ def _grid_logits(
     weights: Float32[np.ndarray, "m c 1 1"] | None,
     watch: LogitSink | None,
 ) -> Generator[GridLogits, None, None]:
-    """Of each slice of the grid, the mean over the models; what each of several says may be watched."""
+    """Yield the mean logits over the models of each grid slice; those of several models may be watched."""
     told = [source.input_spec.network.position for source in sources]
     slabs = scan.slabs
-    if set(views) != {"axial"} or any(told):  # these need the whole of the scan before its first slice
+    if set(views) != {"axial"} or any(told):  # these need the whole scan before its first slice
         slabs = [scan.whole()]
-    copies = tee(slabs, len(sources))  # a slab is held until the last of the engines has had it
+    copies = tee(slabs, len(sources))  # a slab is held until the last engine has read it
     streams = [
         _view_logits(source, view, replace(scan, slabs=own), batch)
         for source, view, own in zip(sources, views, copies, strict=True)
@@ -447,7 +447,7 @@ def _grid_logits(
 
 
 def _view_logits(source: LogitSource, view: str, scan: OnGrid, batch: int) -> Iterator[GridLogits]:
-    """What one model says of each slice of a scan, whatever slices it looks at."""
+    """Yield one model's logits of each axial slice of a scan, whatever its view."""
     slabs, shape, positions_mm = scan.slabs, ordered(scan.placement.shape, view), scan.positions_mm
     told = source.input_spec.network.position
     if view != "axial" or told:
@@ -461,17 +461,17 @@ def _view_logits(source: LogitSource, view: str, scan: OnGrid, batch: int) -> It
 
 
 def _watched(logits: Iterable[GridLogits], watch: LogitSink) -> Generator[GridLogits, None, None]:
-    """The same slices; each is looked at as it passes."""
+    """Pass each slice's logits to `watch`, and yield them."""
     for each in logits:
         watch.add(each)
         yield each
 
 
 def _check_alike(records: Sequence[ModelRecord]) -> None:
-    """Refuse models whose logits do not lie on each other.
+    """Refuse models whose logits cannot be averaged.
 
     Raises:
-        ConfigError: If they differ in structures or grid.
+        ConfigError: If they differ in structures, grid or plan.
     """
     for number, record in enumerate(records[1:], start=2):
         for what, first, other in (

@@ -1,7 +1,7 @@
-"""What a network is given of scans: some of its slices, blocks or patches, as its own way of prediction makes them.
+"""Samples of a network's inputs, recorded during prediction, for the calibration of int8.
 
-int8 takes its scales from these, whatever makes them: crop, normalisation and resampling of an imported model, the box
-that its task looks at, or windows and neighbours of one that was trained here.
+They have passed the model's own preprocessing: crop, normalisation, resampling and the box of an imported model, or
+windows and neighbouring slices of one that was trained here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ NetworkImage = Float32[np.ndarray, "1 w *xyz"]
 
 
 class WeightedSample:
-    """Some of many images, drawn as they pass; those with much to see in them are likelier than those of air.
+    """Weighted reservoir sample of images; the weight is the standard deviation of an image's values.
 
-    Each is as likely as its values are spread (their standard deviation), and one without any spread is never drawn.
+    Constant images, such as air, are never drawn.
 
     Args:
-        count: How many are drawn.
-        seed: The seed of the draws.
+        count: Number of images to draw.
+        seed: Seed of the draws.
 
     Source:
         Efraimidis, P. S. & Spirakis, P. G. (2006). Weighted random sampling with a reservoir. Information Processing
@@ -49,10 +49,10 @@ class WeightedSample:
         self._offered = 0
 
     def offer(self, image: Float32[np.ndarray, "w *xyz"]) -> None:
-        """An image that may be drawn.
+        """Offer an image to the sample.
 
         Args:
-            image: As the network takes it.
+            image: An input of the network.
         """
         spread = float(image.std())
         if self._count == 0 or spread == 0:
@@ -66,18 +66,18 @@ class WeightedSample:
 
     @property
     def images(self) -> list[NetworkImage]:
-        """What was drawn, in the order in which it came."""
+        """Drawn images, in the order in which they were offered."""
         return [image for _, _, image in sorted(self._held, key=lambda entry: entry[1])]
 
 
 class Recorder(Engine):
-    """Offers what it is given, and computes nothing: its logits are 0.
+    """Engine that offers its inputs to a sample; its logits are 0.
 
     Args:
-        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
-        values: Of each voxel, structures or features.
-        drawn: Takes what it is given.
-        headless: Its values are features.
+        input_spec: The network's input: windows, neighbouring slices, channels, tile size.
+        values: Structures or features per voxel.
+        drawn: The sample.
+        headless: Whether the values are features.
     """
 
     name, device, precision = "recorder", "cpu", "fp32"
@@ -88,23 +88,23 @@ class Recorder(Engine):
         self._values, self._drawn = values, drawn
 
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
-        """Zeros, structures last in memory."""
+        """Offer each image, and return zeros, structures last in memory."""
         for image in images:
             self._drawn.offer(image)
         return np.moveaxis(np.zeros((len(images), *images.shape[2:], self._values), np.float32), -1, 1)
 
 
 def draw_images(predictor: Predictor, scan: OnGrid, count: int, seed: int = 0) -> list[NetworkImage]:
-    """Some of what a model's network is given of a scan.
+    """Draw some of a network's inputs from a scan.
 
     Args:
-        predictor: The predictor of a model of one network; it serves for nothing else from then on.
-        scan: As the predictor takes it.
-        count: How many, at most.
-        seed: The seed of the draws.
+        predictor: Predictor of a model of one network; not usable for prediction afterwards.
+        scan: The scan, from the predictor's `on_grid`.
+        count: Largest number of images.
+        seed: Seed of the draws.
 
     Raises:
-        ConfigError: If a model that finds the box which this one looks at is not there.
+        ConfigError: If the model that finds this one's box is missing.
         GridError: If the network's grid would be too large.
     """
     (model,) = predictor.models

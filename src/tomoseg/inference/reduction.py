@@ -1,12 +1,12 @@
-"""Decisions on the scan's own grid, from logits on the network's: interpolate, then decide, without interpolating much.
+"""Compiled kernels that interpolate logits to the scan's grid and decide them there.
 
 Linear interpolation is convex. Where all corners of a cell of the network's grid have the same winning structure, so
-has every point inside; where a logit is above 0 at all corners, or at none, so it is inside. So decide at the grid's
-points, copy what agrees, and interpolate logits only in cells whose corners differ, and there only those of structures
-that can win. Values inside are weighted sums of the corners, since rounding keeps the order of sums and products
-(`a + t * (b - a)` may step outside).
+does every point inside; where a logit is above 0 at all corners, or at none, so it is inside. So decisions that agree
+are copied, and logits are interpolated only in cells whose corners differ, and only of structures that can win. Values
+inside are weighted sums of the corners, since rounding keeps the order of sums and products (`a + t * (b - a)` may
+step outside).
 
-Kernels are compiled and free of Python's lock; `decide.py` runs them on threads of its own.
+Kernels release the GIL; `decide.py` runs them on its own threads.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tomoseg.kernels import kernel
 
 
 class Corners(NamedTuple):
-    """What one slice of the scan lies between.
+    """The two grid slices that a slice of the scan lies between.
 
     Attributes:
         low: `(gx, gy, c)` logits of the grid's slice below.
-        high: Those of the slice above; the same array where `share` is 0.
+        high: Logits of the slice above; the same array where `share` is 0.
         share: Weight of the slice above.
-        low_found: What is decided at the points of the slice below: `winners`, or packed bits `(gx, gy, b)`.
-        high_found: The same of the slice above.
+        low_found: Decisions at the points of the slice below: `winners`, or packed bits `(gx, gy, b)`.
+        high_found: Decisions at the points of the slice above.
     """
 
     low: Float32[np.ndarray, "gx gy c"]
@@ -39,7 +39,7 @@ class Corners(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """The scan's slice, cut into the cells between the points of the network's grid; see `cells_along`.
+    """A slice of the scan, divided into the cells between the points of the network's grid; see `cells_along`.
 
     Attributes:
         x_first: First pixel of each cell along x.
@@ -57,12 +57,12 @@ class Cells(NamedTuple):
 def cells_along(
     points: int, length: int, *, nearest: bool = False
 ) -> tuple[Int64[np.ndarray, "_"], Float32[np.ndarray, "length"]]:
-    """An axis of the scan's slice, cut into the cells between the points of the network's grid.
+    """Divide an axis of the scan's slice into the cells between the points of the network's grid.
 
     Args:
-        points: The points of the grid.
-        length: Pixels of the slice.
-        nearest: Each pixel takes what the nearest point says: it lies in a cell of which the lower is that.
+        points: Points of the grid along the axis.
+        length: Pixels of the slice along the axis.
+        nearest: Each pixel takes the nearest point's value: it lies in the cell whose lower point that is.
 
     Returns:
         `first` `(points + 1,)`, cell `i` holds the pixels from `first[i]` to before `first[i + 1]`; and each pixel's
@@ -78,7 +78,7 @@ def cells_along(
 
 @kernel(fastmath={"nnan", "nsz"})
 def winners(logits, out):  # type: ignore[no-untyped-def]
-    """At each point the channel of the highest logit plus one, or 0 where none is above 0; ties go to the lower.
+    """Fill, for each point, the channel of the highest logit plus one, or 0 if none is above 0; ties go to the lower.
 
     Args:
         logits: `(gx, gy, c)` float32, contiguous.
@@ -100,7 +100,7 @@ def winners(logits, out):  # type: ignore[no-untyped-def]
 
 @kernel()
 def fill_labels(corners, cells, rows, ids, out):  # type: ignore[no-untyped-def]
-    """Label map values of one slice, in the cells of some rows of the grid.
+    """Fill label map values of one slice, in the cells of some rows of the grid.
 
     Args:
         corners: `Corners` with `winners`.
@@ -134,7 +134,7 @@ def fill_labels(corners, cells, rows, ids, out):  # type: ignore[no-untyped-def]
 
 @kernel()
 def fill_masks(corners, cells, rows, out):  # type: ignore[no-untyped-def]
-    """Packed masks of one slice, in the cells of some rows of the grid.
+    """Fill packed masks of one slice, in the cells of some rows of the grid.
 
     Args:
         corners: `Corners` with packed bits.
@@ -161,14 +161,14 @@ def fill_masks(corners, cells, rows, out):  # type: ignore[no-untyped-def]
 
 @kernel()
 def fill_probabilities(corners, cells, rows, offsets, scales, out):  # type: ignore[no-untyped-def]
-    """Probabilities of all structures in one slice, in the cells of some rows of the grid.
+    """Fill probabilities of all structures in one slice, in the cells of some rows of the grid.
 
     Args:
         corners: `Corners`.
         cells: `Cells` of the slice.
         rows: First row of cells, and one past the last.
         offsets: `(c,)` float32, added to each structure's logits.
-        scales: `(c, 2)` float32, what they are multiplied with then, above and below 0.
+        scales: `(c, 2)` float32, factors of the results above and below 0.
         out: `(c, x, y)` uint8 of zeros, filled where these cells lie and a probability is not 0.
     """
     gx, gy, channels = corners.low.shape
@@ -187,7 +187,7 @@ def fill_probabilities(corners, cells, rows, offsets, scales, out):  # type: ign
 
 @kernel()
 def fill_highest_probability(corners, cells, rows, offsets, scales, out):  # type: ignore[no-untyped-def]
-    """Probability of the structure with the highest logit, as `fill_probabilities`; `out` is `(1, x, y)`."""
+    """Fill the probability of the structure with the highest logit, as `fill_probabilities`; `out` is `(1, x, y)`."""
     gx, gy, channels = corners.low.shape
     for i in range(rows[0], rows[1]):
         for j in range(gy):
@@ -204,13 +204,13 @@ def fill_highest_probability(corners, cells, rows, offsets, scales, out):  # typ
 
 @kernel()
 def _scaled(logit, scales):  # type: ignore[no-untyped-def]
-    """A logit at its temperature, which its sign chooses."""
+    """Scale a logit by the factor for its sign."""
     return logit * (scales[0] if logit > 0 else scales[1])
 
 
 @kernel()
 def fill_shares(corners, cells, rows, wanted, out):  # type: ignore[no-untyped-def]
-    """Probabilities of some structures among all and the background, whose logit is 0, in the cells of some rows.
+    """Fill softmax probabilities of some structures among all and background (logit 0), in the cells of some rows.
 
     Args:
         corners: `Corners`.
@@ -228,7 +228,7 @@ def fill_shares(corners, cells, rows, wanted, out):  # type: ignore[no-untyped-d
                 for y in range(cells.y_first[j], cells.y_first[j + 1]):
                     _all_inside(corners, cell, cells.x_share[x], cells.y_share[y], values)
                     whole = _exponentials(values)
-                    least = whole / np.float32(512)  # of which less is a probability of 0
+                    least = whole / np.float32(512)  # below, the rounded probability is 0
                     for n in range(len(wanted)):
                         value = values[wanted[n]]
                         if value >= least:
@@ -237,14 +237,14 @@ def fill_shares(corners, cells, rows, wanted, out):  # type: ignore[no-untyped-d
 
 @kernel()
 def fill_scaled_shares(corners, cells, rows, wanted, scales, out):  # type: ignore[no-untyped-def]
-    """As `fill_shares`, of which the logit of each structure against all others is scaled.
+    """Fill probabilities as `fill_shares`, with the logit of each structure against all others scaled.
 
     Args:
         corners: `Corners`.
         cells: `Cells` of the slice.
         rows: First row of cells, and one past the last.
         wanted: `(n,)` int64, channels.
-        scales: `(n, 2)` float32, for each of these above and below 0.
+        scales: `(n, 2)` float32, factors of these logits above and below 0.
         out: `(n, x, y)` uint8 of zeros, filled where these cells lie and a probability is not 0.
     """
     gx, gy, channels = corners.low.shape
@@ -269,28 +269,28 @@ def fill_scaled_shares(corners, cells, rows, wanted, scales, out):  # type: igno
 
 @kernel()
 def _exponentials(values):  # type: ignore[no-untyped-def]
-    """The exponential of each logit over the highest, or over that of the background, in its place, and their sum."""
+    """Replace each logit by its exponential relative to the highest or 0, and return their sum with background's."""
     highest = np.float32(0)
     for c in range(len(values)):
         highest = max(highest, values[c])
     whole = np.exp(-highest)
     for c in range(len(values)):
         below = values[c] - highest
-        values[c] = np.exp(below) if below > -32 else np.float32(0)  # what changes no sum is not computed
+        values[c] = np.exp(below) if below > -32 else np.float32(0)  # too small to change the sum
         whole += values[c]
     return whole
 
 
 @kernel()
 def _as_uint8(logit):  # type: ignore[no-untyped-def]
-    """The probability of a logit, 0 to 1 as 0 to 255."""
+    """Return the probability of a logit, 0 to 1 as 0 to 255."""
     one = np.float32(1)
     return np.uint8(np.rint(np.float32(255) * (one / (one + np.exp(-logit)))))
 
 
 @kernel()
 def _agree(corners, cell):  # type: ignore[no-untyped-def]
-    """Whether all corners of a cell have the same winner."""
+    """Return True if all corners of a cell have the same winner."""
     i, above, j, right = cell
     low, high = corners.low_found, corners.high_found
     win = low[i, j]
@@ -302,7 +302,7 @@ def _agree(corners, cell):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _bits_of_corners(corners, cell, plane):  # type: ignore[no-untyped-def]
-    """The bits of a byte plane that all corners of a cell have, and those that any has."""
+    """Return the bits of a byte plane that are set at all corners of a cell, and those set at any."""
     i, above, j, right = cell
     everywhere, somewhere = np.int64(255), np.int64(0)
     for x in (i, above):
@@ -317,7 +317,7 @@ def _bits_of_corners(corners, cell, plane):  # type: ignore[no-untyped-def]
 
 @kernel(fastmath={"nnan", "nsz"})
 def _range_of_corners(corners, cell, least, most):  # type: ignore[no-untyped-def]
-    """Each logit's least and highest value over the corners of a cell."""
+    """Find each logit's lowest and highest value over the corners of a cell."""
     i, above, j, right = cell
     a, b, c, d = corners.low[i, j], corners.low[above, j], corners.low[i, right], corners.low[above, right]
     for n in range(len(least)):
@@ -332,7 +332,7 @@ def _range_of_corners(corners, cell, least, most):  # type: ignore[no-untyped-de
 
 @kernel()
 def _possible(least, most, candidates):  # type: ignore[no-untyped-def]
-    """How many channels can win somewhere: not those that are below what another is at least, or below 0."""
+    """Collect the channels that can win in a cell, those not always below another or 0, and return their number."""
     floor = np.float32(0)
     for c in range(len(least)):
         floor = max(floor, least[c])
@@ -346,7 +346,7 @@ def _possible(least, most, candidates):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _bring_together(corners, cell, possible, out):  # type: ignore[no-untyped-def]
-    """Logits of some channels at the corners of a cell, side by side; the four of the slice below first."""
+    """Gather the logits of some channels at the corners of a cell; the four of the slice below come first."""
     i, above, j, right = cell
     low, high = corners.low, corners.high
     for n in range(len(possible)):
@@ -366,7 +366,7 @@ def _bring_together(corners, cell, possible, out):  # type: ignore[no-untyped-de
 
 @kernel()
 def _all_between(around, share, x_share, y_share, out):  # type: ignore[no-untyped-def]
-    """Each logit that `_bring_together` took, between its corners; as `_inside`, to the last bit."""
+    """Interpolate the logits of `_bring_together`; bit for bit as `_inside`."""
     one = np.float32(1)
     w00, w10 = (one - x_share) * (one - y_share), x_share * (one - y_share)
     w01, w11 = (one - x_share) * y_share, x_share * y_share
@@ -384,7 +384,7 @@ def _all_between(around, share, x_share, y_share, out):  # type: ignore[no-untyp
 
 @kernel(fastmath={"nnan", "nsz"})
 def _winner(values, channels):  # type: ignore[no-untyped-def]
-    """The channel of the highest logit plus one, or 0 where none is above 0; ties go to the lower."""
+    """Return the channel of the highest logit plus one, or 0 if none is above 0; ties go to the lower."""
     best = np.float32(0)
     for n in range(len(values)):
         best = max(best, values[n])
@@ -397,7 +397,7 @@ def _winner(values, channels):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _all_inside(corners, cell, x_share, y_share, out):  # type: ignore[no-untyped-def]
-    """Each logit between the corners of a cell, as `_inside`."""
+    """Interpolate all logits between the corners of a cell, as `_inside`."""
     i, above, j, right = cell
     one, low, high, share = np.float32(1), corners.low, corners.high, corners.share
     w00, w10 = (one - x_share) * (one - y_share), x_share * (one - y_share)
@@ -414,7 +414,7 @@ def _all_inside(corners, cell, x_share, y_share, out):  # type: ignore[no-untype
 
 @kernel()
 def _inside(corners, cell, c, x_share, y_share):  # type: ignore[no-untyped-def]
-    """A logit between the corners of a cell."""
+    """Interpolate one logit between the corners of a cell."""
     i, above, j, right = cell
     one, low, high = np.float32(1), corners.low, corners.high
     w00, w10 = (one - x_share) * (one - y_share), x_share * (one - y_share)

@@ -1,4 +1,4 @@
-"""A model on cases of a preprocessed dataset, scored: what validation and `tomoseg evaluate` call."""
+"""Scoring of a model on cases of a preprocessed dataset, for validation and `tomoseg evaluate`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 from tomoseg.volume import SourceGrid
 
 AS_TRAINED = Request(tuned=False, all=True)
-"""Nothing that tuning chose, and every structure that the dataset may have."""
+"""Request without tuning, of all structures."""
 
 
 def on_grid(case: PreprocessedCase) -> OnGrid:
-    """A case as a predictor takes it.
+    """Return a case as the input of a predictor.
 
     Args:
         case: A case of a preprocessed dataset.
@@ -36,13 +36,13 @@ def on_grid(case: PreprocessedCase) -> OnGrid:
 
 
 class ScoredCase:
-    """A case and its reference on the voxels that it is scored on.
+    """A case and its reference on the grid that it is scored on.
 
-    These are the scan's own; where the case keeps no masks there (`PreprocessedCase.scored_on_grid`) the network's.
+    This is the scan's own, or the network's where the case keeps no masks there (`PreprocessedCase.scored_on_grid`).
 
     Attributes:
-        scan: As a predictor takes it.
-        source: The voxels that are scored on.
+        scan: Input of a predictor.
+        source: The grid that is scored on.
 
     Args:
         case: A case of the validation or test split.
@@ -57,7 +57,7 @@ class ScoredCase:
         self.source = self.scan.source
 
     def masks_slice(self, k: int) -> UInt8[np.ndarray, "b x y"]:
-        """Packed masks of one slice of the reference.
+        """Return the packed masks of one slice of the reference.
 
         Raises:
             DatasetError: If the case keeps no masks on the scan's grid, and is to be scored there.
@@ -65,16 +65,16 @@ class ScoredCase:
         return self._case.masks_slice(k) if self._case.scored_on_grid else self._case.native_masks_slice(k)
 
     def hu(self) -> Int16[np.ndarray, "x y z"] | None:
-        """HU on the same voxels; None where the dataset does not keep them."""
+        """Return HU on the same grid; None if the dataset does not keep them."""
         return self._case.ct() if self._case.scored_on_grid else self._case.scan_hu()
 
 
 class OverlapSink:
-    """Counts how masks overlap with a case's reference, slice by slice.
+    """Counts the overlap of masks with a case's reference, slice by slice.
 
     Args:
-        case: With its reference.
-        structures: How many there are.
+        case: The case with its reference.
+        structures: Number of structures.
     """
 
     def __init__(self, case: ScoredCase, structures: int) -> None:
@@ -87,12 +87,12 @@ class OverlapSink:
 
 
 def score_case(predictor: Predictor, case: PreprocessedCase, watch: LogitSink | None = None) -> CaseScore:
-    """Predict one case as the model was trained and compare it with its reference, by overlap alone.
+    """Predict one case without tuning and compare it with its reference, by overlap alone.
 
     Args:
         predictor: Its structures must be the dataset's.
         case: A case of the validation or test split.
-        watch: Looks at the logits of every slice of the network's grid.
+        watch: Receives the logits of every slice of the network's grid.
 
     Raises:
         DatasetError: If the case keeps no masks on the scan's grid.
@@ -114,14 +114,14 @@ def score_case_fully(
     choices: Choices,
     structures: Sequence[str] = (),
 ) -> CaseScore:
-    """The same with distances between surfaces, after what is done to masks.
+    """Predict one case and compare it with its reference, surface distances included.
 
     Args:
         predictor: Its structures must be the dataset's.
         case: A case of the validation or test split.
-        scoring: The settings.
-        choices: What decides, and what is done to masks.
-        structures: Only these; none named is all.
+        scoring: The settings of the scores.
+        choices: Decision settings, with post-processing.
+        structures: Structures to score; if empty, all.
 
     Raises:
         ConfigError: If a step needs the scan itself, which the dataset keeps on another grid.
@@ -143,12 +143,12 @@ def score_case_fully(
 def masks_of_case(
     predictor: Predictor, case: PreprocessedCase, choices: Choices
 ) -> tuple[LabelMap | Segmentation, Segmentation]:
-    """What is predicted of a case, and its reference, both on the voxels that it is scored on.
+    """Return the prediction of a case and its reference, both on the grid that it is scored on.
 
     Args:
         predictor: Its structures must be the dataset's.
         case: A case of the validation or test split.
-        choices: What decides, and what is done to masks.
+        choices: Decision settings, with post-processing.
 
     Raises:
         ConfigError: If a step needs the scan itself, which the dataset keeps on another grid.

@@ -1,8 +1,7 @@
-"""The one way from a scan to its masks: what the command line, Python, evaluation and tuning call.
+"""Segmentation of one scan, as the command line, Python, evaluation and tuning call it.
 
-Everything that decides what a mask is lies behind `segment`: the look at the scan, the network's grid, the network, the
-model's own tuning, decisions, and what is done to masks afterwards. In front of it are only readers, writers and those
-who hand out work.
+Everything that decides a mask lies behind `segment`: checks of the scan, the network's grid, the network, the model's
+tuning, decisions and post-processing. In front of it are only readers, writers and schedulers.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ AnyModel = Predictor | Model | Path | str | Sequence[Model]
 """A model in any form that `segment` takes; a `Predictor` keeps its engines open for the next scan."""
 
 OTHERWISE = "what `read_scan` reads of it"
-"""What to pass if a file that was recognised as something other than a scan should be segmented all the same."""
+"""Advice in messages: what to pass to segment a file that was recognised as something other than a scan."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Prediction:
     Attributes:
         result: Independent masks, or a label map if the request has `ml`, on the scan's own grid.
         confidence: Probability maps, if requested, calibrated if the model has temperatures.
-        self_rating: How confident the model is of the result, if requested: an expected Dice with a calibrated model,
+        self_rating: Confidence of the model in the result, if requested: the expected Dice with a calibrated model,
             otherwise a figure that only ranks scans.
         statistics: Volume, HU and position of each structure, if requested.
         notices: Notices about the scan, the request and the result, the most important first.
@@ -89,7 +88,7 @@ class Prediction:
         return self.result.labels
 
     def mask(self, name: str) -> Bool[np.ndarray, "x y z"]:
-        """The mask of one structure, `(x, y, z)` bool in RAS+ order on the scan's own grid.
+        """Return the mask of one structure, `(x, y, z)` bool in RAS+ order on the scan's own grid.
 
         Args:
             name: Name of the structure.
@@ -163,7 +162,7 @@ def segment(
 
 
 def _told_of_nothing(result: LabelMap | Segmentation) -> tuple[Notice, ...]:
-    """A notice if a result is empty, since empty files alone do not make that clear."""
+    """Return a notice if a result is empty, since empty files alone do not make that clear."""
     if not result.is_empty:
         return ()
     names = result.labels.names
@@ -180,7 +179,7 @@ def _read(path: Path) -> Volume:
 
 
 def _rating_of(found: Prediction, seen: tuple[Notice, ...]) -> SelfRating | None:
-    """The model's rating of its own result; withheld if the scan is unlike the training scans."""
+    """Return the model's rating of its own result; withheld if the scan is unlike the training scans."""
     if found.self_rating is None or all(notice.kind not in UNLIKE_TRAINING for notice in seen):
         return found.self_rating
     return found.self_rating.withheld(UNLIKE)
@@ -317,7 +316,7 @@ def _through(
 def _probabilities(
     choices: Choices, request: Request, grid: SourceGrid
 ) -> tuple[ConfidenceSink | HighestConfidenceSink | None, ConfidenceSink | None]:
-    """The sinks of requested probabilities and of those that post-processing steps use; one sink if both agree."""
+    """Return the sinks of requested probabilities and of those for post-processing; the same one if both agree."""
     needed = needs_confidence(choices.steps)
     of_all = ConfidenceSink(choices.labels, grid, calibrated=False) if needed else None
     if not request.confidence:

@@ -1,10 +1,9 @@
-"""A model's own rating of a prediction, from its probabilities: which scans to look at first.
+"""A model's own rating of a prediction from its probabilities, to rank scans for review.
 
-If probabilities are right, the share of a mask's voxels that belong to the structure is their mean, and the voxels
-missed are the probabilities outside. Of a model with temperatures (`evaluation/temperatures.py`) that is the Dice to be
-expected. Of one without them it is the same sum, of several without them the Dice of each one's mask with that of their
-mean, since models that disagree cannot all be right: neither is calibrated, both lie far above the true Dice, and what
-they are for is the order of scans.
+If probabilities are calibrated, the expected number of true voxels in a mask is their sum inside, and that of missed
+voxels their sum outside. For a model with temperatures (`evaluation/temperatures.py`) this gives the expected Dice.
+Without temperatures it is the same formula; for several models without, it is the Dice of each model's mask with that
+of their mean. Neither of these is calibrated: both lie far above the true Dice, and serve to rank scans only.
 
 Source: Roy, A. et al. (2019). Bayesian QuickNAT. NeuroImage 195, 11-22 (agreement of samples as a measure of quality).
 """
@@ -22,14 +21,14 @@ UNLIKE = "unlike the training scans"
 
 @dataclass(frozen=True)
 class SelfRating:
-    """How sure a model is of its masks of a scan, 0 to 1: a rank among scans, and of a calibrated model a Dice.
+    """Confidence of a model in its masks of a scan, 0 to 1: a rank among scans; the expected Dice if calibrated.
 
     Attributes:
-        mean: Over the structures that were found; None where none was, or where there is a `reason`.
-        structures: Of each; None where it was not found, or where there is a `reason`.
-        found: Structures that were found; one that was missed is in no mean.
-        reason: Why there is no rating: a model knows nothing of scans unlike those of its training.
-        calibrated: It is the Dice to be expected; else it is far above it.
+        mean: Mean over the structures found; None if none was, or if there is a `reason`.
+        structures: Rating of each structure; None if it was not found, or if there is a `reason`.
+        found: Number of structures found; missed ones do not count in the mean.
+        reason: Why there is no rating, for scans unlike those of training.
+        calibrated: Whether it is the expected Dice; otherwise it is far above it.
     """
 
     mean: float | None
@@ -39,17 +38,17 @@ class SelfRating:
     calibrated: bool = False
 
     def withheld(self, reason: str) -> SelfRating:
-        """Without the rating, and why."""
+        """Return a copy without the rating, for a reason."""
         return SelfRating(None, dict.fromkeys(self.structures), self.found, reason, self.calibrated)
 
 
 class RatingSums:
-    """Sums over a scan on the network's grid, slice by slice; nothing else is kept.
+    """Accumulates the sums of a rating over a scan on the network's grid, slice by slice.
 
     Args:
         names: The structures in channel order.
-        offsets: What was subtracted from each structure's logits so that it is decided at 0.
-        scales: What logits are multiplied with, above and below 0, where the model has temperatures.
+        offsets: Subtracted from each structure's logits before, so that it is decided at 0.
+        scales: Factors of logits above and below 0, if the model has temperatures.
 
     Example:
         >>> sums = RatingSums(("a",), np.zeros(1, np.float32))
@@ -76,12 +75,12 @@ class RatingSums:
         members: Sequence[Float32[np.ndarray, "c x y"]] = (),
         inside: Bool[np.ndarray, "c x y"] | None = None,
     ) -> None:
-        """Take in the next slice.
+        """Add the next slice.
 
         Args:
-            logits: That decide.
-            members: The members of each model, where they are a mean over several.
-            inside: The masks, where they are not wherever a logit is above 0.
+            logits: Logits that decide.
+            members: Logits of each model, where `logits` is a mean over several.
+            inside: The masks, where they are not simply the logits above 0.
         """
         mask = logits > 0 if inside is None else inside
         if self._scales is not None:
@@ -96,30 +95,30 @@ class RatingSums:
         self._sums = added if len(self._sums) == 0 else self._sums + added
 
     def rating(self) -> SelfRating:
-        """Of what was taken in."""
+        """Return the rating of the slices added."""
         structures = self._structures()
         known = [value for value in structures.values() if value is not None]
         mean = float(np.mean(known)) if known else None
         return SelfRating(mean, structures, len(known), calibrated=self._scales is not None)
 
     def _structures(self) -> dict[str, float | None]:
-        """Of each structure; None where none of it was found, by no model of several."""
+        """Return the rating of each structure; None if no model found any of it."""
         if len(self._sums) == 0:
             return dict.fromkeys(self.names)
         by_any = self._sums[:, 1:] if len(self._sums) > 1 else self._sums[:, 2:]  # of one model, 1 is probabilities
         found: list[bool] = np.any(by_any, axis=(0, 1)).tolist()
         both, other, mask = np.moveaxis(self._sums, 1, 0)
         whole = other + mask
-        dice = np.where(whole > 0, 2 * both / np.where(whole > 0, whole, 1), 1.0)  # none and none agree
+        dice = np.where(whole > 0, 2 * both / np.where(whole > 0, whole, 1), 1.0)  # both empty: agreement
         means = dice.mean(axis=0).tolist()
         return {name: value if there else None for name, value, there in zip(self.names, means, found, strict=True)}
 
 
 def _probabilities(logits: Float32[np.ndarray, "c x y"]) -> Float32[np.ndarray, "c x y"]:
-    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))  # beyond that exp has no number
+    return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))  # exp overflows beyond
 
 
 def _sums(other: np.ndarray, mask: np.ndarray) -> Float64[np.ndarray, "3 c"]:
-    """Of each structure: what both say, what the other says, what the mask says."""
+    """Return three sums per structure: of `other` inside the mask, of all of `other`, and of the mask."""
     both = np.where(mask, other, 0)
     return np.stack([part.sum(axis=(1, 2), dtype=np.float64) for part in (both, other, mask)])

@@ -1,7 +1,7 @@
-"""Which layers of a network int8 loses much by: measured, a group of them after the other.
+"""Mixed-precision int8: finding the layers that lose much accuracy in int8, by measuring one group after the other.
 
-A group, such as a stage of the decoder, computes in floating point while all others are in int8. What that gains, for
-the multiplications that stay slow by it, decides which groups are kept.
+A group, such as a stage of the decoder, computes in floating point while all others are in int8. The gain relative to
+the group's multiplications, which stay slow, decides which groups are kept in floating point.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from tomoseg.models.openvino import compile_openvino, import_openvino
 from tomoseg.models.quantise import convolutions, convolving, multiplications, quantise
 
 ENOUGH = 0.005
-"""Of the voxels that are labelled so many may differ from fp32 in what is looked at: a Dice of some 0.995."""
+"""Fraction of labelled voxels that may differ from fp32: a Dice of about 0.995."""
 
 MOST_KEPT = 0.5
-"""Of the multiplications so many stay in floating point at most; with more of them int8 gains little."""
+"""Largest fraction of multiplications kept in floating point; with more, int8 gains little."""
 
 HEAD = "head"
 
 Decided = np.ndarray
-"""What is decided at each voxel: numbers or bits, along the last axis."""
+"""Decision at each voxel: a number or bits, along the last axis."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Layers that are tried together.
+    """Layers that are kept in floating point together.
 
     Attributes:
-        name: What they have in common.
+        name: Common prefix of their names.
         layers: Their names in the network.
         ops: Their names in the OpenVINO model.
-        share: The share of all multiplications.
+        share: Their fraction of all multiplications.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Group:
 
 
 def quantised(model: Model, network: Any, calibration: Calibration) -> tuple[Any, dict[str, Any]]:
-    """A network in int8, and how it was made.
+    """Quantise a network to int8; return it, and a record of how it was made.
 
     Args:
-        model: Whose it is.
-        network: As an OpenVINO model in fp32; changed.
-        calibration: What its scales are taken from, and by what sensitive layers are told.
+        model: The model of the network.
+        network: The network as an OpenVINO model in fp32; modified.
+        calibration: Images for the scales, and for finding sensitive layers.
     """
     plan = model.record.plan
     alone = plan is not None
@@ -79,7 +79,7 @@ def quantised(model: Model, network: Any, calibration: Calibration) -> tuple[Any
 
 
 class _Differing:
-    """Measures what differs from fp32 if some groups are kept in floating point."""
+    """Measures the fraction of labelled voxels that differ from fp32 if some groups are kept in floating point."""
 
     def __init__(self, plain: Any, low: Any, images: Images, decide: Callable[[np.ndarray], Decided]) -> None:
         self._plain, self._low, self._images, self._decide = plain, low, images, decide
@@ -95,12 +95,12 @@ def _joined(names: Iterable[Sequence[str]]) -> list[str]:
 
 
 def groups_of(network: Any, weights: dict[str, Any], shape: tuple[int, ...]) -> list[Group]:
-    """A network's convolutions by what their names begin with, up to the first number; the last one is left out.
+    """Group a network's convolutions by their names up to the first number, without the last convolution.
 
     Args:
-        network: As an OpenVINO model.
-        weights: The weights of the same network of PyTorch, by which its layers are known.
-        shape: The shape of an input.
+        network: The network as an OpenVINO model.
+        weights: Weights of the PyTorch network, by which layers are identified.
+        shape: Shape of an input.
     """
     fixed = network.clone()
     fixed.reshape(list(shape))
@@ -123,7 +123,7 @@ def groups_of(network: Any, weights: dict[str, Any], shape: tuple[int, ...]) -> 
 
 
 def _name_of(op: Any, known: dict[str, np.ndarray]) -> str:
-    """The layer that has these weights; the operation's own name where none has."""
+    """Return the name of the layer that has an operation's weights; the operation's own name if none has."""
     node = op.input_value(1).get_node()
     if node.get_type_name() == "Constant":
         values = node.data
@@ -136,14 +136,13 @@ def _name_of(op: Any, known: dict[str, np.ndarray]) -> str:
 def chosen(
     groups: Sequence[Group], differing: Callable[[Sequence[Group]], float]
 ) -> tuple[list[Group], dict[str, float]]:
-    """The groups that are kept in floating point, and what share of the labelled voxels differs from fp32 with each.
+    """Choose the groups kept in floating point; also return the fraction of labelled voxels that differ with each.
 
-    Each is tried alone; then they are taken together, what gains most for its multiplications first, until few enough
-    voxels differ.
+    Each is tried alone; then they are added in order of their gain per multiplication, until few enough voxels differ.
 
     Args:
-        groups: What may be kept.
-        differing: Measures what differs if some of them are kept.
+        groups: Groups that may be kept.
+        differing: Measures the fraction that differs if some groups are kept.
 
     Example:
         >>> groups = [Group("a", ("a.0",), ("op0",), 0.1), Group("b", ("b.0",), ("op1",), 0.1)]
@@ -164,7 +163,7 @@ def chosen(
 def _together(
     by_gain: Sequence[Group], differing: Callable[[Sequence[Group]], float], alone: dict[str, float]
 ) -> tuple[list[Group], float]:
-    """Of these, in their order, as many as are needed, and what differs with them."""
+    """Keep as many groups as are needed, in their order; also return the fraction that differs with them."""
     kept: list[Group] = []
     before = alone["none"]
     for group in by_gain:
@@ -180,7 +179,7 @@ def _together(
 
 
 def decide_exclusive(logits: Float32[np.ndarray, "1 *xyzc"]) -> Decided:
-    """The number of the structure of the highest logit above 0; 0 for none.
+    """Return the number, from 1, of the structure with the highest logit above 0; 0 for none.
 
     Example:
         >>> decide_exclusive(np.array([[[-1, -2], [-1, 3]]], np.float32)).ravel().tolist()
@@ -192,12 +191,12 @@ def decide_exclusive(logits: Float32[np.ndarray, "1 *xyzc"]) -> Decided:
 
 
 def decide_each(logits: Float32[np.ndarray, "1 *xyzc"]) -> Decided:
-    """Whether each structure's logit is above 0, in bits."""
+    """Return the packed bits of the logits above 0."""
     return np.packbits(logits > 0, axis=-1)
 
 
 def share_differing(found: Sequence[Decided], expected: Sequence[Decided]) -> float:
-    """Voxels decided otherwise, of those that either labels.
+    """Return the fraction of voxels decided differently, among those that either labels.
 
     Example:
         >>> share_differing([np.array([[1], [0], [0]])], [np.array([[1], [2], [0]])])
@@ -209,12 +208,12 @@ def share_differing(found: Sequence[Decided], expected: Sequence[Decided]) -> fl
 
 
 def decisions(model: Any, images: Images, decide: Callable[[np.ndarray], Decided]) -> list[Decided]:
-    """What a network decides of images, computed in fp32 where it is not in int8.
+    """Return a network's decisions of images, computed in fp32 where it is not in int8.
 
     Args:
-        model: An OpenVINO model; it is left as it is.
-        images: What it is given.
-        decide: What logits, structures last, decide.
+        model: An OpenVINO model; it is not modified.
+        images: Inputs of the network.
+        decide: Decides logits, structures last.
     """
     requests: dict[tuple[int, ...], Any] = {}
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": thread_count()}
@@ -228,12 +227,12 @@ def decisions(model: Any, images: Images, decide: Callable[[np.ndarray], Decided
 
 
 def in_floating_point(low: Any, plain: Any, ops: set[str]) -> Any:
-    """The network in int8 with some of its convolutions as they were.
+    """Return a network in int8 with some of its convolutions in floating point.
 
     Args:
         low: The network in int8.
-        plain: The same in fp32.
-        ops: Names of the convolutions.
+        plain: The same network in fp32.
+        ops: Names of the convolutions to restore.
     """
     import_openvino()
     from openvino import opset13
@@ -250,7 +249,7 @@ def in_floating_point(low: Any, plain: Any, ops: set[str]) -> Any:
 
 
 def _unquantised(read: Any, ops: Any) -> Any:
-    """What a convolution reads, before it became 8 bits; the halves of what is concatenated apart."""
+    """Return a convolution's input before its quantisation; each input of a concatenation separately."""
     node = read.get_node()
     if node.get_type_name() == "FakeQuantize":
         return node.input_value(0)

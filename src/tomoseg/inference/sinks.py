@@ -1,6 +1,6 @@
-"""What takes the slices of a scan as they are decided: masks, a label map, probabilities, notices.
+"""Slices of a scan as they are decided, and sinks that collect masks, a label map, probabilities or notices.
 
-A sink takes what it needs of each slice and nothing else is computed; a new one is a class with a method `take`.
+A sink asks each slice for what it needs, and nothing else is computed; any class with a method `take` is a sink.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from tomoseg.segmentation import Confidence, LabelMap, Segmentation
 from tomoseg.volume import SourceGrid
 
 Progress = Callable[[int, int], None]
-"""Told after each slice of a scan: slices done, slices in all."""
+"""Called after each slice of a scan with the slices done and the total number of slices."""
 
 
 class ScanSlice:
-    """One axial slice of a scan, on the scan's own grid; what is not asked for is not computed.
+    """One axial slice of a scan, on the scan's own grid, decided on demand.
 
     Attributes:
-        number: From 0, the most inferior.
-        notices: What is noticed with this slice.
+        number: Index of the slice, from 0, inferior to superior.
+        notices: Notices that arose with this slice.
 
     Args:
-        number: Its number.
-        between: The slices of the network's grid around it; None outside of the grid's box.
-        placement: Where the network's grid lies in the scan.
-        shape: The scan's, in RAS+ order.
+        number: Index of the slice.
+        between: The grid slices that it lies between; None outside the grid's box.
+        placement: Position of the network's grid in the scan.
+        shape: Shape of the scan in RAS+ order.
         labels: The structures.
-        offsets: What was subtracted from each structure's logits, so that it is decided at 0.
-        scales: What logits are multiplied with for probabilities, above and below 0; omitted for nothing.
+        offsets: Subtracted from each structure's logits before, so that it is decided at 0.
+        scales: Factors of logits for probabilities, above and below 0; if omitted, 1.
     """
 
     notices: tuple[Notice, ...] = ()
@@ -65,11 +65,11 @@ class ScanSlice:
         self._labels, self._offsets, self._scales = labels, offsets, scales
 
     def masks(self) -> UInt8[np.ndarray, "b x y"]:
-        """Independent masks, packed."""
+        """Return independent packed masks."""
         return self._placed(decide_masks, packed_bytes(len(self._labels)))
 
     def labels(self) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
-        """The id of the structure with the highest positive logit, else 0; ties go to the structure that is first."""
+        """Return the id of the structure with the highest positive logit, else 0; ties go to the first structure."""
         out = np.zeros(self._shape[:2], label_type(self._labels.ids))
         if self._between is not None:
             x, y, _ = self._placement.box()
@@ -79,20 +79,20 @@ class ScanSlice:
         return out
 
     def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
-        """Of each structure, 0 to 1 as 0 to 255.
+        """Return each structure's probability, 0 to 1 as 0 to 255.
 
         Args:
-            calibrated: At the model's temperatures, if it has any; else as the network says them.
+            calibrated: Apply the model's temperatures, if any.
         """
         scales = self._scales if calibrated else None
         return self._placed(partial(confidences, offsets=self._offsets, scales=scales), len(self._labels))
 
     def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:
-        """Of the structure with the highest logit, 0 to 1 as 0 to 255, at the model's temperatures."""
+        """Return the calibrated probability of the structure with the highest logit, 0 to 1 as 0 to 255."""
         return self._placed(partial(highest_confidence, offsets=self._offsets, scales=self._scales), 1)
 
     def _placed(self, decide: Callable[..., UInt8[np.ndarray, "n _ _"]], planes: int) -> UInt8[np.ndarray, "n x y"]:
-        """What is decided in the grid's box, in a slice of the scan that is 0 elsewhere."""
+        """Return a slice of the scan with the decisions in the grid's box, and 0 elsewhere."""
         out = np.zeros((planes, *self._shape[:2]), np.uint8)
         if self._between is not None:
             x, y, _ = self._placement.box()
@@ -114,7 +114,7 @@ def collect(slices: Iterable[ScanSlice], *sinks: Sink, stages: Stages | None = N
     Args:
         slices: The slices of one scan, from inferior to superior.
         sinks: They take a slice in this order.
-        stages: Takes the seconds of `decisions`.
+        stages: Records the duration of the stage `decisions`.
     """
     stages = stages or Stages()
     for scan_slice in slices:
@@ -124,14 +124,14 @@ def collect(slices: Iterable[ScanSlice], *sinks: Sink, stages: Stages | None = N
 
 
 class MaskSink:
-    """Independent masks, compressed as they come.
+    """Collects independent masks, compressed as they come.
 
     Attributes:
-        result: Whole once the last slice is taken.
+        result: Complete once the last slice is taken.
 
     Args:
         labels: The structures.
-        grid: The scan's.
+        grid: The scan's grid.
     """
 
     def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
@@ -143,14 +143,14 @@ class MaskSink:
 
 
 class LabelMapSink:
-    """One structure a voxel.
+    """Collects a label map.
 
     Attributes:
-        result: Whole once the last slice is taken.
+        result: Complete once the last slice is taken.
 
     Args:
         labels: The structures.
-        grid: The scan's.
+        grid: The scan's grid.
     """
 
     def __init__(self, labels: LabelSet, grid: SourceGrid) -> None:
@@ -163,15 +163,15 @@ class LabelMapSink:
 
 
 class ConfidenceSink:
-    """Probabilities of each structure.
+    """Collects the probabilities of each structure.
 
     Attributes:
-        result: Whole once the last slice is taken.
+        result: Complete once the last slice is taken.
 
     Args:
         labels: The structures.
-        grid: The scan's.
-        calibrated: At the model's temperatures, if it has any.
+        grid: The scan's grid.
+        calibrated: Apply the model's temperatures, if any.
     """
 
     def __init__(self, labels: LabelSet, grid: SourceGrid, *, calibrated: bool = True) -> None:
@@ -184,13 +184,13 @@ class ConfidenceSink:
 
 
 class HighestConfidenceSink:
-    """Probabilities of the structure that is most probable at each voxel.
+    """Collects the probability of the most probable structure at each voxel.
 
     Attributes:
-        result: Whole once the last slice is taken.
+        result: Complete once the last slice is taken.
 
     Args:
-        grid: The scan's.
+        grid: The scan's grid.
     """
 
     def __init__(self, grid: SourceGrid) -> None:
@@ -202,10 +202,10 @@ class HighestConfidenceSink:
 
 
 class NoticeSink:
-    """What is noticed while a scan is segmented.
+    """Collects notices that arise during segmentation.
 
     Attributes:
-        result: Whole once the last slice is taken.
+        result: Complete once the last slice is taken.
     """
 
     def __init__(self) -> None:
@@ -217,13 +217,13 @@ class NoticeSink:
 
 
 def in_turn(progress: Progress | None, number: int, of: int, slices: int) -> Progress | None:
-    """What one of several passes over a scan tells, so that all of them count on.
+    """Return the progress callback of one of several passes over a scan, which reports the progress over all.
 
     Args:
         progress: Called with the progress over all passes.
-        number: Which, from 0.
-        of: How many there are.
-        slices: What a pass counts as, however many it has itself.
+        number: Index of the pass, from 0.
+        of: Number of passes.
+        slices: Slices that each pass counts as, however many it has itself.
 
     Example:
         >>> in_turn(print, 1, 3, 100)(20, 40)

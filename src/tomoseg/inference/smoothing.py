@@ -8,17 +8,17 @@ import numpy as np
 from jaxtyping import Float32
 
 MOST_REACH = 3
-"""Slices on either side that are looked at; so many twice, and one, are held."""
+"""Largest number of slices averaged on either side; twice as many plus one are held."""
 
 
 def smoothed(
     logits: Iterable[Float32[np.ndarray, "c x y"]], sigma: float
 ) -> Generator[Float32[np.ndarray, "c x y"], None, None]:
-    """Each slice as the mean of its neighbours, weighed by a Gaussian; at the ends of those that there are.
+    """Yield each slice averaged with its neighbours by Gaussian weights, renormalised at the ends.
 
     Args:
-        logits: The logits of the grid's slices from inferior to superior.
-        sigma: Standard deviation in slices; 0 gives the slices as they are.
+        logits: Logits of the grid's slices from inferior to superior.
+        sigma: Standard deviation in slices; 0 yields the slices as they are.
 
     Example:
         >>> slices = [np.full((1, 1, 1), value, np.float32) for value in (0.0, 1.0)]
@@ -31,7 +31,7 @@ def smoothed(
     reach = min(MOST_REACH, int(np.ceil(2 * sigma)))
     weights = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2).tolist()
     held: list[Float32[np.ndarray, "c x y"]] = []
-    middle = 0  # of the held slices, the one that comes next
+    middle = 0  # index of the next slice among those held
     for slice_logits in logits:
         held.append(slice_logits)
         if len(held) > middle + reach:

@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes."""
+"""Timing of the stages of a prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 
 
 class Stages:
-    """Seconds by stage.
+    """Records seconds by stage.
 
     Example:
         >>> stages = Stages()
@@ -28,7 +28,7 @@ class Stages:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Count the block's time to a stage."""
+        """Add a block's duration to a stage."""
         began = time.perf_counter()
         try:
             yield
@@ -36,9 +36,9 @@ class Stages:
             self._add(name, time.perf_counter() - began)
 
     def of(self, name: str, source: Iterable[Item]) -> Iterator[Item]:
-        """The same items; the time that making them takes counts to a stage.
+        """Yield the items of an iterable, and add the time that making them takes to a stage.
 
-        If that is the time of another such stage in part, in the same thread, that part counts there alone.
+        If part of it is already timed by another `of` in the same thread, that part counts there alone.
         """
         items = iter(source)
         while True:
@@ -56,7 +56,7 @@ class Stages:
             yield item
 
     def include(self, seconds: dict[str, float]) -> None:
-        """Count stages that were timed elsewhere, in their order."""
+        """Add stages that were timed elsewhere, in their order."""
         for name, taken in seconds.items():
             self._add(name, taken)
 

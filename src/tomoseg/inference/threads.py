@@ -1,4 +1,4 @@
-"""How many threads compute, and the threads that decide."""
+"""Number of compute threads, and the thread pool of decisions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import psutil
 
 
 def thread_count() -> int:
-    """Threads that a prediction computes with.
+    """Return the number of threads of a prediction.
 
-    Where PyTorch is loaded its own number counts (`torch.set_num_threads`), so that one process has one number; else
-    `OMP_NUM_THREADS`, else the physical cores that this process may use.
+    If PyTorch is loaded, it is PyTorch's (`torch.set_num_threads`), so that a process has one number; else
+    `OMP_NUM_THREADS`, or else the physical cores that this process may use.
     """
     torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "get_num_threads"):  # it may be on its way in another thread
+    if torch is not None and hasattr(torch, "get_num_threads"):  # another thread may be importing it
         return int(torch.get_num_threads())
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() and int(asked) > 0 else _cores()
@@ -32,20 +32,20 @@ def _cores() -> int:
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads of our own: numba's parallel layer aborts when several threads enter it."""
+    """Return a thread pool: numba's parallel layer aborts when several threads enter it."""
     return ThreadPoolExecutor(threads, thread_name_prefix="tomoseg-decide")
 
 
-if hasattr(os, "register_at_fork"):  # a child has no thread of its parent's: it would wait for them without end
+if hasattr(os, "register_at_fork"):  # a child process lacks its parent's threads and would wait for them for ever
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def in_rows(work: Callable[[int, int], object], rows: int) -> None:
-    """Run work on ranges of rows, several a thread, since anatomy is not spread evenly.
+    """Run work on ranges of rows, several per thread, since anatomy is spread unevenly.
 
     Args:
-        work: Takes the first row and one past the last; it should let go of Python's lock.
-        rows: How many there are.
+        work: Takes the first row and one past the last; it should release the GIL.
+        rows: Number of rows.
     """
     threads = thread_count()
     step = max(1, -(-rows // (4 * threads)))

@@ -1,8 +1,8 @@
-"""From slabs of a scan to the logits of its slices: neighbours for slices, overlapping tiles for blocks.
+"""Logits of a scan's slices, with neighbouring slices as input or by overlapping tiles.
 
-Where a network takes less than the scan at once, tiles overlap by half and each counts most in its middle. The tiles
-lie on a lattice, so that their shares are products of shares along each axis, which are known before: nothing has to
-be divided at the end, and what one tile covers alone is what the network says, to the bit.
+Where a network takes less than the scan at once, tiles overlap by half, with Gaussian weights. The tiles lie on a
+lattice, so that weights are products of normalised weights along each axis, known beforehand: nothing is divided at
+the end, and where a single tile covers a voxel, its logits are unchanged to the last bit.
 
 Source: Isensee, F. et al. (2021). nnU-Net. Nature Methods 18, 203-211 (Gaussian weights, sigma an eighth of the tile).
 """
@@ -18,16 +18,16 @@ from jaxtyping import Float32, Int16
 from tomoseg.inference.logits import LogitSource
 
 OVERLAP = 0.5
-"""Of a tile's edge."""
+"""Overlap of tiles as a fraction of their edge."""
 
 SIGMA = 0.125
-"""Of the Gaussian, of a tile's edge."""
+"""Standard deviation of the Gaussian weights as a fraction of a tile's edge."""
 
 Shares = Float32[np.ndarray, "n"]
 
 
 def axis_tiles(length: int, tile: int) -> list[tuple[int, Shares]]:
-    """First voxel of each tile along an axis, and how much it counts for each of its voxels; shares add up to 1.
+    """Return the first voxel of each tile along an axis, and the weights of its voxels; weights of a voxel add up to 1.
 
     Args:
         length: Voxels along the axis.
@@ -52,12 +52,12 @@ def axis_tiles(length: int, tile: int) -> list[tuple[int, Shares]]:
 def with_neighbours(
     slabs: Iterable[Int16[np.ndarray, "x y _"]], batch: int, reach: int
 ) -> Iterator[Int16[np.ndarray, "x y m"]]:
-    """Stacks of up to `batch` slices with `reach` more at either end; the scan's first and last are repeated.
+    """Yield stacks of up to `batch` slices with `reach` more at either end; the scan's first and last are repeated.
 
     Args:
         slabs: The scan from inferior to superior.
-        batch: Slices to be segmented in a stack.
-        reach: Neighbours of each on either side.
+        batch: Slices to be segmented per stack.
+        reach: Neighbours on either side of each slice.
 
     Example:
         >>> scan = np.arange(3, dtype=np.int16).reshape(1, 1, 3)
@@ -81,12 +81,12 @@ def with_neighbours(
 
 
 def bytes_of_blocks(depth: int, shape: tuple[int, int, int], structures: int) -> int:
-    """What the sums of blocks take: three layers of tiles, one summed, one given out, one begun.
+    """Return the bytes of the sums of blocks: three layers of tiles, one being summed, one yielded, one begun.
 
     Args:
         depth: Slices of a tile.
-        shape: The shape of the scan on the network's grid.
-        structures: How many.
+        shape: Shape of the scan on the network's grid.
+        structures: Number of structures.
     """
     return 3 * 4 * structures * shape[0] * shape[1] * depth
 
@@ -98,14 +98,14 @@ def slice_logits(
     batch: int,
     positions_mm: Float32[np.ndarray, "gz"] | None = None,
 ) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
-    """Logits of each slice of a scan on the network's grid, from inferior to superior.
+    """Yield the logits of each slice of a scan on the network's grid, from inferior to superior.
 
     Args:
-        source: What computes them.
-        slabs: HU, from inferior to superior.
-        shape: The shape of the scan on the network's grid.
-        batch: Slices in one forward pass of a network of slices.
-        positions_mm: Where each slice lies, for a network that is told.
+        source: Computes the logits of slices or blocks.
+        slabs: Slabs in HU, from inferior to superior.
+        shape: Shape of the scan on the network's grid.
+        batch: Slices per forward pass of a 2D network.
+        positions_mm: Position of each slice, if the network has it as an input.
     """
     tile = source.input_spec.tile(shape)
     if len(tile) == 3:
@@ -145,7 +145,7 @@ def _of_blocks(
     shape: tuple[int, int, int],
     tile: tuple[int, ...],
 ) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
-    """A layer of tiles at a time; of their sums only as many slices are held as a tile is deep."""
+    """Compute one layer of tiles at a time; sums are held of as many slices as a tile is deep."""
     depth = tile[2]
     stacks = with_neighbours(slabs, 1, 0)
     block = np.empty((*shape[:2], 0), np.int16)
@@ -161,7 +161,7 @@ def _of_blocks(
 
 
 def _moved_on(total: Float32[np.ndarray, "n gx gy c"], done: int) -> Float32[np.ndarray, "n gx gy c"]:
-    """The sums without the slices that are done, and zeros for as many that come next; those given out stay theirs."""
+    """Return new sums without the finished slices, with zeros appended; slices already yielded are not overwritten."""
     fresh = np.zeros_like(total)
     fresh[: len(total) - done] = total[done:]
     return fresh
@@ -174,7 +174,7 @@ def _add_tiles(
     compute: Callable[[Int16[np.ndarray, "x y m"]], Float32[np.ndarray, "c x y n"]],
     along_z: Shares,
 ) -> Float32[np.ndarray, "n gx gy c"]:
-    """Add the logits of all tiles of a layer, each with its share, to sums that begin at 0."""
+    """Add the weighted logits of all tiles of a layer to the sums; None for sums of 0."""
     lattice = product(*(axis_tiles(edge, size) for edge, size in zip(hu.shape[:2], tile[:2], strict=True)))
     for (x, along_x), (y, along_y) in lattice:
         logits = compute(hu[x : x + len(along_x), y : y + len(along_y)]).transpose(3, 1, 2, 0)
@@ -182,5 +182,5 @@ def _add_tiles(
             total = np.zeros((len(logits), *hu.shape[:2], logits.shape[3]), np.float32)
         shares = np.einsum("z,x,y->zxy", along_z, along_x, along_y)[..., None]
         total[:, x : x + len(along_x), y : y + len(along_y)] += logits * shares
-    assert total is not None  # every lattice has a tile
+    assert total is not None  # a lattice has at least one tile
     return total

@@ -1,4 +1,4 @@
-"""The network run by PyTorch: on a GPU, or of a model without an export, or of one that is being trained."""
+"""Engine of PyTorch: for GPUs, models without an export, and models in training."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tomoseg.networks.network import MEMORY_FORMAT, Headless, Network
 
 
 class TorchEngine(Engine):
-    """A network run by PyTorch, channels-last and in the precision asked for.
+    """A network run by PyTorch, channels-last, under autocast.
 
     Args:
-        network: In evaluation mode from now on; it may be one that is being trained.
-        input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
-        device: Where it runs.
-        dtype: What its convolutions run in.
+        network: The network; it is switched to evaluation mode.
+        input_spec: The network's input: windows, neighbouring slices, channels, tile size.
+        device: The device that it runs on.
+        dtype: Data type of its convolutions.
     """
 
     name = "torch"
@@ -36,10 +36,10 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
-        """Logits of windowed slices or blocks, in the memory of the CPU; structures are last in it.
+        """Compute the logits of windowed slices or blocks, in CPU memory; structures are last in memory.
 
         Raises:
-            MemoryError: If the device has too little.
+            MemoryError: If the device has too little memory.
         """
         try:
             return self._run(images)
@@ -54,13 +54,13 @@ class TorchEngine(Engine):
 
 
 def open_torch(model: Model, device: str, precision: str) -> TorchEngine:
-    """The engine of a model.
+    """Open the engine of a model.
 
     Args:
-        model: What is computed.
-        device: As PyTorch names it.
-        precision: `auto`, `fp32`, `bf16` or `fp16`; `auto` of an imported model is what trained it computes in: fp16
-            on a GPU of CUDA, else fp32.
+        model: The model.
+        device: Name of the device, as for `choose_device`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; for an imported model `auto` is nnU-Net's own: fp16 on a CUDA GPU,
+            else fp32.
 
     Raises:
         ConfigError: If this machine has no such device.

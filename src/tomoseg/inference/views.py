@@ -1,8 +1,8 @@
-"""Logits of slices that are not axial, handed out by axial slices.
+"""Conversion of the logits of coronal or sagittal slices to axial slices.
 
-A network that looks at coronal or sagittal slices has to see all of them before the first axial slice is known. What it
-says is kept in a byte a voxel and structure, compressed: most structures are absent nearly everywhere, so that a
-hundred of them take a few bytes a voxel.
+A network of such slices has to see all of them before the first axial slice is known. Its logits are kept as one byte
+per voxel and structure, compressed: most structures are absent nearly everywhere, so that a hundred of them take a
+few bytes per voxel.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from tomoseg.views import ordered, unordered
 from tomoseg.volume import as_axial
 
 STEPS = 8
-"""Kept values are a logit's eighths, up to 16 either way: a probability to within 0.016."""
+"""Quantisation steps per unit of a logit, clipped to ±16: probabilities are accurate to 0.016."""
 
 SLAB = 16
 """Slices of a view that are compressed together."""
 
 KEPT_BYTES, KEPT_SHARE = 2.0, 0.25
-"""Bytes that a voxel takes once it is compressed, and more for each structure: two that a network is unsure of
-everywhere do not become smaller, and of many most are absent nearly everywhere."""
+"""Upper bound of compressed bytes per voxel, and more for each structure: two structures that a network is unsure of
+everywhere do not compress, and of many most are absent nearly everywhere."""
 
 DEPTH = 8
-"""Axial slices that are unpacked at a time."""
+"""Axial slices decompressed at a time."""
 
 
 def bytes_of_view(view: str, shape: tuple[int, int, int], structures: int) -> int:
-    """What a view's logits take at most: kept, with a slab on its way in and another on its way out, and the scan.
+    """Return the upper bound in bytes of a view's kept logits, one slab on its way in and one out, and the scan.
 
     Args:
         view: Name of the view: axial, coronal or sagittal.
-        shape: The shape of the scan on the network's grid, along x, y and z.
-        structures: How many.
+        shape: Shape of the scan on the network's grid, along x, y and z.
+        structures: Number of structures.
     """
     first, second, _ = ordered(shape, view)
     slabs = 2 * structures * (first * second * SLAB + shape[0] * shape[1] * DEPTH)
@@ -45,7 +45,7 @@ def bytes_of_view(view: str, shape: tuple[int, int, int], structures: int) -> in
 
 
 class KeptLogits:
-    """The logits of a scan's slices in one view, to be read by axial slices.
+    """Logits of a scan's slices in one view, readable as axial slices.
 
     Args:
         slices: `(c, a, b)` each, in the order of the view.
@@ -59,7 +59,7 @@ class KeptLogits:
     """
 
     def __init__(self, slices: Iterable[Float32[np.ndarray, "c a b"]], view: str) -> None:
-        self._along = unordered((0, 1, 2), view).index(2)  # which of x, y and z the view's slices follow
+        self._along = unordered((0, 1, 2), view).index(2)  # the axis, x, y or z, across the view's slices
         self._shapes: list[tuple[int, ...]] = []
         self._packed: list[list[bytes]] = []  # by slab, then by depth
         held: list[Int8[np.ndarray, "c a b"]] = []
@@ -73,11 +73,11 @@ class KeptLogits:
 
     @property
     def nbytes(self) -> int:
-        """What it takes."""
+        """Size of the compressed logits in bytes."""
         return sum(len(part) for slab in self._packed for part in slab)
 
     def axial(self) -> Generator[Float32[np.ndarray, "c x y"], None, None]:
-        """Each axial slice, from inferior to superior; a few are unpacked at a time."""
+        """Yield each axial slice, from inferior to superior; a few are decompressed at a time."""
         for depth in range(len(self._packed[0])):
             parts = []
             for (c, x, y, z), slab in zip(self._shapes, self._packed, strict=True):

@@ -1,1 +1,1 @@
-"""Scans as nnU-Net gives them to its networks, and logits back on the scan, in a stream."""
+"""Streaming inference of imported nnU-Net models: preprocessing, patches, and logits on the scan's grid."""

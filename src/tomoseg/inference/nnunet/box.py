@@ -1,4 +1,4 @@
-"""The box of a structure in a scan, and whether what is found in it reaches its border."""
+"""The bounding box of a structure in a scan, and structures cut off at its border."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def box_of(
     spacing_mm: tuple[float, float, float],
     margin_mm: float,
 ) -> tuple[Triple, Triple] | None:
-    """First voxel, and one past the last, of what is not 0 and a margin around it; None if all is 0.
+    """Return first and one past last voxel of the nonzero voxels' bounding box plus a margin; None if all are 0.
 
     Args:
-        slices: All of the scan's, from inferior to superior.
-        shape: The scan's.
-        spacing_mm: Edges of its voxels; in 32 bits, as NIfTI headers have them.
-        margin_mm: The margin, which counts in whole voxels.
+        slices: All slices of a label map, from inferior to superior.
+        shape: Shape of the scan.
+        spacing_mm: Its voxel spacing; rounded to 32 bits, as in NIfTI headers.
+        margin_mm: The margin, rounded down to whole voxels.
 
     Example:
         >>> slices = np.zeros((4, 9, 9), np.uint8)
@@ -56,7 +56,7 @@ def box_of(
 
 
 def notice_of_none(rule: Box) -> Notice:
-    """That there is no box."""
+    """Return the notice that no box was found."""
     return Notice(
         f"{rule.finder} found nothing of {_named(rule.structures)}, around which this network looks: nothing was "
         "looked for. Look whether the scan shows it.",
@@ -65,7 +65,7 @@ def notice_of_none(rule: Box) -> Notice:
 
 
 def notice_of_no_finder(rule: Box) -> Notice:
-    """That all of the scan is looked at, since what would find the box is not there."""
+    """Return the notice that the whole scan is segmented, since the finder's model is missing."""
     return Notice(
         f"{rule.finder} is not there, which would find the box of {_named(rule.structures)}, so all of the scan is "
         f"looked at. With it, by tomoseg fetch {rule.finder}, it is faster.",
@@ -75,13 +75,13 @@ def notice_of_no_finder(rule: Box) -> Notice:
 
 @dataclass
 class Borders:
-    """Which structures reach a side of the box where the scan goes on.
+    """Structures that touch a side of the box beyond which the scan continues.
 
     Attributes:
-        box: What found it; None of all of a scan, whose sides are no matter.
+        box: Finder of the box; None for a whole scan, where nothing is checked.
         labels: The structures.
-        sides: Along each axis, whether the scan goes on below the box and above it.
-        reaching: For each structure.
+        sides: Whether the scan continues below and above the box, along each axis.
+        reaching: Whether each structure touches such a side.
     """
 
     box: FoundBox | None
@@ -96,24 +96,24 @@ class Borders:
     def of(
         cls, box: FoundBox | None, labels: LabelSet, place: tuple[Triple, Triple], shape: tuple[int, ...]
     ) -> Borders:
-        """Of a box in a scan.
+        """Make it for a box in a scan.
 
         Args:
-            box: What found it.
+            box: Finder of the box.
             labels: The structures.
-            place: Its first voxel, and one past its last.
-            shape: Voxels of the scan.
+            place: First voxel of the box, and one past its last.
+            shape: Shape of the scan.
         """
         sides = tuple((low > 0, high < edge) for low, high, edge in zip(*place, shape, strict=True))
         return cls(box, labels, sides)
 
     def look(self, one: ScanSlice, number: int, count: int) -> None:
-        """Look at a slice of the box.
+        """Check one slice of the box.
 
         Args:
             one: The slice.
-            number: Which, from 0.
-            count: How many there are.
+            number: Its index in the box, from 0.
+            count: Number of slices in the box.
         """
         if self.box is None or not any(map(any, self.sides)):
             return
@@ -127,7 +127,7 @@ class Borders:
             self.reaching |= unpack(packed[:, None], len(self.labels))[:, 0].astype(bool)
 
     def notices(self) -> tuple[Notice, ...]:
-        """What is to be said of it."""
+        """Return a notice if a structure may be cut off."""
         names = [name for name, reaches in zip(self.labels.names, self.reaching, strict=True) if reaches]
         if self.box is None or not names:
             return ()
@@ -140,7 +140,7 @@ class Borders:
 
 
 def _named(names: Iterable[str]) -> str:
-    """Some of them, and how many others there are."""
+    """Join the first names, and the number of the others."""
     listed = list(names)
     others = len(listed) - _MOST_NAMED
     return ", ".join(listed[:_MOST_NAMED]) + (f" and {others} more" if others > 0 else "")

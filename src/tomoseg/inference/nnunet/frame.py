@@ -1,8 +1,8 @@
-"""Where the axes of an imported network lie in a scan, and its grid.
+"""Axes and grid of an imported network in a scan.
 
-A scan's axes are x, y and z in RAS+ order here; the network's are those of the file in reverse order or, where training
-reoriented its files, z, y and x, permuted as the plans say. Everything is worked out along x, y and z, so that a scan
-streams from inferior to superior whatever the network's axes are; patches are turned to these and back.
+A scan's axes are x, y and z in RAS+ order; the network's are those of the file in reverse order or, where training
+reoriented its files, z, y and x, permuted by the plans' transpose. All work is done along x, y and z, so that a scan
+streams from inferior to superior whatever the network's axes are; patches are transposed to these and back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tomoseg.nnunet import NnunetPlan
 from tomoseg.volume import SourceGrid
 
 ANISOTROPIC = 3.0
-"""Longest edge of a voxel over its shortest from which slices are interpolated alone."""
+"""Ratio of a voxel's longest to shortest edge above which slices are interpolated separately."""
 
 Edges = tuple[float, float, float]
 
@@ -29,8 +29,8 @@ class Frame:
     """The network's axes in a scan.
 
     Attributes:
-        along: Which of x, y and z the network's first, second and third axis lie along.
-        backwards: Whether each of them runs the other way.
+        along: Index of the scan's axis (x, y, z) of each of the network's three axes.
+        backwards: Whether each of the network's axes is reversed.
     """
 
     along: Triple
@@ -38,10 +38,10 @@ class Frame:
 
     @classmethod
     def of(cls, plan: NnunetPlan, source: SourceGrid) -> Frame:
-        """Of a scan.
+        """Determine the network's axes in a scan.
 
         Args:
-            plan: How the network is given it.
+            plan: The network's plan.
             source: The scan's grid, with the axes of its file.
 
         Example:
@@ -58,18 +58,18 @@ class Frame:
         return cls((a, b, c), (back_a, back_b, back_c))
 
     def of_scan(self, along_network: Edges) -> Edges:
-        """What is given for each of the network's axes, for x, y and z."""
+        """Reorder values along the network's axes to x, y and z."""
         found = [0.0, 0.0, 0.0]
         for axis, value in zip(self.along, along_network, strict=True):
             found[axis] = value
         return (found[0], found[1], found[2])
 
     def to_network(self, block: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "a b c"]:
-        """A block along the network's axes; the same memory."""
+        """Return a view of a block along the network's axes."""
         return np.flip(block.transpose(self.along), tuple(n for n, back in enumerate(self.backwards) if back))
 
     def to_scan(self, logits: Float32[np.ndarray, "s a b c"]) -> Float32[np.ndarray, "s x y z"]:
-        """Logits of a patch along x, y and z; the same memory."""
+        """Return a view of a patch's logits along x, y and z."""
         turned = np.flip(logits, tuple(1 + n for n, back in enumerate(self.backwards) if back))
         return turned.transpose(0, *(1 + self.along.index(axis) for axis in range(3)))
 
@@ -79,10 +79,10 @@ class NetworkGrid:
     """The grid of an imported network in a scan.
 
     Attributes:
-        placement: Where it lies; its box is what is not 0 of the scan.
-        separate: The axis along which the scan's slices are not mixed when it is brought to the grid, if there is one.
+        placement: Its position; its box is that of the scan's nonzero voxels.
+        separate: Axis along which resampling to the grid takes the nearest slice, if there is one.
         frame: The network's axes.
-        patch: Voxels along x, y and z that the network is given at once.
+        patch: Patch size along x, y and z.
     """
 
     placement: Placement
@@ -92,7 +92,7 @@ class NetworkGrid:
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:
-        """Along x, y and z, the voxels that are put before the grid's first and after its last to fill a patch."""
+        """Voxels of padding before and after the grid along x, y and z, to fill a patch."""
         found = []
         for axis, (edge, patch) in enumerate(zip(self.placement.shape, self.patch, strict=True)):
             missing = max(0, patch - edge)
@@ -105,9 +105,9 @@ def lay_grid(hu: Int16[np.ndarray, "x y z"], source: SourceGrid, plan: NnunetPla
     """Lay a network's grid over a scan.
 
     Args:
-        hu: The scan in RAS+ order.
-        source: The grid of the scan.
-        plan: How the network is given it.
+        hu: The scan in HU, in RAS+ order.
+        source: The scan's grid.
+        plan: The network's plan.
 
     Raises:
         GridError: If the grid would have more than `MOST_VOXELS`.
@@ -116,7 +116,7 @@ def lay_grid(hu: Int16[np.ndarray, "x y z"], source: SourceGrid, plan: NnunetPla
     box = nonzero_box(hu)
     extent = _three([high - low for low, high in box])
     own = header_edges(source)
-    between = own[frame.along[0]]  # slices of a network of slices stay where they are
+    between = own[frame.along[0]]  # a 2D network keeps the scan's slices
     edges = plan.spacing_mm if len(plan.spacing_mm) == 3 else (between, *plan.spacing_mm)
     wanted = frame.of_scan((edges[0], edges[1], edges[2]))
     shape = _shape(extent, own, wanted)
@@ -130,10 +130,10 @@ def lay_grid(hu: Int16[np.ndarray, "x y z"], source: SourceGrid, plan: NnunetPla
 
 
 def header_edges(source: SourceGrid) -> Edges:
-    """Edges of a scan's voxels along x, y and z in mm, as its file's header says them.
+    """Return the voxel spacing along x, y and z in mm, as the file's header states it.
 
-    Those of an oblique scan are lengths of directions, whose last digits are not the header's. They are rounded to
-    seven digits, and to the 32 bits of a NIfTI header: a grid, or a margin, may turn on whether an edge is 1.5 or less.
+    In an oblique scan it is the length of direction vectors, which differs in the last digits. It is rounded to seven
+    digits and to the 32 bits of a NIfTI header: a grid or a margin may depend on whether an edge is 1.5 or less.
 
     Args:
         source: The scan's grid.
@@ -152,10 +152,10 @@ def header_edges(source: SourceGrid) -> Edges:
 
 
 def _shape(extent: Triple, own: Edges, wanted: Edges) -> Triple:
-    """Voxels along each axis; halves go to the even, as Python rounds.
+    """Return the shape of the grid; halves are rounded to even, as in nnU-Net.
 
     Raises:
-        GridError: If there would be more than `MOST_VOXELS`.
+        GridError: If it has more than `MOST_VOXELS`.
     """
     edges = [max(1, round(was / to * edge)) for was, to, edge in zip(own, wanted, extent, strict=True)]
     if math.prod(edges) > MOST_VOXELS:
@@ -167,7 +167,7 @@ def _shape(extent: Triple, own: Edges, wanted: Edges) -> Triple:
 
 
 def nonzero_box(hu: Int16[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
-    """First voxel and one past the last, along each axis, of what is not 0; all of a scan of zeros.
+    """Return first and one past the last nonzero voxel along each axis; the whole scan if all are 0.
 
     Example:
         >>> hu = np.zeros((3, 4, 5), np.int16)
@@ -177,7 +177,7 @@ def nonzero_box(hu: Int16[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
     """
     found = []
     for axis in range(3):
-        planes = np.moveaxis(hu, axis, 0)  # the same memory, where `np.take` would copy the whole scan
+        planes = np.moveaxis(hu, axis, 0)  # a view; `np.take` would copy
         first = next((index for index, plane in enumerate(planes) if plane.any()), None)
         if first is None:
             return tuple((0, edge) for edge in hu.shape)
@@ -187,12 +187,12 @@ def nonzero_box(hu: Int16[np.ndarray, "x y z"]) -> tuple[tuple[int, int], ...]:
 
 
 def separate_axis(from_mm: Edges, to_mm: Edges, forced: bool | None) -> int | None:
-    """The axis along which values are not mixed: that of the longest edges, where voxels are far longer than wide.
+    """Return the axis that is resampled separately: that of the longest edge of anisotropic voxels; None if none is.
 
     Args:
-        from_mm: Edges of the voxels that there are.
-        to_mm: Edges of those wanted.
-        forced: Whether there is one, as the plans say; None to look at the edges, first those that there are.
+        from_mm: Spacing of the source.
+        to_mm: Spacing of the target.
+        forced: `force_separate_z` of the plans; None to decide by the spacing, that of the source first.
 
     Example:
         >>> separate_axis((0.8, 0.8, 5.0), (1.5, 1.5, 1.5), None), separate_axis((1.0, 1.0, 1.0), (1.5, 1.5, 1.5), None)
@@ -209,11 +209,11 @@ def separate_axis(from_mm: Edges, to_mm: Edges, forced: bool | None) -> int | No
 
 
 def first_voxels(grid: NetworkGrid, step: float) -> list[list[int]]:
-    """Along x, y and z the first voxel of each patch of the padded grid.
+    """Return the first voxel of each patch of the padded grid, along x, y and z.
 
     Args:
-        grid: The network's.
-        step: By which patches move on, of their edge.
+        grid: The network's grid.
+        step: Step between patches as a fraction of their edge.
     """
     found = []
     for axis in range(3):

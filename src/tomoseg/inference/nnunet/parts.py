@@ -1,4 +1,4 @@
-"""Imported networks that find structures of their own, one after the other, open together if memory allows."""
+"""Prediction with a model of parts, one network after the other; they stay open if memory allows."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from tomoseg.models.folder import WEIGHTS, Model, ModelRecord
 from tomoseg.options import AUTO, Compute
 
 _ELSEWHERE = -50.0
-"""A logit so low that its probability counts for nothing."""
+"""A logit with a negligible probability."""
 
 
 class PartsPredictor(NnunetPredictor):
-    """A model of parts. What each finds is kept as a label map; where two claim a voxel, the later has it.
+    """Predictor of a model of parts, joined in one label map; where two claim a voxel, the later one wins.
 
-    Threads may share it; their scans are segmented one after the other.
+    Thread-safe; scans are segmented one after the other.
 
     Args:
         models: The parts.
-        record: What they are together.
-        name: What the model is called.
+        record: Their joint record.
+        name: Name of the model.
         compute: The engine, device and precision that run the networks.
     """
 
@@ -50,16 +50,16 @@ class PartsPredictor(NnunetPredictor):
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return self._name
 
     @property
     def takes_temperatures(self) -> bool:
-        """Never: each part may have its own, used where it is predicted with alone."""
+        """False: each part may have temperatures of its own, used when it predicts alone."""
         return False
 
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
-        """What computes the first part that is needed, once for each part; as `Predictor.engines`."""
+        """Return the engine of the first part that is needed, repeated for each part; as `Predictor.engines`."""
         first = self._needed(self.record.labels if labels is None else labels)[0]
         with self._running:
             (engine,) = self._part(first).engines()
@@ -73,9 +73,9 @@ class PartsPredictor(NnunetPredictor):
         watch: LogitSink | None = None,
         progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
-        """Each of the scan's slices, as `NnunetPredictor.slices`, once all parts that have a wanted structure are done.
+        """Yield the scan's slices, as `NnunetPredictor.slices`, after running all parts with a requested structure.
 
-        Each part's logits are watched, and each counts for progress as a scan of its own.
+        Each part's logits are watched, and each part counts as one scan for progress.
         """
         whole = replace(scan, slabs=[whole_scan(scan)])
         values = np.zeros(scan.source.canonical_shape, label_type(self.record.labels.ids), order="F")
@@ -98,7 +98,7 @@ class PartsPredictor(NnunetPredictor):
         looked_at: _Looked,
         values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"],
     ) -> list[bytes]:
-        """Put what a part finds over what is there; its probabilities by slice, if they are wanted."""
+        """Write a part's structures over those before it; return its probabilities by slice, if requested."""
         labels = looked_at.choices.labels
         to_ours = np.zeros(max(labels.ids) + 1, values.dtype)
         for structure in labels:
@@ -115,7 +115,7 @@ class PartsPredictor(NnunetPredictor):
         return [n for n, one in enumerate(self.models) if any(name in labels for name in one.record.labels.names)]
 
     def _part(self, number: int) -> NnunetPredictor:
-        """What computes a part; the others are let go first, unless all may stay open for the next scan."""
+        """Return a part's predictor; the others are closed first unless all may stay open."""
         if number not in self._open:
             if not self._stay_open:
                 self._open.clear()
@@ -129,12 +129,12 @@ class PartsPredictor(NnunetPredictor):
 
 
 class _Looked:
-    """What is looked for with a part.
+    """Settings of one part.
 
     Attributes:
-        choices: Its own wanted structures; to be exact all of them, since they take voxels from the parts before.
-        rows: Which of these are wanted.
-        watch: Looks at the logits of those, among all that are wanted of the whole model.
+        choices: Its requested structures; all of them with `exact` resampling, as they take voxels from earlier parts.
+        rows: Channels of the requested ones among these.
+        watch: Passes their logits on in the channels of the whole model.
     """
 
     def __init__(self, own: LabelSet, choices: Choices, watch: LogitSink | None) -> None:
@@ -147,13 +147,13 @@ class _Looked:
 
 
 class _Spread:
-    """Hands on a part's logits among those of all structures."""
+    """Passes a part's logits on in the channels of all structures."""
 
     def __init__(self, watch: LogitSink, rows: Sequence[int], channels: Sequence[int], count: int) -> None:
         self._watch, self._rows, self._channels, self._count = watch, list(rows), list(channels), count
 
     def add(self, logits: GridLogits, members: Sequence[GridLogits] = (), inside: GridMasks | None = None) -> None:
-        """Take in a slice of the part's grid."""
+        """Add a slice of the part's grid."""
         shape = (self._count, *logits.shape[1:])
         spread, masks = np.full(shape, _ELSEWHERE, np.float32), np.zeros(shape, bool)
         spread[self._channels] = logits[self._rows]

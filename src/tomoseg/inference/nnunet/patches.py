@@ -1,10 +1,10 @@
-"""From slices on a network's grid to logits of each, over patches that overlap; one layer of patches is held.
+"""Sliding-window logits of the slices of a network's grid; one layer of patches is held.
 
-Where a network has fewer features than structures, these are summed up in place of logits, and its last 1x1 convolution
-is computed once for each voxel (`models/heads.py`).
+Where a network has fewer features than structures, features are averaged in place of logits, and its last 1x1
+convolution is computed once per voxel (`models/heads.py`).
 
-Patches are of one size and lie where nnU-Net puts them, since the network normalises over each. Their weights have the
-16 bits that they have there: near a patch's corner that is not many, so that 32 would give other logits.
+Patches have one size and nnU-Net's positions, since the network normalises over each. Their weights are rounded to 16
+bits as in nnU-Net: near a patch's corners few digits remain, and 32 bits would give other logits.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Compute = Callable[[Float32[np.ndarray, "x y z"]], Float32[np.ndarray, "s x y z"
 
 
 class PatchLogits:
-    """What is summed up of a patch: the mean of logits over folds, and over mirror images if they are wanted.
+    """Mean of a patch's logits over folds, and over mirror images if requested.
 
-    Of engines without heads that is the features of each fold, one fold after the other.
+    With headless engines it is the features of all folds, concatenated.
 
     Args:
-        engines: One for each fold.
+        engines: One per fold.
         frame: The network's axes in the scan.
-        mirrored: Axes of the network, in every combination of which the patch is mirrored.
-        head: What makes logits of features; None where engines give logits.
+        mirrored: Axes of the network; the patch is mirrored along every combination of them.
+        head: Makes logits of features; None if engines return logits.
     """
 
     def __init__(
@@ -46,19 +46,19 @@ class PatchLogits:
         self._constant: dict[float, bytes] = {}
 
     def __call__(self, patch: Float32[np.ndarray, "x y z"]) -> Float32[np.ndarray, "s x y z"]:
-        """Along x, y and z; a patch of one value, air mostly, is computed once."""
+        """Compute a patch along x, y and z; the result of constant patches (mostly air) is cached."""
         value = float(patch.flat[0])
         if (patch != value).any():
             return self._computed(patch)
-        if value not in self._constant:  # packed, since patches of many structures are large
+        if value not in self._constant:  # compressed, since patches of many structures are large
             self._constant = {value: blosc2.pack_array2(np.ascontiguousarray(np.moveaxis(self._computed(patch), 0, 3)))}
         return np.moveaxis(blosc2.unpack_array2(self._constant[value]), 3, 0)
 
     def logits(self, mean: Float32[np.ndarray, "n x y"]) -> Float32[np.ndarray, "s x y"]:
-        """Logits of a slice, from the weighted mean of what patches gave.
+        """Return the logits of a slice.
 
         Args:
-            mean: Of each voxel.
+            mean: Weighted mean over patches of the logits or features of each voxel.
         """
         return mean if self._head is None else self._head(mean)
 
@@ -73,42 +73,42 @@ class PatchLogits:
         return self._frame.to_scan(mean.reshape(len(mean), *turned.shape))
 
     def _mean(self, image: Float32[np.ndarray, "1 1 *abc"], engines: Sequence[Engine]) -> Float32[np.ndarray, "s *abc"]:
-        """Over engines and mirror images."""
+        """Average over engines and mirror images."""
         total: Float32[np.ndarray, "s *abc"] | None = None
         for engine, axes in product(engines, self._flips):
             flipped = tuple(2 + axis for axis in axes)
             found = np.flip(engine.run(np.ascontiguousarray(np.flip(image, flipped))), flipped)[0]
             total = found if total is None else total + found
-        assert total is not None  # there is an engine
+        assert total is not None  # there is at least one engine
         count = len(engines) * len(self._flips)
         return total if count == 1 else total / np.float32(count)
 
 
 def bytes_of_sums(grid: NetworkGrid, values: int, networks: int, images: int) -> int:
-    """What sums take at most, and what networks give of a patch.
+    """Return the upper bound in bytes of the sums over patches and of one patch's outputs.
 
     Args:
-        grid: The network's.
-        values: Of each voxel, logits or features.
-        networks: Folds.
-        images: Mirror images, the patch itself included.
+        grid: The network's grid.
+        values: Logits or features per voxel.
+        networks: Number of folds.
+        images: Number of mirror images, the patch itself included.
     """
     x, y, _ = (edge + sum(ends) for edge, ends in zip(grid.placement.shape, grid.padding, strict=True))
     patch = grid.patch[0] * grid.patch[1] * grid.patch[2]
-    at_once = 1 if networks * images == 1 else 3  # as they are made, summed up, and the sum with the next
+    at_once = 1 if networks * images == 1 else 3  # the output, the sum, and their new sum
     return 4 * values * (x * y * (grid.patch[2] + 3) + at_once * patch)
 
 
 def means_of_slices(
     compute: Compute, slabs: Iterable[Float32[np.ndarray, "gx gy _"]], grid: NetworkGrid, step: float
 ) -> Iterator[Float32[np.ndarray, "s gx gy"]]:
-    """Weighted means over patches, of each slice of the network's grid, from inferior to superior.
+    """Yield the weighted mean over patches of each slice of the network's grid, from inferior to superior.
 
     Args:
-        compute: Gives the logits of a patch, or what else is to be averaged.
-        slabs: The scan on the grid.
-        grid: The network's.
-        step: By which patches move on, of their edge.
+        compute: Returns the logits or features of a patch.
+        slabs: The normalised scan on the grid.
+        grid: The network's grid.
+        step: Step between patches as a fraction of their edge.
     """
     firsts_x, firsts_y, firsts_z = first_voxels(grid, step)
     gz, (below, _) = grid.placement.shape[2], grid.padding[2]
@@ -120,14 +120,14 @@ def means_of_slices(
     for number, first in enumerate(firsts_z):
         held += [next(planes) for _ in range(depth - len(held))]
         block = np.stack(held, axis=2)
-        give_back()  # what it took to bring the scan to the grid, and to decide
+        give_back()  # memory of resampling and of decisions
         for x, y in product(firsts_x, firsts_y):
             values = compute(block[x : x + grid.patch[0], y : y + grid.patch[1]])
             if sums is None:
                 sums = _Sums(len(values), grid, block.shape[:2])
             sums.add(values, weights, x, y)
-            del values  # its memory is the next patch's
-        assert sums is not None  # there is a patch
+            del values  # its memory is reused by the next patch
+        assert sums is not None  # there is at least one patch
         done = (firsts_z[number + 1] if number + 1 < len(firsts_z) else first + depth) - first
         for k in range(done):
             if below <= first + k < below + gz:
@@ -140,9 +140,9 @@ class _Sums:
     """Weighted sums, and sums of weights, over as many slices as a patch is deep.
 
     Args:
-        values: Of each voxel.
-        grid: The network's.
-        size: Voxels of a padded slice along x and y.
+        values: Logits or features per voxel.
+        grid: The network's grid.
+        size: Shape of a padded slice along x and y.
     """
 
     def __init__(self, values: int, grid: NetworkGrid, size: tuple[int, ...]) -> None:
@@ -156,7 +156,7 @@ class _Sums:
     def add(
         self, values: Float32[np.ndarray, "s x y z"], weights: Float32[np.ndarray, "x y z"], x: int, y: int
     ) -> None:
-        """Add a patch from a place on; slice by slice, since a patch of many structures is large."""
+        """Add a patch at a position; slice by slice, since a patch of many structures is large."""
         place = slice(x, x + weights.shape[0]), slice(y, y + weights.shape[1])
         for k in range(weights.shape[2]):
             weight = weights[..., k, None]
@@ -164,11 +164,11 @@ class _Sums:
             self._weights[k][place] += weight
 
     def mean(self, k: int) -> Float32[np.ndarray, "s gx gy"]:
-        """Of a slice that is done, structures last in memory."""
+        """Return the mean of a finished slice, structures last in memory."""
         return np.moveaxis(self._values[k][self._inside] / self._weights[k][self._inside], 2, 0)
 
     def move_on(self, done: int) -> None:
-        """Let go of slices that are done; zeros for as many that come next."""
+        """Drop finished slices, and append as many zeros."""
         for sums in (self._values, self._weights):
             kept = len(sums) - done
             for k in range(kept):  # one by one: NumPy would copy all of them aside first
@@ -177,17 +177,17 @@ class _Sums:
 
 
 def _weights(grid: NetworkGrid) -> Float32[np.ndarray, "x y z"]:
-    """How much a patch counts at each of its voxels, along x, y and z."""
+    """Return the weight of each voxel of a patch, along x, y and z."""
     along_network = [grid.patch[axis] for axis in grid.frame.along]
-    edges = along_network[1:] if along_network[0] == 1 else along_network  # of a network of slices
+    edges = along_network[1:] if along_network[0] == 1 else along_network  # a 2D network
     return grid.frame.to_scan(gaussian(tuple(edges)).reshape(1, *along_network))[0]
 
 
 def gaussian(patch: tuple[int, ...]) -> Float32[np.ndarray, "*patch"]:
-    """The weights of a patch's voxels in nnU-Net: 10 in its middle, of two voxels there the upper; in 16 bits, above 0.
+    """Return nnU-Net's Gaussian weights of a patch: 10 at voxel `edge // 2`, rounded to 16 bits, above 0 everywhere.
 
     Args:
-        patch: Voxels along the network's axes.
+        patch: Patch size along the network's axes.
 
     Example:
         >>> [round(weight, 2) for weight in gaussian((4,)).tolist()]
@@ -207,7 +207,7 @@ def gaussian(patch: tuple[int, ...]) -> Float32[np.ndarray, "*patch"]:
 def _padded(
     slabs: Iterable[Float32[np.ndarray, "gx gy _"]], grid: NetworkGrid
 ) -> Iterator[Float32[np.ndarray, "px py"]]:
-    """Each slice with zeros around it, and slices of zeros before and after."""
+    """Yield each slice padded with zeros, and slices of zeros before and after."""
     in_plane, (below, above) = grid.padding[:2], grid.padding[2]
     edges = zip(grid.placement.shape, in_plane, strict=False)
     nothing = np.zeros([edge + sum(ends) for edge, ends in edges], np.float32)

@@ -33,35 +33,35 @@ from tomoseg.options import AS_TUNED, Request
 from tomoseg.volume import Volume
 
 OPENVINO_MAPS, TORCH_MAPS = 4, 9
-"""Feature maps of the first stage's width that are held at once at most: measured, and with room for weights."""
+"""Upper bound of feature maps of the first stage's width held at once, as measured, with room for weights."""
 
 
 class NnunetPredictor(Predictor):
-    """An imported model, of one network or of several folds whose logits are averaged. Threads may share it.
+    """Predictor of an imported model, of one network or of several folds whose logits are averaged. Thread-safe.
 
-    Takes what `Predictor` takes.
+    Takes the arguments of `Predictor`.
     """
 
     @property
     def plan(self) -> NnunetPlan:
-        """How its networks are given a scan."""
-        assert self.record.plan is not None  # else it would be another predictor's
+        """The nnU-Net plan of its networks."""
+        assert self.record.plan is not None  # every imported model has one
         return self.record.plan
 
     @property
     def takes_thresholds(self) -> bool:
-        """Not where structures exclude one another: the most probable is taken."""
+        """False for exclusive structures: the most probable is taken."""
         return self.plan.decision != "exclusive"
 
     @property
     def takes_temperatures(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
-        """What computes each fold, as `Predictor.engines`; structures that exclude one another are computed all.
+        """Return the engine of each fold, as `Predictor.engines`; of exclusive structures all are computed.
 
-        Networks of fewer features than structures are computed up to these (`models/heads.py`).
+        Networks with fewer features than structures are computed without their head (`models/heads.py`).
         """
         return super().engines(self._computed_labels(labels))
 
@@ -69,25 +69,25 @@ class NnunetPredictor(Predictor):
         return self.record.labels if labels is None or self.plan.decision == "exclusive" else labels
 
     def as_computed(self, model: Model) -> Model:
-        """The whole network, or without its last layer where sums of what that reads are smaller.
+        """Return the whole model, or without its head where it has fewer features than structures.
 
         Args:
-            model: One of them, with all or some of its structures.
+            model: One of the models, with all or some of its structures.
         """
         return without_head(model) if self._features < len(model.record.labels) else model
 
     @property
     def _features(self) -> int:
-        """What the last layers of all folds read of a voxel."""
+        """Number of features per voxel of all folds."""
         return sum(model.record.network.channels[0] for model in self.models)
 
     def patch_logits(self, grid: NetworkGrid, labels: LabelSet | None = None, *, flips: bool = False) -> PatchLogits:
-        """What makes logits of patches.
+        """Make the function that computes the logits of patches.
 
         Args:
-            grid: The network's in the scan.
+            grid: The network's grid in the scan.
             labels: Some of the structures, as for `engines`.
-            flips: Over mirror images.
+            flips: Average over mirror images.
 
         Raises:
             ConfigError: If this machine has no such device, engine or precision.
@@ -100,15 +100,15 @@ class NnunetPredictor(Predictor):
         return PatchLogits(engines, grid.frame, self.plan.mirrored if flips else (), head)
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
-        """What decides, as `Predictor.choices`.
+        """Return the decision settings, as `Predictor.choices`.
 
         Args:
-            request: What is asked for; mirror images are those of all axes along which training mirrored.
+            request: The request; its mirror images are along all axes along which training mirrored.
 
         Raises:
             LabelError: If the model does not know a structure.
-            ConfigError: If mirror images are asked for and training had none, thresholds where structures exclude one
-                another, or a step does not go with the rest.
+            ConfigError: If mirror images are requested and training had none, thresholds are requested for exclusive
+                structures, or a step does not fit the rest.
             ModelError: If the record of tuning cannot be read.
         """
         found = super().choices(request.model_copy(update={"flips": False}))
@@ -122,11 +122,11 @@ class NnunetPredictor(Predictor):
         return replace(found, decisions=found.decisions.model_copy(update={"flips": request.flips}))
 
     def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
-        """The scan as it is: it is normalised and brought to the network's grid in one go.
+        """Return the scan on its own voxels: `slices` normalises it and resamples it to the network's grid.
 
         Args:
             volume: The scan.
-            stages: Takes no seconds yet.
+            stages: Unused.
         """
         shape = volume.shape
         return OnGrid([volume.hu], Placement((0, 0, 0), shape, shape), volume.source)
@@ -139,17 +139,17 @@ class NnunetPredictor(Predictor):
         watch: LogitSink | None = None,
         progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
-        """Each of the scan's slices from inferior to superior, to be decided by who takes it.
+        """Yield each axial slice of the scan from inferior to superior, with the logits to decide its masks from.
 
         Args:
-            scan: On its own voxels.
+            scan: The scan on its own voxels.
             choices: Structures, thresholds, smoothing and post-processing.
-            stages: Takes the seconds of `grid`, `prepare` and `network`.
-            watch: Looks at the logits of every slice of the network's grid, as if each structure were alone.
+            stages: Records the duration of the stages `grid`, `prepare` and `network`.
+            watch: Receives the logits of every slice of the network's grid, each structure's as if it were alone.
             progress: Called after each slice with the number of slices done and the total number of slices.
 
         Raises:
-            ConfigError: If it is on other voxels than its own.
+            ConfigError: If the scan was resampled.
             GridError: If the network's grid would be too large.
             InputError: If the scan does not fit into the memory allowed.
         """
@@ -165,13 +165,13 @@ class NnunetPredictor(Predictor):
             yield self._decided(k, next(between) if depth.start <= k < depth.stop else None, placement, scan, choices)
             if progress is not None:
                 progress(k + 1, count)
-        for _ in logits:  # slices of the grid that no slice of the scan lies between are watched as well
+        for _ in logits:  # grid slices beyond the scan's last are watched as well
             pass
 
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED
     ) -> Bool[np.ndarray, "n c x y"]:
-        """Masks of axial slices, as `Predictor.predict_batch`: each as a scan of one slice of 1 mm."""
+        """Segment axial slices, as `Predictor.predict_batch`, each as a scan of one slice of 1 mm."""
         choices = self.choices(request)
         found = []
         for one in slices:
@@ -183,23 +183,23 @@ class NnunetPredictor(Predictor):
     def grid_slices(
         self, scan: OnGrid, wanted: Sequence[int], choices: Choices
     ) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
-        """Masks of some slices of a scan, on its own voxels; all are computed.
+        """Segment some slices of a scan, on its own voxels; all slices are computed.
 
         Args:
-            scan: On its own voxels.
-            wanted: Which slices.
+            scan: The scan on its own voxels.
+            wanted: Indices of the slices.
             choices: Structures, thresholds, smoothing and post-processing.
 
         Raises:
-            ConfigError: If it is on other voxels than its own.
+            ConfigError: If the scan was resampled.
         """
         return masks_of_some(self.slices(scan, choices), scan, wanted, choices)
 
     def watched_at(self, scan: OnGrid) -> Placement:
-        """Where the slices that are watched lie in what is given of a scan: on the network's grid.
+        """Return the placement in a scan of the network's grid, on which logits are watched.
 
         Args:
-            scan: On its own voxels.
+            scan: The scan on its own voxels.
         """
         return lay_grid(whole_scan(scan), scan.source, self.plan).placement
 
@@ -211,14 +211,14 @@ class NnunetPredictor(Predictor):
         stages: Stages,
         watch: LogitSink | None,
     ) -> Generator[GridLogits, None, None]:
-        """Of each slice of the network's grid, as they decide."""
+        """Yield the logits of each slice of the network's grid, smoothed and shifted to be decided at 0."""
         compute, plan = self.patch_logits(grid, choices.labels, flips=choices.decisions.flips), self.plan
         self._check_memory(hu, grid, choices)
         with stages("prepare"):
             for engine in self.engines(choices.labels):
                 engine.prepare(plan.patch)
             give_back()
-        self._check_memory(hu, grid, choices)  # once more, with what the networks take now that they are compiled
+        self._check_memory(hu, grid, choices)  # again, now that the compiled networks' memory is taken
         with stages("grid"):
             scan = normalise(hu[grid.placement.box()], plan.intensity)
         slabs = stages.of("grid", slices_on_grid(scan, grid, plan))
@@ -231,7 +231,7 @@ class NnunetPredictor(Predictor):
             yield deciding
 
     def _show(self, logits: GridLogits, choices: Choices, watch: LogitSink) -> None:
-        """Let wanted structures be looked at; of those that exclude one another the highest has the voxel."""
+        """Pass the logits of requested structures to `watch`; of exclusive ones the highest takes the voxel."""
         if self.plan.decision == "regions":
             watch.add(logits)
             return
@@ -249,7 +249,7 @@ class NnunetPredictor(Predictor):
         return ExclusiveSlice(k, between, placement, shape, choices.labels, self.record.labels, scales)
 
     def _check_memory(self, hu: Int16[np.ndarray, "x y z"], grid: NetworkGrid, choices: Choices) -> None:
-        """Refuse a scan that does not fit into the memory allowed.
+        """Refuse a scan that does not fit into the allowed memory.
 
         Raises:
             InputError: If so.
@@ -261,11 +261,11 @@ class NnunetPredictor(Predictor):
         structures = len(self._computed_labels(choices.labels))
         gx, gy, _ = grid.placement.shape
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
-        slices = 4 * structures * gx * gy * (5 + smoothed_over)  # between which the scan's lie, made ahead, waiting
+        slices = 4 * structures * gx * gy * (5 + smoothed_over)  # two around the scan's slice, prefetched, waiting
         patch = int(np.prod(self.plan.patch, dtype=np.int64))
         activations = activation_bytes(self.record.network) * patch
         if self.engines(choices.labels)[0].name == "openvino":
-            activations = activations * OPENVINO_MAPS // TORCH_MAPS * len(self.models)  # each keeps its own
+            activations = activations * OPENVINO_MAPS // TORCH_MAPS * len(self.models)  # one set per network
         result = hu.size * 2
         values = self._features if self.engines(choices.labels)[0].headless else structures
         images = 2 ** len(self.plan.mirrored) if choices.decisions.flips else 1
@@ -276,12 +276,12 @@ class NnunetPredictor(Predictor):
 def masks_of_some(
     slices: Iterator[ScanSlice], scan: OnGrid, wanted: Sequence[int], choices: Choices
 ) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
-    """Masks of some slices of what is given of a scan.
+    """Return the masks of some slices of the grid's box in a scan.
 
     Args:
-        slices: All of the scan's.
-        scan: On its own voxels.
-        wanted: Which slices.
+        slices: All slices of the scan.
+        scan: The scan on its own voxels.
+        wanted: Indices of the slices in the box.
         choices: Structures, thresholds, smoothing and post-processing.
     """
     x, y, z = scan.placement.box()
@@ -293,13 +293,13 @@ def masks_of_some(
 
 
 def whole_scan(scan: OnGrid) -> Int16[np.ndarray, "x y z"]:
-    """The scan's voxels.
+    """Return all voxels of a scan.
 
     Args:
-        scan: On its own voxels.
+        scan: The scan on its own voxels.
 
     Raises:
-        ConfigError: If they are not its own.
+        ConfigError: If the scan was resampled.
     """
     if scan.placement.resamples or scan.view != "axial":
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""A scan normalised and brought to an imported network's grid, a few slices at a time.
+"""Normalisation of a scan and resampling to an imported network's grid, a few slices at a time.
 
-nnU-Net normalises first, then interpolates with splines, which are the same along each axis whatever lies beside: so
-one matrix for each axis does what it does, slab by slab, and what is held of the whole scan is a table of values.
+nnU-Net normalises first, then interpolates with separable splines. So one matrix per axis does the same slab by slab,
+and normalisation is a lookup table of the int16 values.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tomoseg.inference.nnunet.frame import NetworkGrid
 from tomoseg.nnunet import Intensity, NnunetPlan
 
 LEAST_SD = 1e-8
-"""What a deviation is raised to before anything is divided by it."""
+"""Lower bound of a standard deviation used as divisor."""
 
 LEAST_WEIGHT = 1e-12
-"""Weights of splines below this are left out: a scan's values are some thousands."""
+"""Spline weights below this are set to 0: a scan's values are some thousands."""
 
 BAND = 32
-"""Rows along x of many slices that are worked on at once: splines reach far, and 64 bits for each value are many."""
+"""Rows along x that are interpolated at once: splines reach over many slices, in 64 bits."""
 
 _ALL = slice(None)
 _LOWEST = int(np.iinfo(np.int16).min)
@@ -32,12 +32,12 @@ _VALUES = 2**16
 
 @dataclass(frozen=True)
 class Normalised:
-    """A scan's values as the network knows them.
+    """A scan with its normalisation.
 
     Attributes:
-        hu: The part of the scan that its grid covers.
-        table: For each int16 value, from the lowest, what it becomes.
-        inside: Where that counts; elsewhere values are 0. None for everywhere.
+        hu: The part of the scan that the grid covers.
+        table: Normalised value of each int16 value, from the lowest.
+        inside: Mask outside which normalised values are 0; None for everywhere.
     """
 
     hu: Int16[np.ndarray, "x y z"]
@@ -45,12 +45,12 @@ class Normalised:
     inside: Bool[np.ndarray, "x y z"] | None = None
 
     def slices(self, low: int, high: int, band: slice = _ALL) -> Float32[np.ndarray, "b y n"]:
-        """Axial slices from one to before another.
+        """Return a range of normalised axial slices.
 
         Args:
-            low: The first.
-            high: One past the last.
-            band: Which part of them along x.
+            low: First slice.
+            high: One past the last slice.
+            band: Part of them along x.
         """
         part = band, slice(None), slice(low, high)
         values = self.table[self.hu[part].astype(np.int64) - _LOWEST]
@@ -60,11 +60,11 @@ class Normalised:
 
 
 def normalise(hu: Int16[np.ndarray, "x y z"], intensity: Intensity) -> Normalised:
-    """What nnU-Net makes of a scan's values; in 32 bits, as it does.
+    """Normalise a scan as nnU-Net does, in 32 bits.
 
     Args:
         hu: The part of the scan that the grid covers.
-        intensity: How values are normalised.
+        intensity: The normalisation scheme.
 
     Example:
         >>> settings = Intensity(scheme="ct", mean=20, sd=200, low=-980, high=420)
@@ -81,7 +81,7 @@ def normalise(hu: Int16[np.ndarray, "x y z"], intensity: Intensity) -> Normalise
         return Normalised(hu, values)
     inside = _filled(hu != 0) if intensity.masked else None
     counts = _counts(hu, inside)
-    if not counts.any():  # a scan of nothing but 0, of which no voxel counts
+    if not counts.any():  # all voxels are 0 and masked out
         return Normalised(hu, values, inside)
     if intensity.scheme == "rescale":
         there = values[counts > 0]
@@ -96,7 +96,7 @@ def normalise(hu: Int16[np.ndarray, "x y z"], intensity: Intensity) -> Normalise
 
 
 def _counts(hu: Int16[np.ndarray, "x y z"], inside: Bool[np.ndarray, "x y z"] | None) -> Int64[np.ndarray, "values"]:
-    """How often each value occurs, slice by slice."""
+    """Count each value, slice by slice."""
     counts = np.zeros(_VALUES, np.int64)
     for k in range(hu.shape[2]):
         here = hu[:, :, k].ravel() if inside is None else hu[:, :, k][inside[:, :, k]]
@@ -112,12 +112,12 @@ def _filled(mask: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
 
 
 def slices_on_grid(scan: Normalised, grid: NetworkGrid, plan: NnunetPlan) -> Iterator[Float32[np.ndarray, "gx gy n"]]:
-    """The scan on the network's grid, a few axial slices at a time, from inferior to superior.
+    """Yield the scan on the network's grid, a few axial slices at a time, from inferior to superior.
 
     Args:
-        scan: Normalised.
-        grid: Where the network's grid lies.
-        plan: How the scan is brought to it.
+        scan: The scan with its normalisation.
+        grid: The network's grid.
+        plan: The network's plan, with the interpolation order.
     """
     depth = grid.placement.shape[2]
     if not grid.placement.resamples:
@@ -141,7 +141,7 @@ def slices_on_grid(scan: Normalised, grid: NetworkGrid, plan: NnunetPlan) -> Ite
 def _in_bands(
     scan: Normalised, low: int, high: int, along_z: Float64[np.ndarray, "n _"] | None
 ) -> Float64[np.ndarray, "x y _"]:
-    """Slices in 64 bits, interpolated along z unless they are not to be mixed."""
+    """Return slices in 64 bits, interpolated along z unless it is the separate axis."""
     made = []
     for first in range(0, scan.hu.shape[0], BAND):
         values = scan.slices(low, high, slice(first, first + BAND)).astype(np.float64)
@@ -155,7 +155,7 @@ def _interpolated(
     separate: int | None,
     limits: tuple[Float32[np.ndarray, "_ _ _"], Float32[np.ndarray, "_ _ _"]],
 ) -> Float32[np.ndarray, "gx gy n"]:
-    """Along x and y; what splines overshoot is cut off, of slices that are not mixed before any is chosen."""
+    """Interpolate along x and y, clip the splines' overshoot, and take the nearest slice along a separate axis."""
     mixed = [axis for axis in (0, 1) if axis != separate]
     for axis in mixed:
         values = _along(values, weights[axis], axis)
@@ -170,10 +170,9 @@ def _along(values: Float64[np.ndarray, "x y z"], weights: Float64[np.ndarray, "t
 
 
 def _weights(length: int, target: int, order: int, *, nearest: bool) -> Float64[np.ndarray, "target length"]:
-    """How each voxel along an axis of the grid is made of the scan's voxels.
+    """Return the interpolation matrix of an axis, from the scan's voxels to the grid's.
 
-    SciPy's splines are linear in the values and the same along each axis: what they make of one voxel of 1 is its
-    column.
+    SciPy's splines are linear and separable: each column is the interpolation of a single voxel of 1.
     """
     if length == target:
         return np.eye(length)
@@ -191,7 +190,7 @@ def _weights(length: int, target: int, order: int, *, nearest: bool) -> Float64[
 def _limits(
     scan: Normalised, separate: int | None
 ) -> tuple[Float32[np.ndarray, "_ _ _"], Float32[np.ndarray, "_ _ _"]]:
-    """The lowest and the highest value of the scan, or of each slice along the axis that is not mixed."""
+    """Return the lowest and the highest value of the scan, or of each slice along the separate axis."""
     depth = scan.hu.shape[2]
     others = tuple(axis for axis in range(3) if axis != separate)
     low, high = [], []

@@ -1,8 +1,8 @@
-"""What TotalSegmentator does around the networks of its tasks: what they are shown of a scan, and on which voxels.
+"""TotalSegmentator's pre- and postprocessing around the networks of its tasks.
 
-Networks of some tasks are shown the box of a structure alone, which a coarser model finds in the whole scan; those of
-others are where some of their structures are asked for alone. Asked to be exact, a scan is also brought to the task's
-voxels, labels come back by the nearest, and some pieces are removed.
+Networks of some tasks are given only the bounding box of a structure, which a coarser model finds in the whole scan;
+those of others are if only some of their structures are requested. With `exact` resampling, a scan is also resampled
+to the task's spacing, labels are brought back by nearest neighbour, and small components are removed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from tomoseg.options import AS_TUNED, Request
 from tomoseg.volume import SourceGrid, Volume
 
 WHOLE = Request(resampling="exact")
-"""How a model that finds a box is asked."""
+"""Request to a model that finds a box."""
 
 
 def by_its_rules(predictor: NnunetPredictor) -> Predictor:
-    """The same model, run by the rules of its task if it is one of TotalSegmentator's.
+    """Wrap a predictor in the rules of its task if it is one of TotalSegmentator's; return it as it is otherwise.
 
     Args:
         predictor: The predictor of an imported model.
@@ -54,11 +54,11 @@ def by_its_rules(predictor: NnunetPredictor) -> Predictor:
 
 
 class TaskPredictor(Predictor):
-    """A task of TotalSegmentator, of one network or of parts. Threads may share it.
+    """Predictor of a task of TotalSegmentator, of one network or of parts. Thread-safe.
 
     Args:
-        inner: Its networks, as nnU-Net alone would run them.
-        rules: What is done around them.
+        inner: Predictor of its networks alone.
+        rules: The task's pre- and postprocessing.
     """
 
     def __init__(self, inner: NnunetPredictor, rules: TaskRules) -> None:
@@ -70,48 +70,48 @@ class TaskPredictor(Predictor):
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return self._inner.name
 
     @property
     def takes_thresholds(self) -> bool:
-        """As its networks."""
+        """As for its networks."""
         return self._inner.takes_thresholds
 
     @property
     def takes_temperatures(self) -> bool:
-        """As its networks, if they are shown all of a scan."""
+        """As for its networks, if they are given whole scans."""
         return self._rules.box is None and self._inner.takes_temperatures
 
     def engines(self, labels: LabelSet | None = None) -> list[Engine]:
-        """What computes its networks, as theirs."""
+        """Return the engines of its networks."""
         return self._inner.engines(labels)
 
     def computed_by(self, engines: Sequence[Engine]) -> None:
-        """Let others compute all structures of its networks, but not what finds a box.
+        """Use given engines for its networks, but not for the finder of the box.
 
         Args:
-            engines: One for each of the models.
+            engines: One engine per model.
         """
         self._inner.computed_by(engines)
 
     def as_computed(self, model: Model) -> Model:
-        """What of a model its engine computes, as its networks' own way.
+        """Return the part of a model that its engine computes.
 
         Args:
-            model: One of them, with all or some of its structures.
+            model: One of the models, with all or some of its structures.
         """
         return self._inner.as_computed(model)
 
     def choices(self, request: Request = AS_TUNED) -> Choices:
-        """What decides, with what finds the box that the network is shown.
+        """Return the decision settings, with the finder of the network's box if it has one.
 
         Args:
             request: The request.
 
         Raises:
             LabelError: If the model does not know a structure.
-            ConfigError: If the model that finds the box is not there, or as `NnunetPredictor.choices`.
+            ConfigError: If the model that finds the box is missing, or as `NnunetPredictor.choices`.
             ModelError: If a model cannot be read.
         """
         found = self._inner.choices(request.model_copy(update={"resampling": "smooth"}))
@@ -124,25 +124,25 @@ class TaskPredictor(Predictor):
         return replace(found, box=FoundBox(rule, self._sums_of(rule)))
 
     def _box_of_some(self, choices: Choices) -> Box | None:
-        """The box of structures that are asked for alone; None where it is no faster to look for it first."""
+        """Return the box for a request of some structures; None if finding it first is no faster."""
         finder = self._rules.subset_finder
         if finder is None or (choices.resampling == "smooth" and finder == self._rules.task):
             return None
         return Box(finder=finder, structures=choices.labels.names)
 
     def on_grid(self, volume: Volume, stages: Stages) -> OnGrid:
-        """The scan as it is.
+        """Return the scan on its own voxels.
 
         Args:
             volume: The scan.
-            stages: Takes no seconds yet.
+            stages: Unused.
         """
         return self._inner.on_grid(volume, stages)
 
     def predict_batch(
         self, slices: Int16[np.ndarray, "n x y"], spacing_mm: tuple[float, float], request: Request = AS_TUNED
     ) -> Bool[np.ndarray, "n c x y"]:
-        """Masks of axial slices, as `NnunetPredictor.predict_batch`: whole, in no box."""
+        """Segment axial slices, as `NnunetPredictor.predict_batch`, without a box."""
         return self._inner.predict_batch(slices, spacing_mm, request.model_copy(update={"resampling": "smooth"}))
 
     def slices(
@@ -153,9 +153,9 @@ class TaskPredictor(Predictor):
         watch: LogitSink | None = None,
         progress: Progress | None = None,
     ) -> Iterator[ScanSlice]:
-        """Each of the scan's slices, as `NnunetPredictor.slices`; the box counts for progress as a scan of its own.
+        """Yield the scan's slices, as `NnunetPredictor.slices`; finding the box counts as one more scan for progress.
 
-        Stages take the seconds of `box` besides.
+        The stage `box` is recorded too.
         """
         self._inner.max_memory = self.max_memory
         if choices.box is None and choices.resampling == "smooth":
@@ -178,32 +178,32 @@ class TaskPredictor(Predictor):
     def grid_slices(
         self, scan: OnGrid, wanted: Sequence[int], choices: Choices
     ) -> dict[int, Bool[np.ndarray, "c gx gy"]]:
-        """Masks of some slices of a scan, as `NnunetPredictor.grid_slices`."""
+        """Segment some slices of a scan, as `NnunetPredictor.grid_slices`."""
         return masks_of_some(self.slices(scan, choices), scan, wanted, choices)
 
     def watched_at(self, scan: OnGrid) -> Placement:
-        """Where the slices that are watched lie, as `NnunetPredictor.watched_at`, if all of a scan is shown."""
+        """Return the placement of watched logits, as `NnunetPredictor.watched_at`; valid without a box only."""
         return self._inner.watched_at(scan)
 
     def _shown(
         self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, where: tuple[Triple, Triple], choices: Choices
     ) -> tuple[OnGrid, Window]:
-        """What the networks are given of a scan, and where that lies in it."""
+        """Return the part of a scan that the networks are given, and its place in the scan."""
         part, window = _shown(hu, scan, where, self._rules.voxels_mm if choices.resampling == "exact" else None)
         self._leave_room(window.placement)
         return part, window
 
     def _leave_room(self, placement: Placement) -> None:
-        """Let the networks take what memory a scan on other voxels, and its labels there, leave them."""
+        """Reduce the networks' memory limit by a resampled scan and its labels."""
         if self.max_memory is not None and placement.resamples:
             self._inner.max_memory = ByteSize(max(1, self.max_memory - 3 * math.prod(placement.shape)))
 
     def _where(
         self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, choices: Choices, progress: Progress | None
     ) -> tuple[Triple, Triple] | None:
-        """First voxel, and one past the last, of what the network is shown; None without a box, or if it is empty.
+        """Return the network's box as first and one past the last voxel; None without a box, or if it is empty.
 
-        Smooth, all of the scan if one of the structures that are asked for alone was not found: none is lost for speed.
+        A box that is for speed only is widened to the whole scan if the finder missed one of its structures.
         """
         box = choices.box
         if box is None:
@@ -215,7 +215,7 @@ class TaskPredictor(Predictor):
     def _found(
         self, hu: Int16[np.ndarray, "x y z"], scan: OnGrid, box: FoundBox, progress: Progress | None
     ) -> tuple[tuple[Triple, Triple] | None, bool]:
-        """The box, if it is not empty, and whether each structure that it is around was found."""
+        """Return the box, None if it is empty, and whether each structure inside was found."""
         finder = self._finder(box.rule.finder)
         finder.max_memory = self.max_memory
         choices = finder.choices(WHOLE)
@@ -231,10 +231,10 @@ class TaskPredictor(Predictor):
         return found, bool(there[list(choices.labels.ids)].all())
 
     def _finder(self, name: str) -> Predictor:
-        """The model that finds a box, opened once.
+        """Return the predictor of the model that finds a box, opened once.
 
         Raises:
-            ConfigError: If it is not there.
+            ConfigError: If the model is missing.
         """
         with self._finding:
             if name not in self._finders:
@@ -249,14 +249,14 @@ class TaskPredictor(Predictor):
             return self._finders[name]
 
     def _sums_of(self, rule: Box) -> str:
-        """Of the weights of the model that finds a box, and of the one that finds the box of this."""
+        """Return the SHA-256 of the finder's weights, joined with that of its own finder if it has one."""
         finder = self._finder(rule.finder)
         finder.record.labels.subset(rule.structures)
         of_finder = finder.choices(WHOLE).box
         return finder.sha256 if of_finder is None else f"{finder.sha256}+{of_finder.sha256}"
 
     def _cleaned(self, slices: Iterator[ScanSlice], shape: Triple, choices: Choices) -> Iterator[ScanSlice]:
-        """The same; to be exact without pieces that the task's makers remove, and then once all slices are there."""
+        """Yield the slices; with `exact` resampling all at the end, without the components that the task removes."""
         if choices.resampling == "smooth" or not (self._rules.largest or self._rules.least_mm3):
             yield from slices
             return
@@ -265,7 +265,7 @@ class TaskPredictor(Predictor):
         for k, one in enumerate(slices):
             values[:, :, k] = one.labels()
             packed.append([blosc2.pack_array2(one.probabilities())] if choices.probabilities else [])
-        assert self._rules.voxels_mm is not None  # whose pieces are counted
+        assert self._rules.voxels_mm is not None  # set for all tasks that remove components
         _remove_pieces(values, choices.labels, self._rules, math.prod(self._rules.voxels_mm))
         for k in range(shape[2]):
             yield KeptSlice(k, values[:, :, k], packed[k], choices.labels)
@@ -276,7 +276,7 @@ def _all_of(hu: Int16[np.ndarray, "x y z"]) -> tuple[Triple, Triple]:
 
 
 def _is_there(name: str) -> bool:
-    """Whether a model of that name is at hand."""
+    """Return True if a packaged or fetched model has that name."""
     try:
         model_folder(Path(name))
     except ModelError:
@@ -287,7 +287,7 @@ def _is_there(name: str) -> bool:
 def _seen(
     slices: Iterator[ScanSlice], there: Bool[np.ndarray, "_"]
 ) -> Iterator[UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]]:
-    """Labels of each slice; whether each id is in any of them is put down."""
+    """Yield the labels of each slice, and mark in `there` the ids that occur."""
     for one in slices:
         values = one.labels()
         there |= np.bincount(values.ravel(), minlength=len(there))[: len(there)] > 0
@@ -300,7 +300,7 @@ def _remove_pieces(
     rules: TaskRules,
     voxel_mm3: float,
 ) -> None:
-    """Keep the largest piece of some structures, and of others those that are large enough; voxels touch by faces."""
+    """Keep the largest component of some structures, and the large enough ones of others; 6-connected, in place."""
     from scipy import ndimage  # takes 0.2 s to import
 
     for name in (*rules.largest, *rules.least_mm3):
@@ -333,7 +333,7 @@ def _shown(
 
 
 def _moved(affine: np.ndarray, start: Triple) -> np.ndarray:
-    """Of the part of a grid that begins at a voxel."""
+    """Return the affine of the part of a grid that begins at a voxel."""
     moved = affine.copy()
     moved[:3, 3] += affine[:3, :3] @ np.array(start, dtype=np.float64)
     return moved
@@ -344,7 +344,7 @@ def _triple(values: Sequence[int]) -> Triple:
 
 
 def _nothing(scan: OnGrid, choices: Choices, rule: Box) -> Iterator[ScanSlice]:
-    """Slices without anything, since there is no box that the network could be shown."""
+    """Yield empty slices, since no box was found."""
     shape = scan.source.canonical_shape
     for k in range(shape[2]):
         one = PlacedSlice(k, None, Window.of((0, 0, 0), (1, 1, 1), (1, 1, 1)), shape, choices.labels)
@@ -356,7 +356,7 @@ def _nothing(scan: OnGrid, choices: Choices, rule: Box) -> Iterator[ScanSlice]:
 def _laid(
     made: Iterator[ScanSlice], window: Window, scan: OnGrid, choices: Choices, borders: Borders
 ) -> Iterator[ScanSlice]:
-    """A part's slices, laid into those of the scan."""
+    """Yield the scan's slices, with those of the part placed in them."""
     shape = scan.source.canonical_shape
     current: ScanSlice | None = None
     at = -1
@@ -369,5 +369,5 @@ def _laid(
         if k == shape[2] - 1:
             one.notices = borders.notices()
         yield one
-    for _ in made:  # slices that none of the scan's takes are watched as well
+    for _ in made:  # the part's remaining slices are watched as well
         pass

@@ -1,8 +1,8 @@
-"""From a scan's voxels to those of a task of TotalSegmentator and back, to the last bit as it does it.
+"""Resampling to the spacing of a TotalSegmentator task and back, bit for bit as TotalSegmentator does it.
 
-The first and the last voxel's centres stay where they are, and the others lie evenly between them. Values are
-interpolated linearly in 64 bits and cut off to whole numbers, as those of SciPy's `zoom` are there, in the same order:
-another one gives other last bits, and the next lower HU where a value is whole.
+The centres of the first and the last voxel stay in place, and the others lie evenly between them. Values are
+interpolated linearly in 64 bits and truncated to integers, in the order of operations of SciPy's `zoom`: another
+order changes the last bits, and a whole value may truncate to the next HU.
 
 Source: TotalSegmentator 2.18, `change_spacing` of its `resampling.py`, on a CPU.
 """
@@ -22,15 +22,15 @@ Edges = tuple[float, float, float]
 
 
 def shape_on(shape: Triple, own_mm: Edges, wanted_mm: Edges) -> Triple:
-    """How many voxels of a task a scan has; its own where they measure the same.
+    """Return the shape of a scan at a task's spacing.
 
     Args:
-        shape: Voxels of the scan along x, y and z.
-        own_mm: Their edges; in 32 bits, as NIfTI headers have them.
-        wanted_mm: The task's.
+        shape: Shape of the scan.
+        own_mm: Its voxel spacing; rounded to 32 bits, as in NIfTI headers.
+        wanted_mm: The task's voxel spacing.
 
     Raises:
-        GridError: If there would be more than `MOST_VOXELS`.
+        GridError: If it has more than `MOST_VOXELS`.
 
     Example:
         >>> shape_on((512, 512, 300), (0.8, 0.8, 1.5), (1.5, 1.5, 1.5))
@@ -47,11 +47,11 @@ def shape_on(shape: Triple, own_mm: Edges, wanted_mm: Edges) -> Triple:
 
 
 def brought(hu: Int16[np.ndarray, "x y z"], shape: Triple) -> Int16[np.ndarray, "gx gy gz"]:
-    """A scan on other voxels.
+    """Resample a scan to another shape.
 
     Args:
-        hu: The scan.
-        shape: Voxels wanted along each axis.
+        hu: The scan in HU.
+        shape: Voxels along each axis.
 
     Example:
         >>> brought(np.array([[[-10, -5, 0]]], np.int16), (1, 1, 5)).tolist()
@@ -68,7 +68,7 @@ def brought(hu: Int16[np.ndarray, "x y z"], shape: Triple) -> Int16[np.ndarray, 
 
 
 def nearest(length: int, target: int) -> Int64[np.ndarray, "target"]:
-    """Of which voxel of the task each of the scan's takes its label, along an axis.
+    """Return, along one axis, the index of the task's voxel from which each voxel of the scan takes its label.
 
     Example:
         >>> nearest(3, 5).tolist()
@@ -84,7 +84,7 @@ def nearest(length: int, target: int) -> Int64[np.ndarray, "target"]:
 
 
 def _between(length: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The voxels below and above each that is wanted, and their weights; the upper is what the lower leaves."""
+    """Return the voxels below and above each target voxel, and their weights, the upper as 1 - lower."""
     place = np.arange(target) * ((length - 1) / (target - 1) if target > 1 else 1.0)
     below = np.floor(place)
     low = np.minimum(below.astype(np.int64), length - 1)
@@ -94,7 +94,7 @@ def _between(length: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 @kernel()
 def _fill_slice(slices, weights, along_x, along_y, out):  # type: ignore[no-untyped-def]
-    """Each pixel is the sum over eight voxels, x outermost and z innermost, each weighed by x, then y, then z."""
+    """Sum over eight voxels, x outermost and z innermost, each weighted by x, then y, then z."""
     low, high = slices
     z0, z1 = weights
     left, right, weights_x0, weights_x1 = along_x

@@ -1,4 +1,4 @@
-"""A part of a scan, on its own voxels or others, and its slices laid into those of the scan."""
+"""Slices of a part of a scan, resampled or not, placed in the slices of the scan."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tomoseg.masks import packed_bytes
 
 @dataclass(frozen=True)
 class Window:
-    """Where the part of a scan that a network is shown lies, on its own voxels or others.
+    """Place in a scan of the part that a network is given.
 
     Attributes:
-        placement: The part in the scan, and its voxels as the network is given them.
-        sides: Along x, y and z which of these each of the scan's takes.
+        placement: The part in the scan, and its shape as the network is given it.
+        sides: Index of the part's voxel for each of the scan's, along x, y and z.
     """
 
     placement: Placement
@@ -31,31 +31,31 @@ class Window:
 
     @classmethod
     def of(cls, start: Triple, extent: Triple, shape: Triple) -> Window:
-        """Of a part with some voxels.
+        """Make it for a part.
 
         Args:
             start: Its first voxel in the scan.
-            extent: Its voxels there.
-            shape: Its voxels as the network is given them.
+            extent: Its shape in the scan's voxels.
+            shape: Its shape as the network is given it.
         """
         x, y, z = (nearest(length, target) for length, target in zip(shape, extent, strict=True))
         return cls(Placement(start, extent, shape), (x, y, z))
 
     def layer(self, k: int) -> int | None:
-        """Which of the part's slices one of the scan's takes; None outside of it."""
+        """Return the index of the part's slice for a slice of the scan; None outside the part."""
         first, count = self.placement.start[2], self.placement.extent[2]
         return int(self.sides[2][k - first]) if first <= k < first + count else None
 
 
 class PlacedSlice(ScanSlice):
-    """A slice of a scan of which a part was looked at; each of its pixels takes what one of the part's says.
+    """A slice of a scan of which a part was segmented; its pixels take the nearest of the part's.
 
     Args:
-        number: From 0, the most inferior.
-        part: The part's slice; None outside of it.
-        window: Where the part lies.
-        shape: The scan's, in RAS+ order.
-        labels: The structures that are wanted.
+        number: Index of the slice, from 0, inferior to superior.
+        part: The part's slice; None outside the part.
+        window: Place of the part in the scan.
+        shape: Shape of the scan in RAS+ order.
+        labels: Requested structures.
     """
 
     def __init__(self, number: int, part: ScanSlice | None, window: Window, shape: Triple, labels: LabelSet) -> None:
@@ -63,20 +63,20 @@ class PlacedSlice(ScanSlice):
         self._part, self._window, self._shape, self._labels = part, window, shape, labels
 
     def masks(self) -> UInt8[np.ndarray, "b x y"]:
-        """A mask for each structure, packed."""
+        """Return a packed mask of each structure."""
         return self._put(lambda part: part.masks(), packed_bytes(len(self._labels)))
 
     def labels(self) -> UInt8[np.ndarray, "x y"] | UInt16[np.ndarray, "x y"]:
-        """The id of each voxel's structure, 0 for none or one that is not wanted."""
+        """Return the id of each voxel's structure; 0 for none or one that is not requested."""
         found: Any = self._put(lambda part: part.labels()[None], 1, label_type(self._labels.ids))
         return found[0]
 
     def probabilities(self, *, calibrated: bool = True) -> UInt8[np.ndarray, "c x y"]:
-        """Of each structure, 0 to 1 as 0 to 255."""
+        """Return the probability of each structure, 0 to 1 as 0 to 255."""
         return self._put(lambda part: part.probabilities(calibrated=calibrated), len(self._labels))
 
     def highest_probability(self) -> UInt8[np.ndarray, "1 x y"]:
-        """Of the most probable structure, 0 to 1 as 0 to 255."""
+        """Return the probability of the most probable structure, 0 to 1 as 0 to 255."""
         return self._put(lambda part: part.highest_probability(), 1)
 
     def _put(self, ask: Callable[[ScanSlice], np.ndarray], planes: int, kind: Any = np.uint8) -> np.ndarray:
