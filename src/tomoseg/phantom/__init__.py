@@ -1,4 +1,4 @@
-"""A procedural CT phantom with all 117 structures: data to learn and to test with, from a seed."""
+"""Procedural CT phantoms with all 117 structures, from a seed, to learn and to test with."""
 
 from tomoseg.phantom.scan import VIEWS, Phantom, ViewName, make_phantom
 from tomoseg.phantom.write import make_phantom_dataset, write_phantom

@@ -12,7 +12,7 @@ from tomoseg.phantom.trunk import cavity
 from tomoseg.phantom.tubes import Path, tube
 
 CYST_SHARE = 0.5
-"""How many kidneys have a cyst."""
+"""Fraction of kidneys with a cyst."""
 
 
 def inside_belly(body: Body, margin: float = 2.5) -> Distance:

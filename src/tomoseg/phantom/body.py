@@ -1,4 +1,4 @@
-"""One body: its size, posture and habits drawn from a seed, and the surfaces that everything else is placed by."""
+"""One body, drawn from a seed: size, posture and build, and the surfaces that all organs are placed by."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERTEBRAE: dict[str, float] = {
     "T8": 402, "T7": 426, "T6": 449, "T5": 471, "T4": 492, "T3": 512, "T2": 531, "T1": 549, "C7": 566, "C6": 582,
     "C5": 598, "C4": 614, "C3": 630, "C2": 649, "C1": 668,
 }  # fmt: skip
-"""Heights of the middles of the vertebral bodies of the standard body in mm."""
+"""Height in mm of the centre of each vertebral body in the standard body."""
 
 _SPINE_Y = PchipInterpolator(
     [-40, -10, 20, 50, 82, 115, 152, 189, 225, 260, 293, 323, 377, 426, 471, 512, 549, 566, 614, 668, 720],
@@ -104,7 +104,7 @@ FAT_SHARE = PchipInterpolator(*np.array(_FAT_ROWS).T)
 
 
 def spine_y(z: float | Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """Where the middles of the vertebral bodies lie from back to front, by height."""
+    """Return y in mm of the centre of the vertebral bodies at a height."""
     return np.asarray(_SPINE_Y(z), float)
 
 
@@ -113,13 +113,13 @@ class Body:
     """One body.
 
     Attributes:
-        seed: Everything about it follows from this.
+        seed: The seed that it was drawn from.
         frame: Size, posture and place.
-        fat_mm: Fat under the skin of the belly.
-        female: Has no prostate, but breasts and a uterus.
-        arms_up: Beside the head, not beside the chest.
-        lift: How far the organs of the belly lie above their usual place in mm (breathing, build).
-        stance: Slow drift of the organs in the belly: x and y in mm.
+        fat_mm: Thickness of the fat under the skin of the belly.
+        female: With breasts and a uterus, and without a prostate.
+        arms_up: Arms beside the head, not beside the chest.
+        lift: Height of the abdominal organs above their usual place in mm (breathing, build).
+        stance: Common shift of the abdominal organs along x and y in mm.
     """
 
     seed: int
@@ -132,7 +132,7 @@ class Body:
 
     @classmethod
     def draw(cls, seed: int) -> Body:
-        """The body of a seed."""
+        """Draw the body of a seed."""
         rng = generator(seed, "body")
         female = bool(rng.random() < 0.45)
         size = rng.normal(0.97 if female else 1.02, 0.045)
@@ -150,11 +150,11 @@ class Body:
         return cls(seed, frame, fat, female, bool(rng.random() < 0.65), lift, stance)
 
     def rng(self, part: str) -> np.random.Generator:
-        """A generator of its own for each part, so that one part's draws never move another."""
+        """Return the random generator of a part, so that one part's draws never change another's."""
         return generator(self.seed, part)
 
     def placed(self, part: str, spread: tuple[float, float, float] = (4, 4, 6), scale: float = 0.08) -> Placement:
-        """How far one abdominal organ lies from its usual place, and how much larger it is."""
+        """Draw the shift and scale of an abdominal organ; `spread` and `scale` are standard deviations (mm, log)."""
         rng = self.rng(part)
         shift = rng.normal(0, 1, 3).clip(-2, 2) * spread + (*self.stance, self.lift)
         return Placement(shift, float(np.exp(np.clip(rng.normal(0, scale), -2 * scale, 2 * scale))), rng)
@@ -167,7 +167,7 @@ class Placement:
     Attributes:
         shift: x, y, z in mm.
         scale: 1 is usual.
-        rng: For the organ's other draws.
+        rng: Generator of the organ's other draws.
     """
 
     shift: Float[np.ndarray, "3"]
@@ -192,7 +192,7 @@ class Placement:
 
 
 def generator(seed: int, part: str) -> np.random.Generator:
-    """The generator of one part of one body."""
+    """Return the random generator of one part of one body."""
     return np.random.default_rng([seed, zlib.crc32(part.encode())])
 
 

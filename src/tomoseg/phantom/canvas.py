@@ -1,4 +1,4 @@
-"""A scan being drawn: shapes are painted one over another, with partial volume at their edges."""
+"""The canvas of a scan: shapes are painted one over another, with partial volume at their edges."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tomoseg.phantom.shapes import Block, Shape
 from tomoseg.phantom.tissues import CORTEX_MM, CORTICAL_HU, TISSUE_NUMBER, TissueTable
 
 BLOCK_VOXELS = 1_500_000
-"""Larger boxes are painted a few slices at a time, which bounds the memory."""
+"""Voxels above which a box is painted a few slices at a time, to bound the memory."""
 
 KEEP = "keep"
-"""As a label: change the grey values, leave the masks as they are."""
+"""Label that changes the grey values and leaves the masks as they are."""
 
 NUMBERS: dict[str, int] = {name: channel + 1 for channel, name in enumerate(LabelSet.total().names)}
 _RIGID = ("air", "lung", "lung_vessel", "bone", "cord", "cartilage")
@@ -31,7 +31,7 @@ class Canvas:
     """Grey values, tissue and structure of every voxel.
 
     Attributes:
-        frame: How the body lies in the scanner.
+        frame: Position of the body in the scanner.
         axes: Scanner mm of the voxels along x, y and z.
         tissues: HU of the tissues in this scan.
         hu: Grey values before texture and noise.
@@ -72,12 +72,12 @@ class Canvas:
         """Paint a shape.
 
         Args:
-            shape: What to paint.
+            shape: The shape.
             tissue: Its tissue; bone gets a cortical shell.
             label: Its structure; None clears masks there, `KEEP` leaves them.
             halo: Width of a plane of fat around it in mm, cut out of soft tissue only.
-            over: Paint only where these tissues are now; none named paints everywhere.
-            shared: A structure that keeps what it had there, so that both overlap.
+            over: Paint only where these tissues are now; if empty, everywhere.
+            shared: A structure that keeps its voxels there, so that both overlap.
         """
         for box, block in self.blocks(shape, halo):
             distance = shape.distance(block)
@@ -102,7 +102,7 @@ class Canvas:
         )
 
     def mark(self, shape: Shape, label: str, of: str) -> None:
-        """Let a structure overlap another: it gets the part of the shape that is now `of`; grey values stay."""
+        """Give a structure the part of a shape that now belongs to `of`, so that both overlap; grey values stay."""
         for box, block in self.blocks(shape):
             self.overlay(box, (shape.distance(block) < 0) & (self.label[box] == NUMBERS[of]), label)
 
@@ -112,7 +112,7 @@ class Canvas:
             self.overlays.append((box, mask, NUMBERS[label]))
 
     def blocks(self, shape: Shape, margin: float = 0.0, depth: int = 0) -> Iterator[tuple[Box, Block]]:
-        """The boxes of the grid that hold a shape, of `depth` slices or else at most `BLOCK_VOXELS` each."""
+        """Yield the boxes of the grid that contain a shape, of `depth` slices or else at most `BLOCK_VOXELS` each."""
         around = margin + max(float(axis[1] - axis[0]) for axis in self.axes)
         low, high = self.frame.scanner_box(shape.low, shape.high)
         starts = [int(np.searchsorted(a, v - around)) for a, v in zip(self.axes, low, strict=True)]
@@ -126,7 +126,7 @@ class Canvas:
             yield box, Block(self.frame, (self.axes[0][box[0]], self.axes[1][box[1]], self.axes[2][box[2]]))
 
     def packed(self, structures: int) -> UInt8[np.ndarray, "b x y z"]:
-        """All masks, packed."""
+        """Return all masks, packed."""
         planes = -(-structures // 8)
         bits = np.zeros((planes, 256), np.uint8)
         channels = np.arange(structures)
@@ -149,7 +149,7 @@ def _members(tissues: tuple[str, ...]) -> Bool[np.ndarray, "256"]:
 
 @kernel()
 def _fill(canvas, distance, edge, grey, numbers):  # type: ignore[no-untyped-def]
-    """Blend grey values by how much of a voxel is inside, and name the voxels whose middle is."""
+    """Blend grey values by the fraction of a voxel inside, and label the voxels whose centre is inside."""
     hu, tissue, label = canvas
     mean, cortex, thickness = grey
     for i in range(distance.shape[0]):

@@ -13,13 +13,13 @@ from tomoseg.phantom.tubes import Path, Tubes, spline, tube
 
 _DOME = {1: 390.0, -1: 377.0}
 _PLEURA_MM = 0.9
-"""A fissure is thinner than a voxel: it greys the voxels that it crosses, and encloses none."""
+"""Half thickness of a fissure: thinner than a voxel, it only raises the HU of the voxels that it crosses."""
 
 _AXIS = rotation(y=-25, z=-34)
 
 
 def diaphragm(body: Body, side: int) -> Distance:
-    """How far above the dome of one side a point lies, in mm (negative below)."""
+    """Return the distance above the dome of one side in mm, negative below."""
     rng = body.rng("diaphragm")
     top = _DOME[side] + body.lift + float(rng.normal(0, 4, 2)[(side + 1) // 2])
 

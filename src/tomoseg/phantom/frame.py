@@ -1,6 +1,6 @@
-"""From the standard body to the scanner and back.
+"""Mapping from the standard body to the scanner and back.
 
-All anatomy is written down once, for a standard adult in millimetres: x to the right, y to the front, z up,
+All anatomy is defined once, for a standard adult in millimetres: x to the right, y to the front, z up,
 with z = 0 at the centres of the femoral heads and x = 0 in the midline. A `Frame` scales that body, bends and
 tilts it. Both directions are closed formulas, so that a shape may be placed by its points or evaluated at voxels.
 """
@@ -28,11 +28,11 @@ class Bend:
 
 @dataclass(frozen=True)
 class Frame:
-    """How one body lies in the scanner.
+    """Size, posture and position of a body in the scanner.
 
     Attributes:
-        scale: Along the body's x, y and z.
-        rotation: `(3, 3)` of body axes in the scanner.
+        scale: Scale along the body's x, y and z.
+        rotation: `(3, 3)` rotation from body axes to the scanner's.
         bend_x: Sway to the sides, by height.
         bend_y: Sway to front and back, by height.
     """
@@ -43,7 +43,7 @@ class Frame:
     bend_y: Bend
 
     def to_scanner(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-        """Body points in scanner mm."""
+        """Map body points to scanner mm."""
         placed = (points * np.asarray(self.scale)) @ self.rotation.T
         placed[..., 0] += self.bend_x(placed[..., 2])
         placed[..., 1] += self.bend_y(placed[..., 2])
@@ -52,7 +52,7 @@ class Frame:
     def to_body(
         self, x: Float[np.ndarray, "x"], y: Float[np.ndarray, "y"], z: Float[np.ndarray, "z"]
     ) -> tuple[Float32[np.ndarray, "x y z"], Float32[np.ndarray, "x y z"], Float32[np.ndarray, "x y z"]]:
-        """Body coordinates of every point of a scanner grid."""
+        """Return the body coordinates of every point of a scanner grid."""
         inverse = (self.rotation / np.asarray(self.scale)).T.astype(np.float32)
         bent_x = (x[:, None] - self.bend_x(z)).astype(np.float32)[:, None, :]
         bent_y = (y[:, None] - self.bend_y(z)).astype(np.float32)[None, :, :]
@@ -61,7 +61,7 @@ class Frame:
         return a, b, c
 
     def scanner_box(self, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"]) -> Float[np.ndarray, "2 3"]:
-        """A box in the scanner that holds a box of the body."""
+        """Return a box in the scanner that contains a box of the body, as its low and high corner."""
         corners = np.array(
             [[(low, high)[i][0], (low, high)[j][1], (low, high)[k][2]] for i, j, k in np.ndindex(2, 2, 2)]
         )

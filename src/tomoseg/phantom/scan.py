@@ -36,7 +36,7 @@ VIEWS: dict[ViewName, tuple[float, float, float]] = {
     "thorax": (270, 585, 0.08),
     "head_neck": (490, 852, 0.08),
 }
-"""For each field of view: lower and upper end in mm of the standard body, and how often it is drawn."""
+"""Fields of view: lower and upper end in mm of the standard body, and probability of being drawn."""
 
 _VIEW_JITTER_MM = 18.0
 _PAINTERS: tuple[Callable[[Canvas, Body], None], ...] = (
@@ -65,7 +65,7 @@ _PAINTERS: tuple[Callable[[Canvas, Body], None], ...] = (
     paint_spine,
     paint_head,
 )
-"""From the bottom up: what comes later lies over what came before."""
+"""Painters in order: later ones paint over earlier ones."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Phantom:
         hu: `(x, y, z)` int16, RAS+ order.
         packed: Packed masks in the channel order of `LabelSet.total()`.
         affine: `(4, 4)` float64, RAS+ index to mm.
-        view: Which part of the body the scan shows.
+        view: Field of view.
     """
 
     hu: Int16[np.ndarray, "x y z"]
@@ -99,7 +99,7 @@ def make_phantom(
 
     Args:
         seed: Any number from 0 up.
-        spacing_mm: Voxel edges along x, y and z, 0.5 or more.
+        spacing_mm: Voxel spacing along x, y and z in mm, 0.5 or more.
         field_of_view: A name of `VIEWS`, or `random` for one drawn from the seed.
 
     Returns:
@@ -132,12 +132,12 @@ def make_phantom(
 
 
 def paint_body(seed: int, spacing_mm: tuple[float, float, float], view: ViewName = "whole") -> Canvas:
-    """The body of a seed as its structures and tissues, before it is scanned; no table.
+    """Paint the structures and tissues of a body, without the scanner's table, blur and noise.
 
     Args:
         seed: Any number from 0 up.
-        spacing_mm: Voxel edges along x, y and z.
-        view: Which part of it.
+        spacing_mm: Voxel spacing along x, y and z in mm.
+        view: Field of view.
     """
     body = Body.draw(seed)
     return _painted(body, _grid(body, view, spacing_mm, generator(seed, "scan")))
@@ -151,7 +151,7 @@ def _painted(body: Body, axes: tuple[Float[np.ndarray, "x"], Float[np.ndarray, "
 
 
 def draw_view(rng: np.random.Generator) -> ViewName:
-    """A field of view, the large ones more often."""
+    """Draw a field of view by the probabilities in `VIEWS`."""
     names: list[ViewName] = list(VIEWS)
     return names[int(rng.choice(len(names), p=[VIEWS[name][2] for name in names]))]
 
@@ -159,7 +159,7 @@ def draw_view(rng: np.random.Generator) -> ViewName:
 def _grid(
     body: Body, view: ViewName, spacing_mm: tuple[float, float, float], rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]:
-    """Scanner mm of the voxels: a square field around the body, off centre by some cm, and the heights of the view."""
+    """Return the voxels' scanner mm: a square field around the body, off centre by some cm, at the view's heights."""
     low, high, _ = VIEWS[view]
     low, high = np.array([low, high]) + rng.normal(0, 0.5, 2).clip(-1, 1) * _VIEW_JITTER_MM
     ends = body.frame.to_scanner(np.array([[0.0, -10, low], [0, -10, high]]))
@@ -177,7 +177,7 @@ def _grid(
 
 
 def _paint_table(canvas: Canvas) -> None:
-    """The table under the lowest skin: a curved shell filled with foam."""
+    """Paint the table under the lowest skin: a curved shell filled with foam."""
     skin = np.isin(canvas.tissue, [TISSUE_NUMBER["skin"], TISSUE_NUMBER["fat"]])
     rows = np.flatnonzero(skin.any((0, 2)))
     if rows.size == 0:
@@ -201,7 +201,7 @@ def _paint_table(canvas: Canvas) -> None:
 
 
 def _acquire(canvas: Canvas, rng: np.random.Generator) -> Int16[np.ndarray, "x y z"]:
-    """Grey values as measured: texture of the tissues, blur, correlated noise."""
+    """Simulate the measured HU: texture of the tissues, blur, correlated noise."""
     noise = rng.standard_normal(canvas.hu.shape, np.float32)
     texture = np.take(canvas.tissues.texture, canvas.tissue)
     texture *= _smooth(rng.standard_normal(canvas.hu.shape, np.float32), 1.1, 3.6)

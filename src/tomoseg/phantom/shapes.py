@@ -1,6 +1,6 @@
-"""Implicit shapes: functions that are negative inside, positive outside, and about millimetres near the surface.
+"""Implicit shapes: signed distances, negative inside, in approximate mm near the surface.
 
-Each shape knows a box of the body that holds it, so that it is evaluated nowhere else.
+Each shape has a bounding box in the body, outside which it is not evaluated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Block:
     """A box of the scan's grid with the coordinates of its voxels.
 
     Attributes:
-        frame: How the body lies.
+        frame: Position of the body in the scanner.
         axes: Scanner mm along x, y and z.
     """
 
@@ -43,7 +43,7 @@ Distance = Callable[[Block], Float32[np.ndarray, "x y z"]]
 
 @dataclass(frozen=True)
 class Shape:
-    """A shape with the box of the body that holds it."""
+    """A shape with its bounding box in the body."""
 
     low: Float[np.ndarray, "3"]
     high: Float[np.ndarray, "3"]
@@ -52,7 +52,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class SurfaceRelief:
-    """A smooth random relief added to a surface, so that organs are no ideal ellipsoids.
+    """A smooth random relief added to a surface, so that organs are not ideal ellipsoids.
 
     Attributes:
         amplitude: Largest relief in mm.
@@ -66,12 +66,12 @@ class SurfaceRelief:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, amplitude: float, wavelength: float) -> SurfaceRelief:
-        """Relief of about one wavelength in mm."""
+        """Draw a relief; amplitude and approximate wavelength in mm."""
         waves = 2 * np.pi / (wavelength * rng.uniform(0.75, 1.5, (3, 3)))
         return cls(amplitude, waves, rng.uniform(0, 2 * np.pi, (3, 3)))
 
     def __call__(self, block: Block) -> Float32[np.ndarray, "x y z"]:
-        """The relief at the voxels; products of sines along the scanner's axes."""
+        """Return the relief at the voxels in mm: products of sines along the scanner's axes."""
         total = np.zeros(block.shape, np.float32)
         for waves, phases in zip(self.waves, self.phases, strict=True):
             x, y, z = (
@@ -82,7 +82,7 @@ class SurfaceRelief:
 
 
 def rotation(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Float[np.ndarray, "3 3"]:
-    """Rotation by degrees about x, then y, then z."""
+    """Return the matrix of a rotation about x, then y, then z, in degrees."""
     (cx, sx), (cy, sy), (cz, sz) = ((np.cos(a), np.sin(a)) for a in np.deg2rad([x, y, z]))
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -103,7 +103,7 @@ def ellipsoid(
 
     def distance(block: Block) -> Float32[np.ndarray, "x y z"]:
         offsets = [b - np.float32(m) for b, m in zip(block.body, middle, strict=True)]
-        tiny = 1e-9  # keeps the very middle finite
+        tiny = 1e-9  # keeps the centre finite
         scaled = np.full(block.shape, tiny, np.float32)
         slope = np.full(block.shape, tiny / half.min() ** 2, np.float32)
         for column, radius in zip(axes.T.astype(np.float32), half.astype(np.float32), strict=True):
@@ -119,7 +119,7 @@ def ellipsoid(
 
 
 def union(*shapes: Shape, smooth: float = 0.0) -> Shape:
-    """All shapes together; `smooth` mm rounds the creases between them."""
+    """Return the union of shapes; `smooth` mm rounds the creases between them."""
 
     def distance(block: Block) -> Float32[np.ndarray, "x y z"]:
         result = shapes[0].distance(block)
@@ -135,7 +135,7 @@ def union(*shapes: Shape, smooth: float = 0.0) -> Shape:
 def nearer(
     one: Float32[np.ndarray, "*shape"], other: Float32[np.ndarray, "*shape"], smooth: float = 0.0
 ) -> Float32[np.ndarray, "*shape"]:
-    """The smaller of two distances; `smooth` mm rounds the crease between the surfaces."""
+    """Return the smaller of two distances; `smooth` mm rounds the crease between the surfaces."""
     result = np.minimum(one, other)
     if smooth > 0:
         near = np.maximum(smooth - np.abs(one - other), 0, dtype=np.float32)

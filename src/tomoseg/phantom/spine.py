@@ -25,13 +25,13 @@ _SACRUM_ROWS = [(97, 34, 12.5), (84, 50, 14), (62, 50, 12.5), (40, 38, 10.5), (1
 
 
 def vertebra_size(z: float) -> tuple[float, float, float]:
-    """Half width and half depth of the vertebral body, and half the distance of the pedicles, at a height."""
+    """Return half width and half depth of the vertebral body, and half the distance of the pedicles, at a height."""
     width, depth, pedicle = (float(np.interp(z, _KNOTS, column)) for column in _VALUES.T)
     return width, depth, pedicle
 
 
 def canal_y(z: float) -> float:
-    """Where the middle of the spinal canal lies."""
+    """Return y in mm of the centre of the spinal canal at a height."""
     return float(spine_y(z)) - vertebra_size(z)[1] - 10.0
 
 
@@ -88,7 +88,7 @@ def _slope(z: float) -> float:
 
 
 def _local(z: float, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-    """Points given in a vertebra's own axes, in the body's."""
+    """Map points from a vertebra's own axes to the body's."""
     cosine, sine = np.cos(_slope(z)), np.sin(_slope(z))
     x, y, up = np.moveaxis(points, -1, 0)
     return np.stack([x, float(spine_y(z)) + y * cosine + up * sine, z - y * sine + up * cosine], -1)

@@ -1,4 +1,4 @@
-"""What tissues look like in a CT: Hounsfield units by tissue and contrast phase.
+"""HU of tissues by contrast phase.
 
 All structures of one tissue share one distribution, so that intensity alone cannot tell them apart: every muscle, every
 bone, every artery, every lobe of the lungs.
@@ -32,9 +32,9 @@ PHASES: tuple[Phase, ...] = ("unenhanced", "arterial", "portal")
 
 CORTICAL_HU = 750.0
 CORTEX_MM = 2.0
-"""Thickness of the cortical shell; at usual voxel sizes it is blurred with its neighbours, as in a scan."""
+"""Thickness of the cortical shell; at usual voxel sizes it is blurred with its surroundings, as in a scan."""
 
-# name: (unenhanced, arterial, portal venous, texture): HU, the last is the standard deviation of its own texture
+# name: mean HU unenhanced, arterial and portal venous, and the standard deviation of its texture in HU
 _TABLE: dict[str, tuple[float, float, float, float]] = {
     "air": (-1000, -1000, -1000, 0),
     "lung": (-840, -830, -830, 18),
@@ -81,7 +81,7 @@ _STEADY = ("air", "foam", "table", "fat", "lung", "lung_vessel")
 
 @dataclass(frozen=True)
 class TissueTable:
-    """The mean HU and the texture of each tissue in one scan, by tissue number."""
+    """Mean HU and texture (standard deviation in HU) of each tissue in one scan, by tissue number."""
 
     phase: Phase
     mean: Float32[np.ndarray, "t"]
@@ -89,7 +89,7 @@ class TissueTable:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> TissueTable:
-        """A phase, and each tissue's mean a little off its typical value."""
+        """Draw a contrast phase, and each tissue's mean around its typical value."""
         phase: Phase = PHASES[int(rng.choice(3, p=[0.25, 0.2, 0.55]))]
         values = np.array(list(_TABLE.values()), np.float32)
         mean = values[:, PHASES.index(phase)]

@@ -47,7 +47,7 @@ def paint_trunk(canvas: Canvas, body: Body) -> None:
 def _joined(
     distance: Float32[np.ndarray, "x y z"], shapes: list[Shape], block: Block, smooth: float = 0.0
 ) -> Float32[np.ndarray, "x y z"]:
-    """The nearest of a distance and of those shapes that the block comes near."""
+    """Join a distance with those of the shapes near the block."""
     z = block.body[2]
     bottom, top = float(z.min()), float(z.max())
     for shape in shapes:

@@ -13,7 +13,7 @@ from tomoseg.kernels import kernel
 from tomoseg.phantom.shapes import Block, Shape, SurfaceRelief
 
 FAR_MM = 100.0
-"""Distance that a tube reports beyond its reach."""
+"""Distance of a tube beyond its reach, in mm."""
 
 Path = Sequence[Sequence[float]]
 """Control points: rows of x, y, z and radius or half thickness in body mm."""
@@ -21,12 +21,12 @@ Path = Sequence[Sequence[float]]
 
 @dataclass(frozen=True)
 class TubeField:
-    """What a tube tells about voxels.
+    """Fields of a tube at voxels.
 
     Attributes:
-        distance: To its surface, negative inside.
+        distance: Distance to its surface in mm, negative inside.
         along: Position along it, 0 to 1.
-        height: Over its axis in mm.
+        height: Height over its axis in mm.
     """
 
     distance: Float32[np.ndarray, "x y z"]
@@ -43,8 +43,8 @@ class Tubes:
         ends: `(n, 3)` body mm.
         radii: `(n, 2)` mm at start and end.
         along: `(n, 2)` position at start and end.
-        flatten: How much wider than its radius the tube is along the scanner's x, y and z.
-        reach: How far outside the surface distances are wanted, in mm.
+        flatten: Ratio of the tube's width to its radius along the scanner's x, y and z.
+        reach: Distance outside the surface up to which distances are computed, in mm.
     """
 
     starts: Float[np.ndarray, "n 3"]
@@ -91,7 +91,7 @@ def tube_field(
     Args:
         points: Rows of x, y, z and radius in body mm.
         flatten: See `Tubes`.
-        step: About the length of one straight piece in mm.
+        step: Approximate length of one straight piece in mm.
         reach: See `Tubes`.
         lumps: Relief of the surface.
     """
@@ -115,7 +115,7 @@ def tube(
     reach: float = 9.0,
     lumps: SurfaceRelief | None = None,
 ) -> Shape:
-    """As `tube_field`, as a shape."""
+    """Return the shape of a `tube_field`."""
     return tube_field(points, flatten, step, reach, lumps).shape
 
 
@@ -124,7 +124,7 @@ def sheet(grid: Sequence[Path], step: float = 5.0, lumps: SurfaceRelief | None =
 
     Args:
         grid: Rows of control points, each x, y, z and half the thickness there; all rows of one length.
-        step: About the distance of the rows of tubes that fill it, in mm.
+        step: Approximate distance of the rows of tubes that fill it, in mm.
         lumps: Relief of the surface.
     """
     points = np.asarray(grid, float)
@@ -137,13 +137,13 @@ def sheet(grid: Sequence[Path], step: float = 5.0, lumps: SurfaceRelief | None =
 
 
 def spline(points: Float[np.ndarray, "n c"], step: float) -> Float[np.ndarray, "m c"]:
-    """Points along a smooth curve through all given ones, about `step` mm apart."""
+    """Return points about `step` mm apart along a smooth curve through the given ones."""
     length = np.linalg.norm(np.diff(points[:, :3], axis=0), axis=1)
     return _resample(points, max(2, int(length.sum() / step) + 1))
 
 
 def mirrored(points: Path, side: int) -> list[list[float]]:
-    """Points given for the right side (x > 0), for the right (side 1) or the left (side -1)."""
+    """Return points, given for the right side (x > 0), for the right (side 1) or the left (side -1)."""
     return [[side * row[0], *row[1:]] for row in points]
 
 

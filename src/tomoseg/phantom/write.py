@@ -1,4 +1,4 @@
-"""Phantoms as a dataset on disk: one folder a case, the CT and one mask file a structure."""
+"""Writing phantoms as a dataset: one folder per case, with the CT and one mask file per structure."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tomoseg.phantom.scan import Phantom, make_phantom
 from tomoseg.volume import SourceGrid
 
 SEEDS_A_SPLIT = 1_000_000
-"""Seeds of a split's cases; the next split's begin after them."""
+"""Number of seeds reserved for each split."""
 
 _ASIDE = ".part"
 
 
 def write_phantom(phantom: Phantom, case_folder: Path) -> None:
-    """Write `ct.nii.gz` and all 117 `segmentations/<structure>.nii.gz`; an empty mask says that a structure is absent.
+    """Write `ct.nii.gz` and all 117 `segmentations/<structure>.nii.gz`; absent structures have an empty mask.
 
     Args:
-        phantom: What to write.
-        case_folder: Made if missing; files of the same names in it are replaced.
+        phantom: The phantom.
+        case_folder: Created if missing; files of the same names in it are replaced.
 
     Raises:
         OutputError: If a file cannot be written.
@@ -70,16 +70,16 @@ def make_phantom_dataset(
 ) -> list[Path]:
     """Write a dataset of phantoms: `folder/<split>/<split>_000`, ...
 
-    Cases that are there already are kept, so that an interrupted call is finished by the same call. A case is written
-    aside and renamed when it is whole. No seed comes in two splits.
+    Existing cases are kept, so that an interrupted call can be repeated. A case is written under another name and
+    renamed when it is complete. Splits share no seed.
 
     Args:
         folder: Made if missing.
         counts: Number of cases of each split.
         seed: 0 or more; another seed gives other bodies throughout.
-        spacing_mm: Voxel edges along x, y and z.
+        spacing_mm: Voxel spacing along x, y and z.
         workers: Processes, 1 or more.
-        on_done: Called with the folder of each case as it becomes whole, and at once for those there already.
+        on_done: Called with the folder of each case when it is complete, and at once for existing ones.
 
     Returns:
         The folders of all cases, in the order of `counts`.
@@ -102,13 +102,13 @@ def make_cases(
     workers: int,
     on_done: Callable[[Path], None] | None = None,
 ) -> list[Path]:
-    """Make the cases of a dataset that are not there yet, in several processes; see `make_phantom_dataset`.
+    """Make the missing cases of a dataset in several processes; see `make_phantom_dataset`.
 
     Args:
-        folder: Made if missing.
+        folder: Created if missing.
         counts: Number of cases of each split.
         seed: 0 or more.
-        make: Writes a case into a folder from a seed; it can be pickled.
+        make: Writes a case into a folder from a seed; must be picklable.
         workers: Processes, 1 or more.
         on_done: Called with the folder of each case.
 

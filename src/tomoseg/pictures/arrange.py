@@ -1,4 +1,4 @@
-"""Where the pictures of a sheet lie: rows of one height, or strips of a few slices beside the axial slices."""
+"""Layout of the pictures on a sheet: rows of equal height, or strips beside a large axial picture."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEAST_ASPECT, MOST_ASPECT = 0.3, 1.8
-"""Width by height of a picture's place; a thinner or flatter picture leaves some of its place empty."""
+"""Limits of the aspect ratio, width / height, of a picture's place; more extreme pictures do not fill theirs."""
 
 CAPTION, GAP = 26, 8
 """Pixels above each picture, and between pictures."""
 
 _TALLEST_ROW = 900
 _ROOM, _LEAST_HEIGHT = 20, 76
-"""What a strip gets above and below for what is written on it, and the height that it has at least with it."""
+"""Pixels above and below a strip for its marks, and its least height with them."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a picture lies, in pixels from the sheet's top left; its caption is above it.
+    """Place of a picture, in pixels from the sheet's top left; its caption is above it.
 
     Attributes:
-        left: Of the picture.
-        top: Of the picture.
-        width: The width of the picture.
-        height: With the room above and below.
-        room: What is free above the picture, and below.
+        left: Left edge of the picture.
+        top: Top edge of the picture.
+        width: Width of the picture.
+        height: Height, including the free space above and below.
+        room: Free space above, and below, the picture.
     """
 
     left: float
@@ -36,28 +36,28 @@ class Place:
 
 
 def clipped(aspect: float) -> float:
-    """Width by height of the place of a picture."""
+    """Return the aspect ratio of a picture's place."""
     return min(max(aspect, LEAST_ASPECT), MOST_ASPECT)
 
 
 def arrange(planes: Sequence[float], axials: Sequence[float], top: float, left: float, width: float) -> list[Place]:
-    """Places of an axial, a coronal and a sagittal picture, and of more axial ones.
+    """Place an axial, a coronal and a sagittal picture, and more axial ones.
 
-    The first three fill a row and the others the next. Of a scan of a few slices, whose coronal and sagittal pictures
-    are strips, these lie above each other with the other slices below them, beside the large axial one.
+    The first three fill a row and the others the next. In a scan of few slices, whose coronal and sagittal pictures are
+    strips, these lie above each other with the other slices below them, beside the large axial one.
 
     Args:
-        planes: Width by height of the axial, coronal and sagittal picture.
-        axials: The same of the others, which are alike.
-        top: Where they begin.
-        left: Likewise.
-        width: What they may take.
+        planes: Aspect ratio (width / height) of the axial, coronal and sagittal picture.
+        axials: Aspect ratio of each of the other axial pictures.
+        top: Top edge in pixels.
+        left: Left edge in pixels.
+        width: Available width in pixels.
     """
     if min(planes[1:]) <= MOST_ASPECT:
         first = _row([clipped(aspect) for aspect in planes], top, left, width)
         return [*first, *_row([clipped(aspect) for aspect in axials], bottom_of(first) + GAP, left, width)]
     low, high = 0.25 * width, 0.8 * width
-    for _ in range(40):  # the width of the large one at which both sides are of one height
+    for _ in range(40):  # bisect the large one's width until both sides have the same height
         middle = (low + high) / 2
         places = _beside(planes, axials, (left, top), middle, width)
         low, high = (low, middle) if bottom_of(places[:1]) > bottom_of(places[1:]) else (middle, high)
@@ -65,12 +65,12 @@ def arrange(planes: Sequence[float], axials: Sequence[float], top: float, left: 
 
 
 def bottom_of(places: Sequence[Place]) -> float:
-    """Where the lowest ends."""
+    """Return the lower edge of the lowest place."""
     return max(place.top + place.height for place in places)
 
 
 def _row(aspects: Sequence[float], top: float, left: float, width: float) -> list[Place]:
-    """Of one height, at which they fill the width if that is not too high; then centred."""
+    """Place pictures of equal height that fill the width, or centred at the greatest height."""
     gaps = (len(aspects) - 1) * GAP
     height = min(_TALLEST_ROW, (width - gaps) / sum(aspects))
     at = left + (width - sum(aspects) * height - gaps) / 2

@@ -1,4 +1,4 @@
-"""What all pictures share: the display orientation, grey values, colours, and a dark sheet to draw on.
+"""Basics of all pictures: display orientation, grey values, colours, and a sheet to draw on.
 
 Display convention: radiological. The viewer looks at an axial slice from the feet (the patient's right on the
 image's left, anterior up), at a coronal slice from the front (right on the left, superior up) and at a sagittal
@@ -42,24 +42,24 @@ Colour = tuple[int, int, int]
 
 DPI = 100
 FONT = "DejaVu Sans"
-"""Comes with matplotlib, so that pictures look the same everywhere."""
+"""Bundled with matplotlib, so that pictures look the same everywhere."""
 
 BACKGROUND = "#101214"
 BRIGHT = "#f2f2f2"
 DIM = "#a8adb3"
 
 NORMAL_AXIS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
-"""The array axis that a plane is perpendicular to."""
+"""Array axis perpendicular to each plane."""
 
 EDGE_MARKS: dict[Plane, tuple[EdgeMark, EdgeMark, EdgeMark, EdgeMark]] = {
     "axial": ("R", "L", "A", "P"),
     "coronal": ("R", "L", "S", "I"),
     "sagittal": ("A", "P", "S", "I"),
 }
-"""Where the patient's sides are on a displayed plane: left, right, top, bottom."""
+"""Sides of the patient at the left, right, top and bottom of a displayed plane."""
 
 BODY_HU = -500
-"""Above this is no air."""
+"""HU above which a voxel is not air."""
 
 _LEAST_HEIGHT_PX = 70
 _SCALE_BARS_MM = (5, 10, 20, 50, 100, 200)
@@ -79,21 +79,21 @@ def to_display(slice_: Shaped[np.ndarray, "u v"]) -> Shaped[np.ndarray, "v u"]:
 
 
 def take_plane(array: Shaped[np.ndarray, "x y z"], plane: Plane, index: int) -> Shaped[np.ndarray, "rows columns"]:
-    """One slice of a RAS+ volume, ready for display."""
+    """Return one slice of a RAS+ volume, oriented for display."""
     return to_display(np.take(array, index, axis=NORMAL_AXIS[plane]))
 
 
 def plane_spacing(spacing_mm: tuple[float, float, float], plane: Plane) -> tuple[float, float]:
-    """Pixel width and height in mm of a displayed plane."""
+    """Return pixel width and height in mm of a displayed plane."""
     width, height = (edge for axis, edge in enumerate(spacing_mm) if axis != NORMAL_AXIS[plane])
     return (width, height)
 
 
 def window_to_grey(hu: Int16[np.ndarray, "*shape"], window_hu: tuple[float, float]) -> UInt8[np.ndarray, "*shape"]:
-    """Grey values of a HU window: 0 at its lower end and below, 255 at its upper end and above.
+    """Map HU to grey values: 0 at the window's lower end and below, 255 at its upper end and above.
 
     Raises:
-        InputError: If the window does not rise.
+        InputError: If the window's lower end is not below its upper end.
 
     Example:
         >>> window_to_grey(np.array([-1000, -200, 50, 300], np.int16), (-200, 300)).tolist()
@@ -108,7 +108,7 @@ def window_to_grey(hu: Int16[np.ndarray, "*shape"], window_hu: tuple[float, floa
 
 
 def palette(labels: LabelSet) -> UInt8[np.ndarray, "n 3"]:
-    """The colours of a label set, indexed by `id`; ids that no structure has are black."""
+    """Return the RGB colours of a label set, indexed by `id`; unused ids are black."""
     colours = np.zeros((max(labels.ids) + 1, 3), np.uint8)
     for structure in labels:
         colours[structure.id] = structure.colour
@@ -116,7 +116,7 @@ def palette(labels: LabelSet) -> UInt8[np.ndarray, "n 3"]:
 
 
 def content_box(mask: Bool[np.ndarray, "*shape"], margin: Sequence[int]) -> tuple[slice, ...]:
-    """The smallest box around a mask plus a margin in voxels for each axis; all of it where the mask is empty.
+    """Return the bounding box of a mask plus a margin in voxels per axis; the whole array if the mask is empty.
 
     Example:
         >>> content_box(np.array([0, 0, 0, 1, 0, 0], bool), (1,))
@@ -135,7 +135,7 @@ class DisplayedImage:
     """One displayed image, with axes in millimetres, rows from the top and columns from the left.
 
     Attributes:
-        axes: Where it is drawn.
+        axes: Matplotlib axes that it is drawn in.
         spacing_mm: Pixel width and height.
     """
 
@@ -143,7 +143,7 @@ class DisplayedImage:
     spacing_mm: tuple[float, float]
 
     def image(self, grey: UInt8[np.ndarray, "rows columns"]) -> None:
-        """Show a grey picture, one pixel being `spacing_mm` wide and high."""
+        """Show a grey image whose pixels are `spacing_mm` wide and high."""
         rows, columns = grey.shape
         width, height = columns * self.spacing_mm[0], rows * self.spacing_mm[1]
         self.axes.imshow(
@@ -167,7 +167,7 @@ class DisplayedImage:
         opacity: float,
         line_px: float,
     ) -> None:
-        """Lay the colours of a label map over the picture, each value with an outline half way between pixels.
+        """Overlay a label map in colour, each value with an outline half way between pixels.
 
         Args:
             values: 0 leaves the picture as it is, `i` lays `colours[i]` over it.
@@ -194,19 +194,19 @@ class DisplayedImage:
             self.axes.add_artist(area)
 
     def widen(self, share: float) -> None:
-        """Leave room above and below the picture, as a share of its width, for what is written on a thin one."""
+        """Leave room above and below the picture for its marks, as a fraction of its width."""
         (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
         room = share * (right - left)
         self.axes.set_ylim(bottom + room, top - room)
 
     @property
     def is_flat(self) -> bool:
-        """Whether the picture is too low to write into it at the top and at the bottom."""
+        """Whether the picture is too low for marks at its top and bottom."""
         self.axes.apply_aspect()
         return bool(self.axes.get_window_extent().height < _LEAST_HEIGHT_PX)
 
     def marks(self, plane: Plane, size_px: float = 15, lang: Language = "en") -> None:
-        """Write at each edge which side of the patient it is; only left and right on a very flat picture."""
+        """Write the patient's side at each edge; only left and right on a flat picture."""
         places = (
             (0.015, 0.5, "left", "center"),
             (0.985, 0.5, "right", "center"),
@@ -218,7 +218,7 @@ class DisplayedImage:
                 self.note(x, y, say(mark, lang), size_px, ha=across, va=up, weight="bold")
 
     def note(self, x: float, y: float, text: str, size_px: float, **style: Any) -> None:
-        """Write over the picture, `x` and `y` running from 0 to 1 from its lower left corner."""
+        """Write over the picture at `x` and `y`, from 0 to 1 from its lower left corner."""
         self.axes.text(
             x,
             y,
@@ -266,7 +266,7 @@ class Sheet:
         self._canvas = FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes in a rectangle of the sheet."""
+        """Add axes in a rectangle of the sheet."""
         bottom = self.height - top - height
         return self.figure.add_axes(
             (left / self.width, bottom / self.height, width / self.width, height / self.height),
@@ -276,7 +276,7 @@ class Sheet:
     def view(
         self, left: float, top: float, width: float, height: float, spacing_mm: tuple[float, float]
     ) -> DisplayedImage:
-        """A place for a picture, which will be as large as it can be inside the rectangle."""
+        """Add a picture, as large as fits into the rectangle."""
         axes = self.axes(left, top, width, height)
         axes.set_axis_off()
         axes.set_anchor("N")
@@ -285,7 +285,7 @@ class Sheet:
     def text(
         self, x: float, y: float, text: str, size_px: float, colour: str = BRIGHT, longest: int = 90, **style: Any
     ) -> None:
-        """Write one line of at most `longest` characters, `y` being its middle."""
+        """Write one line of at most `longest` characters, vertically centred at `y`."""
         self.figure.text(
             x / self.width,
             1 - y / self.height,
@@ -298,7 +298,7 @@ class Sheet:
         )
 
     def swatch(self, left: float, top: float, size: float, colour: Colour, *, filled: bool = True) -> None:
-        """A small square with a thin border, which shows dark colours too; or its border alone, in the colour."""
+        """Draw a small square with a thin border; or, if not filled, the border alone in the colour."""
         square = Rectangle(
             (left / self.width, 1 - (top + size) / self.height),
             size / self.width,
@@ -311,13 +311,13 @@ class Sheet:
         self.figure.add_artist(square)
 
     def png(self) -> bytes:
-        """The sheet as PNG, for a page that holds its pictures."""
+        """Return the sheet as PNG, to embed in a page."""
         written = BytesIO()
         self._canvas.print_png(written, metadata={"Software": "tomoseg"})
         return written.getvalue()
 
     def save(self, path: Path) -> None:
-        """Write the sheet as PNG, whole or not at all.
+        """Write the sheet as PNG, completely or not at all.
 
         Raises:
             OutputError: If the file cannot be written.
@@ -327,7 +327,7 @@ class Sheet:
 
 
 def drawable(text: str, longest: int = 90) -> str:
-    """Text on one line that the font can show: unknown characters become `?`, a long text loses its middle."""
+    """Make a text drawable on one line: unknown characters become `?`, a long text is shortened in the middle."""
     font = get_font(findfont(FONT))
     line = " ".join(text.split())
     line = "".join(c if font.get_char_index(ord(c)) else "?" for c in line)

@@ -1,4 +1,4 @@
-"""What the dataset doctor found, on one page that needs no other file and no network."""
+"""Report of the dataset check as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tomoseg.pictures.structure_names import readable
 from tomoseg.settings import Language
 
 Pictures = Mapping[tuple[str, str | None], bytes]
-"""A PNG for each case and structure that something is said of; None for the scan alone."""
+"""PNG by case and structure of a finding; a structure of None means the scan alone."""
 
 
 def write_check_page(
@@ -32,12 +32,12 @@ def write_check_page(
     """Write the page.
 
     Args:
-        report: What was found.
-        name: The name of the dataset.
+        report: The findings.
+        name: Name of the dataset.
         path: The HTML file to write.
-        pictures: What findings look like.
-        most: So many findings had their picture drawn at the most, the first; all if omitted.
-        lang: Its language; if omitted, that which this process speaks.
+        pictures: Pictures of the findings.
+        most: Largest number of findings that were drawn, the first ones; if omitted, all.
+        lang: Language of the page; if omitted, this process's.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -56,7 +56,7 @@ def write_check_page(
 
 
 def _words(report: CheckReport, lang: Language | None) -> dict[str, Any]:
-    """What the page says in its language."""
+    """Return the texts and translation functions of the template."""
     edges = zip("xyz", report.holdings.spacing_mm or (), strict=False)
     return {
         "lang": lang or spoken(),

@@ -1,4 +1,4 @@
-"""What a finding of the dataset doctor looks like: the scan with its masks, from below and from the front."""
+"""Picture of a finding of the dataset check: an axial and a coronal slice with masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tomoseg.pictures.structure_names import readable
 from tomoseg.volume import Volume
 
 COLOURS = ((244, 40, 60), (60, 130, 255), (60, 200, 90), (250, 190, 40))
-"""Of the structure that the finding is about, and of others that it names."""
+"""Colours of the finding's structure, and of others that it names."""
 
 _WINDOW_HU = (-200.0, 300.0)
 _WIDTH, _GAP, _TITLE, _LONGEST = 640, 8, 22, 70
@@ -34,14 +34,14 @@ def draw_finding(
     through: Bool[np.ndarray, "x y z"] | None = None,
     title: str = "",
 ) -> bytes:
-    """An axial and a coronal slice through the middle of what the finding is about, as PNG.
+    """Draw an axial and a coronal slice through the largest area of a finding, as PNG.
 
     Args:
         volume: The scan.
-        masks: Masks on its grid by name, up to four: first that of the structure itself. Without any the slices go
-            through the middle of the scan.
-        through: What the slices go through where it is largest, if that is not the first of the masks.
-        title: A line above.
+        masks: Masks on its grid by name, up to four, that of the structure itself first. Without any, the slices are
+            those in the middle of the scan.
+        through: Mask whose largest area the slices show; if omitted, the first of the masks.
+        title: Title line.
     """
     _, y, z = volume.shape
     first = next(iter(masks.values()), None) if through is None else through
@@ -75,7 +75,7 @@ def _largest(mask: Bool[np.ndarray, "x y z"], axis: int) -> int:
 
 
 def _write_names(sheet: Sheet, names: list[str], top: int) -> None:
-    """Each name in its colour, side by side."""
+    """Write the names side by side, each with its colour."""
     wide = _WIDTH / max(len(names), 1)
     for number, name in enumerate(names):
         sheet.swatch(number * wide + 4, top + 6, 10, COLOURS[number])

@@ -1,4 +1,4 @@
-"""The course of a training run: reading `metrics.jsonl` and drawing it as `history.png`."""
+"""Training curves: reading `metrics.jsonl` and drawing it as `history.png`."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from tomoseg.pictures.canvas import FONT, Sheet
 from tomoseg.settings import Language
 
 NUMBERS = ("train_loss", "validation_loss", "validation_dice", "learning_rate", "minutes")
-"""The measured values of an epoch; null or absent where they were not measured."""
+"""Measured values of an epoch; null or absent where not measured."""
 
 _INK, _GRID = "#222222", "#dddddd"
 _TRAINING, _VALIDATION, _DICE, _RATE = "#1f6fb4", "#d9541e", "#2a8a4a", "#6b4ea0"
 _LOG_SPAN = 1e4
-"""The highest by the lowest learning rate shown; a cosine ends at zero, which a logarithmic axis cannot show."""
+"""Largest ratio of learning rates shown; a cosine schedule ends at 0, which a logarithmic axis cannot show."""
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 1600, 480, 80, 56, 64, 84
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the epochs of a run, one JSON object a line.
+    """Read the epochs of a run, one JSON object per line.
 
-    A last line without its line break that is no whole object is what a killed run leaves behind, and is left out.
+    An incomplete last line, as a killed run leaves it, is skipped.
 
     Returns:
         The records in file order; an empty list for an empty file.
 
     Raises:
-        InputError: If the file cannot be read or a line is no record of an epoch.
+        InputError: If the file cannot be read or a line is not the record of an epoch.
     """
     try:
         *lines, rest = path.read_bytes().split(b"\n")
@@ -56,13 +56,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def draw_history(records: Sequence[Mapping[str, Any]], path: Path, lang: Language = "en") -> None:
-    """Draw loss, validation Dice and learning rate over the epochs, beside each other.
+    """Draw loss, validation Dice and learning rate over the epochs, side by side.
 
-    An epoch that comes twice (a run resumed from before its end) counts as it was last. Validations may be
-    missing; what is there is joined by lines. The learning rate is logarithmic where it spans more than tenfold.
+    If an epoch occurs twice (a resumed run), the last record counts. Missing validations are bridged by lines. The
+    learning rate is logarithmic if it spans more than a factor of ten.
 
     Args:
-        records: One an epoch: `epoch`, and any of `NUMBERS`.
+        records: One per epoch: `epoch`, and any of `NUMBERS`.
         path: The PNG file to write.
         lang: The language of the captions.
 
@@ -85,7 +85,7 @@ def draw_history(records: Sequence[Mapping[str, Any]], path: Path, lang: Languag
 
 
 def best_epoch(epochs: np.ndarray, dice: Float[np.ndarray, "n"]) -> tuple[int, float] | None:
-    """The first epoch of the highest Dice, and that Dice; None where nothing was validated."""
+    """Return the first epoch of the highest Dice, and that Dice; None if nothing was validated."""
     if not np.isfinite(dice).any():
         return None
     best = int(np.nanargmax(dice))
@@ -93,7 +93,7 @@ def best_epoch(epochs: np.ndarray, dice: Float[np.ndarray, "n"]) -> tuple[int, f
 
 
 def _parse(line: bytes) -> tuple[str | None, dict[str, Any]]:
-    """What is wrong with a line, if anything is, and the record."""
+    """Parse a line; return what is wrong with it, None if nothing is, and the record."""
     try:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -109,12 +109,12 @@ def _parse(line: bytes) -> tuple[str | None, dict[str, Any]]:
 
 
 def _number(value: float | None) -> float:
-    """NaN, which leaves a gap, for what was not measured or is infinite."""
+    """Return a value as float; NaN, a gap, if it was not measured or is infinite."""
     return float(value) if value is not None and np.isfinite(value) else float("nan")
 
 
 def _plot(sheet: Sheet, position: int, title: str, lang: Language) -> Axes:
-    """The axes of one of the three panels."""
+    """Make the axes of one of the three panels."""
     width = (_WIDTH - 2 * _LEFT - _GAP * 2 + _LEFT / 2) / 3
     axes = sheet.axes(_LEFT + position * (width + _GAP), _TOP, width, _HEIGHT - _TOP - _BOTTOM)
     axes.set_title(say(title, lang), fontsize=13, color=_INK, family=FONT, weight="bold", loc="left")
@@ -129,7 +129,7 @@ def _plot(sheet: Sheet, position: int, title: str, lang: Language) -> Axes:
 
 
 def _curve(axes: Axes, epochs: np.ndarray, values: Float[np.ndarray, "n"], colour: str, label: str) -> None:
-    """The measured values joined by a line, each with a dot while they are few."""
+    """Draw the measured values joined by a line, with dots if they are few."""
     measured = np.isfinite(values)
     marker = "o" if measured.sum() <= 40 else None
     axes.plot(
@@ -146,7 +146,7 @@ def _curve(axes: Axes, epochs: np.ndarray, values: Float[np.ndarray, "n"], colou
 
 
 def _show_all(axes: Axes, epochs: np.ndarray) -> None:
-    """The same span of epochs in each panel, also where validations are missing."""
+    """Set the same range of epochs in each panel."""
     margin = max(0.5, 0.03 * (epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
 
@@ -192,6 +192,6 @@ def _draw_rate(axes: Axes, epochs: np.ndarray, rate: Float[np.ndarray, "n"], lan
 
 
 def _tick(value: float, lang: Language) -> str:
-    """A number at an axis, without what rounding leaves of it."""
+    """Format a number at an axis, without rounding residue."""
     text = f"{value:.6g}"
     return text.replace(".", ",") if lang == "fr" else text

@@ -19,11 +19,11 @@ _LONGEST_NAME, _LONGEST_BESIDE = 32, 24
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """What stands beside a structure's name in a legend.
+    """Details of a structure in a legend.
 
     Attributes:
-        text: After it.
-        filled: Whether its square is; one without anything in the pictures has an empty one.
+        text: Text after its name.
+        filled: Whether its square is filled; it is empty for structures in none of the pictures.
     """
 
     text: str = ""
@@ -31,7 +31,7 @@ class LegendEntry:
 
 
 def legend_height(ids: Sequence[int]) -> int:
-    """Pixels that `draw_legend` takes, of one line at least."""
+    """Return the height of `draw_legend` in pixels, at least one line."""
     rows = -(-min(len(ids), MOST_IN_LEGEND) // _COLUMNS) + (len(ids) > MOST_IN_LEGEND)
     return max(rows, 1) * _LINE
 
@@ -46,17 +46,17 @@ def draw_legend(
     lang: Language = "en",
     beside: Mapping[int, LegendEntry] | None = None,
 ) -> None:
-    """Name structures, downwards and then to the right; of many, the first.
+    """Draw the names and colours of structures in columns, at most `MOST_IN_LEGEND`.
 
     Args:
-        sheet: What to draw on.
-        ids: The structures' ids, in the order to name them.
+        sheet: The sheet.
+        ids: Ids of the structures, in order.
         labels: Their names and colours.
-        top: Where the legend begins.
-        margin: What stays free at the left and at the right.
-        nothing: What is written where there is no structure.
-        lang: The language of the names.
-        beside: What stands beside names, by id.
+        top: Top edge of the legend.
+        margin: Free space at the left and at the right.
+        nothing: Text if there is no structure.
+        lang: Language of the names.
+        beside: Details of structures, by id.
     """
     by_id = {structure.id: structure for structure in labels}
     if not ids:

@@ -1,8 +1,8 @@
-"""A result in 3D on one page: surfaces that are turned with the mouse, in a file that needs no server and no network.
+"""3D view of a result as a self-contained HTML page, with surfaces that can be rotated.
 
-The geometry is in the page, packed: points to 16 bits of the whole's extent along each axis, then corners of triangles
-to 32, each as the difference from the one before with its bytes apart, which gzip makes small. A browser unpacks and
-draws it by itself (`page_3d.js`).
+The geometry is embedded: points quantised to 16 bits of the extent along each axis, then corners of triangles in 32
+bits. Both are delta-coded with their bytes in separate planes, and gzipped. The browser unpacks and draws them
+(`page_3d.js`).
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ _TEXTS = all_later(
     *("not found", "not annotated"),
 )
 _WORDS = {**{text: text for text in _TEXTS}, "3D how": _HOW, "no 3D": _NO_3D}
-"""By the name that the page has for each."""
+"""Texts by the page's key."""
 
 _FINEST = 2**16 - 1
 
 Part = tuple[int, int]
-"""Of a surface among all: its first triangle, and how many it has."""
+"""First triangle of a surface, and its number of triangles."""
 
 _LANGUAGES: tuple[Language, ...] = ("en", "fr")
 
 
 @dataclass(frozen=True)
 class Masks3D:
-    """What is shown of a structure.
+    """Masks of one structure to show.
 
     Attributes:
-        structure: Name of the structure.
+        structure: The structure.
         mask: Its mask, which may be empty.
-        reference: One to compare with; None where there is none.
+        reference: Mask to compare with; None if there is none.
     """
 
     structure: Structure
@@ -73,18 +73,18 @@ class Masks3D:
 
     @property
     def dice(self) -> float | None:
-        """Of the mask and the reference; None without a reference, and where both are empty."""
+        """Dice of mask and reference; None without a reference, or if both are empty."""
         together = 0 if self.reference is None else self.mask.voxels + self.reference.voxels
         return 2 * self.mask.overlap(self.reference) / together if together and self.reference is not None else None
 
 
 def masks_3d(labels: LabelSet, ours: OpenMasks, theirs: OpenMasks | None) -> Iterator[Masks3D]:
-    """The masks of each structure, read one after the other; a reference that is not annotated is none.
+    """Yield the masks of each structure, read one after the other; the reference is None if not annotated.
 
     Args:
         labels: The structures.
         ours: Their masks.
-        theirs: Those to compare with.
+        theirs: Masks to compare with.
     """
     nothing = BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), ours.grid.canonical_shape)
     for structure in labels:
@@ -134,14 +134,14 @@ def write_page_3d(
 
 
 def write_masks_3d(masks: Iterable[Masks3D], grid: SourceGrid, path: Path, title: str, lang: Language = "en") -> int:
-    """The same of masks one after the other.
+    """Write a 3D page as `write_page_3d`, from masks that are read one after the other.
 
     Args:
-        masks: The masks of each structure; an eighth of their memory is kept until all are there.
-        grid: What they lie on.
+        masks: The masks of each structure; an eighth of their memory is kept until all are read.
+        grid: Grid of the masks.
         path: The HTML file to write.
-        title: What the page is called.
-        lang: Its language to begin with.
+        title: Title of the page.
+        lang: Initial language of the page.
 
     Returns:
         The size of the file in bytes.
@@ -206,14 +206,14 @@ def _entry(one: Masks3D, shapes: Sequence[Shape | None], voxel_ml: float) -> dic
 
 @dataclass(frozen=True)
 class _Packed:
-    """All surfaces together.
+    """All surfaces, joined and quantised.
 
     Attributes:
-        points: To 16 bits of the extent.
-        triangles: Corners by the numbers of points of all surfaces.
-        origin_mm: LPS+, of a point of 0.
-        extent_mm: From there to the last value.
-        parts: Of each surface its first triangle and how many it has; None where there is none.
+        points: Points, quantised to 16 bits of the extent.
+        triangles: Indices of the corners among all points.
+        origin_mm: LPS+ position of the point 0.
+        extent_mm: Distance from there to the largest value, along each axis.
+        parts: Range of triangles of each surface; None for an empty one.
     """
 
     points: UInt16[np.ndarray, "p 3"]
@@ -224,10 +224,10 @@ class _Packed:
 
     @classmethod
     def of(cls, meshes: Sequence[Mesh | None]) -> _Packed:
-        """Put surfaces together.
+        """Join surfaces.
 
         Args:
-            meshes: None where there is none.
+            meshes: The surfaces; None for an empty one.
         """
         there = [mesh for mesh in meshes if mesh is not None]
         if not there:
@@ -250,14 +250,14 @@ class _Packed:
         return cls(points, np.concatenate(corners), origin, extent, tuple(_parts(meshes)))
 
     def middle_of(self, part: Part) -> list[float]:
-        """The middle of a surface's box, LPS+ mm."""
+        """Return the centre of a surface's bounding box in LPS+ mm."""
         first, count = part
         points = self.points[np.unique(self.triangles[first : first + count])].astype(np.float64)
         middle = (points.min(axis=0) + points.max(axis=0)) / 2
         return [round(float(mm), 2) for mm in self.origin_mm + middle / _FINEST * self.extent_mm]
 
     def about(self) -> dict[str, Any]:
-        """What a browser needs to know to unpack it."""
+        """Return the values that the browser needs to unpack it."""
         return {
             "points": len(self.points),
             "triangles": len(self.triangles),
@@ -268,7 +268,7 @@ class _Packed:
         }
 
     def geometry(self) -> str:
-        """The numbers, as `page_3d.js` reads them."""
+        """Return the geometry as base64, as `page_3d.js` reads it."""
         parts = [*(_apart(self.points[:, axis]) for axis in range(3)), _apart(self.triangles.ravel())]
         return base64.b64encode(gzip.compress(b"".join(parts), 9, mtime=0)).decode()
 
@@ -281,7 +281,7 @@ def _parts(meshes: Sequence[Mesh | None]) -> Iterator[Part | None]:
 
 
 def _apart(values: UInt16[np.ndarray, " n"] | UInt32[np.ndarray, " n"]) -> bytes:
-    """Differences from the value before, all lowest bytes first, then all next ones.
+    """Delta-code values, and separate their bytes: all lowest bytes first, then the next ones.
 
     Example:
         >>> list(_apart(np.array([1, 257, 256], np.uint16)))

@@ -27,21 +27,21 @@ from tomoseg.pictures.structure_names import readable
 from tomoseg.settings import Language
 
 REFERENCE, PREDICTION = (244, 40, 60), (50, 95, 255)
-"""Red and blue, which mix to purple where they agree."""
+"""Red and blue, which blend to purple where they overlap."""
 
 _OPACITY, _LINE_PX = 0.45, 1.6
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 28
 _BODY_MARGIN_MM = 10.0
 _ZOOM_MARGIN_MM = 15.0
 _LEAST_ZOOM = 1.5
-"""A smaller enlargement is not worth leaving the other panels' scale for."""
+"""Least enlargement for which the last panel is zoomed."""
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height in mm."""
 
 
 def best_slice(mask: Bool[np.ndarray, "x y z"]) -> int:
-    """The axial slice in which a mask is largest: the lowest of equals, the middle one where the mask is empty.
+    """Return the axial slice in which a mask is largest, the lowest of equals; the middle one if the mask is empty.
 
     Example:
         >>> best_slice(np.array([[[0, 1, 1, 0]], [[0, 0, 1, 0]]], bool))
@@ -52,7 +52,7 @@ def best_slice(mask: Bool[np.ndarray, "x y z"]) -> int:
 
 
 def worst_slice(predicted: Bool[np.ndarray, "x y z"], reference: Bool[np.ndarray, "x y z"]) -> int:
-    """The axial slice in which most voxels are wrong: the lowest of equals, where none is the largest of the reference.
+    """Return the axial slice with most wrong voxels, the lowest of equals; without any, the reference's largest.
 
     Example:
         >>> worst_slice(np.array([[[0, 1, 1, 0]]], bool), np.array([[[0, 1, 0, 0]]], bool))
@@ -63,7 +63,7 @@ def worst_slice(predicted: Bool[np.ndarray, "x y z"], reference: Bool[np.ndarray
 
 
 def slice_dice(predicted: Bool[np.ndarray, "x y"], reference: Bool[np.ndarray, "x y"]) -> float:
-    """Dice overlap in one slice; NaN where the reference is empty.
+    """Return the Dice overlap in one slice; NaN if the reference is empty.
 
     Source: Dice, L. R. (1945). Ecology 26(3), 297-302.
     """
@@ -90,17 +90,17 @@ def draw_panel(
 
     Args:
         hu_slice: `(x, y)` HU, RAS+.
-        reference: `(x, y)`, or None where the structure was not annotated, which is not the same as empty.
+        reference: `(x, y)`, or None if the structure was not annotated, which is not the same as empty.
         predicted: `(x, y)`.
-        structure: Its name, for the title.
-        spacing_mm: Pixel edges along x and y.
+        structure: Name of the structure, for the title.
+        spacing_mm: Pixel spacing along x and y.
         path: The PNG file to write.
-        window_hu: What is shown black and white.
+        window_hu: HU shown as black and as white.
         lang: The language of the captions.
 
     Raises:
-        GridError: If the three are not of one shape.
-        InputError: If the window does not rise.
+        GridError: If the shapes of the three differ.
+        InputError: If the window's lower end is not below its upper end.
         OutputError: If the file cannot be written.
     """
     given = reference if reference is not None else np.zeros_like(predicted)
@@ -133,7 +133,7 @@ def draw_panel(
 
 @dataclass(frozen=True)
 class _Scene:
-    """What is shown, cut to the body and turned for display."""
+    """Slice and masks, cropped to the body and oriented for display."""
 
     grey: UInt8[np.ndarray, "r c"]
     reference: Bool[np.ndarray, "r c"]
@@ -142,14 +142,14 @@ class _Scene:
 
     @property
     def size_mm(self) -> tuple[float, float]:
-        """Width and height."""
+        """Width and height in mm."""
         rows, columns = self.grey.shape
         return (columns * self.spacing_mm[0], rows * self.spacing_mm[1])
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """One of the four: its caption, the colour of that, and which masks are on it."""
+    """One of the four pictures: its caption, the caption's colour, and its masks."""
 
     title: str
     colour: str
@@ -170,7 +170,7 @@ def _cut(
 
 
 def _pictures(scene: _Scene, zoom: Box | None, lang: Language, *, annotated: bool) -> list[_Picture]:
-    """CT, reference, prediction and both."""
+    """Return the four pictures: CT, reference, prediction and both."""
     masks = ((scene.reference, REFERENCE), (scene.predicted, PREDICTION))
     overlay = say("Overlay", lang)
     if zoom is not None:
@@ -189,7 +189,7 @@ def _summary(
     spacing_mm: tuple[float, float],
     lang: Language,
 ) -> str:
-    """Areas and, where there is a reference, the Dice of the slice."""
+    """Return a line with areas and, if there is a reference, the Dice of the slice."""
     pixel_cm2 = spacing_mm[0] * spacing_mm[1] / 100
 
     def area(mask: Bool[np.ndarray, "x y"]) -> str:
@@ -210,7 +210,7 @@ def _draw(
     masks: Sequence[tuple[Bool[np.ndarray, "r c"], Colour]],
     lang: Language,
 ) -> None:
-    """The CT, then all areas, so that no outline is covered, then the outlines."""
+    """Draw the CT, then all areas, then the outlines, so that none is covered."""
     view.image(grey)
     for opacity, line_px in ((_OPACITY, 0.0), (0.0, _LINE_PX)):
         for mask, colour in masks:
@@ -219,7 +219,7 @@ def _draw(
 
 
 def _zoom_box(scene: _Scene) -> Box | None:
-    """An enlargement around both masks, in the shape of the whole picture; None where it would be a small one."""
+    """Return a box around both masks in the picture's proportions; None if the enlargement would be small."""
     mask, spacing_mm, full = scene.reference | scene.predicted, scene.spacing_mm, scene.size_mm
     if not mask.any():
         return None
@@ -236,7 +236,7 @@ def _zoom_box(scene: _Scene) -> Box | None:
 
 
 def _zoom_in(view: DisplayedImage, overview: DisplayedImage, box: Box) -> None:
-    """Enlarge one picture and frame the part in another."""
+    """Enlarge a part of one picture, and frame it in another."""
     left, top, width, height = box
     view.axes.set_xlim(left, left + width)
     view.axes.set_ylim(top + height, top)

@@ -1,4 +1,4 @@
-"""One sheet to judge a prediction by: three planes, axial slices along the body, and what is in them."""
+"""Preview sheet of a prediction: three planes, axial slices along the body, and a legend."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from tomoseg.settings import Language
 from tomoseg.volume import Volume
 
 AXIAL_ROW = 6
-"""Axial slices along the body."""
+"""Number of axial slices along the body."""
 
 _OPACITY, _LINE_PX = 0.4, 1.2
 _BODY_MARGIN_MM = 10.0
 _WIDTH, _MARGIN, _HEADER = 1600, 16, 48
 _LONGEST_TITLE = 60
 _NOTE = 22
-"""Pixels of a line below the legend."""
+"""Height in pixels of a line below the legend."""
 
 _SIDES: dict[Plane, tuple[EdgeMark, EdgeMark]] = {"axial": ("S", "I"), "coronal": ("A", "P"), "sagittal": ("R", "L")}
-"""What a position above 0 mm and below is called across a plane, as viewers write it."""
+"""Letters of a positive and a negative position across a plane, as viewers write it."""
 
 LabelValues = UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]
 
@@ -67,12 +67,12 @@ class _Picture:
 
 
 def flatten(segmentation: Segmentation) -> LabelMap:
-    """Independent masks as one label map for display: where masks overlap, the lower channel is shown.
+    """Flatten independent masks to a label map for display; where masks overlap, the lower channel wins.
 
-    Never more than one byte plane of the masks is in memory.
+    Only one byte plane of the masks is in memory at a time.
 
     Raises:
-        LabelError: If an id is beyond what a label map can hold (65535).
+        LabelError: If an id is above 65535, the largest of a label map.
     """
     ids, channels = segmentation.labels.ids, len(segmentation.labels)
     kind = label_type(ids)
@@ -97,12 +97,12 @@ def draw_preview(
     lang: Language = "en",
     warnings: Sequence[str | Notice] = (),
 ) -> None:
-    """Draw three planes through where most is labelled, axial slices along the body, and a legend with volumes.
+    """Draw three planes with the most labelled voxels, axial slices along the body, and a legend with volumes.
 
-    All pictures have true proportions in mm, leave out the surrounding air, and say where they lie in the patient's
-    coordinates (RAS+). The legend names all structures that were found, largest first; those that lie in none of the
-    pictures have an empty square. Where nothing is labelled, the CT is shown alone, with a note. Warnings stand under
-    the title: a picture is passed on without the terminal.
+    All pictures have true proportions in mm, are cropped to the body, and state their position in the patient's
+    coordinates (RAS+). The legend names all structures that were found, largest first; those in none of the pictures
+    have an empty square. Where nothing is labelled, the CT is shown alone, with a note. Warnings are repeated under the
+    title, since a picture is passed on without the terminal.
 
     Args:
         volume: The scan.
@@ -110,13 +110,13 @@ def draw_preview(
             shown.
         path: The PNG file to write.
         title: The heading, such as the name of the case.
-        window_hu: HU that are shown black and white.
+        window_hu: HU shown as black and as white.
         lang: Language of the texts.
         warnings: Notices about the scan, in the order in which they are shown; no decisive one is left out.
 
     Raises:
-        GridError: If the label map is not on the scan's grid.
-        InputError: If the window does not rise.
+        GridError: If the shapes of the result and the scan differ.
+        InputError: If the window's lower end is not below its upper end.
         LabelError: If the label map holds a value that is no structure's id.
         OutputError: If the file cannot be written.
 
@@ -150,7 +150,7 @@ def draw_preview(
 
 
 def _voxels_of_masks(result: Segmentation) -> dict[int, int]:
-    """Voxels of each structure, by id; none of those that were not found."""
+    """Count the voxels of each structure that was found, by id."""
     channels = len(result.labels)
     counts = np.zeros(channels, np.int64)
     bytes_there_are = np.arange(256, dtype=np.uint8)
@@ -163,13 +163,13 @@ def _voxels_of_masks(result: Segmentation) -> dict[int, int]:
 
 
 def _voxels_by_value(values: LabelValues, labels: LabelSet) -> dict[int, int]:
-    """Voxels of each id that occurs.
+    """Count the voxels of each id that occurs.
 
     Raises:
-        LabelError: If one is no structure's.
+        LabelError: If an id belongs to no structure.
     """
     counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)
-    for sheet in values:  # one at a time, since an array used as an index is copied at 8 bytes a voxel
+    for sheet in values:  # one at a time, since `bincount` copies to 8 bytes per voxel
         counts += np.bincount(sheet.ravel(), minlength=counts.size)
     found = {int(value): int(counts[value]) for value in np.flatnonzero(counts) if value}
     unknown = sorted(found.keys() - set(labels.ids))
@@ -184,7 +184,7 @@ def _voxels_by_value(values: LabelValues, labels: LabelSet) -> dict[int, int]:
 def _pictures(
     volume: Volume, values: LabelValues, plane: Plane, indices: list[int], window_hu: tuple[float, float]
 ) -> list[_Picture]:
-    """Slices of one plane without the surrounding air, all cut alike."""
+    """Return slices of one plane, all cropped to the same box around the body."""
     spacing = plane_spacing(volume.spacing_mm, plane)
     hus = [take_plane(volume.hu, plane, index) for index in indices]
     marked = [take_plane(values, plane, index) for index in indices]
@@ -197,7 +197,7 @@ def _pictures(
 
 
 def _position_mm(volume: Volume, plane: Plane, index: int) -> float:
-    """Where a slice lies along the axis across it, in RAS+ mm; of an oblique scan that of its middle."""
+    """Return the RAS+ position in mm of a slice's centre along its normal axis."""
     axis = NORMAL_AXIS[plane]
     place = [(size - 1) / 2 for size in volume.shape]
     place[axis] = index
@@ -205,14 +205,14 @@ def _position_mm(volume: Volume, plane: Plane, index: int) -> float:
 
 
 def _fullest(labelled: np.ndarray, axis: int) -> int:
-    """The slice across an axis with the most labelled voxels; among equals the middle one."""
+    """Return the slice across an axis with the most labelled voxels; the middle one of equals."""
     counts = np.count_nonzero(labelled, axis=tuple(other for other in range(3) if other != axis))
     equal = np.flatnonzero(counts == counts.max())
     return int(equal[len(equal) // 2])
 
 
 def _spread(labelled: np.ndarray) -> list[int]:
-    """Axial slices evenly spread over the labelled part (all of it where there is none), from the top down."""
+    """Return axial slices evenly spread over the labelled part, or the whole scan if there is none, from top down."""
     (along,) = content_box(np.asarray(labelled.any(axis=(0, 1))), (0,))
     inside = along.stop - along.start
     number = min(AXIAL_ROW, inside)
@@ -227,7 +227,7 @@ def _describe(volume: Volume, lang: Language) -> str:
 
 @dataclass(frozen=True)
 class _Heading:
-    """What stands above the pictures."""
+    """Texts above the pictures."""
 
     title: str
     details: str
@@ -237,7 +237,7 @@ class _Heading:
 def _compose(
     pictures: list[_Picture], labels: LabelSet, millilitres: dict[int, float], heading: _Heading, lang: Language
 ) -> Sheet:
-    """The first three pictures are the planes, the others axial slices."""
+    """Compose the sheet; the first three pictures are the planes, the others axial slices."""
     top = _HEADER + warning_height(heading.warnings)
     aspects = [picture.aspect for picture in pictures]
     places = arrange(aspects[:3], aspects[3:], top, _MARGIN, _WIDTH - 2 * _MARGIN)
@@ -265,7 +265,7 @@ def _ml(millilitres: float, lang: Language) -> str:
 
 
 def _draw(sheet: Sheet, picture: _Picture, place: Place, colours: UInt8[np.ndarray, "n 3"], lang: Language) -> None:
-    """A picture with its plane and position above."""
+    """Draw a picture with its plane and position above."""
     positive, negative = _SIDES[picture.plane]
     side = say(negative if picture.position_mm < 0 else positive, lang)
     caption = f"{say(picture.plane, lang)}, {side} {number(abs(picture.position_mm), 1, lang)} mm"

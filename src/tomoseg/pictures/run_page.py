@@ -1,4 +1,4 @@
-"""A training run on one page: what it reached, its course, each structure, its settings. It needs no other file."""
+"""Report of a training run as a self-contained HTML page: best scores, curves, structures, settings."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def write_run_page(
     """Write the page.
 
     Args:
-        history: One record an epoch, as in `metrics.jsonl`.
-        labels: The structures that are learned.
+        history: One record per epoch, as in `metrics.jsonl`.
+        labels: The trained structures.
         config: The settings.
-        facts: What else is to be said of the run, by name.
-        curves: A picture of its course; left out if there is none.
+        facts: Further facts of the run, by name.
+        curves: Picture of the training curves; left out if missing.
         path: The HTML file to write.
-        noticed: What was noticed of the scans that it learns from, the decisive first.
+        noticed: Notices about the training scans, the most important first.
 
     Raises:
         OutputError: If the file cannot be written.

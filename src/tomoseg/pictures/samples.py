@@ -1,4 +1,4 @@
-"""Training samples side by side, with outlines of their structures and what was done to each."""
+"""Picture of training samples, with outlines of their structures and their augmentations."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 26
 _WORDS_LINE, _WORDS_PX, _LONGEST_LINE = 17, 13, 54
 _CELL = (_WIDTH - 2 * _MARGIN - (COLUMNS - 1) * _GAP) / COLUMNS
 _LEAST_HEIGHT, _MOST_HEIGHT = 0.5, 1.5
-"""Of a picture's place, by its width."""
+"""Limits of the height of a picture's place, relative to its width."""
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
-"""Keeps the words of one change on one line."""
+"""Joins the words of one change, so that no line breaks in them."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One slice as the network is shown it.
+    """One slice as the network is given it.
 
     Attributes:
-        name: Where it is from.
+        name: Its origin.
         grey: The windowed CT.
-        packed: Its masks.
-        spacing_mm: Pixel edges along x and y.
-        changes: What was done to it, a few words each.
-        view: What it shows: x and y are the axes of that view's slices.
+        packed: Its packed masks.
+        spacing_mm: Pixel spacing along x and y.
+        changes: Its augmentations, in a few words each.
+        view: View of the slice, along whose axes x and y are.
     """
 
     name: str
@@ -58,19 +58,18 @@ def draw_samples(
 ) -> None:
     """Draw samples in rows of four, and a legend of their structures, largest first.
 
-    Every structure has its outline, also where structures overlap. The surrounding air is shown: it is part of what the
-    network sees.
+    Every structure has its outline, also where they overlap. The surrounding air is shown, as the network sees it.
 
     Args:
         samples: One or more.
         labels: The structures, which give names and colours.
         path: The PNG file to write.
         title: The heading.
-        details: Written smaller, at the right of it.
-        lang: Of what is written beside these.
+        details: Smaller text at the right.
+        lang: Language of the other texts.
 
     Raises:
-        InputError: If the masks are not of these labels.
+        InputError: If the masks do not fit the labels.
         OutputError: If the file cannot be written.
     """
     masks = [unpack(sample.packed, len(labels)) for sample in samples]
@@ -93,10 +92,10 @@ def draw_samples(
 
 
 def words_of_change(change: Change, size: tuple[int, int], lang: Language = "en") -> tuple[str, ...]:
-    """A change in a few words each, leaving out what would be read as none.
+    """Describe each part of an augmentation in a few words, without those that round to nothing.
 
     Args:
-        change: What was done to a slice.
+        change: The augmentation of a slice.
         size: Pixels of the slice along x and y.
         lang: The language of the words.
 
@@ -136,7 +135,7 @@ def _view_in_words(view: FieldOfView, lang: Language) -> str:
 def _largest_first(
     samples: Sequence[Sample], masks: Sequence[Bool[np.ndarray, "c x y"]], labels: LabelSet
 ) -> list[int]:
-    """The ids of the structures that are in the samples, by their area over all of them."""
+    """Return the ids of the structures in the samples, by decreasing total area."""
     areas = sum(m.sum(axis=(1, 2)) * float(np.prod(s.spacing_mm)) for m, s in zip(masks, samples, strict=True))
     return [labels.ids[c] for c in np.argsort(-areas, kind="stable") if areas[c] > 0]
 
@@ -146,7 +145,7 @@ def _lines(changes: Sequence[str]) -> list[str]:
 
 
 def _tops_of_rows(words: Sequence[Sequence[str]], height: float) -> list[float]:
-    """Where each row of samples begins, and where the last one ends; a row is as high as its longest text needs."""
+    """Return the top of each row of samples and the bottom of the last; rows fit their longest text."""
     rows = [words[first : first + COLUMNS] for first in range(0, len(words), COLUMNS)]
     heights = [_CAPTION + height + max(map(len, row)) * _WORDS_LINE + 2 * _GAP for row in rows]
     return np.cumsum([_HEADER, *heights]).tolist()

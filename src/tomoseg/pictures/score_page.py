@@ -1,6 +1,6 @@
-"""An evaluation on one page: means with intervals, each structure with its spread, the worst cases.
+"""Report of an evaluation as a self-contained, printable HTML page.
 
-It needs no other file and no network, and can be printed.
+It has means with confidence intervals, the spread of each structure, and the worst cases.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.settings import Language
 
 LEAST_P = 0.001
-"""Smaller ones are not told apart."""
+"""p values below this are shown as `< 0.001`."""
 
 _FAILED, _PALE, _DARK = "rgb(232 163 61)", (200, 220, 240), (18, 60, 105)
 """Colours of cases below the lowest threshold of success, from it, and from the highest."""
@@ -63,30 +63,30 @@ _RANKED_HOW = later(
     "success that of the mean of the rates; equal structures share a rank. The row of all is the mean over "
     "structures."
 )
-"""What is written beside the tables."""
+"""Explanations beside the tables."""
 
 
 @dataclass(frozen=True)
 class ScorePage:
-    """What the page is about.
+    """Content of the page.
 
     Attributes:
-        title: What was evaluated.
-        reference: What it was compared with.
+        title: Name of the evaluated masks.
+        reference: Name of the reference.
         labels: The structures.
-        summary: Their means.
-        scores: One entry a case.
-        tolerance: What surface Dice was measured at, in mm; None where each structure has its own.
-        empties: Whose convention holds where a mask is empty.
+        summary: Means over cases and structures.
+        scores: One entry per case.
+        tolerance: Tolerance of surface Dice in mm; None if each structure has its own.
+        empties: Convention for empty masks.
         worst: Case and score, the worst first.
-        pictures: Of some of them: case, structure and PNG file.
-        comparison: Beside other scores, with their name.
+        pictures: Case, structure and PNG file of some of these.
+        comparison: Name of other scores, and the comparison with them.
         failed: Why a case could not be scored, by name.
-        warnings: What else is to be known.
-        course: The records of the training's epochs, if they are known.
-        noticed: What was noticed of scans and references, the decisive first.
-        ranking: Structures, the best first, with how often each succeeds; None leaves it out.
-        pages: In 3D, of some cases: case and the name of the file, which lies beside the page.
+        warnings: Further warnings.
+        course: Records of the training's epochs, if known.
+        noticed: Notices about scans and references, the most important first.
+        ranking: Structures, the best first, with their success rates; None to leave it out.
+        pages: Case and file name, beside the page, of 3D pages.
     """
 
     title: str
@@ -117,7 +117,7 @@ class Spread:
         median: Median.
         third: Third quartile.
         high: End of the upper whisker.
-        beyond: Values that lie further out.
+        beyond: Values beyond the whiskers.
     """
 
     low: float
@@ -132,9 +132,9 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
     """Write the page.
 
     Args:
-        page: What it is about.
+        page: Content of the page.
         path: The HTML file to write.
-        lang: Its language.
+        lang: Language of the page.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -180,10 +180,12 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
 
 
 def spread(values: Float64[np.ndarray, " n"]) -> Spread | None:
-    """The box plot of values from 0 to 1; None where there is none.
+    """Return the box plot in percent of values from 0 to 1; None if there are none.
+
+    Whiskers reach the last value within 1.5 interquartile ranges.
 
     Args:
-        values: `(n,)`, NaN where there is none.
+        values: `(n,)`; NaN is left out.
 
     Example:
         >>> spread(np.array([0.5, 0.75, 1.0, np.nan]))
@@ -200,7 +202,7 @@ def spread(values: Float64[np.ndarray, " n"]) -> Spread | None:
 
 
 def _ranked(ranking: Ranking | None, lang: Language) -> dict[str, Any]:
-    """What the table of ranks is made of."""
+    """Return the template's values for the table of ranks."""
     structures = () if ranking is None else ranking.structures
     return {
         "ranked": [row for row in structures if row.n],
@@ -213,13 +215,13 @@ def _ranked(ranking: Ranking | None, lang: Language) -> dict[str, Any]:
 
 
 def _bands(success: Sequence[float]) -> list[float]:
-    """Percent of the cases below the lowest threshold, from there to the next, and so on; 100 together."""
+    """Return the percentage of cases in each band: below the lowest threshold, from there to the next, and so on."""
     edges = [1.0, *success, 0.0]
     return [round(100 * (higher - lower), 2) for higher, lower in pairwise(edges)]
 
 
 def _band_colours(thresholds: int) -> list[str]:
-    """Of as many bands as `_bands` gives: failures in orange, then blue, the darker the better."""
+    """Return a colour for each band of `_bands`: orange for failures, then blue, darker for better."""
     parts = [0.0] if thresholds < 2 else [n / (thresholds - 1) for n in range(thresholds)]
     blues = [[round(a + part * (b - a)) for a, b in zip(_PALE, _DARK, strict=True)] for part in parts]
     return [_FAILED, *(f"rgb({' '.join(map(str, blue))})" for blue in blues)]
@@ -230,7 +232,7 @@ def _shown(place: Place, metrics: Iterable[str]) -> list[str]:
 
 
 def _many(count: int, one: str, lang: Language) -> str:
-    """A number with its noun, in the singular where it is one."""
+    """Return a number with its noun, singular or plural."""
     return {
         "case": say_many(count, "1 case", "{count} cases", lang),
         "patient": say_many(count, "1 patient", "{count} patients", lang),
@@ -239,13 +241,13 @@ def _many(count: int, one: str, lang: Language) -> str:
 
 
 def _column(metric: str, lang: Language) -> str:
-    """A metric's name with its unit."""
+    """Return a metric's name with its unit."""
     unit = METRICS[metric].unit
     return METRICS[metric].name(lang) + (f", {unit}" if unit else "")
 
 
 def _named(metric: str, tolerance_mm: float | None, lang: Language) -> str:
-    """The same with the tolerance that it depends on."""
+    """Return a metric's name with its unit and, if it depends on it, the tolerance."""
     name = _column(metric, lang)
     if not METRICS[metric].at_tolerance:
         return name
@@ -260,7 +262,7 @@ def _value(value: float | None, metric: str, lang: Language) -> str:
 
 
 def _estimate(estimate: Estimate | Difference, metric: str, lang: Language) -> tuple[str, str]:
-    """A mean and its interval, written out."""
+    """Format a mean and its interval."""
     signed = METRICS[metric].signed or isinstance(estimate, Difference)
     mean = estimate.difference if isinstance(estimate, Difference) else estimate.mean
     middle, low, high = (
@@ -271,7 +273,7 @@ def _estimate(estimate: Estimate | Difference, metric: str, lang: Language) -> t
 
 
 def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, int, list[tuple[str, str]], str, bool]]:
-    """A line for all structures and one for each: pairs, differences, corrected p, and whether that is below 0.05."""
+    """Return a row for all structures and one for each: pairs, differences, corrected p, and whether p < 0.05."""
     metrics = _shown("comparison", METRICS)
     names = [say("all", lang), *(readable(name, lang) for name in comparison.structures)]
     lines = []
@@ -288,7 +290,7 @@ def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, int, li
 
 
 def _cell(estimate: Estimate, metric: str, n: int, lang: Language) -> Markup:
-    """A mean, below it its interval, and n where it is another one than that of Dice."""
+    """Format a cell: the mean, its interval below, and n where it differs from that of Dice."""
     mean, interval = _estimate(estimate, metric, lang)
     other = f" n = {estimate.n}" if estimate.n != n else ""
     return Markup("{}<small>{}{}</small>").format(mean, interval, other)
@@ -299,7 +301,7 @@ def _p(p: float | None, lang: Language) -> str:
 
 
 def _voxels(scores: Sequence[CaseScore], lang: Language) -> str:
-    """Their edges, from the least to the largest of all cases; nothing where they are not known."""
+    """Format the range of the cases' voxel spacings; empty if unknown."""
     edges = [case.spacing_mm for case in scores if case.spacing_mm]
     if not edges:
         return ""
@@ -309,7 +311,7 @@ def _voxels(scores: Sequence[CaseScore], lang: Language) -> str:
 
 
 def _caption(page: ScorePage, case: str, structure: str, columns: Sequence[str], lang: Language) -> str:
-    """The case with its scores of a structure."""
+    """Return a caption: a case with its scores of a structure."""
     score = next(s for c in page.scores if c.case == case for s in c.structures if s.structure == structure)
     said = []
     for metric in _shown("caption", columns):
@@ -319,7 +321,7 @@ def _caption(page: ScorePage, case: str, structure: str, columns: Sequence[str],
 
 
 def _curves(course: Sequence[Mapping[str, Any]], lang: Language) -> str | None:
-    """The picture of a training's course."""
+    """Draw the training curves, if known, and return them as base64."""
     if not course:
         return None
     from tomoseg.pictures.history import draw_history  # imports Matplotlib

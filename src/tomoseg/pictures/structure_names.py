@@ -1,4 +1,4 @@
-"""What structures and groups are called for the eye, in each language."""
+"""Readable names of structures and groups, in each language."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _FRENCH: dict[str, tuple[str, tuple[str, str]]] = {
     "larynx": ("larynx", _M),
     "mandible": ("mandibule", _F),
 }
-"""By the English name without its side, with what left and right are beside it."""
+"""French names, with the forms of left and right, by the English name without its side."""
 
 _FRENCH_GROUPS = {
     "organs": "organes",
@@ -82,7 +82,7 @@ _RIB = re.compile(r"rib_(left|right)_(\d+)")
 
 
 def readable(name: str, lang: Language = "en") -> str:
-    """A structure's name for the eye; one that has no French name is told as it is.
+    """Return a structure's readable name; one without a French name stays English.
 
     Example:
         >>> readable("kidney_left"), readable("kidney_left", "fr"), readable("rib_right_2", "fr")
@@ -103,7 +103,7 @@ def readable(name: str, lang: Language = "en") -> str:
 
 
 def readable_group(group: str, lang: Language = "en") -> str:
-    """A group's name for the eye.
+    """Return a group's readable name.
 
     Example:
         >>> readable_group("ribs", "fr"), readable_group("my own", "fr")

@@ -1,8 +1,8 @@
-"""Surfaces of masks to be looked at: smooth, and together of no more triangles than a page should hold.
+"""Smooth surfaces of masks for display, with a limited number of triangles in all.
 
-A mask is averaged over blocks of voxels, the larger the more surface it has, blurred by less than a block, and
-marching cubes follow the value above which there is as much volume as in the mask: a rib or a thin vessel does not
-vanish, and steps from slice to slice do not show. Such a surface is to be seen, not to be measured.
+A mask is averaged over blocks of voxels, larger ones for more surface, and blurred by less than a block. Marching
+cubes follow the level that encloses the mask's volume: a rib or a thin vessel does not vanish, and steps between
+slices do not show. Such a surface is for display, not for measurement.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from tomoseg.files.meshes import Mesh, surface_at
 from tomoseg.masks import BoxedMask
 
 MOST_TRIANGLES = 400_000
-"""Of all surfaces together: what any computer of the last ten years turns without a pause."""
+"""Limit for all surfaces together, which any computer of the last ten years rotates smoothly."""
 
 LEAST_TRIANGLES = 200
-"""A share of that which each surface has in any case, however many there are."""
+"""Triangles allowed for each surface, however many surfaces there are."""
 
 _BLUR_BLOCKS = 0.7
-"""Standard deviation."""
+"""Standard deviation of the blur in blocks."""
 _RIM = 3
-"""Blocks of nothing around a mask, so that its blurred edge lies within."""
+"""Empty blocks around a mask, so that its blurred edge lies within."""
 _TRIANGLES_A_BLOCK_FACE = 2.2
-"""That marching cubes make of a surface as large as one side of a block; measured on balls."""
+"""Triangles that marching cubes make per face area of a block, measured on balls."""
 _STAIRCASE = 1.5
-"""Sides of voxels make so much more surface than what they stand for; exact for a ball."""
+"""Ratio of the area of voxel faces to that of the surface they represent; exact for a ball."""
 _HIGHEST_LEVEL, _SHARE_OF_PEAK = 0.5, 0.6
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A mask in an eighth of its memory, with what decides how finely it is drawn.
+    """A packed mask, with the measures that decide how finely it is drawn.
 
     Attributes:
-        packed: Its box, eight voxels a byte.
-        extent: The box's shape.
-        start: The box's first voxel.
-        voxels: Inside.
-        area_mm2: About that of its surface.
-        thickness_mm: Twice its volume by its area: a sheet's thickness, a tube's radius.
+        packed: Its box, eight voxels per byte.
+        extent: Shape of the box.
+        start: First voxel of the box.
+        voxels: Number of voxels inside.
+        area_mm2: Approximate area of its surface.
+        thickness_mm: Twice its volume divided by its area: a sheet's thickness, a tube's radius.
     """
 
     packed: UInt8[np.ndarray, " b"]
@@ -56,11 +56,11 @@ class Shape:
 
     @classmethod
     def of(cls, mask: BoxedMask, spacing_mm: Sequence[float]) -> Shape:
-        """What there is of a mask that is not empty.
+        """Pack and measure a mask that is not empty.
 
         Args:
-            mask: In RAS+ order.
-            spacing_mm: Voxel edges.
+            mask: The mask in RAS+ order.
+            spacing_mm: Voxel spacing.
 
         Example:
             >>> shape = Shape.of(BoxedMask.of(np.ones((2, 2, 1), bool)), (1.0, 1.0, 3.0))
@@ -78,7 +78,7 @@ class Shape:
         return cls(packed, mask.inside.shape, mask.start, mask.voxels, area_mm2, thickness_mm)
 
     def inside(self) -> UInt8[np.ndarray, "x y z"]:
-        """The mask in its box, 0 or 1."""
+        """Return the mask in its box, 0 or 1."""
         return np.unpackbits(self.packed, count=int(np.prod(self.extent))).reshape(self.extent)
 
 
@@ -88,13 +88,13 @@ def surfaces_of(
     spacing_mm: Sequence[float],
     most: int = MOST_TRIANGLES,
 ) -> list[Mesh]:
-    """A surface of each mask, together of so many triangles at most.
+    """Make a surface of each mask, with a limited number of triangles in all.
 
     Args:
         shapes: Masks that are not empty, on one grid.
-        affine: Its voxels to RAS+ mm.
-        spacing_mm: Their edges.
-        most: Triangles; more if there are so many masks that each would have fewer than `LEAST_TRIANGLES`.
+        affine: Voxel indices to RAS+ mm.
+        spacing_mm: Voxel spacing.
+        most: Largest number of triangles; raised to `LEAST_TRIANGLES` per mask.
 
     Raises:
         ConfigError: If scikit-image is not installed.
@@ -112,7 +112,7 @@ def surfaces_of(
 
 
 def _edges_mm(shapes: Sequence[Shape], most: int) -> list[float]:
-    """Edges of blocks: triangles are shared out by the root of the area, and what is thin gets no thicker blocks."""
+    """Return block edges: triangles are shared by the root of the area, and blocks are no thicker than their mask."""
     roots = [shape.area_mm2**0.5 for shape in shapes]
     total = sum(roots)
     wanted = [most * root / total for root in roots]
@@ -128,12 +128,12 @@ def _block(edge_mm: float, spacing_mm: Sequence[float]) -> tuple[int, int, int]:
 
 
 def smooth_surface(shape: Shape, affine: Float64[np.ndarray, "4 4"], block: tuple[int, int, int]) -> Mesh:
-    """The surface of a mask averaged over blocks.
+    """Make the surface of a mask averaged over blocks.
 
     Args:
         shape: A mask that is not empty.
-        affine: Its voxels to RAS+ mm.
-        block: Voxels along each axis.
+        affine: Voxel indices to RAS+ mm.
+        block: Voxels of a block along each axis.
 
     Raises:
         ConfigError: If scikit-image is not installed.
@@ -145,7 +145,7 @@ def smooth_surface(shape: Shape, affine: Float64[np.ndarray, "4 4"], block: tupl
 
 
 def averaged(inside: UInt8[np.ndarray, "x y z"], block: Iterable[int]) -> Float32[np.ndarray, "bx by bz"]:
-    """The share of each block that is inside, with a rim of empty blocks around.
+    """Return the fraction of each block inside the mask, with a rim of empty blocks around.
 
     Example:
         >>> averaged(np.ones((3, 1, 1), np.uint8), (2, 1, 1))[:, 3, 3].tolist()
@@ -163,7 +163,7 @@ def averaged(inside: UInt8[np.ndarray, "x y z"], block: Iterable[int]) -> Float3
 
 
 def _level(field: Float32[np.ndarray, "x y z"], blocks: float) -> float:
-    """The value above which there is as much volume as so many blocks: at most a half, and below the peak."""
+    """Return the level that encloses the volume of `blocks` blocks, at most 0.5 and below the peak."""
     flat = field.ravel()
     place = min(max(round(blocks), 1), flat.size)
     kept = float(np.partition(flat, flat.size - place)[flat.size - place])

@@ -1,4 +1,4 @@
-"""What was noticed about a scan, written into its picture, which is passed on without the terminal."""
+"""Warnings about a scan, written into its picture."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tomoseg.settings import Language
 
 FIRST, OTHERS = "#ff7a6b", "#ffc15e"
 MOST_LINES = 4
-"""Unless more are decisive."""
+"""Largest number of lines, unless more warnings are decisive."""
 
 _LINE, _SIZE, _GAP = 22, 16, 6
 _LONGEST = 165
-"""Letters in a line of a sheet's width."""
+"""Characters per line of a sheet's width."""
 
 
 def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tuple[str, str]]:
-    """The lines and their colours: the first warning in full, every other decisive one, of the rest as many as fit.
+    """Return lines and their colours: the first warning in full, all other decisive ones, and as many others as fit.
 
     Args:
-        warnings: In the order in which they are told.
-        lang: The language of the lines.
+        warnings: The warnings, in order.
+        lang: Language of the lines.
     """
     if not warnings:
         return []
@@ -41,7 +41,7 @@ def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tu
 
 
 def _wrapped(text: str) -> list[str]:
-    """On several lines, one less than all that there are at the most."""
+    """Wrap a text to at most `MOST_LINES - 1` lines."""
     lines = textwrap.wrap(text, _LONGEST) or [""]
     if len(lines) < MOST_LINES:
         return lines
@@ -57,18 +57,18 @@ def _is_decisive(warning: str | Notice) -> bool:
 
 
 def warning_height(lines: Sequence[tuple[str, str]]) -> int:
-    """Pixels that `draw_warnings` takes; none for none."""
+    """Return the height of `draw_warnings` in pixels; 0 without lines."""
     return len(lines) * _LINE + _GAP if lines else 0
 
 
 def draw_warnings(sheet: Sheet, lines: Sequence[tuple[str, str]], top: float, margin: float) -> None:
-    """Write them below each other.
+    """Draw warnings below each other.
 
     Args:
-        sheet: What to draw on.
-        lines: Of `lines_of`.
-        top: Where they begin.
-        margin: What stays free at the left.
+        sheet: The sheet.
+        lines: The result of `lines_of`.
+        top: Top edge in pixels.
+        margin: Free space at the left in pixels.
     """
     for number, (text, colour) in enumerate(lines):
         weight = "bold" if colour == FIRST else "normal"

@@ -1,1 +1,1 @@
-"""Settings chosen from what a dataset is: a fingerprint of it, and rules that go by that."""
+"""Choice of training settings by rules from a dataset's fingerprint."""

@@ -1,4 +1,4 @@
-"""What a dataset is, in the few numbers that settings depend on."""
+"""Fingerprint of a dataset: the few numbers that settings depend on."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class MaskPrint:
 
     Attributes:
         volume_ml: Its volume.
-        thickness_mm: Along x, y and z the mean length of the lines that go through it.
-        share: The share of the voxels of the scan's box that are inside.
-        hu: What a twentieth, half, and all but a twentieth of its voxels lie below.
+        thickness_mm: Mean length of the lines through it along x, y and z.
+        share: Fraction of the voxels of the body's box that are inside.
+        hu: 5th, 50th and 95th percentile of its HU.
     """
 
     volume_ml: float
@@ -42,11 +42,11 @@ class CasePrint:
     """One case.
 
     Attributes:
-        spacing_mm: Voxel edges of the scan along x, y and z.
-        extent_mm: The extent in mm of the box around the body.
-        hu: What one in 200, half, and all but one in 200 of its voxels above air lie below.
-        masks: Structures whose masks hold a voxel.
-        empty: Structures whose masks hold none.
+        spacing_mm: Voxel spacing of the scan along x, y and z.
+        extent_mm: Extent of the box around the body.
+        hu: 0.5th, 50th and 99.5th percentile of the HU of its voxels above air.
+        masks: Structures with a mask that is not empty.
+        empty: Structures with an empty mask.
     """
 
     spacing_mm: Triple
@@ -58,17 +58,17 @@ class CasePrint:
 
 @dataclass(frozen=True)
 class StructurePrint:
-    """One structure over the dataset; medians over the cases that hold it.
+    """One structure over the dataset; medians over the cases that contain it.
 
     Attributes:
-        name: What it is called.
-        annotated: Training cases in which someone looked for it.
-        looked_at: Those of them whose masks were read.
-        present: Those of these that hold a voxel of it; with none, nothing else is known.
+        name: Name of the structure.
+        annotated: Number of training cases in which it is annotated.
+        looked_at: Number of these whose masks were read.
+        present: Number of these with a mask that is not empty; if 0, nothing else is known.
         volume_ml: Its volume.
-        thickness_mm: Along x, y and z.
-        share: The share of the voxels around the body.
-        hu: What a twentieth, half, and all but a twentieth of its voxels lie below.
+        thickness_mm: Mean length of the lines through it along x, y and z.
+        share: Fraction of the voxels of the body's box that are inside.
+        hu: 5th, 50th and 95th percentile of its HU.
     """
 
     name: str
@@ -82,23 +82,23 @@ class StructurePrint:
 
     @property
     def is_known(self) -> bool:
-        """Whether a voxel of it was seen."""
+        """Whether any mask that was read contains it."""
         return self.present > 0
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a dataset is.
+    """Fingerprint of a dataset.
 
     Attributes:
-        cases: Training cases.
-        validation: Validation cases.
-        looked_at: Training cases that were read.
-        spacing_mm: Median voxel edges of the scans along x, y and z.
-        spacing_range_mm: From the least to the largest.
-        extent_mm: Median of the box around the body.
-        hu: What one in 200, half, and all but one in 200 voxels above air lie below; medians over cases.
-        structures: In the order of the label set.
+        cases: Number of training cases.
+        validation: Number of validation cases.
+        looked_at: Number of training cases that were read.
+        spacing_mm: Median voxel spacing of the scans along x, y and z.
+        spacing_range_mm: Smallest and largest voxel spacing along each axis.
+        extent_mm: Median extent of the box around the body.
+        hu: 0.5th, 50th and 99.5th percentile of HU above air; medians over cases.
+        structures: The structures, in the order of the label set.
     """
 
     cases: int
@@ -112,12 +112,12 @@ class Fingerprint:
 
     @property
     def known(self) -> tuple[StructurePrint, ...]:
-        """Structures of which a voxel was seen."""
+        """Structures that occur in any mask that was read."""
         return tuple(one for one in self.structures if one.is_known)
 
     @property
     def never_seen(self) -> tuple[str, ...]:
-        """Structures that no training case has annotated, or whose masks that were read are all empty."""
+        """Structures that are annotated in no training case, or empty in all of them."""
         return tuple(
             one.name
             for one in self.structures
@@ -128,13 +128,13 @@ class Fingerprint:
     def of(
         cls, cases: Sequence[CasePrint], annotated: Mapping[str, int], training: int, validation: int = 0
     ) -> Fingerprint:
-        """All cases together.
+        """Make the fingerprint of all cases.
 
         Args:
-            cases: Those that were read, one at least.
-            annotated: For each structure the training cases in which someone looked for it.
-            training: Training cases.
-            validation: Validation cases.
+            cases: Cases that were read, at least one.
+            annotated: Number of training cases in which each structure is annotated.
+            training: Number of training cases.
+            validation: Number of validation cases.
 
         Example:
             >>> one = CasePrint((1, 1, 5), (300, 200, 100), (-900, 0, 800), {}, empty=("liver",))
@@ -161,11 +161,11 @@ def case_print(
     box: tuple[tuple[int, int], ...],
     masks: Iterable[tuple[str, BoxedMask]],
 ) -> CasePrint:
-    """The numbers of one case.
+    """Make the fingerprint of one case.
 
     Args:
-        hu: The scan in RAS+ order.
-        spacing_mm: Its voxel edges.
+        hu: The scan in HU, in RAS+ order.
+        spacing_mm: Its voxel spacing.
         box: The box of the body: first voxel and one past the last along each axis.
         masks: The annotated structures with their masks on the scan.
     """
@@ -187,11 +187,11 @@ def case_print(
 
 
 def thickness_mm(mask: BoxedMask, spacing_mm: Triple) -> Triple:
-    """Along each axis the mean length of the lines that go through a mask: its volume by the area of its shadow.
+    """Return the mean length of the lines through a mask along each axis: its volume divided by its projected area.
 
     Args:
-        mask: With a voxel inside at least.
-        spacing_mm: Voxel edges.
+        mask: A mask that is not empty.
+        spacing_mm: Voxel spacing.
 
     Example:
         >>> rod = np.zeros((9, 9, 9), bool)

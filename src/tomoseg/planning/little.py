@@ -1,4 +1,4 @@
-"""Why a training run found little or nothing, and what to change: one sentence for each cause that is there."""
+"""Likely causes of a training run with poor results, and advice: one sentence per cause."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tomoseg.errors import counted
 from tomoseg.planning.needs import ENOUGH_SHARE, wanted_slices
 
 NEAR_ZERO = 0.1
-"""A mean Dice below has found nothing to speak of; of a structure, half of that."""
+"""Mean Dice below which a run has found next to nothing; for one structure, half of it."""
 
 FINER_SHARE = 0.6
-"""Pixels of less than so much of the scans' own edge are much finer."""
+"""Ratio of the grid's spacing to the scans' below which the grid is much too fine."""
 
 LOST_CEILING = 0.6
-"""Of a structure, the Dice that survives going to the grid and back: below, there is next to nothing to learn."""
+"""Dice of a structure's mask with itself resampled to the grid and back, below which there is little to learn."""
 
 FELL_SHARE = 0.95
-"""A training loss that is more than so much of what it was at first did not fall."""
+"""Ratio of the last training loss to the first above which it did not fall."""
 
 MOST_NAMED = 5
 
@@ -28,10 +28,10 @@ class StructureFound:
     """One structure of a run.
 
     Attributes:
-        name: What it is called.
-        dice: The Dice of the best validation; None where no validation case says what is right.
-        cases: Training cases that hold it.
-        ceiling: Median Dice that survives going to the grid and back; None where no case holds it.
+        name: Name of the structure.
+        dice: Dice of the best validation; None if no validation case has a reference for it.
+        cases: Number of training cases that contain it.
+        ceiling: Median Dice after resampling to the grid and back; None if no case contains it.
     """
 
     name: str
@@ -42,19 +42,19 @@ class StructureFound:
 
 @dataclass(frozen=True)
 class RunFound:
-    """What a run learned from, and what came of it.
+    """Extent and result of a run.
 
     Attributes:
-        dice: The best mean Dice of validation.
-        slices: That were learned from.
-        steps: In which they were.
-        minutes: That it was given; None where its length was steps or epochs.
-        structures: Each of them.
-        grid_mm: The grid's larger pixel edge; of the median case.
-        scan_mm: The scans' own.
-        first_loss: Mean training loss of the first epoch; None where it is not known.
-        last_loss: That of the last.
-        emphasis_power: To which power the rarity of structures weighed.
+        dice: Best mean validation Dice.
+        slices: Number of slices trained on.
+        steps: Number of steps.
+        minutes: Minutes given; None if its length was given in steps or epochs.
+        structures: Result of each structure.
+        grid_mm: Larger in-plane spacing of the grid, in the median case.
+        scan_mm: Larger in-plane spacing of the scans, in the median case.
+        first_loss: Mean training loss of the first epoch; None if unknown.
+        last_loss: Mean training loss of the last epoch; None if unknown.
+        emphasis_power: Exponent of the structures' rarity in the loss.
     """
 
     dice: float
@@ -70,12 +70,12 @@ class RunFound:
 
     @property
     def lost(self) -> tuple[StructureFound, ...]:
-        """Structures of which nothing to speak of was found, though validation cases hold them."""
+        """Structures with a validation Dice near 0."""
         return tuple(one for one in self.structures if one.dice is not None and one.dice < NEAR_ZERO / 2)
 
 
 def why_little(found: RunFound) -> list[str]:
-    """Why so little was found, the likeliest cause first; nothing where nothing was lost.
+    """Explain a poor result, the likeliest cause first; empty if all structures were found.
 
     Args:
         found: The run.
@@ -93,7 +93,7 @@ def _what(found: RunFound) -> str:
 
 
 def _of_structures(found: RunFound) -> Iterator[str]:
-    """What is never or hardly seen, or lost by the grid."""
+    """Yield causes in the data: structures rarely present, or lost by the grid."""
     lost = found.structures if found.dice < NEAR_ZERO else found.lost
     yield from _of_cases(lost)
     vanished = [one for one in lost if one.ceiling is not None and one.ceiling < LOST_CEILING]

@@ -1,4 +1,4 @@
-"""What a dataset asks for: rules of thumb, each with its reason; `docs/concepts/planning.md` says where from."""
+"""Rules of thumb for settings, each with its reason; `docs/concepts/planning.md` gives their sources."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 from tomoseg.planning.fingerprint import Fingerprint, StructurePrint
 
 FEW_SLICES, SLICES_A_STRUCTURE = 6000, 150
-"""Slices that a network has to see, and how many more for each structure."""
+"""Slices that a network has to see, and additional ones per structure."""
 
 ENOUGH_SHARE, HARDLY_SHARE = 0.6, 0.15
-"""Of these: with fewer than the one the grid is made coarser, and masks are rough; with fewer than the other the
-network is made narrower on the coarsest grid, and next to nothing is found."""
+"""Fractions of these slices: below the first, the grid is made coarser and masks are rough; below the second, the
+network is made narrower on the coarsest grid and next to nothing is found."""
 
 THIN_PERCENT, MOST_PIXELS_ACROSS, LEAST_PIXELS_ACROSS = 10, 6.0, 2.0
-"""A tenth of the structures are thinner than those that the grid is chosen for; more pixels across gain nothing,
-fewer lose them."""
+"""Percentile of thickness that the grid is chosen for, and its limits in pixels across: more gain nothing, fewer
+lose structures."""
 
 FINE_MM, COARSE_MM = 1.5, 5.0
-"""Outlines of large structures need no finer pixels than the one, and no network here was trained on coarser ones than
-the other."""
+"""Limits of the grid's spacing: outlines of large structures need nothing finer, and no network here was trained on
+anything coarser."""
 
 COARSER = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-"""Grids that are tried, in edges of the finest."""
+"""Spacings that are tried, relative to the finest."""
 
 MIDDLE_WINDOW, WIDE_WINDOW = (-200.0, 300.0), (-1000.0, 1000.0)
 LEAST_BOTTOM_PIXELS, LEAST_LEVELS, MOST_LEVELS = 5, 2, 5
-"""Pixels along the shorter edge that the coarsest level has at least, and how many levels there are."""
+"""Least pixels along the shorter edge of the coarsest level, and limits of the number of levels."""
 
 THICK_MM, THIN_MM = 6.0, 1.5
-"""Slices farther apart than the one have little to do with each other, nearer than the other are nearly copies."""
+"""Slices farther apart than the first have little in common; nearer than the second, they are nearly copies."""
 
 MANY_STRUCTURES = 30
 
 
 def wanted_slices(structures: int) -> int:
-    """Slices that training should see: more structures need more.
+    """Return the number of slices that training should see.
 
     Example:
         >>> wanted_slices(2), wanted_slices(117)
@@ -47,17 +47,17 @@ def wanted_slices(structures: int) -> int:
 
 
 def thin_mm(known: Sequence[StructurePrint]) -> float | None:
-    """How thick in the plane a thin structure is: a tenth of them are thinner. None where none was seen."""
+    """Return the 10th percentile of the structures' in-plane thickness in mm; None if none was seen."""
     if not known:
         return None
     return float(np.percentile([min(one.thickness_mm[:2]) for one in known], THIN_PERCENT))
 
 
 def grids_mm(found: Fingerprint) -> list[float]:
-    """In-plane pixel edges that would do, the finest first.
+    """Return suitable in-plane spacings in mm, the finest first.
 
-    Never finer than the scans, and 1.5 mm are fine enough unless structures are thin; never so coarse that these are
-    lost, nor than 5 mm.
+    None is finer than the scans; 1.5 mm is fine enough unless structures are thin. None is so coarse that thin
+    structures are lost, or coarser than 5 mm.
     """
     scans = max(found.spacing_mm[:2])
     thin = thin_mm(found.known)
@@ -74,13 +74,13 @@ def _rounded(edge_mm: float) -> float:
 
 
 def pixels_of(found: Fingerprint, edge_mm: float) -> tuple[int, int]:
-    """Pixels of the median case's slice on a grid, along x and y."""
+    """Return the pixels along x and y of the median case's slice on a grid."""
     x, y = (max(1, round(length / edge_mm)) for length in found.extent_mm[:2])
     return x, y
 
 
 def levels_of(edges: Sequence[int]) -> int:
-    """How many levels a U-Net for such slices has: the coarsest still sees what lies beside what.
+    """Return the number of levels of a U-Net for slices of a size.
 
     Example:
         >>> levels_of((104, 64)), levels_of((256, 256))
@@ -91,7 +91,7 @@ def levels_of(edges: Sequence[int]) -> int:
 
 
 def channels_of(first: int, levels: int) -> tuple[int, ...]:
-    """Channels of each level: doubled at each, so that levels cost alike.
+    """Return the channels of each level, doubled at each, so that levels cost about the same.
 
     Example:
         >>> channels_of(16, 4)
@@ -101,7 +101,7 @@ def channels_of(first: int, levels: int) -> tuple[int, ...]:
 
 
 def neighbours_of(slice_mm: float) -> tuple[int, str]:
-    """How many slices the network sees, and why."""
+    """Return the number of slices that the network sees, and the reason."""
     if slice_mm > THICK_MM:
         return 3, f"slices {slice_mm:.3g} mm apart have little to do with each other"
     if slice_mm < THIN_MM:
@@ -110,7 +110,7 @@ def neighbours_of(slice_mm: float) -> tuple[int, str]:
 
 
 def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, float], ...], str]:
-    """Windows in HU, and why."""
+    """Return the windows in HU, and the reason."""
     low, high = MIDDLE_WINDOW
     below = [one.name for one in known if one.hu[1] < low]
     above = [one.name for one in known if one.hu[1] > high]
@@ -125,7 +125,7 @@ def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, floa
 
 
 def emphasis_power_of(structures: int) -> tuple[float, str]:
-    """To which power the rarity of structures weighs, and why."""
+    """Return the exponent of the structures' rarity in the loss, and the reason."""
     if structures >= MANY_STRUCTURES:
         return 0.25, f"{structures} structures: masks that more would enlarge come down too late"
     return 0.5, "without, small structures are not found"

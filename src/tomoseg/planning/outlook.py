@@ -1,4 +1,4 @@
-"""What may be expected of so many steps."""
+"""Expected result of a training of some length."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from tomoseg.planning.needs import ENOUGH_SHARE, HARDLY_SHARE, wanted_slices
 
 
 def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | None = None) -> str:
-    """What may be expected, in a sentence or two.
+    """Describe the expected result in a sentence or two.
 
     Args:
-        slices: That the network will see.
-        steps: In which it does.
-        structures: How many there are.
-        minutes_wanted: What would do; None where that is not known.
+        slices: Number of slices that the network will see.
+        steps: Number of steps.
+        structures: Number of structures.
+        minutes_wanted: Minutes that would suffice; None if unknown.
 
     Example:
         >>> outlook(100, 12, 7)

@@ -1,4 +1,4 @@
-"""From the fingerprint of a dataset, the minutes and the memory to settings, with a reason for each."""
+"""Choice of settings from the fingerprint of a dataset, the minutes and the memory, with a reason for each."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tomoseg.planning.needs import (
 )
 
 DEFAULT_MINUTES = 60.0
-"""Where nobody says how long."""
+"""Minutes of training if none are given."""
 
 WIDTHS, GPU_WIDTHS = (16, 12, 8), (32, 16)
-"""Channels of the first level that are tried, in this order."""
+"""Channels of the first level to try, in order."""
 
 BATCHES, LEAST_STEPS = (16, 8, 4), 4000
-"""Slices a step, the largest that leaves so many steps; where none does, the smallest."""
+"""Batch sizes to try: the largest that leaves at least `LEAST_STEPS` steps, or else the smallest."""
 
 LEAST_BATCH = 2
-"""With one slice, the statistics of batch normalisation are those of that slice."""
+"""Smallest batch: with one slice, batch normalisation would use that slice's statistics."""
 
 EPOCHS, MOST_VALIDATIONS = 20, 10
-"""An epoch is a twentieth of the training."""
+"""Number of epochs of a training, and largest number of validations."""
 
 MOST_DRAWS = 200
 FEW_CORES = 2
@@ -48,9 +48,9 @@ class Choice:
     """One setting.
 
     Attributes:
-        setting: Its dotted name, as in files and flags.
-        value: What it becomes.
-        reason: Why, in a line.
+        setting: Dotted name, as in files and flags.
+        value: The value chosen.
+        reason: The reason, in a line.
     """
 
     setting: str
@@ -60,14 +60,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Means:
-    """What there is to train with.
+    """Resources for training.
 
     Attributes:
-        minutes: The minutes of training, validations included.
-        cost: What steps take.
-        memory_bytes: What training may take.
-        on_gpu: Whether a GPU trains.
-        cores: The cores of the processor.
+        minutes: Minutes of training, validation included.
+        cost: Cost of steps.
+        memory_bytes: Memory that training may take.
+        on_gpu: Whether training runs on a GPU.
+        cores: Cores of the processor.
     """
 
     minutes: float
@@ -79,16 +79,16 @@ class Means:
 
 @dataclass(frozen=True)
 class Size:
-    """How large training is on a grid.
+    """Size of training on a grid.
 
     Attributes:
-        edge_mm: The grid's pixel edge; 0 where that is not asked.
+        edge_mm: In-plane spacing of the grid; 0 if not chosen here.
         patch: Pixels of a slice along x and y.
-        channels: The channels of the network's levels.
-        batch_size: Slices a step.
-        work: Of a slice.
-        slices: That the minutes buy.
-        memory_bytes: What it takes.
+        channels: Channels of the network's levels.
+        batch_size: Slices per step.
+        work: Work of a slice (`cost.work_of`).
+        slices: Number of slices that the minutes allow.
+        memory_bytes: Memory that it takes.
     """
 
     edge_mm: float
@@ -101,22 +101,22 @@ class Size:
 
     @property
     def steps(self) -> int:
-        """Steps of the optimiser that the minutes buy."""
+        """Number of optimiser steps that the minutes allow."""
         return self.slices // self.batch_size
 
 
 def size_of(
     patch: tuple[int, ...], width: int, structures: int, means: Means, fixed: TrainConfig, named: Collection[str]
 ) -> Size:
-    """How large training on slices of a size is.
+    """Return the size of training on slices of a size.
 
     Args:
-        patch: Pixels along x and y, before they are rounded to the network's stride.
+        patch: Pixels along x and y, before rounding to the network's stride.
         width: Channels of the first level.
-        structures: How many.
-        means: What there is.
-        fixed: Settings.
-        named: Those of them that somebody chose, by dotted name.
+        structures: Number of structures.
+        means: The resources.
+        fixed: Given settings.
+        named: Dotted names of the settings that the user chose.
     """
     channels = channels_of(width, levels_of(patch))
     if "network.channels" in named:
@@ -146,17 +146,17 @@ def choose_size(
     fixed: TrainConfig,
     named: Collection[str] = (),
 ) -> Size:
-    """The finest grid and the widest network that see enough slices and fit into memory.
+    """Choose the finest grid and the widest network that see enough slices and fit into memory.
 
     Args:
-        sizes: Grids with the pixels of their slices, the finest first.
-        structures: How many.
-        means: What there is.
-        fixed: Settings.
-        named: Those of them that somebody chose.
+        sizes: Spacing of each grid with the pixels of its slices, the finest first.
+        structures: Number of structures.
+        means: The resources.
+        fixed: Given settings.
+        named: Dotted names of the settings that the user chose.
 
     Returns:
-        That; or the one that sees most slices of those that fit, where none sees enough.
+        The choice; if none sees enough slices, the one of those that fit that sees most.
 
     Raises:
         ConfigError: If none fits into memory.
@@ -177,7 +177,7 @@ def choose_size(
 
 
 def _fitting(sizes: Sequence[Size], means: Means, named: Collection[str]) -> list[Size]:
-    """Those that fit into memory.
+    """Return the sizes that fit into memory.
 
     Raises:
         ConfigError: If none does.
@@ -195,11 +195,11 @@ def _fitting(sizes: Sequence[Size], means: Means, named: Collection[str]) -> lis
 
 
 def grid_choices(found: Fingerprint, size: Size) -> Iterator[Choice]:
-    """The grid, with reasons.
+    """Yield the grid's settings, with reasons.
 
     Args:
         found: The dataset's fingerprint.
-        size: What was chosen.
+        size: The size chosen.
     """
     low, high = (f(ends[i] for ends in found.spacing_range_mm[:2]) for i, f in ((0, min), (1, max)))
     ends = f"{low:.3g} mm" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g} mm"
@@ -224,14 +224,14 @@ def grid_choices(found: Fingerprint, size: Size) -> Iterator[Choice]:
 def training_choices(
     found: Fingerprint, size: Size, means: Means, config: TrainConfig, apart_mm: float
 ) -> Iterator[Choice]:
-    """The settings of training, with reasons.
+    """Yield the settings of training, with reasons.
 
     Args:
         found: The dataset's fingerprint.
-        size: What was chosen.
-        means: What there is.
-        config: Settings that are given; its length of training is kept.
-        apart_mm: Distance of the slices that the network sees, which are the view's on the grid.
+        size: The size chosen.
+        means: The resources.
+        config: Given settings; its length of training is kept.
+        apart_mm: Distance of the slices that the network sees, on the grid in its view.
     """
     structures = len(found.structures)
     windows, why = windows_of(found.known)
@@ -263,7 +263,7 @@ def _width_why(size: Size, means: Means) -> str:
 
 
 def _epochs(found: Fingerprint, size: Size, means: Means) -> Iterator[Choice]:
-    """How long an epoch is, and how often it is validated."""
+    """Yield the length of an epoch, and the interval of validations."""
     each = size.slices / EPOCHS / max(1, found.cases)
     draws = min(max(round(each), 1), MOST_DRAWS)
     epochs = max(1, round(size.slices / (draws * max(1, found.cases))))
@@ -285,12 +285,12 @@ class DatasetPlan:
 
     Attributes:
         found: Its fingerprint.
-        choices: What was chosen and why, the grid first; nothing of the grid where that is given.
-        size: How large training is.
-        means: What there is.
-        outlook: What may be expected of it.
-        is_timed: Whether minutes decide how long it takes; otherwise steps or epochs are given.
-        failed: Why a case that was to be looked at could not be read, by its name.
+        choices: Settings with reasons, the grid's first; none of the grid if it is given.
+        size: Size of training.
+        means: The resources.
+        outlook: The expected result.
+        is_timed: Whether minutes decide its length; otherwise steps or epochs are given.
+        failed: Why a case could not be read, by name.
     """
 
     found: Fingerprint
@@ -303,9 +303,9 @@ class DatasetPlan:
 
     @property
     def never_enough(self) -> bool:
-        """Whether so little is learned from that large structures alone may be found, if any."""
+        """Whether training sees too few slices for more than large structures."""
         return self.size.slices < ENOUGH_SHARE * wanted_slices(len(self.found.structures))
 
     def values(self, *, of_grid: bool) -> dict[str, Any]:
-        """The settings of the grid, or those of training, by dotted name."""
+        """Return the settings of the grid, or those of training, by dotted name."""
         return {one.setting: one.value for one in self.choices if one.setting.startswith("grid.") == of_grid}

@@ -1,1 +1,1 @@
-"""What is done to masks after the network: pure functions on one structure, and lists of them for many."""
+"""Post-processing of masks: pure functions on one structure, and lists of steps for many."""

@@ -1,8 +1,8 @@
-"""A conditional random field that draws the border of a mask to edges of the CT.
+"""A conditional random field that moves the border of a mask to edges of the CT.
 
-Each uncertain voxel is pulled towards what its surroundings are, by those most that are near and have a similar HU.
-Only voxels whose probability is neither high nor low are decided anew; what is certain pulls and stays. Structures are
-independent, since masks may overlap.
+Each uncertain voxel is pulled towards the state of its surroundings, most by voxels that are near and similar in HU.
+Only voxels of intermediate probability are decided again; certain voxels pull and stay. Structures are independent,
+since masks may overlap.
 
 Source: Krahenbuhl, P. & Koltun, V. (2011). Efficient inference in fully connected CRFs. NIPS, 109-117 (mean field with
 a bilateral kernel); here the kernel is cut off at a radius and summed exactly.
@@ -19,19 +19,19 @@ from tomoseg.kernels import kernel
 from tomoseg.masks import BoxedMask
 
 UNCERTAIN = (13, 242)
-"""Probabilities between a twentieth and nineteen twentieths, of 255."""
+"""Limits of uncertain probabilities: 0.05 and 0.95 of 255."""
 
 
 @dataclass(frozen=True)
 class CrfSettings:
-    """How voxels pull each other.
+    """Parameters of the random field.
 
     Attributes:
-        weight: The most that its surroundings can add to a voxel's logit; 0 changes nothing.
-        radius_mm: How far a voxel is seen.
-        sigma_mm: Of the Gaussian of the distance.
-        sigma_hu: Of the Gaussian of the difference in HU.
-        rounds: The rounds of mean settings.
+        weight: Largest amount that surroundings add to a voxel's logit; 0 changes nothing.
+        radius_mm: Radius of the neighbourhood.
+        sigma_mm: Standard deviation of the Gaussian of the distance.
+        sigma_hu: Standard deviation of the Gaussian of the difference in HU.
+        rounds: Number of mean-field iterations.
     """
 
     weight: float = 3.0
@@ -48,14 +48,14 @@ def refine(
     spacing_mm: tuple[float, float, float],
     settings: CrfSettings,
 ) -> BoxedMask:
-    """The mask with its uncertain voxels decided anew.
+    """Decide the uncertain voxels of a mask again.
 
     Args:
         mask: The mask of one structure.
-        probability: The probability of it, 0 to 255, for the whole scan.
-        hu: The scan.
-        spacing_mm: Voxel edges.
-        settings: How voxels pull each other.
+        probability: Its probability, 0 to 255, for the whole scan.
+        hu: The scan in HU.
+        spacing_mm: Voxel spacing.
+        settings: Parameters of the random field.
     """
     seen = (probability >= UNCERTAIN[0]) | mask.whole()
     if not seen.any():
@@ -69,7 +69,7 @@ def refine(
     inside = mask.whole()[box]
     chances = probability[box].astype(np.float32) / 255
     logits = np.log(np.clip(chances, 1e-3, 1 - 1e-3) / np.clip(1 - chances, 1e-3, 1 - 1e-3))
-    smallest = np.float32(1e-6)  # what was decided stays decided, whatever the threshold and the rounding were
+    smallest = np.float32(1e-6)  # the sign agrees with the mask, whatever the threshold and the rounding
     logits = np.where(inside, np.maximum(logits, smallest), np.minimum(logits, -smallest)).astype(np.float32)
     band = np.argwhere((probability[box] >= UNCERTAIN[0]) & (probability[box] <= UNCERTAIN[1]))
     offsets, weights = _kernel(reach, spacing_mm, settings)
@@ -84,7 +84,7 @@ def refine(
 def _kernel(
     reach: list[int], spacing_mm: tuple[float, float, float], settings: CrfSettings
 ) -> tuple[Int64[np.ndarray, "n 3"], Float32[np.ndarray, "n"]]:
-    """Neighbours within the radius, and what each weighs; in all the settings' weight."""
+    """Return the offsets of neighbours within the radius, and their weights, which add up to `weight`."""
     around = np.stack(np.meshgrid(*(np.arange(-r, r + 1) for r in reach), indexing="ij"), axis=-1).reshape(-1, 3)
     far = np.linalg.norm(around * np.array(spacing_mm), axis=1)
     chosen = (far > 0) & (far <= settings.radius_mm)

@@ -1,7 +1,7 @@
-"""Holes, opening and closing, in millimetres.
+"""Filling of holes, opening and closing, with radii in mm.
 
-Balls are exact on voxels of any shape: distances between voxel centres, not steps from voxel to voxel. At the end of
-the scan a mask is taken to go on as it ends, so that a liver that is cut by the field of view keeps its cut face.
+Balls are exact on voxels of any shape: distances are Euclidean between voxel centres. Beyond the scan a mask is
+continued as it ends, so that a liver cut by the field of view keeps its cut face.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from scipy import ndimage
 from tomoseg.masks import BoxedMask
 
 SLACK = 1e-6
-"""Share by which a distance may exceed the radius and still lie within it: rounding."""
+"""Relative tolerance of distances for rounding."""
 
 
 def fill_holes(mask: BoxedMask) -> BoxedMask:
-    """The mask with what it encloses; a hole that is open at any face, or at the end of the scan, is not enclosed."""
+    """Fill enclosed holes; a hole that is open at any face, or at the end of the scan, is not enclosed."""
     return BoxedMask(ndimage.binary_fill_holes(mask.inside), mask.start, mask.shape)
 
 
 def opening(mask: BoxedMask, radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoxedMask:
-    """What balls of a radius that fit into the mask cover: thin bridges and specks go.
+    """Open a mask by a ball: thin bridges and specks go.
 
     Args:
         mask: The mask of one structure.
-        radius_mm: The radius in mm of the ball; 0 leaves the mask.
-        spacing_mm: Voxel edges.
+        radius_mm: Radius of the ball; 0 leaves the mask.
+        spacing_mm: Voxel spacing.
     """
     if mask.voxels == 0:
         return mask
@@ -37,12 +37,12 @@ def opening(mask: BoxedMask, radius_mm: float, spacing_mm: tuple[float, float, f
 
 
 def closing(mask: BoxedMask, radius_mm: float, spacing_mm: tuple[float, float, float]) -> BoxedMask:
-    """The mask with what balls of a radius that fit beside it do not reach: gaps and notches fill.
+    """Close a mask by a ball: gaps and notches fill.
 
     Args:
         mask: The mask of one structure.
-        radius_mm: The radius in mm of the ball; 0 leaves the mask.
-        spacing_mm: Voxel edges.
+        radius_mm: Radius of the ball; 0 leaves the mask.
+        spacing_mm: Voxel spacing.
     """
     if mask.voxels == 0:
         return mask
@@ -53,7 +53,7 @@ def closing(mask: BoxedMask, radius_mm: float, spacing_mm: tuple[float, float, f
 
 
 def _grown(mask: BoxedMask, margin_mm: float, spacing_mm: tuple[float, float, float]) -> BoxedMask:
-    """The same mask in a larger box."""
+    """Return the mask in a larger box."""
     low = [max(0, s - int(margin_mm / e) - 1) for s, e in zip(mask.start, spacing_mm, strict=True)]
     ends = zip(mask.start, mask.inside.shape, spacing_mm, mask.shape, strict=True)
     high = [min(whole, s + n + int(margin_mm / e) + 1) for s, n, e, whole in ends]
@@ -64,7 +64,7 @@ def _grown(mask: BoxedMask, margin_mm: float, spacing_mm: tuple[float, float, fl
 def _padded(
     mask: BoxedMask, margin_mm: float, spacing_mm: tuple[float, float, float]
 ) -> tuple[Bool[np.ndarray, "px py pz"], tuple[slice, ...]]:
-    """The mask with a margin: empty within the scan, as the mask ends beyond it; and where the mask lies in that."""
+    """Pad a mask, empty within the scan and continued beyond it; also return the place of the mask in the result."""
     margins = [int(np.ceil(margin_mm / s)) + 1 for s in spacing_mm]
     low = [min(m, start) for m, start in zip(margins, mask.start, strict=True)]
     past = [s + n for s, n in zip(mask.start, mask.inside.shape, strict=True)]

@@ -16,12 +16,12 @@ from tomoseg.postprocess.crf import CrfSettings, refine
 from tomoseg.postprocess.morphology import closing, fill_holes, opening
 
 Spacing = tuple[float, float, float]
-"""Voxel edges in mm along x, y and z."""
+"""Voxel spacing in mm along x, y and z."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a step may look at besides the mask: the scan's HU and the structure's probabilities, 0 to 255."""
+    """The scan's HU and the structure's probabilities, 0 to 255, for steps that use them."""
 
     hu: np.ndarray
     probability: np.ndarray
@@ -29,12 +29,12 @@ class Evidence:
 
 @dataclass(frozen=True, kw_only=True)
 class StepKind:
-    """What is known of a kind of step, whatever it looks at.
+    """Base of the kinds of steps.
 
     Attributes:
-        does: What it does, for help.
-        amount: The number after the colon, where none is given; None for steps that take none.
-        unit: The unit of that number.
+        does: Its effect, for help.
+        amount: Default of the number after the colon; None for steps without one.
+        unit: Unit of that number.
     """
 
     does: str
@@ -44,10 +44,10 @@ class StepKind:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskStep(StepKind):
-    """A step that looks at nothing but the mask, so that label maps can have it too.
+    """A step that uses the mask alone, and so applies to label maps too.
 
     Attributes:
-        run: Makes the new mask from the mask, the voxel edges and the amount, which is 0 for steps that take none.
+        run: Returns the new mask, from the mask, the voxel spacing and the amount, 0 for steps without one.
     """
 
     run: Callable[[BoxedMask, Spacing, float], BoxedMask]
@@ -55,10 +55,10 @@ class MaskStep(StepKind):
 
 @dataclass(frozen=True, kw_only=True)
 class ScanStep(StepKind):
-    """A step that also looks at the scan and at probabilities, which label maps do not have.
+    """A step that also uses the scan and probabilities, which label maps do not have.
 
     Attributes:
-        run: Makes the new mask from the mask, the voxel edges, the amount and the evidence.
+        run: Returns the new mask, from the mask, the voxel spacing, the amount and the evidence.
     """
 
     run: Callable[[BoxedMask, Spacing, float, Evidence], BoxedMask]
@@ -101,4 +101,4 @@ STEP_KINDS: dict[str, MaskStep | ScanStep] = {
         unit="logits",
     ),
 }
-"""By the name that is written on the command line."""
+"""Kinds by their name on the command line."""

@@ -1,4 +1,4 @@
-"""Which steps the masks of which structures go through."""
+"""Parsing post-processing steps, and applying them to masks and label maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PostprocessStep:
 
     Attributes:
         name: A key of `STEP_KINDS`.
-        amount: In its unit; None for steps without one.
+        amount: Number in the step's unit; None for steps without one.
     """
 
     name: str
@@ -36,14 +36,14 @@ Steps = Mapping[str, Sequence[PostprocessStep]]
 
 
 def steps_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[PostprocessStep, ...]]:
-    """Steps as they are written on a command line: `largest` for all structures, `liver=opening:2` for one.
+    """Parse steps from the command line: `largest` for all structures, `liver=opening:2` for one.
 
     Args:
-        texts: What was written, in the order in which it is done.
-        names: The structures that there are.
+        texts: The steps, in the order in which they run.
+        names: Names of all structures.
 
     Raises:
-        ConfigError: If a step or a structure is unknown, or an amount is no number above 0.
+        ConfigError: If a step or a structure is unknown, or an amount is not a number above 0.
 
     Example:
         >>> {name: [str(step) for step in steps] for name, steps in steps_of(["largest", "a=opening:1"], "ab").items()}
@@ -82,7 +82,7 @@ def _step(text: str) -> PostprocessStep:
 
 
 def scan_steps(steps: Steps) -> tuple[str, ...]:
-    """Names of the steps that look at the scan and at probabilities, which label maps cannot have.
+    """Return the names of the steps that use the scan and probabilities, which label maps cannot have.
 
     Example:
         >>> scan_steps(steps_of(["largest", "a=crf"], ["a", "b"]))
@@ -93,7 +93,7 @@ def scan_steps(steps: Steps) -> tuple[str, ...]:
 
 
 def needs_confidence(steps: Steps) -> bool:
-    """Whether any step looks at probabilities."""
+    """Return True if any step uses probabilities."""
     return bool(scan_steps(steps))
 
 
@@ -103,16 +103,16 @@ def apply(
     hu: Int16[np.ndarray, "x y z"] | None = None,
     confidence: Confidence | None = None,
 ) -> Segmentation:
-    """Masks after their steps; eight structures at a time are unpacked.
+    """Apply steps to masks; eight structures at a time are decompressed.
 
     Args:
-        segmentation: Is not changed.
-        steps: For some of its structures.
-        hu: The scan; for steps that look at it.
-        confidence: Probabilities of the structures, likewise.
+        segmentation: The masks; not modified.
+        steps: Steps of some of its structures.
+        hu: The scan in HU, for steps that use it.
+        confidence: Probabilities of the structures, for steps that use them.
 
     Raises:
-        ConfigError: If a step is for an unknown structure, or needs what is not given.
+        ConfigError: If a step is for an unknown structure, or needs the scan or probabilities and they are not given.
     """
     _check(steps, segmentation.labels)
     changed = {}
@@ -129,14 +129,14 @@ def apply(
 
 
 def apply_to_map(label_map: LabelMap, steps: Steps) -> LabelMap:
-    """A label map after its structures' steps.
+    """Apply steps to a label map.
 
-    Each structure is worked on as it is in the map given. What a structure loses becomes background; what it gains
-    it gets where the map has background, the first structure first.
+    Each structure is processed as it is in the given map. Voxels that it loses become background; it gains voxels only
+    where the map has background, earlier structures first.
 
     Args:
-        label_map: Is not changed.
-        steps: For some of its structures; not those that look at the scan.
+        label_map: The label map; not modified.
+        steps: Steps of some of its structures, without those that use the scan.
 
     Raises:
         ConfigError: If a step is for an unknown structure, or needs probabilities.
@@ -159,16 +159,16 @@ def apply_to_map(label_map: LabelMap, steps: Steps) -> LabelMap:
 def process(
     mask: BoxedMask, steps: Sequence[PostprocessStep], spacing_mm: Spacing, evidence: Evidence | None
 ) -> BoxedMask:
-    """One structure's mask after its steps.
+    """Apply steps to one structure's mask.
 
     Args:
         mask: The mask of one structure.
-        steps: In order.
-        spacing_mm: Voxel edges.
-        evidence: For steps that look at the scan.
+        steps: The steps, in order.
+        spacing_mm: Voxel spacing.
+        evidence: Scan and probabilities, for steps that use them.
 
     Raises:
-        ConfigError: If a step needs probabilities and there are none.
+        ConfigError: If a step needs evidence and there is none.
     """
     for step in steps:
         mask = _tight(_done(mask, step, spacing_mm, evidence))

@@ -1,1 +1,1 @@
-"""A dataset made fast: written once, then any slice is read in about a millisecond."""
+"""Preprocessed datasets: written once, after which any slice is read in about a millisecond."""

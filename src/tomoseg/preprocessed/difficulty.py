@@ -1,19 +1,17 @@
-"""How hard each axial slice is to learn from: what a curriculum goes by.
+"""Difficulty of each slice for training, the order of a curriculum.
 
-A slice's difficulty is the mean, over the annotated structures in it, of the share of a structure's pixels that lie on
-its rim:
+A slice's difficulty is the mean, over the annotated structures in it, of the fraction of a structure's pixels on its
+rim:
 
     difficulty = mean over structures of (rim pixels / pixels), and 1 where there is no structure
 
-A pixel is on the rim when one of its four neighbours in the slice is outside of the structure; beyond the picture is
-outside. Rim pixels are those that a network doubts, and their share is high where a structure is small, thin or in many
-pieces (1 for single pixels), and low where it fills a large area (about 2 / r for a disk of r pixels). It counts pixels
-of the network's grid, since these are what is learned.
+    A pixel of the network's grid is on the rim if one of its four neighbours in the slice is outside the structure or
+    the image. Networks are least certain there. The fraction is high if a structure is small, thin or in many pieces (1
+    for single pixels), and low if it fills a large area (about 2 / r for a disk of radius r pixels).
 
-Each structure counts alike, so a small one beside a large one makes a slice harder. How rare a structure is over the
-dataset is left out: one case does not know it, and rare structures have a setting of their own
-(`sampling.rare_power`). A slice without any annotated structure is as hard as can be (1): of where structures are
-there is nothing to learn from it, so it comes last.
+    Structures count equally, so a small one beside a large one makes a slice harder. The rarity of a structure in the
+    dataset is left out: a single case does not show it, and `sampling.rare_power` is for it. A slice without annotated
+    structures has the highest difficulty (1): it shows no structure's place, so it comes last.
 """
 
 from __future__ import annotations
@@ -29,11 +27,11 @@ OF_NOTHING = 1.0
 """Difficulty of a slice without any annotated structure."""
 
 DECIMALS = 3
-"""Digits that are kept; finer ones would only make records longer."""
+"""Digits that are stored, to keep records short."""
 
 
 def rim_shares(mask: BoxedMask) -> Float64[np.ndarray, "z"]:
-    """Share of a structure's pixels in each slice that lie on its rim; 0 where a slice has none.
+    """Return the fraction of a structure's pixels in each slice that lie on its rim; 0 in slices without it.
 
     Example:
         >>> square = np.ones((4, 4, 1), bool)
@@ -50,11 +48,11 @@ def rim_shares(mask: BoxedMask) -> Float64[np.ndarray, "z"]:
 
 
 def slice_difficulties(shares: Iterable[Float64[np.ndarray, "z"]], slices: int) -> tuple[float, ...]:
-    """Difficulty of each slice, 0 to 1.
+    """Return the difficulty of each slice, 0 to 1.
 
     Args:
         shares: `rim_shares` of each annotated structure.
-        slices: Slices of the case.
+        slices: Number of slices of the case.
 
     Example:
         >>> slice_difficulties([np.array([0.2, 0.0, 0.5]), np.array([0.0, 0.0, 1.0])], 3)
@@ -63,6 +61,6 @@ def slice_difficulties(shares: Iterable[Float64[np.ndarray, "z"]], slices: int) 
     total, structures = np.zeros(slices), np.zeros(slices)
     for share in shares:
         total += share
-        structures += share > 0  # whatever has a pixel has a rim
+        structures += share > 0  # any structure in a slice has a rim
     mean = np.where(structures > 0, total / np.maximum(structures, 1), OF_NOTHING)
     return tuple(mean.round(DECIMALS).tolist())

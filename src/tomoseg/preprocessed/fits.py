@@ -1,4 +1,4 @@
-"""A preprocessed dataset as a model takes it."""
+"""Adapting a preprocessed dataset to a model's structures and grid."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.read import Preprocessed
 
 LISTED = 4
-"""Names in a message."""
+"""Largest number of names in a message."""
 
 
 def fitted(names: tuple[str, ...], grid: object, data: Preprocessed) -> Preprocessed:
-    """A dataset with its structures in a model's order; itself where they have it already.
+    """Return a dataset with its structures in a model's order.
 
     Args:
         names: The model's structures, in channel order.
@@ -34,7 +34,7 @@ def fitted(names: tuple[str, ...], grid: object, data: Preprocessed) -> Preproce
 
 
 def fitted_in_part(labels: LabelSet, grid: object, data: Preprocessed) -> Preprocessed:
-    """A dataset with a model's structures, of which it may lack some: these are annotated in no case.
+    """Return a dataset with a model's structures; those that it lacks count as not annotated.
 
     Args:
         labels: The model's structures.
@@ -56,10 +56,10 @@ def fitted_in_part(labels: LabelSet, grid: object, data: Preprocessed) -> Prepro
 
 
 def grid_needed(grid: GridConfig, data: Preprocessed) -> GridConfig:
-    """The grid that a dataset must have for a model: an axial one serves a model of any view.
+    """Return the grid that a dataset must have for a model: an axial one serves a model of any view.
 
     Args:
-        grid: The model's.
+        grid: The model's grid.
         data: The dataset.
     """
     return grid.model_copy(update={"view": "axial"}) if data.grid.view == "axial" else grid
@@ -73,7 +73,7 @@ def _check_grid(grid: object, data: Preprocessed) -> None:
 
 
 def _unlike(wanted: Collection[str], got: Collection[str]) -> str:
-    """Which structures only one of the two has."""
+    """List the structures that only one of the two has."""
     lacking, other = ([name for name in a if name not in b] for a, b in ((wanted, got), (got, wanted)))
     told = (("lacking", lacking), ("besides", other))
     return ", and ".join(f"{what} {_some(found)}" for what, found in told if found)

@@ -1,4 +1,4 @@
-"""What a preprocessed dataset is on disk.
+"""File format of a preprocessed dataset.
 
     PREPROCESSED/
       preprocessed.json         format version, label set, grid, cases with their splits
@@ -8,11 +8,11 @@
         masks.b2nd              packed masks there
         native.b2nd             packed masks on the scan's own grid (validation and test, where that differs)
 
-Everything of a case is as the grid's view sees it: of a coronal grid x, y and z below stand for the body's x, z and y,
-and its slices are coronal (`views.py`). Arrays are stored `(z, y, x)` and `(byte, z, y, x)`, the order of a NIfTI file,
-one compressed block a slice (and byte), so that a slice is read by decompressing nothing else; readers hand out
-`(x, y)` views. `preprocessed.json` is written last and a case folder is renamed into place when it is whole: what can
-be opened is complete.
+A case is stored in the axis order of the grid's view: for a coronal grid x, y and z below stand for the body's x, z
+and y, and its slices are coronal (`views.py`). Arrays are stored `(z, y, x)` and `(byte, z, y, x)`, the order of a
+NIfTI file, one compressed block per slice (and byte), so that a slice is read without decompressing anything else;
+readers return `(x, y)` views. `preprocessed.json` is written last, and a case folder is renamed into place when it is
+complete: what can be opened is complete.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CT, MASKS, NATIVE = "ct.b2nd", "masks.b2nd", "native.b2nd"
 SPLITS = ("train", "validation", "test")
 
 CHUNK_SLICES = 16
-"""Slices (blocks) in a chunk: a chunk a slice takes ten times as long to write and to open, and reads no faster."""
+"""Slices (blocks) per chunk: one slice per chunk takes ten times as long to write and to open, and reads no faster."""
 
 COMPRESSION = {
     CT: {"codec": blosc2.Codec.ZSTD, "clevel": 3, "filters": [blosc2.Filter.BITSHUFFLE]},
@@ -56,11 +56,11 @@ COMPRESSION = {
 
 @dataclass(frozen=True)
 class ScanSize:
-    """How large a scan is, in the order of the dataset's view.
+    """Size of a scan, in the axis order of the dataset's view.
 
     Attributes:
-        shape: Its voxels.
-        spacing_mm: Their edges.
+        shape: Number of voxels along each axis.
+        spacing_mm: Voxel spacing.
     """
 
     shape: tuple[int, int, int]
@@ -69,27 +69,25 @@ class ScanSize:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What is known of a case besides its voxels.
+    """Metadata of a case.
 
     Attributes:
-        name: Unique in the dataset.
-        patient: Who it is of; a patient is in one split only.
+        name: Unique name in the dataset.
+        patient: Name of the patient, who is in one split only.
         shape: The scan's shape in its file's order.
         affine: The scan's affine, file index to RAS+ mm.
-        placement: Where the network's grid lies in the scan (RAS+ order).
+        placement: Position of the network's grid in the scan (RAS+ order).
         annotated: Channels that are annotated; the others are unknown, not absent.
-        occurrence: For each channel the runs `[first, past last]` of grid slices that hold it.
-        voxels: For each channel its voxels on the grid.
-        ceiling: For each channel the Dice that survives going to the grid and back; no entry where it is empty.
-        fingerprint: What it was made from; it is made anew when that changes.
-        warnings: What was noticed on the way.
-        difficulty: For each grid slice how hard it is to learn from, 0 to 1 (`difficulty.py`); None in records from
-            before there was one.
-        parts: Parts of the body that the scan shows, as far as that can be told (`checks/region.py`); None in records
-            from before they were kept.
-        contents: SHA-256 of the case's arrays as they are on disk; None in records from before it was kept.
-        turned_from: Of a case that was made of another's grid (`turn.py`) the scan of that; None where `shape` and
-            `affine` are the scan's own.
+        occurrence: Runs `[first, past last]` of the grid slices that contain each channel.
+        voxels: Number of voxels of each channel on the grid.
+        ceiling: Dice of each channel's mask with itself after resampling to the grid and back; no entry if empty.
+        fingerprint: Digest of its sources; the case is made again when it changes.
+        warnings: Notices from preprocessing.
+        difficulty: Difficulty of each grid slice, 0 to 1 (`difficulty.py`); None in older records.
+        parts: Parts of the body that the scan shows, as far as recognised (`checks/region.py`); None in older records.
+        contents: SHA-256 of the case's arrays on disk; None in older records.
+        turned_from: Size of the original scan for a case in another view (`turn.py`); None if `shape` and `affine` are
+            the scan's own.
     """
 
     name: str
@@ -114,15 +112,15 @@ class CaseRecord:
         return SourceGrid(self.shape, np.array(self.affine, np.float64))
 
     def slices_of(self, channel: int) -> np.ndarray:
-        """Grid slices that hold a structure, `(n,)` int64."""
+        """Return the grid slices that contain a structure, `(n,)` int64."""
         runs = [np.arange(first, last) for first, last in self.occurrence.get(channel, ())]
         return np.concatenate(runs) if runs else np.empty(0, np.int64)
 
     def in_order(self, order: Sequence[int | None]) -> CaseRecord:
-        """The same with its structures in another order, without some, or with others that are unknown.
+        """Return the record with its structures in another order, without some, or with further, unannotated ones.
 
         Args:
-            order: For each channel which one of this record takes its place; None for none.
+            order: Channel of this record for each new channel; None for an unannotated structure.
         """
         new = {channel: place for place, channel in enumerate(order) if channel is not None}
         return replace(
@@ -145,7 +143,7 @@ class CaseRecord:
         """Read what `save` wrote.
 
         Raises:
-            DatasetError: If the file is missing or is no case record.
+            DatasetError: If the file is missing or is not a case record.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -175,15 +173,15 @@ def _size(shape: list[int], spacing_mm: list[float]) -> ScanSize:
 
 
 def _noticed(written: Any) -> Notice:
-    """One of a record's warnings; a sentence alone is of a record from before kinds were kept."""
+    """Return one of a record's warnings; older records have the sentence alone."""
     return Notice(written, "former record") if isinstance(written, str) else Notice.from_dict(written)
 
 
 def _difficulty(values: Any, slices: int) -> tuple[float, ...] | None:
-    """What a record says of its slices.
+    """Return a record's difficulties.
 
     Raises:
-        ValueError: If that is no number from 0 to 1 for each.
+        ValueError: If they are not one number from 0 to 1 per slice.
     """
     if values is None:
         return None
@@ -198,8 +196,8 @@ class DatasetIndex:
 
     Attributes:
         labels: The structures, in channel order.
-        grid: How the network's grid was made.
-        splits: Case name to `train`, `validation` or `test`.
+        grid: Settings of the network's grid.
+        splits: `train`, `validation` or `test` by case name.
     """
 
     labels: LabelSet
@@ -207,7 +205,7 @@ class DatasetIndex:
     splits: dict[str, str]
 
     def to_json(self) -> str:
-        """As JSON text."""
+        """Return JSON text."""
         content = {
             "format": FORMAT_VERSION,
             "grid": self.grid.model_dump(mode="json"),
@@ -251,5 +249,5 @@ class DatasetIndex:
 
 
 def _moved(by_channel: dict[int, Of], new: Mapping[int, int]) -> dict[int, Of]:
-    """The same by the new channels; without those that have none."""
+    """Renumber channels; those without a new number are dropped."""
     return {new[channel]: value for channel, value in by_channel.items() if channel in new}

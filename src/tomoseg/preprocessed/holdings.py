@@ -1,4 +1,4 @@
-"""What a preprocessed dataset holds."""
+"""Contents of a preprocessed dataset."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tomoseg.views import unordered
 
 
 def holdings_of(records: Sequence[CaseRecord], labels: LabelSet, view: str = "axial") -> Holdings:
-    """What its cases hold, volumes as they are on the network's grid.
+    """Summarise what the cases contain, with volumes on the network's grid.
 
     Args:
         records: The cases.
         labels: The structures, in channel order.
-        view: What the cases' slices show.
+        view: View of the cases' slices.
     """
     return Holdings.of([_held(record, labels, view) for record in records], labels.names)
 

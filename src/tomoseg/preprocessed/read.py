@@ -24,9 +24,9 @@ from tomoseg.volume import spacing_of
 
 ALL = slice(None)
 MOST_LOOKED_AT, SLICES_LOOKED_AT = 200, 4
-"""Cases and slices of each whose HU are taken for those of the dataset."""
+"""Number of cases, and of slices of each, from which the HU range of the dataset is taken."""
 OPEN_FILES = 512
-"""Arrays kept open; opening one costs more than reading a slice from it."""
+"""Number of arrays kept open; opening one costs more than reading a slice from it."""
 
 
 class PreprocessedCase:
@@ -39,7 +39,7 @@ class PreprocessedCase:
         view: The view of its slices; x, y and z below are the axes in the order of that view.
 
     Attributes:
-        scored_on_grid: Its masks are compared on the network's grid: it was a training case, which keeps no others.
+        scored_on_grid: Whether it is scored on the network's grid: a former training case keeps no other masks.
     """
 
     def __init__(self, folder: Path, split: str, files: OpenArrays, view: ViewName = "axial") -> None:
@@ -63,7 +63,7 @@ class PreprocessedCase:
 
     @property
     def scan(self) -> ScanSize:
-        """How large the scan itself is."""
+        """Size of the scan itself."""
         source = self.record.source
         return self.record.turned_from or ScanSize(source.canonical_shape, spacing_of(source.canonical_affine))
 
@@ -110,10 +110,10 @@ class PreprocessedCase:
         return self._files.read(self.folder / CT, ALL).T
 
     def check(self) -> None:
-        """Look whether the arrays can be opened and read to their end.
+        """Check that the arrays can be opened and read to their end.
 
         Raises:
-            DatasetError: If one is missing, cut or of another size.
+            DatasetError: If one is missing, truncated or of another size.
         """
         last, (x, y, _) = self.slices - 1, self.shape
         source = self.record.source.canonical_shape
@@ -173,7 +173,7 @@ class PreprocessedCase:
         return self._masks(NATIVE, (ALL, k))
 
     def _masks(self, file: str, index: Any) -> np.ndarray:
-        """Packed masks of an array, planes first, then x, y and z as far as they are there."""
+        """Read packed masks of an array, as `(b, x, y[, z])`."""
         found = self._files.read(self.folder / file, index)
         packed = found.transpose(0, *range(found.ndim - 1, 0, -1))
         return packed if self._order is None else reorder(packed, self._order)
@@ -186,7 +186,7 @@ class OpenArrays:
         self.get = lru_cache(OPEN_FILES)(_opened)
 
     def read(self, path: Path, index: Any) -> np.ndarray:
-        """A part of the array at a path.
+        """Read a part of the array at a path.
 
         Raises:
             DatasetError: If it cannot be opened or unpacked.
@@ -202,10 +202,10 @@ class OpenArrays:
 
 
 def _opened(path: Path) -> Any:
-    """An array that is read from its file as it is needed.
+    """Open an array, memory-mapped.
 
     Raises:
-        DatasetError: If it cannot be opened, or would compute something where it is opened.
+        DatasetError: If it cannot be opened, or would run code when opened.
     """
     try:
         return blosc2.open(str(path), mode="r", mmap_mode="r", deserialize="safe")
@@ -249,10 +249,10 @@ class Preprocessed:
         self.cases = [PreprocessedCase(folder / CASES / n, s, files, view) for n, s in sorted(index.splits.items())]
 
     def split(self, name: str) -> list[PreprocessedCase]:
-        """The cases of one split, by name.
+        """Return the cases of one split, sorted by name.
 
         Raises:
-            DatasetError: If it has none.
+            DatasetError: If the split has no cases.
         """
         cases = [case for case in self.cases if case.split == name]
         if not cases:
@@ -261,7 +261,7 @@ class Preprocessed:
         return cases
 
     def with_structures(self, labels: LabelSet) -> Preprocessed:
-        """The dataset with other structures; nothing on disk changes.
+        """Return the dataset with other structures; nothing on disk changes.
 
         Args:
             labels: The structures. Those that the dataset lacks count as not annotated in any case.
@@ -280,7 +280,7 @@ class Preprocessed:
         return other
 
     def resplit(self, splits: Mapping[str, str]) -> Preprocessed:
-        """The dataset with some cases in other splits; nothing on disk changes.
+        """Return the dataset with some cases in other splits; nothing on disk changes.
 
         Args:
             splits: The new split of each case that moves, by its name.
@@ -296,7 +296,7 @@ class Preprocessed:
 
 
 def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
-    """From the least to the largest scan, of HU in a few slices of up to `MOST_LOOKED_AT` of them.
+    """Return the range of the scans' properties; HU from a few slices of up to `MOST_LOOKED_AT` cases.
 
     Args:
         cases: At least one.

@@ -1,4 +1,4 @@
-"""A preprocessed dataset of axial slices as one of another view, so that each slice of that view is read at once."""
+"""Conversion of an axial preprocessed dataset to another view, whose slices can then be read directly."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def turn(
     output: Path,
     on_case: Callable[[int, int], bool] = lambda done, total: True,
 ) -> Preprocessed | None:
-    """Write what is on the grid in the order of another view's axes; cases that are there already are kept.
+    """Write a dataset in the axis order of another view; existing cases are kept.
 
-    Only the grid is left of each scan, and how large that was: where it lay in space, and masks on its own voxels, are
-    the axial dataset's.
+    Only the grid and the size of each scan are kept; its position in space and the masks on its own voxels are in the
+    axial dataset alone.
 
     Args:
         data: A preprocessed dataset of axial view.
-        view: Another one.
+        view: The other view.
         output: The new dataset's folder.
         on_case: Called before each case with the number of cases done and the total number of cases; False stops.
 
@@ -61,7 +61,7 @@ def turn(
 
 
 def _is_there(target: Path, case: PreprocessedCase) -> bool:
-    """Whether a case was turned already, from the arrays that it has now."""
+    """Return True if a case was already converted from its present arrays."""
     if not (target / CASE_RECORD).is_file():
         return False
     return CaseRecord.load(target / CASE_RECORD).fingerprint == _made_from(case)

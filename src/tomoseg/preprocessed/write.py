@@ -23,22 +23,22 @@ from tomoseg.preprocessed.format import CASE_RECORD, CHUNK_SLICES, COMPRESSION, 
 from tomoseg.volume import Volume
 
 MaskLoader = Callable[[int], Bool[np.ndarray, "x y z"]]
-"""Gives the mask of a channel on the scan's grid, RAS+ order; called from several threads."""
+"""Returns the mask of a channel on the scan's grid in RAS+ order; called from several threads."""
 
 
 @dataclass(frozen=True)
 class CaseInput:
-    """A labelled scan on its way into a preprocessed dataset.
+    """A labelled scan to be preprocessed.
 
     Attributes:
-        name: Unique in the dataset.
-        patient: Who it is of.
-        volume: The scan, as the grid's view sees it.
-        load_mask: Gives the mask of an annotated channel, in the same order of axes.
+        name: Unique name in the dataset.
+        patient: Name of the patient.
+        volume: The scan, in the axis order of the grid's view.
+        load_mask: Returns the mask of an annotated channel, in the same axis order.
         annotated: Channels that are annotated.
-        structures: Structures in the label set.
-        fingerprint: What the case is made from.
-        warnings: What was noticed before.
+        structures: Number of structures in the label set.
+        fingerprint: Digest of its sources.
+        warnings: Notices from reading it.
         parts: Parts of the body that the scan shows.
     """
 
@@ -55,7 +55,7 @@ class CaseInput:
 
 @dataclass
 class _Measured:
-    """What the record says of one structure."""
+    """Entries of the record for one structure."""
 
     occurrence: tuple[tuple[int, int], ...]
     voxels: int
@@ -142,7 +142,7 @@ def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured
 def _pack_plane(
     load_mask: MaskLoader, channels: Sequence[int], placement: Placement, shape: tuple[int, int, int]
 ) -> tuple[UInt8[np.ndarray, "gx gy gz"], UInt8[np.ndarray, "x y z"], dict[int, _Measured]]:
-    """Eight structures on the grid and on the scan, one bit each, with what is said of them."""
+    """Pack up to eight structures on the grid and on the scan, one bit each, and measure them."""
     on_grid = np.zeros(placement.shape, np.uint8, order="F")
     on_scan = np.zeros(shape, np.uint8, order="F")
     measured = {}
@@ -157,7 +157,7 @@ def _pack_plane(
 
 
 def _surviving_dice(mask: BoxedMask, small: BoxedMask, placement: Placement) -> float | None:
-    """Dice of a mask with itself after going to the grid and back; None where it is empty."""
+    """Return the Dice of a mask with itself after resampling to the grid and back; None if it is empty."""
     voxels = mask.voxels
     if voxels == 0:
         return None
@@ -166,14 +166,14 @@ def _surviving_dice(mask: BoxedMask, small: BoxedMask, placement: Placement) -> 
 
 
 def _runs(mask: BoxedMask) -> tuple[tuple[int, int], ...]:
-    """Runs `[first, past last]` of slices that hold any of the mask."""
+    """Return the runs `[first, past last]` of slices that contain any of the mask."""
     inside = np.pad(mask.inside.any(axis=(0, 1)).astype(np.int8), 1)
     edges = np.flatnonzero(np.diff(inside)) + mask.start[2]
     return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
 def _empty_array(name: str, shape: tuple[int, ...], dtype: Any = np.uint8) -> Any:
-    """A compressed array of zeros in memory; compressed, a case's masks are a few MB."""
+    """Make a compressed array of zeros in memory; compressed, a case's masks take a few MB."""
     ahead = [1] * (len(shape) - 3)
     return blosc2.zeros(
         shape,
