@@ -1,4 +1,4 @@
-"""A job server and the pages of a browser: REST, workers in processes of their own, results in any format.
+"""The job server and the browser pages: REST interface, worker processes, results in any format.
 
-Nothing here is loaded by `import tomoseg` or `--help`; FastAPI and uvicorn are the extra `serve`.
+Nothing here is imported by `import tomoseg` or `--help`; FastAPI and uvicorn are in the extra `serve`.
 """

@@ -1,4 +1,4 @@
-"""Work on what was sent, in a process of its own: what is damaged ends no more than that process."""
+"""Running work on uploaded files in a separate process, so that damaged files end only that process."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tomoseg.errors import TomosegError
 from tomoseg.server.refusals import RefusalError
 
 LONGEST_SECONDS = 300.0
-"""How long it may take."""
+"""Time limit of the process."""
 
 LOOK_SECONDS = 0.1
-"""Seconds between checks of how much memory it takes."""
+"""Seconds between checks of its memory."""
 
 MOST_MEMORY = 0.8
-"""Of the machine's, where nobody chose another limit."""
+"""Default memory limit as a fraction of the machine's memory."""
 
 
 def done_apart(
@@ -32,17 +32,17 @@ def done_apart(
     sent: IO[bytes] | None = None,
     memory_bytes: int | None = None,
 ) -> dict[str, Any]:
-    """Run a module, and return what it says; see `answer`.
+    """Run a module in a process, and return its answer; see `answer`.
 
     Args:
-        module: Whose name says what is done.
-        given: What it is told, as JSON.
-        unreadable: One sentence for when it dies, or takes too long or too much.
-        sent: What it reads from its standard input.
-        memory_bytes: How much memory it may take; None for most of the machine's.
+        module: Name of the module.
+        given: Arguments, passed as JSON.
+        unreadable: Message if it dies, or takes too long or too much memory.
+        sent: Its standard input.
+        memory_bytes: Memory limit; None for most of the machine's memory.
 
     Raises:
-        RefusalError: If it refuses, dies, or takes too long or too much.
+        RefusalError: If it refuses, dies, or takes too long or too much memory.
     """
     command = [sys.executable, "-m", module, json.dumps(given)]
     stdin = subprocess.DEVNULL if sent is None else sent
@@ -56,7 +56,7 @@ def done_apart(
 
 
 def _heard(command: list[str], stdin: IO[bytes] | int, memory_bytes: int) -> bytes:
-    """What a process says; nothing of one that takes too long or too much."""
+    """Return a process's output; empty if it takes too long or too much memory."""
     began = time.monotonic()
     with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         while True:
@@ -70,20 +70,20 @@ def _heard(command: list[str], stdin: IO[bytes] | int, memory_bytes: int) -> byt
 
 
 def most_memory(memory_bytes: int | None) -> int:
-    """How much memory a process may take that reads what was sent.
+    """Return the memory limit of a process that reads uploaded files.
 
     Args:
-        memory_bytes: As somebody chose it; None for most of the machine's, so that the server itself is never what the
-            system ends for want of memory.
+        memory_bytes: The configured limit; None for most of the machine's memory, so that the system does not kill the
+            server itself for want of memory.
     """
     return int(MOST_MEMORY * psutil.virtual_memory().total) if memory_bytes is None else memory_bytes
 
 
 def resident_bytes(process: int) -> int:
-    """How much memory a process has; 0 if it is gone.
+    """Return the resident memory of a process; 0 if it has ended.
 
     Args:
-        process: Its number.
+        process: Its PID.
     """
     try:
         return int(psutil.Process(process).memory_info().rss)
@@ -92,11 +92,11 @@ def resident_bytes(process: int) -> int:
 
 
 def answer(do: Callable[[], Mapping[str, Any]], places: Mapping[str, str]) -> None:
-    """Do something, and say on standard output what came of it, or in one sentence why nothing did.
+    """Call a function, and print its result, or the reason of its failure, as JSON on standard output.
 
     Args:
-        do: What is done.
-        places: Paths of ours, which say nothing to the sender, and what they are called instead.
+        do: The function.
+        places: Replacements for the server's paths in messages.
     """
     try:
         told = do()

@@ -1,4 +1,4 @@
-"""The web application: routers put together, the page's files, and the headers that every answer has."""
+"""The web application: routers, the page's files, security headers and error responses."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tomoseg.errors import TomosegError
 from tomoseg.version import __version__
 
 API = "/api/v1"
-"""Where the routes of this version of the interface begin."""
+"""Prefix of the routes of this version of the interface."""
 
 PAGE = Path(__file__).parent / "page"
-"""The built files of the page; made from the folder `web`."""
+"""Folder of the page's built files, made from the folder `web`."""
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -38,21 +38,21 @@ SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-"""Of every answer: a page that loads nothing from elsewhere, and that no other page can hold."""
+"""Headers of every response: the page loads nothing from elsewhere and cannot be framed."""
 
 
 class SecurityHeaders:
-    """Adds what every answer has; an answer that says it itself keeps its own.
+    """Middleware that adds the headers of every response, unless a response sets them itself.
 
     Args:
-        app: What answers.
+        app: The wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI asks for it."""
+        """Handle an ASGI request."""
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,7 +69,7 @@ class SecurityHeaders:
 
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-"""What runs around the time in which an application is served."""
+"""Context manager that runs while an application is served."""
 
 
 def create_app(
@@ -78,14 +78,13 @@ def create_app(
     lifespan: Lifespan | None = None,
     middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
-    """An application of some routers and the page.
+    """Create an application of some routers and the page.
 
     Args:
-        routers: Each with its own paths; those of the interface begin with `API`.
-        page: The folder of the page's files, of which `index.html` is shown at `/`; None, or a folder that is missing,
-            for none.
-        lifespan: What runs meanwhile.
-        middleware: What every request goes through; what it answers gets the headers of all answers too.
+        routers: The routers; paths of the interface begin with `API`.
+        page: The folder of the page's files, whose `index.html` is shown at `/`; None, or a missing folder, for none.
+        lifespan: Context manager that runs while the application is served.
+        middleware: Middleware of all requests, inside that of the security headers.
 
     Returns:
         The application.
@@ -98,7 +97,7 @@ def create_app(
         title="tomoseg",
         version=__version__,
         openapi_url=f"{API}/openapi.json",
-        docs_url=None,  # they would fetch their scripts from elsewhere
+        docs_url=None,  # these pages would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
@@ -118,14 +117,14 @@ def create_app(
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
-    """What we refuse, in one sentence."""
+    """Answer a refusal with its message."""
     status = getattr(error, "status", 400)
-    headers = {"connection": "close"} if status == HTTPStatus.REQUEST_TIMEOUT else None  # the rest is not read
+    headers = {"connection": "close"} if status == HTTPStatus.REQUEST_TIMEOUT else None  # the body is not read further
     return JSONResponse({"detail": str(error)}, status, headers)
 
 
 async def _told_of_system(request: Request, error: Exception) -> JSONResponse:
-    """A full disk, a folder that is gone or may not be written into any more; paths of the server stay here."""
+    """Answer an operating system's error, such as a full disk, without paths of the server."""
     is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "full" in str(error)
     if is_full:
         text = "expected room on the server's disk, got none; remove jobs that are done, or free some space there"
@@ -136,20 +135,20 @@ async def _told_of_system(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _told_of_fault(request: Request, error: Exception) -> JSONResponse:
-    """A fault of ours; what it says stays here, since it may quote what was sent."""
+    """Answer an unexpected error without its message, which may quote patient data."""
     text = f"expected no such error, got {type(error).__name__}; please report it with what was asked for"
     return JSONResponse({"detail": text}, HTTPStatus.INTERNAL_SERVER_ERROR, SECURITY_HEADERS)
 
 
 async def _told_of_http(request: Request, error: Exception) -> JSONResponse:
-    """No such route, or none with this method, in one sentence too."""
+    """Answer an unknown route or method with one sentence."""
     assert isinstance(error, HTTPException)
     text = f"expected a request as {API}/openapi.json describes it, got: {error.detail}; correct it"
     return JSONResponse({"detail": text}, error.status_code, error.headers)
 
 
 async def _told_of_validation(request: Request, error: Exception) -> JSONResponse:
-    """What does not have the shape that is documented, in one sentence."""
+    """Answer a request that does not fit the schema with one sentence."""
     assert isinstance(error, RequestValidationError)
     said = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
     text = f"expected a request as {API}/openapi.json describes it, got: {'; '.join(said)}; correct it"

@@ -1,4 +1,4 @@
-"""A client of the server: scans are sent, results come back, and nothing that computes is loaded."""
+"""A client of the server, which imports no numerical packages."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tomoseg.server.client_files import check_name, pack_scan, packed_mask, unpa
 from tomoseg.version import __version__
 
 API_VERSION = 1
-"""Of the interface that this client speaks."""
+"""Version of the interface that this client uses."""
 
 CHUNK_BYTES = 8 << 20
-"""Sent in one request; a connection that breaks costs no more."""
+"""Bytes per request, the most that is sent again after a broken connection."""
 
 TRIES = 8
-"""In a row, with longer and longer waits, before a server that cannot be reached is given up."""
+"""Attempts, with increasing waits, before an unreachable server is given up."""
 
 LONGEST_WAIT_SECONDS = 20.0
 
@@ -34,7 +34,7 @@ _ENDS = {"done", "failed", "cancelled", "expired"}
 _TUS = {"tus-resumable": "1.0.0"}
 
 Job = Mapping[str, Any]
-"""A job as the server sends it: `docs/reference/server.md`."""
+"""A job as the server sends it, see `docs/reference/server.md`."""
 
 
 class Client:
@@ -55,7 +55,7 @@ class Client:
         given = os.environ.get("TOMOSEG_TOKEN") if token is None else token
         headers = {"tomoseg-api": str(API_VERSION)} | ({"authorization": f"Bearer {given}"} if given else {})
         try:
-            # Certificates take longer to load than a request does; where there are none, they are not.
+            # Loading certificates takes longer than a request; plain HTTP needs none.
             is_checked = not self.url.lower().startswith("http://")
             self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout, verify=is_checked)
         except (httpx.InvalidURL, ValueError) as error:
@@ -63,7 +63,7 @@ class Client:
         self._is_known = False
 
     def info(self) -> dict[str, Any]:
-        """Version, limits and services of the server.
+        """Return version, limits and services of the server.
 
         Raises:
             ServerError: If it cannot be reached, is not a tomoseg server, has another version, or requires a token.
@@ -71,7 +71,7 @@ class Client:
         return self._json("GET", "/api/v1/info")
 
     def models(self) -> list[dict[str, Any]]:
-        """The models that the server offers, with their structures.
+        """Return the models that the server offers, with their structures.
 
         Raises:
             ServerError: If it cannot be reached, or refuses.
@@ -116,7 +116,7 @@ class Client:
         return self._json("POST", "/api/v1/jobs", json=asked)
 
     def job(self, job: Job | str) -> Job:
-        """The current state of a job.
+        """Return the current state of a job.
 
         Args:
             job: A job or its id.
@@ -147,7 +147,7 @@ class Client:
             except httpx.HTTPError:
                 time.sleep(1.0)
             if shown["state"] not in _ENDS:
-                shown = self.job(job)  # the stream broke; polling says whether the server is there
+                shown = self.job(job)  # the stream broke; fails if the server is gone
         return shown
 
     def cancel(self, job: Job | str) -> Job:
@@ -173,7 +173,7 @@ class Client:
         self._ask("DELETE", f"/api/v1/jobs/{_id(job)}")
 
     def result(self, job: Job | str) -> dict[str, Any]:
-        """The result of a job that is done: structures, warnings and files.
+        """Return the result of a completed job: structures, warnings and files.
 
         Args:
             job: A job or its id.
@@ -229,7 +229,7 @@ class Client:
         return int(self._json("POST", f"/api/v1/jobs/{_id(job)}/corrections", params=named, content=content)["version"])
 
     def corrections(self, job: Job | str) -> list[dict[str, Any]]:
-        """The corrected masks of a job that is done, in the order in which they were saved.
+        """Return the corrected masks of a completed job, in the order in which they were saved.
 
         Args:
             job: A job or its id.
@@ -345,7 +345,7 @@ class Client:
         """Compare versions, once.
 
         Raises:
-            ServerError: If the server cannot be reached, is none of ours or speaks another version.
+            ServerError: If the server cannot be reached, is not a tomoseg server or has another version.
         """
         if self._is_known:
             return
@@ -362,7 +362,7 @@ class Client:
         self._is_known = True
 
     def _case(self, job: str) -> dict[str, Any]:
-        """What is shown of a job; it is made when it is first asked for."""
+        """Return the view of a job, which is made on first request."""
         while (answer := self._ask("GET", f"/api/v1/jobs/{job}/view/case.json")).status_code == httpx.codes.ACCEPTED:
             time.sleep(0.2)
         case: dict[str, Any] = answer.json()
@@ -376,7 +376,7 @@ class Client:
         return _checked(self._reached(method, path, **more))
 
     def _reached(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The answer, asked for again while the server cannot be reached: it may be starting anew."""
+        """Send a request and return the response, with retries while the server is unreachable, as during a restart."""
         attempt = 1
         while True:
             try:
@@ -394,10 +394,10 @@ class Client:
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:
-    """An answer that is none of refusal.
+    """Return a response if it is a success.
 
     Raises:
-        ServerError: If it is one; what the server says is in one sentence already.
+        ServerError: If it is an error, with the server's message.
     """
     if answer.is_success:
         return answer

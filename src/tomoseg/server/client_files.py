@@ -1,4 +1,4 @@
-"""What the client packs and unpacks: scans without their files' names, masks on a scan's voxels, results."""
+"""Packing scans and masks for the server, and unpacking its results."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tomoseg.files.atomic import errors_told, whole_folder
 
 
 def pack_scan(files: Sequence[Path], stream: IO[bytes]) -> None:
-    """A zip without the files' names, in which a patient's may be.
+    """Write a ZIP archive without the files' names, which may contain a patient's.
 
     Args:
         files: The files of a scan.
-        stream: What it is written to.
+        stream: The stream to write to.
     """
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for number, file in enumerate(files, start=1):
@@ -27,17 +27,17 @@ def pack_scan(files: Sequence[Path], stream: IO[bytes]) -> None:
 
 
 def packed_mask(mask: Path, case: Mapping[str, Any]) -> bytes:
-    """A mask as the server takes it: a byte a voxel, on the scan's voxels, compressed.
+    """Pack a mask as the server takes it: one byte per voxel on the scan's grid, compressed.
 
     Args:
         mask: A file of 0 and 1, in any orientation.
-        case: What the server shows of the job.
+        case: The server's view of the job.
 
     Raises:
-        InputError: If it is no such file, or the scan is too large to be corrected there.
-        GridError: If it lies on other voxels.
+        InputError: If it is not such a file, or the scan is too large to be corrected there.
+        GridError: If it lies on another grid.
     """
-    import numpy as np  # these compute; nothing else of the client does
+    import numpy as np  # the only part of the client that needs NumPy
 
     from tomoseg.files.label_files import read_mask
     from tomoseg.volume import SourceGrid
@@ -53,15 +53,15 @@ def packed_mask(mask: Path, case: Mapping[str, Any]) -> bytes:
 
 
 def unpack_result(archive: IO[bytes], folder: Path) -> list[Path]:
-    """The files of a result that came as a zip; all of them appear, or none.
+    """Unpack the ZIP archive of a result; either all files appear, or none.
 
     Args:
-        archive: The zip.
-        folder: Where they go.
+        archive: The ZIP archive.
+        folder: Folder to write to.
 
     Raises:
-        OutputError: If they cannot be written.
-        ServerError: If it is no zip, or a name would lead elsewhere.
+        OutputError: If the files cannot be written.
+        ServerError: If it is not a ZIP archive, or a name would lead out of the folder.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -79,10 +79,10 @@ def unpack_result(archive: IO[bytes], folder: Path) -> list[Path]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that would lead out of the folder.
+    """Refuse a file name that would lead out of the folder.
 
     Args:
-        name: As the server said it.
+        name: A name from the server.
 
     Raises:
         ServerError: If it would.

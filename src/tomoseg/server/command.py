@@ -1,4 +1,4 @@
-"""What `tomoseg serve` does: from what was asked for to a server that answers."""
+"""`tomoseg serve`: starting the server from the options of the command line."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tomoseg.server.uploads import Rules
 
 @dataclass(frozen=True)
 class Ready:
-    """What a person is told once the server answers.
+    """Information for the user once the server is ready.
 
     Attributes:
-        url: The URL of its page.
-        folder: Where everything lies.
-        models: In words.
-        token: The token, if it was made just now; it is shown this once.
-        is_guarded: Whether a token is asked for.
-        is_reachable: Whether others than this machine reach it.
+        url: URL of its page.
+        folder: Folder of uploads, jobs and results.
+        models: The offered models in words.
+        token: The token, if it was created just now; it is shown only once.
+        is_guarded: Whether a token is required.
+        is_reachable: Whether other machines can reach it.
     """
 
     url: str
@@ -51,17 +51,17 @@ def serve_until_stopped(
     """Serve until the process is told to stop.
 
     Args:
-        models: Folders or names, the default first.
-        folder: Where everything lies; None for a folder of the user's.
-        options: Where it listens, who may ask, and what it takes and keeps.
-        compute: What computes the networks.
-        learning: What clients may have trained.
-        on_ready: Called once the server answers.
+        models: Folders or names of models, the default first.
+        folder: Folder of uploads, jobs and results; None for one in the user's data folder.
+        options: Address, access and limits.
+        compute: Engine, device and precision of the networks.
+        learning: Settings of training for clients.
+        on_ready: Called once the server is ready.
 
     Raises:
         ConfigError: If the address or the folder is in use, or the database is of another version.
-        DatasetError: If one of the datasets cannot be learned from.
-        ModelError: If a model is not there.
+        DatasetError: If one of the datasets cannot be trained on.
+        ModelError: If a model is missing.
         OutputError: If the folder cannot be written into.
     """
     place = (platformdirs.user_data_path("tomoseg") / "server" if folder is None else folder).absolute()
@@ -93,7 +93,7 @@ def serve_until_stopped(
 
 
 def rules_of(options: ServeOptions) -> Rules:
-    """What is refused beyond.
+    """Return the limits of the server.
 
     Args:
         options: The requested options.
@@ -103,7 +103,7 @@ def rules_of(options: ServeOptions) -> Rules:
 
 
 def _token(folder: Path, new: bool) -> str | None:
-    """The token if it is made now: there is none, or a new one is asked for."""
+    """Create a token if there is none, or a new one is requested, and return it; else None."""
     database = Database(folder)
     try:
         return make_token(database) if new or not has_token(database) else None

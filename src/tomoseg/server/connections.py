@@ -1,4 +1,4 @@
-"""Limits of connections, and what the server logs: not too many, none that says nothing or trickles; no values."""
+"""Limits on number, silence and speed of connections, and logging without values."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tomoseg.server.refusals import RefusalError
 
 MOST_CONNECTIONS = 500
-"""At once; requests of others are answered with 503."""
+"""Largest number of connections; further requests get status 503."""
 
 SILENT_SECONDS = 20.0
-"""A connection on which no whole request head comes for so long, or for twice as long at most, is closed."""
+"""Seconds without a complete request head after which, and at the latest after twice as many, connections close."""
 
 SLOW_SECONDS, FEWEST_BYTES = 30.0, 60_000
-"""A body of which fewer bytes come in so long is not waited for: no network of these days is as slow."""
+"""Seconds, and the bytes of a body that must arrive in them: no present network is slower."""
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP that does not wait for ever for who sends a request byte by byte, or none."""
+    """HTTP/1.1 protocol that closes connections without a complete request head in time."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """As asyncio asks for it."""
+        """Start watching a connection, called by asyncio."""
         super().connection_made(transport)
-        self._seen: Any = self  # no request of ours
+        self._seen: Any = self  # differs from any request
         self.loop.call_later(SILENT_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -44,7 +44,7 @@ class ImpatientProtocol(H11Protocol):
 
 
 class TooSlowError(RefusalError):
-    """A body that comes byte by byte; what came of an upload by tus is kept."""
+    """A body that arrives too slowly; bytes of a tus upload that have arrived are kept."""
 
     def __init__(self) -> None:
         text = (
@@ -54,26 +54,26 @@ class TooSlowError(RefusalError):
 
 
 class Patience:
-    """Does not wait for ever for bodies that trickle in.
+    """Middleware that ends requests whose body arrives too slowly.
 
     Args:
-        app: What reads them.
+        app: The wrapped application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI asks for it."""
+        """Handle an ASGI request."""
         is_read = scope["type"] == "http" and scope["method"] not in {"GET", "HEAD", "OPTIONS"}
         await self._app(scope, _Body(receive) if is_read else receive, send)
 
 
 class _Body:
-    """The body of a request, as long as it comes fast enough; afterwards what else is heard of the connection.
+    """Receives the body of a request while it arrives fast enough, and all later messages.
 
     Args:
-        receive: What it is heard from.
+        receive: The ASGI callable that it wraps.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -83,10 +83,10 @@ class _Body:
         self._until = asyncio.get_running_loop().time() + SLOW_SECONDS
 
     async def __call__(self) -> Message:
-        """The next piece.
+        """Return the next message.
 
         Raises:
-            TooSlowError: If too little came.
+            TooSlowError: If too few bytes arrived.
         """
         if self._is_whole:
             return await self._receive()
@@ -106,10 +106,10 @@ class _Body:
 
 
 class WithoutValues(logging.Filter):
-    """An error as it is logged: its kind and the lines of code, without its words, which may quote what was sent."""
+    """Logs errors by type and traceback, without their message, which may quote patient data."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """As logging asks for it."""
+        """Replace the message of an exception, called by logging."""
         if record.exc_info and record.exc_info[0] is not None:
             kind, _, trace = record.exc_info
             lines = "".join(traceback.format_tb(trace))
@@ -119,7 +119,7 @@ class WithoutValues(logging.Filter):
 
 
 def log_no_values() -> None:
-    """Let uvicorn log no values."""
+    """Make uvicorn log errors without values."""
     logger = logging.getLogger("uvicorn.error")
     if not any(isinstance(one, WithoutValues) for one in logger.filters):
         logger.addFilter(WithoutValues())

@@ -1,4 +1,4 @@
-"""The process that reads a job's scan again: saves a corrected mask on its voxels, or writes the corrected result."""
+"""Process that saves a corrected mask of a job on its scan's grid, or writes the corrected result."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def save_mask(corrected: Corrected, structure: str, who: str, packed: bytes) -> 
     Args:
         corrected: The job.
         structure: Name of the structure.
-        who: Whose work it is.
+        who: Name of the person who corrected it.
         packed: The mask, as `unpacked_mask` takes it.
 
     Raises:
-        GridError: If it has other voxels than the scan.
-        InputError: If it is no mask, or the scan cannot be read.
+        GridError: If it has another number of voxels than the scan.
+        InputError: If it is not a mask, or the scan cannot be read.
         LabelError: If the job has no such structure.
         OutputError: If it cannot be written.
     """
@@ -70,12 +70,12 @@ def write_result(corrected: Corrected) -> None:
 
 
 def _known(corrected: Corrected) -> Result:
-    """What the job found."""
+    """Read the job's result."""
     return Result.model_validate_json((Path(corrected.result) / RESULT).read_text(encoding="utf-8"))
 
 
 def _structures(known: Result) -> LabelSet:
-    """What there is in a result, with its values and colours."""
+    """Return the structures of a result."""
     total = LabelSet.total()
     found = []
     for one in known.structures:
@@ -85,7 +85,7 @@ def _structures(known: Result) -> LabelSet:
 
 
 def _record(known: Result, done: CorrectedResult, folder: Path) -> Result:
-    """What is known of the result, with what was measured anew; of masks that a person made nothing is expected."""
+    """Return the result's record with new measurements; corrected structures have no expected Dice."""
     measured = {one.structure: asdict(one) for one in done.measured}
     structures = []
     for one in known.structures:
@@ -97,10 +97,10 @@ def _record(known: Result, done: CorrectedResult, folder: Path) -> Result:
 
 
 def main(argv: list[str]) -> None:
-    """Save a mask that comes from standard input, or write the result.
+    """Save a mask from standard input, or write the result.
 
     Args:
-        argv: What is done, as JSON.
+        argv: The task as JSON.
     """
     given: dict[str, Any] = json.loads(argv[0])
     corrected = Corrected(**{name: given[name] for name in Corrected.__dataclass_fields__})

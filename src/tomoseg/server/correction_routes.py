@@ -1,4 +1,4 @@
-"""Routes by which the masks of a job are corrected: a new version each time, and the result as it is with them."""
+"""Routes for corrected masks of a job: saving versions, listing them, downloading the corrected result."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tomoseg.server.service import Service, ServiceOf
 router = APIRouter(prefix=f"{API}/jobs/{{job}}/corrections", tags=["corrections"])
 
 MOST_MASK_BYTES = 64_000_000
-"""Of one compressed mask; a drawn one of the largest scan takes a hundredth of it."""
+"""Size limit of a compressed mask; one drawn on the largest scan takes a hundredth of it."""
 
 LONGEST_NAME = 100
 
 _MASK: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/octet-stream": {}}}}
 
 _writing = threading.Lock()
-"""Versions are counted, and one result is made at a time."""
+"""Serialises the numbering of versions and the writing of results."""
 
 
 @router.post("", status_code=201, openapi_extra=_MASK)
@@ -42,12 +42,12 @@ async def save_correction(
     structure: Annotated[str, Query()],
     who: Annotated[str, Query()] = "",
 ) -> SavedCorrection:
-    """Save a corrected mask of a job that is done, as a new version.
+    """Save a corrected mask of a completed job as a new version.
 
-    It is a byte a voxel, 0 or 1, on the scan's voxels in RAS+ order, x fastest, compressed by gzip.
+    The body is one byte per voxel, 0 or 1, on the scan's grid in RAS+ order, x fastest, compressed with gzip.
 
     Raises:
-        RefusalError: If the job is not done or has no such structure, or the mask is none, too large or of another
+        RefusalError: If the job is not done or has no such structure, or the mask is invalid, too large or of another
             grid.
     """
     await run_sync(service.result_folder, job)
@@ -62,14 +62,14 @@ async def save_correction(
 
 @router.get("")
 def list_corrections(job: str, service: ServiceOf) -> Corrections:
-    """All versions, the first first."""
+    """List all versions, in order."""
     folder = service.result_folder(job).parent / corrections.FOLDER
     return Corrections(corrections=corrections.listed(folder))
 
 
 @router.get("/download", response_class=StreamingResponse)
 def download_corrected(job: str, service: ServiceOf) -> StreamingResponse:
-    """The result with the last correction of each structure, in the formats that the job was asked for, as a zip.
+    """Download the result with the latest correction of each structure, in the job's formats, as a ZIP archive.
 
     Raises:
         RefusalError: If there is no correction.
@@ -96,10 +96,10 @@ def download_corrected(job: str, service: ServiceOf) -> StreamingResponse:
 
 
 def _save(service: Service, job: str, structure: str, who: str, sent: IO[bytes]) -> int:
-    """Save a mask; returns which version it is.
+    """Save a mask, and return its version.
 
     Raises:
-        RefusalError: If the job has no such structure, or the mask is none of it.
+        RefusalError: If the job has no such structure, or the mask is invalid.
     """
     known = [one.name for one in service.result(job).structures]
     if structure not in known:
@@ -116,10 +116,10 @@ def _save(service: Service, job: str, structure: str, who: str, sent: IO[bytes])
 
 
 def _count(service: Service, job: str, corrected: corrections.Corrected) -> None:
-    """Say how many versions a job has, and what they take.
+    """Store the number of a job's versions, and their size.
 
     Raises:
-        RefusalError: If the job has gone meanwhile.
+        RefusalError: If the job was removed meanwhile.
     """
     if not service.jobs.corrected(job, len(versions(corrected.folder)), corrected.bytes):
         service.result_folder(job)

@@ -1,8 +1,8 @@
-"""Corrected masks of a job: versions beside the result, and the result as it is with the last of each structure.
+"""Corrected masks of a job: versions, and the result with the latest of each structure.
 
-They lie in the job's folder and go when it does: `corrections/0001/STRUCTURE.nii.gz` are the versions, as those of
-`tomoseg view`; `corrections/result-0001` is the whole result as of a version, made when it is asked for. Scan and mask
-are read in a process of their own (`correcting`).
+They are in the job's folder, and removed with it: `corrections/0001/STRUCTURE.nii.gz` are the versions, as those of
+`tomoseg view`; `corrections/result-0001` is the whole result as of a version, made on request. Scan and mask are read
+in a separate process (`correcting`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tomoseg.server.apart import done_apart
 from tomoseg.server.records import Correction
 
 FOLDER = "corrections"
-"""Of a job's versions, within the job's folder."""
+"""Folder of the versions, in the job's folder."""
 
 _MODULE = "tomoseg.server.correcting"
 _UNREADABLE = "expected a scan and masks that can be read again, got others; look whether the job is still there"
@@ -34,7 +34,7 @@ class Corrected:
         job: Its folder.
         scan: A file or a folder of an upload.
         result: The folder of its masks.
-        options: What was asked for.
+        options: The job's options.
     """
 
     job: str
@@ -44,34 +44,34 @@ class Corrected:
 
     @property
     def folder(self) -> Path:
-        """Of the versions."""
+        """Folder of the versions."""
         return Path(self.job) / FOLDER
 
     @property
     def bytes(self) -> int:
-        """Of the result, the versions, and the results with them."""
+        """Size of the result, the versions, and the corrected results."""
         places = (Path(self.result), self.folder)
         return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
 
 
 def save(corrected: Corrected, structure: str, who: str, sent: IO[bytes]) -> int:
-    """Save a corrected mask as the next version; returns its number.
+    """Save a corrected mask as the next version, and return its number.
 
     Args:
         corrected: The job.
         structure: Name of the structure.
-        who: Whose work it is.
+        who: Name of the person who corrected it.
         sent: The mask, as `scene_answers.unpacked_mask` takes it.
 
     Raises:
-        RefusalError: If the job has no such structure, or the mask is none or of another grid.
+        RefusalError: If the job has no such structure, or the mask is invalid or of another grid.
     """
     told = {"do": "save", "structure": structure, "who": who}
     return int(done_apart(_MODULE, asdict(corrected) | told, _UNREADABLE, sent)["version"])
 
 
 def corrected_result(corrected: Corrected) -> Path:
-    """The folder of the result with the last correction of each structure, made unless it is there.
+    """Return the folder of the result with the latest correction of each structure, made if missing.
 
     Args:
         corrected: A job that has corrections.
@@ -81,23 +81,23 @@ def corrected_result(corrected: Corrected) -> Path:
     """
     folder = result_folder(corrected.folder)
     if not folder.is_dir():
-        for former in sorted(corrected.folder.glob("result-*"))[:-1]:  # the last one may be on its way to somebody
+        for former in sorted(corrected.folder.glob("result-*"))[:-1]:  # the last one may be being downloaded
             shutil.rmtree(former, ignore_errors=True)
         done_apart(_MODULE, asdict(corrected) | {"do": "write"}, _UNREADABLE)
     return folder
 
 
 def result_folder(folder: Path) -> Path:
-    """Where the result with the last corrections is.
+    """Return the folder of the result with the latest corrections.
 
     Args:
-        folder: The folder of the versions, of which there is one.
+        folder: The folder of the versions, with at least one.
     """
     return folder / f"result-{versions(folder)[-1].name}"
 
 
 def listed(folder: Path) -> list[Correction]:
-    """What is known of each version, the first first.
+    """List the versions, in order.
 
     Args:
         folder: The folder of the versions.

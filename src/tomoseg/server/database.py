@@ -1,6 +1,6 @@
-"""The file that holds uploads and jobs: SQLite in WAL mode, so that readers wait for nobody and a crash loses nothing.
+"""The database of uploads and jobs: SQLite in WAL mode, so that readers never wait and a crash loses nothing.
 
-Every writer changes it by single statements or short transactions. It must lie on a disk of this machine.
+Writers use single statements or short transactions. The file must be on a local disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import errors_told
 
 VERSION = 2
-"""Of the tables; a file of another version is refused, but for those that `_SINCE` brings up to it."""
+"""Version of the tables; other versions are refused, except those that `_SINCE` migrates."""
 
 NAME = "jobs.sqlite3"
 
@@ -51,21 +51,21 @@ CREATE TRIGGER job_changed AFTER UPDATE OF state, stage, share, view ON jobs BEG
     UPDATE jobs SET change = (SELECT now FROM clock) WHERE number = NEW.number;
 END;
 """
-"""`change` counts up with whatever a watcher is told of, so that it can go on where it was."""
+"""The tables. `change` increases with everything that watchers receive, so that they can resume."""
 
 
 _SINCE = {1: "ALTER TABLE jobs ADD COLUMN corrections INTEGER NOT NULL DEFAULT 0;"}
-"""What brings tables of a version to the next."""
+"""Migrations from each version to the next."""
 
 
 class Database:
-    """A connection that threads share, one statement or transaction at a time.
+    """A connection shared by threads, one statement or transaction at a time.
 
     Args:
-        folder: Where the file lies, or is made.
+        folder: Folder of the file, which is created if missing.
 
     Raises:
-        ConfigError: If it is no such file, or of another version.
+        ConfigError: If the file is not such a database, or of another version.
         OutputError: If it cannot be written.
     """
 
@@ -105,7 +105,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block or nothing of it, while no other process writes."""
+        """Run the block as one transaction, while no other process writes."""
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -116,17 +116,17 @@ class Database:
             self._connection.execute("COMMIT")
 
     def all(self, statement: str, *values: Any) -> list[sqlite3.Row]:
-        """What a statement gives.
+        """Return all rows of a statement.
 
         Args:
-            statement: In SQL.
-            values: Of its question marks.
+            statement: An SQL statement.
+            values: Values of its question marks.
         """
         with self._lock:
             return self._connection.execute(statement, values).fetchall()
 
     def first(self, statement: str, *values: Any) -> sqlite3.Row | None:
-        """The first row of what a statement gives; None if there is none.
+        """Return the first row of a statement; None if there is none.
 
         Args:
             statement: In SQL.
@@ -136,7 +136,7 @@ class Database:
         return found[0] if found else None
 
     def change(self, statement: str, *values: Any) -> int:
-        """How many rows a statement changed.
+        """Execute a statement, and return the number of rows that it changed.
 
         Args:
             statement: In SQL.
@@ -146,7 +146,7 @@ class Database:
             return self._connection.execute(statement, values).rowcount
 
     def fact(self, name: str) -> str | None:
-        """A fact of the whole server; None if it is not known.
+        """Return a value stored for the whole server; None if there is none.
 
         Args:
             name: The name of the fact.
@@ -155,29 +155,29 @@ class Database:
         return None if row is None else row["value"]
 
     def set_fact(self, name: str, value: str) -> None:
-        """Keep a fact of the whole server.
+        """Store a value for the whole server.
 
         Args:
             name: The name of the fact.
-            value: Takes the place of a former one.
+            value: The new value; replaces a former one.
         """
         self.change(
             "INSERT INTO facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value
         )
 
     def version_of_others(self) -> int:
-        """A number that is another one once another connection has written."""
+        """Return a number that changes when another connection writes."""
         with self._lock:
             return self._connection.execute("PRAGMA data_version").fetchone()[0]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would end the transaction."""
+    """Yield the statements of a script: `executescript` would end the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

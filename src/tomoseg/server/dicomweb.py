@@ -1,4 +1,4 @@
-"""The DICOMweb of a PACS behind the server: OHIF looks at images through here, and series are fetched from there.
+"""Proxy to the DICOMweb of a PACS: OHIF reads images through it, and series are fetched from it.
 
 Source: DICOM PS3.18, search (QIDO-RS, 10.6) and retrieve (WADO-RS, 10.4) transactions.
 """
@@ -21,15 +21,15 @@ from tomoseg.server.refusals import RefusalError
 from tomoseg.server.uploads import UploadStore
 
 if TYPE_CHECKING:
-    import httpx  # which servers without a PACS do not load
+    import httpx  # not loaded by servers without a PACS
 
 LOGIN = "TOMOSEG_DICOMWEB_LOGIN"
-"""The variable of the environment with the PACS's `NAME:PASSWORD`."""
+"""Environment variable with the PACS's `NAME:PASSWORD`."""
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 
 CONNECT_SECONDS, SILENT_SECONDS = 10.0, 120.0
-"""How long the PACS may take to answer, and to say more."""
+"""Time limits in seconds for connecting to the PACS, and between its bytes."""
 
 _PATH = re.compile(r"(studies|series|instances)(/[A-Za-z0-9._-]+)*/?")
 _SERIES = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -37,13 +37,13 @@ _STUDY_UID, _INSTANCES = "0020000D", "00201209"
 
 
 class Pacs:
-    """Asks one DICOMweb, and nothing else.
+    """A client of one DICOMweb server.
 
     Args:
-        url: Where its `studies` and `series` are.
+        url: Base URL of its `studies` and `series`.
 
     Raises:
-        ConfigError: If it is no address.
+        ConfigError: If it is not a URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -56,15 +56,15 @@ class Pacs:
 
     @asynccontextmanager
     async def answer(self, path: str, query: str = "", accept: str = "*/*") -> AsyncIterator[httpx.Response]:
-        """What it answers, as it comes.
+        """Forward a request, and yield the response as a stream.
 
         Args:
-            path: Below its address, as DICOMweb has them; any other is refused.
-            query: As it is sent.
-            accept: The kinds that are wanted.
+            path: A path of DICOMweb, relative to its URL; any other is refused.
+            query: Query string.
+            accept: Accepted media types.
 
         Raises:
-            RefusalError: If the path is another, or the PACS cannot be reached or lets nobody in.
+            RefusalError: If the path is not of DICOMweb, or the PACS cannot be reached or denies access.
         """
         import httpx
 
@@ -88,14 +88,14 @@ class Pacs:
             raise RefusalError(HTTPStatus.BAD_GATEWAY, text) from None
 
     async def fetched(self, series: str, store: UploadStore) -> str:
-        """Fetch a series; returns the upload that it became.
+        """Fetch a series, and return the id of its upload.
 
         Args:
-            series: Its identifier.
+            series: Its Series Instance UID.
             store: The store that it is written to.
 
         Raises:
-            RefusalError: If there is none, the PACS cannot be reached, or not all of it comes.
+            RefusalError: If there is no such series, the PACS cannot be reached, or the series is incomplete.
         """
         found = await self._found(series)
         study = _value(found, _STUDY_UID)
@@ -121,10 +121,10 @@ class Pacs:
             await self._client.aclose()
 
     async def _found(self, series: str) -> dict[str, Any]:
-        """What the PACS knows of a series; nothing if it has none.
+        """Return the PACS's attributes of a series; empty if it does not have it.
 
         Raises:
-            RefusalError: If it answers otherwise than DICOMweb does.
+            RefusalError: If the answer is not of DICOMweb.
         """
         query = f"SeriesInstanceUID={quote(series)}&includefield={_INSTANCES}"
         async with self.answer("series", query, "application/dicom+json") as answer:
@@ -142,10 +142,10 @@ class Pacs:
 
 
 async def _received(store: UploadStore, answer: httpx.Response) -> tuple[str, Received]:
-    """The files of a series as they come.
+    """Write the files of a series as they arrive.
 
     Raises:
-        RefusalError: If they are too large, or no DICOM files of DICOMweb.
+        RefusalError: If they are too large, or not DICOM files.
     """
     length = answer.headers.get("content-length", "")
     kind = answer.headers.get("content-type", "")
@@ -162,7 +162,7 @@ async def _received(store: UploadStore, answer: httpx.Response) -> tuple[str, Re
 
 
 def _value(found: dict[str, Any], tag: str) -> Any:
-    """The first value of an attribute in DICOM's JSON; None if it has none."""
+    """Return the first value of an attribute in DICOM JSON; None if it has none."""
     element = found.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
     return values[0] if isinstance(values, list) and values else None

@@ -1,4 +1,4 @@
-"""Routes by which OHIF, as MONAI Label's plug-in sets it up, looks at the images of the PACS behind the server."""
+"""Routes through which OHIF with MONAI Label's plug-in reads images from the PACS behind the server."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ async def dicomweb(
     service: ServiceOf,
     accept: Annotated[str, Header()] = "*/*",
 ) -> StreamingResponse:
-    """What the PACS answers to a search or a retrieval, as it comes.
+    """Forward a search or a retrieval to the PACS.
 
     Raises:
-        RefusalError: If there is no PACS, it cannot be reached, or the path is none of DICOMweb.
+        RefusalError: If there is no PACS, it cannot be reached, or the path is not of DICOMweb.
     """
     if service.pacs is None:
         raise RefusalError(HTTPStatus.NOT_IMPLEMENTED, NO_DICOMWEB)
@@ -48,14 +48,14 @@ async def dicomweb(
 
 
 async def image_of(service: Service, name: str) -> str:
-    """The upload that a client means; a series that is not here is fetched from the PACS, where there is one.
+    """Return the upload of an image; a missing series is fetched from the PACS, if there is one.
 
     Args:
-        service: What the server has at hand.
-        name: The client's name of an image, our id, or the identifier of a series.
+        service: The service.
+        name: The client's name of an image, an upload's id, or a Series Instance UID.
 
     Raises:
-        RefusalError: If there is none.
+        RefusalError: If there is no such image.
     """
     if service.pacs is None or UID.fullmatch(name) is None or await run_sync(service.labels.has_image, name):
         return await run_sync(service.labels.image, name)

@@ -1,6 +1,6 @@
-"""Who may ask: a token where there is one, names of this machine where there is none, and no page of another site.
+"""Access control: a token if there is one, otherwise only names of this machine, and no page of another site.
 
-There are no cookies, so that a browser never proves anything by itself.
+There are no cookies, so a browser never authenticates by itself.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tomoseg.server.database import Database
 from tomoseg.version import __version__
 
 API_VERSION = 1
-"""Raised when a client of before would misunderstand answers."""
+"""Version of the interface, raised when older clients would misunderstand responses."""
 
 VERSION_HEADER = "tomoseg-api"
-"""In which a client says what it was made for."""
+"""Header in which a client states the version that it was made for."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -32,10 +32,10 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def make_token(database: Database) -> str:
-    """A new token, in place of any other; only its digest is stored.
+    """Create a token that replaces any other; only its digest is stored.
 
     Args:
-        database: Where.
+        database: The database.
     """
     token = secrets.token_urlsafe(32)
     database.set_fact(_FACT, _digest(token))
@@ -43,29 +43,29 @@ def make_token(database: Database) -> str:
 
 
 def has_token(database: Database) -> bool:
-    """Whether a token was made.
+    """Return True if there is a token.
 
     Args:
-        database: Where its digest is.
+        database: The database.
     """
     return database.fact(_FACT) is not None
 
 
 class Guard:
-    """Lets requests through, or answers them with one sentence.
+    """Middleware that passes requests on, or refuses them with one sentence.
 
     Args:
-        app: What answers.
-        digest: Of the token; None where none is asked for.
-        only_loopback: Whether the server is known by names of this machine alone; others are refused then, since a
-            page of another site may have its own name lead here.
+        app: The wrapped application.
+        digest: Digest of the token; None if none is required.
+        only_loopback: Whether to refuse host names other than this machine's loopback names, against DNS rebinding by
+            pages of other sites.
     """
 
     def __init__(self, app: ASGIApp, digest: str | None, only_loopback: bool) -> None:
         self._app, self._digest, self._only_loopback = app, digest, only_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI asks for it."""
+        """Handle an ASGI request."""
         if scope["type"] == "http":
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             refusal = self._refusal(scope["method"], scope["path"], headers)
@@ -104,7 +104,7 @@ class Guard:
 
 
 _OPEN = ("/health", "/auth/", "/auth/token")
-"""What needs no token beside the page's own files; the last are how a client of MONAI Label sends it."""
+"""Paths that need no token besides the page's files; the last are how a client of MONAI Label sends it."""
 
 _GUARDED = (
     f"{API}/",
@@ -121,7 +121,7 @@ _GUARDED = (
 
 
 def needs_token(path: str) -> bool:
-    """Whether a path is of the interface; files of the page say nothing that is not in the package.
+    """Return True if a path needs a token; the page's files are public in the package.
 
     Args:
         path: The path of a request.
@@ -134,7 +134,7 @@ def needs_token(path: str) -> bool:
 
 
 def _of_origin(method: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
-    """Pages of other sites may ask for nothing that changes something, whatever a browser would let them do."""
+    """Refuse requests of other sites' pages that change anything, whatever the browser allows."""
     origin = headers.get("origin")
     if origin is None or method in _SAFE_METHODS or urlsplit(origin).netloc == headers.get("host"):
         return None
@@ -165,10 +165,10 @@ async def _answer(send: Send, status: HTTPStatus, text: str) -> None:
 
 
 def token_digest(database: Database) -> str | None:
-    """The digest of the token; None where none was made.
+    """Return the digest of the token; None if there is none.
 
     Args:
-        database: Where it is.
+        database: The database.
     """
     return database.fact(_FACT)
 
@@ -178,10 +178,10 @@ def _digest(token: str) -> str:
 
 
 def is_token(token: str, digest: str) -> bool:
-    """Whether a token is the server's.
+    """Return True if a token is the server's.
 
     Args:
-        token: As it was sent.
-        digest: Of the server's.
+        token: The token of a request.
+        digest: Digest of the server's token.
     """
     return hmac.compare_digest(_digest(token), digest)

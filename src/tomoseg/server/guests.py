@@ -1,4 +1,4 @@
-"""Pages that this machine serves at an address that cannot be guessed, for as long as somebody has them open."""
+"""Pages that are served at an unguessable address for as long as they are open."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tomoseg.options import ViewOptions
 from tomoseg.server.app import PAGE, create_app
 
 BEAT_SECONDS = 10.0
-"""A page that has gone without a word is noticed when it is written to."""
+"""Seconds between messages, by which a closed page is noticed."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass
 class Guests:
-    """The pages that are open.
+    """Counts the open pages.
 
     Attributes:
-        now: How many.
-        last_left: When the last one left, by the monotonic clock; None while there is one, or has been none yet.
-        closing: Whether they are to be let go.
+        now: Number of open pages.
+        last_left: Time of the monotonic clock at which the last one closed; None while one is open, or before any.
+        closing: Whether their connections are to be closed.
     """
 
     now: int = 0
@@ -37,7 +37,7 @@ class Guests:
     closing: bool = False
 
     async def stay(self) -> AsyncIterator[str]:
-        """What one of them is told as long as it is there: nothing, now and then."""
+        """Yield empty messages for one page while it is open."""
         self.now += 1
         self.last_left = None
         try:
@@ -55,18 +55,18 @@ class Guests:
                 self.last_left = time.monotonic()
 
     def have_left(self, seconds: float) -> bool:
-        """Whether the last one left so long ago; a page that is loaded again is away for a moment."""
+        """Return True if the last page closed at least so long ago; reloading a page closes it for a moment."""
         return self.last_left is not None and time.monotonic() - self.last_left > seconds
 
 
 @runtime_checkable
 class Shown(Protocol):
-    """What a page shows: a scan and its masks, or a run.
+    """Content that a page shows: scans with masks, or a training run.
 
     Attributes:
-        options: Where it is shown.
-        secret: The part of the page's address that cannot be guessed.
-        guests: Who looks.
+        options: Address and language.
+        secret: The unguessable part of the page's address.
+        guests: The open pages.
     """
 
     options: ViewOptions
@@ -75,18 +75,18 @@ class Shown(Protocol):
 
     @property
     def ends_with_page(self) -> bool:
-        """Whether nothing is served any more once the last page has been closed."""
+        """Whether the server ends when the last page is closed."""
 
     def app(self) -> FastAPI:
-        """The application that serves it."""
+        """Create the application that serves it."""
 
 
 def secret_app(shown: Shown, router: APIRouter) -> FastAPI:
-    """The page, and what it asks for; all of it lies below the secret part of the address.
+    """Create the application of a page and its routes, below the secret part of the address.
 
     Args:
-        shown: What it shows.
-        router: What it asks for.
+        shown: The content.
+        router: Routes of the page's requests.
     """
     place = f"/{shown.secret}"
     whole = APIRouter(prefix=place)
@@ -99,6 +99,6 @@ def secret_app(shown: Shown, router: APIRouter) -> FastAPI:
     app = create_app([whole], page=None)
     app.mount(place, StaticFiles(directory=PAGE, html=True))
     if shown.options.host in LOOPBACK:
-        # A page elsewhere whose name was made to lead here would be of another origin in name only.
+        # Against DNS rebinding: a page elsewhere whose name resolves to this machine would count as the same origin.
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])
     return app

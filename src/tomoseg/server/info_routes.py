@@ -1,4 +1,4 @@
-"""Routes that say what this server is and offers."""
+"""Routes that describe the server and its models."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ router = APIRouter(tags=["server"])
 
 @router.get("/health")
 async def health(service: ServiceOf) -> Health:
-    """That the server answers, whatever its workers do; needs no token."""
+    """Report that the server answers, whatever its workers do; needs no token."""
     return Health(status="ok", tomoseg=__version__, api=API_VERSION, token=service.asks_for_token)
 
 
 @router.get(f"{API}/info")
 def info(service: ServiceOf) -> Info:
-    """What is offered, and what is refused beyond."""
+    """Return version, models, formats and limits."""
     rules = service.rules
     names = list(service.offers)
     return Info(
@@ -46,5 +46,5 @@ def info(service: ServiceOf) -> Info:
 
 @router.get(f"{API}/models")
 def models(service: ServiceOf) -> list[OfferedModel]:
-    """The models with their structures."""
+    """Return the models with their structures."""
     return [one.shape for one in service.offers.values()]

@@ -29,7 +29,7 @@ _EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 
 @router.post("/jobs", status_code=201, responses={200: {"model": Job, "description": "The same job, made before"}})
 def make_job(asked: AskedJob, service: ServiceOf) -> JSONResponse:
-    """Make a job of uploads, or get the one that was made of the same upload, model and options."""
+    """Create a job for uploads, or return the existing one of the same uploads, model and options."""
     job, is_new = service.make_job(asked.uploads, asked.model, asked.options)
     return JSONResponse(job.model_dump(), 201 if is_new else 200, {"location": f"jobs/{job.id}"})
 
@@ -38,19 +38,19 @@ def make_job(asked: AskedJob, service: ServiceOf) -> JSONResponse:
 def list_jobs(
     service: ServiceOf, limit: Annotated[int, Query(ge=1, le=1000)] = 100, before: Annotated[int | None, Query()] = None
 ) -> Jobs:
-    """Jobs, the newest first; `before` goes on with those of a smaller number."""
+    """List jobs, the newest first; `before` continues with smaller numbers."""
     return Jobs(jobs=[service.shown(row) for row in service.jobs.newest(limit, before)])
 
 
 @router.get("/jobs/{job}")
 def get_job(job: str, service: ServiceOf) -> Job:
-    """A job."""
+    """Return a job."""
     return service.job(job)
 
 
 @router.post("/jobs/{job}/cancel")
 def cancel_job(job: str, service: ServiceOf) -> Job:
-    """Cancel a job that has not ended; one that has is refused."""
+    """Cancel a job that has not ended."""
     return service.cancel(job)
 
 
@@ -65,7 +65,7 @@ def delete_job(job: str, service: ServiceOf) -> Response:
 async def job_events(
     job: str, request: Request, service: ServiceOf, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
-    """Server-sent events `job`, each with the job, until it ends."""
+    """Stream server-sent events `job`, each with the job, until it ends."""
     await run_sync(service.row, job)
     return _stream(service, _of_one(service, request, job, _number(last_event_id)))
 
@@ -74,26 +74,26 @@ async def job_events(
 async def all_events(
     request: Request, service: ServiceOf, last_event_id: Annotated[str | None, Header()] = None
 ) -> StreamingResponse:
-    """Server-sent events `job` of all jobs that change, without an end."""
+    """Stream server-sent events `job` of all jobs that change, without end."""
     return _stream(service, _of_all(service, request, _number(last_event_id)))
 
 
 @router.get("/jobs/{job}/result")
 def get_result(job: str, service: ServiceOf) -> Result:
-    """What became of a job that is done."""
+    """Return the result of a completed job."""
     return service.result(job)
 
 
 @router.get("/jobs/{job}/files/{name:path}", response_class=FileResponse)
 def get_file(job: str, name: str, service: ServiceOf) -> FileResponse:
-    """One of the files of a result, by a name that the result lists."""
+    """Download one of the files that a result lists."""
     path = service.result_file(job, name)
     return FileResponse(path, media_type="application/octet-stream", filename=path.name)
 
 
 @router.get("/jobs/{job}/download", response_class=StreamingResponse)
 def download(job: str, service: ServiceOf) -> StreamingResponse:
-    """All files of a result as a zip, with the statistics as a table."""
+    """Download all files of a result as a ZIP archive, with the statistics as a table."""
     folder, result = service.result_folder(job), service.result(job)
     texts = {"statistics.csv": statistics_table(result), "result.json": result.model_dump_json(indent=1)}
     files = {one.name: folder / one.name for one in result.files}
@@ -103,7 +103,7 @@ def download(job: str, service: ServiceOf) -> StreamingResponse:
 
 @router.get("/jobs/{job}/view/{part}", response_class=FileResponse, responses={202: {"description": "Being made"}})
 def get_view(job: str, part: Part, service: ServiceOf) -> Response:
-    """What a page shows of a job; it is made when it is first asked for, and the answer is 202 until then."""
+    """Return a part of the view of a job, which is made on first request; the status is 202 until it is ready."""
     path = service.view_file(job, part)
     if path is None:
         return JSONResponse({"state": "preparing"}, 202)
@@ -113,13 +113,13 @@ def get_view(job: str, part: Part, service: ServiceOf) -> Response:
 
 @router.get("/jobs/{job}/statistics.json")
 def statistics(job: str, service: ServiceOf) -> list[dict[str, object]]:
-    """Volume, HU and place of each structure."""
+    """Return volume, HU and position of each structure."""
     return [statistics_row(one) for one in service.result(job).structures]
 
 
 @router.get("/jobs/{job}/statistics.csv", response_class=Response)
 def statisticsstatistics_table(job: str, service: ServiceOf) -> Response:
-    """The same as a table."""
+    """Return volume, HU and position of each structure as CSV."""
     headers = {"content-disposition": 'attachment; filename="statistics.csv"'}
     return Response(statistics_table(service.result(job)), media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -129,10 +129,10 @@ def _number(last_event_id: str | None) -> int | None:
 
 
 def _stream(service: Service, events: AsyncIterator[str]) -> StreamingResponse:
-    """Events for one who watches.
+    """Return a stream of events.
 
     Raises:
-        RefusalError: If too many do.
+        RefusalError: If there are too many streams.
     """
     service.watch.check_room()
 
@@ -141,12 +141,12 @@ def _stream(service: Service, events: AsyncIterator[str]) -> StreamingResponse:
             async for event in events:
                 yield event
 
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx passes it on at once
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}  # no buffering in nginx
     return StreamingResponse(counted(), media_type="text/event-stream", headers=headers)
 
 
 async def _of_one(service: Service, request: Request, job: str, seen: int | None) -> AsyncIterator[str]:
-    """The job whenever it differs from what was sent last; at once, unless the watcher has seen its last change."""
+    """Yield a job whenever it changes; at once, unless the watcher has seen its last change."""
     sent: Job | None = None
     stood: Standing | None = None
     while True:
@@ -154,7 +154,7 @@ async def _of_one(service: Service, request: Request, job: str, seen: int | None
         stands = await service.standings.of(job, next_change)
         if stands is None or stands != stood:
             found = await _now(service, job, sent, stood, stands)
-            if found is None:  # it was removed meanwhile
+            if found is None:  # removed meanwhile
                 return
             change, shown = found
             if _is_news(shown, sent, change, seen):
@@ -171,7 +171,7 @@ async def _of_one(service: Service, request: Request, job: str, seen: int | None
 async def _now(
     service: Service, job: str, sent: Job | None, stood: Standing | None, stands: Standing | None
 ) -> tuple[int, Job] | None:
-    """A job as it is, with its last change; where only others before it have gone, nothing is looked up."""
+    """Return a job with its last change, without a query if only its place in the queue changed."""
     if (
         sent is not None
         and sent.state == "queued"
@@ -184,7 +184,7 @@ async def _now(
 
 
 def _is_news(shown: Job, sent: Job | None, change: int, seen: int | None) -> bool:
-    """Whether a job differs from what a watcher was sent, or has seen before."""
+    """Return True if a job differs from what the watcher has."""
     return shown != sent and not (sent is None and seen is not None and change <= seen)
 
 

@@ -1,7 +1,7 @@
-"""Jobs in the database: made once, claimed by one worker at a time, ended once.
+"""Jobs in the database: created once, claimed by one worker at a time, ended once.
 
-A claim is one statement, and has a name that nobody else knows; whatever a worker says of its job counts only while its
-claim is the one that stands. So a job that was given back, cancelled or taken for dead is never ended by two.
+A claim is a single statement with a unique, secret name; a worker's updates count only while its claim is the present
+one. So a job that was given back, cancelled or considered lost is never ended twice.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from tomoseg.server.database import Database
 from tomoseg.server.records import ENDS, Job, ListedSeries, Told
 
 LEASE_SECONDS = 60.0
-"""A claim whose worker has said nothing for so long is void."""
+"""Seconds without a sign of life of its worker after which a claim is void."""
 
 MOST_ATTEMPTS = 3
-"""A job whose workers died so often is not tried again."""
+"""Number of workers that may die with a job before it fails."""
 
 Role = Literal["check", "segment"]
-"""What a worker does."""
+"""Role of a worker."""
 
 Standing = tuple[int, int]
-"""Of a job that has not ended: its last change, and how many are before it in the queue."""
+"""Last change of a job that has not ended, and the number of jobs before it in the queue."""
 
 _FROM_TO = {"check": ("received", "checking"), "segment": ("queued", "running")}
 _BACK = "CASE state WHEN 'checking' THEN 'received' ELSE 'queued' END"
 
 
 def new_id() -> str:
-    """An id that cannot be guessed, fit for paths and URLs."""
+    """Create an unguessable id, safe in paths and URLs."""
     return secrets.token_hex(16)
 
 
 class JobStore:
-    """All that is done to jobs.
+    """Operations on jobs.
 
     Args:
-        database: Where they are.
+        database: The database.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def make(self, job: str, key: str, model: str, options: Mapping[str, Any], uploads: Sequence[str]) -> str:
-        """Make a job, unless there is one of the same key that has not failed, been cancelled or expired.
+        """Create a job, unless one with the same key has not failed, been cancelled or expired.
 
         Args:
-            job: The id that a new one gets.
-            key: What tells its result from others.
+            job: Id of a new job.
+            key: Digest of everything that determines the result.
             model: Name of the model.
             options: The requested options.
-            uploads: What it is made of.
+            uploads: Ids of its uploads.
 
         Returns:
-            The id of the job: the one given if it is new.
+            The id of the job, `job` if it is new.
         """
         with self.database.transaction() as connection:
             same = connection.execute(
@@ -73,15 +73,15 @@ class JobStore:
             return job
 
     def claim(self, role: Role, worker: str = "") -> sqlite3.Row | None:
-        """Take the first job that waits for a role; None if none does.
+        """Claim the first job that waits for a role; None if none does.
 
         Args:
-            role: What the worker does.
-            worker: Its name, with which the claim begins.
+            role: Role of the worker.
+            worker: Name of the worker, the prefix of the claim.
         """
         waiting, taken = _FROM_TO[role]
         if self.database.first("SELECT 1 FROM jobs WHERE state = ? LIMIT 1", waiting) is None:
-            return None  # a look locks nobody out
+            return None  # reading takes no lock
         now = time.time()
         return self.database.first(
             f"UPDATE jobs SET state = '{taken}', claim = ?, lease = ?, attempts = attempts + 1, share = 0, "
@@ -92,11 +92,11 @@ class JobStore:
         )
 
     def next_queued(self) -> sqlite3.Row | None:
-        """The job that is claimed next to be segmented; None if none waits."""
+        """Return the next job to be segmented; None if none waits."""
         return self.database.first("SELECT * FROM jobs WHERE state = 'queued' ORDER BY number LIMIT 1")
 
     def claimed_by(self, worker: str) -> list[sqlite3.Row]:
-        """The jobs that a worker has: one, or one that is written beside the next.
+        """Return the jobs that a worker has claimed: one, or also one being written.
 
         Args:
             worker: Name of the worker.
@@ -104,22 +104,22 @@ class JobStore:
         return self.database.all("SELECT * FROM jobs WHERE claim LIKE ? || '-%' ORDER BY number", worker)
 
     def keep(self, claim: str) -> bool:
-        """Say that a worker lives; False if its claim does not stand any more.
+        """Renew a worker's claim; return False if it is void.
 
         Args:
-            claim: Its claim.
+            claim: The worker's claim.
         """
         lease = time.time() + LEASE_SECONDS
         return self.database.change("UPDATE jobs SET lease = ? WHERE claim = ?", lease, claim) == 1
 
     def progress(self, claim: str, stage: str, share: float, seconds_left: float | None) -> bool:
-        """Say how far a job is; False if the claim does not stand any more, so that the worker stops.
+        """Store the progress of a job; return False if the claim is void, so that the worker stops.
 
         Args:
-            claim: The worker's.
-            stage: Of `records.Stage`.
-            share: 0 to 1.
-            seconds_left: If it can be said.
+            claim: The worker's claim.
+            stage: One of `records.Stage`.
+            share: Progress, 0 to 1.
+            seconds_left: Estimate, if there is one.
         """
         return (
             self.database.change(
@@ -130,10 +130,10 @@ class JobStore:
         )
 
     def checked(self, claim: str) -> bool:
-        """Put a job that was checked into the queue.
+        """Put a checked job into the queue.
 
         Args:
-            claim: The worker's.
+            claim: The worker's claim.
         """
         return (
             self.database.change(f"UPDATE jobs SET state = 'queued', attempts = 0, {_UNCLAIMED} WHERE claim = ?", claim)
@@ -141,13 +141,13 @@ class JobStore:
         )
 
     def done(self, claim: str, result: str, size: int, warnings: Sequence[Told]) -> bool:
-        """End a job; False if the claim does not stand any more, and the result counts for nothing.
+        """Complete a job; return False if the claim is void, and the result to be discarded.
 
         Args:
-            claim: The worker's.
-            result: The folder of its files, within the job's.
-            size: Bytes of these.
-            warnings: What was noticed.
+            claim: The worker's claim.
+            result: Folder of its files, in the job's folder.
+            size: Size of the files in bytes.
+            warnings: Warnings about the scan and the result.
         """
         said = json.dumps([one.model_dump() for one in warnings])
         return (
@@ -160,12 +160,12 @@ class JobStore:
         )
 
     def corrected(self, job: str, versions: int, size: int) -> bool:
-        """Say how many corrections there are of a job that is done; False if it is so no more.
+        """Store the number of corrections of a completed job; return False if it has expired or was removed.
 
         Args:
-            job: Its id.
-            versions: How many.
-            size: Bytes of its result and of them.
+            job: Id of the job.
+            versions: Number of corrections.
+            size: Size of result and corrections in bytes.
         """
         statement = "UPDATE jobs SET corrections = ?, bytes = ? WHERE id = ? AND state = 'done'"
         return self.database.change(statement, versions, size, job) == 1
@@ -178,14 +178,14 @@ class JobStore:
         choices: Sequence[ListedSeries] = (),
         warnings: Sequence[Told] = (),
     ) -> bool:
-        """End a job for a reason; False if the claim does not stand any more.
+        """Fail a job for a reason; return False if the claim is void.
 
         Args:
-            claim: The worker's.
-            reason: One sentence.
+            claim: The worker's claim.
+            reason: Reason in one sentence.
             advice: What to do about it.
-            choices: Which scans there are to choose from.
-            warnings: What was noticed.
+            choices: Scans to choose from, if the upload has several.
+            warnings: Warnings about the scan.
         """
         return (
             self.database.change(
@@ -199,11 +199,11 @@ class JobStore:
         )
 
     def give_back(self, claim: str, *, is_counted: bool) -> None:
-        """Let another worker have a job whose worker ended; one that has cost too many workers fails.
+        """Give a job back after its worker ended; it fails after too many attempts.
 
         Args:
-            claim: Of the worker that ended.
-            is_counted: Whether the job may be why it ended.
+            claim: Claim of the worker that ended.
+            is_counted: Whether the job may be the cause.
         """
         if is_counted:
             self.database.change(
@@ -215,23 +215,23 @@ class JobStore:
         self.database.change(f"UPDATE jobs SET {less}state = {_BACK}, {_UNCLAIMED} WHERE claim = ?", claim)
 
     def give_back_all(self) -> None:
-        """Before the first worker starts: whatever was claimed is so no more."""
+        """Void all claims, before the first worker starts."""
         self.database.change(
             f"UPDATE jobs SET attempts = max(attempts - 1, 0), state = {_BACK}, {_UNCLAIMED} "
             "WHERE state IN ('checking', 'running')"
         )
 
     def give_back_late(self) -> None:
-        """Let others have the jobs of workers that have said nothing for long."""
+        """Give back the jobs of workers without a sign of life for `LEASE_SECONDS`."""
         late = "SELECT claim FROM jobs WHERE state IN ('checking', 'running') AND lease < ?"
         for row in self.database.all(late, time.time()):
             self.give_back(row["claim"], is_counted=True)
 
     def cancel(self, job: str) -> bool:
-        """Cancel a job; False if it has ended already, or there is none.
+        """Cancel a job; return False if it has ended, or there is none.
 
         Args:
-            job: Its id.
+            job: Id of the job.
         """
         return (
             self.database.change(
@@ -243,19 +243,19 @@ class JobStore:
         )
 
     def remove(self, job: str) -> list[str] | None:
-        """Forget a job at once; returns the uploads that it was made of, None if there is no such job.
+        """Delete a job, and return the ids of its uploads; None if there is no such job.
 
         Args:
-            job: Its id.
+            job: Id of the job.
         """
         row = self.database.first("DELETE FROM jobs WHERE id = ? RETURNING uploads", job)
         return None if row is None else json.loads(row["uploads"])
 
     def expire(self, before: float) -> None:
-        """Say of jobs that ended long ago that their files are gone; the files are removed by who asks.
+        """Mark jobs that ended long ago as expired; the caller removes their files.
 
         Args:
-            before: Jobs that ended earlier.
+            before: Time before which they ended.
         """
         ended = "state IN ('done', 'failed', 'cancelled')"
         self.database.change(
@@ -263,36 +263,36 @@ class JobStore:
         )
 
     def forget(self, before: float) -> None:
-        """Forget expired jobs.
+        """Delete expired jobs.
 
         Args:
-            before: Those that ended earlier.
+            before: Time before which they ended.
         """
         self.database.change("DELETE FROM jobs WHERE state = 'expired' AND finished < ?", before)
 
     def get(self, job: str, keep_seconds: float) -> Job | None:
-        """A job as it is sent; None if there is none.
+        """Return a job as it is sent; None if there is none.
 
         Args:
-            job: Its id.
+            job: Id of the job.
             keep_seconds: How long files are kept.
         """
         row = self.row(job)
         return None if row is None else self.shown(row, keep_seconds)
 
     def row(self, job: str) -> sqlite3.Row | None:
-        """A job as it is stored; None if there is none.
+        """Return a job's row; None if there is none.
 
         Args:
-            job: Its id.
+            job: Id of the job.
         """
         return self.database.first("SELECT * FROM jobs WHERE id = ?", job)
 
     def shown(self, row: sqlite3.Row, keep_seconds: float) -> Job:
-        """A job as it is sent.
+        """Return a job as it is sent.
 
         Args:
-            row: As it is stored.
+            row: The job's row.
             keep_seconds: How long files are kept.
         """
         is_running = row["state"] == "running"
@@ -315,7 +315,7 @@ class JobStore:
         )
 
     def standings(self) -> dict[str, Standing]:
-        """Where each job stands that has not ended, by id; of two that are equal nothing else differs."""
+        """Return the standing of each job that has not ended, by id; a job is unchanged if its standing is."""
         found, before = {}, 0
         for row in self.database.all(
             "SELECT id, state, change FROM jobs WHERE state IN ('received', 'checking', 'queued', 'running') "
@@ -326,20 +326,20 @@ class JobStore:
         return found
 
     def newest(self, limit: int, before: int | None) -> list[sqlite3.Row]:
-        """Jobs, the newest first.
+        """Return jobs, the newest first.
 
         Args:
-            limit: So many at most.
-            before: Only those of a smaller number.
+            limit: Largest number of jobs.
+            before: Only jobs with a smaller number.
         """
         largest = 2**62 if before is None else before
         return self.database.all("SELECT * FROM jobs WHERE number < ? ORDER BY number DESC LIMIT ?", largest, limit)
 
     def changed_since(self, change: int) -> list[sqlite3.Row]:
-        """Jobs that have changed, in the order in which they last did.
+        """Return jobs that have changed, in the order of their last change.
 
         Args:
-            change: What the watcher saw last.
+            change: The last change that the watcher has seen.
         """
         return self.database.all("SELECT * FROM jobs WHERE change > ? ORDER BY change LIMIT 1000", change)
 
@@ -353,10 +353,10 @@ _DIED = (
 
 
 def unforeseen(kind: str) -> str:
-    """Why a job failed that nobody foresaw: without what the error says, in which a name or a header may be quoted.
+    """Return the reason for an unexpected error, without its message, which may quote patient data.
 
     Args:
-        kind: The kind of the error.
+        kind: Type of the error.
 
     Example:
         >>> unforeseen("ValueError").split(";")[0]
@@ -366,10 +366,10 @@ def unforeseen(kind: str) -> str:
 
 
 def advice_in(reason: str) -> str | None:
-    """What a sentence of ours says is to be done: what stands after its last semicolon.
+    """Return the advice in one of our messages: the text after its last semicolon.
 
     Args:
-        reason: Such as "expected ..., got ...; do ...".
+        reason: A message such as "expected ..., got ...; do ...".
 
     Example:
         >>> advice_in("expected a scan, got a text; send a scan")

@@ -1,8 +1,8 @@
-"""A label map that a client corrected becomes corrections as `tomoseg view` saves them, with its scan as a case beside.
+"""Storing a client's corrected label map as corrections in the format of `tomoseg view`, and as a dataset's case.
 
-`FOLDER/corrections/IMAGE/0001/STRUCTURE.nii.gz` are the versions. `FOLDER/corrected/IMAGE` is the scan with the last of
-them, so that `FOLDER/corrected` is a dataset. What was sent is read in a process of its own (`keeping_apart`), as all
-uploads are: a damaged one ends no more than that.
+`FOLDER/corrections/IMAGE/0001/STRUCTURE.nii.gz` are the versions. `FOLDER/corrected/IMAGE` is the scan with the latest
+of them, so that `FOLDER/corrected` is a dataset. Uploaded files are read in a separate process (`keeping_apart`), so
+that a damaged one ends only that process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from tomoseg.server.apart import done_apart
 
 CORRECTIONS, CORRECTED = "corrections", "corrected"
-"""Folders within the server's: the versions, and the dataset of the last of them."""
+"""Folders in the server's: the versions, and the dataset of the latest of them."""
 
 _UNREADABLE = "expected a label map and a scan that can be read, got others; save the segmentation again"
 
@@ -23,15 +23,15 @@ _saving = threading.Lock()
 
 @dataclass(frozen=True)
 class Sent:
-    """A label map as it was sent.
+    """An uploaded label map.
 
     Attributes:
-        label: Its file.
-        scan: The scan's: a file or a folder of an upload.
-        case: What the scan is called here.
-        values: What each value is the name of.
-        who: Whose work it is.
-        folder: The server's.
+        label: Path of its file.
+        scan: Path of the scan, a file or a folder of an upload.
+        case: Name of the scan as a case.
+        values: Name of the structure of each value.
+        who: Name of the person who corrected it.
+        folder: The server's folder.
     """
 
     label: str
@@ -43,15 +43,15 @@ class Sent:
 
 
 def keep(sent: Sent, memory_bytes: int | None = None) -> list[str]:
-    """Keep a label map as corrections, read in a process of its own; returns the names of its structures.
+    """Store a label map as corrections, and return the names of its structures.
 
     Args:
-        sent: What was sent.
-        memory_bytes: How much memory reading it may take; None for most of the machine's.
+        sent: The label map.
+        memory_bytes: Memory limit of reading it; None for most of the machine's memory.
 
     Raises:
-        RefusalError: If it cannot be read, lies on other voxels than its scan, or holds values without a name.
+        RefusalError: If it cannot be read, lies on another grid than its scan, or contains values without a name.
     """
-    with _saving:  # versions are counted
+    with _saving:  # serialises the numbering of versions
         told = done_apart("tomoseg.server.keeping_apart", asdict(sent), _UNREADABLE, memory_bytes=memory_bytes)
     return list(told["kept"])

@@ -1,4 +1,4 @@
-"""The process that reads a label map that was sent, and its scan, and saves each of its structures as a correction."""
+"""Process that reads an uploaded label map and its scan, and saves each structure as a correction."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tomoseg.workflows.correct import save_correction
 
 
 def save_sent(sent: Sent) -> list[Correction]:
-    """Save each structure of a label map as the next version of its case; nothing of one that is refused.
+    """Save each structure of a label map as the next version of its case, all or none.
 
-    A structure with a name and no voxels is absent, as somebody said who has looked.
+    A structure with a name and no voxels counts as confirmed absent.
 
     Args:
-        sent: What was sent.
+        sent: The label map.
 
     Raises:
-        GridError: If it lies on other voxels than the scan.
+        GridError: If it lies on another grid than the scan.
         InputError: If one of the files cannot be read.
         LabelError: If a value has no name, or a name cannot be used.
         OutputError: If it cannot be written.
@@ -57,7 +57,7 @@ def _structure(name: str) -> Structure:
 
 
 def _add_case(case: Path, scan: Path, versions: Path) -> None:
-    """A case of the scan, with the last version of each structure."""
+    """Write a case of the scan with the latest version of each structure."""
     with whole_folder(case, replace=True) as aside:
         for file, name in _scan_files(scan):
             _link(file, aside / name)
@@ -77,15 +77,15 @@ def _link(file: Path, place: Path) -> None:
     place.parent.mkdir(exist_ok=True)
     try:
         os.link(file, place)
-    except OSError:  # some disks have no links
+    except OSError:  # file systems without hard links
         shutil.copyfile(file, place)
 
 
 def main(argv: list[str]) -> None:
-    """Save what was sent, and say on standard output what was kept or why nothing was.
+    """Save a label map, and print the saved structures, or the reason of failure, as JSON.
 
     Args:
-        argv: What was sent, as JSON.
+        argv: The label map as JSON.
     """
     given = json.loads(argv[0])
     sent = Sent(**given | {"values": {int(value): name for value, name in given["values"].items()}})

@@ -1,6 +1,6 @@
-"""Label maps that clients of MONAI Label sent of images: every version, with what is said of it.
+"""Store of label maps that clients of MONAI Label upload: every version, with its metadata.
 
-Names that clients give to images become digests, since they may be a patient's.
+Clients' names of images are stored as digests, since they may contain a patient's name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_DICOMWEB = (
     "expected an image that was sent, got a request for one of a PACS, and none is behind this server; start it with "
     "--dicomweb URL, or send the image first (PUT /datastore/?image=IDENTIFIER)"
 )
-"""What a client is told that expects a PACS behind the server."""
+"""Message for clients that expect a PACS behind the server."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _LABEL = "label:"
@@ -35,14 +35,14 @@ _IMAGE = "image:"
 
 @dataclass(frozen=True)
 class KeptLabel:
-    """A label map as it was sent.
+    """An uploaded label map.
 
     Attributes:
-        fact: What it is kept under.
-        image: The upload that it is of.
-        upload: Its own.
-        tag: As the client calls this version.
-        info: What was said of it, and later added.
+        fact: Its key in the database.
+        image: Upload id of its image.
+        upload: Its own upload id.
+        tag: The client's name of the version.
+        info: Metadata from clients.
     """
 
     fact: str
@@ -53,35 +53,35 @@ class KeptLabel:
 
     @property
     def names(self) -> dict[str, Any]:
-        """What each value is the name of, by name."""
+        """Value of each structure, by name."""
         return names_in(self.info)
 
 
 class LabelStore:
-    """All that is done to them.
+    """Operations on label maps.
 
     Args:
-        database: Where they are listed.
-        uploads: Where their files lie.
+        database: The database that lists them.
+        uploads: The store of their files.
     """
 
     def __init__(self, database: Database, uploads: UploadStore) -> None:
         self._database, self._uploads = database, uploads
 
     def name_image(self, name: str, upload: str) -> None:
-        """Let a client's name mean an upload.
+        """Assign a client's name to an upload.
 
         Args:
-            name: The client's; its digest alone is kept.
-            upload: The upload.
+            name: The client's name, of which only the digest is stored.
+            upload: Id of the upload.
         """
         self._database.set_fact(_key(name), upload)
 
     def image(self, name: str) -> str:
-        """The upload that a client means: by the name that it gave, or by our id.
+        """Return the id of the upload with a client's name or an id.
 
         Args:
-            name: Either.
+            name: The client's name, or the id.
 
         Raises:
             RefusalError: If there is none.
@@ -92,51 +92,51 @@ class LabelStore:
         return str(known or self._uploads.row(name)["id"])
 
     def has_image(self, name: str) -> bool:
-        """Whether a client's name means an upload that is here.
+        """Return True if there is an upload with a client's name.
 
         Args:
-            name: The client's.
+            name: The client's name.
         """
         known = self._database.fact(_key(name))
         return known is not None and self._database.first("SELECT 1 FROM uploads WHERE id = ?", known) is not None
 
     def images(self) -> list[sqlite3.Row]:
-        """Complete uploads that are no label maps, the oldest first."""
+        """Return complete uploads other than label maps, the oldest first."""
         labels = {one.upload for one in self.all()}
         rows = self._database.all("SELECT * FROM uploads WHERE sha256 IS NOT NULL ORDER BY created")
         return [row for row in rows if row["id"] not in labels]
 
     def add(self, image: str, upload: str, tag: str, info: Mapping[str, Any]) -> None:
-        """Keep a label map; former ones of the image and tag stay.
+        """Add a label map; former ones of the image and tag are kept.
 
         Args:
-            image: The upload that it is of.
-            upload: Its own.
-            tag: The client's.
-            info: What is said of it.
+            image: Upload id of its image.
+            upload: Its own upload id.
+            tag: The client's name of the version.
+            info: Metadata from the client.
         """
         said = json.dumps({"upload": upload, "tag": tag[:LONGEST_TAG], "params": {**info, "ts": int(time.time())}})
         self._database.set_fact(f"{_LABEL}{image}:{secrets.token_hex(4)}", said)
 
     def all(self) -> list[KeptLabel]:
-        """All of them, the oldest first."""
+        """Return all label maps, the oldest first."""
         return [
             _kept(row) for row in self._database.all("SELECT * FROM facts WHERE name LIKE 'label:%' ORDER BY rowid")
         ]
 
     def newest(self) -> dict[str, dict[str, KeptLabel]]:
-        """The newest of each image and tag."""
+        """Return the newest label map of each image and tag."""
         found: dict[str, dict[str, KeptLabel]] = {}
         for one in self.all():
             found.setdefault(one.image, {})[one.tag] = one
         return found
 
     def get(self, image: str, tag: str) -> KeptLabel:
-        """The newest of an image and tag.
+        """Return the newest label map of an image and tag.
 
         Args:
-            image: A client's name of it, or our id.
-            tag: The client's.
+            image: The client's name of the image, or its id.
+            tag: The client's name of the version.
 
         Raises:
             RefusalError: If there is none.
@@ -148,12 +148,12 @@ class LabelStore:
         return kept
 
     def say(self, image: str, tag: str, info: Mapping[str, Any]) -> None:
-        """Say more of the newest of an image and tag.
+        """Add metadata to the newest label map of an image and tag.
 
         Args:
-            image: A client's name of it, or our id.
-            tag: The client's.
-            info: What is said; each entry takes the place of a former one.
+            image: The client's name of the image, or its id.
+            tag: The client's name of the version.
+            info: New entries; they replace former ones.
 
         Raises:
             RefusalError: If there is none.
@@ -163,11 +163,11 @@ class LabelStore:
         self._database.set_fact(kept.fact, json.dumps(said))
 
     def remove(self, image: str, tag: str) -> None:
-        """Remove all versions of an image and tag; the corrections that they became stay.
+        """Remove all label maps of an image and tag; corrections made of them are kept.
 
         Args:
-            image: A client's name of it, or our id.
-            tag: The client's.
+            image: The client's name of the image, or its id.
+            tag: The client's name of the version.
 
         Raises:
             RefusalError: If there is none.
@@ -180,10 +180,10 @@ class LabelStore:
 
 
 def names_in(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What each value is the name of, by name, as `label_info` says it.
+    """Return the value of each structure, by name, from `label_info`.
 
     Args:
-        params: What a client says of a label map.
+        params: A client's metadata of a label map.
 
     Example:
         >>> names_in({"label_info": [{"name": "liver", "idx": 1}, "something"]})

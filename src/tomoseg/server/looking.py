@@ -1,4 +1,4 @@
-"""An upload looked at before it waits for a model: what it is, whether it can be read, which scans are in it."""
+"""Check of an upload before it is queued: its kind, whether it can be read, and the scans in it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from tomoseg.options import PredictOptions
 from tomoseg.server.records import ListedSeries
 
 FEWEST_SLICES = 5
-"""A series of fewer is not what anybody means beside a larger one: scouts, reference lines, single captures."""
+"""Slices below which a series is ignored beside a larger one: scouts, reference lines, screen captures."""
 
 FORCED = "the option `force`"
 
 
 class SeveralError(InputError):
-    """An upload that holds several scans, of which one is to be chosen.
+    """An upload that contains several scans, of which one has to be chosen.
 
     Attributes:
-        choices: Which there are.
+        choices: The scans.
 
     Args:
         message: One sentence.
-        choices: Which there are.
+        choices: The scans.
     """
 
     def __init__(self, message: str, choices: list[ListedSeries]) -> None:
@@ -34,16 +34,16 @@ class SeveralError(InputError):
 
 
 def look_at(scan: Path, options: PredictOptions) -> None:
-    """Refuse what cannot be segmented, as far as headers and first values say.
+    """Refuse uploads that cannot be segmented, as far as headers and first values show.
 
     Args:
         scan: A file or a folder of an upload.
         options: The requested options.
 
     Raises:
-        InputError: If it is no scan, or damaged at its beginning.
-        SeveralError: If it holds several scans and none is asked for.
-        GridError: If its geometry is not known.
+        InputError: If it is not a scan, or damaged at its beginning.
+        SeveralError: If it contains several scans and none is chosen.
+        GridError: If its geometry is unknown.
     """
     source = look(scan)
     if not options.force:

@@ -1,9 +1,8 @@
-"""What the MONAI Label extensions of 3D Slicer, MITK and OHIF ask for, answered as they read it.
+"""Routes of the MONAI Label interface, for its extensions of 3D Slicer, MITK and OHIF.
 
-Written after what these clients send and take apart, not after the server of MONAI Label. Values of a label map go
-from 1 without gaps, since Slicer takes a value for the rank of its name; answers have a length and are never in chunks,
-since clients read the socket themselves; names that clients give to images become digests, since they may be a
-patient's.
+They follow what these clients send and parse, not MONAI Label's server. Values of a label map run from 1 without gaps,
+since Slicer takes a value for the rank of its name; responses have a length and are never chunked, since clients read
+the socket themselves; clients' names of images are stored as digests, since they may contain a patient's name.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from tomoseg.version import __version__
 router = APIRouter(tags=["MONAI Label"])
 
 WAIT_SECONDS = 5.0
-"""Seconds between checks of a job, in case a notification of its change is missed."""
+"""Seconds between checks of a job, should a notification of its change be missed."""
 
 STRATEGY = "triage"
 
@@ -55,21 +54,21 @@ _PART_HEADS = "\r\n".join(
         "",
     ]
 )
-"""MITK finds the parts by their order and these very words."""
+"""Headers of the parts; MITK finds them by their order and exact words."""
 
 
 @router.get("/auth/")
 def auth(service: ServiceOf) -> dict[str, bool]:
-    """Whether a login is asked for: any name, with the token as its password."""
+    """Report whether a login is required: any name, with the token as its password."""
     return {"enabled": service.asks_for_token}
 
 
 @router.post("/auth/token")
 async def login(request: Request, service: ServiceOf) -> dict[str, str]:
-    """Take the token for a password.
+    """Accept the token as a password.
 
     Raises:
-        RefusalError: If it is another.
+        RefusalError: If it is wrong.
     """
     form = await request.form(max_files=0, max_fields=10)
     token, digest = str(form.get("password", "")), token_digest(service.database)
@@ -82,13 +81,13 @@ async def login(request: Request, service: ServiceOf) -> dict[str, str]:
 
 @router.get("/auth/token/valid")
 def is_valid() -> dict[str, bool]:
-    """That the token is right: else the answer is 401."""
+    """Confirm the token; with a wrong one the status is 401."""
     return {"valid": True}
 
 
 @router.get("/info/")
 def info(service: ServiceOf) -> dict[str, Any]:
-    """What is offered."""
+    """Return models, strategies and trainers."""
     models = {name: _model(service, name) for name in service.offers}
     images, labelled = service.labels.images(), service.labels.newest()
     labels = list(dict.fromkeys(label for one in models.values() for label in one["labels"]))
@@ -110,14 +109,14 @@ def info(service: ServiceOf) -> dict[str, Any]:
 async def begin_session(
     request: Request, service: ServiceOf, content_type: Annotated[str, Header()] = ""
 ) -> dict[str, Any]:
-    """Take an image for the time that a client works with it."""
+    """Upload an image for a session."""
     upload, _ = await _received(request, service, content_type, ("files", "file"))
     return _session(service, upload)
 
 
 @router.get("/session/{session}")
 def session(session: str, service: ServiceOf) -> dict[str, Any]:
-    """A session, or 404, after which a client sends its image anew."""
+    """Return a session, or 404, after which a client uploads its image again."""
     return _session(service, session)
 
 
@@ -139,7 +138,7 @@ async def infer(
     output: Annotated[str, Query()] = "all",
     content_type: Annotated[str, Header()] = "",
 ) -> Response:
-    """Segment an image that is sent, or was.
+    """Segment an image, uploaded with the request or before.
 
     Raises:
         RefusalError: If the job fails.
@@ -169,7 +168,7 @@ async def add_image(
     image: Annotated[str, Query()] = "",
     content_type: Annotated[str, Header()] = "",
 ) -> dict[str, str]:
-    """Keep an image, under the name that the client gave, of which a digest is kept, or under the id that is told."""
+    """Store an image under the client's name, of which a digest is kept, or under a new id."""
     upload, _ = await _received(request, service, content_type, ("file",))
     if image:
         await run_sync(service.labels.name_image, image, upload)
@@ -178,10 +177,10 @@ async def add_image(
 
 @router.get("/datastore/image")
 def get_image(service: ServiceOf, image: Annotated[str, Query()]) -> FileResponse:
-    """An image as it was sent.
+    """Download an image as it was uploaded.
 
     Raises:
-        RefusalError: If it is not there, or several files.
+        RefusalError: If there is no such image, or it has several files.
     """
     row = service.uploads.row(service.labels.image(image))
     if row["files"] != 1:
@@ -199,10 +198,10 @@ async def add_label(
     tag: Annotated[str, Query()] = "final",
     content_type: Annotated[str, Header()] = "",
 ) -> dict[str, Any]:
-    """Keep a corrected label map of an image as a new version, and as corrections; what was there stays.
+    """Store a corrected label map of an image as a new version, and as corrections.
 
     Raises:
-        RefusalError: If it cannot be read, or lies on other voxels than the image; nothing is kept then.
+        RefusalError: If it cannot be read, or lies on another grid than the image; nothing is stored then.
     """
     known = await run_sync(service.labels.image, image)
     upload, texts = await _received(request, service, content_type, ("label",))
@@ -217,10 +216,10 @@ async def add_label(
 
 
 def _keep(service: Service, image: str, upload: str, params: dict[str, Any]) -> list[str]:
-    """Keep a label map as corrections; returns the names of its structures.
+    """Store a label map as corrections, and return the names of its structures.
 
     Raises:
-        RefusalError: If that cannot be.
+        RefusalError: If it cannot be read.
     """
     label, scan = (str(service.uploads.scan_of([one], Path())) for one in (upload, image))
     values = {value: str(name) for name, value in names_in(params).items() if isinstance(value, int)}
@@ -233,7 +232,7 @@ def _keep(service: Service, image: str, upload: str, params: dict[str, Any]) -> 
 def get_label(
     service: ServiceOf, label: Annotated[str, Query()], tag: Annotated[str, Query()] = "final"
 ) -> FileResponse:
-    """The newest version of a label map that was kept.
+    """Download the newest version of a label map.
 
     Raises:
         RefusalError: If there is none.
@@ -245,7 +244,7 @@ def get_label(
 
 @router.post("/activelearning/{strategy}")
 def next_image(strategy: str, service: ServiceOf) -> dict[str, Any]:
-    """The image to be corrected next: the one whose masks the model is least sure of; {} if none is left."""
+    """Return the image to be corrected next, the one that the model is least confident of; {} if none is left."""
     labelled = service.labels.newest()
     left = [row for row in service.labels.images() if row["id"] not in labelled]
     if not left:
@@ -269,10 +268,10 @@ def _model(service: Service, name: str) -> dict[str, Any]:
 async def _received(
     request: Request, service: Service, content_type: str, names: tuple[str, ...], is_needed: bool = True
 ) -> tuple[str, dict[str, bytes]]:
-    """The upload that a form brings, and its texts.
+    """Receive a form's upload and texts.
 
     Raises:
-        RefusalError: If a file is needed and none comes.
+        RefusalError: If a file is required and missing.
     """
     if not is_needed and not content_type.startswith("multipart/"):
         return "", {}
@@ -300,7 +299,7 @@ def _session(service: Service, upload: str) -> dict[str, Any]:
 
 
 def _sureness(service: Service, upload: str) -> float:
-    """The mean of what the model expects of its masks, 0 where nothing was rated."""
+    """Return the mean expected Dice of the model's masks; 0 if none was rated."""
     row = service.database.first(
         "SELECT jobs.id AS id FROM jobs, json_each(jobs.uploads) AS one WHERE one.value = ? AND state = 'done' "
         "ORDER BY number DESC",
@@ -313,7 +312,7 @@ def _sureness(service: Service, upload: str) -> float:
 
 
 async def _end(service: Service, job: Job) -> Job:
-    """The job once it has ended; other requests are answered meanwhile."""
+    """Wait for a job to end, and return it."""
     while True:
         change = service.watch.next_change
         shown = await run_sync(service.job, job.id)
@@ -323,7 +322,7 @@ async def _end(service: Service, job: Job) -> Job:
 
 
 def _answer(service: Service, job: Job, params: dict[str, Any], output: str) -> Response:
-    """Values and their names, and the label map, in the parts that clients look for."""
+    """Return a multipart response of values with their names, and the label map."""
     structures = service.result(job.id).structures
     numbers = {one.id: number for number, one in enumerate(structures, start=1)}
     names = {one.name: number for number, one in enumerate(structures, start=1)}
@@ -334,7 +333,7 @@ def _answer(service: Service, job: Job, params: dict[str, Any], output: str) -> 
     path = service.result_file(job.id, f"{LABEL_MAP_STEM}.{'nii.gz' if kind == 'nifti' else 'seg.nrrd'}")
     compressed = params.get("result_compress", True) is not False
     made = TemporaryFile(dir=service.folder)  # noqa: SIM115  # closed once it is sent
-    is_wide = params.get("result_dtype") == "uint16"  # OHIF reads two bytes a voxel where it asks for them
+    is_wide = params.get("result_dtype") == "uint16"  # requested by OHIF
     for piece in renumbered(path, kind, numbers, compressed, is_wide):
         made.write(piece)
     size = made.tell()
@@ -350,7 +349,7 @@ def _answer(service: Service, job: Job, params: dict[str, Any], output: str) -> 
 
 
 def _centroids(names: dict[str, int], structures: Sequence[ResultStructure]) -> dict[str, list[float]]:
-    """Of each structure that was found its value and its centre, which some versions of OHIF look for."""
+    """Return value and centre of each structure that was found, for some versions of OHIF."""
     return {one.name: [names[one.name], *one.centroid_mm] for one in structures if one.centroid_mm is not None}
 
 

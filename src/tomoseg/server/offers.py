@@ -1,4 +1,4 @@
-"""What a server offers: models by name, described without their weights, and formats that can be written here."""
+"""The models that a server offers, described without their weights, and its output formats."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tomoseg.packages import is_installed
 from tomoseg.server.records import FormatShape, OfferedModel, StructureShape
 
 TRAINED = "models"
-"""The folder of models that came of trainings, within the server's."""
+"""Folder of models from trainings, in the server's folder."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A model that jobs may name.
+    """A model that jobs can use.
 
     Attributes:
-        folder: Where it lies.
-        shape: What is sent of it.
-        is_trainable: Whether a training can start from it: not from one that was imported.
+        folder: Its folder.
+        shape: Its description as sent to clients.
+        is_trainable: Whether training can start from it; not true of imported models.
     """
 
     folder: Path
@@ -38,14 +38,14 @@ class Offer:
 
 
 def offers_of(models: Iterable[Path]) -> dict[str, Offer]:
-    """Models as they are offered, by name: that of a packaged or fetched one, or of the folder.
+    """Describe models, by name: that of a packaged or fetched model, or of the folder.
 
     Args:
         models: Names or folders, of which the first is the default.
 
     Raises:
-        ModelError: If one is not there or damaged.
-        ConfigError: If two have one name.
+        ModelError: If a model is missing or damaged.
+        ConfigError: If two have the same name.
     """
     offers: dict[str, Offer] = {}
     for given in models:
@@ -59,10 +59,10 @@ def offers_of(models: Iterable[Path]) -> dict[str, Offer]:
 
 
 def trained_in(folder: Path) -> list[Path]:
-    """Models that came of trainings of a server, in the order in which they were made.
+    """Return the folders of models from a server's trainings, in order of creation.
 
     Args:
-        folder: The server's.
+        folder: The server's folder.
     """
     place = folder / TRAINED
     return sorted(place.iterdir(), key=lambda one: one.stat().st_mtime) if place.is_dir() else []
@@ -82,7 +82,7 @@ def _described(name: str, folder: Path, record: ModelRecord) -> OfferedModel:
 
 
 def of_structure(structure: Structure) -> dict[str, Any]:
-    """A structure as it is sent.
+    """Describe a structure as sent to clients.
 
     Args:
         structure: A structure of a model.
@@ -91,16 +91,16 @@ def of_structure(structure: Structure) -> dict[str, Any]:
 
 
 def formats() -> list[FormatShape]:
-    """What results can be written as with the packages that are installed."""
+    """Return the output formats that the installed packages support."""
     return [
         FormatShape(name=name, help=one.help) for name, one in FORMATS.items() if all(map(is_installed, one.packages))
     ]
 
 
 def in_words(offers: Mapping[str, Offer]) -> str:
-    """Models for a person.
+    """Describe models in words.
 
     Args:
-        offers: By name.
+        offers: The models by name.
     """
     return ", ".join(f"{name} ({counted(len(one.shape.structures), 'structure')})" for name, one in offers.items())

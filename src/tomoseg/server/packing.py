@@ -1,4 +1,4 @@
-"""A zip that is sent while it is made: nothing of it is held, and nothing is written to disk."""
+"""Streaming ZIP archives, without holding them in memory or on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class _Sink:
-    """What a zip file is written to, taken away piece by piece. It cannot go back, so sizes follow the bytes."""
+    """Write-only stream of a ZIP archive, emptied piece by piece. It is not seekable, so sizes follow the data."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -20,7 +20,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """There is nothing to flush."""
+        """Do nothing."""
 
     def taken(self) -> bytes:
         pieces, self._pieces = self._pieces, []
@@ -28,11 +28,11 @@ class _Sink:
 
 
 def packed(files: Mapping[str, Path], texts: Mapping[str, str]) -> Iterator[bytes]:
-    r"""A zip of files, which are compressed already, and of texts.
+    r"""Pack files, which are compressed already, and texts to a ZIP archive.
 
     Args:
-        files: By name in the archive.
-        texts: By name in the archive.
+        files: Paths of files by name in the archive.
+        texts: Texts by name in the archive.
 
     Yields:
         Pieces of the archive.

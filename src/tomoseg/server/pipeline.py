@@ -1,7 +1,7 @@
-"""Segmenting one job while the next is read and the last is written, as `tomoseg predict` does with a folder of scans.
+"""Segmenting one job while the next is read and the last is written, as `tomoseg predict` does with many scans.
 
-The next job is read before it is claimed: it stays queued, may be cancelled, and nothing is told of it. A job that has
-cost a worker already is alone, so that no other pays for what it does.
+The next job is read before it is claimed: it stays queued, may be cancelled, and reports no progress. A job during
+which a worker died runs alone, so that no other is affected.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tomoseg.server.jobs import JobStore, new_id
 from tomoseg.server.segmenting import Models, Tell, UploadOnItsWay, reason_of, told
 
 Guarded = Callable[[str, Callable[[], bool]], None]
-"""Takes a claim and what is done for it, which says whether more is to come; what it raises ends that job alone."""
+"""Takes a claim and its work, which returns whether more follows; an exception in it ends only that job."""
 
 
 @dataclass
 class _Ahead:
-    """A job that is read, or being read.
+    """A job that has been read, or is being read.
 
     Attributes:
         job: Its id.
         folder: The folder of its result.
-        way: Where its scan lies, and the scan on its way, once it is read.
+        way: Path of its scan, and its processing, once it is read.
     """
 
     job: str
@@ -38,21 +38,21 @@ class _Ahead:
     way: Future[tuple[Path, UploadOnItsWay]]
 
     def drop(self) -> None:
-        """Forget it; nothing is left of it."""
+        """Discard it with its files."""
         self.way.exception()
         _remove(self.folder)
 
 
 class Pipeline:
-    """Segments jobs of one worker.
+    """Segments the jobs of one worker.
 
     Args:
-        jobs: Where they are.
+        jobs: The store of jobs.
         folder: The folder of their results.
-        models: Loaded when they are first asked for.
-        scan_of: Where the scan of a job lies.
-        guarded: What ends a job alone.
-        overlaps: Whether anything is done beside; not where memory is limited.
+        models: The models, loaded on first use.
+        scan_of: Returns the path of a job's scan.
+        guarded: Runs work whose failure ends only its job.
+        overlaps: Whether to read and write other jobs during segmentation; off if memory is limited.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class Pipeline:
         self._writing: Future[None] | None = None
 
     def do(self, row: sqlite3.Row, tell: Tell) -> None:
-        """Segment a job that was claimed; its result may be written after this returns.
+        """Segment a claimed job; its result may be written after this returns.
 
         Args:
-            row: The job.
+            row: The job's row.
             tell: Called with progress.
         """
         claim = row["claim"]
@@ -96,7 +96,7 @@ class Pipeline:
             self.finish()
 
     def finish(self) -> None:
-        """Wait until what is being written is written."""
+        """Wait until the last result is written."""
         if self._writing is not None:
             self._writing.result()
             self._writing = None
@@ -115,7 +115,7 @@ class Pipeline:
         return mine
 
     def _taken(self, row: sqlite3.Row) -> _Ahead:
-        """The job as it was read ahead, or being read from now on."""
+        """Return the job as it was read ahead, or start reading it."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.job == row["id"]:
             return ahead
@@ -137,7 +137,7 @@ class Pipeline:
         return _Ahead(row["id"], folder, self._reader.submit(read))
 
     def _read_ahead(self, row: sqlite3.Row) -> None:
-        """Begin to read the next job, if it is one of the same model that has not cost a worker."""
+        """Start reading the next job, if it uses the same model and no worker died during it."""
         following = self._jobs.next_queued()
         if following is not None and following["model"] == row["model"] and following["attempts"] == 0:
             self._ahead = self._begun(following)
@@ -161,7 +161,7 @@ class Pipeline:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a result, and the job's folder if nothing else is in it."""
+    """Remove a result, and the job's folder if it is empty then."""
     shutil.rmtree(folder, ignore_errors=True)
     with suppress(OSError):
         folder.parent.rmdir()

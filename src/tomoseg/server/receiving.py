@@ -1,4 +1,4 @@
-"""The body of a request as files, written while they come; nothing of them is held in memory."""
+"""Receiving the files of a request, written to disk as they arrive."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from tomoseg.server.refusals import RefusalError
 from tomoseg.server.uploads import DICOM_SUFFIX, UploadStore, digest_of, suffix_of
 
 MOST_FILES = 20_000
-"""Of one upload: slices of the longest scans, several times."""
+"""Largest number of files of one upload, several times the slices of the longest scans."""
 
 LONGEST_TEXT_BYTES = 1_000_000
-"""Of a part that is no file."""
+"""Largest size of a part that is not a file."""
 
 CHUNK_BYTES = 1 << 20
-"""Written at a time, in a thread."""
+"""Bytes written at a time, in a thread."""
 
 _PART = "expected a multipart body with parts `file`"
 
 
 @dataclass
 class Received:
-    """What came.
+    """Content of a received body.
 
     Attributes:
         digests: SHA-256 of each file.
-        size: Bytes of all of them.
-        suffixes: Endings of the files' names.
-        texts: Parts that are no files, by name.
+        size: Size of all files in bytes.
+        suffixes: Suffixes of the files' names.
+        texts: Parts that are not files, by name.
     """
 
     digests: list[str] = field(default_factory=list)
@@ -52,12 +52,11 @@ class MultipartFiles:
     Args:
         content_type: The content type of the request.
         folder: Folder to write to.
-        names: The names of the parts that are files; a part of another name is a text. None for a multipart body of
-            DICOM
-            files, as DICOMweb sends them.
+        names: Names of the parts that are files; other parts are texts. None for a multipart body of DICOM files, as
+            DICOMweb sends them.
 
     Raises:
-        RefusalError: If it is no multipart body.
+        RefusalError: If it is not a multipart body.
     """
 
     def __init__(self, content_type: str, folder: Path, names: tuple[str, ...] | None = ("file",)) -> None:
@@ -86,10 +85,10 @@ class MultipartFiles:
         self._parser = MultipartParser(options[b"boundary"], callbacks)
 
     def write(self, data: bytes) -> None:
-        """Take the next bytes of the body.
+        """Process the next bytes of the body.
 
         Args:
-            data: Any number of them.
+            data: Any number of bytes.
 
         Raises:
             RefusalError: If the body is damaged, or has too many files or too long a text.
@@ -101,10 +100,10 @@ class MultipartFiles:
             raise RefusalError(HTTPStatus.BAD_REQUEST, f"{_PART}, got a damaged one; send it again") from None
 
     def finish(self) -> Received:
-        """What came, once all of it has.
+        """Return the content, after the last byte.
 
         Raises:
-            RefusalError: If it is cut.
+            RefusalError: If the body is truncated.
         """
         self.abort()
         if not self._is_whole:
@@ -112,7 +111,7 @@ class MultipartFiles:
         return self.received
 
     def abort(self) -> None:
-        """Close what is open."""
+        """Close the open file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -180,20 +179,20 @@ async def receive_upload(
     length: int | None,
     names: tuple[str, ...] | None = ("file",),
 ) -> tuple[str, Received]:
-    """Take an upload from a multipart body; nothing is left of one that is cut or refused.
+    """Receive an upload from a multipart body; a truncated or refused one leaves no files.
 
     Args:
         store: The store that it is written to.
-        body: Of the request.
+        body: The body of the request.
         content_type: The content type of the request.
-        length: The length of the body, if it is said.
-        names: The names of the parts that are files; None for a body of DICOM files.
+        length: The length of the body, if stated.
+        names: Names of the parts that are files; None for a body of DICOM files.
 
     Returns:
-        The upload's id, and what came; no id where no file did.
+        The upload's id, empty if there is no file, and the content.
 
     Raises:
-        RefusalError: If it is too large, damaged or cut, or several files are not DICOM.
+        RefusalError: If it is too large, damaged or truncated, or several files are not DICOM.
     """
     limit = store.rules.upload_bytes
     upload = await run_sync(store.begin, ".dcm", min(limit, store.rules.quota_bytes) if length is None else length, 0)

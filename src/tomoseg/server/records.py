@@ -1,4 +1,4 @@
-"""What the interface sends and takes, as it is documented: jobs, uploads, results."""
+"""Schemas of the interface: jobs, uploads, results."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 State = Literal["received", "checking", "queued", "running", "done", "failed", "cancelled", "expired"]
-"""Where a job is, in this order; the last four are ends."""
+"""State of a job, in order; the last four are final."""
 
 ENDS: frozenset[str] = frozenset({"done", "failed", "cancelled", "expired"})
-"""What no job leaves, but for `expired`, which takes the files of any of the others."""
+"""Final states; only `expired`, when files are removed, follows another one."""
 
 RESULT = "result.json"
-"""Beside the files of a result: what is sent of it."""
+"""Name of the file with a result's record, beside its files."""
 
 LABEL_MAP_STEM = "segmentation"
-"""How the names of a label map and of what belongs to it begin."""
+"""Stem of the file names of a label map."""
 
 LABEL_MAP = f"{LABEL_MAP_STEM}.nii.gz"
-"""What a label map is called; a result of masks is a folder."""
+"""File name of a label map; a result of masks is a folder."""
 
 Stage = Literal["load", "read", "segment", "write"]
-"""What is done to a scan that is running."""
+"""Stage of a running job."""
 
 
 _UPLOAD = {
@@ -60,271 +60,271 @@ _JOB = _ASKED | {
 
 
 def _like(example: dict[str, Any]) -> ConfigDict:
-    """How the description of the interface shows what is sent."""
+    """Return a configuration with an example for the OpenAPI description."""
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class Shape(BaseModel):
-    """Base of what is sent."""
+    """Base class of responses."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
 
 
 class Told(Shape):
-    """Something that was noticed."""
+    """A note or warning about a scan or a result."""
 
     text: str
-    """One or two sentences."""
+    """Text of one or two sentences."""
     kind: str
-    """Short and stable."""
+    """Short, stable kind."""
     level: Literal["note", "warning"]
-    """Whether it may make the result wrong."""
+    """`warning` if the result may be wrong because of it."""
 
 
 class ListedSeries(Shape):
     """One of several scans in an upload."""
 
     series: int
-    """What the option `series` takes to choose it."""
+    """Value of the option `series` that chooses it."""
     text: str
-    """What it is."""
+    """Description of the scan."""
 
 
 class Upload(Shape):
-    """Files that were sent, or are on their way."""
+    """Uploaded files, complete or in progress."""
 
     model_config = _like(_UPLOAD)
 
     id: str
     """Cannot be guessed."""
     bytes: int
-    """Of all of it, when it is complete."""
+    """Total size in bytes, when complete."""
     received: int
-    """So many of them are here."""
+    """Bytes received."""
     complete: bool
-    """Whether jobs can be made of it."""
+    """Whether it is complete, so that jobs can use it."""
     files: int
-    """One is a scan; several are the slices of one."""
+    """Number of files; several are the slices of one scan."""
     sha256: str | None
-    """Of the file; of several, of the sorted digests of each. None until it is complete."""
+    """SHA-256 of the file, or of the sorted digests of several; None until it is complete."""
     expires: float
-    """When it is removed, in seconds since 1970, unless it is used."""
+    """Time of removal in seconds since 1970, unless it is used."""
 
 
 class Job(Shape):
-    """One scan, one model, and what is asked for."""
+    """A job: one scan, one model, and options."""
 
     model_config = _like(_JOB)
 
     id: str
     """Cannot be guessed."""
     number: int
-    """In order of arrival."""
+    """Number in order of arrival."""
     state: State
-    """Where it is."""
+    """State of the job."""
     position: int | None
-    """Of a queued one: so many jobs are before it."""
+    """Number of jobs before it in the queue, if it is queued."""
     stage: Stage | None
-    """Of a running one."""
+    """Stage, if it is running."""
     share: float | None
-    """Of a running one: how much of it is done, 0 to 1."""
+    """Progress, 0 to 1, if it is running."""
     seconds_left: float | None
-    """Of a running one, once it can be said."""
+    """Estimated seconds left, if it is running, as soon as known."""
     model: str
-    """Its name."""
+    """Name of the model."""
     options: dict[str, Any]
-    """What was asked for, as `tomoseg predict` calls it."""
+    """Options, named as in `tomoseg predict`."""
     uploads: list[str]
-    """What it is made of."""
+    """Ids of its uploads."""
     created: float
-    """Seconds since 1970, as are the next three."""
+    """Time of creation in seconds since 1970, like the next three."""
     started: float | None
     finished: float | None
     expires: float | None
-    """When its files are removed."""
+    """Time at which its files are removed."""
     reason: str | None
-    """Why it failed, in one sentence."""
+    """Reason of its failure, in one sentence."""
     advice: str | None
     """What to do about it."""
     choices: list[ListedSeries]
-    """Of one that failed because an upload holds several scans: which there are."""
+    """Scans to choose from, if it failed because its upload contains several."""
     warnings: list[Told]
-    """What was noticed about the scan."""
+    """Notes and warnings about the scan."""
     corrections: int = 0
-    """How many corrected versions of masks there are."""
+    """Number of corrected masks."""
 
 
 class Jobs(Shape):
     """Some of the jobs."""
 
     jobs: list[Job]
-    """The newest first."""
+    """Jobs, the newest first."""
 
 
 class AskedJob(BaseModel):
-    """A job to be made."""
+    """Request for a job."""
 
     model_config = _like(_ASKED) | ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     uploads: list[str]
-    """Ids of complete uploads, which together are one scan."""
+    """Ids of complete uploads, which together form one scan."""
     model: str | None = None
-    """One of those that are offered; the first if omitted."""
+    """Name of an offered model; if omitted, the first."""
     options: dict[str, Any] = {}
-    """Those of `tomoseg predict`, by their names."""
+    """Options of `tomoseg predict`, by name."""
 
 
 class StructureShape(Shape):
-    """A structure that a model knows."""
+    """A structure of a model."""
 
     id: int
-    """Its value in a label map."""
+    """Value in a label map."""
     name: str
-    """As in file names."""
+    """Name, as in file names."""
     group: str
-    """What it is listed with."""
+    """Group in which it is listed."""
     colour: tuple[int, int, int]
     """Red, green and blue, 0 to 255."""
 
 
 class OfferedModel(Shape):
-    """A model that jobs may name."""
+    """A model that jobs can use."""
 
     name: str
-    """As it is named."""
+    """Name of the model."""
     sha256: str
-    """Of its weights."""
+    """SHA-256 of its weights."""
     structures: list[StructureShape]
-    """All that it knows."""
+    """Its structures."""
 
 
 class ResultStructure(StructureShape):
-    """A structure of a result. What cannot be said is null."""
+    """A structure of a result. Unknown values are null."""
 
     file: str | None
-    """Of its mask, where each has its own."""
+    """Name of its mask's file, if each structure has one."""
     present: bool
-    """Whether anything was found."""
+    """Whether it was found."""
     volume_ml: float | None
     mean_hu: float | None
     median_hu: float | None
     std_hu: float | None
     centroid_mm: tuple[float, float, float] | None
-    """In the scan's world, RAS+."""
+    """Centroid in the scan's world coordinates, RAS+ mm."""
     touches_border: bool | None
-    """Whether a part of it may lie outside of the scan."""
+    """Whether it may extend beyond the scan."""
     expected_dice: float | None
-    """How sure the model is, where `triage` was asked for."""
+    """Expected Dice, if `triage` was requested."""
 
 
 class ResultFile(Shape):
     """A file of a result."""
 
     name: str
-    """What the route of files takes."""
+    """Name for the route of files."""
     bytes: int
-    """Its size."""
+    """Size in bytes."""
 
 
 class Result(Shape):
-    """What became of a job that is done."""
+    """Result of a completed job."""
 
     job: str
-    """Its id."""
+    """Id of the job."""
     model: str
-    """What made it."""
+    """Name of the model."""
     seconds: dict[str, float]
-    """By stage."""
+    """Duration of each stage."""
     structures: list[ResultStructure]
-    """In the model's order."""
+    """Structures, in the model's order."""
     warnings: list[Told]
-    """What was noticed."""
+    """Notes and warnings."""
     files: list[ResultFile]
-    """What can be had."""
+    """Files for download."""
 
 
 class Correction(Shape):
     """A corrected mask."""
 
     structure: str
-    """Of what."""
+    """Name of the structure."""
     version: int
-    """Which of the job's versions it is, from 1; of each structure the last counts."""
+    """Number of the version in the job, from 1; the latest of each structure counts."""
     who: str
-    """Whose work it is, as they said."""
+    """Name of the person who corrected it, as given."""
     when: str
-    """When it was saved, as ISO 8601 in UTC."""
+    """Time at which it was saved, ISO 8601 in UTC."""
     voxels: int
-    """How many it has."""
+    """Number of voxels of the mask."""
 
 
 class Corrections(Shape):
     """Corrected masks of a job."""
 
     corrections: list[Correction]
-    """The first first."""
+    """Corrections, in order."""
 
 
 class SavedCorrection(Shape):
-    """A mask that was saved."""
+    """A saved mask."""
 
     version: int
-    """Which of the job's versions it is."""
+    """Number of the version in the job."""
 
 
 class FormatShape(Shape):
-    """What a result can be written as."""
+    """An output format."""
 
     name: str
-    """What the option `format` takes."""
+    """Value of the option `format`."""
     help: str
-    """What it is."""
+    """Description of the format."""
 
 
 class Limits(Shape):
-    """What is refused beyond, said before anything is sent."""
+    """Limits of the server."""
 
     upload_bytes: int
-    """Of one upload."""
+    """Largest size of one upload."""
     quota_bytes: int
-    """Of all that is kept."""
+    """Largest size of all stored files."""
     used_bytes: int
-    """Of that."""
+    """Size of all stored files."""
     keep_hours: float
-    """How long results and scans are kept."""
+    """Hours for which scans and results are kept."""
     job_minutes: float
-    """How long one job may take."""
+    """Time limit of a job."""
     job_memory_bytes: int | None
-    """How much memory one job may take."""
+    """Memory limit of a job; null for most of the machine's memory."""
 
 
 class Info(Shape):
-    """What this server is and offers."""
+    """Description of the server."""
 
     tomoseg: str
-    """Its version."""
+    """Version of tomoseg."""
     api: int
     """The version of this interface."""
     default_model: str
-    """Which is taken where none is named."""
+    """Name of the model that is used if none is named."""
     models: list[str]
-    """Names of all."""
+    """Names of all models."""
     formats: list[FormatShape]
-    """What results can be written as here."""
+    """Output formats."""
     suffixes: list[str]
-    """How files may end that are a scan each; those of DICOM may end in anything."""
+    """Suffixes of files that contain one scan; DICOM files may have any."""
     limits: Limits
-    """What is refused beyond."""
+    """Limits of the server."""
 
 
 class Health(Shape):
-    """That the server answers."""
+    """Confirmation that the server answers."""
 
     status: Literal["ok"]
-    """Always."""
+    """Always `ok`."""
     tomoseg: str
-    """Its version."""
+    """Version of tomoseg."""
     api: int
     """The version of this interface."""
     token: bool
-    """Whether other routes ask for one."""
+    """Whether other routes require a token."""

@@ -1,4 +1,4 @@
-"""What the interface refuses, with the status of its answer."""
+"""Errors with an HTTP status."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from tomoseg.errors import TomosegError
 
 
 class RefusalError(TomosegError):
-    """A request that is not done.
+    """A refused request.
 
     Attributes:
-        status: The status of the answer.
+        status: HTTP status of the response.
 
     Args:
-        status: The status of the answer.
+        status: HTTP status of the response.
         message: One sentence.
 
     Example:

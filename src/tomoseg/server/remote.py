@@ -1,4 +1,4 @@
-"""`tomoseg predict --server`: scans are found here, segmented there, and their results written here."""
+"""`tomoseg predict --server`: local scans are segmented by a server, and the results written locally."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tomoseg.workflows.scans import FoundScans, Scan, find_scans
 
 @dataclass(frozen=True)
 class RemoteDone:
-    """Told after each scan.
+    """Outcome of one scan.
 
     Attributes:
         scan: The scan.
-        error: Why it failed, or None.
-        warnings: What was noticed.
-        seconds: That the server took.
+        error: Reason of a failure, or None.
+        warnings: Notices about the scan.
+        seconds: Seconds of the server.
     """
 
     scan: Scan
@@ -43,19 +43,19 @@ def predict_remotely(
     on_found: Callable[[FoundScans], None],
     on_change: Callable[[Scan, Job], None],
 ) -> Iterator[RemoteDone]:
-    """Have a scan or many segmented by a server; one that fails stops no other.
+    """Segment one or many scans with a server; a failure does not stop the others.
 
     Args:
         scans: As for `tomoseg predict`.
         output: As for `tomoseg predict`.
-        client: Of the server.
-        model: One that it offers; its default if None.
+        client: Client of the server.
+        model: Name of an offered model; None for the default.
         options: The requested options.
-        on_found: Called before the first scan is sent, with the scans that were found.
+        on_found: Called with the scans found, before the first is sent.
         on_change: Called with the scan and its job whenever the job changes.
 
     Yields:
-        What became of each.
+        The outcome of each scan.
 
     Raises:
         InputError: If there is no scan, or the server does not offer the model.
@@ -64,7 +64,7 @@ def predict_remotely(
     """
     check_place(output)
     offered = client.info()["models"]
-    if model is not None and model not in offered:  # said before any scan is sent
+    if model is not None and model not in offered:  # before any scan is sent
         raise InputError(f"{client.url}: model: {unknown_name_message(model, offered)}")
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
@@ -75,7 +75,7 @@ def predict_remotely(
 def _sent(
     scans: Sequence[Scan], client: Client, model: str | None, options: dict[str, Any]
 ) -> list[tuple[Scan, Job | TomosegError]]:
-    """All of them are sent before the first is waited for, so that the server never waits for us."""
+    """Upload all scans before waiting for the first result, so that the server is never idle."""
     sent: list[tuple[Scan, Job | TomosegError]] = []
     for scan in scans:
         try:
@@ -86,7 +86,7 @@ def _sent(
 
 
 def _upload(scan: Scan, client: Client) -> str:
-    """Send a scan.
+    """Upload a scan.
 
     Raises:
         InputError: If it is one of several in an archive.

@@ -1,6 +1,6 @@
-"""A label map whose values go from 1 without gaps, as clients of MONAI Label read it; bytes are exchanged as they pass.
+"""Renumbering a label map from 1 without gaps, as clients of MONAI Label need it.
 
-Nothing is held: a scan of any size goes through in pieces.
+It works on a stream, so that a scan of any size needs little memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tomoseg.errors import InputError
 
 _CHUNK_BYTES = 1 << 20
 _GZIP = 31
-"""What zlib calls a gzip stream."""
+"""Window bits of a gzip stream in zlib."""
 
 _NIFTI_UINT8, _NIFTI_UINT16 = 2, 512
 
@@ -26,20 +26,20 @@ Kind = Literal["nrrd", "nifti"]
 def renumbered(
     path: Path, kind: Kind, numbers: Mapping[int, int], compressed: bool = True, wide: bool = False
 ) -> Iterator[bytes]:
-    """A label map with other values.
+    """Yield a label map with other values.
 
     Args:
         path: `.seg.nrrd` of one layer, or `.nii.gz`, of 8 bits.
         kind: Its kind.
-        numbers: The new value of each.
-        compressed: Whether an NRRD is compressed.
-        wide: Whether a voxel takes two bytes.
+        numbers: New value of each value.
+        compressed: Whether to compress an NRRD.
+        wide: Whether to write two bytes per voxel.
 
     Yields:
         Pieces of the file.
 
     Raises:
-        InputError: If it has other voxels than bytes.
+        InputError: If its voxels are not of 8 bits.
     """
     table = bytes(numbers.get(value, 0) for value in range(256))
     if kind == "nifti":
@@ -65,7 +65,7 @@ def _nifti(path: Path, table: bytes, wide: bool) -> Iterator[bytes]:
 
 
 def _changed(pieces: Iterable[bytes], table: bytes, wide: bool) -> Iterator[bytes]:
-    """Other values, in one byte each or in two, the low one first."""
+    """Yield the new values, as one byte each or two in little-endian order."""
     for piece in pieces:
         values = piece.translate(table)
         if wide:
@@ -86,7 +86,7 @@ def _nrrd(path: Path, table: bytes, compressed: bool, wide: bool) -> Iterator[by
 
 
 def _header_lines(lines: Iterable[str], compressed: bool, wide: bool) -> Iterator[str]:
-    """Those of one layer that is no segmentation of 3D Slicer's, in the encoding and of the bytes that are wanted."""
+    """Yield header lines without those of 3D Slicer's segmentations, with the new encoding and type."""
     for line in lines:
         name = line.split(":")[0]
         if name == "encoding":
@@ -107,10 +107,10 @@ def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def nrrd_header(path: Path) -> tuple[list[str], int]:
-    """The lines of an NRRD's header, and where its data begin.
+    """Return the lines of an NRRD's header, and the offset of its data.
 
     Args:
-        path: The file, with its header.
+        path: An NRRD file with attached header.
     """
     with path.open("rb") as stream:
         lines = []
@@ -129,7 +129,7 @@ def _plain(path: Path, start: int) -> Iterator[bytes]:
 
 
 def _inflated(path: Path, start: int) -> Iterator[bytes]:
-    """The contents of a gzip stream of any number of members."""
+    """Yield the content of a gzip stream of any number of members."""
     unpacker = zlib.decompressobj(_GZIP)
     for packed in _plain(path, start):
         rest = packed
@@ -146,7 +146,7 @@ def _float(data: bytes) -> float:
 
 
 def _check_bytes(holds: bool) -> None:
-    """Refuse what has no byte for each voxel.
+    """Refuse voxels that are not of 8 bits.
 
     Raises:
         InputError: If so.

@@ -1,4 +1,4 @@
-"""What was measured of a result's structures, as rows and as a table."""
+"""Statistics of a result's structures, as rows and as CSV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _COLUMNS = ("structure", "present", "volume_ml", "mean_hu", "median_hu", "std_hu
 
 
 def statistics_row(structure: ResultStructure) -> dict[str, object]:
-    """A structure with what was measured of it.
+    """Return a structure's statistics.
 
     Args:
         structure: A structure of a result.
@@ -21,10 +21,10 @@ def statistics_row(structure: ResultStructure) -> dict[str, object]:
 
 
 def statistics_table(result: Result) -> str:
-    """All structures as CSV.
+    """Return the statistics of all structures as CSV.
 
     Args:
-        result: Of a job.
+        result: The result of a job.
     """
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What MONAI Label's reviewer for 3D Slicer asks for besides, and what OHIF's plug-in does that is not served."""
+"""Further routes of the MONAI Label interface, for its reviewer in 3D Slicer and OHIF's plug-in."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tomoseg.server.service import Service, ServiceOf
 router = APIRouter(tags=["MONAI Label"])
 
 LONGEST_BYTES = 100_000
-"""Of what is said of a label."""
+"""Size limit of a label's metadata."""
 
 
 @router.get("/datastore/")
 def datastore(service: ServiceOf, output: Annotated[str, Query()] = "") -> dict[str, Any]:
-    """How many images there are, or all of them with what is said of their labels."""
+    """Return the number of images, or all of them with the metadata of their labels."""
     images, labels = service.labels.images(), service.labels.newest()
     if output != "all":
         tags: dict[str, int] = {}
@@ -40,7 +40,7 @@ def datastore(service: ServiceOf, output: Annotated[str, Query()] = "") -> dict[
 
 @router.get("/datastore/image/info")
 def image_info(service: ServiceOf, image: Annotated[str, Query()]) -> dict[str, Any]:
-    """What is said of an image."""
+    """Return the metadata of an image."""
     return _of_image(service.uploads.row(service.labels.image(image)))
 
 
@@ -48,7 +48,7 @@ def image_info(service: ServiceOf, image: Annotated[str, Query()]) -> dict[str, 
 def label_info(
     service: ServiceOf, label: Annotated[str, Query()], tag: Annotated[str, Query()] = "final"
 ) -> dict[str, Any]:
-    """What is said of a label map."""
+    """Return the metadata of a label map."""
     return _of_label(service.labels.get(label, tag))
 
 
@@ -57,10 +57,10 @@ def label_info(
 async def update_label_info(
     request: Request, service: ServiceOf, label: Annotated[str, Query()], tag: Annotated[str, Query()] = "final"
 ) -> dict[str, Any]:
-    """Say more of a label map: who approved it, how hard it is, a comment.
+    """Add metadata to a label map: who approved it, its difficulty, a comment.
 
     Raises:
-        RefusalError: If there is no such label map, or what is said is no JSON object, or long.
+        RefusalError: If there is no such label map, or the metadata is not a JSON object, or too long.
     """
     form = await request.form(max_files=0, max_fields=10, max_part_size=LONGEST_BYTES)
     await run_sync(service.labels.say, label, tag, _object(str(form.get("params") or form.get("info") or "")))
@@ -73,16 +73,16 @@ def delete_label(
     label: Annotated[str, Query(alias="id")],
     tag: Annotated[str, Query()] = "final",
 ) -> dict[str, Any]:
-    """Give a label map no more; the corrections that came of it stay."""
+    """Remove a label map; corrections made of it are kept."""
     service.labels.remove(label, tag)
     return {}
 
 
 def _object(text: str) -> dict[str, Any]:
-    """What a form says.
+    """Parse the metadata in a form.
 
     Raises:
-        RefusalError: If it is no JSON object, or too long.
+        RefusalError: If it is not a JSON object, or too long.
     """
     try:
         found = json.loads(text) if len(text) <= LONGEST_BYTES else None

@@ -1,4 +1,4 @@
-"""The server of `tomoseg view RUN`: what a training run has written so far, and each epoch as it comes."""
+"""The server of `tomoseg view RUN`: a training run's epochs so far, and new ones as they are written."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ LOOK_SECONDS = 1.0
 
 @dataclass
 class RunViewing:
-    """What one server shows of a run.
+    """A run that is shown.
 
     Attributes:
         run: The run.
-        options: Where it is shown, and in which language.
-        secret: The part of the page's address that cannot be guessed.
-        guests: Who looks.
+        options: Address and language.
+        secret: The unguessable part of the page's address.
+        guests: The open pages.
     """
 
     run: WatchedRun
@@ -42,22 +42,21 @@ class RunViewing:
 
     @property
     def ends_with_page(self) -> bool:
-        """On this machine alone: from others one comes and goes while it trains."""
+        """True on this machine alone: remote viewers come and go during training."""
         return self.options.host in LOOPBACK
 
     def app(self) -> FastAPI:
-        """The application that serves it."""
+        """Create the application that serves it."""
         return secret_app(self, _routes(self))
 
     def look(self) -> list[Seen]:
-        """What each part has written so far."""
+        """Read what each part has written so far."""
         return [look_at(part) for part in self.run.parts]
 
     async def news(self) -> AsyncIterator[str]:
-        """All that there is, then what is new, as server-sent events.
+        """Yield everything, then changes, as server-sent events.
 
-        Of each part that has changed there is its state, and the epochs from a first one on; those before are as they
-        were told.
+        For each part that has changed, an event has its state and the epochs that changed.
         """
         told: list[Seen | None] = [None] * len(self.run.parts)
         waited = 0.0
@@ -76,7 +75,7 @@ class RunViewing:
 
 
 def _since(before: Seen | None, now: Seen) -> dict[str, Any]:
-    """What is new of a part; all of it where what was told is not true any more."""
+    """Return what is new in a part; everything if earlier epochs have changed."""
     kept = 0 if before is None else len(before.epochs)
     first = kept if before is not None and now.epochs[:kept] == before.epochs else 0
     return {
@@ -91,7 +90,7 @@ def _since(before: Seen | None, now: Seen) -> dict[str, Any]:
 
 
 def _named(epochs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The structures that a validation has given a Dice of, in its order."""
+    """Return the structures with a validation Dice, in order."""
     return list(dict.fromkeys(name for record in epochs for name in record["dice"]))
 
 

@@ -1,4 +1,4 @@
-"""How what is shown of a case goes over the wire: a description in JSON, and volumes of plain bytes, x fastest."""
+"""Encoding of a case for the page: a description in JSON, and volumes as raw bytes, x fastest."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tomoseg.workflows.scenes import Entry, Scene
 
 
 def described(scene: Scene, name: str, scan: Path | None = None) -> dict[str, Any]:
-    """A case as the page reads it.
+    """Describe a case for the page.
 
     Args:
-        scene: What is shown.
-        name: What the case is called.
-        scan: The scan, whose path is left out of notices.
+        scene: The case.
+        name: Name of the case.
+        scan: Path of the scan, which is removed from notices.
     """
     notices = [one if scan is None else one.without(scan) for one in scene.notices]
     return {
@@ -61,21 +61,21 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 
 def volume_answer(values: Shaped[np.ndarray, "x y z"]) -> Response:
-    """A volume as it lies in memory where x is fastest, in little-endian numbers."""
+    """Return a volume as raw little-endian values, x fastest."""
     little = values.T.astype(values.dtype.newbyteorder("<"), copy=False)
     return Response(little.tobytes(), media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
 
 def unpacked_mask(packed: bytes, shape: tuple[int, int, int]) -> Bool[np.ndarray, "x y z"]:
-    """A mask as the page sends it: a byte a voxel, 0 or 1, x fastest, compressed by gzip.
+    """Decode a mask from the page: one byte per voxel, 0 or 1, x fastest, compressed with gzip.
 
     Args:
-        packed: What was sent.
+        packed: The compressed mask.
         shape: Number of voxels of the scan along x, y and z.
 
     Raises:
-        GridError: If it has other voxels.
-        InputError: If it is no such thing.
+        GridError: If it has another number of voxels.
+        InputError: If it is not gzip data, or contains other values.
     """
     voxels = int(np.prod(shape))
     unpacking = zlib.decompressobj(wbits=31)

@@ -1,4 +1,4 @@
-"""A job's scan through a model that stays loaded: what `tomoseg predict` does, with a record for the page beside it."""
+"""Segmentation of a job's scan with a model that stays loaded, as `tomoseg predict` does, and its record."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tomoseg.workflows.results import statistics_path
 from tomoseg.workflows.scans import Scan
 
 _READ, _SEGMENTED = 0.05, 0.95
-"""Shares of the whole at which segmenting begins and ends."""
+"""Progress at which segmentation begins and ends."""
 
 Tell = Callable[[str, float, float | None], None]
-"""Takes the stage, the share of the whole and the seconds left."""
+"""Takes the stage, the progress from 0 to 1, and the seconds left."""
 
 
 @dataclass
 class Models:
-    """Models by name, each loaded when it is first asked for and kept.
+    """Models by name, each loaded on first use and kept.
 
     Attributes:
-        folders: Where they lie.
-        compute: What computes them.
-        trained: Where those lie, by name, that came of trainings meanwhile.
+        folders: Their folders.
+        compute: Engine, device and precision.
+        trained: Folder of models from trainings since the start.
     """
 
     folders: Mapping[str, Path]
@@ -46,10 +46,10 @@ class Models:
     _loaded: dict[str, Predictor] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Predictor:
-        """A model.
+        """Return the predictor of a model.
 
         Raises:
-            ModelError: If it is gone, or damaged meanwhile; where it lay says nothing to the sender.
+            ModelError: If it is missing or damaged; the message leaves out its path.
         """
         if name not in self._loaded:
             folder = self.folders.get(name, self.trained / name)
@@ -63,13 +63,13 @@ class Models:
 
 
 class UploadOnItsWay:
-    """An upload through a model; its files and `RESULT` are then in a folder.
+    """Segmentation of an upload, whose files and `RESULT` are written into a folder.
 
     Args:
         scan: A file or a folder of an upload.
         folder: The folder of the result.
         predictor: The predictor of the model.
-        options: What is asked for; statistics are made in any case.
+        options: The requested options; statistics are always computed.
 
     Raises:
         LabelError: If the model does not know a structure.
@@ -90,12 +90,12 @@ class UploadOnItsWay:
         """Segment it, once it is read.
 
         Args:
-            tell: Called with progress; what it raises other than an `Exception` ends the scan and comes back.
+            tell: Called with progress; a `BaseException` that is no `Exception` ends the scan and is raised.
         """
         self._way.segment(_Slices(tell))
 
     def write(self) -> ScanDone:
-        """Write its result, once it is segmented; returns what became of it, as of what `tomoseg predict` segments."""
+        """Write its result, once it is segmented, and return its outcome, as of `tomoseg predict`."""
         done = self._way.write()
         if done.record is not None and done.error is None:
             result = _result(done, self._predictor, self._options, self._folder)
@@ -104,10 +104,10 @@ class UploadOnItsWay:
 
 
 class _Slices:
-    """Slices as stage, share and seconds left.
+    """Progress callback for slices that reports stage, progress and seconds left.
 
     Args:
-        tell: Called with them.
+        tell: Called with these.
     """
 
     def __init__(self, tell: Tell) -> None:
@@ -123,21 +123,21 @@ class _Slices:
 
 
 def told(notices: Sequence[Notice], scan: Path) -> list[Told]:
-    """What was noticed, without the path of the upload.
+    """Return notices without the path of the upload.
 
     Args:
         notices: The notices of a scan.
-        scan: Where it lies.
+        scan: Path of the scan.
     """
     return [Told(text=without_place(str(one), scan), kind=one.kind, level=one.level) for one in notices]
 
 
 def reason_of(done: ScanDone, scan: Path) -> str:
-    """Why a scan failed, without paths of ours, and without the words of an error that nobody foresaw.
+    """Return why a scan failed, without the server's paths and without messages of unexpected errors.
 
     Args:
-        done: What became of it: an error.
-        scan: Where it lies.
+        done: The outcome, an error.
+        scan: Path of the scan.
     """
     if done.traceback is None:
         return without_place(done.error or "", scan)
@@ -146,11 +146,11 @@ def reason_of(done: ScanDone, scan: Path) -> str:
 
 
 def without_place(text: str, scan: Path) -> str:
-    """A message without the place of the upload, which is ours and says nothing to the sender.
+    """Return a message without the path of the upload.
 
     Args:
         text: The message.
-        scan: Where the scan lies.
+        scan: Path of the scan.
 
     Example:
         >>> without_place("/x/1.dcm: expected CT slices, got none; check the path", Path("/x/1.dcm"))

@@ -1,4 +1,4 @@
-"""What all routes share: the database's stores, what is offered, what is refused beyond."""
+"""The service shared by all routes: stores, models and limits."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from tomoseg.version import __version__
 
 @dataclass
 class Service:
-    """What the server has at hand.
+    """State of the server.
 
     Attributes:
-        folder: Where everything lies.
+        folder: Folder of uploads, jobs and results.
         offers: Models by name, the default first.
-        rules: What is refused beyond.
-        asks_for_token: Whether one is asked for.
-        learning: What clients may have trained.
-        pacs: What series are fetched from; None for nothing.
+        rules: Limits of the server.
+        asks_for_token: Whether a token is required.
+        learning: Settings of training for clients.
+        pacs: The PACS that series are fetched from; None without one.
     """
 
     folder: Path
@@ -68,18 +68,18 @@ class Service:
         self.trainer = Trainer(self.database, self.folder, self.offers, self.learning)
 
     def make_job(self, uploads: Sequence[str], model: str | None, options: Mapping[str, Any]) -> tuple[Job, bool]:
-        """Make a job, or find the one of the same uploads, model and options.
+        """Create a job, or return the existing one of the same uploads, model and options.
 
         Args:
-            uploads: Ids, at least one.
-            model: Its name; None for the default.
+            uploads: Ids of uploads, at least one.
+            model: Name of the model; None for the default.
             options: The options of `tomoseg predict`.
 
         Returns:
             The job, and whether it is new.
 
         Raises:
-            RefusalError: If an upload is not there or not complete, or a model or a structure is not known.
+            RefusalError: If an upload is missing or incomplete, or a model or a structure is unknown.
             ConfigError: If an option is unknown or has a wrong value.
         """
         if not uploads or len(set(uploads)) != len(uploads):
@@ -122,10 +122,10 @@ class Service:
         return asked
 
     def job(self, job: str) -> Job:
-        """A job as it is sent.
+        """Return a job as it is sent.
 
         Args:
-            job: Its id.
+            job: Id of the job.
 
         Raises:
             RefusalError: If there is none.
@@ -133,18 +133,18 @@ class Service:
         return self.shown(self.row(job))
 
     def shown(self, row: sqlite3.Row) -> Job:
-        """A job as it is sent.
+        """Return a job as it is sent.
 
         Args:
-            row: As it is stored.
+            row: The job's row.
         """
         return self.jobs.shown(row, self.rules.keep_seconds)
 
     def row(self, job: str) -> sqlite3.Row:
-        """A job as it is stored.
+        """Return a job's row.
 
         Args:
-            job: Its id.
+            job: Id of the job.
 
         Raises:
             RefusalError: If there is none.
@@ -155,10 +155,10 @@ class Service:
         return row
 
     def result_folder(self, job: str) -> Path:
-        """Where the files of a job's result are.
+        """Return the folder of a job's result.
 
         Args:
-            job: Its id.
+            job: Id of the job.
 
         Raises:
             RefusalError: If it is not done, or its files are removed.
@@ -174,10 +174,10 @@ class Service:
         return self.folder / JOBS / row["id"] / row["result"]
 
     def cancel(self, job: str) -> Job:
-        """Cancel a job; returns it.
+        """Cancel a job, and return it.
 
         Args:
-            job: Its id.
+            job: Id of the job.
 
         Raises:
             RefusalError: If there is none, or it has ended.
@@ -189,10 +189,10 @@ class Service:
         return self.job(job)
 
     def result(self, job: str) -> Result:
-        """What became of a job.
+        """Return the result of a job.
 
         Args:
-            job: Its id.
+            job: Id of the job.
 
         Raises:
             RefusalError: If it is not done, or its files are removed.
@@ -201,11 +201,11 @@ class Service:
         return Result(**stored | {"job": job})
 
     def result_file(self, job: str, name: str) -> Path:
-        """One of a result's files.
+        """Return the path of one of a result's files.
 
         Args:
-            job: Its id.
-            name: As the result lists it; anything else is no path.
+            job: Id of the job.
+            name: A name that the result lists; others are refused.
 
         Raises:
             RefusalError: If the job is not done, or there is no such file.
@@ -217,10 +217,10 @@ class Service:
         return folder / name
 
     def corrected(self, job: str) -> Corrected:
-        """A job whose masks are corrected; one at a time, since the files of several uploads are put together anew.
+        """Return a job for corrections; one at a time, since the files of several uploads are linked together again.
 
         Args:
-            job: Its id.
+            job: Id of the job.
 
         Raises:
             RefusalError: If it is not done, or its files are removed.
@@ -231,11 +231,11 @@ class Service:
         return Corrected(str(folder), str(scan), str(result), json.loads(row["options"]))
 
     def view_file(self, job: str, part: str) -> Path | None:
-        """A file of what a page shows of a job; None while it is made.
+        """Return a file of a job's view; None while it is being made.
 
         Args:
-            job: Its id.
-            part: Of `shown.Part`.
+            job: Id of the job.
+            part: One of `shown.Part`.
 
         Raises:
             RefusalError: If the job is not done, or cannot be shown.
@@ -250,10 +250,10 @@ class Service:
 
 
 def service_of(request: Request) -> Service:
-    """The service of the application that a request came to."""
+    """Return the service of a request's application."""
     service: Service = request.app.state.service
     return service
 
 
 ServiceOf = Annotated[Service, Depends(service_of)]
-"""What a route asks for."""
+"""Type of a route's parameter that receives the service."""

@@ -1,4 +1,4 @@
-"""The server as a whole: its folder locked, its address taken, its workers started, its application served."""
+"""Running the server: locking its folder, binding its address, starting workers, serving the application."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ LOCK = "lock"
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What a server is started with.
+    """Settings of a server.
 
     Attributes:
-        folder: Where uploads, jobs and results lie.
+        folder: Folder of uploads, jobs and results.
         offers: Models by name, the default first.
-        rules: What is refused beyond.
-        workers: Processes that segment; one more looks at uploads.
-        compute: Settings of `Compute` that were chosen.
-        asks_for_token: Whether requests need one.
-        only_loopback: Whether it is reached by names of this machine alone.
-        is_loud: Whether what workers print is shown.
-        learning: What clients may have trained.
-        dicomweb: Address of the DICOMweb that series are fetched from.
+        rules: Limits of the server.
+        workers: Number of processes that segment; one more checks uploads.
+        compute: Chosen settings of `Compute`.
+        asks_for_token: Whether requests need a token.
+        only_loopback: Whether only loopback names of this machine are accepted.
+        is_loud: Whether the workers' output is shown.
+        learning: Settings of training for clients.
+        dicomweb: URL of the DICOMweb that series are fetched from.
     """
 
     folder: Path
@@ -85,7 +85,7 @@ class ServerSettings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone.
+    """Return True if an address is a loopback address.
 
     Args:
         host: A name or an address.
@@ -103,14 +103,14 @@ def is_loopback(host: str) -> bool:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take an address.
+    """Open a listening socket.
 
     Args:
-        host: A name or an address.
-        port: 0 for any that is free.
+        host: A host name or an address.
+        port: Port; 0 for any free one.
 
     Raises:
-        ConfigError: If it is in use, or is none of this machine's.
+        ConfigError: If the address is in use, or is not one of this machine.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -127,13 +127,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Have a folder for this process alone, which the system lets go of whatever ends the process.
+    """Lock a folder for this process during the block; the system releases it if the process dies.
 
     Args:
         folder: The folder of the server.
 
     Raises:
-        ConfigError: If another server has it.
+        ConfigError: If another server has locked it.
         OutputError: If it cannot be written into.
     """
     with errors_told(folder):
@@ -160,11 +160,11 @@ def _lock(file: IO[bytes]) -> None:
 
 
 def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: Path | None = PAGE) -> FastAPI:
-    """The application, whose workers run while it is served.
+    """Create the application, whose workers run while it is served.
 
     Args:
-        settings: What it is started with.
-        routers: Further ones.
+        settings: Settings of the server.
+        routers: Further routers.
         page: The folder of the page's files.
     """
     offers = dict(settings.offers)
@@ -206,9 +206,9 @@ def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] =
     """Serve an application until the process is told to stop.
 
     Args:
-        app: What is served.
-        listening: Where.
-        on_ready: Called once it answers.
+        app: The application.
+        listening: The listening socket.
+        on_ready: Called once it is ready.
     """
     log_no_values()
     config = uvicorn.Config(
@@ -228,7 +228,7 @@ def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] =
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Whatever is written meanwhile, by this process or one that it starts, is the user's alone."""
+    """Make files written in the block, also by child processes, accessible to the user only."""
     former = os.umask(0o077)
     try:
         yield
@@ -237,11 +237,11 @@ def private_files() -> Iterator[None]:
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers.
+    """A uvicorn server with a callback.
 
     Args:
-        config: As uvicorn takes it.
-        on_ready: Called then.
+        config: Configuration of uvicorn.
+        on_ready: Called once it is ready.
     """
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:

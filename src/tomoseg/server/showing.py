@@ -1,4 +1,4 @@
-"""What a page shows of a job, from its scan and its masks; read in a worker."""
+"""Making a job's view for the page, from its scan and masks, in a worker."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tomoseg.workflows.view import find_views, open_scene
 
 
 def write_view(scan: Path, result: Path, options: PredictOptions, folder: Path) -> None:
-    """Write what a page shows; the folder is whole or not there.
+    """Write a view, completely or not at all.
 
     Args:
         scan: A file or a folder of an upload.
-        result: The folder of its masks; corrections lie beside it.
-        options: What was asked for.
+        result: The folder of its masks, beside which corrections are.
+        options: The job's options.
         folder: Folder to write to.
 
     Raises:
-        TomosegError: If it cannot be read, or there are no masks in a format that is shown.
+        TomosegError: If it cannot be read, or there are no masks in a format that can be shown.
     """
     masks = result / LABEL_MAP if options.ml else result
     (case,) = find_views(scan, (masks,)).cases

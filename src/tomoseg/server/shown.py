@@ -1,6 +1,6 @@
-"""What a page shows of a job: made by a worker when it is first asked for, kept beside the result.
+"""Views of jobs for the page, made by a worker on first request and kept beside the result.
 
-It is what `tomoseg view` sends of a case (`scene_answers`), as files: `case.json`, `hu` and `cells`.
+A view is what `tomoseg view` sends of a case (`scene_answers`), as files: `case.json`, `hu` and `cells`.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from tomoseg.server.jobs import LEASE_SECONDS, new_id
 ASKED, MAKING, READY, FAILED = "asked", "making", "ready", "failed"
 
 Part = Literal["case.json", "hu", "cells"]
-"""The files."""
+"""Files of a view."""
 
 
 class ViewStore:
-    """Which views are asked for, made, and ready.
+    """States of views: requested, being made, ready.
 
     Args:
-        database: Where jobs are.
+        database: The database.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     def ask(self, job: str) -> None:
-        """Ask for a view, unless it was asked for.
+        """Request a view, unless it was requested before.
 
         Args:
-            job: The id of a job that is done.
+            job: Id of a completed job.
         """
         self.database.change("UPDATE jobs SET view = ? WHERE id = ? AND view IS NULL AND state = 'done'", ASKED, job)
 
     def renew(self, job: str) -> None:
-        """Ask for a view that was made before something changed; one that is being made counts for nothing.
+        """Request an existing view again after a change; one that is being made is discarded.
 
         Args:
-            job: The id of a job that is done.
+            job: Id of a completed job.
         """
         self.database.change("UPDATE jobs SET view = ? WHERE id = ? AND state = 'done'", ASKED, job)
 
     def claim(self, worker: str) -> sqlite3.Row | None:
-        """Take the first view that is asked for; None if none is.
+        """Claim the first requested view; None if there is none.
 
         Args:
-            worker: The name of who makes it.
+            worker: Name of the worker.
         """
         if self.database.first("SELECT 1 FROM jobs WHERE view = ? LIMIT 1", ASKED) is None:
             return None
@@ -59,21 +59,21 @@ class ViewStore:
         )
 
     def end(self, claim: str, state: Literal["ready", "failed"]) -> bool:
-        """Say what became of a view; False if nobody waits for it any more.
+        """Store the outcome of a view; return False if the claim is void.
 
         Args:
-            claim: Of who made it.
-            state: What became of it.
+            claim: The worker's claim.
+            state: The outcome.
         """
         return (
             self.database.change("UPDATE jobs SET view = ? WHERE view_claim = ? AND view = 'making'", state, claim) == 1
         )
 
     def drop(self, worker: str) -> None:
-        """Say of what a worker was making when it died that it failed.
+        """Mark views as failed that a worker was making when it died.
 
         Args:
-            worker: Its name; of all workers if empty.
+            worker: Name of the worker; if empty, all workers.
         """
         self.database.change(
             "UPDATE jobs SET view = ? WHERE view = ? AND view_claim LIKE ? || '%'", *(FAILED, MAKING, worker)

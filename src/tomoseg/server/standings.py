@@ -1,4 +1,4 @@
-"""Where all jobs stand that have not ended: looked up once for all who watch, each time that something has changed."""
+"""Standings of jobs that have not ended, queried once per change for all watchers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tomoseg.server.jobs import JobStore, Standing
 
 
 class Standings:
-    """One look for many watchers.
+    """Shares one query among many watchers.
 
     Args:
-        jobs: What is looked at.
+        jobs: The store of jobs.
     """
 
     def __init__(self, jobs: JobStore) -> None:
@@ -22,11 +22,11 @@ class Standings:
         self._look: asyncio.Future[dict[str, Standing]] | None = None
 
     async def of(self, job: str, change: asyncio.Event) -> Standing | None:
-        """Where a job stands; None if it has ended, or was made just now.
+        """Return the standing of a job; None if it has ended, or was created just now.
 
         Args:
-            job: Its id.
-            change: The next one, as the watcher knew it before it asked.
+            job: Id of the job.
+            change: The event of the next change, obtained before this call.
         """
         if self._look is None or self._change is not change:
             self._change, self._look = change, asyncio.ensure_future(run_sync(self._jobs.standings))

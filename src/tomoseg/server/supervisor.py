@@ -1,7 +1,7 @@
-"""The processes that work: started, watched, ended and started again.
+"""Starting, watching and restarting worker processes.
 
-A worker that takes too long or too much memory is ended, and its job fails with the reason; of one that dies by itself
-the job is given to the next. What is kept too long is removed here, too.
+A worker that takes too long or too much memory is killed, and its job fails with the reason; the job of one that dies
+by itself is given to another. Expired files are removed here, too.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tomoseg.server.worker import JOBS, WorkerSettings
 LOOK_SECONDS = 0.2
 SWEEP_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 30.0
-"""Before a worker that dies again and again is started anew."""
+"""Longest pause before a worker that dies repeatedly is restarted."""
 
 CHECK_SECONDS = 300.0
-"""How long an upload may be looked at."""
+"""Time limit for checking an upload."""
 
 FORGET_SECONDS = 30 * 24 * 3600.0
-"""So long after its files a job itself is forgotten."""
+"""Seconds after its files expired until a job is deleted."""
 
 
 @dataclass
@@ -43,10 +43,10 @@ class _Child:
     """A worker's process.
 
     Attributes:
-        settings: What it is started with; its name is a new one each time.
-        process: None while it is not running.
-        begun: When it was started.
-        pause: Before it is started next.
+        settings: Its settings, with a new name at each start.
+        process: The process; None while it is not running.
+        begun: Time of its start.
+        pause: Pause in seconds before its next start.
     """
 
     settings: WorkerSettings
@@ -56,14 +56,14 @@ class _Child:
 
 
 class Supervisor:
-    """Runs workers in a thread of its own.
+    """Watches workers in a thread.
 
     Args:
-        jobs: What they do.
-        uploads: What they are made of.
-        rules: What is refused beyond.
-        workers: Settings of each.
-        is_loud: Whether what workers print is shown; it may name what is in headers.
+        jobs: The store of jobs.
+        uploads: The store of uploads.
+        rules: Limits of the server.
+        workers: Settings of each worker.
+        is_loud: Whether the workers' output is shown; it may contain patient data.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Supervisor:
 
     @property
     def alive(self) -> int:
-        """How many workers run."""
+        """Number of running workers."""
         return sum(child.process is not None and child.process.poll() is None for child in self._children)
 
     def start(self) -> None:
-        """Tidy what a killed server left, and start the workers."""
+        """Clean up after a killed server, and start the workers."""
         self._jobs.give_back_all()
         ViewStore(self._jobs.database).drop("")
         self._uploads.sweep_strays()
@@ -90,7 +90,7 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the workers; their jobs are done after the next start."""
+        """End the workers; their jobs are resumed after the next start."""
         self._end.set()
         self._thread.join()
         for child in self._children:
@@ -117,7 +117,7 @@ class Supervisor:
             _kill(child)
             self._back(child, is_counted=True)
             return
-        if resident_bytes(child.process.pid) > most_memory(None):  # before the system ends the server in its place
+        if resident_bytes(child.process.pid) > most_memory(None):  # before the system kills the server instead
             _kill(child)
             self._back(child, is_counted=True)
             return
@@ -141,7 +141,7 @@ class Supervisor:
             self._jobs.give_back(row["claim"], is_counted=is_counted)
 
     def _too_much(self, child: _Child, row: sqlite3.Row) -> str | None:
-        """Why a worker is to be ended for one of its jobs; None if it is not."""
+        """Return why a worker must be killed for one of its jobs; None if it need not."""
         assert child.process is not None
         limit = self._rules.job_memory_bytes
         if limit is not None and resident_bytes(child.process.pid) > limit:
@@ -158,7 +158,7 @@ class Supervisor:
         return None
 
     def _sweep(self) -> None:
-        """Remove what was kept long enough."""
+        """Remove expired files and jobs."""
         self._jobs.give_back_late()
         now = time.time()
         self._jobs.expire(now - self._rules.keep_seconds)
@@ -167,7 +167,7 @@ class Supervisor:
         self._sweep_results()
 
     def _sweep_results(self) -> None:
-        """Remove folders of jobs that have none any more, and what workers that died left in others."""
+        """Remove folders of jobs without files, and remains of dead workers in others."""
         root = self._uploads.folder.parent / JOBS
         root.mkdir(exist_ok=True)
         for folder in root.iterdir():
@@ -196,7 +196,7 @@ def _kill(child: _Child) -> None:
 
 
 def _quietly(do: Callable[[], None]) -> None:
-    """A full disk, a locked database or a file that is gone must not end the watch over all others."""
+    """Run a task; a full disk, a locked database or a missing file must not end the supervision."""
     try:
         do()
     except (OSError, sqlite3.Error):
@@ -204,12 +204,12 @@ def _quietly(do: Callable[[], None]) -> None:
 
 
 def remove_job(jobs: JobStore, uploads: UploadStore, job: str) -> None:
-    """Remove a job with its results, and its scan unless others need it.
+    """Remove a job with its results, and its scan unless other jobs need it.
 
     Args:
-        jobs: Where it is.
-        uploads: Where its scan is.
-        job: Its id.
+        jobs: The store of jobs.
+        uploads: The store of uploads.
+        job: Id of the job.
 
     Raises:
         RefusalError: If there is none.

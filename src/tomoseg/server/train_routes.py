@@ -1,4 +1,4 @@
-"""Training as the clients of MONAI Label ask for it: started, looked at, stopped."""
+"""Routes of the MONAI Label interface for training: start, status, stop."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def train_status(
     check_if_running: Annotated[bool, Query()] = False,
     every: Annotated[bool, Query(alias="all")] = False,
 ) -> JSONResponse:
-    """The training that runs, or ran last; 404 if there is none."""
+    """Return the present or last training; 404 if there is none."""
     trainer = service.trainer
     if trainer.last is None or (check_if_running and not trainer.is_running):
         return JSONResponse({"detail": "expected a training, got none; POST /train/ starts one"}, HTTPStatus.NOT_FOUND)
@@ -33,7 +33,7 @@ def train_status(
 
 @router.post("/train/")
 def train_default(service: ServiceOf, params: Params = None) -> dict[str, Any]:
-    """Start a training from the model that is named in `model`, or from the default."""
+    """Start a training from the model named in `model`, or from the default."""
     given = params or {}
     model = given.get("model")
     started = _start(service, model if isinstance(model, str) else None, given)
@@ -48,13 +48,13 @@ def train(model: str, service: ServiceOf, params: Params = None) -> dict[str, An
 
 @router.delete("/train/")
 def stop_training(service: ServiceOf) -> dict[str, Any] | None:
-    """Stop the training that runs; its model is not offered."""
+    """Stop the training; its model is discarded."""
     stopped = service.trainer.stop()
     return None if stopped is None else stopped.shown()
 
 
 def trainers(service: Service) -> dict[str, Any]:
-    """From what a training may start, as `/info/` says it.
+    """Return the models that a training can start from, for `/info/`.
 
     Args:
         service: The service of the server.
@@ -71,7 +71,7 @@ def trainers(service: Service) -> dict[str, Any]:
 
 
 def train_stats(service: Service) -> dict[str, Any]:
-    """How far the last training is, as `/info/` says it.
+    """Return the progress of the last training, for `/info/`.
 
     Args:
         service: The service of the server.
@@ -85,10 +85,10 @@ def _start(service: Service, model: str | None, params: dict[str, Any]) -> dict[
 
 
 def _minutes(model: str | None, params: dict[str, Any]) -> float | None:
-    """How long it may take, where a client says so: for this model or for any.
+    """Return the minutes that a client requests, for this model or for any.
 
     Raises:
-        RefusalError: If it is no time.
+        RefusalError: If the value is not a duration.
     """
     of_model = params.get(model or "")
     given = of_model.get("minutes") if isinstance(of_model, dict) else params.get("minutes")

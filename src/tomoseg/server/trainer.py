@@ -1,4 +1,4 @@
-"""The one training that runs at a time: started, watched, stopped, and its model offered beside the others."""
+"""Starting, watching and stopping a training, one at a time, and offering its model."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tomoseg.server.refusals import RefusalError
 from tomoseg.server.training_task import RUN, Task
 
 TRAINING = "training"
-"""The folder of the training that runs, within the server's."""
+"""Folder of the present training, in the server's folder."""
 
 LINES = 20
-"""So many of the last lines are told."""
+"""Number of last output lines that are kept."""
 
 _FACT = "training"
 _STOPPED = "the server was stopped meanwhile; start it again"
@@ -38,13 +38,13 @@ _STOPPED = "the server was stopped meanwhile; start it again"
 
 @dataclass(frozen=True)
 class Learning:
-    """What clients may have trained.
+    """Settings of training for clients.
 
     Attributes:
-        datasets: What is learned from besides the labels that come back; None where clients may not train.
-        minutes: How long a training may take.
-        config: YAML file of settings of training; None to have them planned.
-        device: What trains.
+        datasets: Datasets to train on besides clients' corrected labels; None if clients may not train.
+        minutes: Time limit of a training.
+        config: YAML file with settings of training; None for planned ones.
+        device: Device of training.
     """
 
     datasets: tuple[Path, ...] | None = None
@@ -55,18 +55,18 @@ class Learning:
 
 @dataclass
 class Training:
-    """A training, as it is told.
+    """State of a training.
 
     Attributes:
-        model: What it starts from.
-        id: Its own.
+        model: Name of the model that it starts from.
+        id: Id of the training.
         status: `RUNNING`, `DONE`, `ERROR` or `STOPPED`.
-        started: When.
-        ended: When; None while it runs.
-        lines: The last that were said.
-        share: How much of it is done, 0 to 1.
-        dice: The best of validation; None before there is one.
-        result: The name of the model that came of it.
+        started: Time of its start.
+        ended: Time of its end; None while it runs.
+        lines: Last lines of output.
+        share: Progress, 0 to 1.
+        dice: Best validation Dice; None before the first validation.
+        result: Name of the trained model.
     """
 
     model: str
@@ -80,14 +80,14 @@ class Training:
     result: str | None = None
 
     def shown(self) -> dict[str, Any]:
-        """As clients of MONAI Label read it."""
+        """Return the state as clients of MONAI Label read it."""
         end = {} if self.ended is None else {"end_ts": self.ended}
         made = {} if self.result is None else {"result": {"model": self.result}}
         told = {"id": self.id, "status": self.status, "start_ts": self.started, "details": list(self.lines)}
         return told | end | made | {"request": {"model": self.model}}
 
     def stats(self) -> dict[str, Any]:
-        """How far it is, as a client draws it: of a hundred parts."""
+        """Return the progress as a client draws it, in percent."""
         done = {} if self.ended is None else {"total_time": self.ended}
         return {"epoch": round(100 * self.share), "total_epochs": 100, "best_metric": self.dice or 0.0} | done
 
@@ -96,10 +96,10 @@ class Trainer:
     """Starts, watches and stops trainings.
 
     Args:
-        database: Where the last one is kept.
-        folder: The server's.
-        offers: Models by name, to which that of a training is added.
-        learning: What clients may have trained.
+        database: The database, which keeps the last training.
+        folder: The server's folder.
+        offers: Models by name, to which trained ones are added.
+        learning: Settings of training for clients.
     """
 
     def __init__(self, database: Database, folder: Path, offers: dict[str, Offer], learning: Learning) -> None:
@@ -111,18 +111,18 @@ class Trainer:
 
     @property
     def trainable(self) -> list[str]:
-        """Names of the models from which a training may start; none where clients may not train."""
+        """Names of the models that a training can start from; empty if clients may not train."""
         return (
             [] if self.learning.datasets is None else [name for name, one in self._offers.items() if one.is_trainable]
         )
 
     @property
     def is_running(self) -> bool:
-        """Whether a training runs."""
+        """Whether a training is running."""
         return self.last is not None and self.last.status == "RUNNING"
 
     def recall(self) -> None:
-        """Say of a training that ran when the server ended that it did not end well, and remove what is left of it."""
+        """Mark a training that ran when the server ended as failed, and remove its files."""
         shutil.rmtree(self._folder / TRAINING, ignore_errors=True)
         stored = self._database.fact(_FACT)
         if stored is None:
@@ -136,12 +136,11 @@ class Trainer:
         """Start a training.
 
         Args:
-            model: What it starts from; the default if None.
-            minutes: How long it may take, at most as long as any.
+            model: Name of the model to start from; None for the default.
+            minutes: Time limit, at most the configured one.
 
         Raises:
-            RefusalError: If clients may not train, or not this model, one runs already, or there is nothing to learn
-                from.
+            RefusalError: If clients may not train, or not this model, a training is running, or there are no labels.
         """
         name = self._named(model)
         with self._lock:
@@ -160,7 +159,7 @@ class Trainer:
             return self.last
 
     def stop(self) -> Training | None:
-        """Stop the training that runs; None if none does."""
+        """Stop the running training, and return it; None if there is none."""
         with self._lock:
             if not self.is_running or self._process is None:
                 return None
@@ -171,7 +170,7 @@ class Trainer:
         return self.last
 
     def _named(self, model: str | None) -> str:
-        """The model that is meant.
+        """Return the name of the model to start from.
 
         Raises:
             RefusalError: If clients may not train, or not this model.
@@ -188,10 +187,10 @@ class Trainer:
         return name
 
     def _task(self, name: str, minutes: float) -> Task:
-        """What is trained, in an empty folder.
+        """Make the task of a training, in an empty folder.
 
         Raises:
-            RefusalError: If there is nothing to learn from.
+            RefusalError: If there are no labels to train on.
         """
         assert self.learning.datasets is not None
         corrected = self._folder / CORRECTED
@@ -227,7 +226,7 @@ class Trainer:
     def _hear(self, line: str, training: Training) -> None:
         try:
             told = json.loads(line)
-        except ValueError:  # something printed by a library
+        except ValueError:  # printed by a library
             return
         if "line" in told:
             training.lines.append(str(told["line"])[:500])
@@ -235,7 +234,7 @@ class Trainer:
             training.share, training.dice = told["share"], told["dice"]
 
     def _offer(self, training: Training) -> None:
-        """The best model of the run as one of the server's, under a name of its own."""
+        """Add the best model of the run to the server's, under a new name."""
         name = next_name(training.model, self._offers)
         place = self._folder / TRAINED / name
         try:
@@ -262,11 +261,11 @@ class Trainer:
 
 
 def next_name(model: str, taken: Mapping[str, Any]) -> str:
-    """What a model that came of another is called.
+    """Return the name for a model trained from another.
 
     Args:
-        model: The other.
-        taken: Names that are.
+        model: Name of the other model.
+        taken: Names in use.
 
     Example:
         >>> next_name("body", {"body": 1}), next_name("body-2", {"body": 1, "body-2": 1})
@@ -280,7 +279,7 @@ def next_name(model: str, taken: Mapping[str, Any]) -> str:
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """End a process and those that it started."""
+    """Kill a process and its children."""
     try:
         children = psutil.Process(process.pid).children(recursive=True)
     except psutil.Error:

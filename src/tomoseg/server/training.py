@@ -1,8 +1,7 @@
-"""A training that a client started, in a process of its own: labels that came back and datasets in, a model out.
+"""Process of a training that a client started, on clients' corrected labels and datasets.
 
 It does what `tomoseg preprocess` and `tomoseg train --warm-start` do. Each line on its standard output is JSON: a
-`line` for a person, or how far it is. It ends when the server does; nothing that it has written counts unless it ends
-well.
+`line` of text, or progress. It ends with the server; its files count only if it succeeds.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from tomoseg.settings import load_config
 from tomoseg.training.listener import Listener, StepReport
 
 NICENESS = 5
-"""Scans that somebody waits for come first."""
+"""Increment of the process's niceness, so that segmentation has priority."""
 
 
 def check_learnable(datasets: tuple[Path, ...], config: Path | None = None) -> None:
-    """Refuse datasets that cannot be put together with labels that come back, and settings that are none.
+    """Refuse datasets that cannot be combined with corrected labels, and invalid settings.
 
     Args:
-        datasets: Folders.
-        config: YAML file of settings of training.
+        datasets: Folders of datasets.
+        config: YAML file with settings of training.
 
     Raises:
-        ConfigError: If the file has other settings, or cannot be read.
-        DatasetError: If one is none, or has another layout than one folder a case.
+        ConfigError: If the file has unknown settings, or cannot be read.
+        DatasetError: If a folder is not a dataset, or has another layout than one folder per case.
     """
     if config is not None:
         load_config(TrainConfig, TRAIN_PRESETS["default"], config)
@@ -54,10 +53,10 @@ def train_task(task: Task) -> None:
     """Preprocess and train.
 
     Args:
-        task: What is trained.
+        task: The training.
 
     Raises:
-        TomosegError: If it cannot be.
+        TomosegError: If it fails.
     """
     from tomoseg.workflows.planned import planned_training
     from tomoseg.workflows.preprocess import preprocess
@@ -81,7 +80,7 @@ def train_task(task: Task) -> None:
 
 
 def _put_together(datasets: tuple[str, ...], folder: Path) -> None:
-    """One folder in which each dataset is one of folders of cases."""
+    """Combine datasets in one folder, each as a folder of cases."""
     folder.mkdir()
     for number, dataset in enumerate(datasets, start=1):
         (folder / f"part{number}").symlink_to(Path(dataset).absolute(), target_is_directory=True)
@@ -107,7 +106,7 @@ def _tell(what: dict[str, Any]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Train; returns 0 if there is a model.
+    """Train, and return 0 if there is a model.
 
     Args:
         argv: The task as JSON.
@@ -121,7 +120,7 @@ def main(argv: list[str]) -> int:
     except TomosegError as error:
         _say(_without_places(str(error), task))
         return 1
-    except Exception as error:  # what it says may name a file
+    except Exception as error:  # its message may contain a path
         _say(
             f"expected no such error, got {type(error).__name__}; run `tomoseg preprocess` and `tomoseg train` by hand"
         )
@@ -130,7 +129,7 @@ def main(argv: list[str]) -> int:
 
 
 def _without_places(text: str, task: Task) -> str:
-    """A message without folders of the server, which say nothing to the sender."""
+    """Return a message without the server's paths."""
     for place in (task.folder, *task.datasets, task.model):
         text = text.replace(place, "the server's folder")
     return text
@@ -139,4 +138,4 @@ def _without_places(text: str, task: Task) -> str:
 if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
-    os._exit(code)  # the thread that reads standard input would be in the way of an orderly end
+    os._exit(code)  # the thread that reads standard input would block a normal exit

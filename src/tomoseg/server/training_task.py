@@ -1,4 +1,4 @@
-"""What a training that a client started is told, by the server that starts its process."""
+"""Task of a training process, passed by the server."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import json
 from dataclasses import asdict, dataclass
 
 RUN = "run"
-"""The run folder, within the training's own."""
+"""Run folder, in the training's folder."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained.
+    """A training.
 
     Attributes:
         model: Folder of the model that it starts from.
-        datasets: Folders of labelled scans, which become one dataset.
-        folder: The training's own, which is empty.
-        minutes: How long it may train.
-        config: YAML file of settings of training; None to have them planned.
-        device: What trains.
+        datasets: Folders of labelled scans, which are combined.
+        folder: The training's folder, which is empty.
+        minutes: Time limit.
+        config: YAML file with settings of training; None for planned ones.
+        device: Device of training.
     """
 
     model: str
@@ -30,11 +30,11 @@ class Task:
     device: str = "auto"
 
     def to_json(self) -> str:
-        """As it stands on the command line of the process."""
+        """Return the task as JSON, for the command line of the process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Task:
-        """What the process was started with."""
+        """Parse the task from the command line."""
         given = json.loads(text)
         return cls(**given | {"datasets": tuple(given["datasets"])})

@@ -1,4 +1,4 @@
-"""Running the server of a page for as long as somebody looks at it."""
+"""Running the server of a page for as long as the page is open."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tomoseg.errors import InputError
 from tomoseg.server.guests import Shown
 
 EVERYWHERE = ("0.0.0.0", "::")
-"""Hosts that stand for all addresses of this machine."""
+"""Hosts that mean all addresses of this machine."""
 
 GONE_SECONDS = 3.0
-"""After the last page was closed, so that one may be loaded again."""
+"""Seconds after the last page was closed until the server ends, to allow a reload."""
 
 
 def run_until_closed(shown: Shown, on_address: Callable[[str], None]) -> None:
-    """Serve a page until somebody stops it with Ctrl-C, or until it is closed where it ends with that.
+    """Serve a page until Ctrl-C, or until it is closed if `shown.ends_with_page`.
 
     Args:
-        shown: What it shows, and where it listens.
-        on_address: Called with the address of the page once it can be opened.
+        shown: The content, and the address to listen on.
+        on_address: Called with the URL of the page once it can be opened.
 
     Raises:
         InputError: If it cannot listen there.
@@ -50,10 +50,10 @@ def run_until_closed(shown: Shown, on_address: Callable[[str], None]) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that is bound, so that a port in use is found before anything begins.
+    """Open a listening socket, so that a port in use is found before anything starts.
 
     Raises:
-        InputError: If it is in use, or not an address of this machine.
+        InputError: If the address is in use, or not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
@@ -72,11 +72,11 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, port: int) -> str:
-    """Where a browser finds what listens, without a slash at the end.
+    """Return the URL of a server, without a trailing slash.
 
     Args:
-        host: What it listens on; for all addresses of this machine its name is given, which others can open, too.
-        port: What it listens on.
+        host: Host that it listens on; all addresses are replaced by this machine's name, which others can open, too.
+        port: Port that it listens on.
 
     Example:
         >>> url_of("127.0.0.1", 8117), url_of("::1", 8117)
@@ -87,7 +87,7 @@ def url_of(host: str, port: int) -> str:
 
 
 def _watch(server: uvicorn.Server, shown: Shown, address: str, on_address: Callable[[str], None]) -> None:
-    """Tell the address once the server runs, and end it when the last page has been closed."""
+    """Report the URL once the server runs, and end it when the last page is closed."""
     while not server.started and not server.should_exit:
         time.sleep(0.05)
     if server.started:

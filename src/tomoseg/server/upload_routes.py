@@ -1,8 +1,8 @@
-"""Routes by which scans come: as a form sends them, and by tus, which goes on where it was cut.
+"""Routes for uploads: as a form, and resumable by tus.
 
 Source: tus resumable upload protocol 1.0.0, https://tus.io/protocols/resumable-upload (core, creation, creation with
-upload, expiration, termination). What is on the disk is the offset, so that a server that is killed while bytes come
-never says that it has others.
+upload, expiration, termination). The offset is the size of the file on disk, so it is right even after the server was
+killed.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ async def upload(
     content_type: Annotated[str, Header()] = "",
     content_length: Annotated[int | None, Header()] = None,
 ) -> Upload:
-    """Send a scan: one file, or all files of a DICOM series, in parts `file`.
+    """Upload a scan: one file, or all files of a DICOM series, in parts `file`.
 
     Raises:
-        RefusalError: If no file comes, it is too large, damaged or cut.
+        RefusalError: If there is no file, or it is too large, damaged or truncated.
     """
     made, _ = await receive_upload(service.uploads, request.stream(), content_type, content_length)
     if not made:
@@ -72,13 +72,13 @@ async def upload(
 
 @router.get("/uploads/{upload_id}")
 def get_upload(upload_id: str, service: ServiceOf) -> Upload:
-    """An upload."""
+    """Return an upload."""
     return _shown(service, upload_id)
 
 
 @router.delete("/uploads/{upload_id}", status_code=204)
 def delete_upload(upload_id: str, service: ServiceOf) -> Response:
-    """Remove an upload that no job is made of."""
+    """Remove an upload that no job uses."""
     service.uploads.row(upload_id)
     service.uploads.remove(upload_id)
     return Response(status_code=204)
@@ -86,7 +86,7 @@ def delete_upload(upload_id: str, service: ServiceOf) -> Response:
 
 @router.options("/tus/")
 def tus_options(service: ServiceOf) -> Response:
-    """What of tus is spoken."""
+    """Return the supported version and extensions of tus."""
     most = str(service.rules.upload_bytes)
     return _tus(204, {"tus-version": TUS, "tus-extension": EXTENSIONS, "tus-max-size": most})
 
@@ -99,10 +99,10 @@ async def tus_create(
     upload_metadata: Annotated[str, Header()] = "",
     content_type: Annotated[str, Header()] = "",
 ) -> Response:
-    """Begin an upload of one file, whose bytes follow.
+    """Create an upload of one file, whose bytes follow.
 
     Raises:
-        RefusalError: If the length is not said, or is too large.
+        RefusalError: If the length is missing or too large.
     """
     _check_version(request)
     if upload_length is None:
@@ -121,11 +121,11 @@ async def tus_create(
 
 @router.head("/tus/{upload_id}")
 def tus_offset(upload_id: str, request: Request, service: ServiceOf) -> Response:
-    """How much of an upload is here."""
+    """Return the offset of an upload."""
     _check_version(request)
     row = service.uploads.row(upload_id)
     shown = service.uploads.shown(row)
-    if shown.received == shown.bytes and not shown.complete:  # the server was killed just then
+    if shown.received == shown.bytes and not shown.complete:  # the server was killed before completing it
         _complete(service, row)
     headers = {"upload-offset": str(shown.received), "upload-length": str(shown.bytes), "cache-control": "no-store"}
     return _tus(200, headers)
@@ -139,10 +139,10 @@ async def tus_append(
     upload_offset: Annotated[int, Header(ge=0)],
     content_type: Annotated[str, Header()] = "",
 ) -> Response:
-    """Send the next bytes of an upload.
+    """Append bytes to an upload.
 
     Raises:
-        RefusalError: If it is not the upload's end that they follow, or they are too many.
+        RefusalError: If the offset is not the upload's, or there are too many bytes.
     """
     _check_version(request)
     if content_type != _OFFSET_TYPE:
@@ -153,7 +153,7 @@ async def tus_append(
 
 @router.delete("/tus/{upload_id}", status_code=204)
 def tus_delete(upload_id: str, request: Request, service: ServiceOf) -> Response:
-    """Give an upload up."""
+    """Cancel an upload."""
     _check_version(request)
     service.uploads.row(upload_id)
     service.uploads.remove(upload_id)
@@ -164,10 +164,10 @@ _OFFSET_TYPE = "application/offset+octet-stream"
 
 
 async def _append(service: Service, upload: str, offset: int, request: Request) -> int:
-    """Write what comes; returns the new offset.
+    """Append the body of a request, and return the new offset.
 
     Raises:
-        RefusalError: If another request writes, the offset is another, or more comes than was said.
+        RefusalError: If another request is writing, the offset differs, or there are more bytes than announced.
     """
     with _alone(upload):
         row = await run_sync(service.uploads.row, upload)
@@ -187,11 +187,11 @@ async def _append(service: Service, upload: str, offset: int, request: Request) 
 
 
 async def _write(stream: IO[bytes], request: Request, here: int, size: int) -> int:
-    """Write what comes; what came before a connection broke is kept, and the sender goes on from there.
+    """Write the body of a request; bytes that arrived before a broken connection are kept.
 
     Raises:
-        RefusalError: If more comes than was said.
-        TooSlowError: If it comes byte by byte.
+        RefusalError: If there are more bytes than announced.
+        TooSlowError: If they arrive too slowly.
     """
     pieces: list[bytes] = []
     held = 0
@@ -215,7 +215,7 @@ async def _write(stream: IO[bytes], request: Request, here: int, size: int) -> i
 
 
 def _complete(service: Service, row: sqlite3.Row) -> None:
-    """Say that an upload is whole, once it is on the disk."""
+    """Mark an upload as complete, once it is on disk."""
     with service.uploads.file(row["id"], 1, row["suffix"]).open("rb") as stream:
         os.fsync(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -227,10 +227,10 @@ _WRITING: set[str] = set()
 
 @contextmanager
 def _alone(upload_id: str) -> Iterator[None]:
-    """While a request writes to an upload, no other does.
+    """Give a request exclusive access to an upload during the block.
 
     Raises:
-        RefusalError: If one does.
+        RefusalError: If another request has it.
     """
     if upload_id in _WRITING:
         text = "expected one request that writes to an upload, got two; wait for the other"
@@ -243,10 +243,10 @@ def _alone(upload_id: str) -> Iterator[None]:
 
 
 def _check_version(request: Request) -> None:
-    """Refuse a sender that speaks another tus.
+    """Refuse another version of tus.
 
     Raises:
-        RefusalError: If it does.
+        RefusalError: If the request has one.
     """
     if request.headers.get("tus-resumable") != TUS:
         text = f"expected a header `Tus-Resumable: {TUS}`, got another or none; use a client of that version"
@@ -254,7 +254,7 @@ def _check_version(request: Request) -> None:
 
 
 def _metadata(text: str) -> dict[str, str]:
-    """The pairs of Upload-Metadata; what cannot be read is as if it were not there."""
+    """Parse the pairs of Upload-Metadata; invalid ones are ignored."""
     found = {}
     for pair in text.split(","):
         name, _, value = pair.strip().partition(" ")

@@ -1,6 +1,6 @@
-"""Files that were sent: kept under names of ours, whole or resumable, within the limits of one and of all.
+"""Store of uploaded files, complete or resumable, with size limits.
 
-Nothing of them is looked into here; that is done by workers. Of a sender's file name only the ending is used.
+Files are not read here but by workers. Only the suffix of a client's file name is used.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from tomoseg.server.records import Upload
 from tomoseg.server.refusals import RefusalError
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
-"""How files end that are a scan each; others are taken for DICOM."""
+"""Suffixes of files that contain one scan; others are taken for DICOM."""
 
 DICOM_SUFFIX = ".dcm"
 
 SPARE_BYTES = 500_000_000
-"""So much of a disk is left to others."""
+"""Free disk space that is never used."""
 
 UNFINISHED_SECONDS = 24 * 3600.0
-"""An upload that was begun is kept for so long after its last byte."""
+"""Seconds after its last byte for which an incomplete upload is kept."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What is refused beyond.
+    """Limits of the server.
 
     Attributes:
-        upload_bytes: Of one upload.
-        quota_bytes: Of all that is kept.
-        keep_seconds: How long scans and results are kept.
-        job_seconds: How long a job may take.
-        job_memory_bytes: How much memory a worker may take; None for most of the machine's.
+        upload_bytes: Largest size of one upload.
+        quota_bytes: Largest size of all stored files.
+        keep_seconds: Seconds for which scans and results are kept.
+        job_seconds: Time limit of a job.
+        job_memory_bytes: Memory limit of a worker; None for most of the machine's memory.
     """
 
     upload_bytes: int = 4_000_000_000
@@ -53,10 +53,10 @@ class Rules:
 
 
 def suffix_of(name: str) -> str:
-    """The ending that a file is kept under.
+    """Return the suffix under which a file is stored.
 
     Args:
-        name: As the sender calls it.
+        name: The client's name of the file.
 
     Example:
         >>> suffix_of("Doe^John/../CT.NII.GZ"), suffix_of("IM0001")
@@ -66,10 +66,10 @@ def suffix_of(name: str) -> str:
 
 
 def digest_of(digests: Iterable[str]) -> str:
-    """One digest of one file or several, whatever their order.
+    """Return one digest of one or several files, independent of their order.
 
     Args:
-        digests: SHA-256 of each.
+        digests: SHA-256 of each file.
 
     Example:
         >>> digest_of(["ab"]), digest_of(["ab", "cd"]) == digest_of(["cd", "ab"])
@@ -80,34 +80,34 @@ def digest_of(digests: Iterable[str]) -> str:
 
 
 class UploadStore:
-    """All that is done to uploads.
+    """Operations on uploads.
 
     Args:
-        database: Where they are listed.
-        folder: Where their files lie, in a folder for each.
-        rules: What is refused beyond.
+        database: The database that lists them.
+        folder: Folder of their files, with a folder for each.
+        rules: Limits of the server.
     """
 
     def __init__(self, database: Database, folder: Path, rules: Rules) -> None:
         self.database, self.folder, self.rules = database, folder, rules
 
     def used_bytes(self) -> int:
-        """Of scans and results together, with what uploads that are on their way will take."""
+        """Return the size of scans and results, including the rest of incomplete uploads."""
         row = self.database.first(
             "SELECT (SELECT coalesce(sum(bytes), 0) FROM uploads) + (SELECT coalesce(sum(bytes), 0) FROM jobs) AS bytes"
         )
         return 0 if row is None else row["bytes"]
 
     def begin(self, suffix: str, size: int, files: int = 1) -> str:
-        """Make room for an upload; returns its id.
+        """Create an upload, and return its id.
 
         Args:
-            suffix: Of `suffix_of`.
-            size: Its bytes, or as many at most.
-            files: How many it has, if that is known.
+            suffix: Result of `suffix_of`.
+            size: Its size in bytes, or an upper bound.
+            files: Number of files, if known.
 
         Raises:
-            RefusalError: If it is more than one may have, or than is left of the quota. If the disk is full.
+            RefusalError: If it exceeds the limit of one upload or the rest of the quota, or the disk is full.
         """
         self.check_size(size)
         upload, now = new_id(), time.time()
@@ -119,13 +119,13 @@ class UploadStore:
         return upload
 
     def check_size(self, size: int) -> None:
-        """Refuse what is too large before it is sent.
+        """Refuse a size before it is sent.
 
         Args:
-            size: Bytes.
+            size: Size in bytes.
 
         Raises:
-            RefusalError: If it is more than one may have, or than is left of the quota. If the disk is full.
+            RefusalError: If it exceeds the limit of one upload or the rest of the quota, or the disk is full.
         """
         most, used = self.rules.upload_bytes, self.used_bytes()
         if size > most:
@@ -150,32 +150,32 @@ class UploadStore:
             )
 
     def file(self, upload: str, number: int, suffix: str) -> Path:
-        """Where a file of an upload lies.
+        """Return the path of a file of an upload.
 
         Args:
-            upload: An id that the database has.
+            upload: Id of the upload.
             number: The number of the file, from 1.
-            suffix: Of `suffix_of`.
+            suffix: Result of `suffix_of`.
         """
         return self.folder / upload / f"{number:06d}{suffix}"
 
     def touch(self, upload: str) -> None:
-        """Say that an upload is used.
+        """Record that an upload is used now.
 
         Args:
-            upload: Its id.
+            upload: Id of the upload.
         """
         self.database.change("UPDATE uploads SET used = ? WHERE id = ?", time.time(), upload)
 
     def complete(self, upload: str, sha256: str, size: int, files: int, suffix: str) -> None:
-        """Say that all of an upload is here and on the disk.
+        """Mark an upload as complete and on disk.
 
         Args:
-            upload: Its id.
-            sha256: Of `digest_of`.
-            size: Its bytes.
-            files: How many it has.
-            suffix: The suffix of the first of them.
+            upload: Id of the upload.
+            sha256: Result of `digest_of`.
+            size: Its size in bytes.
+            files: Number of files.
+            suffix: Suffix of the first file.
         """
         self.database.change(
             "UPDATE uploads SET sha256 = ?, bytes = ?, files = ?, suffix = ?, used = ? WHERE id = ?",
@@ -183,10 +183,10 @@ class UploadStore:
         )
 
     def row(self, upload: str) -> sqlite3.Row:
-        """An upload as it is stored.
+        """Return an upload's row.
 
         Args:
-            upload: Its id.
+            upload: Id of the upload.
 
         Raises:
             RefusalError: If there is none.
@@ -200,10 +200,10 @@ class UploadStore:
         return row
 
     def shown(self, row: sqlite3.Row) -> Upload:
-        """An upload as it is sent.
+        """Return an upload as it is sent.
 
         Args:
-            row: As it is stored.
+            row: The upload's row.
         """
         is_complete = row["sha256"] is not None
         received = row["bytes"] if is_complete else self.received(row)
@@ -216,20 +216,20 @@ class UploadStore:
         )
 
     def received(self, row: sqlite3.Row) -> int:
-        """Bytes of an upload that are on the disk: its file says so itself, whatever was interrupted.
+        """Return the received bytes of an upload, from the size of its file on disk.
 
         Args:
-            row: Of an upload of one file.
+            row: The row of an upload of one file.
         """
         path = self.file(row["id"], 1, row["suffix"])
         return path.stat().st_size if path.exists() else 0
 
     def scan_of(self, uploads: Sequence[str], folder: Path) -> Path:
-        """The scan that some uploads are: a file, or a folder of files.
+        """Return the path of the scan that some uploads form: a file, or a folder of files.
 
         Args:
-            uploads: Ids that the database has.
-            folder: Where the files of several are put together; it may be there from a former attempt.
+            uploads: Ids of the uploads.
+            folder: Folder in which the files of several are linked; it may exist from a former attempt.
         """
         folders = [self.folder / one for one in uploads]
         if len(folders) == 1:
@@ -242,13 +242,13 @@ class UploadStore:
         return folder
 
     def use(self, uploads: Sequence[str]) -> str:
-        """Begin to use uploads; returns one digest of them.
+        """Record the use of uploads, and return their joint digest.
 
         Args:
-            uploads: Ids.
+            uploads: Ids of the uploads.
 
         Raises:
-            RefusalError: If one is not there. If one is not complete.
+            RefusalError: If one is missing or incomplete.
         """
         rows = [self.row(one) for one in uploads]
         if any(row["sha256"] is None for row in rows):
@@ -264,7 +264,7 @@ class UploadStore:
         """Remove an upload that no job needs.
 
         Args:
-            upload: Its id.
+            upload: Id of the upload.
 
         Raises:
             RefusalError: If a job needs it.
@@ -278,7 +278,7 @@ class UploadStore:
         shutil.rmtree(self.folder / upload, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what nobody has used for long."""
+        """Remove uploads that have not been used for long."""
         now = time.time()
         rows = self.database.all(
             f"SELECT id FROM uploads WHERE used < CASE WHEN sha256 IS NULL THEN ? ELSE ? END AND {_UNUSED}",
@@ -288,14 +288,14 @@ class UploadStore:
             self.remove(row["id"])
 
     def sweep_strays(self) -> None:
-        """Remove what belongs to nothing, as a killed server leaves it; nothing may be on its way."""
+        """Remove remains of a killed server; call it before uploads are accepted."""
         known = {row["id"]: row for row in self.database.all("SELECT * FROM uploads")}
         self.folder.mkdir(parents=True, exist_ok=True)
         for folder in self.folder.iterdir():
             if folder.name not in known:
                 shutil.rmtree(folder, ignore_errors=True)
         for row in known.values():
-            cut = row["sha256"] is None and row["files"] != 1  # those cannot be resumed
+            cut = row["sha256"] is None and row["files"] != 1  # cannot be resumed
             if cut or not (self.folder / row["id"]).is_dir():
                 self.remove_if_unused(row["id"])
 
@@ -303,22 +303,22 @@ class UploadStore:
         """Remove an upload unless a job needs it.
 
         Args:
-            upload: Its id.
+            upload: Id of the upload.
         """
         if self.database.change(f"DELETE FROM uploads WHERE id = ? AND {_UNUSED}", upload):
             shutil.rmtree(self.folder / upload, ignore_errors=True)
 
 
 def uploads_of(row: sqlite3.Row) -> list[str]:
-    """The uploads that a job is made of.
+    """Return the ids of a job's uploads.
 
     Args:
-        row: Of the job.
+        row: The job's row.
     """
     return json.loads(row["uploads"])
 
 
-# Corrected label maps are kept for good, and so are the images that they are of.
+# Corrected label maps and their images are kept permanently.
 _UNUSED = (
     "NOT EXISTS (SELECT 1 FROM jobs, json_each(jobs.uploads) AS one "
     "WHERE one.value = uploads.id AND jobs.state != 'expired') AND NOT EXISTS "
@@ -330,7 +330,7 @@ _UNUSED = (
 def _link(file: Path, place: Path) -> None:
     try:
         os.link(file, place)
-    except OSError:  # some disks have no links
+    except OSError:  # file systems without hard links
         shutil.copyfile(file, place)
 
 

@@ -1,4 +1,4 @@
-"""The server of `tomoseg view`: one page on local files, at an address that cannot be guessed, while it is open."""
+"""The server of `tomoseg view`: one page on local files, at an unguessable address, while it is open."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from tomoseg.workflows.view import open_scene
 from tomoseg.workflows.view_cases import ViewCase, Views
 
 KEPT_SCENES = 2
-"""Cases in memory: the one that is shown, and the one before."""
+"""Number of cases in memory: the present one and the last."""
 
 
 class Said(BaseModel):
-    """A verdict on a case; none takes a former one back."""
+    """A verdict on a case; null removes a former one."""
 
     verdict: Verdict | None
 
 
 @dataclass
 class Viewing:
-    """What one server shows.
+    """Cases that are shown.
 
     Attributes:
         views: The cases.
-        options: How they are read.
-        corrections: Where corrections and verdicts lie.
-        secret: The part of the page's address that cannot be guessed.
-        guests: Who looks.
-        writing: Held while a verdict is written.
+        options: Options of the view.
+        corrections: Folder of corrections and verdicts.
+        secret: The unguessable part of the page's address.
+        guests: The open pages.
+        writing: Lock for writing verdicts.
     """
 
     views: Views
@@ -57,15 +57,15 @@ class Viewing:
 
     @property
     def ends_with_page(self) -> bool:
-        """Always: nobody comes back to files that were looked at."""
+        """True."""
         return True
 
     def app(self) -> FastAPI:
-        """The application that serves it."""
+        """Create the application that serves it."""
         return secret_app(self, _routes(self))
 
     def case(self, number: int) -> ViewCase:
-        """One of the cases.
+        """Return one of the cases.
 
         Raises:
             InputError: If there is none of that number.
@@ -75,7 +75,7 @@ class Viewing:
         return self.views.cases[number]
 
     def scene(self, number: int) -> Scene:
-        """What is shown of a case, read when it is first asked for; one at a time, however many ask.
+        """Read a case on first request; one at a time.
 
         Raises:
             TomosegError: If it cannot be shown.
@@ -91,32 +91,32 @@ class Viewing:
 
     @property
     def reviewer(self) -> str | None:
-        """Who writes; None where nothing is written."""
+        """Name of the reviewer; None if the view is read-only."""
         if self.options.read_only:
             return None
         return self.options.reviewer if self.options.reviewer is not None else account_name()
 
     def check_writable(self) -> None:
-        """Refuse to write where nothing may be written.
+        """Refuse to write in a read-only view.
 
         Raises:
-            InputError: If this is only looked at.
+            InputError: If it is read-only.
         """
         if self.options.read_only:
             raise InputError("expected to look only, got something to write; leave --read-only off")
 
     def correct(self, number: int, structure: str, packed: bytes, who: str) -> int:
-        """Save a corrected mask; returns its version.
+        """Save a corrected mask, and return its version.
 
         Args:
             number: The number of the case.
             structure: Name of the structure.
-            packed: A byte a voxel, x fastest, compressed by gzip.
-            who: Whose work it is.
+            packed: One byte per voxel, x fastest, compressed with gzip.
+            who: Name of the person who corrected it.
 
         Raises:
-            GridError: If it has other voxels than the scan.
-            InputError: If nothing may be written, or it is no mask.
+            GridError: If it has another number of voxels than the scan.
+            InputError: If the view is read-only, or it is not a mask.
             LabelError: If the case has no such structure.
             OutputError: If it cannot be written.
         """

@@ -1,4 +1,4 @@
-"""Who waits for a job to change is woken when the database does, and by nothing else."""
+"""Waking watchers of jobs when the database changes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LOOK_SECONDS = 0.1
 """Seconds between checks for changes."""
 
 MOST_WATCHERS = 200
-"""Streams of events at once."""
+"""Largest number of concurrent event streams."""
 
 
 class Watch:
-    """One look at the database for all who wait.
+    """Polls the database once for all watchers.
 
     Args:
-        folder: The folder of the database; a connection of its own sees what all others write.
+        folder: Folder of the database; a separate connection sees the writes of all others.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,10 +33,10 @@ class Watch:
         self._watchers = 0
 
     def check_room(self) -> None:
-        """Refuse one more who watches.
+        """Refuse another watcher if there are too many.
 
         Raises:
-            RefusalError: If there are too many.
+            RefusalError: If so.
         """
         if self._watchers >= MOST_WATCHERS:
             text = f"expected at most {MOST_WATCHERS} streams of events at once, got one more; ask now and then"
@@ -44,7 +44,7 @@ class Watch:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Count one who watches while the block runs."""
+        """Count a watcher during the block."""
         self._watchers += 1
         try:
             yield
@@ -53,7 +53,7 @@ class Watch:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Look while the block runs."""
+        """Poll during the block."""
         database = Database(self._folder)
         task = asyncio.create_task(self._look(database))
         try:
@@ -66,7 +66,7 @@ class Watch:
 
     @property
     def next_change(self) -> asyncio.Event:
-        """Set once something is written; asked for before one looks, so that nothing is missed in between."""
+        """Return the event of the next change; obtain it before reading, so that no change is missed."""
         return self._changed
 
     async def _look(self, database: Database) -> None:
@@ -84,11 +84,11 @@ class Watch:
 
 
 async def until(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for an event; False if it was not there for so long.
+    """Wait for an event; return False after a timeout.
 
     Args:
-        event: To wait for.
-        seconds: At most.
+        event: The event.
+        seconds: Timeout in seconds.
     """
     try:
         await asyncio.wait_for(event.wait(), seconds)

@@ -1,7 +1,7 @@
-"""A process that looks at uploads, or segments them with models that it keeps loaded, one job after the other.
+"""Worker process that checks uploads, or segments them with models that stay loaded, one job after the other.
 
-It ends when the server does, when its job is taken from it and it does not stop by itself, or when it crashes; none of
-these ends more than that job.
+It ends with the server, when its claim is void and it does not stop by itself, or when it crashes; each of these
+affects only the present job.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ IDLE_SECONDS = 0.1
 """Seconds between checks for a job."""
 
 BEAT_SECONDS = 1.0
-"""Seconds between checks whether the job is still ours."""
+"""Seconds between checks whether the claim is still valid."""
 
 BEATS_A_LEASE = 10
 GRACE_BEATS = 4
-"""So many beats after a job was taken away the process ends, if it still works at it."""
+"""Number of beats after which the process ends, if it still works at a job whose claim is void."""
 
 TOLD_SECONDS = 0.25
 """Seconds between reports of progress."""
 
 UPLOADS, JOBS = "uploads", "jobs"
-"""Folders within the server's."""
+"""Folders in the server's folder."""
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker is started with, as JSON on its command line.
+    """Settings of a worker, passed as JSON on its command line.
 
     Attributes:
-        folder: The server's.
-        name: The worker's own, which its claims begin with.
-        role: What it does.
+        folder: The server's folder.
+        name: Name of the worker, the prefix of its claims.
+        role: Role of the worker.
         models: Folders of the models, by name.
-        compute: Settings that were chosen.
+        compute: Chosen settings of `Compute`.
         overlaps: Whether the next job is read and the last written while one is segmented.
     """
 
@@ -67,14 +67,14 @@ class WorkerSettings:
 
 
 class TakenError(BaseException):
-    """The job is not ours any more: cancelled, or given to another. An `Exception` would be taken for a fault."""
+    """The claim is void: the job was cancelled or given to another. An `Exception` would count as a failure."""
 
 
 class Worker:
     """Claims and does jobs.
 
     Args:
-        settings: What it is started with.
+        settings: Settings of the worker.
     """
 
     def __init__(self, settings: WorkerSettings) -> None:
@@ -88,7 +88,7 @@ class Worker:
         self._pipeline: Any = None
 
     def run(self) -> NoReturn:
-        """Do jobs until the process is ended."""
+        """Do jobs until the process ends."""
         threading.Thread(target=self._beat, daemon=True).start()
         self._warm_up()
         while True:
@@ -96,7 +96,7 @@ class Worker:
                 time.sleep(IDLE_SECONDS)
 
     def _warm_up(self) -> None:
-        """Load what takes seconds before the first job waits for it; what cannot be loaded fails that job."""
+        """Load slow imports and models before the first job; a failure to load fails that job later."""
         if self.settings.role == "check":
             importlib.import_module("tomoseg.server.looking")
             importlib.import_module("tomoseg.files.dicom.read")
@@ -112,7 +112,7 @@ class Worker:
             models[next(iter(folders))].engines()
 
     def do_one(self) -> bool:
-        """Do the first job that waits; False if none does."""
+        """Do the first waiting job; return False if there is none."""
         row = self.jobs.claim(self.settings.role, self.settings.name)
         if row is None:
             return self.settings.role == "check" and self._show()
@@ -124,7 +124,7 @@ class Worker:
         return True
 
     def _guarded(self, claim: str, do: Callable[[], bool]) -> None:
-        """Whatever is raised is the end of the claim's job and of no other; returned is whether more is to come."""
+        """Run work for a claim; an exception ends only its job. Work returns whether more follows."""
         goes_on = False
         try:
             goes_on = do()
@@ -155,7 +155,7 @@ class Worker:
         return False
 
     def _show(self) -> bool:
-        """Make what a page shows of a job, if one is asked for; False if none is."""
+        """Make a requested view; return False if there is none."""
         row = self.views.claim(self.settings.name)
         if row is None:
             return False
@@ -164,36 +164,36 @@ class Worker:
             showing = importlib.import_module("tomoseg.server.showing")
             showing.write_view(self._scan(row), job / row["result"], _options(row), job / row["view_claim"])
             self.views.end(row["view_claim"], "ready")
-        except Exception:  # the result itself is there; what cannot be shown is not shown
+        except Exception:  # the result itself is unaffected
             self.views.end(row["view_claim"], "failed")
         return True
 
     def _beat(self) -> None:
-        """Keep the leases; end the process if a job that is not ours any more goes on."""
+        """Renew the claims; end the process if it still works at a job whose claim is void."""
         lost: dict[str, int] = {}
         beats = 0
         while True:
             time.sleep(BEAT_SECONDS)
             beats += 1
-            with suppress(sqlite3.OperationalError):  # the disk is full, or another writes for long
+            with suppress(sqlite3.OperationalError):  # a full disk or a long write
                 standing = {claim: self._stands(claim, beats % BEATS_A_LEASE == 0) for claim in tuple(self._claims)}
                 lost = {claim: 0 if stands else lost.get(claim, 0) + 1 for claim, stands in standing.items()}
             if max(lost.values(), default=0) >= GRACE_BEATS:
                 os._exit(1)
 
     def _stands(self, claim: str, is_kept: bool) -> bool:
-        """Whether a claim is still ours; its lease is renewed if it is to be kept."""
+        """Return True if a claim is valid, and renew it if `is_kept`."""
         if is_kept:
             return self.jobs.keep(claim)
         return self.database.first("SELECT 1 FROM jobs WHERE claim = ?", claim) is not None
 
 
 class _Teller:
-    """Says how far a job is, not too often.
+    """Stores the progress of a job, at limited intervals.
 
     Args:
-        jobs: Where.
-        claim: The worker's.
+        jobs: The store of jobs.
+        claim: The worker's claim.
     """
 
     def __init__(self, jobs: JobStore, claim: str) -> None:
@@ -201,10 +201,10 @@ class _Teller:
         self._stage, self._told = "", 0.0
 
     def __call__(self, stage: str, share: float, seconds_left: float | None) -> None:
-        """Tell.
+        """Store the progress.
 
         Raises:
-            TakenError: If the job is not ours any more.
+            TakenError: If the claim is void.
         """
         now = time.monotonic()
         if stage == self._stage and now - self._told < TOLD_SECONDS:
@@ -219,7 +219,7 @@ def _options(row: sqlite3.Row) -> PredictOptions:
 
 
 def end_with_the_server() -> None:
-    """The server holds the other end of our standard input, which closes whatever ends it."""
+    """End this process with the server, which holds the other end of standard input."""
     while sys.stdin.buffer.read(4096):
         pass
     os._exit(0)

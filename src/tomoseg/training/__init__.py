@@ -1,1 +1,1 @@
-"""Training: a preprocessed dataset in, a run folder with the best model out."""
+"""Training: from a preprocessed dataset to a run folder with the best model."""

@@ -1,8 +1,8 @@
-"""Adversarial training, in both readings: of the input, and of the prediction.
+"""Adversarial training, in both senses: perturbed inputs, and a discriminator of predictions.
 
-`attack` and `virtual_attack` change the input a little in the direction that hurts most, so that the network learns to
-be right, or to say the same, there too. A `Discriminator` learns to tell predicted masks from reference masks beside
-their CT, and the network learns to keep it from doing so.
+`attack` and `virtual_attack` perturb the input slightly in the worst direction, so that the network learns to be right,
+or to predict the same, there too. A `Discriminator` learns to tell predicted masks from reference masks beside their
+CT, and the network learns to deceive it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from tomoseg.networks.network import CONV
 Logits = Callable[[Float[Tensor, "n w *xyz"]], Float[Tensor, "n c *xyz"]]
 
 PROBE = 1e-2
-"""Of windowed values: the step along which the worst direction is looked for."""
+"""Step, in windowed values, of the search for the worst direction."""
 
 
 def attack(
     images: Float[Tensor, "n w *xyz"], gradient: Float[Tensor, "n w *xyz"], epsilon: float
 ) -> Float[Tensor, "n w *xyz"]:
-    """The images with every voxel moved by epsilon to where the loss rises, within 0 to 1.
+    """Move every voxel by epsilon in the direction of a rising loss, within 0 to 1 (FGSM).
 
     Args:
-        images: Windowed.
-        gradient: The gradient of the loss by them.
-        epsilon: Of windowed values.
+        images: Windowed images.
+        gradient: Gradient of the loss with respect to them.
+        epsilon: Step in windowed values.
 
     Source: Goodfellow, I. et al. (2015). Explaining and harnessing adversarial examples. ICLR, section 4.
     """
@@ -40,27 +40,27 @@ def attack(
 
 
 def virtual_attack(logits_of: Logits, images: Float[Tensor, "n w *xyz"], epsilon: float) -> Float[Tensor, ""]:
-    """How much predictions change at most within epsilon: mean over voxels and structures, in nats.
+    """Return the largest change of predictions within epsilon: mean divergence over voxels and structures, in nats.
 
     No reference is needed. The worst direction is found by one step of power iteration from noise.
 
     Args:
         logits_of: The network.
-        images: Windowed.
-        epsilon: Root mean square of the change, of windowed values.
+        images: Windowed images.
+        epsilon: Root mean square of the perturbation, in windowed values.
 
     Source: Miyato, T. et al. (2018). Virtual adversarial training. TPAMI 41, 1979-1993, equations 5 and 12.
     """
     with torch.no_grad():
         clean = logits_of(images).float()
     probe = _with_size(torch.randn_like(images), PROBE).requires_grad_()
-    total = divergence(clean, logits_of(images + probe)) * clean.numel()  # a mean's gradients are below half precision
+    total = divergence(clean, logits_of(images + probe)) * clean.numel()  # gradients of a mean underflow in fp16
     (gradient,) = torch.autograd.grad(total, probe)
     return divergence(clean, logits_of(images + _with_size(gradient, epsilon)))
 
 
 def divergence(logits: Float[Tensor, "n c *xyz"], other: Float[Tensor, "n c *xyz"]) -> Float[Tensor, ""]:
-    """Kullback-Leibler divergence of other Bernoulli predictions from these, the mean over all."""
+    """Return the mean Kullback-Leibler divergence of other Bernoulli predictions from these, in nats."""
     logits, other = logits.float(), other.float()
     inside = torch.sigmoid(logits) * (logsigmoid(logits) - logsigmoid(other))
     outside = torch.sigmoid(-logits) * (logsigmoid(-logits) - logsigmoid(-other))
@@ -69,7 +69,7 @@ def divergence(logits: Float[Tensor, "n c *xyz"], other: Float[Tensor, "n c *xyz
 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """In the block batch normalisation does not learn its running statistics: changed inputs are not the data."""
+    """Keep the running statistics of batch normalisation fixed in a block, since perturbed inputs are not data."""
     layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     before = [layer.momentum for layer in layers]
     for layer in layers:
@@ -82,15 +82,15 @@ def frozen_statistics(network: nn.Module) -> Iterator[None]:
 
 
 class Discriminator(nn.Module):
-    """Says of a CT with masks whether these are references.
+    """Classifies masks, shown with their CT, as reference or predicted.
 
-    It works at half the resolution. Its gradient to the masks is reversed, so that one step of one optimiser teaches it
-    and the network, each for itself.
+    It works at half the resolution. The gradient that it passes to the masks is reversed, so that one optimiser step
+    trains it and the network against each other.
 
     Args:
-        inputs: Channels of the CT and structures.
+        inputs: Channels of the CT plus structures.
         dims: 2 or 3.
-        width: Channels of its first layer; each of the three that follow has twice those of the one before.
+        width: Channels of its first layer, doubled in each of the next three.
 
     Source: Luc, P. et al. (2016). Semantic segmentation using adversarial networks. NIPS workshop; the reversal of
     Ganin, Y. & Lempitsky, V. (2015). ICML, 1180-1189, in place of their alternating steps.
@@ -107,7 +107,7 @@ class Discriminator(nn.Module):
         self.verdict = nn.Linear(inputs, 1)
 
     def forward(self, images: Float[Tensor, "n w *xyz"], masks: Float[Tensor, "n c *xyz"]) -> Float[Tensor, "n"]:
-        """A logit for each sample, above 0 for references."""
+        """Return a logit for each sample, above 0 for references."""
         features = self.layers(torch.cat([images, masks], dim=1))
         return cast(Tensor, self.verdict(features.flatten(2).mean(2)))[:, 0]
 
@@ -118,13 +118,13 @@ class Discriminator(nn.Module):
         reference: Float[Tensor, "n c *xyz"],
         annotated: Bool[Tensor, "n c"],
     ) -> Float[Tensor, ""]:
-        """What it gets wrong; its gradient by the prediction is reversed.
+        """Return its cross-entropy loss; the gradient with respect to the prediction is reversed.
 
         Args:
-            images: Windowed.
-            predicted: Probabilities.
-            reference: 0 and 1.
-            annotated: Which structures are annotated in which sample; the others are hidden in both.
+            images: Windowed images.
+            predicted: Predicted probabilities.
+            reference: Reference masks, 0 or 1.
+            annotated: Whether each structure is annotated in each sample; the others are hidden in both.
         """
         shown = annotated.reshape(*annotated.shape, *[1] * (images.ndim - 2)).to(predicted.dtype)
         of_reference = self(images, reference * shown)
@@ -135,7 +135,7 @@ class Discriminator(nn.Module):
 
 
 def _with_size(change: Tensor, size: float) -> Tensor:
-    """The same directions with a root mean square of `size` in each sample."""
+    """Scale each sample to a root mean square of `size`."""
     flat = change.flatten(1).float()
     scale = size / flat.square().mean(1).sqrt().clamp(min=1e-12)
     return (change.float() * scale.view(-1, *[1] * (change.ndim - 1))).to(change.dtype).detach()

@@ -1,7 +1,7 @@
-"""Training slices as the network takes them, changed at random: HU first, then windows, then gamma.
+"""Augmentation of training slices, and the network's input: HU first, then windows, then gamma.
 
-Every change follows from the slice's own key, so it does not depend on the batch that the slice is in. Mirror images
-are made before, where slices are read (`sides`).
+Every change is drawn from the slice's own key, so it does not depend on the batch. Mirror images are made before,
+where slices are read (`sides`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tomoseg.training.slices import Batch, windowed
 def network_input(
     batch: Batch, config: TrainConfig, *, augment: bool
 ) -> tuple[Float[Tensor, "n c *xyz"], UInt8[Tensor, "n b *xyz"]]:
-    """Windowed slices or blocks and their masks, on the batch's device.
+    """Make windowed slices or blocks and their masks, on the batch's device.
 
     Args:
         batch: Slices as read.
-        config: The windows and the largest changes.
-        augment: Change the slices at random.
+        config: Windows and strength of augmentation.
+        augment: Augment the slices.
     """
     images, packed = batch.hu.float(), batch.packed
     if not augment:
@@ -45,17 +45,17 @@ def network_input(
 def with_position(
     images: Float[Tensor, "n c *xyz"], batch: Batch, config: TrainConfig, changes: Sequence[Change] = ()
 ) -> Float[Tensor, "n _ *xyz"]:
-    """Slices with where they lie as one more channel, for a network that is told; others as they are.
+    """Append the slices' position as a channel, if the network has it as an input.
 
     Args:
-        images: Windowed.
-        batch: What they were read as.
-        config: Whether the network is told.
-        changes: One for each slice; none where nothing is changed.
+        images: Windowed slices.
+        batch: The batch that they were made of.
+        config: Whether the network has the position as an input.
+        changes: One per slice; empty without augmentation.
     """
     if not config.network.position:
         return images
-    assert batch.positions_mm is not None  # they are read for such a network
+    assert batch.positions_mm is not None  # read if network.position
     positions_mm = batch.positions_mm
     if changes:
         positions_mm = positions_mm + positions_mm.new_tensor([change.misplaced_mm for change in changes])
@@ -66,18 +66,18 @@ def with_position(
 def apply_changes(
     images: Float[Tensor, "n k x y"], packed: UInt8[Tensor, "n b x y"], changes: Sequence[Change], middle_hu: float
 ) -> tuple[Float[Tensor, "n k x y"], UInt8[Tensor, "n b x y"]]:
-    """Move, then change intensities, then cut the field of view; all but gamma, which is for windowed values.
+    """Move, then change intensities, then cut the field of view; gamma is applied later, to windowed values.
 
-    Noise comes before blur and resolution, as the patient's dose comes before the scanner's reconstruction.
+    Noise comes before blur and resolution, as quantum noise comes before the scanner's reconstruction.
 
     Args:
-        images: HU. Channels are neighbouring slices, which change alike but for their noise.
-        packed: Their masks.
-        changes: One for each sample.
-        middle_hu: What contrast leaves as it is.
+        images: HU. Channels are neighbouring slices, which change alike except for their noise.
+        packed: Their packed masks.
+        changes: One per sample.
+        middle_hu: HU that a change of contrast leaves as it is.
 
     Returns:
-        Both, changed alike.
+        The changed images and masks.
     """
     source = sources(changes, (images.shape[2], images.shape[3]), images.device)
     images, packed = move_images(images, source), move_masks(packed, source)
@@ -90,10 +90,10 @@ def apply_changes(
 
 
 def _as_slices(blocks: Tensor) -> Tensor:
-    """Blocks `(n, c, x, y, z)` as slices with channels `(n, c * z, x, y)`: a block's slices move alike."""
+    """Reshape blocks `(n, c, x, y, z)` to slices with channels `(n, c * z, x, y)`: a block's slices move alike."""
     return blocks if blocks.ndim == 4 else blocks.movedim(-1, 2).flatten(1, 2)
 
 
 def _as_before(slices: Tensor, blocks: Tensor) -> Tensor:
-    """The inverse of `_as_slices`."""
+    """Undo `_as_slices`."""
     return slices if blocks.ndim == 4 else slices.unflatten(1, (blocks.shape[1], -1)).movedim(2, -1)

@@ -1,4 +1,4 @@
-"""How far from a structure's boundary what is predicted lies."""
+"""The boundary loss: distance of predictions from a structure's boundary."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ def boundary_loss(
     pos_weight: Float[Tensor, "c"] | None = None,
     weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Probability times signed distance from the reference's boundary, averaged over the annotated voxels.
+    """Return the probability times the signed distance from the reference's boundary, averaged over annotated voxels.
 
-    It falls as probability moves from far outside to deep inside, by how far it moves, and looks at every structure's
-    surface rather than at its volume. It has a minimum where nothing is predicted outside, so that alone it does not
-    train; beside cross-entropy and Dice it does. Of a slice or block without the structure it says nothing.
+    It falls as probability moves from far outside to deep inside, in proportion to the distance. It is only useful
+    beside cross-entropy and Dice. Slices or blocks without a structure do not contribute to it.
 
     Args:
         logits: The logits of each structure.
         masks: The reference.
-        annotated: Which structures are annotated in which sample.
-        config: `boundary_weight`, which the result is multiplied by.
-        pos_weight: Not used: it belongs to the cross-entropy.
-        weights: How much each structure counts, with a mean of 1.
+        annotated: Whether each structure is annotated in each sample.
+        config: Its `boundary_weight` scales the result.
+        pos_weight: Unused; it belongs to the cross-entropy.
+        weights: Weight of each structure, with a mean of 1.
 
     Source: Kervadec, H. et al. (2021). Boundary loss for highly unbalanced segmentation. Medical Image Analysis 67,
     101851, equation 5.
@@ -50,16 +49,16 @@ def boundary_loss(
 
 
 def signed_distance(mask: Bool[np.ndarray, "*xyz"]) -> Float32[np.ndarray, "*xyz"]:
-    """Distance of each voxel from a structure, in voxels of the network's grid; below 0 inside.
+    """Return the distance of each voxel from a structure, in voxels of the network's grid; negative inside.
 
     Outside it is the distance to the nearest voxel of the structure; inside it is one less than the distance to the
-    nearest one outside, negated: voxels at the surface have 0. Voxels that are not cubes count as if they were.
+    nearest one outside, negated: voxels at the surface have 0. Anisotropic voxels count as cubes.
 
     Args:
         mask: A slice or block.
 
     Returns:
-        0 everywhere if there is no boundary in it.
+        The distances; 0 everywhere if there is no boundary.
 
     Example:
         >>> signed_distance(np.array([False, True, True, True, False, False])).tolist()

@@ -1,4 +1,4 @@
-"""How long training goes on: what it may use, and the clock of what it has used."""
+"""The budget of training, the clock, and the progress."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tomoseg.errors import counted
 from tomoseg.training.ranks import Ranks
 
 DEFAULT_EPOCHS = 100
-"""Where no budget is given."""
+"""Number of epochs if no budget is given."""
 
 
 @dataclass(kw_only=True)
 class TrainingProgress:
-    """How far training has come.
+    """Progress of training.
 
     Attributes:
-        epoch: Whole epochs behind.
-        step: Steps of the optimiser in the epoch that is under way.
-        minutes: Spent so far, validations included.
-        validation_minutes: What the last validation took.
-        epoch_began_at: Share of the budget that was used as the epoch began: its draws depend on it.
-        losses: The losses of the steps of the epoch.
-        norms: The norms of their gradients, before they were clipped.
-        slices: Read in these steps.
-        step_minutes: What these steps took.
-        history: One record an epoch.
-        best_dice: Best mean validation Dice; None before there is one.
+        epoch: Completed epochs.
+        step: Optimiser steps in the current epoch.
+        minutes: Minutes spent so far, validation included.
+        validation_minutes: Duration of the last validation.
+        epoch_began_at: Fraction of the budget used when the epoch began, on which its draws depend.
+        losses: Losses of the epoch's steps.
+        norms: Norms of their gradients, before clipping.
+        slices: Number of slices read in these steps.
+        step_minutes: Duration of these steps.
+        history: One record per epoch.
+        best_dice: Best mean validation Dice; None before the first validation.
     """
 
     epoch: int = 0
@@ -50,14 +50,14 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class Budget:
-    """What training may use; what is used up first ends it.
+    """Limits of training, of which the first that is reached ends it.
 
     Attributes:
-        epochs: At most; None for `DEFAULT_EPOCHS` where nothing else is given.
-        steps: The steps of the optimiser, at most.
-        minutes: At most, validations included.
-        early_stopping: Validations in a row without a better Dice that end it; None for any number.
-        steps_per_epoch: Steps of the optimiser in an epoch; the last one may have fewer slices.
+        epochs: Largest number of epochs; None for `DEFAULT_EPOCHS` if nothing else is given.
+        steps: Largest number of optimiser steps.
+        minutes: Largest number of minutes, validation included.
+        early_stopping: Consecutive validations without a better Dice that end it; None for no limit.
+        steps_per_epoch: Optimiser steps per epoch; the last one may have fewer slices.
     """
 
     epochs: int | None
@@ -68,13 +68,13 @@ class Budget:
 
     @classmethod
     def of(cls, config: TrainConfig, cases: int) -> Budget:
-        """That of the settings, for so many training cases."""
+        """Make the budget of some settings and number of training cases."""
         slices_per_step = config.batch_size * config.accumulation
         steps_per_epoch = -(-cases * config.sampling.slices_per_case // slices_per_step)
         return cls(config.epochs, config.steps, config.minutes, config.early_stopping, steps_per_epoch)
 
     def __str__(self) -> str:
-        """All that is given, in words.
+        """Return the limits in words.
 
         Example:
             >>> str(Budget(epochs=3, steps=None, minutes=30, early_stopping=None, steps_per_epoch=10))
@@ -87,7 +87,7 @@ class Budget:
         return ", at most ".join(words)
 
     def progress(self, course: TrainingProgress) -> float:
-        """How much of the budget is used, 0 to 1; the last validation is part of the minutes."""
+        """Return the fraction of the budget used, 0 to 1; time for a last validation is reserved from the minutes."""
         epochs = course.epoch + course.step / self.steps_per_epoch
         shares = []
         if self.minutes is not None:
@@ -99,30 +99,30 @@ class Budget:
         return min(max(shares), 1.0)
 
     def stalled(self, course: TrainingProgress) -> bool:
-        """Whether so many validations in a row gave no better Dice that training ends early."""
+        """Return True if training ends early, for want of a better validation Dice."""
         if self.early_stopping is None:
             return False
         dice = [dice for record in course.history if (dice := record.get("validation_dice")) is not None]
         return len(dice) - 1 - dice.index(max(dice)) >= self.early_stopping if dice else False
 
     def minutes_left(self, course: TrainingProgress) -> float:
-        """How long it will go on if it goes on as so far; it may stall before."""
+        """Estimate the minutes left at the present speed; early stopping may shorten them."""
         if self.finished(course):
             return 0.0
         progress = self.progress(course)
         return course.minutes * (1 - progress) / progress if progress > 0 else math.inf
 
     def finished(self, course: TrainingProgress) -> bool:
-        """Whether nothing is left to do."""
+        """Return True if training is complete."""
         return course.step == 0 and (self.progress(course) >= 1 or self.stalled(course))
 
 
 class Clock:
-    """Adds up the minutes of training, by the first process's clock.
+    """Accumulates the minutes of training, by the first process's clock.
 
     Args:
         ranks: The processes that train together.
-        device: What they exchange it on.
+        device: Device on which they exchange it.
     """
 
     def __init__(self, ranks: Ranks, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""A training run from a dataset and settings, step by step."""
+"""Building a training run from a dataset and settings, step by step."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from tomoseg.training.weights import average_of, warm_start
 
 
 def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None = None, ranks: Ranks = ALONE) -> Run:
-    """A run before its first step; weights and what else is random are those of the seed.
+    """Build a run before its first step; weights and all other random values follow from the seed.
 
     Args:
         data: The preprocessed dataset.
         config: The settings.
-        loss: A loss of one's own instead of the configured one.
+        loss: A custom loss instead of the configured one.
         ranks: The processes that train together.
 
     Raises:
-        DatasetError: If there are no training cases, or they lack what the curriculum goes by.
-        ConfigError: If a structure is given a weight that the dataset does not have, or axial slices are to be told
-            where they lie.
-        TrainingError: If a batch has no slice for each process.
+        DatasetError: If there are no training cases, or they lack difficulties for the curriculum.
+        ConfigError: If the dataset lacks a structure that is given a weight, or `network.position` is set for axial
+            slices.
+        TrainingError: If a batch has fewer slices than there are processes.
     """
     _check_batch(config, ranks)
     _check_position(data, config)
@@ -88,7 +88,7 @@ def build_run(data: Preprocessed, config: TrainConfig, loss: CustomLoss | None =
 
 
 def drawn_slices(data: Preprocessed, config: TrainConfig, size: tuple[int, ...], reach: int) -> DrawnSlices:
-    """The slices or blocks of the training cases, mirrored and cut short as is asked for.
+    """Return the slices or blocks of the training cases, with mirror images and shortened stacks if configured.
 
     Args:
         data: The preprocessed dataset.
@@ -97,7 +97,7 @@ def drawn_slices(data: Preprocessed, config: TrainConfig, size: tuple[int, ...],
         reach: Neighbours of each slice on either side.
 
     Raises:
-        ConfigError: If mirror images are asked for, and a structure on a side has no counterpart.
+        ConfigError: If mirror images are configured, and a structure on a side has no counterpart.
         DatasetError: If there are no training cases.
     """
     sides, stacks = sides_of(data.labels, data.grid.view, config), stacks_of(data.grid.view, config)
@@ -106,10 +106,10 @@ def drawn_slices(data: Preprocessed, config: TrainConfig, size: tuple[int, ...],
 
 
 def _check_position(data: Preprocessed, config: TrainConfig) -> None:
-    """Refuse to tell axial slices where they lie: the middle of what a scan shows of a body's length says nothing.
+    """Refuse positions for axial slices: the middle of a scan's range along the body has no anatomical meaning.
 
     Raises:
-        ConfigError: If they are to be told.
+        ConfigError: If they are configured.
     """
     if config.network.position and data.grid.view == "axial":
         raise ConfigError(
@@ -119,10 +119,11 @@ def _check_position(data: Preprocessed, config: TrainConfig) -> None:
 
 
 def training_device(config: TrainConfig) -> torch.device:
-    """Where training runs.
+    """Return the device of training.
 
     Raises:
-        TrainingError: If what is asked for needs a GPU and there is none.
+        ConfigError: If this machine has no such device.
+        TrainingError: If a setting needs a GPU and there is none.
     """
     device = choose_device(config.device)
     if config.sync_batch_norm and device.type != "cuda":
@@ -133,19 +134,19 @@ def training_device(config: TrainConfig) -> torch.device:
 def build_record(
     data: Preprocessed, config: TrainConfig, cases: Sequence[PreprocessedCase], size: tuple[int, ...]
 ) -> ModelRecord:
-    """What the model will be; of blocks, the size that it is trained with is that of its tiles."""
+    """Make the model's record; a 3D network is trained with blocks of its tile size."""
     tiled = config.network.model_copy(update={"tile": size}) if len(size) == 3 else config.network
     return ModelRecord(data.labels, tiled, data.grid, config.windows_hu, trained_on=range_of(cases))
 
 
 def set_first_weights(network: Network, record: ModelRecord, config: TrainConfig, frequencies: Sequence[float]) -> None:
-    """Weights to start from: the last layer at each structure's frequency, or another model's.
+    """Set the initial weights: the head's bias to each structure's frequency, or another model's weights.
 
     Args:
-        network: Changed in place.
-        record: What it is.
+        network: Modified in place.
+        record: Its description.
         config: `prior_bias` and `warm_start`.
-        frequencies: Share of the voxels that each structure fills.
+        frequencies: Fraction of the voxels that each structure fills.
 
     Raises:
         TrainingError: If the other model is of another architecture.
@@ -158,7 +159,7 @@ def set_first_weights(network: Network, record: ModelRecord, config: TrainConfig
 
 
 def place(network: Network, device: torch.device) -> None:
-    """Move a network to where it is trained, in the memory that its layers are fast in."""
+    """Move a network to its device, in the memory format that its layers are fastest in."""
     network.to(device).to(memory_format=MEMORY_FORMAT[network.dims])  # type: ignore[call-overload]
     network.head.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as its gradients are
 
@@ -166,13 +167,13 @@ def place(network: Network, device: torch.device) -> None:
 def build_state(
     network: Network, config: TrainConfig, dtype: torch.dtype, loss: CustomLoss | None = None
 ) -> TrainState:
-    """A state before the first step.
+    """Make the state before the first step.
 
     Args:
-        network: On its device.
-        config: The loss, the running mean, the optimiser and its schedule.
-        dtype: What convolutions run in.
-        loss: A loss of one's own instead of the configured one.
+        network: The network, on its device.
+        config: The loss, the moving average, the optimiser and its schedule.
+        dtype: Data type of convolutions.
+        loss: A custom loss instead of the configured one.
     """
     average = average_of(network, config.ema_decay) if config.ema_decay > 0 else None
     if config.sync_batch_norm:
@@ -191,15 +192,15 @@ def build_state(
 def structure_weights(
     weights: dict[str, float], names: Sequence[str], device: torch.device
 ) -> Float[Tensor, "c"] | None:
-    """How much each structure counts in the loss, with a mean of 1; None if all count alike.
+    """Return the weight of each structure in the loss, with a mean of 1; None if all are equal.
 
     Args:
-        weights: The weights of some structures; the others weigh 1.
+        weights: Weights of some structures; the others weigh 1.
         names: The structures in channel order.
-        device: Where the losses are.
+        device: Device of the losses.
 
     Raises:
-        ConfigError: If a structure is unknown, or none counts at all.
+        ConfigError: If a structure is unknown, or all weights are 0.
     """
     for name in weights:
         if name not in names:

@@ -1,4 +1,4 @@
-"""What augmentation does to one slice: drawn from the slice's key alone."""
+"""Augmentation parameters of one slice, drawn from the slice's key alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class FieldOfView:
     """The field of view of a scanner or of a cropped scan, outside of which is air.
 
     Attributes:
-        disc: A disc, otherwise a rectangle.
-        kept: Share of the slice's edges along x and y that it spans; of a disc, the first is its diameter's share of
-            the longer edge.
-        place: Where it is along x and y: 0 in the middle, -1 and 1 at either end.
+        disc: Whether it is a disc; otherwise a rectangle.
+        kept: Fraction of the slice's edges along x and y that it spans; for a disc, the first is its diameter relative
+            to the longer edge.
+        place: Position along x and y: 0 in the middle, -1 and 1 at either end.
     """
 
     disc: bool
@@ -29,24 +29,24 @@ class FieldOfView:
 
 @dataclass(frozen=True)
 class Change:
-    """What happens to one slice, in this order; as it stands, nothing.
+    """Changes of one slice, in this order; none by default.
 
     Attributes:
         turn_degrees: Rotation in the plane.
         zoom: Factor of size.
-        shift: Along x and y, how far away each pixel's source is, as a share of the slice's edge.
-        bend_pixels: Standard deviation of the elastic displacement, along x and y each.
-        bend_points: Control points of it along each edge.
-        bend_seed: Seeds them.
+        shift: Distance of each pixel's source along x and y, as a fraction of the slice's edge.
+        bend_pixels: Standard deviation of the elastic displacement along x and y each.
+        bend_points: Number of its control points along each edge.
+        bend_seed: Seed of the elastic displacement.
         hu_factor: Contrast: factor around the windows' middle.
         hu_shift: Added to HU after that.
         noise_hu: Standard deviation of Gaussian noise.
-        noise_seed: Seeds it.
+        noise_seed: Seed of the noise.
         blur_pixels: Standard deviation of a Gaussian blur.
-        resolution: Share of the pixels along each edge that are left.
-        view: What is left of the slice; None leaves all.
-        gamma: Power of the windowed values.
-        misplaced_mm: How far the body's middle is taken to lie from where it does, for a network that is told of it.
+        resolution: Fraction of the pixels that remain along each edge.
+        view: Field of view that remains; None for all.
+        gamma: Exponent of the windowed values.
+        misplaced_mm: Error of the slice's position, if the network has it as an input.
     """
 
     turn_degrees: float = 0.0
@@ -67,14 +67,13 @@ class Change:
 
 
 def draw_change(key: tuple[int, ...], config: AugmentationConfig) -> Change:
-    """The change of one slice, from its key alone.
+    """Draw the changes of one slice from its key.
 
-    Every group of changes draws from a generator of its own, so that to switch one on or off leaves the others as they
-    were.
+    Every group of changes has its own random generator, so that switching one on or off does not change the others.
 
     Args:
-        key: Seeds it.
-        config: The largest changes, and how often they happen.
+        key: Key of the slice, the seed.
+        config: Largest changes and their probabilities.
     """
     change = Change()
     for place, draw in enumerate(_GROUPS, start=1):
@@ -152,7 +151,7 @@ _GROUPS: tuple[Callable[[Change, np.random.Generator, AugmentationConfig], Chang
     _change_gamma,
     _misplace,
 )
-"""A group's place seeds its generator: a new one goes to the end."""
+"""Groups of changes. A group's index seeds its generator, so a new group goes to the end."""
 
 
 def _if_it_happens(rng: np.random.Generator, probability: float, largest: float) -> float:

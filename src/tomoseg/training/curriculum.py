@@ -1,4 +1,4 @@
-"""Easy slices first: which slices an epoch may draw."""
+"""Curriculum: the slices that an epoch may draw, easy ones first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tomoseg.preprocessed.format import CaseRecord
 
 
 def curriculum_share(config: CurriculumConfig, progress: float) -> float:
-    """Share of the slices that may be drawn: it rises in a line from `start_share` to 1 at `until`.
+    """Return the fraction of slices that may be drawn, which rises linearly from `start_share` to 1 at `until`.
 
     Args:
         config: The schedule.
-        progress: How much of the budget was used when the epoch began, 0 to 1.
+        progress: Fraction of the budget used when the epoch began, 0 to 1.
 
     Example:
         >>> schedule = CurriculumConfig(start_share=0.2, until=0.5)
@@ -31,17 +31,17 @@ def curriculum_share(config: CurriculumConfig, progress: float) -> float:
 
 
 def easiest_slices(records: Sequence[CaseRecord], share: float) -> list[Bool[np.ndarray, "_"]]:
-    """Which slices of each case are among the easiest share of all.
+    """Return masks of the slices of each case that are among the easiest fraction of all.
 
-    Slices are ranked over all cases together. Those that are as hard as the last one within the share are in as well,
-    so nothing depends on the order of cases. A case that would have none has those that are the easiest in it.
+    Slices are ranked over all cases. Ties with the last one are included, so nothing depends on the order of cases. A
+    case without any such slice has its own easiest ones.
 
     Args:
         records: The training cases, each with its difficulties.
-        share: Above 0; 1 is all slices.
+        share: Fraction above 0; 1 is all slices.
 
     Returns:
-        For each case `(slices,)`.
+        A mask `(slices,)` for each case.
 
     Raises:
         DatasetError: If a case has no difficulties.

@@ -1,4 +1,4 @@
-"""Patients dealt into folds: each fold's network learns from the others' patients and is judged by its own."""
+"""Assignment of patients to folds for cross-validation."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from tomoseg.errors import DatasetError
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
 DEALT = ("train", "validation")
-"""The splits whose patients are dealt; test cases stay out."""
+"""Splits whose patients are assigned to folds; test cases are left out."""
 
 
 def assign_folds(data: Preprocessed, folds: int, seed: int) -> dict[str, int]:
-    """Deal the patients of the training and validation splits into folds; the same patients are dealt alike.
+    """Assign the patients of the training and validation splits to folds, the same for the same patients.
 
-    Structures are dealt one after the other, those that the fewest patients show first, so that a rare one is in as
-    many folds as it can be. All cases of a patient are in one fold, and no fold has more patients than its even share,
-    rounded up.
+    Patients are assigned structure by structure, the rarest first, so that a rare structure is in as many folds as
+    possible. All cases of a patient are in one fold, and no fold has more patients than its even share, rounded up.
 
     Args:
         data: The preprocessed dataset.
-        folds: How many, 2 or more.
-        seed: Another seed deals otherwise.
+        folds: Number of folds, 2 or more.
+        seed: Seed of the assignment.
 
     Returns:
         The fold of each case, from 1, by the case's name.
@@ -44,18 +43,18 @@ def assign_folds(data: Preprocessed, folds: int, seed: int) -> dict[str, int]:
 
 
 def fold_of(data: Preprocessed, folds: Mapping[str, int], fold: int) -> Preprocessed:
-    """The dataset as one fold's network has it: its own cases validate, the other folds' are learned from.
+    """Return the dataset of one fold: its cases are for validation, those of the other folds for training.
 
     Args:
         data: The preprocessed dataset.
         folds: The fold of each case.
-        fold: The fold.
+        fold: The fold, from 1.
     """
     return data.resplit({name: "validation" if other == fold else "train" for name, other in folds.items()})
 
 
 def _dealt(patients: Sequence[str], holding: Sequence[set[str]], folds: int) -> dict[str, int]:
-    """The fold of each patient, the holders of each structure in turn, then those who hold none."""
+    """Assign patients to folds: those with each structure in turn, then those with none."""
     most = -(-len(patients) // folds)
     members: list[set[str]] = [set() for _ in range(folds)]
     for holders in (*holding, set(patients)):

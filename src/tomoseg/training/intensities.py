@@ -1,6 +1,6 @@
-"""Changes of what slices look like: HU, noise, sharpness, resolution, gamma. Tensors are changed in place.
+"""Intensity changes of slices, in place: HU, noise, sharpness, resolution, gamma.
 
-What is rare is done only to the slices that it happens to.
+Rare changes are computed only for the slices that have them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def change_hu_(images: Float[Tensor, "n k x y"], changes: Sequence[Change], midd
 
 
 def add_noise_(images: Float[Tensor, "n k x y"], changes: Sequence[Change]) -> None:
-    """Gaussian noise, each slice's from its own seed."""
+    """Add Gaussian noise, each slice's from its own seed."""
     for image, change in zip(images, changes, strict=True):
         if change.noise_hu > 0:
             generator = torch.Generator(images.device).manual_seed(change.noise_seed)
@@ -37,7 +37,7 @@ def add_noise_(images: Float[Tensor, "n k x y"], changes: Sequence[Change]) -> N
 
 
 def blur_(images: Float[Tensor, "n k x y"], changes: Sequence[Change]) -> None:
-    """Blur with a Gaussian in the plane, cut off at three standard deviations; borders go on as they end."""
+    """Blur with a Gaussian in the plane, truncated at three standard deviations; borders are replicated."""
     deviations = {number: change.blur_pixels for number, change in enumerate(changes) if change.blur_pixels > 0}
     if not deviations:
         return
@@ -58,7 +58,7 @@ def _reach(deviation: float) -> int:
 
 
 def _gaussian(deviation: float, reach: int) -> list[float]:
-    """Weights from `-reach` to `reach`, 0 beyond the deviation's own reach, so that a wider neighbour changes none."""
+    """Return weights from `-reach` to `reach`, 0 beyond three deviations, independent of the batch's `reach`."""
     own = _reach(deviation)
     values = [math.exp(-0.5 * (step / deviation) ** 2) for step in range(-own, own + 1)]
     outside = [0.0] * (reach - own)
@@ -75,7 +75,7 @@ def coarsen_(images: Float[Tensor, "n k x y"], changes: Sequence[Change]) -> Non
 
 
 def change_gamma_(images: Float[Tensor, "n c *xyz"], changes: Sequence[Change]) -> None:
-    """Raise windowed values, 0 to 1, to a power."""
+    """Raise windowed values, 0 to 1, to the power gamma."""
     powers = {number: change.gamma for number, change in enumerate(changes) if change.gamma != 1}
     if powers:
         exponents = torch.tensor(list(powers.values()), dtype=torch.float32, device=images.device)

@@ -1,4 +1,4 @@
-"""A network together with its loss: what is computed, compiled and shared between processes."""
+"""A network together with its loss: the module that is compiled and shared between processes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tomoseg.training.losses import LossNormaliser, Targets, loss_of, unfused_lo
 POOLED = {2: avg_pool2d, 3: avg_pool3d}
 
 CustomLoss = Callable[[Float[Tensor, "n c *xyz"], Bool[Tensor, "n c *xyz"], Bool[Tensor, "n c"]], Float[Tensor, ""]]
-"""A loss of one's own: logits, masks and annotated structures to a scalar."""
+"""A custom loss: from logits, masks and annotated structures to a scalar."""
 
 
 class Learner(nn.Module):
-    """The loss of windowed slices, from a network.
+    """Computes the loss of windowed slices with a network.
 
     Under deep supervision, coarser levels of the decoder have output layers of their own, which exist in training only.
 
@@ -58,7 +58,7 @@ class Learner(nn.Module):
     def forward(
         self, images: Float[Tensor, "n w *xyz"], targets: Targets, normaliser: LossNormaliser
     ) -> Float[Tensor, ""]:
-        """This batch's share of the loss of an optimiser step.
+        """Return this batch's share of the loss of an optimiser step.
 
         Args:
             images: Windowed slices.
@@ -74,7 +74,7 @@ class Learner(nn.Module):
     def _supervised(
         self, images: Float[Tensor, "n w *xyz"], targets: Targets, normaliser: LossNormaliser
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "n f *xyz"]]:
-        """The loss of all levels, and the features at the input's resolution."""
+        """Return the loss of all levels, and the features at the input's resolution."""
         features = self._scales(images)
         loss = self._loss_at(self.network.head, features[0], targets, normaliser)
         if not self.training or not len(self.deep):
@@ -90,7 +90,7 @@ class Learner(nn.Module):
     def _contested(
         self, images: Float[Tensor, "n w *xyz"], targets: Targets, normaliser: LossNormaliser
     ) -> Float[Tensor, ""]:
-        """The loss with the adversary's part, which weighs by this batch's share of the step."""
+        """Return the loss with the adversarial term, weighted by this batch's share of the step."""
         adversary, share = self._adversary, targets.annotated_voxels() / max(normaliser.step_voxels, 1)
         if adversary.kind == "fgsm":
             asked = images.detach().requires_grad_()
@@ -107,7 +107,7 @@ class Learner(nn.Module):
             with frozen_statistics(self.network):
                 changed = virtual_attack(self.network, images, adversary.epsilon)
             return loss + adversary.weight * share * changed
-        assert self.discriminator is not None  # made for this kind
+        assert self.discriminator is not None  # the only kind left
         pool = POOLED[self.network.dims]
         predicted = torch.sigmoid(self.network.head(pool(features, 2)))
         reference = unpack_bits(targets.coarser(2).packed, predicted.shape[1]).to(predicted)
@@ -115,11 +115,11 @@ class Learner(nn.Module):
         return loss + adversary.weight * share * fooled
 
     def training_only_state(self) -> dict[str, Tensor]:
-        """The parameters that exist in training only: heads of deep supervision, the discriminator."""
+        """Return the parameters that exist in training only: heads of deep supervision, the discriminator."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("network.")}
 
     def restore_training_only_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what `training_only_state` returned.
+        """Restore the result of `training_only_state`.
 
         Raises:
             RuntimeError: If it does not fit this learner.

@@ -1,4 +1,4 @@
-"""Who is told how training goes. Nothing here needs torch."""
+"""Callbacks of training, and its outcome. Nothing here imports PyTorch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Beginning:
-    """Told before the first step.
+    """What listeners receive before the first step.
 
     Attributes:
-        facts: What the run is about, by name: its dataset, its numbers of cases and parameters.
-        environment: What it runs on: versions, device, precision.
-        history: One record for each epoch of former calls.
-        budget: How long it is to go on, in words.
+        facts: Facts of the run by name: dataset, numbers of cases and parameters.
+        environment: Versions, device and precision.
+        history: One record per epoch of former calls.
+        budget: Limits of training in words.
     """
 
     facts: dict[str, object]
@@ -54,17 +54,17 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how training goes, and who may end it early.
+    """Callbacks that follow training and may end it early.
 
     Attributes:
         on_step: Called after each step.
-        on_epoch: Called with each epoch's line of metrics, once its state is saved.
-        on_validated: Called with cases scored so far and in all.
-        should_stop: Called after each step; a run that is stopped resumes where it was.
-        on_warning: Called with what is odd about the dataset before the first step, and what is missing at the end.
-        on_begin: Called before the first step with what the run is and how far it has come.
-        on_stage: Called with what is done now, before that which takes a while and is no step.
-        on_part: Called before each network of a run of several with which it is, in words.
+        on_epoch: Called with each epoch's record, once its state is saved.
+        on_validated: Called with the number of cases scored so far and the total number.
+        should_stop: Called after each step; a run that is stopped can be resumed there.
+        on_warning: Called with warnings about the dataset before the first step, and about the result at the end.
+        on_begin: Called before the first step with facts about the run and its history.
+        on_stage: Called with a description before work other than steps that takes a while.
+        on_part: Called before each network of a run of several with its name in words.
     """
 
     on_step: Callable[[StepReport], None] = lambda step: None
@@ -79,15 +79,15 @@ class Listener:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
         finished: False if it was stopped early and can be resumed.
-        history: One record an epoch.
-        best_dice: Best mean validation Dice; None without validation cases; of folds the mean over them, of views that
-            of all of them together, over the voxels of all cases.
-        folds: Of each fold its best mean validation Dice; None for a run that is none of folds.
-        views: The same of each view; None for a run that is none of views.
+        history: One record per epoch.
+        best_dice: Best mean validation Dice; None without validation cases. For folds it is the mean over them, for
+            views that of their fusion, over the voxels of all cases.
+        folds: Best mean validation Dice of each fold; None if it is no cross-validation.
+        views: Best mean validation Dice of each view; None for a single view.
     """
 
     finished: bool
@@ -98,5 +98,5 @@ class TrainingOutcome:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes and speaks, of those that `torchrun` started."""
+    """Return True in the process that writes files and messages, of those that `torchrun` started."""
     return os.environ.get("RANK", "0") == "0"

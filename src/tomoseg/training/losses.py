@@ -1,9 +1,9 @@
-"""The multi-label losses, computed together with the network's last 1x1 convolution.
+"""Multi-label losses, fused with the network's last 1x1 convolution.
 
 The straightforward way keeps `(n, C, x, y)` float logits, targets and both gradients alive: gigabytes at 117
-structures. Here the last convolution and the loss go through the pixels in chunks, targets are unpacked a chunk at a
-time, and the gradients of features and head are made on the way, so nothing of size structures x pixels exists. The
-idea is that of fused linear cross-entropy in language models.
+structures. Here the last convolution and the loss process the pixels in chunks, targets are unpacked per chunk, and
+the gradients of features and head are computed on the way, so no array of size structures x pixels exists. The idea
+is that of fused linear cross-entropy in language models.
 
 Structures that are not annotated in a case contribute neither loss nor gradient.
 """
@@ -26,13 +26,13 @@ from tomoseg.training.pixel_loss import PixelWeights, focal_gradients_, gradient
 from tomoseg.training.ranks import ALONE, Ranks
 
 CHUNK_ELEMENTS = 1 << 20
-"""Logits alive at once: 4 MB a temporary in float32, which stays in cache."""
+"""Logits alive at once: 4 MB per temporary in float32, which stays in cache."""
 
 DICE_SMOOTHING = 1.0
-"""Voxels added above and below the soft Dice fraction: a structure absent from the batch has a finite gradient."""
+"""Voxels added to numerator and denominator of the soft Dice, so that an absent structure has a finite gradient."""
 
 SMALL = 1e-6
-"""Less than any sum of weights that are above 0."""
+"""Smaller than any sum of positive weights."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def unfused_loss(
 
 
 class _FusedLoss(torch.autograd.Function):
-    """Two passes over the pixels where Dice needs the whole batch's sums first, one otherwise."""
+    """The fused loss: two passes over the pixels if Dice needs the whole batch's sums first, one otherwise."""
 
     @staticmethod
     def forward(
@@ -239,7 +239,7 @@ class _FusedLoss(torch.autograd.Function):
 
 
 def _gradient_unit(dtype: torch.dtype, annotated_voxels: int) -> float:
-    """What gradients are kept times until `backward`: a share of a mean over millions of voxels is 0 in fp16."""
+    """Return the factor of gradients until `backward`: those of a mean over millions of voxels underflow in fp16."""
     return max(annotated_voxels, 256) / 256 if dtype == torch.float16 else 1.0
 
 
@@ -253,14 +253,14 @@ class _FusedTensors:
         self.given = features
         self.features = features.movedim(1, -1).reshape(features.shape[0], -1, features.shape[1])
         self._packed = targets.packed.flatten(2)
-        # a CPU multiplies such narrow matrices as fast in float32, and to convert logits costs more than the product
+        # on a CPU such narrow matrices multiply as fast in float32, and converting logits costs more than the product
         self.narrow = features.dtype if features.device.type != "cpu" else self.dtype
         self.weight = weight.detach().to(self.narrow)
         self._bias = bias.detach().to(self.dtype)
         self._logits = features.new_empty(0, dtype=self.dtype)
 
     def chunks(self) -> list[tuple[slice, slice]]:
-        """Samples and pixels of each chunk: several whole samples, or a part of one."""
+        """Return the samples and pixels of each chunk: several whole samples, or a part of one."""
         n, pixels, _ = self.features.shape
         length = max(1, CHUNK_ELEMENTS // self.structures)
         together = max(1, length // pixels)
@@ -272,7 +272,7 @@ class _FusedTensors:
         ]
 
     def logits(self, samples: slice, pixels: slice) -> Tensor:
-        """`(samples, pixels, C)` in float32 or wider, in memory that the next chunk takes over."""
+        """Compute logits `(samples, pixels, C)` in float32 or wider; the next chunk overwrites them."""
         features = self.pixels(samples, pixels)
         shape = (*features.shape[:2], self.structures)
         if self._logits.shape != shape:
@@ -284,11 +284,14 @@ class _FusedTensors:
         return self._logits
 
     def pixels(self, samples: slice, pixels: slice) -> Tensor:
-        """Features of a chunk, in the precision that matrices are multiplied in."""
+        """Return the features of a chunk, in the precision of matrix products."""
         return self.features[samples, pixels].to(self.narrow)
 
     def dice(self, terms: Terms, weights: Tensor | None, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
-        """This process's share of the Dice part, and its gradient by a probability: `reference * slope + offset`."""
+        """Return this process's share of the Dice term, and slope and offset of its gradient by a probability.
+
+        The gradient is `reference * slope + offset`.
+        """
         sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.annotated.device)
         for samples, pixels in self.chunks():
             masks, annotated = self._packed[samples, :, pixels], self.annotated[samples].to(self.dtype)
@@ -306,7 +309,7 @@ class _FusedTensors:
         return (each * (1 - index)).sum() / ranks.count, slope, offset
 
     def entropy(self, weights: PixelWeights, gamma: float, unit: float, gradients: _Gradients | None) -> Tensor:
-        """The cross-entropy, scaled, and focal if gamma is above 0; adds to the gradients, times `unit`."""
+        """Return the scaled cross-entropy, focal if gamma is above 0, and add its gradients times `unit`."""
         loss = torch.zeros((), dtype=self.dtype, device=self.annotated.device)
         for samples, pixels in self.chunks():
             logits = self.logits(samples, pixels)
@@ -315,13 +318,13 @@ class _FusedTensors:
                 loss += focal_gradients_(logits, masks, of_samples, gamma)
             else:
                 loss += gradients_(logits, masks, of_samples)
-            if gradients is not None:  # the logits have become the loss's gradients by them
+            if gradients is not None:  # the logits now hold the loss's gradients
                 gradients.add(samples, pixels, logits if unit == 1 else logits.mul_(unit))
         return loss
 
 
 class _Gradients:
-    """Of the features, the last layer's weight and its bias, made chunk by chunk."""
+    """Gradients of the features and of the head's weight and bias, accumulated by chunk."""
 
     def __init__(self, tensors: _FusedTensors) -> None:
         self._tensors, features = tensors, tensors.given
@@ -333,14 +336,14 @@ class _Gradients:
         self.bias = torch.zeros(tensors.structures, dtype=tensors.dtype, device=features.device)
 
     def add(self, samples: slice, pixels: slice, by_logits: Tensor) -> None:
-        """Those of one chunk, from the loss's gradients by its logits."""
+        """Add those of one chunk, from the loss's gradients by its logits."""
         self.bias += by_logits.sum((0, 1))
         narrow = by_logits.to(self._tensors.narrow)
         self.weight += narrow.flatten(0, 1).T @ self._tensors.pixels(samples, pixels).flatten(0, 1)
         self._matrix[samples, pixels] = (narrow @ self._tensors.weight).to(self._matrix.dtype)
 
     def of_features(self) -> Tensor:
-        """In the features' shape and memory."""
+        """Return the gradients of the features, in their shape and memory format."""
         if not self._is_view:
             n, *shape = self._features.shape[0], *self._features.shape[2:]
             self._features.copy_(self._matrix.view(n, *shape, -1).movedim(-1, 1))

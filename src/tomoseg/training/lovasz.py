@@ -17,18 +17,18 @@ def lovasz_hinge(
     pos_weight: Float[Tensor, "c"] | None = None,
     weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean over the structures of one minus their Jaccard index, extended from masks to logits.
+    """Return the mean over structures of one minus their Jaccard index, extended from masks to logits.
 
-    Of each structure the voxels of all samples that know it count together. Of one that occurs in none of them, it is
-    the largest margin by which a voxel is taken for it.
+    The voxels of all samples in which a structure is annotated count together. For a structure that occurs in none of
+    them, it is the largest margin by which a voxel is taken for it.
 
     Args:
         logits: The logits of each structure.
         masks: The reference.
-        annotated: Which structures are annotated in which sample.
-        config: Not used.
-        pos_weight: Not used: it belongs to the cross-entropy.
-        weights: How much each structure counts, with a mean of 1.
+        annotated: Whether each structure is annotated in each sample.
+        config: Unused.
+        pos_weight: Unused; it belongs to the cross-entropy.
+        weights: Weight of each structure, with a mean of 1.
 
     Source: Berman, M. et al. (2018). The Lovász-softmax loss. CVPR, 4413-4421, equation 9 and algorithm 1.
     """
@@ -44,9 +44,9 @@ def lovasz_hinge(
 
 
 def _of_one(logits: Float[Tensor, "p"], mask: Bool[Tensor, "p"]) -> Float[Tensor, ""]:
-    """The Lovász extension at the hinge's errors: each, largest first, times what it adds to the Jaccard loss."""
+    """Return the Lovász extension at the hinge errors: each, largest first, times its increment of the Jaccard loss."""
     errors = 1 - torch.where(mask, logits, -logits)
-    wrong = errors > 0  # what comes after these weighs nothing
+    wrong = errors > 0  # the others contribute nothing
     errors, order = errors[wrong].sort(descending=True)
     missed = mask[wrong][order].cumsum(0)
     too_many = torch.arange(1, len(order) + 1, device=order.device) - missed

@@ -1,4 +1,4 @@
-"""What a step of training takes here, in seconds and bytes: some steps are taken, and a line is put through them."""
+"""Measurement of the cost of a training step on this machine, by a line through a few steps."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tomoseg.training.run import Run
 from tomoseg.training.slices import DrawnSlices
 
 FEW, MANY = 2, 8
-"""Slices in the batches that are measured."""
+"""Batch sizes that are measured."""
 
 SECONDS = 2.0
-"""Of steps of each size, or a fortieth of the training where that is less; at least two are taken."""
+"""Seconds of steps per batch size, or a fortieth of the training if that is less; at least two steps are taken."""
 
 
 def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> StepCost:
-    """Take steps of two sizes, and score a validation case where there is one.
+    """Measure steps of two batch sizes, and score a validation case if there is one.
 
     Args:
         data: A dataset with training cases.
-        config: The network that is trained, on which device.
-        minutes: That training is to take: less is measured for a short one.
+        config: The settings of network and device.
+        minutes: Minutes of the planned training: a short one is measured for less time.
 
     Raises:
         DatasetError: If there are no training cases.
@@ -55,7 +55,7 @@ def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> Ste
         del run
         gc.collect()
     slice_seconds = max((times[1] - times[0]) / (MANY - FEW), 0.2 * times[1] / MANY)
-    # where what was before took more than both, no difference is seen
+    # no difference is seen if an earlier peak was higher than both
     slice_bytes = max((sizes[1] - sizes[0]) / (MANY - FEW), 0.5 * USUAL_WORK_BYTES * work)
     return StepCost(
         step_seconds=max(times[1] - MANY * slice_seconds, 0.0),
@@ -68,7 +68,7 @@ def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> Ste
 
 
 def _forget_peak(*, on_gpu: bool) -> None:
-    """Let the most memory that was taken be what is taken now, where the system does so."""
+    """Reset the peak memory to the present one, where the system can."""
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -78,7 +78,7 @@ def _forget_peak(*, on_gpu: bool) -> None:
 
 
 def _seconds_of_step(run: Run, batch_size: int, seconds: float) -> float:
-    """Of reading a batch and learning from it; the first, which sets up much, does not count."""
+    """Return the median seconds of reading a batch and a step on it, without the first step."""
     read = DrawnSlices(run.cases, len(run.data.labels), run.size, run.reach, placed=run.config.network.position)
     draws = epoch_draws(run)
     run.shared.train()
@@ -93,7 +93,7 @@ def _seconds_of_step(run: Run, batch_size: int, seconds: float) -> float:
 
 
 def _seconds_of_case(run: Run) -> float | None:
-    """Of predicting and scoring a validation case of median size; None without one."""
+    """Return the seconds of predicting and scoring a validation case of median size; None without one."""
     if not run.validation:
         return None
     case = sorted(run.validation, key=lambda case: math.prod(case.shape))[len(run.validation) // 2]

@@ -1,4 +1,4 @@
-"""The course of a run for MLflow: in a database in the run folder, or on the server that MLFLOW_TRACKING_URI names.
+"""Recording a run with MLflow: in a database in the run folder, or on the server that MLFLOW_TRACKING_URI names.
 
 `mlflow ui --backend-store-uri sqlite:///RUN/mlflow/mlflow.db` shows it.
 """
@@ -18,25 +18,25 @@ from tomoseg.training.recorders import Per
 from tomoseg.training.run_folder import CONFIG, run_name
 
 FOLDER, DATABASE, ID = "mlflow", "mlflow.db", "run-id"
-"""In the run folder, and in that one: the database, and which run of MLflow goes on."""
+"""Folder in the run folder; in it, the database and the file with the ID of MLflow's run."""
 
 EXPERIMENT = "tomoseg"
 
 SEND_SECONDS = 5.0
 MOST_AT_ONCE = 1000
-"""Numbers are sent together: each request takes as long as a step or longer."""
+"""Interval and number at which values are sent together: each request takes as long as a step or longer."""
 
 _LONGEST_VALUE = 6000
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a server that is away would otherwise hold training up for minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # an unreachable server would otherwise stall training for minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 
 
 class MlflowRecorder:
-    """A `recorders.Recorder`.
+    """A `recorders.Recorder` for MLflow.
 
     Args:
         run: The run folder.
@@ -63,7 +63,7 @@ class MlflowRecorder:
         self._sent = time.monotonic()
 
     def _known(self, file: Path, place: str) -> str | None:
-        """The run that was begun at this place, if it is still there."""
+        """Return the ID of the run that was begun at this place, if it still exists."""
         if not file.is_file():
             return None
         run_id, where = file.read_text(encoding="utf-8").split("\n")[:2]
@@ -84,14 +84,14 @@ class MlflowRecorder:
         return made
 
     def _say_settings(self, config: TrainConfig) -> None:
-        """Settings that are not said yet; MLflow lets none be said again otherwise, but its copy of the file is new."""
+        """Log settings that are not logged yet; MLflow does not allow changes, but its copy of the file is new."""
         said = self._client.get_run(self._run_id).data.params
         param = self._entities.Param
         new = [param(name, text[:_LONGEST_VALUE]) for name, text in _flat(config) if name not in said]
         self._client.log_batch(self._run_id, params=new)
 
     def numbers(self, values: Mapping[str, float], at: int, per: Per) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         now = int(1000 * time.time())
         self._waiting += [self._entities.Metric(name, value, now, at) for name, value in values.items()]
         is_time = time.monotonic() - self._sent > SEND_SECONDS
@@ -105,11 +105,11 @@ class MlflowRecorder:
         self._sent = time.monotonic()
 
     def picture(self, name: str, file: Path, epoch: int) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         self._client.log_artifact(self._run_id, str(file), f"pictures/{name}")
 
     def close(self, *, failed: bool) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         self._send()
         self._client.set_terminated(self._run_id, "FAILED" if failed else "FINISHED")
 

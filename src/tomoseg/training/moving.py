@@ -1,8 +1,8 @@
-"""Moving slices and their masks: rotation, size, shift, elastic displacement, and the field of view.
+"""Spatial changes of slices and their masks: rotation, size, shift, elastic displacement, and field of view.
 
-No matrices are multiplied over a batch, since that rounds by its size: a slice moves the same to the last bit in any.
-Masks stay packed: every pixel takes the bytes of its nearest source pixel, which moves all structures at once and is
-exact for bits.
+No matrix products run over the batch, since their rounding depends on its size: a slice moves the same to the last bit
+in any batch. Masks stay packed: every pixel takes the bytes of its nearest source pixel, which moves all structures at
+once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tomoseg.training.changes import Change, FieldOfView
 
 
 def sources(changes: Sequence[Change], size: tuple[int, int], device: torch.device) -> Float[Tensor, "n x y 2"]:
-    """Where each pixel comes from: along y, then along x as `grid_sample` has it, -1 and 1 being the slice's borders.
+    """Return the source of each pixel, along y then x as for `grid_sample`: -1 and 1 are the slice's borders.
 
     Args:
-        changes: One a slice.
+        changes: One per slice.
         size: Pixels along x and y.
         device: The target device.
     """
@@ -39,7 +39,7 @@ def sources(changes: Sequence[Change], size: tuple[int, int], device: torch.devi
 
 
 def _affine(change: Change, size: tuple[int, int]) -> list[list[float]]:
-    """From an output to its input position, `(y, x)`; the edges' ratio keeps a turn from shearing an oblong slice."""
+    """Return the matrix from output to input position, `(y, x)`; the edges' ratio keeps rotations free of shear."""
     turn = math.radians(change.turn_degrees)
     cos, sin = math.cos(turn) / change.zoom, math.sin(turn) / change.zoom
     x, y = size
@@ -47,7 +47,7 @@ def _affine(change: Change, size: tuple[int, int]) -> list[list[float]]:
 
 
 def _displacement(change: Change, size: tuple[int, int], device: torch.device) -> Float[Tensor, "x y 2"]:
-    """The elastic displacement of one slice, `(y, x)` in half edges.
+    """Return the elastic displacement of one slice, `(y, x)` in half edges.
 
     Source: cubic B-splines between control points as in Rueckert, D. et al. (1999). IEEE TMI 18(8), 712-721.
     """
@@ -59,14 +59,14 @@ def _displacement(change: Change, size: tuple[int, int], device: torch.device) -
 
 
 def spline_weights(length: int, points: int) -> Float[np.ndarray, "length points"]:
-    """What each control point adds at each pixel along an edge.
+    """Return the weight of each control point at each pixel along an edge.
 
     The squares of a pixel's weights sum to 1, so that independent control points displace every pixel with their own
     standard deviation. The first and the last point lie one step outside: four surround every pixel.
 
     Args:
-        length: Pixels.
-        points: Control points, 4 or more.
+        length: Number of pixels.
+        points: Number of control points, 4 or more.
     """
     place = np.linspace(1, points - 2, length)
     distance = np.abs(place[:, None] - np.arange(points))
@@ -76,12 +76,12 @@ def spline_weights(length: int, points: int) -> Float[np.ndarray, "length points
 
 
 def move_images(images: Float[Tensor, "n k x y"], source: Float[Tensor, "n x y 2"]) -> Float[Tensor, "n k x y"]:
-    """HU interpolated at their sources; what comes in from outside is air."""
+    """Interpolate HU at their sources; outside is air."""
     return grid_sample(images - AIR_HU, source, mode="bilinear", padding_mode="zeros", align_corners=False).add_(AIR_HU)
 
 
 def move_masks(packed: UInt8[Tensor, "n b x y"], source: Float[Tensor, "n x y 2"]) -> UInt8[Tensor, "n b x y"]:
-    """The bytes nearest to their sources; what comes in from outside is no structure."""
+    """Take the bytes nearest to their sources; outside is no structure."""
     n, planes, x, y = packed.shape
     size = torch.tensor([y, x], device=packed.device)
     nearest = torch.addcmul((size - 1) / 2, source, size / 2).round_().long()
@@ -92,12 +92,12 @@ def move_masks(packed: UInt8[Tensor, "n b x y"], source: Float[Tensor, "n x y 2"
 
 
 def cut_(images: Float[Tensor, "n k x y"], packed: UInt8[Tensor, "n b x y"], changes: Sequence[Change]) -> None:
-    """Make air without structures of what lies outside of the fields of view, in place.
+    """Set pixels outside the fields of view to air without structures, in place.
 
     Args:
-        images: HU.
-        packed: Their masks.
-        changes: One a slice.
+        images: Images in HU.
+        packed: Their packed masks.
+        changes: One per slice.
     """
     views = {number: change.view for number, change in enumerate(changes) if change.view is not None}
     if views:
@@ -108,10 +108,10 @@ def cut_(images: Float[Tensor, "n k x y"], packed: UInt8[Tensor, "n b x y"], cha
 
 
 def _inside(views: Sequence[FieldOfView], size: tuple[int, int], device: torch.device) -> Bool[Tensor, "n 1 x y"]:
-    """Whether each pixel's middle is in the field of view."""
+    """Return a mask of the pixels whose centre is in the field of view."""
     halves = np.array([[v.kept[0] * max(size)] * 2 if v.disc else np.multiply(v.kept, size) for v in views]) / 2
     middles = np.array([view.place for view in views]) * np.abs(np.array(size) / 2 - halves)
-    off = []  # from the middle along x and along y, squared, in half spans
+    off = []  # squared distances from the middle along x and y, in half spans
     for edge, half, middle in zip(size, halves.T, middles.T, strict=True):
         place = np.arange(edge) - (edge - 1) / 2
         off.append(torch.from_numpy(((place - middle[:, None]) / half[:, None]) ** 2).float().to(device))

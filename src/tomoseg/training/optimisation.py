@@ -1,4 +1,4 @@
-"""How the weights move: optimiser and learning rate."""
+"""Optimiser and learning rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tomoseg.config import OptimizerConfig, ScheduleConfig
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> Optimizer:
-    """The optimiser that the settings name."""
+    """Build the optimiser that the settings name."""
     if config.kind == "sgd":
         return SGD(
             parameters,
@@ -34,10 +34,10 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig)
 
 
 class LearningRate:
-    """The learning rate as a share of its largest, over the budget and the validations.
+    """Schedule of the learning rate relative to its largest, by the budget used or the validations.
 
     Args:
-        config: Which schedule.
+        config: The schedule.
     """
 
     def __init__(self, config: ScheduleConfig) -> None:
@@ -47,10 +47,10 @@ class LearningRate:
         self._stalled = 0
 
     def share(self, progress: float) -> float:
-        """Share of the largest learning rate.
+        """Return the fraction of the largest learning rate.
 
         Args:
-            progress: How much of the budget is used, 0 to 1.
+            progress: Fraction of the budget used, 0 to 1.
         """
         if self.config.kind == "plateau":
             return self.plateau_share
@@ -65,7 +65,7 @@ class LearningRate:
         return 0.5 * (1 + math.cos(math.pi * done))
 
     def validated(self, dice: float) -> None:
-        """Tell of a validation: a plateau lowers the rate after more than `patience` without improvement."""
+        """Record a validation: `plateau` lowers the rate after more than `patience` without improvement."""
         if dice > self._best + 1e-4:
             self._best, self._stalled = dice, 0
             return
@@ -75,11 +75,11 @@ class LearningRate:
             self._stalled = 0
 
     def state(self) -> dict[str, float]:
-        """What resuming needs."""
+        """Return the state for resuming."""
         return {"plateau_share": self.plateau_share, "best": self._best, "stalled": self._stalled}
 
     def restore(self, state: dict[str, float]) -> None:
-        """The inverse of `state`."""
+        """Restore the result of `state`."""
         self.plateau_share, self._best, self._stalled = state["plateau_share"], state["best"], int(state["stalled"])
 
 

@@ -1,7 +1,7 @@
-"""Cross-entropy and soft Dice of a chunk of pixels: logits in, sums and gradients out.
+"""Cross-entropy and soft Dice of a chunk of pixels: sums and gradients from logits.
 
-On a CPU in float32 a compiled kernel goes through each pixel once, while its logits lie in cache; elsewhere the same
-is said in torch. Elementwise operations on the logits of 117 structures cost more than a small network
+On a CPU in float32 a compiled kernel processes each pixel once, while its logits are in cache; elsewhere PyTorch does
+the same. Elementwise operations on the logits of 117 structures cost more than a small network
 (`benchmarks/loss.py`).
 """
 
@@ -22,18 +22,18 @@ _BITS_OF_BYTE = (torch.arange(256)[:, None] >> torch.arange(8)) & 1
 _BITS = _BITS_OF_BYTE.numpy().astype(np.float32)
 
 _FLUSHED = 64
-"""Pixels between two logarithms: the product of so many values of at most 2 is finite in float32."""
+"""Pixels between two logarithms: the product of as many values up to 2 is finite in float32."""
 
 
 @dataclass(frozen=True)
 class PixelWeights:
-    """How the pixels of each sample count.
+    """Weights of the pixels of each sample.
 
     Attributes:
-        scale: `(n, C)`, the cross-entropy's weight; 0 where a structure is unknown.
-        extra: `(C,)`, what a structure's own voxels weigh beyond 1.
-        slope: `(n, C)`, the Dice part's gradient by a probability is `reference * slope + offset`.
-        offset: `(n, C)`.
+        scale: `(n, C)`, weight of the cross-entropy; 0 where a structure is not annotated.
+        extra: `(C,)`, weight of a structure's own voxels beyond 1.
+        slope: `(n, C)`; the Dice term's gradient by a probability is `reference * slope + offset`.
+        offset: `(n, C)`, see `slope`.
     """
 
     scale: Float[Tensor, "n c"]
@@ -42,14 +42,14 @@ class PixelWeights:
     offset: Float[Tensor, "n c"]
 
     def of(self, samples: slice) -> PixelWeights:
-        """Those of some samples."""
+        """Return the weights of some samples."""
         return PixelWeights(self.scale[samples], self.extra, self.slope[samples], self.offset[samples])
 
 
 def probability_sums(
     logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], annotated: Float[Tensor, "n c"]
 ) -> Float[Tensor, "3 c"]:
-    """Sums over annotated voxels of probability x reference, probability, reference."""
+    """Return sums over annotated voxels of probability x reference, probability, and reference."""
     if is_compiled(logits):
         parts = zip(logits.numpy(), packed.numpy(), strict=True)
         sums = torch.from_numpy(np.stack([_sums_kernel(*part, _BITS) for part in parts], axis=1))
@@ -62,7 +62,7 @@ def probability_sums(
 def gradients_(
     logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: PixelWeights
 ) -> Float[Tensor, ""]:
-    """The cross-entropy; the logits become the loss's gradients by them, in place."""
+    """Return the cross-entropy, and replace the logits by the loss's gradients, in place."""
     if is_compiled(logits):
         extra, *rest = (t.numpy() for t in (weights.extra, weights.scale, weights.slope, weights.offset))
         parts = zip(logits.numpy(), packed.numpy(), *rest, strict=True)
@@ -82,13 +82,13 @@ def gradients_(
 def focal_gradients_(
     logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: PixelWeights, gamma: float
 ) -> Float[Tensor, ""]:
-    """The focal loss; the logits become its gradients by them, in place. There is no Dice part.
+    """Return the focal loss, and replace the logits by its gradients, in place; without a Dice term.
 
     Args:
         logits: The logits of a chunk of pixels.
-        packed: Their masks.
-        weights: `slope` and `offset` are not looked at.
-        gamma: Power of what the probability of the right answer lacks.
+        packed: Their packed masks.
+        weights: Weights; `slope` and `offset` are unused.
+        gamma: Exponent of one minus the probability of the right answer.
 
     Source: Lin, T.-Y. et al. (2017). Focal loss for dense object detection. ICCV, 2980-2988.
     """
@@ -103,12 +103,12 @@ def focal_gradients_(
 
 
 def is_compiled(logits: Tensor) -> bool:
-    """Whether the compiled kernels take these logits."""
+    """Return True if the compiled kernels apply to these logits."""
     return logits.device.type == "cpu" and logits.dtype == torch.float32
 
 
 def _unpacked(packed: Tensor, dtype: torch.dtype) -> Tensor:
-    """`(n, pixels, C)` of 0 and 1."""
+    """Unpack masks to `(n, pixels, C)` of 0 and 1."""
     return embedding(packed.movedim(1, -1).int(), _BITS_OF_BYTE.to(packed.device, dtype)).flatten(2)
 
 
@@ -166,7 +166,7 @@ def _sums_kernel(logits, packed, bits):  # type: ignore[no-untyped-def]
 
 @kernel(fastmath=_FASTMATH)
 def _gradients_kernel(logits, packed, scale, slope, offset, extra, bits):  # type: ignore[no-untyped-def]
-    """Sums of softplus are logarithms of products: one logarithm for many pixels."""
+    """Fill gradients and return the loss; sums of softplus are logarithms of products, taken once for many pixels."""
     pixels, structures = logits.shape
     reference, fraction = np.empty(structures, np.float32), np.empty(structures, np.float32)
     exponent = np.empty(structures, np.int32)

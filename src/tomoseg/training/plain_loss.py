@@ -1,4 +1,4 @@
-"""The fused losses from logits, written plainly: what `fused_loss` is tested against and measured against."""
+"""Plain implementation of the fused losses, the reference for tests and benchmarks of `fused_loss`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def plain_loss(
     pos_weight: Float[Tensor, "c"] | None = None,
     weights: Float[Tensor, "c"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The terms that `fused_loss` computes, from logits.
+    """Compute the terms of `fused_loss` from logits.
 
     Args:
         logits: The logits of each structure.
         masks: The reference.
-        annotated: Which structures are annotated in which sample.
-        config: Which loss.
+        annotated: Whether each structure is annotated in each sample.
+        config: The settings of the loss.
         pos_weight: Weight of each structure's foreground voxels in the cross-entropy; None is 1 for all.
         weights: Weight of each structure in the loss, with a mean of 1; None is 1 for all.
     """

@@ -1,7 +1,7 @@
-"""What a step of training takes in memory, and which batches fit.
+"""Memory of a training step, and the batch size that fits.
 
-A few steps of small batches are measured and a line is put through them: what libraries keep for themselves is then
-counted too, which no sum over layers knows.
+A line is put through measurements of a few steps with small batches. This includes the libraries' own memory, unlike
+a sum over layers.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.slices import DrawnSlices
 
 PROBES = ((4, 8), (1, 2))
-"""Slices in the batches that are measured; the second pair where a GPU is too small for the first."""
+"""Batch sizes that are measured; the second pair if a GPU is too small for the first."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which batches fit.
+    """Memory of training, and the batch size that fits.
 
     Attributes:
-        fixed_bytes: What training takes whatever the batch.
-        slice_bytes: What each slice in a batch takes beyond that.
-        limit_bytes: What there is.
-        batch_size: The largest batch that fits and is not larger than was asked for.
-        accumulation: So many of them make steps of at least as many slices as were asked for.
+        fixed_bytes: Bytes that do not depend on the batch.
+        slice_bytes: Bytes per slice in a batch.
+        limit_bytes: Available bytes.
+        batch_size: The largest batch that fits, up to the configured one.
+        accumulation: Batches per step, for at least the configured number of slices.
     """
 
     fixed_bytes: int
@@ -43,20 +43,20 @@ class Plan:
     accumulation: int
 
     def bytes_of(self, batch_size: int) -> int:
-        """What training takes with batches of that size."""
+        """Return the bytes of training with a batch size."""
         return self.fixed_bytes + self.slice_bytes * batch_size
 
 
 def plan_training(data: Preprocessed, config: TrainConfig, limit_bytes: int | None = None) -> Plan:
-    """Measure what training takes, and choose batch size and accumulation.
+    """Measure the memory of training, and choose batch size and accumulation.
 
-    On a CPU that is the memory of the process, on a GPU what PyTorch holds there. Reading processes
-    (`workers`) are not counted.
+    On a CPU it is the memory of the process, on a GPU that reserved by PyTorch. Reading processes (`workers`) are not
+    counted.
 
     Args:
-        data: What to learn.
-        config: How; `batch_size` times `accumulation` slices a step are asked for.
-        limit_bytes: What there is; None takes what is free now.
+        data: The preprocessed dataset.
+        config: The settings; a step has `batch_size` times `accumulation` slices.
+        limit_bytes: Available bytes; if omitted, the free memory.
 
     Raises:
         DatasetError: If there are no training cases.
@@ -77,7 +77,7 @@ def plan_training(data: Preprocessed, config: TrainConfig, limit_bytes: int | No
 
 
 def _line(data: Preprocessed, config: TrainConfig) -> tuple[int, int]:
-    """Bytes of a slice in a batch, and of what is there whatever the batch.
+    """Return the bytes per slice in a batch, and the fixed bytes.
 
     Raises:
         TrainingError: If a GPU's memory runs out.
@@ -97,7 +97,7 @@ def _line(data: Preprocessed, config: TrainConfig) -> tuple[int, int]:
 
 
 def _measured(data: Preprocessed, config: TrainConfig, slices: int) -> int:
-    """The most memory that steps with so many slices take; batches have to grow from call to call."""
+    """Return the peak memory of steps with a batch size; batches have to grow from call to call."""
     run = build_run(data, config.model_copy(update={"batch_size": slices, "accumulation": 1, "workers": 0}))
     draws = (epoch_draws(run) * slices)[:slices]
     read = DrawnSlices(run.cases, len(data.labels), run.size, run.reach, placed=config.network.position)
@@ -107,7 +107,7 @@ def _measured(data: Preprocessed, config: TrainConfig, slices: int) -> int:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(run.device)
     run.shared.train()
-    for _ in range(2):  # the optimiser's own memory comes with the first
+    for _ in range(2):  # the first allocates the optimiser's memory
         take_step(run, [batch])
     del run
     gc.collect()

@@ -1,7 +1,7 @@
-"""Several processes that train one network together, on one machine or on many.
+"""Distributed training of one network by several processes, on one machine or many.
 
-`torchrun` starts them and says in the environment who is who; without it there is one. gloo carries what is exchanged
-between CPUs, NCCL between GPUs.
+`torchrun` starts them and sets their ranks in the environment; without it there is one process. The backend is gloo
+on CPUs and NCCL on GPUs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together.
+    """Rank of this process among those that train together.
 
     Attributes:
-        rank: Its number, from 0; 0 writes and speaks.
-        count: How many there are.
+        rank: Its rank, from 0; rank 0 writes files and messages.
+        count: Number of processes.
     """
 
     rank: int = 0
@@ -35,11 +35,11 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's run of the items; together the processes have all of them, in order.
+        """Return this process's consecutive share of the items.
 
         Example:
             >>> [list(Ranks(rank, 2).share([1, 2, 3])) for rank in (0, 1)]
@@ -49,29 +49,29 @@ class Ranks:
         return items[first:end]
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The tensor, summed in place over all processes."""
+        """Sum a tensor over all processes, in place, and return it."""
         if self.count > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def all_gather_values(self, values: Sequence[float], device: torch.device) -> Float[Tensor, "ranks values"]:
-        """The values of all processes, a row each, in the memory of the CPU."""
+        """Return the values of all processes, one row each, in CPU memory."""
         own = torch.tensor([values], dtype=torch.float64)
-        if self.count == 1:  # an Apple GPU, which has no 64 bits, is alone
+        if self.count == 1:  # also avoids float64 on an Apple GPU
             return own
         rows = torch.zeros((self.count, len(values)), dtype=torch.float64, device=device)
         rows[self.rank] = own[0]
         return self.sum(rows).cpu()
 
     def gather(self, item: Item) -> list[Item]:
-        """The items of all processes, in their order."""
+        """Return the items of all processes, by rank."""
         items: list[Item] = [item] * self.count
         if self.count > 1:
             distributed.all_gather_object(items, item)
         return items
 
     def first(self, item: Item) -> Item:
-        """The item of the first process."""
+        """Return the item of the first process."""
         items = [item]
         if self.count > 1:
             distributed.broadcast_object_list(items)
@@ -84,14 +84,14 @@ ALONE = Ranks()
 
 @contextmanager
 def launched_ranks(*, on_gpu: bool) -> Iterator[Ranks]:
-    """The processes that `torchrun` has started; one if it has not.
+    """Join the processes that `torchrun` started, if it did, for the block.
 
     Args:
         on_gpu: Whether they train on GPUs, one each.
 
     Raises:
         TrainingError: If another process is lost.
-        RuntimeError: What the block raises otherwise.
+        RuntimeError: Any other that the block raises.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
@@ -113,5 +113,5 @@ def launched_ranks(*, on_gpu: bool) -> Iterator[Ranks]:
 
 
 def local_rank() -> int:
-    """This process's number on its machine."""
+    """Return this process's rank on its machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -36,7 +36,7 @@ from tomoseg.training.slices import Batch, DrawnSlices
 from tomoseg.version import __version__
 
 SAVE_MINUTES = 3.0
-"""How often the state is saved within an epoch: what a power cut may cost."""
+"""Minutes between saves of the state within an epoch, the most that an interruption costs."""
 
 
 def train(
@@ -47,14 +47,14 @@ def train(
     loss: CustomLoss | None = None,
     ranks: Ranks = ALONE,
 ) -> TrainingOutcome:
-    """Train, validating as it goes, until the budget is used; go on where an earlier call ended.
+    """Train and validate until the budget is used; resume where an earlier call ended.
 
     Args:
-        data: What to learn.
+        data: The preprocessed dataset.
         config: The settings.
-        folder: Where the run is kept; the first process writes.
-        listener: Who is told; in other processes only asked whether to stop.
-        loss: A loss of one's own instead of the configured one.
+        folder: The run folder, written by the first process.
+        listener: Callbacks that follow training and may stop it.
+        loss: A custom loss instead of the configured one.
         ranks: The processes that train together, each of which calls this.
 
     Raises:
@@ -64,7 +64,7 @@ def train(
     listener = listener or Listener()
     with fixed_algorithms(deterministic=config.deterministic):
         saved = ranks.first(folder.load_state() if ranks.is_first else None)
-        if saved is not None:  # what it started from is in there, and its folder may be gone
+        if saved is not None:  # the state replaces a warm start, whose folder may be gone
             config = config.model_copy(update={"warm_start": None})
         listener.on_stage("building the network")
         run = build_run(data, config, loss, ranks)
@@ -78,7 +78,7 @@ def train(
 
 
 def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any] | None) -> None:
-    """Say what is odd and what the run is; go on from a saved state if there is one.
+    """Report warnings and facts of the run, and restore a saved state if there is one.
 
     Raises:
         DatasetError: If no structure is annotated.
@@ -94,9 +94,9 @@ def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any]
 
 
 def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
-    """Step through what is left of the epoch; False if someone asked to stop."""
+    """Train the rest of the epoch; return False if it was asked to stop."""
     config, state = run.config, run.state
-    run.tick()  # what listeners did since is no part of the first step
+    run.tick()  # excludes the listeners' time from the first step
     run.begin_epoch()
     left = epoch_draws(run)[state.step * run.slices_per_step :]
     saved = state.minutes
@@ -128,14 +128,14 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
 
 
 def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
-    """One step of the optimiser over one batch or several accumulated ones.
+    """Take one optimiser step over one batch or several accumulated ones.
 
     Args:
         run: The network and settings.
         parts: This process's share of each batch.
 
     Returns:
-        The loss, and the norm of its gradient before it is clipped; not finite where a scaler skips the step.
+        The loss, and the norm of its gradient before clipping; not finite if the scaler skips the step.
 
     Raises:
         TrainingError: If the loss or its gradient is not finite; the weights are left as they were.
@@ -150,14 +150,14 @@ def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
         normaliser = LossNormaliser(int(annotated_in_part), int(annotated.sum()), run.ranks)
         with nullcontext() if part is moved[-1] else run.without_exchange():
             value = batch_loss(run, run.shared, part, normaliser, augment=run.config.augmentation.enabled)
-            state.scaler.scale(value * run.ranks.count).backward()  # the mean over processes is taken of gradients
+            state.scaler.scale(value * run.ranks.count).backward()  # gradients are averaged over processes
         total += value.item()
     total = run.ranks.all_gather_values([total], run.device).sum().item()
     if not math.isfinite(total):
         raise TrainingError(f"expected a finite loss, got {total} at {_where(run)}; {_NAN_ADVICE}")
     state.scaler.unscale_(state.optimizer)
     norm = nn.utils.clip_grad_norm_(state.learner.parameters(), run.config.optimizer.clip_norm or math.inf)
-    if not state.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler skips such a step and scales less
+    if not state.scaler.is_enabled() and not torch.isfinite(norm):  # a scaler skips such a step and reduces its scale
         raise TrainingError(f"expected a finite gradient, got norm {norm.item()} at {_where(run)}; {_NAN_ADVICE}")
     state.scaler.step(state.optimizer)
     state.scaler.update()
@@ -169,14 +169,14 @@ def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
 def batch_loss(
     run: Run, learner: nn.Module, batch: Batch, normaliser: LossNormaliser, *, augment: bool
 ) -> Float[Tensor, ""]:
-    """Loss of one batch on its device.
+    """Compute the loss of one batch on its device.
 
     Args:
-        run: The settings.
+        run: The run with its settings.
         learner: The network and its loss.
         batch: Slices as read.
-        normaliser: What the loss is a mean over.
-        augment: Change the slices at random first.
+        normaliser: The voxel counts that the loss is divided by.
+        augment: Augment the slices first.
     """
     images, packed = network_input(batch, run.config, augment=augment)
     targets = Targets(packed, batch.annotated, run.pos_weight if learner.training else None, run.weights)
@@ -184,7 +184,7 @@ def batch_loss(
 
 
 def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
-    """Validate when it is time, write the epoch's metrics, keep the best model, save the state."""
+    """Validate if due, write the epoch's metrics, keep the best model, save the state."""
     state = run.state
     run.tick()
     state.epoch, state.step = state.epoch + 1, 0
@@ -206,11 +206,11 @@ def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
 
 
 def keep_best(run: Run, folder: RunFolder, record: dict[str, Any]) -> None:
-    """Keep the model if the epoch's validation is the best so far, or if there is none to choose by.
+    """Save the model if the epoch's validation is the best so far, or if there is no Dice to choose by.
 
     Args:
-        run: Its learning rate and best Dice follow the validation.
-        folder: Where the model is kept.
+        run: The run; its learning rate and best Dice are updated.
+        folder: The run folder.
         record: The epoch's metrics.
     """
     state, dice = run.state, record.get("validation_dice")
@@ -219,14 +219,14 @@ def keep_best(run: Run, folder: RunFolder, record: dict[str, Any]) -> None:
         if state.best_dice is None or dice > state.best_dice:
             state.best_dice = dice
             folder.save_best(_model(run, record))
-    elif state.best_dice is None and ("validation_loss" in record or not run.validation):  # so the newest
+    elif state.best_dice is None and ("validation_loss" in record or not run.validation):  # keep the newest
         folder.save_best(_model(run, record))
 
 
 def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
-    """Loss on fixed slices of the validation cases, and scores of their whole volumes on their own grids.
+    """Return the loss on fixed slices of the validation cases, and scores of whole volumes on the scans' own grids.
 
-    Every process has a share of the slices and of the cases; the numbers are those of one process.
+    The processes share slices and cases; the result does not depend on their number.
     """
     listener.on_stage("validating")
     mean_loss = validation_loss(run, run.validation)
@@ -241,7 +241,7 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
 
 @torch.no_grad()
 def validation_loss(run: Run, cases: Sequence[PreprocessedCase]) -> float:
-    """Mean loss on slices drawn uniformly from the validation cases, the same ones each time."""
+    """Return the mean loss on slices drawn uniformly from the validation cases, the same each time."""
     learner = run.ema_or_live_learner.eval()
     size = run.config.batch_size
     uniform = SamplingConfig(slices_per_case=run.config.sampling.slices_per_case, structure_share=0.0)
@@ -258,14 +258,14 @@ def validation_loss(run: Run, cases: Sequence[PreprocessedCase]) -> float:
 
 
 def epoch_draws(run: Run) -> list[Draw]:
-    """All slices of the epoch, in order; they depend on nothing that changes within the epoch."""
+    """Draw all slices of the epoch, in order; independent of anything that changes within the epoch."""
     records, share = [case.record for case in run.cases], run.curriculum_share
     allowed = None if share is None else easiest_slices(records, share)
     return draw_epoch(records, run.config.sampling, run.config.seed, run.state.epoch, allowed)
 
 
 def grouped(batches: Any, size: int) -> Iterator[list[Batch]]:
-    """Lists of so many batches; the last may be shorter."""
+    """Yield lists of `size` batches; the last may be shorter."""
     group: list[Batch] = []
     for batch in batches:
         group.append(batch)
@@ -278,7 +278,7 @@ def grouped(batches: Any, size: int) -> Iterator[list[Batch]]:
 
 def _record_of_training(run: Run) -> dict[str, Any]:
     state, losses = run.state, run.state.losses
-    norms = [norm for norm in state.norms if math.isfinite(norm)]  # others are those of steps that were skipped
+    norms = [norm for norm in state.norms if math.isfinite(norm)]  # without skipped steps
     record: dict[str, Any] = {
         "epoch": state.epoch,
         "steps": len(losses),

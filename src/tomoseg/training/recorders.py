@@ -1,8 +1,8 @@
-"""The course of a run for those who watch in TensorBoard, Weights & Biases or MLflow, each of which is optional.
+"""Recording a run with TensorBoard, Weights & Biases or MLflow, each of which is optional.
 
-All are told the same: numbers of each step and of each epoch, the settings, and pictures where there are any. What
-fails in one of them is told once, and training goes on without it. To add one, write its `Recorder` in a module of its
-own and its line in `_RECORDERS`, `packages.EXTRAS` and `TrainConfig`.
+All receive the same: numbers of each step and each epoch, the settings, and pictures if there are any. A recorder that
+fails causes one warning, and training continues without it. To add one, write its `Recorder` in a module of its own,
+and add its line to `_RECORDERS`, `packages.EXTRAS` and `TrainConfig`.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from tomoseg.training.listener import Beginning, Listener, StepReport
 Per = Literal["step", "epoch"]
 
 Pictures = Callable[[int], Mapping[str, Path]]
-"""Of an epoch the pictures that were drawn, by structure."""
+"""Returns the pictures of an epoch, by structure."""
 
 
 @runtime_checkable
 class Recorder(Protocol):
-    """Takes down a run; it is made before the first step, and goes on with what it took down of the run before."""
+    """Records a run. It is created before the first step, and resumes the record of an interrupted run."""
 
     def numbers(self, values: Mapping[str, float], at: int, per: Per) -> None:
-        """Take down numbers.
+        """Record numbers.
 
         Args:
-            values: By name.
-            at: The step since the beginning of the run, or the epoch; from 1.
-            per: Which of these.
+            values: Values by name.
+            at: The step since the beginning of the run, or the epoch, from 1.
+            per: Whether `at` is a step or an epoch.
         """
 
     def picture(self, name: str, file: Path, epoch: int) -> None:
-        """Take down a picture.
+        """Record a picture.
 
         Args:
-            name: What it shows.
-            file: A PNG.
-            epoch: From 1.
+            name: Name of the picture.
+            file: A PNG file.
+            epoch: The epoch, from 1.
         """
 
     def close(self, *, failed: bool) -> None:
-        """Finish what is to be written.
+        """Finish writing.
 
         Args:
-            failed: The training ended with an error.
+            failed: Whether training ended with an error.
         """
 
 
@@ -59,17 +59,17 @@ _RECORDERS = {
     "wandb": "tomoseg.training.weights_and_biases:WandbRecorder",
     "mlflow": "tomoseg.training.mlflow_run:MlflowRecorder",
 }
-"""By setting, which is also the package's name. Each is made of the run folder and the settings."""
+"""Recorder classes by setting, which is also the package's name; created with the run folder and the settings."""
 
 
 @dataclass
 class _Guarded:
-    """A recorder, or what is left of one that failed.
+    """A recorder whose failure does not end training.
 
     Attributes:
-        setting: The setting.
+        setting: Its setting.
         on_warning: Called once with the reason of a failure.
-        recorder: None before the first step, and once it has failed.
+        recorder: The recorder; None before the first step, and after a failure.
     """
 
     setting: str
@@ -77,7 +77,7 @@ class _Guarded:
     recorder: Recorder | None = None
 
     def begin(self, run: Path, config: TrainConfig) -> None:
-        """Make it."""
+        """Create the recorder."""
         module, _, name = _RECORDERS[self.setting].partition(":")
         try:
             self.recorder = getattr(import_module(module), name)(run, config)
@@ -85,7 +85,7 @@ class _Guarded:
             self._failed(error)
 
     def do(self, act: Callable[[Recorder], None]) -> None:
-        """Tell it something."""
+        """Call the recorder, if it has not failed."""
         if self.recorder is None:
             return
         try:
@@ -101,16 +101,16 @@ class _Guarded:
 
 @contextmanager
 def recorders_beside(listener: Listener, run: Path, config: TrainConfig, pictures: Pictures) -> Iterator[Listener]:
-    """A listener that also tells the recorders that the settings ask for.
+    """Yield a listener that also calls the configured recorders, and close them after the block.
 
     Args:
         listener: Callbacks for progress, and for stopping early.
         run: The run folder.
         config: The settings.
-        pictures: Of an epoch.
+        pictures: Returns the pictures of an epoch.
 
     Raises:
-        ConfigError: If one is not installed.
+        ConfigError: If a recorder's package is not installed.
     """
     wanted = [name for name in _RECORDERS if getattr(config, name)]
     require_installed(*wanted)
@@ -157,7 +157,7 @@ def _of_step(step: StepReport) -> dict[str, float]:
 
 
 def _of_epoch(record: Mapping[str, Any]) -> dict[str, float]:
-    """What was measured of an epoch, without what could not be."""
+    """Return the values of an epoch, without those that were not measured."""
     named = {f"dice/{name}": dice for name, dice in record.get("dice", {}).items()}
     named |= {f"validation/{name}": record.get(f"validation_{name}") for name in ("loss", "dice", "iou")}
     named |= {f"train/{name}": record.get(name) for name in ("curriculum_share", "gradient_norm")}

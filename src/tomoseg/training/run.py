@@ -1,4 +1,4 @@
-"""A training run: what it learns from and how, which stays, and its state, which changes."""
+"""A training run: its fixed data and settings, and its changing state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tomoseg.training.slices import EpochLoader
 from tomoseg.training.state import TrainState
 
 LEARNED_FROM = ("structures", "training cases", "validation cases", "grid", "masks", "voxels")
-"""What a dataset must not differ in for a run to go on."""
+"""Properties in which the dataset must agree for a run to be resumed."""
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Run:
         data: The preprocessed dataset.
         config: The settings.
         ranks: The processes that train together.
-        loss: A loss of one's own instead of the configured one.
-        cases: What is learned from.
-        validation: What is validated with.
-        device: Where.
-        dtype: What convolutions run in.
+        loss: A custom loss instead of the configured one.
+        cases: Training cases.
+        validation: Validation cases.
+        device: Device of training.
+        dtype: Data type of convolutions.
         size: Pixels of a training slice, or voxels of a block.
-        record: What the model will be.
-        frequencies: Share of the voxels that each structure fills.
-        weights: How much each structure counts, with a mean of 1; None if all count alike.
-        shared: The learner as the processes share it.
+        record: Description of the model.
+        frequencies: Fraction of the voxels that each structure fills.
+        weights: Weight of each structure, with a mean of 1; None if all are equal.
+        shared: The learner, wrapped for distributed training if there are several processes.
         loader: Reads the slices.
-        budget: How long it goes on.
-        clock: Adds up its minutes.
-        state: What has been learned, and how far it has come.
+        budget: Limits of training.
+        clock: Accumulates its minutes.
+        state: Weights, optimiser and progress.
     """
 
     data: Preprocessed
@@ -76,22 +76,22 @@ class Run:
 
     @property
     def progress(self) -> float:
-        """How much of the budget is used, 0 to 1."""
+        """Fraction of the budget used, 0 to 1."""
         return self.budget.progress(self.state)
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether training is complete."""
         return self.budget.finished(self.state)
 
     @property
     def slices_per_step(self) -> int:
-        """Slices in one step of the optimiser."""
+        """Slices per optimiser step."""
         return self.config.batch_size * self.config.accumulation
 
     @property
     def reach(self) -> int:
-        """Slices seen on either side of the one that is segmented."""
+        """Neighbouring slices on either side of the segmented one."""
         return own_input(self.record.input_spec).reach
 
     def tick(self) -> None:
@@ -99,13 +99,13 @@ class Run:
         self.clock.tick(self.state)
 
     def begin_epoch(self) -> None:
-        """Note the progress at which the epoch begins, unless it is under way: its draws depend on it."""
+        """Record the progress at the beginning of an epoch, on which its draws depend."""
         if self.state.step == 0:
             self.state.epoch_began_at = self.progress
 
     @property
     def curriculum_share(self) -> float | None:
-        """Share of the slices that the epoch draws from, the easiest; None without a curriculum."""
+        """Fraction of the slices, the easiest, that the epoch draws from; None without a curriculum."""
         curriculum = self.config.curriculum
         return curriculum_share(curriculum, self.state.epoch_began_at) if curriculum.enabled else None
 
@@ -129,17 +129,17 @@ class Run:
         return torch.tensor(pos_weights_of(self.frequencies, power), dtype=torch.float32, device=self.device)
 
     def without_exchange(self) -> AbstractContextManager[None]:
-        """Gradients in the block stay in this process: there are more to come in the step."""
+        """Do not exchange gradients in the block, since more follow in the step."""
         return self.shared.no_sync() if isinstance(self.shared, DistributedDataParallel) else nullcontext()
 
     def seed_step(self) -> None:
-        """Seed what is random in the network by the step, so that it is the same in a run that was interrupted."""
+        """Seed the network's randomness by the step, so that a resumed run is the same."""
         place = (self.config.seed, self.state.epoch, self.state.step, self.ranks.rank)
         words = np.random.SeedSequence(place).generate_state(2)
         torch.manual_seed(int(words.view(np.uint64)[0] >> np.uint64(1)))
 
     def facts(self) -> dict[str, object]:
-        """What a page about the run says of it."""
+        """Return facts of the run by name, for its page."""
         return {
             "dataset": self.data.folder,
             "structures": len(self.data.labels),
@@ -150,31 +150,31 @@ class Run:
         }
 
     def saved(self) -> dict[str, Any]:
-        """The state and what it was learned from, as tensors and plain values."""
+        """Return the state, and the data that it belongs to, as tensors and plain values."""
         return {"learned_from": learned_from(self), **self.state.save()}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """The inverse of `saved`.
+        """Restore the result of `saved`.
 
         Raises:
             TrainingError: If the state is of another dataset or network.
         """
         pairs = zip(LEARNED_FROM, saved["learned_from"], learned_from(self), strict=False)  # older states have fewer
         if other := [what for what, before, now in pairs if None not in (before, now) and before != now]:
-            other = [what for what in other if what != "voxels"] or other  # which differ with all else
+            other = [what for what in other if what != "voxels"] or other  # voxels differ along with anything else
             raise TrainingError(
                 f"expected the dataset that this run began with, got other {' and '.join(other)} in "
                 f"{self.data.folder}; use that dataset or another run folder"
             )
         self.state.restore(saved)
-        if "epoch_began_at" not in saved:  # in states from before there were curricula
+        if "epoch_began_at" not in saved:  # older states
             self.state.epoch_began_at = self.progress
 
 
 def learned_from(run: Run) -> list[Any]:
-    """What `LEARNED_FROM` names: the draws and the scores depend on all of it.
+    """Return the properties that `LEARNED_FROM` names, on which draws and scores depend.
 
-    Masks are shapes and numbers of voxels, voxels what lies in the files: None for a dataset from before that was kept.
+    Masks are a digest of shapes and voxel counts, voxels one of the files' content; None for older datasets.
     """
     both = [*run.cases, *run.validation]
     masks = json.dumps([[case.shape, sorted(case.record.voxels.items())] for case in both])
@@ -186,19 +186,19 @@ def learned_from(run: Run) -> list[Any]:
 
 
 def warnings_of(run: Run) -> list[str]:
-    """What is odd about the dataset or the budget.
+    """Return warnings about the dataset and the budget.
 
     Raises:
-        DatasetError: If there is nothing to learn at all.
+        DatasetError: If no structure is annotated.
     """
     return [*_of_structures(run), *_of_curriculum(run)]
 
 
 def _of_structures(run: Run) -> list[str]:
-    """Structures that cannot be learned, by name.
+    """Warn about structures that no training case has.
 
     Raises:
-        DatasetError: If there is nothing to learn at all.
+        DatasetError: If no structure is annotated.
     """
     if not any(case.record.annotated for case in run.cases):
         raise DatasetError(
@@ -211,7 +211,7 @@ def _of_structures(run: Run) -> list[str]:
 
 
 def _of_curriculum(run: Run) -> list[str]:
-    """Whether the budget is over before a curriculum has moved on."""
+    """Warn if the budget ends before a curriculum has advanced."""
     epochs, steps, until = run.budget.epochs, run.budget.steps, run.config.curriculum.until
     budget = min(epochs or math.inf, steps / run.budget.steps_per_epoch if steps else math.inf)
     if not run.config.curriculum.enabled or until * budget >= 2:

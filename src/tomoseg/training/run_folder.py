@@ -1,17 +1,17 @@
-"""The run folder: what a training run leaves behind, and what it resumes from.
+"""The run folder: results of a training run, and the state that it resumes from.
 
     RUN/
       config.yaml        the settings as run
       environment.json   versions, device, threads
-      metrics.jsonl      one line an epoch
-      history.png        the same as curves
-      summary.html       the run on one page
-      pictures/          of chosen structures, if asked for
-      tensorboard/, wandb/, mlflow/       if asked for
+      metrics.jsonl      one line per epoch
+      history.png        training curves
+      summary.html       report page
+      pictures/          pictures of chosen structures, if configured
+      tensorboard/, wandb/, mlflow/       if configured
       last.pt            full state to resume from
       best/              the model of the best validation
 
-Each is written aside and renamed: what is there is whole. The two that show the course are drawn by who listens
+Each is written aside and renamed, so that it is always complete. Curves and page are written by a listener
 (`workflows.course`).
 """
 
@@ -44,17 +44,17 @@ CONFIG, ENVIRONMENT, METRICS, LAST, BEST = (
 FILES = (CONFIG, ENVIRONMENT, METRICS, LAST)
 
 FREE_TO_CHANGE = frozenset(name for name, role in roles(TrainConfig).items() if role is not Role.RESULT)
-"""Settings that a resumed run may have otherwise: they say how long and on what, not what is learned."""
+"""Settings that may change when a run is resumed: those of length and hardware, not of the result."""
 
 
 class RunFolder:
-    """A run folder, made if it is missing.
+    """A run folder, created if missing.
 
     Args:
-        folder: Where it is.
+        folder: The folder.
         config: The settings of the run.
-        force: Go on with a run that began with other settings.
-        writes: Only one of the processes that train together does.
+        force: Resume a run even if it began with other settings.
+        writes: Whether this process writes; only one of those that train together does.
 
     Raises:
         TrainingError: If it holds a run with other settings.
@@ -62,7 +62,7 @@ class RunFolder:
 
     def __init__(self, folder: Path, config: TrainConfig, *, force: bool = False, writes: bool = True) -> None:
         self.folder, self._writes = folder, writes
-        begun = (folder / LAST).exists() and (folder / CONFIG).exists()  # else nothing has been learned with them yet
+        begun = (folder / LAST).exists() and (folder / CONFIG).exists()  # else nothing has been trained yet
         if begun and not force:
             self._check_same(load_config(TrainConfig, TrainConfig(), folder / CONFIG), config)
         if writes:
@@ -70,13 +70,13 @@ class RunFolder:
                 save_config(config, aside)
 
     def save_environment(self, environment: Mapping[str, object]) -> None:
-        """Write what the run runs on."""
+        """Write versions, device and precision."""
         if self._writes:
             with whole_file(self.folder / ENVIRONMENT) as aside:
                 aside.write_text(json.dumps(environment, indent=1), encoding="utf-8")
 
     def load_state(self) -> dict[str, Any] | None:
-        """The state to resume from, or None for a fresh run.
+        """Read the state to resume from; None for a new run.
 
         Raises:
             TrainingError: If it cannot be read.
@@ -91,16 +91,16 @@ class RunFolder:
             raise TrainingError(f"{path}: expected a training state, got: {reason}; delete it to train again") from None
 
     def save_state(self, state: dict[str, Any]) -> None:
-        """Replace the state to resume from; the former one stays until the new one is whole."""
+        """Replace the state to resume from, atomically."""
         if not self._writes:
             return
-        content = io.BytesIO()  # of a full disk torch's own writer says nothing that a user could act on
+        content = io.BytesIO()  # torch's own file writer gives no useful error for a full disk
         torch.save(state, content)
         with whole_file(self.folder / LAST) as aside:
             aside.write_bytes(content.getbuffer())
 
     def save_metrics(self, history: Sequence[dict[str, Any]]) -> None:
-        """Write the epochs as lines."""
+        """Write the epochs, one JSON object per line."""
         if self._writes:
             with whole_file(self.folder / METRICS) as aside:
                 aside.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
@@ -125,7 +125,7 @@ class RunFolder:
 
 
 def run_name(folder: Path) -> str:
-    """What a run is called where it is listed with others; a network of several with the run that it belongs to.
+    """Return the name of a run in lists; for one network of several it includes the run's.
 
     Args:
         folder: The folder of the run, or of one of its networks.
@@ -139,12 +139,12 @@ def run_name(folder: Path) -> str:
 
 
 def environment_of(device: torch.device, dtype: torch.dtype, processes: int) -> dict[str, object]:
-    """What a run runs on: versions, device, precision.
+    """Return versions, device and precision of a run.
 
     Args:
-        device: Where it trains.
-        dtype: What convolutions run in.
-        processes: That train together.
+        device: Device of training.
+        dtype: Data type of convolutions.
+        processes: Number of processes that train together.
     """
     return {
         "tomoseg": __version__,

@@ -1,4 +1,4 @@
-"""Which slices an epoch is made of."""
+"""Sampling: the slices of an epoch, their size, and the weights of structures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tomoseg.preprocessed.format import CaseRecord
 
 @dataclass(frozen=True)
 class Draw:
-    """One training slice.
+    """Draw of one training slice.
 
     Attributes:
-        case: Its case's position among the training cases.
-        slice: The axial slice on the grid.
-        key: Unique to the draw within a run; seeds its crop and augmentation.
-        structure: The channel that it was drawn for, which its crop holds; None where it was drawn uniformly.
+        case: Index of its case among the training cases.
+        slice: Index of the slice on the grid.
+        key: Unique key of the draw within a run; seeds its crop and augmentation.
+        structure: Channel of the structure that it was drawn for, which its crop contains; None if drawn uniformly.
     """
 
     case: int
@@ -40,19 +40,18 @@ def draw_epoch(
     epoch: int,
     allowed: Sequence[Bool[np.ndarray, "_"]] | None = None,
 ) -> list[Draw]:
-    """All draws of an epoch in random order; the same for the same arguments.
+    """Draw all slices of an epoch in random order; deterministic for the same arguments.
 
-    Every case gives `slices_per_case` draws. A draw is either of a slice that holds a structure chosen among those that
-    occur in the case (each as likely, or rare ones more often: `chances_of`), or uniform over the case's slices.
-    Where only some slices are allowed, both are among these alone: a structure that none of them holds is passed over
-    and leaves its chance to the others.
+    Every case gives `slices_per_case` draws. A draw is either a slice that contains a structure chosen among those in
+    the case (uniformly, or rare ones more often: `chances_of`), or uniform over the case's slices. If only some slices
+    are allowed, both are among these: a structure in none of them is not chosen.
 
     Args:
         records: The training cases.
-        config: Draws a case, the share that goes to structures, and how much rare ones are preferred.
+        config: Draws per case, the fraction drawn for structures, and the preference of rare ones.
         seed: The run's seed.
-        epoch: Which epoch.
-        allowed: Of each case the slices that may be drawn, `(slices,)`, one at least; None allows all.
+        epoch: Number of the epoch.
+        allowed: Mask `(slices,)` of the slices of each case that may be drawn, at least one; None allows all.
     """
     rng = np.random.default_rng((seed, epoch))
     counts = slice_counts(records) if config.rare_power > 0 else None
@@ -73,7 +72,7 @@ def _draws_of_case(
     config: SamplingConfig,
     counts: Counter[int] | None,
 ) -> Iterator[tuple[int, int | None]]:
-    """Slices of one case, each with the structure that it was drawn for."""
+    """Yield the slices of one case, each with the structure that it was drawn for."""
     present = [c for c in record.annotated if record.occurrence[c] and free[record.slices_of(c)].any()]
     chances = chances_of([counts[c] for c in present], config.rare_power) if counts and present else None
     for _ in range(config.slices_per_case):
@@ -86,7 +85,7 @@ def _draws_of_case(
 
 
 def slice_counts(records: Sequence[CaseRecord]) -> Counter[int]:
-    """For each channel how many slices of all cases hold it."""
+    """Count the slices of all cases that contain each channel."""
     counts: Counter[int] = Counter()
     for record in records:
         for channel in record.annotated:
@@ -95,16 +94,15 @@ def slice_counts(records: Sequence[CaseRecord]) -> Counter[int]:
 
 
 def chances_of(counts: Sequence[int], power: float) -> list[float]:
-    """How likely each structure is to be chosen: in proportion to its frequency to minus a power.
+    """Return the probability of choosing each structure, proportional to `frequency ** -power`.
 
-    Frequency is the share of all training slices that hold the structure, not of cases: what is drawn is a slice, and
-    an adrenal gland is in nearly every case but on a few slices of each. A structure that few cases have, or have
-    annotated, is on few slices too. Slices where it is unknown count as slices without it, since nothing is learned of
-    it there.
+    Frequency is the fraction of all training slices that contain the structure, not of cases: slices are drawn, and an
+    adrenal gland is in nearly every case but on few slices of each. A structure that few cases have, or have annotated,
+    is on few slices too. Slices where it is not annotated count as slices without it, since they do not train it.
 
     Args:
-        counts: Training slices that hold each structure, 1 at least; their number in all cancels out.
-        power: 0 makes all as likely, 1 makes one on half as many slices twice as likely.
+        counts: Training slices that contain each structure, at least 1.
+        power: With 0 all are equally likely; with 1 a structure on half as many slices is twice as likely.
 
     Example:
         >>> chances_of([100, 25], 0.5)  # 1 / 10 to 1 / 5
@@ -115,27 +113,27 @@ def chances_of(counts: Sequence[int], power: float) -> list[float]:
 
 
 def _choose(rng: np.random.Generator, count: int, chances: Sequence[float] | None) -> int:
-    """One of so many, all as likely where there are no chances."""
+    """Choose an index, uniformly if there are no chances."""
     return int(rng.integers(count)) if chances is None else int(rng.choice(count, p=chances))
 
 
 MOST_OF_A_BLOCK = (128, 128, 32)
-"""Voxels of a training block where none are configured."""
+"""Largest training block if none is configured."""
 
 
 def sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[int, ...]:
-    """Pixels of a training slice, or voxels of a block: as configured, or the median case's.
+    """Return the pixels of a training slice, or voxels of a block: as configured, or the median case's.
 
-    They are multiples of the network's stride. Larger slices are cropped at random, which augments; to pad everyone
-    to the largest would spend time on air. Blocks of the median case are cut to `MOST_OF_A_BLOCK`.
+    They are multiples of the network's stride. Larger slices are cropped at random, which augments; padding all to the
+    largest would spend time on air. Blocks of the median case are limited to `MOST_OF_A_BLOCK`.
 
     Args:
         records: The training cases.
         config: `network.tile`, or `sampling.patch_size` for slices, which is rounded up to a multiple.
 
     Raises:
-        ConfigError: If `patch_size` is given beside blocks or a tile, a tile is larger than every case, or a batch of
-            one, be it the last, leaves batch normalisation a single voxel.
+        ConfigError: If `patch_size` is given together with blocks or a tile, a tile is larger than every case, or a
+            batch of one, such as the last of an epoch, leaves batch normalisation a single voxel.
     """
     size = _sample_size(records, config)
     network = config.network
@@ -172,7 +170,7 @@ def _sample_size(records: Sequence[CaseRecord], config: TrainConfig) -> tuple[in
 
 
 def _check_tile(records: Sequence[CaseRecord], config: TrainConfig) -> None:
-    """Refuse a tile that no case fills.
+    """Refuse a tile that is larger than every case.
 
     Raises:
         ConfigError: If it is larger than the largest case.
@@ -188,7 +186,7 @@ def _check_tile(records: Sequence[CaseRecord], config: TrainConfig) -> None:
 
 
 def structure_frequencies(records: Sequence[CaseRecord], structures: int) -> list[float]:
-    """Share of the voxels that each structure fills, over the cases where it is annotated; 0 where none is."""
+    """Return the fraction of voxels that each structure fills where it is annotated; 0 if it is annotated nowhere."""
     filled, seen = np.zeros(structures), np.zeros(structures)
     for record in records:
         annotated = list(record.annotated)
@@ -198,10 +196,10 @@ def structure_frequencies(records: Sequence[CaseRecord], structures: int) -> lis
 
 
 def pos_weights_of(frequencies: Sequence[float], power: float) -> list[float]:
-    """Weights of the structures' foreground voxels in the cross-entropy: one over the frequency, to a power.
+    """Return the weights of the structures' foreground voxels in the cross-entropy, `frequency ** -power`.
 
     Args:
-        frequencies: Share of voxels that each structure fills; 0 where it never occurs, which weighs 1.
+        frequencies: Fraction of voxels that each structure fills; structures with 0 weigh 1.
         power: With 0 all voxels have the same weight; with 1 a structure weighs as much as its surroundings.
 
     Example:
@@ -212,12 +210,10 @@ def pos_weights_of(frequencies: Sequence[float], power: float) -> list[float]:
 
 
 def with_pos_weights(frequencies: Sequence[float], pos_weight: Sequence[float]) -> list[float]:
-    """Foreground frequencies after weighting: the constant prediction with the lowest weighted cross-entropy.
-
-    The biases of the last layer are initialised to it.
+    """Return the constant prediction with the lowest weighted cross-entropy, to which the head's bias is initialised.
 
     Args:
-        frequencies: Share of voxels that each structure fills.
+        frequencies: Fraction of voxels that each structure fills.
         pos_weight: Weight of each structure's foreground voxels.
     """
     return [e * f / (e * f + 1 - f) for f, e in zip(frequencies, pos_weight, strict=True)]

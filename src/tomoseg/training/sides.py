@@ -1,4 +1,4 @@
-"""Left-right mirror images to train on, in which every left structure is the right one: twice the patients."""
+"""Augmentation by left-right mirror images, in which left and right structures swap."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tomoseg.masks import reorder
 from tomoseg.views import left_right_axis
 
 USUAL_SHARE = 0.5
-"""Of slices that are mirrored where nothing else is asked for."""
+"""Fraction of slices that are mirrored by default."""
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Which slices are mirrored, and how.
+    """Mirroring of training slices.
 
     Attributes:
-        order: For each channel the channel of its counterpart (`LabelSet.exchanged`).
-        axis: Where left and right lie among the axes of the view: 0 or 1 in a slice, 2 along the slices.
-        share: The share of slices that are mirrored.
+        order: Channel of each channel's left-right counterpart (`LabelSet.exchanged`).
+        axis: Left-right axis in the view: 0 or 1 in a slice, 2 across the slices.
+        share: Fraction of slices that are mirrored.
     """
 
     order: tuple[int, ...]
@@ -32,30 +32,30 @@ class Sides:
     share: float = USUAL_SHARE
 
     def drawn(self, key: tuple[int, int, int]) -> bool:
-        """Whether the slice of this key is mirrored."""
+        """Return True if the slice of a key is mirrored."""
         return bool(np.random.default_rng((*key, 5)).random() < self.share)
 
     def position(self, mm: float) -> float:
-        """Where the slice lies in the mirror image, from the body's middle."""
+        """Return a slice's position in the mirror image, in mm from the body's middle."""
         return -mm if self.axis == 2 else mm
 
     def exchange(
         self, hu: Int16[np.ndarray, "s *xyz"], packed: UInt8[np.ndarray, "b *xyz"], annotated: Bool[np.ndarray, "c"]
     ) -> tuple[Int16[np.ndarray, "s *xyz"], UInt8[np.ndarray, "b *xyz"], Bool[np.ndarray, "c"]]:
-        """A slice among its neighbours, or a block, its masks, and what is annotated: each of the mirror image."""
+        """Mirror a slice with its neighbours, or a block, its packed masks, and its annotated structures."""
         masks = reorder(packed, self.order)
         if self.axis < packed.ndim - 1:
             hu, masks = np.flip(hu, 1 + self.axis), np.flip(masks, 1 + self.axis)
         else:
-            hu = np.flip(hu, 0)  # the slices lie between left and right: the neighbours change places
+            hu = np.flip(hu, 0)  # sagittal: the neighbours swap
         return hu.copy(), masks.copy(), annotated[list(self.order)]
 
 
 def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:
-    """What is mirrored in a training; None for nothing.
+    """Return the mirroring of a training; None if nothing is mirrored.
 
-    Where nothing is asked for, only pairs are mirrored: a structure without a counterpart, such as the esophagus,
-    mostly lies on a side all the same, and is found worse by a network that has seen it on either.
+    By default mirroring is on only if all structures come in pairs: a structure without a counterpart, such as the
+    oesophagus, mostly lies on one side all the same, and is found worse by a network that has seen it on either.
 
     Args:
         labels: The structures.
@@ -63,7 +63,7 @@ def sides_of(labels: LabelSet, view: str, config: TrainConfig) -> Sides | None:
         config: `augmentation.exchange_sides`.
 
     Raises:
-        ConfigError: If mirror images are asked for, and a structure on a side has no counterpart.
+        ConfigError: If mirror images are configured, and a structure on a side has no counterpart.
     """
     share = config.augmentation.exchange_sides
     if not config.augmentation.enabled or share == 0:

@@ -1,4 +1,4 @@
-"""A split of a preprocessed dataset as a torch dataset, for a training loop of one's own."""
+"""A split of a preprocessed dataset as a PyTorch dataset, for custom training loops."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class SliceDataset(Dataset[LabelledSlice]):
         packed: Return masks as they are stored, eight structures per byte.
 
     Raises:
-        DatasetError: If the folder is no preprocessed dataset, or has no case in the split.
-        ConfigError: If the size or the neighbours are below what is possible.
+        DatasetError: If the folder is not a preprocessed dataset, or has no case in the split.
+        ConfigError: If the size is below 1 or the neighbours are below 0.
 
     Example:
         >>> from torch.utils.data import DataLoader

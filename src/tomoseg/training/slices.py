@@ -1,4 +1,4 @@
-"""Training slices and blocks on their way from the preprocessed dataset to the device."""
+"""Reading training slices and blocks from the preprocessed dataset, in batches."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ Sample = tuple[Int16[np.ndarray, "s *xyz"], UInt8[np.ndarray, "b *xyz"]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Slices or blocks as they travel: HU and packed masks, 17 bytes a voxel at 117 structures.
+    """A batch of slices or blocks: HU and packed masks, 17 bytes per voxel with 117 structures.
 
     Attributes:
         hu: `(n, s, x, y)` int16, each slice among its neighbours, or blocks `(n, 1, x, y, z)`.
         packed: `(n, ceil(C / 8), x, y[, z])` uint8.
         annotated: `(n, C)`, whether each structure is annotated in each sample's case.
-        keys: `(n, 3)`, unique to each draw; seeds its augmentation.
-        positions_mm: `(n,)`, how far each slice lies from the body's middle; None where the network is not told.
+        keys: Unique key of each draw; seeds its augmentation.
+        positions_mm: `(n,)`, distance of each slice from the body's middle; None if the network does not have it as an
+            input.
     """
 
     hu: Int16[Tensor, "n s *xyz"]
@@ -48,11 +49,11 @@ class Batch:
         return int(self.annotated.sum()) * self.packed[0, 0].numel()
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device; copies from pinned memory do not wait."""
+        """Move the batch to another device; copies from pinned memory are asynchronous."""
         return self._each(lambda part: part.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory."""
+        """Copy the batch to page-locked memory."""
         return self._each(lambda part: part.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -61,17 +62,17 @@ class Batch:
 
 
 class DrawnSlices(Dataset[Batch]):
-    """Slices by draw, or the blocks around them, each cropped or padded to one size.
+    """Slices by draw, or the blocks around them, cropped or padded to one size.
 
     Args:
-        cases: The cases that the draws are from.
-        structures: Structures in the label set.
+        cases: The cases that draws refer to.
+        structures: Number of structures in the label set.
         size: Pixels along x and y of a slice, or voxels along x, y and z of a block.
         reach: Neighbours of each slice on either side.
         centred: Crop and pad around the middle instead of at random.
-        sides: Which slices become their mirror images; if omitted, none.
-        stacks: Which slices become short; if omitted, none.
-        placed: Say where each slice lies from the body's middle.
+        sides: Mirroring of slices; if omitted, none.
+        stacks: Shortening of slices; if omitted, none.
+        placed: Include each slice's position.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class DrawnSlices(Dataset[Batch]):
         return np.stack(near), case.masks_slice(k)
 
     def _block(self, case: PreprocessedCase, draw: Draw) -> Sample:
-        """As many slices as the frame is deep, or all, with the one that was drawn anywhere among them."""
+        """Read as many slices as the frame is deep, or all, with the drawn one at a random place among them."""
         depth = min(self.size[2], case.slices)
         lowest, highest = max(0, draw.slice - depth + 1), min(draw.slice, case.slices - depth)
         random = int(np.random.default_rng((*draw.key, 3)).integers(lowest, highest + 1))
@@ -131,7 +132,7 @@ class DrawnSlices(Dataset[Batch]):
         return case.ct_block(first, first + depth)[None], case.masks_block(first, first + depth)
 
     def _held(self, packed: UInt8[np.ndarray, "b x y"], draw: Draw) -> tuple[int, ...] | None:
-        """A random pixel of the structure that was drawn for, for the crop to hold; None where nothing is cropped."""
+        """Return a random pixel of the drawn structure, which the crop must contain; None if nothing is cropped."""
         fits = all(length <= frame for length, frame in zip(packed.shape[1:], self.size[:2], strict=True))
         if draw.structure is None or self.centred or fits:
             return None
@@ -141,7 +142,7 @@ class DrawnSlices(Dataset[Batch]):
     def _place(
         self, shape: tuple[int, ...], key: tuple[int, int, int], held: tuple[int, ...] | None = None
     ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-        """Where in the frame the slice goes, and which part of it."""
+        """Return the place in the frame, and the part of the slice that goes there."""
         rng = np.random.default_rng((*key, 1))
         into, out_of = [], []
         for axis, (length, frame) in enumerate(zip(shape, self.size, strict=True)):
@@ -157,7 +158,7 @@ class DrawnSlices(Dataset[Batch]):
         return tuple(into), tuple(out_of)
 
     def collate(self, slices: Sequence[Batch]) -> Batch:
-        """One batch of many slices; of none, one of air in which nothing is annotated, and which teaches nothing."""
+        """Collate slices to a batch; none to a batch of air without annotations, which has no loss."""
         return collate(slices or [self._nothing()])
 
     def _nothing(self) -> Batch:
@@ -168,7 +169,7 @@ class DrawnSlices(Dataset[Batch]):
 
 
 def collate(slices: Sequence[Batch]) -> Batch:
-    """One batch of many slices."""
+    """Collate slices to a batch."""
     hu, packed, annotated = (torch.cat([getattr(s, name) for s in slices]) for name in ("hu", "packed", "annotated"))
     positions = [s.positions_mm for s in slices if s.positions_mm is not None]
     keys = tuple(key for s in slices for key in s.keys)
@@ -176,13 +177,13 @@ def collate(slices: Sequence[Batch]) -> Batch:
 
 
 class EpochLoader:
-    """Batches of one epoch after another; worker processes stay, since starting one costs seconds.
+    """Loads batches epoch by epoch; worker processes persist, since starting one takes seconds.
 
     Args:
-        slices: What to read.
+        slices: The dataset.
         config: Batch size, workers (no more than the machine has cores), prefetch and pinning.
-        device: Where the batches will go.
-        ranks: The processes that have a share of each batch.
+        device: Device of the batches.
+        ranks: The processes that share each batch.
     """
 
     def __init__(self, slices: DrawnSlices, config: TrainConfig, device: torch.device, ranks: Ranks = ALONE) -> None:
@@ -198,11 +199,11 @@ class EpochLoader:
             prefetch_factor=config.prefetch_factor if workers else None,
             multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
-            generator=torch.Generator(),  # else each pass draws from the global one, and a resumed epoch once more
+            generator=torch.Generator(),  # else each pass would advance the global one, also when an epoch is resumed
         )
 
     def batches(self, draws: Sequence[Draw]) -> Iterator[Batch]:
-        """This process's share of the draws' slices in order; a last smaller batch is kept."""
+        """Yield this process's share of each batch of the draws, in order; a last smaller batch is kept."""
         size = self._batch_size
         batches = [draws[first : first + size] for first in range(0, len(draws), size)]
         self._batches[:] = [self._ranks.share(batch) for batch in batches]
@@ -212,5 +213,5 @@ class EpochLoader:
 def windowed(
     images: Float[Tensor, "n k *xyz"], windows_hu: tuple[tuple[float, float], ...]
 ) -> Float[Tensor, "n c *xyz"]:
-    """HU windows mapped to 0..1, on the device of the slices: all channels in the first window, then in the next."""
+    """Map HU windows to 0..1: all channels in the first window, then in the next."""
     return torch.cat([((images - low) / (high - low)).clamp_(0, 1) for low, high in windows_hu], dim=1)

@@ -1,4 +1,4 @@
-"""Short stacks to train on: of a scan of twenty axial slices a coronal or sagittal network sees a thin strip."""
+"""Augmentation of coronal and sagittal slices by short stacks, as in scans of few axial slices."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tomoseg.config import TrainConfig
 from tomoseg.masks import structure_mask
 
 HEIGHT_MM = (40.0, 160.0)
-"""Of the stacks."""
+"""Range of the stacks' height."""
 
 
 @dataclass(frozen=True)
 class Stacks:
-    """How much of a coronal or sagittal slice is kept; axial slices lie along its second axis.
+    """Shortening of coronal or sagittal slices; axial slices lie along their second axis.
 
     Attributes:
-        share: The share of slices that become short.
+        share: Fraction of slices that are shortened.
     """
 
     share: float
@@ -27,13 +27,13 @@ class Stacks:
     def kept(
         self, packed: UInt8[np.ndarray, "b a z"], edge_mm: float, key: tuple[int, int, int], structure: int | None
     ) -> slice:
-        """Which part of a slice's height is kept: it holds some of the structure that the slice was drawn for.
+        """Draw the part of a slice's height to keep; it contains some of the structure that the slice was drawn for.
 
         Args:
-            packed: Masks of the slice.
+            packed: Packed masks of the slice.
             edge_mm: Height of a pixel.
-            key: The slice's own.
-            structure: The channel; None where it was drawn uniformly.
+            key: Key of the slice.
+            structure: Channel of the structure; None if it was drawn uniformly.
         """
         rng = np.random.default_rng((*key, 6))
         height = packed.shape[2]
@@ -50,7 +50,7 @@ class Stacks:
 
 
 def stacks_of(view: str, config: TrainConfig) -> Stacks | None:
-    """What becomes short in a training; None for nothing.
+    """Return the shortening of a training; None if nothing is shortened.
 
     Args:
         view: The view of the network.

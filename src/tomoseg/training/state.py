@@ -1,4 +1,4 @@
-"""The state of training: all that must survive an interruption."""
+"""The state of training, which is saved to resume it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tomoseg.training.weights import average_of
 
 @dataclass(kw_only=True)
 class TrainState(TrainingProgress):
-    """What has been learned, and how far training has come.
+    """Weights, optimiser and progress of training.
 
     Attributes:
         learner: The network with its loss.
-        average: The running mean of the network's weights; None if none is kept.
-        optimizer: With the moments of each weight.
+        average: Moving average of the network's weights; None if none is kept.
+        optimizer: The optimiser with its moments.
         rate: The learning rate's schedule.
         scaler: The scaler of losses in fp16.
     """
@@ -37,7 +37,7 @@ class TrainState(TrainingProgress):
 
     @property
     def network(self) -> Network:
-        """What learns."""
+        """The trained network."""
         return self.learner.network
 
     @property
@@ -46,7 +46,7 @@ class TrainState(TrainingProgress):
         return self.network if self.average is None else cast(Network, self.average.module)
 
     def save(self) -> dict[str, Any]:
-        """Everything as tensors and plain values."""
+        """Return the state as tensors and plain values."""
         return {
             "network": self.network.state_dict(),
             "beside": self.learner.training_only_state(),
@@ -64,7 +64,7 @@ class TrainState(TrainingProgress):
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """The inverse of `save`; what states of former versions lack stays as it is.
+        """Restore the result of `save`; values missing in older states keep their defaults.
 
         Raises:
             TrainingError: If the state is of another network.
@@ -79,7 +79,7 @@ class TrainState(TrainingProgress):
             reason = str(error).splitlines()[0]
             raise TrainingError(f"expected the state of this network, got: {reason}; use another run folder") from None
         self.rate.restore(saved["rate"])
-        if saved["scaler"]:  # empty where the run was in another precision than fp16 before
+        if saved["scaler"]:  # empty if saved in another precision than fp16
             self.scaler.load_state_dict(saved["scaler"])
         self.epoch, self.step, self.minutes, self.validation_minutes = saved["counters"]
         self.epoch_began_at = saved.get("epoch_began_at", self.epoch_began_at)

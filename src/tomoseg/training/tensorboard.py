@@ -1,4 +1,4 @@
-"""The course of a run for TensorBoard, in its run folder."""
+"""Recording a run with TensorBoard, in its run folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tomoseg.settings import config_yaml
 from tomoseg.training.recorders import Per
 
 FOLDER = "tensorboard"
-"""In the run folder."""
+"""Name of the folder in the run folder."""
 
 
 class TensorBoardRecorder:
-    """A `recorders.Recorder`.
+    """A `recorders.Recorder` for TensorBoard.
 
     Args:
         run: The run folder.
@@ -29,14 +29,14 @@ class TensorBoardRecorder:
         self._writer.add_text("settings", f"```yaml\n{config_yaml(config)}```")
 
     def numbers(self, values: Mapping[str, float], at: int, per: Per) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, at)
 
     def picture(self, name: str, file: Path, epoch: int) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         self._writer.add_image(f"pictures/{name}", imread(file)[:, :, :3], epoch, dataformats="HWC")
 
     def close(self, *, failed: bool) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         self._writer.close()

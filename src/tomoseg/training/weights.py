@@ -1,4 +1,4 @@
-"""Where weights come from and what is kept of them: warm starts and running means."""
+"""Warm starts, and moving averages of weights."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.network import Network
 
 HEAD = ("head.weight", "head.bias")
-"""The last layer's parameters, one row a structure."""
+"""Parameters of the last layer, one row per structure."""
 
 
 @torch.no_grad()
 def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str, ...]:
-    """Give a network the weights of a trained one; in the last layer only those of the structures that both have.
+    """Copy a trained model's weights into a network; in the last layer those of common structures only.
 
-    Where the slice lies (`network.position`), if only the new network is told of it, counts for nothing at first.
+    The weights of the slice's position (`network.position`) start at 0 if only the new network has it as an input.
 
     Args:
-        network: Changed in place; other structures keep the last layer that they have.
-        record: What it is.
-        model: Another's weights.
+        network: Modified in place; other structures keep their last layer.
+        record: Its description.
+        model: The trained model.
 
     Returns:
-        The structures that both have.
+        The common structures.
 
     Raises:
-        TrainingError: If the architectures differ, or what the networks see of a scan.
+        TrainingError: If the architectures or windows differ, or the model is an imported one.
     """
     _check_fits(model.record, record)
     old, new = model.record.labels, record.labels
@@ -43,18 +43,18 @@ def warm_start(network: Network, record: ModelRecord, model: Model) -> tuple[str
             value[into] = source[key][out_of].to(value)
         elif value.shape == source[key].shape:
             value.copy_(source[key])
-        else:  # the first layers have a channel more, the last: where the slice lies, which counts for nothing yet
+        else:  # first layers with one more input channel, the slice's position, whose weights start at 0
             value.zero_()
             value[:, : source[key].shape[1]] = source[key].to(value)
     return shared
 
 
 def fitted_to(config: TrainConfig, source: ModelRecord | TrainConfig) -> TrainConfig:
-    """Settings whose network and windows are those to start from, unless they have some of their own.
+    """Return settings with the network and windows of a model to start from, unless they differ from all presets.
 
     Args:
         config: The settings.
-        source: The model to start from, or the settings of a run that began so.
+        source: The model to start from, or the settings of a run that began with it.
 
     Raises:
         TrainingError: If it is an imported model.
@@ -72,15 +72,15 @@ def fitted_to(config: TrainConfig, source: ModelRecord | TrainConfig) -> TrainCo
 
 
 def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
-    """Refuse a model whose weights mean something else.
+    """Refuse a model whose weights do not fit.
 
     Raises:
-        TrainingError: If the architectures differ, or what the networks see of a scan.
+        TrainingError: If the architectures or windows differ, or the model is an imported one.
     """
     _check_is_own(old)
-    assert isinstance(new.network, NetworkConfig)  # what is trained here
+    assert isinstance(new.network, NetworkConfig)  # true of all networks trained here
     free = {"dropout", "prior_bias"} | (set() if new.network.record.one_size else {"tile"})
-    free |= {"position"} if new.network.position else set()  # one that was not told can learn to be
+    free |= {"position"} if new.network.position else set()  # the input can be added
     fields = [name for name in type(new.network).model_fields if name not in free]
     compared = [(f"network.{name}", getattr(old.network, name), getattr(new.network, name)) for name in fields]
     for name, was, now in (*compared, ("windows_hu", old.windows_hu, new.windows_hu)):
@@ -104,11 +104,11 @@ def _check_is_own(source: ModelRecord | TrainConfig) -> None:
 
 
 def average_of(network: Network, decay: float) -> AveragedModel:
-    """A running mean of a network's weights and of its batch statistics.
+    """Make an exponential moving average of a network's weights and batch statistics.
 
     Args:
-        network: `update_parameters` takes it in after each step.
-        decay: Share of the mean that stays in a step; less at first, so that the start is soon forgotten.
+        network: The network, passed to `update_parameters` after each step.
+        decay: Fraction of the average kept in a step; less in early steps, so that the start is soon forgotten.
     """
 
     def mean(average: Tensor, now: Tensor, steps: Tensor | int) -> Tensor:

@@ -1,7 +1,7 @@
-"""The course of a run for Weights & Biases: on this machine alone, until somebody sends it.
+"""Recording a run with Weights & Biases, offline by default.
 
-It is written to `RUN/wandb`; `wandb sync RUN/wandb/offline-run-*` sends it. With WANDB_MODE=online in the environment
-it is sent while it is written. What W&B would also take down of the machine, the command and the code is switched off.
+It is written to `RUN/wandb`; `wandb sync RUN/wandb/offline-run-*` uploads it. With WANDB_MODE=online in the
+environment it is uploaded at once. W&B's own records of the machine, the command and the code are switched off.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tomoseg.training.recorders import Per
 from tomoseg.training.run_folder import run_name
 
 FOLDER, ID = "wandb", "run-id"
-"""In the run folder, and in that one: which run of W&B goes on."""
+"""Folder in the run folder; in it, the file with the ID of W&B's run."""
 
 PROJECT = "tomoseg"
 
 
 class WandbRecorder:
-    """A `recorders.Recorder`.
+    """A `recorders.Recorder` for Weights & Biases.
 
     Args:
         run: The run folder.
@@ -62,16 +62,16 @@ class WandbRecorder:
         self._run.define_metric("epoch", hidden=True)
 
     def numbers(self, values: Mapping[str, float], at: int, per: Per) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         for name in values:
             self._run.define_metric(name, step_metric=per)
         self._run.log({**values, per: at})
 
     def picture(self, name: str, file: Path, epoch: int) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         self._run.define_metric(f"pictures/{name}", step_metric="epoch")
         self._run.log({f"pictures/{name}": self._wandb.Image(str(file)), "epoch": epoch})
 
     def close(self, *, failed: bool) -> None:
-        """As `Recorder` says."""
+        """Implement `Recorder`."""
         self._run.finish(exit_code=int(failed))
