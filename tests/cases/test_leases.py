@@ -159,3 +159,67 @@ def test_a_lease_takes_less_than_5_ms(leases):
     for name in names:
         leases.claim(name)
     assert (time.perf_counter() - began) / len(names) < 0.05  # ten times that, for a machine that others load
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b'"x"', b"\xff\xfe", b'{"pid": "x", "host": 5}', b'{"pid": -5}', b"[" * 100_000]
+)
+def test_a_damaged_lease_is_somebodys_until_it_expires(leases, tmp_path, content):
+    assert leases.claim("a")
+    (tmp_path / ".work" / "leases" / "a.1").write_bytes(content)
+    assert [one.name for one in leases.at_work()] == ["a"]
+    assert not Leases(tmp_path).claim("a")
+    grow_old(tmp_path, "a.1")
+    assert Leases(tmp_path).claim("a")
+
+
+def test_a_lease_that_cannot_be_read_is_somebodys_until_it_expires(leases, tmp_path):
+    """As of another user, who lets nobody read it; a folder stands for it, since root may read all files."""
+    (tmp_path / ".work" / "leases" / "a.1").mkdir(parents=True)
+    assert not leases.claim("a")
+    grow_old(tmp_path, "a.1")
+    assert leases.claim("a")
+
+
+def test_a_lease_of_the_future_expires_too(leases, tmp_path):
+    """The file system's clock may have been set back."""
+    assert leases.claim("a")
+    grow_old(tmp_path, "a.1", 20 - module.LEASE_SECONDS)
+    assert not Leases(tmp_path).claim("a")
+    grow_old(tmp_path, "a.1", -module.LEASE_SECONDS)
+    assert Leases(tmp_path).claim("a")
+
+
+def test_a_process_of_another_machine_of_the_same_name_is_not_looked_for_here(leases, tmp_path):
+    """So it is in containers and on machines that were copied, of which all are called alike."""
+    leases.claim("a")
+    of_a_dead_process(tmp_path, "a.1")
+    path = tmp_path / ".work" / "leases" / "a.1"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"counted_by": "another"}))
+    assert [one.name for one in leases.at_work()] == ["a"]
+    assert not Leases(tmp_path).claim("a")
+
+
+def test_files_of_others_are_passed_over(leases, tmp_path):
+    assert leases.claim("a")
+    for folder in ("leases", "ends"):
+        (tmp_path / ".work" / folder).mkdir(exist_ok=True)
+        for name in ("junk", "a.copy", ".nfs0000", "a.1~", "1"):
+            (tmp_path / ".work" / folder / name).touch()
+    assert [one.name for one in leases.at_work()] == ["a"]
+    assert leases.ended() == set()
+    assert leases.end_times() == []
+
+
+def test_a_name_that_is_hidden(leases):
+    assert leases.claim(".a")
+    leases.end(".a", {"error": None})
+    assert leases.ended("done") == {".a"}
+    assert list(share(leases, [".a"], 0.01)) == []
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"\xff", b'{"error": null}'])
+def test_a_damaged_reason(leases, tmp_path, content):
+    leases.end("a", {"error": "why"})
+    (tmp_path / ".work" / "ends" / "a.failed").write_bytes(content)
+    assert leases.end_of("a")["error"].startswith("expected the reason why it failed, got none")

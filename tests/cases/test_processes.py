@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -78,6 +79,21 @@ def test_what_is_not_of_one_case_ends_the_command(tmp_path):
 def test_workers_that_die_at_once(tmp_path):
     with pytest.raises(ConfigError, match=r"expected the worker processes to live, got one killed.*__main__"):
         list(run_cases(Noting(tmp_path, broken="dies"), ["a", "b"], TWO))
+
+
+def test_a_worker_that_dies_before_its_first_case_is_another_s_place(tmp_path):
+    """As for want of memory while all load the model at once."""
+    done = list(run_cases(Noting(tmp_path, broken="dies once"), ["a", "b", "c"], TWO))
+    assert records(done) == {0: ("A", None), 1: ("B", None), 2: ("C", None)}
+
+
+def test_the_death_of_a_worker_that_waits_counts_against_no_case(tmp_path):
+    done = {}
+    for number, record in run_cases(Noting(tmp_path), ["until another began", "slow kills twice"], TWO):
+        done[number] = record[:2]
+        if number == 0:
+            os.kill(record[2], signal.SIGKILL)  # the other one is at its case for a while
+    assert done == {0: ("UNTIL ANOTHER BEGAN", None), 1: ("SLOW KILLS TWICE", None)}
 
 
 def test_workers_that_compute_otherwise_are_refused(tmp_path):

@@ -20,7 +20,7 @@ class Noting:
     def open(self):
         if self.broken == "model":
             raise ModelError("model: expected a model, got none; name one")
-        if self.broken == "dies":
+        if self.broken == "dies" or (self.broken == "dies once" and _is_first(self.folder / "died")):
             os.kill(os.getpid(), signal.SIGKILL)
         return _Opened(self)
 
@@ -49,11 +49,11 @@ class _Opened:
         with notes.open("a") as file:
             file.write(f"{os.getpid()}\n")
         tries = len(notes.read_text().splitlines())
+        while case == "until another began" and len(list(self.work.folder.iterdir())) == 1:
+            time.sleep(0.01)
         if "slow" in case:
             time.sleep(0.3)
-        if "kills once" in case and tries == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if "kills" in case and "once" not in case:
+        if "kills" in case and tries <= (1 if "once" in case else 2 if "twice" in case else 99):
             os.kill(os.getpid(), signal.SIGKILL)
         if "refused" in case:
             raise ConfigError("expected another setting, got this; name another")
@@ -65,3 +65,12 @@ class _Opened:
         for case in cases:
             tell(case, 1, 1)
             yield self.one(case)
+
+
+def _is_first(note):
+    note.parent.mkdir(exist_ok=True, parents=True)
+    try:
+        note.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

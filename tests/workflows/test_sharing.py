@@ -178,3 +178,54 @@ def test_a_hundred_thousand(tmp_path):
     found = status(tmp_path)
     assert time.process_time() - began < 2
     assert (found.scans, found.done, found.waiting) == (100_000, 60_000, 40_000)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[1]", '[["a", 1]]', "{}", '{"asked": {}}', '{"asked": {}, "scans": 5}', '{"asked": 1, "scans": [[1]]}', "\x00"],
+)
+def test_a_damaged_list_of_scans(tmp_path, content):
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work" / "job.json").write_text(content)
+    with pytest.raises(InputError, match="found no list of scans in it"):
+        status(tmp_path)
+
+
+def test_a_scan_that_failed_and_was_done_is_done(tmp_path):
+    """By a worker that was thought dead, and another."""
+    leases = Leases(tmp_path)
+    leases.end("a", {"error": "why"})
+    leases.end("a", {"error": None})
+    (leases.folder / "job.json").write_text(json.dumps({"asked": {}, "scans": ["a", "b"]}))
+    found = status(tmp_path)
+    assert (found.done, found.failed, found.waiting) == (1, {}, 1)
+
+
+def test_two_that_begin_at_once_and_do_it_otherwise_do_not_both_go_on(scans, model, tmp_path, monkeypatch):
+    """Each has seen nobody at work before it claims its first scan."""
+    other = Leases(tmp_path / "out", "another")
+    agree = sharing._agree
+
+    def agree_at_once(*given):
+        agree(*given)
+        assert other.claim("s1")
+
+    monkeypatch.setattr(sharing, "_agree", agree_at_once)
+    with pytest.raises(ConfigError, match="expected all workers to compute alike, got one that began at the same time"):
+        join(scans, tmp_path / "out", model)
+    assert [one.scan for one in status(tmp_path / "out").at_work] == ["s1"]  # its own scan is given back
+
+
+def test_what_was_cleared_meanwhile_is_not_told_as_done(scans, model, tmp_path, monkeypatch):
+    join(scans, tmp_path / "out", model)
+    end_it = sharing.share
+
+    def share(leases, names):
+        yield from end_it(leases, names, 0.01)
+        leases.forget(names)
+
+    monkeypatch.setattr(sharing, "share", share)
+    Leases(tmp_path / "out").forget(["s1"])
+    done = join(scans, tmp_path / "out", model)
+    assert done[1].state == "done before"
+    assert all("expected to find what became of it, found nothing" in done[n].error for n in (0, 2, 3, 4))

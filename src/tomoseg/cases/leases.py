@@ -4,11 +4,13 @@ A worker claims a case by making a file that must not be there yet (`open` with 
 NFS from version 3 on). While it works it touches the file. A lease that was not touched for `LEASE_SECONDS` has
 expired: the next try of that case is another file, `NAME.2` after `NAME.1`, of which again only one worker can be the
 maker. Nothing is renamed or removed meanwhile, so that a worker that was thought dead and was only slow disturbs
-nobody: both write the same result, whole.
+nobody: both write the same result, whole. What a file of that folder says may be damaged, or another user's who lets
+nobody read it: then its name and its time alone count.
 
 Clocks of machines differ. Whether a lease has expired is told by the times of two files of that folder alone: the
 lease's, and one that is touched for this. On NFS a file's time may be as old as the client's cache, so it is asked of
-an open file, which the client asks the server about.
+an open file, which the client asks the server about. A lease of the future expires as one of the past does, since that
+clock may have been set back.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -42,6 +45,7 @@ JOB = "job.json"
 """What is done to which cases."""
 
 LEASES, ENDS, CLOCK = "leases", "ends", "clock"
+DONE, FAILED = "done", "failed"
 RELEASED = "released"
 LOST = "expected the reason why it failed, got none: it was lost in writing; run the same command again"
 
@@ -57,6 +61,7 @@ class Lease:
         pid: The process id of the process.
         is_live: It was touched not long ago, and its process has not ended as far as can be known.
         is_released: Its worker gave it back.
+        mark: What its worker's records depend on, in a word of its own.
     """
 
     name: str
@@ -65,6 +70,7 @@ class Lease:
     pid: int
     is_live: bool
     is_released: bool = False
+    mark: str = ""
 
 
 class Leases:
@@ -72,6 +78,7 @@ class Leases:
 
     Args:
         output: The folder of results.
+        mark: What this worker's records depend on, in a word that others with the same have too.
 
     Example:
         >>> import tempfile
@@ -83,8 +90,8 @@ class Leases:
         {'s0'}
     """
 
-    def __init__(self, output: Path) -> None:
-        self.folder = output / WORK
+    def __init__(self, output: Path, mark: str = "") -> None:
+        self.folder, self.mark = output / WORK, mark
         self._leases, self._ends = self.folder / LEASES, self.folder / ENDS
         self._clock = self.folder / f"{CLOCK}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._held: dict[str, Path] = {}
@@ -98,7 +105,7 @@ class Leases:
         Raises:
             OutputError: If the folder cannot be written to.
         """
-        if self._end(name, "done").exists() or self._end(name, "failed").exists():
+        if self._end(name, DONE).exists() or self._end(name, FAILED).exists():
             return False
         last = self.last(name)
         if last is not None and (last.is_live or self._tries(name, last) >= MOST_TRIES):
@@ -108,7 +115,7 @@ class Leases:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("x", encoding="utf-8") as file:
-                    file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+                    file.write(json.dumps(_of_this_process() | {"mark": self.mark}))
             except FileExistsError:
                 return False
         self._held[name] = path
@@ -131,8 +138,8 @@ class Leases:
         Raises:
             OutputError: If it cannot be written.
         """
-        path = self._end(name, "failed" if record["error"] is not None else "done")
-        aside = path.with_name(f".{name[:100]}.{uuid.uuid4().hex[:12]}")
+        path = self._end(name, FAILED if record["error"] is not None else DONE)
+        aside = path.with_name(f".{uuid.uuid4().hex[:12]}")
         with errors_told(path):  # whole, but not flushed: what a power failure loses is found by the results themselves
             path.parent.mkdir(parents=True, exist_ok=True)
             aside.write_text(json.dumps(record), encoding="utf-8")
@@ -154,30 +161,29 @@ class Leases:
             state: `done` or `failed`; if omitted, both.
         """
         found = (name.rpartition(".") for name in _names_in(self._ends))
-        return {name for name, _, kind in found if state in {None, kind}}
+        return {name for name, _, kind in found if kind in {DONE, FAILED} and state in {None, kind}}
 
     def end_of(self, name: str) -> dict[str, Any] | None:
         """What became of a case; None if it has not come to an end."""
-        for state, lost in (("done", None), ("failed", LOST)):
-            try:
-                return dict(json.loads(self._end(name, state).read_text(encoding="utf-8")))
-            except FileNotFoundError:
-                continue
-            except (OSError, ValueError):
-                return {"error": lost}
+        for state, lost in ((DONE, None), (FAILED, LOST)):
+            found = _as_written(self._end(name, state))
+            if found is not None:
+                _, record = found
+                is_of_it = "error" in record and (record["error"] is None) == (state == DONE)
+                return dict(record) if is_of_it else {"error": lost}
         return None
 
     def end_times(self) -> list[float]:
         """When each case came to its end, in seconds of the file system's clock."""
         with suppress(FileNotFoundError), os.scandir(self._ends) as entries:
-            return sorted(entry.stat().st_mtime for entry in entries if not entry.name.startswith("."))
+            return sorted(entry.stat().st_mtime for entry in entries if entry.name.endswith((f".{DONE}", f".{FAILED}")))
         return []
 
     def forget(self, names: Sequence[str]) -> None:
         """Take back what became of cases, and their tries, so that they are done again."""
         numbers = self._numbers()
         for name in names:
-            for path in (self._end(name, "done"), self._end(name, "failed")):
+            for path in (self._end(name, DONE), self._end(name, FAILED)):
                 path.unlink(missing_ok=True)
             for number in range(1, numbers.get(name, 0) + 1):
                 self._lease(name, number).unlink(missing_ok=True)
@@ -238,24 +244,22 @@ class Leases:
         found: dict[str, int] = {}
         for file in _names_in(self._leases):
             name, _, number = file.rpartition(".")
-            found[name] = max(found.get(name, 0), int(number))
+            if name and number.isdecimal():
+                found[name] = max(found.get(name, 0), int(number))
         return found
 
     def _read(self, name: str, number: int, now: float) -> Lease | None:
-        try:
-            with self._lease(name, number).open(encoding="utf-8") as file:
-                touched, text = os.fstat(file.fileno()).st_mtime, file.read()
-        except OSError:
+        found = _as_written(self._lease(name, number))
+        if found is None:
             return None
-        try:
-            content = json.loads(text)
-        except ValueError:  # it is being written
-            content = {}
+        touched, content = found
         if content.get(RELEASED):
             return Lease(name, number, "", 0, False, True)
-        host, pid = content.get("host", ""), content.get("pid", 0)
-        is_gone = host == socket.gethostname() and not psutil.pid_exists(pid)
-        return Lease(name, number, host, pid, now - touched < LEASE_SECONDS and not is_gone)
+        pid = content.get("pid")
+        pid = pid if isinstance(pid, int) else 0
+        is_gone = content.get("counted_by") == _counted_by() and not psutil.pid_exists(pid)
+        is_live = abs(now - touched) < LEASE_SECONDS and not is_gone
+        return Lease(name, number, str(content.get("host", "")), pid, is_live, mark=str(content.get("mark", "")))
 
     def _lease(self, name: str, number: int) -> Path:
         return self._leases / f"{name}.{number}"
@@ -264,10 +268,39 @@ class Leases:
         return self._ends / f"{name}.{state}"
 
 
+def _of_this_process() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid(), "counted_by": _counted_by()}
+
+
+@cache
+def _counted_by() -> str:
+    """Within what a process id stands for one process: a start of a machine and a container, since names are shared."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # no Linux
+        return f"{socket.gethostname()} {uuid.getnode():x}"
+
+
+def _as_written(path: Path) -> tuple[float, Mapping[str, Any]] | None:
+    """When a file of the folder was touched, and what it says, which may be nothing; None where there is none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            touched, text = os.fstat(file.fileno()).st_mtime, file.read()
+    except FileNotFoundError:
+        return None
+    except OSError:  # of another user, who lets nobody read it
+        return path.stat().st_mtime, {}
+    with suppress(ValueError, RecursionError):  # it is being written, or damaged
+        content = json.loads(text)
+        return touched, content if isinstance(content, dict) else {}
+    return touched, {}
+
+
 def _names_in(folder: Path) -> list[str]:
-    """Names of the files of a folder; those that are being written are hidden."""
+    """Names of the files of a folder."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
-        return [entry.name for entry in entries if not entry.name.startswith(".")]
+        return [entry.name for entry in entries]
     return []
 
 

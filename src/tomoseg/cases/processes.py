@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any, Generic, NoReturn
 
 from tomoseg.cases.answers import attempt
-from tomoseg.cases.work import Case, Done, Waiting, Work
+from tomoseg.cases.work import MOST_TRIES, Case, Done, Waiting, Work
 from tomoseg.errors import ConfigError
 from tomoseg.inference.threads import thread_count
 from tomoseg.limits import OF_WORKERS
@@ -85,6 +85,7 @@ class _Crew(Generic[Case, Done]):
         self._work, self._cases, self._on_ready = work.divided(count), cases, on_ready
         self._waiting, self._count = Waiting(len(cases)), count
         self._workers: list[_Worker] = []
+        self._died_unready = 0
 
     def records(self) -> Iterator[tuple[int, Done]]:
         """The number and the record of each case, as they come."""
@@ -110,14 +111,28 @@ class _Crew(Generic[Case, Done]):
         answer = _answer(worker)
         number, worker.case = worker.case, None
         if answer is None:
-            self._workers.remove(worker)
-            reason = _of_death(worker, number, self._waiting)
-            return None if reason is None or number is None else (number, self._work.lost(self._cases[number], reason))
+            return self._lost(worker, number)
         if not worker.is_ready:
-            worker.is_ready = True
+            worker.is_ready, self._died_unready = True, 0
             self._on_ready(answer)
         self._hand_out(worker)
         return None if number is None else (number, answer)
+
+    def _lost(self, worker: _Worker, number: int | None) -> tuple[int, Done] | None:
+        """Do without a worker that has died; its case is done again, or set aside.
+
+        Raises:
+            ConfigError: If workers die before their first case, one after the other.
+        """
+        self._workers.remove(worker)
+        worker.process.join()
+        if number is None:
+            self._died_unready += not worker.is_ready
+            if self._died_unready >= MOST_TRIES:
+                raise ConfigError(f"{OF_WORKERS}; {SCRIPT}")
+            return None
+        reason = self._waiting.ended_its_worker(number, how_it_ended(worker.process.exitcode))
+        return None if reason is None else (number, self._work.lost(self._cases[number], reason))
 
     def end(self) -> None:
         """End the processes."""
@@ -125,9 +140,9 @@ class _Crew(Generic[Case, Done]):
 
 
 def _heard(crew: Sequence[_Worker]) -> list[_Worker]:
-    """Workers that have answered or died, of those that are to answer."""
-    expected = {one.pipe: one for one in crew if one.case is not None or not one.is_ready}
-    return [expected[pipe] for pipe in wait(list(expected)) if isinstance(pipe, Connection)]
+    """Workers that have answered or died, of which those without a case can do only the latter."""
+    of_pipe = {one.pipe: one for one in crew}
+    return [of_pipe[pipe] for pipe in wait(list(of_pipe)) if isinstance(pipe, Connection)]
 
 
 def _answer(worker: _Worker) -> Any | None:
@@ -143,18 +158,6 @@ def _answer(worker: _Worker) -> Any | None:
     if kind == "error":
         raise what
     return what
-
-
-def _of_death(worker: _Worker, number: int | None, waiting: Waiting) -> str | None:
-    """Why a case is set aside, if it ended its worker too often.
-
-    Raises:
-        ConfigError: If the worker died before its first case.
-    """
-    worker.process.join()
-    if number is None:
-        raise ConfigError(f"{OF_WORKERS}; {SCRIPT}")
-    return waiting.ended_its_worker(number, how_it_ended(worker.process.exitcode))
 
 
 def how_it_ended(status: int | None) -> str:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic
 
@@ -180,8 +181,10 @@ class _Watch(Generic[Case, Done]):
             raise error
         for path in sorted((self._folder / READY).iterdir()):
             if path.name not in self._ready and not path.name.startswith("."):
-                self._ready.add(path.name)
-                self._on_ready(read(path))
+                with suppress(FileNotFoundError):  # who was refused has taken back what it said
+                    about = read(path)
+                    self._ready.add(path.name)
+                    self._on_ready(about)
 
     def _record(self, name: str) -> Done:
         try:

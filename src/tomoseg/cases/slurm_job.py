@@ -6,6 +6,7 @@ import pickle
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,13 @@ def _agree(folder: Path, about: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If those of another job depend on other things.
     """
+    own = folder / READY / f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
+    write(own, pickle.dumps(dict(about)))  # first, so that of two that begin at once one sees the other
     for path in (folder / READY).iterdir():
-        if not path.name.startswith(".") and (other := read(path)) != about:
-            raise ConfigError(mismatch_message(other, about))
-    write(folder / READY / f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}", pickle.dumps(dict(about)))
+        with suppress(FileNotFoundError):  # who was refused has taken back what it said
+            if not path.name.startswith(".") and (other := read(path)) != about:
+                own.unlink()
+                raise ConfigError(mismatch_message(other, about))
 
 
 def read(path: Path) -> Any:

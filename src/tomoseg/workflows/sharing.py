@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tomoseg.cases.alike import mismatch_message
-from tomoseg.cases.leases import JOB, Leases, share
+from tomoseg.cases.alike import UNLIKE, mismatch_message
+from tomoseg.cases.leases import DONE, FAILED, JOB, Leases, share
 from tomoseg.cases.work import Opened
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.files.atomic import write_whole_text
@@ -20,6 +21,10 @@ from tomoseg.settings import deciding
 from tomoseg.workflows.prediction_record import ScanDone, record_path
 from tomoseg.workflows.scans import FoundScans, Scan
 
+FORGOTTEN = (
+    "expected to find what became of it, found nothing: the folder was cleared, or another command began there; run "
+    "the same command again"
+)
 RATE_SECONDS = 3600.0
 """The rate is that of so long, or of the time since the first scan."""
 
@@ -63,14 +68,17 @@ def share_scans(
         ConfigError: If others are at work there and do them otherwise.
         OutputError: If the folder cannot be written to.
     """
-    leases = Leases(output)
+    asked = {**opened.about, "options": deciding(options)}
+    leases = Leases(output, _mark(asked))
     numbers = {scan.name: number for number, scan in enumerate(scans)}
     ours: set[str] = set()
     try:
-        _agree(leases, {**opened.about, "options": deciding(options)}, list(numbers))
+        _agree(leases, asked, list(numbers))
         on_ready(opened.about)
         with leases.kept():
             for name in share(leases, list(numbers)):
+                if not ours:
+                    _refuse_unlike(leases)
                 done = opened.one(scans[numbers[name]])
                 leases.end(name, _end_of(done))
                 ours.add(name)
@@ -79,7 +87,7 @@ def share_scans(
         leases.close()
     for name, number in numbers.items():
         if name not in ours:
-            yield number, _done_by_another(scans[number], leases.end_of(name) or {"error": None})
+            yield number, _done_by_another(scans[number], leases.end_of(name) or {"error": FORGOTTEN})
 
 
 def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
@@ -102,11 +110,29 @@ def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
         write_whole_text(path, json.dumps(now))
 
 
+def _mark(asked: Mapping[str, Any]) -> str:
+    """What every record depends on, as one word."""
+    return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _refuse_unlike(leases: Leases) -> None:
+    """Of two that began at once and compute otherwise, one sees by now that the other holds a case.
+
+    Raises:
+        ConfigError: If there is one that computes otherwise.
+    """
+    if any(one.mark != leases.mark for one in leases.at_work()):
+        raise ConfigError(UNLIKE)
+
+
 def _job(leases: Leases) -> dict[str, Any] | None:
+    """What is done to which scans; None where nothing says it, or what does is damaged."""
     try:
-        return dict(json.loads((leases.folder / JOB).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        job = json.loads((leases.folder / JOB).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
+    is_one = isinstance(job, dict) and isinstance(job.get("asked"), dict) and isinstance(job.get("scans"), list)
+    return job if is_one and all(isinstance(name, str) for name in job["scans"]) else None
 
 
 def _end_of(done: ScanDone) -> dict[str, Any]:
@@ -189,7 +215,8 @@ def status(output: Path) -> Status:
         )
     try:
         names = set(job["scans"])
-        done, failed = leases.ended("done") & names, leases.ended("failed") & names
+        done = leases.ended(DONE) & names
+        failed = leases.ended(FAILED) & names - done  # who was thought dead may have done it
         reasons = {name: str((leases.end_of(name) or {}).get("error")) for name in sorted(failed)}
         at_work = tuple(
             ActiveScan(one.name, one.host, one.pid, one.number) for one in leases.at_work() if one.name in names

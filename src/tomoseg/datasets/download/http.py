@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tomoseg.errors import DownloadError
+from tomoseg.http_status import MAY_PASS
 from tomoseg.version import __version__
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -27,7 +28,6 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CHUNK = 1 << 18
 """Bytes read at once."""
 
-_WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
 _RANGE_NOT_SATISFIABLE = 416
 
 T = TypeVar("T")
@@ -209,7 +209,7 @@ def _reply(answer: httpx.Response, url: str) -> Reply:
     status, headers = answer.status_code, answer.headers
     if status not in (200, 206, _RANGE_NOT_SATISFIABLE):
         message = f"{url}: expected the file, got: {status} {answer.reason_phrase}"
-        if status in _WORTH_ANOTHER_TRY:
+        if status in MAY_PASS:
             raise TryAgainError(message, _seconds(headers.get("Retry-After")))
         raise DownloadError(f"{message}; check the URL, or take another mirror with --url")
     validator, chunks = _validator(headers), _chunks(answer)

@@ -17,15 +17,13 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from tomoseg.errors import InputError
 from tomoseg.files.stores.addresses import url_of
 from tomoseg.files.stores.credentials import ADVICE, settings_of
+from tomoseg.http_status import MAY_PASS
 from tomoseg.packages import require_installed
 
 BLOCK_BYTES = 8 * 2**20
 """Asked for at once; what is there of an object need not be asked for again when a connection breaks."""
 
 ATTEMPTS = 5
-
-MAY_PASS = {408, 425, 429, 500, 502, 503, 504}
-"""Answers of HTTP that may be others when asked again."""
 
 _STATUS = re.compile(r"status code: (\d{3})")
 
