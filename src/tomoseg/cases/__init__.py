@@ -1,1 +1,1 @@
-"""Doing many cases: a case in, a record out; who does them is chosen beside what is done."""
+"""Processing of many cases, in this process, in several, or on a cluster: a case in, a record out."""

@@ -1,4 +1,4 @@
-"""Workers of one command compute alike, else their records would depend on who made them."""
+"""Check that all workers of a command compute alike, so that records do not depend on who made them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tomoseg.errors import ConfigError
 
 OnReady = Callable[[Mapping[str, Any]], None]
-"""Told what every record depends on, once it is known."""
+"""Called with what every record depends on, once it is known."""
 
 
 UNLIKE = (
@@ -19,7 +19,7 @@ UNLIKE = (
 
 
 class SameComputation:
-    """Refuses workers that do not compute as the first.
+    """Refuses workers that do not compute as the first one does.
 
     Args:
         on_ready: Called with what the first worker's records depend on.
@@ -30,10 +30,10 @@ class SameComputation:
         self._first: Mapping[str, Any] | None = None
 
     def __call__(self, about: Mapping[str, Any]) -> None:
-        """Take note of a worker that is ready.
+        """Register a worker that is ready.
 
         Raises:
-            ConfigError: If it does not compute as the first.
+            ConfigError: If it does not compute as the first one does.
         """
         if self._first is None:
             self._first = about
@@ -43,7 +43,7 @@ class SameComputation:
 
 
 def mismatch_message(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """One sentence for two workers that do not compute alike.
+    """Return the message for two workers that do not compute alike.
 
     Example:
         >>> mismatch_message({"tomoseg": "1.0", "model": 1}, {"tomoseg": "1.1", "model": 1})[:64]
@@ -58,11 +58,11 @@ def mismatch_message(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def another_version(ours: str, theirs: str) -> str:
-    """One sentence for a worker with another tomoseg.
+    """Return the message for a worker with another version of tomoseg.
 
     Args:
-        ours: The command's.
-        theirs: The worker's, and where.
+        ours: Version of the command.
+        theirs: Version of the worker, and its machine.
 
     Example:
         >>> another_version("1.1", "1.0 on node7")

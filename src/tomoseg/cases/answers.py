@@ -1,4 +1,4 @@
-"""What a worker in another process answers: a record, or the error that ends the command."""
+"""Answers of workers in other processes: a record, or the error that ends the command."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def attempt(kind: str, make: Callable[[], Any]) -> tuple[str, Any]:
-    """What is made, under that name; or the error, under `error`.
+    """Call a function and return its result with a name, or `error` with the exception.
 
     Args:
-        kind: What it is.
-        make: Makes it.
+        kind: Name of the result.
+        make: Function to call.
 
     Example:
         >>> attempt("done", lambda: 2)
@@ -26,10 +26,10 @@ def attempt(kind: str, make: Callable[[], Any]) -> tuple[str, Any]:
 
 
 def _that_pickles(error: Exception) -> Exception:
-    """An error that reaches another process, with where it came from."""
+    """Return an error that can be pickled, with its traceback as a note."""
     told = "".join(traceback.format_exception(error))
     try:
-        same = pickle.loads(pickle.dumps(error))  # noqa: S301  # of our own
+        same = pickle.loads(pickle.dumps(error))  # noqa: S301  # our own data
     except Exception:
         return RuntimeError(told)
     if type(same) is not type(error):

@@ -1,4 +1,4 @@
-"""Folders that workers on other machines must see as the command does, and how they find out whether they do."""
+"""Folders that must be shared with workers on other machines, and the check that they are."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import errors_told
 
 WORK = ".work"
-"""Within a folder of results: what workers tell each other."""
+"""Subfolder of a results folder through which workers communicate."""
 
 
 @dataclass(frozen=True)
 class Folders:
-    """What a command reads and where it writes.
+    """The files and folders that a command reads and writes.
 
     Attributes:
-        reads: Files and folders that must be there; those that only some machines need are left out.
-        writes: The folder of results; None if there is none.
+        reads: Files and folders that must exist on all machines.
+        writes: The results folder; None if there is none.
     """
 
     reads: tuple[Path, ...] = ()
@@ -35,12 +35,12 @@ NOWHERE = Folders()
 
 @dataclass(frozen=True)
 class Seen:
-    """What a worker must see before it begins.
+    """Paths that a worker must see before it begins.
 
     Attributes:
-        cwd: The folder that relative paths are meant from.
-        reads: As of `Folders`.
-        mark: A file that the command has made in the folder of results.
+        cwd: The folder that paths are relative to.
+        reads: Absolute paths of `Folders.reads`.
+        mark: A file that the command has made in the results folder; None without such a folder.
     """
 
     cwd: Path
@@ -48,12 +48,12 @@ class Seen:
     mark: Path | None
 
     def check(self) -> None:
-        """Go where relative paths are meant from, and see whether everything is there.
+        """Change to the folder that paths are relative to, and check that everything exists.
 
         Raises:
-            ConfigError: If something is not, as this machine sees it.
+            ConfigError: If something is missing on this machine.
         """
-        with suppress(OSError):  # where that folder is missing only absolute paths are found
+        with suppress(OSError):  # if that folder is missing, only absolute paths work
             os.chdir(self.cwd)
         for path in self.reads:
             if not path.exists():
@@ -65,13 +65,13 @@ class Seen:
 
 @contextmanager
 def seen_by_all(folders: Folders) -> Iterator[Seen]:
-    """Mark the folder of results while the block runs.
+    """Keep a mark in the results folder while the block runs.
 
     Args:
         folders: The folders of the command.
 
     Raises:
-        OutputError: If it cannot be written to.
+        OutputError: If the results folder cannot be written to.
     """
     mark = None if folders.writes is None else folders.writes.absolute() / WORK / f"seen-{uuid.uuid4().hex[:12]}"
     if mark is not None:
@@ -84,7 +84,7 @@ def seen_by_all(folders: Folders) -> Iterator[Seen]:
         if mark is not None:
             with suppress(OSError):
                 mark.unlink(missing_ok=True)
-                mark.parent.rmdir()  # unless others have something there
+                mark.parent.rmdir()  # fails if others have files there
 
 
 def _not_shared(path: Path, got: str) -> str:

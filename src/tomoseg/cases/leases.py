@@ -1,16 +1,15 @@
-"""Cases shared among workers that see one folder, and nothing else of each other.
+"""Distribution of cases among workers that share only a folder.
 
-A worker claims a case by making a file that must not be there yet (`open` with O_EXCL: atomic on local disks, and on
-NFS from version 3 on). While it works it touches the file. A lease that was not touched for `LEASE_SECONDS` has
-expired: the next try of that case is another file, `NAME.2` after `NAME.1`, of which again only one worker can be the
-maker. Nothing is renamed or removed meanwhile, so that a worker that was thought dead and was only slow disturbs
-nobody: both write the same result, whole. What a file of that folder says may be damaged, or another user's who lets
-nobody read it: then its name and its time alone count.
+A worker claims a case by creating a file exclusively (`open` with O_EXCL: atomic on local disks, and on NFS from
+version 3 on), and touches it while it works. A lease that was not touched for `LEASE_SECONDS` has expired: the next
+attempt at that case is another file, `NAME.2` after `NAME.1`, which again only one worker can create. Nothing is
+renamed or removed meanwhile, so a worker that was thought dead and was only slow does no harm: both write the same
+complete result. Of a file that is damaged, or unreadable because it is another user's, only name and time count.
 
-Clocks of machines differ. Whether a lease has expired is told by the times of two files of that folder alone: the
-lease's, and one that is touched for this. On NFS a file's time may be as old as the client's cache, so it is asked of
-an open file, which the client asks the server about. A lease of the future expires as one of the past does, since that
-clock may have been set back.
+Clocks of machines differ, so expiry is decided by the times of two files in that folder only: the lease's, and one
+that is touched for this purpose. On NFS a file's time may be as old as the client's cache, so it is read from an open
+file, for which the client asks the server. A lease in the future expires in the same way, since that clock may have
+been set back.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ LOOK_SECONDS = 10.0
 """Seconds between checks of what other workers have done."""
 
 JOB = "job.json"
-"""What is done to which cases."""
+"""File that describes the command and its cases."""
 
 LEASES, ENDS, CLOCK = "leases", "ends", "clock"
 DONE, FAILED = "done", "failed"
@@ -52,16 +51,16 @@ LOST = "expected the reason why it failed, got none: it was lost in writing; run
 
 @dataclass(frozen=True)
 class Lease:
-    """A try of a case.
+    """An attempt at a case.
 
     Attributes:
         name: The name of the case.
-        number: The number of the try, from 1.
-        host: The host of the machine.
-        pid: The process id of the process.
-        is_live: It was touched not long ago, and its process has not ended as far as can be known.
-        is_released: Its worker gave it back.
-        mark: What its worker's records depend on, in a word of its own.
+        number: The number of the attempt, from 1.
+        host: Host name of the worker.
+        pid: Process id of the worker.
+        is_live: Whether it was touched recently, and its process has not ended as far as is known.
+        is_released: Whether its worker gave it back.
+        mark: Digest of what its worker's records depend on; may be empty.
     """
 
     name: str
@@ -74,11 +73,11 @@ class Lease:
 
 
 class Leases:
-    """What is claimed and what has ended, in a folder that workers share.
+    """Claims and results of cases in a folder that workers share.
 
     Args:
-        output: The folder of results.
-        mark: What this worker's records depend on, in a word that others with the same have too.
+        output: The results folder.
+        mark: Digest of what this worker's records depend on.
 
     Example:
         >>> import tempfile
@@ -97,10 +96,10 @@ class Leases:
         self._held: dict[str, Path] = {}
 
     def claim(self, name: str) -> bool:
-        """Take a case; whether it is ours now.
+        """Claim a case, and return whether that succeeded.
 
         Args:
-            name: The name of the case, which fits into a file's name.
+            name: The name of the case, which must be valid in a file name.
 
         Raises:
             OutputError: If the folder cannot be written to.
@@ -122,32 +121,32 @@ class Leases:
         return True
 
     def release(self, name: str) -> None:
-        """Give a case back that was not done, so that others need not wait."""
+        """Give back a case that was not finished, so that others need not wait."""
         path = self._held.pop(name, None)
         if path is not None:
             with suppress(OSError):
                 path.write_text(json.dumps({RELEASED: True}), encoding="utf-8")
 
     def end(self, name: str, record: dict[str, Any]) -> None:
-        """Say that a case has come to its end.
+        """Record the end of a case.
 
         Args:
             name: The name of the case.
-            record: What became of it; `error` is None if it is done.
+            record: Its outcome; `error` is None if it succeeded.
 
         Raises:
             OutputError: If it cannot be written.
         """
         path = self._end(name, FAILED if record["error"] is not None else DONE)
         aside = path.with_name(f".{uuid.uuid4().hex[:12]}")
-        with errors_told(path):  # whole, but not flushed: what a power failure loses is found by the results themselves
+        with errors_told(path):  # atomic, but not flushed: after a power failure the results themselves are checked
             path.parent.mkdir(parents=True, exist_ok=True)
             aside.write_text(json.dumps(record), encoding="utf-8")
             aside.replace(path)
         self._held.pop(name, None)
 
     def spent(self, name: str) -> int | None:
-        """How many workers a case has ended, if it is so many that it is not tried again; None else."""
+        """Return the number of workers that a case has ended, if it is too large to try again; otherwise None."""
         last = self.last(name)
         if last is None or last.is_live:
             return None
@@ -155,7 +154,7 @@ class Leases:
         return tries if tries >= MOST_TRIES else None
 
     def ended(self, state: str | None = None) -> set[str]:
-        """Names of the cases that have come to an end.
+        """Return the names of the cases that have ended.
 
         Args:
             state: `done` or `failed`; if omitted, both.
@@ -164,7 +163,7 @@ class Leases:
         return {name for name, _, kind in found if kind in {DONE, FAILED} and state in {None, kind}}
 
     def end_of(self, name: str) -> dict[str, Any] | None:
-        """What became of a case; None if it has not come to an end."""
+        """Return the outcome of a case; None if it has not ended."""
         for state, lost in ((DONE, None), (FAILED, LOST)):
             found = _as_written(self._end(name, state))
             if found is not None:
@@ -174,13 +173,13 @@ class Leases:
         return None
 
     def end_times(self) -> list[float]:
-        """When each case came to its end, in seconds of the file system's clock."""
+        """Return the times at which cases ended, ascending, in seconds of the file system's clock."""
         with suppress(FileNotFoundError), os.scandir(self._ends) as entries:
             return sorted(entry.stat().st_mtime for entry in entries if entry.name.endswith((f".{DONE}", f".{FAILED}")))
         return []
 
     def forget(self, names: Sequence[str]) -> None:
-        """Take back what became of cases, and their tries, so that they are done again."""
+        """Remove the outcomes and leases of cases, so that they are processed again."""
         numbers = self._numbers()
         for name in names:
             for path in (self._end(name, DONE), self._end(name, FAILED)):
@@ -189,34 +188,38 @@ class Leases:
                 self._lease(name, number).unlink(missing_ok=True)
 
     def at_work(self) -> list[Lease]:
-        """Cases that somebody is at."""
+        """Return the live leases of cases that have not ended."""
         ended, now = self.ended(), self.now()
         found = (self._read(name, number, now) for name, number in self._numbers().items() if name not in ended)
         return [one for one in found if one is not None and one.is_live]
 
     def last(self, name: str) -> Lease | None:
-        """The last try of a case."""
+        """Return the last lease of a case; None if there is none."""
         number = 0
         while self._lease(name, number + 1).exists():
             number += 1
         return self._read(name, number, self.now()) if number else None
 
     def now(self) -> float:
-        """The time by the file system's own clock."""
+        """Return the time of the file system's clock.
+
+        Raises:
+            OutputError: If the folder cannot be written to.
+        """
         with errors_told(self._clock):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._clock.touch()
             return self._clock.stat().st_mtime
 
     def close(self) -> None:
-        """Give back what is held, and leave."""
+        """Give back all cases that are held."""
         for name in list(self._held):
             self.release(name)
         self._clock.unlink(missing_ok=True)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Touch what is held while the block runs, in a thread of its own."""
+        """Renew the leases that are held while the block runs, in a thread."""
         end = Event()
 
         def beat() -> None:
@@ -234,13 +237,13 @@ class Leases:
             thread.join()
 
     def _tries(self, name: str, last: Lease) -> int:
-        """Tries that were not given back."""
+        """Count the attempts that were not given back."""
         now = self.now() if last.number > 1 else 0.0
         before = (self._read(name, number, now) for number in range(1, last.number))
         return sum(one is not None and not one.is_released for one in (*before, last))
 
     def _numbers(self) -> dict[str, int]:
-        """The number of the last try of each case."""
+        """Return the number of the last attempt at each case."""
         found: dict[str, int] = {}
         for file in _names_in(self._leases):
             name, _, number = file.rpartition(".")
@@ -274,50 +277,50 @@ def _of_this_process() -> dict[str, Any]:
 
 @cache
 def _counted_by() -> str:
-    """Within what a process id stands for one process: a start of a machine and a container, since names are shared."""
+    """Identify the boot and the PID namespace in which a process id is unique, since host names may be shared."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return f"{socket.gethostname()} {uuid.getnode():x}"
 
 
 def _as_written(path: Path) -> tuple[float, Mapping[str, Any]] | None:
-    """When a file of the folder was touched, and what it says, which may be nothing; None where there is none."""
+    """Return the time and the content of a file, empty if it cannot be read; None if there is no file."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             touched, text = os.fstat(file.fileno()).st_mtime, file.read()
     except FileNotFoundError:
         return None
-    except OSError:  # of another user, who lets nobody read it
+    except OSError:  # another user's, without permission to read it
         return path.stat().st_mtime, {}
-    with suppress(ValueError, RecursionError):  # it is being written, or damaged
+    with suppress(ValueError, RecursionError):  # still being written, or damaged
         content = json.loads(text)
         return touched, content if isinstance(content, dict) else {}
     return touched, {}
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Names of the files of a folder."""
+    """Return the names of the files in a folder."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         return [entry.name for entry in entries]
     return []
 
 
 def share(leases: Leases, names: Sequence[str], look_seconds: float | None = None) -> Iterator[str]:
-    """Names of cases that are ours, one after the other, until all have come to an end, whoever did them.
+    """Claim cases one after the other, until all have ended, whoever processed them.
 
     Args:
         leases: The leases of the folder.
         names: The names of all cases.
-        look_seconds: Seconds between checks of what other workers have done; `LOOK_SECONDS` if omitted.
+        look_seconds: Seconds between checks of what other workers have done; if omitted, `LOOK_SECONDS`.
 
     Yields:
-        A case that was claimed; whoever takes it says `end` before the next.
+        The name of a case that was claimed; `Leases.end` must be called for it before the next.
     """
     look_seconds = LOOK_SECONDS if look_seconds is None else look_seconds
     left = list(names)
-    start = int(uuid.uuid4()) % max(1, len(left))  # workers that begin at one place would claim one after the other
+    start = int(uuid.uuid4()) % max(1, len(left))  # random, so that workers do not compete for the same case
     left = left[start:] + left[:start]
     while left:
         ended, mine = leases.ended(), 0
@@ -330,7 +333,7 @@ def share(leases: Leases, names: Sequence[str], look_seconds: float | None = Non
 
 
 def _claimed(leases: Leases, names: Sequence[str], look_seconds: float) -> Iterator[str]:
-    """Those of the cases that can be had, for a while; those that nobody is to try again come to their end."""
+    """Yield cases that can be claimed, for up to `look_seconds`; end those that have failed too often."""
     began = time.monotonic()
     for name in names:
         if time.monotonic() - began > look_seconds:

@@ -1,4 +1,4 @@
-"""Where cases are done: `--on`, read."""
+"""Parsing of `--on`, the place where cases are processed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tomoseg.options import Spread
 Kind = Literal["here", "processes", "ray", "slurm"]
 
 JOBS = 8
-"""Of SLURM, where no number is given."""
+"""Default number of SLURM jobs."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where cases are done.
+    """The place where cases are processed.
 
     Attributes:
-        kind: Which engine.
-        workers: How many processes or jobs; Ray starts as many as there is room for.
-        address: The address of a Ray cluster; None is the one that this machine is part of, else one of its own.
+        kind: The engine.
+        workers: Number of processes or jobs; Ray starts as many as there is room for.
+        address: Address of a Ray cluster; None for the one that this machine belongs to, or else a local one.
     """
 
     kind: Kind
@@ -30,15 +30,15 @@ class Place:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether workers are on machines of their own."""
+        """Whether workers run on other machines."""
         return self.kind in {"ray", "slurm"}
 
 
 def place_of(spread: Spread) -> Place:
-    """Where cases are done.
+    """Return the place where cases are processed.
 
     Args:
-        spread: As it was asked for, which has been found to be right.
+        spread: The options, already validated.
 
     Example:
         >>> place_of(Spread(on="processes:4"))

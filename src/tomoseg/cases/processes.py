@@ -1,7 +1,7 @@
-"""Several processes of this machine, each with its share of the cores, which take one case after the other.
+"""Processing of cases in several processes on this machine, each with its share of the cores.
 
-A process that dies ends no more than its case's try: the case is done again by another. Where this process ends, so do
-they, after the case that they are at.
+If a process dies, only the attempt at its case is lost: another process repeats it. If this process ends, so do they,
+after their current case.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from tomoseg.inference.threads import thread_count
 from tomoseg.limits import OF_WORKERS
 
 THREADS = "OMP_NUM_THREADS"
-"""The variable by which libraries and `thread_count` know how many threads to take."""
+"""Environment variable that sets the number of threads of libraries and of `thread_count`."""
 
 _END_SECONDS = 20.0
-"""A worker that was asked to end and does not is ended by force after so long."""
+"""Seconds after which a worker that was asked to end is killed."""
 
 SCRIPT = 'in a script of your own, call it under `if __name__ == "__main__":`'
 
 
 @dataclass
 class _Worker:
-    """A process, and what it is at."""
+    """A process and its current case."""
 
     process: BaseProcess
     pipe: Connection
@@ -47,19 +47,19 @@ class _Worker:
 def in_processes(
     work: Work[Case, Done], cases: Sequence[Case], workers: int, on_ready: Callable[[Mapping[str, Any]], None]
 ) -> Iterator[tuple[int, Done]]:
-    """Do each case in one of several processes of this machine.
+    """Process cases in several processes on this machine.
 
     Args:
-        work: What is done to each.
+        work: The work to do on each case.
         cases: The cases.
-        workers: How many processes; no more are started than there are cases.
+        workers: Number of processes, at most one per case.
         on_ready: Called with what each worker's records depend on.
 
     Yields:
-        The number and the record of each case, as they come.
+        The number and the record of each case, in the order in which they are finished.
 
     Raises:
-        TomosegError: Whatever the work raises that is not of one case.
+        TomosegError: If the work fails for a reason that does not concern a single case.
         ConfigError: If a worker dies before its first case.
     """
     crew = _Crew(work, cases, max(1, min(workers, len(cases))), on_ready)
@@ -70,12 +70,12 @@ def in_processes(
 
 
 class _Crew(Generic[Case, Done]):
-    """The processes, and what is left for them.
+    """The processes, and the cases that are left.
 
     Args:
-        work: What is done to each case.
+        work: The work to do on each case.
         cases: The cases.
-        count: How many processes.
+        count: Number of processes.
         on_ready: Called with what each worker's records depend on.
     """
 
@@ -88,7 +88,7 @@ class _Crew(Generic[Case, Done]):
         self._died_unready = 0
 
     def records(self) -> Iterator[tuple[int, Done]]:
-        """The number and the record of each case, as they come."""
+        """Yield the number and the record of each case, in the order in which they are finished."""
         while self._waiting or any(one.case is not None for one in self._workers):
             for worker in self._workers:
                 self._hand_out(worker)
@@ -100,14 +100,14 @@ class _Crew(Generic[Case, Done]):
                     yield done
 
     def _hand_out(self, worker: _Worker) -> None:
-        """A case for a worker that has none."""
+        """Send the next case to a worker that has none."""
         if self._waiting and worker.is_ready and worker.case is None:
             worker.case = self._waiting.take()
-            with suppress(OSError):  # it has died meanwhile, which is heard next
+            with suppress(OSError):  # it has died meanwhile, which is noticed next
                 worker.pipe.send(self._cases[worker.case])
 
     def _hear(self, worker: _Worker) -> tuple[int, Done] | None:
-        """What a worker has done, if that is the end of a case; it begins the next at once."""
+        """Receive the answer of a worker and send it the next case; return the record if it finished one."""
         answer = _answer(worker)
         number, worker.case = worker.case, None
         if answer is None:
@@ -119,10 +119,10 @@ class _Crew(Generic[Case, Done]):
         return None if number is None else (number, answer)
 
     def _lost(self, worker: _Worker, number: int | None) -> tuple[int, Done] | None:
-        """Do without a worker that has died; its case is done again, or set aside.
+        """Remove a worker that has died; return the record of its case if that is given up.
 
         Raises:
-            ConfigError: If workers die before their first case, one after the other.
+            ConfigError: If several workers in a row die before their first case.
         """
         self._workers.remove(worker)
         worker.process.join()
@@ -140,16 +140,16 @@ class _Crew(Generic[Case, Done]):
 
 
 def _heard(crew: Sequence[_Worker]) -> list[_Worker]:
-    """Workers that have answered or died, of which those without a case can do only the latter."""
+    """Wait for and return workers that have answered or died; those without a case can only die."""
     of_pipe = {one.pipe: one for one in crew}
     return [of_pipe[pipe] for pipe in wait(list(of_pipe)) if isinstance(pipe, Connection)]
 
 
 def _answer(worker: _Worker) -> Any | None:
-    """What a worker says; None if it has died.
+    """Return the answer of a worker; None if it has died.
 
     Raises:
-        BaseException: What it raised.
+        BaseException: The exception that it raised.
     """
     try:
         kind, what = worker.pipe.recv()
@@ -161,10 +161,10 @@ def _answer(worker: _Worker) -> Any | None:
 
 
 def how_it_ended(status: int | None) -> str:
-    """The end of a process in words.
+    """Describe the end of a process.
 
     Args:
-        status: As `multiprocessing` gives it: below 0 it is a signal.
+        status: Exit code from `multiprocessing`; below 0 it is a signal.
 
     Example:
         >>> how_it_ended(-9), how_it_ended(1)
@@ -188,7 +188,7 @@ def _start(work: Work[Case, Done], threads: int) -> _Worker:
 
 @contextmanager
 def _variable(name: str, value: str) -> Iterator[None]:
-    """A variable of the environment, for processes that are started meanwhile."""
+    """Set an environment variable while the block runs, for processes that it starts."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -202,7 +202,7 @@ def _variable(name: str, value: str) -> Iterator[None]:
 
 def _end(crew: Sequence[_Worker]) -> None:
     for worker in crew:
-        worker.pipe.close()  # who waits for a case ends by that
+        worker.pipe.close()  # ends a worker that waits for a case
         if worker.case is not None or not worker.is_ready:
             worker.process.terminate()
     for worker in crew:
@@ -213,11 +213,11 @@ def _end(crew: Sequence[_Worker]) -> None:
 
 
 def _serve(work: Work[Case, Done], pipe: Connection) -> None:
-    """The life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the first one decides
+    """Run a worker: open the work, then process cases until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent handles it
     signal.signal(signal.SIGTERM, _leave)
-    logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what libraries log
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody waits for it any more
+    logging.getLogger().addHandler(logging.NullHandler())  # otherwise Python prints what libraries log
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has closed the pipe
         kind, opened = attempt("ready", work.open)
         pipe.send((kind, opened if kind == "error" else opened.about))
         while kind != "error":
@@ -227,7 +227,7 @@ def _serve(work: Work[Case, Done], pipe: Connection) -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End as if by itself, so that what is half-written is cleared away.
+    """Exit normally, so that unfinished files are removed.
 
     Raises:
         SystemExit: Always.

@@ -1,8 +1,8 @@
-"""Actors of a Ray cluster, each with what the work needs loaded once, which take one case after the other.
+"""Processing of cases by actors on a Ray cluster, each of which opens the work once.
 
-Ray starts and watches them and carries cases and records; what is done again, and how often, is decided here: a case
-whose node was lost is done elsewhere, a case that ends its actor is set aside after the third. Where this process ends,
-Ray ends the actors.
+Ray starts and monitors them and transfers cases and records. Retries are decided here: a case whose node was lost is
+repeated elsewhere, a case that ends its actor is given up after the third time. If this process ends, Ray ends the
+actors.
 """
 
 from __future__ import annotations
@@ -30,37 +30,36 @@ from tomoseg.packages import require_installed
 from tomoseg.version import __version__
 
 LOOK_SECONDS = 5.0
-"""Seconds between checks of which nodes there are."""
+"""Seconds between checks of the cluster's nodes."""
 
 _SECONDS_TO_REACH = 10.0
 
 
 class Worker:
-    """What lives in an actor."""
+    """The class of the actors."""
 
     def __init__(self) -> None:
         self._opened: Opened[Any, Any] | None = None
 
     def open(self, version: str, order: bytes) -> tuple[str, Any]:
-        """Get ready: the node, and what every record depends on; or why not.
+        """Open the work; return the node and what every record depends on, or the error.
 
         Args:
-            version: The version of the command's tomoseg; anything else is read only once this one is found to be the
-                same.
-            order: What must be seen, and the work, pickled.
+            version: The command's version of tomoseg, which is compared before anything is unpickled.
+            order: The paths that must be seen, and the work, pickled.
         """
-        logging.getLogger().addHandler(logging.NullHandler())  # else Python prints what libraries log
+        logging.getLogger().addHandler(logging.NullHandler())  # otherwise Python prints what libraries log
         return attempt("ready", partial(self._ready, version, order))
 
     def one(self, case: Any) -> tuple[str, Any]:
-        """Do a case: its record, or the error that ends the command."""
+        """Process a case; return its record, or the error that ends the command."""
         assert self._opened is not None  # it is open
         return attempt("done", partial(self._opened.one, case))
 
     def _ready(self, version: str, order: bytes) -> tuple[str, Mapping[str, Any]]:
         if version != __version__:
             raise ConfigError(another_version(version, f"{__version__} on {socket.gethostname()}"))
-        seen, work = pickle.loads(order)  # noqa: S301  # of our own
+        seen, work = pickle.loads(order)  # noqa: S301  # our own data
         seen.check()
         self._opened = work.open()
         import ray
@@ -70,7 +69,7 @@ class Worker:
 
 @dataclass
 class _Actor:
-    """An actor, where it is, and what it is at."""
+    """An actor, its node and its current case."""
 
     handle: Any
     answer: Any
@@ -87,22 +86,21 @@ def in_ray(
     on_ready: Callable[[Mapping[str, Any]], None],
     folders: Folders,
 ) -> Iterator[tuple[int, Done]]:
-    """Do each case in one of as many actors as the cluster has room for.
+    """Process cases in as many actors as the cluster has room for.
 
     Args:
-        work: What is done to each.
+        work: The work to do on each case.
         cases: The cases.
-        address: The address of the cluster; None is the one that this machine is part of, else one of this machine
-            alone.
-        spread: What an actor takes.
+        address: Address of the cluster; None for the one that this machine belongs to, or else a local one.
+        spread: Resources of an actor.
         on_ready: Called with what each actor's records depend on.
-        folders: What all machines must see.
+        folders: Folders that all machines must share.
 
     Yields:
-        The number and the record of each case, as they come.
+        The number and the record of each case, in the order in which they are finished.
 
     Raises:
-        TomosegError: Whatever the work raises that is not of one case.
+        TomosegError: If the work fails for a reason that does not concern a single case.
         ConfigError: If Ray is not installed or cannot be reached, no node has room for an actor, or a machine has
             another tomoseg or other folders.
     """
@@ -115,10 +113,10 @@ def in_ray(
 
 
 def _reach(address: str) -> None:
-    """See at once whether anybody listens at an address with a port; Ray takes up to two minutes for that.
+    """Check that an address with a port accepts connections, for which Ray takes up to two minutes.
 
     Raises:
-        OSError: If nobody does.
+        OSError: If it does not.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
@@ -127,13 +125,13 @@ def _reach(address: str) -> None:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
-    """Ray, connected; by whom it was connected before, it stays so.
+    """Connect to Ray while the block runs; an existing connection is used and kept.
 
     Raises:
         ConfigError: If it is not installed or cannot be reached.
     """
     require_installed("ray")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it tells its makers about this machine
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray sends usage statistics to its makers
     import ray
 
     if ray.is_initialized():
@@ -157,7 +155,7 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Orders(Generic[Case, Done]):
-    """What is to be done."""
+    """The work, the cases, and the paths that actors must see."""
 
     work: Work[Case, Done]
     cases: Sequence[Case]
@@ -165,12 +163,12 @@ class _Orders(Generic[Case, Done]):
 
 
 class _Crew(Generic[Case, Done]):
-    """The actors, and what is left for them.
+    """The actors, and the cases that are left.
 
     Args:
         ray: The module, connected.
-        orders: What is to be done.
-        spread: What an actor takes.
+        orders: The work and the cases.
+        spread: Resources of an actor.
         on_ready: Called with what each actor's records depend on.
     """
 
@@ -191,7 +189,7 @@ class _Crew(Generic[Case, Done]):
         )
 
     def records(self) -> Iterator[tuple[int, Done]]:
-        """The number and the record of each case, as they come."""
+        """Yield the number and the record of each case, in the order in which they are finished."""
         while self._waiting or any(one.case is not None for one in self._actors):
             self._fill()
             asked = {one.answer: one for one in self._actors if one.answer is not None}
@@ -202,10 +200,10 @@ class _Crew(Generic[Case, Done]):
                     yield done
 
     def _fill(self) -> None:
-        """As many actors as there is room for, and each that is ready with a case.
+        """Send cases to idle actors, and start as many actors as there is room for.
 
         Raises:
-            ConfigError: If there is room for none.
+            ConfigError: If no node has room for an actor.
         """
         for actor in self._actors:
             self._hand_out(actor)
@@ -216,10 +214,10 @@ class _Crew(Generic[Case, Done]):
             self._actors.append(_Actor(handle, handle.open.remote(__version__, self._order)))
 
     def _room(self) -> int:
-        """How many actors the nodes that live could hold, were they empty.
+        """Return the number of actors that the live nodes could hold if they were idle.
 
         Raises:
-            ConfigError: If none.
+            ConfigError: If there is none, and no actor runs.
         """
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         room = sum(_held(node, self._spread) for node in nodes)
@@ -237,7 +235,7 @@ class _Crew(Generic[Case, Done]):
             actor.answer = actor.handle.one.remote(self._orders.cases[actor.case])
 
     def _hear(self, actor: _Actor) -> tuple[int, Done] | None:
-        """What an actor has done, if that is the end of a case; it begins the next at once."""
+        """Receive the answer of an actor and send it the next case; return the record if it finished one."""
         number, actor.case = actor.case, None
         try:
             kind, what = self._ray.get(actor.answer)
@@ -254,7 +252,7 @@ class _Crew(Generic[Case, Done]):
         return None if number is None else (number, what)
 
     def _lost(self, actor: _Actor, number: int | None, error: Exception) -> tuple[int, Done] | None:
-        """Do without an actor; its case is done again, or set aside."""
+        """Remove an actor that was lost; return the record of its case if that is given up."""
         self._actors.remove(actor)
         self._looked = -LOOK_SECONDS  # there may be room for fewer now
         self._ray.kill(actor.handle)
@@ -268,10 +266,10 @@ class _Crew(Generic[Case, Done]):
         return None if reason is None else (number, self._orders.work.lost(self._orders.cases[number], reason))
 
     def _refuse_unready(self, error: Exception) -> None:
-        """Take note of an actor that died before its first case.
+        """Count an actor that died before its first case.
 
         Raises:
-            ConfigError: If that is no accident.
+            ConfigError: If it has another version of tomoseg, or too many died.
         """
         for of_another in ("No module named 'tomoseg", "Can't get attribute", "cannot import name"):
             if of_another in str(error):
@@ -290,7 +288,7 @@ class _Crew(Generic[Case, Done]):
 
 
 def _held(resources: Mapping[str, float], spread: Spread) -> int:
-    """How many actors a node can hold.
+    """Return the number of actors that a node can hold.
 
     Example:
         >>> _held({"CPU": 8.0, "GPU": 1.0}, Spread(on="ray", cpus=2, gpus=0.5))

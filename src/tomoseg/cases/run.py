@@ -1,4 +1,4 @@
-"""Runs the cases of a command where `--on` says: here, in several processes, on Ray or on SLURM."""
+"""Running the cases of a command at the place that `--on` names: here, in several processes, on Ray or on SLURM."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def run_cases(
     on_ready: OnReady = lambda about: None,
     folders: Folders = NOWHERE,
 ) -> Iterator[tuple[int, Done]]:
-    """Process cases where `spread` says, and yield the number and the record of each as it is done.
+    """Process cases at the place that `spread` names; yield the number and the record of each as it is done.
 
     Args:
-        work: What is done to each case.
+        work: The work to do on each case.
         cases: The cases; in this process they are done in order.
-        spread: Where the cases are processed.
+        spread: The place where cases are processed.
         tell: Called with the progress of a case, if it is processed in this process.
         on_ready: Called once with what every record depends on.
         folders: The folders that are read and written, which all machines must be able to reach.

@@ -1,9 +1,9 @@
-"""Jobs of SLURM that take cases from one list of leases in the folder of results, submitted by submitit.
+"""Processing of cases in SLURM jobs, submitted by submitit, which share cases through leases in the results folder.
 
-The folder is all that the jobs and this process share: what is to be done (`order.pkl`), who is ready, and a record of
-each case. So jobs go on where this process ends, and the same command looks on at them, or begins anew. A job that runs
-into its time limit, or is preempted, gives its case back and is queued again; a job that dies leaves a lease that
-expires.
+The jobs and this process communicate only through that folder: the order (`order.pkl`), a file for each job that is
+ready, and a record of each case. Jobs therefore continue if this process ends, and the same command watches them, or
+starts again. A job that reaches its time limit, or is preempted, gives its case back and is queued again; a job that
+dies leaves a lease that expires.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ QUEUE_SECONDS = 15.0
 """Seconds between queries to SLURM for remaining jobs."""
 
 MOST_GONE = 4
-"""So often there must be none before that is believed: ends of cases may be seen late on NFS."""
+"""Number of queries without remaining jobs after which they count as gone: ends of cases may appear late on NFS."""
 
 MOST_REQUEUES = 1000
 
@@ -48,23 +48,23 @@ def in_slurm(
     on_ready: Callable[[Mapping[str, Any]], None],
     folders: Folders,
 ) -> Iterator[tuple[int, Done]]:
-    """Do each case in one of several jobs of SLURM.
+    """Process cases in several SLURM jobs.
 
     Args:
-        work: What is done to each.
+        work: The work to do on each case.
         cases: The cases.
-        jobs: How many, at most.
-        spread: What a job takes.
+        jobs: Maximum number of jobs.
+        spread: Resources of a job.
         on_ready: Called with what each job's records depend on.
-        folders: What all nodes must see.
+        folders: Folders that all nodes must share.
 
     Yields:
-        The number and the record of each case, as they come.
+        The number and the record of each case, in the order in which they are finished.
 
     Raises:
-        TomosegError: Whatever the work raises that is not of one case.
-        ConfigError: If submitit or SLURM is not there, no folder of results is named, others are at work in it, or all
-            jobs end before all is done.
+        TomosegError: If the work fails for a reason that does not concern a single case.
+        ConfigError: If submitit or SLURM is not installed, no results folder is named, other workers use it, or all
+            jobs end before all cases are done.
         OutputError: If the folder cannot be written to.
     """
     require_installed("submitit")
@@ -86,12 +86,12 @@ def in_slurm(
 
 
 class _Watch(Generic[Case, Done]):
-    """Looks on at jobs.
+    """Submits and watches jobs.
 
     Args:
-        work: What is done to each case.
+        work: The work to do on each case.
         cases: The cases.
-        folders: What all nodes must see.
+        folders: Folders that all nodes must share.
         on_ready: Called with what each job's records depend on.
     """
 
@@ -112,10 +112,10 @@ class _Watch(Generic[Case, Done]):
         self._ready: set[str] = set()
 
     def begin(self, jobs: int, spread: Spread) -> None:
-        """Submit the jobs; or look on at what the same command submitted before, whether or not it still runs.
+        """Submit the jobs; or watch those that the same command submitted before, whether or not they still run.
 
         Raises:
-            ConfigError: If others are at work in that folder, or SLURM takes no jobs.
+            ConfigError: If other workers use that folder, or SLURM takes no jobs.
             OutputError: If the folder cannot be written to.
         """
         at_work, queued = self._leases.at_work(), self._is_queued()
@@ -133,7 +133,7 @@ class _Watch(Generic[Case, Done]):
             for part in (READY, RECORDS):
                 shutil.rmtree(self._folder / part, ignore_errors=True)
                 (self._folder / part).mkdir(parents=True)
-            self._folder.chmod(0o700)  # who could write there could have the jobs run anything
+            self._folder.chmod(0o700)  # pickles: anyone who can write there could make the jobs run anything
             (self._folder / ERROR).unlink(missing_ok=True)
             write(self._folder / ORDER, self._order)
         submitted = _submit(self._output, jobs, spread)
@@ -142,10 +142,10 @@ class _Watch(Generic[Case, Done]):
         write_whole_text(self._leases.folder / JOB, json.dumps(asked))
 
     def records(self) -> Iterator[tuple[int, Done]]:
-        """The number and the record of each case, as they come.
+        """Yield the number and the record of each case, in the order in which they are finished.
 
         Raises:
-            ConfigError: If no job is left before all is done.
+            ConfigError: If no job is left before all cases are done.
         """
         left, asked, gone = set(self._numbers), time.monotonic(), 0
         while left:
@@ -171,17 +171,17 @@ class _Watch(Generic[Case, Done]):
             subprocess.run(["scancel", submitted], check=False, capture_output=True)
 
     def _hear_ready(self) -> None:
-        """What jobs say of themselves.
+        """Report jobs that have become ready.
 
         Raises:
-            Exception: What one of them raised that is not of one case.
+            Exception: If a job failed for a reason that does not concern a single case.
         """
         if (self._folder / ERROR).exists():
             error: Exception = read(self._folder / ERROR)
             raise error
         for path in sorted((self._folder / READY).iterdir()):
             if path.name not in self._ready and not path.name.startswith("."):
-                with suppress(FileNotFoundError):  # who was refused has taken back what it said
+                with suppress(FileNotFoundError):  # a job that was refused has removed its file
                     about = read(path)
                     self._ready.add(path.name)
                     self._on_ready(about)
@@ -189,7 +189,7 @@ class _Watch(Generic[Case, Done]):
     def _record(self, name: str) -> Done:
         try:
             return read(self._folder / RECORDS / name)
-        except FileNotFoundError:  # nobody lived to write it
+        except FileNotFoundError:  # its workers died before writing it
             reason = str((self._leases.end_of(name) or {}).get("error"))
             return self._work.lost(self._cases[self._numbers[name]], reason)
 
@@ -209,12 +209,12 @@ class _Watch(Generic[Case, Done]):
 
     def _is_same(self) -> bool:
         try:
-            return bool(read(self._folder / ORDER) == pickle.loads(self._order))  # noqa: S301  # of our own
-        except Exception:  # of another version
+            return bool(read(self._folder / ORDER) == pickle.loads(self._order))  # noqa: S301  # our own data
+        except Exception:  # pickled by another version
             return False
 
     def _is_queued(self) -> bool:
-        """Whether a job of them waits or runs; also where SLURM does not answer just now."""
+        """Whether a job is queued or running; True if SLURM does not answer."""
         submitted = self._id()
         if submitted is None:
             return False
@@ -224,7 +224,7 @@ class _Watch(Generic[Case, Done]):
 
 
 def _submit(output: Path, jobs: int, spread: Spread) -> str:
-    """Submit an array of jobs; its number.
+    """Submit an array of jobs and return its id.
 
     Raises:
         ConfigError: If SLURM does not take it.
@@ -246,11 +246,11 @@ def _submit(output: Path, jobs: int, spread: Spread) -> str:
 
 
 def parameters_of(jobs: int, spread: Spread) -> dict[str, Any]:
-    """What submitit is asked for.
+    """Return the parameters for submitit.
 
     Args:
-        jobs: How many.
-        spread: What a job takes.
+        jobs: Number of jobs.
+        spread: Resources of a job.
 
     Example:
         >>> parameters_of(3, Spread(on="slurm", hours=0.5, sbatch=("mem=16G",)))["additional_parameters"]

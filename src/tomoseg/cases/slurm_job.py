@@ -1,4 +1,4 @@
-"""What a job of SLURM does: it takes cases of the list that lies in the folder of results."""
+"""The work of a SLURM job: it processes cases of the list in the results folder."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from tomoseg.files.atomic import errors_told
 from tomoseg.version import __version__
 
 FOLDER = f"{WORK}/slurm"
-"""Within the folder of results."""
+"""Subfolder of the results folder."""
 
 ORDER, READY, RECORDS, LOGS, ERROR, ID = "order.pkl", "ready", "records", "logs", "error.pkl", "id"
 
 
 class Serving:
-    """A job: it takes cases until all have come to an end. It pickles.
+    """A job, which can be pickled: it processes cases until all have ended.
 
     Args:
-        output: The folder of results.
-        version: The version of the command's tomoseg.
+        output: The results folder.
+        version: The command's version of tomoseg.
     """
 
     def __init__(self, output: Path, version: str = __version__) -> None:
         self.output, self.version = output, version
 
     def __call__(self) -> None:
-        """Take cases; what is not of one case alone is left for the command to raise."""
+        """Process cases; an error that does not concern a single case is written for the command to raise."""
         kind, what = attempt("done", self._serve)
         if kind == "error":
             write(self.output / FOLDER / ERROR, pickle.dumps(what))
 
     def checkpoint(self) -> Any:
-        """What is queued again when the time is up; the case at hand is given back by who is interrupted."""
+        """Return the job to queue again when its time is up; the interrupted one gives its case back."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(Serving(self.output, self.version))
@@ -51,7 +51,7 @@ class Serving:
         if self.version != __version__:
             raise ConfigError(another_version(self.version, f"{__version__} on {socket.gethostname()}"))
         folder, leases = self.output / FOLDER, Leases(self.output)
-        seen, work, cases = pickle.loads((folder / ORDER).read_bytes())  # noqa: S301  # of our own
+        seen, work, cases = pickle.loads((folder / ORDER).read_bytes())  # noqa: S301  # our own data
         seen.check()
         opened = work.open()
         _agree(folder, opened.about)
@@ -68,7 +68,7 @@ class Serving:
 
 
 def names_of(cases: Sequence[Any]) -> list[str]:
-    """Names of cases that are those of files: their own where they have one, else numbers.
+    """Return names of cases that are valid as file names: their own if all have one, otherwise numbers.
 
     Example:
         >>> names_of(["a", "b"]), names_of([3, 4])
@@ -80,27 +80,27 @@ def names_of(cases: Sequence[Any]) -> list[str]:
 
 
 def _agree(folder: Path, about: Mapping[str, Any]) -> None:
-    """Say what every record of this job depends on.
+    """Publish what every record of this job depends on.
 
     Raises:
-        ConfigError: If those of another job depend on other things.
+        ConfigError: If another job does not compute alike.
     """
     own = folder / READY / f"{socket.gethostname()}-{uuid.uuid4().hex[:12]}"
-    write(own, pickle.dumps(dict(about)))  # first, so that of two that begin at once one sees the other
+    write(own, pickle.dumps(dict(about)))  # before checking, so that of two jobs that start together one sees the other
     for path in (folder / READY).iterdir():
-        with suppress(FileNotFoundError):  # who was refused has taken back what it said
+        with suppress(FileNotFoundError):  # a job that was refused has removed its file
             if not path.name.startswith(".") and (other := read(path)) != about:
                 own.unlink()
                 raise ConfigError(mismatch_message(other, about))
 
 
 def read(path: Path) -> Any:
-    """What was written by `write`, unpickled."""
-    return pickle.loads(path.read_bytes())  # noqa: S301  # of our own, in a folder that is the user's alone
+    """Unpickle a file written by `write`."""
+    return pickle.loads(path.read_bytes())  # noqa: S301  # our own data, in a folder that only the user can write
 
 
 def write(path: Path, content: bytes) -> None:
-    """Make a file that is whole as soon as it is there.
+    """Write a file atomically.
 
     Raises:
         OutputError: If it cannot be written.

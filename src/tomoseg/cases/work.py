@@ -1,4 +1,4 @@
-"""What is done to each of many cases, in a form that goes to other processes and machines."""
+"""Work on many cases, in a form that can be sent to other processes and machines."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CaseIn = TypeVar("CaseIn", contravariant=True)
 DoneOut = TypeVar("DoneOut", covariant=True)
 
 Tell = Callable[[Any, int, int], None]
-"""Called with a case, how much of it is done, and of how much."""
+"""Called with a case, its progress, and the progress at which it is done."""
 
 MOST_TRIES = 3
-"""A case whose workers end this many times is given up."""
+"""Number of workers that a case may end before it is given up."""
 
 
 @runtime_checkable
 class Opened(Protocol[CaseIn, DoneOut]):
-    """Work that is ready to begin, with its model loaded. It belongs to one process."""
+    """Work that is ready to begin, with its model loaded; it belongs to one process."""
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What every record depends on; it must be the same in all workers of a command."""
+        """Values that every record depends on, which must be the same in all workers of a command."""
 
     def one(self, case: CaseIn) -> DoneOut:
         """Process one case. A failure of the case is part of its record; an exception ends the command."""
@@ -38,16 +38,16 @@ class Opened(Protocol[CaseIn, DoneOut]):
 
 @runtime_checkable
 class Work(Protocol[CaseIn, DoneOut]):
-    """What is done to each case. It can be pickled, and so can cases and records."""
+    """Work to do on each case; it can be pickled, and so can cases and records."""
 
     def open(self) -> Opened[CaseIn, DoneOut]:
-        """Load what all cases need, in the process that processes them."""
+        """Load everything that all cases need, in the process that processes them."""
 
     def divided(self, workers: int) -> Work[CaseIn, DoneOut]:
-        """The work of one of several workers on a machine, which share its memory."""
+        """Return the work for one of several workers on a machine, which share its memory."""
 
     def lost(self, case: CaseIn, reason: str) -> DoneOut:
-        """The record of a case that is given up because its workers end."""
+        """Return the record of a case that is given up because its workers end."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class CaseFunction(Generic[Case, Done]):
     """Work that loads nothing: a function that is applied to each case.
 
     Attributes:
-        do: From a case to its record; a function of a module, or a `partial` of one, so that it can be pickled.
-        unable: From a case and a reason to the record of a case that is given up because its workers end.
+        do: Returns the record of a case; a module-level function, or a `partial` of one, so that it can be pickled.
+        unable: Returns the record of a case that is given up because its workers end, from the case and the reason.
 
     Example:
         >>> list(CaseFunction(str.upper, str.join).all(["a", "b"], lambda case, done, total: None))
@@ -68,35 +68,35 @@ class CaseFunction(Generic[Case, Done]):
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """Nothing."""
+        """Empty: records depend on nothing else."""
         return {}
 
     def open(self) -> CaseFunction[Case, Done]:
-        """Itself."""
+        """Return itself."""
         return self
 
     def divided(self, workers: int) -> CaseFunction[Case, Done]:
-        """Itself."""
+        """Return itself."""
         return self
 
     def one(self, case: Case) -> Done:
-        """Do a case."""
+        """Process a case."""
         return self.do(case)
 
     def all(self, cases: Sequence[Case], tell: Tell) -> Iterator[Done]:
-        """Do cases one after the other."""
+        """Process cases one after the other."""
         return map(self.do, cases)
 
     def lost(self, case: Case, reason: str) -> Done:
-        """The record of a case that ends its workers."""
+        """Return the record of a case that is given up because its workers end."""
         return self.unable(case, reason)
 
 
 class Waiting:
-    """Numbers of cases that wait to be done, and how often each has ended its worker.
+    """Queue of the numbers of cases, which counts how many workers each has ended.
 
     Args:
-        cases: How many there are.
+        cases: Number of cases.
     """
 
     def __init__(self, cases: int) -> None:
@@ -107,19 +107,19 @@ class Waiting:
         return bool(self._waiting)
 
     def take(self) -> int:
-        """The next one."""
+        """Remove and return the next case."""
         return self._waiting.popleft()
 
     def give_back(self, number: int) -> None:
-        """A case whose worker ended without its fault, such as with its machine, comes first again."""
+        """Put back at the front a case whose worker ended through no fault of it, such as with its machine."""
         self._waiting.appendleft(number)
 
     def ended_its_worker(self, number: int, how: str) -> str | None:
-        """Take note of it: it comes last again; or it is set aside, with the reason that is returned.
+        """Put back at the end a case that ended its worker; if it has ended too many, return the reason to give it up.
 
         Args:
             number: The number of the case.
-            how: How the worker ended.
+            how: The end of the worker, in words.
         """
         self._ends[number] = self._ends.get(number, 0) + 1
         if self._ends[number] < MOST_TRIES:
@@ -129,11 +129,11 @@ class Waiting:
 
 
 def worker_ended_message(times: int, how: str) -> str:
-    """One sentence about a case that is given up.
+    """Return the message for a case that is given up.
 
     Args:
-        times: How many of its workers ended.
-        how: How the last of them ended.
+        times: Number of workers that it ended.
+        how: The end of the last of them, in words.
 
     Example:
         >>> worker_ended_message(3, "exit status 1")[:76]

@@ -1,1 +1,1 @@
-"""What looks wrong about a scan or a dataset, before it is used."""
+"""Checks of scans and datasets before they are used."""

@@ -1,6 +1,6 @@
-"""The body in a scan, level by level from feet to head: how large, how much air and bone, and what of it is cut off.
+"""Profile of the body in a scan from feet to head: size, air, bone, and the part that the images cut off.
 
-Levels are axial slices about 5 mm apart, on a grid about as coarse: enough to tell a chest from a head, and quick.
+Levels are axial slices about 5 mm apart, on a grid about as coarse: fast, and enough to tell a chest from a head.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from tomoseg.volume import Volume
 
 COARSE_MM = 5.0
 LUNG_HU = (-950, -550)
-"""Lungs, but neither air nor most mattresses."""
+"""HU range of lungs, without air and most mattresses."""
 
 LEAST_BODY_CM2, LEAST_BODY_SHARE = 12.0, 0.1
-"""Levels with less, or with less than this part of the largest one, show fingers, or pieces of a table."""
+"""Minimum cross-section of a level with a body, also as a share of the largest; less is fingers or the table."""
 
 MIDDLE = 0.15
-"""Bone within this part of the body's width of its middle may be spine, other bone is lateral."""
+"""Bone within this share of the body's width from its midline may be spine; other bone is lateral."""
 
 
 @dataclass(frozen=True)
 class BodyProfile:
-    """What is seen at each level, from feet to head; zero where there is no body.
+    """Measurements of each level, from feet to head; zero where there is no body.
 
     Attributes:
-        step_mm: Distance of levels.
-        area_cm2: Cross-section of the largest piece of body, its inside filled.
-        width_mm: From left to right.
-        depth_mm: From back to front.
-        lung: Share of lung in the box around the body.
-        bone: Share of bone in the cross-section.
-        lateral: Share of bone that lies to the sides.
-        deep_mm: How deep that bone lies under the skin, in the median.
-        spine: Where the bone in the middle lies: 0 at the back, 1 at the front; NaN where there is none.
-        second: Area of the second largest piece as a share of the largest one's.
-        border: Share of the picture's border that is body.
+        step_mm: Distance between levels in mm.
+        area_cm2: `(n,)`, cross-section of the largest component of the body in cm2, with holes filled.
+        width_mm: `(n,)`, extent from left to right in mm.
+        depth_mm: `(n,)`, extent from back to front in mm.
+        lung: `(n,)`, share of lung in the box around the body.
+        bone: `(n,)`, share of bone in the cross-section.
+        lateral: `(n,)`, share of the bone that is lateral.
+        deep_mm: `(n,)`, median depth of lateral bone below the skin in mm.
+        spine: `(n,)`, position of the bone near the midline: 0 at the back, 1 at the front; NaN if there is none.
+        second: `(n,)`, area of the second largest component as a share of the largest.
+        border: `(n,)`, share of the image's border that is body.
     """
 
     step_mm: float
@@ -57,12 +57,12 @@ class BodyProfile:
 
     @property
     def has_body(self) -> Bool[np.ndarray, " n"]:
-        """Which levels show a body."""
+        """`(n,)`, whether each level shows a body."""
         return self.area_cm2 >= max(LEAST_BODY_CM2, LEAST_BODY_SHARE * float(self.area_cm2.max()))
 
     @property
     def extent_mm(self) -> tuple[float, float, float] | None:
-        """How wide, deep and high the body is at most, as far as it is seen."""
+        """Largest width and depth of the visible body, and its height, in mm; None without a body."""
         levels = np.flatnonzero(self.has_body)
         if levels.size == 0:
             return None
@@ -71,12 +71,12 @@ class BodyProfile:
 
     @property
     def border_share(self) -> float:
-        """Share of the picture's border that is body, over the levels that show one."""
+        """Share of the images' border that is body, over the levels that show one."""
         return float(self.border[self.has_body].mean()) if self.has_body.any() else 0.0
 
 
 def body_profile(volume: Volume) -> BodyProfile:
-    """Measure the body of a scan in HU at every level."""
+    """Measure the body in a scan at every level."""
     steps = [max(1, round(COARSE_MM / edge)) for edge in volume.spacing_mm]
     edges = [step * edge for step, edge in zip(steps, volume.spacing_mm, strict=True)]
     coarse = volume.hu[
@@ -92,16 +92,16 @@ def _planes(coarse: Int16[np.ndarray, "x y z"]) -> Iterator[Int16[np.ndarray, "x
 
 
 def _level(plane: Int16[np.ndarray, "x y"], edges_mm: tuple[float, float]) -> tuple[float, ...]:
-    """The numbers of `BodyProfile` at one level."""
+    """Return the measurements of one level, in the order of `BodyProfile`."""
     from scipy import ndimage  # takes 0.2 s to import
 
     tissue = plane > NOT_AIR_HU
-    opened = ndimage.binary_opening(tissue)  # lets go of thin table tops and sheets
+    opened = ndimage.binary_opening(tissue)  # removes thin table tops and sheets
     pieces, count = ndimage.label(opened)
     if not count:
         return (0.0,) * 7 + (np.nan, 0.0, 0.0)
-    sizes = np.sort(np.bincount(pieces.ravel())[1:])
-    body = pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
+    sizes = np.bincount(pieces.ravel())[1:]
+    body = pieces == sizes.argmax() + 1
     whole = ndimage.binary_fill_holes(body)
     (x0, x1), (y0, y1) = (_range(whole.any(axis=axis)) for axis in (1, 0))
     box = plane[x0:x1, y0:y1]
@@ -118,7 +118,7 @@ def _level(plane: Int16[np.ndarray, "x y"], edges_mm: tuple[float, float]) -> tu
         float(lateral.sum() / max(1, bone.sum())),
         _depth(whole, lateral) * edges_mm[0],
         float((np.nonzero(middle)[1].mean() - y0) / (y1 - y0)) if middle.sum() >= 4 else np.nan,
-        float(sizes[-2] / sizes[-1]) if count > 1 else 0.0,
+        float(np.partition(sizes, -2)[-2] / sizes.max()) if count > 1 else 0.0,
         _on_border(body),
     )
 
@@ -129,7 +129,7 @@ def _range(line: Bool[np.ndarray, " n"]) -> tuple[int, int]:
 
 
 def _depth(whole: Bool[np.ndarray, "x y"], part: Bool[np.ndarray, "x y"]) -> float:
-    """Median distance of a part from the outside, in voxels; the picture's border is outside."""
+    """Return the median taxicab distance of a part from the outside, in pixels; the image's border is outside."""
     from scipy import ndimage  # takes 0.2 s to import
 
     if not part.any():

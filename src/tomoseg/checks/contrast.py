@@ -1,4 +1,4 @@
-"""A hint whether vessels are bright with contrast medium. Bone is bright too, but not even inside, as blood is."""
+"""A hint whether vessels are enhanced by contrast medium. Bone is bright too, but not homogeneous as blood is."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tomoseg.volume import Volume
 Hint = Literal["likely", "not seen"]
 
 BRIGHT_HU = (130, 500)
-"""Brighter than any blood or organ without contrast medium, darker than dense bone."""
+"""HU range above blood and organs without contrast medium, and below dense bone."""
 
 DENSE_HU = 400
 EVEN_HU = 25.0
-"""Standard deviation inside of a vessel after smoothing; inside of bone it is 40 and more."""
+"""Maximum standard deviation inside of a vessel after smoothing; inside of bone it is 40 or more."""
 
 LEAST_PIECE_ML, LEAST_ML = 3.0, 5.0
-"""A piece of a vessel that counts, and all of them."""
+"""Minimum volume in ml of a component that counts as a vessel, and of all of them together."""
 
 _SAMPLE_MM = 3.5
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What was seen of contrast medium.
+    """A hint about contrast medium.
 
     Attributes:
-        hint: `likely`, or `not seen`, which does not say that none was given.
-        bright_ml: Even, bright volume away from dense bone.
-        bright_hu: Its median; None without any.
+        hint: `likely`, or `not seen`, which does not mean that none was given.
+        bright_ml: Bright, homogeneous volume in ml away from dense bone.
+        bright_hu: Its median HU; None if there is none.
     """
 
     hint: Hint
@@ -41,7 +41,7 @@ class Contrast:
 
 
 def find_contrast(volume: Volume) -> Contrast:
-    """Look for large, even, bright volumes in a scan in HU."""
+    """Look for large, bright, homogeneous volumes in a scan."""
     from scipy import ndimage  # takes 0.2 s to import
 
     steps = [max(1, round(_SAMPLE_MM / edge)) for edge in volume.spacing_mm]
@@ -68,7 +68,7 @@ def find_contrast(volume: Volume) -> Contrast:
 def _smoothed(
     sample: Int16[np.ndarray, "x y z"], places: tuple[Int64[np.ndarray, " n"], ...]
 ) -> Float64[np.ndarray, " n"]:
-    """At each place the median of it and its six neighbours."""
+    """Return the median of each place and its six neighbours."""
     around = [sample[places]]
     for axis, length in enumerate(sample.shape):
         for step in (-1, 1):

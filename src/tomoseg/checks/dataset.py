@@ -1,4 +1,4 @@
-"""The dataset doctor: what looks wrong about labelled scans, alone and among each other."""
+"""Checks of a dataset: likely mistakes in labelled scans, alone and compared with each other."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tomoseg.errors import counted
 OVERLAP_SHARE = 0.10
 SHIFT_HU = 40
 EMPTY_SHARE = 0.10
-"""A structure that is empty more often is not told case by case."""
+"""Share of empty masks above which a structure is not reported case by case."""
 
 LEAST_VOXELS = 50
-"""Smaller masks may be alike by chance."""
+"""Minimum size of masks that are compared for copies; smaller ones may be identical by chance."""
 VOLUME = (5.0, 0.92)
 POSITION = (6.0, 0.12)
 OFFSET = (6.0, 20.0)
 TISSUE = (6.0, 75.0)
-"""How many spreads from the middle, and how far at least, is an outlier: of the logarithm of volumes (a
-factor of 2.5), of places in the body, of distances to other structures in mm, of median HU."""
+"""Limits for outliers, in spreads from the median and in absolute terms, both to be exceeded: of the logarithm of
+volumes (a factor of 2.5), positions in the body, distances to other structures in mm, and median HU."""
 
 
 def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
-    """Judge a dataset, errors first, then what is decisive of a scan.
+    """Check a dataset; errors come first, then warnings that concern a whole scan.
 
     Args:
-        cases: All that is known of each.
+        cases: The facts of each case.
     """
     found = [
         *(finding for case in cases for finding in _alone(case)),
@@ -48,7 +48,7 @@ def check_cases(cases: Sequence[CaseFacts]) -> list[Finding]:
 
 
 def _alone(case: CaseFacts) -> Iterator[Finding]:
-    """What needs no other case."""
+    """Yield the findings that need no other case."""
     for structure, reason in case.unreadable.items():
         yield Finding.error("unreadable", f"{reason}.", case.name, structure)
     for notice in case.warnings:
@@ -97,9 +97,9 @@ def _structure_alone(case: CaseFacts, name: str, facts: StructureFacts) -> Itera
 
 
 def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
-    """Masks without a voxel: each where the structure is there in most cases, the others together.
+    """Yield findings about empty masks: one each if the structure is present in most cases, one for all others.
 
-    A dataset in which all is annotated has many of them, since no scan shows the whole body.
+    A dataset in which every structure is annotated has many of them, since no scan shows the whole body.
     """
     empty: defaultdict[str, list[str]] = defaultdict(list)
     held: defaultdict[str, int] = defaultdict(int)
@@ -138,7 +138,7 @@ def _empty_often(often: dict[str, list[str]], held: Mapping[str, int]) -> Findin
 
 
 def _shifted(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
-    """Scans whose values are those of the others plus a number."""
+    """Yield findings about scans whose values are shifted against those of the others."""
     cases = [case for case in cases if case.levels]
     if len(cases) < LEAST_CASES:
         return
@@ -168,7 +168,12 @@ def _duplicates(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
 
 
 def _copied_masks(cases: Sequence[CaseFacts], same_scan: dict[str, str]) -> Iterator[Finding]:
-    """Masks that are those of another scan or structure; `same_scan` has the first case of each case's scan."""
+    """Yield findings about masks copied from another scan or structure.
+
+    Args:
+        cases: The facts of each case.
+        same_scan: For each case, the first case with the same scan.
+    """
     masks: defaultdict[str, list[tuple[CaseFacts, str]]] = defaultdict(list)
     for case in cases:
         for name, facts in case.structures.items():
@@ -183,7 +188,7 @@ def _copied_masks(cases: Sequence[CaseFacts], same_scan: dict[str, str]) -> Iter
 
 
 def _leaks(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
-    """Patients, or scans, that are in two splits."""
+    """Yield findings about patients, or scans, that are in two splits."""
     for what, key in (("patient", "patient"), ("scan", "digest")):
         together: defaultdict[str, list[CaseFacts]] = defaultdict(list)
         for case in cases:
@@ -256,7 +261,7 @@ def _tissues(name: str, held: Held) -> Iterator[Finding]:
 
 
 def _offsets(name: str, held: Held) -> Iterator[Finding]:
-    """Where it lies beside the other structures of its case: far off from most of them is far off."""
+    """Yield findings about structures whose offset to most other structures of the case is unusual."""
     far: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     asked: defaultdict[str, int] = defaultdict(int)
     for other in sorted({o for case, _ in held for o in case.structures if o != name}):
@@ -275,7 +280,7 @@ def _offsets(name: str, held: Held) -> Iterator[Finding]:
 
 
 def _steps_off(other: str, held: Held) -> Iterator[tuple[str, float | None]]:
-    """Each case with another structure, and how far off it lies beside that one, in mm; None where it is as usual."""
+    """Yield for each case with another structure the deviation of the offset to it in mm; None if it is usual."""
     both = [(case, facts) for case, facts in held if case.has(other)]
     if len(both) < LEAST_CASES:
         return

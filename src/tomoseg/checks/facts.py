@@ -1,4 +1,4 @@
-"""What is kept of a labelled scan to judge it among others: some numbers for the scan and for each structure."""
+"""Facts of a labelled scan by which it is compared with others: some numbers for the scan and for each structure."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from tomoseg.volume import Volume
 Triple = tuple[float, float, float]
 
 HU_BIN, HU_FROM, HU_TO = 25, -1050, 2000
-"""Histograms of what lies inside of structures."""
+"""Bin width and range of the histograms inside of structures."""
 
 SCAN_BIN, SCAN_FROM, SCAN_TO = 10, -3000, 5000
-"""Histograms of whole scans, with room for values that are not in HU."""
+"""Bin width and range of the histograms of whole scans, with room for values that are not HU."""
 
 REPORTED_ELSEWHERE: frozenset[Kind] = frozenset({"blank slices", "grey values"})
-"""Warnings about a scan that are left out here, since the dataset check reports them as findings of its own."""
+"""Kinds of notice that are left out here, since the dataset check reports them as findings of its own."""
 
 AXES = ("left to right", "back to front", "feet to head")
 
 
 @dataclass(frozen=True)
 class StructureFacts:
-    """One mask of one case.
+    """Facts of one mask of one case.
 
     Attributes:
-        voxels: Voxels inside; with none, nothing else is known.
-        volume_ml: Its volume.
-        middle_mm: Its centre of mass along x, y and z, from the scan's first voxel.
-        in_body: Where that lies in the box around the body in its slices, 0 to 1 along x and y.
-        hu_median: Median of the scan inside.
-        gaps: Slices without it between its first and its last one.
-        blank_share: The share of it in slices of the scan that hold one value only.
-        histograms: `(4, bins)` voxels by HU inside; then were the scan, but not the mask, mirrored along x, y and z.
-        digest: Same in two masks of the same voxels.
+        voxels: Number of voxels; if 0, the other values are meaningless.
+        volume_ml: Volume in ml.
+        middle_mm: Centre of mass along x, y and z in mm, from the first corner of the scan.
+        in_body: Its position in the body's bounding box in these slices, 0 to 1 along x and y.
+        hu_median: Median HU inside.
+        gaps: Number of slices without it between its first and its last one.
+        blank_share: Share of it in slices of the scan that hold one value only.
+        histograms: `(4, bins)`, voxels by HU inside: as it is, and with the scan, not the mask, mirrored along x, y, z.
+        digest: Hash of the voxels of the mask.
     """
 
     voxels: int
@@ -60,24 +60,24 @@ class StructureFacts:
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """All that is kept of one case.
+    """Facts of one case.
 
     Attributes:
-        name: Unique in the dataset.
-        patient: Whose scan it is.
-        split: Where the dataset puts it.
-        histogram: Voxels of the scan by value.
-        levels: Different values.
-        lowest: The lowest of them.
-        highest: The highest.
-        blank_slices: Slices of one value between others.
-        warnings: What is odd about the scan alone.
-        structures: By name, those that are annotated.
-        overlaps: Pairs of structures and the share of the smaller one that lies in the other.
-        unreadable: Why the scan (None) or a structure could not be read.
-        digest: Same in two scans of the same voxels.
-        spacing_mm: Voxel edges of the scan; None where it could not be read.
-        extent_mm: What it shows along x, y and z; None likewise.
+        name: Name of the case, unique in the dataset.
+        patient: Patient of the scan.
+        split: Split that the dataset assigns it to, if any.
+        histogram: `(bins,)`, voxels of the scan by value.
+        levels: Number of different values; 0 if the scan could not be read.
+        lowest: Lowest value.
+        highest: Highest value.
+        blank_slices: Number of slices of one value between others.
+        warnings: Notices about the scan alone.
+        structures: Facts of the annotated structures by name.
+        overlaps: For pairs of structures that overlap, the share of the smaller one that lies in the other.
+        unreadable: Reasons why the scan (key None) or structures could not be read.
+        digest: Hash of the voxels of the scan.
+        spacing_mm: Voxel spacing in mm; None if the scan could not be read.
+        extent_mm: Extent along x, y and z in mm; None if the scan could not be read.
     """
 
     name: str
@@ -108,14 +108,14 @@ def case_facts(
     volume: Volume,
     masks: Iterable[tuple[str, BoxedMask | str]],
 ) -> CaseFacts:
-    """Measure a case, one structure after the other.
+    """Measure a case, structure by structure.
 
     Args:
-        name: Unique in the dataset.
-        patient: Whose scan it is.
-        split: Where the dataset puts it.
+        name: Name of the case, unique in the dataset.
+        patient: Patient of the scan.
+        split: Split that the dataset assigns it to, if any.
         volume: The scan.
-        masks: Structures with their masks, or with why they could not be read.
+        masks: Names of structures with their masks, or with the reasons why they could not be read.
     """
     blank = _blank_slices(volume)
     varied = np.flatnonzero(~blank)
@@ -153,13 +153,13 @@ def case_facts(
 
 
 def unreadable_case(name: str, patient: str, split: str | None, reason: str) -> CaseFacts:
-    """What is known of a case whose scan cannot be read.
+    """Return the facts of a case whose scan cannot be read.
 
     Args:
-        name: Unique in the dataset.
-        patient: Whose scan it is.
-        split: Where the dataset puts it.
-        reason: Why not.
+        name: Name of the case, unique in the dataset.
+        patient: Patient of the scan.
+        split: Split that the dataset assigns it to, if any.
+        reason: Reason why it cannot be read.
     """
     nothing = np.zeros((SCAN_TO - SCAN_FROM) // SCAN_BIN, np.int64)
     return CaseFacts(name, patient, split, nothing, 0, 0, 0, 0, (), {}, {}, {None: reason}, f"unreadable: {name}")
@@ -169,9 +169,9 @@ def structure_facts(mask: BoxedMask, volume: Volume, blank: np.ndarray) -> Struc
     """Measure a mask.
 
     Args:
-        mask: On the scan's grid.
+        mask: The mask on the scan's grid.
         volume: The scan.
-        blank: Which slices of the scan hold one value only.
+        blank: `(z,)`, whether each slice of the scan holds one value only.
     """
     voxels = mask.voxels
     if voxels == 0:

@@ -1,4 +1,4 @@
-"""What the dataset doctor says, and the robust statistics that it says it by."""
+"""Findings of the dataset check, and the robust statistics that they are based on."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tomoseg.checks.holdings import Holdings
 from tomoseg.notices import DECISIVE
 
 LEAST_CASES = 8
-"""With fewer cases nothing can be said to be unlike the others."""
+"""Minimum number of cases for comparing them with each other."""
 
 SCAN = "scan: "
-"""Before the kind of a notice that is a finding."""
+"""Prefix of the kind of a finding that was made from a notice about the scan."""
 
 Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that looks wrong.
+    """A likely mistake in a dataset.
 
     Attributes:
-        level: `error` for what would teach or score something false, `warning` for what a person should look at.
-        kind: Short, the same for all findings alike.
-        case: Where; empty for the dataset itself.
-        structure: Of which structure, if of one.
-        text: What was seen, what was expected, what to do.
+        level: `error` for what makes training or scores wrong, `warning` for what a person should look at.
+        kind: Short name of the kind of finding.
+        case: Name of the case; empty for the dataset itself.
+        structure: Name of the structure, if it is about one.
+        text: What was found, what was expected, what to do.
     """
 
     level: Level
@@ -41,45 +41,45 @@ class Finding:
 
     @property
     def weight(self) -> int:
-        """0 for errors, 1 for what may make a whole scan worthless, 2 for other warnings: the order of a list."""
+        """Rank by which findings are sorted: 0 for errors, 1 for decisive notices, 2 for other warnings."""
         if self.level == "error":
             return 0
         return 1 if self.kind.startswith(SCAN) and self.kind.removeprefix(SCAN) in DECISIVE else 2
 
     @classmethod
     def error(cls, kind: str, text: str, case: str, structure: str | None = None) -> Finding:
-        """What would teach or score something false.
+        """Make an error, which makes training or scores wrong.
 
         Args:
-            kind: Short, the same for all findings alike.
-            text: What was seen, what was expected, what to do.
-            case: Its name; empty for the dataset itself.
-            structure: The structure, if it is of one.
+            kind: Short name of the kind of finding.
+            text: What was found, what was expected, what to do.
+            case: Name of the case; empty for the dataset itself.
+            structure: Name of the structure, if it is about one.
         """
         return cls("error", kind, case, structure, text)
 
     @classmethod
     def warning(cls, kind: str, text: str, case: str, structure: str | None = None) -> Finding:
-        """What a person should look at.
+        """Make a warning, which a person should look at.
 
         Args:
-            kind: Short, the same for all findings alike.
-            text: What was seen, what was expected, what to do.
-            case: Its name; empty for the dataset itself.
-            structure: The structure, if it is of one.
+            kind: Short name of the kind of finding.
+            text: What was found, what was expected, what to do.
+            case: Name of the case; empty for the dataset itself.
+            structure: Name of the structure, if it is about one.
         """
         return cls("warning", kind, case, structure, text)
 
 
 @dataclass(frozen=True)
 class RobustStats:
-    """The middle of many values and how far they usually lie from it.
+    """Median and spread of values, robust to outliers.
 
     Attributes:
         middle: Median.
-        spread: 1.4826 times the median distance from it: the standard deviation, were they normal.
-        low: The value below which a twentieth lies.
-        high: The value above which a twentieth lies.
+        spread: 1.4826 times the median absolute deviation, which is the standard deviation of normal values.
+        low: 5th percentile.
+        high: 95th percentile.
     """
 
     middle: float
@@ -89,7 +89,7 @@ class RobustStats:
 
     @classmethod
     def of(cls, values: Float64[np.ndarray, " n"]) -> RobustStats:
-        """Of at least one value.
+        """Compute the statistics of one or more values.
 
         Example:
             >>> RobustStats.of(np.array([1.0, 2.0, 3.0, 4.0, 100.0])).middle
@@ -100,22 +100,22 @@ class RobustStats:
         return cls(middle, 1.4826 * float(np.median(np.abs(values - middle))), low, high)
 
     def is_far(self, value: float, spreads: float, least: float) -> bool:
-        """Whether a value lies so many spreads from the middle, and at least so far."""
+        """Whether a value is more than `spreads` spreads, and more than `least`, from the median."""
         return abs(value - self.middle) > max(spreads * self.spread, least)
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found.
+    """The result of checking a dataset.
 
     Attributes:
-        dataset: Its folder.
-        cases: How many cases.
-        masks: How many masks of structures.
-        findings: Errors first.
-        warnings: What was noticed before any scan was opened.
-        holdings: What the dataset holds.
-        left_out: Which of the warnings are about cases that were left out.
+        dataset: Folder of the dataset.
+        cases: Number of cases.
+        masks: Number of masks of structures.
+        findings: The findings, errors first.
+        warnings: Warnings from before any scan was opened.
+        holdings: Contents of the dataset.
+        left_out: Those of the warnings that are about cases that were left out.
     """
 
     dataset: Path
@@ -128,10 +128,10 @@ class CheckReport:
 
     @property
     def errors(self) -> int:
-        """Findings that are errors."""
+        """Number of findings that are errors."""
         return sum(finding.level == "error" for finding in self.findings)
 
     @property
     def flagged_masks(self) -> int:
-        """Masks that something is said of."""
+        """Number of masks with a finding."""
         return len({(f.case, f.structure) for f in self.findings if f.structure is not None})

@@ -1,4 +1,4 @@
-"""What a dataset holds: cases for each structure, masks that cases lack, and how large voxels and structures are."""
+"""Contents of a dataset: cases per structure, missing masks, and ranges of spacing, extent and volumes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Triple = tuple[float, float, float]
 
 
 def extent_of(grid: SourceGrid) -> Triple:
-    """What a scan shows along x, y and z, in mm."""
+    """Return the extent of a scan along x, y and z in mm."""
     x, y, z = (voxels * edge for voxels, edge in zip(grid.canonical_shape, grid.spacing_mm, strict=True))
     return x, y, z
 
 
 @dataclass(frozen=True)
 class CaseHolding:
-    """What one case holds.
+    """Contents of one case.
 
     Attributes:
         name: The name of the case.
-        annotated: Structures that someone looked for.
-        volumes_ml: The volumes in ml of those whose masks were measured; 0 for an empty mask.
-        spacing_mm: Voxel edges of the scan; None where it was not read.
-        extent_mm: What the scan shows, from the outer side of its first voxel to that of its last; None likewise.
+        annotated: Names of the annotated structures.
+        volumes_ml: Volumes in ml of those whose masks were measured; 0 for an empty mask.
+        spacing_mm: Voxel spacing of the scan in mm; None if it was not read.
+        extent_mm: Extent of the scan in mm, with whole voxels at both ends; None if it was not read.
     """
 
     name: str
@@ -40,13 +40,13 @@ class CaseHolding:
 
 @dataclass(frozen=True)
 class StructureHolding:
-    """What a dataset holds of one structure.
+    """Masks of one structure in a dataset.
 
     Attributes:
-        cases: In which someone looked for it.
-        empty: Those of them whose mask has no voxel; None where masks were not measured.
-        volume_ml: From the smallest to the largest mask that is not empty; None without one.
-        median_ml: Their median.
+        cases: Number of cases in which it is annotated.
+        empty: Number of cases with an empty mask; None if masks were not measured.
+        volume_ml: Smallest and largest volume of masks that are not empty; None if there are none.
+        median_ml: Median volume of these.
     """
 
     cases: int
@@ -57,14 +57,14 @@ class StructureHolding:
 
 @dataclass(frozen=True)
 class Holdings:
-    """What a dataset holds.
+    """Contents of a dataset.
 
     Attributes:
-        cases: How many.
-        structures: By name, in the order of the label set.
-        lacking: For each case that lacks masks of structures that others have, which; these are unknown, not absent.
-        spacing_mm: From the least to the largest voxel edge along x, y and z; None where no scan was read.
-        extent_mm: The same of what scans show.
+        cases: Number of cases.
+        structures: Masks of each structure by name, in the order of the label set.
+        lacking: Structures without a mask, by case, if there are any; these are unknown, not absent.
+        spacing_mm: Range of the voxel spacing along x, y and z; None if no scan was read.
+        extent_mm: Range of the extent along x, y and z; None if no scan was read.
     """
 
     cases: int
@@ -75,11 +75,11 @@ class Holdings:
 
     @classmethod
     def of(cls, cases: Sequence[CaseHolding], names: Iterable[str]) -> Holdings:
-        """All cases together.
+        """Sum up the contents of all cases.
 
         Args:
-            cases: What each holds.
-            names: The structures of the dataset.
+            cases: Contents of each case.
+            names: Names of the dataset's structures.
 
         Example:
             >>> both = [CaseHolding("a", ("jaw", "cord"), {}, None), CaseHolding("b", ("cord",), {}, None)]
@@ -103,7 +103,7 @@ def _lacking(case: CaseHolding, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _ends_along(lengths_mm: Iterable[Triple | None]) -> tuple[Range, Range, Range] | None:
-    """From the least to the largest along x, y and z; None where none is known."""
+    """Return the ranges along x, y and z; None if no lengths are known."""
     known = [one for one in lengths_mm if one is not None]
     if not known:
         return None

@@ -1,7 +1,6 @@
 """Whether a scan lies within the range of a model's training scans: voxel spacing, extent, HU of tissue, body part.
 
-Models are overconfident on scans outside of that range, so it is checked beforehand. It only warns, and refuses
-nothing.
+Models are overconfident on scans outside of that range, so it is checked beforehand. The check only warns.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from tomoseg.volume import Volume
 Range = tuple[float, float]
 
 TISSUE_HU = -500
-"""HU above this are the patient or the table."""
+"""HU above which voxels are the patient or the table."""
 
 PERCENTILES = (5, 50, 95)
 SLICES_MEASURED = 16
@@ -29,7 +28,7 @@ SLICES_MEASURED = 16
 SPACING_FACTOR = 1.5
 EXTENT_FACTOR = 1.5
 TISSUE_MARGIN_HU = 60.0
-"""How far beyond the range of the training scans is still counted as within it."""
+"""Tolerances, as factors and in HU, by which a scan may exceed the range of the training scans."""
 
 NEARLY_ALL = 0.9
 """Share of the training scans that must show a body part for it to be expected in a scan."""
@@ -71,7 +70,7 @@ class ScanRange:
 
     @classmethod
     def of(cls, scans: Sequence[ScanMeasurements], parts: Sequence[Sequence[str]] = ()) -> ScanRange:
-        """The range over one or more scans, of which at least one shows tissue.
+        """Compute the range over one or more scans, of which at least one shows tissue.
 
         Args:
             scans: The measurements of each scan.
@@ -86,7 +85,7 @@ class ScanRange:
         )
 
     def joined(self, other: ScanRange) -> ScanRange:
-        """The range over the scans of both."""
+        """Return the range over the scans of both."""
         return ScanRange(
             _joined(self.spacing_mm, other.spacing_mm),
             _joined(self.extent_mm, other.extent_mm),
@@ -140,7 +139,7 @@ def evenly_spread(slices: int, count: int = SLICES_MEASURED) -> list[int]:
 def out_of_distribution(
     volume: Volume, trained_on: ScanRange, parts: Sequence[str] = (), averaged: Sequence[bool] = (False, False, False)
 ) -> tuple[Notice, ...]:
-    """Warnings about the ways in which a scan lies outside of the range of a model's training scans.
+    """Return warnings about properties of a scan that are out of the range of a model's training scans.
 
     Args:
         volume: The scan.
@@ -180,7 +179,7 @@ def _other_lengths(
     factor: float,
     passed_over: Sequence[bool] = (False, False, False),
 ) -> Iterator[str]:
-    """One sentence about all axes that differ."""
+    """Yield one sentence about all axes that differ."""
     seen: dict[str, list[str]] = {}
     known: list[str] = []
     for axis, value, (low, high), passed in zip(_AXES, lengths_mm, ranges, passed_over, strict=True):

@@ -1,4 +1,4 @@
-"""Peaks of a histogram, without importing scipy.signal, which loads scipy.stats and takes half a second."""
+"""Peaks of a histogram, without importing scipy.signal, which takes half a second."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from jaxtyping import Float64, Int64
 
 
 def find_peaks(values: Float64[np.ndarray, " n"], distance: int) -> Int64[np.ndarray, " p"]:
-    """Local maxima at least a distance apart; of two that are closer the higher one stays.
+    """Find local maxima at least a distance apart; of two that are closer, the higher one is kept.
 
     Args:
-        values: `(n,)` finite. A plateau counts as one maximum in its middle; the first and the last value never do.
-        distance: Least distance of two peaks, in values.
+        values: `(n,)`, finite. A plateau counts as one maximum at its centre; the first and the last value never count.
+        distance: Minimum distance of two peaks, in indices.
 
     Returns:
-        `(p,)` their places, ascending.
+        `(p,)`, their indices, ascending.
 
     Example:
         >>> find_peaks(np.array([0.0, 2, 1, 3, 0, 5, 5, 5, 0]), 3).tolist()

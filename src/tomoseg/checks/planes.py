@@ -1,4 +1,4 @@
-"""Axial slices that hold nothing, or the same as the one before."""
+"""Axial slices that are blank, repeated, or shifted in HU."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 LEAST_TISSUE = 0.1
-"""Slices with less than this part of the fullest one's tissue are beyond the patient: pieces of a table, say."""
+"""Minimum tissue of a slice of the patient, as a share of the slice with the most; others show the table, say."""
 
 LEAST_STEP_HU, AROUND_STEP_HU, STEP_SHARE = 200, 150, 0.6
-"""Everything of a slice, air and tissue, is brighter or darker than the slice below by about so much: so large a share
-of the voxels that hold no padding in either. Anatomy changes a part of them."""
+"""Criteria for a shift of a whole slice against the one below, air and tissue alike: minimum shift, tolerance, and
+minimum share of the voxels (without padding) within the tolerance. Anatomy changes only a part of them."""
 
 _LEAST_SEEN = 0.05
 _LISTED = 5
@@ -25,12 +25,12 @@ _LISTED = 5
 
 @dataclass(frozen=True)
 class PlaneFacts:
-    """Which axial slices are odd, counted from 1 at the feet.
+    """Unusual axial slices, numbered from 1 at the feet.
 
     Attributes:
-        blank_ends: Slices of one value beyond the patient; many scans have such.
-        blank: Slices of one value between others of the patient.
-        repeated: Slices that are the one below to the last voxel.
+        blank_ends: Number of slices of one value beyond the patient, which many scans have.
+        blank: Slices of one value between slices of the patient.
+        repeated: Slices that are identical to the one below.
     """
 
     blank_ends: int
@@ -43,7 +43,7 @@ def plane_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[PlaneFa
 
     Args:
         volume: The scan.
-        thin: A sample of each of its slices, a row a slice.
+        thin: `(z, n)`, a sample of the voxels of each slice (see `thin_slices`).
     """
     maybe = (thin == thin[:, :1]).all(axis=1)
     blank = np.array([bool(odd) and _is_blank(volume.hu[:, :, k]) for k, odd in enumerate(maybe)])
@@ -73,7 +73,7 @@ def plane_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[PlaneFa
 
 
 def _steps(thin: Int16[np.ndarray, "z n"]) -> dict[int, int]:
-    """By how much all of a slice differs from the slice below, by the number of the slice from 1, where it does."""
+    """Return the shift in HU of each slice that is shifted against the one below, by its number from 1."""
     lowest = thin.min()
     found = {}
     for number, (below, above) in enumerate(pairwise(thin.astype(np.int32)), 2):

@@ -1,8 +1,8 @@
-"""Which parts of the body a scan shows, estimated from its profile; nothing is learned, and only adults are thought of.
+"""Parts of the body that a scan shows, estimated from its profile by fixed rules for adults.
 
-Each level is scored for each part by simple facts of grown-ups: a head is small and has bone around it, a neck is small
-and has bone in its middle, a chest has lungs or is wide and flat, a belly has a spine and little else of bone, a pelvis
-has bone deep on both sides, legs are two. Then the order of parts from feet to head is found that the scores fit best.
+Each level is scored for each part: a head is small with bone around it, a neck is small with bone at its centre, a
+thorax has lungs or is wide and flat, an abdomen has a spine and little other bone, a pelvis has deep bone on both
+sides, legs are two. Dynamic programming then finds the sequence of parts from feet to head that fits the scores best.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ PARTS: tuple[PartName, ...] = ("legs", "pelvis", "abdomen", "thorax", "neck", "h
 
 LIKELY_SCORE = 0.6
 MOST_BORDER = 0.3
-"""A body that is cut at more of the picture's border has no outline to be told by."""
+"""Maximum share of the image's border that is body; beyond it, the outline does not tell parts apart."""
 
 TURNED_GAIN, TURNED_MM = 0.2, 150.0
-"""How much better the levels must fit from head to feet, in score a level, and over which length, to be upside down."""
+"""Minimum gain in score per level from reversing the scan, and minimum length in mm, to report it as upside down."""
 
 FRONT = 0.6
-"""The spine of a belly lies at about 0.3 of its depth from the back."""
+"""Position of the spine, 0 at the back to 1 at the front, above which a scan is back to front; 0.3 is usual."""
 
 CHANGE_MM, SKIPPED = 15.0, 4.0
-"""A change to another part costs as much as levels of this length fit worse, and this many times for each part that is
-skipped: nobody's chest follows on the pelvis."""
+"""Cost of a change to the next part, as the length of levels with a score of 1, and its factor for each part that is
+skipped: no thorax follows directly on a pelvis."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Part:
     """A part of the body in a scan.
 
     Attributes:
-        name: Its name.
-        from_mm: Where it begins above the lowest slice.
-        to_mm: Where it ends.
-        certainty: How far its levels look as they should.
+        name: Name of the part.
+        from_mm: Its lower end, in mm above the lowest slice.
+        to_mm: Its upper end.
+        certainty: `likely` if the mean score of its levels is at least `LIKELY_SCORE`, otherwise `unsure`.
     """
 
     name: PartName
@@ -60,7 +60,7 @@ def find_parts(profile: BodyProfile) -> tuple[tuple[Part, ...], tuple[Notice, ..
         profile: The profile of the scan.
 
     Returns:
-        The parts from feet to head, none where the body's outline is cut off; and whether the scan looks turned over.
+        The parts from feet to head, none if the body's outline is cut off; and notices if the scan seems turned over.
     """
     levels = np.flatnonzero(profile.has_body)
     if levels.size == 0 or profile.border_share > MOST_BORDER:
@@ -87,7 +87,7 @@ def find_parts(profile: BodyProfile) -> tuple[tuple[Part, ...], tuple[Notice, ..
 
 
 def _scores(p: BodyProfile) -> Float64[np.ndarray, "n parts"]:
-    """How far each level looks like each part, 0 to 1."""
+    """Score the similarity of each level to each part, 0 to 1."""
     no_lung = 1 - _up(p.lung, 0.04, 0.09)
     large = _up(p.area_cm2, 250, 350)
     flat = _up(p.width_mm / np.maximum(p.depth_mm, 1), 1.9, 2.4)
@@ -111,7 +111,7 @@ def _up(values: Float64[np.ndarray, " n"], low: float, high: float) -> Float64[n
 
 
 def _fit(scores: Float64[np.ndarray, "n parts"], change: float) -> tuple[float, Int64[np.ndarray, " n"]]:
-    """The parts in their order that have the highest sum of scores, less a price for each step to a higher part."""
+    """Find the ascending sequence of parts with the highest sum of scores, less a cost for each change of part."""
     count, parts = scores.shape
     steps = np.subtract.outer(np.arange(parts), np.arange(parts)).astype(np.float64)  # [to, from]
     price = np.where(steps >= 0, change * (steps + SKIPPED * np.maximum(steps - 1, 0)), np.inf)
@@ -128,7 +128,7 @@ def _fit(scores: Float64[np.ndarray, "n parts"], change: float) -> tuple[float, 
 
 
 def _told(path: Int64[np.ndarray, " n"]) -> str:
-    """Parts in the order of a path."""
+    """Return the names of the parts along a path."""
     changes = np.flatnonzero(np.diff(path, prepend=-1))
     return ", ".join(PARTS[path[level]] for level in changes)
 

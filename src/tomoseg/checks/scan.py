@@ -1,6 +1,6 @@
-"""What looks wrong about a scan before it is used, and what it shows.
+"""Checks of a scan before it is used: geometry, values, body and contrast medium.
 
-Nothing here refuses a scan: the user may know better.
+They give warnings only, since the user may know better.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from tomoseg.notices import Kind, Notice
 from tomoseg.volume import Volume
 
 PLAUSIBLE_SPACING_MM = (0.2, 10.0)
-"""Voxel edges of clinical CT, with room on both sides."""
+"""Range of voxel edges of clinical CT, with some tolerance."""
 
 LEAST_HEIGHT_MM = 15.0
-"""A thinner scan is a few slices, which do not say which vertebra or rib they cut."""
+"""Minimum height of a scan; fewer slices do not show which vertebra or rib they cut."""
 
 MOST_OBLIQUE_DEGREES = 20.0
-"""Heads lie, and gantries are tilted, by up to about this."""
+"""Maximum angle in degrees; heads and gantries are tilted by up to about this."""
 
 LONG_VOXELS = 2.0
-"""Voxels that are so many times longer from left to right, or from back to front, than along the others are those of
-sagittal or coronal slices."""
+"""Ratio of the voxel edge from left to right, or from back to front, to the other edges from which slices are taken
+to be sagittal or coronal."""
 
 MOST_BORDER = 0.4
-"""Share of the picture's border that may be body; shoulders and large patients take a quarter."""
+"""Maximum share of the image's border that is body; with shoulders and large patients it is a quarter."""
 
 _DIRECTIONS = ("LR", "PA", "IS")
 
 MAPS_READ: frozenset[Kind] = frozenset({"probability map", "dose grid"})
-"""What was no scan when it was read: nothing is said of its values once more."""
+"""Kinds of notice, from reading, for files that are no scan; their values are not checked again."""
 
 UNREADABLE_VALUES: frozenset[Kind] = frozenset(
     {*MAPS_READ, "one value", "label map", "grey values", "not HU", "no air", "shifted HU", "scaled HU", "windowed"}
 )
-"""Where values are not those of a CT, nothing is said about the body."""
+"""Kinds of notice for values that are not those of a CT; the body is then not examined."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found out about a scan.
+    """The results of inspecting a scan.
 
     Attributes:
         axes: Directions of the file's axes: `LPS` is towards the patient's left, back and head.
@@ -94,11 +94,11 @@ def check_scan(volume: Volume) -> tuple[Notice, ...]:
 
 
 def refuse_warnings(notices: Iterable[Notice], name: str) -> None:
-    """Take warnings for errors; notes are none.
+    """Refuse a scan that has warnings; notes are allowed.
 
     Args:
-        notices: What was noticed of a scan.
-        name: What to call it.
+        notices: Notices about the scan.
+        name: Name of the scan in the message.
 
     Raises:
         InputError: If there are warnings.
@@ -112,7 +112,7 @@ def refuse_warnings(notices: Iterable[Notice], name: str) -> None:
 
 
 def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
-    """Find out about a scan what can be found out without a model: geometry, values, body and contrast medium.
+    """Inspect a scan without a model: geometry, values, body and contrast medium.
 
     Args:
         volume: The scan.
@@ -156,14 +156,14 @@ def inspect_scan(volume: Volume, *, contrast: bool = True) -> Inspection:
 
 
 def _not_told(notices: tuple[Notice, ...], warnings: tuple[Notice, ...]) -> tuple[Notice, ...]:
-    """Without steps between slices where the reader has told the reason for them."""
+    """Drop notices about steps between slices if reading the scan has already reported their reason."""
     told = {"uneven HU"} & {warning.kind for warning in warnings}
     return tuple(notice for notice in notices if notice.kind not in told)
 
 
 @dataclass(frozen=True)
 class _BodyFacts:
-    """What `Inspection` says of the body; nothing where the values are not those of a CT."""
+    """The fields of `Inspection` about the body; empty if the values are not those of a CT."""
 
     extent_mm: tuple[float, float, float] | None = None
     border_share: float | None = None
@@ -200,7 +200,7 @@ def _oblique(degrees: float) -> tuple[Notice, ...]:
 
 
 def _geometry(volume: Volume) -> tuple[Notice, ...]:
-    """Voxels, and how far they reach from feet to head."""
+    """Check the voxel edges, the slice direction and the height of a scan."""
     low, high = PLAUSIBLE_SPACING_MM
     spacing = volume.spacing_mm
     notices = []

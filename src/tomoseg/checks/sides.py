@@ -1,4 +1,4 @@
-"""Left taken for right, and scans that are mirrored: with their masks, or without them."""
+"""Checks for swapped left and right structures, and for scans that are mirrored with or without their masks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tomoseg.checks.findings import LEAST_CASES, Finding, RobustStats
 from tomoseg.labels import side_of
 
 CLEAR_MM = 8.0
-"""Two structures less than this apart along an axis say nothing about its direction."""
+"""Minimum distance in mm of two structures along an axis for them to show its direction."""
 
 CLEAR_SPREADS = 2.0
-"""Nor do two whose distance varies so much."""
+"""Minimum distance of two structures in spreads of that distance for them to show the axis's direction."""
 
 LEAST_EVIDENCE = 0.01
-"""How much better, in nats a voxel, a mirrored scan has to fit the masks."""
+"""Minimum gain in log-likelihood, in nats per voxel, of mirroring a scan under its masks."""
 
 
 def side_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
-    """Cases whose left and right structures lie the wrong way round. Needs no other case.
+    """Find cases whose left and right structures are swapped. Each case is judged alone.
 
     Args:
-        cases: All of the dataset.
+        cases: All cases of the dataset.
     """
     findings = []
     for case in cases:
@@ -50,10 +50,10 @@ def side_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
 
 
 def direction_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
-    """Cases whose structures follow each other the other way round than in all others, along y or z.
+    """Find cases whose structures are in the opposite order along y or z to the other cases.
 
     Args:
-        cases: All of the dataset.
+        cases: All cases of the dataset.
     """
     known = _directions(cases)
     findings = []
@@ -74,12 +74,12 @@ def direction_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
 
 
 def image_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
-    """Cases whose masks would fit the scan much better were it mirrored, the masks staying where they are.
+    """Find cases whose masks would fit the scan much better if it, but not they, were mirrored.
 
-    What fits is learnt from the HU inside of each structure in all the other cases.
+    The fit is judged by the HU inside of each structure in all other cases.
 
     Args:
-        cases: All of the dataset.
+        cases: All cases of the dataset.
     """
     gains = _mirror_gains(cases)
     if not gains:
@@ -88,7 +88,7 @@ def image_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
     findings = []
     for name, gain in gains.items():
         axis = int(gain.argmax())
-        tells = usual[axis].middle + usual[axis].spread < 0  # where bodies are their own mirror image, nothing does
+        tells = usual[axis].middle + usual[axis].spread < 0  # not along an axis in which bodies are symmetric
         if tells and gain[axis] > LEAST_EVIDENCE:
             text = (
                 "What lies inside of the masks would look more as in the other cases, were the scan mirrored from "
@@ -99,7 +99,7 @@ def image_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
 
 
 def _mirror_gains(cases: Sequence[CaseFacts]) -> dict[str, Float64[np.ndarray, "3"]]:
-    """By case, how much likelier the HU inside of its masks would be, were the scan mirrored: nats a voxel, by axis."""
+    """Return for each case the gain in log-likelihood from mirroring the scan along each axis, in nats per voxel."""
     totals: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     for case in cases:
@@ -108,7 +108,7 @@ def _mirror_gains(cases: Sequence[CaseFacts]) -> dict[str, Float64[np.ndarray, "
             counts[name] = counts.get(name, 0) + 1
     gains = {}
     for case in cases:
-        fits = []  # each structure once: a single wrong mask may be larger than all others
+        fits = []  # one per structure, whatever its size: a single wrong mask may be larger than all others
         for name, facts in _held(case):
             if counts[name] >= LEAST_CASES:
                 others = totals[name] - facts.histograms[0] / facts.voxels + 1e-3
@@ -124,7 +124,7 @@ def _held(case: CaseFacts) -> list[tuple[str, StructureFacts]]:
 
 
 def _directions(cases: Sequence[CaseFacts]) -> dict[tuple[str, str, int], float]:
-    """Of pairs of structures, along which axes one clearly follows the other, and whether up (1) or down (-1)."""
+    """Return the direction, 1 or -1, from one structure to another along y and z, for pairs in which it is clear."""
     names = sorted({name for case in cases for name in case.structures})
     known = {}
     for one, other in combinations(names, 2):
@@ -137,12 +137,12 @@ def _directions(cases: Sequence[CaseFacts]) -> dict[tuple[str, str, int], float]
 
 
 def _steps(cases: Sequence[CaseFacts], one: str, other: str, axis: int) -> Float64[np.ndarray, " n"]:
-    """From the middle of one structure to that of another in each case, in mm."""
+    """Return the distance from the centre of one structure to that of another in each case, in mm."""
     return np.array([_middle(case, other, axis) - _middle(case, one, axis) for case in cases])
 
 
 def _pairs(case: CaseFacts) -> list[tuple[str, str]]:
-    """Left structures with their right ones, where both have voxels."""
+    """Return the left structures with their right ones, if both have voxels."""
     found = []
     for name in case.structures:
         side = side_of(name)

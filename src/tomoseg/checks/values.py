@@ -1,4 +1,4 @@
-"""Whether the values of a scan are Hounsfield units: where air and soft tissue lie, and what it is if they do not."""
+"""Check that the values of a scan are Hounsfield units, by the peaks of air and soft tissue in its histogram."""
 
 from __future__ import annotations
 
@@ -8,61 +8,62 @@ import numpy as np
 from jaxtyping import Float64, Int16, Int64
 
 from tomoseg.checks.peaks import find_peaks
-from tomoseg.notices import Kind, Notice
+from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 PLAUSIBLE_AIR_HU = -200
-"""Every CT has air around or in the patient; a lowest value above this says that it is no CT in HU."""
+"""Highest plausible minimum of a CT in HU, since every CT has air around or in the patient."""
 
 PLAUSIBLE_DENSE_HU = 100
-"""Bone, contrast and the table lie above this."""
+"""Lowest plausible maximum of a CT in HU, since bone, contrast medium and the table lie above."""
 
 AIR_PEAK_HU = (-1150, -650)
-"""Where most voxels of air lie: around the patient at -1000, in cropped scans of the chest nearer to -700."""
+"""Range of the peak of air: -1000 around the patient, about -700 in cropped scans of the chest."""
 
 TISSUE_PEAK_HU = (-160, 160)
-"""Where most voxels of fat, or of muscle and organs, lie, with contrast medium or without."""
+"""Range of the peak of fat, or of muscle and organs, with contrast medium or without."""
 
 TISSUE_ABOVE_AIR_HU = (850, 1150)
 
 LUNG_ABOVE_AIR_HU = 300
-"""Most of the lungs lies below."""
+"""HU above air below which most of the lungs lies."""
 
 TISSUE_HALF_HU, TISSUE_SHARE = 160, 0.5
-"""Of what is not air so much lies so near to the peak of soft tissue in every CT; MR has tissues of all intensities."""
+"""Distance from the peak of soft tissue within which at least this share of all non-air voxels lies in every CT; in MR
+intensities are spread more widely."""
 
 BONE_HU = 300
 NOT_AIR_HU = -300
 TOO_DENSE_HU, TOO_DENSE_SHARE = 3071, 0.03
-"""Metal reaches further, but is never so much of a patient."""
+"""HU of metal, and the share of non-air voxels that it never reaches in a patient."""
 
 LEAST_VOXELS = 4096
-"""Fewer voxels have neither peaks nor shapes that mean anything."""
+"""Minimum number of sampled voxels for a meaningful histogram."""
 
 FEW_LEVELS = 3
-"""No scan has so few different values."""
+"""Number of different values that no scan has so few of."""
 
 LEAST_PEAK_SHARE = 0.02
 _SMOOTHING_HU = 12
 _PEAK_HALF_HU = 60
 _PIECES = 128
-"""Rows and columns of a slice that are looked at, evenly spread."""
+"""Minimum number of rows and columns of a slice that are sampled, evenly spread."""
 
 _OFFSET = 32768
 
 
 @dataclass(frozen=True)
 class ValueFacts:
-    """What the values of a scan are.
+    """Statistics of the values of a scan.
 
     Attributes:
-        lowest: The lowest.
-        highest: The highest.
-        levels: How many different ones, in a sample.
-        air_hu: The most frequent value of air; None if there is no peak where air lies.
-        tissue_hu: The most frequent value of fat, or of muscle and organs; None if there is no peak there.
-        bone_share: The part of what is not air above `BONE_HU`; None where all is air.
-        peaks: All peaks, the highest first: the value, and the share of voxels near it.
+        lowest: Lowest value.
+        highest: Highest value.
+        levels: Number of different values in a sample.
+        air_hu: Peak of air; None if there is no peak in `AIR_PEAK_HU`.
+        tissue_hu: Peak of fat, or of muscle and organs; None if there is no peak in `TISSUE_PEAK_HU`.
+        bone_share: Share of non-air voxels above `BONE_HU`; None if all is air.
+        peaks: All peaks, the highest first: value, and share of voxels near it.
     """
 
     lowest: int
@@ -75,21 +76,21 @@ class ValueFacts:
 
 
 def thin_slices(volume: Volume) -> Int16[np.ndarray, "z n"]:
-    """A sample of each axial slice, a row a slice: at most 255 x 255 of its voxels, evenly spread."""
+    """Return a sample of each axial slice, `(z, n)`: at most 255 x 255 of its voxels, evenly spread."""
     x, y, z = volume.shape
     thin = volume.hu[:: max(1, x // _PIECES), :: max(1, y // _PIECES)]
     return np.ascontiguousarray(thin.transpose(2, 1, 0)).reshape(z, -1)
 
 
 def value_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[ValueFacts, tuple[Notice, ...]]:
-    """Look at the values of a scan.
+    """Check the values of a scan.
 
     Args:
         volume: The scan.
         thin: Its `thin_slices`.
 
     Returns:
-        What they are, and what is odd about them: the most telling sentence, not all that are true.
+        Their statistics, and at most one notice: the most telling one, even if several apply.
     """
     lowest, highest = int(volume.hu.min()), int(volume.hu.max())
     counts = np.bincount(thin.ravel().astype(np.int32) + _OFFSET, minlength=1 << 16)
@@ -111,7 +112,7 @@ def value_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[ValueFa
 
 
 def _peaks(counts: Int64[np.ndarray, " hu"]) -> tuple[tuple[int, float], ...]:
-    """Where values are frequent, the highest first, as value and share; no single value that stands for no voxel."""
+    """Return the peaks of a histogram, the highest first, as value and share of voxels; padding is ignored."""
     from scipy import ndimage  # takes 0.2 s to import
 
     kept = _without_padding(counts)
@@ -126,7 +127,7 @@ def _peaks(counts: Int64[np.ndarray, " hu"]) -> tuple[tuple[int, float], ...]:
 
 
 def _without_padding(counts: Int64[np.ndarray, " hu"]) -> Float64[np.ndarray, " hu"]:
-    """Counts without a lowest value far below air: scanners fill the corners of the picture with one."""
+    """Return the counts without a lowest value far below air, with which scanners fill the corners of images."""
     rest = counts.astype(np.float64)
     lowest = int(np.flatnonzero(counts)[0])
     if lowest - _OFFSET < AIR_PEAK_HU[0] and counts[lowest] > counts[lowest + 1 : lowest + _PEAK_HALF_HU].sum():
@@ -139,7 +140,7 @@ def _strongest(peaks: tuple[tuple[int, float], ...], within: tuple[int, int]) ->
 
 
 def _pair(facts: ValueFacts) -> tuple[int, int] | None:
-    """Two peaks as far apart as air and soft tissue are."""
+    """Return two peaks as far apart as those of air and soft tissue."""
     low, high = TISSUE_ABOVE_AIR_HU
     for air, _ in facts.peaks:
         for tissue, _ in facts.peaks:
@@ -149,12 +150,12 @@ def _pair(facts: ValueFacts) -> tuple[int, int] | None:
 
 
 def _is_of_tissue(counts: Int64[np.ndarray, " hu"], tissue: int, above: int) -> bool:
-    """Whether what is not air has about the same value, as it has in CT but for bone and lungs.
+    """Whether most non-air values are near one value, as in CT.
 
     Args:
-        counts: How often each value is.
-        tissue: The most frequent one of soft tissue.
-        above: What is not air lies above this.
+        counts: `(hu,)`, number of voxels of each value.
+        tissue: Peak of soft tissue.
+        above: Value above which voxels are not air.
     """
     inside = counts[above + 1 + _OFFSET :].sum()
     near = counts[max(above + 1, tissue - TISSUE_HALF_HU) + _OFFSET : tissue + TISSUE_HALF_HU + 1 + _OFFSET].sum()
@@ -162,7 +163,7 @@ def _is_of_tissue(counts: Int64[np.ndarray, " hu"], tissue: int, above: int) -> 
 
 
 def _odd_range(facts: ValueFacts, volume: Volume, counts: Int64[np.ndarray, " hu"]) -> Notice | None:
-    """What a volume is that reaches nowhere near air."""
+    """Return a notice about a volume without values near that of air."""
     if made := _not_measured(facts, volume):
         return made
     pair = _pair(facts)
@@ -178,7 +179,7 @@ def _odd_range(facts: ValueFacts, volume: Volume, counts: Int64[np.ndarray, " hu
 
 
 def _not_measured(facts: ValueFacts, volume: Volume) -> Notice | None:
-    """Whether values are no measured ones."""
+    """Return a notice if values were not measured: a constant, a mask or a label map."""
     if facts.lowest == facts.highest:
         text = f"Every voxel is {facts.lowest} HU, a scan was expected. Check that the right file was exported."
         return Notice(text, "one value")
@@ -192,7 +193,7 @@ def _not_measured(facts: ValueFacts, volume: Volume) -> Notice | None:
 
 
 def _not_hu(facts: ValueFacts) -> Notice | None:
-    """Whether values are such as raw intensities have."""
+    """Return a notice if values look like intensities other than HU."""
     if facts.lowest < -1 or facts.highest <= PLAUSIBLE_DENSE_HU:
         return None
     text = (
@@ -233,7 +234,7 @@ def _no_air(facts: ValueFacts) -> Notice | None:
 
 
 def _is_flat(volume: Volume) -> bool:
-    """Whether neighbours are equal nearly everywhere, as no measured values are."""
+    """Whether neighbouring voxels are mostly equal, as measured values are not."""
     x, y, z = volume.shape
     slices = volume.hu[:, :, :: max(1, z // 16)]
     values, counts = np.unique(slices[:: max(1, x // _PIECES), :: max(1, y // _PIECES)], return_counts=True)
@@ -243,7 +244,7 @@ def _is_flat(volume: Volume) -> bool:
 
 
 def _odd_peaks(facts: ValueFacts) -> Notice | None:
-    """What is odd about where air and soft tissue lie, in a volume that reaches down to air."""
+    """Return a notice about unusual peaks in a volume with values as low as air."""
     pair = _pair(facts)
     if pair is not None and _is_shifted(pair, facts):
         return _shifted(*pair)
@@ -257,7 +258,7 @@ def _odd_peaks(facts: ValueFacts) -> Notice | None:
 
 
 def _scaled(facts: ValueFacts) -> Notice | None:
-    """Whether what is dark lies elsewhere than air, as after a multiplication."""
+    """Return a notice if the lowest peak is not at air, as after a multiplication."""
     low = min((hu for hu, share in facts.peaks if share >= 0.1), default=None)
     if low is None or facts.air_hu is not None or low > NOT_AIR_HU or (facts.tissue_hu is None and low > -1000):
         return None
@@ -269,7 +270,7 @@ def _scaled(facts: ValueFacts) -> Notice | None:
 
 
 def _is_shifted(pair: tuple[int, int], facts: ValueFacts) -> bool:
-    """Whether two peaks as far apart as air and tissue lie elsewhere than those, and no better ones are there."""
+    """Whether two peaks as far apart as air and tissue lie elsewhere, and no others fit better."""
     places = (AIR_PEAK_HU, TISSUE_PEAK_HU)
     if all(low <= hu <= high for hu, (low, high) in zip(pair, places, strict=True)):
         return False
@@ -287,7 +288,7 @@ def _shifted(air: int, tissue: int) -> Notice:
 
 
 def _windowed(facts: ValueFacts, counts: Int64[np.ndarray, " hu"]) -> Notice | None:
-    """Whether values were cut off at an end where a patient has others."""
+    """Return a notice if values were clipped within the range that a patient has."""
     if not facts.peaks:
         return None
     low, high = facts.lowest + _OFFSET, facts.highest + _OFFSET
@@ -299,11 +300,10 @@ def _windowed(facts: ValueFacts, counts: Int64[np.ndarray, " hu"]) -> Notice | N
         cut.append(f"{counts[high] / counts.sum():.1%} have the highest, {facts.highest} HU")
     if not cut:
         return None
-    kind: Kind = "windowed"
     text = (
         f"{' and '.join(cut)}; air near -1000 and bone above 600 were expected. Values beyond a window were cut off: "
     )
-    return Notice(f"{text}export the scan itself.", kind)
+    return Notice(f"{text}export the scan itself.", "windowed")
 
 
 def _dense(facts: ValueFacts, counts: Int64[np.ndarray, " hu"], inside: int) -> Notice | None:

@@ -1,7 +1,7 @@
 """The command line: one command, one file, one workflow function.
 
-Nothing heavier than `argparse` is loaded before it is known which command runs, and a command loads what computes only
-once its arguments are read, so that `--help` answers at once.
+Only `argparse` is imported before the command is known, and heavy modules only after its arguments are parsed, so that
+`--help` answers at once.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ COMMANDS: dict[str, str] = {
     "demo": "Run the whole workflow on synthetic CTs: generate, preprocess, train, evaluate, predict, draw.",
     "serve": "Run a server that segments scans sent over HTTP, with pages for a browser.",
 }
-"""Each command, with the first sentence of its help; `cli/NAME.py` has the function of that name."""
+"""Commands with the first sentence of their help; `cli/NAME.py` has the function of that name."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status.
+    """Run one command and return its exit status.
 
     Args:
-        argv: Arguments after the program's name; the process's own if omitted.
+        argv: Arguments after the program's name; if omitted, those of the process.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     return with_streams(lambda: _main(given, is_process=argv is None), ends_process=argv is None)
@@ -63,13 +63,13 @@ def _main(given: Sequence[str], *, is_process: bool) -> int:
 
 
 def _parse_no_command(given: Sequence[str]) -> NoReturn:
-    """Help, the version, or what is wrong with it.
+    """Print the help or the version, or exit with an error.
 
     Raises:
         SystemExit: Always.
     """
     parser = _parser()
-    if given and given[0] in {"-h", "--help"}:  # argparse would hide that it cannot be printed
+    if given and given[0] in {"-h", "--help"}:  # argparse would ignore a failure to print it
         sys.stdout.write(parser.format_help())
         raise SystemExit(0)
     if given and given[0] == "--version":

@@ -1,4 +1,4 @@
-"""Arguments that several commands take."""
+"""Arguments of several commands."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ Models = Annotated[tuple[Path, ...], arg(aliases=("-m",), metavar="MODEL [MODEL 
 
 
 def is_planned(preset: str | None, config: Path | None) -> bool:
-    """Whether settings are planned: where that is said, or where neither a preset nor a file says another thing."""
+    """Whether settings are planned: if the preset is `planned`, or neither a preset nor a file is given."""
     return preset == "planned" or (preset is None and config is None)

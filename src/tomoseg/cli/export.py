@@ -11,7 +11,7 @@ from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.options import HERE, EngineName, Precision, Spread
 from tomoseg.terminal import console
 
-if TYPE_CHECKING:  # these import what takes long
+if TYPE_CHECKING:  # slow to import
     from tomoseg.workflows.calibration import CalibrationData, EvaluationData
 
 
@@ -68,7 +68,7 @@ def _export(network: Path, to: EngineName, precision: Precision, given: Calibrat
 
 
 def _measure(network: Path, place: EvaluationData, int8_of: EngineName | None, spread: Spread) -> None:
-    """All engines, or what an export in int8 loses."""
+    """Measure all engines, or the loss of Dice by an int8 export."""
     from tomoseg.terminal.engines import show_benchmarks
     from tomoseg.workflows.measure_engines import measure_engines, ways_of_int8
 

@@ -56,7 +56,7 @@ def inspect(
 def _inspect_folder(
     place: Path, json: bool, output: Path | None, strict: bool, assume_spacing: tuple[float, float, float] | None
 ) -> int | None:
-    """The exit status for a folder or an archive of scans; None where it is one scan."""
+    """Inspect a folder or an archive of scans and return the exit status; None if it is one scan."""
     from tomoseg.terminal.inspection import show_folder, show_json
     from tomoseg.workflows.inspect import inspect_folder, write_json
 

@@ -1,4 +1,4 @@
-"""In which language a command speaks: `--lang`, which every command takes, or else the variable `TOMOSEG_LANG`."""
+"""Language of a command's output: `--lang`, which every command takes, or else the variable `TOMOSEG_LANG`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ LANG = Parameter(
     default="en",
     annotation=Annotated[Language, arg(help=LANG_HELP)],
 )
-"""The option of commands whose settings have no language of their own."""
+"""The `--lang` option of commands whose settings have no `lang`."""
 
 
 def language_of(argv: Sequence[str]) -> Language:
-    """The language of a command line, before anything else of it is read; that of the environment if it names none.
+    """Return the language of a command line, before it is parsed; that of the environment if it names none.
 
     Args:
-        argv: What follows the command's name.
+        argv: Arguments after the command's name.
 
     Raises:
-        ConfigError: If the environment names one that is not known; what is wrong with a flag is told with the others.
+        ConfigError: If the environment names an unknown one; a wrong flag is reported later, with the others.
     """
     known: tuple[Language, ...] = get_args(Language)
     named = os.environ.get(VARIABLE) or "en"

@@ -1,8 +1,8 @@
-"""What libraries say on standard error while a command runs: nothing.
+"""Silencing of libraries on standard error.
 
-Their warnings are written for programmers: of their own next versions, or of a header's value, which they quote, names
-and identifiers of patients among them. What matters of it to a user comes from the readers as a notice, with advice.
-`PYTHONWARNINGS=default` shows what else there is.
+Their warnings are written for programmers: about their next versions, or about values in headers, which they quote,
+including names and identifiers of patients. Readers of files turn those that matter to users into notices with advice.
+`PYTHONWARNINGS=default` shows the others.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import warnings
 
 
 def silence_libraries() -> None:
-    """Let neither warnings nor log messages reach standard error, in this process and in those that it starts.
+    """Keep warnings and log messages off standard error, in this process and in those that it starts.
 
-    A process of `multiprocessing` takes over the options of warnings. For log messages call this in it as well.
+    A process of `multiprocessing` inherits the warning options. For log messages, call this in it as well.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         sys.warnoptions.append("ignore")
-        logging.getLogger().addHandler(logging.NullHandler())  # without one, Python prints what is a warning or more
+        logging.getLogger().addHandler(logging.NullHandler())  # without a handler, Python prints warnings and errors

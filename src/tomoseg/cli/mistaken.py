@@ -1,4 +1,4 @@
-"""After a command has failed: whether it was given one thing for another, such as a model where a scan is expected."""
+"""Recognition, after a command has failed, of mistaken arguments, such as a model in place of a scan."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WANTED: dict[str, dict[str, Kind]] = {
     "export": {"model": "model"},
     "models": {"model": "model"},
 }
-"""What the places are that a command reads, by its arguments. `evaluate` takes masks for either, too."""
+"""Expected kinds of the paths that a command reads, by argument. `evaluate` also takes masks for either."""
 
 ADVICE: dict[tuple[Kind, Kind], str] = {
     ("scan", "model"): "-i of predict takes the scan, -m the model; `tomoseg models` shows what a model is",
@@ -52,7 +52,7 @@ ADVICE: dict[tuple[Kind, Kind], str] = {
     ("dataset", "model"): "`tomoseg models` and `tomoseg labels` show what it is",
     ("dataset", "scan"): "a dataset is a folder of scans with their masks; `tomoseg inspect` looks at one scan",
 }
-"""What to do where the first is expected and the second was given."""
+"""Advice by the expected kind and the one that was given."""
 
 EXCHANGED = {
     "predict": (("input", "-i", "output", "-o"), ("input", "-i", "model", "-m")),
@@ -61,14 +61,14 @@ EXCHANGED = {
     "evaluate": (("predicted", "PREDICTED", "reference", "REFERENCE"),),
     "tune": (("model", "MODEL", "preprocessed", "PREPROCESSED"),),
 }
-"""Pairs of arguments that are easily given in the wrong order, with what they are called."""
+"""Pairs of arguments that are easily exchanged, each with its name in messages."""
 
 
 def mistaken(command: str, given: Mapping[str, Any]) -> str | None:
-    """One sentence if a place is another kind of thing than the command expects, and it is known which.
+    """Return a message if an argument is of another kind than the command expects, and that kind is recognised.
 
     Args:
-        command: Which command failed.
+        command: Name of the command that failed.
         given: Its arguments.
     """
     wanted = WANTED.get(command, {})
@@ -97,7 +97,7 @@ def _wrong(command: str, name: str, wanted: Kind, places: Mapping[str, Path]) ->
 
 
 def _place(given: object) -> Path | None:
-    """Of several, such as models, the first."""
+    """Return the path of an argument, the first of several; None if it is no path."""
     first = given[0] if isinstance(given, tuple) and given else given
     return first if isinstance(first, Path) else None
 
@@ -112,7 +112,7 @@ def _are_exchanged(places: Mapping[str, Path], first: str, second: str, wanted: 
 
 
 def _are_masks(command: str, name: str, places: Mapping[str, Path]) -> bool:
-    """Whether it may be masks that are compared with masks."""
+    """Whether an argument may be masks that are compared with masks."""
     if command != "evaluate":
         return False
     if name == "predicted":
@@ -121,7 +121,7 @@ def _are_masks(command: str, name: str, places: Mapping[str, Path]) -> bool:
 
 
 def kind_of(place: Path) -> Kind | None:
-    """What lies at a place, as far as it can be told without opening a scan; None where it may not be looked at."""
+    """Return the kind of thing at a path, without opening a scan; None if it is unknown or cannot be read."""
     try:
         return _kind_of(place)
     except OSError:

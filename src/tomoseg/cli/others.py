@@ -1,6 +1,6 @@
-"""What people type who know TotalSegmentator or nnU-Net: understood where it means the same here, else answered.
+"""Commands and flags of TotalSegmentator and nnU-Net, translated if they have an equivalent, otherwise explained.
 
-Nothing here decides what a command does: words become our own words, or one sentence with what to use instead.
+They become our own words, or one sentence that says what to use instead; what a command does is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMMANDS = {
     "segment": "predict",
     "verify_dataset_integrity": "check",
 }
-"""Commands of others, in small letters, and ours for what they do."""
+"""Commands of other programs, in lower case, with our equivalents."""
 
 SAME = {
     "predict": {
@@ -57,10 +57,10 @@ SAME = {
         "-overwrite-target-spacing": "--grid.spacing-mm",
     },
 }
-"""Flags of others that mean the same under another name, spelt with hyphens."""
+"""Flags of other programs, spelt with hyphens, with our equivalents."""
 
 CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
-"""nnU-Net's, which come after a dataset's number."""
+"""Configurations of nnU-Net, which follow the number of a dataset."""
 
 ONE_SPEED = (
     "a model has one resolution here; `tomoseg models` lists those that there are, and `tomoseg fetch` those of "
@@ -169,22 +169,22 @@ INSTEAD = {
         "-np": BY_ITSELF,
     },
 }
-"""Flags of others that have no like here, and what to use."""
+"""Flags of other programs without an equivalent, with advice."""
 
 FORMATS = {"nifti": "nifti", "dicom": "dicom-seg", "dicom_seg": "dicom-seg", "dicom_rtstruct": "rtstruct"}
-"""TotalSegmentator's words for output."""
+"""Output types of TotalSegmentator, with our formats."""
 
 
 def translate_options(command: str, argv: Sequence[str], own: Sequence[str]) -> list[str]:
-    """A command line in which the flags of others are ours.
+    """Translate the flags of other programs in a command line.
 
     Args:
-        command: Whose line it is.
-        argv: What follows it.
-        own: Its flags, which win over those of others.
+        command: Name of the command.
+        argv: Its arguments.
+        own: Its own flags, which take precedence.
 
     Raises:
-        ConfigError: If a flag of others has no like here; the sentence says what to use.
+        ConfigError: If a flag has no equivalent; the message says what to use.
     """
     _check_first_words(command, argv)
     left, words = list(argv), []
@@ -194,10 +194,10 @@ def translate_options(command: str, argv: Sequence[str], own: Sequence[str]) -> 
 
 
 def _check_first_words(command: str, argv: Sequence[str]) -> None:
-    """Refuse what begins with words that others begin with.
+    """Refuse positional arguments that other programs begin with.
 
     Raises:
-        ConfigError: With what to begin with.
+        ConfigError: If there are any; the message says what to begin with.
     """
     if argv and command == "predict" and not argv[0].startswith("-"):
         raise ConfigError(
@@ -212,10 +212,10 @@ def _check_first_words(command: str, argv: Sequence[str]) -> None:
 
 
 def _translated(command: str, left: list[str], own: Sequence[str]) -> list[str]:
-    """The next word in ours; it is taken off the list, with what follows it where its meaning depends on that.
+    """Remove and translate the next word, together with the one after it if its meaning depends on that.
 
     Raises:
-        ConfigError: If it has no like.
+        ConfigError: If it has no equivalent.
     """
     word = left.pop(0)
     flag, sign, value = word.partition("=")
@@ -231,10 +231,10 @@ def _translated(command: str, left: list[str], own: Sequence[str]) -> list[str]:
 
 
 def _output_type(word: str, left: list[str]) -> list[str]:
-    """TotalSegmentator's word for a format.
+    """Translate TotalSegmentator's output type.
 
     Raises:
-        ConfigError: If it is none.
+        ConfigError: If it is unknown.
     """
     given = word.partition("=")[2] or (left.pop(0) if left else "")
     if given.lower() not in FORMATS:
@@ -246,10 +246,10 @@ def _output_type(word: str, left: list[str]) -> list[str]:
 
 
 def _device_or_dataset(word: str, left: list[str]) -> list[str]:
-    """`-d` of TotalSegmentator is the device, of nnU-Net the dataset.
+    """Translate `-d`: the device in TotalSegmentator, the dataset in nnU-Net.
 
     Raises:
-        ConfigError: With what to use instead.
+        ConfigError: If it is a dataset.
     """
     given = left.pop(0) if left else ""
     if re.fullmatch(r"(auto|gpu|cpu|cuda|mps)(:\d+)?", given) is None:
@@ -258,10 +258,10 @@ def _device_or_dataset(word: str, left: list[str]) -> list[str]:
 
 
 def _preview_or_plans(word: str, left: list[str]) -> list[str]:
-    """`-p` of TotalSegmentator is the preview, of nnU-Net the plans, which have a name.
+    """Translate `-p`: the preview in TotalSegmentator, the name of plans in nnU-Net.
 
     Raises:
-        ConfigError: With what to use instead.
+        ConfigError: If it is the name of plans.
     """
     if left and not left[0].startswith("-"):
         raise ConfigError(f"expected options of tomoseg predict, got {word} {left[0]}; {NAMES_MODEL}")
@@ -269,10 +269,10 @@ def _preview_or_plans(word: str, left: list[str]) -> list[str]:
 
 
 def _fast_or_folds(word: str, left: list[str]) -> list[str]:
-    """`-f` of TotalSegmentator is fast, of nnU-Net the folds, which have numbers.
+    """Explain `-f`: the fast model in TotalSegmentator, numbers of folds in nnU-Net.
 
     Raises:
-        ConfigError: With what to use instead.
+        ConfigError: Always; neither has an equivalent.
     """
     instead = "-m RUN1 RUN2 averages several models" if left and not left[0].startswith("-") else ONE_SPEED
     raise ConfigError(f"expected options of tomoseg predict, got {word}; {instead}")
@@ -287,4 +287,4 @@ _BY_VALUE: dict[str, dict[str, Callable[[str, list[str]], list[str]]]] = {
         "-f": _fast_or_folds,
     }
 }
-"""Flags that mean one thing or another by what follows them."""
+"""Flags whose meaning depends on the word after them."""

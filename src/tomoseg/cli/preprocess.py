@@ -71,7 +71,7 @@ def preprocess(
 
 
 def _planned(dataset: Path, output: Path, settings: PreprocessConfig, minutes: float | None) -> PreprocessConfig:
-    """Settings with a planned grid, which is shown."""
+    """Plan the grid and show the plan; return the settings with that grid."""
     from tomoseg.terminal.planning import show_planned_grid
     from tomoseg.workflows.planned import planned_grid
 

@@ -1,4 +1,4 @@
-"""Words of a command line become the arguments of a command; words that it does not take get an answer of one line."""
+"""Parsing of a command line into the arguments of a command, with errors in one line."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ from tomoseg.options import MemorySize
 from tomoseg.settings import Config, group_of, named, naming
 
 VALUES = ConstructorRegistry()
-"""How words become values and how both are called in the help, beside what tyro knows."""
+"""Parsers of values and their names in the help, in addition to tyro's own."""
 
 
 def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: Mapping[str, Config]) -> partial[int]:
-    """The command with its arguments, ready to be called.
+    """Parse the arguments of a command and return it ready to be called.
 
-    Of its settings those count as chosen that a flag gives, or that count so in the defaults.
+    Settings count as set explicitly if a flag names them, or if they already do in the defaults.
 
     Args:
-        command: Its function.
-        name: Its name.
-        argv: What follows it.
-        settings: Defaults that take the place of the function's own.
+        command: Function of the command.
+        name: Name of the command.
+        argv: Its arguments.
+        settings: Defaults that replace those of the function.
 
     Raises:
-        ConfigError: If there are words that it does not take.
-        SystemExit: If help was asked for, or if an argument is missing or cannot be read.
+        ConfigError: If there are unknown arguments.
+        SystemExit: If help was requested, or if an argument is missing or cannot be parsed.
     """
     flags = own_flags(command)
     words = translate_options(name, argv, flags)
@@ -68,18 +68,18 @@ def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: 
 
 
 def _own(values: Mapping[str, Any], command: Callable[..., int]) -> dict[str, Any]:
-    """Those that the function of a command takes."""
+    """Select the values that the function of a command takes."""
     return {name: values[name] for name in inspect.signature(command).parameters}
 
 
 def _chosen(words: Sequence[str]) -> frozenset[str]:
-    """The dotted names of the settings that flags give."""
+    """Return the dotted names of the settings that are given by flags."""
     flags = {word.split("=")[0].replace("-", "_").removeprefix("__") for word in words if word.startswith("--")}
     return frozenset(flags | {flag.removeprefix("no_") for flag in flags})
 
 
 def own_flags(command: Callable[..., int]) -> list[str]:
-    """Every flag of a command as its help spells it, aliases too."""
+    """Return every flag of a command as spelt in its help, with aliases."""
     return [flag for name, kind in _parameters(command) for flag in _flags(name, kind)]
 
 
@@ -88,14 +88,14 @@ def _parameters(command: Callable[..., int]) -> Iterator[tuple[str, Any]]:
 
 
 def _signature(command: Callable[..., int]) -> dict[str, inspect.Parameter]:
-    """The parameters of a command, and the option of a language if its settings have none."""
+    """Return the parameters of a command, with `--lang` added if its settings have no language."""
     hints = get_type_hints(command, include_extras=True)
     found = {name: one.replace(annotation=hints[name]) for name, one in inspect.signature(command).parameters.items()}
     return {**found, LANG.name: LANG.replace(default=spoken())} if has_no_language(command) else found
 
 
 def has_no_language(command: Callable[..., int]) -> bool:
-    """Whether none of a command's settings is a language, so that `--lang` is an option beside them."""
+    """Whether no settings of a command have a language, so that `--lang` is added to its options."""
     kinds = get_type_hints(command, include_extras=True).values()
     return not any("lang" in getattr(_bare(kind), "model_fields", ()) for kind in kinds)
 
@@ -123,14 +123,14 @@ def _names(kind: type[Config], prefix: str) -> Iterator[str]:
 
 
 def _is_strange(word: str, flags: Sequence[str]) -> bool:
-    """Whether it is a flag, and none of the command's."""
+    """Whether a word is a flag that the command does not have."""
     flag = word.split("=")[0].replace("_", "-")
     known = {*flags, "-h", "--help"}
     return re.match("--?[A-Za-z]", word) is not None and not known & {flag, flag.replace("--no-", "--", 1)}
 
 
 def _unknown_flags(name: str, strange: Sequence[str], flags: Sequence[str]) -> str:
-    """One sentence for flags that a command does not take, with the nearest of its own."""
+    """Return the message for unknown flags, with the most similar known ones."""
     near = [one for word in strange if (one := _nearest(word, flags))]
     hint = [f"did you mean {' and '.join(dict.fromkeys(near))}?"] if near else []
     told = f"expected options of tomoseg {name}, got {', '.join(strange)}"
@@ -142,7 +142,7 @@ def _see(name: str) -> str:
 
 
 def _nearest(word: str, flags: Sequence[str]) -> str | None:
-    """The flag that ends as a word does (`--optimizer.learning-rate` for `--learning-rate`), or is most like it."""
+    """Return the flag that ends with a word (`--optimizer.learning-rate` for `--learning-rate`), or is most like it."""
     wanted = word.split("=")[0].lower().replace("_", "-")
     ends = [flag for flag in flags if flag.endswith("." + wanted.lstrip("-"))]
     return next(iter(ends or difflib.get_close_matches(wanted, flags, n=1, cutoff=0.6)), None)
@@ -151,7 +151,7 @@ def _nearest(word: str, flags: Sequence[str]) -> str | None:
 def _described(
     call: Callable[..., partial[int]], command: Callable[..., int], settings: Mapping[str, Config]
 ) -> Callable[..., partial[int]]:
-    """A function that is given the parameters of the command, described for the help."""
+    """Return a function with the parameters and the help texts of the command."""
     kinds = {name: Annotated[kind, _SHOWN] for name, kind in _parameters(command)}
     parameters = [
         one.replace(annotation=kinds[name], default=settings.get(name, one.default))
@@ -159,13 +159,13 @@ def _described(
     ]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__, call.__name__ = kinds, command.__name__
-    # a line that is indented as deep goes on with the help of the argument above it
+    # a line indented this deep continues the help of the argument above it
     call.__doc__ = re.sub(r"\n {12,}(?=\S)", " ", command.__doc__ or "")
     return call
 
 
 def _default_in_words(label: str) -> str:
-    """What the help says of a default: nothing where there is none, and a switch is on or says nothing."""
+    """Return the default as shown in the help: empty without one, and `on` only for a switch that is on."""
     if label in {"", "None", "False"}:
         return ""
     return f"(default: {'on' if label == 'True' else label})"
@@ -176,7 +176,7 @@ _SHOWN = arg(help_behavior_hint=_default_in_words)
 
 @VALUES.struct_rule
 def _settings(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Settings by their fields, with help in one piece."""
+    """Parse settings field by field, each with its help in one line."""
     if not (isinstance(info.type, type) and issubclass(info.type, Config)):
         return None
     given = info.default if isinstance(info.default, Config) else info.type()
@@ -190,7 +190,7 @@ def _settings(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 @VALUES.primitive_rule
 def _or_none(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """A value or `None`, which is called as the value is."""
+    """Parse a value or `None`; the name in the help is that of the value."""
     kinds = [kind for kind in get_args(info.type) if kind is not NoneType]
     inner = _spec_of(kinds[0], info) if get_origin(info.type) in {Union, UnionType} and len(kinds) == 1 else None
     if inner is None:
@@ -211,7 +211,7 @@ def _spec_of(kind: Any, within: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[A
 
 @VALUES.primitive_rule
 def _one_of(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """One of some words; another one is told with the nearest."""
+    """Parse one of several words; the error for another one names the most similar."""
     if get_origin(info.type) is not Literal:
         return None
     known = tuple(map(str, get_args(info.type)))
@@ -232,7 +232,7 @@ def _one_of(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 @VALUES.primitive_rule
 def _several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """Any number of values, each of one word; what is wrong with one is told."""
+    """Parse any number of values of one word each."""
     kinds = get_args(info.type)
     if get_origin(info.type) is not tuple or len(kinds) != 2 or kinds[1] is not Ellipsis:
         return None
@@ -270,7 +270,7 @@ def _memory_size(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
 
 @VALUES.primitive_rule
 def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """A path, or the place in the cache that stands for a URL."""
+    """Parse a path, or a URL, which becomes its path in the cache."""
     if info.type is not Path:
         return None
 
@@ -294,7 +294,7 @@ PLAIN: dict[Any, tuple[str, str]] = {
     int: ("N", "a whole number"),
     float: ("X", "a number"),
 }
-"""What values of a type are called in usage and in a sentence."""
+"""Names of types in the usage and in messages."""
 
 
 @VALUES.primitive_rule

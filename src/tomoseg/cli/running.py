@@ -1,4 +1,4 @@
-"""One command: its arguments read, its settings from preset, file and flags, its errors as one line."""
+"""Running one command: settings from preset, file and flags; errors in one line."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tomoseg.terminal import console
 
 
 def command_of(name: str) -> Callable[..., int]:
-    """The function of a command, from the file of its name."""
+    """Import and return the function of a command."""
     called = called_in_python(name)
     return getattr(import_module(f"tomoseg.cli.{called}"), called)
 
 
 def called_in_python(name: str) -> str:
-    """What a command's file and function are called: as it is, with a `_` where Python has the name for itself.
+    """Return the name of a command's module and function: its own, with `_` appended if it is a Python keyword.
 
     Example:
         >>> called_in_python("import"), called_in_python("predict")
@@ -40,15 +40,15 @@ def called_in_python(name: str) -> str:
 
 
 def run(name: str, argv: Sequence[str]) -> int:
-    """Run a command; returns its exit status.
+    """Run a command and return its exit status.
 
     Args:
         name: One of `COMMANDS`.
-        argv: What follows it.
+        argv: Its arguments.
 
     Raises:
         ModuleNotFoundError: If a package is missing that every installation has.
-        OSError: If what is printed cannot be written.
+        OSError: If output cannot be printed.
     """
     given: Mapping[str, Any] | None = None
     before = spoken()
@@ -74,11 +74,11 @@ def run(name: str, argv: Sequence[str]) -> int:
         console.error(told)
         return NOT_STARTED
     finally:
-        speak(before)  # of a program that calls several commands each has its own
+        speak(before)  # a program may call several commands, each in its own language
 
 
 def _told(error: Exception, name: str, given: Mapping[str, Any]) -> str | None:
-    """One sentence for an error that was foreseen; None for a fault of ours."""
+    """Return the message of an expected error; None for a bug."""
     if isinstance(error, TomosegError):
         about_places = None if isinstance(error, ConfigError) else mistaken(name, given)
         return about_places or str(error)
@@ -88,7 +88,7 @@ def _told(error: Exception, name: str, given: Mapping[str, Any]) -> str | None:
 
 
 def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Config]:
-    """What the command's preset and file say, as the defaults of its flags."""
+    """Return the settings from the command's preset and file, as the defaults of its flags."""
     parameters = inspect.signature(command).parameters
     settings = _defaults(command)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -97,7 +97,7 @@ def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Con
     try:
         chosen, _ = early.parse_known_args(argv)
     except argparse.ArgumentError:
-        return settings  # tyro says what is wrong with it
+        return settings  # tyro reports the error
     if "preset" in parameters:
         settings = {name: naming(_speaking(_preset(one, chosen.preset)), ()) for name, one in settings.items()}
     if settings and "config" in parameters and chosen.config is not None:
@@ -108,24 +108,24 @@ def _settings(command: Callable[..., int], argv: Sequence[str]) -> dict[str, Con
 
 
 def _defaults(command: Callable[..., int]) -> dict[str, Config]:
-    """The settings of a command as they are where nobody chooses any."""
+    """Return the default settings of a command."""
     parameters = inspect.signature(command).parameters
     defaults = {name: one.default for name, one in parameters.items() if isinstance(one.default, Config)}
     return {name: naming(_speaking(one), ()) for name, one in defaults.items()}
 
 
 def _speaking(settings: Config) -> Config:
-    """The same in the language of this process, where they have one."""
+    """Return the settings in the language of this process, if they have one."""
     return settings.model_copy(update={"lang": spoken()}) if "lang" in type(settings).model_fields else settings
 
 
 def _chosen_language(given: Mapping[str, Any]) -> Language:
-    """The language that a command's settings, or a file of them, choose; as before where they have none."""
+    """Return the language in a command's settings; the current one if they have none."""
     return next((one.lang for one in given.values() if isinstance(one, Config) and hasattr(one, "lang")), spoken())
 
 
 def _preset(default: Config, name: str) -> Config:
-    """The preset of that name, or the default where there is none: tyro says so."""
+    """Return the preset of that name, or the default if there is none, which tyro reports."""
     from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
 
     presets: tuple[dict[str, Any], ...] = (PREPROCESS_PRESETS, TRAIN_PRESETS)
@@ -133,7 +133,7 @@ def _preset(default: Config, name: str) -> Config:
 
 
 def _beside(settings: Iterable[Config]) -> list[Config]:
-    """What a file may hold for the other of preprocess and train: `tomoseg plan` writes one file for both."""
+    """Return the default settings of the other of preprocess and train: `tomoseg plan` writes one file for both."""
     from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
 
     kinds = {type(one) for one in settings}

@@ -1,4 +1,4 @@
-"""URLs among the arguments of a command: what is read is fetched before it begins, or when it is read."""
+"""URLs among the arguments of a command: inputs are fetched before it begins, or when they are read."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _READ = {
     "preprocess": ("dataset", "corrections"),
     "inspect": ("scan",),
 }
-"""What commands read that may lie in a store, by their arguments' names."""
+"""Arguments of commands that may be URLs to read."""
 
 _WRITTEN = ("predict", "evaluate", "check", "preprocess", "inspect")
-"""Commands whose output may."""
+"""Commands whose output may be a URL."""
 
 _PATTERN = "*?["
 
 
 def with_files(command: str, given: Mapping[str, Any]) -> None:
-    """Have the files of URLs among arguments.
+    """Fetch the files of URLs among the arguments of a command.
 
     Args:
         command: Name of the command.
-        given: Its arguments; a URL is the place in the cache that stands for it.
+        given: Its arguments; a URL is given as its path in the cache.
 
     Raises:
         ConfigError: If the command takes no URL there, or a package is not installed.
@@ -52,7 +52,7 @@ def with_files(command: str, given: Mapping[str, Any]) -> None:
 
 
 def _places(given: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
-    """The places that stand for URLs, each with its argument's name."""
+    """Yield the paths that stand for URLs, each with the name of its argument."""
     for name, value in given.items():
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, Path) and is_mirrored(one):
@@ -60,10 +60,10 @@ def _places(given: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
 
 
 def _refuse_others(command: str, places: Iterable[tuple[str, Path]]) -> None:
-    """Only some arguments may be URLs.
+    """Refuse URLs for arguments that cannot be URLs.
 
     Raises:
-        ConfigError: If another one is.
+        ConfigError: If there is one.
     """
     taken = (*_READ.get(command, ()), *(("output",) if command in _WRITTEN else ()))
     for name, path in places:
@@ -73,10 +73,10 @@ def _refuse_others(command: str, places: Iterable[tuple[str, Path]]) -> None:
 
 
 def _refuse_sharing(given: Mapping[str, Any]) -> None:
-    """Leases need a folder that all workers see.
+    """Refuse a store as the output of workers that share leases, which need a common folder.
 
     Raises:
-        ConfigError: If workers are to share a store.
+        ConfigError: If workers would share a store.
     """
     output = given.get("output")
     if not isinstance(output, Path) or not is_mirrored(output):
@@ -101,7 +101,7 @@ def _have(name: str, place: Path, *, lazily: bool) -> None:
 
 
 def _without_pattern(place: Path) -> Path:
-    """The folder that a pattern looks into."""
+    """Return the folder that a pattern searches."""
     parents = [
         one for one in (place, *place.parents) if not any(mark in part for part in one.parts for mark in _PATTERN)
     ]

@@ -1,4 +1,4 @@
-"""Standard output and standard error as they are found: closed, full, of few letters, or with nobody who reads."""
+"""Standard output and standard error that may be closed, full, of a limited encoding, or without a reader."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ _LAST_DESCRIPTOR = 2
 
 
 def with_streams(command: Callable[[], int], *, ends_process: bool = False) -> int:
-    """Run what prints, on streams that can be written to; returns its exit status.
+    """Run a command on streams that can be written to, and return its exit status.
 
-    A closed stream leads nowhere, and what a stream has no letter for is written as its code. A reader that goes, as
-    `head` does, ends the command quietly. Output that cannot be written is told.
+    A closed stream is replaced by the null device, and characters that a stream cannot encode are escaped. If the
+    reader goes, as `head` does, the command ends quietly. Output that cannot be written is reported.
 
     Args:
-        command: What is run.
-        ends_process: The process ends with it: where Ctrl-C stopped it, a further one is of no use.
+        command: The command.
+        ends_process: Whether the process ends with it; further Ctrl-C are then ignored after it was stopped.
 
     Raises:
-        SystemExit: As the command raises it.
+        SystemExit: If the command raises it.
     """
     _open_closed_ones()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:  # what takes its place in a notebook or a test may have none
+        if reconfigure is not None:  # streams of notebooks and tests may have none
             reconfigure(errors="backslashreplace")
     try:
         status = command()
-    except SystemExit as end:  # help, or a word that cannot be read
+    except SystemExit as end:  # help, or an argument that cannot be parsed
         end.code = _flushed(end.code)
         raise
     except OSError as error:
         return _told(error)
-    except KeyboardInterrupt:  # while the command is still being loaded, or once more while that was being told
+    except KeyboardInterrupt:  # while the command is being imported, or while an earlier one is being reported
         _ignore_further(ends_process)
         with contextlib.suppress(OSError):
             sys.stderr.write("error: stopped\n")
@@ -49,13 +49,13 @@ def with_streams(command: Callable[[], int], *, ends_process: bool = False) -> i
 
 
 def _ignore_further(ends_process: bool) -> None:
-    """Let further Ctrl-C pass while the process ends, else Python prints where it was just then."""
+    """Ignore further Ctrl-C while the process ends; otherwise Python prints a traceback."""
     if ends_process and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _open_closed_ones() -> None:
-    """Lead closed streams nowhere, else the next file that is opened would take their place and what is printed."""
+    """Redirect closed streams to the null device; otherwise output would go into the next file that is opened."""
     for number in range(_LAST_DESCRIPTOR + 1):
         try:
             os.fstat(number)
@@ -66,14 +66,14 @@ def _open_closed_ones() -> None:
                 os.close(nowhere)
             else:
                 os.set_inheritable(number, True)
-    if sys.stdout is None:  # as Python leaves a closed one
+    if sys.stdout is None:  # Python's value for a closed one
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
 def _flushed(status: int | str | None) -> int | str | None:
-    """The exit status, or another one where the rest of what was printed cannot be written."""
+    """Flush standard output; return the exit status, or another one if that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -83,7 +83,7 @@ def _flushed(status: int | str | None) -> int | str | None:
 
 
 def _told(error: OSError) -> int:
-    """Say that it cannot be written, unless nobody wanted it."""
+    """Report that output cannot be written, unless its reader has gone, and return the exit status."""
     _lead_nowhere()
     if isinstance(error, BrokenPipeError):
         return NOT_READ
@@ -94,7 +94,7 @@ def _told(error: OSError) -> int:
 
 
 def _lead_nowhere() -> None:
-    """Python writes what is left when it ends, which would fail once more."""
+    """Redirect standard output to the null device, since Python's flush at exit would fail again."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -70,7 +70,7 @@ def train(
 
 
 def _planned(preprocessed: Path, output: Path, settings: TrainConfig) -> TrainConfig:
-    """Settings planned for a dataset, which are shown."""
+    """Plan the settings for a dataset, show the plan, and return them."""
     from tomoseg.terminal.planning import show_planned_training
     from tomoseg.workflows.planned import planned_training
 

@@ -80,10 +80,10 @@ def _save(
     options: ViewOptions,
     corrections: Path | None,
 ) -> int:
-    """Write a page in place of showing one.
+    """Write a page instead of showing one.
 
     Raises:
-        InputError: If something is given that says nothing about it.
+        InputError: If an option is given that does not apply to it.
     """
     from tomoseg.terminal.viewing import show_saved
     from tomoseg.workflows.view_page import save_page
@@ -106,10 +106,10 @@ def _show(shown: Shown) -> int:
 def _check_run_alone(
     masks: tuple[Path, ...], against: Path | None, corrections: Path | None, options: ViewOptions
 ) -> None:
-    """Refuse what says nothing about a run.
+    """Refuse arguments that do not apply to a run.
 
     Raises:
-        InputError: If there is any of it.
+        InputError: If there are any.
     """
     given = {
         "masks": masks,
