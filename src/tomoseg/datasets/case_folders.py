@@ -1,4 +1,4 @@
-"""Cases as people lay them out by hand: one folder a case, and what its label map says.
+"""Datasets with one folder per case, and reading of the names in label maps.
 
 `layouts.py` describes the layouts; this module reads them.
 """
@@ -46,12 +46,12 @@ LABELS_FILE = "labels.json"
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was found in a dataset and is not used.
+    """A file or folder of a dataset that is not used.
 
     Attributes:
-        path: What is named.
-        why: The rest of the sentence, with what to do.
-        files: What it is about, where that is something else than the path.
+        path: The path named in the message.
+        why: The rest of the message, with advice.
+        files: The files concerned, if they are not the path itself.
     """
 
     path: Path
@@ -64,19 +64,19 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class CaseFolders:
-    """What was found: the cases, and what was left out."""
+    """The cases that were found, and what was left out."""
 
     cases: list[Case]
     left_out: list[LeftOut]
 
 
 def find_case_folders(root: Path) -> CaseFolders:
-    """Read one folder a case, as deep as they lie in `root` or under folders named after splits.
+    """Find one case per folder, at any depth below `root` or below folders named after splits.
 
     Raises:
         DatasetError: If a case is in two splits, or its files cannot be told apart.
         InputError: If a `labels.json` cannot be read.
-        LabelError: If a `labels.json` says a name or a value twice.
+        LabelError: If a `labels.json` has a name or a value twice.
     """
     shared = shared_labels(root)
     if (root / MASKS_FOLDER).is_dir() or (_label_maps(root) and loose_dicom(root)):
@@ -89,14 +89,14 @@ def find_case_folders(root: Path) -> CaseFolders:
 
 @dataclass(frozen=True)
 class _Place:
-    """A case, and the folders that lead to it, from the dataset's folder or that of its split on."""
+    """A case, and the names of the folders that lead to it from the dataset's folder or its split's."""
 
     case: Case
     folders: tuple[str, ...]
 
 
 def _below(folder: Path, shared: dict[int, str] | None, around: Set[Path]) -> tuple[list[_Place], list[LeftOut]]:
-    """The cases in folders in a folder; a link that leads back into one of those around it is not followed."""
+    """Find the cases in subfolders; links to an enclosing folder are not followed."""
     found: list[_Place] = []
     left_out: list[LeftOut] = []
     for inner in visible_folders(folder):
@@ -120,7 +120,7 @@ def _in_split(place: _Place, split: Split) -> _Place:
 
 
 def _named(found: Sequence[_Place]) -> list[Case]:
-    """Cases called by their folders; where two have one name, by those above them too: `berlin/p1` is `berlin_p1`."""
+    """Name cases after their folders, and if two have the same name, also after the parents: `berlin_p1`."""
     times = Counter(place.case.name.casefold() for place in found)
     cases = []
     for place in found:
@@ -131,10 +131,10 @@ def _named(found: Sequence[_Place]) -> list[Case]:
 
 
 def label_files(folder: Path) -> list[Path]:
-    """The files of masks in a folder by name, all of one kind: NIfTI where there is any, then as in `SUFFIXES`.
+    """Return the mask files in a folder, sorted, all of one kind: NIfTI if there are any, then by `SUFFIXES`.
 
     Raises:
-        DatasetError: If a NIfTI file is there as `.nii` and as `.nii.gz`.
+        DatasetError: If a NIfTI file exists as `.nii` and as `.nii.gz`.
     """
     found = nifti_files(folder)
     if found:
@@ -147,12 +147,12 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def _visible_files(folder: Path) -> list[Path]:
-    """Files, and links to nothing, which reading tells."""
+    """Return the files, and broken links, which are reported when they are read."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
 
 
 def _read_case(folder: Path, shared: dict[int, str] | None) -> tuple[list[Case], list[LeftOut]]:
-    """The case in a folder, if there is one, and what is left out; a folder without a volume and masks is no case."""
+    """Read the case in a folder, if there is one; it needs a volume and masks."""
     label_maps, mask_files = _label_maps(folder), _mask_files(folder)
     masks = (*label_maps, *mask_files.values())
     files = {*volume_files(folder), *masks}
@@ -169,7 +169,7 @@ def _read_case(folder: Path, shared: dict[int, str] | None) -> tuple[list[Case],
 
 
 def _half(folder: Path, ct: Path | None, masks: tuple[Path, ...]) -> LeftOut:
-    """A folder with masks or a scan alone."""
+    """Describe a folder with only masks or only a scan."""
     if ct is None:
         return LeftOut(folder, f"a folder without a scan was left out; add {SCAN}.nii.gz", masks)
     why = f"a scan without masks was left out; add {MASKS_FOLDER}/<structure>.nii.gz or a label map"
@@ -196,15 +196,14 @@ def _mask_files(folder: Path) -> dict[str, Path]:
 
 
 def named_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
-    """Mask files by the structures that they are named after.
+    """Return mask files by structure, after which they are named.
 
     Args:
-        files: One a structure.
-        folder: Where they lie.
+        files: One file per structure.
+        folder: Their folder, for messages.
 
     Raises:
-        LabelError: If two structures have one name, or names that differ in capitals alone, or one has a name that
-            cannot be used.
+        LabelError: If two structures have the same name, or names that differ only in case, or a name cannot be used.
     """
     masks: dict[str, Path] = {}
     for path in files:
@@ -217,12 +216,12 @@ def named_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
 
 
 def _label_maps(folder: Path) -> list[Path]:
-    """Files of labels by what they are called, and segmentations of 3D Slicer."""
+    """Return the label maps in a folder, recognised by name, and files that name their structures themselves."""
     return [path for path in nifti_files(folder) if _is_called_labels(path)] + other_label_maps(folder)
 
 
 def other_label_maps(folder: Path) -> list[Path]:
-    """Files of labels that are no NIfTI: what names its structures itself, and what is called a label map."""
+    """Return files of labels other than NIfTI: those that name their structures, and those named as label maps."""
     others = [path for path in _visible_files(folder) if label_suffix(path) not in {None, *NIFTI_SUFFIXES}]
     return [path for path in others if names_itself(path) or _is_called_labels(path)]
 
@@ -233,30 +232,30 @@ def _is_called_labels(path: Path) -> bool:
 
 
 def shared_labels(root: Path) -> dict[int, str] | None:
-    """What the values stand for, by the `labels.json` of a folder; None without one.
+    """Read the names of label map values from the `labels.json` of a folder; None without one.
 
     Raises:
         InputError: If it cannot be read.
-        LabelError: If it says a name or a value twice.
+        LabelError: If it has a name or a value twice.
     """
     path = root / LABELS_FILE
     return read_label_names(path) if path.is_file() else None
 
 
 def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] | None, patient: str) -> Case:
-    """A case with a label map, whose values are named by what lies beside it, or by what the dataset shares.
+    """Make a case with a label map, whose values are named by files beside it, or by the dataset.
 
     Args:
-        name: The case's name.
+        name: Name of the case.
         ct: Its scan.
         label_map: Its label map.
-        shared: Value to structure, where nothing beside the label map says so.
-        patient: Whose it is.
+        shared: Structures by value for the whole dataset; files beside the label map override it.
+        patient: Its patient.
 
     Raises:
         DatasetError: If nothing names the values.
         InputError: If a `labels.json` cannot be read.
-        LabelError: If one says a name or a value twice.
+        LabelError: If one has a name or a value twice.
     """
     if (segments := segment_values(label_map)) is not None:
         by_name = {structure: tuple(values) for structure, values in segments.items()}
@@ -282,7 +281,7 @@ def label_map_case(name: str, ct: Path, label_map: Path, shared: dict[int, str] 
 
 
 def _values_beside(label_map: Path, shared: dict[int, str] | None) -> tuple[dict[int, str] | None, list[Any] | None]:
-    """What the values stand for, and which structures are annotated, as files beside a label map say it, if they do."""
+    """Read structures by value, and the names of annotated structures, from files beside a label map, if any."""
     values, annotated = shared, None
     own = label_map.parent / LABELS_FILE
     if own.is_file():
@@ -307,7 +306,7 @@ def _values_by_file_name(label_map: Path) -> dict[int, str]:
 
 
 def _names_to_write(label_map: Path) -> str:
-    """What a `labels.json` of a label map would be, as words for a message; an example where it cannot be read."""
+    """Return the `labels.json` to write for a label map, for a message; an example if it cannot be read."""
     try:
         found = [value for value in values_in(read_label_map(label_map)) if value]
     except (InputError, GridError):
@@ -329,10 +328,10 @@ def _annotated_subset(data: list[Any], names: tuple[str, ...], path: Path) -> tu
 
 
 def check_names_unique(cases: Sequence[Case]) -> None:
-    """Refuse two cases of one name.
+    """Check that case names are unique.
 
     Raises:
-        DatasetError: If there are such.
+        DatasetError: If two cases have the same name.
     """
     seen: dict[str, Case] = {}
     for case in cases:

@@ -1,4 +1,4 @@
-"""One case, its masks and, in a dataset, its scan: where the files are and what is known of them."""
+"""Cases: the files of a scan and its masks, and reading them."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True, kw_only=True)
 class MaskCase:
-    """The masks of one case, as mask files, one a structure, as one label map, or as one file of named segments.
+    """The masks of one case: one mask file per structure, one label map, or one file of named segments.
 
     Attributes:
-        name: Unique in the dataset, or on its side of a comparison.
-        patient: Whose it is; cases of one patient never come into two splits.
-        masks: Structure to mask file; None where there is one file of all.
+        name: Name, unique in the dataset, or on its side of a comparison.
+        patient: Its patient; all cases of a patient go into the same split.
+        masks: Mask files by structure; None if there is one file of all.
         label_map: The label map, if there is one.
         segments: The file that names its structures itself, or has a channel for each, if there is one.
-        channels: The structures of the channels of that file, in their order.
-        annotated: The structures that someone looked for here. One of them without a voxel is absent; any other
-            is unknown: it gives no loss and no score.
-        label_values: Structure to the values that stand for it in the label map, more than one for a region. It may
-            name structures that are not annotated in this case. Of segments none where several have one value.
-        unions: Structure without a mask file of its own to the mask files, by their names in `masks`, that make it up.
-        ct: The scan, if it is there.
-        corrected: Structure to a mask file that counts in the place of what the other files say of it.
+        channels: Structures of the channels of that file, in order.
+        annotated: Structures that are annotated in this case. If the mask of one is empty, it is absent; all other
+            structures are unknown and count in no loss and no score.
+        label_values: Values in the label map by structure, more than one for a region. It may have structures that
+            are not annotated in this case. For segments it is empty if several have the same value.
+        unions: For structures that are unions of mask files, the names of these in `masks`.
+        ct: The scan, if known.
+        corrected: Mask files by structure that replace the masks in the other files.
     """
 
     name: str
@@ -58,18 +58,18 @@ class MaskCase:
 
     @property
     def first_file(self) -> Path:
-        """A file that has the case's grid."""
+        """A mask file, which has the grid of the case."""
         return self.mask_files[0]
 
     @property
     def mask_files(self) -> tuple[Path, ...]:
-        """All files of its masks."""
+        """All files of masks."""
         whole = self.label_map or self.segments
         own = (whole,) if whole is not None else tuple((self.masks or {}).values())
         return (*own, *self.corrected.values())
 
     def parts(self, structure: str) -> tuple[str, ...]:
-        """The masks, by their names in the files, that make up a structure."""
+        """Return the names of the masks whose union is a structure."""
         return self.unions.get(structure, (structure,))
 
 
@@ -78,10 +78,10 @@ class Case(MaskCase):
     """One labelled scan of a dataset.
 
     Attributes:
-        ct: The scan: a file of any kind that is read, or a folder of DICOM.
-        split: Where the dataset itself puts the case, if it does.
-        ratings: How sure the model is of each mask that it made, 0 to 1, None of one that it did not find; None of
-            masks of people.
+        ct: The scan: a file of any supported kind, or a folder of DICOM.
+        split: The split that the dataset itself assigns the case to, if any.
+        ratings: For masks predicted by a model, its confidence in each, 0 to 1, or None if the structure was not
+            found; None for masks made by people.
     """
 
     ct: Path
@@ -90,10 +90,10 @@ class Case(MaskCase):
 
 
 def named_alike(cases: Iterable[SomeCase]) -> list[SomeCase]:
-    """Cases under names of one Unicode form, each once.
+    """Return cases with names in Unicode normal form C, checked to be unique.
 
     Raises:
-        DatasetError: If two have one name, or names that differ in capitals alone, which are one folder on many disks.
+        DatasetError: If two names are the same but for case, which makes them one folder on many file systems.
     """
     composed_ = [replace(case, name=composed(case.name), patient=composed(case.patient)) for case in cases]
     seen: dict[str, SomeCase] = {}
@@ -108,13 +108,13 @@ def named_alike(cases: Iterable[SomeCase]) -> list[SomeCase]:
 
 
 def read_case(case: Case) -> Volume:
-    """Read the scan of a case, of any kind that `predict` reads, with notices that do not name its file.
+    """Read the scan of a case, with notices that do not name its file.
 
-    Of several DICOM series it is the first that the masks lie on; where they lie on none, the one that `predict` takes.
+    Of several DICOM series, the first that has the grid of the masks is taken, or else the one that `predict` takes.
 
     Raises:
         InputError: If it cannot be read.
-        GridError: If its geometry is not known, or cannot be used.
+        GridError: If its geometry is unknown, or cannot be used.
     """
     source = look(case.ct)
     volume = _under_masks(read_scan(source), source, case)
@@ -123,7 +123,7 @@ def read_case(case: Case) -> Volume:
 
 
 def _under_masks(volume: Volume, source: ScanSource, case: Case) -> Volume:
-    """The scan, or another series of it if the masks lie on that alone."""
+    """Return the scan, or another of its series if only that has the grid of the masks."""
     series = () if volume.source.slices is None else volume.source.slices.series
     if len(series) < 2 or case.segments is not None or _is_on(case, volume):
         return volume
@@ -140,30 +140,30 @@ def _is_on(case: Case, volume: Volume) -> bool:
     try:
         return same_grid(volume.source, read_geometry(case.first_file))
     except TomosegError:
-        return False  # reading the masks says what is wrong
+        return False  # the error is raised when the masks are read
 
 
 def _of_case(notice: Notice) -> str:
-    """What is said to somebody who cannot choose: masks decide."""
+    """Return the message of a notice with advice for a case, whose series is chosen by its masks."""
     return notice.message.replace("Choose another with --series.", "Its masks decide: see that they are of this one.")
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:
-    """Give the masks of a case by channel, in any order and from any thread.
+    """Return a function that reads the masks of a case by channel, in any order and from any thread.
 
     Args:
         case: The case.
         labels: The structures, in channel order.
-        grid: The grid of the case's scan, which all masks must lie on.
+        grid: The grid of the case's scan, which all masks must have.
 
     Returns:
-        A function from the channel of an annotated structure to its mask in RAS+ order. It raises `InputError` for a
-        file that cannot be read and `GridError` for one on another grid.
+        A function from the channel of an annotated structure to its mask, `(x, y, z)` in RAS+ order. It raises
+        `InputError` for a file that cannot be read and `GridError` for one on another grid.
 
     Raises:
         InputError: If the label map cannot be read.
-        GridError: If the label map lies on another grid than the scan.
-        LabelError: If the label map holds a value that stands for no structure.
+        GridError: If the label map is on another grid than the scan.
+        LabelError: If the label map has a value without a name.
     """
     load = _loader(case, labels, grid)
     if not case.corrected:
@@ -204,15 +204,15 @@ def _mask_of_values(values: np.ndarray, of: tuple[int, ...]) -> Bool[np.ndarray,
 
 
 def check_values_known(label_map: Path, known: Sequence[int], found: Sequence[int]) -> None:
-    """Refuse a label map with a value that stands for nothing.
+    """Check that all values in a label map have a name.
 
     Args:
-        label_map: Its file.
+        label_map: Its file, for the message.
         known: Values that have a name.
         found: Values that occur.
 
     Raises:
-        LabelError: If one of them has no name.
+        LabelError: If one has no name.
     """
     unknown = sorted(set(found) - {0, *known})
     if unknown:

@@ -1,7 +1,7 @@
-"""Corrected masks: versions beside what they correct, none of which ever takes the place of another.
+"""Corrected masks, in versions that are never overwritten.
 
-They lie as `FOLDER/CASE/0001/STRUCTURE.nii.gz`, on the scan's own grid, with `correction.json` beside, which says what
-was corrected, by whom and when. A version holds one structure; of each structure the last version counts.
+They are files `FOLDER/CASE/0001/STRUCTURE.nii.gz`, on the scan's own grid, with `correction.json` beside, which names
+the structure, the author and the time. A version holds one structure; the last version of each structure counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tomoseg.files.no_scan import CORRECTION
 from tomoseg.files.paths import lacking
 
 DIGITS = 4
-"""Of a version's folder, so that names sort as numbers do."""
+"""Digits in the name of a version's folder, so that names sort as numbers do."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Correction:
     """A corrected mask.
 
     Attributes:
-        structure: Of what.
-        version: Which of the case's versions it is, from 1.
-        mask: Its file.
-        who: Whose work it is.
-        when: When it was saved, as ISO 8601 in UTC.
+        structure: Name of the structure.
+        version: Number of the version of the case, from 1.
+        mask: Mask file.
+        who: Name of the author.
+        when: Time of saving, as ISO 8601 in UTC.
     """
 
     structure: str
@@ -41,7 +41,7 @@ class Correction:
 
 
 def versions(folder: Path) -> list[Path]:
-    """The versions of a case, the first first; a folder that is being written is none.
+    """Return the folders of a case's versions, in order; folders that are still being written are left out.
 
     Args:
         folder: The folder of the case.
@@ -53,13 +53,13 @@ def versions(folder: Path) -> list[Path]:
 
 
 def latest(folder: Path) -> dict[str, Correction]:
-    """The last correction of each structure of a case.
+    """Return the last correction of each structure of a case.
 
     Args:
         folder: The folder of the case.
 
     Raises:
-        DatasetError: If a record cannot be read, or its mask is not there.
+        DatasetError: If a record cannot be read, or its mask is missing.
         LabelError: If a structure's name cannot be used.
     """
     found: dict[str, Correction] = {}
@@ -85,7 +85,7 @@ def _read(folder: Path) -> Correction:
 
 
 def with_corrections(cases: Sequence[Case], folder: Path | None, known: Sequence[str]) -> tuple[list[Case], list[str]]:
-    """Cases with the last correction of each structure in the place of its mask.
+    """Replace the masks of cases by the last correction of each structure.
 
     Args:
         cases: The cases of a dataset.
@@ -93,7 +93,7 @@ def with_corrections(cases: Sequence[Case], folder: Path | None, known: Sequence
         known: The dataset's structures; corrections of others are left out.
 
     Returns:
-        The cases, and a sentence on each correction that is left out.
+        The cases, and a sentence about each correction that is left out.
 
     Raises:
         DatasetError: If there are no corrections, or one cannot be read.
@@ -113,7 +113,7 @@ def with_corrections(cases: Sequence[Case], folder: Path | None, known: Sequence
 def _left_out(
     by_case: Mapping[str, Mapping[str, Correction]], folder: Path, cases: Set[str], known: Sequence[str]
 ) -> Iterator[str]:
-    """A sentence on each case and each structure that the dataset has not."""
+    """Yield a sentence about each case and each structure that the dataset does not have."""
     for case, found in by_case.items():
         if found and case not in cases:
             yield f"{folder / case}: corrections of no case of the dataset; they are left out"

@@ -17,18 +17,18 @@ DATASET_FILE = "dataset.json"
 
 _CHANNEL = "_0000"
 _ENDINGS = tuple(suffix for suffix in SUFFIXES if suffix != SEG_NRRD and not suffix.endswith(".dcm"))
-"""How the files of nnU-Net's layout may end, scans and label maps alike."""
+"""Supported file endings in nnU-Net's layout, for scans and label maps."""
 
 
 def find_listed_cases(root: Path) -> CaseFolders:
-    """Read the cases that a Medical Decathlon `dataset.json` lists under `training`.
+    """Find the cases that a Medical Decathlon `dataset.json` lists under `training`.
 
-    A file that is there only with nnU-Net's channel number (`liver_0_0000.nii.gz`) is found too.
+    A file that exists only with nnU-Net's channel number (`liver_0_0000.nii.gz`) is found too.
 
     Raises:
         InputError: If the file cannot be read.
         DatasetError: If it lists paths outside of its folder, missing files, several channels or a label to ignore.
-        LabelError: If a name or a value comes twice.
+        LabelError: If a name or a value occurs twice.
     """
     path = root / DATASET_FILE
     data = _description(path)
@@ -50,10 +50,10 @@ def find_listed_cases(root: Path) -> CaseFolders:
 
 
 def _told_apart(cases: list[Case], root: Path, path: Path) -> list[Case]:
-    """Cases called by their label's file; where two files share a name, by their folders too: `p1/seg` is `p1_seg`.
+    """Name cases after their label files, and if two have the same name, also after the folders: `p1_seg`.
 
     Raises:
-        DatasetError: If a label stands for several images.
+        DatasetError: If a label file belongs to several images.
     """
     if len({case.name for case in cases}) == len(cases):
         return cases
@@ -70,13 +70,13 @@ def _told_apart(cases: list[Case], root: Path, path: Path) -> list[Case]:
 
 
 def find_numbered_cases(root: Path) -> CaseFolders:
-    """Read the cases of an nnU-Net raw dataset: `labelsTr/<case>.nii.gz` with `imagesTr/<case>_0000.nii.gz`.
+    """Find the cases of an nnU-Net raw dataset: `labelsTr/<case>.nii.gz` with `imagesTr/<case>_0000.nii.gz`.
 
     Raises:
         InputError: If `dataset.json` cannot be read.
         DatasetError: If a folder or the channel's file is missing, there are several channels or a label to ignore, or
-            the files are of a kind that is not read.
-        LabelError: If a name or a value comes twice.
+            the files are of an unsupported kind.
+        LabelError: If a name or a value occurs twice.
     """
     path = root / DATASET_FILE
     data = _description(path)
@@ -107,26 +107,26 @@ def find_numbered_cases(root: Path) -> CaseFolders:
 
 
 def is_listed(root: Path) -> bool:
-    """Whether `dataset.json` lists its cases, as Medical Decathlon's does.
+    """Whether `dataset.json` lists its cases, as in the Medical Decathlon.
 
     Raises:
         InputError: If the file cannot be read.
         DatasetError: If it describes no labels.
-        LabelError: If a key comes twice.
+        LabelError: If a key occurs twice.
     """
     return "training" in _description(root / DATASET_FILE)
 
 
 def read_label_values(path: Path) -> dict[str, tuple[int, ...]]:
-    """Structure to the label map values that stand for it, as a `dataset.json` says.
+    """Read the label map values of each structure from a `dataset.json`.
 
     Args:
         path: The file.
 
     Raises:
-        DatasetError: If it names no structures, or says what cannot be used.
+        DatasetError: If it names no structures, or has unsupported labels or channels.
         InputError: If it cannot be read.
-        LabelError: If it says a name or a value twice.
+        LabelError: If it has a name or a value twice.
     """
     return _label_values(_description(path), path)
 

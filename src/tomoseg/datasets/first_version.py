@@ -1,9 +1,9 @@
-"""Names of the public whole-body CT dataset's first version (104 structures), turned into those of its second (117).
+"""Conversion of the public whole-body CT dataset's first version (104 structures) to its second (117).
 
-97 names are the same in both, and no structure was merely renamed. The heart's five parts became one structure,
-`heart`, so here it is their union, as the dataset's own tools join them. `face` and `pulmonary_artery` have no
-counterpart among the 117: the second version labels them, and the parts of the heart, for other tasks. What is new in
-the second version is unknown in cases of the first, not absent.
+97 names are the same in both, and no structure was merely renamed. The five parts of the heart became one structure,
+`heart`, which is their union here, as in the dataset's own tools. `face` and `pulmonary_artery` have no counterpart
+among the 117: the second version labels them, and the parts of the heart, for other tasks. Structures that are new in
+the second version are unknown in cases of the first, not absent.
 
 Source: "Changes and improvements in TotalSegmentator v2" and the class maps in that project's files.
 """
@@ -37,12 +37,12 @@ _TELLING = frozenset((*HEART_PARTS, *WITHOUT_COUNTERPART))
 
 @cache
 def names_of_first_version() -> frozenset[str]:
-    """The 104 names."""
+    """Return the 104 names of the first version."""
     return frozenset(LabelSet.total().names) - set(NEW_IN_SECOND) | _TELLING
 
 
 def in_second_version(name: str) -> str | None:
-    """What a name of the first version is in the second; None if it has no counterpart there.
+    """Return the counterpart in the second version of a name of the first; None if it has none.
 
     Example:
         >>> in_second_version("heart_atrium_left"), in_second_version("liver"), in_second_version("face")
@@ -56,17 +56,17 @@ def in_second_version(name: str) -> str | None:
 def is_first_version(names: Sequence[str]) -> bool:
     """Whether a case's structures are those of the first version.
 
-    They are if all are among the 104 and the seven are there that the second version has not. Scans that
-    someone labelled with the parts of the heart alone, or with a face alone, are something else.
+    They are if all are among the 104, and the seven that the second version does not have are present. Scans labelled
+    with only the parts of the heart, or only a face, do not count.
     """
     return _TELLING <= set(names) <= names_of_first_version()
 
 
 def as_second_version(cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
-    """Cases of the first version with the structures of the second; all others as they are.
+    """Convert cases of the first version to the structures of the second; others are returned as they are.
 
     Args:
-        cases: Cases of any kind, with masks or label maps.
+        cases: Cases with masks or label maps.
 
     Returns:
         The cases, and a warning if some were changed.

@@ -24,15 +24,15 @@ _LABEL_STEMS = ("labels", "seg")
 
 
 def find_flat_cases(folder: Path) -> CaseFolders:
-    """Read `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, from one folder.
+    """Find `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, in one folder.
 
-    A scan may be of any kind, a folder of DICOM among them. A folder with a plain `ct` is one patient's; otherwise
-    every stem is a patient.
+    A scan may be of any supported kind, including a folder of DICOM. A folder with a plain `ct` is one patient's;
+    otherwise every stem is a patient.
 
     Raises:
         DatasetError: If a scan has two label maps.
         InputError: If a `labels.json` cannot be read.
-        LabelError: If a `labels.json` says a name or a value twice.
+        LabelError: If a `labels.json` has a name or a value twice.
     """
     scans, maps, unmatched = _scans_and_label_maps(folder)
     shared = shared_labels(folder)
@@ -55,7 +55,7 @@ def find_flat_cases(folder: Path) -> CaseFolders:
 
 
 def _scans_and_label_maps(folder: Path) -> tuple[dict[str, Path], dict[str, list[Path]], list[Path]]:
-    """The scans of a folder by name, the label maps of each, and those of none."""
+    """Return the scans of a folder by name, the label maps of each, and label maps without a scan."""
     labels = sorted(path for path in folder.iterdir() if label_suffix(path) and not path.name.startswith("."))
     files = by_stem(volume_files(folder))
     named = files | _dicom_with_labels(folder, labels, files)
@@ -64,7 +64,7 @@ def _scans_and_label_maps(folder: Path) -> tuple[dict[str, Path], dict[str, list
 
 
 def _dicom_with_labels(folder: Path, labels: Sequence[Path], volumes: Collection[str]) -> dict[str, Path]:
-    """Folders of DICOM, and single files of it, that a label map goes with."""
+    """Return the folders of DICOM, and single DICOM files, that have a label map."""
     if not labels:
         return {}
     files = {p.name[: -len(DICOM_SUFFIX)]: p for p in folder.iterdir() if p.name.lower().endswith(DICOM_SUFFIX)}
@@ -75,9 +75,9 @@ def _dicom_with_labels(folder: Path, labels: Sequence[Path], volumes: Collection
 
 
 def _by_scan(labels: Sequence[Path], scans: Sequence[str]) -> tuple[dict[str, list[Path]], list[Path]]:
-    """The files of labels that go with each scan, and those that go with none.
+    """Assign label maps to scans by name, and return those without a scan separately.
 
-    They are named after it. What names its structures itself may be named as it is, or, beside a single scan, anyhow.
+    A file that names its structures may have exactly its scan's name, or any name if there is only one scan.
     """
     maps: dict[str, list[Path]] = {stem: [] for stem in scans}
     unmatched = []
@@ -95,7 +95,7 @@ def _by_scan(labels: Sequence[Path], scans: Sequence[str]) -> tuple[dict[str, li
 
 
 def _scan_of(stem: str, scans: Collection[str]) -> str:
-    """The longest scan's stem that a label map's stem goes with; empty if it goes with none."""
+    """Return the longest stem of a scan that a label map is named after; empty if there is none."""
     fitting = [scan for scan in scans if any(stem.startswith(f"{scan}_{word}") for word in _LABEL_STEMS)]
     if SCAN in scans and stem.startswith(_LABEL_STEMS):
         fitting.append(SCAN)

@@ -1,14 +1,14 @@
-"""Which id each structure of a dataset has.
+"""Ids of the structures of a dataset.
 
-- A structure has the value that `labels.json`, `<label map>.labels.json` or `dataset.json` gives it.
-- A region, which several values stand for, has the first of them that no other structure has.
-- Structures without a value, those of mask files, have their id among the 117 if all ids of the dataset are those, else
-  numbers above the largest that is given, by name.
-- Where cases disagree, a structure having two values or a value two structures, no id is taken over; a warning says so.
-- Where nothing gives an id, or none is taken over: the ids of the 117 if all structures are among them, else from 1 by
-  name.
+- A structure has the value in `labels.json`, `<label map>.labels.json` or `dataset.json`.
+- A region, which has several values, has the first of them that no other structure has.
+- Structures without a value, such as those of mask files, have their ids among the 117 if all ids of the dataset agree
+  with those, otherwise numbers above the largest given id, in order of their names.
+- If cases disagree, because a structure has two values or a value two structures, no id is used, with a warning.
+- If no id is given or used, ids are those of the 117 if all structures are among them, otherwise numbers from 1 in
+  order of their names.
 
-Channels have the order of that last rule whatever the ids are, so that models go on fitting datasets.
+Channels are always ordered by the last rule, so that models still fit datasets whose ids change.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from tomoseg.labels import LabelSet
 
 
 def label_set_of_cases(names: Sequence[str], cases: Sequence[Case]) -> tuple[LabelSet, list[str]]:
-    """The structures of a dataset under their ids.
+    """Return the structures of a dataset with their ids.
 
     Args:
-        names: All structures that are annotated anywhere.
-        cases: Those whose values count as ids.
+        names: Names of all structures that are annotated in any case.
+        cases: Cases whose label map values are used as ids.
 
     Returns:
         The label set, and a warning if cases disagree.
@@ -51,7 +51,7 @@ def label_set_of_cases(names: Sequence[str], cases: Sequence[Case]) -> tuple[Lab
 
 
 def given_ids(label_values: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """The id that a case's label map gives each structure; none for a region all of whose values others have.
+    """Return the id of each structure in a case's label map; regions without a value of their own have none.
 
     Example:
         >>> given_ids({"liver": (1, 2), "tumour": (2,)})

@@ -1,4 +1,4 @@
-"""Find out how a folder of labelled scans is laid out, by looking.
+"""Detection of the layout of a folder of labelled scans.
 
 Layouts:
 
@@ -6,19 +6,18 @@ Layouts:
   (a NIfTI whose name contains `labels` or starts with `seg`) beside the scan. Cases lie in the dataset's folder, in
   folders in it, or under `train/`, `validation/` or `val/`, `test/`. A table `meta.csv` may give splits and patients.
 - *flat*: `<stem>.nii.gz` with `<stem>_labels*.nii.gz`, or `ct.nii.gz` with `labels*.nii.gz`, all in one folder.
-- *listed*: a `dataset.json` with `training`, as Medical Decathlon has it.
+- *listed*: a `dataset.json` with `training`, as in the Medical Decathlon.
 - *paired folders*: `images/<case>.nii.gz` with `labels/<case>.nii.gz`, or `imagesTr/<case>_0000.nii.gz` with
   `labelsTr/<case>.nii.gz`, without a `dataset.json`.
-- *predictions*: what `tomoseg predict --triage` wrote of many scans, which lie elsewhere (`predictions.py`).
-- *numbered*: a `dataset.json` with `imagesTr/<case>_0000.nii.gz` and `labelsTr/<case>.nii.gz`, as nnU-Net raw has it.
+- *predictions*: results of `tomoseg predict --triage` for scans that are stored elsewhere (`predictions.py`).
+- *numbered*: a `dataset.json` with `imagesTr/<case>_0000.nii.gz` and `labelsTr/<case>.nii.gz`, as in nnU-Net raw.
 
-Where a layout has `.nii.gz`, a scan may be a file or a folder of any kind that `files.scan` reads (`scan_files.py`).
+In place of `.nii.gz`, a scan may be a file or a folder of any kind that `files.scan` reads (`scan_files.py`).
 
-What the values of a label map stand for is read, in this order, from `<label map>.labels.json` beside it, from a
-`labels.json` in the case's folder, from one in the dataset's folder; or the label map has `total` in its name
-and holds the 117 structures under their ids. The values are the structures' ids (`label_ids.py`). A `labels.json` in a
-case's folder that is a list of names says which structures are annotated in that case. Everything hidden (`.DS_Store`,
-`._ct.nii.gz`) is passed over.
+The names of a label map's values are read from, in this order, `<label map>.labels.json` beside it, a `labels.json` in
+the case's folder, one in the dataset's folder; or the label map has `total` in its name and holds the 117 structures
+with their ids. The values are the structures' ids (`label_ids.py`). If a `labels.json` in a case's folder is a list, it
+has the names of the structures annotated in that case. Hidden files (`.DS_Store`, `._ct.nii.gz`) are ignored.
 
 A structure that has no mask file in a case, or is not among its labels, is unknown there, not absent. Cases of the
 public 117-structure dataset's first version, which had 104, get the names of the second (`first_version.py`).
@@ -56,11 +55,11 @@ class Dataset:
     """A folder of labelled scans.
 
     Attributes:
-        cases: By name, each once.
-        labels: All structures that are annotated anywhere, with the ids that the dataset gives them (`label_ids.py`).
-        layout: What the folder was recognised as.
-        warnings: What was left out and why, and what else was noticed; each a full sentence.
-        left_out: What is not used; each is among the warnings.
+        cases: The cases, sorted by name.
+        labels: All structures that are annotated in any case, with their ids in the dataset (`label_ids.py`).
+        layout: The layout that was recognised.
+        warnings: Sentences about what was left out and why, and anything else unusual.
+        left_out: Files and folders that are not used; each is among the warnings.
     """
 
     cases: tuple[Case, ...]
@@ -82,7 +81,7 @@ def find_dataset(folder: Path) -> Dataset:
     Raises:
         DatasetError: If there is no such folder, no layout fits, no case has masks, or its files contradict each other.
         InputError: If a JSON file in it cannot be read.
-        LabelError: If a file of labels says a name or a value twice.
+        LabelError: If a file of labels has a name or a value twice.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: expected a dataset's folder, got no such folder; check the path")
@@ -104,7 +103,7 @@ def find_dataset(folder: Path) -> Dataset:
 
 
 def _with_meta(folder: Path, found: CaseFolders) -> tuple[list[Case], list[str]]:
-    """The cases with what a table of them says, where there is one, and what is odd about it."""
+    """Apply the dataset's table of cases, if there is one; return the cases and warnings about the table."""
     if not (folder / META_FILE).is_file():
         return found.cases, []
     present = [path.name for pattern in ("*", "*/*") for path in folder.glob(pattern)]
@@ -112,7 +111,7 @@ def _with_meta(folder: Path, found: CaseFolders) -> tuple[list[Case], list[str]]
 
 
 def _predicted_or(folder: Path, layout: Layout, found: CaseFolders) -> tuple[Layout, CaseFolders]:
-    """What was found, or where that is no case the predictions that are there."""
+    """Return the cases that were found, or if there are none, those of predictions."""
     predicted = NOTHING if found.cases else find_predicted_cases(folder)
     return (layout, found) if predicted == NOTHING else ("predictions", predicted)
 

@@ -1,17 +1,17 @@
-"""Masks without their scans: what was predicted, or a reference to compare it with.
+"""Masks without their scans: predictions, or references to compare them with.
 
-A dataset of any layout will do (`layouts.py`), and what is left of one without its scans:
+They may be a dataset of any layout (`layouts.py`), or files without scans:
 
-- *label maps*: `<case>.nii.gz`, whose values are named by `<case>.labels.json` beside it, by `labels.json` or
-  `dataset.json` in the folder or the one above, or that have `total` in their names; or a single such file;
+- *label maps*: `<case>.nii.gz`, with names of values in `<case>.labels.json` beside it, or in `labels.json` or
+  `dataset.json` in the folder or its parent, or with `total` in the file name; or a single such file;
 - *mask folders*: `<case>/<structure>.nii.gz` or `<case>/segmentations/<structure>.nii.gz`;
 - *one case*: `<structure>.nii.gz` in the folder itself;
 - *files that name their structures*: `<case>.seg.nrrd`, a DICOM segmentation or a DICOM structure set of any name, or
   one of them in `<case>/`;
-- *channels*: label maps of four axes, with a mask of each structure, named as the values are or numbered.
+- *channels*: label maps with four axes, one mask per structure, named as the values are, or numbered.
 
-`.nii`, `.mha`, `.mhd`, `.nrrd` and `.nhdr` serve as `.nii.gz` does. Of a folder with several kinds, as `predict` writes
-them side by side, one kind is read: the first of `label_files.SUFFIXES`.
+`.nii`, `.mha`, `.mhd`, `.nrrd` and `.nhdr` are read as `.nii.gz` is. If a folder has several kinds, which `predict` can
+write side by side, only the first of `label_files.SUFFIXES` is read.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ def find_mask_cases(path: Path) -> list[MaskCase]:
         path: A folder of one of the kinds above, or a file of all masks.
 
     Returns:
-        By name, each once.
+        The cases, with unique names.
 
     Raises:
-        DatasetError: If there is nothing of that kind.
+        DatasetError: If no masks of these kinds are found.
         InputError: If a JSON file cannot be read.
-        LabelError: If a file of labels says a name or a value twice.
+        LabelError: If a file of labels has a name or a value twice.
     """
     if path.is_file():
         return [_file_case(path)]
@@ -90,14 +90,14 @@ class OpenMasks:
 
     Args:
         case: The case.
-        onto: The grid that they must lie on; None takes their own.
-        owner: What to call the owner of that grid in messages.
-        resample: Put masks on another grid onto this one, nearest voxel by nearest voxel, instead of refusing them.
+        onto: The grid that they must have; None for their own.
+        owner: Name of the owner of that grid in messages.
+        resample: Resample masks on another grid to this one (nearest neighbour) instead of refusing them.
 
     Raises:
         InputError: If the label map cannot be read.
-        GridError: If the label map lies on another grid.
-        LabelError: If the label map holds a value that stands for no structure.
+        GridError: If the label map is on another grid.
+        LabelError: If the label map has a value without a name.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class OpenMasks:
             check_values_known(case.label_map, known, [v for v, box in enumerate(self._boxes, start=1) if box])
 
     def mask(self, name: str) -> BoxedMask:
-        """The mask of a structure; empty where there is none.
+        """Return the mask of a structure; empty if there is none.
 
         Raises:
             InputError: If its file cannot be read.
-            GridError: If it lies on another grid.
+            GridError: If it is on another grid.
         """
         if name in self.case.corrected:
             return BoxedMask.of(self._read(self.case.corrected[name], read_mask))
@@ -138,7 +138,7 @@ class OpenMasks:
         return BoxedMask.of(mask)
 
     def _parts(self, names: Sequence[str]) -> Iterator[Bool[np.ndarray, "x y z"]]:
-        """The masks of these names, of those that are there."""
+        """Yield the masks with these names that exist."""
         if self._segments is None:
             files = self.case.masks or {}
             yield from (self._read(files[name], read_mask) for name in names if name in files)
@@ -169,15 +169,15 @@ class OpenMasks:
 def resampled(
     values: Shaped[np.ndarray, "x y z"], from_: SourceGrid, onto: SourceGrid
 ) -> Shaped[np.ndarray, "x2 y2 z2"]:
-    """Labels or a mask on another grid: the nearest voxel, 0 where there is none.
+    """Resample a label map or a mask to another grid (nearest neighbour), with 0 outside of its own.
 
     Args:
-        values: In RAS+ order.
+        values: `(x, y, z)` in RAS+ order.
         from_: Their grid.
         onto: The other grid.
     """
     step = np.linalg.inv(from_.canonical_affine) @ onto.canonical_affine
-    # With a rim of nothing, since SciPy counts what lies beyond the middle of the last voxel as outside.
+    # padded with 0, since SciPy takes everything beyond the centre of the last voxel as outside
     numbers = np.pad(values.view(np.uint8) if values.dtype == bool else values, 1)
     out = ndimage.affine_transform(
         numbers, step[:3, :3], step[:3, 3] + 1, output_shape=onto.canonical_shape, order=0, mode="constant", cval=0
@@ -209,10 +209,10 @@ def _mask_folder_case(name: str, files: Sequence[Path], folder: Path) -> MaskCas
 
 
 def _file_case(path: Path) -> MaskCase:
-    """The case that one file is.
+    """Make a case from one file.
 
     Raises:
-        DatasetError: If nothing says what its values stand for.
+        DatasetError: If nothing names its values.
     """
     if label_suffix(path) is None:
         raise DatasetError(
@@ -229,12 +229,12 @@ def _file_case(path: Path) -> MaskCase:
 
 
 def _case_of_all(path: Path) -> MaskCase | None:
-    """The case of one file with all masks; None for a file of which nothing says what its values stand for."""
+    """Make a case from one file with all masks; None if nothing names its values."""
     name = label_stem(path)
     segments = segment_values(path)
     if segments is not None:
         values = {structure: tuple(own) for structure, own in segments.items()}
-        annotated = tuple(dict.fromkeys([*values, *looked_for(path)]))  # what was not found may be left out of the file
+        annotated = tuple(dict.fromkeys([*values, *looked_for(path)]))  # files may lack structures that were not found
         return MaskCase(name=name, patient=name, segments=path, annotated=annotated, label_values=values)
     values = _values_of(path)
     channels = channel_names(path, tuple(values))
@@ -249,7 +249,7 @@ def _case_of_all(path: Path) -> MaskCase | None:
 
 
 def _values_of(path: Path) -> Values:
-    """What the values of a label map stand for; nothing where nothing says so."""
+    """Return the values of a label map by structure; empty if nothing names them."""
     for file in (sidecar_path(path), path.parent / LABELS_FILE, path.parent.parent / LABELS_FILE):
         if file.is_file():
             return {name: (value,) for value, name in read_label_names(file).items()}

@@ -1,7 +1,7 @@
-"""The table `meta.csv` of a dataset: which case is in which split, and whose it is.
+"""The table `meta.csv` of a dataset, with the split and the patient of each case.
 
-Semicolons or commas, a byte order mark or none. The column `image_id` names the case; `split` and `patient_id` are
-read where they are there; other columns are left alone.
+It is separated by semicolons or commas, with or without a byte order mark. The column `image_id` names the case;
+`split` and `patient_id` are optional; other columns are ignored.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _SPLITS: dict[str, Split] = {
 
 
 def apply_meta(cases: Sequence[Case], path: Path, left_out: Sequence[str] = ()) -> tuple[list[Case], list[str]]:
-    """Give cases the splits and patients that a table says.
+    """Set the splits and patients of cases from a table.
 
     Args:
-        cases: What was found in the dataset's folder.
+        cases: The cases in the dataset's folder.
         path: The table.
-        left_out: Names of folders that are there but hold no usable case.
+        left_out: Names of folders that exist but hold no usable case.
 
     Returns:
-        The cases anew, and warnings: rows whose case is not there, as when only part of a dataset was downloaded.
+        The changed cases, and warnings about rows without a case, as when only part of a dataset was downloaded.
 
     Raises:
         DatasetError: If the table cannot be read, has no `image_id`, names a case twice, names an unknown split
@@ -62,7 +62,7 @@ def _with_row(case: Case, row: dict[str, str], path: Path) -> Case:
 
 
 def _stripped(row: dict[Any, Any]) -> dict[str, str]:
-    """A row without spaces around its words, and without cells beyond the columns that have a name."""
+    """Strip spaces from the cells of a row, and drop cells beyond the named columns."""
     return {key.strip(): composed((value or "").strip()) for key, value in row.items() if isinstance(key, str)}
 
 

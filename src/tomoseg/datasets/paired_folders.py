@@ -1,6 +1,6 @@
 """Scans in one folder and their label maps in another, paired by name, without a `dataset.json`.
 
-The folders are `images/` with `labels/`, or `imagesTr/` with `labelsTr/` and their like.
+The folders are `images/` with `labels/`, or `imagesTr/` with `labelsTr/` and the like.
 `layouts.py` describes the layouts; this module reads this one.
 """
 
@@ -34,10 +34,10 @@ from tomoseg.errors import DatasetError
 from tomoseg.files.label_files import SUFFIXES, label_stem, label_suffix
 
 CHANNEL = "_0000"
-"""What nnU-Net adds to the name of a scan of one channel."""
+"""nnU-Net's suffix for the name of a scan with one channel."""
 
 _PARTS: dict[str, Split | None] = {"": None, "tr": "train", "va": "validation", "val": "validation", "ts": "test"}
-"""What follows `images` and `labels`, and the split that it stands for where there are several."""
+"""Suffixes of `images` and `labels`, and the splits that they stand for if there are several."""
 
 _LABEL_WORDS = re.compile(r"[_-](labels?|seg(mentations?)?|masks?)$", re.IGNORECASE)
 _OTHER_CHANNEL = re.compile(r"_\d{4}$")
@@ -45,7 +45,7 @@ _OTHER_CHANNEL = re.compile(r"_\d{4}$")
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two folders that belong together."""
+    """A folder of scans and a folder of label maps that belong together."""
 
     images: Path
     labels: Path
@@ -53,21 +53,21 @@ class _Pair:
 
 
 def has_paired_folders(root: Path) -> bool:
-    """Whether a folder, or one of its folders named after splits, has scans and label maps in folders of their own."""
+    """Whether a folder, or a subfolder named after a split, has paired folders of scans and label maps."""
     return bool(_pairs(root))
 
 
 def find_paired_cases(root: Path) -> CaseFolders:
-    """Read `images/<case>.nii.gz` with `labels/<case>.nii.gz`.
+    """Find `images/<case>.nii.gz` with `labels/<case>.nii.gz`.
 
-    A scan may be of any kind, a folder of DICOM among them. A label map has its scan's name, with or without nnU-Net's
-    channel number and words such as `_seg`.
+    A scan may be of any supported kind, including a folder of DICOM. A label map has its scan's name, with or without
+    nnU-Net's channel number and words such as `_seg`.
 
     Raises:
         DatasetError: If a case is in two splits, a scan has two label maps or several channels, or nothing names the
             values of a label map.
         InputError: If a `labels.json` cannot be read.
-        LabelError: If a `labels.json` says a name or a value twice.
+        LabelError: If a `labels.json` has a name or a value twice.
     """
     shared = shared_labels(root)
     cases: list[Case] = []
@@ -85,7 +85,7 @@ def find_paired_cases(root: Path) -> CaseFolders:
 
 
 def _pairs(root: Path) -> list[_Pair]:
-    """Folders that belong together; each has a split where there is more than one kind of them."""
+    """Return the paired folders, with their splits if there is more than one pair."""
     places: list[tuple[Path, Split | None]] = [(root, None)]
     places += [
         (folder, SPLIT_FOLDERS[folder.name.lower()])
@@ -106,7 +106,7 @@ def _in_folder(folder: Path) -> Iterator[_Pair]:
 
 
 def _nested(images: Path, labels: Path) -> Iterator[_Pair]:
-    """`images/train/` with `labels/train/`, and so on."""
+    """Yield `images/train/` with `labels/train/`, and so on."""
     others = {folder.name.lower(): folder for folder in visible_folders(labels)}
     for folder in visible_folders(images):
         name = folder.name.lower()
@@ -115,7 +115,7 @@ def _nested(images: Path, labels: Path) -> Iterator[_Pair]:
 
 
 def _of_pair(pair: _Pair, shared: dict[int, str] | None) -> tuple[list[Case], list[LeftOut]]:
-    """The cases of two folders, and what is a scan or a label map without the other."""
+    """Return the cases of two folders, and the scans and label maps without a counterpart."""
     labels = _label_files(pair.labels)
     scans = _scans(pair.images, labels)
     maps: dict[str, list[Path]] = {stem: [] for stem in scans}
@@ -141,7 +141,7 @@ def _of_pair(pair: _Pair, shared: dict[int, str] | None) -> tuple[list[Case], li
 
 
 def _label_files(folder: Path) -> list[Path]:
-    """The files of labels in a folder, of several with one name the first kind of `SUFFIXES`."""
+    """Return the files of labels in a folder; of several with the same name, the first in `SUFFIXES`."""
     nifti_files(folder)  # refuses .nii beside .nii.gz
     found = [path for path in folder.iterdir() if label_suffix(path) and not path.name.startswith(".")]
     found.sort(key=lambda path: SUFFIXES.index(label_suffix(path) or SUFFIXES[-1]))
@@ -152,7 +152,7 @@ def _label_files(folder: Path) -> list[Path]:
 
 
 def _scans(folder: Path, labels: Sequence[Path]) -> dict[str, Path]:
-    """The scans of a folder by name: volumes, folders of DICOM, and files of DICOM that a label map is named after."""
+    """Return the scans of a folder by name: volumes, folders of DICOM, and DICOM files that have a label map."""
     scans = by_stem([*volume_files(folder), *dicom_folders(folder)])
     files = {path.name[: -len(DICOM_SUFFIX)]: path for path in loose_dicom(folder) if path.suffix == DICOM_SUFFIX}
     named = {_scan_of(label_stem(path), scans | files) for path in labels}
@@ -160,17 +160,17 @@ def _scans(folder: Path, labels: Sequence[Path]) -> dict[str, Path]:
 
 
 def _scan_of(label: str, scans: dict[str, Path]) -> str | None:
-    """The stem of a label map's scan: its own, or without a word for labels, with a channel number or without."""
+    """Return the stem of a label map's scan: its own, or without a word such as `_seg`, or with a channel number."""
     plain = _LABEL_WORDS.sub("", label)
     tried = (label, label + CHANNEL, plain, plain + CHANNEL, plain.removesuffix(CHANNEL))
     return next((stem for stem in tried if stem in scans), None)
 
 
 def _check_one_channel(maps: dict[str, list[Path]], folder: Path) -> None:
-    """Refuse scans that differ in nnU-Net's channel number where one of them has a label map and the others have none.
+    """Check that there are no scans without label maps that are further channels of a scan with one.
 
     Raises:
-        DatasetError: If there are such.
+        DatasetError: If there are.
     """
     for stem, found in maps.items():
         numbered = _OTHER_CHANNEL.search(stem)

@@ -1,11 +1,11 @@
-"""What `tomoseg predict` wrote, as a dataset to train on: a teacher's masks of scans that nobody has labelled.
+"""Results of `tomoseg predict` as a dataset to train on: a teacher's masks of unlabelled scans.
 
     PREDICTED/<scan>/<structure>.nii.gz    masks, with prediction.json, which names the scan and the model's own rating
     PREDICTED/<scan>.nii.gz                a label map, with <scan>.prediction.json
 
-The scans stay where they are. How sure the model is of each mask is in `Case.ratings`: `only_trusted` leaves out
-what it is unsure of, which is then unknown and not absent, as is what it did not find. A mask that a person has
-corrected is the person's.
+The scans stay where they are. The model's confidence in each mask is in `Case.ratings`: `only_trusted` leaves out masks
+with a low one, whose structures are then unknown, not absent, as are structures that were not found. A mask that a
+person has corrected is always used.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Ratings = dict[str, float | None]
 
 
 def find_predicted_cases(folder: Path) -> CaseFolders:
-    """The scans that a folder has predictions of; none where it has no records of any.
+    """Find the scans that a folder has predictions of; none if it has no records of predictions.
 
     Args:
-        folder: That `tomoseg predict` wrote results of scans to.
+        folder: Output folder of `tomoseg predict`.
     """
     found: list[Case] = []
     left_out: list[LeftOut] = []
@@ -49,10 +49,10 @@ def find_predicted_cases(folder: Path) -> CaseFolders:
 
 
 def _case_of(place: Path, record: dict[str, Any]) -> Case:
-    """A case from its record.
+    """Make a case from its record.
 
     Raises:
-        DatasetError: If its scan, its masks or the model's rating of them are not there.
+        DatasetError: If its scan, its masks or their ratings are missing.
         InputError: If the names of a label map cannot be read.
         LabelError: If names of masks or values cannot be told apart.
     """
@@ -79,17 +79,18 @@ def _case_of(place: Path, record: dict[str, Any]) -> Case:
 
 
 def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[str]]:
-    """Cases with those of a model's masks that it is surest of; a person's masks stay, corrected ones among them.
+    """Keep only the masks that a model is most confident of, and all masks made or corrected by people.
 
-    A structure's rating ranks the scans in which it was found, and masks of the share that is rated highest stay. What
-    the model did not find is unknown too: it may have missed it. So is all of a scan unlike those of its training.
+    For each structure, the scans in which it was found are ranked by its rating, and a share of them, the highest
+    rated, is kept. Structures that were not found are unknown, since they may have been missed, and so is everything in
+    scans that are unlike the training data and have no ratings.
 
     Args:
-        cases: Some, all or none of them with ratings.
-        share: The share of the scans in which a structure was found, above 0 and up to 1.
+        cases: Cases with or without ratings.
+        share: Share of the scans in which a structure was found to keep, above 0 and up to 1.
 
     Returns:
-        The cases in which something is left, and what was left out, in sentences.
+        The cases that have masks left, and sentences about what was left out.
     """
     if all(case.ratings is None for case in cases):
         return list(cases), []
@@ -107,7 +108,7 @@ def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[
 
 
 def _limit(cases: Sequence[Case], name: str, share: float) -> float:
-    """The least rating of a structure that is trusted."""
+    """Return the lowest rating at which a structure's masks are kept."""
     own = (case for case in cases if name in case.annotated and name not in case.corrected)
     rated = (None if case.ratings is None else case.ratings.get(name) for case in own)
     ratings = sorted((rating for rating in rated if rating is not None), reverse=True)

@@ -1,4 +1,4 @@
-"""Which files and folders of a dataset may be scans, by names and first bytes; nothing is read here."""
+"""Recognition of scans among the files and folders of a dataset, by their names and first bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tomoseg.files.scan import SCAN_SUFFIXES, scan_stem
 from tomoseg.files.source import START_BYTES, starts_dicom, walk
 
 SCAN = "ct"
-"""What the scan of a case is called, where there are other volumes beside it."""
+"""Name of the scan of a case if there are other volumes beside it."""
 
 DICOM_SUFFIX = ".dcm"
 
@@ -24,10 +24,10 @@ _ZIP = ".zip"
 
 
 def nifti_files(folder: Path) -> list[Path]:
-    """The NIfTI files of a folder by name, hidden ones (`._*` of macOS among them) left out.
+    """Return the NIfTI files of a folder, sorted, without hidden ones such as macOS's `._*`.
 
     Raises:
-        DatasetError: If one is there as `.nii` and as `.nii.gz`.
+        DatasetError: If one exists as `.nii` and as `.nii.gz`.
     """
     found = [path for path in _visible(folder) if path.name.lower().endswith(NIFTI_SUFFIXES)]
     stems = [nifti_stem(path) for path in found]
@@ -38,12 +38,12 @@ def nifti_files(folder: Path) -> list[Path]:
 
 
 def volume_files(folder: Path) -> list[Path]:
-    """The files of a folder that may be scans: NIfTI by name, then NRRD and MetaImage, then zip archives.
+    """Return the files of a folder that may be scans: NIfTI, then NRRD and MetaImage, then ZIP archives.
 
-    Segmentations of 3D Slicer and results of ours are none.
+    Segmentations of 3D Slicer and results of tomoseg are left out.
 
     Raises:
-        DatasetError: If a NIfTI file is there as `.nii` and as `.nii.gz`.
+        DatasetError: If a NIfTI file exists as `.nii` and as `.nii.gz`.
     """
     nifti, visible = nifti_files(folder), _visible(folder)
     ours = written_by(path for path in visible if path.name.endswith(RECORD))
@@ -52,10 +52,10 @@ def volume_files(folder: Path) -> list[Path]:
 
 
 def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
-    """Scans by what they are called; of several with one name the first.
+    """Return scans by name; of several with the same name, the first.
 
     Args:
-        paths: In the order of `volume_files`, and whatever follows.
+        paths: Paths in order of preference, as from `volume_files`.
     """
     found: dict[str, Path] = {}
     for path in paths:
@@ -64,27 +64,27 @@ def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def stem_of(path: Path) -> str:
-    """What a scan is called: its file's name without the suffix of its kind, or its folder's."""
+    """Return the name of a scan: that of its file without the suffix, or that of its folder."""
     return path.name if path.is_dir() else scan_stem(path)
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """Folders in a folder that are neither hidden nor an archive's leavings, by name."""
+    """Return the subfolders of a folder, sorted, without hidden ones and `__MACOSX` and the like."""
     return [path for path in _visible(folder) if path.is_dir() and not path.name.startswith("__")]
 
 
 def dicom_folders(folder: Path) -> list[Path]:
-    """The folders in a folder in which, however deep, there is DICOM."""
+    """Return the subfolders of a folder that hold DICOM at any depth."""
     return [inner for inner in visible_folders(folder) if inner.name != MASKS_FOLDER and holds_dicom(inner)]
 
 
 def loose_dicom(folder: Path) -> list[Path]:
-    """The DICOM files that lie in a folder itself, by name."""
+    """Return the DICOM files directly in a folder, sorted."""
     return [path for path in _visible(folder) if not path.name.lower().endswith(SCAN_SUFFIXES) and _is_dicom(path)]
 
 
 def holds_dicom(place: Path) -> bool:
-    """Whether there is DICOM in a folder, however deep, or a file is DICOM."""
+    """Whether a folder holds DICOM at any depth, or a file is DICOM."""
     if not place.is_dir():
         return _is_dicom(place)
     files = (file.path for one in walk(place) for file in one.files)
@@ -92,16 +92,16 @@ def holds_dicom(place: Path) -> bool:
 
 
 def scan_of_case(folder: Path, labels: Collection[Path]) -> Path | None:
-    """The scan in the folder of a case: what is called `ct`, else the only one of the first kind that is there.
+    """Find the scan in the folder of a case: the one named `ct`, otherwise the only one of the first kind found.
 
-    The kinds are NIfTI, NRRD or MetaImage, zip archives, and DICOM in folders or in the folder itself.
+    The kinds are NIfTI, NRRD or MetaImage, ZIP archives, and DICOM in subfolders or in the folder itself.
 
     Args:
-        folder: The case's.
-        labels: Its files that are no scans.
+        folder: Folder of the case.
+        labels: Files in it that are not scans.
 
     Raises:
-        DatasetError: If it cannot be told which of several it is.
+        DatasetError: If there are several of that kind.
     """
     files = [path for path in volume_files(folder) if path not in labels]
     called = [path for path in files if stem_of(path).lower() == SCAN]
@@ -112,19 +112,19 @@ def scan_of_case(folder: Path, labels: Collection[Path]) -> Path | None:
 
 
 def _inner_scan(folder: Path) -> Path | None:
-    """The folder in a case's folder that is called as its scan, if there is anything in it."""
+    """Return the subfolder named `ct`, if it holds DICOM or a volume."""
     inner = next((path for path in visible_folders(folder) if path.name.lower() == SCAN), None)
     return inner if inner is not None and (holds_dicom(inner) or volume_files(inner)) else None
 
 
 def _only(files: Sequence[Path], folder: Path) -> Path:
-    """The one file of the first kind among them."""
+    """Return the only file of the first kind among them."""
     first = list(next(group for _, group in groupby(files, _rank)))
     return the_only(first, f"scan (or one named {SCAN}.nii.gz)", folder)
 
 
 def _dicom_of_case(folder: Path) -> Path | None:
-    """Where the DICOM of a case lies; headers are read only where that is not plain."""
+    """Return the folder of a case's DICOM; headers are read only if there are several candidates."""
     places = [*([folder] if loose_dicom(folder) else []), *dicom_folders(folder)]
     if len(places) > 1:
         places = sorted({scan.path for scan in find_cohort(folder).scans if scan.kind == "dicom"})
@@ -132,15 +132,15 @@ def _dicom_of_case(folder: Path) -> Path | None:
 
 
 def the_only(paths: Sequence[Path], what: str, folder: Path) -> Path:
-    """The one path of several.
+    """Return the only path.
 
     Args:
-        paths: One or more.
-        what: What is expected once, for the message.
-        folder: Where they lie.
+        paths: One or more paths.
+        what: The kind of thing expected once, for the message.
+        folder: Their folder, for the message.
 
     Raises:
-        DatasetError: If there are several.
+        DatasetError: If there are several paths.
     """
     if len(paths) > 1:
         names = ", ".join(sorted(path.name for path in paths))
@@ -164,7 +164,7 @@ def _is_other_volume(path: Path) -> bool:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM and holds no structures instead of a scan."""
+    """Whether a file is DICOM, but not a segmentation or structure set."""
     try:
         with path.open("rb") as stream:
             return starts_dicom(stream.read(START_BYTES)) and label_object(path) is None

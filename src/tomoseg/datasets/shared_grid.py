@@ -1,8 +1,8 @@
-"""The grid that the two sides of a comparison are read onto.
+"""The common grid on which the two sides of a comparison are read.
 
-It is the reference's own where that has all voxels of its scan. A file that names its structures itself may have a part
-of them, and contours have none: it is then the prediction's, or that of the scan where one of the sides cannot do
-without it; of two such files the one's, grown by what the other has beyond it.
+It is that of the reference if that covers its whole scan. A file of segments may cover only a part, and contours have
+no voxels: the grid is then that of the prediction, or that of the scan if one side needs it; if both are files of
+segments, it is that of the reference, extended to cover both.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from tomoseg.volume import SourceGrid
 
 
 def shared_grid(ours: MaskCase, theirs: MaskCase, resample: bool = False) -> tuple[SourceGrid, str]:
-    """The grid of a comparison, and what to call its owner in messages.
+    """Return the grid of a comparison, and the name of its owner in messages.
 
     Args:
         ours: The prediction.
         theirs: The reference.
-        resample: Whether predictions are moved onto the reference's grid.
+        resample: Whether predictions are resampled to the reference's grid.
 
     Raises:
         InputError: If a file cannot be read.
-        GridError: If a side cannot do without its scan, which is not there, or its geometry is not known.
+        GridError: If a side needs its scan, which is missing, or its geometry is unknown.
     """
     free = [case for case in (theirs, ours) if not _is_bound(case)]
     scan = None if len(free) == 2 else scan_grid(theirs) or scan_grid(ours)
     if scan is not None:
         return scan, "the scan"
     owner = _owner(free or [theirs], None if resample else ours)
-    grid = read_geometry(owner.first_file)  # of one that cannot do without its scan this says what lacks
+    grid = read_geometry(owner.first_file)  # raises an error for a side that needs its scan
     if owner.segments is not None:
         grid = _grown(grid, ours if owner is theirs else theirs)
     return grid, str(owner.first_file)
 
 
 def _is_bound(case: MaskCase) -> bool:
-    """Whether a side cannot be read without its scan."""
+    """Whether a side can only be read with its scan."""
     return case.segments is not None and needs_scan(case.segments)
 
 
 def _owner(sides: Sequence[MaskCase], ours: MaskCase | None) -> MaskCase:
-    """The side whose grid is taken: the first, unless it may have a part of its scan and the prediction has all."""
+    """Return the side whose grid is used: the first, unless that is a file of segments and the prediction is not."""
     if sides[0].segments is not None and ours is not None and ours in sides and ours.segments is None:
         return ours
     return sides[0]
 
 
 def _grown(grid: SourceGrid, other: MaskCase) -> SourceGrid:
-    """A grid with room for what a file of segments has beyond it on the same voxels."""
+    """Extend a grid to cover a file of segments on the same voxel lattice."""
     path = other.first_file
     if other.segments is not None and (needs_scan(path) or same_lattice(grid, read_geometry(path))):
         return grown(grid, corners_mm(path))
@@ -61,13 +61,13 @@ def _grown(grid: SourceGrid, other: MaskCase) -> SourceGrid:
 
 
 def scan_grid(case: MaskCase) -> SourceGrid | None:
-    """The grid of a case's scan, or of the DICOM scan that lies beside its file of segments; None without one."""
+    """Return the grid of a case's scan, or of the DICOM scan beside its file of segments; None if there is none."""
     if case.ct is not None:
         return read_scan(case.ct).source
     if case.segments is None:
         return None
     try:
         grid = read_scan(case.segments.parent).source
-    except TomosegError:  # no scan, or not one alone
+    except TomosegError:  # no scan, or several
         return None
     return grid if belongs_to(case.segments, grid) else None

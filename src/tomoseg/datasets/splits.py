@@ -1,7 +1,7 @@
-"""Which cases are learned from, which choose the model, and which judge it.
+"""Splits of a dataset into training, validation and test cases, by patient.
 
-The unit is the patient: all cases of one patient go into one split. A case's patient is the `patient_id` of
-`meta.csv` where there is one, else the case's name. A dataset's own splits are kept.
+All cases of one patient go into the same split. A case's patient is the `patient_id` in `meta.csv` if there is one,
+otherwise the case's name. A dataset's own splits are kept.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from tomoseg.errors import DatasetError, InputError
 
 
 def assign_splits(cases: Sequence[Case], validation_share: float, test_share: float, seed: int) -> dict[str, Split]:
-    """Put every case into a split.
+    """Assign every case to a split.
 
-    Where the dataset has splits they are taken as they are; if it has none for validation, that is drawn from its
+    If the dataset has splits of its own, they are kept, and if none of them is for validation, that is drawn from the
     training patients. Otherwise patients are drawn by a hash of the seed and their name, so that adding a case moves
-    few others. Shares are rounded to whole patients; with two patients or more, a share above zero
-    is at least one patient as long as one is left to train on (validation comes before test).
+    few others. Shares are rounded to whole patients; with two patients or more, a share above zero is at least one
+    patient as long as one is left to train on (validation comes before test).
 
     Args:
         cases: All cases of the dataset.
-        validation_share: Of the patients, 0 to 1.
-        test_share: Of the patients, 0 to 1; both shares together are below 1.
-        seed: Another seed draws other patients.
+        validation_share: Share of the patients, 0 to 1.
+        test_share: Share of the patients, 0 to 1; both together must be below 1.
+        seed: Random seed.
 
     Returns:
-        Case name to its split.
+        Splits by the name of the case.
 
     Raises:
         InputError: If the shares are out of range.
@@ -52,7 +52,7 @@ def _draw(cases: Sequence[Case], validation_share: float, test_share: float, see
     patients = sorted({case.patient for case in cases}, key=lambda patient: _rank(patient, seed))
     validations = _count(validation_share, len(patients), len(patients) - 1)
     tests = _count(test_share, len(patients), len(patients) - 1 - validations)
-    # from both ends, so that more of the one does not move the other
+    # from both ends, so that changing one share does not move patients of the other
     splits: dict[str, Split] = dict.fromkeys(patients, "train")
     splits |= dict.fromkeys(patients[:tests], "test")
     splits |= dict.fromkeys(patients[len(patients) - validations :], "validation")

@@ -1,4 +1,4 @@
-"""What lies in a dataset's folder and belongs to no case: scans, archives, files that cannot be read. Each is named."""
+"""Files in a dataset's folder that belong to no case: scans, archives, files that cannot be read."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tomoseg.files.cohort import MASKS_FOLDER, Known, find_cohort
 from tomoseg.files.source import ScanKind
 
 TESTS_FOLDER = "imagests"
-"""Where nnU-Net and Medical Decathlon keep scans that nobody labelled, in small letters."""
+"""Folder of unlabelled scans in nnU-Net and the Medical Decathlon, in lower case."""
 
 
 def strays(folder: Path, cases: Sequence[Case], left_out: Iterable[LeftOut]) -> tuple[list[LeftOut], list[str]]:
-    """What belongs to no case, looked for everywhere below a folder; files of cases are not opened.
+    """Find files that belong to no case, at any depth below a folder; files of cases are not opened.
 
     Args:
-        folder: The dataset's.
+        folder: Folder of the dataset.
         cases: Its cases.
-        left_out: What is told of already.
+        left_out: Files that have already been reported.
 
     Returns:
-        What is left out, and notes about what need not be in: scans for a test that have no labels.
+        The files that are left out, and notes about unlabelled test scans.
 
     Raises:
         InputError: If the folder cannot be listed.
@@ -65,7 +65,7 @@ def _why(path: Path, what: str, folders: Mapping[Path, Case]) -> str:
 
 
 def _folders_of_cases(cases: Iterable[Case], root: Path) -> dict[Path, Case]:
-    """The folders that hold one case each, with its masks."""
+    """Return the folders that hold the scan and the masks of a single case."""
     by_folder: defaultdict[Path, list[Case]] = defaultdict(list)
     for case in cases:
         inner = case.first_file.parent

@@ -1,1 +1,1 @@
-"""One file and one record: scans, masks, label maps and results in and out, nothing else."""
+"""Reading and writing of files: scans, masks, label maps and results."""

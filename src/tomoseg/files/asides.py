@@ -1,6 +1,7 @@
-"""Where files and folders lie aside until they are whole, and what killed processes left there.
+"""Temporary files and folders in which results are written, and removal of those that killed processes left.
 
-An aside has a hidden name, `.NAME.0123456789ab.part`, and is locked by who writes it: one that is not is nobody's.
+They have hidden names, `.NAME.0123456789ab.part`, and are locked by the process that writes them; one that is not
+locked is left over.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from pathlib import Path
 from types import ModuleType
 
 _BYTES = 20
-"""Of a name aside, beside the name itself."""
+"""Bytes that a temporary name adds to the name itself."""
 
 _NAME = re.compile(r"(\.+)(.+?)((?:\.[0-9a-f]{12}\.part)+)", re.DOTALL)
 
 
 def aside_of(path: Path) -> Path:
-    """A new name beside a path, for what becomes it."""
+    """Return a new temporary name beside a path."""
     start = os.fsencode(path.name)[: 255 - _BYTES].decode("utf-8", "ignore")
     return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.part")
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[bool | None]:
-    """Whether a file or folder is locked for this process while the block runs: not if another has it.
+    """Lock a file or folder while the block runs.
 
     Yields:
-        None where there are no locks, or the path may not be opened.
+        True if it is locked for this process, False if another process has locked it, None if it cannot be locked.
     """
     try:
         import fcntl  # not on every system
@@ -56,19 +57,19 @@ def _lock(fcntl: ModuleType, handle: int) -> bool | None:
 
 
 def remove_left_over(path: Path) -> None:
-    """Remove what a process that was killed left aside of a path; nothing where there are no locks.
+    """Remove temporary files of a path that killed processes left; none if there are no locks on this system.
 
     Args:
-        path: The file or folder that it would have made.
+        path: The file or folder that they would have become.
     """
     _remove(path.parent, path.name)
 
 
 def remove_left_overs(folder: Path) -> None:
-    """Remove what processes that were killed left aside of whatever lies directly in a folder.
+    """Remove all temporary files directly in a folder that killed processes left.
 
     Args:
-        folder: It need not be there. What is in folders of it stays.
+        folder: The folder, which may be missing; its subfolders are not searched.
 
     Example:
         >>> import tempfile
@@ -83,7 +84,7 @@ def remove_left_overs(folder: Path) -> None:
 
 
 def _remove(folder: Path, name: str | None) -> None:
-    """Remove those of a name, or all."""
+    """Remove left-over temporary files of one name, or all."""
     with contextlib.suppress(OSError), os.scandir(folder) as there:
         for entry in there:
             becomes = _becomes(entry.name)
@@ -92,11 +93,11 @@ def _remove(folder: Path, name: str | None) -> None:
 
 
 def _becomes(name: str) -> str | None:
-    """What an aside becomes; None if it is none."""
+    """Return the name that a temporary name stands for; None if it is not one."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
-    own_dots = len(found[1]) - found[3].count(".part")  # what lay aside may have had some aside
+    own_dots = len(found[1]) - found[3].count(".part")  # a temporary file may have a temporary file of its own
     return "." * own_dots + found[2] if own_dots >= 0 else None
 
 

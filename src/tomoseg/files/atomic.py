@@ -1,8 +1,8 @@
-"""Files and folders that appear whole or not at all.
+"""Atomic writing of files and folders.
 
-A result is written aside, in the folder where it will lie and under a hidden name that ends in `.part`, flushed
-to the disk, and renamed. Whatever interrupts it, nobody finds half a result under its name. Where a place stands for
-one of a store (`files.stores`), it goes on to there, object by object.
+A result is written under a hidden temporary name in the same folder, flushed to the disk, and renamed, so that an
+interruption never leaves an incomplete result under its name. If the path stands for one in a store (`files.stores`),
+the result is then uploaded, object by object.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tomoseg.files.stores.addresses import in_urls
 from tomoseg.files.stores.upload import remove_objects, upload
 
 ODD_NAMES: Literal["backslashreplace"] = "backslashreplace"
-"""How a text file takes names that are no UTF-8: as escapes, so that nothing is lost for the sake of a name."""
+"""Error handler for writing names that are not valid UTF-8 to text files: as escapes."""
 
 ADVICE = {
     errno.ENOSPC: "free some space on that disk or choose another one",
@@ -36,24 +36,24 @@ ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ELOOP: "choose another place: a link leads to itself",
 }
-"""What to do about an error of writing."""
+"""Advice by the number of an error in writing."""
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file aside and give it its name when the block ends without an error.
+    """Write a file atomically: it gets its name when the block ends without an error.
 
-    The folder is made if it is missing; a former file of that name is replaced. On any error, an
-    interruption included, the former file stays and nothing else is left.
+    The folder is made if it is missing; an existing file of that name is replaced. On any error, including an
+    interruption, the existing file stays and nothing else is left.
 
     Args:
-        path: The file to appear.
+        path: The file to write.
 
     Yields:
-        Where to write it: an empty file beside it.
+        An empty temporary file in the same folder, to write to.
 
     Raises:
-        OutputError: If the disk is full, the folder may not be written to, or the like.
+        OutputError: If the disk is full, the folder cannot be written to, or the like.
 
     Example:
         >>> import tempfile
@@ -81,13 +81,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole_text(path: Path, text: str) -> None:
-    r"""Write a text as `whole_file` does, in UTF-8; of a name that is no UTF-8 the odd bytes are written escaped.
+    r"""Write a UTF-8 text atomically; invalid bytes in file names are escaped.
 
-    A path of the cache that stands for an object of a store is written as the URL of that.
+    A path in the cache that stands for an object in a store is written as its URL.
     A byte E9 in a file's name becomes `\udce9`, which JSON reads back as the same name.
 
     Raises:
-        OutputError: If the disk is full, the folder may not be written to, or the like.
+        OutputError: If the disk is full, the folder cannot be written to, or the like.
     """
     with whole_file(path) as aside:
         aside.write_text(in_urls(text), encoding="utf-8", errors=ODD_NAMES)
@@ -95,20 +95,20 @@ def write_whole_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Fill a folder aside and give it its name when the block ends without an error.
+    """Write a folder atomically: it gets its name when the block ends without an error.
 
-    If the folder is there already, the new files are moved into it one by one, each replacing its
-    namesake; other files in it stay. On any error, an interruption included, nothing is left behind.
+    If the folder already exists, the new files are moved into it one by one and replace files of the same name; other
+    files in it stay. On any error, including an interruption, nothing is left behind.
 
     Args:
-        path: The folder to appear.
-        replace: Let the new folder take the place of one that is there, whose files all go.
+        path: The folder to write.
+        replace: Whether to replace an existing folder with all its files instead.
 
     Yields:
-        An empty folder beside it, to be filled.
+        An empty temporary folder beside it, to be filled.
 
     Raises:
-        OutputError: If the disk is full, the folder may not be written to, or the like.
+        OutputError: If the disk is full, the folder cannot be written to, or the like.
     """
     with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,12 +130,12 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_aside(path: Path) -> Iterator[Path]:
-    """An empty folder beside a path, under a hidden name; it is removed when the block ends.
+    """Make an empty temporary folder beside a path; it is removed when the block ends.
 
     It is locked meanwhile, so that `remove_left_over` can tell it from one whose process was killed.
 
     Args:
-        path: What it lies beside, in a folder that is there.
+        path: The path that it lies beside, in an existing folder.
     """
     aside = aside_of(path)
     aside.mkdir()
@@ -147,10 +147,10 @@ def folder_aside(path: Path) -> Iterator[Path]:
 
 
 def refuse_other_than_file(path: Path) -> None:
-    """Refuse to put a file where a folder, a device or a pipe is: renamed over it, a file would take its place.
+    """Refuse to write a file over a folder, a device or a pipe, which renaming would replace.
 
     Raises:
-        OutputError: If one is there, or the path has no name.
+        OutputError: If one exists at the path, or the path has no name.
     """
     mode = mode_at(path)
     got = None if mode is None or stat.S_ISREG(mode) else "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
@@ -159,9 +159,9 @@ def refuse_other_than_file(path: Path) -> None:
 
 
 def mode_at(path: Path) -> int | None:
-    """What lies at a path, or where its links lead, as the system says it; None where nothing does.
+    """Return the mode of a path, following links; None if nothing is there.
 
-    Where it may not be known, too: `Path.is_dir` and its kind raise an error there.
+    None also if it cannot be accessed, where `Path.is_dir` and the like raise an error.
     """
     try:
         return path.stat().st_mode
@@ -173,7 +173,7 @@ def remove_file(path: Path) -> None:
     """Remove a file if it is there.
 
     Raises:
-        OutputError: If the folder may not be written to, or the like.
+        OutputError: If the folder cannot be written to, or the like.
     """
     with errors_told(path):
         path.unlink(missing_ok=True)
@@ -181,7 +181,7 @@ def remove_file(path: Path) -> None:
 
 
 def _is_record(path: Path) -> bool:
-    """Whether a file says of others that they are whole."""
+    """Whether a file is a record, which marks a result as complete and is therefore uploaded last."""
     return path.suffix == ".json"
 
 
@@ -214,7 +214,7 @@ def _flush(path: Path) -> None:
 
 
 def _flush_folder(path: Path) -> None:
-    """Make a rename last; not every system can."""
+    """Flush a rename to the disk, if the system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -225,10 +225,10 @@ def _flush_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def errors_told(path: Path) -> Iterator[None]:
-    """Turn the system's errors of writing into ours.
+    """Turn the system's errors in writing into `OutputError`.
 
     Raises:
-        OutputError: If the disk is full, the folder may not be written to, or the like.
+        OutputError: If the disk is full, the folder cannot be written to, or the like.
     """
     try:
         yield

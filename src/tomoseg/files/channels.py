@@ -1,7 +1,7 @@
-"""Masks as the channels of one file: four axes of 0 and 1, a structure each, which may overlap (one-hot).
+"""Masks as the channels of one file with four axes of 0 and 1 (one-hot), which may overlap.
 
 The channels are the last axis of a NIfTI file, the first or the last of NRRD and MetaImage. Names come from elsewhere,
-in the order of the channels; where there is one channel more than names, the first is the background.
+in the order of the channels; if there is one channel more than names, the first is the background.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tomoseg.volume import SourceGrid
 
 
 def count_channels(path: Path) -> int:
-    """How many volumes a NIfTI, NRRD or MetaImage file holds; 1 of one that cannot be read: reading says why."""
+    """Return the number of volumes in a NIfTI, NRRD or MetaImage file; 1 if it cannot be read."""
     try:
         layers = _layers(path)
         return nifti.count_volumes(path) if layers is None else layers.count
@@ -34,17 +34,17 @@ def count_channels(path: Path) -> int:
 
 
 def channel_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
-    """The structures of a file's channels, without the background; numbered where nothing names them.
+    """Return the structures of a file's channels, without the background; numbered if they have no names.
 
     Args:
         path: The file.
-        names: In the order of the channels; none where nothing says them.
+        names: Names in the order of the channels; empty if there are none.
 
     Returns:
-        None of a file of one volume.
+        One name per structure; empty for a file of one volume.
 
     Raises:
-        LabelError: If there are others than names, or than names and a background.
+        LabelError: If there are neither as many channels as names, nor one more.
 
     Example:
         >>> channel_names(Path("map.nii.gz"), ["spleen", "liver"])
@@ -62,23 +62,23 @@ def channel_names(path: Path, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_channels(path: Path, names: Sequence[str]) -> Segments:
-    """Read a file of several masks; its voxels are read when the first mask is asked for.
+    """Open a file of several masks; its voxels are read when the first mask is requested.
 
     Args:
         path: The file.
-        names: As `channel_names` gives them.
+        names: Names from `channel_names`.
 
     Raises:
-        InputError: If it cannot be read; of a mask, if it holds anything but 0 and 1.
-        GridError: If its geometry is not known, or cannot be used.
-        LabelError: Of a mask, if there is a background which a structure overlaps.
+        InputError: If it cannot be read; when a mask is requested, if it holds values other than 0 and 1.
+        GridError: If its geometry is unknown, or cannot be used.
+        LabelError: When a mask is requested, if a structure overlaps the background.
     """
     file = _File(path, names)
     return Segments(str(path), tuple(names), file.grid, file.mask)
 
 
 class _File:
-    """A file whose masks are kept with a bit a voxel once they were read."""
+    """A file whose masks are kept in memory with one bit per voxel once they have been read."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self.path, self.names = path, names
@@ -122,17 +122,17 @@ class _File:
 
 
 def _layers(path: Path) -> Layered | None:
-    """The layers of NRRD and MetaImage; None for any other file, which is taken for NIfTI.
+    """Return the layers of an NRRD or MetaImage file; None for any other file, which is taken for NIfTI.
 
     Raises:
         InputError: If it cannot be read.
-        GridError: If its geometry is not known.
+        GridError: If its geometry is unknown.
     """
     try:
         with path.open("rb") as stream:
             is_nrrd = stream.read(len(NRRD_MAGIC)) == NRRD_MAGIC
     except OSError:
-        return None  # reading it says why
+        return None  # reading it raises the error
     if is_nrrd:
         return layers_of_nrrd(path)
     return layers_of_metaimage(path) if path.name.lower().endswith(META_SUFFIXES) else None

@@ -1,13 +1,13 @@
-"""All scans below a folder, and what lies there that is none: every file is looked at once, nothing is passed over.
+"""Search for all scans below a folder; every file is looked at once and accounted for.
 
 - Each volume (NIfTI, NRRD, MetaImage) is a scan, unless it is known to be something else. In a folder with a
   `ct.nii.gz` that file is the scan of the case, and others beside or below it belong to the case.
-- DICOM: each folder that holds CT slices is a place. The images of each patient and study in it are a scan; of several
-  series of one study one is taken. A series that is cut over several folders, no slice of it twice, is one place.
-- The DICOM in a zip archive is put together in the same way.
+- DICOM: in each folder with CT slices, the images of each patient and study are a scan; of several series of one study
+  one is taken. A series that is spread over several folders, with no slice twice, is one scan.
+- The DICOM in a ZIP archive is grouped in the same way.
 
-Results of ours, masks of a case and DICOM objects that are made from scans are counted. All else that might be a scan
-and is not among the scans is left out, with the reason.
+Results of tomoseg, masks of a case and DICOM objects made from scans are counted. Any other file that might be a scan
+is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tomoseg.files.scan import SCAN_SUFFIXES, images_of, look_at_file
 from tomoseg.files.source import DicomFolder, Folder, Lost, ScanSource, SourceFile, reason, walk
 
 CASE_NAMES = ("ct.nii.gz", "ct.nii")
-"""What a scan is called in a folder a case."""
+"""Names of the scan in the folder of a case."""
 
 MASKS_FOLDER = "segmentations"
-"""Where the masks of such a case lie."""
+"""Subfolder of the masks of such a case."""
 
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 _NOT_READ = {
@@ -35,21 +35,21 @@ _NOT_READ = {
     ".mgz": "FreeSurfer's format; convert it to .nii.gz",
     ".mgh": "FreeSurfer's format; convert it to .nii.gz",
 }
-"""Files that may hold a scan and are not read."""
+"""Unsupported files that may hold a scan, with advice."""
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """What lies below a folder.
+    """The scans below a folder.
 
     Attributes:
         folder: The folder.
-        scans: Its scans, by path; `number` tells those of one DICOM folder apart.
-        left_out: What may be a scan and is none of these, with the reason.
-        unchosen: Series that are left out unless one is asked for, since another of their study is taken.
-        others: What is known to be no scan, and how often it is there.
-        dicom: All of it taken for one scan, if it is a folder with DICOM in it, or a file.
-        is_one_study: Whether all DICOM there is of one study, so that a series of it may be asked for by its number.
+        scans: Its scans, sorted by path; `number` distinguishes those in one DICOM folder.
+        left_out: Files that may be scans but are not used, with the reasons.
+        unchosen: Series that are left out unless requested, since another of their study is taken.
+        others: Kinds of files known not to be scans, with their numbers.
+        dicom: All DICOM there as one scan, if there is any.
+        is_one_study: Whether all DICOM there is of one study, so that a series can be requested by its number.
     """
 
     folder: Path
@@ -63,12 +63,12 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Known:
-    """What is accounted for already: it is passed over, and its files are not opened.
+    """Files and folders that are already accounted for, which are skipped and not opened.
 
     Attributes:
         files: Files.
-        folders: Folders with all that is below them.
-        dicom: Folders of DICOM; volumes below them are looked at all the same.
+        folders: Folders with everything below them.
+        dicom: Folders of DICOM; volumes below them are still looked at.
     """
 
     files: frozenset[Path] = frozenset()
@@ -77,12 +77,12 @@ class Known:
 
 
 def find_cohort(folder: Path, results: Path | None = None, known: Known | None = None) -> Cohort:
-    """Look for the scans below a folder.
+    """Find the scans below a folder.
 
     Args:
-        folder: Where to look; links to folders elsewhere are followed.
-        results: Where results go: volumes in it are those of an earlier run, if it lies in the folder.
-        known: What is accounted for already.
+        folder: The folder to search; links to other folders are followed.
+        results: Output folder; if it lies in the folder, volumes in it are results of an earlier run.
+        known: Files and folders that are already accounted for.
 
     Raises:
         InputError: If the folder cannot be listed.
@@ -107,10 +107,10 @@ def _is_below(path: Path, folders: Set[Path]) -> bool:
 
 
 def find_in_archive(archive: ScanSource) -> Cohort:
-    """Look for the scans in a zip archive; one that cannot be read is one scan, so that reading says why.
+    """Find the scans in a ZIP archive; one that cannot be read counts as one scan, so that reading reports the error.
 
     Args:
-        archive: As `look_at_file` finds it.
+        archive: The archive, from `look_at_file`.
     """
     from tomoseg.files.dicom.archives import places_in  # imports pydicom
 
@@ -128,7 +128,7 @@ def _is_called_labels(path: Path) -> bool:
 
 
 class _Search:
-    """What was found so far."""
+    """The state of the search."""
 
     def __init__(self, root: Path, folders: list[Folder], results: Path | None, known: Known) -> None:
         self.root, self.known = root, known
@@ -145,7 +145,7 @@ class _Search:
         self.with_dicom: list[DicomFolder] = []
 
     def look_into(self, folder: Folder) -> None:
-        """Tell the files of a folder apart."""
+        """Sort the files of a folder into scans, DICOM and others."""
         if _is_below(folder.path, self.known.folders):
             return
         if any(file.path.name == CORRECTION for file in folder.files):
@@ -166,14 +166,14 @@ class _Search:
         self.left_out += here.lost
 
     def _unknown(self, folder: Folder) -> list[SourceFile]:
-        """The files of a folder that are not accounted for."""
+        """Return the files of a folder that are not accounted for."""
         files = [file for file in folder.files if file.path not in self.known.files]
         if not _is_below(folder.path, self.known.dicom):
             return files
         return [file for file in files if file.path.name.lower().endswith(SCAN_SUFFIXES)]
 
     def _volume(self, file: SourceFile, here: DicomFolder) -> None:
-        """Take a file that is called as volumes are, even if it is DICOM in truth."""
+        """Sort a file with the suffix of a volume, even if it is really DICOM."""
         path = file.path
         case = next((folder for folder in path.parents if folder in self.cases), None)
         if path in self.ours or self._is_in_results(path):
@@ -195,7 +195,7 @@ class _Search:
             here.lost.append(Lost(file.path, reason(error)))
             return
         if source.kind == "dicom":
-            _read_headers(file, here)  # once more: few call them so
+            _read_headers(file, here)  # read again, which is rare
         elif source.kind == "zip":
             self._archive(source)
         elif source.says is None:
@@ -211,7 +211,7 @@ class _Search:
         self.others += inside.others
 
     def found(self) -> Cohort:
-        """All of it, DICOM put together to scans."""
+        """Return the result, with DICOM images grouped to scans."""
         together, is_one_study = None, False
         if self.with_dicom:
             from tomoseg.files.dicom.places import dicom_places  # imports pydicom
@@ -228,7 +228,7 @@ class _Search:
 
 
 def _miss_slices(here: DicomFolder) -> None:
-    """Take files for lost that are called as DICOM is and hold none: a copy was cut short, or a disk was full."""
+    """Count files named as DICOM that hold none as lost: a copy was cut short, or a disk was full."""
     endings = {path.suffix.lower() for path, images in here.headers.items() if images is not None}
     for file in list(here.files):
         ending = file.path.suffix.lower()
@@ -246,7 +246,7 @@ def _read_headers(file: SourceFile, here: DicomFolder) -> None:
     except OSError as error:
         here.lost.append(Lost(file.path, reason(error)))
         return
-    except InputError:  # reading says how it is damaged
+    except InputError:  # reading reports the damage
         here.lost.append(Lost(file.path, "a damaged DICOM file"))
         here.has_damaged = True
     here.files.append(file)

@@ -1,4 +1,4 @@
-"""All files whose bytes a scan or a mask is made of: slices in folders, and files of voxels beside a header."""
+"""All files that a scan or a mask consists of: slices in folders, and files of voxels beside a header."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tomoseg.files.source import walk
 
 
 def files_of(path: Path) -> list[tuple[str, Path]]:
-    """The files of a scan or a mask, each with a name that does not change where all of it is moved.
+    """Return the files of a scan or a mask, each with a name that stays the same if they are moved together.
 
     Args:
-        path: A file or a folder. One that cannot be looked into stands for itself: reading says what is wrong.
+        path: A file or a folder. If it cannot be read, it stands for itself, and reading reports the error.
 
     Example:
         >>> files_of(Path("ct.nii.gz"))

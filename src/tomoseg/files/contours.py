@@ -1,9 +1,9 @@
-"""Closed contours around a mask in a slice, holes kept.
+"""Closed contours around a mask in a slice, with holes kept.
 
-A contour runs midway between the centres of pixels inside and outside, so that filling it takes in exactly the pixels
-of the mask, and the line is never more than half a pixel from the border between them. A hole is joined to the line
-around it by a channel without width (a keyhole): one closed contour, which any rule of filling fills in the same way,
-as the standard asks of contours that are not meant to be combined by exclusive or.
+A contour runs midway between the centres of pixels inside and outside, so that filling it gives exactly the pixels of
+the mask, and it is never more than half a pixel from the border between them. A hole is joined to the contour around it
+by a channel without width (a keyhole). The result is one closed contour, which every fill rule fills in the same way,
+as the standard requires of contours that are not combined by exclusive or.
 
 Source: DICOM PS3.3, C.8.8.6.3.
 """
@@ -24,14 +24,14 @@ _NEIGHBOURS = 16
 
 
 def contours(mask: Bool[np.ndarray, "c r"]) -> list[Float[np.ndarray, "_ 2"]]:
-    """The contours of one slice.
+    """Return the contours of one slice.
 
     Args:
-        mask: Columns and rows.
+        mask: `(columns, rows)` bool.
 
     Returns:
-        One closed contour for each connected part, as columns and rows of its points; pixel centres are whole numbers.
-        The last point is not the first again.
+        For each connected part one closed contour, `(points, 2)`, as columns and rows; pixel centres are integers. The
+        first point is not repeated at the end.
 
     Example:
         >>> contours(np.array([[True]]))[0].tolist()
@@ -48,14 +48,14 @@ def contours(mask: Bool[np.ndarray, "c r"]) -> list[Float[np.ndarray, "_ 2"]]:
 
 
 def _straightened(line: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 2"]:
-    """Without the points in the middle of straight parts."""
+    """Remove the points in the middle of straight parts."""
     before, after = line - np.roll(line, 1, axis=0), np.roll(line, -1, axis=0) - line
     turns = np.abs(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]) > _STRAIGHT
     return line[turns]
 
 
 def _with_keyholes(lines: list[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "m 2"]:
-    """The outer line with each hole joined to what is near and joined already."""
+    """Join each hole to the outer contour, or to a hole that is already joined."""
     joined, *holes = lines
     for hole in holes:
         here, there = _channel(joined, hole)
@@ -65,7 +65,7 @@ def _with_keyholes(lines: list[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "
 
 
 def _channel(joined: Float[np.ndarray, "n 2"], hole: Float[np.ndarray, "m 2"]) -> tuple[int, int]:
-    """A point of either line, near each other, with no pixel centre on the way: on a line it is neither in nor out."""
+    """Return a near point of either line with no pixel centre between them, which would be neither inside nor out."""
     near = min(_NEIGHBOURS, len(joined))
     distances, neighbours = cKDTree(joined).query(hole, near)
     order = np.argsort(distances, axis=None, kind="stable")
@@ -74,7 +74,7 @@ def _channel(joined: Float[np.ndarray, "n 2"], hole: Float[np.ndarray, "m 2"]) -
 
 
 def _is_clear(start: Float[np.ndarray, "2"], end: Float[np.ndarray, "2"]) -> bool:
-    """Whether no pixel centre lies between two points; in half pixels, centres have two even coordinates."""
+    """Whether no pixel centre lies between two points; in units of half pixels, centres have even coordinates."""
     column, row = (int(half) for half in np.rint(2 * start))
     columns, rows = (int(half) for half in np.rint(2 * (end - start)))
     steps = math.gcd(columns, rows)

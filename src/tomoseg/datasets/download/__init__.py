@@ -1,1 +1,1 @@
-"""Public datasets from their servers: archives fetched whole or in part, checked and unpacked."""
+"""Download of public datasets: archives are fetched whole or in part, checked and unpacked."""

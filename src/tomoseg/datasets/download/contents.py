@@ -1,8 +1,8 @@
-"""What lies in a ZIP file of cases, looked at with suspicion before anything is unpacked.
+"""Contents of a ZIP file of cases, which are checked before anything is unpacked.
 
-A case is a folder with a `ct.nii.gz`. Tables and texts beside the cases belong to the dataset; what lies anywhere else
-is passed over, as are hidden files and those of macOS. One name that climbs, one link or one size that cannot be
-refuses the whole archive: whoever wrote it meant no good, or it is damaged.
+A case is a folder with a `ct.nii.gz`. Tables and texts beside the cases belong to the dataset; files anywhere else are
+ignored, as are hidden files and those of macOS. The whole archive is refused for a single path that leads out of its
+folder, a link, or an impossible size: it is malicious or damaged.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from tomoseg.errors import DownloadError
 SCANS = ("ct.nii.gz", "ct.nii")
 
 MOST_TIMES = 100
-"""A file that grows more in unpacking is a bomb; scans and masks are compressed already and hardly grow at all."""
+"""Maximum expansion of a file; more is a ZIP bomb, since scans and masks are compressed already and hardly expand."""
 
 SMALL_BYTES = 16 << 20
-"""Files of this size may grow as they like: an empty mask is next to nothing, compressed twice."""
+"""Size to which any file may expand: an empty mask compressed twice is tiny."""
 
 MOST_TIMES_IN_ALL = 10
-"""The same for the archive as a whole."""
+"""Maximum expansion of the archive as a whole."""
 
 LONGEST_NAME = 200
-"""Bytes of a file's or folder's name; file systems take 255, and the name aside is longer."""
+"""Maximum bytes of a file's or folder's name; file systems allow 255, and temporary names are longer."""
 
 _FORBIDDEN = frozenset('\\:*?"<>|')
 _RESERVED = frozenset(("con", "prn", "aux", "nul"))
@@ -49,8 +49,8 @@ class Member:
     """A file in an archive.
 
     Attributes:
-        info: What the archive says of it.
-        path: Where it goes, from the dataset's folder.
+        info: Its entry in the archive.
+        path: Path to unpack to, relative to the dataset's folder.
     """
 
     info: zipfile.ZipInfo
@@ -59,10 +59,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an archive holds.
+    """The contents of an archive.
 
     Attributes:
-        cases: Case's name to its files.
+        cases: Files of each case by name.
         tables: Files beside the cases, such as `meta.csv`.
     """
 
@@ -72,14 +72,14 @@ class Contents:
 
 @contextmanager
 def opened_archive(file: RemoteFile | LocalFile, name: str) -> Iterator[zipfile.ZipFile]:
-    """Read a ZIP file's list of files.
+    """Open a ZIP file and read its list of files.
 
     Args:
-        file: The archive, here or on a server; it is closed at the end.
-        name: What to call it in messages.
+        file: The archive, on disk or on a server; it is closed at the end.
+        name: Name of the archive in messages.
 
     Raises:
-        DownloadError: If it is no ZIP file, or its list of files is damaged.
+        DownloadError: If it is not a ZIP file, or its list of files is damaged.
     """
     with file:
         with damage_told(name):
@@ -90,7 +90,7 @@ def opened_archive(file: RemoteFile | LocalFile, name: str) -> Iterator[zipfile.
 
 @contextmanager
 def damage_told(name: str) -> Iterator[None]:
-    """Turn all the ways in which reading a ZIP file fails into one.
+    """Turn all errors from reading a ZIP file into one.
 
     Raises:
         DownloadError: If it is damaged, or something in it cannot be read.
@@ -106,11 +106,11 @@ def read_contents(archive: zipfile.ZipFile, archive_bytes: int, name: str) -> Co
 
     Args:
         archive: An open ZIP file.
-        archive_bytes: Its size.
-        name: What to call it in messages.
+        archive_bytes: Its size in bytes.
+        name: Name of the archive in messages.
 
     Raises:
-        DownloadError: If it holds no case, one twice, or anything that should not be unpacked.
+        DownloadError: If it holds no case, one twice, or anything that must not be unpacked.
     """
     files = [info for info in archive.infolist() if _checked(info, name)]
     _check_sizes(files, archive_bytes, name)
@@ -133,10 +133,10 @@ def _sorted_out(paths: dict[PurePosixPath, zipfile.ZipInfo], name: str) -> Conte
 
 
 def _case_folders(paths: Iterable[PurePosixPath], name: str) -> list[PurePosixPath]:
-    """The folders of cases, none inside of another.
+    """Return the folders of cases, none inside another.
 
     Raises:
-        DownloadError: If there is none, or two have one name.
+        DownloadError: If there is none, or two have the same name.
     """
     scans = {path.parent for path in paths if path.name in SCANS and len(path.parts) > 1}
     folders = sorted(folder for folder in scans if scans.isdisjoint(folder.parents))
@@ -148,7 +148,7 @@ def _case_folders(paths: Iterable[PurePosixPath], name: str) -> list[PurePosixPa
 
 
 def _common(folders: Sequence[PurePosixPath]) -> PurePosixPath:
-    """The deepest folder that all of them lie in."""
+    """Return the deepest common parent of folders."""
     return next(root for root in folders[0].parents if all(folder.is_relative_to(root) for folder in folders))
 
 
@@ -157,10 +157,10 @@ def _is_hidden(name: str) -> bool:
 
 
 def _checked(info: zipfile.ZipInfo, name: str) -> bool:
-    """Whether an entry is a file, and not a folder.
+    """Check an entry and return whether it is a file, not a folder.
 
     Raises:
-        DownloadError: If it is anything else, or its name would lead out of the folder it is unpacked into.
+        DownloadError: If it is anything else, cannot be unpacked, or its path leads out of the folder.
     """
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -184,7 +184,7 @@ _STAY_OUT = "nothing was unpacked: take the archive from a source that you trust
 
 
 def _is_safe(part: str) -> bool:
-    """Whether a part of a name means the same on every system: a file or folder right there."""
+    """Whether a part of a path is the plain name of a file or folder on every operating system."""
     return (
         part not in ("", ".", "..")
         and part.isprintable()
@@ -215,10 +215,10 @@ def _check_sizes(files: Sequence[zipfile.ZipInfo], archive_bytes: int, name: str
 
 
 def _check_places(files: Sequence[zipfile.ZipInfo], name: str) -> None:
-    """Refuse what would lie on top of one another, also where upper and lower case are one.
+    """Check that no two entries would be unpacked to the same path, ignoring case.
 
     Raises:
-        DownloadError: If something would.
+        DownloadError: If two would, or one would lie inside a file.
     """
     seen: set[str] = set()
     for info in files:

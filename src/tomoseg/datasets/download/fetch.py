@@ -1,10 +1,10 @@
-"""A large file from a server, whole: resumed where it broke off, and verified.
+"""Download of a large file, resumed after an interruption, and verified.
 
-It grows under its name with `.part` at the end; beside it, `.part.json` says which state of the server's file it is
-part of, so that the rest is asked for with `If-Range`. A server that has another state by now, or that knows
-no ranges, sends everything, and the file begins anew. With an MD5 sum, no mixture of two states passes.
+It is written to a file with `.part` appended to its name; beside it, `.part.json` identifies the version of the
+server's file, so that the rest is requested with `If-Range`. A server that has another version by now, or does not
+support ranges, sends the whole file, which then starts anew. The MD5 sum rules out a mixture of two versions.
 
-Why not pooch: it begins every download anew, and 24 GB break off more than once.
+pooch is not used because it cannot resume a download, and one of 24 GB is interrupted more than once.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from tomoseg.files.atomic import errors_told, remove_file, whole_file
 from tomoseg.files.outputs import check_file, check_space
 
 OnBytes = Callable[[str, int, int], None]
-"""Told what is going on (`check` or `download`), bytes done, bytes in all."""
+"""Called with the stage (`check` or `download`), the bytes done and the bytes in all."""
 
 
 def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda stage, done, total: None) -> None:
-    """Fetch an archive, or the rest of it, and verify it.
+    """Download an archive, or the rest of it, and verify it.
 
-    A file that is there already under the target's name is only verified.
+    If the target already exists, it is only verified.
 
     Args:
-        archive: What to fetch. Without a known MD5 sum only its size is checked.
-        target: The file to appear; until it is whole and verified it is `TARGET.part`.
-        web: How to ask the server.
+        archive: The archive. Without a known MD5 sum only its size is checked.
+        target: Path of the file; until it is complete and verified, it is `TARGET.part`.
+        web: Settings of requests.
         on_bytes: Called with the progress.
 
     Raises:
-        DownloadError: If the server cannot be reached or has another file, or the sum is another one. What was fetched
-            so far is kept, except where the sum is wrong.
-        OutputError: If the disk is full or may not be written to.
+        DownloadError: If the server cannot be reached or has another file, or the sum is wrong. The part that was
+            fetched is kept, except if the sum is wrong.
+        OutputError: If the disk is full or cannot be written to.
     """
     aside = target.with_name(target.name + ".part")
     if target.exists():
         _verify_there(archive, target, on_bytes)
-        remove_file(_note_of(aside))  # a former run may have been killed before it did
+        remove_file(_note_of(aside))  # an earlier run may have been killed before removing it
         return
     check_url(archive.url, web)
     check_file(target)
@@ -59,7 +59,7 @@ def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda s
 
 
 def part_bytes(target: Path) -> int:
-    """How much there is of a file that is not yet whole.
+    """Return the number of bytes of a file that is not complete yet.
 
     Raises:
         OutputError: If the folder cannot be read.
@@ -70,7 +70,7 @@ def part_bytes(target: Path) -> int:
 
 
 class _Part:
-    """The file as far as it is there, its running sum, and the state of the server's file that it belongs to."""
+    """The incomplete file, its running MD5 sum, and the version of the server's file that it belongs to."""
 
     def __init__(self, path: Path, file: IO[bytes], url: str) -> None:
         self.path, self._file, self._url = path, file, url
@@ -78,7 +78,7 @@ class _Part:
         self._sum = hashlib.md5(usedforsecurity=False)
 
     def take_over(self, expected: int | None, on_bytes: OnBytes) -> None:
-        """Go on after what is there, which is read once for the sum."""
+        """Continue after the existing bytes, which are read once for the sum."""
         there = self.path.stat().st_size
         if expected is not None and there > expected:
             self.begin_anew(None)
@@ -99,7 +99,7 @@ class _Part:
         self._count(chunk)
 
     def rest(self) -> dict[str, str]:
-        """Headers that ask for what is missing, of the same state."""
+        """Return the headers that request the missing bytes of the same version."""
         asked = {"Range": f"bytes={self.size}-", "If-Range": self.validator or ""} if self.size else {}
         return {name: value for name, value in asked.items() if value}
 
@@ -139,7 +139,7 @@ def _part(path: Path, archive: Archive, on_bytes: OnBytes) -> Iterator[_Part]:
 
 
 def forget_part(target: Path) -> None:
-    """Remove what there is of a file that nobody needs any more, unless another process fetches it."""
+    """Remove an incomplete file that is no longer needed, unless another process is fetching it."""
     _forget(target.with_name(target.name + ".part"), only_empty=False)
 
 
@@ -157,7 +157,7 @@ def _attempt(part: _Part, archive: Archive, web: Web, on_bytes: OnBytes) -> None
     if archive.bytes is not None and part.size == archive.bytes:
         return
     if part.size and part.validator is None and archive.md5 is None:
-        part.begin_anew(None)  # nothing could tell whether the rest fits to it
+        part.begin_anew(None)  # nothing could tell whether the rest belongs to it
     with opened(archive.url, web, part.rest()) as reply:
         total = _checked_total(archive, reply)
         if reply.status == 416 and part.size == total:
@@ -180,10 +180,10 @@ def _checked_total(archive: Archive, reply: Reply) -> int:
 
 
 def _join(part: _Part, reply: Reply, url: str) -> None:
-    """Make the part end where the reply's body begins.
+    """Make the part end where the body of the reply begins.
 
     Raises:
-        TryAgainError: If that cannot be, so that all has to be asked for.
+        TryAgainError: If that is not possible, so that the whole file has to be requested.
     """
     another = None not in (part.validator, reply.validator) and part.validator != reply.validator
     if reply.status != 200 and (another or reply.start != part.size):
@@ -230,7 +230,7 @@ def _write_note(part: Path, url: str, validator: str | None) -> None:
 
 
 def _read_note(part: Path, url: str) -> str | None:
-    """The state that a part belongs to; None if it came from elsewhere, or nobody knows."""
+    """Return the version that a part belongs to; None if it came from another URL, or is unknown."""
     try:
         note = json.loads(_note_of(part).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Asking a server over HTTP: what may be opened, what is worth another try, and how long to wait for it.
+"""HTTP requests: allowed URLs, retries and waiting times.
 
-Only https is spoken, to wherever a server redirects too; plain http with this machine itself, or where it is asked for.
+Only https is used, also after redirects; plain http only with this machine itself, or if it is allowed explicitly.
 
-httpx speaks it. Waiting and trying again are written here, since a failure that brought new bytes begins a new row.
+Retries are implemented here and not left to httpx, since a failure that brought new bytes resets the count.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tomoseg.http_status import MAY_PASS
 from tomoseg.version import __version__
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""This machine itself: plain http is safe, and no proxy is asked."""
+"""Names of this machine itself, with which plain http is safe and no proxy is used."""
 
 CHUNK = 1 << 18
-"""Bytes read at once."""
+"""Bytes read at a time."""
 
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a server is asked again.
+    """Settings of retries.
 
     Attributes:
-        tries: Failures in a row until it is given up.
-        first_wait_s: Before the second try; every further wait is twice as long.
-        longest_wait_s: No wait is longer, whatever the server asks for.
-        timeout_s: How long a connection may be silent.
-        progress_bytes: A try that brought as much begins a new row.
+        tries: Number of failures in a row after which a request is given up.
+        first_wait_s: Seconds before the second attempt; every further wait is twice as long.
+        longest_wait_s: Maximum wait in seconds, whatever the server asks for.
+        timeout_s: Maximum seconds for which a connection may be silent.
+        progress_bytes: Bytes that an attempt must bring to reset the count of failures.
     """
 
     tries: int = 8
@@ -54,11 +54,11 @@ class Patience:
 
 @dataclass(frozen=True)
 class Web:
-    """How servers are asked.
+    """Settings of requests.
 
     Attributes:
-        patience: How often.
-        allow_http: Whether plain http is spoken with other machines.
+        patience: Settings of retries.
+        allow_http: Whether plain http is allowed with other machines.
         on_wait: Called with the reason for another attempt and when it will be made.
     """
 
@@ -68,7 +68,7 @@ class Web:
 
 
 class TryAgainError(DownloadError):
-    """A failure that another try may get over."""
+    """A failure that may be temporary."""
 
     def __init__(self, message: str, wait_s: float = 0.0) -> None:
         super().__init__(message)
@@ -77,14 +77,14 @@ class TryAgainError(DownloadError):
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answers: 200 with all, 206 with a part, or 416 with nothing, since the range lies outside.
+    """A server's reply: 200 with the whole file, 206 with a part, or 416 without a body if the range is outside.
 
     Attributes:
-        status: One of the three.
-        start: Where in the file the body begins.
-        total: Bytes of the whole file, where the server says it.
-        validator: What names this state of the file for `If-Range`, if there is anything that can.
-        chunks: The body; it ends early where the connection does.
+        status: One of these three.
+        start: Offset of the body in the file.
+        total: Bytes of the whole file, if the server states it.
+        validator: Identifier of this version of the file for `If-Range`, if there is one.
+        chunks: The body; it ends early if the connection does.
     """
 
     status: int
@@ -96,19 +96,19 @@ class Reply:
 
 @contextmanager
 def opened(url: str, web: Web, headers: Mapping[str, str]) -> Iterator[Reply]:
-    """Ask for a file or a part of it.
+    """Request a file or a part of it.
 
     Args:
         url: The URL of the file.
-        web: How to ask.
-        headers: `Range` and `If-Range`, where wanted.
+        web: Settings of requests.
+        headers: `Range` and `If-Range`, if wanted.
 
     Yields:
-        The reply, whose body is still to be read. What goes wrong in reading it is told as below.
+        The reply, whose body is still to be read; failures to read it raise the same errors.
 
     Raises:
-        TryAgainError: If another try may help.
-        DownloadError: If it will not: a URL that may not be opened, no such file, no permission.
+        TryAgainError: If the failure may be temporary.
+        DownloadError: If it is not: a URL that is not allowed, no such file, no permission.
     """
     asked = {"User-Agent": f"tomoseg/{__version__}", "Accept-Encoding": "identity", **headers}
     with _failures_told(url), _client(web) as client, client.stream("GET", url, headers=asked) as answer:
@@ -116,10 +116,10 @@ def opened(url: str, web: Web, headers: Mapping[str, str]) -> Iterator[Reply]:
 
 
 def check_url(url: str, web: Web) -> None:
-    """Refuse what is not https.
+    """Check that a URL is https, or http if that is allowed.
 
     Raises:
-        DownloadError: If the URL is none, or its scheme may not be used.
+        DownloadError: If it is not a URL, or its scheme is not allowed.
     """
     try:
         parts = urlsplit(url)
@@ -135,15 +135,15 @@ def check_url(url: str, web: Web) -> None:
 
 
 def keep_trying(attempt: Callable[[], T], got: Callable[[], int], web: Web) -> T:
-    """Try until it works, with longer and longer waits, or until the patience is at its end.
+    """Repeat an attempt with increasing waits until it succeeds or has failed too often.
 
     Args:
-        attempt: What may raise `TryAgainError`.
-        got: How many bytes there are, to see whether a failed try was of use.
-        web: How often, and who is told.
+        attempt: Function that may raise `TryAgainError`.
+        got: Returns the number of bytes fetched so far, to see whether a failed attempt made progress.
+        web: Settings of requests.
 
     Raises:
-        DownloadError: If it failed too often in a row, or in a way that does not pass.
+        DownloadError: If it failed too often in a row, or permanently.
     """
     patience, failures = web.patience, 0
     while True:
@@ -163,20 +163,20 @@ def keep_trying(attempt: Callable[[], T], got: Callable[[], int], web: Web) -> T
 
 
 def _client(web: Web) -> httpx.Client:
-    """What follows a server only to where it was allowed to go in the first place.
+    """Make a client that follows redirects only to allowed URLs.
 
     Raises:
-        DownloadError: If this machine's settings name a proxy that cannot be used.
+        DownloadError: If the environment names a proxy that cannot be used.
     """
     try:
         return httpx.Client(
-            verify=ssl.create_default_context(),  # trusts what this machine trusts, a hospital's own authority say
+            verify=ssl.create_default_context(),  # trusts the system's certificates, such as those of a hospital
             timeout=web.patience.timeout_s,
             mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK},
             follow_redirects=True,
             event_hooks={"request": [lambda request: check_url(str(request.url), web)]},
         )
-    except (ValueError, ImportError) as problem:  # of the settings that name a proxy
+    except (ValueError, ImportError) as problem:  # from the proxy settings
         raise DownloadError(
             f"expected a proxy that can be used, got: {problem}; correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
         ) from None
@@ -201,7 +201,7 @@ def _failures_told(url: str) -> Iterator[None]:
 
 
 def _seconds(text: str | None) -> float:
-    """How long a server asks to wait; a date is not read, since the growing waits do as well."""
+    """Return the seconds that a server asks to wait; 0 for a date, since waits increase anyway."""
     return float(_number(text) or 0)
 
 
@@ -229,7 +229,7 @@ def _chunks(answer: httpx.Response) -> Iterator[bytes]:
     try:
         yield from answer.iter_raw()
     except httpx.RemoteProtocolError:
-        return  # the connection ended; whoever counts the bytes sees that some are missing
+        return  # the connection ended; the caller notices that bytes are missing
 
 
 def _number(text: str | None) -> int | None:
@@ -237,7 +237,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:
-    """The strong entity tag, or else the date of the last change; no text that could not be sent back."""
+    """Return the strong entity tag, or else the date of the last change, if it can be sent in a header."""
     tag = headers.get("ETag", "")
     found = tag if tag.startswith('"') else headers.get("Last-Modified")
     return found if found is not None and found.isascii() else None

@@ -1,7 +1,7 @@
-"""A file on a server that is read like one on disk, a window at a time, by HTTP range requests.
+"""A file on a server that is read like one on disk, by HTTP range requests with read-ahead.
 
-Why not remotezip, or fsspec's HTTP files: neither notices that the file on the server is another one by now, or tries
-again; remotezip asks once for each file of a case, 118 times where a window of 4 MB takes about five.
+remotezip and fsspec's HTTP files are not used because they neither notice that the file has changed on the server nor
+try again; remotezip makes one request per file of a case, 118 where a read-ahead of 4 MB needs about five.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError
 
 READ_AHEAD = 4 << 20
-"""Bytes asked for at least: a case of the public dataset is about 20 MB, read from front to back."""
+"""Minimum bytes of a request: a case of the public dataset is about 20 MB, read from front to back."""
 
 TAIL = 1 << 20
-"""Bytes asked for first, from the end, where the contents of a ZIP file are listed."""
+"""Bytes at the end of the file that are requested first, since a ZIP file's list of contents is there."""
 
 MOST_AT_ONCE = 64 << 20
-"""Whoever wants to read more in one piece was told a wrong size: a list of half a million files is shorter."""
+"""Maximum bytes of one read; more results from a wrong size, since a list of half a million files is shorter."""
 
 
 class RemoteFile(io.RawIOBase):
     """A file on a server, for reading only.
 
     Raises:
-        DownloadError: Here and from every read: if the server cannot be reached, does not send ranges, or has another
-            file by now than at first.
+        DownloadError: When it is opened, and from every read: if the server cannot be reached, does not send ranges, or
+            the file has changed.
     """
 
     def __init__(self, archive: Archive, web: Web, read_ahead: int = READ_AHEAD, tail: int = TAIL) -> None:
@@ -40,26 +40,26 @@ class RemoteFile(io.RawIOBase):
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return self._size
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """Return the offset of the next read."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a place; nothing is asked for yet.
+        """Set the offset of the next read, without a request.
 
         Raises:
-            OSError: If it lies before the beginning.
+            OSError: If it is negative.
         """
         at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if at < 0:
@@ -68,10 +68,10 @@ class RemoteFile(io.RawIOBase):
         return at
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read up to so many bytes, fewer only at the file's end; all that is left for -1.
+        """Read `size` bytes, fewer only at the end of the file; all the rest for -1.
 
         Raises:
-            DownloadError: If it cannot be read, or that is more than any part of an archive should be.
+            DownloadError: If they cannot be read, or are more than `MOST_AT_ONCE`.
         """
         left = max(0, self._size - self._at)
         wanted = left if size < 0 else min(size, left)
@@ -88,7 +88,7 @@ class RemoteFile(io.RawIOBase):
         return bytes(pieces)
 
     def _ask(self, start: int, end: int) -> None:
-        """Put the bytes from `start` up to `end` into the window; a negative start counts from the file's end."""
+        """Fetch the bytes from `start` up to `end` into the window; a negative start counts from the file's end."""
         keep_trying(lambda: self._fill(start, end), lambda: 0, self._web)
 
     def _fill(self, start: int, end: int) -> None:
@@ -113,10 +113,10 @@ class RemoteFile(io.RawIOBase):
         self._start, self._window = start, bytes(window)
 
     def _checked_total(self, reply: Reply) -> int:
-        """The file's size, once it is sure that the reply is part of the same file.
+        """Check that a reply is part of the same file, and return the size of the file.
 
         Raises:
-            DownloadError: If it is not, or if all of the file comes.
+            DownloadError: If it is not, or if the whole file was sent.
         """
         url, known = self._archive.url, self._size or self._archive.bytes
         if (None not in (self._validator, reply.validator) and reply.validator != self._validator) or (
@@ -135,23 +135,23 @@ class RemoteFile(io.RawIOBase):
 
 
 class LocalFile(io.FileIO):
-    """A file on disk of which nobody reads an absurd amount at once."""
+    """A file on disk with a limit on the size of one read."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to so many bytes.
+        """Read up to `size` bytes.
 
         Raises:
-            DownloadError: If that is more than any part of an archive should be.
+            DownloadError: If that is more than `MOST_AT_ONCE`.
         """
         check_piece(size or 0, str(self.name))
         return super().read(-1 if size is None else size) or b""
 
 
 def check_piece(wanted: int, name: str) -> None:
-    """Refuse to read more into memory than any part of an archive should be.
+    """Check that a read is not larger than any part of an archive should be.
 
     Raises:
-        DownloadError: If it is more than `MOST_AT_ONCE`.
+        DownloadError: If it is larger than `MOST_AT_ONCE`.
     """
     if wanted > MOST_AT_ONCE:
         raise DownloadError(

@@ -1,4 +1,4 @@
-"""Archives of labelled scans: where they are and how to tell that they are whole."""
+"""Archives of labelled scans: their URLs, sizes and checksums."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Archive:
     """A ZIP file of cases on a server.
 
     Attributes:
-        name: What to call it in messages.
-        url: Where it is.
-        file_name: What it is called on disk.
-        bytes: Its size, where it is known beforehand.
-        md5: Its MD5 sum in lower-case hexadecimal digits, where it is known.
-        licence: What it may be used under, where that is known.
-        citation: What its authors ask to be cited.
+        name: Name in messages.
+        url: Its URL.
+        file_name: File name on disk.
+        bytes: Its size in bytes, if known.
+        md5: Its MD5 sum in lower-case hexadecimal digits, if known.
+        licence: Its licence, if known.
+        citation: The publication that its authors ask to cite, if known.
     """
 
     name: str
@@ -65,17 +65,17 @@ ARCHIVES: dict[DatasetName, Archive] = {
 
 
 def archive_of(dataset: DatasetName | None, url: str | None, md5: str | None, size: int | None) -> Archive:
-    """The archive that is asked for.
+    """Return the requested archive.
 
     Args:
-        dataset: One of the known ones.
-        url: Where else to fetch it from; without `dataset`, where another archive is.
-        md5: The other archive's MD5 sum.
-        size: The other archive's bytes.
+        dataset: Name of a known dataset.
+        url: URL of a mirror; without `dataset`, that of another archive.
+        md5: MD5 sum of the other archive.
+        size: Size of the other archive in bytes.
 
     Raises:
-        ConfigError: If neither a dataset nor a URL is given, or what is known of a dataset is given again, or the sum
-            or the size cannot be one.
+        ConfigError: If neither a dataset nor a URL is given, a sum or a size is given for a known dataset, or one is
+            invalid.
 
     Example:
         >>> archive_of(None, "https://example.org/files/scans.zip?download=1", None, 1000).file_name
@@ -87,7 +87,7 @@ def archive_of(dataset: DatasetName | None, url: str | None, md5: str | None, si
         return Archive(url, url, _file_name(url), _checked_size(size), _checked_md5(md5))
     if md5 is not None or size is not None:
         raise ConfigError(f"expected --md5 and --size for other archives, got them for {dataset}; leave them out")
-    archive = ARCHIVES[dataset]  # type: ignore[index]  # the case of None is over
+    archive = ARCHIVES[dataset]  # type: ignore[index]  # it is not None here
     return archive if url is None else replace(archive, url=url)
 
 

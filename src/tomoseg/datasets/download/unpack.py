@@ -1,4 +1,4 @@
-"""Cases out of a checked archive onto the disk, each whole or not at all."""
+"""Unpacking of cases from a checked archive, each completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def unpack(
     output: Path,
     on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> int:
-    """Write cases and the dataset's tables; cases and tables that are there already are kept.
+    """Unpack cases and the dataset's tables; those that already exist are kept.
 
     Args:
         archive: An open ZIP file.
-        contents: What is in it.
-        wanted: Names of cases in it.
+        contents: Its contents.
+        wanted: Names of the cases to unpack.
         output: The dataset's folder.
         on_case: Called after each case with its name, the number of cases done and the total number of cases.
 
     Returns:
-        How many cases were written.
+        The number of cases that were written.
 
     Raises:
         DownloadError: If a file in the archive is damaged, or longer or shorter than the archive says; its case is not
             written.
-        OutputError: If they do not fit onto the disk, or it may not be written to.
+        OutputError: If they do not fit onto the disk, or it cannot be written to.
     """
     places = {name: output / _folder_of(contents.cases[name]) for name in wanted}
     missing = [name for name in wanted if not places[name].is_dir()]
@@ -64,7 +64,7 @@ def _bytes_of(members: Iterable[Member]) -> int:
 
 
 def _folder_of(members: Sequence[Member]) -> PurePosixPath:
-    """The folder of a case: the one that its scan lies in."""
+    """Return the folder of a case: that of its scan."""
     return min((member.path.parent for member in members), key=lambda folder: len(folder.parts))
 
 
@@ -75,10 +75,10 @@ def _write_case(archive: zipfile.ZipFile, members: Sequence[Member], aside: Path
 
 
 def _write(archive: zipfile.ZipFile, member: Member, path: Path) -> None:
-    """Write one file; its check sum is looked at on the way.
+    """Write one file and verify its checksum.
 
     Raises:
-        DownloadError: If it is damaged or has another length than the archive says.
+        DownloadError: If it is damaged, or longer or shorter than the archive says.
     """
     name = member.info.filename
     with errors_told(path):

@@ -1,1 +1,1 @@
-"""CT scans as DICOM: files found, headers read, one series chosen, its slices decoded and stacked."""
+"""Reading of CT scans as DICOM (headers, choice of a series, decoding, stacking), and DICOM results."""

@@ -1,14 +1,14 @@
-"""Whether images of one series, size and direction are one stack, by all that their headers say; else its parts.
+"""Separation of several scans in one series, by the headers of images of the same size and orientation.
 
-A scan has one value of everything, or blocks that follow one another along the body (head and chest as two
-acquisitions), or values that go on from slice to slice (times, a modulated tube current). Of two scans in one series
-each goes over the same stretch of the body:
+Within a scan, a header value is constant, or constant in blocks that follow one another along the body (head and chest
+as two acquisitions), or changes from slice to slice (times, a modulated tube current). Two scans in one series cover
+the same stretch of the body, which shows in
 
-- **marks**: slices with one value (a kernel, an acquisition) lie between those with another, or at the same places;
-- **orders**: by number, time or name of the file, the slices run along the body, and then once more;
-- **numbers that come twice**, slice by slice.
+- **marks**: slices with one value (a kernel, an acquisition) lie between those with another, or at the same positions;
+- **orders**: in order of number, time or file name, the slices run along the body, and then again;
+- **numbers that occur twice**, slice by slice.
 
-Parts must be stacks themselves: as evenly spaced as slices of a scan are. A few odd slices are not taken for a second
+Parts must be stacks themselves, as evenly spaced as slices of a scan. A few unusual slices do not count as a second
 scan, and two acquisitions that overlap where they meet stay together.
 """
 
@@ -26,24 +26,24 @@ from tomoseg.files.dicom.ways import SMALLEST_RUN, Groups, Places, ways_to_group
 from tomoseg.files.stack import EVEN_VOXELS, SAME_PLACE_MM
 
 REPEATED_SHARE = 0.9
-"""At the same places, a series is taken apart where one part of it covers this share of all of them. Parts that follow
-one another along the body stay together."""
+"""A series with slices at the same positions is separated if one part covers this share of all positions. Parts that
+follow one another along the body stay together."""
 
 SHARED_STRETCH = 0.25
-"""Parts at different places are two scans if so much of the smaller one lies where the other does, and of what lies
-there each has so much."""
+"""Parts at different positions are two scans if this share of the smaller one lies in the stretch of the other, and
+each has this share of the slices there."""
 
 EVEN_SHARE = 0.8
-"""So many of the gaps in a scan are one that is usual in it, or a few of it where slices are missing."""
+"""Minimum share of gaps in a scan that are the usual gap, or multiples of it where slices are missing."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images that make up a stack.
+    """Images that form a stack.
 
     Attributes:
-        numbers: Which of the images, from 0.
-        told: What tells them from the others, in words.
+        numbers: Indices of the images.
+        told: Description of what distinguishes them from the others.
     """
 
     numbers: tuple[int, ...]
@@ -54,11 +54,11 @@ Others = Float[np.ndarray, "m"]
 
 
 def parts_of(images: Sequence[ImageHeader], places: Places) -> list[Part]:
-    """The stacks in a series; none where nothing says that it is more than one.
+    """Return the stacks in a series; none if there is no sign of more than one.
 
     Args:
-        images: The images of one series, size and direction.
-        places: Where each lies along the normal, in mm.
+        images: Images of one series, size and orientation.
+        places: `(n,)`, position of each along the normal in mm.
     """
     repeats = count_places(places) < len(places)
     for groups, words in ways_to_group(images, places):
@@ -69,18 +69,18 @@ def parts_of(images: Sequence[ImageHeader], places: Places) -> list[Part]:
 
 
 def count_places(places: Places) -> int:
-    """How many different places there are."""
+    """Count the different positions."""
     return 1 + int((np.diff(np.sort(places)) >= SAME_PLACE_MM).sum())
 
 
 def _cover(groups: Groups, places: Places) -> bool:
-    """Whether one of several groups covers nearly all places."""
+    """Whether one of several groups covers nearly all positions."""
     largest = max((count_places(places[group]) for group in groups), default=0)
     return len(groups) > 1 and largest >= REPEATED_SHARE * count_places(places)
 
 
 def _classes(groups: Groups, places: Places) -> Groups:
-    """Groups put together that may belong to one scan; none where all may, or where the parts are no stacks."""
+    """Merge groups that may belong to one scan; return none if all may, or if the parts are not stacks."""
     classes: list[Groups] = []
     for group in groups:
         _add(group, classes, places)
@@ -94,7 +94,7 @@ def _classes(groups: Groups, places: Places) -> Groups:
 
 
 def _add(group: list[int], classes: list[Groups], places: Places) -> None:
-    """Put a group of several to the first class of which it may be a part, else begin one."""
+    """Add a group of several slices to the first class that it may be part of, or start a new class."""
     if len(group) < 2:
         return
     for one in classes:
@@ -105,7 +105,7 @@ def _add(group: list[int], classes: list[Groups], places: Places) -> None:
 
 
 def _are_two(one: Places, other: Others) -> bool:
-    """Whether two groups of slices go over the same stretch of the body, at other places."""
+    """Whether two groups of slices cover the same stretch of the body, as two scans do."""
     if min(one.max(), other.max()) < max(one.min(), other.min()) - SAME_PLACE_MM:
         return False
     first, second = np.sort(one), np.sort(other)
@@ -121,20 +121,20 @@ def _are_two(one: Places, other: Others) -> bool:
 
 
 def _at_places_of(one: Places, other: Others) -> float:
-    """Share of the smaller group that lies at places of the other."""
+    """Return the share of the smaller group that lies at positions of the other."""
     fewer, more = (one, other) if len(one) <= len(other) else (other, one)
     return 1 - len(_alone(fewer, more)) / len(fewer)
 
 
 def _alone(some: Places, others: Others) -> Float[np.ndarray, "k"]:
-    """Those that lie at no place of others, which are sorted."""
+    """Return the positions that are not among others, which must be sorted."""
     near = np.searchsorted(others, some)
     gaps = [np.abs(some - others[np.clip(near + step, 0, len(others) - 1)]) for step in (-1, 0)]
     return some[np.minimum(*gaps) >= SAME_PLACE_MM]
 
 
 def is_even(places: Places) -> bool:
-    """Whether sorted places are those of a scan: nearly all gaps are the usual one, or a few of it."""
+    """Whether sorted positions are evenly spaced: nearly all gaps are the usual one, or multiples of it."""
     gaps = np.diff(places)
     gaps = gaps[gaps >= SAME_PLACE_MM]
     if len(gaps) < 2:

@@ -1,4 +1,4 @@
-"""The scans in a zip archive: one a patient and study, as in a folder."""
+"""The scans in a ZIP archive, grouped by patient and study as in a folder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _UNPACK = "a volume, or an archive, in an archive; unpack it"
 
 
 def places_in(archive: ScanSource) -> Places:
-    """What scans there are in an archive; itself as one where it holds one, or none.
+    """Find the scans in an archive; if it holds one or none, the archive itself counts as the scan.
 
     Args:
-        archive: As `scan.look_at_file` finds it.
+        archive: The archive, from `scan.look_at_file`.
 
     Raises:
         InputError: If it cannot be read, or cannot be trusted.
@@ -29,7 +29,7 @@ def places_in(archive: ScanSource) -> Places:
     places = dicom_places(archive.path, folders)
     lost = [one for folder in folders for one in folder.lost]
     lost += [Lost(entry.place, _UNPACK) for entry in found if entry.place.name.lower().endswith(SCAN_SUFFIXES)]
-    if len(places.scans) < 2:  # reading tells of all else
+    if len(places.scans) < 2:  # reading reports everything else
         return Places(archive, [archive], lost, places.unchosen, is_one_study=places.is_one_study)
     places.left_out += lost
     places.scans = [_packed(scan, archive) for scan in places.scans]
@@ -38,7 +38,7 @@ def places_in(archive: ScanSource) -> Places:
 
 
 def _folders(found: list[Entry], archive: ScanSource) -> list[DicomFolder]:
-    """The folders of an archive that have DICOM in them, by path."""
+    """Return the folders of an archive that hold DICOM, sorted by path."""
     folders: dict[Path, DicomFolder] = {}
     modified_ns = archive.files[0].modified_ns
     for entry in found:
@@ -47,7 +47,7 @@ def _folders(found: list[Entry], archive: ScanSource) -> list[DicomFolder]:
         try:
             with quietly(str(archive.path)), entry.open() as stream:
                 images = images_in(stream, entry, str(archive.path))
-        except InputError:  # reading says how it is damaged
+        except InputError:  # reading reports the damage
             folder.has_damaged = True
             folder.lost.append(Lost(entry.place, "a damaged DICOM file"))
         else:
@@ -56,7 +56,7 @@ def _folders(found: list[Entry], archive: ScanSource) -> list[DicomFolder]:
 
 
 def _packed(scan: ScanSource, archive: ScanSource) -> ScanSource:
-    """A scan as one of an archive instead of one of a folder."""
+    """Turn a scan in a folder into one in an archive."""
     members = frozenset(file.path.relative_to(archive.path).as_posix() for file in scan.files)
     inside = "" if scan.path == archive.path else scan.path.relative_to(archive.path).as_posix()
     return replace(archive, number=scan.number, inside=inside, members=members, notices=scan.notices)

@@ -1,4 +1,4 @@
-"""What results take over from a scan's files, kept while these are read, so that none is opened again for it."""
+"""Header values that results copy from a scan's files, kept while these are read, so that none is opened again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEEDED_TAGS = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
     "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
 )  # fmt: skip
-"""What every DICOM file must have, empty where it is not known."""
+"""Attributes that every DICOM file must have, empty if unknown."""
 OTHER_TAGS = (
     "IssuerOfPatientID", "PatientIdentityRemoved", "DeidentificationMethod", "PatientAge", "PatientSize",
     "PatientWeight", "StudyDescription",
@@ -25,12 +25,12 @@ _READ = ("SpecificCharacterSet", "PositionReferenceIndicator", *NEEDED_TAGS, *OT
 
 
 def is_sound(uid: object) -> bool:
-    """Whether it can be a DICOM identifier."""
+    """Whether a value is a valid DICOM UID."""
     return bool(re.fullmatch(r"[0-9]+(\.[0-9]+)+", str(uid or ""))) and len(str(uid)) <= 64
 
 
 class Carried:
-    """Patient and study of a scan's first slice, and digests of the files that need them. Never to be shown.
+    """Patient and study of a scan's first slice, and digests of files without valid UIDs. Never to be shown.
 
     Args:
         first: The file of the first slice.
@@ -42,11 +42,11 @@ class Carried:
         self._digests: dict[Entry, str] = {}
 
     def take(self, stream: Any, image: ImageHeader) -> None:
-        """Keep what is needed of a file, which is left at its start.
+        """Keep the values needed from a file, and leave the stream at its start.
 
         Args:
             stream: The file, at its start.
-            image: One of the file's.
+            image: An image of the file.
         """
         sound = is_sound(image.sop_instance_uid)
         if image.entry == self._first:
@@ -58,12 +58,12 @@ class Carried:
             stream.seek(0)
 
     def digest(self, entry: Entry) -> str:
-        """SHA-256 of a file from which identifiers are made; empty where the file has them all."""
+        """Return the SHA-256 of a file from which UIDs are generated; empty if it has valid ones."""
         return self._digests.get(entry, "")
 
 
 def _whole_values(header: Dataset) -> Dataset:
-    """The elements that can be read; one that is damaged is as good as none."""
+    """Return the elements that can be read, without damaged ones."""
     kept = Dataset()
     for keyword in _READ:
         try:

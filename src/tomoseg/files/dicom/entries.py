@@ -1,7 +1,7 @@
-"""The files of a folder or of a zip archive, as streams; nothing is unpacked to disk.
+"""The files of a folder or of a ZIP archive, as streams; nothing is unpacked to disk.
 
-Archives are hostile until checked: names that climb out of them, passwords, and more bytes than a CT would unpack to
-are refused before anything is read.
+Archives are not trusted: names that lead out of them, passwords, and more bytes than a CT would unpack to are refused
+before anything is read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tomoseg.files.paths import climbs
 from tomoseg.files.source import ScanSource
 
 LARGEST_RATIO = 200
-"""Bytes out of a byte in: CT pixels shrink to a half or a third, an empty slice to a five-hundredth."""
+"""Maximum compression ratio: CT pixels shrink to a half or a third, an empty slice to a five-hundredth."""
 
 ALWAYS_ALLOWED_BYTES = 256 << 20
-"""As much may come out of any archive, whatever the ratio."""
+"""Bytes that any archive may unpack to, whatever the ratio."""
 
 MOST_FILES = 200_000
 
@@ -35,7 +35,7 @@ class Entry:
     Attributes:
         path: The file, or the archive.
         member: The name in the archive.
-        size: Bytes, as the archive claims them.
+        size: Size in bytes, as the archive claims.
         archive: The archive, while it is open.
     """
 
@@ -46,11 +46,11 @@ class Entry:
 
     @property
     def place(self) -> Path:
-        """Where it lies, as if an archive were a folder."""
+        """Its path, with an archive treated as a folder."""
         return self.path if self.member is None else self.path / self.member
 
     def open(self) -> Any:
-        """A stream that can be read and moved in.
+        """Open it as a seekable stream.
 
         Raises:
             OSError: If it cannot be read.
@@ -62,7 +62,7 @@ class Entry:
 
 @contextmanager
 def entries(source: ScanSource) -> Iterator[list[Entry]]:
-    """What a scan may be read from, sorted by name; streams can be opened until the end of the block.
+    """Return the files of a scan, sorted by name; they can be opened until the end of the block.
 
     Args:
         source: A folder or a file of DICOM, or an archive.
@@ -92,11 +92,11 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _archive(path: Path) -> zipfile.ZipFile:
-    """An archive whose list of members can be read.
+    """Open an archive.
 
     Raises:
         OSError: If the file cannot be read.
-        InputError: If it is damaged. What is wrong is not repeated: it may name a member, which may name a patient.
+        InputError: If it is damaged; zipfile's message is not repeated, since it may name a member and thus a patient.
     """
     try:
         return zipfile.ZipFile(path)
@@ -140,11 +140,11 @@ def _check_archive(members: list[zipfile.ZipInfo], path: Path) -> None:
 
 
 def inflated(data: bytes, limit: int) -> Any:
-    """What a raw deflate stream holds, as a stream.
+    """Decompress a raw deflate stream.
 
     Args:
-        data: The stream.
-        limit: Bytes that may come out.
+        data: The compressed bytes.
+        limit: Maximum bytes of the result.
 
     Raises:
         InputError: If more would come out, or the stream is damaged.

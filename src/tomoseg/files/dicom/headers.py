@@ -1,7 +1,7 @@
-"""What a DICOM file says about its images: one record an image, or a frame.
+"""Headers of DICOM images: one record per image, or per frame of a multi-frame file.
 
-Only what places and scales pixels is read, and what tells series apart; names and dates are not. Patients and
-series are told apart by their identifiers, which are hashed at once and never shown.
+Only values that place and scale pixels, and that distinguish series, are read; names and dates are not. Identifiers of
+patients and series are hashed at once and never shown.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from tomoseg.files.source import START_BYTES, starts_dicom
 from tomoseg.volume import SHEAR_TOLERANCE
 
 LARGEST_SIDE = 8192
-"""Rows or columns of an image; CT has 512, at times 1024 or 2048."""
+"""Maximum rows or columns of an image; CT has 512, sometimes 1024 or 2048."""
 
 MOST_FRAMES = 100_000
 
 ALWAYS_ALLOWED_FRAMES, SMALLEST_FRAME_BYTES = 1000, 8
-"""More frames need a file of so many bytes each, deflated at that: they cost time before pixels are looked for."""
+"""Number of frames that any file may have, and the minimum bytes per frame for more, even compressed."""
 
 LARGEST_MM = 1e7
-"""No slice lies ten kilometres away; larger numbers are damage."""
+"""Maximum plausible number in mm; larger ones are damage."""
 
 INFLATED_RATIO, INFLATED_BYTES = 200, 64 << 20
-"""A deflated file may unpack to so many times its size, and to so many bytes in any case."""
+"""Maximum ratio to which a deflated file may unpack, and bytes that it may unpack to in any case."""
 
 _ALWAYS_READ_BYTES = 1 << 16
 
@@ -59,32 +59,32 @@ _HEADER_TAGS = (
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """One image, or one frame of several.
+    """The header of one image, or one frame. Values are None if the file does not state them.
 
     Attributes:
         entry: Its file.
-        frame: Its number from 0, in a file with several; None in a file of one image.
-        sop_class_uid: As in the file.
-        sop_instance_uid: As in the file.
-        modality: CT, or what else.
-        image_type: Such as ORIGINAL, PRIMARY, AXIAL.
-        patient: A hash that differs from patient to patient.
-        study: A hash that differs from study to study.
-        series: A hash that differs from series to series.
-        space: A hash that differs between frames of reference.
-        series_number: As in the file, or None.
-        traits: What may tell stacks in one series apart.
-        number: The image's number in its series, or None.
+        frame: Number of the frame, from 0; None in a file of one image.
+        sop_class_uid: SOP Class UID.
+        sop_instance_uid: SOP Instance UID.
+        modality: Modality, such as CT.
+        image_type: Image type, such as ORIGINAL, PRIMARY, AXIAL.
+        patient: Hash of the patient's ID and name.
+        study: Hash of the Study Instance UID.
+        series: Hash of the series' UID and number.
+        space: Hash of the Frame of Reference UID.
+        series_number: Number of the series.
+        traits: Values that may distinguish stacks in one series.
+        number: Number of the image in its series.
         shape: Columns and rows.
-        colours: Samples a pixel.
-        pixel_mm: Distance of columns, and of rows; None where it is not given.
-        orientation: `(2, 3)`: across and down, RAS+ unit vectors; None where it is not given.
-        position_mm: `(3,)` RAS+; None where it is not given.
-        thickness_mm: None where it is not given.
-        slope: Multiplies stored values; None where it is not given.
-        intercept: Is added after that; None where it is not given.
-        unit: The rescale type: HU, or empty.
-        is_place_inferred: Whether the file gives the place of its first frame alone.
+        colours: Samples per pixel.
+        pixel_mm: Spacing of columns and of rows in mm.
+        orientation: `(2, 3)`, RAS+ unit vectors along rows and along columns.
+        position_mm: `(3,)`, position of the first pixel in RAS+ mm.
+        thickness_mm: Slice thickness in mm.
+        slope: Rescale slope.
+        intercept: Rescale intercept.
+        unit: Rescale type: HU, or empty.
+        is_place_inferred: Whether the position is inferred from that of the first frame.
     """
 
     entry: Entry
@@ -114,14 +114,14 @@ class ImageHeader:
 
 @contextmanager
 def quietly(name: str) -> Iterator[None]:
-    """Turn whatever pydicom or a decoder raises into an `InputError` without what the file says; hush its warnings.
+    """Turn errors of pydicom and decoders into an `InputError` without contents of the file; silence their warnings.
 
     Args:
-        name: What to call the file in the message.
+        name: Name of the file in the message.
 
     Raises:
         InputError: If the file is damaged.
-        TomosegError: If one of ours was raised, as it is.
+        TomosegError: If the block raises one; it is passed on.
     """
     try:
         with without_pydicom_warnings():
@@ -136,20 +136,20 @@ def quietly(name: str) -> Iterator[None]:
 
 @contextmanager
 def without_pydicom_warnings() -> Iterator[None]:
-    """Let pydicom take and write values that break the standard's rules, as scanners do, without a warning."""
+    """Let pydicom read and write invalid values, as scanners do, without a warning."""
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
 
 
 def read_dataset(stream: Any, size: int, pixels: bool, tags: Sequence[str] = _HEADER_TAGS) -> FileDataset:
-    """Read a file; of the header only what `headers_of` needs unless pixels or other tags are asked for.
+    """Read a DICOM file, or only some elements of its header.
 
     Args:
-        stream: At its start.
-        size: Its length in bytes.
-        pixels: Whether to read all of it.
-        tags: Keywords of what to read otherwise.
+        stream: The file, at its start.
+        size: Its size in bytes.
+        pixels: Whether to read the whole file with its pixels.
+        tags: Keywords of the elements to read otherwise.
 
     Raises:
         InputError: If it is deflated and would unpack to more than a scan.
@@ -163,9 +163,9 @@ def read_dataset(stream: Any, size: int, pixels: bool, tags: Sequence[str] = _HE
 
 
 class _Within:
-    """A stream that is never asked for more than it holds.
+    """A stream that limits reads to the bytes that are left.
 
-    A damaged length of an element would be taken as memory, up to 4 GiB of it, before anything is read.
+    Otherwise a damaged length of an element would allocate up to 4 GiB before anything is read.
     """
 
     def __init__(self, stream: Any, size: int) -> None:
@@ -173,7 +173,7 @@ class _Within:
         self.seek, self.tell = stream.seek, stream.tell
 
     def read(self, count: int = -1) -> bytes:
-        """As of any stream."""
+        """Read up to `count` bytes."""
         if not 0 <= count <= _ALWAYS_READ_BYTES:
             left = max(self._size - self.tell(), 0)
             count = min(count, left) if count >= 0 else left
@@ -182,7 +182,7 @@ class _Within:
 
 
 def _plain(data: bytes, size: int) -> Any:
-    """A deflated file as an explicit little-endian one; pydicom would inflate whatever comes.
+    """Turn a deflated file into an explicit little-endian one, with a limit on its size, which pydicom lacks.
 
     Raises:
         InputError: If it is damaged, or would unpack to more than a scan.
@@ -195,12 +195,12 @@ def _plain(data: bytes, size: int) -> Any:
 
 
 def images_in(stream: Any, entry: Entry, name: str) -> tuple[ImageHeader, ...] | None:
-    """The images of a file; None if it is no DICOM.
+    """Read the headers of the images in a file; None if it is not DICOM.
 
     Args:
         stream: The file, at its start.
-        entry: Where it lies.
-        name: What to call it in messages.
+        entry: The file's entry.
+        name: Name of the file in messages.
 
     Raises:
         InputError: If it is damaged, or claims a size that no CT has.
@@ -217,7 +217,7 @@ def images_in(stream: Any, entry: Entry, name: str) -> tuple[ImageHeader, ...] |
 
 
 def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:
-    """The images of a file; none if it holds no pixels.
+    """Return the headers of the images in a file; empty if it holds no pixels.
 
     Raises:
         InputError: If it claims a size that no CT has.
@@ -236,7 +236,7 @@ def headers_of(dataset: Dataset, entry: Entry) -> list[ImageHeader]:
 
 
 def _enhanced(dataset: Dataset, frames: int, entry: Entry, shape: tuple[int, int]) -> list[ImageHeader]:
-    """Frames of a file with functional groups."""
+    """Return the headers of the frames of a file with functional groups."""
     shared = _item(dataset, "SharedFunctionalGroupsSequence", 0)
     whole = dataset if frames == 1 else None
     said = (
@@ -247,10 +247,10 @@ def _enhanced(dataset: Dataset, frames: int, entry: Entry, shape: tuple[int, int
 
 
 def _classic(dataset: Dataset, frames: int, entry: Entry, shape: tuple[int, int]) -> list[ImageHeader]:
-    """Frames of a file without functional groups, which gives the place of the first one and how far they are apart.
+    """Return the headers of the frames of a file without functional groups, which states the first position only.
 
-    They are taken to follow one another along the normal, by their own offsets, the spacing between slices, or the
-    slice thickness. Frames of one place, as times are, and frames without a distance have no place.
+    Frames are taken to follow one another along the normal, by their offsets, the spacing between slices, or the slice
+    thickness. Frames at one position, such as times, and frames without a spacing get no position.
     """
     first = _header(_Said(dataset, (dataset,), 0), entry, shape)
     if frames == 1:
@@ -267,7 +267,7 @@ def _classic(dataset: Dataset, frames: int, entry: Entry, shape: tuple[int, int]
 
 
 def _offsets_mm(dataset: Dataset, frames: int) -> tuple[float, ...] | None:
-    """How far along the normal frames lie; None where it is not said."""
+    """Return the offsets of frames along the normal; None if they are unknown."""
     offsets = _numbers(_get(dataset, "SliceLocationVector"), frames)
     if offsets is not None or _get(dataset, "FrameTime") is not None:
         return offsets
@@ -286,13 +286,13 @@ def _check_size(columns: int, rows: int, frames: int, entry: Entry) -> None:
 
 @dataclass(frozen=True)
 class _Said:
-    """What a file says of one of its images.
+    """Lookup of the values of one image in a file.
 
     Attributes:
         dataset: The file.
-        groups: Where the image's own values are looked for, in this order: the dataset of a file of one image; else
-            the functional groups of the frame and those that all frames share.
-        frame: Its number from 0, in a file with several; None in a file of one image.
+        groups: Datasets in which values are looked up, in order: the file if it has one image, otherwise the
+            functional groups of the frame and the shared ones.
+        frame: Number of the frame, from 0; None in a file of one image.
     """
 
     dataset: Dataset
@@ -300,38 +300,38 @@ class _Said:
     frame: int | None
 
     def value(self, keyword: str, sequence: str) -> Any:
-        """The first value that a group has, in the sequence where the standard puts it; else None."""
+        """Return the first value in the groups, within the sequence in which the standard puts it; None without one."""
         for group in self.groups:
             inner = group if group is None or group is self.dataset else _item(group, sequence, 0)
             value = None if inner is None else _get(inner, keyword)
             if value is not None:
                 return value
-        # some writers keep one scale for all frames where single images have it
+        # some writers store one scale for all frames at the top level, as in single images
         return _get(self.dataset, keyword) if sequence == _SCALE else None
 
     def number(self, keyword: str, sequence: str) -> float | None:
-        """A single finite number, else None."""
+        """Return a single finite number, or None."""
         numbers = _numbers(self.value(keyword, sequence), 1)
         return numbers[0] if numbers else None
 
     def image_type(self) -> tuple[str, ...]:
-        """Such as ORIGINAL, PRIMARY, AXIAL."""
+        """Return the image type, such as ORIGINAL, PRIMARY, AXIAL."""
         return _texts(self.value("FrameType", "CTImageFrameTypeSequence") or _get(self.dataset, "ImageType"))
 
     def look_up(self, sequence: str, keyword: str) -> Any:
-        """The value of a keyword in a sequence of the frame's groups, or with an empty name in the file; else None."""
+        """Return a value in a sequence of the frame's groups, or in the file if `sequence` is empty; else None."""
         if not sequence:
             return _get(self.dataset, keyword)
         groups = (_item(group, sequence, 0) for group in self.groups if group is not None)
         return next((_get(group, keyword) for group in groups if group is not None), None)
 
     def pixel_mm(self) -> tuple[float, float] | None:
-        """Distance of columns, and of rows."""
+        """Return the spacing of columns and of rows in mm."""
         rows_columns = _numbers(self.value("PixelSpacing", "PixelMeasuresSequence"), 2)
         return (rows_columns[1], rows_columns[0]) if rows_columns and min(rows_columns) > 0 else None
 
     def thickness_mm(self) -> float | None:
-        """Above 0."""
+        """Return the slice thickness in mm, if it is above 0."""
         thickness = self.number("SliceThickness", "PixelMeasuresSequence")
         return thickness if thickness and thickness > 0 else None
 
@@ -368,7 +368,7 @@ def _header(said: _Said, entry: Entry, shape: tuple[int, int]) -> ImageHeader:
 
 
 def _get(dataset: Dataset, keyword: str) -> Any:
-    """A value, or None where there is none or it cannot be read: one odd attribute makes no image unreadable."""
+    """Return a value, or None if it is missing or malformed: one bad element must not make a file unreadable."""
     try:
         return dataset.get(keyword)
     except Exception:  # a malformed value makes pydicom raise nearly anything
@@ -381,7 +381,7 @@ def _item(dataset: Dataset, sequence: str, number: int) -> Dataset | None:
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """Finite numbers of a value that should have so many, else None."""
+    """Return the finite numbers of a value, or None if it does not have `count` of them."""
     values = value if isinstance(value, pydicom.multival.MultiValue | list | tuple) else [value]
     try:
         numbers = tuple(float(one) for one in values)

@@ -1,6 +1,6 @@
-"""Slices of one scan that have a series each, as some tools that hide identifiers write them, put together again.
+"""Joining of the slices of a scan that each have a series of their own, as some de-identification tools write them.
 
-It is done where study, frame of reference and series number are shared and the slices lie evenly behind one another.
+They are joined if study, frame of reference and series number are the same and the slices are evenly spaced.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from tomoseg.files.dicom.apart import count_places, is_even
 from tomoseg.files.dicom.headers import ImageHeader
 
 SHARE = 0.5
-"""So many series for each image of theirs, and more, are no series."""
+"""Ratio of the number of series to that of images from which these are joined."""
 
 _MARK = "joined "
 
 
 def joined(images: Sequence[ImageHeader]) -> list[ImageHeader]:
-    """All images, those of a scan whose slices have a series each with one series for all."""
+    """Return all images, with a common series for slices that are joined."""
     groups: dict[tuple[object, ...], list[ImageHeader]] = {}
     for image in images:
         turned = None if image.orientation is None else tuple(np.round(image.orientation, 2).ravel().tolist())
@@ -30,7 +30,7 @@ def joined(images: Sequence[ImageHeader]) -> list[ImageHeader]:
 
 
 def is_joined(images: Sequence[ImageHeader]) -> bool:
-    """Whether a stack was put together from series of a slice each."""
+    """Whether a stack was joined from series of one slice each."""
     return images[0].series.startswith(_MARK)
 
 

@@ -1,4 +1,4 @@
-"""What made a DICOM result, and in which words and codes it names structures."""
+"""The algorithm that made a DICOM result, and codes for its structures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class MadeBy:
     """The algorithm behind a result.
 
     Attributes:
-        model_sha256: The SHA-256 of the weights; of several models joined by `+`.
-        version: The version of tomoseg.
-        model: What the model is called; of several joined by `+`.
-        kind: How DICOM calls it: a mask that a person has corrected is semi-automatic.
+        model_sha256: SHA-256 of the weights; those of several models are joined by `+`.
+        version: Version of tomoseg.
+        model: Name of the model; those of several are joined by `+`.
+        kind: DICOM algorithm type; a mask that a person has corrected is semi-automatic.
     """
 
     model_sha256: str
@@ -33,7 +33,7 @@ class MadeBy:
     kind: Literal["AUTOMATIC", "SEMIAUTOMATIC"] = "AUTOMATIC"
 
     def title(self) -> str:
-        """What a viewer lists a result as: tomoseg and the model, in the 64 characters that DICOM allows.
+        """Return the title of a result in viewers: tomoseg and the model, in at most 64 characters as DICOM allows.
 
         Example:
             >>> MadeBy("0" * 64, model="head-neck").title()
@@ -57,7 +57,7 @@ SIDES = {"Right": Code("24028007", "SCT", "Right"), "Left": Code("7771000", "SCT
 
 
 def code_of(structure: Structure) -> Code:
-    """A structure's SNOMED CT code, else one of our own made of its name.
+    """Return a structure's SNOMED CT code, or a private one made from its name.
 
     Example:
         >>> code_of(Structure(1, "my_structure")).value

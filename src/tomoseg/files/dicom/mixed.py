@@ -1,13 +1,13 @@
-"""Whether slices one behind the other are those of several scans in turn, by what they show and where they lie.
+"""Detection of several scans whose slices alternate in one stack, by their pixels and positions.
 
-Headers may say nothing of it (emptied, or written by a converter). Then every second slice, or every third or
-fourth, is one of another scan, and
+Headers may not show it (emptied, or written by a converter). Every second slice, or every third or fourth, then belongs
+to another scan, and
 
-- slices two apart are more alike than neighbours are, which is so in no scan; or
-- what a slice shows beside the mean of its neighbours comes back in turn, slice after slice: enhancement, another
-  position of the body, edges of another kernel; or
-- noise is strong and weak in turn; or
-- gaps are wide and narrow in turn.
+- slices two apart are more similar than neighbours, which is so in no single scan; or
+- the difference of a slice from the mean of its neighbours recurs periodically: enhancement, another position of the
+  body, edges of another kernel; or
+- noise is alternately strong and weak; or
+- gaps are alternately wide and narrow.
 
 Measured on 203 scans of OpenKBP and six others: none is taken for several. Of as many
 mixtures of each scan with itself 121 are found where it was moved by 2 and 1 pixels, 113 where it was smoothed, 26
@@ -32,34 +32,34 @@ from tomoseg.files.stack import EVEN_VOXELS
 LONGEST_PERIOD = 4
 
 FEWEST_SLICES, FEWEST_GAPS = 6, 6
-"""Fewer show no pattern."""
+"""Minimum numbers of slices and of gaps that show a pattern."""
 
 IN_TURN = 0.1
-"""Correlation of what comes back in turn, above that of what does not."""
+"""Minimum correlation of differences that recur, and half of its minimum excess over that of others."""
 
 LESS_ALIKE, LEAST_HU = 0.8, 5.0
-"""Slices two apart differ less than this share of what neighbours do, which differ by so much on the mean."""
+"""Maximum ratio of the difference of slices two apart to that of neighbours, and the minimum of the latter in HU."""
 
 OFTEN, MOSTLY = 0.95, 0.75
-"""Of the slices, or pairs of them."""
+"""Minimum shares of slices, or of pairs of them, that must show a pattern."""
 
 LEAST_BODY = 0.02
-"""Of a slice; next to nothing but air says nothing."""
+"""Minimum share of a slice that is body; less shows nothing."""
 
 NOISE_IN_TURN = 0.3
-"""Difference of the logarithm of noise: by a third and more."""
+"""Minimum difference of the logarithm of alternating noise, about a third."""
 
 _BLOCKS, _FEWEST_BLOCKS, _CROP, _BODY_HU = 64, 400, 192, -500
 _NOT_SHARED = 3
-"""Slices so far apart have no neighbour in common."""
+"""Distance in slices from which two have no neighbour in common."""
 
 
 def period_of(hu: Int16[np.ndarray, "n r c"], along_mm: Float[np.ndarray, "n"]) -> int:
-    """How many scans slices are of in turn: 1 for those of one scan.
+    """Return the number of scans whose slices alternate; 1 for a single scan.
 
     Args:
-        hu: Slices in the order of their places.
-        along_mm: Where they lie along the normal, each beyond the one before.
+        hu: `(slices, rows, columns)` HU, in the order of their positions.
+        along_mm: `(slices,)`, positions along the normal in mm, ascending.
     """
     if len(hu) < FEWEST_SLICES:
         return 1
@@ -70,7 +70,7 @@ def period_of(hu: Int16[np.ndarray, "n r c"], along_mm: Float[np.ndarray, "n"]) 
 
 
 def gaps_in_turn(along_mm: Float[np.ndarray, "n"]) -> bool:
-    """Whether gaps between sorted places are wide and narrow in turn, as of one scan between another's slices."""
+    """Whether gaps between sorted positions are alternately wide and narrow, as if a second scan were interleaved."""
     gaps = np.diff(along_mm)
     if len(gaps) < FEWEST_GAPS:
         return False
@@ -82,11 +82,11 @@ def gaps_in_turn(along_mm: Float[np.ndarray, "n"]) -> bool:
 
 
 def are_pairs(images: Sequence[ImageHeader], along_mm: Float[np.ndarray, "n"]) -> bool:
-    """Whether slices near to one another were made in one turn of the tube, and others in others, as their times say.
+    """Whether exactly the slices with narrow gaps have the same acquisition and time, as pairs from one rotation do.
 
     Args:
-        images: In the order of their places.
-        along_mm: Where they lie, with gaps that are wide and narrow in turn.
+        images: Headers in the order of their positions.
+        along_mm: `(slices,)`, positions in mm, with alternately wide and narrow gaps.
     """
     made = [(image.traits.marks[ACQUISITION], image.traits.times) for image in images]
     together = np.array([one == other for one, other in pairwise(made)])
@@ -95,7 +95,7 @@ def are_pairs(images: Sequence[ImageHeader], along_mm: Float[np.ndarray, "n"]) -
 
 
 def blocks_of(hu: Int16[np.ndarray, "n r c"]) -> Float32[np.ndarray, "n i j"]:
-    """Means of blocks, which hardly have noise; some of the pixels of large slices suffice."""
+    """Return the means of blocks of pixels, which have little noise; large slices are subsampled."""
     step = max(1, min(hu.shape[1:]) // (4 * _BLOCKS))
     side = max(1, min(hu.shape[1:]) // (_BLOCKS * step))
     rows, columns = (length // (step * side) for length in hu.shape[1:])
@@ -114,7 +114,7 @@ def _alike_two_apart(blocks: Float32[np.ndarray, "n i j"]) -> bool:
 
 
 def _noise_in_turn(hu: Int16[np.ndarray, "n r c"]) -> bool:
-    """Whether noise, by the second differences of tissue, is strong and weak in turn."""
+    """Whether noise, measured by second differences in tissue, is alternately strong and weak."""
     if min(hu.shape[1:]) < _CROP // 4:
         return False
     levels = []
@@ -135,7 +135,7 @@ def _noise_in_turn(hu: Int16[np.ndarray, "n r c"]) -> bool:
 
 
 def _in_turn(blocks: Float32[np.ndarray, "n i j"], along_mm: Float[np.ndarray, "n"]) -> int:
-    """The shortest period in which what is new in a slice comes back."""
+    """Return the shortest period with which differences of slices from their neighbours recur; 1 without one."""
     found = (
         period
         for period, alike, above in returns_of(blocks, along_mm)
@@ -147,15 +147,15 @@ def _in_turn(blocks: Float32[np.ndarray, "n i j"], along_mm: Float[np.ndarray, "
 def returns_of(
     blocks: Float32[np.ndarray, "n i j"], along_mm: Float[np.ndarray, "n"]
 ) -> Iterator[tuple[int, float, Float32[np.ndarray, "_"]]]:
-    """How far what is new in a slice comes back after two periods, of each period; of none where there is no body.
+    """Measure for each period how far differences of slices from their neighbours recur after two periods.
 
     Args:
-        blocks: From `blocks_of`.
-        along_mm: As for `period_of`.
+        blocks: `(slices, i, j)`, from `blocks_of`.
+        along_mm: `(slices,)`, as for `period_of`.
 
     Yields:
-        The period, the median correlation of pairs of slices that far apart, and by how much each pair's is above
-        that of slices that would be of different scans.
+        The period, the median correlation of slices two periods apart, and its excess for each pair over that of
+        slices that would belong to different scans. Nothing if there is too little body.
     """
     inside = blocks[1:-1] > _BODY_HU
     if blocks[0].size < _FEWEST_BLOCKS or float(np.median(inside.mean(axis=(1, 2)))) < LEAST_BODY:
@@ -171,7 +171,7 @@ def returns_of(
 
 
 def _alike_at(new: Float32[np.ndarray, "n i j"]) -> list[Float32[np.ndarray, "_"]]:
-    """How slices so many apart correlate, pair by pair."""
+    """Return for each distance in slices the correlation of every pair."""
     length = np.sqrt((new**2).mean(axis=(1, 2))) + np.float32(1e-6)
     lags = range(min(len(new), 2 * LONGEST_PERIOD + 2))
     return [

@@ -1,4 +1,4 @@
-"""DICOM objects that hold structures, told by a file's first bytes, so that slices are passed over quickly."""
+"""DICOM objects that hold structures, recognised by a file's first bytes, so that slices are skipped quickly."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from tomoseg.files.label_names import structure_name
 from tomoseg.files.source import starts_dicom
 
 LabelObject = Literal["segmentation", "structure set"]
-"""Objects that hold structures under their names."""
+"""Kinds of objects that hold named structures."""
 
 _OBJECTS: dict[bytes, LabelObject] = {
     b"1.2.840.10008.5.1.4.1.1.66.4": "segmentation",
-    b"1.2.840.10008.5.1.4.1.1.66.7": "segmentation",  # of label maps
+    b"1.2.840.10008.5.1.4.1.1.66.7": "segmentation",  # label map
     b"1.2.840.10008.5.1.4.1.1.481.3": "structure set",
 }
 _BYTES = 4096
 _NOT_IN_FILES = set('/\\:*?"<>|')
 _CLASS = re.compile(rb"(?:\x02\x00\x02\x00|\x08\x00\x16\x00)(?:UI..|..\x00\x00)([\d.]+)", re.DOTALL)
-"""The class in the header of the file, or where there is none in the object's own."""
+"""The SOP Class UID in the file meta information, or without one in the dataset."""
 
 
 def label_object(path: Path) -> LabelObject | None:
-    """Which object of structures a file is; None of any other, and of one that is not there or cannot be read."""
+    """Return the kind of object with structures; None for any other file, and one that cannot be read."""
     try:
         with path.open("rb") as stream:
             start = stream.read(_BYTES)
@@ -35,13 +35,13 @@ def label_object(path: Path) -> LabelObject | None:
 
 
 def usable_name(text: str, name: str) -> str:
-    """A label or a structure's name in a DICOM file as a structure's name here, which is one of a file as well.
+    """Turn a name in a DICOM file into a structure's name, which must be valid as a file name.
 
-    Planning systems allow any letter: those that no file may have become `_`.
+    Characters that planning systems allow but file names do not are replaced by `_`.
 
     Args:
-        text: As the file has it.
-        name: What to call the file in messages.
+        text: The name in the DICOM file.
+        name: Name of the file in messages.
 
     Raises:
         LabelError: If it is empty or too long.

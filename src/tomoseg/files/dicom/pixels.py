@@ -1,6 +1,6 @@
-"""Stored pixels of DICOM files, decoded and turned into HU.
+"""Decoding of the pixels of DICOM files, and conversion to HU.
 
-pydicom reads what is not compressed, deflated or run-length coded; GDCM decodes JPEG and JPEG-LS, OpenJPEG JPEG 2000.
+pydicom reads uncompressed, deflated and RLE pixels; GDCM decodes JPEG and JPEG-LS, OpenJPEG JPEG 2000.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ UNCOMPRESSED = frozenset(
 BY_PYDICOM = UNCOMPRESSED | {RLELossless}
 BY_GDCM = frozenset({JPEGBaseline8Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless})
 BY_OPENJPEG = frozenset({JPEG2000, JPEG2000Lossless})
-"""GDCM ends the process where such pixels are damaged in their header."""
+"""Decoded by OpenJPEG because GDCM aborts the process if the header of such pixels is damaged."""
 LOSSY = frozenset({JPEGBaseline8Bit, JPEGLSNearLossless, JPEG2000})
 
 OVERSHOOT = 1 / 16
-"""A lossy coder may miss the range of stored values by a little, which is cut; what lies farther out are other bits."""
+"""Share by which lossy decoding may exceed the range of stored values, and is clipped; more is from unused bits."""
 
 _SOC_SIZ, _SIZ = b"\xff\x4f\xff\x51", struct.Struct(">HH8I")
-"""How a picture in JPEG 2000 begins, and what follows of its size."""
+"""Start of a JPEG 2000 codestream, and the layout of the size after it."""
 
 SMALLEST_FRAME_BYTES = 32
-"""No coded image is smaller."""
+"""Minimum bytes of a compressed image."""
 
 _INT16 = np.iinfo(np.int16)
 
@@ -62,13 +62,13 @@ _MAKERS = {
     "1.3.12.2.1107": "Siemens",
     "1.2.392.200036": "Canon or Fujifilm",
 }
-"""Roots of the identifiers of scanner makers, under which their private transfer syntaxes are."""
+"""Roots of the UIDs of manufacturers' private transfer syntaxes."""
 
 _PHILIPS_BLOCK = 0x07A10010
-"""Names the owner of the private group that holds pixels of Philips' own compression."""
+"""Tag of the owner of the private group that holds pixels in Philips' own compression."""
 
 REAL_HU = -950
-"""Padding above this may be tissue as well, or metal."""
+"""HU above which padding may also be tissue or metal."""
 
 _PADDING_WITHIN = (
     "The value that stands for no pixel is one that the patient has too: it was taken for air where it reaches the "
@@ -80,7 +80,7 @@ _PADDING_OF_ALL = (
 )
 
 Taker = Callable[[Any, ImageHeader], None]
-"""Keeps what else is needed of a file that is open."""
+"""Called with an open file and one of its images, to keep other values that are needed from it."""
 
 
 def decode(
@@ -88,16 +88,16 @@ def decode(
     name: str,
     take: Taker = lambda stream, image: None,
 ) -> Iterator[tuple[ImageHeader, Int16[np.ndarray, "r c"], tuple[Notice, ...]]]:
-    """HU of images of one file.
+    """Decode images of one file.
 
     Args:
-        images: The images of one file, in the order of their frames.
-        name: What to call the file in messages.
-        take: Given the open file, at its start, and the first image, to keep what else it needs; it goes back to the
-            start.
+        images: Headers of the images, in the order of their frames.
+        name: Name of the file in messages.
+        take: Called with the open file, at its start, and the first image, to keep other values; it must leave the
+            stream at its start.
 
     Yields:
-        Each image, its HU and what was noticed.
+        Each header with its HU, `(rows, columns)`, and notices.
 
     Raises:
         InputError: If it cannot be decoded.
@@ -121,16 +121,16 @@ def decode(
 
 
 def plugin_for(syntax: str) -> str:
-    """What pydicom is told to decode pixels of a transfer syntax with."""
+    """Return the name of pydicom's decoding plugin for a transfer syntax; empty if none is needed."""
     by_library = ((BY_GDCM, "gdcm"), (BY_OPENJPEG, "pylibjpeg"), ({RLELossless}, "pydicom"))
     return next((plugin for kinds, plugin in by_library if syntax in kinds), "")
 
 
 def check_pixels(dataset: Dataset, name: str) -> str:
-    """The transfer syntax, if the pixels can be decoded.
+    """Check that pixels can be decoded, and return their transfer syntax.
 
     Raises:
-        InputError: If not, or if there are fewer bytes than the header claims.
+        InputError: If they cannot, or if there are fewer bytes than the header claims.
     """
     syntax = _syntax(dataset)
     if syntax not in BY_PYDICOM | BY_GDCM | BY_OPENJPEG:
@@ -155,7 +155,7 @@ def check_pixels(dataset: Dataset, name: str) -> str:
 
 
 def _called(syntax: UID) -> str:
-    """What a transfer syntax that is not read is called, a maker's own by the maker."""
+    """Return the name of an unsupported transfer syntax, or its manufacturer if it is a private one."""
     if syntax.is_transfer_syntax:
         return str(syntax.name)
     maker = next((maker for root, maker in _MAKERS.items() if syntax.startswith(f"{root}.")), None)
@@ -163,7 +163,7 @@ def _called(syntax: UID) -> str:
 
 
 def _syntax(dataset: Dataset) -> UID:
-    """The transfer syntax; a file without a header of its own, which is implicit little-endian, is given one."""
+    """Return the transfer syntax, which is inferred and added for a file without meta information."""
     meta = getattr(dataset, "file_meta", FileMetaDataset())
     syntax = meta.get("TransferSyntaxUID")
     if syntax is None:
@@ -175,7 +175,7 @@ def _syntax(dataset: Dataset) -> UID:
 
 
 def _least_bytes(dataset: Dataset, syntax: UID) -> int:
-    """Bytes that the pixels which the header claims take at the least."""
+    """Return the minimum number of bytes of the pixels that the header claims."""
     if syntax not in UNCOMPRESSED:
         return SMALLEST_FRAME_BYTES * _frames(dataset)
     pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("SamplesPerPixel") or 1) * _frames(dataset)
@@ -187,21 +187,21 @@ def _frames(dataset: Dataset) -> int:
 
 
 def _check_codestream(frame: bytes, shape: tuple[int, int], name: str) -> None:
-    """Refuse a picture in JPEG 2000 whose own size is another than the header's, before memory is taken for it.
+    """Check that the size in a JPEG 2000 codestream is that in the DICOM header, before memory is allocated.
 
     Args:
-        frame: As it is coded.
-        shape: Columns and rows that the header claims.
-        name: What to call the file.
+        frame: The codestream.
+        shape: Columns and rows in the DICOM header.
+        name: Name of the file in the message.
 
     Raises:
-        InputError: If so.
+        InputError: If it is not.
 
     Source: ITU-T T.800, annex A.5.1: after SOC the marker SIZ with its length, capabilities, extents, offsets, and the
         tiles' extents and offsets.
     """
     if not frame.startswith(_SOC_SIZ) or len(frame) < len(_SOC_SIZ) + _SIZ.size:
-        return  # in a box of its own, or no such picture at all, which the decoder says
+        return  # within a JP2 box, or no JPEG 2000 at all, which the decoder reports
     _, _, *numbers = _SIZ.unpack_from(frame, len(_SOC_SIZ))
     ends, starts, tiles, tile_starts = (tuple(numbers[axis : axis + 2]) for axis in range(0, 8, 2))
     found = tuple(end - start for end, start in zip(ends, starts, strict=True))
@@ -213,10 +213,10 @@ def _check_codestream(frame: bytes, shape: tuple[int, int], name: str) -> None:
 
 
 def _used_bits(stored: Shaped[np.ndarray, "r c"], dataset: Dataset, lossy: bool) -> Shaped[np.ndarray, "r c"]:
-    """Pixels without what else is kept in their unused bits, whatever decoder they come from.
+    """Clear the unused bits of pixels, whichever decoder they come from.
 
-    Unused are the bits above the high bit, where overlays or a sign that is not carried on may lie, and those below
-    the stored ones.
+    Unused are the bits above the high bit, which may hold overlays or lack the sign extension, and those below the
+    stored ones.
     """
     stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
     bits = _bits(dataset, 8 * stored.itemsize)
@@ -229,20 +229,20 @@ def _used_bits(stored: Shaped[np.ndarray, "r c"], dataset: Dataset, lossy: bool)
 
 
 def _bits(dataset: Dataset, allocated: int) -> tuple[int, int] | None:
-    """How many bits of a pixel are used, and the highest of them; None where all are, or the header cannot be true."""
+    """Return the number of used bits of a pixel and the highest of them; None if all are, or the header is wrong."""
     used = int(dataset.BitsStored)
     high = int(dataset.get("HighBit", used - 1))
     return None if used == allocated or not 0 < used <= high + 1 <= allocated else (used, high)
 
 
 def _signed_on(values: Any, used: int, high: int) -> Any:
-    """The used bits of stored values; their sign is kept where the values' type has one."""
+    """Extract the used bits of stored values, with sign extension for signed types."""
     allocated = 8 * values.itemsize
     return (values << (allocated - high - 1)) >> (allocated - used)
 
 
 def _without_overshoot(stored: Shaped[np.ndarray, "r c"], used: int) -> Shaped[np.ndarray, "r c"]:
-    """Values that lie no farther than `OVERSHOOT` from the range that they were coded from, cut to it."""
+    """Clip values to the range of stored values, unless some exceed it by more than `OVERSHOOT`."""
     lowest = -(1 << (used - 1)) if stored.dtype.kind == "i" else 0
     highest, margin = lowest + (1 << used) - 1, int(OVERSHOOT * (1 << used))
     if int(stored.min()) < lowest - margin or int(stored.max()) > highest + margin:
@@ -251,7 +251,7 @@ def _without_overshoot(stored: Shaped[np.ndarray, "r c"], used: int) -> Shaped[n
 
 
 def _padding(dataset: Dataset) -> tuple[int, int] | None:
-    """The range of stored values that say that there is no pixel."""
+    """Return the range of stored values that are padding; None if there is none."""
     first = dataset.get("PixelPaddingValue")
     last = dataset.get("PixelPaddingRangeLimit", first)
     if not isinstance(first, int) or not isinstance(last, int):
@@ -259,12 +259,12 @@ def _padding(dataset: Dataset) -> tuple[int, int] | None:
     allocated = int(dataset.BitsAllocated)
     half = 1 << (allocated - 1)
     lowest = -half if int(dataset.get("PixelRepresentation") or 0) == 1 else 0
-    first, last = ((value - lowest) % (2 * half) + lowest for value in (first, last))  # some write the other sign
+    first, last = ((value - lowest) % (2 * half) + lowest for value in (first, last))  # some files have the wrong sign
     return _in_used_bits(min(first, last), max(first, last), dataset)
 
 
 def _in_used_bits(first: int, last: int, dataset: Dataset) -> tuple[int, int]:
-    """A range of padding as it is once unused bits, which some write into it, are left out."""
+    """Clear the unused bits of a padding range, which some files set."""
     allocated = int(dataset.BitsAllocated)
     bits = _bits(dataset, allocated)
     if bits is None or allocated not in {8, 16, 32}:
@@ -298,7 +298,7 @@ def _hu(
 
 
 def _fill(values: Float32[np.ndarray, "r c"], empty: Bool[np.ndarray, "r c"]) -> list[Notice]:
-    """Put air where there is no pixel."""
+    """Replace padding by air."""
     if empty.all() and values.max() > max(REAL_HU, float(values.min())):
         return [Notice(_PADDING_OF_ALL, "padding")]
     if empty.all():
@@ -313,7 +313,7 @@ def _fill(values: Float32[np.ndarray, "r c"], empty: Bool[np.ndarray, "r c"]) ->
 
 
 def _from_border(empty: Bool[np.ndarray, "r c"]) -> Bool[np.ndarray, "r c"]:
-    """The parts of a mask that reach the border of the picture."""
+    """Return the parts of a mask that are connected to the border of the image."""
     border = np.zeros_like(empty)
     border[[0, -1]], border[:, [0, -1]] = empty[[0, -1]], empty[:, [0, -1]]
     reached: Bool[np.ndarray, "r c"] = ndimage.binary_propagation(border, mask=empty)

@@ -1,7 +1,7 @@
-"""DICOM below a folder put together to scans: which files belong to which, and what is none.
+"""Grouping of the DICOM files below a folder to scans.
 
-Each folder that holds slices is a place, and the images of each patient and study in it are a scan. Where a series goes
-on in other folders, they are one place with this one.
+The images of each patient and study in a folder with slices are a scan. If a series continues in other folders, these
+are joined with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tomoseg.files.source import DicomFolder, Headers, Lost, ScanSource, SourceF
 from tomoseg.files.stack import SAME_PLACE_MM
 
 FEWEST_SLICES = 3
-"""A series of fewer is a localizer or a view of the monitored vessel."""
+"""Minimum slices of a scan; a series of fewer is a localizer or a bolus tracking image."""
 
 _MODALITY = "images of modality "
 _MADE_FROM_SCANS = {
@@ -34,19 +34,19 @@ _MADE_FROM_SCANS = {
     f"{_MODALITY}PR": "presentation states",
     f"{_MODALITY}REG": "registrations",
 }
-"""What nobody takes for a scan, by what `slices_among` calls it."""
+"""DICOM objects made from scans, by their names in `slices_among`."""
 
 
 @dataclass
 class Places:
-    """What DICOM there is below a folder.
+    """The DICOM below a folder.
 
     Attributes:
-        scans: One a place, patient and study.
-        left_out: Images that are no CT, and files that cannot be read.
-        unchosen: Series beside the one of their study that is taken where none is asked for.
-        others: What is made from scans, and how often it is there.
-        together: All of it taken for one scan.
+        scans: One scan per place, patient and study.
+        left_out: Images that are not CT, and files that cannot be read.
+        unchosen: Series that are left out unless requested, since another of their study is taken.
+        others: Kinds of objects made from scans, with their numbers.
+        together: All of it as one scan.
         is_one_study: Whether all slices are of one study.
     """
 
@@ -67,7 +67,7 @@ class _Part:
 
     @property
     def path(self) -> Path:
-        """Where all of it lies."""
+        """Common parent of its folders."""
         return Path(os.path.commonpath([folder.path for folder in self.folders]))
 
     @property
@@ -77,11 +77,11 @@ class _Part:
 
 
 def dicom_places(root: Path, folders: Sequence[DicomFolder]) -> Places:
-    """Put the DICOM of folders together.
+    """Group the DICOM files of folders to scans.
 
     Args:
-        root: Around them all.
-        folders: Each with DICOM in it, by path.
+        root: Common parent of the folders.
+        folders: Folders with DICOM, sorted by path.
     """
     found = Places(_source(root, folders, [file for folder in folders for file in folder.files]))
     parts = _joined(folders)
@@ -99,10 +99,10 @@ def _are_of_one_study(parts: Sequence[_Part]) -> bool:
 
 
 def _unchosen(part: _Part) -> list[Lost]:
-    """The series of a study that are not read where none is asked for; no single slices, which are no scans."""
+    """Return the series of a study that are not read unless requested, without single slices."""
     stacks = stacks_of(slices_among(part.images)[0])
     taken = largest_axial(stacks)
-    if rivals_of(stacks[taken], stacks):  # none is taken, and the refusal lists all
+    if rivals_of(stacks[taken], stacks):  # none is taken, and the error lists all
         return []
     return [
         Lost(part.path, f"series {number + 1} of {len(stacks)}, {stack}; --series {number + 1} takes it")
@@ -117,7 +117,7 @@ def _is_scan(stack: Stack) -> bool:
 
 
 def _scans(parts: Sequence[_Part], in_folder: Counter[Path]) -> list[ScanSource]:
-    """What each part is read from, numbered where several are at one path."""
+    """Return the source of each part, numbered if several have the same path."""
     at_path, numbers = Counter(part.path for part in parts), Counter[Path]()
     scans = []
     for part in parts:
@@ -139,7 +139,7 @@ def _source(path: Path, folders: Iterable[DicomFolder], files: Sequence[SourceFi
 
 
 def _files(part: _Part, is_alone: bool) -> list[SourceFile]:
-    """Those of its images and damaged ones; of a part that is alone in its folders, all."""
+    """Return the files of a part and damaged ones; all files if it is alone in its folders."""
     own = {image.entry.place for image in part.images}
     return [
         file
@@ -150,15 +150,15 @@ def _files(part: _Part, is_alone: bool) -> list[SourceFile]:
 
 
 def _apart(folder: DicomFolder) -> list[_Part]:
-    """The images of a folder by patient and study."""
+    """Split the images of a folder by patient and study."""
     images = [image for of_file in folder.headers.values() for image in of_file or ()]
     return [_Part([folder], group) for group in by_patient_and_study(images)]
 
 
 def _joined(folders: Iterable[DicomFolder]) -> list[_Part]:
-    """The parts of all folders, those in which a series goes on put together.
+    """Return the parts of all folders, joined where a series continues in another folder.
 
-    Copies, and what merely has the same identifiers, stay apart.
+    Copies, and parts that merely have the same identifiers, are not joined.
     """
     joined: list[_Part] = []
     for part in (part for folder in folders for part in _apart(folder)):
@@ -173,7 +173,7 @@ def _joined(folders: Iterable[DicomFolder]) -> list[_Part]:
 
 
 def _goes_on(part: _Part, other: _Part) -> bool:
-    """Whether two parts share series, and of these no place and no number is in both."""
+    """Whether two parts have series in common, but no position and no number of an image in these."""
     shared = part.series & other.series
     if not shared or part.folders == other.folders:
         return False
@@ -181,7 +181,7 @@ def _goes_on(part: _Part, other: _Part) -> bool:
 
 
 def _of_shared(part: _Part, shared: set[tuple[str, ...]]) -> set[tuple]:
-    """What tells the images of some series apart: their places, and their numbers."""
+    """Return the positions and the numbers of the images in some series."""
     found: set[tuple] = set()
     for image in part.images:
         series = (image.patient, image.study, image.series)
@@ -196,7 +196,7 @@ def _of_shared(part: _Part, shared: set[tuple[str, ...]]) -> set[tuple]:
 
 
 def _tell_of_others(parts: Iterable[_Part], found: Places) -> None:
-    """Say what images are that no scan can be made of."""
+    """Add images that no scan can be made of to the counts or to what is left out."""
     for part in parts:
         files = {image.entry: str(kind_of_other(image)) for image in part.images}  # a file may have many frames
         for kind, count in sorted(Counter(files.values()).items()):
@@ -209,7 +209,7 @@ def _tell_of_others(parts: Iterable[_Part], found: Places) -> None:
 
 
 def _tell_of_files_without_images(folders: Iterable[DicomFolder], scans: Iterable[_Part], found: Places) -> None:
-    """Count structure sets, reports and the like in folders without a scan; beside one, its notices tell of them."""
+    """Count structure sets, reports and the like in folders without a scan; others are in a scan's notices."""
     holding = {folder.path for part in scans for folder in part.folders}
     headers = [images for one in folders if one.path not in holding for images in one.headers.values()]
     if () in headers:

@@ -1,6 +1,6 @@
-"""A DICOM series as a volume: found, chosen, stacked and decoded.
+"""Reading of a DICOM series as a volume: choosing, stacking and decoding.
 
-Nothing of the patient's is in any message: files are counted, not named, except the path that the user gave.
+No message has data of the patient: files are counted, not named, except for the path that the user gave.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from tomoseg.volume import SourceGrid, Volume, check_affine
 Edges = tuple[float, float, float]
 
 LARGEST_PIXEL_RATIO, ALWAYS_ALLOWED_BYTES = 2000, 512 << 20
-"""Coded slices may come to so many times their files in memory, and to so many bytes in any case. A CT slice comes to
-three times its file; one of padding alone, in JPEG 2000, to a thousand times."""
+"""Maximum ratio of the pixels in memory to the files, and bytes that are allowed in any case. A CT slice has a ratio of
+3; one with padding alone, in JPEG 2000, of a thousand."""
 COMPARED = 16
-"""So many slices at one place show whether all are copies."""
+"""Number of slices at one position that are compared to see whether all are copies."""
 
 UNREADABLE = "files that cannot be read"
 
@@ -44,18 +44,18 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
     """Read a CT series.
 
     Args:
-        source: A folder with folders in it, a zip archive, or one file, as `scan.look` finds it.
-        series: Which of several, from 1; the largest axial one of a study if None.
-        assume_spacing: Voxel edges in mm along columns, rows and slices, taken where the files do not say where their
-            pixels lie. Slices are then taken for axial, the first for the uppermost.
+        source: A folder with its subfolders, a ZIP archive, or one file, from `scan.look`.
+        series: Number of the series, from 1; None for the largest axial one of a study.
+        assume_spacing: Voxel spacing in mm along columns, rows and slices, for files without geometry. Slices are then
+            taken to be axial, the first one uppermost.
 
     Returns:
-        The scan in RAS+ order, on a regular grid; `source.slices` has the way back to the slices.
+        The scan in RAS+ order, on a regular grid; `source.slices` maps it back to the slices.
 
     Raises:
-        InputError: If there is no CT series, no such one, those of several patients or studies and none is asked for,
-            or it cannot be decoded.
-        GridError: If its geometry is not known, or cannot be used.
+        InputError: If there is no CT series, no such number, series of several patients or studies and none is
+            requested, or it cannot be decoded.
+        GridError: If its geometry is unknown, or cannot be used.
     """
     path = source.path
     with entries(source) as found:
@@ -75,10 +75,10 @@ def read_dicom(source: ScanSource, series: int | None = None, assume_spacing: Ed
 
 
 def series_in(source: ScanSource) -> list[Stack]:
-    """What there is to choose from with `series`, from headers alone; the first is number 1.
+    """List the series that can be chosen by number, from headers alone; the first is number 1.
 
     Args:
-        source: As for `read_dicom`.
+        source: The source, as for `read_dicom`.
 
     Raises:
         InputError: If there are no CT slices.
@@ -88,7 +88,7 @@ def series_in(source: ScanSource) -> list[Stack]:
 
 
 def _slices(found: Sequence[Entry], source: ScanSource) -> tuple[list[ImageHeader], Counter[str]]:
-    """The CT slices of all files, and how many others of which kind.
+    """Return the CT slices of all files, and the numbers of other files by kind.
 
     Raises:
         InputError: If there are none.
@@ -103,14 +103,14 @@ def _slices(found: Sequence[Entry], source: ScanSource) -> tuple[list[ImageHeade
 
 
 def _listing(volume: Volume, stacks: Sequence[Stack], choice: Choice) -> Volume:
-    """The volume with what else it could have been."""
+    """Add the list of series to a volume."""
     assert volume.source.slices is not None  # it was read from slices
     slices = replace(volume.source.slices, series=tuple(map(str, stacks)), number=choice.number)
     return replace(volume, source=replace(volume.source, slices=slices))
 
 
 def _headers(found: Sequence[Entry], known: Headers, name: str) -> tuple[list[ImageHeader], Counter[str]]:
-    """The images of all files, and how many files of which kind have none; a file that is known is not opened."""
+    """Return the images of all files, and the numbers of files without images by kind; known files are not opened."""
     images: list[ImageHeader] = []
     left_out = Counter[str]()
     problem = None
@@ -136,7 +136,7 @@ def _images(entry: Entry, name: str) -> tuple[ImageHeader, ...] | None:
 
 
 def _left_out(kinds: Counter[str]) -> list[Notice]:
-    """What was left out, damaged files apart: slices of the scan may be among them."""
+    """Return notices of what was left out, with damaged files separately, since they may be slices of the scan."""
     damaged = kinds.pop(UNREADABLE, 0)
     words = [Notice(f"Left out: {_counted(kinds)}.", "left out")] if kinds else []
     if damaged:
@@ -186,13 +186,13 @@ def _volume(choice: Choice, assume_spacing: Edges | None, name: str) -> Volume:
 
 
 def _period(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"], along_mm: Float[np.ndarray, "n"]) -> int:
-    """Of how many scans slices are in turn."""
+    """Return the number of scans whose slices alternate."""
     period = period_of(hu, along_mm)
     return 2 if period == 1 and gaps_in_turn(along_mm) and not are_pairs(images, along_mm) else period
 
 
 def _not_to_be_told(images: Sequence[ImageHeader]) -> str:
-    """Why other files cannot refer to the slices; empty where they can."""
+    """Return the reason why other files cannot refer to the slices; empty if they can."""
     if is_joined(images):
         return "each slice has a SeriesInstanceUID of its own"
     times = Counter((image.sop_instance_uid, image.frame) for image in images if is_sound(image.sop_instance_uid))
@@ -211,16 +211,16 @@ def _of_identifiers(why: str) -> list[Notice]:
 
 
 AXIAL = (np.array([-1.0, 0.0, 0.0]), np.array([0.0, -1.0, 0.0]))
-"""Columns to the patient's left, rows to the back."""
+"""Directions of axial slices: columns to the patient's left, rows to the back, in RAS+."""
 
 POSITION, THICKNESS = "position of each slice", "slice thickness"
 
 
 def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Slices, list[Notice], bool]:
-    """Where the slices lie, what had to be assumed, and whether their positions are those of the files.
+    """Return the positions of the slices, notices of assumptions, and whether the positions are from the files.
 
     Raises:
-        GridError: If it is not known and nothing is to be assumed.
+        GridError: If they are unknown and no spacing is to be assumed.
     """
     first = stack.images[0]
     across, down = AXIAL if first.orientation is None else first.orientation
@@ -243,19 +243,19 @@ def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Sl
 
 
 def _at_one_place(lacking: Sequence[str], known: Float[np.ndarray, "n 3"] | None) -> int:
-    """How many slices lie at one place, if all do and it is no origin that was put in the place of others."""
+    """Return the number of slices if all are at one position other than the origin, which may replace unknown ones."""
     return len(known) if lacking == [POSITION] and known is not None and known.any() else 0
 
 
 def _check_are_no_copies(images: Sequence[ImageHeader], name: str) -> None:
-    """Refuse slices at one place that show the same: no voxel edges make a scan of them.
+    """Refuse slices at one position that are identical, of which no assumed spacing makes a scan.
 
     Args:
-        images: All of them, or none.
-        name: What to call the scan in messages.
+        images: The slices at one position; may be empty.
+        name: Name of the scan in messages.
 
     Raises:
-        GridError: If they do.
+        GridError: If they are identical.
     """
     pixels = (_decoded([image], name)[0] for image in images[:COMPARED])
     first = next(pixels, None)
@@ -268,7 +268,7 @@ def _check_are_no_copies(images: Sequence[ImageHeader], name: str) -> None:
 
 
 def _refusal(lacking: Sequence[str], at_one_place: int, name: str) -> str:
-    """What to say of slices whose places are not known, or that are so many at one place."""
+    """Return the message for slices whose positions are unknown, or all the same."""
     if at_one_place:
         return (
             f"{name}: expected slices one behind the other, got one place {at_one_place} times, and other pixels each "
@@ -292,7 +292,7 @@ def _inferred(first: ImageHeader, has_positions: bool) -> list[Notice]:
 
 
 def _positions(stack: Stack) -> Float[np.ndarray, "n 3"] | None:
-    """Where each image's first pixel lies; None where it is not known of all."""
+    """Return the position of each image's first pixel in mm; None unless all are known."""
     known = [image.position_mm for image in stack.images if image.position_mm is not None]
     return np.stack(known) if len(known) == len(stack.images) else None
 
@@ -300,7 +300,7 @@ def _positions(stack: Stack) -> Float[np.ndarray, "n 3"] | None:
 def _lacking(
     first: ImageHeader, positions_mm: Float[np.ndarray, "n 3"] | None, normal: Float[np.ndarray, "3"]
 ) -> list[str]:
-    """What images do not say of where they lie, by their first one and by their places along the normal."""
+    """Return the parts of the geometry that are missing, judged by the first image and the positions of all."""
     places_mm = None if positions_mm is None else positions_mm @ normal
     lacking = []
     if first.pixel_mm is None:
@@ -315,7 +315,7 @@ def _lacking(
 
 
 def _assumed(lacking: Sequence[str], assume_spacing: Edges) -> list[Notice]:
-    """What was put in the place of what lacks; nothing else was."""
+    """Return a notice of the geometry that was assumed, if any."""
     if not lacking:
         return []
     across_mm, down_mm, along_mm = assume_spacing
@@ -333,10 +333,10 @@ def _assumed(lacking: Sequence[str], assume_spacing: Edges) -> list[Notice]:
 def _decoded(
     images: Sequence[ImageHeader], name: str, take: Taker = lambda stream, image: None
 ) -> tuple[Int16[np.ndarray, "n r c"], list[Notice]]:
-    """HU of images in their order, each file read once, and what results need of it kept.
+    """Decode images in their order, reading each file once, and return their HU and notices.
 
     Raises:
-        InputError: If one cannot be decoded, they claim far more than their files can hold, or memory does not suffice.
+        InputError: If one cannot be decoded, they claim far more than their files can hold, or memory is too small.
     """
     by_file: dict[Entry, list[int]] = {}
     for place, image in enumerate(images):
@@ -354,10 +354,10 @@ def _decoded(
 
 
 def _room(images: int, shape: tuple[int, int], stored_bytes: int, name: str) -> Int16[np.ndarray, "n r c"]:
-    """Memory for the pixels of so many images.
+    """Allocate memory for the pixels of images.
 
     Raises:
-        InputError: If their files cannot hold so much, or memory does not suffice.
+        InputError: If their files cannot hold so much, or memory is too small.
     """
     columns, rows = shape
     if 2 * images * rows * columns > max(ALWAYS_ALLOWED_BYTES, LARGEST_PIXEL_RATIO * stored_bytes):
@@ -374,10 +374,10 @@ def _room(images: int, shape: tuple[int, int], stored_bytes: int, name: str) -> 
 
 
 def _compared(choice: Choice, arrangement: Arrangement, hu: Int16[np.ndarray, "n r c"], name: str) -> list[Notice]:
-    """Whether slices that were left out show the same as those at their places.
+    """Compare slices that were left out with those at the same positions; return a notice if some differ.
 
     Raises:
-        InputError: If so many differ that they are another scan, and the stack was not asked for.
+        InputError: If so many differ that they are another scan, and the stack was not requested.
     """
     left_out, _ = _decoded([choice.stack.images[other] for other, _ in arrangement.repeated], name)
     place_of = {number: place for place, number in enumerate(arrangement.order)}

@@ -1,8 +1,8 @@
-"""DICOM Segmentation objects in: BINARY, FRACTIONAL and LABELMAP, each segment under its label.
+"""Reading of DICOM Segmentation objects: BINARY, FRACTIONAL and LABELMAP, with segments named by their labels.
 
 A frame holds one segment (or, in a LABELMAP, all) in one plane. Planes without a frame are empty. Planes lie on a
-regular grid, of which a file may hold a part, or on the slices of a scan whose gaps are uneven or whose gantry was
-tilted. A pixel of a FRACTIONAL file is in a segment from half of the largest value on.
+regular grid, of which a file may hold a part, or on the slices of a scan with uneven gaps or a tilted gantry. A pixel
+of a FRACTIONAL file is in a segment if its value is at least half of the maximum.
 
 Source: DICOM PS3.3, A.51 and C.8.20.
 """
@@ -29,30 +29,30 @@ from tomoseg.files.stack import SAME_PLACE_MM
 from tomoseg.volume import GRID_TOLERANCE_VOXELS, SourceGrid, check_affine
 
 MOST_PLANES = 4096
-"""Of a grid; a file of farther planes has a damaged position."""
+"""Maximum planes of a grid; a larger number results from a damaged position."""
 
 _TAGS = (
     "SpecificCharacterSet", "SOPClassUID", "SegmentationType", "SegmentSequence", "MaximumFractionalValue",
     "Rows", "Columns", "NumberOfFrames", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 _PARALLEL = 1e-4
-"""How far directions of frames, and their pixel sizes as a share, may be apart."""
+"""Tolerance of the directions of frames, and of their pixel sizes as a share."""
 
 _KINDS = {"BINARY", "FRACTIONAL", "LABELMAP"}
 
 
 def read_segmentation(path: Path, expect: SourceGrid | None = None) -> Segments:
-    """Read a DICOM segmentation; its pixels are read when the first mask is asked for.
+    """Open a DICOM segmentation; its pixels are read when the first mask is requested.
 
     Args:
         path: A file of one of the three kinds.
-        expect: The grid that the masks are wanted on. They come out on it if it is that of a scan on whose slices the
-            file's planes lie, though these are not evenly one behind the other; else on a grid of their own.
+        expect: The expected grid. Masks are on it if it is the grid of a scan whose slices are the file's planes, even
+            if these are unevenly spaced; otherwise on a grid of their own.
 
     Raises:
-        InputError: If it is damaged, or says not all that is needed.
+        InputError: If it is damaged, or lacks something that is needed.
         GridError: If its planes do not lie on a regular grid.
-        LabelError: If a label comes twice or cannot be used; of a mask, if there are pixels of no segment.
+        LabelError: If a label occurs twice or cannot be used; when a mask is requested, if a pixel has no segment.
     """
     file = _File(path)
     names = tuple(file.numbers)
@@ -64,11 +64,11 @@ def read_segmentation(path: Path, expect: SourceGrid | None = None) -> Segments:
 
 
 def segments_in_dicom(path: Path) -> dict[str, int | None]:
-    """The segments of a file, with their values if it is a LABELMAP: numbers of others say nothing.
+    """Return the segments of a file, with their values if it is a LABELMAP, otherwise None.
 
     Raises:
         InputError: If it is damaged.
-        LabelError: If a label comes twice or cannot be used.
+        LabelError: If a label occurs twice or cannot be used.
     """
     file = _File(path)
     return {name: number if file.kind == "LABELMAP" else None for name, number in file.numbers.items()}
@@ -98,7 +98,7 @@ class _File:
 
     @property
     def _turns(self) -> Float[np.ndarray, "3 3"]:
-        """Columns: across, down, and along the normal."""
+        """`(3, 3)`, unit vectors as columns: along rows, along columns, and along the normal."""
         across, down = self._orientation
         return np.stack([across, down, np.cross(across, down)], axis=1)
 
@@ -108,7 +108,7 @@ class _File:
         return self.first.orientation
 
     def lattice(self) -> tuple[SourceGrid, Int64[np.ndarray, "n"]]:
-        """The regular grid of the planes, and the plane of each frame.
+        """Return the regular grid of the planes, and the plane of each frame.
 
         Raises:
             GridError: If there is none.
@@ -130,10 +130,10 @@ class _File:
         return SourceGrid((*self.first.shape, int(planes.max()) + 1), affine), planes
 
     def _gap_mm(self, along_mm: Float[np.ndarray, "n"]) -> float:
-        """The distance of planes, of which some may lack: what the file says, else the smallest, if all fit it.
+        """Return the spacing of planes, some of which may be missing: that in the file, or else the smallest gap.
 
         Raises:
-            GridError: If there is no such distance.
+            GridError: If no spacing fits all planes.
         """
         steps = np.diff(np.unique(along_mm))
         steps = steps[steps > SAME_PLACE_MM]
@@ -157,7 +157,7 @@ class _File:
         )
 
     def on_slices(self, grid: SourceGrid) -> Int64[np.ndarray, "n"] | None:
-        """The slice of a scan that each frame lies on; None unless all lie on slices."""
+        """Return the slice of a scan that each frame lies on; None unless all lie on slices."""
         slices = grid.slices
         axes = grid.affine[:3, :2] / np.linalg.norm(grid.affine[:3, :2], axis=0)
         pixel_mm = np.linalg.norm(grid.affine[:3, :2], axis=0)
@@ -174,7 +174,7 @@ class _File:
         return distances.argmin(axis=1) if near.all() else None
 
     def mask_on_slices(self, grid: SourceGrid, planes: Int64[np.ndarray, "n"]) -> Callable[[str], Mask]:
-        """What gives masks on the grid of a scan, from its slices."""
+        """Return a function that gives masks on the grid of a scan, from its slices."""
         slices = grid.slices
         assert slices is not None  # `on_slices` has found some
 
@@ -187,7 +187,7 @@ class _File:
     def planes_of(
         self, name: str, planes: Int64[np.ndarray, "n"], shape: tuple[int, int, int]
     ) -> Bool[np.ndarray, "c r k"]:
-        """A segment in all planes; `planes` has that of each frame."""
+        """Return a segment in all planes, `(columns, rows, planes)`; `planes` has the plane of each frame."""
         number = self.numbers[name]
         with quietly(self.name):
             _ = self._pixels  # refuses what cannot hold the frames, before memory is taken
@@ -206,7 +206,7 @@ class _File:
         """All frames of a LABELMAP.
 
         Raises:
-            LabelError: If a pixel is of no segment.
+            LabelError: If a pixel has no segment.
         """
         values = np.stack([self._frame(frame) for frame in range(len(self.images))])
         if unknown := sorted(set(values_in(values)) - {0, *self.numbers.values()}):
@@ -219,7 +219,7 @@ class _File:
     def _frame(self, frame: int) -> UInt8[np.ndarray, "r c"] | UInt16[np.ndarray, "r c"]:
         dataset, syntax = self._pixels
         columns, rows = self.first.shape
-        if int(dataset.BitsAllocated) == 1 and syntax in UNCOMPRESSED:  # frames follow one another without filling bits
+        if int(dataset.BitsAllocated) == 1 and syntax in UNCOMPRESSED:  # frames are packed without padding bits
             start, count = frame * rows * columns, rows * columns
             packed = np.frombuffer(dataset.PixelData, np.uint8)[start // 8 : (start + count + 7) // 8]
             bits = np.unpackbits(packed, bitorder="little")
@@ -240,10 +240,10 @@ class _File:
 
 
 def _numbers(header: Dataset, kind: str, name: str) -> dict[str, int]:
-    """The segments' numbers by their labels, without a label map's background.
+    """Return the numbers of segments by their labels, without a label map's background.
 
     Raises:
-        LabelError: If a label comes twice or cannot be used.
+        LabelError: If a label occurs twice or cannot be used.
         InputError: If there is none.
     """
     numbers: dict[str, int] = {}
@@ -262,7 +262,7 @@ def _numbers(header: Dataset, kind: str, name: str) -> dict[str, int]:
 
 
 def _segments_of_frames(header: Dataset, frames: int) -> Int64[np.ndarray, "n"]:
-    """The number of the segment that each frame holds, which is said for all at once where there is only one."""
+    """Return the number of the segment in each frame, which is in the shared groups if there is only one."""
     shared = header.get("SharedFunctionalGroupsSequence") or [Dataset()]
     own = header.get("PerFrameFunctionalGroupsSequence") or []
     groups = [own[frame] if frame < len(own) else Dataset() for frame in range(frames)]
@@ -272,7 +272,7 @@ def _segments_of_frames(header: Dataset, frames: int) -> Int64[np.ndarray, "n"]:
 
 
 def _said_gap_mm(header: Dataset) -> float | None:
-    """The distance of slices that the file gives."""
+    """Return the spacing between slices in the file; None if it has none."""
     groups = [
         *(header.get("SharedFunctionalGroupsSequence") or []),
         *(header.get("PerFrameFunctionalGroupsSequence") or [])[:1],
@@ -286,10 +286,10 @@ def _said_gap_mm(header: Dataset) -> float | None:
 
 
 def _placed(images: list[ImageHeader], name: str) -> tuple[ImageHeader, Float[np.ndarray, "n 3"]]:
-    """The first frame, and where the first pixel of each lies.
+    """Return the first frame, and the position of the first pixel of each.
 
     Raises:
-        GridError: If that is not known, or frames are not parallel or of one pixel size.
+        GridError: If positions are unknown, or frames are not parallel or of the same pixel size.
     """
     first = images[0]
     positions = [image.position_mm for image in images if image.position_mm is not None]
@@ -304,7 +304,7 @@ def _placed(images: list[ImageHeader], name: str) -> tuple[ImageHeader, Float[np
 
 
 def _are_alike(image: ImageHeader, first: ImageHeader) -> bool:
-    """Whether two frames are parallel, with pixels of one size."""
+    """Whether two frames are parallel, with pixels of the same size."""
     if image.orientation is None or first.orientation is None or image.pixel_mm is None or first.pixel_mm is None:
         return False
     is_turned = np.abs(image.orientation - first.orientation).max() > _PARALLEL

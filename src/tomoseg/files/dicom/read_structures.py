@@ -1,9 +1,8 @@
-"""DICOM structure sets (RTSTRUCT) in: closed contours, filled on the slices that they were drawn on.
+"""Reading of DICOM structure sets (RTSTRUCT): closed contours are filled on the slices that they were drawn on.
 
-A structure set has no voxels: it is read onto the grid of the scan that it belongs to (`fill.py` says which pixels lie
-within contours). Points and open lines enclose nothing and are passed over. A structure without a contour is an empty
-one if it was made automatically, which means that it was looked for; of one that a person has not drawn nothing is
-known.
+A structure set has no voxels: it is rasterised to the grid of its scan (`fill.py` defines which pixels are inside).
+Points and open lines are ignored. A structure without a contour has an empty mask if it was generated automatically;
+otherwise it is unknown, since nobody may have looked for it.
 
 Source: DICOM PS3.3, A.19, C.8.8.5 and C.8.8.6.
 """
@@ -46,9 +45,9 @@ class StructureSet:
     """The contours of a file.
 
     Attributes:
-        path: What to call it in messages.
-        contours: By structure.
-        passed_over: The names of structures without a closed contour of which nothing is known.
+        path: Path of the file, for messages.
+        contours: Contours by structure.
+        passed_over: Names of structures without a closed contour that are unknown.
     """
 
     path: str
@@ -57,7 +56,7 @@ class StructureSet:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """What is to be said of it."""
+        """Notices about structures that were left out."""
         if not self.passed_over:
             return ()
         names = ", ".join(self.passed_over[:6]) + (", ..." if len(self.passed_over) > 6 else "")
@@ -66,7 +65,7 @@ class StructureSet:
 
     @property
     def corners_mm(self) -> Float[np.ndarray, "n 3"]:
-        """The corners of the box around all contours, RAS+; none where there is no contour."""
+        """`(8, 3)`, corners of the box around all contours in RAS+ mm; `(0, 3)` without a contour."""
         points = [contour.points_mm for each in self.contours.values() for contour in each]
         if not points:
             return np.zeros((0, 3))
@@ -74,14 +73,14 @@ class StructureSet:
         return np.array(list(product(*zip(every.min(axis=0), every.max(axis=0), strict=True))))
 
     def on(self, grid: SourceGrid, name: str = "the scan") -> Segments:
-        """The structures as masks on the grid of a scan.
+        """Rasterise the structures to the grid of a scan.
 
         Args:
             grid: The grid.
-            name: What to call its owner in messages.
+            name: Name of its owner in messages.
 
         Returns:
-            Of which a mask raises `GridError` if contours lie between or beyond the scan's slices.
+            The masks; requesting one raises `GridError` if contours lie between or beyond the scan's slices.
         """
         axis = self._axis(grid)
 
@@ -91,7 +90,7 @@ class StructureSet:
         return Segments(self.path, tuple(self.contours), grid, mask)
 
     def _axis(self, grid: SourceGrid) -> int:
-        """The axis of the file of a scan along which its slices lie on which contours were drawn."""
+        """Return the axis of the scan's file that is perpendicular to the contours."""
         if grid.slices is not None:
             return 2
         total = np.where(grid.orientation[:, 0] == 2, -1e-6, 0.0)  # axial, if contours are single points
@@ -100,7 +99,7 @@ class StructureSet:
         return int(np.argmin(total))
 
     def _filled(self, structure: str, grid: SourceGrid, axis: int, name: str) -> Bool[np.ndarray, "i j k"]:
-        """A mask in the axes of the scan's file.
+        """Return the mask of a structure, in the axes of the scan's file.
 
         Raises:
             GridError: If contours lie between or beyond the scan's slices.
@@ -138,13 +137,13 @@ class StructureSet:
 
 
 def _places(points_mm: Float[np.ndarray, "n 3"], grid: SourceGrid) -> Float[np.ndarray, "n 3"]:
-    """Points in voxels, along the axes of the scan's file."""
+    """Return points in voxels, along the axes of the scan's file."""
     turn = np.linalg.inv(grid.affine)
     return np.asarray(points_mm @ turn[:3, :3].T + turn[:3, 3])
 
 
 def _offsets(grid: SourceGrid, axis: int) -> Float[np.ndarray, "n 3"]:
-    """Where the first pixel of each slice lies, in voxels."""
+    """Return the position of the first pixel of each slice in voxels."""
     if grid.slices is not None:
         return grid.slices.offsets_voxels
     offsets = np.zeros((grid.shape[axis], 3))
@@ -156,8 +155,8 @@ def read_structure_set(path: Path) -> StructureSet:
     """Read the contours of a file.
 
     Raises:
-        InputError: If it is damaged, or has no closed contour and no structure that was looked for.
-        LabelError: If a name comes twice.
+        InputError: If it is damaged, or has neither a closed contour nor an automatically generated structure.
+        LabelError: If a name occurs twice, or cannot be used.
     """
     name = str(path)
     with quietly(name), path.open("rb") as stream:
@@ -170,7 +169,7 @@ def read_structure_set(path: Path) -> StructureSet:
 
 
 def _by_number(dataset: Dataset, name: str) -> dict[int, tuple[_Contour, ...]]:
-    """The closed contours by the numbers of their structures."""
+    """Return the closed contours by the numbers of their structures."""
     contours: dict[int, tuple[_Contour, ...]] = {}
     for item in dataset.get("ROIContourSequence") or []:
         number = int(item.ReferencedROINumber)
@@ -179,10 +178,10 @@ def _by_number(dataset: Dataset, name: str) -> dict[int, tuple[_Contour, ...]]:
 
 
 def _named(dataset: Dataset, contours: dict[int, tuple[_Contour, ...]], name: str) -> StructureSet:
-    """The structures with a contour, and those that were looked for, by their names.
+    """Return the structures that have a contour, or were generated automatically, by their names.
 
     Raises:
-        LabelError: If a name comes twice, or cannot be used.
+        LabelError: If a name occurs twice, or cannot be used.
     """
     named: dict[str, tuple[_Contour, ...]] = {}
     passed_over: list[str] = []
@@ -199,7 +198,7 @@ def _named(dataset: Dataset, contours: dict[int, tuple[_Contour, ...]], name: st
 
 
 def _closed(item: Dataset, name: str) -> list[_Contour]:
-    """The closed contours of a structure."""
+    """Return the closed contours of a structure."""
     found = []
     for contour in item.get("ContourSequence") or []:
         kind = str(contour.get("ContourGeometricType") or "").upper()
@@ -209,10 +208,10 @@ def _closed(item: Dataset, name: str) -> list[_Contour]:
 
 
 def _points(contour: Dataset, name: str) -> Float[np.ndarray, "n 3"]:
-    """The points of a contour; read from its text, since pydicom makes an object of each number, millions of them.
+    """Parse the points of a contour from its text, since pydicom would make an object of each of millions of numbers.
 
     Raises:
-        InputError: If they are no points, or lie farther away than any scan.
+        InputError: If they are not points in mm, or are implausibly far away.
     """
     element: Any = contour.get_item("ContourData")
     value = b"" if element is None else element.value

@@ -1,4 +1,4 @@
-"""How stored values become HU, slice by slice: what lacks, what is taken for it, and what is odd."""
+"""Rescale slope and intercept of slices: missing ones are inferred, and unusual ones reported."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tomoseg.files.stack import AIR_HU
 from tomoseg.notices import Notice
 
 LEAST_STEP_HU = 20.0
-"""The median of a slice's body, or of its air, differs by less from that of the slice beside it."""
+"""Minimum shift of the median HU of body or air from one slice to the next that counts as a jump."""
 
 EXPLAINED = 0.25
-"""A scale is wrong if with the neighbour's no more than this share of the step is left."""
+"""Maximum share of a jump that is left with the neighbour's scale if the scale is wrong."""
 
 _BODY_HU, _ACROSS, _FEWEST = -500, 128, 100
 _NO_UNIT = {"HU", "", "US"}
@@ -30,11 +30,11 @@ Plane = Int16[np.ndarray, "r c"]
 
 
 def scaled(images: Sequence[ImageHeader], name: str) -> tuple[list[ImageHeader], list[Notice]]:
-    """Images with a scale each: slices without a usable one among others take that of the others, if it is one.
+    """Give slices without a usable scale that of the others, if these have the same one.
 
     Args:
-        images: In the order of their places.
-        name: What to call the scan in messages.
+        images: Headers in the order of their positions.
+        name: Name of the scan in messages.
 
     Raises:
         InputError: If some slices have no usable scale, and those of the others differ.
@@ -67,14 +67,14 @@ def _lacks(image: ImageHeader) -> bool:
 
 
 def steps(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"]) -> list[Notice]:
-    """What there is to say of slices whose scale is another than most, if their HU are another's, too.
+    """Return a notice of slices with an unusual scale, if their HU are unusual, too.
 
-    Many scanners write a scale for each slice, and HU go on from slice to slice. Where they do not, and would with the
+    Many scanners write a different scale for each slice, and HU are continuous. If they are not, but would be with the
     neighbour's scale, one of the two is wrong.
 
     Args:
-        images: In the order of their places, with the scale that was taken.
-        hu: What came out.
+        images: Headers in the order of their positions, with the scale that was used.
+        hu: `(slices, rows, columns)`, the resulting HU.
     """
     scales = [_scale(image) for image in images]
     usual = Counter(scales).most_common(1)[0][0]
@@ -93,7 +93,7 @@ def steps(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"]) -> list
 
 
 def _jumping(scales: Sequence[Scale], usual: Scale, starts: list[int], shifts: dict[int, float]) -> list[int]:
-    """The slices in runs of an unusual scale at whose ends HU jump."""
+    """Return the slices in runs of an unusual scale at whose ends HU jump."""
     runs = pairwise([0, *starts, len(scales)])
     jumping = [run for run in runs if scales[run[0]] != usual and any(shifts.get(end) for end in run)]
     return [place for run in jumping for place in range(*run)]
@@ -104,7 +104,7 @@ def _scale(image: ImageHeader) -> Scale:
 
 
 def _shift(lower: Plane, upper: Plane, of_lower: Scale, of_upper: Scale) -> float:
-    """By how many HU one slice is brighter than its neighbour, if it were not with the neighbour's scale; else 0."""
+    """Return the shift in HU between neighbouring slices, if it would vanish with the neighbour's scale; else 0."""
     step = max(1, min(lower.shape) // _ACROSS)
     one, other = (plane[::step, ::step].astype(np.float32).ravel() for plane in (lower, upper))
     seen = (one != AIR_HU) & (other != AIR_HU)  # padding has no scale
@@ -121,10 +121,10 @@ def _shift(lower: Plane, upper: Plane, of_lower: Scale, of_upper: Scale) -> floa
 
 
 def unit_words(images: Sequence[ImageHeader]) -> list[Notice]:
-    """What is missing or odd about the scale of images.
+    """Return notices of a missing scale or an unusual rescale type.
 
     Args:
-        images: In the order of their places.
+        images: Headers in the order of their positions.
     """
     words = []
     if all(map(_lacks, images)):

@@ -1,7 +1,7 @@
-"""Where the slices of one stack were made in different ways: parts joined end to end, or odd slices among others.
+"""Notices of slices in one stack that were made in different ways: parts joined end to end, or single slices.
 
-A scan has one kernel, one voltage, one field of view. Where these change along the body the slices are read as one
-scan all the same, since they lie as those of one, and it is said which slices have what.
+A scan has one kernel, one voltage, one field of view. If these change along the body, the slices are still read as one
+scan, since their positions are those of one, and the notice lists which slices have which.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ CALLED = {
     "contrast agent": "{} contrast agent",
     "space": "{} frame of reference",
 }
-"""Marks that the slices of a scan have in common, and how a value of them is called."""
+"""Marks that all slices of a scan should share, with a template for their values in messages."""
 
 NUMBERS = frozenset({"kV", "field in mm", "thickness in mm"})
 
 MAY_LACK = frozenset({"contrast agent"})
-"""What says something where it is absent; elsewhere a slice without a value is no other."""
+"""Marks whose absence is a value of its own; for others, a slice without a value does not count as different."""
 
 SAME_NUMBER = 0.01
-"""Numbers that differ by less than this share are one number, rounded in other ways."""
+"""Maximum relative difference of numbers that are the same but for rounding."""
 
 MOST_PARTS = 4
-"""More are no parts but odd slices."""
+"""Maximum number of parts; if there are more, slices are counted instead."""
 
 JUMP, DRIFT, FEWEST = 2.0, 1.25, 3
-"""A tube current goes up and down by up to `DRIFT` from slice to slice; one that jumps by `JUMP` between parts of so
-many slices at the least is that of another acquisition."""
+"""Factors by which the tube current must jump between two acquisitions, and may drift from slice to slice within one,
+and the minimum number of slices of each part."""
 
 _WHICH = ("one", "another", "a third", "yet another")
 
 Labels = list[str | None]
-"""Of each slice what it has, in words; None where it is not known."""
+"""Description of a property of each slice; None if it is unknown."""
 
 
 def seams(images: Sequence[ImageHeader]) -> list[Notice]:
-    """What differs among the slices of a stack, in one sentence; nothing if they were made alike.
+    """Return a notice of differences between the slices of a stack, if there are any.
 
     Args:
-        images: In the order of their places.
+        images: Headers in the order of their positions.
     """
     labels = [_of_mark(images, number) for number, mark in enumerate(MARKS) if mark.words in CALLED]
     labels.append(_of_current(images))
@@ -79,13 +79,13 @@ def _of_mark(images: Sequence[ImageHeader], number: int) -> Labels:
 
 
 def _which(values: Labels) -> dict[str, str]:
-    """What to call values that must not be shown, and none."""
+    """Return descriptions for values that must not be shown, and for a missing value."""
     hidden = [value for value in dict.fromkeys(values) if value is not None and len(value) == HASH_LENGTH]
     return {value: _WHICH[min(number, len(_WHICH) - 1)] for number, value in enumerate(hidden)} | {"": "no"}
 
 
 def _rounded(values: Labels) -> Labels:
-    """Numbers without those that are none; those that are nearly the same are one."""
+    """Parse numbers, and replace nearly equal ones by the first of them; None if it is no number."""
     kept: list[float] = []
     known = [_number(value) for value in values]
     for value in known:
@@ -106,14 +106,14 @@ def _number(value: str | None) -> float | None:
 
 
 def _of_current(images: Sequence[ImageHeader]) -> Labels:
-    """The tube current of each part, where it jumps between parts; None where it does not."""
+    """Return the tube current of each part if it jumps between parts; otherwise None for each slice."""
     currents = np.array([image.traits.exposures[0] or 0.0 for image in images])
     parts = _parts(currents) if (currents > 0).all() else []
     return [f"about {np.median(part):.3g} mA" for part in parts for _ in part] or [None] * len(images)
 
 
 def _parts(currents: Float64[np.ndarray, "n"]) -> list[Float64[np.ndarray, "_"]]:
-    """Currents split where they jump; none if they are not calm elsewhere, or the parts are too many or too small."""
+    """Split currents where they jump; none if they vary elsewhere, or the parts are too many or too small."""
     steps = np.abs(np.diff(np.log(currents)))
     jumps = np.flatnonzero(steps >= np.log(JUMP))
     parts = np.split(currents, jumps + 1)
@@ -122,7 +122,7 @@ def _parts(currents: Float64[np.ndarray, "n"]) -> list[Float64[np.ndarray, "_"]]
 
 
 def _filled(labels: Labels) -> list[str]:
-    """Labels, what is not known taken from the slice before, or from the first that is known."""
+    """Fill unknown labels with that of the slice before, or with the first known one."""
     last = next(label for label in labels if label is not None)
     filled = []
     for label in labels:
@@ -132,7 +132,7 @@ def _filled(labels: Labels) -> list[str]:
 
 
 def _told(differing: Sequence[Sequence[str]]) -> str:
-    """Which slices have what; where they are mixed, how many."""
+    """Describe which slices have which labels, or how many if they are mixed."""
     together = [", ".join(labels) for labels in zip(*differing, strict=True)]
     runs = [(label, len(list(run))) for label, run in groupby(together)]
     if len(runs) > MOST_PARTS:
