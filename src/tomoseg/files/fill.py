@@ -1,9 +1,9 @@
-"""The pixels within closed contours of a slice: the way back from `contours.py`.
+"""Filling of closed contours in a slice, the inverse of `contours.py`.
 
 A pixel belongs to a contour if its centre lies inside, by the even-odd rule, or on the line. A line that is followed
-there and back, as the channel of a keyhole is, encloses nothing. Of several contours of one structure in a slice, one
-that lies wholly inside what is filled already is a hole, as most programs write holes; others are added. Contours that
-are to be combined by exclusive or are, all of them.
+in both directions, such as the channel of a keyhole, encloses nothing. Of several contours of one structure in a slice,
+one that lies wholly inside the filled area is a hole, as most programs write holes; others are added. Contours of the
+type for exclusive or are combined by it.
 
 Source: DICOM PS3.3, C.8.8.6.3.
 """
@@ -18,19 +18,19 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from tomoseg.kernels import kernel
 
 ON_LINE = 0.01
-"""Pixels: a centre so near to a line lies on it. Places in files are rounded to a hundredth of a millimetre."""
+"""Distance in pixels at which a centre lies on a line, since coordinates in files are rounded to 0.01 mm."""
 
 
 def filled(
     lines: Sequence[Float[np.ndarray, "_ 2"]], shape: tuple[int, int], exclusive: bool = False
 ) -> Bool[np.ndarray, "c r"]:
-    """The pixels of one structure in a slice.
+    """Fill the contours of one structure in a slice.
 
     Args:
-        lines: Closed contours as columns and rows of their points, without the first again at the end; pixel centres
-            are whole numbers. What lies beyond the slice is left out.
+        lines: Closed contours, `(points, 2)` as columns and rows, without the first point repeated at the end; pixel
+            centres are integers. Parts beyond the slice are cut off.
         shape: Columns and rows.
-        exclusive: Combine contours by exclusive or.
+        exclusive: Whether to combine contours by exclusive or.
 
     Example:
         >>> square = np.array([[0.5, 0.5], [3.5, 0.5], [3.5, 3.5], [0.5, 3.5]])
@@ -49,7 +49,7 @@ def filled(
 def _box(
     lines: Sequence[Float[np.ndarray, "_ 2"]], shape: tuple[int, int]
 ) -> tuple[Int64[np.ndarray, "2"], Int64[np.ndarray, "2"]]:
-    """The first pixel of the slice that contours may hold, and the one behind the last."""
+    """Return the first pixel of the contours' bounding box, and the one after the last."""
     points = np.concatenate(lines) if lines else np.zeros((0, 2))
     if not len(points):
         return np.zeros(2, np.int64), np.zeros(2, np.int64)
@@ -73,21 +73,21 @@ def _filled(
 
 
 def _each_once(lines: Sequence[Float[np.ndarray, "_ 2"]]) -> list[Float[np.ndarray, "_ 2"]]:
-    """Contours without those that come again, which would be taken for holes."""
+    """Drop repeated contours, which would be taken for holes."""
     return list({line.tobytes(): line for line in lines}.values())
 
 
 def _within(line: Float[np.ndarray, "n 2"], shape: tuple[int, int]) -> Bool[np.ndarray, "c r"]:
-    """Pixels whose centres lie inside by the even-odd rule."""
+    """Return the pixels whose centres lie inside, by the even-odd rule."""
     changes = np.zeros((shape[0] + 1, shape[1]), np.uint8)
     _cross(line, np.roll(line, -1, axis=0), changes)
     return np.bitwise_xor.accumulate(changes[:-1], axis=0).astype(bool)
 
 
 def _edges(line: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 4"]:
-    """The edges of a contour, without those that are followed in both directions."""
+    """Return the edges of a contour, without those that are followed in both directions."""
     edges = np.concatenate([line, np.roll(line, -1, axis=0)], axis=1)
-    if len(line) < 3:  # of a pixel or a row of them
+    if len(line) < 3:  # a single pixel or a row of pixels
         return edges
     rounded = np.round(edges, 6) + 0.0
     known = {edge.tobytes() for edge in rounded}

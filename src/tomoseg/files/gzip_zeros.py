@@ -1,7 +1,7 @@
-"""gzip files that are mostly zeros, written without compressing the zeros anew each time.
+"""Fast writing of gzip files that are mostly zeros.
 
-A mask is empty in most slices of a scan. Deflate lets a compressed block stand anywhere once the compressor was
-flushed, so a long run of zeros is one ready block, repeated. The file is one ordinary gzip member.
+A mask is empty in most slices of a scan. After a full flush, deflate allows a precompressed block at any place, so a
+long run of zeros is written as repetitions of one block. The file is one ordinary gzip member.
 
 Source: RFC 1951 and 1952.
 """
@@ -24,10 +24,10 @@ _zlib: Any = isal_zlib
 
 
 class ZerosGzip:
-    """Writes a gzip member to a stream.
+    """Writer of a gzip member to a stream.
 
     Args:
-        stream: Binary, at the place where the member is to begin.
+        stream: A binary stream, at the start of the member.
 
     Example:
         >>> import gzip, io
@@ -60,7 +60,7 @@ class ZerosGzip:
         self._stream.write(self._deflate.compress(data))
 
     def write_zeros(self, count: int) -> None:
-        """Write so many zeros."""
+        """Write a number of zero bytes."""
         blocks, rest = divmod(count, _BLOCK_BYTES)
         if blocks:
             block, crc = _block_of_zeros()
@@ -83,7 +83,7 @@ def _new_deflate() -> Any:
 
 @cache
 def _block_of_zeros() -> tuple[bytes, int]:
-    """A block that unpacks to zeros wherever it stands, and the checksum of these."""
+    """Return a compressed block of zeros that is valid at any place after a full flush, and the zeros' checksum."""
     deflate = _new_deflate()
     zeros = bytes(_BLOCK_BYTES)
     return deflate.compress(zeros) + deflate.flush(_zlib.Z_FULL_FLUSH), _zlib.crc32(zeros)

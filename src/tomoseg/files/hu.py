@@ -1,4 +1,4 @@
-"""Values of any type turned into int16 HU, slab by slab."""
+"""Conversion of values of any type to int16 HU, slab by slab."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tomoseg.errors import InputError
 from tomoseg.notices import Notice
 
 NEARLY_WHOLE = 1e-3
-"""How far a number may be from a whole one that was stored as another."""
+"""Maximum deviation from an integer of a value that counts as one, due to its scaling."""
 
 _DOSE = re.compile(r"(?<![a-z])(rt)?dose(?![a-z])", re.IGNORECASE)
 _INT16 = np.iinfo(np.int16)
@@ -22,15 +22,15 @@ _INT16 = np.iinfo(np.int16)
 def fill_hu(
     hu: Int16[np.ndarray, "i j k"], slabs: Iterable[tuple[slice, Float32[np.ndarray, "i j s"]]], name: str
 ) -> list[Notice]:
-    """Round values (halves to even), clip them to int16, and put them in their places.
+    """Round values (halves to even), clip them to int16, and write them to an array.
 
     Args:
-        hu: To be filled.
-        slabs: Which planes of the last axis, and their values; these are overwritten.
-        name: What to call the file in messages.
+        hu: The array to fill.
+        slabs: Planes of the last axis, and their values, which are overwritten.
+        name: Name of the file in messages.
 
     Returns:
-        A sentence if values were clipped, or are those of another map than a scan.
+        Notices if values were clipped, or are those of a probability map or a dose grid.
 
     Raises:
         InputError: If there is NaN or infinity.
@@ -58,18 +58,18 @@ def fill_hu(
 
 
 def has_fractions(values: Float32[np.ndarray, "i j s"]) -> bool:
-    """Whether some of the values are no whole numbers, nor stored for such."""
+    """Whether some of the values are not integers, within `NEARLY_WHOLE`."""
     return bool((np.abs(values - np.rint(values)) > NEARLY_WHOLE).any())
 
 
 def _of_map(lowest: float, highest: float, has_parts: bool, name: str) -> list[Notice]:
-    """What numbers are that are no HU.
+    """Return a notice if values are those of a probability map or a dose grid.
 
     Args:
-        lowest: The lowest value.
-        highest: The highest.
-        has_parts: Whether there are fractions within -1 and 1.
-        name: The file's, which may say that it is a dose.
+        lowest: Lowest value.
+        highest: Highest value.
+        has_parts: Whether there are fractions between -1 and 1.
+        name: Name of the file, which may show that it is a dose.
     """
     values = f"{name}: values run from {lowest:.4g} to {highest:.4g}"
     if has_parts and lowest >= -1 and highest <= 1:

@@ -1,9 +1,9 @@
-"""Files that are no volume though they are named like one, by their first bytes: placeholders, web pages, archives."""
+"""Recognition, by their first bytes, of files that are not volumes in spite of their names: placeholders, web pages."""
 
 from __future__ import annotations
 
 START_BYTES = 348
-"""Enough of a file to tell."""
+"""Number of bytes of a file that are needed."""
 
 GZIP = b"\x1f\x8b"
 
@@ -28,10 +28,10 @@ _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
 
 
 def called(start: bytes) -> tuple[str, str] | None:
-    """What a file is that is no volume, and what to do; None if nothing is known of it.
+    """Return the kind of a file that is not a volume, and advice; None if it is not recognised.
 
     Args:
-        start: Its first `START_BYTES`, or all where it has fewer.
+        start: Its first `START_BYTES`, or all if it has fewer.
 
     Example:
         >>> called(b"BZh91AY&SY")

@@ -1,10 +1,10 @@
-"""DICOM Segmentation objects: one file with all masks, on the scan's own slices, written with highdicom.
+"""Writing of DICOM Segmentation objects with highdicom: one file with all masks, on the scan's own slices.
 
-They are BINARY frames of one bit a pixel, a frame for each structure and slice in which it is; on request a LABELMAP,
-which holds one structure a pixel and is small. Structures of which nothing was found are left out.
+They are BINARY, with one bit per pixel and a frame for each structure and slice that it is in; or on request LABELMAP,
+with one structure per pixel, which is small. Structures that were not found are left out.
 
-highdicom is given neither the patient, whom it may name in a log, nor masks of all structures at once, which take
-gigabytes: it lays out frames of small stand-ins, whose place the masks and the real references then take.
+highdicom is given neither the patient, whom it may name in a log, nor the masks of all structures at once, which take
+gigabytes: it lays out frames of small placeholders, which the masks and the real references then replace.
 
 Source: DICOM PS3.3, A.51 and C.8.20; Bridge, C. P. et al. (2022). Journal of Digital Imaging 35, 1719-1737.
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
 
 SERIES_NUMBER = 9001
-"""Far from the numbers that scanners give."""
+"""Series number far from those of scanners."""
 
 _STAND_IN = "2.25."
 _SEGMENT = "SegmentIdentificationSequence"
@@ -48,17 +48,17 @@ _SEGMENT = "SegmentIdentificationSequence"
 def write_seg(
     result: Segmentation | LabelMap, source: SourceSeries, path: Path, made_by: MadeBy, labelmap: bool = False
 ) -> None:
-    """Write all masks as one DICOM file, whole or not at all.
+    """Write all masks as one DICOM file, atomically.
 
     Args:
         result: The masks, or a label map.
         source: The scan's patient, study and slices.
-        path: The file; a former one is replaced, a missing folder made.
-        made_by: What is said of the algorithm.
-        labelmap: Write LABELMAP, not BINARY.
+        path: The file; an existing one is replaced, and a missing folder is made.
+        made_by: The algorithm that made the masks.
+        labelmap: Whether to write LABELMAP instead of BINARY.
 
     Raises:
-        LabelError: If an id is beyond 65535, or structures overlap, in a LABELMAP.
+        LabelError: If an id is above 65535, or structures overlap, in a LABELMAP.
         OutputError: If it cannot be written.
     """
     with without_pydicom_warnings():
@@ -72,16 +72,16 @@ def write_seg(
 
 
 def write_result(result: Segmentation | LabelMap, target: Target, labelmap: bool = False) -> list[Path]:
-    """Write the format `dicom-seg`; returns the path.
+    """Write the format `dicom-seg` and return the path.
 
     Args:
         result: The masks, or a label map.
-        target: The target that it is written to.
-        labelmap: As of `write_seg`.
+        target: The target to write to.
+        labelmap: Whether to write LABELMAP instead of BINARY.
 
     Raises:
-        TomosegError: What `write_seg` raises.
-        OutputError: If the scan's headers are too odd for it.
+        TomosegError: If `write_seg` raises it.
+        OutputError: If highdicom refuses the scan's headers.
     """
     series = target.origin.series
     try:
@@ -97,7 +97,7 @@ def write_result(result: Segmentation | LabelMap, target: Target, labelmap: bool
 
 
 def write_labelmap_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `dicom-seg-labelmap`; as `write_result`."""
+    """Write the format `dicom-seg-labelmap` and return the path, as `write_result` does."""
     return write_result(result, target, labelmap=True)
 
 
@@ -120,7 +120,7 @@ def _labelmap(result: Segmentation | LabelMap, source: SourceSeries, made_by: Ma
 
 
 def _compress(dataset: Dataset) -> None:
-    """Frames as runs: a hundredth of their size."""
+    """Encode the frames as RLE, which takes a hundredth of their size."""
     kind = np.uint8 if dataset.BitsAllocated == 8 else np.uint16
     size = (int(dataset.NumberOfFrames), dataset.Rows, dataset.Columns)
     frames = np.frombuffer(dataset.PixelData, kind, math.prod(size)).reshape(size)
@@ -140,17 +140,17 @@ def _one_label_map(result: Segmentation | LabelMap) -> UInt8[np.ndarray, "x y z"
 
 
 def _described(result: Segmentation | LabelMap, found: Sequence[int]) -> LabelSet:
-    """The structures that a file describes: those found, or all where nothing was, since it has one at least."""
+    """Return the structures that a file describes: those found, or all if none was, since it must have at least one."""
     return LabelSet(tuple(result.labels.structures[channel] for channel in found or range(len(result.labels))))
 
 
 def _slices_of(
     result: Segmentation | LabelMap, source: SourceSeries, found: Sequence[int]
 ) -> dict[int, Bool[np.ndarray, "n"]]:
-    """Which slices each channel has a frame of: those it is in.
+    """Return for each channel the slices of which it has a frame, `(slices,)` bool: those that it is in.
 
-    Left out is a channel that lies between slices only, as in a gap of the scan. Where nothing lies on a slice, each
-    channel has an empty frame of the first, since a BINARY needs a frame.
+    A channel that lies only between slices, as in a gap of the scan, is left out. If nothing lies on a slice, each
+    channel has an empty frame of the first slice, since a BINARY needs a frame.
     """
     present = {c: _in_frames(mask) for c, mask in zip(found, _on_frames(result, source, found), strict=True)}
     inside = {channel: slices for channel, slices in present.items() if slices.any()}
@@ -158,7 +158,7 @@ def _slices_of(
 
 
 def _binary(result: Segmentation | LabelMap, source: SourceSeries, made_by: MadeBy) -> Dataset:
-    """Frames laid out by stand-ins of one pixel a structure, then filled with the bits of the masks.
+    """Lay out frames by placeholders of one pixel per structure, then fill them with the bits of the masks.
 
     The pixel of a structure is set in the slices that it is in.
     """
@@ -179,7 +179,7 @@ def _binary(result: Segmentation | LabelMap, source: SourceSeries, made_by: Made
 
 
 def _on_frames(result: Segmentation | LabelMap, source: SourceSeries, wanted: Sequence[int]) -> Iterator[BoxedMask]:
-    """Masks of the wanted channels on the scan's slices, boxed."""
+    """Yield the masks of the wanted channels on the scan's slices."""
     for channel, mask in enumerate(boxed_masks(result, source.to_frames)):
         if channel in wanted:
             yield mask
@@ -193,7 +193,7 @@ def _laid_out(
     made_by: MadeBy,
     size: tuple[int, int],
 ) -> Dataset:
-    """What highdicom makes of label values on the scan's slices; references are stand-ins still."""
+    """Let highdicom make a dataset from label values on the scan's slices; its references are placeholders."""
     import highdicom
 
     across_mm, down_mm = source.pixel_mm
@@ -219,7 +219,7 @@ def _laid_out(
 
 
 def _stand_in(source: SourceSeries, number: int, size: tuple[int, int]) -> Dataset:
-    """The header of one slice, without a patient."""
+    """Return a placeholder header for one slice, without a patient."""
     image = Dataset()
     image.SOPClassUID, image.SOPInstanceUID = CT_IMAGE, f"{_STAND_IN}{number + 1}"
     image.StudyInstanceUID = source.identity.StudyInstanceUID
@@ -240,7 +240,7 @@ def _stand_in(source: SourceSeries, number: int, size: tuple[int, int]) -> Datas
 
 
 def _decimal(value: float) -> str:
-    """A number in the 16 characters that DICOM allows."""
+    """Format a number in the 16 characters that DICOM allows."""
     from pydicom.valuerep import format_number_as_ds
 
     return format_number_as_ds(float(value))
@@ -281,7 +281,7 @@ def _concept(code: Code) -> Any:
 
 
 def _in_frames(mask: BoxedMask) -> Bool[np.ndarray, "n"]:
-    """In which slices a mask is."""
+    """Return `(slices,)` bool, whether a mask has voxels in each slice."""
     present = np.zeros(mask.shape[2], bool)
     start = mask.start[2]
     present[start : start + mask.inside.shape[2]] = mask.inside.any(axis=(0, 1))
@@ -289,8 +289,8 @@ def _in_frames(mask: BoxedMask) -> Bool[np.ndarray, "n"]:
 
 
 def _frame_numbers(dataset: Dataset) -> list[tuple[int, int]]:
-    """For each frame the number of its segment, from 1, and of its slice, from 0."""
-    shared = dataset.SharedFunctionalGroupsSequence[0]  # says which segment it is where there is only one
+    """Return for each frame the number of its segment, from 1, and of its slice, from 0."""
+    shared = dataset.SharedFunctionalGroupsSequence[0]  # has the segment if there is only one
     return [
         (
             int((frame if _SEGMENT in frame else shared)[_SEGMENT][0].ReferencedSegmentNumber),
@@ -306,9 +306,9 @@ def _referred(frame: Dataset) -> Dataset:
 
 
 def _bits(dataset: Dataset, masks: Iterator[BoxedMask]) -> Iterator[bytes]:
-    """The pixels of all frames, one bit each; frames follow one another without filling bits between them.
+    """Yield the pixels of all frames, one bit each, without padding bits between frames.
 
-    Eight frames at a time end with a whole byte, whatever the size of a frame.
+    Eight frames at a time fill whole bytes, whatever the size of a frame.
     """
     frames = _frames(dataset, masks)
     written = 0
@@ -321,7 +321,7 @@ def _bits(dataset: Dataset, masks: Iterator[BoxedMask]) -> Iterator[bytes]:
 
 
 def _frames(dataset: Dataset, masks: Iterator[BoxedMask]) -> Iterator[Bool[np.ndarray, "p"]]:
-    """The pixels of each frame, row by row; frames are in the order of their segments."""
+    """Yield the pixels of each frame, row by row; frames are in the order of their segments."""
     for mask, (_, frames) in zip(masks, groupby(_frame_numbers(dataset), key=lambda frame: frame[0]), strict=True):
         for _, number in frames:
             yield _frame(mask, number)
@@ -338,7 +338,7 @@ def _frame(mask: BoxedMask, number: int) -> Bool[np.ndarray, "p"]:
 
 
 def _refer(dataset: Dataset, source: SourceSeries) -> None:
-    """Put the scan's slices where stand-ins are; where there are none, leave no reference."""
+    """Replace placeholder references by the scan's slices, or remove them if the scan was not DICOM."""
     frames = dataset.PerFrameFunctionalGroupsSequence
     if not source.is_dicom:
         for frame in frames:

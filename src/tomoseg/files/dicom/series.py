@@ -1,8 +1,7 @@
-"""Images put together to stacks that can be volumes, and one of them chosen.
+"""Grouping of images to stacks that can be volumes, and choice of one of them.
 
-A stack is what lies in one series, in one orientation, of one size and pixel size. Images that are no CT slices
-are left out, and what was left out is said. Where a series holds several scans (phases, kernels, repeats) it is several
-stacks: see `apart`.
+The images of a stack have the same series, orientation, size and pixel size. Images other than CT slices are left out
+and reported. A series that holds several scans (phases, kernels, repeats) is several stacks: see `apart`.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from tomoseg.files.dicom.whose import by_patient_and_study
 from tomoseg.notices import Notice
 
 SAME_DIRECTION = 1e-3
-"""How far a component of two slices' directions may differ (0.06 degrees) and the slices still be parallel."""
+"""Maximum difference of the components of two slices' directions for these to be parallel (0.06 degrees)."""
 
 PARTS = LONGEST_PERIOD + 1
-"""Numbers that each stack has for its parts, beyond those of the stacks."""
+"""Series numbers that are reserved for the parts of each stack, after those of the stacks."""
 
 FEWEST_LONE = 3
-"""So many slices with a series each are a scan that was taken apart."""
+"""Number of slices with a series each from which they count as a scan that was split."""
 
 RIVAL = 0.5
-"""A scan of so many times the slices of another, in one series, may be meant as well."""
+"""Share of a scan's number of slices from which another scan in the same series makes the choice ambiguous."""
 
 _ORDINALS, _COUNTED = ("first", "second", "third", "fourth"), {2: "second", 3: "third", 4: "fourth", 1: ""}
 _AXIAL_COSINE = 0.7
@@ -52,8 +51,8 @@ class Stack:
     """Images of one series, size and orientation, in the order of their numbers.
 
     Attributes:
-        images: At least one.
-        told: What tells them from other images of their series, in words.
+        images: One or more images.
+        told: Descriptions of what distinguishes them from other images of their series.
     """
 
     images: tuple[ImageHeader, ...]
@@ -61,23 +60,23 @@ class Stack:
 
     @property
     def plane(self) -> str:
-        """Axial, coronal or sagittal, whichever is nearest; unknown without an orientation."""
+        """Nearest of axial, coronal and sagittal, or `unknown plane` without an orientation."""
         normal = self._normal()
         return "unknown plane" if normal is None else _PLANES[int(np.abs(normal).argmax())]
 
     @property
     def is_axial(self) -> bool:
-        """Whether slices lie across the body, a tilted gantry included."""
+        """Whether slices are axial, including those of a tilted gantry."""
         normal = self._normal()
         return normal is not None and bool(abs(normal[2]) >= _AXIAL_COSINE)
 
     @property
     def pixels(self) -> int:
-        """How many there are in all."""
+        """Total number of pixels."""
         return len(self.images) * self.images[0].shape[0] * self.images[0].shape[1]
 
     def places_mm(self) -> Float[np.ndarray, "n"] | None:
-        """Where each image lies along the normal; None where it is not known of all."""
+        """Return the position of each image along the normal in mm; None unless all are known."""
         normal = self._normal()
         positions = [image.position_mm for image in self.images if image.position_mm is not None]
         if normal is None or len(positions) < len(self.images):
@@ -98,7 +97,7 @@ class Stack:
 
 
 def slices_among(images: Sequence[ImageHeader]) -> tuple[list[ImageHeader], Counter[str]]:
-    """The images that can be slices of a CT, and how many others of which kind."""
+    """Return the images that can be slices of a CT, and the numbers of others by kind."""
     kept, others = [], Counter[str]()
     for image in images:
         kind = kind_of_other(image)
@@ -110,7 +109,7 @@ def slices_among(images: Sequence[ImageHeader]) -> tuple[list[ImageHeader], Coun
 
 
 def kind_of_other(image: ImageHeader) -> str | None:
-    """What an image is, if it is no CT slice."""
+    """Return the kind of an image that is not a CT slice; None for a CT slice."""
     if image.modality not in {"CT", ""}:
         return f"images of modality {image.modality[:8]}" if image.modality.isalpha() else "images of no modality"
     for word, kind in _NO_SLICES.items():
@@ -122,7 +121,7 @@ def kind_of_other(image: ImageHeader) -> str | None:
 
 
 def stacks_of(images: Sequence[ImageHeader]) -> list[Stack]:
-    """Put images together to stacks, none of two studies, in the order of series number and first image."""
+    """Group images to stacks, each of one study, in the order of series number and first image."""
     stacks = [stack for of_one in by_patient_and_study(images) for stack in _stacks_of_study(of_one)]
     return sorted(stacks, key=lambda stack: _in_order(stack.images[0]))
 
@@ -146,7 +145,7 @@ def _rounded(pixel_mm: tuple[float, float] | None) -> tuple[float, ...] | None:
 
 
 def _direction(image: ImageHeader, known: list[Float[np.ndarray, "2 3"]]) -> int:
-    """The number of an image's orientation among those that came before; -1 without one."""
+    """Return the index of an image's orientation among the known ones, to which it is added; -1 without one."""
     if image.orientation is None:
         return -1
     for number, other in enumerate(known):
@@ -157,7 +156,7 @@ def _direction(image: ImageHeader, known: list[Float[np.ndarray, "2 3"]]) -> int
 
 
 def _apart(stack: Stack) -> list[Stack]:
-    """The phases, kernels, times or repeats of a stack that holds several; else the stack."""
+    """Return the phases, kernels, times or repeats of a stack that holds several; otherwise the stack."""
     places = stack.places_mm()
     parts = [] if places is None or len(places) < 2 else parts_of(stack.images, places)
     smaller = (
@@ -168,15 +167,15 @@ def _apart(stack: Stack) -> list[Stack]:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which stack is read.
+    """The choice of a stack to read.
 
     Attributes:
         stack: The stack.
-        number: Its number from 1.
-        is_asked_for: Whether it was named.
-        first_part: The number that names the first part of it, should its slices turn out to be of several scans.
-        part: The part that was asked for, from 0; the one beyond the last is all of it as one scan. None for no part.
-        refusal: What to say if there is no such part.
+        number: Its number, from 1.
+        is_asked_for: Whether it was requested by its number.
+        first_part: Series number of its first part, if its slices turn out to be of several scans.
+        part: The requested part, from 0; the one after the last is the whole stack as one scan. None for no part.
+        refusal: The message if there is no such part.
     """
 
     stack: Stack
@@ -188,18 +187,18 @@ class Choice:
 
 
 def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Choice, list[Notice]]:
-    """The stack that is asked for, or the largest axial one.
+    """Choose the requested stack, or the largest axial one.
 
     Args:
-        stacks: At least one.
-        series: Its number from 1, or beyond the last the number of a part of one; or None.
-        name: What to call the place in messages.
+        stacks: One or more stacks.
+        series: Its number from 1, or after the last that of a part of one; None for the largest axial one.
+        name: Path of the series in messages.
 
     Returns:
-        The choice, and what there is to say about it.
+        The choice, and notices about it.
 
     Raises:
-        InputError: If there is no such number, slices make no stack, or nothing says which scan of one series is meant.
+        InputError: If there is no such number, slices form no stack, or several scans of a series could be meant.
     """
     listed = listing(stacks)
     if series is not None:
@@ -218,12 +217,12 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Choi
 
 
 def listing(stacks: Sequence[Stack]) -> str:
-    """Stacks in words, by their numbers from 1."""
+    """Describe stacks, with their numbers from 1."""
     return "; ".join(f"{number}: {stack}" for number, stack in enumerate(stacks, 1))
 
 
 def largest_axial(stacks: Sequence[Stack]) -> int:
-    """Which stack, from 0, is taken where none is asked for: the one of the most pixels, axial if there is any."""
+    """Return the index of the stack that is read by default: the one with the most pixels, axial if there is any."""
     axial = [number for number, stack in enumerate(stacks) if stack.is_axial]
     return max(axial or range(len(stacks)), key=lambda number: stacks[number].pixels)
 
@@ -233,10 +232,10 @@ def _choice(stacks: Sequence[Stack], number: int, is_asked_for: bool) -> Choice:
 
 
 def _check_is_no_lone_slice(chosen: Stack, stacks: Sequence[Stack], listed: str, name: str) -> None:
-    """Refuse a slice of several that each have a series of their own and make no stack.
+    """Refuse a single slice if there are several that each have a series of their own.
 
     Raises:
-        InputError: If it is one.
+        InputError: If it is such a slice.
     """
 
     def alike(stack: Stack) -> tuple[object, ...]:
@@ -252,7 +251,7 @@ def _check_is_no_lone_slice(chosen: Stack, stacks: Sequence[Stack], listed: str,
 
 
 def rivals_of(chosen: Stack, stacks: Sequence[Stack]) -> list[Stack]:
-    """Other scans in the series of one, such as phases, that are about as large, so that either may be meant."""
+    """Return other scans in the same series, such as phases, that are about as large, so that either may be meant."""
     return [
         stack
         for stack in stacks
@@ -263,7 +262,7 @@ def rivals_of(chosen: Stack, stacks: Sequence[Stack]) -> list[Stack]:
 
 
 def _check_has_no_rival(chosen: Stack, stacks: Sequence[Stack], listed: str, name: str) -> None:
-    """Refuse one of several scans in one series, unless it is by far the largest.
+    """Refuse one of several scans in a series, unless it is by far the largest.
 
     Raises:
         InputError: If another is about as large.
@@ -282,19 +281,19 @@ def _are_of_one_series(stack: Stack, other: Stack) -> bool:
 
 
 def check_one_scan(choice: Choice, slices: int, period: int, name: str) -> int:
-    """Refuse a stack whose slices are of several scans in turn, unless a part of it was asked for.
+    """Refuse a stack in which the slices of several scans alternate, unless a part of it was requested.
 
     Args:
-        choice: The stack, and the part.
-        slices: How many it has.
-        period: Of how many scans they are.
-        name: What to call the place in messages.
+        choice: The stack and the part.
+        slices: Number of its slices.
+        period: Number of scans that alternate.
+        name: Path of the series in messages.
 
     Returns:
-        The part from 0; -1 for all slices.
+        The part, from 0; -1 for all slices.
 
     Raises:
-        InputError: If no part was asked for, or there is no such part.
+        InputError: If no part was requested, or there is no such part.
     """
     if choice.part is None and period == 1:
         return -1
@@ -313,7 +312,7 @@ def check_one_scan(choice: Choice, slices: int, period: int, name: str) -> int:
 
 
 def _of_choice(chosen: Stack, stacks: Sequence[Stack], listed: str) -> list[Notice]:
-    """What there is to say about a stack that nobody asked for."""
+    """Return notices about a stack that was chosen by default."""
     words = []
     if len(stacks) > 1:
         number = next(number for number, stack in enumerate(stacks, 1) if stack is chosen)

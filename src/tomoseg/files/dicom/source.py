@@ -1,8 +1,8 @@
-"""What a DICOM result takes over from its scan: whose it is, which slices it lies on, and where these are.
+"""Patient, study and slices of a scan, which a DICOM result refers to.
 
-A result belongs to the patient and study of its scan and refers to its slices. Identifiers that the scan has not are
-made: from the bytes of its slices, so that all results of one scan agree, or at random where it was no DICOM. What
-names the patient is carried from file to file and is in no message.
+A result belongs to the patient and study of its scan and refers to its slices. UIDs that the scan lacks are generated:
+from the bytes of its slices, so that all results of one scan agree, or at random if it was not DICOM. Data of the
+patient are copied from file to file and are in no message.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NO_DICOM = (
 
 _DATE = r"\d{8}"
 _LONGEST = {"SH": 16, "LO": 64, "PN": 3 * 64 + 2, "CS": 16, "DS": 16, "AS": 4}
-"""Characters of a value."""
+"""Maximum characters of a value by its VR."""
 
 _ALLOWED = {
     "PatientAge": r"\d{3}[DWMY]",
@@ -44,10 +44,10 @@ _ALLOWED = {
     "StudyDate": _DATE,
     "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
 }
-"""What values must be like to be taken over; all of these are among `NEEDED_TAGS` or left empty."""
+"""Patterns of values that are copied; others are left empty."""
 
 _MAKERS = uuid.UUID("5f3f8f0e-3d0a-4c55-9b7e-6a0f1d1f2c47")
-"""The space of names for identifiers that are made from a scan."""
+"""Namespace of UIDs that are generated from a scan."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class Frame:
     """One slice that a result lies on.
 
     Attributes:
-        position_mm: Where its first pixel lies, in DICOM's LPS+.
-        sop_class_uid: The kind of its file.
-        sop_instance_uid: The file; empty if the scan was no DICOM.
-        number: Its frame in that file, from 1; None in a file of one image.
+        position_mm: Position of its first pixel in mm, in DICOM's LPS+.
+        sop_class_uid: SOP Class UID of its file.
+        sop_instance_uid: SOP Instance UID of its file; empty if the scan was not DICOM.
+        number: Number of its frame in that file, from 1; None in a file of one image.
     """
 
     position_mm: tuple[float, float, float]
@@ -73,15 +73,15 @@ class SourceSeries:
 
     Attributes:
         grid: The scan's grid.
-        identity: Patient, study and character set, as they go into every result.
-        series_uid: The scan's series; empty if the scan was no DICOM.
-        frame_of_reference_uid: The space that positions are in.
+        identity: Patient, study and character set, which are copied to every result.
+        series_uid: Series Instance UID of the scan; empty if it was not DICOM.
+        frame_of_reference_uid: Frame of Reference UID of positions.
         frames: The slices, in the order of `to_frames`.
-        across: Direction of columns, LPS+.
-        down: Direction of rows, LPS+.
-        pixel_mm: Distance of columns, and of rows.
-        gap_mm: Distance of slices, or the usual one.
-        notices: What had to be made up.
+        across: `(3,)`, unit vector along rows (increasing column), LPS+.
+        down: `(3,)`, unit vector along columns (increasing row), LPS+.
+        pixel_mm: Spacing of columns and of rows in mm.
+        gap_mm: Spacing of slices in mm, or the usual one.
+        notices: Notices about values that were generated or left empty.
     """
 
     grid: SourceGrid
@@ -101,15 +101,15 @@ class SourceSeries:
         return self.grid.slices is not None
 
     def to_frames(self, values: Shaped[np.ndarray, "x y z"]) -> Shaped[np.ndarray, "c r n"]:
-        """Bring a mask or a label map onto the slices: column, row, slice."""
+        """Resample a mask or a label map to the slices, `(columns, rows, slices)`."""
         return self.grid.to_slices(values) if self.is_dicom else values[::-1, ::-1]
 
     def identify(self, dataset: Dataset, ascii_only: bool = True) -> None:
-        """Put patient and study into a result.
+        """Copy patient and study to a result.
 
         Args:
             dataset: The result.
-            ascii_only: Whether its own texts are plain; else it is written in UTF-8.
+            ascii_only: Whether its own texts are ASCII; otherwise it is written in UTF-8.
         """
         dataset.update(self.identity)
         if not ascii_only:
@@ -117,11 +117,11 @@ class SourceSeries:
 
 
 def source_series(grid: SourceGrid, name: str) -> SourceSeries:
-    """What results of a scan take over from it.
+    """Return the series that results of a scan refer to.
 
     Args:
         grid: The scan's grid.
-        name: What to call the scan in messages.
+        name: Name of the scan in messages.
 
     Raises:
         InputError: If no file can refer to the scan's slices.
@@ -132,7 +132,7 @@ def source_series(grid: SourceGrid, name: str) -> SourceSeries:
 
 
 def new_uid() -> str:
-    """An identifier that nothing else has.
+    """Generate a random UID.
 
     Source: DICOM PS3.5, B.2.
     """
@@ -172,7 +172,7 @@ def _read_series(grid: SourceGrid, slices: SourceSlices, name: str) -> SourceSer
 
 
 def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
-    """A study of its own for a scan that was no DICOM: axial slices from the feet up, on the scan's own voxels."""
+    """Make a study for a scan that was not DICOM: axial slices from the feet up, on the scan's own voxels."""
     identity, _ = _identity(Dataset())
     identity.StudyInstanceUID = new_uid()
     affine, (columns, rows, slices) = grid.canonical_affine, grid.canonical_shape
@@ -193,7 +193,7 @@ def _made_series(grid: SourceGrid, name: str) -> SourceSeries:
 
 
 def _identity(header: Dataset) -> tuple[Dataset, list[str]]:
-    """Patient and study of a header, and what of it had to be left empty; what must be there is."""
+    """Copy patient and study from a header; return them, and the keywords of invalid values that are left empty."""
     identity = Dataset()
     given = [keyword for keyword in (*NEEDED_TAGS, *OTHER_TAGS) if str(header.get(keyword) or "")]
     odd = [keyword for keyword in given if not _may_be(keyword, header.get(keyword))]
@@ -207,7 +207,7 @@ def _identity(header: Dataset) -> tuple[Dataset, list[str]]:
 
 
 def _add_rest(identity: Dataset, header: Dataset) -> None:
-    """The table's mark, and the character set, of which UTF-8 takes the place where it is none."""
+    """Copy the position reference indicator and the character set, which is replaced by UTF-8 if it is unknown."""
     place = str(header.get("PositionReferenceIndicator") or "")
     identity.PositionReferenceIndicator = place if _is_text(place, _LONGEST["LO"]) else ""
     characters = header.get("SpecificCharacterSet")
@@ -221,7 +221,7 @@ def _are_known(characters: object) -> bool:
 
 
 def _may_be(keyword: str, value: object) -> bool:
-    """Whether a value is one that its attribute may have: a single one, not too long, and of the right kind."""
+    """Whether a value is valid for its attribute: a single one, not too long, and of the right form."""
     if isinstance(value, MultiValue | Sequence):
         return False
     if keyword in _ALLOWED:
@@ -244,7 +244,7 @@ def _of_odd(keywords: list[str], name: str) -> list[Notice]:
 
 
 def _position(image: SourceImage, affine: Float[np.ndarray, "4 4"]) -> tuple[float, float, float]:
-    """As the file says it, which is exact; else as it was taken for."""
+    """Return the position of a slice in LPS+ mm: that in its file, which is exact, or else that on the grid."""
     return _lps(affine[:3, 3] if image.position_mm is None else np.array(image.position_mm))
 
 
@@ -254,7 +254,7 @@ def _lps(ras: Float[np.ndarray, "3"]) -> tuple[float, float, float]:
 
 
 class _Made:
-    """Makes identifiers for what has none, the same ones for the same files."""
+    """Generator of missing UIDs, the same ones for the same files."""
 
     def __init__(self, slices: SourceSlices, name: str) -> None:
         self._slices = slices
@@ -262,7 +262,7 @@ class _Made:
         self._missing: set[str] = set()
 
     def unless_sound(self, uid: object, keyword: str, image: SourceImage | None = None) -> str:
-        """The identifier itself if it is one, else one made of the bytes of an image, by default the first."""
+        """Return a UID if it is valid, otherwise one generated from the bytes of an image, by default the first."""
         if is_sound(uid):
             return str(uid)
         self._missing.add(keyword)
@@ -270,7 +270,7 @@ class _Made:
         return f"2.25.{uuid.uuid5(_MAKERS, f'{keyword} {digest}').int}"
 
     def notices(self) -> tuple[Notice, ...]:
-        """What lacked."""
+        """Return a notice of the UIDs that were missing."""
         if not self._missing:
             return ()
         text = (

@@ -1,4 +1,4 @@
-"""Frames of reference: whether what lies beside a DICOM scan was made on it."""
+"""Frames of reference, which show whether a file beside a DICOM scan was made on it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _TAGS = ("FrameOfReferenceUID", "ReferencedFrameOfReferenceSequence")
 
 
 def shares_space(path: Path, header: Dataset) -> bool:
-    """Whether a segmentation or structure set is in the frame of reference of a scan; True where one does not say its.
+    """Whether a segmentation or structure set has a scan's frame of reference; True if one of the two states none.
 
     Args:
         path: The file.
-        header: The header of the scan, as `SourceSlices` keeps it.
+        header: The header of the scan, from `SourceSlices`.
 
     Raises:
         InputError: If the file cannot be read.

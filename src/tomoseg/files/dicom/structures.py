@@ -1,7 +1,7 @@
-"""DICOM structure sets (RTSTRUCT): closed contours of each structure on the scan's own slices.
+"""Writing of DICOM structure sets (RTSTRUCT): closed contours of each structure on the scan's own slices.
 
-Contours lie midway between pixel centres, holes are kept as keyholes (see `contours`). Structures of which nothing was
-found are left out, unless nothing was found at all.
+Contours run midway between pixel centres, and holes are kept as keyholes (see `contours`). Structures that were not
+found are left out, unless none was found.
 
 Source: DICOM PS3.3, A.19, C.8.8.5, C.8.8.6 and C.8.8.8.
 """
@@ -32,26 +32,26 @@ from tomoseg.masks import BoxedMask
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 
 SERIES_NUMBER = 9002
-"""Far from the numbers that scanners give."""
+"""Series number far from those of scanners."""
 
 DECIMALS = 4
-"""Of contour points in mm: a ten-thousandth is far below a pixel and keeps files small."""
+"""Decimals of contour points in mm; a ten-thousandth is far below a pixel and keeps files small."""
 
 _STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
 _LONGEST_LABEL = 16
 
 
 def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: Path, made_by: MadeBy) -> None:
-    """Write the contours of all structures as one file, whole or not at all.
+    """Write the contours of all structures as one file, atomically.
 
     Args:
         result: The masks, or a label map.
         source: The scan's patient, study and slices.
-        path: The file; a former one is replaced, a missing folder made.
-        made_by: What is said of the algorithm.
+        path: The file; an existing one is replaced, and a missing folder is made.
+        made_by: The algorithm that made the masks.
 
     Raises:
-        InputError: If the scan was no DICOM.
+        InputError: If the scan was not DICOM.
         OutputError: If it cannot be written.
     """
     if not source.is_dicom:
@@ -75,13 +75,13 @@ def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: 
 
 
 def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `rtstruct`; returns the path."""
+    """Write the format `rtstruct` and return the path."""
     write_rtstruct(result, target.origin.series, target.path, target.made_by)
     return [target.path]
 
 
 def _started(source: SourceSeries, made_by: MadeBy) -> Dataset:
-    """Everything but the structures."""
+    """Return the dataset without structures."""
     meta, uid = FileMetaDataset(), new_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = RTStructureSetStorage
@@ -105,7 +105,7 @@ def _started(source: SourceSeries, made_by: MadeBy) -> Dataset:
 
 
 def _slices(source: SourceSeries) -> Dataset:
-    """The frame of reference with the study, series and slices in it."""
+    """Return the reference to the frame of reference, with its study, series and slices."""
     series = Dataset()
     series.SeriesInstanceUID = source.series_uid
     series.ContourImageSequence = [_image(frame) for frame in source.frames]
@@ -127,7 +127,7 @@ def _image(frame: Frame) -> Dataset:
 
 
 def _add(dataset: Dataset, structure: Structure, made_by: MadeBy, items: list[Dataset]) -> None:
-    """One structure: what it is, its contours, its code."""
+    """Add one structure: its name, its contours and its code."""
     number = len(dataset.StructureSetROISequence) + 1
     roi = Dataset()
     roi.ROINumber, roi.ROIName = number, structure.name[:LONGEST_NAME]
@@ -157,7 +157,7 @@ def _coded(code: Code) -> Dataset:
 
 
 def _contour_items(mask: BoxedMask, source: SourceSeries) -> Iterator[Dataset]:
-    """The contours of one structure, slice by slice."""
+    """Yield the contours of one structure, slice by slice."""
     first_column, first_row, first_slice = mask.start
     for depth in range(mask.inside.shape[2]):
         frame = source.frames[first_slice + depth]
@@ -177,6 +177,6 @@ def _contour_item(points_mm: Float[np.ndarray, "n 3"], frame: Frame) -> Dataset:
     numbers = np.round(points_mm.reshape(-1), DECIMALS) + 0.0
     text = "\\".join([f"{number:.{DECIMALS}f}".rstrip("0").rstrip(".") for number in numbers.tolist()])
     value = text.encode() + b" " * (len(text) % 2)
-    tag: Any = Tag("ContourData")  # as it is stored: pydicom makes an object of each number, millions of them
+    tag: Any = Tag("ContourData")  # raw, since pydicom would make an object of each of millions of numbers
     item[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
     return item

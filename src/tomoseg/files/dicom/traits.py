@@ -1,7 +1,7 @@
-"""What a DICOM file says of an image that may tell two stacks in one series apart: phases, kernels, times, repeats.
+"""Header values that may distinguish several stacks in one series: phases, kernels, times, repeats.
 
-Marks are the same on all slices of a stack (a kernel), or on blocks of them (an acquisition of a scan in several).
-Orders go on from slice to slice (a time), so that a second stack begins anew. `apart` decides by both.
+Marks are the same for all slices of a stack (a kernel), or for blocks of them (one acquisition of several). Orders
+increase from slice to slice (a time), so that a second stack starts anew. `apart` uses both.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any
 import pydicom
 
 Lookup = Callable[[str, str], Any]
-"""The value of a keyword in a sequence of the frame's groups, or with an empty name in the file itself; or None."""
+"""Returns the value of a keyword in a sequence of the frame's groups, or in the file if the sequence is empty."""
 
 IN_PLANE_MM = 1.0
-"""Slices whose first pixels lie so far from one another within their plane may be of two reconstructions."""
+"""Distance of first pixels within the plane from which slices may be of two reconstructions."""
 
 
 HASH_LENGTH = 64
-"""Of a value that may name a patient, which is hashed; a shown one is shorter."""
+"""Length of a hashed value, which may name a patient; values that may be shown are shorter."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that slices of one stack have in common.
+    """A header value that slices of one stack have in common.
 
     Attributes:
-        words: What it is called.
-        places: Where it is looked for, in this order: a sequence (or nothing) and a keyword.
-        is_shown: Whether its value says nothing of a patient and may be in a message.
+        words: Name in messages.
+        places: Sequences (or empty) and keywords in which it is looked up, in order.
+        is_shown: Whether its value cannot identify a patient and may be shown.
     """
 
     words: str
@@ -66,23 +66,23 @@ MARKS = (
     Mark("space", (("", "FrameOfReferenceUID"),)),
     Mark("scale", (("", "RescaleIntercept"),), True),
 )
-"""The likeliest first: the first that tells stacks apart does."""
+"""Marks in order of likelihood; the first that distinguishes stacks is used."""
 
 ACQUISITION = next(number for number, mark in enumerate(MARKS) if mark.words == "acquisition")
-"""Numbers of acquisitions are an order as well."""
+"""Index of the acquisition number, which is an order as well."""
 
 EXPOSURES = (
     ((_EXPOSURE, "XRayTubeCurrentInmA"), ("", "XRayTubeCurrent")),
     ((_EXPOSURE, "ExposureInmAs"), ("", "Exposure")),
     ((_EXPOSURE, "ExposureTimeInms"), ("", "ExposureTime")),
 )
-"""They change from slice to slice in most scans, and tell stacks apart only if each has one of its own."""
+"""Exposure values, which change from slice to slice in most scans, and distinguish stacks only if each has one."""
 
 ORDERS = (
     ((_CONTENT, "FrameAcquisitionDateTime"), ("", "AcquisitionDateTime"), ("", "AcquisitionTime")),
     ((_CONTENT, "FrameReferenceDateTime"), ("", "ContentTime")),
 )
-"""Times of an image; its number and its file's name are orders as well."""
+"""Times of an image; the number and the file name of an image are orders as well."""
 
 TAGS = tuple(
     dict.fromkeys(
@@ -92,17 +92,17 @@ TAGS = tuple(
         if not sequence
     )
 )
-"""Keywords that a header must be read with."""
+"""Keywords that must be read from a header."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What one image says.
+    """The values of one image.
 
     Attributes:
-        marks: One a mark of `MARKS`: a value, or None. What may name a patient is hashed.
-        exposures: One a name of `EXPOSURES`.
-        times: One an order of `ORDERS`: digits of a date and time, or None.
+        marks: A value or None for each of `MARKS`; those that may name a patient are hashed.
+        exposures: A value or None for each of `EXPOSURES`.
+        times: Seconds or None for each of `ORDERS`.
     """
 
     marks: tuple[str | None, ...]
@@ -111,10 +111,10 @@ class Traits:
 
 
 def traits_of(lookup: Lookup) -> Traits:
-    """What an image says of itself.
+    """Look up the values of an image.
 
     Args:
-        lookup: Finds values of it.
+        lookup: Function that looks up a value.
     """
     return Traits(
         tuple(_mark(_first(lookup, mark.places), mark.is_shown) for mark in MARKS),
@@ -138,7 +138,7 @@ def _mark(value: Any, is_shown: bool) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """A decimal number in the one way to write it: 120 for 120.0 and 1.2E2."""
+    """Normalise the text of a decimal number: 120 for 120.0 and 1.2E2."""
     return f"{float(text):.10g}" if re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d{1,2})?", text) else text
 
 
@@ -150,7 +150,7 @@ def _number(value: Any) -> float | None:
 
 
 def _time(value: Any) -> float | None:
-    """Seconds of the day, or of a count of days that goes on where the date is given; None if it is no time.
+    """Parse a time in seconds since midnight, or since an arbitrary day if it has a date; None if it is not a time.
 
     Example:
         >>> _time("101530.5"), _time("20240131101530.5") - _time("20240131101530")

@@ -1,7 +1,4 @@
-"""In which ways the images of a series may be grouped: by what slices of one stack have in common, and by their order.
-
-`apart` decides which of these ways make stacks.
-"""
+"""Ways to group the images of a series: by common header values, and by order. `apart` checks which make stacks."""
 
 from __future__ import annotations
 
@@ -18,36 +15,36 @@ from tomoseg.files.dicom.traits import ACQUISITION, IN_PLANE_MM, MARKS, ORDERS
 from tomoseg.files.stack import SAME_PLACE_MM
 
 MOST_VALUES, EXPOSURES_APART = 4, 0.05
-"""What changes from slice to slice in many scans (exposure, place within the plane) tells stacks apart only where it
-has few values, and exposures only if they differ by so much at the least."""
+"""Maximum number of values with which exposure, or position within the plane, distinguishes stacks, since both change
+from slice to slice in many scans; and the minimum relative difference of exposures."""
 
 SMALLEST_RUN = 3
-"""Slices of a stack that is told by their order alone."""
+"""Minimum slices of a stack that is recognised by order alone."""
 
 IN_RUNS = 0.8
-"""So many of the slices lie in such runs, else their order says nothing."""
+"""Minimum share of slices in such runs."""
 
 LONGEST_SHOWN = 40
 
 Places = Float[np.ndarray, "n"]
 Groups = list[list[int]]
 Way = tuple[Groups, Callable[[int, list[int]], str]]
-"""Groups of images, and the words for each of them once they turn out to be parts."""
+"""Groups of images, and a function that describes one of them."""
 
 
 def ways_to_group(images: Sequence[ImageHeader], places: Places) -> Iterator[Way]:
-    """All of them, the likeliest to be meant first.
+    """Yield ways to group images, the likeliest first.
 
     Args:
-        images: The images of one series, size and direction.
-        places: Where each lies along the normal, in mm.
+        images: Images of one series, size and orientation.
+        places: `(n,)`, position of each along the normal in mm.
     """
     yield from _by_marks(images)
     yield from _by_order(images, places)
 
 
 def _by_marks(images: Sequence[ImageHeader]) -> Iterator[Way]:
-    """Groups that have a value in common."""
+    """Yield groups with a common value."""
     for number, mark in enumerate(MARKS):
         values = [image.traits.marks[number] for image in images]
         yield _by_value(values), _words_of(mark.words, values if mark.is_shown else [])
@@ -56,7 +53,7 @@ def _by_marks(images: Sequence[ImageHeader]) -> Iterator[Way]:
 
 
 def _by_few(images: Sequence[ImageHeader]) -> Iterator[Way]:
-    """Groups that have a value in common which changes from slice to slice in many scans, if it has few."""
+    """Yield groups by values that change from slice to slice in many scans, if there are few different ones."""
     for labels in (_in_plane(images, axis) for axis in (0, 1)):
         if len(set(labels)) <= MOST_VALUES:
             yield _by_value(labels), _words_of("position within the plane", [])
@@ -66,7 +63,7 @@ def _by_few(images: Sequence[ImageHeader]) -> Iterator[Way]:
 
 
 def _by_order(images: Sequence[ImageHeader], places: Places) -> Iterator[Way]:
-    """Groups that run along the body, one after the other, by numbers, times and names."""
+    """Yield groups that each run along the body, in order of numbers, times and file names."""
     yield (
         _twins([image.number for image in images], places),
         lambda number, part: f"the {_ordinal(number)} of the images of each number",
@@ -88,7 +85,7 @@ def _orders(images: Sequence[ImageHeader]) -> Iterator[tuple[str, Sequence[float
 
 
 def _words_of(words: str, values: Sequence[str | None]) -> Callable[[int, list[int]], str]:
-    """What a part is called: by its value, if all of it has the same and it may be shown, else by its number."""
+    """Return a function that describes a part by its value, if it has only one that may be shown, or by its number."""
 
     def told(number: int, part: list[int]) -> str:
         shown = {values[image] for image in part} if values else set()
@@ -112,14 +109,14 @@ def _by_value(values: Sequence[Hashable]) -> Groups:
 
 
 def _within(image: ImageHeader, axis: int) -> float | None:
-    """Where its first pixel lies along a direction of the plane, in mm."""
+    """Return the position of the first pixel along an axis of the plane in mm."""
     if image.position_mm is None or image.orientation is None:
         return None
     return float(image.position_mm @ image.orientation[axis])
 
 
 def _in_plane(images: Sequence[ImageHeader], axis: int) -> list[int]:
-    """Numbers of the places of first pixels within the plane, by which reconstructions of other centres differ."""
+    """Number the positions of first pixels within the plane, which differ between reconstructions of other centres."""
     known = [mm for image in images if (mm := _within(image, axis)) is not None]
     if len(known) < len(images):
         return [0] * len(images)
@@ -131,7 +128,7 @@ def _in_plane(images: Sequence[ImageHeader], axis: int) -> list[int]:
 
 
 def _differ(exposures: set[tuple[float | None, ...]]) -> bool:
-    """Whether each two of the exposures are told apart by one of their numbers."""
+    """Whether any two of the exposures differ in one of their values."""
     return all(_are_apart(one, other) for one, other in combinations(exposures, 2))
 
 
@@ -141,7 +138,7 @@ def _are_apart(one: Sequence[float | None], other: Sequence[float | None]) -> bo
 
 
 def _place_of_file(image: ImageHeader) -> tuple[str, tuple[tuple[int, str], ...]]:
-    """Its folder, and its name as people sort it: 2 before 10."""
+    """Return the folder of an image's file, and its name in natural order: 2 before 10."""
     path = str(image.entry.path) if image.entry.member is None else image.entry.member
     folder, _, name = path.replace("\\", "/").rpartition("/")
     parts = re.split(r"(\d+)", name)
@@ -158,7 +155,7 @@ def _whole(value: str | None) -> int | None:
 
 
 def _twins(numbers: Sequence[int | None], places: Places) -> Groups:
-    """Slices numbered alike, in the order of their places: the first of each number, the second of each, ..."""
+    """Group slices with repeated numbers by position: the first of each number, the second of each, and so on."""
     times = Counter(numbers)
     often = max(times.values())
     if often < 2 or None in times or list(times.values()).count(often) < IN_RUNS * len(times):
@@ -170,7 +167,7 @@ def _twins(numbers: Sequence[int | None], places: Places) -> Groups:
 
 
 def _runs(values: Sequence[float], places: Places) -> Groups:
-    """Images in the order of values that go on along the body in one direction; images of one value are one step."""
+    """Split images, sorted by values, into runs along the body in one direction; equal values are one step."""
     runs: Groups = []
     lowest = highest = direction = 0.0
     for step in _steps(values, places):
@@ -186,9 +183,9 @@ def _runs(values: Sequence[float], places: Places) -> Groups:
 
 
 def _turned(runs: Groups, places: Places) -> Groups:
-    """Runs whose last image belongs to the next: one that goes back along the body begins beyond the end of the last.
+    """Move the last image of a run to the next one if it belongs there: a run back starts beyond the end of the last.
 
-    It does if it lies at the next run's usual distance from that, and not at this one's from its own neighbour.
+    It belongs there if its distance to the next run, and not that to its neighbour, is the usual one.
     """
     for run, following in pairwise(runs):
         if min(len(run) - 1, len(following)) < SMALLEST_RUN:

@@ -1,4 +1,4 @@
-"""Which images are of one patient and one study: no scan is made of the images of two."""
+"""Grouping of images by patient and study, since a scan is of one patient and study."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tomoseg.files.dicom.headers import ImageHeader
 
 
 def by_patient_and_study(images: Iterable[ImageHeader]) -> list[list[ImageHeader]]:
-    """Images in groups of one patient and study, in the order of their first ones.
+    """Group images by patient and study, in the order of their first ones.
 
-    Where nearly every image has a study of its own, writers have made up identifiers image by image: it is one study.
+    If nearly every image has a study of its own, UIDs were generated for each image, and it is one study.
     """
     images = list(images)
     by_study = _grouped(images, ("patient", "study"))
@@ -32,8 +32,8 @@ def check_one_study(images: Sequence[ImageHeader], listed: str, name: str) -> No
 
     Args:
         images: The slices.
-        listed: What there is to choose from.
-        name: What to call the place.
+        listed: List of the series to choose from, for the message.
+        name: Path of the slices in the message.
 
     Raises:
         InputError: If there are several.

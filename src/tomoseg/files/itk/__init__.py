@@ -1,1 +1,1 @@
-"""NRRD and MetaImage files, as ITK and 3D Slicer write them."""
+"""NRRD and MetaImage files, the formats of ITK and 3D Slicer."""

@@ -1,4 +1,4 @@
-"""Files of voxels beside an NRRD or MetaImage header, which are a part of the scan though another file names it."""
+"""Files of voxels beside an NRRD or MetaImage header, which belong to the scan of that header."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _DATA_FILE = re.compile(rb"^(?:data ?file|ElementDataFile)\s*[:=]\s*(.+?)\s*$", 
 
 
 def detached(source: ScanSource) -> Iterator[SourceFile]:
-    """The files that the headers among a scan's files name, where they are not among these files themselves.
+    """Yield the files of voxels named in the headers of a scan's files, unless they are among these.
 
-    What cannot be read or is not there is left out: reading the scan says so.
+    Files that are missing or cannot be read are left out, which reading the scan reports.
 
     Args:
         source: A scan of any kind; only NRRD and MetaImage have such files.

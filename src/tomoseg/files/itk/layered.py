@@ -1,4 +1,4 @@
-"""Several volumes of labels in one NRRD or MetaImage file: layers along its first axis or along its last."""
+"""Several volumes of labels in one NRRD or MetaImage file, as layers along its first or last axis."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tomoseg.files.itk.voxels import Stored, opened, read_whole_numbers
 
 @dataclass(frozen=True)
 class Layered:
-    """Where such volumes are stored.
+    """The storage of such volumes.
 
     Attributes:
-        stored: One of them: its shape and place in space, and where the voxels of all begin.
-        count: How many there are.
-        first: Whether they are the file's first axis, not its last.
+        stored: Shape and geometry of one of them, and the offset of the voxels of all.
+        count: Number of volumes.
+        first: Whether they are the file's first axis instead of its last.
     """
 
     stored: Stored
@@ -26,13 +26,13 @@ class Layered:
     first: bool = False
 
     def read(self, path: Path) -> Shaped[np.ndarray, "l i j k"]:
-        """All of them.
+        """Read all volumes, `(layers, i, j, k)`.
 
         Args:
-            path: The header's file.
+            path: The file of the header.
 
         Raises:
-            InputError: If it is damaged, or holds anything but whole numbers from 0 up.
+            InputError: If it is damaged, or holds values other than integers from 0.
         """
         x, y, z = self.stored.shape
         shape = (self.count * x, y, z) if self.first else (x, y, z * self.count)

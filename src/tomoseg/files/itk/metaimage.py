@@ -1,8 +1,8 @@
-"""MetaImage files: a text header with the voxels behind it (`.mha`) or in a file beside it (`.mhd`).
+"""Reading of MetaImage files: a text header followed by the voxels (`.mha`) or with a file of them (`.mhd`).
 
-Millimetres are to the left, back and head, as ITK has them, whatever AnatomicalOrientation says of the axes.
+Coordinates are LPS+, as in ITK, whatever AnatomicalOrientation says of the axes.
 
-Why not SimpleITK: it takes 264 MB on disk. The tests compare with it.
+SimpleITK is not used because it takes 264 MB on disk. The tests compare with it.
 
 Source: the MetaIO documentation, https://itk.org/Wiki/ITK/MetaIO/Documentation.
 """
@@ -44,7 +44,7 @@ _DTYPES = {
 
 
 def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:
-    """What a header says of its voxels, and what was assumed.
+    """Read a header; return the storage of its voxels, and notices of assumptions.
 
     Raises:
         InputError: If it is damaged, or the voxels cannot be those of a scan.
@@ -55,11 +55,11 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
 
 
 def layers_of_metaimage(path: Path) -> Layered:
-    """The volumes of a file of four axes or of several channels, or its one volume.
+    """Return the storage of the volumes in a file with four axes or several channels, or of its one volume.
 
     Raises:
         InputError: If it is damaged, or the voxels cannot be those of labels.
-        GridError: If the geometry is not known.
+        GridError: If the geometry is unknown.
     """
     with opened(path, str(path)) as stream:
         fields, end = _fields(stream, str(path))
@@ -87,10 +87,10 @@ def _stored(
 
 
 def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
-    """The header's fields up to ElementDataFile, and where it ends.
+    """Read the header's fields up to ElementDataFile, and return them with the offset of its end.
 
     Raises:
-        InputError: If it is something else.
+        InputError: If it is not a MetaImage header.
     """
     fields: dict[str, str] = {}
     for line in header_lines(stream, name):
@@ -106,10 +106,10 @@ def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
 
 
 def _check_unit(unit: str, name: str) -> None:
-    """Refuse lengths in another unit than mm.
+    """Check that lengths are in mm.
 
     Raises:
-        GridError: If they are.
+        GridError: If they are not.
     """
     if unit.strip().lower() not in {"", "?", "mm"}:
         raise GridError(
@@ -149,7 +149,7 @@ def _offset(fields: dict[str, str], end: int, name: str) -> int | None:
 
 
 def _axes(fields: dict[str, str], name: str) -> int:
-    """How many axes there are: three, and perhaps others of length 1.
+    """Return the number of axes: three, and possibly more of length 1.
 
     Raises:
         InputError: If there is more than one volume, or none.
@@ -164,10 +164,10 @@ def _axes(fields: dict[str, str], name: str) -> int:
 def _affine(
     fields: dict[str, str], axes: int, assume_spacing: Edges | None, name: str
 ) -> tuple[Float[np.ndarray, "4 4"], list[Notice]]:
-    """Index to RAS+ mm, and what was assumed.
+    """Return the affine from index to RAS+ mm, and notices of assumptions.
 
     Raises:
-        GridError: If the spacing is not known, or something is no number.
+        GridError: If the spacing is unknown, or something is not a number.
     """
     turns = _numbers_of(fields, ("transformmatrix", "rotation", "orientation"), axes * axes, name)
     edges = _numbers_of(fields, ("elementspacing",), axes, name)
@@ -182,10 +182,10 @@ def _affine(
 
 
 def _numbers_of(fields: dict[str, str], keys: Sequence[str], count: int, name: str) -> Float[np.ndarray, "n"] | None:
-    """The numbers of the first key that there is; None where there is none.
+    """Return the numbers of the first key that exists; None if none does.
 
     Raises:
-        GridError: If they are others.
+        GridError: If they are not `count` finite numbers.
     """
     text = next((fields[key] for key in keys if key in fields), None)
     if text is None:
@@ -197,4 +197,4 @@ def _numbers_of(fields: dict[str, str], keys: Sequence[str], count: int, name: s
 
 
 METAIMAGE = TextHeaded(_described)
-"""How MetaImage files are read."""
+"""Reader of MetaImage files."""
