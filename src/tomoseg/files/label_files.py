@@ -1,8 +1,8 @@
-"""Labels in files of every kind that is read: masks, label maps, and files of several structures with their names.
+"""Reading of labels from all supported files: masks, label maps, and files of several named structures.
 
-NIfTI, NRRD and MetaImage files hold one mask or one label map, whose names are said elsewhere. Segmentations of 3D
-Slicer (`.seg.nrrd`), DICOM segmentations and DICOM structure sets name their structures themselves, which may overlap.
-Kinds are told by first bytes, and by a file's name where those say nothing.
+NIfTI, NRRD and MetaImage files hold one mask or one label map, whose names are stored elsewhere. 3D Slicer's
+segmentations (`.seg.nrrd`), DICOM segmentations and DICOM structure sets name their structures, which may overlap.
+Kinds are recognised by the first bytes, or else by the file's name.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _SEG_DCM, _RTSTRUCT_DCM = ".seg.dcm", ".rtstruct.dcm"
 _DICOM_ENDINGS = (".labelmap.seg.dcm", _SEG_DCM, _RTSTRUCT_DCM, ".dcm")
 
 SUFFIXES = (".nii.gz", ".nii", SEG_NRRD, ".nrrd", ".nhdr", *META_SUFFIXES, *_DICOM_ENDINGS[:-1])
-"""How files of labels end, in capitals or not; where a folder has several kinds, those of the first are its masks.
+"""Endings of files of labels, in upper or lower case; if a folder has several kinds, the first are its masks.
 
-DICOM files have any name: of what kind they are their content says."""
+DICOM files may have any name and are recognised by their content."""
 
 _Kind = Literal["nifti", "nrrd", "metaimage", "segmentation", "structure set"]
 
 
 def label_suffix(path: Path) -> str | None:
-    """How a file of labels ends, or would if it had the name of its kind; None for any other file.
+    """Return the ending of a file of labels, or the usual one of its kind; None for any other file.
 
     Example:
         >>> label_suffix(Path("s0/Labels.SEG.NRRD"))
@@ -55,24 +55,24 @@ def label_suffix(path: Path) -> str | None:
             return named if named is not None and named.endswith(_SEG_DCM) else _SEG_DCM
         case "structure set":
             return _RTSTRUCT_DCM
-    return None if path.is_file() else named  # of a link to nothing the name says what it would be
+    return None if path.is_file() else named  # a broken link counts by its name
 
 
 def label_stem(path: Path) -> str:
-    """A file's name without the ending of its kind."""
+    """Return a file's name without the ending of its kind."""
     ending = _ending(path, (*SUFFIXES, *_DICOM_ENDINGS))
     return path.name[: len(path.name) - len(path.suffix if ending is None else ending)]
 
 
 def names_itself(path: Path) -> bool:
-    """Whether a file is of a kind that names its structures itself, whatever it is called."""
+    """Whether a file is of a kind that names its structures itself, whatever its name."""
     return label_suffix(path) in {SEG_NRRD, *_DICOM_ENDINGS}
 
 
 def needs_scan(path: Path) -> bool:
-    """Whether a file can be read onto the grid of its scan alone.
+    """Whether a file can only be read on the grid of its scan.
 
-    That is so of structure sets, whose contours have no voxels, and of segmentations on slices at uneven distances.
+    This applies to structure sets, whose contours have no voxels, and to segmentations on unevenly spaced slices.
 
     Raises:
         InputError: If it cannot be read.
@@ -87,11 +87,11 @@ def needs_scan(path: Path) -> bool:
 
 
 def corners_mm(path: Path) -> Float[np.ndarray, "n 3"]:
-    """The corners of the box that what a file holds lies in, by the centres of its voxels or by its contours, RAS+.
+    """Return the corners of the bounding box of a file's voxel centres or contours, `(n, 3)` in RAS+ mm.
 
     Raises:
         InputError: If it cannot be read.
-        GridError: If its geometry is not known.
+        GridError: If its geometry is unknown.
     """
     if _kind(path) != "structure set":
         return voxel_corners_mm(read_geometry(path))
@@ -101,7 +101,7 @@ def corners_mm(path: Path) -> Float[np.ndarray, "n 3"]:
 
 
 def belongs_to(path: Path, grid: SourceGrid) -> bool:
-    """Whether a DICOM file of structures lies in the frame of reference of a DICOM scan, as far as both say it.
+    """Whether a DICOM file of structures has the frame of reference of a DICOM scan, if both state one.
 
     Raises:
         InputError: If it cannot be read.
@@ -118,11 +118,11 @@ def _ending(path: Path, endings: Sequence[str]) -> str | None:
 
 
 def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan") -> Bool[np.ndarray, "x y z"]:
-    """Read the mask of one structure; as `nifti.read_mask`, from any kind of file but those of several structures.
+    """Read the mask of one structure as `nifti.read_mask` does, from any kind of file with only one.
 
     Raises:
-        InputError: If the file cannot be read, or holds anything but 0 and 1.
-        GridError: If it lies on another grid.
+        InputError: If the file cannot be read, or holds values other than 0 and 1.
+        GridError: If it is on another grid.
     """
     if _kind(path) == "nifti":
         return nifti.read_mask(path, expect, expect_name)
@@ -136,11 +136,11 @@ def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "
 def read_label_map(
     path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan"
 ) -> UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]:
-    """Read a label map; as `nifti.read_label_map`, from any kind of file.
+    """Read a label map as `nifti.read_label_map` does, from any kind of file.
 
     Raises:
         InputError: If the file cannot be read, or holds negative, fractional or too large values.
-        GridError: If it lies on another grid.
+        GridError: If it is on another grid.
     """
     kind = _kind(path)
     if kind == "nifti":
@@ -157,21 +157,21 @@ def read_label_map(
 
 
 def read_geometry(path: Path) -> SourceGrid:
-    """The grid of a file of labels, from its header alone.
+    """Read the grid of a file of labels, from its header alone.
 
     Raises:
         InputError: If it cannot be read.
-        GridError: If its geometry is not known, or cannot be used.
+        GridError: If its geometry is unknown, or cannot be used.
     """
     return _geometry(path)[0]
 
 
 def noticed_of_geometry(path: Path) -> tuple[Notice, ...]:
-    """What is noticed of where a file's voxels lie, from its header alone, or of what its contours leave out.
+    """Return notices about a file's geometry, from its header alone, or about structures without contours.
 
     Raises:
         InputError: If it cannot be read.
-        GridError: If its geometry is not known, or cannot be used.
+        GridError: If its geometry is unknown, or cannot be used.
     """
     if _kind(path) != "structure set":
         return _geometry(path)[1]
@@ -194,14 +194,14 @@ def _geometry(path: Path) -> tuple[SourceGrid, tuple[Notice, ...]]:
 
 
 def segment_values(path: Path) -> Mapping[str, Sequence[int]] | None:
-    """The structures that a file names itself, each with its value where no other has it.
+    """Return the structures that a file names itself, each with its value if no other has the same.
 
     Returns:
-        None for a file that names none, which is one mask or one label map.
+        None for a file without names, which is one mask or one label map.
 
     Raises:
         InputError: If its header cannot be read.
-        LabelError: If a name comes twice, or cannot be used.
+        LabelError: If a name occurs twice, or cannot be used.
     """
     kind = _kind(path)
     if kind in {"segmentation", "structure set"}:
@@ -229,15 +229,15 @@ def open_segments(
     """Open a file of several structures.
 
     Args:
-        path: A file for which `segment_values` are not None, or one of several channels.
-        expect: The grid that the masks are wanted on, of which the file has all or a box; None takes the file's.
-        expect_name: What to call the owner of that grid in messages.
-        channels: The structures of its channels, as `channels.channel_names` gives them.
+        path: A file that names its structures (see `segment_values`), or one of several channels.
+        expect: The grid of the masks, of which the file covers all or a box; None for the file's own.
+        expect_name: Name of the owner of that grid in messages.
+        channels: Structures of its channels, from `channels.channel_names`.
 
     Raises:
         InputError: If it cannot be read.
         GridError: If its voxels are not voxels of that grid.
-        LabelError: If a name comes twice, or cannot be used.
+        LabelError: If a name occurs twice, or cannot be used.
     """
     kind = _kind(path)
     if kind == "structure set":
@@ -259,7 +259,7 @@ def open_segments(
 
 
 def _kind(path: Path) -> _Kind:
-    """What a file is read as; a missing or unreadable one as its name says, so that its reader says what is wrong."""
+    """Return the kind of a file; if it cannot be read, that of its name, so that its reader reports the error."""
     try:
         with path.open("rb") as stream:
             start = stream.read(len(NRRD_MAGIC))

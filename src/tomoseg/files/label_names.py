@@ -1,7 +1,7 @@
-"""Which value of a label map is which structure, as JSON files say it.
+"""Names of the values of a label map in JSON files.
 
-Read are `{"1": "spleen", "2": "liver"}` and `{"spleen": 1, "liver": 2}`, both in use in the field; 0 is background and
-left out, whatever it is called. Written is the first.
+Both `{"1": "spleen", "2": "liver"}` and `{"spleen": 1, "liver": 2}` are read, since both are in use; 0 is background
+and left out, whatever its name. The first is written.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tomoseg.errors import InputError, LabelError
 from tomoseg.labels import LabelSet, composed
 
 LONGEST_NAME_BYTES = 200
-"""Of a structure's name: files are named after it, with endings, and a name of 255 bytes is the longest there is."""
+"""Maximum bytes of a structure's name: files are named after it, with endings, and file names have up to 255 bytes."""
 
 _CHUNK = 1 << 20
 _LARGEST_JSON_BYTES = 64_000_000
 
 
 def read_json(path: Path) -> Any:
-    """Any JSON file, where an object that says a key twice is refused.
+    """Read a JSON file, refusing objects with duplicate keys.
 
     Raises:
-        InputError: If it cannot be read or is no JSON.
+        InputError: If it cannot be read or is not JSON.
         LabelError: If an object in it has a key twice.
     """
     try:
@@ -47,14 +47,14 @@ def read_json(path: Path) -> Any:
 
 
 def parse_label_names(data: Any, name: str) -> dict[int, str]:
-    """Label map value to structure name, in order of the values, without background.
+    """Parse structure names by label map value, in order of the values, without background.
 
     Args:
         data: A JSON object of one of the two kinds.
-        name: What to call it in messages.
+        name: Name of the file in messages.
 
     Raises:
-        LabelError: If it is neither, a name or value comes twice, or a name could not be a file's.
+        LabelError: If it is neither, a name or value occurs twice, or a name is not valid as a file name.
 
     Example:
         >>> parse_label_names({"background": 0, "spleen": 2, "liver": 1}, "labels.json")
@@ -77,22 +77,22 @@ def _check_once(words: Sequence[str], what: str, name: str) -> None:
 
 
 def read_label_names(path: Path) -> dict[int, str]:
-    """Label map value to structure name from a JSON file.
+    """Read structure names by label map value from a JSON file.
 
     Raises:
-        InputError: If it cannot be read or is no JSON.
-        LabelError: If it does not map values to names, or one comes twice.
+        InputError: If it cannot be read or is not JSON.
+        LabelError: If it does not map values to names, or one occurs twice.
     """
     return parse_label_names(read_json(path), str(path))
 
 
 def format_label_names(names: Mapping[int, str]) -> str:
-    """JSON text that `read_label_names` reads back."""
+    """Return the JSON text of names, which `read_label_names` reads back."""
     return json.dumps({str(value): name for value, name in names.items()}, indent=1, ensure_ascii=False) + "\n"
 
 
 def label_set_of(names: Mapping[int, str]) -> LabelSet:
-    """A label set with these values as ids: part of the 117 where all agree with them, else a set of its own.
+    """Make a label set with these values as ids: a part of the 117 if all agree with them, otherwise a new one.
 
     Raises:
         LabelError: If there are none, or a value is below 1.
@@ -105,15 +105,15 @@ def label_set_of(names: Mapping[int, str]) -> LabelSet:
 
 
 def label_set_named(names: Sequence[str], ids: Mapping[str, int] | None = None) -> LabelSet:
-    """A label set of these names: part of the 117 where all are among them, else sorted with ids from 1.
+    """Make a label set of names: a part of the 117 if all are among them, otherwise sorted, with ids from 1.
 
     Args:
         names: The structures.
-        ids: Ids of some or all of them, each once, instead of those; the order of the structures stays. Where they and
-            the names are those of the 117, the rest has the ids of the 117, else numbers above the largest.
+        ids: Ids of some or all of them that replace those ids, but not the order. The other structures get the ids of
+            the 117 if the names and the given ids are among these, otherwise numbers above the largest given id.
 
     Raises:
-        LabelError: If there are no names, or one comes twice.
+        LabelError: If there are no names, or one occurs twice.
 
     Example:
         >>> [(s.name, s.id) for s in label_set_named(["jaw", "cord", "tooth"], {"jaw": 1, "cord": 2})]
@@ -129,14 +129,14 @@ def label_set_named(names: Sequence[str], ids: Mapping[str, int] | None = None) 
 
 
 def _with_ids(labels: LabelSet, given: Mapping[str, int], first_free: int) -> LabelSet:
-    """The structures with the ids that are given, the others numbered from the first that is free."""
+    """Replace the ids of structures by the given ones, and number the others from the first free one."""
     others = [name for name in labels.names if name not in given]
     numbered = dict(given) | {name: number for number, name in enumerate(others, start=first_free)}
     return LabelSet(tuple(replace(structure, id=numbered[structure.name]) for structure in labels))
 
 
 def values_in(labels: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]) -> tuple[int, ...]:
-    """The values that a label map holds, 0 included, in order.
+    """Return the values that occur in a label map, including 0, in order.
 
     Example:
         >>> values_in(np.array([[[7, 0, 7]]], np.uint8))
@@ -144,20 +144,20 @@ def values_in(labels: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]) 
     """
     seen = np.zeros(np.iinfo(labels.dtype).max + 1, bool)
     flat = labels.ravel(order="K")
-    for start in range(0, flat.size, _CHUNK):  # an index is eight bytes a voxel: not for all of them at once
+    for start in range(0, flat.size, _CHUNK):  # in chunks, since an index takes eight bytes per voxel
         seen[flat[start : start + _CHUNK]] = True
     return tuple(np.flatnonzero(seen).tolist())
 
 
 def structure_name(text: str, name: str) -> str:
-    """A structure's name as it is used throughout: `composed`, and fit for a file.
+    """Normalise a structure's name to Unicode form C, and check that it is valid as a file name.
 
     Args:
-        text: As a file or its name has it.
-        name: What to call where it was found in messages.
+        text: The name in a file or of a file.
+        name: Name of that file in messages.
 
     Raises:
-        LabelError: As of `check_file_name`.
+        LabelError: If it is not valid as a file name.
     """
     structure = composed(text)
     check_file_name(structure, name)
@@ -165,14 +165,14 @@ def structure_name(text: str, name: str) -> str:
 
 
 def check_told_apart(names: Iterable[str], name: str) -> None:
-    """Refuse names of structures that differ in nothing but capitals, which are one file on many disks.
+    """Check that names do not differ only in case, which makes them one file on many file systems.
 
     Args:
-        names: The structures.
-        name: What to call where they were found in messages.
+        names: Names of the structures.
+        name: Name of their file or folder in messages.
 
     Raises:
-        LabelError: With both.
+        LabelError: If two names do.
     """
     seen: dict[str, str] = {}
     for structure in names:
@@ -185,11 +185,10 @@ def check_told_apart(names: Iterable[str], name: str) -> None:
 
 
 def check_file_name(structure: str, name: str) -> None:
-    """Refuse a structure's name that would not name a file in the folder it is written to.
+    """Check that a structure's name is valid as a file name.
 
     Raises:
-        LabelError: If it is empty, hidden, too long, or has a separator or a control character in it, or bytes that are
-            no UTF-8.
+        LabelError: If it is empty, hidden or too long, or has a separator, a control character or invalid UTF-8.
     """
     if len(structure.encode("utf-8", "replace")) > LONGEST_NAME_BYTES:
         raise LabelError(

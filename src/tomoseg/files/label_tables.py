@@ -1,4 +1,4 @@
-"""Tables that give the values of a label map their names and colours in ITK-SNAP and in 3D Slicer."""
+"""Tables of names and colours of a label map's values for ITK-SNAP and 3D Slicer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SLICER_TITLE = """\
 
 
 def itksnap_labels(labels: LabelSet) -> str:
-    """A label description file (`.label`) of ITK-SNAP: Segmentation, Import Label Descriptions.
+    """Return a label description file (`.label`) for ITK-SNAP (Segmentation, Import Label Descriptions).
 
     Example:
         >>> print(itksnap_labels(LabelSet.total().subset(["spleen"])).splitlines()[-1])
@@ -29,7 +29,7 @@ def itksnap_labels(labels: LabelSet) -> str:
 
 
 def slicer_colours(labels: LabelSet) -> str:
-    """A colour table (`.ctbl`) of 3D Slicer; blanks in names become underscores, as the format has it.
+    """Return a colour table (`.ctbl`) for 3D Slicer; spaces in names become underscores, as the format requires.
 
     Example:
         >>> slicer_colours(LabelSet.total().subset(["spleen"])).splitlines()[-1]
@@ -43,5 +43,5 @@ def slicer_colours(labels: LabelSet) -> str:
 
 
 def _plain(name: str) -> str:
-    """A name without the marks that would end it."""
+    """Replace the quotation marks in a name, which would end it."""
     return name.replace('"', "'")

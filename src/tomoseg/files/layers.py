@@ -1,7 +1,7 @@
-"""Masks as label maps: one where no two of them overlap, else as few layers as need be.
+"""Conversion of masks to label maps: one if no masks overlap, otherwise several layers.
 
-Formats with one structure a voxel (DICOM LABELMAP) or with layers of such (NRRD of 3D Slicer) need to know first which
-masks overlap. That is found slab by slab; the masks are never all unpacked.
+Formats with one structure per voxel (DICOM LABELMAP) or with layers of these (NRRD of 3D Slicer) need to know first
+which masks overlap. This is determined slab by slab; the masks are never all unpacked.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tomoseg.labels import label_type
 from tomoseg.segmentation import LabelMap, Segmentation
 
 SLAB_SLICES = 8
-"""Axial slices of a label map handed out at once."""
+"""Axial slices of a label map that are yielded at a time."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Where the masks of a result are, and which of them overlap.
+    """The bounding boxes of the masks of a result, and their overlaps.
 
     Attributes:
-        boxes: First and last voxel of each structure along x, y and z; -1 where it has none.
-        overlaps: Whether two structures share a voxel.
+        boxes: `(c, 3, 2)`, first and last voxel of each structure along x, y and z; -1 if it has none.
+        overlaps: `(c, c)`, whether two structures share a voxel.
     """
 
     boxes: Int64[np.ndarray, "c 3 2"]
@@ -40,12 +40,12 @@ class Survey:
 
     @property
     def is_disjoint(self) -> bool:
-        """Whether no voxel is in two structures, so that one label map holds all."""
+        """Whether no voxel is in two structures, so that one label map can hold all."""
         return not self.overlaps.any()
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """For each structure the first layer in which it overlaps no structure before it."""
+        """For each structure, the first layer in which it overlaps no earlier structure."""
         layers: list[int] = []
         for channel, overlaps in enumerate(self.overlaps):
             taken = {layers[other] for other in np.flatnonzero(overlaps[:channel]).tolist()}
@@ -54,10 +54,10 @@ class Survey:
 
 
 def survey(result: Segmentation | LabelMap) -> Survey:
-    """Look through a result once.
+    """Find the bounding boxes and overlaps of all masks in one pass.
 
     Args:
-        result: Of any structures.
+        result: The masks, or a label map.
     """
     channels = len(result.labels)
     boxes = np.full((channels, 3, 2), -1, np.int64)
@@ -81,7 +81,7 @@ def survey(result: Segmentation | LabelMap) -> Survey:
 
 
 def _words(bits: UInt8[np.ndarray, "s y x"]) -> UInt64[np.ndarray, "w"]:
-    """Eight voxels at a time, so that empty ones are passed over eight at a time; the last few are left out."""
+    """Return a view of eight voxels per word, so that empty ones are skipped together; the last few are left out."""
     flat = bits.reshape(-1)
     return flat[: flat.size // 8 * 8].view(np.uint64)
 
@@ -94,7 +94,7 @@ def _find(
     boxes: Int64[np.ndarray, "c 3 2"],
     seen: UInt8[np.ndarray, "v"],
 ) -> None:
-    """Widen the boxes of eight structures, and count for each voxel the structures in it: none, one, several."""
+    """Extend the boxes of eight structures, and count the structures of each voxel: 0, 1, or 2 for several."""
     _, rows, columns = bits.shape
     flat = bits.reshape(-1)
     voxel = 0
@@ -128,7 +128,7 @@ def _widen(boxes: Int64[np.ndarray, "c 3 2"], byte: int, i: int, j: int, k: int)
 
 @kernel()
 def _meet(packed: UInt8[np.ndarray, "b v"], voxels: Int64[np.ndarray, "n"], overlaps: Bool[np.ndarray, "c c"]) -> None:
-    """Note which structures share some of these voxels."""
+    """Mark the structures that share any of these voxels."""
     here = np.empty(len(overlaps), np.int64)
     for voxel in voxels:
         count = 0
@@ -145,15 +145,15 @@ def _meet(packed: UInt8[np.ndarray, "b v"], voxels: Int64[np.ndarray, "n"], over
 def layered_slabs(
     result: Segmentation | LabelMap, layers: Sequence[int], descending: bool = False
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "l s y x"] | UInt16[np.ndarray, "l s y x"]]]:
-    """Label maps of a few axial slices at a time, with the number of the lowest slice.
+    """Yield layered label maps of a few axial slices at a time, with the number of the most inferior one.
 
     Args:
-        result: Of any structures; a label map is its own only layer.
-        layers: For each structure the layer that it goes to (see `Survey.layers`).
-        descending: From the uppermost slab to the lowest; within a slab slices always ascend.
+        result: The masks, or a label map, which is its own only layer.
+        layers: The layer of each structure (see `Survey.layers`).
+        descending: Go from the most superior slab to the most inferior one; within a slab, slices always ascend.
 
     Raises:
-        LabelError: If an id is beyond what a label map can hold (65535).
+        LabelError: If an id is above 65535.
     """
     if isinstance(result, LabelMap):
         values = result.values.transpose(2, 1, 0)
@@ -180,7 +180,7 @@ def _fold(
     ids: UInt8[np.ndarray, "c"] | UInt16[np.ndarray, "c"],
     out: UInt8[np.ndarray, "l v"] | UInt16[np.ndarray, "l v"],
 ) -> None:
-    """Put eight structures into their layers."""
+    """Write eight structures into their layers."""
     flat = bits.reshape(-1)
     voxel = 0
     while voxel < flat.size:

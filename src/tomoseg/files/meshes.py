@@ -1,8 +1,8 @@
-"""Surfaces of masks in mm, as STL or PLY files.
+"""Surface meshes of masks, as STL or PLY files.
 
-Marching cubes at half: a surface runs midway between the centres of voxels inside and outside, closed also where the
-mask touches the border of the scan, seen from outside counter-clockwise. Points are in LPS+ mm, as 3D Slicer expects
-them; the files say so in their header (`SPACE=LPS`).
+Marching cubes at level 0.5: a surface runs midway between the centres of voxels inside and outside, and is closed also
+where the mask touches the border of the scan. Triangles are counter-clockwise seen from outside. Points are in LPS+ mm,
+as 3D Slicer expects, which the files state in their header (`SPACE=LPS`).
 
 Source: Lewiner, T. et al. (2003). Journal of Graphics Tools 8(2), 1-15.
 """
@@ -36,8 +36,8 @@ class Mesh:
     """A closed surface of triangles.
 
     Attributes:
-        points_mm: LPS+.
-        triangles: Three points each, counter-clockwise from outside.
+        points_mm: `(p, 3)`, points in LPS+ mm.
+        triangles: `(t, 3)`, indices of three points each, counter-clockwise seen from outside.
     """
 
     points_mm: Float32[np.ndarray, "p 3"]
@@ -45,11 +45,11 @@ class Mesh:
 
 
 def mesh_of(mask: BoxedMask, affine: Float64[np.ndarray, "4 4"]) -> Mesh:
-    """The surface of a mask that is not empty.
+    """Return the surface of a mask that is not empty.
 
     Args:
-        mask: In RAS+ order.
-        affine: Its voxels to RAS+ mm.
+        mask: The mask, in RAS+ order.
+        affine: `(4, 4)`, maps its voxel indices to RAS+ mm.
 
     Raises:
         ConfigError: If scikit-image is not installed.
@@ -66,14 +66,14 @@ def surface_at(
     first: Float64[np.ndarray, "3"],
     step: Float64[np.ndarray, "3"],
 ) -> Mesh:
-    """The surface on which a field has a value; it is higher inside.
+    """Return the isosurface of a field, which is higher inside.
 
     Args:
-        field: In RAS+ order, below the level at its border, so that the surface is closed.
-        level: Below the highest value.
-        affine: Voxels to RAS+ mm.
-        first: The voxel, which may be a fraction, at which the field's first value lies.
-        step: Voxels from one value to the next, along each axis.
+        field: `(x, y, z)` in RAS+ order, below the level at its border, so that the surface is closed.
+        level: The level, below the highest value.
+        affine: `(4, 4)`, maps voxel indices to RAS+ mm.
+        first: `(3,)`, position of the field's first value in voxels, possibly fractional.
+        step: `(3,)`, distance of values in voxels along each axis.
 
     Raises:
         ConfigError: If scikit-image is not installed.
@@ -87,19 +87,19 @@ def surface_at(
 
 
 def write_meshes(result: Segmentation | LabelMap, folder: Path, kind: MeshKind) -> list[str]:
-    """Write a surface for each structure that was found; those of a former result go.
+    """Write a surface for each structure that was found, replacing all files in the folder.
 
     Args:
         result: The masks, or a label map.
-        folder: Where to write.
-        kind: `stl` (binary, in pieces of three points) or `ply` (binary, with the structure's colour).
+        folder: The folder to write to.
+        kind: `stl` (binary STL) or `ply` (binary PLY, with the structure's colour).
 
     Returns:
-        The files' names.
+        The names of the files.
 
     Raises:
         ConfigError: If scikit-image is not installed.
-        LabelError: If a name could not be a file's name.
+        LabelError: If a name is not valid as a file name.
         OutputError: If they cannot be written.
     """
     for structure in result.labels:
@@ -116,17 +116,17 @@ def write_meshes(result: Segmentation | LabelMap, folder: Path, kind: MeshKind) 
 
 
 def write_stl_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `stl`; returns the paths, or the empty folder where nothing was found."""
+    """Write the format `stl` and return the paths, or the empty folder if nothing was found."""
     return [target.path / name for name in write_meshes(result, target.path, "stl")] or [target.path]
 
 
 def write_ply_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `ply`; returns the paths, or the empty folder where nothing was found."""
+    """Write the format `ply` and return the paths, or the empty folder if nothing was found."""
     return [target.path / name for name in write_meshes(result, target.path, "ply")] or [target.path]
 
 
 def write_stl(mesh: Mesh, path: Path, name: str, colour: tuple[int, int, int]) -> None:
-    """Write a binary STL file; it has no place for a colour.
+    """Write a binary STL file, which cannot hold a colour.
 
     Raises:
         OutputError: If it cannot be written.
@@ -142,7 +142,7 @@ def write_stl(mesh: Mesh, path: Path, name: str, colour: tuple[int, int, int]) -
 
 
 def write_ply(mesh: Mesh, path: Path, name: str, colour: tuple[int, int, int]) -> None:
-    """Write a binary PLY file, every point in the structure's colour.
+    """Write a binary PLY file, with every point in the structure's colour.
 
     Raises:
         OutputError: If it cannot be written.

@@ -1,15 +1,15 @@
-"""NIfTI files in and out: scans, masks and label maps.
+"""Reading and writing of NIfTI files: scans, masks and label maps.
 
-Everything comes out in RAS+ order, as a view of the voxels in the file's order; nothing is resampled. The header is
-read and checked first (`nifti_header` says what is taken and what is refused), then exactly the voxels that it
-claims. A file that cannot hold them is refused before memory is taken. gzip goes through isal, several times as fast
-as zlib. Whether a file is compressed is found by looking at its first bytes.
+Arrays are returned in RAS+ order, as a view of the voxels in the file's order; nothing is resampled. The header is read
+and checked first (`nifti_header` describes what is supported), then exactly the voxels that it claims. A file that
+cannot hold them is refused before memory is allocated. gzip is read by isal, several times as fast as zlib. Compression
+is recognised by the first bytes of a file.
 
 Rules for voxels:
 
-- A scan becomes int16 HU. Stored int16 without scaling is used as it is; all else is scaled in float32 slab by
+- A scan becomes int16 HU. Stored int16 without scaling is used as it is; other types are scaled in float32 slab by
   slab, rounded (halves to even) and clipped to int16 with a warning. NaN and infinity are refused.
-- A mask holds 0 and 1, a label map whole numbers from 0 to 65535, both after scaling.
+- A mask holds 0 and 1, a label map integers from 0 to 65535, both after scaling.
 - A mask or label map may be stored in another axis order than its scan, on the same voxels in space.
 """
 
@@ -39,21 +39,20 @@ GZIP_MAGIC = b"\x1f\x8b"
 _gzip: Any = igzip.IGzipFile
 _GZIP_ERRORS: Any = (EOFError, igzip.BadGzipFile, isal_zlib.error)
 _LARGEST_GZIP_RATIO = 1032
-"""Deflate codes at most 258 bytes in 2 bits."""
+"""Maximum ratio of deflate, which codes at most 258 bytes in 2 bits."""
 
 _READ_BYTES = 1 << 20
 _SLAB_BYTES = 4_000_000
 _LARGEST_LABEL = np.iinfo(np.uint16).max
 _NEARLY = 1e-4
-"""How far a scaled mask value may be from a whole number: 255 x float32(1 / 255) is not exactly 1. A whole number that
-was saved in steps, as programs save reals in integers, may be half a step away, as long as steps are below
-`_WIDEST_STEP`."""
+"""Maximum deviation of a scaled mask value from an integer: 255 x float32(1 / 255) is not exactly 1. An integer that
+was saved as a scaled real may deviate by half a step, as long as steps are below `_WIDEST_STEP`."""
 
 _FLOAT32 = 2.0**-22
-"""How much of a value is lost when it is scaled in float32."""
+"""Relative error of scaling in float32."""
 
 _WIDEST_STEP = 0.5
-"""With wider steps a value lies between two whole numbers as easily as near one: nobody knows which was meant."""
+"""Maximum step of stored values; with wider ones it is ambiguous which integer was meant."""
 
 _WRITABLE = tuple(np.dtype(kind) for kind in ("bool", "uint8", "uint16", "int16", "float32"))
 
@@ -62,14 +61,14 @@ def read_ct(path: Path, assume_spacing: tuple[float, float, float] | None = None
     """Read a CT scan.
 
     Args:
-        path: A `.nii` or `.nii.gz` file in HU, any orientation.
-        assume_spacing: Voxel edges in mm, taken where the file has no orientation; its axes are then taken for RAS+.
+        path: A `.nii` or `.nii.gz` file in HU, in any orientation.
+        assume_spacing: Voxel spacing in mm, used if the file has no orientation; its axes are then taken to be RAS+.
 
     Returns:
-        The scan in RAS+ order, with what was noticed as its warnings.
+        The scan in RAS+ order; notices from reading it are in its `warnings`.
 
     Raises:
-        InputError: If the file is missing, damaged, no NIfTI, not one volume, or holds NaN or infinity.
+        InputError: If the file is missing, damaged, not NIfTI, not one volume, or holds NaN or infinity.
         GridError: If its orientation is unknown, or its geometry cannot be used.
     """
     with _opened(path, assume_spacing) as (stream, header):
@@ -85,10 +84,10 @@ def read_ct(path: Path, assume_spacing: tuple[float, float, float] | None = None
 
 
 def read_first_values(path: Path) -> Float32[np.ndarray, "i j s"]:
-    """The first few megabytes of a volume's voxels, scaled, as they lie in the file.
+    """Read the first few megabytes of a volume's voxels, scaled, in the file's axis order.
 
     Raises:
-        InputError: If the file is missing, damaged or no NIfTI volume.
+        InputError: If the file is missing, damaged or not a NIfTI volume.
         GridError: If its orientation is unknown, or its geometry cannot be used.
     """
     with _opened(path) as (stream, header):
@@ -100,15 +99,15 @@ def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "
 
     Args:
         path: A `.nii` or `.nii.gz` file of zeros and ones; all zeros is a mask of an absent structure.
-        expect: The grid that it must lie on, in whatever axis order.
-        expect_name: What to call the owner of that grid in messages.
+        expect: The grid that it must have, in any axis order.
+        expect_name: Name of the owner of that grid in messages.
 
     Returns:
         The mask in RAS+ order, a view of the file's voxels.
 
     Raises:
-        InputError: If the file cannot be read, or holds anything but 0 and 1.
-        GridError: If it lies on another grid.
+        InputError: If the file cannot be read, or holds values other than 0 and 1.
+        GridError: If it is on another grid.
     """
     with _opened(path) as (stream, header):
         _check_expected(header, path, expect, expect_name)
@@ -120,19 +119,19 @@ def read_mask(path: Path, expect: SourceGrid | None = None, expect_name: str = "
 def read_label_map(
     path: Path, expect: SourceGrid | None = None, expect_name: str = "the scan"
 ) -> UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]:
-    """Read a label map: one whole number a voxel, 0 for background.
+    """Read a label map: one integer per voxel, 0 for background.
 
     Args:
         path: A `.nii` or `.nii.gz` file.
-        expect: The grid that it must lie on, in whatever axis order.
-        expect_name: What to call the owner of that grid in messages.
+        expect: The grid that it must have, in any axis order.
+        expect_name: Name of the owner of that grid in messages.
 
     Returns:
-        The labels in RAS+ order, uint8 where they fit, else uint16.
+        The labels in RAS+ order, uint8 if they fit, otherwise uint16.
 
     Raises:
         InputError: If the file cannot be read, or holds negative, fractional or too large values.
-        GridError: If it lies on another grid.
+        GridError: If it is on another grid.
     """
     with _opened(path) as (stream, header):
         _check_expected(header, path, expect, expect_name)
@@ -145,16 +144,16 @@ def read_label_map(
 
 
 def count_volumes(path: Path) -> int:
-    """How many volumes a file holds, along a fourth axis; raises as `read_geometry`."""
+    """Return the number of volumes in a file, along a fourth axis; raises the errors of `read_geometry`."""
     with _opened(path, several=True) as (_, header):
         return header.volumes
 
 
 def read_masks_of_volumes(path: Path) -> tuple[SourceGrid, Iterator[Bool[np.ndarray, "x y z"]]]:
-    """The grid of a file of several volumes, and each of them as a mask in RAS+ order, one after the other.
+    """Return the grid of a file of several volumes, and an iterator over them as masks in RAS+ order.
 
     Raises:
-        InputError: If the file cannot be read; of a mask, if it holds anything but 0 and 1.
+        InputError: If the file cannot be read; from the iterator, if a volume holds values other than 0 and 1.
         GridError: If its orientation is unknown, or its geometry cannot be used.
     """
 
@@ -169,33 +168,33 @@ def read_masks_of_volumes(path: Path) -> tuple[SourceGrid, Iterator[Bool[np.ndar
 
 
 def read_geometry(path: Path) -> SourceGrid:
-    """The grid of a file, from its header alone.
+    """Read the grid of a file, from its header alone.
 
     Raises:
-        InputError: If the file is missing or no NIfTI volume.
+        InputError: If the file is missing or not a NIfTI volume.
         GridError: If its orientation is unknown, or its geometry cannot be used.
     """
     return read_geometry_and_notices(path)[0]
 
 
 def read_geometry_and_notices(path: Path) -> tuple[SourceGrid, tuple[Notice, ...]]:
-    """The grid of a file and what is noticed of it, from its header alone; raises as `read_geometry`."""
+    """Read the grid of a file and notices, from its header alone; raises the errors of `read_geometry`."""
     with _opened(path) as (_, header):
         return header.grid, header.warnings
 
 
 def write_nifti(path: Path, array: Shaped[np.ndarray, "x y z"], grid: SourceGrid) -> None:
-    """Write an array on a file's own grid and orientation, whole or not at all.
+    """Write an array in the grid and orientation of a file, atomically.
 
     The same array and grid give the same bytes. The header is that of `nifti_header.build_header`.
 
     Args:
-        path: A `.nii` or `.nii.gz` file to write; a former one is replaced, a missing folder made.
-        array: In RAS+ order; bool (written as uint8), uint8, uint16, int16 or float32.
-        grid: Where it lies.
+        path: A `.nii` or `.nii.gz` file to write; an existing one is replaced, and a missing folder is made.
+        array: `(x, y, z)` in RAS+ order; bool (written as uint8), uint8, uint16, int16 or float32.
+        grid: Its grid.
 
     Raises:
-        InputError: If the name ends otherwise, or the array is of another type.
+        InputError: If the name has another ending, or the array is of another type.
         GridError: If the array does not fit the grid.
         OutputError: If it cannot be written.
     """
@@ -213,17 +212,17 @@ def write_bit(
     grid: SourceGrid,
     used: UInt8[np.ndarray, "k"] | None = None,
 ) -> None:
-    """Write the mask held in one bit of every voxel, as `write_nifti` would; the mask never exists as a whole.
+    """Write the mask in one bit of every voxel as `write_nifti` does, without unpacking the whole mask.
 
     Args:
-        path: A `.nii.gz` or `.nii` file to write; a former one is replaced, a missing folder made.
-        packed: In RAS+ order; quickest if its memory is laid out in the file's order.
-        bit: 0 to 7.
-        grid: Where it lies.
-        used: What `used_bits` finds, if it is known already.
+        path: A `.nii.gz` or `.nii` file to write; an existing one is replaced, and a missing folder is made.
+        packed: `(x, y, z)` in RAS+ order; fastest if its memory is in the file's order.
+        bit: The bit, 0 to 7.
+        grid: Its grid.
+        used: The result of `used_bits`, if known already.
 
     Raises:
-        InputError: If the name ends otherwise.
+        InputError: If the name has another ending.
         GridError: If the array does not fit the grid.
         OutputError: If it cannot be written.
     """
@@ -231,11 +230,11 @@ def write_bit(
 
 
 def used_bits(packed: UInt8[np.ndarray, "x y z"], grid: SourceGrid) -> UInt8[np.ndarray, "k"]:
-    """The bits that are set anywhere in each slice of the file.
+    """Return the bits that are set anywhere in each slice along the file's last axis.
 
     Args:
-        packed: In RAS+ order.
-        grid: Where it lies.
+        packed: `(x, y, z)` in RAS+ order.
+        grid: Its grid.
     """
     slices = grid.from_canonical(packed).transpose(2, 1, 0)
     return np.array([np.bitwise_or.reduce(one, axis=None) for one in slices], np.uint8)
@@ -280,7 +279,7 @@ def _write_voxels(
             write_zeros((run.stop - run.start) * slice_bytes)
             continue
         for where in _slabs_of(voxels.shape, voxels.itemsize, run):
-            # transposed, the file's order (first axis fastest) is C order: no copy where memory has it already
+            # transposed, the file's order (first axis fastest) is C order: no copy if memory is in that order
             slab = np.ascontiguousarray(voxels[..., where].T, little)
             if bit is not None:
                 slab = slab >> np.uint8(bit)
@@ -289,7 +288,7 @@ def _write_voxels(
 
 
 def _runs(filled: Bool[np.ndarray, "k"]) -> Iterator[slice]:
-    """Slices that follow one another and are all empty, or all not."""
+    """Yield runs of slices that are all empty, or all not."""
     changes = np.flatnonzero(np.diff(filled)) + 1
     for start, stop in pairwise([0, *changes.tolist(), len(filled)]):
         yield slice(start, stop)
@@ -306,7 +305,7 @@ def _slabs_of(shape: tuple[int, ...], itemsize: int, within: slice | None = None
 def _opened(
     path: Path, assume_spacing: tuple[float, float, float] | None = None, several: bool = False
 ) -> Iterator[tuple[Any, Header]]:
-    # yields the stream, at the first voxel, and the checked header; every fault of the file becomes an InputError
+    # yields the stream, at the first voxel, and the checked header; errors of the file become InputError
     try:
         if not path.exists():
             raise InputError(f"{path}: expected a file, got {lacking(path)}")
@@ -350,7 +349,7 @@ def _header(
 def _read_into(stream: Any, voxels: np.ndarray, path: Path) -> None:
     view = voxels.reshape(-1).view(np.uint8).data
     filled = 0
-    while filled < len(view):  # in pieces that stay in the processor's cache
+    while filled < len(view):  # in pieces that fit into the processor's cache
         got = stream.readinto(view[filled : filled + _READ_BYTES])
         if not got:
             raise InputError(
@@ -361,7 +360,7 @@ def _read_into(stream: Any, voxels: np.ndarray, path: Path) -> None:
 
 
 def _all_voxels(stream: Any, header: Header, path: Path) -> Shaped[np.ndarray, "i j k"]:
-    """All voxels as they are stored, in the machine's byte order."""
+    """Read all voxels without scaling, in the machine's byte order."""
     voxels = _empty(header.grid.shape[::-1], header.dtype, path)
     _read_into(stream, voxels, path)
     if not voxels.dtype.isnative:
@@ -377,12 +376,12 @@ def _empty(shape: tuple[int, ...], dtype: Any, path: Path) -> np.ndarray:
 
 
 def _scaled_slabs(stream: Any, header: Header, path: Path) -> Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]:
-    """Slabs of voxels along the file's last axis, scaled, in float32, each good until the next is asked for."""
+    """Yield slabs of voxels along the file's last axis, scaled, in float32; each is valid until the next one."""
     x, y, _ = header.grid.shape
     for slab in _slabs_of(header.grid.shape, header.dtype.itemsize):
         stored = np.empty((slab.stop - slab.start, y, x), header.dtype)
         _read_into(stream, stored, path)
-        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a sentence
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a message
             values = stored.astype(np.float32)
             if header.is_scaled:
                 values *= np.float32(header.slope)
@@ -401,7 +400,7 @@ def _check_expected(header: Header, path: Path, expect: SourceGrid | None, expec
 
 
 def _check_ends(stream: Any) -> None:
-    """Read past the last voxel, which makes gzip compare its checksum."""
+    """Read past the last voxel, which makes gzip verify its checksum."""
     stream.read(1)
 
 
@@ -412,8 +411,8 @@ def _mask_from(stream: Any, header: Header, path: Path) -> Bool[np.ndarray, "i j
 
 
 def _read_mask_bytes(stream: Any, header: Header, path: Path) -> Bool[np.ndarray, "i j k"]:
-    """The quick way for stored bytes: nothing is copied."""
-    voxels = _all_voxels(stream, header, path).view(np.uint8)  # -1 in int8 is 255, and refused as any other
+    """Read a mask of unscaled bytes without copying it."""
+    voxels = _all_voxels(stream, header, path).view(np.uint8)  # -1 in int8 becomes 255, which is refused
     if voxels.max() > 1:
         found = np.unique(voxels.view(header.dtype))
         _refuse_values(found[(found != 0) & (found != 1)], "only 0 and 1", path)
@@ -438,7 +437,7 @@ def _read_scaled_labels(
     highest = 0.0
     for slab, values in _scaled_slabs(stream, header, path):
         whole = np.rint(values)
-        with np.errstate(invalid="ignore"):  # infinity less infinity is not near anything, as it should be
+        with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN, which is refused
             strange = ~(
                 (np.abs(values - whole) <= nearly + whole * _FLOAT32) & (whole >= 0) & (whole <= _LARGEST_LABEL)
             )
@@ -450,7 +449,7 @@ def _read_scaled_labels(
 
 
 def _nearly(header: Header) -> float:
-    """How far a value may be from the whole number that it stands for."""
+    """Return the maximum deviation of a value from an integer."""
     step = abs(header.slope) if header.is_scaled and header.dtype.kind in "iu" else 0.0
     return max(_NEARLY, step / 2 * (1 + _NEARLY)) if step < _WIDEST_STEP else _NEARLY
 

@@ -1,23 +1,23 @@
-"""The header of a NIfTI file: bytes to a checked record and back.
+"""Parsing and building of NIfTI headers.
 
-What is taken and what is refused:
+Supported and refused are:
 
 - NIfTI-1 and NIfTI-2 in one file (magic `n+1`, `n+2`), either byte order.
 - Three axes; further axes of length 1 are dropped. More than one volume, two axes, empty axes: refused.
-- Whole numbers and reals of 8 to 64 bits; complex numbers and colours are refused.
-- Geometry: the sform if `sform_code > 0`, else the qform if `qform_code > 0`, else it is refused, because
-  without either nobody can tell left from right. Where both are set and differ by more than
-  `DISAGREEMENT_VOXELS`, the sform is used and a warning says so.
-- Edges: where the lengths of the sform's columns are not the edges in `pixdim`, directions and the first voxel's place
-  are the sform's, and the edges are those of `pixdim`: an sform may lead into an atlas, or be one of unit columns or
-  slice thicknesses. A `pixdim` of ones alone was never set, and is not believed. A warning says so.
-- Units: the affine is turned into mm where the header says metres or micrometres; unknown means mm.
+- Integers and reals of 8 to 64 bits; complex numbers and colours are refused.
+- Geometry: the sform if `sform_code > 0`, otherwise the qform if `qform_code > 0`; without either the file is refused,
+  because left and right would be unknown. If both are set and differ by more than `DISAGREEMENT_VOXELS`, the sform is
+  used, with a warning.
+- Edges: if the lengths of the sform's columns are not the edges in `pixdim`, directions and the first voxel's position
+  are those of the sform, and the edges those of `pixdim`, with a warning: an sform may map to an atlas, or have unit
+  columns or slice thicknesses. A `pixdim` of ones was never set, and is not used.
+- Units: the affine is converted to mm if the header states metres or micrometres; an unknown unit counts as mm.
 - Scaling: `scl_slope` of zero or not finite means none.
 
-A header is written from the source's header where there is one: `pixdim`, units, sform, qform and their codes are
-taken over to the last bit, in the same NIfTI version, unless its edges disagree; everything else (descriptions, names,
-intensity range, extensions), which may name a patient, is left out. Otherwise it is made from the affine, with sform
-and qform of code 1 (scanner coordinates). The byte order written is always little-endian.
+A header is built from the source's header if there is one: `pixdim`, units, sform, qform and their codes are copied to
+the last bit, in the same NIfTI version, unless its edges disagree; all other fields (descriptions, names, intensity
+range, extensions), which may name a patient, are left out. Otherwise it is made from the affine, with sform and qform
+of code 1 (scanner coordinates). The byte order is always little-endian.
 
 Source: NIfTI-1 and NIfTI-2 data format, https://nifti.nimh.nih.gov.
 """
@@ -37,13 +37,13 @@ from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, check_affine, spacing_of
 
 DISAGREEMENT_VOXELS = 0.5
-"""How far sform and qform may be apart at any corner. A quaternion in float32 loses up to 0.1 mm there."""
+"""Maximum distance of sform and qform at any corner. A quaternion in float32 has an error of up to 0.1 mm there."""
 
 EDGE_SHARE = 0.01
-"""How far the length of an sform's column may be from the edge in `pixdim`, as a share of it: edges are rounded."""
+"""Maximum relative difference of an sform's column length and the edge in `pixdim`, since edges are rounded."""
 
 LARGEST_MM = 1e7
-"""No voxel of a scan is ten kilometres away; larger numbers are damage, and their squares may overflow."""
+"""Maximum plausible length in mm; larger numbers are damage, and their squares may overflow."""
 
 _BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 _LARGEST_NIFTI1_AXIS = 32767
@@ -64,16 +64,16 @@ _GEOMETRY_FIELDS = (
 
 @dataclass(frozen=True)
 class Header:
-    """What a NIfTI header says, checked.
+    """A checked NIfTI header.
 
     Attributes:
         grid: The file's grid; its `header` holds the raw bytes.
-        dtype: How voxels are stored, byte order included.
-        offset: Where voxels begin, in bytes.
-        slope: Multiplies the stored values; 1 where the file has no scaling.
-        intercept: Is added after that; 0 where the file has no scaling.
-        warnings: What was noticed.
-        volumes: How many follow one another.
+        dtype: Type of the stored voxels, with its byte order.
+        offset: Offset of the voxels in bytes.
+        slope: Factor of the stored values; 1 if the file has no scaling.
+        intercept: Summand after that; 0 if the file has no scaling.
+        warnings: Notices about the header.
+        volumes: Number of volumes.
     """
 
     grid: SourceGrid
@@ -86,18 +86,18 @@ class Header:
 
     @property
     def is_scaled(self) -> bool:
-        """Whether stored values are not yet the real ones."""
+        """Whether stored values have to be scaled."""
         return (self.slope, self.intercept) != (1.0, 0.0)
 
     @property
     def voxel_bytes(self) -> int:
-        """Bytes of all voxels, as the header claims."""
+        """Bytes of all voxels, according to the header."""
         x, y, z = self.grid.shape
         return x * y * z * self.dtype.itemsize * self.volumes
 
 
 def read_header(stream: Any) -> bytes:
-    """The header's bytes from the start of a stream, fewer if the stream ends before."""
+    """Read the header's bytes from the start of a stream, fewer if the stream ends before."""
     raw: bytes = stream.read(NIFTI1.itemsize)
     is_second = any(raw[:4] == NIFTI2.itemsize.to_bytes(4, order) for order in _BYTE_ORDERS)
     return raw + bytes(stream.read(NIFTI2.itemsize - NIFTI1.itemsize)) if is_second else raw
@@ -106,28 +106,28 @@ def read_header(stream: Any) -> bytes:
 def parse_header(
     raw: bytes, name: str, assume_spacing: tuple[float, float, float] | None = None, several: bool = False
 ) -> Header:
-    """Read a header and refuse what cannot be used.
+    """Parse and check a header.
 
     Args:
         raw: The first bytes of the file: 348, or 540 for NIfTI-2.
-        name: What to call the file in messages.
-        assume_spacing: Voxel edges in mm of a file without an orientation, whose axes are then taken for RAS+.
+        name: Name of the file in messages.
+        assume_spacing: Voxel spacing in mm of a file without an orientation, whose axes are then taken to be RAS+.
         several: Whether there may be several volumes, along one further axis.
 
     Returns:
-        The header's record.
+        The checked header.
 
     Raises:
-        InputError: If it is no NIfTI header, or has unsuitable axes, voxel type or scaling.
+        InputError: If it is not a NIfTI header, or has unsupported axes, voxel type or scaling.
         GridError: If the file has no orientation, or one that cannot be used.
     """
     fields = _fields(raw, name)
     shape, volumes = _shape(fields, name, several)
     slope, intercept = _scaling(fields, name)
-    with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers are refused with a sentence
+    with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers are refused with a message
         affine, warnings = _affine(fields, shape, name, assume_spacing)
     disagrees = any(notice.kind == "two edges" for notice in warnings)
-    used = None if disagrees or volumes > 1 else raw[: fields.dtype.itemsize]  # a result has one size, whoever reads it
+    used = None if disagrees or volumes > 1 else raw[: fields.dtype.itemsize]  # all readers must get the same size
     return Header(
         SourceGrid(shape, affine, used),
         _voxel_dtype(fields, name),
@@ -140,17 +140,17 @@ def parse_header(
 
 
 def build_header(grid: SourceGrid, dtype: np.dtype) -> bytes:
-    """The header of a file on this grid, up to where its voxels begin.
+    """Build the header of a file on a grid, up to the start of its voxels.
 
     Args:
-        grid: Where the voxels lie; its own header is used if it is one of a NIfTI file with this affine.
-        dtype: How voxels are stored.
+        grid: The grid; its own header is used if it is that of a NIfTI file with this affine.
+        dtype: Type of the voxels.
 
     Returns:
         352 bytes (NIfTI-1) or 544 (NIfTI-2), little-endian, slope 1, intercept 0.
 
     Raises:
-        InputError: If voxels of that type are not written.
+        InputError: If voxels of that type cannot be written.
     """
     dtype = np.dtype(dtype)
     if dtype not in _CODES:
@@ -203,7 +203,7 @@ def _check_magic(magic: bytes, name: str) -> None:
 
 
 def _shape(fields: np.ndarray, name: str, several: bool) -> tuple[tuple[int, int, int], int]:
-    """The axes of a volume, and how many volumes there are.
+    """Return the shape of a volume, and the number of volumes.
 
     Raises:
         InputError: If they cannot be those of a volume.
@@ -250,7 +250,7 @@ def _affine(
     name: str,
     assume_spacing: tuple[float, float, float] | None,
 ) -> tuple[np.ndarray, tuple[Notice, ...]]:
-    """Index to RAS+ mm, and what was noticed.
+    """Return the affine from index to RAS+ mm, and notices.
 
     Raises:
         GridError: If the file has no orientation, or one that cannot be used.
@@ -273,15 +273,15 @@ def _affine(
         )
         warnings.append(Notice(text, "two orientations"))
     affine, notices = _in_mm(affine, int(fields["xyzt_units"]) & 7, warnings, name)
-    check_affine(affine, name)  # edges as short as 1e-200 vanish where lengths are computed
+    check_affine(affine, name)  # edges as short as 1e-200 vanish when lengths are computed
     return affine, notices
 
 
 def _settle_edges(affine: Float[np.ndarray, "4 4"], fields: np.ndarray, name: str) -> list[Notice]:
-    """Give an sform the edges of `pixdim` where its columns have other lengths, and say which was taken.
+    """Give an sform the edges of `pixdim`, in place, if its columns have other lengths; return a notice.
 
     Raises:
-        GridError: If the edges are no lengths below `LARGEST_MM`.
+        GridError: If the edges are not below `LARGEST_MM`.
     """
     lengths, edges = np.array(spacing_of(affine)), fields["pixdim"][1:4].astype(np.float64)
     is_set = np.isfinite(edges).all() and (edges > 0).all()
@@ -337,7 +337,7 @@ def _sform(fields: np.ndarray) -> Float[np.ndarray, "4 4"]:
 
 
 def _qform(fields: np.ndarray) -> Float[np.ndarray, "4 4"]:
-    """As nifti1_io.c does it: a quaternion longer than 1 is normalised, a half turn is exact."""
+    """Compute the qform as nifti1_io.c does: a quaternion longer than 1 is normalised, a half turn is exact."""
     vector = np.array([fields[f"quatern_{c}"] for c in "bcd"], np.float64)
     rest = 1.0 - vector @ vector
     quaternion = np.array([np.sqrt(rest) if rest >= 1e-7 else 0.0, *vector])
@@ -351,7 +351,7 @@ def _qform(fields: np.ndarray) -> Float[np.ndarray, "4 4"]:
 
 
 def _distance_voxels(one: np.ndarray, other: np.ndarray, shape: tuple[int, int, int]) -> float:
-    """How far two affines put any corner apart, in the shortest voxel edge; NaN if one is not finite."""
+    """Return the largest distance of two affines at any corner, in shortest voxel edges; NaN if one is not finite."""
     corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], np.float64)
     corners[:, :3] *= np.array(shape) - 1
     return float(np.abs(corners @ (one - other).T).max() / min(spacing_of(one)))
@@ -373,7 +373,7 @@ def _set_geometry(fields: np.ndarray, affine: Float[np.ndarray, "4 4"]) -> None:
 
 
 def _source_fields(grid: SourceGrid) -> np.ndarray | None:
-    """The fields of the grid's own header, if it is one of a NIfTI file that describes this very grid."""
+    """Return the fields of the grid's own header, if it is that of a NIfTI file and describes this very grid."""
     if grid.header is None:
         return None
     try:

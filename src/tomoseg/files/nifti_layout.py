@@ -1,7 +1,7 @@
-"""Where a NIfTI header keeps what is read and written here, and quaternions as it has them.
+"""Layout of NIfTI headers, and conversion of quaternions.
 
-Why not NiBabel's header classes: importing NiBabel takes 0.2 s of processor time and 48 MB, since it loads pydicom, for
-twenty fields; its `get_qform` refuses quaternions that nifti1_io.c normalises. The tests compare all of this with it.
+NiBabel's header classes are not used because importing NiBabel takes 0.2 s of processor time and 48 MB, since it loads
+pydicom, and its `get_qform` refuses quaternions that nifti1_io.c normalises. The tests compare with it.
 
 Source: NIfTI-1 and NIfTI-2 data format, https://nifti.nimh.nih.gov.
 """
@@ -15,7 +15,7 @@ _Fields = dict[str, tuple[str, int]]
 
 
 def _layout(itemsize: int, fields: _Fields, affine: tuple[str, int, int]) -> np.dtype:
-    """A structure of named fields at their places, in bytes; what lies between them is zero when written."""
+    """Return a structured type with fields at their offsets in bytes; bytes between them are written as zero."""
     number, first, row_bytes = affine
     place = first
     for name in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"):
@@ -61,10 +61,10 @@ NIFTI2 = _layout(
 
 
 def rotation_of(quaternion: Float[np.ndarray, "4"]) -> Float[np.ndarray, "3 3"]:
-    """The rotation that a quaternion stands for, whatever its length.
+    """Return the rotation matrix of a quaternion of any length.
 
     Args:
-        quaternion: `(4,)` w, x, y, z; not all zero.
+        quaternion: `(4,)`, w, x, y, z; not all zero.
 
     Example:
         >>> rotation_of(np.array([0.0, 0.0, 0.0, 2.0])).tolist()
@@ -83,7 +83,7 @@ def rotation_of(quaternion: Float[np.ndarray, "4"]) -> Float[np.ndarray, "3 3"]:
 
 
 def quaternion_of(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "4"]:
-    """The quaternion of the rotation nearest to a matrix; its first number is not negative.
+    """Return the quaternion `(4,)` of the rotation nearest to a matrix, with w not negative.
 
     Args:
         rotation: `(3, 3)`, a rotation up to rounding.

@@ -1,6 +1,6 @@
-"""What says of itself, or is said by a record of ours, to be no scan.
+"""Recognition of files that are not scans, by their headers or by records of tomoseg.
 
-Only headers are looked at here; that values are those of a label map is seen by `checks.values`.
+Values are not looked at here; label maps are recognised by their values in `checks.values`.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from tomoseg.files.source import ScanKind, ScanSource
 from tomoseg.notices import Kind, Notice
 
 RECORD = "prediction.json"
-"""How the file ends that says which files a prediction wrote, from where it lies."""
+"""Ending of the file that lists the files of a prediction, relative to its folder."""
 
 CORRECTION = "correction.json"
-"""The file that says of a folder that it holds a mask that a person corrected."""
+"""Name of the file that marks a folder with a mask corrected by a person."""
 
 OURS, SEGMENTATION, LABELS = "a result of tomoseg", "a segmentation of 3D Slicer", "a label map"
-"""What is known for something else than a scan."""
+"""Names of recognised things that are not scans."""
 
 OF_OURS = "results of tomoseg"
-"""What files that we wrote are counted as."""
+"""Name under which files written by tomoseg are counted."""
 
 MAPS: dict[Kind, str] = {
     "probability map": "a probability map or a normalised scan",
     "label map": LABELS,
     "dose grid": "a dose grid",
 }
-"""What values are of that are no scan's, by the kind of the notice that says so; the surest first."""
+"""Names of things other than scans, by the kind of the notice about their values; the surest first."""
 
 _MODALITIES = {
     "MR": "an MR", "PT": "a PET", "PET": "a PET", "NM": "an image of nuclear medicine", "US": "an ultrasound",
     "RTDOSE": "a dose grid", "SEG": "a segmentation", "XA": "an angiogram", "MG": "a mammogram", "CR": "an X-ray",
     "DX": "an X-ray",
 }  # fmt: skip
-"""What headers of NRRD and MetaImage may call their images that is no CT."""
+"""Modalities other than CT in headers of NRRD and MetaImage."""
 
 _MODALITY = re.compile(rb"^[^\n:=]{0,40}modality\s*:?=\s*(?:MET_MOD_)?(\w+)", re.IGNORECASE | re.MULTILINE)
 _HEADER_ENDS = {"nrrd": b"\n\n", "metaimage": b"ElementDataFile"}
 _SEGMENT_KEYS = (b"\nSegment0_", b"\nSegmentation_")
 _LABEL_INTENT = 1002
 _INTENT_PLACES = {348: slice(68, 70), 540: slice(504, 508)}
-"""Where a NIfTI header of so many bytes has its intent code."""
+"""Position of the intent code by the size of a NIfTI header."""
 _ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 
 
 def known_as(source: ScanSource) -> str | None:
-    """What lies at a path, if it is known to be no scan; else None."""
+    """Return the name of a thing that is known not to be a scan; otherwise None."""
     if source.says is not None:
         return source.says
     is_ours = not source.is_dicom and source.path in _written_near(source.path)
@@ -60,15 +60,15 @@ def known_as(source: ScanSource) -> str | None:
 
 
 def refuse_known(source: ScanSource, path: Path, otherwise: str) -> None:
-    """Refuse a file that is known to be no scan before it is read.
+    """Refuse a file that is known not to be a scan, before it is read.
 
     Args:
-        source: What lies there.
-        path: What to call it.
-        otherwise: What to do to have it segmented all the same.
+        source: The source found at the path.
+        path: Path in the message.
+        otherwise: Advice for segmenting it nevertheless.
 
     Raises:
-        InputError: If it is known for something else.
+        InputError: If it is known not to be a scan.
     """
     known = known_as(source)
     if known is not None:
@@ -76,10 +76,10 @@ def refuse_known(source: ScanSource, path: Path, otherwise: str) -> None:
 
 
 def map_among(notices: Iterable[Notice]) -> str | None:
-    """What a file holds by its values, if that is no scan; else None.
+    """Return the name of a thing that is not a scan by its values; otherwise None.
 
     Args:
-        notices: What was noticed when they were read and looked at.
+        notices: Notices from reading and checking the values.
     """
     kinds = {notice.kind for notice in notices}
     return next((what for kind, what in MAPS.items() if kind in kinds), None)
@@ -89,12 +89,12 @@ def refuse_map(notices: Iterable[Notice], path: Path, otherwise: str) -> None:
     """Refuse a scan whose values are those of a label map, of probabilities or of a dose.
 
     Args:
-        notices: What was noticed when its voxels were read and looked at.
-        path: What to call it.
-        otherwise: As of `refuse_known`.
+        notices: Notices from reading and checking the values.
+        path: Path in the message.
+        otherwise: Advice for segmenting it nevertheless.
 
     Raises:
-        InputError: If that was among it.
+        InputError: If they are.
     """
     known = map_among(notices)
     if known is not None:
@@ -106,11 +106,11 @@ def _refusal(path: Path, known: str, otherwise: str) -> str:
 
 
 def says_it_is(kind: ScanKind, start: bytes) -> str | None:
-    """What a file calls itself, if that is no scan; None of everything else, damaged files included.
+    """Return the name of a thing that is not a scan according to its header; None for all others, also damaged ones.
 
     Args:
-        kind: What it is read as.
-        start: Its first bytes, enough of them for a header.
+        kind: Kind of the file.
+        start: Its first bytes, enough for a header.
     """
     if kind == "nrrd" and any(key in start for key in _SEGMENT_KEYS):
         return SEGMENTATION
@@ -121,16 +121,16 @@ def says_it_is(kind: ScanKind, start: bytes) -> str | None:
 
 
 def written_by(records: Iterable[Path]) -> set[Path]:
-    """The files that predictions wrote, by what lies beside them.
+    """Return the files that predictions wrote, according to their records.
 
     Args:
-        records: Files that end in `RECORD`; those of other programs, and unreadable ones, name nothing.
+        records: Files that end in `RECORD`; those of other programs, and unreadable ones, are ignored.
     """
     return {path for record in records for path in _named_in(record)}
 
 
 def looked_for(path: Path) -> tuple[str, ...]:
-    """The structures that the prediction that wrote a file looked for, found or not; none where no record names it."""
+    """Return the structures that the prediction that wrote a file looked for; empty if no record lists it."""
     for record in _records_near(path):
         if path in _named_in(record):
             structures = _content(record).get("structures")
@@ -139,7 +139,7 @@ def looked_for(path: Path) -> tuple[str, ...]:
 
 
 def _written_near(path: Path) -> set[Path]:
-    """What the records of a file's folder, and of the folder around it, name: those of its folder and of its name."""
+    """Return the files listed in records in a file's folder and its parent."""
     return written_by(_records_near(path))
 
 
@@ -158,7 +158,7 @@ def _named_in(record: Path) -> list[Path]:
 
 
 def _content(record: Path) -> dict[str, Any]:
-    """What a record of ours says; nothing of another file."""
+    """Return the content of a record of tomoseg; empty for any other file."""
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -167,7 +167,7 @@ def _content(record: Path) -> dict[str, Any]:
 
 
 def _intent(start: bytes) -> int:
-    """The intent code of a NIfTI header, 0 where there is none."""
+    """Return the intent code of a NIfTI header; 0 without one."""
     if start[:2] == b"\x1f\x8b":
         try:
             start = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(start, 540)

@@ -1,4 +1,4 @@
-"""Whether an output can be made: asked before the work, so that none is lost for want of a place."""
+"""Checks, before a command begins, that its output can be written."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tomoseg.files.asides import remove_left_overs
 from tomoseg.files.atomic import ADVICE, mode_at, refuse_other_than_file
 
 _TRIED_BYTES = 4096
-"""Written and forgotten where an output is to lie: a full disk takes no more."""
+"""Bytes written to a temporary file as a test, which fails on a full disk."""
 
 
 def check_file(path: Path) -> None:
-    """Refuse a file that cannot be written.
+    """Check that a file can be written.
 
     Args:
-        path: It need not be there, nor its folder.
+        path: The file; it and its folder may be missing.
 
     Raises:
         OutputError: If it is a folder, a device or a pipe, or its folder cannot be made or written into.
@@ -38,14 +38,14 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(path: Path, files: Iterable[str] = ()) -> None:
-    """Refuse a folder that cannot be made or written into.
+    """Check that a folder can be made and written to.
 
     Args:
-        path: It need not be there, nor what it lies in.
-        files: What will be written into it, by name.
+        path: The folder; it and its parents may be missing.
+        files: Names of the files that will be written to it.
 
     Raises:
-        OutputError: If it is a file, may not be written to, lies on a full disk, or one of the files cannot be written.
+        OutputError: If it is a file, cannot be written to, is on a full disk, or one of the files cannot be written.
     """
     there = check_place(path)
     if not _is_folder(there):
@@ -56,31 +56,31 @@ def check_folder(path: Path, files: Iterable[str] = ()) -> None:
 
 
 def begin_folder(path: Path, files: Iterable[str] = ()) -> None:
-    """Refuse a folder as `check_folder` does; what commands that were killed left aside in it goes.
+    """Check a folder as `check_folder` does, and remove temporary files that killed commands left in it.
 
     Args:
-        path: It need not be there, nor what it lies in.
-        files: What will be written into it, by name.
+        path: The folder; it and its parents may be missing.
+        files: Names of the files that will be written to it.
 
     Raises:
-        OutputError: As of `check_folder`.
+        OutputError: If it, or one of the files, cannot be written.
     """
     check_folder(path, files)
     remove_left_overs(path)
 
 
 def check_place(path: Path) -> Path:
-    """Refuse a place where neither a file nor a folder can be put.
+    """Check that a file or a folder can be made at a path.
 
     Args:
-        path: It need not be there, nor what it lies in.
+        path: The path; it and its parents may be missing.
 
     Returns:
-        Of the path and what it lies in the nearest that is there.
+        The path itself or its nearest parent that exists.
 
     Raises:
-        OutputError: If what it lies in is a file, may not be written to, or lies on a full disk, or if a name is longer
-            than names can be there.
+        OutputError: If that parent is a file, cannot be written to, or is on a full disk, or if a name is too long for
+            the file system.
     """
     absolute = path.absolute()
     there = next(one for one in (absolute, *absolute.parents) if os.path.lexists(one))
@@ -100,11 +100,11 @@ def check_place(path: Path) -> Path:
 
 
 def check_space(folder: Path, needed_bytes: int) -> None:
-    """Refuse to begin with what will not fit onto the disk.
+    """Check that there is enough free space on a disk.
 
     Args:
-        folder: Where it is to lie; it need not be there yet.
-        needed_bytes: How much is to be written.
+        folder: The folder to write to; it may be missing.
+        needed_bytes: Number of bytes to write.
 
     Raises:
         OutputError: If less is free.
@@ -137,7 +137,7 @@ def _check_names(path: Path, there: Path) -> None:
 
 
 def _longest_name(folder: Path) -> int:
-    """Bytes of the longest name that files in a folder can have."""
+    """Return the maximum bytes of a file name in a folder."""
     try:
         return os.pathconf(folder, "PC_NAME_MAX")
     except (AttributeError, OSError, ValueError):  # Windows

@@ -1,4 +1,4 @@
-"""Names that come from files and archives: they may not be trusted, and may hold what messages must not."""
+"""Names from files and archives, which cannot be trusted and may hold data that messages must not show."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _UID = re.compile(r"\d+(\.\d+){4,}")
 
 
 def without_uids(name: str) -> str:
-    """A name without the identifiers that DICOM writers put into it.
+    """Replace DICOM UIDs in a name by `UID`.
 
     Example:
         >>> without_uids("CT.1.2.840.113619.2.5.dcm")
@@ -21,23 +21,23 @@ def without_uids(name: str) -> str:
 
 
 def shown(path: Path, folder: Path) -> str:
-    """A path as messages have it: from a folder that the user named, without identifiers.
+    """Return a path for messages: relative to a folder that the user named, without UIDs.
 
     Args:
-        path: In the folder; another path is shown whole.
-        folder: What the user named.
+        path: A path in the folder; another path is shown whole.
+        folder: The folder that the user named.
     """
     inside = path.relative_to(folder) if path.is_relative_to(folder) else path
     return without_uids(inside.as_posix())
 
 
 def fitting(stem: str, suffix: str, longest: int = 255) -> str:
-    """A file's name that the disk takes: of a longer one the end gives way to a digest, so that no two are the same.
+    """Return a file name of limited length: the end of a longer one is replaced by a digest, so that names differ.
 
     Args:
-        stem: As it would be.
-        suffix: Stays.
-        longest: Bytes.
+        stem: The name without its suffix.
+        suffix: The suffix, which is kept.
+        longest: Maximum bytes.
 
     Example:
         >>> fitting("case_liver", ".png"), fitting("a" * 20, ".png", 16)
@@ -52,7 +52,7 @@ def fitting(stem: str, suffix: str, longest: int = 255) -> str:
 
 
 def lacking(path: Path) -> str:
-    """What to say of a path where nothing is, as the end of a sentence with what to do.
+    """Return the end of a message about a path that does not exist, with advice.
 
     Example:
         >>> lacking(Path("none.nii.gz"))
@@ -64,7 +64,7 @@ def lacking(path: Path) -> str:
 
 
 def climbs(name: str) -> bool:
-    """Whether a name leads out of the place that it is given for, or is none, on any system."""
+    """Whether a relative path is empty, invalid, absolute, or leads out of its folder, on any operating system."""
     return (
         not name
         or "\0" in name

@@ -1,4 +1,4 @@
-"""What a segmentation is written as: one label map, or one mask a structure. Everything appears whole or not at all."""
+"""Writing of segmentations as NIfTI: one label map, or one mask per structure, atomically."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WRITERS = min(4, os.cpu_count() or 1)
 
 
 def nifti_stem(path: Path) -> str:
-    """The name of a file without `.nii` or `.nii.gz`, in upper or lower case."""
+    """Return the name of a file without `.nii` or `.nii.gz`, in upper or lower case."""
     for suffix in NIFTI_SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
@@ -37,12 +37,12 @@ def nifti_stem(path: Path) -> str:
 
 
 def sidecar_path(path: Path) -> Path:
-    """The file with the names of a label map's structures: `liver.labels.json` for `liver.nii.gz`."""
+    """Return the file with the names of a label map's structures: `liver.labels.json` for `liver.nii.gz`."""
     return path.with_name(f"{nifti_stem(path)}.labels.json")
 
 
 def label_map_files(path: Path) -> list[str]:
-    """The names of the files that `write_label_map` writes: the map, and what gives its values names and colours."""
+    """Return the names of the files that `write_label_map` writes: the map, and files with names and colours."""
     stem = nifti_stem(path)
     return [path.name, sidecar_path(path).name, f"{stem}.label", f"{stem}.ctbl"]
 
@@ -76,7 +76,7 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
 
 
 def write_names(labels: LabelSet, path: Path) -> Path:
-    """Write the names of a label map's structures next to it, for formats that do not contain them; returns the file.
+    """Write the names of a label map's structures next to it, for formats that do not contain them; return the file.
 
     Raises:
         OutputError: If it cannot be written.
@@ -161,7 +161,7 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
 
 
 def write_nifti_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `nifti`: `write_label_map` for a label map, `write_masks` for masks; returns the paths."""
+    """Write the format `nifti`, by `write_label_map` or `write_masks`, and return the paths."""
     if isinstance(result, LabelMap):
         write_label_map(result, target.path)
         return [target.path.with_name(name) for name in label_map_files(target.path)]
@@ -192,7 +192,7 @@ def write_confidence(confidence: Confidence, folder: Path) -> list[str]:
 
 
 def _in_file_order(plane: UInt8[np.ndarray, "x y z"], grid: SourceGrid) -> UInt8[np.ndarray, "x y z"]:
-    """The same array laid out in memory as the file will be: reordered once for eight masks."""
+    """Return the array with its memory in the file's order, so that it is reordered only once for eight masks."""
     return grid.to_canonical(np.asfortranarray(grid.from_canonical(plane)))
 
 

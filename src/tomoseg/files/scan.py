@@ -1,7 +1,6 @@
-"""A CT scan of any kind that is read, told apart by its content: DICOM, NIfTI, NRRD, MetaImage.
+"""Reading of CT scans of all supported kinds, recognised by their content: DICOM, NIfTI, NRRD, MetaImage.
 
-`look` finds what lies at a path, once; `read_scan` reads what was found. Libraries for DICOM are imported where there
-is DICOM.
+`look` examines a path once; `read_scan` reads the result. Libraries for DICOM are imported only if there is DICOM.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
 SCAN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
-"""How files end that are a scan each. Those of DICOM end in anything, and are a slice each."""
+"""Endings of files that are one scan each. DICOM files may have any ending and are one slice each."""
 
 
 def read_scan(
@@ -55,7 +54,7 @@ def read_scan(
     Args:
         scan: A NIfTI, NRRD or MetaImage file; DICOM as a folder, a ZIP archive or a file; a folder that contains one
             scan at any depth; or the result of `look`.
-        series: Which of several DICOM series to read, numbered from 1; None takes the largest axial one of a study.
+        series: Number of the DICOM series to read, from 1; None for the largest axial one of a study.
         assume_spacing: Voxel spacing in mm along the file's axes, used if the file states no geometry.
 
     Returns:
@@ -80,9 +79,9 @@ def read_scan(
 
 
 def _have(source: ScanSource) -> None:
-    """Fetch what of a scan lies in a store."""
+    """Fetch the files of a scan that are in a store."""
     make_whole(file.path for file in source.files)
-    if is_mirrored(source.path):  # a header is not opened again where there is nothing to fetch
+    if is_mirrored(source.path):  # otherwise there is nothing to fetch, and no header has to be opened again
         make_whole(file.path for file in detached(source))
 
 
@@ -101,14 +100,14 @@ def _read(source: ScanSource, series: int | None, assume_spacing: tuple[float, f
 
 
 def first_values(source: ScanSource) -> Float32[np.ndarray, "i j s"]:
-    """The first few megabytes of a volume's voxels, scaled, as they lie in the file.
+    """Read the first few megabytes of a volume's voxels, scaled, in the file's axis order.
 
     Args:
-        source: The source of any kind but DICOM.
+        source: A source of any kind but DICOM.
 
     Raises:
         InputError: If it cannot be read.
-        GridError: If its geometry is not known.
+        GridError: If its geometry is unknown.
     """
     _have(source)
     readers = {"nrrd": NRRD.first_values, "metaimage": METAIMAGE.first_values}
@@ -116,14 +115,14 @@ def first_values(source: ScanSource) -> Float32[np.ndarray, "i j s"]:
 
 
 def look(path: Path) -> ScanSource:
-    """Find out what kind of scan lies at a path. A folder is listed once; files are opened until one is DICOM.
+    """Find the scan at a path. A folder is listed once; files are opened until one is DICOM.
 
     Args:
-        path: As for `read_scan`. Where nothing is, its name decides, and reading says that nothing is there.
+        path: A path as for `read_scan`. If it does not exist, its name decides the kind, and reading reports it.
 
     Raises:
-        InputError: If it cannot be looked into, is neither a file nor a folder, or is a folder without DICOM that does
-            not hold just one scan.
+        InputError: If it cannot be read, is neither a file nor a folder, or is a folder without DICOM that does not
+            hold exactly one scan.
     """
     with _looking_into(path):
         if not path.is_dir():
@@ -135,12 +134,12 @@ def look(path: Path) -> ScanSource:
 
 
 def _dicom_among(files: Sequence[SourceFile], folder: Path, lost: Sequence[Lost]) -> ScanSource | None:
-    """The DICOM of a folder; None if there is none.
+    """Return the DICOM of a folder as a source; None if there is none.
 
     Args:
-        files: All files of it.
-        folder: Where they lie.
-        lost: What lies there and cannot be read; so does what cannot be opened.
+        files: All files in it.
+        folder: The folder.
+        lost: Files that cannot be read, to which others are added.
     """
     lost = list(lost)
     known: Headers = {}
@@ -149,7 +148,7 @@ def _dicom_among(files: Sequence[SourceFile], folder: Path, lost: Sequence[Lost]
             known[file.path] = images_of(file)
         except OSError as error:
             lost.append(Lost(file.path, reason(error)))
-        except InputError:  # reading says how it is damaged
+        except InputError:  # reading reports the damage
             return ScanSource("dicom", folder, tuple(files), notices=of_lost(lost, folder), headers=known)
         if known.get(file.path) is not None:
             return ScanSource("dicom", folder, tuple(files), notices=of_lost(lost, folder), headers=known)
@@ -157,7 +156,7 @@ def _dicom_among(files: Sequence[SourceFile], folder: Path, lost: Sequence[Lost]
 
 
 def of_lost(lost: Sequence[Lost], folder: Path) -> tuple[Notice, ...]:
-    """What is said of a DICOM scan beside which something cannot be read: slices of it may be missing."""
+    """Return a notice of files that cannot be read beside a DICOM scan, of which slices may be missing."""
     if not lost:
         return ()
     named = "; ".join(f"{shown(one.path, folder)}: {one.why}" for one in lost[:5])
@@ -168,7 +167,7 @@ def of_lost(lost: Sequence[Lost], folder: Path) -> tuple[Notice, ...]:
 
 
 def images_of(file: SourceFile) -> tuple[Any, ...] | None:
-    """What a DICOM file says of its images, so that it need not be opened again; None of a file that is no DICOM.
+    """Read the image headers of a DICOM file, so that it need not be opened again; None if it is not DICOM.
 
     Raises:
         OSError: If it cannot be read.
@@ -187,7 +186,7 @@ def _images_in(stream: IO[bytes], file: SourceFile) -> tuple[Any, ...] | None:
 
 
 def _only_scan(files: Sequence[SourceFile], folder: Path) -> ScanSource:
-    """The one scan in a folder without DICOM.
+    """Return the only scan in a folder without DICOM.
 
     Raises:
         InputError: If there is none, or several.
@@ -203,11 +202,11 @@ def _only_scan(files: Sequence[SourceFile], folder: Path) -> ScanSource:
 
 
 def look_at_file(path: Path) -> ScanSource:
-    """A file told apart by its first bytes.
+    """Recognise the kind of a file by its first bytes.
 
     Raises:
         OSError: If it cannot be read.
-        InputError: If it is no file.
+        InputError: If it is not a file.
     """
     if not path.exists():
         return ScanSource(_kind(path, b""), path, ())
@@ -220,7 +219,7 @@ def look_at_file(path: Path) -> ScanSource:
         kind = _kind(path, start)
         headers: Headers = {}
         if kind == "dicom":
-            with suppress(InputError):  # reading says how it is damaged
+            with suppress(InputError):  # reading reports the damage
                 headers[path] = _images_in(stream, file)
     return ScanSource(kind, path, (file,), says_it_is(kind, start), headers=headers)
 
@@ -244,7 +243,7 @@ def _looking_into(path: Path) -> Iterator[None]:
 
 
 def scan_stem(path: Path) -> str:
-    """What a scan is called: its file's name without the suffix of its kind, or its folder's."""
+    """Return the name of a scan: that of its file without the suffix, or that of its folder."""
     if path.is_dir():
         return path.resolve().name
     lower = path.name.lower()

@@ -1,7 +1,7 @@
-"""Files that hold several structures each under its own name, read as masks: the one thing that readers of them give.
+"""Named masks from one file, the common result of all readers of files with several structures.
 
-A file may hold less than the scan's whole grid: programs leave out slices without a voxel, or everything around. Such
-a box of the scan's own voxels is put back in its place.
+A file may cover less than the scan's whole grid, since programs crop empty slices or borders. Such a box of the scan's
+own voxels is put back into its place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from tomoseg.volume import GRID_TOLERANCE_VOXELS, SourceGrid, check_same_grid, same_grid
 
 MOST_VOXELS = 8192
-"""Along an axis of a grid that is made to hold what lies apart."""
+"""Maximum voxels along an axis of a grid that is extended."""
 
 Mask = Bool[np.ndarray, "x y z"]
 
@@ -26,10 +26,10 @@ class Segments:
     """The segments of one file.
 
     Attributes:
-        path: What to call the file in messages.
-        names: The structures, each once.
-        grid: Where the masks lie.
-        mask: Gives the mask of a structure, in RAS+ order.
+        path: Path of the file in messages.
+        names: Names of the structures, each once.
+        grid: Grid of the masks.
+        mask: Returns the mask of a structure, `(x, y, z)` in RAS+ order.
     """
 
     path: str
@@ -38,11 +38,11 @@ class Segments:
     mask: Callable[[str], Mask]
 
     def on(self, grid: SourceGrid, name: str = "the scan") -> Segments:
-        """The same on a grid of which theirs is all or a box.
+        """Return the segments on a grid of which their own is the whole or a box.
 
         Args:
             grid: The other grid.
-            name: What to call its owner in messages.
+            name: Name of its owner in messages.
 
         Raises:
             GridError: If their voxels are not voxels of that grid.
@@ -51,7 +51,7 @@ class Segments:
             return replace(self, grid=grid)
         start = _start_in(grid, self.grid)
         if start is None:
-            check_same_grid(grid, self.grid, name, self.path)  # says what differs
+            check_same_grid(grid, self.grid, name, self.path)  # raises an error that states the difference
             start = (0, 0, 0)
         box = tuple(slice(a, a + n) for a, n in zip(start, self.grid.canonical_shape, strict=True))
 
@@ -64,7 +64,7 @@ class Segments:
 
 
 def _start_in(grid: SourceGrid, box: SourceGrid) -> tuple[int, int, int] | None:
-    """Where in a grid the first voxel of a box of it lies; None if it is no box of it."""
+    """Return the first voxel of a box of a grid; None if it is not a box of that grid."""
     start = _apart(grid, box)
     if start is None:
         return None
@@ -73,7 +73,7 @@ def _start_in(grid: SourceGrid, box: SourceGrid) -> tuple[int, int, int] | None:
 
 
 def _apart(grid: SourceGrid, other: SourceGrid) -> tuple[int, int, int] | None:
-    """How many voxels the first voxels of two grids are apart; None where they are not of one lattice."""
+    """Return the offset of the first voxels of two grids in voxels; None if they are not on one lattice."""
     step = np.linalg.inv(grid.canonical_affine) @ other.canonical_affine
     x, y, z = (int(place) for place in np.rint(step[:3, 3]))
     exact = np.eye(4)
@@ -89,7 +89,7 @@ def same_lattice(one: SourceGrid, other: SourceGrid) -> bool:
 
 
 def voxel_corners_mm(grid: SourceGrid) -> Float[np.ndarray, "8 3"]:
-    """Where the eight voxels at the corners of a grid lie, RAS+."""
+    """Return the centres of the eight corner voxels of a grid, `(8, 3)` in RAS+ mm."""
     return np.asarray((_corner_voxels(grid) @ grid.canonical_affine.T)[:, :3])
 
 
@@ -98,13 +98,13 @@ def _corner_voxels(grid: SourceGrid) -> Float[np.ndarray, "8 4"]:
 
 
 def grown(grid: SourceGrid, points_mm: Float[np.ndarray, "n 3"]) -> SourceGrid:
-    """A grid with as many more of its voxels on each side as are needed to hold some points.
+    """Extend a grid by as many voxels on each side as are needed to contain points.
 
-    It is the grid itself if it holds them, or if they lie farther away than any scan goes.
+    The grid itself is returned if it contains them, or if the result would exceed `MOST_VOXELS`.
 
     Args:
         grid: The grid.
-        points_mm: RAS+.
+        points_mm: `(n, 3)`, points in RAS+ mm.
     """
     if not len(points_mm):
         return grid

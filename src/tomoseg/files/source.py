@@ -1,6 +1,6 @@
-"""What lies at a path, looked at once: folders are listed and first bytes are read here, and the record travels.
+"""Records of the files at a path, which is listed only once.
 
-Nothing here needs to know a format: `scan.look` tells formats apart, and readers take what was found.
+Nothing here depends on a format: `scan.look` recognises formats, and readers take its records.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from tomoseg.files.stores.addresses import is_mirrored
 from tomoseg.notices import Notice
 
 ScanKind = Literal["dicom", "zip", "nifti", "nrrd", "metaimage"]
-"""What a scan is read as. A `zip` holds DICOM; `dicom` is a folder of files, or one file."""
+"""Kinds of scans. A `zip` holds DICOM; `dicom` is a folder of files, or one file."""
 
 Headers = dict[Path, tuple[Any, ...] | None]
-"""What DICOM files say of their images, by file; None of a file that is no DICOM."""
+"""Image headers of DICOM files, by file; None for a file that is not DICOM."""
 
 START_BYTES = 132
-"""Bytes at the start of a file that tell all formats apart."""
+"""Bytes at the start of a file that distinguish all formats."""
 
 HEADER_BYTES = 4096
-"""Bytes at the start of a volume that say what it is, unless its header is unusual."""
+"""Bytes at the start of a volume that hold its header, unless it is unusual."""
 
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -35,10 +35,10 @@ class SourceFile:
 
     Attributes:
         path: The file.
-        size: Its length in bytes.
-        modified_ns: When it was last written to, in nanoseconds since 1970; whoever copies a file may set it.
-        changed_ns: When anything of it last changed, which nobody can set; on Windows when it was made. 0 of an object
-            of a store, whose time of writing nobody can set.
+        size: Its size in bytes.
+        modified_ns: Time of its last modification in nanoseconds since 1970, which programs can set.
+        changed_ns: Time of its last change of any kind, which programs cannot set; on Windows, that of its creation. 0
+            for an object in a store, whose modification time cannot be set.
     """
 
     path: Path = field(repr=False)
@@ -48,10 +48,10 @@ class SourceFile:
 
     @classmethod
     def at(cls, path: Path) -> SourceFile:
-        """The file at a path.
+        """Make the record of the file at a path.
 
         Raises:
-            OSError: If there is none, or nothing may be known of it.
+            OSError: If there is none, or it cannot be accessed.
         """
         return cls._of(path, path.stat())
 
@@ -62,20 +62,19 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class ScanSource:
-    """A scan before it is read: what it is and which files it may be read from. It can be pickled.
+    """A scan before it is read: its kind and its files. It can be pickled.
 
     Attributes:
-        kind: What it is read as.
-        path: What messages call it: the folder, archive or file.
-        files: The files at the path as they were when it was looked at; none where nothing is there. Files beside a
-            scan's own, such as damaged ones or a text, are among them.
-        says: What a file says that it is, if that is no scan.
-        number: Which of several scans of that path, from 1; 0 if it is the only one.
-        inside: Where in an archive it lies, if that holds several scans.
-        members: The members of an archive that it may be read from; all of them if None.
-        notices: What was seen of it while it was looked for.
-        headers: What its files say of their images, as far as they were read to know that they are DICOM; opaque to
-            everyone but `files.dicom`.
+        kind: Kind of the scan.
+        path: The folder, archive or file, as named in messages.
+        files: The files at the path when it was listed; empty if it does not exist. They include files beside the
+            scan's own, such as damaged ones or texts.
+        says: Name of the thing that the file is according to its header, if that is not a scan.
+        number: Number among several scans of that path, from 1; 0 if it is the only one.
+        inside: Its folder in an archive, if that holds several scans.
+        members: The members of an archive that it is read from; None for all.
+        notices: Notices from searching for it.
+        headers: Image headers of its files that were read to recognise DICOM; only `files.dicom` interprets them.
     """
 
     kind: ScanKind
@@ -90,17 +89,17 @@ class ScanSource:
 
     @property
     def is_dicom(self) -> bool:
-        """Whether it is DICOM, packed or not."""
+        """Whether it is DICOM, in an archive or not."""
         return self.kind in {"dicom", "zip"}
 
 
 @dataclass(frozen=True)
 class Lost:
-    """What lies in a folder and cannot be read.
+    """A file or folder that cannot be read.
 
     Attributes:
-        path: Where.
-        why: Such as "a link to nothing".
+        path: Its path.
+        why: The reason, such as "a link to nothing".
     """
 
     path: Path = field(repr=False)
@@ -109,14 +108,14 @@ class Lost:
 
 @dataclass(frozen=True)
 class Folder:
-    """What lies in a folder, sorted by name, without hidden names.
+    """The contents of a folder, sorted by name, without hidden ones.
 
     Attributes:
         path: The folder.
         files: Its files.
-        folders: Its folders.
+        folders: Its subfolders.
         linked: Links to folders.
-        lost: What cannot be read.
+        lost: Entries that cannot be read.
     """
 
     path: Path
@@ -132,9 +131,9 @@ class DicomFolder:
 
     Attributes:
         path: The folder.
-        files: Its files, but for volumes of other kinds.
-        headers: What they say of their images, as in `ScanSource`; a damaged one is not among them.
-        lost: What cannot be read, damaged DICOM files included.
+        files: Its files, without volumes of other kinds.
+        headers: Image headers of its files, as in `ScanSource`, without damaged ones.
+        lost: Files that cannot be read, including damaged DICOM files.
         has_damaged: Whether a DICOM file is damaged.
     """
 
@@ -146,7 +145,7 @@ class DicomFolder:
 
     @property
     def has_dicom(self) -> bool:
-        """Whether there is any."""
+        """Whether it holds DICOM."""
         return self.has_damaged or any(images is not None for images in self.headers.values())
 
 
@@ -179,11 +178,11 @@ def list_folder(path: Path) -> Folder:
 
 
 def walk(path: Path, follow: bool = False) -> Iterator[Folder]:
-    """A folder and those below it, each listed once, when it is reached; one that cannot be listed is lost above it.
+    """Yield a folder and all below it, each listed once; one that cannot be listed is in its parent's `lost`.
 
     Args:
-        path: Where it begins.
-        follow: Whether links to folders are followed, which lead out of the place; else they are passed over.
+        path: The folder to start from.
+        follow: Whether to follow links to folders, except for those within the tree.
 
     Raises:
         OSError: If the first folder cannot be listed.
@@ -207,7 +206,7 @@ def _walk(folder: Folder, follow: bool, seen: set[Path]) -> Iterator[Folder]:
 
 
 def _leads_back(target: Path, seen: set[Path]) -> bool:
-    """Whether a link leads to where the walk passes anyway; if not, that place is one from now on."""
+    """Whether a link leads to a folder that is visited anyway; otherwise remember that folder."""
     if any(place in (target, *target.parents) or target in place.parents for place in seen):
         return True
     seen.add(target)
@@ -215,20 +214,20 @@ def _leads_back(target: Path, seen: set[Path]) -> bool:
 
 
 def reason(error: OSError) -> str:
-    """Why something cannot be read, without its name."""
+    """Return the reason why something cannot be read, without its name."""
     return (error.strerror or str(error)).lower()
 
 
 def starts_zip(start: bytes) -> bool:
-    """Whether a file that begins so is a zip archive."""
+    """Whether a file with these first bytes is a ZIP archive."""
     return start[:4] in _ZIP_MAGICS
 
 
 def starts_dicom(start: bytes) -> bool:
-    """Whether a file that begins so is DICOM: with the preamble, or (as old files are) with a first element at once.
+    """Whether a file with these first bytes is DICOM, with the preamble, or (as old files) without.
 
     Args:
-        start: `START_BYTES` of it, or all where it has fewer.
+        start: Its first `START_BYTES`, or all if it has fewer.
     """
     if start[128:132] == b"DICM":
         return True

@@ -1,13 +1,12 @@
-"""A stack of parallel slices laid onto a regular grid.
+"""Arrangement of parallel slices on a regular grid.
 
-Slices are sorted by their place along the common normal. Where they follow one another evenly and straight, the grid
-is the slices themselves. Otherwise it is a regular grid with the slices' in-plane axes and pixel size, wide enough for
-all of them:
+Slices are sorted by position along the common normal. If they are evenly spaced and aligned, the grid is the slices
+themselves. Otherwise it is a regular grid with the slices' in-plane axes and pixel size, large enough for all of them:
 
-- gantry tilt, or any other shift between slices: each is moved within its plane, by linear interpolation;
-- uneven gaps, and slices that are missing: planes in between are interpolated linearly from the two nearest slices.
+- gantry tilt, or any other shift between slices: each is shifted within its plane, by linear interpolation;
+- uneven gaps, and missing slices: planes in between are interpolated linearly from the two nearest slices.
 
-Nothing is guessed and nothing is kept quiet: everything that was found is a sentence for the user.
+Every irregularity is reported in a notice.
 """
 
 from __future__ import annotations
@@ -22,34 +21,34 @@ from tomoseg.errors import GridError
 from tomoseg.notices import Notice
 
 EVEN_VOXELS = 0.05
-"""How far a slice may be from its place on the grid, in voxels, and still count as there. Positions in files are
-rounded to a tenth of a millimetre by some tools."""
+"""Maximum distance of a slice from a plane of the grid, in voxels, at which it counts as that plane. Some tools round
+positions to a tenth of a millimetre."""
 
 SAME_PLACE_MM = 0.01
-"""Slices nearer to one another than this are at one place; the thinnest CT slices are 0.2 mm apart."""
+"""Distance below which slices are at the same position; the thinnest CT slices are 0.2 mm apart."""
 
 GAP_QUANTILE = 0.1
-"""The gap of the regular grid is one that at most a tenth of the gaps are smaller than: a single odd gap, where two
-blocks of slices meet, does not decide for all."""
+"""Quantile of the gaps that is the gap of the regular grid, so that a single small gap, where two blocks of slices
+meet, does not determine it."""
 
 LARGEST_GROWTH = 16
-"""A regular grid with more than so many times the slices' pixels is not made: a position must be damaged."""
+"""Maximum ratio of the grid's voxels to the slices' pixels; a larger one results from a damaged position."""
 
 AIR_HU = -1024
-"""What is taken where no slice has a pixel."""
+"""HU of voxels where no slice has a pixel."""
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Where parallel slices of one size lie.
+    """The geometry of parallel slices of one size.
 
     Attributes:
-        positions_mm: `(n, 3)` RAS+ mm of each slice's first pixel.
-        across: `(3,)` unit vector from one column to the next, RAS+.
-        down: `(3,)` unit vector from one row to the next, RAS+, perpendicular to it.
-        pixel_mm: Distance of columns, and of rows.
+        positions_mm: `(n, 3)`, position of each slice's first pixel in RAS+ mm.
+        across: `(3,)`, unit vector from one column to the next, RAS+.
+        down: `(3,)`, unit vector from one row to the next, RAS+, perpendicular to it.
+        pixel_mm: Spacing of columns and of rows in mm.
         shape: Columns and rows.
-        thickness_mm: For a single slice, which has no gap to another.
+        thickness_mm: Slice thickness in mm, needed for a single slice only.
     """
 
     positions_mm: Float[np.ndarray, "n 3"]
@@ -60,7 +59,7 @@ class Slices:
     thickness_mm: float | None = None
 
     def along_mm(self, order: Sequence[int]) -> Float[np.ndarray, "k"]:
-        """Where some of the slices lie along the normal."""
+        """Return the positions of some of the slices along the normal in mm."""
         return self.positions_mm[list(order)] @ np.cross(self.across, self.down)
 
 
@@ -69,12 +68,12 @@ class Arrangement:
     """Slices on a regular grid.
 
     Attributes:
-        order: Which slices, in the order along the normal; one of each place.
-        repeated: Pairs of a slice that was left out and the one at its place.
-        offsets_voxels: `(len(order), 3)`: where on the grid each slice's first pixel lies.
+        order: Indices of the slices in the order along the normal, one for each position.
+        repeated: Pairs of a slice that was left out and the one at the same position.
+        offsets_voxels: `(len(order), 3)`, position of each slice's first pixel on the grid in voxels.
         shape: Voxels of the grid: columns, rows, planes.
-        affine: `(4, 4)` grid index to RAS+ mm.
-        findings: What is irregular.
+        affine: `(4, 4)`, maps grid index to RAS+ mm.
+        findings: Notices of irregularities.
     """
 
     order: tuple[int, ...]
@@ -86,13 +85,13 @@ class Arrangement:
 
 
 def arrange(slices: Slices) -> Arrangement:
-    """Find the regular grid of slices that come in any order.
+    """Find the regular grid of slices in any order.
 
     Args:
-        slices: One or more. Of several at one place the first is taken.
+        slices: One or more slices. Of several at the same position, the first is taken.
 
     Returns:
-        The grid, and where on it the slices lie.
+        The grid, and the positions of the slices on it.
 
     Raises:
         GridError: If slices lie side by side, or so far apart that a regular grid would be mostly empty, or a
@@ -126,10 +125,10 @@ def arrange(slices: Slices) -> Arrangement:
 
 
 def _sorted(places: Float[np.ndarray, "n 3"]) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """Slices along the normal, one of each place, and those that are left out beside the one that was taken.
+    """Sort slices along the normal; return one for each position, and pairs of a repeated slice and the one taken.
 
     Raises:
-        GridError: If two lie side by side.
+        GridError: If two lie side by side in a plane.
     """
     order: list[int] = []
     repeated: list[tuple[int, int]] = []
@@ -157,7 +156,7 @@ def _repeats(repeated: int, slices: int) -> list[Notice]:
 def _planes(
     along_mm: Float[np.ndarray, "n"], thickness_mm: float | None
 ) -> tuple[Float[np.ndarray, "n"], float, list[Notice]]:
-    """The plane of each slice, between two planes where gaps are uneven; the distance of planes; what is uneven.
+    """Return the plane of each slice, fractional if gaps are uneven, the spacing of planes in mm, and notices.
 
     Raises:
         GridError: If a single slice has no thickness.
@@ -178,7 +177,7 @@ def _planes(
         return (along_mm - along_mm[0]) / typical, typical, [_uneven(gaps, typical)]
     if (steps == 1).all():
         return numbers, gap_mm, []
-    if 2 * np.count_nonzero(steps == 1) < len(steps):  # two blocks that overlap between their places, for instance
+    if 2 * np.count_nonzero(steps == 1) < len(steps):  # such as two blocks that interleave where they overlap
         return numbers, gap_mm, [_uneven(gaps, gap_mm)]
     missing = int(steps.sum()) - len(steps)
     after = _listed((np.flatnonzero(steps > 1) + 1).tolist())
@@ -199,7 +198,7 @@ def _uneven(gaps: Float[np.ndarray, "n"], plane_mm: float) -> Notice:
 
 
 def _shifts(offsets: Float[np.ndarray, "n 3"], places: Float[np.ndarray, "n 3"], slices: Slices) -> list[Notice]:
-    """What is not straight: a tilt if the shift grows evenly, else a sentence about the largest shift."""
+    """Return a notice of shifts within the plane: a tilt if they grow linearly, otherwise the largest shift."""
     if np.abs(offsets[:, :2]).max() <= EVEN_VOXELS:
         return []
     moved = places - places[0]
@@ -219,14 +218,14 @@ def _listed(values: list[float] | list[int]) -> str:
 
 
 def resample(hu: Int16[np.ndarray, "n r c"], arrangement: Arrangement) -> Int16[np.ndarray, "k j i"]:
-    """The planes of the regular grid, from the slices.
+    """Resample slices to the planes of the regular grid.
 
     Args:
-        hu: Slices in the order of the arrangement, rows and columns.
-        arrangement: Where they lie.
+        hu: `(slices, rows, columns)`, in the order of the arrangement.
+        arrangement: The arrangement of the slices.
 
     Returns:
-        Planes, rows and columns; `AIR_HU` where there is no slice.
+        `(planes, rows, columns)`; `AIR_HU` where there is no slice.
     """
     columns, rows, planes = arrangement.shape
     along = arrangement.offsets_voxels[:, 2]
@@ -247,7 +246,7 @@ def _blend(
     pair: tuple[int, int],
     share: float,
 ) -> None:
-    """Fill a plane: a weighted mean where both slices have a pixel, else the one that has."""
+    """Fill a plane with the weighted mean of two slices, or with the one that has a pixel there."""
     total = np.zeros(plane.shape, np.float32)
     weights = np.zeros(plane.shape, np.float32)
     for number, weight in zip(pair, (1 - share, share), strict=True):
@@ -265,12 +264,12 @@ def _blend(
 
 
 def _moved(lines: Float32[np.ndarray, "l m"], offset: float) -> tuple[int, Float32[np.ndarray, "l2 m"]]:
-    """Lines that begin at a fractional place, interpolated to whole places: the first of these, and their values.
+    """Interpolate lines at fractional positions to integer ones; return the first of these, and the values.
 
-    There are as many whole places within half a step of the lines as there are lines; the outermost take the nearest.
+    The number of lines stays the same; the outermost takes the value of the nearest line.
     """
     first = int(np.floor(offset + 0.5))
-    part = first - offset  # in -0.5..0.5: where between two lines the whole places lie
+    part = first - offset  # in -0.5..0.5: position of the integers between two lines
     if part == 0 or len(lines) == 1:
         return first, lines
     shifted = lines.copy()

@@ -1,4 +1,4 @@
-"""Where one output format goes, and what it may say of the scan and the model."""
+"""Target of an output format, with the scan and the model that the result refers to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Origin:
-    """The scan that results belong to; all DICOM results of it take over the same patient, study and slices.
+    """The scan that results belong to; all DICOM results of it refer to the same patient, study and slices.
 
     Args:
         grid: The scan's grid.
-        name: What to call the scan in messages.
+        name: Name of the scan in messages.
     """
 
     def __init__(self, grid: SourceGrid, name: str) -> None:
@@ -30,7 +30,7 @@ class Origin:
 
     @cached_property
     def series(self) -> SourceSeries:
-        """What DICOM results take over, made when it is first asked for."""
+        """The series that DICOM results refer to, made when it is first requested."""
         from tomoseg.files.dicom.source import source_series
 
         series = source_series(self._grid, self._name)
@@ -39,18 +39,18 @@ class Origin:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """What had to be made up so far."""
+        """Notices of values that were generated for DICOM results so far."""
         return self._notices
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where one format goes.
+    """The target of one format.
 
     Attributes:
         path: The file, or for several files their folder.
         origin: The scan.
-        made_by: What is said of the algorithm.
+        made_by: The algorithm that made the result.
     """
 
     path: Path

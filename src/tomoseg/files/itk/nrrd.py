@@ -1,10 +1,10 @@
-"""NRRD files: a text header with the voxels behind it (`.nrrd`) or in a file beside it (`.nhdr`).
+"""Reading of NRRD files: a text header followed by the voxels (`.nrrd`) or with a file of them (`.nhdr`).
 
-Three axes in a space that says where left, front and head are; raw, gzip and ascii encoding. What cannot be a CT volume
-(colours, vectors, blocks, lists of files) is refused.
+Supported are three axes in an anatomical space, with raw, gzip and ascii encoding. Files that cannot be a CT volume
+(colours, vectors, blocks, lists of files) are refused.
 
-Why not pynrrd: it reads a size of twenty digits as another number, ends with errors of several kinds on damaged fields
-that nobody needs (`thicknesses`, `labels`), and would save the twenty lines of `_fields`.
+pynrrd is not used because it reads a size of twenty digits as another number, raises errors of several kinds on damaged
+fields that are not needed (`thicknesses`, `labels`), and would save only the twenty lines of `read_fields`.
 
 Source: the definition of the NRRD file format, https://teem.sourceforge.net/nrrd/format.html.
 """
@@ -57,7 +57,7 @@ _VECTOR = re.compile(r"\(([^()]*)\)|none")
 
 
 def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> tuple[Stored, tuple[Notice, ...]]:
-    """What a header says of its voxels, and what was assumed.
+    """Read a header; return the storage of its voxels, and notices of assumptions.
 
     Raises:
         InputError: If it is damaged, or the voxels cannot be those of a scan.
@@ -69,17 +69,17 @@ def _described(stream: IO[bytes], path: Path, assume_spacing: Edges | None) -> t
 def stored_of(
     fields: dict[str, str], end: int, path: Path, assume_spacing: Edges | None = None
 ) -> tuple[Stored, tuple[Notice, ...]]:
-    """What a header's fields say of its voxels, and what was assumed.
+    """Return the storage of the voxels of a header, and notices of assumptions.
 
     Args:
-        fields: As `read_fields` gives them.
-        end: Where the header ends.
+        fields: The header's fields, from `read_fields`.
+        end: Offset of the end of the header.
         path: Its file.
-        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
+        assume_spacing: Voxel spacing in mm, used if the file states none.
 
     Raises:
         InputError: If it is damaged, or the voxels cannot be those of a scan.
-        GridError: If the geometry is not known.
+        GridError: If the geometry is unknown.
     """
     name = str(path)
     sizes = _needed(fields, "sizes", name).split()
@@ -104,10 +104,10 @@ def stored_of(
 
 
 def read_fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
-    """The header's fields, and where it ends; keys of programs, which have `:=`, are among them as `key:=`.
+    """Read the header's fields; return them, custom ones as `key:=`, with the offset of its end.
 
     Raises:
-        InputError: If it is something else.
+        InputError: If it is not an NRRD header.
     """
     fields: dict[str, str] = {}
     lines = header_lines(stream, name)
@@ -150,10 +150,10 @@ def _one_file(data: str, name: str) -> str:
 
 
 def _check_unit(units: str, name: str) -> None:
-    """Refuse lengths in another unit than mm.
+    """Check that lengths are in mm.
 
     Raises:
-        GridError: If there is one.
+        GridError: If they are not.
     """
     named = {one.strip().lower() for one in re.findall(r'"([^"]*)"', units)} - {"", "mm", "millimeter", "millimeters"}
     if named:
@@ -161,7 +161,7 @@ def _check_unit(units: str, name: str) -> None:
 
 
 def _axes(sizes: Sequence[str], fields: dict[str, str]) -> list[int]:
-    """The axes that a volume has, without others of length 1: those that no direction is given for, then the last."""
+    """Return three axes of a volume, dropping others of length 1: first those without a direction, then the last."""
     axes = list(range(len(sizes)))
     vectors = [found[0] for found in _VECTOR.finditer(fields.get("space directions", ""))]
     while len(axes) > 3:
@@ -176,10 +176,10 @@ def _axes(sizes: Sequence[str], fields: dict[str, str]) -> list[int]:
 def _affine(
     fields: dict[str, str], axes: Sequence[int], assume_spacing: Edges | None, name: str
 ) -> tuple[Float[np.ndarray, "4 4"], list[Notice]]:
-    """Index to RAS+ mm, and what was assumed.
+    """Return the affine from index to RAS+ mm, and notices of assumptions.
 
     Raises:
-        GridError: If the spacing is not known, or something is no number.
+        GridError: If the spacing is unknown, or something is not a number.
     """
     _check_unit(fields.get("space units", ""), name)
     to_ras = _TO_RAS.get(fields.get("space", "").lower())
@@ -210,10 +210,10 @@ def _spacings(fields: dict[str, str], axes: Sequence[int], name: str) -> Float[n
 
 
 def _steps(text: str, axes: Sequence[int], name: str) -> Float[np.ndarray, "3 3"]:
-    """The step along each axis of the volume.
+    """Return the step along each axis of the volume, `(3, 3)` with one row per axis.
 
     Raises:
-        GridError: If there are others than three of three numbers.
+        GridError: If there are not three steps of three numbers.
     """
     vectors = [numbers(found[1] or "", None) for found in _VECTOR.finditer(text)]
     steps = [vector[:3] for axis in axes if axis < len(vectors) and (vector := vectors[axis]) is not None]
@@ -223,4 +223,4 @@ def _steps(text: str, axes: Sequence[int], name: str) -> Float[np.ndarray, "3 3"
 
 
 NRRD = TextHeaded(_described)
-"""How NRRD files are read."""
+"""Reader of NRRD files."""

@@ -1,7 +1,7 @@
-"""Segmentations of 3D Slicer in: the segments that the header of an NRRD file names, in one layer or in several.
+"""Reading of 3D Slicer's segmentations: the segments named in the header of an NRRD file, in one or several layers.
 
-A layer is a label map of segments that do not overlap. Older files have one layer a segment, without a value or a
-layer of its own in the header, as the last axis of a space of four dimensions, which is RAS+ there.
+A layer is a label map of segments that do not overlap. Older files have one layer per segment, without its value and
+layer in the header, as the last axis of a four-dimensional space, which is RAS+.
 
 Source: the fields of 3D Slicer's segmentations,
 https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html.
@@ -30,14 +30,14 @@ _NAME = re.compile(r"Segment(\d{1,5})_Name:=", re.ASCII)
 
 @dataclass(frozen=True)
 class SegmentPlace:
-    """Where the voxels of a segment are: those of a value in a layer."""
+    """The layer and the value of a segment's voxels."""
 
     layer: int
     value: int
 
 
 class _File:
-    """A file whose voxels are read when the first mask is asked for."""
+    """A file whose voxels are read when the first mask is requested."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, str(path)
@@ -72,11 +72,11 @@ class _File:
 
 
 def segments_in_nrrd(path: Path) -> dict[str, SegmentPlace]:
-    """The segments that a header names; none for any other NRRD file.
+    """Return the segments named in a header; empty for any other NRRD file.
 
     Raises:
         InputError: If the header cannot be read.
-        LabelError: If a name comes twice, or cannot be used.
+        LabelError: If a name occurs twice, or cannot be used.
     """
     with opened(path, str(path)) as stream:
         fields, _ = read_fields(stream, str(path))
@@ -84,15 +84,15 @@ def segments_in_nrrd(path: Path) -> dict[str, SegmentPlace]:
 
 
 def read_seg_nrrd(path: Path) -> Segments:
-    """Read a segmentation of 3D Slicer; its voxels are read when the first mask is asked for.
+    """Open a segmentation of 3D Slicer; its voxels are read when the first mask is requested.
 
     Args:
         path: A `.seg.nrrd` file.
 
     Raises:
         InputError: If it is missing or damaged, or names no segments.
-        GridError: If its geometry is not known, or cannot be used.
-        LabelError: If a name comes twice or cannot be used; of a mask, if there are voxels of no segment.
+        GridError: If its geometry is unknown, or cannot be used.
+        LabelError: If a name occurs twice or cannot be used; when a mask is requested, if a voxel has no segment.
     """
     file = _File(path)
     if not file.places:
@@ -126,11 +126,11 @@ def _unescaped(text: str) -> str:
 
 
 def layers_of_nrrd(path: Path) -> Layered:
-    """The volumes of a file of four axes, or its one volume.
+    """Return the storage of the volumes in a file with four axes, or of its one volume.
 
     Raises:
         InputError: If the header cannot be read, or the axis of the volumes is neither first nor last.
-        GridError: If the geometry is not known.
+        GridError: If the geometry is unknown.
     """
     with opened(path, str(path)) as stream:
         fields, end = read_fields(stream, str(path))
@@ -138,7 +138,7 @@ def layers_of_nrrd(path: Path) -> Layered:
 
 
 def grid_of(layers: Layered, name: str) -> SourceGrid:
-    """Where the volumes of a file lie.
+    """Return the grid of the volumes in a file.
 
     Raises:
         GridError: If the geometry cannot be used.
@@ -155,7 +155,7 @@ def _layers_of(fields: dict[str, str], end: int, path: Path) -> Layered:
 
 
 def _of_four_axes(fields: dict[str, str], name: str) -> tuple[int, bool, dict[str, str]]:
-    """How many volumes there are, whether they are the first axis, and the fields of one of them.
+    """Return the number of volumes, whether they are the first axis, and the fields of one of them.
 
     Raises:
         InputError: If they are neither the first nor the last.
@@ -183,5 +183,5 @@ def _count(text: str, name: str) -> int:
 
 
 def _shortened(vector: str) -> str:
-    """The first three of four numbers."""
+    """Return a vector without its fourth number."""
     return f"({','.join(vector.strip('() ').split(',')[:3])})"

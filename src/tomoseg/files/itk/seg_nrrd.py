@@ -1,8 +1,8 @@
-"""Segmentations as 3D Slicer reads them: one NRRD file with the name, colour, code and place of each segment.
+"""Writing of segmentations for 3D Slicer: one NRRD file with the name, colour, code and extent of each segment.
 
-Masks that overlap lie in layers, a fourth axis that comes first; where none do, the file is a plain label map. Axes
-run as in the scan's file, the one along the body last, so that the file is written slab by slab. Structures of which
-nothing was found are left out.
+Masks that overlap are in separate layers, a fourth axis that comes first; without overlaps, the file is a plain label
+map. Axes are as in the scan's file, with the one along the body last, so that the file is written slab by slab.
+Structures that were not found are left out.
 
 Source: the definition of the NRRD file format, https://teem.sourceforge.net/nrrd/format.html, and the fields of 3D
 Slicer's segmentations, https://slicer.readthedocs.io/en/latest/developer_guide/modules/segmentations.html.
@@ -30,14 +30,14 @@ _NO_REGION = "Anatomic codes - DICOM master list~^^~^^"
 
 
 def write_seg_nrrd(result: Segmentation | LabelMap, path: Path) -> None:
-    """Write all masks as one file for 3D Slicer, whole or not at all.
+    """Write all masks as one file for 3D Slicer, atomically.
 
     Args:
         result: The masks, or a label map.
-        path: A `.seg.nrrd` file; a former one is replaced, a missing folder made.
+        path: A `.seg.nrrd` file; an existing one is replaced, and a missing folder is made.
 
     Raises:
-        LabelError: If an id is beyond 65535.
+        LabelError: If an id is above 65535.
         OutputError: If it cannot be written.
     """
     seen = survey(result)
@@ -55,20 +55,20 @@ def write_seg_nrrd(result: Segmentation | LabelMap, path: Path) -> None:
 
 
 def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `nrrd`; returns the path."""
+    """Write the format `nrrd` and return the path."""
     write_seg_nrrd(result, target.path)
     return [target.path]
 
 
 @dataclass(frozen=True)
 class _Axes:
-    """How the file's axes lie to those in memory.
+    """The axes of the file relative to those in memory.
 
     Attributes:
         order: The canonical axis of each file axis; z is the last.
-        flipped: Whether it runs the other way, by canonical axis.
-        shape: Voxels, by canonical axis.
-        affine: File index to RAS+ mm.
+        flipped: For each canonical axis, whether the file's runs in the opposite direction.
+        shape: Voxels along each canonical axis.
+        affine: `(4, 4)`, maps file index to RAS+ mm.
     """
 
     order: tuple[int, int, int]
@@ -87,13 +87,13 @@ class _Axes:
         return cls((first, second, third), (flips[0], flips[1], flips[2]), grid.canonical_shape, affine)
 
     def in_file_order(self, slab: Shaped[np.ndarray, "l s y x"]) -> Shaped[np.ndarray, "k j i l"]:
-        """Slices of all layers as the file has them, in C order."""
+        """Return slices of all layers in the axis order of the file (C order)."""
         canonical = slab.transpose(3, 2, 1, 0)
         turned = canonical[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
         return turned.transpose(self.order[2], self.order[1], self.order[0], 3)
 
     def extent(self, box: Int64[np.ndarray, "3 2"]) -> str:
-        """First and last voxel along each file axis."""
+        """Return the first and last voxel along each file axis, as text."""
         sides = []
         for axis in self.order:
             low, high = (int(end) for end in box[axis])
@@ -148,12 +148,12 @@ def _segment(number: int, structure: Structure, layer: int, extent: str) -> Iter
 
 
 def _escaped(text: str) -> str:
-    """A value on one line, as NRRD has it."""
+    """Escape a value for one line of an NRRD header."""
     return text.replace("\\", "\\\\").replace("\n", "\\n")
 
 
 def _terminology(structure: Structure) -> str:
-    """The category, type and side of a structure in 3D Slicer's words; no type where there is no code."""
+    """Return the category, type and side of a structure in 3D Slicer's notation; without a code, no type."""
     side = {"Right": "SCT^24028007^Right", "Left": "SCT^7771000^Left"}.get(structure.laterality or "", "^^")
     kind = f"SCT^{structure.snomed}^{structure.snomed_meaning}" if structure.snomed else "^^"
     return f"{_ANATOMY}~{kind}~{side}~{_NO_REGION}"

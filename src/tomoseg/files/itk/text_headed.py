@@ -1,4 +1,4 @@
-"""What is read of a file whose voxels a text header describes: a scan, labels, or the grid alone."""
+"""Reading of files whose voxels are described by a text header: scans, labels, and grids."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from tomoseg.volume import SourceGrid, Volume, check_affine
 
 @dataclass(frozen=True)
 class TextHeaded:
-    """A kind of such files: NRRD (`nrrd.NRRD`) or MetaImage (`metaimage.METAIMAGE`), in one file or in two.
+    """Reader of such files: NRRD (`nrrd.NRRD`) or MetaImage (`metaimage.METAIMAGE`), in one file or in two.
 
-    Every method raises `InputError` for a file that is missing, damaged, no scalar volume, or whose data lie elsewhere,
-    and `GridError` for geometry that is not known or cannot be used.
+    Every method raises `InputError` for a file that is missing, damaged, or not a scalar volume, or whose data file is
+    not beside it, and `GridError` for geometry that is unknown or cannot be used.
 
     Attributes:
-        describe: From an open file, its path and edges to assume to what its header says of its voxels, and what was
-            noticed.
+        describe: Returns the storage of the voxels and notices, from the open file, its path and the spacing to assume.
     """
 
     describe: Callable[[IO[bytes], Path, Edges | None], tuple[Stored, tuple[Notice, ...]]]
@@ -33,8 +32,8 @@ class TextHeaded:
         """Read a CT scan.
 
         Args:
-            path: The header, which may hold the data too.
-            assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
+            path: The file of the header, which may hold the voxels, too.
+            assume_spacing: Voxel spacing in mm, used if the file states none.
         """
         name = str(path)
         with opened(path, name) as stream:
@@ -42,20 +41,20 @@ class TextHeaded:
             return read_stored(stored, name, noticed, stream)
 
     def first_values(self, path: Path) -> Float32[np.ndarray, "i j s"]:
-        """The first few megabytes of a volume's voxels, as they lie in the file."""
+        """Read the first few megabytes of a volume's voxels, in the file's axis order."""
         name = str(path)
         with opened(path, name) as stream:
             return first_values(self.describe(stream, path, None)[0], name, stream)
 
     def labels(self, path: Path) -> tuple[UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"], SourceGrid]:
-        """Read a label map, in the file's axis order, and its grid; `InputError` also for what is no whole number."""
+        """Read a label map, in the file's axis order, and its grid; `InputError` also for values other than labels."""
         name = str(path)
         with opened(path, name) as stream:
             stored, _ = self.describe(stream, path, None)
             return read_whole_numbers(stored, name, stream), SourceGrid(stored.shape, stored.affine)
 
     def geometry(self, path: Path) -> tuple[SourceGrid, tuple[Notice, ...]]:
-        """The grid of a file and what was noticed of it, from its header alone."""
+        """Read the grid of a file, and notices about it, from its header alone."""
         with opened(path, str(path)) as stream:
             stored, noticed = self.describe(stream, path, None)
         check_affine(stored.affine, str(path))

@@ -1,4 +1,4 @@
-"""Voxels as NRRD and MetaImage files store them: raw, compressed or as text; at most what the header claims is read."""
+"""Reading of voxels from NRRD and MetaImage files: raw, compressed or text, at most as much as the header claims."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from tomoseg.volume import SourceGrid, Volume, check_affine
 
 LARGEST_HEADER_BYTES = 1 << 20
 LARGEST_RATIO = 1032
-"""Deflate codes at most 258 bytes in 2 bits."""
+"""Maximum ratio of deflate, which codes at most 258 bytes in 2 bits."""
 
 _LARGEST_LABEL = 65535
 _NEARLY = 1e-4
-"""How far a label may be from a whole number."""
+"""Maximum deviation of a label from an integer."""
 
 _READ_BYTES = 1 << 20
 _SLAB_BYTES = 4_000_000
-_EITHER_HEADER = 32 + zlib.MAX_WBITS  # of zlib or gzip, found by looking
+_EITHER_HEADER = 32 + zlib.MAX_WBITS  # detects zlib or gzip
 
 Edges = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Where and how the voxels of a volume are stored.
+    """The storage and geometry of the voxels of a volume.
 
     Attributes:
         shape: Voxels along the three axes, the fastest first.
-        dtype: With its byte order.
-        affine: `(4, 4)` index to RAS+ mm.
-        path: The file that holds them.
-        offset: Where they begin in it, in bytes; None for what is left after skipping from the end.
-        encoding: How they are written.
-        lines_skipped: Lines before them.
+        dtype: Type, with its byte order.
+        affine: `(4, 4)`, maps index to RAS+ mm.
+        path: The file that holds the voxels.
+        offset: Offset of the voxels in it in bytes; None if they are at its end.
+        encoding: Encoding of the voxels.
+        lines_skipped: Number of lines to skip before them.
     """
 
     shape: tuple[int, int, int]
@@ -62,13 +62,13 @@ class Stored:
 
     @property
     def voxel_bytes(self) -> int:
-        """Bytes of all voxels in memory, as the header claims."""
+        """Bytes of all voxels in memory, according to the header."""
         return self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
 
 
 @contextmanager
 def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
-    """A file with a text header, open at its start.
+    """Open a file with a text header.
 
     Raises:
         InputError: If it cannot be read.
@@ -83,13 +83,13 @@ def opened(path: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def read_stored(stored: Stored, name: str, noticed: tuple[Notice, ...], header: IO[bytes]) -> Volume:
-    """Read the voxels that a header describes.
+    """Read a scan described by a header.
 
     Args:
-        stored: What the header says.
-        name: What to call the file in messages.
-        noticed: Warnings of the header.
-        header: The header's file, open; the voxels are read from it where they lie in it.
+        stored: Storage and geometry of its voxels.
+        name: Name of the file in messages.
+        noticed: Notices from reading the header.
+        header: The open file of the header, from which the voxels are read if they are in it.
 
     Raises:
         InputError: If the file cannot hold what the header claims, is damaged, or has NaN or infinity.
@@ -104,12 +104,12 @@ def read_stored(stored: Stored, name: str, noticed: tuple[Notice, ...], header: 
 
 
 def first_values(stored: Stored, name: str, header: IO[bytes]) -> Float32[np.ndarray, "i j s"]:
-    """The first few megabytes of the voxels that a header describes, as they lie in the file.
+    """Read the first few megabytes of voxels described by a header, in the file's axis order.
 
     Args:
-        stored: What the header says.
-        name: What to call the file in messages.
-        header: The header's file, open.
+        stored: Storage and geometry of the voxels.
+        name: Name of the file in messages.
+        header: The open file of the header.
 
     Raises:
         InputError: If the file cannot hold what the header claims, or is damaged.
@@ -121,12 +121,12 @@ def first_values(stored: Stored, name: str, header: IO[bytes]) -> Float32[np.nda
 def read_whole_numbers(
     stored: Stored, name: str, header: IO[bytes]
 ) -> UInt8[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"]:
-    """Read the labels that a header describes, in the file's axis order; uint8 where they fit.
+    """Read labels described by a header, in the file's axis order; uint8 if they fit.
 
     Args:
-        stored: What the header says.
-        name: What to call the file in messages.
-        header: The header's file, open; the voxels are read from it where they lie in it.
+        stored: Storage and geometry of the voxels.
+        name: Name of the file in messages.
+        header: The open file of the header, from which the voxels are read if they are in it.
 
     Raises:
         InputError: If the file cannot hold what the header claims, is damaged, or holds negative, fractional or too
@@ -152,10 +152,10 @@ def read_whole_numbers(
 def _voxels(
     stored: Stored, name: str, header: IO[bytes]
 ) -> Iterator[Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]]:
-    """The voxels slab by slab.
+    """Open the voxels as an iterator over slabs.
 
     Raises:
-        InputError: If there is any fault in their file.
+        InputError: If their file cannot be read or is damaged.
     """
     try:
         with nullcontext(header) if stored.path == Path(header.name) else stored.path.open("rb") as file:
@@ -165,7 +165,7 @@ def _voxels(
             _check_size(stored, size, name)
             _skip(file, stored, size)
             yield _slabs(file, stored, name)
-    except FileNotFoundError:  # its name may be a patient's
+    except FileNotFoundError:  # its name, which may be that of a patient, is not repeated
         raise InputError(f"{name}: expected the data file that it names, got {lacking(stored.path)}") from None
     except OSError as error:
         raise InputError(f"{name}: expected a readable data file, got: {error.strerror or error}; check it") from None
@@ -176,7 +176,7 @@ def _voxels(
 
 
 def beside(header: Path, data: str, name: str) -> Path:
-    """The data file that a header names, which must lie beside or below it.
+    """Return the data file named in a header, which must lie beside or below it.
 
     Raises:
         InputError: If it leads elsewhere.
@@ -189,12 +189,12 @@ def beside(header: Path, data: str, name: str) -> Path:
 def box_affine(
     directions: Float[np.ndarray, "3 3"], origin: Float[np.ndarray, "3"], to_ras: tuple[int, int, int]
 ) -> Float[np.ndarray, "4 4"]:
-    """Index to RAS+ mm.
+    """Return the `(4, 4)` affine from index to RAS+ mm.
 
     Args:
-        directions: A row an axis: the step to its next voxel, in the file's space.
-        origin: The first voxel's centre in it.
-        to_ras: Signs that turn the file's space into RAS+.
+        directions: `(3, 3)`, one row per axis: the step to the next voxel, in the file's space.
+        origin: `(3,)`, centre of the first voxel in that space.
+        to_ras: Signs that convert the file's space to RAS+.
     """
     affine = np.eye(4)
     affine[:3, :3] = (directions * to_ras).T
@@ -204,13 +204,13 @@ def box_affine(
 
 @dataclass(frozen=True)
 class Placing:
-    """What a header says of where its voxels lie, along its axes; None of what it does not say.
+    """The geometry in a header; values are None if it does not state them.
 
     Attributes:
-        turns: `(3, 3)` a row an axis: its direction in the file's space.
-        edges_mm: What each direction is multiplied by to be a step to the next voxel.
-        origin: The first voxel's centre.
-        to_ras: Signs that turn the file's space into RAS+.
+        turns: `(3, 3)`, one row per axis: its direction in the file's space.
+        edges_mm: `(3,)`, factors that turn the directions into steps to the next voxel.
+        origin: `(3,)`, centre of the first voxel.
+        to_ras: Signs that convert the file's space to RAS+.
     """
 
     turns: Float[np.ndarray, "3 3"] | None
@@ -220,17 +220,17 @@ class Placing:
 
 
 def placed(said: Placing, assume_spacing: Edges | None, name: str) -> tuple[Float[np.ndarray, "4 4"], list[Notice]]:
-    """Index to RAS+ mm: what a header says, and in the place of what lacks what other readers take, with a notice.
+    """Return the affine from index to RAS+ mm, with usual defaults for missing values, and notices of these.
 
-    Axes without directions run to the left, back and head, as ITK has them, and so does an unknown space.
+    Axes without directions, and an unknown space, are taken to be LPS+, as in ITK.
 
     Args:
-        said: What the header says.
-        assume_spacing: Edges that are taken where the header has none.
-        name: What to call the file in messages.
+        said: The geometry in the header.
+        assume_spacing: Voxel spacing in mm, used if the header states none.
+        name: Name of the file in messages.
 
     Raises:
-        GridError: If the edges are not known.
+        GridError: If the spacing is unknown.
     """
     if said.edges_mm is None and assume_spacing is None:
         raise GridError(
@@ -245,7 +245,7 @@ def placed(said: Placing, assume_spacing: Edges | None, name: str) -> tuple[Floa
 
 
 def _assumed(said: Placing, edges_mm: tuple[float, ...], name: str) -> list[Notice]:
-    """What was assumed in the place of what a header does not say."""
+    """Return a notice of the geometry that was assumed, if any."""
     lacking, sides = [], ""
     if said.edges_mm is None:
         lacking.append(f"voxels of {' x '.join(f'{edge:g}' for edge in edges_mm)} mm")
@@ -261,10 +261,10 @@ def _assumed(said: Placing, edges_mm: tuple[float, ...], name: str) -> list[Noti
 
 
 def header_lines(stream: Any, name: str) -> Iterator[str]:
-    """Lines of a text header, without their ends; the stream is left after the last one that was taken.
+    """Yield the lines of a text header; the stream is left after the last one that was consumed.
 
     Raises:
-        InputError: If there is no end to them.
+        InputError: If the header is longer than `LARGEST_HEADER_BYTES`.
     """
     left = LARGEST_HEADER_BYTES
     while line := stream.readline(left + 1):
@@ -275,7 +275,7 @@ def header_lines(stream: Any, name: str) -> Iterator[str]:
 
 
 def numbers(text: str, count: int | None) -> tuple[float, ...] | None:
-    """So many finite numbers of a text, any if None, else None."""
+    """Parse `count` finite numbers, or any number of them if it is None; return None if the text has others."""
     try:
         found = tuple(float(word) for word in text.replace(",", " ").split())
     except ValueError:
@@ -284,10 +284,10 @@ def numbers(text: str, count: int | None) -> tuple[float, ...] | None:
 
 
 def whole_shape(text: str, name: str) -> tuple[int, int, int]:
-    """Three axes.
+    """Parse the shape of a volume with three axes.
 
     Raises:
-        InputError: If there are others, or one is empty.
+        InputError: If there are not three axes, or one is empty.
     """
     words = text.split()
     if len(words) != 3 or not all(
@@ -298,9 +298,9 @@ def whole_shape(text: str, name: str) -> tuple[int, int, int]:
 
 
 def _check_what_it_is(file: IO[bytes], stored: Stored, size: int, name: str) -> None:
-    """Refuse a data file that is no voxels, by what it is.
+    """Refuse a data file that is recognised as something other than voxels.
 
-    A file that begins with text is known for a pointer or a page; others are looked at where voxels cannot be in them.
+    Files that begin with text are checked for pointers and web pages, others only if they cannot hold the voxels.
 
     Raises:
         InputError: If it is something else.
@@ -315,7 +315,7 @@ def _check_what_it_is(file: IO[bytes], stored: Stored, size: int, name: str) -> 
 
 
 def _holds(stored: Stored, size: int) -> bool:
-    """Whether a file of so many bytes can hold the voxels."""
+    """Whether a file of `size` bytes can hold the voxels."""
     after = size - (stored.offset or 0)
     voxels = stored.voxel_bytes // stored.dtype.itemsize
     return {
@@ -337,7 +337,7 @@ def _skip(file: Any, stored: Stored, size: int) -> None:
     file.seek(size - stored.voxel_bytes if stored.offset is None else stored.offset)
     for _ in range(stored.lines_skipped):
         if not file.readline():
-            break  # at the end, where a damaged number of lines would take for ever
+            break  # at the end of the file: a damaged number of lines would take for ever
 
 
 def _slabs(file: Any, stored: Stored, name: str) -> Iterator[tuple[slice, Float32[np.ndarray, "i j s"]]]:
@@ -348,14 +348,14 @@ def _slabs(file: Any, stored: Stored, name: str) -> Iterator[tuple[slice, Float3
     for start in range(0, z, depth):
         stop = min(start + depth, z)
         values = source((stop - start) * x * y, stored.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a sentence
+        with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused afterwards, with a message
             yield slice(start, stop), values.astype(np.float32).reshape(stop - start, y, x).T
     if stored.encoding == "deflate":
         _check_sum(file, decompressor, name)
 
 
 def _source(file: Any, encoding: str, decompressor: Any, name: str) -> Callable[[int, np.dtype], np.ndarray]:
-    """What gives the next voxels: so many, of a type."""
+    """Return a function that reads the next voxels, given their number and type."""
     if encoding == "raw":
         return partial(_raw, file, name)
     if encoding == "deflate":
@@ -383,7 +383,7 @@ def _deflated(file: Any, decompressor: Any, name: str, count: int, dtype: np.dty
 
 
 def _check_sum(file: Any, decompressor: Any, name: str) -> None:
-    # on to the stream's end, where zlib compares its sum; what follows the voxels is passed over
+    # read to the end of the stream, where zlib verifies its checksum; anything after the voxels is ignored
     while not decompressor.eof:
         data = decompressor.unconsumed_tail or file.read(_READ_BYTES)
         if not data:
@@ -399,7 +399,7 @@ def _parsed(values: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
 def _numbers_of(text: bytes, name: str) -> Float64[np.ndarray, "n"]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", DeprecationWarning)  # how NumPy says that a word is no number
+            warnings.simplefilter("error", DeprecationWarning)  # raised by NumPy for a word that is not a number
             return np.fromstring(text.decode("ascii"), np.float64, sep=" ")
     except (ValueError, DeprecationWarning):
         raise InputError(f"{name}: expected voxels as numbers in text, got other words; the file is damaged") from None

@@ -1,6 +1,6 @@
-"""Masks and label maps as compressed MetaImage files (`.mha`), on the scan's own voxels and in its file's axis order.
+"""Writing of compressed MetaImage files (`.mha`), on the scan's own voxels and in its file's axis order.
 
-Millimetres are to the left, back and head, as ITK has them.
+Coordinates are LPS+, as in ITK.
 
 Source: the MetaIO documentation, https://itk.org/Wiki/ITK/MetaIO/Documentation.
 """
@@ -25,7 +25,7 @@ from tomoseg.volume import SourceGrid
 
 _TYPES = {np.dtype(np.uint8): "MET_UCHAR", np.dtype(np.uint16): "MET_USHORT"}
 _LEVEL = 1
-"""isal's levels are 0 to 3; see `gzip_zeros`."""
+"""Compression level of isal, 0 to 3; see `gzip_zeros`."""
 
 _SLAB_BYTES = 4_000_000
 _SIZE_DIGITS = 16
@@ -33,17 +33,17 @@ _zlib: Any = isal_zlib
 
 
 def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
-    """Write the format `mha`: a label map as one file with its names beside it, masks as one file per structure.
+    """Write the format `mha`: a label map as one file with its names beside it, or masks as one file per structure.
 
     Args:
         result: The masks, or a label map.
         target: The file, or the folder of the masks; other files in that folder stay.
 
     Returns:
-        The paths.
+        The paths of the files.
 
     Raises:
-        LabelError: If a name could not be a file's name.
+        LabelError: If a name is not valid as a file name.
         OutputError: If they cannot be written.
     """
     if isinstance(result, LabelMap):
@@ -58,12 +58,12 @@ def write_result(result: Segmentation | LabelMap, target: Target) -> list[Path]:
 
 
 def write_metaimage(path: Path, array: Shaped[np.ndarray, "x y z"], grid: SourceGrid) -> None:
-    """Write an array as one compressed file, whole or not at all; the same array and grid give the same bytes.
+    """Write an array as one compressed file, atomically; the same array and grid give the same bytes.
 
     Args:
-        path: A `.mha` file; a former one is replaced, a missing folder made.
-        array: In RAS+ order; uint8 or uint16.
-        grid: Where it lies.
+        path: A `.mha` file; an existing one is replaced, and a missing folder is made.
+        array: `(x, y, z)` in RAS+ order; uint8 or uint16.
+        grid: Its grid.
 
     Raises:
         InputError: If the array is of another type.
@@ -90,7 +90,7 @@ def write_metaimage(path: Path, array: Shaped[np.ndarray, "x y z"], grid: Source
 
 
 def _header(stored: Shaped[np.ndarray, "i j k"], grid: SourceGrid) -> tuple[str, str]:
-    """The text before and after the size of the compressed voxels, which is not known yet."""
+    """Return the text before and after the size of the compressed voxels, which is not known yet."""
     lps = np.diag([-1.0, -1.0, 1.0]) @ grid.affine[:3] + 0.0
     spacing_mm = np.linalg.norm(grid.affine[:3, :3], axis=0)
     start = (
@@ -110,7 +110,7 @@ def _numbers(values: Iterable[float]) -> str:
 
 
 def _write_compressed(stored: Shaped[np.ndarray, "i j k"], file: Any) -> int:
-    """Write voxels, the first axis fastest, as one zlib stream; returns its bytes."""
+    """Write voxels, the first axis fastest, as one zlib stream, and return its size in bytes."""
     packer = _zlib.compressobj(_LEVEL)
     depth = max(1, _SLAB_BYTES // (stored[..., 0].nbytes or 1))
     size = 0

@@ -1,1 +1,1 @@
-"""Object stores and web servers as places of scans and results, by way of files in the user's cache folder."""
+"""Object stores and web servers for scans and results, mirrored as files in the user's cache folder."""

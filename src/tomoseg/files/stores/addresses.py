@@ -1,7 +1,7 @@
-"""A URL and the file or folder of the cache that stands for it: each follows from the other alone.
+"""Mapping of URLs to files or folders in the cache, and back.
 
-`s3://bucket/scans/a.nii.gz` is `<cache>/tomoseg/stores/s3/bucket/scans/a.nii.gz`. What of a URL is secret (a signed
-query, a password) is no part of the name: it is kept in this process and those that it starts, and nowhere else.
+`s3://bucket/scans/a.nii.gz` is `<cache>/tomoseg/stores/s3/bucket/scans/a.nii.gz`. Secret parts of a URL (a signed
+query, a password) are not part of the path: they are kept only in this process and those that it starts.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from tomoseg.errors import InputError
 from tomoseg.files.paths import climbs
 
 BUCKETS = ("s3", "gs")
-"""Stores of objects: in and out."""
+"""Schemes of object stores, for reading and writing."""
 
 WEB = ("https", "http")
-"""Web servers: in alone."""
+"""Schemes of web servers, for reading only."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _KINDS = "|".join(BUCKETS + WEB)
@@ -29,23 +29,23 @@ _SECRETS = "TOMOSEG_STORE_SECRETS"
 
 
 def stores_folder() -> Path:
-    """Where files of all stores lie; it may be missing."""
+    """Return the folder for files of all stores; it may be missing."""
     return platformdirs.user_cache_path("tomoseg") / "stores"
 
 
 def is_url(text: str) -> bool:
-    """Whether a word is a URL, of whatever kind."""
+    """Whether a text is a URL of any kind."""
     return _URL.match(text) is not None
 
 
 def place_of(text: str) -> Path:
-    """The file or folder that a word of a command line names; of a URL the one in the cache that stands for it.
+    """Return the path of a command line argument; for a URL, its path in the cache.
 
     Args:
         text: A path, or a URL; `file://` is a path.
 
     Raises:
-        InputError: If there are no such URLs, or it could not be a file's name.
+        InputError: If the kind of URL is not supported, or it cannot be a path.
 
     Example:
         >>> place_of("s3://bucket/scans/a.nii.gz").parts[-4:]
@@ -71,7 +71,7 @@ def place_of(text: str) -> Path:
 
 
 def _without_secrets(scheme: str, url: str) -> str:
-    """The URL as it may be shown; what it was in full is kept for who asks the server."""
+    """Return the URL without secret parts, and remember it in full for requests."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     plain = f"{scheme}://{host}{parts.path}".rstrip("/")
@@ -85,17 +85,17 @@ def _secrets() -> dict[str, str]:
 
 
 def in_full(url: str) -> str:
-    """A URL with what is secret of it, to ask a server with; it must not be shown or written."""
+    """Return a URL with its secret parts, for requests; it must not be shown or written."""
     return _secrets().get(url, url)
 
 
 def is_mirrored(path: Path) -> bool:
-    """Whether a path stands for an object of a store."""
+    """Whether a path in the cache stands for an object in a store."""
     return "stores" in path.parts and path.absolute().is_relative_to(stores_folder())
 
 
 def url_of(path: Path) -> str:
-    """The URL that a path of the cache stands for.
+    """Return the URL of a path in the cache.
 
     Example:
         >>> url_of(place_of("https://127.0.0.1:8443/ct.nii.gz?signature=1234"))
@@ -106,10 +106,10 @@ def url_of(path: Path) -> str:
 
 
 def in_urls(text: str) -> str:
-    """A text with URLs where it has paths of the cache that stand for them, as people are shown it.
+    """Replace paths in the cache by their URLs in a text for users.
 
     Args:
-        text: Plain, or JSON, in which letters beyond ASCII and backslashes are escaped.
+        text: Plain text, or JSON, in which non-ASCII characters and backslashes are escaped.
 
     Example:
         >>> in_urls(f"{place_of('gs://bucket/ct.nii')}: expected a scan")

@@ -1,4 +1,4 @@
-"""Where a store's address and credentials come from: the environment, or the files of AWS's own command line."""
+"""Address and credentials of a store, from the environment or the files of AWS's command line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _KEYS = {
     "region": "region",
     "endpoint_url": "endpoint",
 }
-"""Of AWS's files, and what the library calls them."""
+"""Keys in AWS's files, and their names in obstore."""
 
 
 def settings_of(scheme: str) -> dict[str, Any]:
-    """What a store is addressed with, beside the variables that the library reads itself.
+    """Return the settings of a store, in addition to the environment variables that obstore reads itself.
 
     Args:
         scheme: `s3` or `gs`.
@@ -37,7 +37,7 @@ def settings_of(scheme: str) -> dict[str, Any]:
 
 
 def _of_profile() -> dict[str, str]:
-    """What AWS's files say of the profile in use; the environment goes before them."""
+    """Return the settings of the current profile in AWS's files, without those that the environment overrides."""
     named = os.environ.get("AWS_PROFILE")
     if "AWS_ACCESS_KEY_ID" in os.environ and named is None:
         return {}
@@ -52,7 +52,7 @@ def _of_profile() -> dict[str, str]:
 
 
 def _is_set(key: str, profile: str | None) -> bool:
-    """Whether the environment says it: keys of a profile that is named go before those of the environment."""
+    """Whether the environment overrides a key; the credentials of a named profile override the environment."""
     variables = {"region": ("AWS_REGION", "AWS_DEFAULT_REGION"), "endpoint_url": ("AWS_ENDPOINT_URL",)}
     return any(one in os.environ for one in variables.get(key, () if profile else (key.upper(),)))
 

@@ -1,7 +1,7 @@
-"""Objects as files of the cache: whole, or a placeholder that is filled when it is first read.
+"""Mirroring of objects as files in the cache: complete, or placeholders that are filled when they are first read.
 
-A placeholder has the size and the time of its object, takes no room on the disk, and may not be read or written: that
-is how it is known. All files together are bounded; the least recently used become placeholders again.
+A placeholder has the size and the time of its object, takes no space on the disk, and is recognised by having no
+permissions. The total size is limited; the least recently used files become placeholders again.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ from tomoseg.files.stores.objects import BLOCK_BYTES, BrokenError, Entry, Store,
 from tomoseg.files.stores.which import store_of
 
 LIMIT = "TOMOSEG_STORE_CACHE"
-"""Variable of the environment: how much the files of all stores may take, such as 20GB."""
+"""Environment variable for the maximum size of the files of all stores, such as 20GB."""
 
 DEFAULT_LIMIT_BYTES = 50_000_000_000
-"""At most half of the disk."""
+"""Default of that size; it is never more than half of the disk."""
 
 SMALL_BYTES = 2**20
-"""Objects up to here are fetched when they are listed: slices, tables, records."""
+"""Maximum size of objects that are fetched when they are listed: slices, tables, records."""
 
 Item = TypeVar("Item")
 
 OnObject = Callable[[int, int], None]
-"""Told how many objects were looked at, of how many."""
+"""Called with the number of objects processed, and their total number."""
 
 _AT_ONCE = 8
 _LEFT_OVER_NS = 3600 * 10**9
-"""What lies aside for so long is of a process that was ended."""
+"""Age from which a temporary file is left over from a killed process."""
 
 _USING = ".using"
 _WHOLE = stat.S_IRUSR | stat.S_IWUSR
 
 
 def mirror(place: Path, *, lazily: bool, on_object: OnObject = lambda done, total: None) -> bool:
-    """Make the files below a place of the cache those that its store has, and no others.
+    """Synchronise the files below a path in the cache with its store.
 
     Args:
-        place: Of `place_of` of a URL.
-        lazily: Large objects stay placeholders until `make_whole` is told of them; else all are fetched, and kept for
-            as long as this process lives.
+        place: Path of a URL, from `place_of`.
+        lazily: Whether large objects stay placeholders until `make_whole` is called for them; otherwise all are
+            fetched, and kept for as long as this process lives.
         on_object: Called with the progress.
 
     Returns:
-        Whether there is anything.
+        Whether the store has any object there.
 
     Raises:
         ConfigError: If a package is not installed.
-        InputError: If the store cannot be reached or refuses, or all of it is more than the cache may take.
+        InputError: If the store cannot be reached or refuses, or the objects exceed the size of the cache.
         OutputError: If the cache cannot be written.
     """
     store, since = store_of(place), time.time_ns()
@@ -80,16 +80,16 @@ def mirror(place: Path, *, lazily: bool, on_object: OnObject = lambda done, tota
 
 
 def _with_voxels(place: Path) -> list[Path]:
-    """What is looked for: beside a header of its own file the voxels lie in another one of that folder."""
+    """Return the paths to search: for a separate header the whole folder, since its voxels are in another file."""
     is_header = place.name.lower().endswith((".mhd", ".nhdr"))
     return [place.parent] if is_header and not url_of(place).startswith("http") else [place]
 
 
 def make_whole(paths: Iterable[Path]) -> None:
-    """Fill placeholders among some files; files of other places are passed over.
+    """Fetch the objects of placeholders; paths outside of the cache are ignored.
 
     Args:
-        paths: Which are read next: room is not made at their cost.
+        paths: Files that are read next, and are therefore not emptied to make room.
 
     Raises:
         InputError: If the store cannot be reached or refuses, or has another object there than was listed.
@@ -107,7 +107,7 @@ def make_whole(paths: Iterable[Path]) -> None:
 
 
 def _at_once(work: Callable[[Item], None], items: Sequence[Item]) -> Iterator[None]:
-    """Do something with each, several at once; where one fails or all is interrupted, what is not begun is not done."""
+    """Call a function for each item, several at a time; after an error or interruption, no further call begins."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             yield from pool.map(work, items)
@@ -117,7 +117,7 @@ def _at_once(work: Callable[[Item], None], items: Sequence[Item]) -> Iterator[No
 
 
 def is_placeholder(path: Path) -> bool:
-    """Whether a file is none that can be read yet."""
+    """Whether a file is a placeholder or missing."""
     try:
         return not path.stat().st_mode & stat.S_IWUSR
     except OSError:
@@ -125,7 +125,7 @@ def is_placeholder(path: Path) -> bool:
 
 
 def _used(path: Path, now_ns: int) -> bool:
-    """Whether a file is whole; it was used now."""
+    """Whether a file is complete, in which case it is marked as just used."""
     if is_placeholder(path):
         return False
     with contextlib.suppress(OSError):
@@ -134,10 +134,10 @@ def _used(path: Path, now_ns: int) -> bool:
 
 
 def _fill_again(path: Path) -> None:
-    """Fill a placeholder, or fetch what another machine has listed.
+    """Fetch the object of a placeholder, or one that another machine has listed.
 
     Raises:
-        InputError: If the store has nothing there, or another object than was listed.
+        InputError: If the store has no object there, or it has changed.
     """
     store = store_of(path)
     entry = next((one for one in store.find(path) if one.path == path), None)
@@ -149,7 +149,7 @@ def _fill_again(path: Path) -> None:
 
 
 def _take(store: Store, entry: Entry, fill: bool) -> None:
-    """Have the file of an object, whole or as a placeholder."""
+    """Make the file of an object, complete or as a placeholder, unless it exists."""
     path = entry.path
     if path.is_file() and _is_of(path, entry) and not (fill and is_placeholder(path)):
         return
@@ -165,14 +165,14 @@ def _take(store: Store, entry: Entry, fill: bool) -> None:
 
 
 def _is_of(path: Path, entry: Entry) -> bool:
-    """Whether a file stands for an object in its present state."""
+    """Whether a file stands for the current version of an object."""
     there = path.stat()
     return (there.st_size, there.st_mtime_ns) == (entry.size, entry.stamp_ns)
 
 
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
-    """A new file beside another, which takes its name when the block ends without an error."""
+    """Make a temporary file that replaces another when the block ends without an error."""
     aside = path.with_name(f".{uuid.uuid4().hex[:12]}.part")
     try:
         aside.touch(mode=_WHOLE)
@@ -184,7 +184,7 @@ def _aside(path: Path) -> Iterator[Path]:
 
 
 def _fetch(store: Store, entry: Entry, target: Path) -> None:
-    """Fetch an object, block after block, each as often as its connection breaks."""
+    """Fetch an object in blocks, each of which is retried if the connection breaks."""
     expected = f"{url_of(entry.path)}: expected {entry.size} bytes"
     with target.open("wb") as file:
         for start in range(0, entry.size, BLOCK_BYTES):
@@ -200,24 +200,24 @@ def _block(store: Store, entry: Entry, start: int, length: int) -> bytes:
 
 
 def _forget_others(place: Path, entries: Sequence[Entry], since_ns: int) -> None:
-    """Remove what the store no longer has from a place of the cache, and folders in which nothing is left.
+    """Remove files that the store no longer has, and empty folders.
 
     Args:
-        place: Of the cache.
-        entries: What the store has there.
-        since_ns: When it was asked: what another process has put there since, or is writing, stays.
+        place: A path in the cache.
+        entries: The objects that the store has there.
+        since_ns: Time of the listing; files that other processes have written since, or are writing, stay.
     """
     there = {entry.path for entry in entries}
-    for path in (*sorted(place.rglob("*"), reverse=True), place):  # what lies in a folder before it
+    for path in (*sorted(place.rglob("*"), reverse=True), place):  # contents before their folder
         if path.is_dir() and not path.is_symlink():
-            with contextlib.suppress(OSError):  # it is not empty
+            with contextlib.suppress(OSError):  # not empty
                 path.rmdir()
         elif path not in there and not _is_at_work(path, place, since_ns):
             path.unlink(missing_ok=True)
 
 
 def _is_at_work(path: Path, place: Path, since_ns: int) -> bool:
-    """Whether another process may be writing a file, aside or in its place."""
+    """Whether another process may be writing a file, temporary or not."""
     with contextlib.suppress(OSError):
         changed = path.lstat().st_ctime_ns
         is_aside = any(part.endswith(".part") for part in path.relative_to(place.parent).parts)
@@ -226,10 +226,10 @@ def _is_at_work(path: Path, place: Path, since_ns: int) -> bool:
 
 
 def limit_bytes() -> int:
-    """How much the files of all stores may take.
+    """Return the maximum size of the files of all stores in bytes.
 
     Raises:
-        ConfigError: If the variable is no size.
+        ConfigError: If the environment variable is not a size.
     """
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
@@ -253,7 +253,7 @@ def _check_fits(entries: Sequence[Entry], place: Path) -> None:
 
 
 def _keep(place: Path) -> None:
-    """Note that this process needs all files of a place."""
+    """Record that this process needs all files of a place."""
     notes = stores_folder() / _USING
     with _writing(place):
         notes.mkdir(parents=True, exist_ok=True)
@@ -262,7 +262,7 @@ def _keep(place: Path) -> None:
 
 
 def _kept() -> list[Path]:
-    """The places that processes need which are alive."""
+    """Return the places that running processes need."""
     places: list[Path] = []
     for note in (stores_folder() / _USING).glob("*"):
         with contextlib.suppress(OSError, ValueError):
@@ -274,10 +274,10 @@ def _kept() -> list[Path]:
 
 
 def make_room(spared: set[Path]) -> None:
-    """Make the least recently used files placeholders, until the others take no more than they may.
+    """Turn the least recently used files into placeholders until the others are within the size limit.
 
     Args:
-        spared: Files that are read next.
+        spared: Files that are kept because they are read next.
     """
     whole = []
     kept = _kept()
@@ -300,7 +300,7 @@ def make_room(spared: set[Path]) -> None:
 
 
 def _empty(path: Path, there: os.stat_result) -> None:
-    """Make a file a placeholder; what is left of a process that was ended goes."""
+    """Turn a file into a placeholder; a temporary file left over from a killed process is removed."""
     if path.name.endswith(".part"):
         if time.time_ns() - there.st_mtime_ns > _LEFT_OVER_NS:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Objects of a store: listed, read in blocks, written and removed, with the store's errors as sentences of ours."""
+"""Listing, reading, writing and removing of objects in a store, with its errors as messages of tomoseg."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tomoseg.http_status import MAY_PASS
 from tomoseg.packages import require_installed
 
 BLOCK_BYTES = 8 * 2**20
-"""Asked for at once; what is there of an object need not be asked for again when a connection breaks."""
+"""Bytes requested at a time; after a broken connection only the current block is requested again."""
 
 ATTEMPTS = 5
 
@@ -34,13 +34,13 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Entry:
-    """An object as its store lists it.
+    """An object in the listing of a store.
 
     Attributes:
-        path: The file of the cache that stands for it.
-        size: In bytes.
-        modified: When it was last written.
-        tag: The tag of its state, as the store gives it; nothing where it gives none.
+        path: Its file in the cache.
+        size: Size in bytes.
+        modified: Time of its last modification.
+        tag: Its entity tag; empty without one.
     """
 
     path: Path
@@ -50,21 +50,21 @@ class Entry:
 
     @property
     def stamp_ns(self) -> int:
-        """The time of the file that stands for it: the object's own, and below the second what tells its state."""
+        """Time of its file in ns: the object's own in seconds, with a hash of the tag as the fraction."""
         state = int.from_bytes(sha256(self.tag.encode()).digest()[:6], "big") % 10_000_000
         return int(self.modified.timestamp()) * 10**9 + state * 100
 
 
 class BrokenError(Exception):
-    """A connection broke, or the store was busy: it may be asked again."""
+    """A broken connection or a busy store, after which a request may be repeated."""
 
 
 @runtime_checkable
 class Store(Protocol):
-    """What a store can be asked."""
+    """Read access to a store."""
 
     def find(self, place: Path) -> list[Entry]:
-        """The object of a place, else those below it.
+        """Return the object at a path, or else those below it.
 
         Raises:
             InputError: If the store refuses.
@@ -72,21 +72,21 @@ class Store(Protocol):
         ...
 
     def block(self, entry: Entry, start: int, length: int) -> bytes:
-        """A part of an object, as it was listed.
+        """Read a part of an object.
 
         Raises:
-            InputError: If the store refuses, or has another object there by now.
-            BrokenError: If it may be asked again.
+            InputError: If the store refuses, or the object has changed.
+            BrokenError: If the request may be repeated.
         """
         ...
 
 
 def bucket_of(place: Path) -> Bucket:
-    """The same, where objects can be written too.
+    """Return the bucket of a path, to which objects can also be written.
 
     Raises:
         ConfigError: If a package is not installed.
-        InputError: If the store cannot be addressed so.
+        InputError: If the settings of the store are invalid.
     """
     scheme, _, rest = url_of(place).partition("://")
     return _bucket(scheme, rest.split("/")[0])
@@ -98,7 +98,7 @@ def _bucket(scheme: str, name: str) -> Bucket:
 
 
 class Bucket:
-    """A bucket of S3, or of what speaks as it does, or of Google Cloud Storage.
+    """A bucket of S3 or a compatible store, or of Google Cloud Storage.
 
     Args:
         scheme: `s3` or `gs`.
@@ -106,7 +106,7 @@ class Bucket:
 
     Raises:
         ConfigError: If the package is not installed.
-        InputError: If the settings of the environment are none.
+        InputError: If the settings in the environment are invalid.
     """
 
     def __init__(self, scheme: str, name: str) -> None:
@@ -124,10 +124,10 @@ class Bucket:
             )
 
     def find(self, place: Path) -> list[Entry]:
-        """The object of a place, else those below it; an empty list where there is none.
+        """Return the object at a path, or else those below it; an empty list if there are none.
 
         Raises:
-            InputError: If the store refuses, or a key cannot be a file's name.
+            InputError: If the store refuses, or a key is not valid as a path.
         """
         key = self._key(place)
         return again(lambda: self._find(place, key), f"{url_of(place)}: expected a list of objects")
@@ -159,11 +159,11 @@ class Bucket:
         return Entry(path, listed["size"], listed["last_modified"], listed["e_tag"] or "")
 
     def block(self, entry: Entry, start: int, length: int) -> bytes:
-        """A part of an object, as it was listed.
+        """Read a part of an object.
 
         Raises:
-            InputError: If the store refuses, or has another object there by now.
-            BrokenError: If it may be asked again.
+            InputError: If the store refuses, or the object has changed.
+            BrokenError: If the request may be repeated.
         """
         import obstore
 
@@ -172,9 +172,9 @@ class Bucket:
             return bytes(obstore.get(self._store, self._key(entry.path), options=options).bytes())
 
     def put(self, path: Path, content: Path) -> None:
-        """Write a file as the object that a place of the cache stands for, which appears whole or not at all.
+        """Write a file as the object of a path in the cache, atomically.
 
-        The file gets the time that tells the object's state, so that it need not be fetched again.
+        The file gets the time that identifies the object's version, so that it need not be fetched again.
 
         Raises:
             InputError: If the store refuses, or cannot be reached.
@@ -193,7 +193,7 @@ class Bucket:
         os.utime(content, ns=(time.time_ns(), entry.stamp_ns))
 
     def remove(self, path: Path) -> None:
-        """Remove the object that a path stands for, if it is there.
+        """Remove the object of a path, if it exists.
 
         Raises:
             InputError: If the store refuses, or cannot be reached.
@@ -214,11 +214,11 @@ class Bucket:
 
     @contextmanager
     def _told(self, url: str) -> Iterator[None]:
-        """Turn the store's errors, which may hold what is secret, into ours.
+        """Turn the store's errors, which may hold secrets, into our own.
 
         Raises:
-            InputError: If asking again is of no use.
-            BrokenError: If it is.
+            InputError: If repeating the request is of no use.
+            BrokenError: If the request may be repeated.
         """
         from obstore.exceptions import BaseError
 
@@ -232,7 +232,7 @@ class Bucket:
 
 
 def _sentence(url: str, scheme: str, error: Exception) -> InputError | BrokenError:
-    """What is said of an error of the store."""
+    """Return our own error for an error of the store."""
     kind, text = type(error).__name__, str(error).lower()
     status = int(found[1]) if (found := _STATUS.search(text)) else 0
     if (refusal := _refusal(scheme, kind, text.partition("debug source")[0], status)) is not None:
@@ -245,7 +245,7 @@ def _sentence(url: str, scheme: str, error: Exception) -> InputError | BrokenErr
 
 
 def _refusal(scheme: str, kind: str, said: str, status: int) -> str | None:
-    """What is said of an error that is one each time; None if that is not known."""
+    """Return the message for a permanent error; None if it is not recognised as one."""
     may_not = kind in {"PermissionDeniedError", "UnauthenticatedError"} or status in {401, 403}
     elsewhere = "permanentredirect" in said or "301 moved" in said
     known = {
@@ -259,7 +259,7 @@ def _refusal(scheme: str, kind: str, said: str, status: int) -> str | None:
 
 
 def not_trusted(url: str) -> InputError:
-    """What is said of a server whose certificate no authority of this machine has signed."""
+    """Return the error for a server whose certificate is not trusted by this machine."""
     return InputError(
         f"{url}: expected a server with a certificate that this machine trusts, got another; set SSL_CERT_FILE to the "
         f"file of the authority that signed it"
@@ -274,7 +274,7 @@ def _is_about_credentials(said: str) -> bool:
 
 
 def _reason(said: str) -> str:
-    """What broke, without what the library knows of the request."""
+    """Return the reason of a broken connection, without details of the request."""
     known = {
         "timed out": "no answer in time",
         "connection refused": "nobody listens there",
@@ -284,11 +284,11 @@ def _reason(said: str) -> str:
 
 
 def again(ask: Callable[[], Answer], expected: str) -> Answer:
-    """Ask a store, several times if connections break.
+    """Make a request, repeatedly if connections break.
 
     Args:
-        ask: Raises `BrokenError` where it may be asked again.
-        expected: The first part of the sentence where it never succeeds.
+        ask: Function that makes the request and raises `BrokenError` if it may be repeated.
+        expected: First part of the message if it never succeeds.
 
     Raises:
         InputError: If it never succeeds.

@@ -1,4 +1,4 @@
-"""What is written to a place of the cache that stands for a store's goes on to the store, whole or not at all."""
+"""Uploading of files that are written to paths in the cache to their stores, atomically."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tomoseg.files.stores.objects import bucket_of
 
 
 def upload(files: Mapping[Path, Path]) -> None:
-    """Write files to the store that places of the cache stand for, before they take these; others are passed over.
+    """Upload files to the stores of their paths, before they are moved to these; other paths are ignored.
 
     Args:
-        files: By place, in this order; a record comes last, so that what it vouches for is there.
+        files: Files by path, in this order; a record comes last, so that the files that it lists exist.
 
     Raises:
-        OutputError: If the store refuses, or cannot be reached; what was there before stays.
+        OutputError: If the store refuses, or cannot be reached; existing objects stay.
     """
     for path, file in files.items():
         if is_mirrored(path):
@@ -30,7 +30,7 @@ def upload(files: Mapping[Path, Path]) -> None:
 
 
 def remove_objects(files: Iterable[Path]) -> None:
-    """Remove the objects that files of the cache stand for.
+    """Remove the objects of files in the cache.
 
     Raises:
         OutputError: If the store refuses, or cannot be reached.
@@ -44,18 +44,18 @@ def remove_objects(files: Iterable[Path]) -> None:
 
 
 def check_store(place: Path) -> None:
-    """Refuse a store that cannot be written to: an empty object is written and removed again.
+    """Check that a store can be written to, by writing and removing an empty object.
 
     Args:
-        place: Where results are to lie.
+        place: Path of the results.
 
     Raises:
-        OutputError: If it is no bucket, refuses, or cannot be reached.
+        OutputError: If it is not a bucket, refuses, or cannot be reached.
     """
     url = url_of(place)
     if url.partition("://")[0] not in BUCKETS:
         raise OutputError(f"{url}: expected s3:// or gs:// or a folder to write to, got a web server; choose another")
-    tried = place / f".tomoseg-may-write-{uuid.uuid4().hex[:12]}"  # others may try the same at once
+    tried = place / f".tomoseg-may-write-{uuid.uuid4().hex[:12]}"  # unique, since others may do the same
     with tempfile.NamedTemporaryFile() as nothing:
         try:
             upload({tried: Path(nothing.name)})

@@ -1,4 +1,4 @@
-"""Files of a web server, one by one: it can be asked for a part of a file, and for no list."""
+"""Single files on a web server, which can send parts of a file but no listing."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Web:
     """Any web server."""
 
     def find(self, place: Path) -> list[Entry]:
-        """The file of a place.
+        """Return the file at a path.
 
         Raises:
-            InputError: If the server refuses, has none, or does not say how large it is.
+            InputError: If the server refuses, has no such file, or does not state its size.
         """
         return [again(lambda: self._look(place), f"{url_of(place)}: expected the file")]
 
     def _look(self, place: Path) -> Entry:
-        """Asked for the first byte: signed addresses are signed for GET alone.
+        """Request the first byte, since signed URLs are signed for GET only.
 
         Raises:
-            InputError: If the server does not say how large the file is.
+            InputError: If the server does not state the size of the file.
         """
         url = url_of(place)
         with _asked(url, {"Range": "bytes=0-0"}) as reply:
@@ -45,11 +45,11 @@ class Web:
             return Entry(place, int(size), _time(reply.headers.get("Last-Modified")), tag)
 
     def block(self, entry: Entry, start: int, length: int) -> bytes:
-        """A part of a file, as it was looked at.
+        """Read a part of a file.
 
         Raises:
-            InputError: If the server refuses, or has another file there by now.
-            BrokenError: If it may be asked again.
+            InputError: If the server refuses, or the file has changed.
+            BrokenError: If the request may be repeated.
         """
         url = url_of(entry.path)
         with _asked(url, {"Range": f"bytes={start}-{start + length - 1}"}) as reply:
@@ -75,11 +75,11 @@ def _time(text: str | None) -> datetime:
 
 @contextmanager
 def _asked(url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
-    """The server's answer; its errors, which may hold what is secret, as ours.
+    """Make a request; the server's errors, which may hold secrets, become our own.
 
     Raises:
         InputError: If it refuses.
-        BrokenError: If it may be asked again.
+        BrokenError: If the request may be repeated.
     """
     plain = {"Accept-Encoding": "identity", **headers}
     try:

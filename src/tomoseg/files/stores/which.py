@@ -1,4 +1,4 @@
-"""Which store a place is of."""
+"""The store of a path."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tomoseg.files.stores.objects import Store, bucket_of
 
 
 def store_of(place: Path) -> Store:
-    """The store that a path of the cache is of.
+    """Return the store of a path in the cache.
 
     Raises:
         ConfigError: If a package is not installed.
-        InputError: If the store cannot be addressed so.
+        InputError: If the settings of the store are invalid.
     """
     from tomoseg.files.stores.web import Web  # imports httpx
 
