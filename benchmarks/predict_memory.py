@@ -35,7 +35,7 @@ def main() -> int:
     if not scan.exists():
         write_scan(scan, given.slices)
     model = given.model or given.folder / "random_model"
-    if not model.exists():
+    if given.model is None and not model.exists():
         write_random_model(model)
     print(machine())
     print(f"predict of {given.slices} slices of 512x512 with {given.model or 'random weights'}")
