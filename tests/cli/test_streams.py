@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tomoseg.cli import streams
 from tomoseg.cli.exits import STOPPED
 from tomoseg.cli.streams import with_streams
 
@@ -80,6 +81,21 @@ def test_ctrl_c_twice_is_told(capsys):
         raise KeyboardInterrupt
 
     assert with_streams(command) == STOPPED
+    assert capsys.readouterr().err == "error: stopped\n"
+
+
+@pytest.mark.parametrize("interrupted", ["_ignore_further", "_flushed"])
+def test_ctrl_c_again_after_the_command_has_ended_is_told(interrupted, monkeypatch, capsys):
+    """The first one has ended the command, and the second comes before further ones are ignored."""
+    real, left = getattr(streams, interrupted), iter([KeyboardInterrupt])
+
+    def once(*given):
+        for one in left:
+            raise one
+        return real(*given)
+
+    monkeypatch.setattr(streams, interrupted, once)
+    assert with_streams(lambda: STOPPED) == STOPPED
     assert capsys.readouterr().err == "error: stopped\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -27,6 +28,16 @@ def with_streams(command: Callable[[], int], *, ends_process: bool = False) -> i
     Raises:
         SystemExit: If the command raises it.
     """
+    step = functools.partial(_run, command, ends_process)
+    stopped = functools.partial(_stopped, ends_process)
+    while True:
+        try:
+            return step()
+        except KeyboardInterrupt:  # while the command is being imported, or while an earlier one is being reported
+            step = stopped
+
+
+def _run(command: Callable[[], int], ends_process: bool) -> int:
     _open_closed_ones()
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
@@ -39,13 +50,15 @@ def with_streams(command: Callable[[], int], *, ends_process: bool = False) -> i
         raise
     except OSError as error:
         return _told(error)
-    except KeyboardInterrupt:  # while the command is being imported, or while an earlier one is being reported
-        _ignore_further(ends_process)
-        with contextlib.suppress(OSError):
-            sys.stderr.write("error: stopped\n")
-        return STOPPED
     _ignore_further(ends_process and status == STOPPED)
     return int(_flushed(status) or DONE)
+
+
+def _stopped(ends_process: bool) -> int:
+    _ignore_further(ends_process)
+    with contextlib.suppress(OSError):
+        sys.stderr.write("error: stopped\n")
+    return STOPPED
 
 
 def _ignore_further(ends_process: bool) -> None:
