@@ -72,7 +72,7 @@ catalogue: $(READY) ## Bring the catalogue of French texts up to date, and list 
 	$(BIN)/python docs/build_catalogue.py --missing
 
 web: $(READY) ## Build the page of `view` and `serve` from web/ into the package; needs Node 20 or newer
-	$(BIN)/python web/names.py
+	$(BIN)/python web/french.py
 	cd web && npm ci --no-audit --no-fund && npm run build
 
 clean: ## Remove .venv, caches and builds

@@ -16,7 +16,7 @@ from pathlib import Path
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
-from said_in_source import Text, sentences, texts_in, texts_in_page
+from said_in_source import Text, sentences, texts_in, texts_in_page, texts_in_script
 
 SRC = Path(__file__).resolve().parent.parent / "src" / "tomoseg"
 PO = SRC / "language" / "fr.po"
@@ -26,6 +26,10 @@ PLURALS = ("Plural-Forms", "nplurals=2; plural=(n > 1);")
 
 CONTEXT = "sentence"
 """Of the patterns of sentences that are composed in English."""
+
+WEB = SRC.parents[1] / "web" / "src"
+PAGE = "page"
+"""The context of what the page of `view` and `serve` says."""
 
 
 def said() -> dict[tuple[str | None, Text], list[str]]:
@@ -41,11 +45,14 @@ def said() -> dict[tuple[str | None, Text], list[str]]:
     for pattern, paths in sentences(modules.items()).items():
         for path in paths:
             _place(found.setdefault((CONTEXT, pattern), []), path)
+    for path in sorted(WEB.glob("*.ts")):
+        for text in texts_in_script(path.read_text(encoding="utf-8")):
+            _place(found.setdefault((PAGE, text), []), path)
     return found
 
 
 def _place(places: list[str], path: Path) -> None:
-    name = path.relative_to(SRC).as_posix()
+    name = path.relative_to(SRC if path.is_relative_to(SRC) else WEB.parent).as_posix()
     if name not in places:
         places.append(name)
 

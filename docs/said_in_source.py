@@ -8,6 +8,7 @@ volume`, with `{2:text}` where a pattern of its own stands in it.
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ AT = {
     "Notice": 0,
     "on_warning": 0,
     "warn_all": 0,
+    "answer_of": 0,
+    "part": 0,
     "Finding.error": 1,
     "Finding.warning": 1,
     "Choice": 2,
@@ -64,6 +67,12 @@ def texts_in(code: str) -> Iterator[Text]:
 def texts_in_page(template: str) -> Iterator[str]:
     """The same of a template of a page."""
     yield from re.findall(r'say\("([^"]+)"', template)
+
+
+def texts_in_script(code: str) -> Iterator[str]:
+    """The same of a script of the page, in which a text may be put together of several literals."""
+    for found in re.findall(r'\b(?:say|later)\(\s*((?:"(?:[^"\\]|\\.)*"[\s+]*)+)', code):
+        yield "".join(json.loads(one) for one in re.findall(r'"(?:[^"\\]|\\.)*"', found))
 
 
 def sentences(modules: Iterable[tuple[Path, str]]) -> dict[str, list[Path]]:

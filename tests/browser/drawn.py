@@ -27,6 +27,14 @@ def make_opaque(page, layout="Axial"):
     page.wait_for_timeout(300)
 
 
+def show_alone(page, structure):
+    """One structure's mask, chosen, in a plane through its middle."""
+    make_opaque(page)
+    page.locator(f"[data-name={structure}] .name").click()
+    page.locator("[data-do=alone]").click()
+    page.wait_for_timeout(300)
+
+
 def middle_of(page, colour):
     """Where on the page the pixels of a colour have their middle."""
     rows, columns = np.nonzero((pixels(page) == colour).all(axis=2))

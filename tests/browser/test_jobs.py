@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nibabel import Nifti1Image
 
-from tests.browser.drawn import make_opaque, middle_of
+from tests.browser.drawn import middle_of, show_alone
 from tests.server.conftest import write_scan, write_series, zipped
 from tests.workflows.hu_models import make_model
 from tomoseg.files.nifti import write_nifti
@@ -75,10 +75,7 @@ def test_a_mask_is_corrected_shown_after_a_reload_and_downloaded(opened, setting
         page.wait_for_selector("tr[data-state=done]")
         page.locator("[data-do=look]").click()
         page.wait_for_selector("body[data-ready='Job 1']")
-        make_opaque(page)
-        page.locator("[data-name=ball] .name").click()
-        page.locator("[data-do=alone]").click()
-        page.wait_for_timeout(300)
+        show_alone(page, "ball")
         x, y = middle_of(page, _colour(page, "ball"))
         page.keyboard.press("e")
         page.locator("[data-do=erase]").click()
@@ -163,7 +160,9 @@ def test_what_is_no_scan_is_told_and_removed(opened, settings, tmp_path):
         page.wait_for_selector("tr[data-state=failed]")
         assert "failed: expected" in page.locator("tbody").inner_text()
         page.get_by_role("button", name="Français").click()
-        page.wait_for_selector("text=échouée : Ce n'est pas un examen que l'on puisse lire")
+        page.wait_for_selector(
+            "text=échouée : il faut un fichier NIfTI (un scanner peut aussi être en DICOM, NRRD ou MetaImage)"
+        )
         page.locator("[data-do=remove]").click()
         page.wait_for_selector("tr[data-job]", state="detached")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.browser.drawn import counts, make_opaque, middle_of, pixels
+from tests.browser.drawn import counts, make_opaque, middle_of, pixels, show_alone
 from tomoseg.files.nifti import read_geometry, read_label_map, read_mask, write_nifti
 from tomoseg.files.results import write_label_map
 from tomoseg.labels import LabelSet
@@ -55,9 +55,15 @@ def viewing(files):
     return Viewing(find_views(files / "ct.nii.gz", [files / "masks.nii.gz"]), ViewOptions(open=False))
 
 
-def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(opened, viewing):
+@pytest.fixture
+def look(opened):
+    """Opens the page of what is viewed."""
+    return lambda viewing, scripts=(): opened(viewing.app(), f"/{viewing.secret}/", scripts=scripts)
+
+
+def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(look, viewing):
     assert len({structure.colour for structure in TOTAL}) == 117
-    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+    with look(viewing) as looked:
         make_opaque(looked.page)
         found = counts(looked.page)
         areas = [found[structure.colour] for structure in TOTAL]
@@ -67,8 +73,8 @@ def test_each_of_117_structures_has_its_own_colour_to_the_last_bit(opened, viewi
         assert looked.faults == []
 
 
-def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
-    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+def test_structures_are_ticked_searched_and_gone_to(look, viewing):
+    with look(viewing) as looked:
         page = looked.page
         make_opaque(page)
         page.get_by_role("button", name="None", exact=True).click()
@@ -109,8 +115,8 @@ def test_structures_are_ticked_searched_and_gone_to(opened, viewing):
         np.testing.assert_allclose(toggled, pixels(page), atol=1)
 
 
-def test_the_page_speaks_french_and_windows_change_by_key(opened, viewing):
-    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+def test_the_page_speaks_french_and_windows_change_by_key(look, viewing):
+    with look(viewing) as looked:
         page = looked.page
         page.keyboard.press("3")
         assert page.locator("[aria-pressed=true]", has_text="Bone").count() == 1
@@ -124,9 +130,8 @@ def test_the_page_speaks_french_and_windows_change_by_key(opened, viewing):
         assert page.evaluate("document.documentElement.lang") == "fr"
 
 
-def test_without_webgl2_there_are_slices(opened, viewing):
-    path = f"/{viewing.secret}/"
-    with opened(viewing.app(), path, scripts=[WITHOUT_WEBGL2]) as looked:
+def test_without_webgl2_there_are_slices(look, viewing):
+    with look(viewing, scripts=[WITHOUT_WEBGL2]) as looked:
         assert "no WebGL2" in looked.page.locator(".notes").inner_text()
         make_opaque(looked.page)
         found = counts(looked.page)
@@ -141,14 +146,11 @@ def correcting(files, tmp_path):
     return Viewing(views, ViewOptions(open=False, reviewer="A. Person"), tmp_path / "corrections")
 
 
-def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(opened, correcting, files):
+def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(look, correcting, files):
     spleen = TOTAL["spleen"]
-    with opened(correcting.app(), f"/{correcting.secret}/") as looked:
+    with look(correcting) as looked:
         page = looked.page
-        make_opaque(page)
-        page.locator("[data-name=spleen] .name").click()
-        page.locator("[data-do=alone]").click()
-        page.wait_for_timeout(300)
+        show_alone(page, "spleen")
         x, y = middle_of(page, spleen.colour)
         page.keyboard.press("e")
         page.locator("[data-do=erase]").click()
@@ -179,13 +181,10 @@ def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(opened, corre
     np.testing.assert_array_equal(again, read_label_map(files / "masks.nii.gz") == spleen.id)
 
 
-def test_eight_steps_are_undone_and_none_before_the_first(opened, correcting):
-    with opened(correcting.app(), f"/{correcting.secret}/") as looked:
+def test_eight_steps_are_undone_and_none_before_the_first(look, correcting):
+    with look(correcting) as looked:
         page = looked.page
-        make_opaque(page)
-        page.locator("[data-name=spleen] .name").click()
-        page.locator("[data-do=alone]").click()
-        page.wait_for_timeout(300)
+        show_alone(page, "spleen")
         x, y = middle_of(page, TOTAL["spleen"].colour)
         voxel = (counts(page)[TOTAL["spleen"].colour] / 8**2) ** 0.5
         for strokes, kept in ((0, 0), (10, 2)):
@@ -219,14 +218,14 @@ def _check_cube(corrections, structure):
     assert record["when"].endswith("+00:00")
 
 
-def test_cases_one_after_the_other_with_verdicts(opened, files, tmp_path):
+def test_cases_one_after_the_other_with_verdicts(look, files, tmp_path):
     values = read_label_map(files / "masks.nii.gz")
     values[values == TOTAL["spleen"].id] = 0
     write_label_map(LabelMap(values, TOTAL, read_geometry(files / "masks.nii.gz")), tmp_path / "reference.nii.gz")
     (shown,) = find_views(files / "ct.nii.gz", [files / "masks.nii.gz"], tmp_path / "reference.nii.gz").cases
     cases = tuple(replace(shown, name=name, score=n / 4) for n, name in enumerate("abc"))
     viewing = Viewing(Views("scores", cases, tmp_path, "Dice"), ViewOptions(reviewer="me"), tmp_path / "corrections")
-    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+    with look(viewing) as looked:
         page = looked.page
         assert "Dice 1.000" in page.locator("[data-name=liver]").inner_text()
         page.keyboard.press("w")
@@ -263,11 +262,11 @@ def test_cases_one_after_the_other_with_verdicts(opened, files, tmp_path):
     assert [line.rsplit(",", 1)[0] for line in lines] == ["case,verdict,who", "a,needs work,me", "b,right,me"]
 
 
-def test_what_is_shown_is_of_the_case_that_was_asked_for_last(opened, files, tmp_path):
+def test_what_is_shown_is_of_the_case_that_was_asked_for_last(look, files, tmp_path):
     (case,) = find_views(files / "ct.nii.gz", [files / "masks.nii.gz"]).cases
     cases = (replace(case, name="a"), replace(case, name="b", masks=None), replace(case, name="c"))
     viewing = Viewing(Views("out", cases, tmp_path), ViewOptions(reviewer="me"), tmp_path / "corrections")
-    with opened(viewing.app(), f"/{viewing.secret}/", scripts=[SLOW_SECOND_CASE]) as looked:
+    with look(viewing, scripts=[SLOW_SECOND_CASE]) as looked:
         page = looked.page
         page.locator("[data-name=spleen] .name").click()
         page.keyboard.press("ArrowRight")
@@ -287,7 +286,7 @@ def test_what_is_shown_is_of_the_case_that_was_asked_for_last(opened, files, tmp
     assert not (tmp_path / "corrections").exists()
 
 
-def test_a_hostile_name_is_shown_as_text(opened, tmp_path):
+def test_a_hostile_name_is_shown_as_text(look, tmp_path):
     name = "<img src=x onerror=document.title='broken'>"
     labels = LabelSet.from_names(["x' onclick=document.title='broken' y='", "&amp;liver"])
     values = np.zeros((12, 12, 12), np.uint8)
@@ -296,7 +295,7 @@ def test_a_hostile_name_is_shown_as_text(opened, tmp_path):
     write_nifti(tmp_path / f"{name}.nii.gz", values.astype(np.int16), grid)
     write_label_map(LabelMap(values, labels, grid), tmp_path / "masks.nii.gz")
     viewing = Viewing(find_views(tmp_path / f"{name}.nii.gz", [tmp_path / "masks.nii.gz"]), ViewOptions())
-    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+    with look(viewing) as looked:
         assert looked.page.locator("h1").inner_text() == name
         assert looked.page.locator("h1 img").count() == 0
         assert looked.page.locator(".row .name").all_inner_texts() == sorted(labels.names)
@@ -305,17 +304,17 @@ def test_a_hostile_name_is_shown_as_text(opened, tmp_path):
         assert looked.elsewhere == []
 
 
-def test_what_cannot_be_shown_is_told(opened, files, tmp_path):
+def test_what_cannot_be_shown_is_told(look, files, tmp_path):
     grid = SourceGrid((10, 10, 4), np.eye(4))
     write_label_map(LabelMap(np.ones((10, 10, 4), np.uint8), TOTAL, grid), tmp_path / "other.nii.gz")
     viewing = Viewing(find_views(files / "ct.nii.gz", [tmp_path / "other.nii.gz"]), ViewOptions())
-    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+    with look(viewing) as looked:
         told = looked.page.get_by_role("alert").inner_text()
         assert "expected the grid of" in told
 
 
-def test_by_keyboard_alone_the_focus_stays_where_it_is(opened, viewing):
-    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+def test_by_keyboard_alone_the_focus_stays_where_it_is(look, viewing):
+    with look(viewing) as looked:
         page = looked.page
         page.get_by_role("button", name="Lung", exact=True).focus()
         for _ in range(2):

@@ -37,3 +37,12 @@ def test_a_run_is_shown_and_how_it_ends_is_told(tmp_path, capsys, monkeypatch, h
     assert isinstance(shown[0], RunViewing)
     assert shown[0].options.lang == "fr"
     assert end in capsys.readouterr().out
+
+
+def test_what_is_no_scan_is_refused_before_a_page_is_opened(tmp_path, capsys):
+    path = tmp_path / "notes.txt"
+    path.write_text("no scan", encoding="utf-8")
+    assert main(["view", str(path), "--no-open"]) == 2
+    told = capsys.readouterr()
+    assert "notes.txt: expected a NIfTI file (a scan may also be DICOM, NRRD or MetaImage)" in told.err
+    assert "http" not in told.out

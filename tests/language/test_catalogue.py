@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tomoseg.language.sentences import SENTENCE
 from tomoseg.language.words import texts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs"))
@@ -28,6 +27,8 @@ def test_texts_are_found_in_code_and_in_pages():
     assert list(SOURCE.texts_in(code)) == ["a", "b", "c", "e", ("1 f", "{n} f")]
     assert list(SOURCE.texts_in('all_later("a", "b"); all_later()')) == ["a", "b"]
     assert list(SOURCE.texts_in_page('<b>{{ say("a") }}</b>{% if say("b {x}", x=1) %}')) == ["a", "b {x}"]
+    script = 'say("a {n}", { n }), said("b"), later(\n  "c" +\n    "d \\"e\\""), say(other), `${say("f")}`'
+    assert list(SOURCE.texts_in_script(script)) == ["a {n}", 'cd "e"', "f"]
 
 
 def test_whatever_is_said_is_in_the_catalogue_and_nothing_else():
@@ -50,7 +51,7 @@ def test_what_is_read_is_made_of_what_is_written():
     made = GNUTranslations(BytesIO(BUILD.compiled(KNOWN)))
     for message in MESSAGES:
         if isinstance(message.id, str):
-            key = message.id if message.context is None else SENTENCE + message.id
+            key = message.id if message.context is None else f"{message.context}\4{message.id}"
             assert texts("fr")[key] == made.gettext(key)
     assert BUILD.MO.read_bytes() == BUILD.compiled(KNOWN), "python docs/build_catalogue.py makes it anew"
 

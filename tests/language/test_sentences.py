@@ -29,6 +29,16 @@ def test_sentences_by_hand():
     assert sentence(named, "fr") == told
 
 
+def test_values_that_have_words_are_told_and_a_name_may_be_left_off():
+    text = "expected a NIfTI file (a scan may also be DICOM, NRRD or MetaImage), got a zip archive; unpack it"
+    told = (
+        "il faut un fichier NIfTI (un scanner peut aussi être en DICOM, NRRD ou MetaImage), il y a une archive zip\xa0"
+        "; décompressez-le"
+    )
+    assert sentence(f"s.nii: {text}", "fr") == f"s.nii\xa0: {told}"
+    assert sentence(text, "fr") == told  # as a server says it of an upload
+
+
 def test_a_part_that_is_a_sentence_of_its_own_is_told_too():
     tilt = (
         "The gantry was tilted by 12.5 degrees against the table; each slice was moved within its plane onto a "

@@ -39,7 +39,8 @@ def test_every_answer_has_the_headers_of_safety_and_none_opens_it_to_other_origi
 def test_what_we_refuse_is_one_sentence(client):
     answer = client.get("/api/v1/number/-1")
     assert answer.status_code == 400
-    assert answer.json() == {"detail": "expected a number from 0 up, got a negative one; correct it"}
+    text = "expected a number from 0 up, got a negative one; correct it"
+    assert answer.json() == {"detail": text, "detail_fr": text}
 
 
 def test_what_is_not_as_documented_is_one_sentence_too(client):

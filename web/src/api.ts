@@ -1,8 +1,7 @@
 /** What the server of `tomoseg view` says, and how it is asked. Every address is relative to the page's own, whose path is
  * its secret. */
 
-import { inWords } from "./refusals";
-import type { Language } from "./words";
+import { spoken, type Language } from "./words";
 import type { Triple } from "./viewer";
 
 export type Verdict = "right" | "needs work";
@@ -97,7 +96,7 @@ export interface Case {
   reference: { cells: number[][] } | null;
   notices: { text: { en: string; fr: string }; level: string }[];
   /** Why nothing can be corrected here; null where it can. */
-  not_correctable: string | null;
+  not_correctable: Record<Language, string> | null;
 }
 
 /** An answer that says what is wrong. */
@@ -121,12 +120,18 @@ export async function ask(path: string, options: RequestInit = {}): Promise<Resp
   const text = await answer.text();
   let told = text || answer.statusText;
   try {
-    const found: unknown = JSON.parse(text);
-    if (typeof found === "object" && found !== null && "detail" in found) told = String(found.detail);
+    told = refusal(JSON.parse(text)) ?? told;
   } catch {
     // it is no JSON, so it is told as it is
   }
-  throw new Refused(inWords(told));
+  throw new Refused(told);
+}
+
+/** What the server refuses, in the language of the page; null where the answer does not say it. */
+export function refusal(answer: unknown): string | null {
+  const { detail, detail_fr: french } = (answer ?? {}) as { detail?: unknown; detail_fr?: unknown };
+  const told = spoken() === "fr" ? (french ?? detail) : detail;
+  return typeof told === "string" ? told : null;
 }
 
 export async function json<T>(path: string, options: RequestInit = {}): Promise<T> {

@@ -41,12 +41,12 @@ export class JobPlace implements Place {
 /** Buttons to download a result: as it was made, and as it was corrected. */
 export function downloads(at: string, number: number, isCorrected: boolean): HTMLElement[] {
   const one = (title: string, path: string, name: string, what: string): HTMLElement =>
-    button(say(title), () => void keep(`${at}/${path}`, name), { "data-do": what });
-  const made = one("Download", "download", `tomoseg_${number}.zip`, "download");
+    button(title, () => void keep(`${at}/${path}`, name), { "data-do": what });
+  const made = one(say("Download"), "download", `tomoseg_${number}.zip`, "download");
   if (!isCorrected) return [made];
   return [
     made,
-    one("Download corrected", "corrections/download", `tomoseg_${number}_corrected.zip`, "download-corrected"),
+    one(say("Download corrected"), "corrections/download", `tomoseg_${number}_corrected.zip`, "download-corrected"),
   ];
 }
 

@@ -1,19 +1,34 @@
 /** The page of `tomoseg serve`: drop a scan, choose, watch, look, download; all jobs below one another. */
 
 import { Upload, type DetailedError } from "tus-js-client";
-import { ask, authorisation, authorise, json, Refused, send } from "./api";
+import { ask, authorisation, authorise, json, refusal, Refused, send } from "./api";
 import { button, element, redraw, tell } from "./dom";
 import { downloads, JobPlace } from "./job_place";
-import french from "./names.json";
-import { inWords, seriesInWords } from "./refusals";
 import { ScanPage } from "./scan_page";
-import { number, say, speak, spoken, type Language } from "./words";
+import { later, number, say, speak, spoken, titled, type Language } from "./words";
 
 const API = "api/v1";
 const POLL_MS = 1000;
 const TOKEN = "tomoseg-token";
 const LANGUAGE = "tomoseg-language";
 const CHUNK_BYTES = 16 * 1024 * 1024;
+/** Where a job is, and what is done to one that is running. */
+const STATES: Record<string, string> = {
+  received: later("received"),
+  checking: later("checking"),
+  queued: later("queued"),
+  running: later("running"),
+  done: later("done"),
+  failed: later("failed"),
+  cancelled: later("cancelled"),
+  expired: later("expired"),
+};
+const STAGES: Record<string, string> = {
+  load: later("the model is loaded"),
+  read: later("the scan is read"),
+  segment: later("it is segmented"),
+  write: later("the masks are written"),
+};
 const ENDED = new Set(["done", "failed", "cancelled", "expired"]);
 
 interface Job {
@@ -28,7 +43,8 @@ interface Job {
   uploads: string[];
   options: Record<string, unknown>;
   reason: string | null;
-  choices: { series: number; text: string }[] | null;
+  reason_fr: string | null;
+  choices: { series: number; text: string; text_fr: string }[] | null;
   created: number;
   corrections: number;
 }
@@ -119,12 +135,12 @@ export class JobsPage {
     const info = this.info;
     if (info === null) return;
     const choose = (title: string, more: Record<string, string>): HTMLElement => {
-      const input = element("input", { type: "file", multiple: "", hidden: "", "aria-label": say(title), ...more });
+      const input = element("input", { type: "file", multiple: "", hidden: "", "aria-label": title, ...more });
       input.addEventListener("change", () => {
         void this.upload([...(input.files ?? [])]);
         input.value = ""; // so that the same can be chosen again
       });
-      return element("span", {}, input, button(say(title), () => input.click()));
+      return element("span", {}, input, button(title, () => input.click()));
     };
     this.drop.replaceChildren(
       element("strong", {}, say("Drop a scan here, or choose files")),
@@ -132,7 +148,7 @@ export class JobsPage {
         size: number(info.limits.upload_bytes / 1e9, 1),
       })),
       element("span", {}, keptFor(info.limits.keep_hours)),
-      element("div", { class: "group" }, choose("Choose files", {}), choose("Choose a folder", { webkitdirectory: "" })),
+      element("div", { class: "group" }, choose(say("Choose files"), {}), choose(say("Choose a folder"), { webkitdirectory: "" })),
     );
     const models = element("select", { "aria-label": say("Model") });
     for (const name of info.models) models.append(element("option", { value: name }, name));
@@ -148,7 +164,7 @@ export class JobsPage {
       sessionStorage.setItem(LANGUAGE, other);
       this.draw(page);
     }, { lang: other, "data-do": "language" });
-    const heads = ["Job", "Sent", "Model", "State", ""].map((text) => element("th", {}, text === "" ? "" : say(text)));
+    const heads = [say("Job"), say("Sent"), say("Model"), say("State"), ""].map((text) => element("th", {}, text));
     page.replaceChildren(
       element(
         "section",
@@ -285,20 +301,20 @@ export class JobsPage {
   }
 
   private state(job: Job): (Node | string)[] {
-    const said = say(job.state);
+    const said = say(STATES[job.state] ?? job.state);
     if (job.state === "queued") return [`${said}, ${say("{count} before it", { count: job.position ?? 0 })}`];
     if (job.state === "running") {
       const bar = element("progress", { max: "1", value: String(job.share ?? 0) });
       const left = job.seconds_left === null ? "" : `, ${say("{seconds} s left", { seconds: Math.ceil(job.seconds_left) })}`;
-      return [say("{state}: {what}", { state: said, what: `${say(job.stage ?? "")}${left}` }), bar];
+      return [say("{state}: {what}", { state: said, what: `${say(STAGES[job.stage ?? ""] ?? "")}${left}` }), bar];
     }
     if (job.corrections > 0) return [`${said}, ${say("corrected ({count})", { count: job.corrections })}`];
     if (job.state !== "failed") return [said];
     const choices = (job.choices ?? []).map((one) =>
-      button(seriesInWords(one.text), () => void this.act(this.choose(job, one.series)), { "data-do": "series" }),
+      button((spoken() === "fr" && one.text_fr) || one.text, () => void this.act(this.choose(job, one.series)), { "data-do": "series" }),
     );
     if (choices.length > 0) return [say("There are several series. Choose one:"), element("div", { class: "series" }, ...choices)];
-    return [say("{state}: {what}", { state: said, what: inWords(job.reason ?? "") })];
+    return [say("{state}: {what}", { state: said, what: (spoken() === "fr" ? job.reason_fr : job.reason) ?? "" })];
   }
 
   private actions(job: Job): Node[] {
@@ -338,12 +354,6 @@ function when(seconds: number): string {
   });
 }
 
-/** A structure's name in the language that is spoken, as far as it has one. */
-function titled(name: string): string {
-  const known: Record<string, string> = french;
-  return (spoken() === "fr" ? known[name] : undefined) ?? name.replaceAll("_", " ");
-}
-
 /** Whether the same request may be taken later: nothing was answered, it was too slow, or another one was on its way; a full disk stays so. */
 function mayPass(status: number): boolean {
   return status === 0 || [408, 409, 423].includes(status) || (status >= 500 && status !== 507);
@@ -353,8 +363,8 @@ function mayPass(status: number): boolean {
 function refusalIn(error: Error): string {
   const body = "originalResponse" in error ? (error as DetailedError).originalResponse?.getBody() : undefined;
   try {
-    const found = JSON.parse(body ?? "") as { detail?: unknown };
-    if (typeof found.detail === "string") return inWords(found.detail);
+    const told = refusal(JSON.parse(body ?? ""));
+    if (told !== null) return told;
   } catch {
     // it says nothing that could be read
   }

@@ -5,8 +5,14 @@ import { Chart, short, type Line } from "./chart";
 import { button, element, redraw, tell } from "./dom";
 import { RunPictures } from "./run_pictures";
 import { StructureList } from "./structures";
-import { number, say, speak, spoken, type Language } from "./words";
+import { later, number, say, speak, spoken, type Language } from "./words";
 
+const STATES: Record<RunNews["state"], string> = {
+  waiting: later("before its first epoch"),
+  running: later("running"),
+  quiet: later("no news"),
+  finished: later("finished"),
+};
 const COLOURS = { train: "#5aa2e6", validation: "#f08a4b", dice: "#58c27d", rate: "#b295ec", norm: "#e6c34a", speed: "#6fd0d0" };
 const RETRY_MS = 2000;
 
@@ -144,7 +150,7 @@ export class RunPage {
       return value === undefined ? "–" : short(value);
     };
     const rows: [string, string, string][] = [
-      ["state", say("State"), say(`run ${state}`)],
+      ["state", say("State"), say(STATES[state])],
       ["epoch", say("Epoch"), last === undefined ? "–" : number(last.epoch, 0)],
       ["left", say("Time left"), time(last?.minutes_left)],
       ["spent", say("Time spent"), time(last?.minutes)],
@@ -179,17 +185,17 @@ export class RunPage {
   private drawCharts(): void {
     const { epochs, structures } = this.part;
     const span = [epochs[0]?.epoch ?? 1, epochs.at(-1)?.epoch ?? 1] as const;
-    const line = (name: Value, title: string, colour: string): Line => ({ name, title: say(title), colour, points: this.points(name) });
+    const line = (name: Value, title: string, colour: string): Line => ({ name, title, colour, points: this.points(name) });
     const shown = structures.filter((_, n) => this.list.shown.has(n));
     this.charts.loss.draw(
       say("Loss"),
-      [line("train_loss", "training", COLOURS.train), line("validation_loss", "validation", COLOURS.validation)],
+      [line("train_loss", say("training"), COLOURS.train), line("validation_loss", say("validation"), COLOURS.validation)],
       span,
     );
     this.charts.dice.draw(
       say("Validation Dice"),
       [
-        line("validation_dice", "mean", COLOURS.dice),
+        line("validation_dice", say("mean"), COLOURS.dice),
         ...shown.map((one) => ({
           name: one.name,
           title: one.title[spoken()],
@@ -199,9 +205,9 @@ export class RunPage {
       ],
       span,
     );
-    this.charts.rate.draw(say("Learning rate"), [line("learning_rate", "learning rate", COLOURS.rate)], span);
-    this.charts.norm.draw(say("Gradient norm"), [line("gradient_norm", "gradient norm", COLOURS.norm)], span);
-    this.charts.speed.draw(say("Slices a second"), [line("slices_per_second", "training", COLOURS.speed)], span);
+    this.charts.rate.draw(say("Learning rate"), [line("learning_rate", say("learning rate"), COLOURS.rate)], span);
+    this.charts.norm.draw(say("Gradient norm"), [line("gradient_norm", say("gradient norm"), COLOURS.norm)], span);
+    this.charts.speed.draw(say("Slices a second"), [line("slices_per_second", say("training"), COLOURS.speed)], span);
     for (const [name, key] of [["norm", "gradient_norm"], ["speed", "slices_per_second"]] as const) {
       this.charts[name].element.hidden = epochs.length > 0 && this.points(key).length === 0; // a run of before
     }

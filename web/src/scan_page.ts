@@ -6,24 +6,29 @@ import { button, element, redraw, tell } from "./dom";
 import { FlatViewer } from "./flat";
 import { hasWebGL2, NiivueViewer } from "./niivue";
 import type { Place } from "./place";
-import { inWords } from "./refusals";
 import { StructureList } from "./structures";
 import type { Colour, Layout, ScanData, Triple, Viewer } from "./viewer";
-import { number, say, speak, spoken } from "./words";
+import { later, number, say, speak, spoken } from "./words";
 
 const WINDOWS: readonly (readonly [string, number, number])[] = [
-  ["Soft tissue", -160, 240],
-  ["Lung", -1350, 150],
-  ["Bone", -450, 1050],
-  ["Brain", 0, 80],
+  [later("Soft tissue"), -160, 240],
+  [later("Lung"), -1350, 150],
+  [later("Bone"), -450, 1050],
+  [later("Brain"), 0, 80],
 ];
 const LAYOUTS: readonly (readonly [string, Layout])[] = [
-  ["Planes and 3D", "all"],
-  ["Axial", "axial"],
-  ["Coronal", "coronal"],
-  ["Sagittal", "sagittal"],
-  ["3D", "render"],
+  [later("Planes and 3D"), "all"],
+  [later("Axial"), "axial"],
+  [later("Coronal"), "coronal"],
+  [later("Sagittal"), "sagittal"],
+  [later("3D"), "render"],
 ];
+const VERDICTS: Record<Verdict, string> = { right: later("right"), "needs work": later("needs work") };
+const HELP = later(
+  "1 soft tissue, 2 lung, 3 bone, 4 brain · O outline · A all, N none, S alone · +/− opacity · " +
+    "← → previous, next case · R right, W needs work · E correct, Ctrl+Z undo, [ ] brush size · D difference · " +
+    "wheel: slices",
+);
 /** In both, only in the mask, only in the reference. */
 const DIFFERENCE: readonly Colour[] = [
   [0, 0, 0, false],
@@ -263,7 +268,7 @@ export class ScanPage {
     const found = this.shown;
     const structure = this.list.chosen === null ? undefined : found?.structures[this.list.chosen];
     if (found === null || this.scan === null || this.isOpening) return;
-    if (found.not_correctable !== null) tell(inWords(found.not_correctable));
+    if (found.not_correctable !== null) tell(found.not_correctable[spoken()]);
     else if (structure === undefined) tell(say("Choose a structure first."));
     else {
       const number = found.structures.indexOf(structure);
@@ -302,7 +307,7 @@ export class ScanPage {
     parts.push(
       group(
         button(other === "fr" ? "Français" : "English", () => this.translate(other), { lang: other, "data-do": "language" }),
-        button("?", () => tell(say("help")), { title: say("Help") }),
+        button("?", () => tell(say(HELP)), { title: say("Help") }),
       ),
     );
     redraw(this.bar, element("h1", {}, this.session.cases[this.at]?.name ?? this.session.title), ...parts);
@@ -316,7 +321,7 @@ export class ScanPage {
       const choice = element("select", { "aria-label": say("Cases") });
       cases.forEach((row, n) => {
         const score = row.score === null ? "" : ` · ${measure} ${number(row.score, 3)}`;
-        const verdict = row.verdict === null ? "" : ` · ${say(row.verdict)}`;
+        const verdict = row.verdict === null ? "" : ` · ${say(VERDICTS[row.verdict])}`;
         choice.append(element("option", { value: String(n) }, `${n + 1}/${cases.length} ${row.name}${score}${verdict}`));
       });
       choice.value = String(this.at);
@@ -330,15 +335,15 @@ export class ScanPage {
     if (reviewer !== null && this.place.judge !== null) {
       const verdict = cases[this.at]?.verdict ?? null;
       const mark = (name: string, value: Verdict): HTMLElement =>
-        button(say(name), () => void this.judge(value), { "aria-pressed": String(verdict === value), "data-do": value });
-      box.append(mark("Accept", "right"), mark("Needs work", "needs work"));
+        button(name, () => void this.judge(value), { "aria-pressed": String(verdict === value), "data-do": value });
+      box.append(mark(say("Accept"), "right"), mark(say("Needs work"), "needs work"));
     }
     return box;
   }
 
   private drawNotes(): void {
-    const poor = "This browser has no WebGL2: slices are shown, without 3D, outlines and corrections.";
-    const own = this.viewers[0]?.isWhole === false ? [{ level: "warning", text: say(poor) }] : [];
+    const poor = say("This browser has no WebGL2: slices are shown, without 3D, outlines and corrections.");
+    const own = this.viewers[0]?.isWhole === false ? [{ level: "warning", text: poor }] : [];
     const noticed = (this.shown?.notices ?? []).map((notice) => ({ ...notice, text: notice.text[spoken()] }));
     const notices = [...own, ...noticed];
     const lines = notices.map((notice) => element("li", { class: notice.level }, notice.text));
@@ -362,11 +367,11 @@ export class ScanPage {
     const parts = [`R ${mm[0]}  A ${mm[1]}  S ${mm[2]} mm`, `${number(scan.hu[at] ?? 0, 0)} ${say("HU")}`, ...names];
     this.foot.replaceChildren(...parts.map((text) => element("span", {}, text)));
     if (this.difference) {
-      const texts = ["both", "only in the mask", "only in the reference"];
+      const texts = [say("both"), say("only in the mask"), say("only in the reference")];
       texts.forEach((text, n) => {
         const patch = element("i", { class: "patch" });
         patch.style.backgroundColor = `rgb(${DIFFERENCE[n + 1]!.slice(0, 3).join(" ")})`;
-        this.foot.append(element("span", {}, patch, say(text)));
+        this.foot.append(element("span", {}, patch, text));
       });
     }
   }
@@ -412,7 +417,7 @@ export class ScanPage {
       ArrowLeft: () => void this.show(this.at - 1),
       r: () => void this.judge("right"),
       w: () => void this.judge("needs work"),
-      "?": () => tell(say("help")),
+      "?": () => tell(say(HELP)),
     };
     const action = actions[key.length === 1 ? key.toLowerCase() : key];
     action?.();

@@ -2,12 +2,12 @@
 
 import type { Structure } from "./api";
 import { button, element } from "./dom";
-import { number, say, spoken } from "./words";
+import { later, number, say, spoken } from "./words";
 
 const WARNINGS: Record<Structure["warnings"][number], string> = {
-  border: "reaches the border of the scan",
-  "few voxels": "very few voxels",
-  "unlike counterpart": "far from the size of its counterpart",
+  border: later("reaches the border of the scan"),
+  "few voxels": later("very few voxels"),
+  "unlike counterpart": later("far from the size of its counterpart"),
 };
 
 export class StructureList {

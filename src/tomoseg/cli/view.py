@@ -51,7 +51,7 @@ def view(
     from tomoseg.packages import require_installed
     from tomoseg.terminal.console import warn_all
     from tomoseg.workflows.results import check_formats
-    from tomoseg.workflows.view import find_views
+    from tomoseg.workflows.view import check_scan, find_views
     from tomoseg.workflows.watched_run import find_run
 
     require_installed("fastapi", "uvicorn")
@@ -64,6 +64,7 @@ def view(
         _check_run_alone(masks, against, corrections, options)
         return _show(RunViewing(run, options))
     views = find_views(place, masks, against)
+    check_scan(views, options)
     folder = views.beside if corrections is None else corrections
     if not options.read_only and corrections is not None:
         check_folder(folder)

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+from tomoseg.language.words import part
+
 START_BYTES = 348
 """Number of bytes of a file that are needed."""
 
 GZIP = b"\x1f\x8b"
 
-_UNPACK = "unpack it"
+_UNPACK, _CHECK = part("unpack it"), part("check the path")
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs.", "a git-lfs pointer, without the file's content", "fetch it with git lfs pull"),
-    (b"version https://hawser.", "a git-lfs pointer, without the file's content", "fetch it with git lfs pull"),
-    (GZIP, "gzip, or gzip within gzip", _UNPACK),
-    (b"BZh", "a bzip2 archive", _UNPACK),
-    (b"\xfd7zXZ\x00", "an xz archive", _UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (b"Rar!\x1a\x07", "a rar archive", _UNPACK),
-    (b"PK\x03\x04", "a zip archive", _UNPACK),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", _UNPACK),
-    (b"NRRD", "NRRD", "convert it to NIfTI, or unpack it if it is compressed as a whole"),
-    (b"%PDF", "a PDF", "check the path"),
-    (b"\x89PNG", "a PNG picture", "check the path"),
-    (b"\xff\xd8\xff", "a JPEG picture", "check the path"),
-    (b"\x89HDF", "an HDF5 file", "convert it to NIfTI"),
+    (
+        b"version https://git-lfs.",
+        part("a git-lfs pointer, without the file's content"),
+        part("fetch it with git lfs pull"),
+    ),
+    (
+        b"version https://hawser.",
+        part("a git-lfs pointer, without the file's content"),
+        part("fetch it with git lfs pull"),
+    ),
+    (GZIP, part("gzip, or gzip within gzip"), _UNPACK),
+    (b"BZh", part("a bzip2 archive"), _UNPACK),
+    (b"\xfd7zXZ\x00", part("an xz archive"), _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", part("a 7z archive"), _UNPACK),
+    (b"Rar!\x1a\x07", part("a rar archive"), _UNPACK),
+    (b"PK\x03\x04", part("a zip archive"), _UNPACK),
+    (b"\x28\xb5\x2f\xfd", part("a zstd archive"), _UNPACK),
+    (b"NRRD", part("NRRD"), part("convert it to NIfTI, or unpack it if it is compressed as a whole")),
+    (b"%PDF", part("a PDF"), _CHECK),
+    (b"\x89PNG", part("a PNG picture"), _CHECK),
+    (b"\xff\xd8\xff", part("a JPEG picture"), _CHECK),
+    (b"\x89HDF", part("an HDF5 file"), part("convert it to NIfTI")),
 )
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
 
@@ -41,11 +51,11 @@ def called(start: bytes) -> tuple[str, str] | None:
         if start.startswith(magic):
             return what, do
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
-        return "a web page or XML, as a failed download leaves it", "download the file again"
+        return part("a web page or XML, as a failed download leaves it"), part("download the file again")
     if b"/annex/objects/" in start:
-        return "a git-annex pointer, without the file's content", "fetch it with git annex get"
+        return part("a git-annex pointer, without the file's content"), part("fetch it with git annex get")
     if start[257:262] == b"ustar":
-        return "a tar archive", _UNPACK
+        return part("a tar archive"), _UNPACK
     if start and not any(start):
-        return "zeros, as a placeholder or an unfinished download has them", "download the file again"
+        return part("zeros, as a placeholder or an unfinished download has them"), part("download the file again")
     return None

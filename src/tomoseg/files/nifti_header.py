@@ -33,6 +33,7 @@ from jaxtyping import Float
 from tomoseg.errors import GridError, InputError
 from tomoseg.files.impostors import called
 from tomoseg.files.nifti_layout import NIFTI1, NIFTI2, quaternion_of, rotation_of
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 from tomoseg.volume import SourceGrid, check_affine, spacing_of
 
@@ -191,7 +192,7 @@ def _fields(raw: bytes, name: str) -> np.ndarray:
             fields = np.frombuffer(raw, layout.newbyteorder(order), 1).reshape(())
             _check_magic(bytes(fields["magic"].item()), name)
             return fields
-    what, do = called(raw) or ("something else", "convert it to NIfTI")
+    what, do = called(raw) or (part("something else"), part("convert it to NIfTI"))
     raise InputError(f"{name}: expected a NIfTI file (a scan may also be DICOM, NRRD or MetaImage), got {what}; {do}")
 
 
@@ -365,8 +366,8 @@ def _set_geometry(fields: np.ndarray, affine: Float[np.ndarray, "4 4"]) -> None:
     fields["pixdim"] = (handedness, *spacing, 0, 0, 0, 0)
     fields["xyzt_units"] = 2
     fields["qform_code"] = fields["sform_code"] = 1
-    for letter, part in zip("bcd", quaternion_of(rotation)[1:], strict=True):
-        fields[f"quatern_{letter}"] = part
+    for letter, turn in zip("bcd", quaternion_of(rotation)[1:], strict=True):
+        fields[f"quatern_{letter}"] = turn
     for row, axis in enumerate("xyz"):
         fields[f"qoffset_{axis}"] = affine[row, 3]
         fields[f"srow_{axis}"] = affine[row]

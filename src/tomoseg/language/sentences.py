@@ -22,6 +22,8 @@ SENTENCE = "sentence\4"
 _FIRST_OF = re.compile(r" \(The numbers are those of (.+)\.\)$")
 """The suffix that `notices.gathered` adds to a sentence told of several scans."""
 
+_ANY = "scan"
+
 _WEAK = 40
 """Literal characters below which a pattern is rejected if one of its values contains `_ENDS`."""
 
@@ -51,7 +53,7 @@ def sentence(text: str, lang: Language | None = None) -> str:
         return text
     if (first := _FIRST_OF.search(text)) is not None:
         return f"{sentence(text[: first.start()], language)} (Les chiffres sont ceux de {first[1]}.)"
-    return _said(text, language) or _after_names(text, language) or text
+    return _said(text, language) or _after_names(text, language) or _without_name(text, language) or text
 
 
 def _said(text: str, lang: Language) -> str | None:
@@ -73,6 +75,13 @@ def _after_names(text: str, lang: Language) -> str | None:
     return None
 
 
+def _without_name(text: str, lang: Language) -> str | None:
+    """What is said of a file whose name was left off, as a server leaves off that of an upload."""
+    said = _said(f"{_ANY}: {text}", lang)
+    before = f"{_ANY}{NO_BREAK}: "
+    return said.removeprefix(before) if said is not None and said.startswith(before) else None
+
+
 def _more(names: str) -> str:
     """Translate the `and 3 more` that ends a shortened list of names."""
     return re.sub(r" and (\d+) more$", r" et \1 autres", names)
@@ -84,7 +93,9 @@ class _Value(str):
     lang: Language
 
     def __format__(self, how: str) -> str:
-        return sentence(self, self.lang) if how == "text" else figures(self, self.lang)
+        if how == "text":
+            return sentence(self, self.lang)
+        return texts(self.lang).get(SENTENCE + self) or figures(self, self.lang)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,15 @@ def all_later(*texts: str) -> tuple[str, ...]:
     return texts
 
 
+def part(text: str) -> str:
+    """The text itself, which stands as a value in sentences: the mark by which the catalogue finds it.
+
+    Args:
+        text: Such as "a zip archive", in "expected a scan, got a zip archive".
+    """
+    return text
+
+
 def texts(lang: Language) -> dict[str, str]:
     """Return the catalogue's texts that have no plural, with their translations; empty for English.
 

@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tomoseg.errors import TomosegError
+from tomoseg.server.refusals import answer_of
 from tomoseg.version import __version__
 
 API = "/api/v1"
@@ -120,7 +121,7 @@ async def _told(request: Request, error: Exception) -> JSONResponse:
     """Answer a refusal with its message."""
     status = getattr(error, "status", 400)
     headers = {"connection": "close"} if status == HTTPStatus.REQUEST_TIMEOUT else None  # the body is not read further
-    return JSONResponse({"detail": str(error)}, status, headers)
+    return JSONResponse(answer_of(str(error)), status, headers)
 
 
 async def _told_of_system(request: Request, error: Exception) -> JSONResponse:
@@ -128,23 +129,23 @@ async def _told_of_system(request: Request, error: Exception) -> JSONResponse:
     is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "full" in str(error)
     if is_full:
         text = "expected room on the server's disk, got none; remove jobs that are done, or free some space there"
-        return JSONResponse({"detail": text}, HTTPStatus.INSUFFICIENT_STORAGE)
+        return JSONResponse(answer_of(text), HTTPStatus.INSUFFICIENT_STORAGE)
     got = getattr(error, "strerror", None) or error
     text = f"expected to write into the server's folder, got: {got}; look at that folder"
-    return JSONResponse({"detail": text}, HTTPStatus.SERVICE_UNAVAILABLE)
+    return JSONResponse(answer_of(text), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _told_of_fault(request: Request, error: Exception) -> JSONResponse:
     """Answer an unexpected error without its message, which may quote patient data."""
     text = f"expected no such error, got {type(error).__name__}; please report it with what was asked for"
-    return JSONResponse({"detail": text}, HTTPStatus.INTERNAL_SERVER_ERROR, SECURITY_HEADERS)
+    return JSONResponse(answer_of(text), HTTPStatus.INTERNAL_SERVER_ERROR, SECURITY_HEADERS)
 
 
 async def _told_of_http(request: Request, error: Exception) -> JSONResponse:
     """Answer an unknown route or method with one sentence."""
     assert isinstance(error, HTTPException)
     text = f"expected a request as {API}/openapi.json describes it, got: {error.detail}; correct it"
-    return JSONResponse({"detail": text}, error.status_code, error.headers)
+    return JSONResponse(answer_of(text), error.status_code, error.headers)
 
 
 async def _told_of_validation(request: Request, error: Exception) -> JSONResponse:
@@ -152,4 +153,4 @@ async def _told_of_validation(request: Request, error: Exception) -> JSONRespons
     assert isinstance(error, RequestValidationError)
     said = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:3]]
     text = f"expected a request as {API}/openapi.json describes it, got: {'; '.join(said)}; correct it"
-    return JSONResponse({"detail": text}, 422)
+    return JSONResponse(answer_of(text), 422)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tomoseg.server.app import API
 from tomoseg.server.database import Database
+from tomoseg.server.refusals import RefusalError, answer_of
 from tomoseg.version import __version__
 
 API_VERSION = 1
@@ -70,11 +71,11 @@ class Guard:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             refusal = self._refusal(scope["method"], scope["path"], headers)
             if refusal is not None:
-                await _answer(send, *refusal)
+                await _answer(send, refusal)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+    def _refusal(self, method: str, path: str, headers: Mapping[str, str]) -> RefusalError | None:
         return (
             self._of_name(headers)
             or _of_origin(method, headers)
@@ -82,14 +83,14 @@ class Guard:
             or (self._of_token(headers) if needs_token(path) else None)
         )
 
-    def _of_name(self, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+    def _of_name(self, headers: Mapping[str, str]) -> RefusalError | None:
         name = urlsplit(f"//{headers.get('host', '')}").hostname
         if not self._only_loopback or name in LOOPBACK:
             return None
-        text = f"expected a request to 127.0.0.1 or localhost, got one to another name; use http://127.0.0.1:PORT{'/'}"
-        return HTTPStatus.FORBIDDEN, text
+        text = "expected a request to 127.0.0.1 or localhost, got one to another name; use http://127.0.0.1:PORT/"
+        return RefusalError(HTTPStatus.FORBIDDEN, text)
 
-    def _of_token(self, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+    def _of_token(self, headers: Mapping[str, str]) -> RefusalError | None:
         if self._digest is None:
             return None
         kind, _, token = headers.get("authorization", "").partition(" ")
@@ -100,7 +101,7 @@ class Guard:
             f"expected the token of this server, got {got}; send `Authorization: Bearer TOKEN` with the token that the "
             "server showed when it was first started, or have a new one made with `tomoseg serve --new-token`"
         )
-        return HTTPStatus.UNAUTHORIZED, text
+        return RefusalError(HTTPStatus.UNAUTHORIZED, text)
 
 
 _OPEN = ("/health", "/auth/", "/auth/token")
@@ -133,18 +134,16 @@ def needs_token(path: str) -> bool:
     return path not in _OPEN and f"{path.rstrip('/')}/".startswith((*_GUARDED, "/auth/token/valid/"))
 
 
-def _of_origin(method: str, headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+def _of_origin(method: str, headers: Mapping[str, str]) -> RefusalError | None:
     """Refuse requests of other sites' pages that change anything, whatever the browser allows."""
     origin = headers.get("origin")
     if origin is None or method in _SAFE_METHODS or urlsplit(origin).netloc == headers.get("host"):
         return None
-    return (
-        HTTPStatus.FORBIDDEN,
-        "expected a request of this server's own page, got one of another site; use the page here",
-    )
+    text = "expected a request of this server's own page, got one of another site; use the page here"
+    return RefusalError(HTTPStatus.FORBIDDEN, text)
 
 
-def _of_version(headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
+def _of_version(headers: Mapping[str, str]) -> RefusalError | None:
     said = headers.get(VERSION_HEADER)
     if said is None or said == str(API_VERSION):
         return None
@@ -152,15 +151,15 @@ def _of_version(headers: Mapping[str, str]) -> tuple[HTTPStatus, str] | None:
         f"expected a client for interface {API_VERSION}, got one for {said[:20]!r}; install tomoseg "
         f"{__version__} there, as here"
     )
-    return HTTPStatus.UPGRADE_REQUIRED, text
+    return RefusalError(HTTPStatus.UPGRADE_REQUIRED, text)
 
 
-async def _answer(send: Send, status: HTTPStatus, text: str) -> None:
-    body = json.dumps({"detail": text}).encode()
+async def _answer(send: Send, refusal: RefusalError) -> None:
+    body = json.dumps(answer_of(str(refusal))).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status is HTTPStatus.UNAUTHORIZED:
+    if refusal.status == HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

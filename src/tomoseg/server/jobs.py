@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from tomoseg.language.sentences import sentence
 from tomoseg.server.database import Database
 from tomoseg.server.records import ENDS, Job, ListedSeries, Told
 
@@ -310,6 +311,7 @@ class JobStore:
             position=position,
             expires=row["finished"] + keep_seconds if has_files else None,
             reason=row["reason"],
+            reason_fr=None if row["reason"] is None else sentence(row["reason"], "fr"),
             advice=row["advice"],
             corrections=row["corrections"],
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tomoseg.errors import InputError, counted
 from tomoseg.files.dicom.read import series_in
+from tomoseg.files.dicom.series import Stack
 from tomoseg.files.no_scan import refuse_known
 from tomoseg.files.scan import first_values, look
 from tomoseg.options import PredictOptions
@@ -55,8 +56,12 @@ def look_at(scan: Path, options: PredictOptions) -> None:
     stacks = series_in(source)
     meant = [number for number, stack in enumerate(stacks, start=1) if len(stack.images) >= FEWEST_SLICES]
     if options.series is None and len(meant) > 1:
-        listed = [ListedSeries(series=number, text=str(stacks[number - 1])) for number in meant]
+        listed = [_listed(number, stacks[number - 1]) for number in meant]
         raise SeveralError(
             f"expected one scan, got {counted(len(meant), 'series', 'series')}; choose one with the option `series`",
             listed,
         )
+
+
+def _listed(number: int, stack: Stack) -> ListedSeries:
+    return ListedSeries(series=number, text=str(stack), text_fr=stack.described("fr"))

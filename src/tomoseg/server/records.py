@@ -52,6 +52,7 @@ _JOB = _ASKED | {
     "finished": None,
     "expires": None,
     "reason": None,
+    "reason_fr": None,
     "advice": None,
     "choices": [],
     "warnings": [],
@@ -88,6 +89,8 @@ class ListedSeries(Shape):
     """Value of the option `series` that chooses it."""
     text: str
     """Description of the scan."""
+    text_fr: str = ""
+    """The same in French."""
 
 
 class Upload(Shape):
@@ -144,6 +147,8 @@ class Job(Shape):
     """Time at which its files are removed."""
     reason: str | None
     """Reason of its failure, in one sentence."""
+    reason_fr: str | None = None
+    """The same in French."""
     advice: str | None
     """What to do about it."""
     choices: list[ListedSeries]

@@ -1,10 +1,11 @@
-"""Errors with an HTTP status."""
+"""Errors with an HTTP status, and the answers that report them."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
 from tomoseg.errors import TomosegError
+from tomoseg.language.sentences import sentence
 
 
 class RefusalError(TomosegError):
@@ -25,3 +26,16 @@ class RefusalError(TomosegError):
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
         self.status = int(status)
+
+
+def answer_of(text: str) -> dict[str, str]:
+    """What an answer that refuses holds: the sentence, and the same for those who read French on the page.
+
+    Args:
+        text: The sentence.
+
+    Example:
+        >>> answer_of("expected the id of a job, got one that is not there, or no more")["detail_fr"]
+        "il faut l'identifiant d'une tâche, celle-ci n'est pas là, ou n'y est plus"
+    """
+    return {"detail": text, "detail_fr": sentence(text, "fr")}

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Shaped
 
 from tomoseg.errors import GridError, InputError
 from tomoseg.language.sentences import sentence
+from tomoseg.language.words import later, say
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.workflows.scenes import Entry, Scene
@@ -35,13 +36,20 @@ def described(scene: Scene, name: str, scan: Path | None = None) -> dict[str, An
         "cells": [list(inside) for inside in scene.cells.table],
         "reference": None if scene.reference is None else {"cells": [list(one) for one in scene.reference.table]},
         "notices": [_told(one) for one in notices],
-        "not_correctable": None if scene.step == 1 else "The scan is shown at every other voxel, since it is large.",
+        "not_correctable": None if scene.step == 1 else _in_both(_STEPPED),
     }
 
 
 def _told(notice: Notice) -> dict[str, Any]:
     text = str(notice)
     return {"text": {"en": text, "fr": sentence(text, "fr")}, "level": notice.level}
+
+
+_STEPPED = later("The scan is large and shown at every other voxel: its masks cannot be corrected here.")
+
+
+def _in_both(text: str) -> dict[str, str]:
+    return {"en": say(text, "en"), "fr": say(text, "fr")}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query
 from fastapi.responses import JSONResponse
 
-from tomoseg.server.refusals import RefusalError
+from tomoseg.server.refusals import RefusalError, answer_of
 from tomoseg.server.service import Service, ServiceOf
 
 router = APIRouter(tags=["MONAI Label"])
@@ -26,7 +26,7 @@ def train_status(
     """Return the present or last training; 404 if there is none."""
     trainer = service.trainer
     if trainer.last is None or (check_if_running and not trainer.is_running):
-        return JSONResponse({"detail": "expected a training, got none; POST /train/ starts one"}, HTTPStatus.NOT_FOUND)
+        return JSONResponse(answer_of("expected a training, got none; POST /train/ starts one"), HTTPStatus.NOT_FOUND)
     shown = trainer.last.shown()
     return JSONResponse([shown] if every and not check_if_running else shown)
 

@@ -12,7 +12,7 @@ from tomoseg.datasets.mask_cases import OpenMasks
 from tomoseg.errors import InputError
 from tomoseg.evaluation.score_files import SCORES
 from tomoseg.files.label_names import label_set_named
-from tomoseg.files.scan import read_scan
+from tomoseg.files.scan import first_values, look, read_scan
 from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask
 from tomoseg.options import AS_SEEN, ViewOptions
@@ -59,6 +59,23 @@ def _check_there(place: Path) -> None:
         raise InputError(f"{place}: expected a scan, got nothing at that path; check it")
     if place.is_dir() and not any(place.iterdir()):
         raise InputError(f"{place}: expected a scan, results of many or a run, got an empty folder; check the path")
+
+
+def check_scan(views: Views, options: ViewOptions) -> None:
+    """Refuse one scan that is none, from its beginning: of many, each is refused when it is shown.
+
+    Args:
+        views: What is to be looked at.
+        options: What is assumed of it.
+
+    Raises:
+        InputError: If it cannot be read.
+        GridError: If its geometry is not known.
+    """
+    if len(views.cases) == 1 and options.assume_spacing is None:
+        source = look(views.cases[0].scan)
+        if not source.is_dicom:
+            first_values(source)
 
 
 def _many(place: Path) -> Views | None:

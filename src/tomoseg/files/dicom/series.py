@@ -19,7 +19,9 @@ from tomoseg.files.dicom.headers import ImageHeader
 from tomoseg.files.dicom.lone import joined
 from tomoseg.files.dicom.mixed import LONGEST_PERIOD
 from tomoseg.files.dicom.whose import by_patient_and_study
+from tomoseg.language.words import all_later, later, say, short
 from tomoseg.notices import Notice
+from tomoseg.settings import Language
 
 SAME_DIRECTION = 1e-3
 """Maximum difference of the components of two slices' directions for these to be parallel (0.06 degrees)."""
@@ -35,7 +37,7 @@ RIVAL = 0.5
 
 _ORDINALS, _COUNTED = ("first", "second", "third", "fourth"), {2: "second", 3: "third", 4: "fourth", 1: ""}
 _AXIAL_COSINE = 0.7
-_PLANES = ("sagittal", "coronal", "axial")
+_PLANES = all_later("sagittal", "coronal", "axial")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _NO_SLICES = {
     "LOCALIZER": "localizers",
@@ -62,7 +64,7 @@ class Stack:
     def plane(self) -> str:
         """Nearest of axial, coronal and sagittal, or `unknown plane` without an orientation."""
         normal = self._normal()
-        return "unknown plane" if normal is None else _PLANES[int(np.abs(normal).argmax())]
+        return later("unknown plane") if normal is None else _PLANES[int(np.abs(normal).argmax())]
 
     @property
     def is_axial(self) -> bool:
@@ -88,10 +90,25 @@ class Stack:
         return None if orientation is None else np.cross(orientation[0], orientation[1])
 
     def __str__(self) -> str:
+        return self.described("en")
+
+    def described(self, lang: Language) -> str:
+        """What it is, for one who chooses among several.
+
+        Args:
+            lang: The language.
+        """
         first = self.images[0]
-        size = f"{self.plane}, {len(self.images)} images of {first.shape[0]} x {first.shape[1]}"
-        pixel = "" if first.pixel_mm is None else f" at {first.pixel_mm[0]:.3g} mm"
-        words = [] if first.series_number is None else [f"series number {first.series_number}"]
+        size = say(
+            "{plane}, {count} images of {rows} x {columns}",
+            lang,
+            plane=say(self.plane, lang),
+            count=len(self.images),
+            rows=first.shape[0],
+            columns=first.shape[1],
+        )
+        pixel = "" if first.pixel_mm is None else say(" at {size} mm", lang, size=short(first.pixel_mm[0], lang))
+        words = [] if first.series_number is None else [say("series number {number}", lang, number=first.series_number)]
         words += self.told
         return size + pixel + (f" ({', '.join(words)})" if words else "")
 

@@ -32,6 +32,7 @@ from tomoseg.files.itk.voxels import (
     placed,
     whole_shape,
 )
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 
 SUFFIXES = (".mha", ".mhd")
@@ -101,7 +102,7 @@ def _fields(stream: IO[bytes], name: str) -> tuple[dict[str, str], int]:
         if key.strip().lower() == "elementdatafile":
             return fields, stream.tell()
     stream.seek(0)
-    what, do = called(stream.read(START_BYTES)) or ("something else", "check the path")
+    what, do = called(stream.read(START_BYTES)) or (part("something else"), part("check the path"))
     raise InputError(f"{name}: expected a MetaImage header up to ElementDataFile, got {what}; {do}")
 
 
