@@ -29,7 +29,7 @@ class RefusalError(TomosegError):
 
 
 def answer_of(text: str) -> dict[str, str]:
-    """What an answer that refuses holds: the sentence, and the same for those who read French on the page.
+    """Body of the response to a refused request: its message in English, and in French for the page.
 
     Args:
         text: The sentence.
